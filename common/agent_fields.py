@@ -1,0 +1,169 @@
+"""The fields of an agent's document: one small checker for each kind, which never stops at the first problem.
+
+A checker takes a value, its path in the document and the list of problems; it returns the value in its final type,
+and appends a `Problem` if there is none.  Values come as text (from YAML) or typed (from JSON): both are understood.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+Path: TypeAlias = tuple[str | int, ...]
+TRUE = frozenset({"true", "yes", "on"})
+FALSE = frozenset({"false", "no", "off"})
+SPEC_CHARS_MAX = 128
+SHOWN_CHARS_MAX = 40
+
+
+class Problem(NamedTuple):
+    """`path` leads to the wrong value (`("turn", "onset_ms")`); `what` says what is wrong and what to write."""
+
+    path: Path
+    what: str
+
+
+Check: TypeAlias = Callable[[Any, Path, list[Problem]], Any]
+Shape: TypeAlias = Mapping[str, "Check | tuple[Mapping[str, Any], Callable[..., Any]]"]
+"""What a mapping may hold: a checker for each key, or a nested shape and what to make of it."""
+
+
+def mapping(shape: Shape, value: Any, path: Path, problems: list[Problem], *, strict: bool) -> dict[str, Any]:
+    """The known keys of `value`, checked.  An empty value is an empty mapping."""
+    if value is None or value == "":
+        value = {}
+    if not isinstance(value, dict):
+        problems.append(Problem(path, f"{_where(path)} must be `key: value` lines; write one of: {', '.join(shape)}"))
+        return {}
+    found: dict[str, Any] = {}
+    for key, entry in value.items():
+        here = (*path, key)
+        if key not in shape:
+            if strict:
+                problems.append(Problem(here, _unknown(key, shape)))
+            continue
+        count = len(problems)
+        match shape[key]:
+            case (nested, make):
+                found[key] = make(**mapping(nested, entry, here, problems, strict=strict))
+            case check:
+                found[key] = check(entry, here, problems)
+        if len(problems) > count:
+            del found[key]
+    return found
+
+
+def text(chars_min: int, chars_max: int) -> Check:
+    def check(value: Any, path: Path, problems: list[Problem]) -> str:
+        if not isinstance(value, str):
+            problems.append(
+                Problem(path, f"{_where(path)} must be text; write it in one line, or below `{path[-1]}: |`")
+            )
+            return ""
+        stripped = value.strip()
+        if not chars_min <= len(stripped) <= chars_max:
+            bounds = f"{chars_min} to {chars_max:,} characters"
+            problems.append(Problem(path, f"{_where(path)} has {len(stripped):,} characters; write {bounds}"))
+        return stripped
+
+    return check
+
+
+def pattern(regex: str, example: str) -> Check:
+    def check(value: Any, path: Path, problems: list[Problem]) -> str:
+        if not isinstance(value, str) or not re.fullmatch(regex, value.strip()):
+            problems.append(Problem(path, f"{_where(path)} is {_shown(value)}; write {example}"))
+            return ""
+        return value.strip()
+
+    return check
+
+
+name_text = pattern(r"[a-z0-9][a-z0-9_-]{0,63}", "small letters, digits, '-' and '_', at most 64, such as 'front-desk'")
+
+
+def bounded(least: int, most: int) -> Check:
+    def check(value: Any, path: Path, problems: list[Problem]) -> int:
+        raw = str(value).strip().replace("_", "")
+        number = int(raw) if re.fullmatch(r"-?[0-9]{1,12}", raw) and not isinstance(value, bool) else None
+        if number is None or not least <= number <= most:
+            problems.append(
+                Problem(path, f"{_where(path)} is {_shown(value)}; write a whole number from {least:,} to {most:,}")
+            )
+            return least
+        return number
+
+    return check
+
+
+def flag(value: Any, path: Path, problems: list[Problem]) -> bool:
+    word = str(value).strip().lower()
+    if word not in TRUE | FALSE:
+        problems.append(Problem(path, f"{_where(path)} is {_shown(value)}; write true or false"))
+    return word in TRUE
+
+
+def texts(count_max: int, wrong: Callable[[str], str | None], *, quote: bool = False) -> Check:
+    """A list of texts, each judged by `wrong` (None: it is right).  A single text may stand for a list of one.
+
+    `quote` shows a wrong entry in its problem; leave it off for what must not reach a log.
+    """
+
+    def check(value: Any, path: Path, problems: list[Problem]) -> tuple[str, ...]:
+        entries = [value] if isinstance(value, str) and value.strip() else value or []
+        if not isinstance(entries, list):
+            problems.append(Problem(path, f"{_where(path)} must be a list; write `{path[-1]}: [first, second]`"))
+            return ()
+        if len(entries) > count_max:
+            problems.append(Problem(path, f"{_where(path)} has {len(entries):,} entries; write at most {count_max:,}"))
+            return ()
+        for index, entry in enumerate(entries):
+            reason = wrong(entry.strip()) if isinstance(entry, str) else "must be text"
+            if reason:
+                shown = f"{_shown(entry)} " if quote else ""
+                problems.append(Problem((*path, index), f"entry {index + 1} of {_where(path)}: {shown}{reason}"))
+        return tuple(entry.strip() for entry in entries if isinstance(entry, str))
+
+    return check
+
+
+def specs(count_max: int) -> Check:
+    """Providers: a list, or one text with commas, as in the environment."""
+
+    def wrong(spec: str) -> str | None:
+        if len(spec) <= SPEC_CHARS_MAX and re.fullmatch(r"[a-z0-9_-]+/\S+", spec):
+            return None
+        return "is no provider; write vendor/model, such as openai/gpt-4o-mini, or leave it empty for the default"
+
+    many = texts(count_max, wrong, quote=True)
+
+    def check(value: Any, path: Path, problems: list[Problem]) -> tuple[str, ...]:
+        if isinstance(value, str):
+            value = [spec for spec in value.split(",") if spec.strip()]
+        found: tuple[str, ...] = many(value, path, problems)
+        return found
+
+    return check
+
+
+def _unknown(key: Any, shape: Shape) -> str:
+    near = difflib.get_close_matches(str(key), list(shape), n=1)
+    advice = f"did you mean {near[0]!r}?" if near else f"write one of: {', '.join(shape)}"
+    return f"unknown key {_shown(key)}; {advice}"
+
+
+def _where(path: Path) -> str:
+    return repr(".".join(str(step) for step in path)) if path else "the file"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    if value is None or value == "":
+        return "empty"
+    shown = repr(value)
+    return shown if len(shown) <= SHOWN_CHARS_MAX else f"{shown[: SHOWN_CHARS_MAX - 2]}…'"

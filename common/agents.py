@@ -1,0 +1,283 @@
+"""What an agent is: a name, a greeting, instructions, and how it listens, speaks and ends.
+
+One YAML file is one agent; `docs/agents.md` is the user's page.  Here is the shape with its bounds, and the answers to
+three questions: which agents are there (`load_agents`), which one answers this number (`Agents.for_number`), and what
+travels with the call (`to_document`): a call keeps the agent that it started with, whatever happens to the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from common.agent_fields import Problem, Shape, bounded, flag, mapping, name_text, pattern, specs, text, texts
+from common.agent_files import Document, read_document
+
+VERSION_DIGITS = 12
+ANY_NUMBER = "*"
+NATIONAL_DIGITS = 10
+INDIA = "91"
+
+GREETING_CHARS_MAX = 1_000
+INSTRUCTIONS_CHARS_MAX = 20_000
+VOICE_CHARS_MAX = 128
+PROVIDERS_MAX = 5
+NUMBERS_MAX = 1_000
+
+
+class BadAgents(Exception):
+    """The agents cannot be used.  The text lists every problem: where, what is wrong, what to write instead."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Providers:
+    """Who does the work, as `vendor/model` in failover order.  Empty means the deployment's default."""
+
+    stt: tuple[str, ...] = ()
+    llm: tuple[str, ...] = ()
+    tts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOptions:
+    """How the agent shares the line with the caller."""
+
+    onset_ms: int = 160
+    """Speech this long may interrupt the agent."""
+    endpoint_ms: int = 500
+    """Silence this long after words ends the caller's turn."""
+    interruptible: bool = True
+    """False: the agent finishes what it says, whoever talks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When the agent ends the call by itself."""
+
+    call_s: int = 1_800
+    """The longest call."""
+    silence_s: int = 60
+    """The longest time in which nobody says anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One agent.  `version` is derived from all the rest: two agents of one version behave alike."""
+
+    name: str
+    greeting: str
+    """Said when the call is answered; empty means that the caller speaks first."""
+    instructions: str
+    """The system prompt: everything that the language model knows about its task."""
+    language: str = "en"
+    """BCP 47 tag."""
+    voice: str = ""
+    """The voice's name at the text-to-speech vendor; empty means the vendor's default."""
+    providers: Providers = field(default_factory=Providers)
+    turn: TurnOptions = field(default_factory=TurnOptions)
+    limits: Limits = field(default_factory=Limits)
+    numbers: tuple[str, ...] = ()
+    """The phone numbers that this agent answers, as written in the file; `*` is every number nobody else has."""
+    version: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.version:
+            object.__setattr__(self, "version", _version(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Agents:
+    """All agents of a deployment."""
+
+    by_name: Mapping[str, Agent]
+    _by_number: Mapping[str, Agent] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        table: dict[str, Agent] = {}
+        for agent in self.by_name.values():
+            for number in agent.numbers:
+                key = number_key(number)
+                if table.setdefault(key, agent) is not agent:
+                    names = sorted((agent.name, table[key].name))
+                    raise BadAgents([f"agents {names[0]!r} and {names[1]!r} claim the same number; keep it in one"])
+        object.__setattr__(self, "_by_number", table)
+
+    def for_number(self, number: str, name: str | None = None) -> Agent | None:
+        """Who answers a call to `number`?  None if nobody does.
+
+        An agent asked for by `name` wins.  Then the one that has the number, written with or without `+`, country
+        code 91, or leading zeros; then the one that has `*`; then the only one there is.
+        """
+        if name is not None:
+            return self.by_name.get(name)
+        found = self._by_number.get(number_key(number)) or self._by_number.get(ANY_NUMBER)
+        if found is None and len(self.by_name) == 1:
+            return next(iter(self.by_name.values()))
+        return found
+
+
+def number_key(number: str) -> str:
+    """The one spelling under which numbers are compared.
+
+    Carriers write one Indian number in five ways (+91…, 91…, 0091…, 0…, bare).  Zeros go first: with the country code
+    tested first, `0091…` would look like a national number.  One of those may itself begin with 91: hence the length.
+    """
+    if number.strip() == ANY_NUMBER:
+        return ANY_NUMBER
+    user = number.strip().removeprefix("sips:").removeprefix("sip:").partition("@")[0]
+    digits = re.sub(r"[^0-9]", "", user).lstrip("0")
+    if len(digits) == len(INDIA) + NATIONAL_DIGITS and digits.startswith(INDIA):
+        return digits.removeprefix(INDIA)
+    return digits
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def load_agents(folder: Path) -> Agents:
+    """Read every `*.yaml` of `folder`.  Raises one `BadAgents` that lists all problems of all files, by line."""
+    if not folder.is_dir():
+        raise BadAgents([f"{folder}: no such folder; set AGENTS_DIR to the folder of your agent files"])
+    problems = [f"{path}:1: would be ignored; rename it to {path.stem}.yaml" for path in sorted(folder.glob("*.yml"))]
+    paths = sorted(folder.glob("*.yaml"))
+    if not paths and not problems:
+        raise BadAgents([f"{folder}: holds no agent; write one, e.g. {folder / 'receptionist.yaml'}"])
+    agents: list[tuple[Document, Agent]] = []
+    for path in paths:
+        document = read_document(path)
+        agent, found = None, document.problems
+        if document.data is not None:
+            agent, wrong = parse(document.data, default_name=path.stem)
+            found = found + wrong
+        told = sorted((document.line(problem.path), problem.what) for problem in found)
+        problems += [f"{path}:{line}: {what}" for line, what in told]
+        if agent is not None:
+            agents.append((document, agent))
+    problems += _clashes(agents)
+    if problems:
+        raise BadAgents(problems)
+    return Agents({agent.name: agent for _, agent in agents})
+
+
+def _clashes(agents: list[tuple[Document, Agent]]) -> list[str]:
+    """Names and numbers that two agents claim.  Numbers are pointed at by line, never quoted."""
+    problems: list[str] = []
+    names: dict[str, str] = {}
+    numbers: dict[str, tuple[Document, str]] = {}
+    for document, agent in agents:
+        place = document.place(("name",))
+        first_name = names.setdefault(agent.name, place)
+        if first_name != place:
+            problems.append(f"{place}: the name {agent.name!r} is taken at {first_name}; choose another")
+        for index, number in enumerate(agent.numbers):
+            place, key = document.place(("numbers", index)), number_key(number)
+            owner, first = numbers.setdefault(key, (document, place))
+            if owner is not document:
+                which = "'*'" if key == ANY_NUMBER else "this number"
+                problems.append(f"{place}: {which} is claimed at {first} too; keep it in one agent")
+    return problems
+
+
+# --- documents ----------------------------------------------------------------------------------------------------
+
+
+def to_document(agent: Agent) -> dict[str, Any]:
+    """The agent as JSON-able data, in the shape of its file, plus `version`."""
+    return {**_canonical(agent), "version": agent.version}
+
+
+def from_document(document: Mapping[str, Any]) -> Agent:
+    """The agent that `to_document` wrote, here or in an older or newer release; raises `BadAgents`.
+
+    Keys that this release does not know are skipped, so that pods roll in any order; the version stays what it was.
+    """
+    agent, problems = parse(dict(document), strict=False)
+    if agent is None or problems:
+        raise BadAgents(f"agent document: {problem.what}" for problem in problems)
+    return agent
+
+
+def parse(document: Any, *, strict: bool = True, default_name: str = "") -> tuple[Agent | None, list[Problem]]:
+    """Check a whole document: the agent, or None with every problem found.
+
+    `document` is a YAML file read as text only (numbers and flags are still strings) or a JSON document.
+    `strict` reports unknown keys; a document that came by the bus is not strict.
+    """
+    problems: list[Problem] = []
+    values = mapping(AGENT, document, (), problems, strict=strict)
+    if "name" not in values and default_name:
+        values["name"] = name_text(default_name, ("name",), problems)
+    for key in ("name", "greeting", "instructions"):
+        if key not in values and (not isinstance(document, dict) or key not in document):
+            problems.append(Problem((), f"{key!r} is missing; write `{key}: …`"))
+    if problems:
+        return None, problems
+    version = document.get("version", "") if not strict else ""
+    return Agent(**values, version=version if isinstance(version, str) else ""), []
+
+
+def _canonical(agent: Agent) -> dict[str, Any]:
+    turn, limits, providers = agent.turn, agent.limits, agent.providers
+    return {
+        "name": agent.name,
+        "greeting": agent.greeting,
+        "instructions": agent.instructions,
+        "language": agent.language,
+        "voice": agent.voice,
+        "providers": {"stt": list(providers.stt), "llm": list(providers.llm), "tts": list(providers.tts)},
+        "turn": {
+            "onset_ms": turn.onset_ms,
+            "endpoint_ms": turn.endpoint_ms,
+            "interruptible": turn.interruptible,
+        },
+        "limits": {"call_s": limits.call_s, "silence_s": limits.silence_s},
+        "numbers": list(agent.numbers),
+    }
+
+
+def _version(agent: Agent) -> str:
+    canonical = json.dumps(_canonical(agent), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:VERSION_DIGITS]
+
+
+def _number(value: str) -> str | None:
+    """What is wrong with one entry of `numbers`.  Never quotes it: phone numbers stay out of error texts."""
+    if value == ANY_NUMBER or re.fullmatch(r"\+?[0-9][0-9 ()-]{2,24}", value):
+        return None
+    return "is no phone number; write digits such as '+911234567890', or '*' for every number"
+
+
+PROVIDERS: Shape = {
+    "stt": specs(PROVIDERS_MAX),
+    "llm": specs(PROVIDERS_MAX),
+    "tts": specs(PROVIDERS_MAX),
+}
+TURN: Shape = {
+    "onset_ms": bounded(40, 2_000),
+    "endpoint_ms": bounded(100, 5_000),
+    "interruptible": flag,
+}
+LIMITS: Shape = {
+    "call_s": bounded(10, 14_400),
+    "silence_s": bounded(5, 600),
+}
+AGENT: Shape = {
+    "name": name_text,
+    "greeting": text(0, GREETING_CHARS_MAX),
+    "instructions": text(1, INSTRUCTIONS_CHARS_MAX),
+    "language": pattern(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}", "a language tag such as 'en', 'en-IN' or 'hi'"),
+    "voice": text(0, VOICE_CHARS_MAX),
+    "providers": (PROVIDERS, Providers),
+    "turn": (TURN, TurnOptions),
+    "limits": (LIMITS, Limits),
+    "numbers": texts(NUMBERS_MAX, _number),
+}

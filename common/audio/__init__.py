@@ -1,0 +1,1 @@
+"""Audio without I/O: G.711 and frames."""

@@ -1,0 +1,43 @@
+"""The bus: typed messages in named streams, and nothing else between two processes.
+
+`publish` and `receive` are plain callbacks: no task, queue or await per message.  `common.bus.redis` is the real
+one, `common.bus.memory` its twin for tests; tests/contract/test_bus.py holds both to this page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+from common.messages import Message
+
+START = "0-0"
+"""The position before the first entry of any stream."""
+
+Receive: TypeAlias = Callable[[str, Message], None]
+"""Called with (entry id, message) on the event loop.  Must return at once.  What it raises ends its subscription."""
+
+Failed: TypeAlias = Callable[[Exception], None]
+"""Called once with what `receive` raised, after its subscription was ended.  Nobody else's is touched."""
+
+
+class Bus(Protocol):
+    def publish(self, stream: str, message: Message) -> None:
+        """Append the message; it leaves with all others of the next millisecond or two, in order.
+
+        Never blocks.  While the server is away messages wait, up to a bound; then the oldest audio is dropped and
+        counted.
+        """
+
+    def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> None:
+        """Receive every entry after the position `after`, in order, until `unsubscribe`.  One per stream and bus."""
+
+    def unsubscribe(self, stream: str) -> None:
+        """No further call of this stream's `receive`, not even for entries already fetched.  Unknown: no effect."""
+
+    async def read(self, stream: str, after: str = START) -> list[tuple[str, Message]]:
+        """All entries after a position, now (a replay).  Raises ConnectionError or TimeoutError."""
+
+    @property
+    def connected(self) -> bool:
+        """Is the server there right now?"""

@@ -1,0 +1,107 @@
+"""The bus without a server, for tests: encodes and decodes like the real one, delivers in order on the event loop.
+
+`Streams` stands for the server; each simulated process has a `MemoryBus` of its own on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from common import streams
+from common.bus import START, Failed, Receive
+from common.messages import BadMessage, Message, decode, encode
+
+
+class Streams:
+    """All streams of one simulated Redis."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
+        self._count = 0
+        self.watchers: list[MemoryBus] = []
+
+    def append(self, stream: str, message: Message) -> None:
+        """Trims exactly, where Redis trims about."""
+        self._count += 1
+        entries = self._entries[stream]
+        entries.append((self._count, encode(message)))
+        bound = streams.maxlen(stream)
+        if bound and len(entries) > bound:
+            del entries[: len(entries) - bound]
+        for bus in self.watchers:
+            bus.wake(stream)
+
+    def after(self, stream: str, position: int) -> list[tuple[int, Message]]:
+        found = []
+        for number, raw in self._entries[stream]:
+            if number > position:
+                try:
+                    found.append((number, decode(raw)))
+                except BadMessage:
+                    continue
+        return found
+
+
+@dataclass(slots=True)
+class _Subscription:
+    receive: Receive
+    failed: Failed
+    position: int
+    woken: bool = field(default=False)
+
+
+class MemoryBus:
+    """See `common.bus.Bus`."""
+
+    def __init__(self, streams_: Streams) -> None:
+        self._streams = streams_
+        self._subscriptions: dict[str, _Subscription] = {}
+        streams_.watchers.append(self)
+
+    @property
+    def connected(self) -> bool:
+        return True
+
+    def publish(self, stream: str, message: Message) -> None:
+        self._streams.append(stream, message)
+
+    def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> None:
+        self._subscriptions[stream] = _Subscription(receive, failed, _number(after))
+        self.wake(stream)
+
+    def unsubscribe(self, stream: str) -> None:
+        self._subscriptions.pop(stream, None)
+
+    async def read(self, stream: str, after: str = START) -> list[tuple[str, Message]]:
+        await asyncio.sleep(0)
+        return [(f"{number}-0", message) for number, message in self._streams.after(stream, _number(after))]
+
+    def kill(self) -> None:
+        """The process of this bus is gone: nothing reaches it any more."""
+        self._subscriptions.clear()
+        self._streams.watchers.remove(self)
+
+    def wake(self, stream: str) -> None:
+        """There may be something new: deliver it in the next round of the loop."""
+        subscription = self._subscriptions.get(stream)
+        if subscription is not None and not subscription.woken:
+            subscription.woken = True
+            asyncio.get_running_loop().call_soon(self._deliver, stream, subscription)
+
+    def _deliver(self, stream: str, subscription: _Subscription) -> None:
+        subscription.woken = False
+        for number, message in self._streams.after(stream, subscription.position):
+            if self._subscriptions.get(stream) is not subscription:
+                return
+            subscription.position = number
+            try:
+                subscription.receive(f"{number}-0", message)
+            except Exception as error:  # noqa: BLE001 - as the real one: it ends this subscription only
+                self.unsubscribe(stream)
+                subscription.failed(error)
+
+
+def _number(entry_id: str) -> int:
+    return int(entry_id.partition("-")[0])

@@ -1,0 +1,8 @@
+"""Wall clock, for stamps that cross processes.  Within a process only the event loop's time is read."""
+
+import time
+
+
+def wall_ms() -> int:
+    """Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,128 @@
+"""The ledger: which calls there are, and which member of each pool holds them.
+
+The bus carries what happens; the ledger says who may act on it.  One hash per call (`call:<id>:state`) and one lease
+per call and pool (`call:<id>:lease:<pool>`):
+
+  create   /answer writes the record: agent, numbers                            status "new"
+  start    an edge has the caller on the line; a reconnect raises the epoch     status "live"
+  claim    a pool member takes the lease, with the next fencing token
+  renew    every third of the lease's life; who comes too late and was replaced is told so
+  append   writes to the story of the call, refused once a newer token exists
+  end      once, whoever comes first                                            status "ended"
+
+The fencing token is a counter in the record, so it outlives the lease: a member that merely slept (SIGSTOP, a long
+garbage collection, a lost network) and was not replaced goes on; one that was replaced can write nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from common.messages import Message
+
+END_REASONS = (
+    "caller hung up",
+    "agent hung up",
+    "operator hung up",
+    "silence",
+    "too long",
+    "carrier",
+    "edge drained",
+    "refused",
+    "error",
+)
+"""Why a call ended; a closed set, as metrics count it."""
+
+UNSTARTED_SECONDS = 600
+"""A record that no edge has started is forgotten after this: nobody picked up."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """What is known of a call.  Strings are empty and numbers 0 as long as nobody said so."""
+
+    call_id: str
+    agent: dict[str, Any] = field(default_factory=dict)
+    """The agent's document (common/agents.py) as it was when the call began."""
+    from_number: str = ""
+    to_number: str = ""
+    direction: str = "inbound"
+    status: str = "new"
+    epoch: int = 0
+    edge: str = ""
+    created_ms: int = 0
+    ended_because: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A call that one member of a pool holds, and its right to write."""
+
+    call_id: str
+    pool: str
+    owner: str
+    token: int
+    record: CallRecord
+    checkpoint: str = ""
+    """What the last owner left for the next one; the pool's own format."""
+
+
+class Ledger(Protocol):
+    """Every method raises ConnectionError or TimeoutError while the server is away."""
+
+    # The edge's side.
+
+    async def create(self, record: CallRecord) -> None:
+        """Write a new call's record; one that exists already is left as it is (webhooks come twice)."""
+
+    async def read(self, call_id: str) -> CallRecord | None:
+        """The call's record, or None if it is not known (any more)."""
+
+    async def start(self, call_id: str, edge: str) -> CallRecord | None:
+        """The caller is on the line at `edge`: raise the epoch.  None if the call is unknown or has ended."""
+
+    async def end(self, call_id: str, reason: str) -> bool:
+        """The call is over.  True for whoever said so first; the record and the story expire later."""
+
+    async def touch(self, call_ids: Iterable[str]) -> None:
+        """These calls are still on the line at this edge."""
+
+    async def live(self) -> list[str]:
+        """Every call that is on the line somewhere."""
+
+    async def shared_secret(self) -> bytes:
+        """A random secret that all edges of the deployment share, made by the first that asks."""
+
+    # The pools' side.
+
+    async def take_offers(self, pool: str, owner: str, count: int, block_ms: int) -> list[tuple[str, str]]:
+        """Up to `count` offered calls as (offer id, call id), waiting `block_ms` for the first.
+
+        Offers that a dead member took and never settled come first.
+        """
+
+    async def settle(self, pool: str, offer_id: str) -> None:
+        """The offer needs nobody any more: the call is held, or over."""
+
+    async def claim(self, pool: str, call_id: str, owner: str) -> Claim | None:
+        """Take the lease and the next fencing token.  None if another member holds it or the call is over."""
+
+    async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Prolong the leases; returns those that were lost to a newer owner or whose call is gone."""
+
+    async def release(self, claim: Claim) -> None:
+        """Give the lease up now, so that another member can claim the call at once."""
+
+    async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
+        """Write to the call's events in one step, if the claim still is the newest.  False: drop the call."""
+
+    async def save_checkpoint(self, claim: Claim, checkpoint: str) -> bool:
+        """Leave a note for the next owner; fenced like `append`."""
+
+    async def orphans(self, pool: str) -> list[str]:
+        """Live calls that no member of the pool holds."""
+
+    async def beat(self, kind: str, node: str) -> None:
+        """This node is alive.  `kind` is "edge" or a pool."""

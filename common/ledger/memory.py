@@ -1,0 +1,139 @@
+"""The ledger without a server, for tests.  Time is the event loop's, so a virtual clock drives the leases too."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from common import streams
+from common.bus.memory import Streams
+from common.ledger import CallRecord, Claim
+from common.ledger.redis import LEASE_MS, OFFER_IDLE_MS
+from common.messages import Message, Offer
+
+OFFER_POLL_SECONDS = 0.05
+
+
+@dataclass(slots=True)
+class _Call:
+    record: CallRecord
+    tokens: dict[str, int] = field(default_factory=dict)
+    checkpoints: dict[str, str] = field(default_factory=dict)
+    leases: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """pool -> (token, loop time at which it expires)"""
+
+
+class MemoryLedger:
+    """See `common.ledger.Ledger`.  One object stands for the server; all simulated processes share it."""
+
+    def __init__(self, streams_: Streams, lease_ms: int = LEASE_MS) -> None:
+        self._streams = streams_
+        self._lease_s = lease_ms / 1000
+        self._calls: dict[str, _Call] = {}
+        self._taken: dict[tuple[str, int], float] = {}
+        self._settled: set[tuple[str, int]] = set()
+
+    async def create(self, record: CallRecord) -> None:
+        self._calls.setdefault(record.call_id, _Call(record))
+
+    async def read(self, call_id: str) -> CallRecord | None:
+        call = self._calls.get(call_id)
+        return call.record if call else None
+
+    async def start(self, call_id: str, edge: str) -> CallRecord | None:
+        call = self._calls.get(call_id)
+        if call is None or call.record.status == "ended":
+            return None
+        call.record = replace(call.record, status="live", edge=edge, epoch=call.record.epoch + 1)
+        return call.record
+
+    async def end(self, call_id: str, reason: str) -> bool:
+        call = self._calls.get(call_id)
+        if call is None or call.record.status == "ended":
+            return False
+        call.record = replace(call.record, status="ended", ended_because=reason)
+        return True
+
+    async def touch(self, call_ids: Iterable[str]) -> None:
+        """Calls do not go stale in memory."""
+
+    async def live(self) -> list[str]:
+        return [call_id for call_id, call in self._calls.items() if call.record.status == "live"]
+
+    async def shared_secret(self) -> bytes:
+        return b"a secret in memory"
+
+    async def take_offers(self, pool: str, owner: str, count: int, block_ms: int) -> list[tuple[str, str]]:
+        until = _now() + block_ms / 1000
+        while True:
+            found = self._open_offers(pool)[:count]
+            if found or _now() >= until:
+                for number, _ in found:
+                    self._taken[pool, number] = _now()
+                return [(f"{number}-0", call_id) for number, call_id in found]
+            await asyncio.sleep(OFFER_POLL_SECONDS)
+
+    async def settle(self, pool: str, offer_id: str) -> None:
+        self._settled.add((pool, int(offer_id.partition("-")[0])))
+
+    async def claim(self, pool: str, call_id: str, owner: str) -> Claim | None:
+        call = self._calls.get(call_id)
+        if call is None or call.record.status != "live" or self._held(call, pool):
+            return None
+        token = call.tokens[pool] = call.tokens.get(pool, 0) + 1
+        call.leases[pool] = (token, _now() + self._lease_s)
+        return Claim(call_id, pool, owner, token, call.record, call.checkpoints.get(pool, ""))
+
+    async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
+        lost = []
+        for claim in claims:
+            call = self._calls.get(claim.call_id)
+            if call is None or call.record.status != "live" or call.tokens.get(claim.pool) != claim.token:
+                lost.append(claim)
+            else:
+                call.leases[claim.pool] = (claim.token, _now() + self._lease_s)
+        return lost
+
+    async def release(self, claim: Claim) -> None:
+        call = self._calls.get(claim.call_id)
+        if call is not None and call.leases.get(claim.pool, (0, 0.0))[0] == claim.token:
+            del call.leases[claim.pool]
+
+    async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
+        call = self._calls.get(claim.call_id)
+        if call is None or call.tokens.get(claim.pool) != claim.token:
+            return False
+        for message in messages:
+            self._streams.append(streams.call_events(claim.call_id), message)
+        return True
+
+    async def save_checkpoint(self, claim: Claim, checkpoint: str) -> bool:
+        call = self._calls.get(claim.call_id)
+        if call is None or call.tokens.get(claim.pool) != claim.token:
+            return False
+        call.checkpoints[claim.pool] = checkpoint
+        return True
+
+    async def orphans(self, pool: str) -> list[str]:
+        return [call_id for call_id in await self.live() if not self._held(self._calls[call_id], pool)]
+
+    async def beat(self, kind: str, node: str) -> None:
+        """Nobody reads heartbeats in memory."""
+
+    def _held(self, call: _Call, pool: str) -> bool:
+        return pool in call.leases and call.leases[pool][1] > _now()
+
+    def _open_offers(self, pool: str) -> list[tuple[int, str]]:
+        stale = _now() - OFFER_IDLE_MS / 1000
+        return [
+            (number, message.call_id)
+            for number, message in self._streams.after(streams.pool_calls(pool), 0)
+            if isinstance(message, Offer)
+            and (pool, number) not in self._settled
+            and self._taken.get((pool, number), -1e9) <= stale
+        ]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,343 @@
+"""What travels on the bus: one frozen dataclass per message, packed by msgpack as `[tag, *fields]`.
+
+A tag is forever.  A message grows only at its end, by a field with a default: old readers ignore the surplus, new
+readers fill the gap, and a reader skips (and counts) a tag it does not know.  So pods roll in any order.
+
+Every message is harmless when it arrives twice: `(epoch, turn, clause, seq)` says exactly what it is.
+
+  epoch       how often the call has been (re)connected to an edge; audio of an older epoch is dropped
+  turn        number of a reply of the agent, counted by the mind; 1 is the greeting
+  clause      number of a clause in its turn, from 0
+  seq         number of the first 20 ms frame of this message in its clause, from 0
+  utterance   number of a speech of the caller, counted by the ears, from 1
+  token       fencing number of the pool member that wrote this; an older one than was seen is ignored
+  *_ms        milliseconds; `position_ms` counts the call's own audio, `at_ms` is wall clock (Unix time)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any, TypeAlias
+
+import msgpack
+
+Stamps: TypeAlias = tuple[int, ...]
+"""Wall clock ms of the stages of one answer, in the order of `STAGES`; grows from process to process."""
+
+STAGES = ("speech_end", "endpoint", "transcript", "first_token", "first_clause", "first_audio", "first_frame")
+"""What a stamp stands for.  `first_frame - speech_end` is what the caller waited, up to the carrier."""
+
+
+class BadMessage(ValueError):
+    """The bytes are no message at all: not msgpack, no tag, or too few fields."""
+
+
+class UnknownTag(BadMessage):
+    """A message from a newer process: skip it and count it."""
+
+
+# --- call:<id>:audio, written by the call's edge, read by the ears ------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AudioStarted:
+    """Audio of this epoch follows.  `edge` is the node whose priority stream takes the ears' news."""
+
+    epoch: int
+    edge: str
+
+
+@dataclass(frozen=True, slots=True)
+class AudioIn:
+    """20 ms from the caller: 160 bytes of mu-law that begin at `position_ms` and reached the edge at `at_ms`."""
+
+    epoch: int
+    position_ms: int
+    at_ms: int
+    mulaw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AudioEnded:
+    """The call is over; nothing follows."""
+
+    epoch: int
+
+
+# --- call:<id>:events, the story of the call -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """An edge has the caller on the line.  Epoch 1 is the start, a higher one a reconnect (perhaps elsewhere)."""
+
+    epoch: int
+    edge: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """The call is over, once.  `reason` is one of `END_REASONS` in common/ledger."""
+
+    epoch: int
+    reason: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerChanged:
+    """A member of `pool` took the call over and has read everything before this line."""
+
+    pool: str
+    token: int
+    owner: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """The caller began to speak.  Also on the edge's priority stream: it may stop the agent."""
+
+    call_id: str
+    token: int
+    utterance: int
+    position_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """The caller fell silent, perhaps without having said a word.  Also on the edge's priority stream."""
+
+    call_id: str
+    token: int
+    utterance: int
+    position_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class UserTurn:
+    """What the caller said; the agent answers this.  `stamps` hold speech_end, endpoint, transcript."""
+
+    utterance: int
+    text: str
+    stamps: Stamps
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyStarted:
+    """The mind begins reply `turn`, answering `utterance` (0: nobody asked, as in the greeting)."""
+
+    turn: int
+    utterance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """A speakable piece of reply `turn`.  The first one carries the stamps up to first_clause."""
+
+    turn: int
+    clause: int
+    text: str
+    stamps: Stamps = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyEnded:
+    """Reply `turn` has `clauses` clauses.  `then` is "" or "hangup": what to do once it was heard."""
+
+    turn: int
+    clauses: int
+    then: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """All audio of a clause is at the edge: it lasts `duration_ms` (0: it could not be spoken)."""
+
+    turn: int
+    clause: int
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlayStarted:
+    """The first frame of reply `turn` left for the carrier.  `stamps` are complete, or empty if nobody asked."""
+
+    turn: int
+    at_ms: int
+    stamps: Stamps = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """The carrier says that the caller has heard the clause to its end."""
+
+    turn: int
+    clause: int
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The caller took the turn: of `turn`, all before `clause` was heard, and of `clause` the first `heard_ms`."""
+
+    turn: int
+    clause: int
+    heard_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyPlayed:
+    """The whole reply was heard; the agent is listening."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Digit:
+    """The caller pressed a key: one of 0-9 * #."""
+
+    digit: str
+    at_ms: int
+
+
+# --- edge:<eid>:audio, written by the mouths -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AudioOut:
+    """Whole 20 ms frames for the caller, in order.  `last` marks the end of the clause (`mulaw` may be empty then)."""
+
+    call_id: str
+    epoch: int
+    token: int
+    turn: int
+    clause: int
+    seq: int
+    mulaw: bytes
+    last: bool = False
+    stamps: Stamps = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplySpoken:
+    """No more audio for `turn`: once it was heard, do what `then` says ("" or "hangup")."""
+
+    call_id: str
+    epoch: int
+    token: int
+    turn: int
+    then: str = ""
+
+
+# --- edge:<eid>:priority -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End the call now.  `reason` is one of `END_REASONS`."""
+
+    call_id: str
+    reason: str
+
+
+# --- pool:<name>:calls ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A call that wants a member of the pool."""
+
+    call_id: str
+
+
+Message: TypeAlias = (
+    AudioStarted
+    | AudioIn
+    | AudioEnded
+    | CallStarted
+    | CallEnded
+    | OwnerChanged
+    | SpeechStarted
+    | SpeechEnded
+    | UserTurn
+    | ReplyStarted
+    | Clause
+    | ReplyEnded
+    | Spoken
+    | PlayStarted
+    | Played
+    | Interrupted
+    | ReplyPlayed
+    | Digit
+    | AudioOut
+    | ReplySpoken
+    | HangUp
+    | Offer
+)
+
+TAGS: dict[type[Any], int] = {
+    AudioStarted: 1,
+    AudioIn: 2,
+    AudioEnded: 3,
+    CallStarted: 10,
+    CallEnded: 11,
+    OwnerChanged: 12,
+    SpeechStarted: 20,
+    SpeechEnded: 21,
+    UserTurn: 22,
+    ReplyStarted: 30,
+    Clause: 31,
+    ReplyEnded: 32,
+    Spoken: 40,
+    PlayStarted: 50,
+    Played: 51,
+    Interrupted: 52,
+    ReplyPlayed: 53,
+    Digit: 54,
+    AudioOut: 60,
+    ReplySpoken: 61,
+    HangUp: 70,
+    Offer: 80,
+}
+"""Forever: never renumber, never reuse."""
+
+
+def _reader(cls: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """All fields of a message as a tuple, by one C call."""
+    names = [field.name for field in fields(cls)]
+    if len(names) > 1:
+        return attrgetter(*names)
+    (name,) = names
+    return lambda message: (getattr(message, name),)
+
+
+_values = {cls: _reader(cls) for cls in TAGS}
+_types: dict[int, tuple[type[Any], int]] = {tag: (cls, len(fields(cls))) for cls, tag in TAGS.items()}
+
+
+def encode(message: Message) -> bytes:
+    """The message as it stands in field `d` of a stream entry."""
+    cls = type(message)
+    packed: bytes = msgpack.packb((TAGS[cls], *_values[cls](message)))
+    return packed
+
+
+def decode(raw: bytes) -> Message:
+    """The message in `raw`.  Raises `UnknownTag` for a newer process's message, `BadMessage` for anything else."""
+    try:
+        tag, *body = msgpack.unpackb(raw, use_list=False)
+    except (ValueError, TypeError) as error:
+        raise BadMessage(f"expected a msgpack array [tag, ...], got {len(raw)} bytes: {type(error).__name__}") from None
+    if not isinstance(tag, int):
+        raise BadMessage("expected a number as the tag")
+    if tag not in _types:
+        raise UnknownTag(f"tag {tag!r} is not known here")
+    cls, count = _types[tag]
+    try:
+        message: Message = cls(*body[:count])
+    except TypeError as error:
+        raise BadMessage(f"{cls.__name__}: {error}") from None
+    return message

@@ -1,0 +1,139 @@
+"""All settings of all processes, read once from the environment; nobody else reads it.
+
+A bad value stops the process with one message that lists every problem (`BadSettings`).  docs/settings.md and
+.env.example are checked against the fields below.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+
+class BadSettings(Exception):
+    """Its text lists every problem, one a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """How one variable is read."""
+
+    meaning: str
+    least: int | None = None
+    most: int | None = None
+    pattern: str = ""
+    expected: str = ""
+    secret: bool = False
+
+
+def _text(default: str, meaning: str, pattern: str = "", expected: str = "", secret: bool = False) -> Any:
+    return field(default=default, metadata={"rule": _Rule(meaning, None, None, pattern, expected, secret)})
+
+
+def _number(default: int, meaning: str, least: int, most: int) -> Any:
+    return field(default=default, metadata={"rule": _Rule(meaning, least, most)})
+
+
+_PROVIDERS = r"|[a-z0-9_-]+/[\w.:/-]+(,\s*[a-z0-9_-]+/[\w.:/-]+)*"
+_PROVIDERS_EXPECTED = '"vendor/model", comma-separated in the order of failover'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One field per variable: `redis_url` is REDIS_URL.  0 as a port means any free one."""
+
+    redis_url: str = _text(
+        "redis://127.0.0.1:6379/0",
+        "Redis that connects all processes; `rediss://` for TLS",
+        r"(rediss?|unix)://.+",
+        "redis://host:port/db",
+        secret=True,
+    )
+    http_host: str = _text("0.0.0.0", "Address on which the edge listens")  # noqa: S104 - a server in a container
+    http_port: int = _number(8000, "Port on which the edge listens", 0, 65535)
+    metrics_port: int = _number(
+        0, "Port of a worker's /metrics, /healthz and /readyz; 0 = 9101 (stt), 9102 (llm), 9103 (tts)", 0, 65535
+    )
+    public_url: str = _text(
+        "",
+        "URL under which Vobiz reaches the edge; unset = taken from each request's Host header",
+        r"|https?://[^\s/]+(/\S*)?",
+        "https://voice.example.com",
+    )
+    stt_provider: str = _text("", "Speech to text; unset = local", _PROVIDERS, _PROVIDERS_EXPECTED)
+    llm_provider: str = _text(
+        "", "Language model; unset = openai if its key is set, else local", _PROVIDERS, _PROVIDERS_EXPECTED
+    )
+    tts_provider: str = _text("", "Text to speech; unset = local", _PROVIDERS, _PROVIDERS_EXPECTED)
+    openai_api_key: str = _text("", "Key of OpenAI or of the compatible server", secret=True)
+    openai_base_url: str = _text(
+        "https://api.openai.com/v1", "Any OpenAI-compatible server", r"https?://.+", "https://host/v1"
+    )
+    stream_secret: str = _text(
+        "",
+        "Signs the token in the stream URL; unset = a random one kept in Redis; `off` = a bare /ws is accepted (tests)",
+        r"|off|.{16,}",
+        "at least 16 characters, or off",
+        secret=True,
+    )
+    agents_dir: str = _text("agents", "Folder of agent files")
+    calls_max: int = _number(50, "Calls that one process takes at once", 1, 10_000)
+    call_retention_s: int = _number(86_400, "Seconds for which an ended call can still be read", 60, 31_536_000)
+    playout_lead_ms: int = _number(200, "How far ahead of real time audio is sent to the carrier", 40, 1000)
+    drain_seconds: int = _number(30, "After SIGTERM: how long an edge waits for its calls to end", 0, 86_400)
+    bus_flush_ms: int = _number(1, "How long appends are gathered into one write; 0 = not at all", 0, 20)
+    bus_pause_ms: int = _number(1, "Pause of a reader between two reads, so that one read serves many calls", 0, 50)
+    lease_ms: int = _number(1500, "Life of a worker's lease on a call, renewed every third of it", 300, 30_000)
+    log_level: str = _text(
+        "INFO", "Least level that is logged", r"DEBUG|INFO|WARNING|ERROR", "DEBUG, INFO, WARNING or ERROR"
+    )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read every field; an empty variable counts as unset.  Raises BadSettings."""
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for item in fields(cls):
+            raw = environ.get(item.name.upper(), "").strip()
+            if not raw:
+                continue
+            try:
+                values[item.name] = _read(item.name, raw, item.metadata["rule"], item.default)
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise BadSettings("\n".join(["These settings cannot be used:", *(f"  {problem}" for problem in problems)]))
+        return cls(**values)
+
+    def providers(self, pool: str, agent_choice: tuple[str, ...] = ()) -> list[str]:
+        """The providers of a pool in the order of failover: the agent's, else the deployment's, else the default."""
+        if agent_choice:
+            return list(agent_choice)
+        chosen = {"stt": self.stt_provider, "llm": self.llm_provider, "tts": self.tts_provider}[pool]
+        if chosen:
+            return [spec.strip() for spec in chosen.split(",")]
+        if pool == "llm" and self.openai_api_key:
+            return ["openai/gpt-4o-mini"]
+        return [{"stt": "local/whisper-tiny.en", "llm": "local/receptionist", "tts": "local/piper"}[pool]]
+
+    @property
+    def redis_place(self) -> str:
+        """The server's address without user and password, fit for logs."""
+        parts = urlsplit(self.redis_url)
+        return f"{parts.hostname or parts.path}:{parts.port or 6379}"
+
+
+def _read(name: str, raw: str, rule: _Rule, default: Any) -> Any:
+    variable = name.upper()
+    if isinstance(default, int):
+        if not re.fullmatch(r"-?\d+", raw) or not rule.least <= int(raw) <= rule.most:  # type: ignore[operator]
+            raise ValueError(f"{variable}: expected a whole number from {rule.least} to {rule.most}, got {raw!r}")
+        return int(raw)
+    if rule.pattern and not re.fullmatch(rule.pattern, raw):
+        got = "something else" if rule.secret else repr(raw)
+        raise ValueError(f"{variable}: expected {rule.expected}, got {got}")
+    return raw

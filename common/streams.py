@@ -1,0 +1,76 @@
+"""The names and bounds of every key on the bus (docs/bus.md is checked against this file).
+
+`{sNN}` is `crc32(call_id) % 32`, a Redis Cluster hash tag on every key of a call: a call never crosses a slot, and
+shards can be added.
+"""
+
+from zlib import crc32
+
+SHARDS = 32
+
+AUDIO_MAXLEN = 1500
+"""Frames kept of a caller's audio: 30 s, enough to replay an utterance after a takeover."""
+EVENTS_MAXLEN = 20_000
+"""A call whose story grows longer is ended: a trimmed event would be a lost decision, so events are never trimmed."""
+EDGE_AUDIO_MAXLEN = 20_000
+EDGE_PRIORITY_MAXLEN = 2_000
+POOL_CALLS_MAXLEN = 10_000
+
+POOLS = ("stt", "llm", "tts")
+CALLS_LIVE = "calls:live"
+"""Sorted set: call id by the Unix time in ms at which its edge last said that it is up."""
+
+STREAM_SECRET = "deployment:stream-secret"  # noqa: S105 - the name of the key
+"""String: signs the stream tokens when STREAM_SECRET is not set."""
+
+
+def shard(call_id: str) -> str:
+    """The hash tag of a call: "{s07}"."""
+    return f"{{s{crc32(call_id.encode()) % SHARDS:02d}}}"
+
+
+def call_audio(call_id: str) -> str:
+    return f"call:{shard(call_id)}:{call_id}:audio"
+
+
+def call_events(call_id: str) -> str:
+    return f"call:{shard(call_id)}:{call_id}:events"
+
+
+def call_state(call_id: str) -> str:
+    return f"call:{shard(call_id)}:{call_id}:state"
+
+
+def call_lease(call_id: str, pool: str) -> str:
+    return f"call:{shard(call_id)}:{call_id}:lease:{pool}"
+
+
+def edge_audio(edge: str) -> str:
+    return f"edge:{edge}:audio"
+
+
+def edge_priority(edge: str) -> str:
+    return f"edge:{edge}:priority"
+
+
+def pool_calls(pool: str) -> str:
+    return f"pool:{pool}:calls"
+
+
+def nodes(kind: str) -> str:
+    """Sorted set: node id by the Unix time in ms of its last heartbeat.  `kind` is "edge" or a pool."""
+    return f"nodes:{kind}"
+
+
+def maxlen(stream: str) -> int | None:
+    """How many entries a stream keeps (approximately); None: all, until it expires."""
+    if stream.startswith("call:"):
+        return AUDIO_MAXLEN if stream.endswith(":audio") else None
+    if stream.startswith("edge:"):
+        return EDGE_AUDIO_MAXLEN if stream.endswith(":audio") else EDGE_PRIORITY_MAXLEN
+    return POOL_CALLS_MAXLEN
+
+
+def is_priority(stream: str) -> bool:
+    """Does the stream have a connection of its own, so that control never waits behind audio?"""
+    return stream.endswith(":priority")

@@ -1,0 +1,289 @@
+"""One call at its edge: the caller's frames to the bus, the agent's frames to the caller, and whose turn it is.
+
+    socket ──heard()──▶ CallerAudio ──▶ call:<id>:audio
+    edge:<eid>:audio ──▶ play() ──▶ Playout ──wake()──▶ socket
+    edge:<eid>:priority ──▶ speech_started() ──▶ Turn ──▶ clearAudio
+
+All methods are plain callbacks of the event loop; none waits.  Decisions are in turn.py and playout.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol
+
+from common import metrics
+from common.bus import Bus
+from common.clock import wall_ms
+from common.ledger import CallRecord
+from common.messages import (
+    STAGES,
+    AudioEnded,
+    AudioIn,
+    AudioOut,
+    AudioStarted,
+    CallEnded,
+    CallStarted,
+    Digit,
+    Interrupted,
+    Message,
+    Played,
+    PlayStarted,
+    ReplyPlayed,
+    ReplySpoken,
+    SpeechEnded,
+    SpeechStarted,
+    Stamps,
+)
+from common.streams import call_audio, call_events
+from edge import vobiz
+from edge.caller_audio import CallerAudio
+from edge.playout import FRAME_BYTES, FRAME_MS, Begin, Mark, Play, Playout
+from edge.ticker import SLOT_MS, Ticker
+from edge.turn import Effect, Finish, Hold, Interrupt, Release, Turn
+
+SOCKET_BYTES_MAX = 256 * 1024
+"""Unsent bytes of a socket (about 15 s of audio) at which its call is ended: nobody is listening."""
+STOP_SECONDS = 5.0
+"""How long the carrier may take to close the stream that we stopped."""
+
+
+class Line(Protocol):
+    """The caller's end: a WebSocket."""
+
+    def send_texts(self, messages: list[bytes]) -> None:
+        """Write text messages at once, in one write."""
+
+    @property
+    def unsent_bytes(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """What an agent's file says about its calls, as far as the edge minds it."""
+
+    interruptible: bool = True
+    call_s_max: int = 1800
+    silence_s_max: int = 60
+    lead_ms: int = 200
+
+
+class Call:
+    """From the carrier's `start` to the end.  `ended` is set once, with the reason."""
+
+    def __init__(
+        self, record: CallRecord, start: vobiz.Start, line: Line, bus: Bus, ticker: Ticker, options: CallOptions
+    ) -> None:
+        self.call_id = record.call_id
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._epoch = record.epoch
+        self._edge = record.edge
+        self._line = line
+        self._bus = bus
+        self._ticker = ticker
+        self._options = options
+        self._commands = vobiz.Commands(start.stream_id)
+        self._audio = CallerAudio(start.media_format or vobiz.MediaFormat())
+        self._turn = Turn(options.interruptible)
+        self._playout = Playout(options.lead_ms)
+        self._events = call_events(record.call_id)
+        self._audio_in = call_audio(record.call_id)
+        self._frames_in = 0
+        self._fence = 0  # newest token of a mouth
+        self._stamps: tuple[int, Stamps] = (0, ())
+        self._slot = -1  # the ticker's slot in which we are woken next
+        self._started_ms = self._active_ms = ticker.now_ms()
+        self._stop_reason = ""
+        bus.publish(self._events, CallStarted(self._epoch, self._edge, wall_ms()))
+        bus.publish(self._audio_in, AudioStarted(self._epoch, self._edge))
+
+    def __repr__(self) -> str:
+        return f"<Call {self.call_id} epoch {self._epoch} turn {self._turn.turn} held {self._playout.held_frames}>"
+
+    # --- from the carrier ---------------------------------------------------------------------------------------
+
+    def heard(self, event: vobiz.Event) -> None:
+        """One event from the socket."""
+        match event:
+            case vobiz.Media(payload):
+                for frame in self._audio.feed(payload):
+                    self._bus.publish(
+                        self._audio_in, AudioIn(self._epoch, self._frames_in * FRAME_MS, wall_ms(), frame)
+                    )
+                    self._frames_in += 1
+            case vobiz.PlayedStream(name):
+                self._played(name)
+            case vobiz.ClearedAudio():
+                self._playout.cleared()
+                self._schedule()
+            case vobiz.Dtmf(digit):
+                self._active_ms = self._ticker.now_ms()
+                self._bus.publish(self._events, Digit(digit, wall_ms()))
+            case vobiz.Stop():
+                self.end(self._stop_reason or "caller hung up")
+            case vobiz.Start():
+                metrics.BAD_INPUT.labels("second start").inc()
+            case vobiz.Unknown():
+                metrics.BAD_INPUT.labels("unknown event").inc()
+
+    def closed(self) -> None:
+        """The socket is gone."""
+        self.end(self._stop_reason or "caller hung up")
+
+    def _played(self, name: str) -> None:
+        mark = _mark(name, self._epoch)
+        if mark is None:
+            return
+        self._playout.played(mark)
+        self._bus.publish(self._events, Played(mark.turn, mark.clause))
+        self._perform(self._turn.clause_heard(mark.turn, mark.clause))
+
+    # --- from the bus -------------------------------------------------------------------------------------------
+
+    def play(self, audio: AudioOut) -> None:
+        """Frames from a mouth."""
+        if not self._admits(audio):
+            metrics.FRAMES_DROPPED.labels("stale").inc(len(audio.mulaw) // FRAME_BYTES)
+            return
+        self._perform(self._turn.audio_arrived(audio.turn))
+        if audio.stamps:
+            self._stamps = (audio.turn, audio.stamps)
+        if refused := self._playout.push(audio.turn, audio.clause, audio.seq, audio.mulaw, audio.last):
+            metrics.FRAMES_DROPPED.labels("duplicate or no room").inc(refused)
+        self._schedule()
+
+    def reply_spoken(self, reply: ReplySpoken) -> None:
+        """A mouth has sent all of a reply."""
+        if self._admits(reply):
+            newest_turn, newest_clause = self._playout.newest_clause
+            last_clause = newest_clause if newest_turn == reply.turn else -1
+            self._perform(self._turn.reply_complete(reply.turn, last_clause, reply.then))
+
+    def speech_started(self, speech: SpeechStarted) -> None:
+        """The ears hear the caller: the agent stops now."""
+        now = self._ticker.now_ms()
+        self._active_ms = now
+        self._perform(self._turn.caller_speaks(speech.utterance, self._playout.begun, now))
+
+    def speech_ended(self, speech: SpeechEnded) -> None:
+        self._active_ms = self._ticker.now_ms()
+        self._perform(self._turn.caller_silent(speech.utterance))
+
+    def _admits(self, message: AudioOut | ReplySpoken) -> bool:
+        """Is it of this epoch, of the newest mouth, and of a reply that may still be heard?"""
+        if message.epoch != self._epoch or message.token < self._fence or not self._turn.admits(message.turn):
+            return False
+        self._fence = message.token
+        return True
+
+    # --- time ---------------------------------------------------------------------------------------------------
+
+    def wake(self, now: float) -> None:
+        """Send what is due."""
+        self._slot = -1
+        if self.ended.done():
+            return
+        messages: list[bytes] = []
+        for out in self._playout.due(now):
+            match out:
+                case Play(mulaw):
+                    messages.append(self._commands.play(mulaw))
+                case Mark(turn, clause):
+                    messages.append(self._commands.checkpoint(f"{self._epoch}.{turn}.{clause}"))
+                case Begin(turn):
+                    self._begin(turn)
+        if messages:
+            self._active_ms = now
+            self._line.send_texts(messages)
+            metrics.FRAMES.labels("out").inc(len(messages))
+        self._schedule()
+
+    def housekeep(self, now: float) -> None:
+        """About once a second: limits, and answers that never came."""
+        for mark in self._playout.overdue(now):
+            self._perform(self._turn.clause_heard(mark.turn, mark.clause))
+        self._perform(self._turn.wake(now))
+        if self._line.unsent_bytes > SOCKET_BYTES_MAX:
+            self.end("carrier")
+        elif now - self._started_ms > 1000 * self._options.call_s_max:
+            self.stop("too long")
+        elif now - self._active_ms > 1000 * self._options.silence_s_max:
+            self.stop("silence")
+
+    def stop(self, reason: str) -> None:
+        """End the stream from our side; the carrier closes the socket, or we do after a while."""
+        if self._stop_reason or self.ended.done():
+            return
+        self._stop_reason = reason
+        self._line.send_texts([self._commands.stop()])
+        asyncio.get_running_loop().call_later(STOP_SECONDS, self.end, reason)
+
+    def end(self, reason: str) -> None:
+        """The call is over; only the first reason counts."""
+        if self.ended.done():
+            return
+        self._bus.publish(self._audio_in, AudioEnded(self._epoch))
+        self._bus.publish(self._events, CallEnded(self._epoch, reason, wall_ms()))
+        self._playout.drop()
+        self.ended.set_result(reason)
+
+    @property
+    def frames_in(self) -> int:
+        """20 ms frames received from the caller."""
+        return self._frames_in
+
+    @property
+    def turns(self) -> int:
+        """Replies that began to play."""
+        return self._playout.begun
+
+    def _schedule(self) -> None:
+        due = self._playout.next_due()
+        if due is not None and (self._slot < 0 or due < (self._slot - 1) * SLOT_MS):
+            self._slot = self._ticker.at(due, self.wake)
+
+    def _begin(self, turn: int) -> None:
+        at_ms = wall_ms()
+        stamped_turn, stamps = self._stamps
+        complete = (*stamps, at_ms) if stamped_turn == turn and len(stamps) == len(STAGES) - 1 else ()
+        self._publish(PlayStarted(turn, at_ms, complete))
+        if complete:
+            metrics.ANSWER_SECONDS.observe((complete[-1] - complete[0]) / 1000)
+            for stage, begun, done in zip(STAGES[1:], complete, complete[1:], strict=False):
+                metrics.STAGE_SECONDS.labels(stage).observe(max(0, done - begun) / 1000)
+
+    def _perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Interrupt():
+                    self._interrupt()
+                case Hold():
+                    self._playout.paused = True
+                case Release():
+                    self._playout.paused = False
+                    self._schedule()
+                case Finish(turn, then):
+                    metrics.TURNS.labels("heard").inc()
+                    self._publish(ReplyPlayed(turn))
+                    if then == "hangup":
+                        self.stop("agent hung up")
+
+    def _interrupt(self) -> None:
+        """The caller's ear first, the story second."""
+        cut = self._playout.cut(self._ticker.now_ms())
+        if cut.at_carrier:
+            self._line.send_texts([self._commands.clear()])
+        metrics.TURNS.labels("interrupted").inc()
+        self._publish(Interrupted(cut.turn, cut.clause, cut.heard_ms))
+
+    def _publish(self, message: Message) -> None:
+        self._bus.publish(self._events, message)
+
+
+def _mark(name: str, epoch: int) -> Mark | None:
+    """The checkpoint of this name, if it is one of this epoch's."""
+    parts = name.split(".")
+    if len(parts) != 3 or not all(part.isdecimal() for part in parts) or int(parts[0]) != epoch:
+        return None
+    return Mark(int(parts[1]), int(parts[2]))

@@ -1,0 +1,152 @@
+"""The calls of this edge: admission, the way from the bus to each, and the drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from common import metrics
+from common.bus import Bus
+from common.ledger import Ledger
+from common.messages import AudioOut, HangUp, Message, ReplySpoken, SpeechEnded, SpeechStarted
+from common.streams import edge_audio, edge_priority
+from edge.call import Call
+
+log = logging.getLogger(__name__)
+
+HOUSEKEEP_SECONDS = 1.0
+TOUCH_EVERY = 5
+"""Housekeepings between two signs of life in the ledger."""
+REDIS_GRACE_SECONDS = 3.0
+"""Without Redis for longer, no new call is taken."""
+
+
+class Calls:
+    """Looks calls up for the bus, counts them against `calls_max`, and keeps house."""
+
+    def __init__(self, edge: str, bus: Bus, ledger: Ledger, calls_max: int) -> None:
+        self.edge = edge
+        self.draining = False
+        self._bus = bus
+        self._ledger = ledger
+        self._calls_max = calls_max
+        self._calls: dict[str, Call] = {}
+        self._opening = 0
+        self._changed = asyncio.Event()
+        self._cut_off_since: float | None = None
+        metrics.CALLS_MAX.labels("edge").set(calls_max)
+
+    def listen(self) -> None:
+        """Take what the workers send to this edge."""
+        self._bus.subscribe(edge_audio(self.edge), self._receive, self._deaf)
+        self._bus.subscribe(edge_priority(self.edge), self._receive, self._deaf)
+
+    def refusal(self) -> str:
+        """Why no new call is taken right now; empty if one is."""
+        if self.draining:
+            return "draining"
+        if len(self._calls) + self._opening >= self._calls_max:
+            return "full"
+        since = self._cut_off_since
+        if since is not None and asyncio.get_running_loop().time() - since > REDIS_GRACE_SECONDS:
+            return "cut off from Redis"
+        return ""
+
+    def reserve(self) -> Callable[[], None]:
+        """Count a socket that is being opened; returns what gives the place back."""
+        self._opening += 1
+        released = False
+
+        def release() -> None:
+            nonlocal released
+            if not released:
+                released = True
+                self._opening -= 1
+
+        return release
+
+    def add(self, call: Call) -> None:
+        self._calls[call.call_id] = call
+        self._count()
+
+    def remove(self, call: Call) -> None:
+        if self._calls.get(call.call_id) is call:
+            del self._calls[call.call_id]
+        self._count()
+
+    def get(self, call_id: str) -> Call | None:
+        return self._calls.get(call_id)
+
+    async def drained(self) -> None:
+        """Until no call is left."""
+        while self._calls:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def end_all(self, reason: str) -> None:
+        for call in list(self._calls.values()):
+            call.stop(reason)
+
+    async def keep_house(self) -> None:
+        """For as long as the process runs."""
+        loop = asyncio.get_running_loop()
+        rounds = 0
+        while True:
+            await asyncio.sleep(HOUSEKEEP_SECONDS)
+            now = loop.time()
+            if self._bus.connected:
+                self._cut_off_since = None
+            elif self._cut_off_since is None:
+                self._cut_off_since = now
+            for call in list(self._calls.values()):
+                self._guarded(call, call.housekeep, now * 1000)
+            if rounds % TOUCH_EVERY == 0:
+                await self._touch()
+            rounds += 1
+
+    async def _touch(self) -> None:
+        try:
+            await self._ledger.touch(list(self._calls))
+            await self._ledger.beat("edge", self.edge)
+        except (ConnectionError, TimeoutError):
+            log.warning("the ledger cannot be reached")
+
+    def _count(self) -> None:
+        metrics.CALLS_ACTIVE.labels("edge").set(len(self._calls))
+        self._changed.set()
+
+    def _receive(self, entry_id: str, message: Message) -> None:
+        call = self._calls.get(getattr(message, "call_id", ""))
+        if call is None:
+            if isinstance(message, AudioOut):
+                metrics.FRAMES_DROPPED.labels("call is over").inc()
+            return
+        self._guarded(call, _deliver, call, message)
+
+    def _guarded(self, call: Call, step: Callable[..., None], *about: Any) -> None:
+        """One call's error ends that call and no other."""
+        try:
+            step(*about)
+        except Exception:
+            log.exception("an error ended a call", extra={"call_id": call.call_id})
+            metrics.SESSION_ERRORS.labels("edge").inc()
+            call.end("error")
+
+    def _deaf(self, error: Exception) -> None:
+        raise AssertionError("the edge's own subscription cannot fail: every call is guarded") from error
+
+
+def _deliver(call: Call, message: Message) -> None:
+    match message:
+        case AudioOut():
+            call.play(message)
+        case ReplySpoken():
+            call.reply_spoken(message)
+        case SpeechStarted():
+            call.speech_started(message)
+        case SpeechEnded():
+            call.speech_ended(message)
+        case HangUp():
+            call.stop(message.reason)

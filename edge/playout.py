@@ -1,0 +1,220 @@
+"""What one caller hears: paced 20 ms frames, checkpoints, and exactly how much was heard.  Pure: time is passed in.
+
+The carrier plays what it gets in real time, at once when its queue is empty.  We keep it `lead_ms` ahead: enough to
+ride out a stall, little enough that a clear throws little away.  Because we know when each frame left, we know which
+ones the caller has heard at any moment; the carrier's `playedStream` later confirms it.
+
+    push ──▶ waiting here ──due()──▶ on its way or queued at the carrier ──time──▶ heard
+                 │                            │
+                 └────────── cut() ───────────┴──▶ never heard
+
+All times are milliseconds of any one monotonic clock.  Turns and clauses only ever grow: what is behind the newest
+that was received is a duplicate, and is dropped.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TypeAlias
+
+FRAME_MS = 20
+FRAME_BYTES = 160
+HELD_MS_MAX = 90_000
+"""Audio held for one call.  A mouth keeps at most 60 s ahead; what exceeds this is dropped and counted."""
+CLEAR_ACK_MS = 1000
+"""How long new audio waits for `clearedAudio`: before it, the carrier may drop what we send."""
+MARK_OVERDUE_MS = 1000
+"""A checkpoint unanswered so long after its audio must have ended is taken as played."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The first frame of this reply follows."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Send this frame (160 bytes) now."""
+
+    mulaw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Send a checkpoint for the end of this clause now."""
+
+    turn: int
+    clause: int
+
+
+Out: TypeAlias = Begin | Play | Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How far the caller had heard: all before `clause`, and its first `heard_ms`.
+
+    `at_carrier`: does the carrier still hold audio, so that `clearAudio` must be sent?
+    """
+
+    turn: int
+    clause: int
+    heard_ms: int
+    at_carrier: bool
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """Frames of one clause that wait.  `seq` is the number of the first of them that was not sent yet."""
+
+    turn: int
+    clause: int
+    seq: int
+    mulaw: bytes
+    last: bool
+    sent_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A frame at the carrier; `number` counts from 0 in its clause."""
+
+    end_ms: float
+    turn: int
+    clause: int
+    number: int
+
+
+class Playout:
+    """One caller's playout.  `push` what arrives, send what `due` returns, `cut` when the caller interrupts."""
+
+    def __init__(self, lead_ms: int = 200) -> None:
+        self._room_ms = max(lead_ms - FRAME_MS, 0)
+        self._waiting: deque[_Chunk] = deque()
+        self._held_bytes = 0
+        self._underway: deque[_Sent] = deque()
+        self._marks: deque[tuple[float, Mark]] = deque()
+        self._dry_at = 0.0  # when the carrier will have played all that was sent
+        self._open_at = 0.0  # no audio before this: a clear is not answered yet
+        self._turn, self._clause, self._next_seq, self._clause_ended = 0, -1, 0, False  # newest received
+        self.begun = 0
+        """The newest reply of which a frame was sent."""
+        self.paused = False
+        """While set, nothing is sent: the caller is speaking."""
+
+    def push(self, turn: int, clause: int, seq: int, mulaw: bytes, last: bool) -> int:
+        """Take whole frames of a clause; returns how many were not taken: duplicates, or no room."""
+        frames = len(mulaw) // FRAME_BYTES
+        if (turn, clause) < (self._turn, self._clause):
+            return frames
+        skipped = 0
+        if (turn, clause) == (self._turn, self._clause):
+            if self._clause_ended:
+                return frames
+            skipped = min(max(0, self._next_seq - seq), frames)
+            if skipped == frames and not last:
+                return frames
+        kept = min(frames - skipped, (HELD_MS_MAX * FRAME_BYTES // FRAME_MS - self._held_bytes) // FRAME_BYTES)
+        body = mulaw[skipped * FRAME_BYTES : (skipped + kept) * FRAME_BYTES]
+        self._waiting.append(_Chunk(turn, clause, seq + skipped, body, last))
+        self._held_bytes += len(body)
+        next_seq = seq + frames if (turn, clause) != (self._turn, self._clause) else max(self._next_seq, seq + frames)
+        self._turn, self._clause, self._next_seq, self._clause_ended = turn, clause, next_seq, last
+        return frames - kept
+
+    def next_due(self) -> float | None:
+        """When to call `due` again; None as long as nothing can be sent."""
+        if not self._waiting or self.paused:
+            return None
+        return max(self._dry_at - self._room_ms, self._open_at)
+
+    def due(self, now: float) -> list[Out]:
+        """What must be sent at `now`, in order."""
+        out: list[Out] = []
+        if self.paused or now < self._open_at:
+            return out
+        while self._waiting and self._dry_at - now <= self._room_ms:
+            chunk = self._waiting[0]
+            if chunk.sent_bytes < len(chunk.mulaw):
+                self._send(chunk, now, out)
+            if chunk.sent_bytes >= len(chunk.mulaw):
+                self._waiting.popleft()
+                if chunk.last:
+                    mark = Mark(chunk.turn, chunk.clause)
+                    self._marks.append((max(self._dry_at, now), mark))
+                    out.append(mark)
+        while self._underway and self._underway[0].end_ms <= now:
+            self._underway.popleft()
+        return out
+
+    def _send(self, chunk: _Chunk, now: float, out: list[Out]) -> None:
+        if chunk.turn > self.begun:
+            self.begun = chunk.turn
+            out.append(Begin(chunk.turn))
+        out.append(Play(chunk.mulaw[chunk.sent_bytes : chunk.sent_bytes + FRAME_BYTES]))
+        self._dry_at = max(self._dry_at, now) + FRAME_MS
+        self._underway.append(_Sent(self._dry_at, chunk.turn, chunk.clause, chunk.seq))
+        chunk.sent_bytes += FRAME_BYTES
+        chunk.seq += 1
+        self._held_bytes -= FRAME_BYTES
+
+    def cut(self, now: float) -> Cut:
+        """Forget everything unheard.  If it was `at_carrier`, send `clearAudio` now; nothing is due before its answer.
+
+        A frame that is being played counts as heard.
+        """
+        position = self._position(now)
+        self.drop()
+        self._underway.clear()
+        self._marks.clear()
+        if position.at_carrier:
+            self._dry_at = now
+            self._open_at = now + CLEAR_ACK_MS
+        return position
+
+    def _position(self, now: float) -> Cut:
+        at_carrier = self._dry_at > now
+        for sent in self._underway:
+            if sent.end_ms - FRAME_MS >= now:
+                return Cut(sent.turn, sent.clause, sent.number * FRAME_MS, at_carrier)
+        if self._waiting:
+            chunk = self._waiting[0]
+            return Cut(chunk.turn, chunk.clause, chunk.seq * FRAME_MS, at_carrier)
+        return Cut(self._turn, max(self._clause, 0), self._next_seq * FRAME_MS, at_carrier)
+
+    def drop(self) -> None:
+        """Forget what waits here; what is under way is played."""
+        self._waiting.clear()
+        self._held_bytes = 0
+
+    def cleared(self) -> None:
+        """The carrier has answered our clear: audio may go out again."""
+        self._open_at = 0.0
+
+    def played(self, mark: Mark) -> None:
+        """The carrier says that it has played up to this mark."""
+        while self._marks and _order(self._marks[0][1]) <= _order(mark):
+            self._marks.popleft()
+
+    def overdue(self, now: float) -> list[Mark]:
+        """Marks that the carrier should have answered long ago: its answer was lost.  Each is returned once."""
+        late: list[Mark] = []
+        while self._marks and self._marks[0][0] + MARK_OVERDUE_MS < now:
+            late.append(self._marks.popleft()[1])
+        return late
+
+    @property
+    def newest_clause(self) -> tuple[int, int]:
+        """(turn, clause) of what was received last; clause -1 before the first."""
+        return self._turn, self._clause
+
+    @property
+    def held_frames(self) -> int:
+        return self._held_bytes // FRAME_BYTES
+
+
+def _order(mark: Mark) -> tuple[int, int]:
+    return mark.turn, mark.clause

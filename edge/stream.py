@@ -1,0 +1,226 @@
+"""One media stream: from the token in the URL to the end of the socket.
+
+    token ── refused before the handshake completes, or ──▶ accepted ──▶ wait for `start` ──▶ Call ──▶ end, once
+
+Media may come before `start`; it is kept and played into the call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+
+from starlette.responses import JSONResponse
+from starlette.websockets import WebSocket
+
+from common import metrics
+from common.agents import BadAgents, from_document
+from common.bus import Bus
+from common.ledger import CallRecord, Ledger
+from common.messages import Offer
+from common.streams import POOLS, pool_calls
+from edge import vobiz
+from edge.call import Call, CallOptions
+from edge.calls import Calls
+from edge.socket import EXTENSION, LineProtocol
+from edge.ticker import Ticker
+from edge.tokens import BadToken, verify
+
+log = logging.getLogger(__name__)
+
+START_SECONDS = 10.0
+"""How long a socket may be open without `start`."""
+EARLY_EVENTS_MAX = 250
+"""Events kept until the call is set up: 5 s of media."""
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """What every stream of this edge needs.  `secret` None: a bare /ws is accepted, without a token."""
+
+    calls: Calls
+    ledger: Ledger
+    bus: Bus
+    ticker: Ticker
+    secret: bytes | None
+    lead_ms: int
+
+    async def serve(self, websocket: WebSocket, token: str) -> None:
+        """Carry one socket to its end."""
+        call_id, refusal = await self._permit(token)
+        refusal = refusal or self.calls.refusal()
+        if refusal:
+            metrics.CALLS_REFUSED.labels(refusal).inc()
+            await _deny(websocket, refusal)
+            return
+        release = self.calls.reserve()
+        try:
+            offered = websocket.scope["subprotocols"]
+            await websocket.accept(subprotocol=offered[0] if offered else None)
+            line: LineProtocol = websocket.scope["extensions"][EXTENSION]
+            stream = _Stream(line)
+            call = await self._open(stream, call_id)
+            release()
+            if call is not None:
+                await self._carry(call, stream)
+        finally:
+            release()
+
+    async def _permit(self, token: str) -> tuple[str, str]:
+        """(call id, "") if the token is good, else ("", why not)."""
+        if self.secret is None:
+            return "", ""
+        try:
+            stream_token = verify(self.secret, token)
+        except BadToken:
+            return "", "bad token"
+        try:
+            record = await self.ledger.read(stream_token.call_id)
+        except (ConnectionError, TimeoutError):
+            return "", "cut off from Redis"
+        if record is None or record.status == "ended":
+            return "", "call is over"
+        if record.epoch == 0 and time.time() > stream_token.expires_s:
+            return "", "token expired"
+        return stream_token.call_id, ""
+
+    async def _open(self, stream: _Stream, call_id: str) -> Call | None:
+        """Wait for `start` and make the call; None if the socket ended or the call cannot be."""
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                start = await stream.started
+            if start is None:
+                return None
+            if call_id and start.call_id and start.call_id != call_id:
+                raise _Refused("another call's token")
+            record = await self._start(call_id or start.call_id)
+            call = Call(record, start, stream.line, self.bus, self.ticker, self._options(record))
+        except (TimeoutError, ConnectionError, vobiz.BadFrame, _Refused) as error:
+            stream.refuse(_why(error, stream.started.done()))
+            return None
+        for pool in POOLS:
+            self.bus.publish(pool_calls(pool), Offer(record.call_id))
+        return call
+
+    async def _start(self, call_id: str) -> CallRecord:
+        if self.secret is None and call_id and await self.ledger.read(call_id) is None:
+            await self.ledger.create(CallRecord(call_id))
+        record = await self.ledger.start(call_id, self.calls.edge) if call_id else None
+        if record is None:
+            raise _Refused("call is over")
+        return record
+
+    def _options(self, record: CallRecord) -> CallOptions:
+        try:
+            agent = from_document(record.agent)
+        except BadAgents:
+            return CallOptions(lead_ms=self.lead_ms)  # a bare socket has no agent file behind it
+        limits = agent.limits
+        return CallOptions(agent.turn.interruptible, limits.call_s, limits.silence_s, self.lead_ms)
+
+    async def _carry(self, call: Call, stream: _Stream) -> None:
+        self.calls.add(call)
+        log.info("call answered", extra={"call_id": call.call_id})
+        began = time.monotonic()
+        stream.connect(call)
+        try:
+            reason = await call.ended
+        finally:
+            self.calls.remove(call)
+            stream.line.end()
+        metrics.CALLS_ENDED.labels(reason).inc()
+        totals = {"reason": reason, "seconds": round(time.monotonic() - began), "turns": call.turns}
+        log.info("call ended", extra={"call_id": call.call_id, **totals})
+        try:
+            await self.ledger.end(call.call_id, reason)
+        except (ConnectionError, TimeoutError):
+            log.warning("the end of a call could not be written down", extra={"call_id": call.call_id})
+
+
+def _why(error: Exception, started: bool) -> str:
+    """The reason of a refusal, from a closed set."""
+    match error:
+        case _Refused():
+            return str(error)
+        case vobiz.BadFrame():
+            return error.kind
+        case TimeoutError() if not started:
+            return "no start"
+    return "cut off from Redis"
+
+
+class _Refused(Exception):
+    """This stream cannot become a call; the text is a metric label."""
+
+
+class _Stream:
+    """The socket's callbacks: parse, keep what is early, then hand to the call.  One call's error stays here."""
+
+    def __init__(self, line: LineProtocol) -> None:
+        self.line = line
+        self.started: asyncio.Future[vobiz.Start | None] = asyncio.get_running_loop().create_future()
+        self._early: list[vobiz.Event] = []
+        self._call: Call | None = None
+        self._closed = False
+        line.attach(self._text, self._binary, self._close)
+
+    def connect(self, call: Call) -> None:
+        """The call is there: it gets what was early, and everything from now on."""
+        self._call = call
+        for event in self._early:
+            self._tell(event)
+        self._early.clear()
+        if self._closed:
+            call.closed()
+
+    def refuse(self, reason: str) -> None:
+        metrics.CALLS_REFUSED.labels(reason).inc()
+        log.warning("a stream was refused", extra={"reason": reason})
+        self.line.end(1008)
+
+    def _text(self, text: bytes) -> None:
+        try:
+            event = vobiz.parse(text)
+        except vobiz.BadFrame as error:
+            metrics.BAD_INPUT.labels(error.kind).inc()
+            if not self.started.done() and error.kind == "bad format":
+                self.started.set_exception(error)
+            return
+        if self._call is not None:
+            self._tell(event)
+        elif isinstance(event, vobiz.Start) and not self.started.done():
+            self.started.set_result(event)
+        elif len(self._early) < EARLY_EVENTS_MAX:
+            self._early.append(event)
+        else:
+            metrics.FRAMES_DROPPED.labels("too early").inc()
+
+    def _tell(self, event: vobiz.Event) -> None:
+        assert self._call is not None
+        try:
+            self._call.heard(event)
+        except vobiz.BadFrame as error:
+            metrics.BAD_INPUT.labels(error.kind).inc()
+        except Exception:
+            log.exception("an error ended a call", extra={"call_id": self._call.call_id})
+            metrics.SESSION_ERRORS.labels("edge").inc()
+            self._call.end("error")
+
+    def _binary(self) -> None:
+        metrics.BAD_INPUT.labels("binary message").inc()
+
+    def _close(self) -> None:
+        self._closed = True
+        if self._call is not None:
+            self._call.closed()
+        elif not self.started.done():
+            self.started.set_result(None)
+
+
+async def _deny(websocket: WebSocket, refusal: str) -> None:
+    """Answer the upgrade request with an error, so that the handshake never completes."""
+    status = 403 if refusal in ("bad token", "token expired", "call is over") else 503
+    body = {"error": {"code": refusal.replace(" ", "_"), "message": f"The stream is refused: {refusal}."}}
+    await websocket.send_denial_response(JSONResponse(body, status))

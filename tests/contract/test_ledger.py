@@ -1,0 +1,203 @@
+"""Both ledgers keep the promises of common/ledger/__init__.py."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+
+from common.bus import Bus
+from common.bus.memory import MemoryBus, Streams
+from common.bus.redis import BusOptions, RedisBus
+from common.ledger import CallRecord, Ledger
+from common.ledger.memory import MemoryLedger
+from common.ledger.redis import RedisLedger
+from common.messages import Message, Offer, UserTurn
+from common.streams import call_events, pool_calls
+
+pytestmark = pytest.mark.anyio
+
+LEASE_MS = 60
+RECORD = CallRecord("c-1", agent={"name": "receptionist"}, from_number="911234567890", to_number="919876543210")
+
+
+@dataclass
+class Server:
+    """A ledger, a bus on the same server, and a way to let a lease run out."""
+
+    ledger: Ledger
+    bus: Bus
+
+    async def story(self) -> list[Message]:
+        return [message for _, message in await self.bus.read(call_events("c-1"))]
+
+    async def lease_runs_out(self) -> None:
+        await asyncio.sleep(LEASE_MS / 1000 * 1.5)
+
+
+@pytest.fixture(params=["memory", "valkey", "redis-7"])
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
+    if request.param == "memory":
+        streams = Streams()
+        yield Server(MemoryLedger(streams, LEASE_MS), MemoryBus(streams))
+        return
+    url = request.getfixturevalue("valkey_url" if request.param == "valkey" else "redis7_url")
+    ledger = RedisLedger.connect(url, "test", retention_s=60, lease_ms=LEASE_MS)
+    async with RedisBus.connect(BusOptions(url, "test")) as bus:
+        yield Server(ledger, bus)
+    await ledger.aclose()
+
+
+async def offered(server: Server, pool: str, count: int, taker: str = "w-1") -> list[tuple[str, str]]:
+    """Take offers until `count` have come: an offer travels for a millisecond or two."""
+    return await eventually(lambda: server.ledger.take_offers(pool, taker, count, 500))
+
+
+async def eventually(take: Callable[[], Awaitable[list]]) -> list:
+    async with asyncio.timeout(5):
+        while not (found := await take()):
+            pass
+    return found
+
+
+async def test_a_call_is_created_once_started_and_ended_once(server: Server):
+    ledger = server.ledger
+    await ledger.create(RECORD)
+    await ledger.create(CallRecord("c-1", from_number="another"))  # the webhook came twice
+    started = await ledger.start("c-1", "e-1")
+    assert started is not None
+    assert (started.epoch, started.edge, started.status) == (1, "e-1", "live")
+    assert (started.from_number, started.agent) == ("911234567890", {"name": "receptionist"})
+    assert await ledger.live() == ["c-1"]
+
+    assert await ledger.end("c-1", "caller hung up")
+    assert not await ledger.end("c-1", "silence")
+    ended = await ledger.read("c-1")
+    assert ended is not None
+    assert (ended.status, ended.ended_because) == ("ended", "caller hung up")
+    assert await ledger.live() == []
+
+
+async def test_a_reconnect_raises_the_epoch_and_moves_the_edge(server: Server):
+    await server.ledger.create(RECORD)
+    await server.ledger.start("c-1", "e-1")
+    again = await server.ledger.start("c-1", "e-2")
+    assert again is not None
+    assert (again.epoch, again.edge) == (2, "e-2")
+
+
+async def test_an_unknown_or_ended_call_cannot_start(server: Server):
+    assert await server.ledger.start("nobody", "e-1") is None
+    assert await server.ledger.read("nobody") is None
+    await server.ledger.create(RECORD)
+    await server.ledger.start("c-1", "e-1")
+    await server.ledger.end("c-1", "caller hung up")
+    assert await server.ledger.start("c-1", "e-1") is None  # a phantom reconnect
+
+
+async def test_one_member_holds_a_call_and_the_next_owner_has_a_higher_token(server: Server):
+    ledger = server.ledger
+    await ledger.create(RECORD)
+    await ledger.start("c-1", "e-1")
+    first = await ledger.claim("llm", "c-1", "w-1")
+    assert first is not None
+    assert first.record.agent == {"name": "receptionist"}
+    assert await ledger.claim("llm", "c-1", "w-2") is None
+    assert await ledger.claim("tts", "c-1", "w-3") is not None  # each pool has a lease of its own
+
+    await ledger.release(first)
+    second = await ledger.claim("llm", "c-1", "w-2")
+    assert second is not None
+    assert second.token > first.token
+
+
+async def test_a_dead_members_call_is_an_orphan_once_its_lease_has_run_out(server: Server):
+    ledger = server.ledger
+    await ledger.create(RECORD)
+    await ledger.start("c-1", "e-1")
+    assert await ledger.orphans("llm") == ["c-1"]
+    await ledger.claim("llm", "c-1", "w-1")
+    assert await ledger.orphans("llm") == []
+    await server.lease_runs_out()
+    assert await ledger.orphans("llm") == ["c-1"]
+
+
+async def test_a_member_that_slept_but_was_not_replaced_goes_on(server: Server):
+    ledger = server.ledger
+    await ledger.create(RECORD)
+    await ledger.start("c-1", "e-1")
+    claim = await ledger.claim("llm", "c-1", "w-1")
+    assert claim is not None
+    await server.lease_runs_out()
+    assert await ledger.renew([claim]) == []
+    assert await ledger.orphans("llm") == []
+
+
+async def test_a_member_that_was_replaced_can_write_nothing(server: Server):
+    ledger = server.ledger
+    await ledger.create(RECORD)
+    await ledger.start("c-1", "e-1")
+    old = await ledger.claim("llm", "c-1", "w-1")
+    assert old is not None
+    await server.lease_runs_out()
+    new = await ledger.claim("llm", "c-1", "w-2")
+    assert new is not None
+
+    assert not await ledger.append(old, [UserTurn(1, "from the grave", ())])
+    assert not await ledger.save_checkpoint(old, "from the grave")
+    assert await ledger.renew([old, new]) == [old]
+    await ledger.release(old)  # must not take the new owner's lease away
+    assert await ledger.claim("llm", "c-1", "w-3") is None
+
+    assert await ledger.append(new, [UserTurn(1, "hello", ()), UserTurn(2, "again", ())])
+    assert await server.story() == [UserTurn(1, "hello", ()), UserTurn(2, "again", ())]
+
+
+async def test_a_checkpoint_reaches_the_next_owner(server: Server):
+    ledger = server.ledger
+    await ledger.create(RECORD)
+    await ledger.start("c-1", "e-1")
+    first = await ledger.claim("stt", "c-1", "w-1")
+    assert first is not None
+    assert await ledger.save_checkpoint(first, "utterance 3")
+    await ledger.release(first)
+    second = await ledger.claim("stt", "c-1", "w-2")
+    assert second is not None
+    assert second.checkpoint == "utterance 3"
+
+
+async def test_the_end_of_a_call_ends_its_leases(server: Server):
+    ledger = server.ledger
+    await ledger.create(RECORD)
+    await ledger.start("c-1", "e-1")
+    claim = await ledger.claim("llm", "c-1", "w-1")
+    assert claim is not None
+    await ledger.end("c-1", "caller hung up")
+    assert await ledger.renew([claim]) == [claim]
+    assert await ledger.claim("llm", "c-1", "w-2") is None
+
+
+async def test_an_offer_goes_to_one_member_and_is_gone_once_settled(server: Server):
+    await server.ledger.take_offers("llm", "w-1", 1, 1)
+    server.bus.publish(pool_calls("llm"), Offer("c-1"))
+    ((offer_id, call_id),) = await offered(server, "llm", 1)
+    assert call_id == "c-1"
+    assert await server.ledger.take_offers("llm", "w-2", 8, 1) == []
+    await server.ledger.settle("llm", offer_id)
+    assert await server.ledger.take_offers("llm", "w-2", 8, 1) == []
+
+
+async def test_no_more_offers_are_taken_than_asked_for(server: Server):
+    for number in range(3):
+        server.bus.publish(pool_calls("llm"), Offer(f"c-{number}"))
+    first = await offered(server, "llm", 1)
+    rest = await offered(server, "llm", 5, taker="w-2")
+    assert [call_id for _, call_id in first] == ["c-0"]
+    assert {call_id for _, call_id in rest} <= {"c-1", "c-2"}
+
+
+async def test_an_offer_whose_taker_died_is_offered_again(server: Server):
+    server.bus.publish(pool_calls("llm"), Offer("c-1"))
+    assert await offered(server, "llm", 1, taker="w-dead")
+    again = await eventually(lambda: server.ledger.take_offers("llm", "w-2", 1, 300))
+    assert [call_id for _, call_id in again] == ["c-1"]

@@ -1,0 +1,116 @@
+"""What the caller does, step by step; JSON in files, dataclasses in tests.
+
+A step that waits has a deadline.  When it passes, the step is marked failed and the script goes on, as a puzzled caller
+would.  After the last step the caller hangs up.
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeAlias
+
+STEPS_MAX = 200
+FILE_BYTES_MAX = 1_000_000
+DEMO = Path(__file__).with_name("demo.json")
+SPEECH = Path(__file__).with_name("speech")
+
+
+class BadScript(ValueError):
+    """The script names a step, field or recording that does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Speak a recording of `speech/`, whatever the agent does meanwhile."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForAgent:
+    """Wait until the agent has spoken since the caller's last word and then played nothing for `silence_ms`."""
+
+    silence_ms: float = 1000.0
+    deadline_ms: float = 15_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class BargeIn:
+    """Wait until the agent has been audible for `after_ms` and is still speaking, then talk over it."""
+
+    name: str
+    after_ms: float = 1200.0
+    deadline_ms: float = 15_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """Press one key of the phone."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForHangUp:
+    """Wait for the agent to end the call."""
+
+    deadline_ms: float = 15_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    pass
+
+
+Step: TypeAlias = Say | WaitForAgent | BargeIn | Wait | Press | WaitForHangUp | HangUp
+STEPS: dict[str, type[Step]] = {
+    "say": Say,
+    "wait-for-agent": WaitForAgent,
+    "barge-in": BargeIn,
+    "wait": Wait,
+    "press": Press,
+    "wait-for-hang-up": WaitForHangUp,
+    "hang-up": HangUp,
+}
+NAMES = {step: name for name, step in STEPS.items()}
+
+
+def read_script(path: Path) -> list[Step]:
+    """The steps of a JSON file: a list of `{"do": step, field: value, ...}`.  Raises `BadScript`."""
+    if path.stat().st_size > FILE_BYTES_MAX:
+        raise BadScript(f"{path.name}: larger than {FILE_BYTES_MAX} bytes")
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadScript(f"{path.name}: {error}") from error
+    if not isinstance(entries, list) or not 0 < len(entries) <= STEPS_MAX:
+        raise BadScript(f"{path.name}: expected a list of 1 to {STEPS_MAX} steps")
+    return [_step(entry, f"{path.name}: step {number}") for number, entry in enumerate(entries, 1)]
+
+
+def _step(entry: Any, where: str) -> Step:
+    if not isinstance(entry, dict) or entry.get("do") not in STEPS:
+        raise BadScript(f'{where}: expected {{"do": ...}} with one of {", ".join(STEPS)}')
+    step = STEPS[entry["do"]]
+    values = {key: value for key, value in entry.items() if key != "do"}
+    kinds = {field.name: field.type for field in fields(step)}
+    for key, value in values.items():
+        if key not in kinds:
+            raise BadScript(f"{where}: {entry['do']} has no {key!r}, only {', '.join(kinds) or 'no fields'}")
+        good = isinstance(value, str) if kinds[key] is str else type(value) in (int, float) and 0 <= value <= 3_600_000
+        if not good:
+            raise BadScript(f"{where}: {key} is {value!r}")
+    try:
+        return step(**values)
+    except TypeError as error:
+        raise BadScript(f"{where}: {error}") from error
+
+
+def describe(step: Step) -> dict[str, Any]:
+    """The step as in its file."""
+    return {"do": NAMES[type(step)], **asdict(step)}

@@ -1,0 +1,140 @@
+"""The agent's words on their way to the voice: early, whole, and cut where a person would breathe."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workers.llm.clauses import CLAUSE_CHARS_MAX, Clauses
+
+
+def spoken(*tokens: str) -> list[str]:
+    clauses = Clauses()
+    ready = [clause for token in tokens for clause in clauses.feed(token)]
+    return ready + clauses.finish()
+
+
+def test_the_caller_hears_the_first_words_before_the_sentence_is_written() -> None:
+    clauses = Clauses()
+    assert clauses.feed("We are open from Monday to") == []
+    assert clauses.feed(" Friday, ") == ["We are open from Monday to Friday,"]
+    assert clauses.feed("from nine to six, every") == []
+    assert clauses.feed(" week. ") == ["from nine to six, every week."]
+    assert clauses.finish() == []
+
+
+def test_a_sentence_is_spoken_as_soon_as_the_space_after_it_comes() -> None:
+    clauses = Clauses()
+    assert clauses.feed("Of course.") == []  # "Of course.uk" could still follow
+    assert clauses.feed(" ") == ["Of course."]
+    assert clauses.feed("How can I help?") == []
+    assert clauses.finish() == ["How can I help?"]
+
+
+def test_a_first_sentence_without_a_comma_ends_before_a_linking_word() -> None:
+    first, *_ = spoken("The dentist will see you on the ground floor because the lift is out of order today.")
+    assert first == "The dentist will see you on the ground floor"
+
+
+def test_a_hindi_clause_ends_before_a_linking_word_too() -> None:
+    first, *_ = spoken("डॉ. राव आज सुबह नौ बजे क्लिनिक में आएँगे क्योंकि कल छुट्टी थी।")
+    assert first == "डॉ. राव आज सुबह नौ बजे क्लिनिक में आएँगे"
+
+
+def test_a_single_short_word_waits_for_company_but_a_long_one_does_not() -> None:
+    assert spoken("Sure. Which day would suit you? ") == ["Sure. Which day would suit you?"]
+    assert spoken("Absolutely! Which day would suit you?") == ["Absolutely!", "Which day would suit you?"]
+    assert spoken("Yes, we are open.") == ["Yes, we are open."]
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Dr. Rao sees you at 9:30 a.m. on the 5th.",
+        "It costs 10,000.50 rupees or 3.5 percent.",
+        "Prof. A. P. Sharma is in at 9 a.m. today.",
+        "See https://example.com/a,b?c=d.e for more.",
+        "Write to front.desk@example.co.in for it.",
+        "Use e.g. a card, i.e. no cash.",
+        "Bring Rs. 500 to room No. 5 please.",
+    ],
+)
+def test_numbers_names_and_addresses_stay_whole(sentence: str) -> None:
+    # A long sentence before it: the rules of later clauses apply, which break at the ends of sentences only.
+    assert spoken(f"Here you are. {sentence} That is all we know.")[1:] == [sentence, "That is all we know."]
+
+
+@pytest.mark.parametrize(
+    "word", ["Dr. Rao", "9:30", "10,000", "3.5", "a.m. tomorrow", "a@b.example", "www.b.example/c"]
+)
+def test_nothing_is_torn_in_the_first_clause_either(word: str) -> None:
+    assert any(word in clause for clause in spoken(f"So it is {word}, as I said."))
+
+
+def test_no_is_an_abbreviation_only_before_a_number() -> None:
+    assert spoken("You want to know? We are in No. 5 today. Is it far? Really, I say No. We are near.") == [
+        "You want to know?",
+        "We are in No. 5 today.",
+        "Is it far?",
+        "Really, I say No.",
+        "We are near.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "clauses"),
+    [
+        ("हम सुबह नौ बजे खुलते हैं। आप कब आएँगे?", ["हम सुबह नौ बजे खुलते हैं।", "आप कब आएँगे?"]),
+        ("हम सुबह नौ बजे खुलते हैं।आप कब आएँगे?", ["हम सुबह नौ बजे खुलते हैं।", "आप कब आएँगे?"]),
+        ("我们星期一到星期五都开门。请问您几点来？", ["我们星期一到星期五都开门。", "请问您几点来？"]),
+        ("「我们星期一到五开门。」好的", ["「我们星期一到五开门。」", "好的"]),
+        ("Let me see… I have it here!", ["Let me see…", "I have it here!"]),
+        ('"Of course." She said so.', ['"Of course."', "She said so."]),
+        ("1. Come in at nine\n2. Ask for the key", ["1. Come in at nine", "2. Ask for the key"]),
+        ("I was born on July 5, 2001 here.", ["I was born on July 5, 2001 here."]),
+    ],
+)
+def test_ends_in_other_scripts_and_layouts(text: str, clauses: list[str]) -> None:
+    assert spoken(text) == clauses
+
+
+def test_a_long_sentence_is_cut_at_a_comma_and_an_endless_one_at_the_bound() -> None:
+    parts = spoken("All right. " + "one of the many words, " * 8 + "and the end.")
+    assert all(len(part) < 120 for part in parts) and all(part.endswith((",", ".")) for part in parts)
+    endless = spoken("Well then. " + "word " * 200 + "Dr. Rao")
+    assert all(len(part) <= CLAUSE_CHARS_MAX for part in endless)
+    assert endless[-1].endswith("Dr. Rao")
+
+
+def test_at_the_bound_a_title_moves_on_with_its_name() -> None:
+    filling = "x" * (CLAUSE_CHARS_MAX - len(" Dr. R"))
+    assert spoken("Fine then. ", f"{filling} Dr. Rao") == ["Fine then.", filling, "Dr. Rao"]
+
+
+TEXTS = st.text(alphabet=st.sampled_from(list("abA D r.I 5,9:;!?…\n\t-—\"')/@ and।。、 é")), max_size=300) | st.text(
+    max_size=200
+)
+FRAGMENTS = st.lists(
+    st.sampled_from(["Dr.", "Rao", "a.m.", "No.", "5", "9:30", "and", "word,", "end.", "है।", "…", "\n", "b@c.d", "-"]),
+    max_size=60,
+).map(" ".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(TEXTS | FRAGMENTS, st.data())
+def test_how_the_model_splits_its_tokens_changes_nothing(text: str, data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=20)))
+    tokens = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    assert spoken(*tokens) == spoken(text) == spoken(*text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(TEXTS | FRAGMENTS)
+def test_no_word_is_lost_added_or_reordered_and_every_clause_has_a_bound(text: str) -> None:
+    clauses = spoken(text)
+    assert all(clause and clause == " ".join(clause.split()) for clause in clauses)
+    assert all(len(clause) <= CLAUSE_CHARS_MAX for clause in clauses)
+    assert "".join("".join(clauses).split()) == "".join(text.split())
+    if not set(text) & set("。！？｡।॥、，") and all(len(word) < CLAUSE_CHARS_MAX for word in text.split()):
+        assert " ".join(clauses) == " ".join(text.split())

@@ -1,0 +1,1 @@
+"""The mind: what the caller said in, what to say out."""

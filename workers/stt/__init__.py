@@ -1,0 +1,1 @@
+"""The ears: a call's audio in, what the caller said out."""

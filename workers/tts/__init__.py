@@ -1,0 +1,1 @@
+"""The mouth: clauses in, 20 ms mu-law frames out."""
