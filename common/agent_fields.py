@@ -87,7 +87,7 @@ name_text = pattern(r"[a-z0-9][a-z0-9_-]{0,63}", "small letters, digits, '-' and
 def bounded(least: int, most: int) -> Check:
     def check(value: Any, path: Path, problems: list[Problem]) -> int:
         raw = str(value).strip().replace("_", "")
-        number = int(raw) if re.fullmatch(r"-?[0-9]{1,12}", raw) and not isinstance(value, bool) else None
+        number = int(raw) if re.fullmatch(r"-?[0-9]{1,12}", raw) else None
         if number is None or not least <= number <= most:
             problems.append(
                 Problem(path, f"{_where(path)} is {_shown(value)}; write a whole number from {least:,} to {most:,}")

@@ -48,7 +48,10 @@ def read_document(path: Path) -> Document:
     document = Document(path)
     node = _compose(document)
     if node is not None:
-        document.data = _Walk(document).plain(node, (), 0)
+        walk = _Walk(document)
+        document.data = walk.plain(node, (), 0)
+        if walk.refused:
+            document.data = None
     return document
 
 
@@ -85,14 +88,16 @@ class _Walk:
     def __init__(self, document: Document) -> None:
         self._document = document
         self._nodes = 0
+        self.refused = False
+        """The document is too deep or too large to be an agent; what was read of it says nothing."""
 
     def plain(self, node: yaml.Node, path: FieldPath, depth: int) -> Any:
         self._document.lines[path] = node.start_mark.line + 1
         self._nodes += 1
         if depth > DEPTH_MAX or self._nodes > NODES_MAX:
-            if self._nodes <= NODES_MAX + 1:  # say it once
+            if not self.refused:
                 self._problem(path, "is nested too deep or repeats too much; write it out plainly")
-                self._nodes = NODES_MAX + 1
+            self.refused, self._nodes = True, NODES_MAX
             return ""
         if not node.tag.startswith(YAML_TAGS) or node.tag.startswith(f"{YAML_TAGS}python"):
             self._problem(path, f"the tag {node.tag!r} means nothing here; remove it")

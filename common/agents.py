@@ -217,7 +217,7 @@ def parse(document: Any, *, strict: bool = True, default_name: str = "") -> tupl
     if "name" not in values and default_name:
         values["name"] = name_text(default_name, ("name",), problems)
     for key in ("name", "greeting", "instructions"):
-        if key not in values and (not isinstance(document, dict) or key not in document):
+        if isinstance(document, dict) and key not in values and key not in document:
             problems.append(Problem((), f"{key!r} is missing; write `{key}: …`"))
     if problems:
         return None, problems

@@ -37,7 +37,7 @@ async def serve(settings: Settings, agents: Agents) -> None:
         calls = Calls(edge, bus, ledger, settings.calls_max)
         ticker = Ticker(loop)
         secret = await _secret(settings, ledger, stop)
-        streams = Streams(calls, ledger, bus, ticker, secret, settings.playout_lead_ms)
+        streams = Streams(calls, ledger, bus, ticker, agents, secret, settings.playout_lead_ms)
         front = Front(calls, streams, ledger, agents, settings.public_url)
         server = make_server(front.app(), settings.http_host, settings.http_port)
         calls.listen()

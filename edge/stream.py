@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
 from common import metrics
-from common.agents import BadAgents, from_document
+from common.agents import Agents, BadAgents, from_document, to_document
 from common.bus import Bus
 from common.ledger import CallRecord, Ledger
 from common.messages import Offer
@@ -44,6 +44,7 @@ class Streams:
     ledger: Ledger
     bus: Bus
     ticker: Ticker
+    agents: Agents
     secret: bytes | None
     lead_ms: int
 
@@ -106,7 +107,8 @@ class Streams:
 
     async def _start(self, call_id: str) -> CallRecord:
         if self.secret is None and call_id and await self.ledger.read(call_id) is None:
-            await self.ledger.create(CallRecord(call_id))
+            agent = self.agents.for_number("")  # a bare socket: nobody told us the number
+            await self.ledger.create(CallRecord(call_id, to_document(agent) if agent else {}))
         record = await self.ledger.start(call_id, self.calls.edge) if call_id else None
         if record is None:
             raise _Refused("call is over")
@@ -116,7 +118,7 @@ class Streams:
         try:
             agent = from_document(record.agent)
         except BadAgents:
-            return CallOptions(lead_ms=self.lead_ms)  # a bare socket has no agent file behind it
+            raise _Refused("no agent") from None
         limits = agent.limits
         return CallOptions(agent.turn.interruptible, limits.call_s, limits.silence_s, self.lead_ms)
 

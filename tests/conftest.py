@@ -13,8 +13,9 @@ import redis
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The event loop of the real processes."""
+    return "asyncio", {"use_uvloop": True}
 
 
 @pytest.fixture(scope="session")

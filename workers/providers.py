@@ -70,6 +70,8 @@ class Utterance:
     start_ms: int
     end_ms: int
     """Where in the call's audio the words began and ended, as far as the provider knows."""
+    decided_ms: int = 0
+    """Where in the call's audio it was clear that the turn was over; 0: not known."""
 
 
 Heard: TypeAlias = Onset | Offset | Utterance

@@ -74,11 +74,11 @@ def _stream(root: ElementTree.Element) -> Stream:
     verbs = [(_unwrapped(verb), verb.tag == "Connect") for verb in root]
     tags = [verb.tag for verb, _ in verbs]
     places = [place for place, tag in enumerate(tags) if tag in STREAM_TAGS]
+    if "Hangup" in tags[: places[0] if places else None]:
+        raise CallDropped(NORMAL, "<Hangup> comes before any <Stream>")
     if not places:
         raise CallDropped(END_OF_XML, f"no <Stream> among {tags or 'no elements'}")
     place = places[0]
-    if "Hangup" in tags[:place]:
-        raise CallDropped(NORMAL, "<Hangup> comes before <Stream>")
     element, connected = verbs[place]
     stream = _read_stream(element, connected, tuple(tags[:place]), tuple(tags[place + 1 :]))
     track = element.get("audioTrack", "inbound")

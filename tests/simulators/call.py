@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from tests.simulators.actor import Actor, Sentence
@@ -38,12 +39,22 @@ class CallOptions:
     wav: Path | None = None
 
 
-def read_sentences(folder: Path) -> dict[str, Sentence]:
-    """The recordings of a folder by name (the file's, without `.wav`), as its `sentences.json` lists them."""
+def read_sentences(folder: Path, script: Sequence[Step]) -> dict[str, Sentence]:
+    """The recordings that `script` speaks, by name (the file's, without `.wav`), as `sentences.json` lists them.
+
+    Raises `BadScript`, `BadWav` or `OSError` if the script cannot be played.
+    """
     texts = json.loads((folder / "sentences.json").read_text(encoding="utf-8"))
     if len(texts) > SENTENCES_MAX:
         raise BadScript(f"{folder.name}/sentences.json: more than {SENTENCES_MAX} recordings")
-    return {Path(file).stem: Sentence(text, read_wav(folder / file)) for file, text in texts.items()}
+    files = {Path(file).stem: file for file in texts}
+    names = {step.name for step in script if isinstance(step, Say | BargeIn)}
+    if unknown := sorted(names - set(files)):
+        raise BadScript(f"no recording {unknown[0]!r}, only {', '.join(files)}")
+    return {name: Sentence(texts[files[name]], _recording(folder / files[name])) for name in names}
+
+
+_recording = lru_cache(maxsize=SENTENCES_MAX)(read_wav)  # decoding must not delay the frames of other calls
 
 
 class Caller:
@@ -53,12 +64,9 @@ class Caller:
         self._options, self._report = options, report
 
     async def call(self, script: Sequence[Step]) -> CallResult:
-        """Place one call.  A call that fails is a result with an `error`; only a script that cannot be played raises."""
+        """Place one call.  A failed call is a result with an `error`; only a script that cannot be played raises."""
         options = self._options
-        sentences = read_sentences(options.speech)
-        for step in script:
-            if isinstance(step, Say | BargeIn) and step.name not in sentences:
-                raise BadScript(f"no recording {step.name!r}, only {', '.join(sentences)}")
+        sentences = read_sentences(options.speech, script)
         party = Party(str(uuid.uuid4()), options.from_number, options.to_number, datetime.now(UTC), options.auth_token)
         result = CallResult(party.call_id)
         try:
@@ -95,7 +103,8 @@ class Caller:
         result.steps = actor.steps
         _fill(result, stream)
         if options.wav is not None:
-            write_stereo_wav(options.wav, stream.line.track, stream.playback.track(result.duration_ms))
+            agent = stream.playback.track(result.duration_ms)
+            await asyncio.to_thread(write_stereo_wav, options.wav, stream.line.track, agent)
             result.wav = str(options.wav)
         return Hangup(*NORMAL, "Caller") if ending.by == "caller" else _after_stream(answer.stream)
 

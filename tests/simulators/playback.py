@@ -3,10 +3,10 @@
     playAudio ──▶ [ audio | audio | marker | audio ] ──▶ the caller's ear, in real time
     clearAudio ── empties audio and markers at once; `clearedAudio` follows `clear_delay_ms` later
 
-Because play is in real time, the queue is a schedule: audio that arrives at `now_ms` starts where the queue ends, or at
-once if it has run dry.  So nothing has to tick; only acknowledgements fall due.  Call `wake(now_ms)` at `deadline_ms` and
-send what it returns.  Between clearAudio and its acknowledgement new audio and markers are dropped: the documented race.
-All times are ms on the call's time line.
+Because play is in real time, the queue is a schedule: audio that arrives at `now_ms` starts where the queue ends, or
+at once if it has run dry.  So nothing has to tick; only acknowledgements fall due.  Call `wake(now_ms)` at
+`deadline_ms` and send what it returns.  Between clearAudio and its acknowledgement new audio and markers are dropped:
+the documented race.  All times are ms on the call's time line.
 """
 
 from collections import deque
@@ -65,8 +65,8 @@ class Segment:
         return self.start_ms + len(self.samples) / SAMPLES_PER_MS
 
     def cut(self, at_ms: float) -> None:
-        """Forget everything from `at_ms` on."""
-        self.samples = self.samples[: max(0, round((at_ms - self.start_ms) * SAMPLES_PER_MS))]
+        """Forget everything from `at_ms` on (rounded down: what is cut must not end after the cut)."""
+        self.samples = self.samples[: max(0, int((at_ms - self.start_ms) * SAMPLES_PER_MS))]
         self.loud = self.loud[: -(-len(self.samples) // (LOUD_WINDOW_MS * SAMPLES_PER_MS))]
 
 
@@ -190,7 +190,7 @@ class Playback:
         return spans
 
     def silent_from_ms(self, after_ms: float, gap_ms: float = 200.0) -> float:
-        """The first moment from `after_ms` on at which nothing is played; a hole in a reply, under `gap_ms`, is no silence."""
+        """The first moment from `after_ms` on at which nothing is played; holes under `gap_ms` count as play."""
         at_ms, playing = after_ms, False
         for segment in self._segments:
             if segment.start_ms <= at_ms + (gap_ms if playing else 0.0) and segment.end_ms > at_ms:

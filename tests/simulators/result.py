@@ -1,4 +1,4 @@
-"""What a call came to: measured from the two tracks of the call, never from what the server says about itself.  Pure."""
+"""What a call came to: measured from the two tracks of the call, never from what the server says of itself.  Pure."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field

@@ -4,8 +4,8 @@
     ear       what the server sends goes into the playback queue
     clockwork when an answer of the queue falls due, it goes out: playedStream, clearedAudio
 
-A socket that breaks is opened again as often as `maxRetries` allows, with a new streamId and a new `start`; the call, its
-time line and its recording go on.  A server that closes with 1000 has ended the stream on purpose.
+A socket that breaks is opened again as often as `maxRetries` allows, with a new streamId and a new `start`; the call,
+its time line and its recording go on.  A server that closes with 1000 has ended the stream on purpose.
 """
 
 import asyncio

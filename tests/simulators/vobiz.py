@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tests.simulators.call import Caller, CallOptions
+from tests.simulators.call import Caller, CallOptions, read_sentences
 from tests.simulators.result import CallResult, percentiles
 from tests.simulators.script import DEMO, SPEECH, BadScript, Step, read_script
 from tests.simulators.stream import WireOptions
@@ -124,25 +124,24 @@ def main() -> int:
     parsed = arguments()
     try:
         script = read_script(DEMO if parsed.script == "demo" else Path(parsed.script))
-        to_stdout = parsed.json is not None and str(parsed.json) == "-"
-        target = sys.stderr if to_stdout else sys.stdout
-
-        def tell(line: str) -> None:
-            print(line, file=target, flush=True)
-
-        results = asyncio.run(place_calls(call_options(parsed), script, parsed.calls, parsed.stagger_ms, tell))
-    except* (BadScript, BadWav, OSError) as errors:
-        print(f"cannot play the script: {errors.exceptions[0]}", file=sys.stderr)
+        read_sentences(parsed.speech, script)
+    except (BadScript, BadWav, OSError) as error:
+        print(f"cannot play the script: {error}", file=sys.stderr)
         return 2
+    to_stdout = str(parsed.json) == "-"
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr if to_stdout else sys.stdout, flush=True)
+
+    results = asyncio.run(place_calls(call_options(parsed), script, parsed.calls, parsed.stagger_ms, tell))
     for line in summary(results):
         tell(line)
-    if parsed.json is not None:
-        text = json.dumps({"calls": [result.to_json() for result in results]}, indent=2)
-        if to_stdout:
-            print(text)
-        else:
-            parsed.json.parent.mkdir(parents=True, exist_ok=True)
-            parsed.json.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps({"calls": [result.to_json() for result in results]}, indent=2)
+    if to_stdout:
+        print(text)
+    elif parsed.json is not None:
+        parsed.json.parent.mkdir(parents=True, exist_ok=True)
+        parsed.json.write_text(text + "\n", encoding="utf-8")
     return 1 if any(result.failures for result in results) else 0
 
 

@@ -92,6 +92,7 @@ def test_no_is_an_abbreviation_only_before_a_number() -> None:
         ("Let me see… I have it here!", ["Let me see…", "I have it here!"]),
         ('"Of course." She said so.', ['"Of course."', "She said so."]),
         ("1. Come in at nine\n2. Ask for the key", ["1. Come in at nine", "2. Ask for the key"]),
+        ("Please ask for Dr.\nRao today.", ["Please ask for Dr. Rao today."]),
         ("I was born on July 5, 2001 here.", ["I was born on July 5, 2001 here."]),
     ],
 )

@@ -122,6 +122,14 @@ def test_closed_hours_are_not_promised() -> None:
     assert "May I have your name" in caller.says("Noon.")
 
 
+def test_a_stop_before_the_answer_was_heard_comes_in_the_same_line_as_the_question() -> None:
+    caller = Caller()
+    assert caller.says("What are your opening hours? Wait, stop please.") == OF_COURSE
+    assert caller.says("I want an appointment tomorrow. Hold on.") == OF_COURSE
+    assert "three in the afternoon" in caller.says("At three.")
+    assert "12 Lake Road" in caller.says("Wait, where are you?")
+
+
 def test_what_was_said_before_a_stop_can_be_repeated() -> None:
     assert Caller().says("Where are you?", "Wait, stop.", "Sorry, can you repeat that?") == FACTS.address_answer
 
@@ -217,8 +225,3 @@ async def test_it_hangs_up_only_with_the_tool_and_says_nothing_after_it() -> Non
     goodbye = [{"role": "user", "content": "Goodbye."}]
     assert not [piece for piece in await replied(goodbye) if isinstance(piece, ToolCall)]
     assert await replied([*goodbye, {"role": "tool", "tool_call_id": "end_call-1", "content": "ok"}], END_CALL) == []
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"

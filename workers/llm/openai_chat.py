@@ -11,6 +11,7 @@ What the vendor writes in an error is not passed on: it may quote the dialogue o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -113,8 +114,9 @@ class OpenAIChat:
 
     async def aclose(self) -> None:
         """Close all connections; the object cannot be used afterwards."""
-        async with asyncio.timeout(CLOSE_S):
-            await self._client.close()
+        with contextlib.suppress(TimeoutError):  # the process ends anyway
+            async with asyncio.timeout(CLOSE_S):
+                await self._client.close()
 
     async def reply(
         self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = ()

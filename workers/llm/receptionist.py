@@ -103,15 +103,17 @@ def answer(dialogue: Sequence[ChatMessage], facts: Facts = FACTS) -> Answer:
 
 
 class Receptionist:
-    """The `LanguageModel` around `answer`.  Holds nothing."""
+    """The `LanguageModel` around `answer`."""
 
     def __init__(self, facts: Facts = FACTS) -> None:
         self._facts = facts
+        self._announced = False
 
     async def warm(self) -> None:
-        log.warning(
-            "local/receptionist is a scripted dialogue, not a language model; set OPENAI_API_KEY for a real one"
-        )
+        """Say in the log, once, that this is a script."""
+        if not self._announced:
+            log.warning("local/receptionist answers: a script, no language model; set OPENAI_API_KEY for one")
+            self._announced = True
 
     async def aclose(self) -> None:
         return
@@ -215,9 +217,11 @@ class _Talk:
         heard = plain(text)
         asked_more, self._asked_more = self._asked_more, False
         given = self._answer(text, heard, asked_more)
-        self._asked_more = given.text.endswith(ANYTHING_ELSE)
+        if _stops(text):  # a line may hold two: what was asked, and the stop before any of the answer was heard
+            given = Answer(OF_COURSE)
         if given.text != OF_COURSE:  # "Wait, stop. … What did you say?" asks for what was said before the stop
             self._last = given
+        self._asked_more = given.text.endswith(ANYTHING_ELSE)
         return given
 
     def _answer(self, text: str, heard: str, asked_more: bool) -> Answer:
@@ -302,8 +306,6 @@ class _Talk:
         return "" if self._name else f"That is {self._when()}. May I have your name, please?"
 
     def _small_talk(self, text: str, heard: str) -> Answer:
-        if STOP.search(heard) and len(heard.split()) <= STOP_WORDS_MAX:
-            return Answer(OF_COURSE)
         if question := self._question():
             lead = "" if YES.fullmatch(heard) or THANKS.search(heard) else "Sorry, I did not understand that. "
             return Answer(lead + question)
@@ -321,6 +323,15 @@ class _Talk:
     def _forget(self) -> None:
         self._open = self._noted = False
         self._day, self._time = "", None
+
+
+def _stops(text: str) -> bool:
+    """Does the line end with a sentence that says nothing but "stop"?"""
+    last = plain(re.split(r"(?<=[.?!])\s", text.strip())[-1])
+    if not STOP.search(last) or len(last.split()) > STOP_WORDS_MAX or BOOK.search(last) or GOODBYE.search(last):
+        return False
+    day, rest = find_day(last)
+    return not day and find_time(rest, loose=False) is None and not any(topic.search(last) for topic, _ in TOPICS)
 
 
 def _span(times: tuple[int, int]) -> str:

@@ -1,0 +1,47 @@
+# Every target prints what it does; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev demo run test lint format bench lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+install:
+	@$(PYTHON) deploy/local/install.py requirements.lock
+
+install-dev:
+	@$(PYTHON) deploy/local/install.py requirements-dev.lock
+
+demo: install ## a simulated phone call, end to end, without keys: prints it, writes out/demo
+	@$(VENV)/python -m deploy.local.demo
+
+run: install ## the whole system in the foreground; Ctrl-C stops it (reads .env)
+	@$(VENV)/python -m deploy.local.run
+
+test: install-dev ## all tests, with a Redis of their own
+	$(VENV)/python -m pytest
+
+lint: install-dev ## format check, lint, types, import contracts, house rules
+	$(VENV)/ruff format --check .
+	$(VENV)/ruff check .
+	$(VENV)/mypy
+	$(VENV)/lint-imports
+	$(VENV)/python -m pytest tests/test_house.py
+
+format: install-dev ## format the code
+	$(VENV)/ruff format .
+	$(VENV)/ruff check --fix .
+
+bench: install-dev ## measure the bus and the edge; writes out/bench
+	$(VENV)/python -m benchmarks.bus
+
+lock: install-dev ## make the lock files anew from pyproject.toml
+	$(VENV)/uv pip compile pyproject.toml --extra local --extra piper --universal --python-version 3.11 \
+		--generate-hashes --no-header --quiet --output-file requirements.lock
+	$(VENV)/uv pip compile pyproject.toml --extra local --extra piper --extra dev --universal --python-version 3.11 \
+		--generate-hashes --no-header --quiet --constraint requirements.lock --output-file requirements-dev.lock
+
+clean: ## remove .venv and out
+	rm -rf .venv out

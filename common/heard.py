@@ -1,0 +1,67 @@
+"""One reply of the agent, and how much of it the caller heard.  Pure.
+
+The carrier's account decides (`Interrupted`), and the length of each clause (`Spoken`) says which words that were.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from common.messages import Clause, Interrupted, ReplyEnded, Spoken
+
+MS_PER_CHARACTER = 66
+"""About 15 characters a second: how fast a voice speaks, used until the clause's true length is known."""
+CUT_MARK = "—"
+"""Ends a reply that was not heard to its end, so that a reader (or a model) can tell."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """Folds its own events; a repeated one changes nothing."""
+
+    turn: int
+    utterance: int
+    clauses: list[str] = field(default_factory=list)
+    durations_ms: dict[int, int] = field(default_factory=dict)
+    ended: bool = False
+    cut: Interrupted | None = None
+
+    def receive(self, message: Clause | ReplyEnded | Spoken | Interrupted) -> None:
+        """One event about this reply."""
+        match message:
+            case Clause(_, clause, text):
+                if clause == len(self.clauses):
+                    self.clauses.append(text)
+            case ReplyEnded():
+                self.ended = True
+            case Spoken(_, clause, duration_ms):
+                self.durations_ms[clause] = duration_ms
+            case Interrupted():
+                self.cut = self.cut or message
+
+    @property
+    def text(self) -> str:
+        """All that was to be said, as far as it is known."""
+        return " ".join(self.clauses)
+
+    def heard(self) -> str:
+        """What the caller heard; empty if nothing."""
+        if self.cut is None:
+            return self.text
+        whole = self.clauses[: self.cut.clause]
+        part = self._part(self.cut.clause, self.cut.heard_ms)
+        heard = " ".join([*whole, part] if part else whole)
+        if not heard or (self.ended and heard == self.text):
+            return heard
+        return f"{heard} {CUT_MARK}"
+
+    def _part(self, clause: int, heard_ms: int) -> str:
+        """The words of a clause that fit into its first `heard_ms`."""
+        if clause >= len(self.clauses):
+            return ""
+        text = self.clauses[clause]
+        duration_ms = self.durations_ms.get(clause) or len(text) * MS_PER_CHARACTER
+        if heard_ms >= duration_ms:
+            return text
+        begun = text[: len(text) * heard_ms // duration_ms]
+        return begun.rpartition(" ")[0].strip()  # the word that was being spoken does not count

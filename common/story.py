@@ -1,0 +1,99 @@
+"""A call told from its events: what each side said, what was heard, and where the time went.  Pure.
+
+For people and for tests; nothing in a call's way depends on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from common.heard import Reply
+from common.messages import (
+    STAGES,
+    CallEnded,
+    Clause,
+    Interrupted,
+    Message,
+    PlayStarted,
+    ReplyEnded,
+    ReplyStarted,
+    SpeechEnded,
+    SpeechStarted,
+    Spoken,
+    UserTurn,
+)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """Something the caller said and the agent's reply to it; the greeting has `utterance` 0 and no words."""
+
+    utterance: int
+    understood: str = ""
+    begin_ms: int = 0
+    end_ms: int = 0
+    """Where in the call's audio the caller's words were."""
+    reply: Reply | None = None
+    timings_ms: dict[str, int] = field(default_factory=dict)
+    """Stage -> how long it took; their sum is `answer_ms`, what the caller waited (up to the carrier)."""
+
+    @property
+    def answered(self) -> str:
+        return self.reply.text if self.reply else ""
+
+    @property
+    def heard(self) -> str:
+        return self.reply.heard() if self.reply else ""
+
+    @property
+    def interrupted(self) -> bool:
+        return self.reply is not None and self.reply.cut is not None
+
+    @property
+    def answer_ms(self) -> int:
+        return sum(self.timings_ms.values())
+
+
+class Story:
+    """Folds a call's events in order."""
+
+    def __init__(self) -> None:
+        self._exchanges: dict[int, Exchange] = {}
+        self._replies: dict[int, Reply] = {}
+        self._speech: dict[int, tuple[int, int]] = {}
+        self.ended_by = ""
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """In the order of the caller's utterances, the greeting first."""
+        return [self._exchanges[utterance] for utterance in sorted(self._exchanges)]
+
+    def receive(self, message: Message) -> None:
+        """One event; a repeated one changes nothing."""
+        match message:
+            case SpeechStarted(_, _, utterance, position_ms):
+                self._speech.setdefault(utterance, (position_ms, position_ms))
+            case SpeechEnded(_, _, utterance, position_ms):
+                self._speech[utterance] = (self._speech.get(utterance, (position_ms, 0))[0], position_ms)
+            case UserTurn(utterance, text):
+                exchange = self._exchange(utterance)
+                exchange.understood = text
+                exchange.begin_ms, exchange.end_ms = self._speech.get(utterance, (0, 0))
+            case ReplyStarted(turn, utterance):
+                if turn not in self._replies:
+                    self._replies[turn] = self._exchange(utterance).reply = Reply(turn, utterance)
+            case Clause(turn) | ReplyEnded(turn) | Spoken(turn) | Interrupted(turn):
+                if turn in self._replies:
+                    self._replies[turn].receive(message)
+            case PlayStarted(turn, _, stamps):
+                if turn in self._replies and stamps:
+                    exchange = self._exchange(self._replies[turn].utterance)
+                    steps = zip(STAGES[1:], stamps, stamps[1:], strict=False)
+                    exchange.timings_ms = {stage: done - begun for stage, begun, done in steps}
+            case CallEnded(_, reason):
+                self.ended_by = self.ended_by or reason
+            case _:
+                pass
+
+    def _exchange(self, utterance: int) -> Exchange:
+        return self._exchanges.setdefault(utterance, Exchange(utterance))

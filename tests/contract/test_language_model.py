@@ -1,0 +1,321 @@
+"""What every language model owes the call: words in order, a cancel that frees the line at once, three errors.
+
+The first part runs on every implementation; the second plays faults of the wire to the OpenAI adapter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, cast
+
+import pytest
+
+from tests.simulators.openai_standin import (
+    CLOSE,
+    PAUSE,
+    PAUSE_S,
+    STALL,
+    OpenAIStandin,
+    chunk,
+    standing_in,
+    stop,
+    text,
+    tool_piece,
+)
+from workers.llm.openai_chat import ChatOptions, OpenAIChat
+from workers.llm.vendors import KNOWN, language_model
+from workers.providers import Busy, Down, LanguageModel, ProviderError, Rejected, ToolCall
+
+pytestmark = pytest.mark.anyio
+
+KEY = "sk-test-not-a-real-key"
+QUICK = ChatOptions(connect_s=0.2, first_token_s=0.15, gap_s=0.1)
+SOON_S = 0.08
+END_CALL = {"type": "function", "function": {"name": "end_call", "description": "Hang up.", "parameters": {}}}
+HOURS = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "What are your opening hours?"}]
+GOODBYE = [{"role": "user", "content": "Thank you, goodbye."}]
+FAREWELL = [*text("Good", "bye", "!"), tool_piece(0, "", id="call_1", name="end_call"), tool_piece(0, "{}")]
+
+
+@contextlib.asynccontextmanager
+async def openai(options: ChatOptions = QUICK) -> AsyncIterator[tuple[OpenAIStandin, OpenAIChat]]:
+    async with standing_in() as server:
+        model = OpenAIChat("gpt-4o-mini", key=KEY, url=server.url, options=options)
+        try:
+            yield server, model
+        finally:
+            await model.aclose()
+
+
+@contextlib.asynccontextmanager
+async def receptionist_model() -> AsyncIterator[LanguageModel]:
+    model = language_model("local/receptionist", {})
+    yield model
+    await model.aclose()
+
+
+@contextlib.asynccontextmanager
+async def openai_model() -> AsyncIterator[LanguageModel]:
+    """The adapter as a process builds it, in front of a server that says what the tests below expect."""
+    async with standing_in() as server:
+        server.will_refuse(404, '{"error": {"message": "no models here"}}')  # warm
+        server.will(*text("We are open", " from nine", " to six."), *stop())
+        server.will(*FAREWELL, *stop("tool_calls"))
+        model = language_model("openai/gpt-4o-mini", {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": KEY})
+        yield model
+        await model.aclose()
+
+
+EVERY_MODEL = pytest.mark.parametrize("build", [receptionist_model, openai_model])
+
+
+async def everything(model: LanguageModel, dialogue: list[dict[str, Any]], *tools: dict[str, Any]) -> list[Any]:
+    return [piece async for piece in model.reply(dialogue, tools)]
+
+
+async def only_these_are_left(tasks: set[asyncio.Task[Any]]) -> None:
+    """The HTTP client leaves its inner generators to the collector, which closes them a turn of the loop later."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert asyncio.all_tasks() == tasks
+
+
+# --- every model ----------------------------------------------------------------------------------------------------
+
+
+@EVERY_MODEL
+async def test_words_stream_in_order_and_the_farewell_calls_the_tool(build: Any) -> None:
+    before = asyncio.all_tasks()
+    async with build() as model:
+        await model.warm()
+        hours = await everything(model, HOURS, END_CALL)
+        assert len(hours) > 1 and all(isinstance(piece, str) for piece in hours)
+        assert "".join(hours).startswith("We are open from ")
+
+        *words, call = await everything(model, GOODBYE, END_CALL)
+        assert "".join(words).endswith("Goodbye!")
+        assert isinstance(call, ToolCall) and (call.name, call.arguments) == ("end_call", "{}") and call.call_id
+    await only_these_are_left(before)
+
+
+@EVERY_MODEL
+async def test_an_interrupted_reply_can_be_closed_and_the_next_one_comes(build: Any) -> None:
+    async with build() as model:
+        await model.warm()
+        reply = cast("AsyncGenerator[str | ToolCall]", model.reply(HOURS, [END_CALL]))
+        assert isinstance(await anext(reply), str)
+        await reply.aclose()
+        assert [piece async for piece in reply] == []
+        assert await everything(model, GOODBYE, END_CALL)
+
+
+@pytest.mark.parametrize("spec", ["openai", "openai/", "nobody/x", "local/parrot", "", "/"])
+def test_an_unknown_model_is_answered_with_the_known_ones(spec: str) -> None:
+    with pytest.raises(ValueError, match="unknown language model") as caught:
+        language_model(spec, {"OPENAI_API_KEY": KEY})
+    assert all(known in str(caught.value) for known in KNOWN)
+
+
+def test_a_missing_key_is_named_before_any_call_comes() -> None:
+    with pytest.raises(ValueError, match="set OPENAI_API_KEY"):
+        language_model("openai/gpt-4o-mini", {})
+
+
+async def test_the_script_says_in_the_log_that_it_is_one(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with receptionist_model() as model:
+        await model.warm()
+    assert "a script, no language model" in caplog.text
+
+
+# --- OpenAI's wire --------------------------------------------------------------------------------------------------
+
+
+async def test_the_request_is_what_the_vendor_documents() -> None:
+    async with openai(ChatOptions(temperature=0.3, tokens_max=50)) as (server, model):
+        server.will(*text("Hi."), *stop())
+        assert await everything(model, HOURS, END_CALL) == ["Hi."]
+        (request,) = server.requests
+        assert request.path == "/v1/chat/completions" and request.headers["authorization"] == f"Bearer {KEY}"
+        assert request.body == {
+            "model": "gpt-4o-mini",
+            "messages": HOURS,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "tools": [END_CALL],
+            "temperature": 0.3,
+            "max_tokens": 50,
+        }
+        assert (model.usage.tokens_in, model.usage.tokens_out) == (9, 3)
+
+
+async def test_the_first_words_arrive_while_the_rest_is_still_being_written() -> None:
+    async with openai() as (server, model):
+        server.will(*text("Hel", "lo"), STALL)
+        reply = cast("AsyncGenerator[str | ToolCall]", model.reply(HOURS))
+        assert [await anext(reply), await anext(reply)] == ["Hel", "lo"]
+        await reply.aclose()
+
+
+async def test_turns_share_one_connection() -> None:
+    async with openai() as (server, model):
+        for _ in range(3):
+            server.will(*text("Hi."), *stop())
+            assert await everything(model, HOURS) == ["Hi."]
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 5, 7])
+async def test_letters_split_between_packets_stay_whole(cut: int) -> None:
+    raw = "".join([*text("नमस्ते, ", "आप कैसे हैं?"), *stop()]).encode()
+    async with openai() as (server, model):
+        server.will(*(raw[start : start + cut] for start in range(0, len(raw), cut)))
+        assert await everything(model, HOURS) == ["नमस्ते, ", "आप कैसे हैं?"]
+
+
+async def test_tool_calls_come_whole_and_in_order_however_they_were_sent() -> None:
+    async with openai() as (server, model):
+        server.will(
+            chunk({"role": "assistant", "content": None}),
+            tool_piece(0, "", id="call_a", name="look_up"),
+            tool_piece(0, '{"day":'),
+            tool_piece(1, "", id="call_b", name="end_call"),
+            tool_piece(0, ' "Friday"}'),
+            *stop("tool_calls"),
+        )
+        assert await everything(model, HOURS, END_CALL) == [
+            ToolCall("call_a", "look_up", '{"day": "Friday"}'),
+            ToolCall("call_b", "end_call", "{}"),
+        ]
+
+
+async def test_closing_the_reply_closes_the_socket_at_once() -> None:
+    before = asyncio.all_tasks()
+    async with openai(ChatOptions()) as (server, model):
+        server.will(*text("Hel"), STALL)
+        reply = cast("AsyncGenerator[str | ToolCall]", model.reply(HOURS))
+        assert await anext(reply) == "Hel"
+        started = time.monotonic()
+        await reply.aclose()
+        await server.closed()
+        assert time.monotonic() - started < SOON_S
+    await only_these_are_left(before)
+
+
+@pytest.mark.parametrize("events", [[STALL], [*text("Hel"), STALL]], ids=["before the first word", "midway"])
+async def test_cancelling_the_call_closes_the_socket_and_stays_a_cancel(events: list[str]) -> None:
+    async with openai(ChatOptions()) as (server, model):
+        server.will(*events)
+        call = asyncio.create_task(everything(model, HOURS))
+        await server.asked.wait()
+        await asyncio.sleep(0.01)  # the first words are on their way
+        started = time.monotonic()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await server.closed()
+        assert time.monotonic() - started < SOON_S
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, Rejected), (401, Rejected), (403, Rejected), (404, Rejected), (422, Rejected), (429, Busy),
+        (408, Down), (500, Down), (502, Down), (503, Down), (529, Down),
+    ],
+)  # fmt: skip
+async def test_a_refusal_is_one_of_three_errors_and_is_not_retried(status: int, error: type[ProviderError]) -> None:
+    async with openai() as (server, model):
+        server.will_refuse(status)
+        with pytest.raises(error) as caught:
+            await everything(model, HOURS)
+        assert len(server.requests) == 1
+        told = str(caught.value)
+        assert "openai/gpt-4o-mini" in told and "some_code" in told
+        assert "secret words" not in told and KEY not in told
+        assert ("OPENAI_API_KEY" in told) == (status in (401, 403))
+        server.will(*text("Hi."), *stop())  # the next turn finds the model usable
+        assert await everything(model, HOURS) == ["Hi."]
+
+
+@pytest.mark.parametrize(
+    ("events", "heard", "told"),
+    [
+        ([STALL], [], "in time"),
+        ([*text("Hel"), STALL], ["Hel"], "in time"),
+        ([chunk({"role": "assistant", "content": ""}), STALL], [], "in time"),
+        ([*text("Hel"), CLOSE], ["Hel"], "closed the connection"),
+        ([CLOSE], [], "closed the connection"),
+        ([*text("Hel")], ["Hel"], "ended before the reply did"),
+        ([*text("Hel"), "data: [DONE]\n\n"], ["Hel"], "ended before the reply did"),
+        ([*text("Hel"), "data: {oops\n\n"], ["Hel"], "malformed"),
+        ([*text("Hel"), 'data: "text"\n\n'], ["Hel"], "malformed"),
+        ([*text("Hel"), 'data: {"choices": [7]}\n\n'], ["Hel"], "malformed"),
+        ([*text("Hel"), chunk({"content": {"a": 1}})], ["Hel"], "malformed"),
+        ([*text("Hel"), b"data: \xff\xfe\n\n"], ["Hel"], "malformed"),
+        ([*text("Hel"), 'data: {"error": {"message": "secret words"}}\n\n'], ["Hel"], "malformed"),
+        ([tool_piece(0, "{}"), *stop("tool_calls")], [], "without a name"),
+        ([tool_piece(0, "x" * 40_000, id="c", name="n")], [], "no end"),
+    ],
+)  # fmt: skip
+async def test_a_broken_stream_is_down_after_what_was_said(events: list[Any], heard: list[str], told: str) -> None:
+    before = asyncio.all_tasks()
+    said = []
+    async with openai() as (server, model):
+        server.will(*events)
+        with pytest.raises(Down) as caught:
+            async for piece in model.reply(HOURS):
+                said.append(piece)
+        assert said == heard
+        assert told in str(caught.value) and "secret words" not in str(caught.value)
+        error = caught.value  # a logged traceback must not quote the vendor either
+        assert error.__suppress_context__ or error.__context__ is None
+    await only_these_are_left(before)
+
+
+async def test_comments_and_empty_chunks_do_not_keep_a_silent_model_alive() -> None:
+    async with openai() as (server, model):
+        server.will(*text("Hel"), *([": ping\n\n", chunk({"content": ""}), chunk(None), PAUSE] * 50))
+        started = time.monotonic()
+        with pytest.raises(Down, match="in time"):
+            await everything(model, HOURS)
+        assert time.monotonic() - started < 25 * PAUSE_S
+
+
+@pytest.mark.parametrize("tail", [[STALL], [CLOSE], ["data: {oops\n\n"]])
+async def test_a_reply_that_is_complete_is_not_spoilt_by_what_follows(tail: list[str]) -> None:
+    async with openai() as (server, model):
+        server.will(*text("Hi."), chunk({}, "stop"), *tail)
+        assert await everything(model, HOURS) == ["Hi."]
+
+
+async def test_a_reply_without_end_is_cut() -> None:
+    async with openai() as (server, model):
+        server.will(*text(*["word " * 100] * 100), STALL)
+        said = "".join(await everything(model, HOURS))
+        assert 20_000 < len(said) < 21_000
+
+
+async def test_nobody_listens() -> None:
+    async with standing_in() as server:
+        url = server.url
+    model = OpenAIChat("gpt-4o-mini", key="", url=url, options=QUICK)
+    with pytest.raises(Down, match="cannot be reached"):
+        await everything(model, HOURS)
+    await model.warm()  # a vendor that is down does not stop the process from starting
+    await model.aclose()
+
+
+async def test_warming_up_finds_a_bad_key_and_leaves_a_connection() -> None:
+    async with openai() as (server, model):
+        server.will_refuse(401)
+        with pytest.raises(Rejected, match="OPENAI_API_KEY"):
+            await model.warm()
+        server.will(*text("Hi."), *stop())
+        assert await everything(model, HOURS) == ["Hi."]
+        assert [request.path for request in server.requests] == ["/v1/models", "/v1/chat/completions"]
+        assert server.connections == 1

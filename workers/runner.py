@@ -1,0 +1,190 @@
+"""What every pool does: take calls by free capacity, hold each by a lease, and pass them on.
+
+    offered ──claim──▶ held ──renewed every third of the lease──▶ over
+                        │
+                        ├── lost: another member has a newer token; drop it, write nothing
+                        └── SIGTERM: release and offer again; another member has it in milliseconds
+
+Any member offers again what nobody holds (its owner died): two scans in a row must agree, so that a call that was
+only just offered is left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from common import metrics
+from common.bus import Bus
+from common.ledger import Claim, Ledger
+from common.messages import HangUp, Offer
+from common.streams import edge_priority, pool_calls
+
+log = logging.getLogger(__name__)
+
+TAKE_BLOCK_MS = 1000
+SCAN_SECONDS = 0.25
+BEAT_SECONDS = 5.0
+RETRY_SECONDS = 0.5
+"""Pause after the ledger could not be reached."""
+FAILURES_MAX = 3
+"""A call whose session failed here so often is hung up rather than offered again."""
+
+
+class Fenced(Exception):
+    """The claim is no longer the newest: another member has the call.  Drop it."""
+
+
+class Session(Protocol):
+    """One pool's part in one call."""
+
+    async def run(self) -> None:
+        """Until the call is over.  Cancelled when the call is lost or handed on; raises `Fenced` if it finds out."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerOptions:
+    pool: str
+    owner: str
+    calls_max: int
+    lease_ms: int
+
+
+@dataclass(slots=True)
+class _Held:
+    claim: Claim
+    task: asyncio.Task[None]
+
+
+class Runner:
+    """A member of a pool.  `run` it until it is told to stop."""
+
+    def __init__(
+        self, options: RunnerOptions, bus: Bus, ledger: Ledger, open_session: Callable[[Claim], Session]
+    ) -> None:
+        self._options = options
+        self._bus = bus
+        self._ledger = ledger
+        self._open = open_session
+        self._held: dict[str, _Held] = {}
+        self._failures: Counter[str] = Counter()
+        self._freed = asyncio.Event()
+        self.draining = False
+        metrics.CALLS_MAX.labels(options.pool).set(options.calls_max)
+
+    @property
+    def refusal(self) -> str:
+        """Why this member takes no call right now; empty if it does."""
+        if self.draining:
+            return "draining"
+        if not self._bus.connected:
+            return "cut off from Redis"
+        return "full" if len(self._held) >= self._options.calls_max else ""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Hold calls until `stop` is set, then pass them on and return."""
+        async with asyncio.TaskGroup() as tasks:
+            steps: dict[str, tuple[Callable[[], Awaitable[None]], float]] = {
+                "take": (lambda: self._take(tasks), 0.0),
+                "renew": (self._renew, self._options.lease_ms / 3000),
+                "scan": (self._offer_orphans, SCAN_SECONDS),
+                "beat": (self._beat, BEAT_SECONDS),
+            }
+            loops = [
+                tasks.create_task(self._forever(step, seconds), name=f"{self._options.pool} {name}")
+                for name, (step, seconds) in steps.items()
+            ]
+            await stop.wait()
+            self.draining = True
+            for task in loops:
+                task.cancel()
+            await self._pass_on()
+
+    async def _forever(self, step: Callable[[], Awaitable[None]], seconds: float) -> None:
+        while True:
+            if seconds:
+                await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311 - spreads the members' scans
+            try:
+                await step()
+            except (ConnectionError, TimeoutError) as error:
+                log.warning("the ledger cannot be reached (%s)", type(error).__name__)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _take(self, tasks: asyncio.TaskGroup) -> None:
+        """Pull as many calls as there is room for: that is the whole load balancer."""
+        pool, owner = self._options.pool, self._options.owner
+        free = self._options.calls_max - len(self._held)
+        if free <= 0:
+            self._freed.clear()
+            await self._freed.wait()
+            return
+        for offer_id, call_id in await self._ledger.take_offers(pool, owner, free, TAKE_BLOCK_MS):
+            claim = None if call_id in self._held else await self._ledger.claim(pool, call_id, owner)
+            if claim is not None:
+                if claim.token > 1:
+                    metrics.TAKEOVERS.labels(pool).inc()
+                    log.info("call taken over", extra={"call_id": call_id, "pool": pool})
+                self._held[call_id] = _Held(claim, tasks.create_task(self._carry(claim), name=f"{pool} {call_id}"))
+                metrics.CALLS_ACTIVE.labels(pool).set(len(self._held))
+            await self._ledger.settle(pool, offer_id)
+
+    async def _carry(self, claim: Claim) -> None:
+        """One session to its end; whatever it raises stays here."""
+        try:
+            await self._open(claim).run()
+            self._failures.pop(claim.call_id, None)
+        except Fenced:
+            metrics.LEASES_LOST.labels(claim.pool).inc()
+            log.warning("call lost to a newer owner", extra={"call_id": claim.call_id, "pool": claim.pool})
+        except (ConnectionError, TimeoutError):
+            log.warning("Redis went away during a session", extra={"call_id": claim.call_id, "pool": claim.pool})
+        except Exception:
+            metrics.SESSION_ERRORS.labels(claim.pool).inc()
+            log.exception("a session failed", extra={"call_id": claim.call_id, "pool": claim.pool})
+            self._failures[claim.call_id] += 1
+            if self._failures[claim.call_id] >= FAILURES_MAX:
+                self._failures.pop(claim.call_id)
+                self._bus.publish(edge_priority(claim.record.edge), HangUp(claim.call_id, "error"))
+        finally:
+            if (held := self._held.get(claim.call_id)) and held.claim is claim:
+                del self._held[claim.call_id]
+            metrics.CALLS_ACTIVE.labels(claim.pool).set(len(self._held))
+            self._freed.set()
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await self._ledger.release(claim)
+
+    async def _renew(self) -> None:
+        claims = [held.claim for held in self._held.values()]
+        for claim in await self._ledger.renew(claims) if claims else ():
+            held = self._held.pop(claim.call_id, None)
+            if held is not None and held.claim is claim:
+                held.task.cancel()
+                self._freed.set()
+
+    async def _offer_orphans(self) -> None:
+        first = set(await self._ledger.orphans(self._options.pool))
+        if not first:
+            return
+        await asyncio.sleep(SCAN_SECONDS)
+        for call_id in first & set(await self._ledger.orphans(self._options.pool)):
+            self._bus.publish(pool_calls(self._options.pool), Offer(call_id))
+
+    async def _beat(self) -> None:
+        await self._ledger.beat(self._options.pool, self._options.owner)
+
+    async def _pass_on(self) -> None:
+        """Give every call back and offer it again, so that nobody has to wait for a lease to run out."""
+        held = list(self._held.values())
+        for one in held:
+            one.task.cancel()
+        await asyncio.gather(*(one.task for one in held), return_exceptions=True)
+        for one in held:
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                await self._ledger.release(one.claim)
+                self._bus.publish(pool_calls(one.claim.pool), Offer(one.claim.call_id))

@@ -1,0 +1,165 @@
+"""The ears' part in one call: its audio to the provider, and what is heard to the edge and into the story.
+
+A speech onset goes to the edge's priority stream first: it may stop the agent.  Utterances are numbered; after each
+one a checkpoint says where the next owner must begin to listen, so that what a dead one half heard is heard again,
+under the same number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import deque
+
+from common import metrics
+from common.bus import START, Bus
+from common.clock import wall_ms
+from common.ledger import Claim, Ledger
+from common.messages import (
+    AudioEnded,
+    AudioIn,
+    AudioStarted,
+    Message,
+    OwnerChanged,
+    SpeechEnded,
+    SpeechStarted,
+    UserTurn,
+)
+from common.streams import AUDIO_MAXLEN, call_audio, edge_priority
+from common.tasks import cancel
+from workers.providers import Ear, Heard, ListenOptions, Offset, Onset, ProviderError, SpeechToText, Utterance
+from workers.runner import Fenced
+
+log = logging.getLogger(__name__)
+
+LAG_SAMPLE_FRAMES = 50
+"""Every so many frames the bus's lag is measured."""
+REOPEN_SECONDS = (0.2, 5.0)
+"""First and longest pause before an ear that failed is opened again."""
+
+
+class ListenSession:
+    """See `workers.runner.Session`."""
+
+    def __init__(
+        self, claim: Claim, bus: Bus, ledger: Ledger, ears: tuple[str, SpeechToText], options: ListenOptions
+    ) -> None:
+        self._claim = claim
+        self._bus = bus
+        self._ledger = ledger
+        self._provider, self._ears = ears
+        self._options = options
+        self._edge = claim.record.edge
+        note = json.loads(claim.checkpoint) if claim.checkpoint else {}
+        self._utterance = int(note.get("utterance", 0))
+        self._resume_at = str(note.get("entry", START))
+        self._timeline = _Timeline()
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ear: Ear | None = None
+
+    async def run(self) -> None:
+        await self._write(OwnerChanged("stt", self._claim.token, self._claim.owner, wall_ms()))
+        hearing = asyncio.create_task(self._hear(), name=f"ear {self._claim.call_id}")
+        try:
+            await asyncio.wait([hearing, self._over], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._bus.unsubscribe(call_audio(self._claim.call_id))
+            if not hearing.done():
+                await cancel(hearing)
+        if self._over.done():
+            self._over.result()
+        else:
+            hearing.result()
+
+    def _receive(self, entry_id: str, message: Message) -> None:
+        match message:
+            case AudioIn(_, position_ms, at_ms, mulaw):
+                self._timeline.note(entry_id, position_ms, at_ms)
+                if self._ear is not None:
+                    self._ear.feed(position_ms, mulaw)
+                if position_ms // 20 % LAG_SAMPLE_FRAMES == 0:
+                    metrics.BUS_LAG_SECONDS.labels("edge to stt").observe(max(0, wall_ms() - at_ms) / 1000)
+            case AudioStarted(_, edge):
+                self._edge = edge
+            case AudioEnded():
+                if not self._over.done():
+                    self._over.set_result(None)
+
+    def _fail(self, error: Exception) -> None:
+        if not self._over.done():
+            self._over.set_exception(error)
+
+    async def _hear(self) -> None:
+        """Keep an ear open; one that fails is opened again, from the start of the utterance it was in."""
+        audio = call_audio(self._claim.call_id)
+        pause, longest = REOPEN_SECONDS
+        while True:
+            try:
+                async with self._ears.listen(self._options) as ear:
+                    self._ear = ear
+                    self._bus.subscribe(audio, self._receive, self._fail, self._resume_at)
+                    async for heard in ear:
+                        pause = REOPEN_SECONDS[0]
+                        await self._tell(heard)
+            except ProviderError as error:
+                metrics.PROVIDER_ERRORS.labels(self._provider, type(error).__name__.lower()).inc()
+                log.warning("the ear failed: %s", error, extra={"call_id": self._claim.call_id})
+            finally:
+                self._ear = None
+                self._bus.unsubscribe(audio)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
+
+    async def _tell(self, heard: Heard) -> None:
+        call_id, token = self._claim.call_id, self._claim.token
+        match heard:
+            case Onset(position_ms):
+                self._utterance += 1
+                await self._speech(SpeechStarted(call_id, token, self._utterance, position_ms))
+            case Offset(position_ms):
+                await self._speech(SpeechEnded(call_id, token, self._utterance, position_ms))
+            case Utterance(text, _, end_ms, decided_ms):
+                speech_end = self._timeline.wall(end_ms)
+                endpoint = self._timeline.wall(decided_ms) if decided_ms else wall_ms()
+                await self._write(UserTurn(self._utterance, text, (speech_end, endpoint, wall_ms())))
+                await self._save(end_ms)
+
+    async def _speech(self, speech: SpeechStarted | SpeechEnded) -> None:
+        self._bus.publish(edge_priority(self._edge), speech)
+        await self._write(speech)
+
+    async def _save(self, end_ms: int) -> None:
+        """The next owner, or the next ear, begins where the caller's words ended."""
+        self._resume_at = self._timeline.entry(end_ms)
+        note = json.dumps({"utterance": self._utterance, "entry": self._resume_at})
+        if not await self._ledger.save_checkpoint(self._claim, note):
+            raise Fenced
+
+    async def _write(self, message: Message) -> None:
+        if not await self._ledger.append(self._claim, [message]):
+            raise Fenced
+
+
+class _Timeline:
+    """Which entry held which part of the call's audio, and when it came: the last 30 s."""
+
+    def __init__(self) -> None:
+        self._frames: deque[tuple[int, int, str]] = deque(maxlen=AUDIO_MAXLEN)
+
+    def note(self, entry_id: str, position_ms: int, at_ms: int) -> None:
+        self._frames.append((position_ms, at_ms, entry_id))
+
+    def wall(self, position_ms: int) -> int:
+        """Wall clock ms at which the audio at this position reached the edge."""
+        for known_ms, at_ms, _ in reversed(self._frames):
+            if known_ms <= position_ms:
+                return at_ms + position_ms - known_ms
+        return wall_ms()
+
+    def entry(self, position_ms: int) -> str:
+        """The entry before the audio at this position."""
+        for known_ms, _, entry_id in reversed(self._frames):
+            if known_ms < position_ms:
+                return entry_id
+        return START

@@ -1,0 +1,103 @@
+"""What the mouth must say next, folded from the call's story.  Pure.
+
+Only the newest reply counts: an older one is over the moment the next begins, and an interrupted one at once.  What
+another owner has spoken before us (`Spoken`) is not spoken again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from common.messages import (
+    CallEnded,
+    CallStarted,
+    Clause,
+    Interrupted,
+    Message,
+    ReplyEnded,
+    ReplyPlayed,
+    ReplyStarted,
+    Spoken,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Speak this clause."""
+
+    clause: Clause
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """All clauses of the reply are spoken: tell the edge."""
+
+    turn: int
+    then: str
+
+
+Task: TypeAlias = Say | Done
+
+
+class Script:
+    """One call's script.  `receive` every event in order; `next` is what to do now."""
+
+    def __init__(self) -> None:
+        self._turn = 0
+        self._clauses: dict[int, Clause] = {}
+        self._spoken: set[int] = set()
+        self._ended: ReplyEnded | None = None
+        self._closed = False  # interrupted, played, or told to the edge
+        self.epoch = 0
+        self.edge = ""
+        self.over = False
+
+    def receive(self, message: Message) -> None:
+        """Fold one event.  A repeated one changes nothing."""
+        match message:
+            case CallStarted(epoch, edge):
+                self.epoch, self.edge = epoch, edge
+            case CallEnded():
+                self.over = True
+            case ReplyStarted(turn):
+                self._open(turn)
+            case Clause(turn, clause):
+                self._open(turn)
+                if turn == self._turn:
+                    self._clauses.setdefault(clause, message)
+            case ReplyEnded(turn) if turn == self._turn:
+                self._ended = message
+            case Spoken(turn, clause) if turn == self._turn:
+                self._spoken.add(clause)
+            case Interrupted(turn) | ReplyPlayed(turn) if turn == self._turn:
+                self._closed = True
+            case _:
+                pass
+
+    def next(self) -> Task | None:
+        """What to do now; None: wait for the next event."""
+        if self._closed or self.over or not self.edge:
+            return None
+        number = 0
+        while number in self._spoken:
+            number += 1
+        if number in self._clauses:
+            return Say(self._clauses[number])
+        if self._ended is not None and number >= self._ended.clauses:
+            return Done(self._turn, self._ended.then)
+        return None
+
+    def told(self, turn: int) -> None:
+        """The edge knows that the reply is complete."""
+        if turn == self._turn:
+            self._closed = True
+
+    def stands(self, task: Say) -> bool:
+        """Is this clause still worth speaking?"""
+        return task.clause.turn == self._turn and not self._closed and not self.over
+
+    def _open(self, turn: int) -> None:
+        if turn > self._turn:
+            self._turn = turn
+            self._clauses, self._spoken, self._ended, self._closed = {}, set(), None, False

@@ -1,0 +1,181 @@
+"""The mouth's part in one call: speaks the script's next clause, frames it, and sends it to the call's edge.
+
+Frames go as fast as the voice makes them, ~10 to an entry, at most a minute ahead of the caller's ear; the edge holds
+them.  So a mouth that dies after a clause was spoken changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import cast
+
+from common import metrics
+from common.audio.g711 import BYTES_PER_MS, FRAME_BYTES, padded
+from common.bus import Bus
+from common.clock import wall_ms
+from common.ledger import Claim, Ledger
+from common.messages import AudioOut, Message, OwnerChanged, ReplySpoken, Spoken, Stamps
+from common.streams import call_events, edge_audio
+from common.tasks import cancel
+from workers.providers import ProviderError, TextToSpeech, VoiceOptions
+from workers.runner import Fenced
+from workers.tts.script import Done, Say, Script
+
+log = logging.getLogger(__name__)
+
+ENTRY_BYTES = 10 * FRAME_BYTES
+AHEAD_SECONDS_MAX = 60.0
+"""How much of one reply may be at the edge before its time."""
+CLAUSE_SECONDS_MAX = 120.0
+"""A clause whose voice takes longer is cut off."""
+
+
+class SpeakSession:
+    """See `workers.runner.Session`."""
+
+    def __init__(
+        self, claim: Claim, bus: Bus, ledger: Ledger, voice: tuple[str, TextToSpeech], options: VoiceOptions
+    ) -> None:
+        self._claim = claim
+        self._bus = bus
+        self._ledger = ledger
+        self._provider, self._voice = voice
+        self._options = options
+        self._script = Script()
+        self._live = False
+        self._news = asyncio.Event()
+        self._error: Exception | None = None
+        self._saying: tuple[Say, asyncio.Task[None]] | None = None
+        self._ahead = _Ahead()
+
+    async def run(self) -> None:
+        events = call_events(self._claim.call_id)
+        await self._write(OwnerChanged("tts", self._claim.token, self._claim.owner, wall_ms()))
+        self._bus.subscribe(events, self._receive, self._fail)
+        try:
+            while not self._script.over:
+                await self._step()
+        finally:
+            self._bus.unsubscribe(events)
+
+    def _receive(self, entry_id: str, message: Message) -> None:
+        if isinstance(message, OwnerChanged) and (message.pool, message.token) == ("tts", self._claim.token):
+            self._live = True  # everything that was written before us has been read
+        self._script.receive(message)
+        if self._saying is not None and not self._script.stands(self._saying[0]):
+            self._saying[1].cancel()
+        if self._live:
+            self._news.set()
+
+    def _fail(self, error: Exception) -> None:
+        self._error = error
+        self._news.set()
+
+    async def _step(self) -> None:
+        if self._error is not None:
+            raise self._error
+        match self._script.next() if self._live else None:
+            case Say() as say:
+                await self._say(say)
+            case Done(turn, then):
+                reply = ReplySpoken(self._claim.call_id, self._script.epoch, self._claim.token, turn, then)
+                self._bus.publish(edge_audio(self._script.edge), reply)
+                self._script.told(turn)
+            case None:
+                self._news.clear()
+                await self._news.wait()
+
+    async def _say(self, say: Say) -> None:
+        """Speak one clause; given up silently when it is not worth speaking any more."""
+        task = asyncio.create_task(self._speak(say), name=f"clause {say.clause.turn}.{say.clause.clause}")
+        self._saying = (say, task)
+        try:
+            await asyncio.wait([task])
+        finally:
+            self._saying = None
+            if not task.done():
+                await cancel(task)
+        if not task.cancelled():
+            task.result()
+
+    async def _speak(self, say: Say) -> None:
+        clause = say.clause
+        sender = _Sender(self._bus, self._script.edge, self._claim, self._script.epoch, say)
+        try:
+            async with asyncio.timeout(CLAUSE_SECONDS_MAX):
+                stream = self._voice.say(clause.text, self._options)
+                async with aclosing(cast("AsyncGenerator[bytes, None]", stream)) as chunks:
+                    async for chunk in chunks:
+                        sender.send(chunk)
+                        await self._ahead.wait(clause.turn, len(chunk) / BYTES_PER_MS / 1000)
+        except (ProviderError, TimeoutError) as error:
+            metrics.PROVIDER_ERRORS.labels(self._provider, type(error).__name__.lower()).inc()
+            log.warning("the voice failed: %s", error, extra={"call_id": self._claim.call_id})
+        sender.finish()
+        spoken = Spoken(clause.turn, clause.clause, sender.duration_ms)
+        await self._write(spoken)
+        self._script.receive(spoken)  # not to say it twice while our own news is on its way back
+
+    async def _write(self, message: Message) -> None:
+        if not await self._ledger.append(self._claim, [message]):
+            raise Fenced
+
+
+class _Sender:
+    """Cuts one clause's audio into whole frames and sends them."""
+
+    def __init__(self, bus: Bus, edge: str, claim: Claim, epoch: int, say: Say) -> None:
+        self._bus = bus
+        self._stream = edge_audio(edge)
+        self._claim = claim
+        self._epoch = epoch
+        self._clause = say.clause
+        self._rest = b""
+        self._frames = 0
+
+    def send(self, chunk: bytes) -> None:
+        audio = self._rest + chunk
+        whole = len(audio) - len(audio) % FRAME_BYTES
+        self._rest = audio[whole:]
+        for at in range(0, whole, ENTRY_BYTES):
+            self._publish(audio[at : min(at + ENTRY_BYTES, whole)], last=False)
+
+    def finish(self) -> None:
+        """The rest, filled up to a whole frame, and the mark that ends the clause."""
+        self._publish(padded(self._rest), last=True)
+
+    @property
+    def duration_ms(self) -> int:
+        return self._frames * FRAME_BYTES // BYTES_PER_MS
+
+    def _publish(self, mulaw: bytes, last: bool) -> None:
+        clause = self._clause
+        stamps: Stamps = (*clause.stamps, wall_ms()) if clause.stamps and self._frames == 0 and mulaw else ()
+        self._bus.publish(
+            self._stream,
+            AudioOut(
+                self._claim.call_id, self._epoch, self._claim.token, clause.turn, clause.clause, self._frames, mulaw,
+                last, stamps,
+            ),
+        )  # fmt: skip
+        self._frames += len(mulaw) // FRAME_BYTES
+
+
+class _Ahead:
+    """How far a reply's audio is ahead of real time, by our own clock: no credit messages."""
+
+    def __init__(self) -> None:
+        self._turn = 0
+        self._dry_at = 0.0
+
+    async def wait(self, turn: int, seconds: float) -> None:
+        """Count `seconds` of audio of the turn; wait while too much of it is ahead."""
+        now = asyncio.get_running_loop().time()
+        if turn != self._turn:
+            self._turn, self._dry_at = turn, now
+        self._dry_at = max(self._dry_at, now) + seconds
+        if self._dry_at - now > AHEAD_SECONDS_MAX:
+            await asyncio.sleep(self._dry_at - now - AHEAD_SECONDS_MAX)
