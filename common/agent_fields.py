@@ -56,6 +56,8 @@ def mapping(shape: Shape, value: Any, path: Path, problems: list[Problem], *, st
 
 
 def text(chars_min: int, chars_max: int) -> Check:
+    """Text of a bounded length, stripped."""
+
     def check(value: Any, path: Path, problems: list[Problem]) -> str:
         if not isinstance(value, str):
             problems.append(
@@ -72,6 +74,8 @@ def text(chars_min: int, chars_max: int) -> Check:
 
 
 def pattern(regex: str, example: str) -> Check:
+    """Text of one shape; `example` says in a problem what to write."""
+
     def check(value: Any, path: Path, problems: list[Problem]) -> str:
         if not isinstance(value, str) or not re.fullmatch(regex, value.strip()):
             problems.append(Problem(path, f"{_where(path)} is {_shown(value)}; write {example}"))
@@ -85,6 +89,8 @@ name_text = pattern(r"[a-z0-9][a-z0-9_-]{0,63}", "small letters, digits, '-' and
 
 
 def bounded(least: int, most: int) -> Check:
+    """A whole number within bounds, typed as a number or as text."""
+
     def check(value: Any, path: Path, problems: list[Problem]) -> int:
         raw = str(value).strip().replace("_", "")
         number = int(raw) if re.fullmatch(r"-?[0-9]{1,12}", raw) else None
@@ -99,6 +105,7 @@ def bounded(least: int, most: int) -> Check:
 
 
 def flag(value: Any, path: Path, problems: list[Problem]) -> bool:
+    """True or false, in the words that people write for them."""
     word = str(value).strip().lower()
     if word not in TRUE | FALSE:
         problems.append(Problem(path, f"{_where(path)} is {_shown(value)}; write true or false"))

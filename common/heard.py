@@ -6,13 +6,16 @@ The carrier's account decides (`Interrupted`), and the length of each clause (`S
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
-from common.messages import Clause, Interrupted, ReplyEnded, Spoken
+from common.messages import Clause, Interrupted, PlayStarted, ReplyEnded, ReplyPlayed, Spoken
 
 MS_PER_CHARACTER = 66
 """About 15 characters a second: how fast a voice speaks, used until the clause's true length is known."""
 CUT_MARK = "—"
 """Ends a reply that was not heard to its end, so that a reader (or a model) can tell."""
+
+AboutReply: TypeAlias = Clause | ReplyEnded | Spoken | PlayStarted | ReplyPlayed | Interrupted
 
 
 @dataclass(slots=True)
@@ -24,9 +27,14 @@ class Reply:
     clauses: list[str] = field(default_factory=list)
     durations_ms: dict[int, int] = field(default_factory=dict)
     ended: bool = False
+    """All its clauses are known."""
+    begun: bool = False
+    """Its first frame has left for the caller."""
+    played: bool = False
+    """The caller has heard it all."""
     cut: Interrupted | None = None
 
-    def receive(self, message: Clause | ReplyEnded | Spoken | Interrupted) -> None:
+    def receive(self, message: AboutReply) -> None:
         """One event about this reply."""
         match message:
             case Clause(_, clause, text):
@@ -36,6 +44,10 @@ class Reply:
                 self.ended = True
             case Spoken(_, clause, duration_ms):
                 self.durations_ms[clause] = duration_ms
+            case PlayStarted():
+                self.begun = True
+            case ReplyPlayed():
+                self.played = True
             case Interrupted():
                 self.cut = self.cut or message
 
@@ -45,9 +57,9 @@ class Reply:
         return " ".join(self.clauses)
 
     def heard(self) -> str:
-        """What the caller heard; empty if nothing."""
+        """What the caller heard; empty if nothing.  A reply that is being played counts as a whole."""
         if self.cut is None:
-            return self.text
+            return self.text if self.begun else ""
         whole = self.clauses[: self.cut.clause]
         part = self._part(self.cut.clause, self.cut.heard_ms)
         heard = " ".join([*whole, part] if part else whole)

@@ -16,10 +16,12 @@ from common.messages import (
     Message,
     PlayStarted,
     ReplyEnded,
+    ReplyPlayed,
     ReplyStarted,
     SpeechEnded,
     SpeechStarted,
     Spoken,
+    Stamps,
     UserTurn,
 )
 
@@ -82,18 +84,25 @@ class Story:
             case ReplyStarted(turn, utterance):
                 if turn not in self._replies:
                     self._replies[turn] = self._exchange(utterance).reply = Reply(turn, utterance)
-            case Clause(turn) | ReplyEnded(turn) | Spoken(turn) | Interrupted(turn):
-                if turn in self._replies:
-                    self._replies[turn].receive(message)
-            case PlayStarted(turn, _, stamps):
-                if turn in self._replies and stamps:
-                    exchange = self._exchange(self._replies[turn].utterance)
-                    steps = zip(STAGES[1:], stamps, stamps[1:], strict=False)
-                    exchange.timings_ms = {stage: done - begun for stage, begun, done in steps}
+            case (
+                Clause(turn)
+                | ReplyEnded(turn)
+                | Spoken(turn)
+                | PlayStarted(turn)
+                | ReplyPlayed(turn)
+                | Interrupted(turn)
+            ) if turn in self._replies:
+                self._replies[turn].receive(message)
+                if isinstance(message, PlayStarted) and message.stamps:
+                    self._time(self._exchange(self._replies[turn].utterance), message.stamps)
             case CallEnded(_, reason):
                 self.ended_by = self.ended_by or reason
             case _:
                 pass
+
+    def _time(self, exchange: Exchange, stamps: Stamps) -> None:
+        steps = zip(STAGES[1:], stamps, stamps[1:], strict=False)
+        exchange.timings_ms = {stage: done - begun for stage, begun, done in steps}
 
     def _exchange(self, utterance: int) -> Exchange:
         return self._exchanges.setdefault(utterance, Exchange(utterance))

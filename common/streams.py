@@ -30,30 +30,37 @@ def shard(call_id: str) -> str:
 
 
 def call_audio(call_id: str) -> str:
+    """Stream: the caller's audio."""
     return f"call:{shard(call_id)}:{call_id}:audio"
 
 
 def call_events(call_id: str) -> str:
+    """Stream: the story of the call."""
     return f"call:{shard(call_id)}:{call_id}:events"
 
 
 def call_state(call_id: str) -> str:
+    """Hash: the record of the call, with the fencing token and the checkpoint of each pool."""
     return f"call:{shard(call_id)}:{call_id}:state"
 
 
 def call_lease(call_id: str, pool: str) -> str:
+    """Hash: who holds the call for the pool right now; expires by itself."""
     return f"call:{shard(call_id)}:{call_id}:lease:{pool}"
 
 
 def edge_audio(edge: str) -> str:
+    """Stream: audio for all callers of an edge."""
     return f"edge:{edge}:audio"
 
 
 def edge_priority(edge: str) -> str:
+    """Stream: what an edge must know before any audio."""
     return f"edge:{edge}:priority"
 
 
 def pool_calls(pool: str) -> str:
+    """Stream with a consumer group: calls that want a member of the pool."""
     return f"pool:{pool}:calls"
 
 

@@ -86,6 +86,7 @@ async def _secret(settings: Settings, ledger: RedisLedger, stop: asyncio.Event) 
 
 
 def main() -> int:
+    """Serve; returns the exit code, 2 if the settings or the agents cannot be used."""
     try:
         settings = Settings.from_env()
         agents = load_agents(Path(settings.agents_dir))

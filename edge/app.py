@@ -46,6 +46,7 @@ class Front:
     public_url: str
 
     def app(self) -> Starlette:
+        """The ASGI application."""
         return Starlette(
             routes=[
                 Route("/answer", self.answer, methods=["GET", "POST"]),
@@ -94,6 +95,7 @@ class Front:
         return PlainTextResponse("ok")
 
     async def media_stream(self, websocket: WebSocket) -> None:
+        """Vobiz opens the stream that /answer asked for."""
         await self.streams.serve(websocket, websocket.path_params.get("token", ""))
 
     async def ready(self, request: Request) -> Response:

@@ -167,6 +167,7 @@ class Call:
         self._perform(self._turn.caller_speaks(speech.utterance, self._playout.begun, now))
 
     def speech_ended(self, speech: SpeechEnded) -> None:
+        """The ears hear the caller no more: what was held may play."""
         self._active_ms = self._ticker.now_ms()
         self._perform(self._turn.caller_silent(speech.utterance))
 

@@ -28,6 +28,7 @@ class CallerAudio:
         self._odd = b""
 
     def feed(self, payload: bytes) -> list[bytes]:
+        """Take one payload, of any length; returns the frames of 160 bytes that are now whole, in order."""
         if self._format.encoding == "mulaw":
             if len(payload) == g711.FRAME_BYTES and not self._rest:
                 return [payload]

@@ -68,15 +68,18 @@ class Calls:
         return release
 
     def add(self, call: Call) -> None:
+        """The call takes what comes for its id from now on; a reconnect replaces the call before it."""
         self._calls[call.call_id] = call
         self._count()
 
     def remove(self, call: Call) -> None:
+        """Forget the call, unless another has taken its id."""
         if self._calls.get(call.call_id) is call:
             del self._calls[call.call_id]
         self._count()
 
     def get(self, call_id: str) -> Call | None:
+        """The call, if this edge has it."""
         return self._calls.get(call_id)
 
     async def drained(self) -> None:
@@ -86,6 +89,7 @@ class Calls:
             await self._changed.wait()
 
     def end_all(self, reason: str) -> None:
+        """Ask the carrier to end every call."""
         for call in list(self._calls.values()):
             call.stop(reason)
 

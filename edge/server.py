@@ -24,6 +24,7 @@ class Server(uvicorn.Server):
 
 
 def make_server(app: Starlette, host: str, port: int) -> Server:
+    """The server of the edge; binds when it is told to serve."""
     return Server(
         uvicorn.Config(
             app,

@@ -6,11 +6,14 @@ A call asks to be woken at a time; the ticker wakes it in that time's slot.  It 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Callable
 from math import ceil
 
 from common import metrics
+
+log = logging.getLogger(__name__)
 
 SLOT_MS = 5
 
@@ -23,19 +26,22 @@ class Ticker:
         self._slots: dict[int, list[Callable[[float], None]]] = defaultdict(list)
         self._timer: asyncio.TimerHandle | None = None
         self._armed_slot = 0
+        self._fired_slot = 0  # a wake for this slot or an earlier one comes in the next: no slot fires twice
 
     def now_ms(self) -> float:
+        """The loop's time in ms."""
         return self._loop.time() * 1000
 
     def at(self, due_ms: float, wake: Callable[[float], None]) -> int:
         """Call `wake(now_ms)` in the slot of `due_ms`; returns the slot, for the caller to compare."""
-        slot = max(ceil(due_ms / SLOT_MS), ceil(self.now_ms() / SLOT_MS))
+        slot = max(ceil(due_ms / SLOT_MS), ceil(self.now_ms() / SLOT_MS), self._fired_slot + 1)
         self._slots[slot].append(wake)
         if self._timer is None or slot < self._armed_slot:
             self._arm(slot)
         return slot
 
     def close(self) -> None:
+        """Wake nobody any more."""
         if self._timer is not None:
             self._timer.cancel()
         self._slots.clear()
@@ -51,7 +57,16 @@ class Ticker:
         metrics.LOOP_LAG_SECONDS.observe(max(0.0, now / 1000 - self._armed_slot * SLOT_MS / 1000))
         self._timer = None
         for slot in sorted(slot for slot in self._slots if slot * SLOT_MS <= now + 0.5):
+            self._fired_slot = slot
             for wake in self._slots.pop(slot):
-                wake(now)
+                self._wake(wake, max(now, slot * SLOT_MS))  # timers may fire a hair early
         if self._slots and self._timer is None:
             self._arm(min(self._slots))
+
+    def _wake(self, wake: Callable[[float], None], now: float) -> None:
+        """One call's error must not cost the others of its slot their wake."""
+        try:
+            wake(now)
+        except Exception:
+            log.exception("a call could not be woken")
+            metrics.SESSION_ERRORS.labels("edge").inc()

@@ -23,6 +23,8 @@ class BadToken(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class StreamToken:
+    """What a token says, once its signature is good."""
+
     call_id: str
     expires_s: int
     """Unix time until which the first connection must come."""

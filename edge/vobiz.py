@@ -60,6 +60,8 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class Dtmf:
+    """The caller pressed a key: one of 0-9 * # A-D."""
+
     digit: str
 
 
@@ -104,7 +106,7 @@ def parse(text: str | bytes) -> Event:
     """One text frame as an event.  Raises BadFrame."""
     try:
         body = _decode_media(text).media
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return _parse_any(text)
     if len(body.payload) > PAYLOAD_BYTES_MAX:
         raise BadFrame("too large", f"media of {len(body.payload)} bytes; at most {PAYLOAD_BYTES_MAX}")

@@ -55,6 +55,7 @@ class StreamXml:
     max_retries: int = 3
 
     def render(self) -> bytes:
+        """The XML document, escaped, as UTF-8."""
         response = ElementTree.Element("Response")
         stream = ElementTree.SubElement(
             response,

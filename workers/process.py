@@ -56,6 +56,7 @@ class Providers(Generic[P]):
         return self._built[spec]
 
     async def aclose(self) -> None:
+        """Free every provider that was built."""
         for provider in self._built.values():
             await provider.aclose()
 

@@ -88,6 +88,8 @@ class Ear(Protocol):
 
 
 class SpeechToText(Protocol):
+    """Ears: opens one `Ear` for each call."""
+
     def listen(self, options: ListenOptions) -> AbstractAsyncContextManager[Ear]:
         """Open an ear; raises a `ProviderError` if there is none to be had."""
 
@@ -115,6 +117,8 @@ ChatMessage: TypeAlias = dict[str, Any]
 
 
 class LanguageModel(Protocol):
+    """A mind: answers a dialogue; keeps nothing of it."""
+
     def reply(
         self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = ()
     ) -> AsyncIterator[str | ToolCall]:
@@ -144,6 +148,8 @@ class VoiceOptions:
 
 
 class TextToSpeech(Protocol):
+    """A mouth: speaks one clause at a time, for all calls of the process."""
+
     def say(self, text: str, options: VoiceOptions) -> AsyncIterator[bytes]:
         """Speak one clause: mu-law in chunks of any size, as soon as they exist.  Raises a `ProviderError`."""
 

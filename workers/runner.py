@@ -50,6 +50,8 @@ class Session(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunnerOptions:
+    """Which pool, under what name, how many calls at once, and how long a lease lives unrenewed."""
+
     pool: str
     owner: str
     calls_max: int

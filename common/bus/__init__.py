@@ -22,6 +22,8 @@ Failed: TypeAlias = Callable[[Exception], None]
 
 
 class Bus(Protocol):
+    """What a process may do with the bus: append, follow, read once."""
+
     def publish(self, stream: str, message: Message) -> None:
         """Append the message; it leaves with all others of the next millisecond or two, in order.
 

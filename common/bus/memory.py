@@ -34,6 +34,7 @@ class Streams:
             bus.wake(stream)
 
     def after(self, stream: str, position: int) -> list[tuple[int, Message]]:
+        """(entry number, message) of all entries behind `position`, without those that cannot be read."""
         found = []
         for number, raw in self._entries[stream]:
             if number > position:

@@ -124,6 +124,7 @@ class RedisLedger:
         return cls(client, retention_s, lease_ms)
 
     async def aclose(self) -> None:
+        """Close the connections; the ledger is not used afterwards."""
         await self._redis.aclose()
 
     async def create(self, record: CallRecord) -> None:

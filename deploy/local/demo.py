@@ -84,8 +84,7 @@ async def _phone(stack: Stack) -> dict[str, Any]:
             await process.wait()
     if not result.exists():
         raise StackError("the simulated caller could not make the call")
-    calls = json.loads(result.read_text())
-    call: dict[str, Any] = calls[0] if isinstance(calls, list) else calls
+    call: dict[str, Any] = json.loads(result.read_text())["calls"][0]
     return call
 
 

@@ -120,8 +120,9 @@ def summary(results: Sequence[CallResult]) -> list[str]:
     return lines
 
 
-def main() -> int:
-    parsed = arguments()
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; `--json` holds `{"calls": [one object per call]}`."""
+    parsed = arguments(argv)
     try:
         script = read_script(DEMO if parsed.script == "demo" else Path(parsed.script))
         read_sentences(parsed.speech, script)

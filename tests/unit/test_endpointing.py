@@ -212,5 +212,5 @@ def test_rules_that_hold_for_every_sound(
 
 
 def test_the_thresholds_fit_together():
-    assert RESUME_MS <= OPTIONS.onset_ms
+    assert GAP_MS <= RESUME_MS <= OPTIONS.onset_ms
     assert GAP_MS < LIKELY_END_MS < OPTIONS.endpoint_ms

@@ -36,7 +36,7 @@ def test_a_model_is_found_without_importing_its_package(package: str, tmp_path: 
 def test_a_changed_model_is_refused_until_it_is_repaired(package: str, tmp_path: Path):
     file = tmp_path / package / "data" / "voice.onnx"
     file.write_bytes(WEIGHTS[:-1] + b"!")
-    with pytest.raises(Down, match="has changed.*--force-reinstall --no-deps example-voice==1.0.*change the pin"):
+    with pytest.raises(Down, match=r"has changed.*--force-reinstall --no-deps example-voice==1.0.*change the pin"):
         model_path(pinned(package))
     file.write_bytes(WEIGHTS)
     assert model_path(pinned(package)) == file

@@ -18,6 +18,7 @@ from tests.simulators.call import Caller, CallOptions
 from tests.simulators.result import CallResult
 from tests.simulators.script import BadScript, BargeIn, Press, Say, Step, Wait, WaitForAgent, WaitForHangUp
 from tests.simulators.stream import WireOptions
+from tests.simulators.vobiz import main
 from tests.simulators.wire import Spelling
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
@@ -247,3 +248,30 @@ async def test_a_call_that_never_gets_its_stream(xml: str, error: str) -> None:
 async def test_a_script_with_an_unknown_recording_is_refused_before_the_call() -> None:
     with pytest.raises(BadScript, match="no recording 'hum'"):
         await Caller(CallOptions("http://127.0.0.1:1/answer")).call([Say("hum")])
+
+
+async def test_the_command_places_calls_side_by_side_and_says_how_they_went(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def agent(socket: ServerConnection, seen: Seen) -> None:
+        await seen.until(socket, "start")
+        if seen.sockets == 1:
+            await speak(socket, 100)
+        await seen.until(socket, "nothing")
+
+    (tmp_path / "script.json").write_text('[{"do": "wait-for-agent", "silence_ms": 20, "deadline_ms": 400}]')
+    async with server(agent) as (options, _):
+        command = ["--answer-url", options.answer_url, "--script", str(tmp_path / "script.json"), "--calls", "2"]
+        code = await asyncio.to_thread(main, [*command, "--json", str(tmp_path / "calls.json")])
+
+    calls = json.loads((tmp_path / "calls.json").read_text())["calls"]
+    assert [len(call["failures"]) for call in calls] == [0, 1]
+    assert code == 1
+    printed = capsys.readouterr().out
+    assert "2 calls, 1 failed, 0 caller turns" in printed
+    assert "call 2             FAILED step 1 (wait-for-agent): the agent said nothing within 0.4 s" in printed
+
+
+def test_the_command_refuses_a_script_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--answer-url", "http://127.0.0.1:1/answer", "--script", "none.json"]) == 2
+    assert "cannot play the script" in capsys.readouterr().err

@@ -12,8 +12,11 @@ from workers.providers import LanguageModel
 
 
 def reply(claim: Claim, agent: Agent, bus: Bus, ledger: Ledger, model: tuple[str, LanguageModel]) -> ReplySession:
-    provider, language_model_ = model
-    return ReplySession(claim, bus, ledger, Character(agent.greeting, agent.instructions, language_model_, provider))
+    """The mind's part in one call, in the agent's character."""
+    provider, chat = model
+    return ReplySession(
+        claim, bus, ledger, Character(agent.greeting, agent.instructions, chat, provider, agent.turn.interruptible)
+    )
 
 
 if __name__ == "__main__":

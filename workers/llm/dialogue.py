@@ -18,12 +18,15 @@ from common.messages import (
     Clause,
     Interrupted,
     Message,
+    PlayStarted,
     ReplyEnded,
+    ReplyPlayed,
     ReplyStarted,
     Spoken,
     UserTurn,
 )
 from workers.providers import ChatMessage
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -37,8 +40,9 @@ class Wanted:
 class Dialogue:
     """One call's conversation.  `receive` every event in order; `wanted` and `messages` say what to do."""
 
-    def __init__(self, instructions: str) -> None:
+    def __init__(self, instructions: str, interruptible: bool = True) -> None:
         self._instructions = instructions
+        self._interruptible = interruptible  # if not, a reply is heard out before the next is begun
         self._items: list[str | Reply] = []
         self._replies: dict[int, Reply] = {}
         self._asked = -1  # newest utterance that wants an answer; 0 wants the greeting
@@ -61,9 +65,15 @@ class Dialogue:
                 if turn not in self._replies:
                     self._replies[turn] = reply = Reply(turn, utterance)
                     self._items.append(reply)
-            case Clause(turn) | ReplyEnded(turn) | Spoken(turn) | Interrupted(turn):
-                if turn in self._replies:
-                    self._replies[turn].receive(message)
+            case (
+                Clause(turn)
+                | ReplyEnded(turn)
+                | Spoken(turn)
+                | PlayStarted(turn)
+                | ReplyPlayed(turn)
+                | Interrupted(turn)
+            ) if turn in self._replies:
+                self._replies[turn].receive(message)
             case _:
                 pass
 
@@ -72,8 +82,11 @@ class Dialogue:
         if self.over or self._asked < 0:
             return None
         newest = self._replies[max(self._replies)] if self._replies else None
-        if newest is None or newest.utterance < self._asked:
-            return Wanted(newest.turn + 1 if newest else 1, self._asked, 0)
+        if newest is None:
+            return Wanted(1, self._asked, 0)
+        over = newest.cut is not None or newest.played or self._interruptible
+        if newest.utterance < self._asked and over:
+            return Wanted(newest.turn + 1, self._asked, 0)
         if newest.ended or newest.cut is not None:
             return None
         return Wanted(newest.turn, newest.utterance, len(newest.clauses))

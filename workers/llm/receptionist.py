@@ -116,7 +116,7 @@ class Receptionist:
             self._announced = True
 
     async def aclose(self) -> None:
-        return
+        """Nothing to free."""
 
     async def reply(
         self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = ()

@@ -49,6 +49,7 @@ class Character:
     model: LanguageModel
     provider: str
     """The model's "vendor/model", for metrics."""
+    interruptible: bool = True
 
 
 class ReplySession:
@@ -59,7 +60,7 @@ class ReplySession:
         self._bus = bus
         self._ledger = ledger
         self._character = character
-        self._dialogue = Dialogue(character.instructions)
+        self._dialogue = Dialogue(character.instructions, character.interruptible)
         self._live = False
         self._news = asyncio.Event()
         self._error: Exception | None = None

@@ -12,6 +12,7 @@ from workers.stt.vendors import speech_to_text
 
 
 def listen(claim: Claim, agent: Agent, bus: Bus, ledger: Ledger, ears: tuple[str, SpeechToText]) -> ListenSession:
+    """The ears' part in one call, as the agent wants to listen."""
     options = ListenOptions(language=agent.language, onset_ms=agent.turn.onset_ms, endpoint_ms=agent.turn.endpoint_ms)
     return ListenSession(claim, bus, ledger, ears, options)
 

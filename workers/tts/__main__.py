@@ -12,6 +12,7 @@ from workers.tts.vendors import text_to_speech
 
 
 def speak(claim: Claim, agent: Agent, bus: Bus, ledger: Ledger, voice: tuple[str, TextToSpeech]) -> SpeakSession:
+    """The mouth's part in one call, in the agent's voice."""
     return SpeakSession(claim, bus, ledger, voice, VoiceOptions(language=agent.language, voice=agent.voice))
 
 

@@ -45,10 +45,12 @@ class Output:
         self._file = file
 
     def send(self, kind: bytes, request_id: int, payload: bytes = b"") -> None:
+        """Write one frame."""
         self._file.write(HEADER.pack(kind, request_id, len(payload)) + payload)
         self._file.flush()
 
     def fail(self, request_id: int, error: str, message: str) -> None:
+        """Tell the parent that a request, or with id 0 the start, failed; `error` is "down" or "rejected"."""
         self.send(FAILED, request_id, json.dumps({"error": error, "message": message}).encode())
 
 
@@ -83,6 +85,7 @@ class Requests:
         return request_id in self._open
 
     def done(self, request_id: int) -> None:
+        """The request was served, or failed."""
         self._open.discard(request_id)
 
 

@@ -1,0 +1,108 @@
+"""What one XADD of a caller's frame costs this process: redis-py awaited, redis-py in a pipeline, our own wire.
+
+CPU time is what counts (an edge has other work to do while it waits); elapsed time is given beside it.  The rounds of
+the ways are interleaved, the medians compared.  Every way encodes the message anew and trims alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+import redis.asyncio
+
+from benchmarks.hops import broken, connected
+from common.bus.redis import FIELD, BusOptions, RedisBus
+from common.messages import AudioIn, Digit, encode
+from common.node import run_process
+from common.streams import call_audio, call_events, maxlen
+
+PIPELINE = 100
+FEW = 3
+"""Frames of one millisecond with 50 calls: the batch that an edge really has."""
+ROUND_SECONDS = 60.0
+_MULAW = bytes(range(160))
+
+
+@dataclass(frozen=True, slots=True)
+class AppendCost:
+    """Medians over the rounds, in microseconds for one message."""
+
+    way: str
+    cpu_us: float
+    elapsed_us: float
+
+
+def appends_main(url: str, run: str, count: int, rounds: int, pipe: Connection) -> None:
+    run_process(_measure(url, run, count, rounds, pipe))
+
+
+async def _measure(url: str, run: str, count: int, rounds: int, pipe: Connection) -> None:
+    batched, eager = BusOptions(url, f"{run}-append"), BusOptions(url, f"{run}-append-eager", flush_ms=0)
+    async with (
+        aclosing(redis.asyncio.Redis.from_url(url)) as client,
+        RedisBus.connect(batched) as bus,
+        RedisBus.connect(eager) as eager_bus,
+    ):
+        await connected(bus)
+        await connected(eager_bus)
+        stream = call_audio(run)
+        ways: dict[str, Callable[[], Awaitable[None]]] = {
+            "redis-py, awaited xadd": lambda: _awaited(client, stream, count),
+            f"redis-py, pipeline of {PIPELINE}": lambda: _pipelined(client, stream, count, PIPELINE),
+            f"redis-py, pipeline of {FEW}": lambda: _pipelined(client, stream, count, FEW),
+            "RedisBus.publish, written every ms": lambda: _published(bus, run, stream, count, PIPELINE),
+            f"RedisBus.publish, {FEW} a write": lambda: _published(eager_bus, run, stream, count, FEW),
+        }
+        spent: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+        for _ in range(rounds):
+            for way, append in ways.items():
+                async with asyncio.timeout(ROUND_SECONDS):
+                    cpu_s, elapsed_s = time.process_time(), time.monotonic()
+                    await append()
+                    spent[way].append((time.process_time() - cpu_s, time.monotonic() - elapsed_s))
+    pipe.send([_cost(way, count, seconds) for way, seconds in spent.items()])
+
+
+def _cost(way: str, count: int, seconds: list[tuple[float, float]]) -> AppendCost:
+    cpu, elapsed = (statistics.median(column) * 1e6 / count for column in zip(*seconds, strict=True))
+    return AppendCost(way, cpu, elapsed)
+
+
+def _frame(number: int) -> AudioIn:
+    return AudioIn(1, 20 * number, 1_700_000_000_000 + 20 * number, _MULAW)
+
+
+async def _awaited(client: redis.asyncio.Redis, stream: str, count: int) -> None:
+    bound = maxlen(stream)
+    for number in range(count):
+        await client.xadd(stream, {FIELD: encode(_frame(number))}, maxlen=bound, approximate=True)
+
+
+async def _pipelined(client: redis.asyncio.Redis, stream: str, count: int, size: int) -> None:
+    bound = maxlen(stream)
+    for first in range(0, count, size):
+        pipeline = client.pipeline(transaction=False)
+        for number in range(first, min(first + size, count)):
+            pipeline.xadd(stream, {FIELD: encode(_frame(number))}, maxlen=bound, approximate=True)
+        await pipeline.execute()
+
+
+async def _published(bus: RedisBus, run: str, stream: str, count: int, size: int) -> None:
+    """Over when a last message, written behind all others, has come back."""
+    arrived = asyncio.Event()
+    marks = call_events(run)
+    entries = await bus.read(marks)
+    bus.subscribe(marks, lambda entry_id, message: arrived.set(), broken, after=entries[-1][0] if entries else "0-0")
+    for first in range(0, count, size):
+        for number in range(first, min(first + size, count)):
+            bus.publish(stream, _frame(number))
+        await asyncio.sleep(0)
+    bus.publish(marks, Digit("#", 0))
+    await arrived.wait()
+    bus.unsubscribe(marks)

@@ -1,0 +1,203 @@
+"""Providers and a carrier for calls on a virtual clock.
+
+Speech is text that can be heard: each character is 60 ms of frames filled with its code, so what an ear understands
+and what a caller heard can be read off the audio itself, to the frame.
+"""
+
+import asyncio
+import json
+from base64 import b64decode, b64encode
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from workers.providers import ChatMessage, Down, Heard, ListenOptions, Offset, Onset, ToolCall, Utterance, VoiceOptions
+
+FRAMES_PER_CHARACTER = 3
+SILENCE = b"\xff" * 160
+
+
+def spoken(text: str) -> list[bytes]:
+    """The text as 20 ms frames."""
+    return [bytes([ord(character)]) * 160 for character in text for _ in range(FRAMES_PER_CHARACTER)]
+
+
+def understood(frames: Sequence[bytes]) -> str:
+    """The text in the frames; a character counts once its last frame is there."""
+    text = "".join(chr(frame[0]) for frame in frames if frame[0] != 0xFF)
+    return text[FRAMES_PER_CHARACTER - 1 :: FRAMES_PER_CHARACTER]
+
+
+class TextEars:
+    """Understands spoken text by its audio alone, hence the same after a takeover."""
+
+    def __init__(self) -> None:
+        self.open = 0
+
+    @asynccontextmanager
+    async def listen(self, options: ListenOptions) -> AsyncIterator["_TextEar"]:
+        self.open += 1
+        try:
+            yield _TextEar(options)
+        finally:
+            self.open -= 1
+
+
+class _TextEar:
+    OFFSET_MS = 200
+
+    def __init__(self, options: ListenOptions) -> None:
+        self._options = options
+        self._frames: list[bytes] = []
+        self._start_ms = self._end_ms = 0
+        self._onset = self._offset = False
+        self._heard: deque[Heard] = deque()
+        self._news = asyncio.Event()
+
+    def feed(self, position_ms: int, mulaw: bytes) -> None:
+        if mulaw[0] != 0xFF:
+            if not self._frames:
+                self._start_ms = position_ms
+            self._frames.append(mulaw)
+            self._end_ms = position_ms + 20
+            if self._offset or not self._onset:
+                if not self._onset and self._end_ms - self._start_ms < self._options.onset_ms:
+                    return
+                self._onset, self._offset = True, False
+                self._tell(Onset(self._start_ms))
+            return
+        silence_ms = position_ms + 20 - self._end_ms
+        if self._onset and not self._offset and silence_ms >= self.OFFSET_MS:
+            self._offset = True
+            self._tell(Offset(self._end_ms))
+        if self._frames and silence_ms >= self._options.endpoint_ms:
+            if self._onset and (text := understood(self._frames).strip("~ ")):  # "~" is a cough
+                self._tell(Utterance(text, self._start_ms, self._end_ms, position_ms))
+            self._frames, self._onset, self._offset = [], False, False
+
+    async def __aiter__(self) -> AsyncIterator[Heard]:
+        while True:
+            while self._heard:
+                yield self._heard.popleft()
+            self._news.clear()
+            await self._news.wait()
+
+    def _tell(self, heard: Heard) -> None:
+        self._heard.append(heard)
+        self._news.set()
+
+
+class Mind:
+    """Answers by a table; `asked` holds every request as the model saw it."""
+
+    def __init__(self, answers: dict[str, str] | None = None) -> None:
+        self.answers = answers or {}
+        self.asked: list[list[ChatMessage]] = []
+        self.open = 0
+        self.word_seconds = 0.02
+        self.fails = 0
+
+    async def reply(self, dialogue: Sequence[ChatMessage], tools: Sequence[dict] = ()) -> AsyncIterator[str | ToolCall]:
+        self.asked.append(list(dialogue))
+        self.open += 1
+        try:
+            if self.fails:
+                self.fails -= 1
+                raise Down("the model is away")
+            text = self.answers.get(dialogue[-1]["content"], "I do not know.")
+            for word in text.split(" "):
+                await asyncio.sleep(self.word_seconds)
+                if word == "<end_call>":
+                    yield ToolCall("call_1", "end_call", "{}")
+                else:
+                    yield f"{word} "
+        finally:
+            self.open -= 1
+
+
+class Mouth:
+    """Speaks text as audio that can be read; `said` holds every clause it was given."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.first_chunk_seconds = 0.05
+        self.fails = 0
+
+    async def say(self, text: str, options: VoiceOptions) -> AsyncIterator[bytes]:
+        self.said.append(text)
+        await asyncio.sleep(self.first_chunk_seconds)
+        if self.fails:
+            self.fails -= 1
+            raise Down("the voice is away")
+        audio = b"".join(spoken(text))
+        for at in range(0, len(audio), 7000):  # not a whole number of frames
+            yield audio[at : at + 7000]
+            await asyncio.sleep(0.005)
+
+
+class CarrierLine:
+    """The carrier's end of one socket: plays in real time, answers checkpoints and clears.  Is an `edge.call.Line`."""
+
+    CLEAR_SECONDS = 0.02
+
+    def __init__(self, deliver: Callable[[str], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._deliver = deliver
+        self._queue: list[tuple[float, bytes]] = []  # (start of play, frame), in order
+        self._marks: list[tuple[asyncio.TimerHandle, str]] = []
+        self._dry_at = 0.0
+        self._clearing = False
+        self.clears: list[float] = []
+        self.stopped = False
+        self.answers_marks = True
+        self.unsent_bytes = 0
+
+    def send_texts(self, messages: list[bytes]) -> None:
+        for message in messages:
+            self._take(json.loads(message))
+
+    def heard(self) -> str:
+        """What the caller has heard so far, to the character."""
+        return understood([frame for start, frame in self._queue if start < self._loop.time()])
+
+    @property
+    def quiet(self) -> bool:
+        return self._dry_at <= self._loop.time()
+
+    def _take(self, message: dict) -> None:
+        now = self._loop.time()
+        match message["event"]:
+            case "playAudio":
+                frame = b64decode(message["media"]["payload"])
+                assert len(frame) == 160, "whole 20 ms frames only"
+                if self._clearing:
+                    raise AssertionError("audio before clearedAudio: the carrier may drop it")
+                start = max(self._dry_at, now)
+                self._queue.append((start, frame))
+                self._dry_at = start + 0.02
+            case "checkpoint":
+                handle = self._loop.call_at(max(self._dry_at, now), self._played, message["name"])
+                self._marks.append((handle, message["name"]))
+            case "clearAudio":
+                self.clears.append(now)
+                self._queue = [item for item in self._queue if item[0] < now]
+                self._dry_at = now
+                for handle, _ in self._marks:
+                    handle.cancel()
+                self._marks.clear()
+                self._clearing = True
+                self._loop.call_later(self.CLEAR_SECONDS, self._cleared)
+            case "stop":
+                self.stopped = True
+
+    def _played(self, name: str) -> None:
+        if self.answers_marks:
+            self._deliver(json.dumps({"event": "playedStream", "name": name}))
+
+    def _cleared(self) -> None:
+        self._clearing = False
+        self._deliver('{"event":"clearedAudio"}')
+
+
+def media(frame: bytes) -> str:
+    return json.dumps({"event": "media", "media": {"track": "inbound", "payload": b64encode(frame).decode()}})

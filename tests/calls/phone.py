@@ -1,0 +1,213 @@
+"""A phone call in a test: the whole system but the sockets, in one process, on a virtual clock.
+
+async with answered_call(answers={"hello": "Hi there."}) as phone:
+    await phone.says("hello")
+    await phone.hears("Hi there.")
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from common.bus.memory import MemoryBus, Streams
+from common.ledger import CallRecord, Claim
+from common.ledger.memory import MemoryLedger
+from common.messages import Message, Offer
+from common.story import Story
+from common.streams import POOLS, call_events, pool_calls
+from edge import vobiz
+from edge.call import Call, CallOptions
+from edge.calls import Calls
+from edge.ticker import Ticker
+from tests.calls.doubles import SILENCE, CarrierLine, Mind, Mouth, TextEars, media, spoken
+from workers.llm.reply import Character, ReplySession
+from workers.providers import ListenOptions, VoiceOptions
+from workers.runner import Runner, RunnerOptions, Session
+from workers.stt.listen import ListenSession
+from workers.tts.speak import SpeakSession
+
+CALL = "call-1"
+GREETING = "Hello."
+WAIT_SECONDS = 30.0
+
+
+@dataclass
+class Worker:
+    """One member of a pool; `kill` is a kill -9, `stop` a SIGTERM."""
+
+    pool: str
+    runner: Runner
+    bus: MemoryBus
+    task: asyncio.Task[None]
+    asked_to_stop: asyncio.Event
+
+    async def kill(self) -> None:
+        self.bus.kill()
+        self.task.cancel()
+        await asyncio.wait([self.task])
+
+    async def stop(self) -> None:
+        self.asked_to_stop.set()
+        await asyncio.wait_for(self.task, WAIT_SECONDS)
+
+
+@dataclass
+class Phone:
+    """The caller's phone, and behind it the whole system."""
+
+    options: CallOptions = field(default_factory=CallOptions)
+    ears: TextEars = field(default_factory=TextEars)
+    mind: Mind = field(default_factory=Mind)
+    mouth: Mouth = field(default_factory=Mouth)
+    greeting: str = GREETING
+    workers: list[Worker] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.streams = Streams()
+        self.ledger = MemoryLedger(self.streams)
+        self._speech: list[bytes] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # --- the system ---------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        self.bus = MemoryBus(self.streams)
+        self.calls = Calls("edge-1", self.bus, self.ledger, calls_max=10)
+        self.calls.listen()
+        self._tasks.append(asyncio.create_task(self.calls.keep_house()))
+        for pool in POOLS:
+            self.hire(pool)
+        await self.ledger.create(CallRecord(CALL))
+        record = await self.ledger.start(CALL, "edge-1")
+        assert record is not None
+        self.line = CarrierLine(self._from_carrier)
+        start = vobiz.Start(CALL, "stream-1", vobiz.MediaFormat())
+        self.call = Call(record, start, self.line, self.bus, Ticker(asyncio.get_running_loop()), self.options)
+        self.calls.add(self.call)
+        for pool in POOLS:
+            self.bus.publish(pool_calls(pool), Offer(CALL))
+        self._tasks.append(asyncio.create_task(self._microphone()))
+        self._tasks.append(asyncio.create_task(self._write_down_the_end()))
+
+    def hire(self, pool: str) -> Worker:
+        """Start another member of a pool."""
+        bus = MemoryBus(self.streams)
+        owner = f"{pool}-{len(self.workers)}"
+        runner = Runner(RunnerOptions(pool, owner, 5, 1500), bus, self.ledger, lambda claim: self._open(claim, bus))
+        stop = asyncio.Event()
+        worker = Worker(pool, runner, bus, asyncio.create_task(runner.run(stop)), stop)
+        self.workers.append(worker)
+        return worker
+
+    def worker(self, pool: str) -> Worker:
+        return next(worker for worker in self.workers if worker.pool == pool and not worker.task.done())
+
+    def _open(self, claim: Claim, bus: MemoryBus) -> Session:
+        match claim.pool:
+            case "stt":
+                return ListenSession(claim, bus, self.ledger, ("test/ears", self.ears), ListenOptions())
+            case "llm":
+                character = Character(self.greeting, "Be brief.", self.mind, "test/mind", self.options.interruptible)
+                return ReplySession(claim, bus, self.ledger, character)
+            case _:
+                return SpeakSession(claim, bus, self.ledger, ("test/mouth", self.mouth), VoiceOptions())
+
+    async def close(self) -> None:
+        tasks = [*self._tasks, *(worker.task for worker in self.workers)]
+        for task in tasks:
+            task.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    # --- the caller ---------------------------------------------------------------------------------------------
+
+    async def says(self, text: str) -> None:
+        """Speak to the end of the text."""
+        self.starts_saying(text)
+        await self._until(lambda: not self._speech, f"{text!r} to be said")
+
+    def starts_saying(self, text: str) -> None:
+        self._speech.extend(spoken(text))
+
+    def coughs(self) -> None:
+        """200 ms of noise that is no word."""
+        self._speech.extend([b"~" * 160] * 10)
+
+    async def hears(self, text: str) -> None:
+        """Wait until the agent's words end with this text."""
+        await self._until(lambda: self.line.heard().rstrip().endswith(text), f"{text!r} to be heard")
+
+    async def silence(self) -> None:
+        """Wait until the agent has been silent for a second and a half."""
+        quiet = 0
+        while quiet < 75:
+            await self.after(0.02)
+            quiet = quiet + 1 if self.line.quiet else 0
+
+    async def after(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def hangs_up(self) -> None:
+        self.call.closed()
+
+    async def ended(self) -> str:
+        async with asyncio.timeout(WAIT_SECONDS * 10):
+            return await asyncio.shield(self.call.ended)
+
+    # --- what happened ------------------------------------------------------------------------------------------
+
+    @property
+    def heard(self) -> str:
+        return self.line.heard()
+
+    @property
+    def events(self) -> list[Message]:
+        return [message for _, message in self.streams.after(call_events(CALL), 0)]
+
+    @property
+    def story(self) -> Story:
+        story = Story()
+        for message in self.events:
+            story.receive(message)
+        return story
+
+    def _from_carrier(self, text: str) -> None:
+        if not self.call.ended.done():
+            self.call.heard(vobiz.parse(text))
+
+    async def _microphone(self) -> None:
+        """50 frames a second, silence included, for as long as the call lasts."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while not self.call.ended.done():
+            self._from_carrier(media(self._speech.pop(0) if self._speech else SILENCE))
+            due += 0.02
+            await asyncio.sleep(due - loop.time())
+
+    async def _write_down_the_end(self) -> None:
+        reason = await asyncio.shield(self.call.ended)
+        self.calls.remove(self.call)
+        await self.ledger.end(CALL, reason)
+
+    async def _until(self, true: object, what: str) -> None:
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while not true():  # type: ignore[operator]
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            raise AssertionError(f"waited {WAIT_SECONDS:.0f} s for {what}; heard {self.heard!r}") from None
+
+
+@asynccontextmanager
+async def answered_call(answers: dict[str, str] | None = None, **parts: object) -> AsyncIterator[Phone]:
+    """A call that has been answered; the greeting is on its way."""
+    phone = Phone(**parts)  # type: ignore[arg-type]
+    phone.mind.answers.update(answers or {})
+    await phone.start()
+    try:
+        yield phone
+    finally:
+        await phone.close()

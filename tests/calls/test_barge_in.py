@@ -1,0 +1,126 @@
+"""The caller takes the turn back."""
+
+import pytest
+
+from common.messages import Interrupted, PlayStarted
+from edge.call import CallOptions
+from tests.calls.phone import answered_call
+
+pytestmark = pytest.mark.anyio
+
+LONG = "We are open from Monday to Friday from nine to six, and on Saturday from ten to two in the afternoon."
+
+
+async def test_the_agent_stops_when_the_caller_speaks():
+    async with answered_call({"hours": LONG, "wait stop": "Of course."}) as phone:
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.hears("Monday")
+        phone.starts_saying("wait stop")
+        began = phone.call._ticker.now_ms()
+        await phone.hears("Of course.")
+        (cleared,) = phone.line.clears
+        assert 139 <= cleared * 1000 - began <= 160 + 40  # 8 frames of speech count as speech; then at once
+        heard = phone.heard.replace("Hello.", "").replace("Of course.", "")
+        assert LONG.startswith(heard.strip())
+        assert len(heard) < len(LONG) / 2
+
+
+async def test_the_history_holds_what_was_heard_and_not_a_word_more():
+    async with answered_call({"hours": LONG, "wait stop": "Of course."}) as phone:
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.hears("Friday")
+        await phone.says("wait stop")
+        await phone.hears("Of course.")
+        remembered = phone.mind.asked[-1][-2]["content"]
+        assert remembered.endswith("—")
+        words = remembered.removesuffix("—").split()
+        heard = phone.heard.replace("Hello.", "").replace("Of course.", "").split()
+        assert words == LONG.split()[: len(words)]
+        assert len(heard) - 2 <= len(words) <= len(heard)  # a word that was cut in two was not heard
+
+
+async def test_nothing_of_the_old_reply_is_heard_after_the_clear():
+    async with answered_call({"hours": LONG, "wait stop": "Of course."}) as phone:
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.hears("Monday")
+        await phone.says("wait stop")
+        await phone.hears("Of course.")
+        await phone.silence()
+        assert phone.heard.endswith("Of course.")
+        assert phone.heard.count("Monday") == 1
+        assert phone.mind.open == 0  # the model's request was closed
+
+
+async def test_new_audio_waits_for_the_carriers_answer_to_the_clear():
+    async with answered_call({"hours": LONG, "wait stop": "Of course."}) as phone:
+        phone.line.CLEAR_SECONDS = 0.9  # the line raises if audio comes before
+        phone.mind.word_seconds = phone.mouth.first_chunk_seconds = 0.0
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.hears("Monday")
+        await phone.says("wait stop")
+        await phone.hears("Of course.")
+
+
+async def test_a_caller_who_goes_on_before_the_answer_began_gets_one_answer_to_both():
+    async with answered_call({"what about sunday": "Closed on Sunday."}) as phone:
+        phone.mind.word_seconds = 1.0
+        await phone.hears("Hello.")
+        await phone.says("when are you open")
+        await phone.after(0.8)  # the model is thinking
+        phone.mind.answers["when are you open what about sunday"] = "Closed on Sunday."
+        await phone.says("what about sunday")
+        await phone.hears("Closed on Sunday.")
+        assert phone.mind.asked[-1][-1] == {"role": "user", "content": "when are you open what about sunday"}
+        assert "I do not" not in phone.heard
+
+
+async def test_a_cough_before_the_answer_began_does_not_lose_the_answer():
+    async with answered_call({"hours": "Nine to six."}) as phone:
+        phone.mind.word_seconds = 0.5
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.after(0.7)
+        phone.coughs()
+        await phone.hears("Nine to six.")
+
+
+async def test_the_model_is_not_told_that_it_said_what_nobody_heard():
+    async with answered_call({"hours": "Nine to six."}) as phone:
+        await phone.hears("Hello.")
+        phone.mouth.first_chunk_seconds = 2.0
+        await phone.says("hours")
+        await phone.after(1.0)  # the answer's text is there, its audio is not
+        await phone.says("on sunday")
+        await phone.hears("I do not know.")
+        assert phone.mind.asked[-1][-1] == {"role": "user", "content": "hours on sunday"}
+
+
+async def test_the_greeting_can_be_interrupted_too():
+    async with answered_call({"hours": "Nine to six."}, greeting=LONG) as phone:
+        await phone.hears("open")
+        await phone.says("hours")
+        await phone.hears("Nine to six.")
+        interrupted = [message.turn for message in phone.events if isinstance(message, Interrupted)]
+        assert interrupted == [1]
+
+
+async def test_an_agent_that_may_not_be_interrupted_finishes_first():
+    async with answered_call(
+        {"hours": "Nine to six."}, greeting=LONG, options=CallOptions(interruptible=False)
+    ) as phone:
+        await phone.hears("Monday")
+        await phone.says("hours")
+        await phone.hears(LONG.split()[-1])
+        assert phone.line.clears == []
+
+
+async def test_a_reply_counts_as_begun_only_when_its_first_frame_left():
+    async with answered_call({"hours": "Nine to six."}) as phone:
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.hears("Nine to six.")
+        assert [message.turn for message in phone.events if isinstance(message, PlayStarted)] == [1, 2]

@@ -1,0 +1,354 @@
+"""Every ear, on speech that a voice of this machine makes; and the local ear's decisions on a scripted detector."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+
+import pytest
+
+from common.audio import g711
+from workers.providers import (
+    Busy,
+    Down,
+    Ear,
+    Heard,
+    ListenOptions,
+    Offset,
+    Onset,
+    Rejected,
+    SpeechToText,
+    Utterance,
+    VoiceOptions,
+)
+from workers.stt.endpointing import WINDOW_MS
+from workers.stt.local_whisper import PREROLL_MS, LocalEar
+from workers.stt.vendors import speech_to_text
+from workers.stt.whisper_decoder import believable
+from workers.tts.vendors import text_to_speech
+
+pytestmark = pytest.mark.anyio
+
+EARS = ["local/whisper-tiny.en"]
+PATIENCE_S = 20.0
+HOURS = "Hello, what are your opening hours?"
+BOOKING = "I would like to book an appointment."
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """One loop for the module: models are loaded once."""
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="module", params=EARS)
+async def ears(request: pytest.FixtureRequest) -> AsyncIterator[SpeechToText]:
+    provider = speech_to_text(request.param, {})
+    await provider.warm()
+    yield provider
+    await provider.aclose()
+
+
+@pytest.fixture(scope="module")
+async def spoken(anyio_backend: object) -> dict[str, bytes]:
+    """What callers say, as mu-law."""
+    voice = text_to_speech("local/piper", {})
+    speech: dict[str, bytes] = {}
+    for text in (HOURS, BOOKING, "for tomorrow at three in the afternoon."):
+        async with aclosing(voice.say(text, VoiceOptions())) as audio:  # type: ignore[type-var]
+            speech[text] = b"".join([chunk async for chunk in audio])
+    await voice.aclose()
+    return speech
+
+
+def silence(ms: int) -> bytes:
+    return g711.SILENCE * (ms * g711.BYTES_PER_MS)
+
+
+def phone(ear: Ear, audio: bytes, position_ms: int = 0) -> int:
+    """Feed audio in frames of 20 ms, as fast as it goes; returns the position after it."""
+    for start in range(0, len(audio), g711.FRAME_BYTES):
+        ear.feed(position_ms, audio[start : start + g711.FRAME_BYTES])
+        position_ms += g711.FRAME_MS
+    return position_ms
+
+
+async def heard_until(ear: Ear, last: Callable[[Heard], bool]) -> list[Heard]:
+    heard: list[Heard] = []
+    async with asyncio.timeout(PATIENCE_S):
+        async for event in ear:
+            heard.append(event)
+            if last(event):
+                break
+    return heard
+
+
+def is_utterance(event: Heard) -> bool:
+    return isinstance(event, Utterance)
+
+
+def words(text: str) -> list[str]:
+    return "".join(c if c.isalnum() else " " for c in text.lower().replace("three", "3")).split()
+
+
+# --- every ear ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.engines
+async def test_a_sentence_is_understood(ears: SpeechToText, spoken: dict[str, bytes]):
+    async with ears.listen(ListenOptions()) as ear:
+        phone(ear, silence(500) + spoken[HOURS] + silence(1000))
+        heard = await heard_until(ear, is_utterance)
+    onset, offset, utterance = heard[0], heard[-2], heard[-1]
+    assert isinstance(onset, Onset) and 400 <= onset.position_ms <= 800
+    assert isinstance(offset, Offset) and 0 <= 500 + len(spoken[HOURS]) // 8 - offset.position_ms <= 400
+    assert isinstance(utterance, Utterance)
+    assert words(utterance.text) == words(HOURS)
+    assert (utterance.start_ms, utterance.end_ms) == (onset.position_ms, offset.position_ms)
+
+
+@pytest.mark.engines
+async def test_two_turns_come_in_order_with_alternating_onsets_and_offsets(
+    ears: SpeechToText, spoken: dict[str, bytes]
+):
+    async with ears.listen(ListenOptions()) as ear:
+        phone(ear, spoken[HOURS] + silence(1000) + spoken[BOOKING] + silence(1000))
+        heard = await heard_until(ear, lambda e: is_utterance(e) and "book" in e.text)  # type: ignore[union-attr]
+    assert [words(e.text) for e in heard if isinstance(e, Utterance)] == [words(HOURS), words(BOOKING)]
+    edges = [type(e) for e in heard if not isinstance(e, Utterance)]
+    assert edges == [Onset, Offset] * (len(edges) // 2)
+
+
+@pytest.mark.engines
+async def test_a_breath_between_two_halves_does_not_end_the_turn(ears: SpeechToText, spoken: dict[str, bytes]):
+    rest = "for tomorrow at three in the afternoon."
+    async with ears.listen(ListenOptions(endpoint_ms=900)) as ear:
+        phone(ear, spoken[BOOKING] + silence(350) + spoken[rest] + silence(1500))
+        utterance = (await heard_until(ear, is_utterance))[-1]
+    assert isinstance(utterance, Utterance)
+    assert words(utterance.text) == words(BOOKING + " " + rest)
+
+
+@pytest.mark.engines
+async def test_two_calls_at_once_hear_their_own_words(ears: SpeechToText, spoken: dict[str, bytes]):
+    async def call(text: str) -> Heard:
+        async with ears.listen(ListenOptions()) as ear:
+            phone(ear, spoken[text] + silence(1000))
+            return (await heard_until(ear, is_utterance))[-1]
+
+    first, second = await asyncio.gather(call(HOURS), call(BOOKING))
+    assert isinstance(first, Utterance) and isinstance(second, Utterance)
+    assert (words(first.text), words(second.text)) == (words(HOURS), words(BOOKING))
+
+
+@pytest.mark.engines
+async def test_a_replay_that_overlaps_and_has_a_hole_is_still_one_call(ears: SpeechToText, spoken: dict[str, bytes]):
+    async with ears.listen(ListenOptions()) as ear:
+        start_ms = 40_000  # a takeover: the ear begins in the middle of the call
+        end_ms = phone(ear, spoken[HOURS], start_ms)
+        phone(ear, spoken[HOURS], start_ms)  # sent again: skipped
+        ear.feed(end_ms + 1500, silence(100))  # the frames between are lost: silence
+        heard = await heard_until(ear, is_utterance)
+    utterances = [e for e in heard if isinstance(e, Utterance)]
+    assert [words(u.text) for u in utterances] == [words(HOURS)]
+    assert start_ms <= utterances[0].start_ms < utterances[0].end_ms <= end_ms
+
+
+@pytest.mark.engines
+async def test_noise_on_the_line_is_not_speech(ears: SpeechToText, spoken: dict[str, bytes]):
+    hiss = bytes((0x60 if (n * 2654435761) & 0x10000 else 0xE0) ^ (n * 40503 >> 7 & 0x0F) for n in range(24_000))
+    async with ears.listen(ListenOptions()) as ear:
+        at_ms = phone(ear, hiss + silence(1000))
+        phone(ear, spoken[HOURS] + silence(1000), at_ms)
+        heard = await heard_until(ear, is_utterance)
+    assert isinstance(heard[0], Onset) and heard[0].position_ms >= at_ms - 100
+    assert isinstance(heard[-1], Utterance) and words(heard[-1].text) == words(HOURS)
+
+
+@pytest.mark.engines
+async def test_leaving_frees_everything_at_once(ears: SpeechToText, spoken: dict[str, bytes]):
+    tasks, threads = asyncio.all_tasks(), threading.active_count()
+    async with ears.listen(ListenOptions()) as ear:
+        phone(ear, spoken[HOURS] + silence(300))
+        async with asyncio.timeout(PATIENCE_S):
+            async for event in ear:  # the likely end is past: a decode is under way
+                if isinstance(event, Offset):
+                    break
+    assert asyncio.all_tasks() == tasks
+    assert threading.active_count() <= threads + 3  # the detector's and the decoders', which stay for the next call
+    ear.feed(0, silence(20))  # late audio is ignored
+    async with asyncio.timeout(PATIENCE_S):
+        # What was heard may still be read; then the iteration ends, and no Utterance comes.
+        assert not any([is_utterance(event) async for event in ear])
+
+
+async def test_a_language_it_does_not_know_is_rejected():
+    with pytest.raises(Rejected, match="hi-IN"):
+        async with speech_to_text("local/whisper-tiny.en", {}).listen(ListenOptions(language="hi-IN")):
+            pass
+
+
+@pytest.mark.engines
+async def test_an_unknown_model_is_rejected_with_those_known():
+    provider = speech_to_text("local/whisper-enormous", {})
+    with pytest.raises(Rejected, match=r"no whisper model 'enormous'; known: tiny\.en, "):
+        await provider.warm()
+    await provider.aclose()
+
+
+@pytest.mark.parametrize("spec", ["", "whisper", "local/", "local/whisper", "local/whisper-", "nobody/nothing"])
+async def test_an_unknown_provider_lists_the_known_ones(spec: str):
+    with pytest.raises(ValueError, match=r"known: .*local/whisper-tiny\.en"):
+        speech_to_text(spec, {})
+
+
+# --- the local ear, on a script -----------------------------------------------------------------------------------
+
+
+class ScriptedVad:
+    """A detector that says what the test wants: the sound of a window is its first byte."""
+
+    LOUD, QUIET = b"\x00", b"\xff"
+
+    def open(self, on_window: Callable[[int, float], None], on_failure: Callable[[Down], None]) -> ScriptedVad:
+        self.on_window, self.on_failure = on_window, on_failure
+        self.windows_dropped, self.closed = 0, False
+        return self
+
+    def feed(self, position_ms: int, mulaw: bytes) -> None:
+        for start in range(0, len(mulaw), WINDOW_MS * 8):
+            if not self.closed:
+                self.on_window(position_ms + start // 8, 0.9 if mulaw[start : start + 1] == self.LOUD else 0.1)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class ScriptedDecoder:
+    """Remembers what it is asked; the test answers."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[bytes, asyncio.Future[str]]] = []
+        self.busy = False
+
+    def decode(self, mulaw: bytes, language: str) -> asyncio.Future[str]:
+        if self.busy:
+            raise Busy("full")
+        self.asked.append((mulaw, asyncio.get_running_loop().create_future()))
+        return self.asked[-1][1]
+
+
+class Call:
+    """A call to a local ear: loud and quiet in windows of 32 ms."""
+
+    def __init__(self, options: ListenOptions | None = None) -> None:
+        self.vad, self.decoder = ScriptedVad(), ScriptedDecoder()
+        self.ear = LocalEar(self.vad, self.decoder, options or ListenOptions())  # type: ignore[arg-type]
+        self.now_ms = 0
+
+    def sounds(self, strip: str) -> None:
+        for sound in strip:
+            level = ScriptedVad.LOUD if sound == "#" else ScriptedVad.QUIET
+            self.ear.feed(self.now_ms, level * WINDOW_MS * 8)
+            self.now_ms += WINDOW_MS
+
+    async def heard(self, count: int) -> list[Heard]:
+        events: list[Heard] = []
+        async with asyncio.timeout(1):
+            async for event in self.ear:
+                events.append(event)
+                if len(events) == count:
+                    break
+        return events
+
+
+async def test_the_decode_starts_early_and_is_kept_quiet_until_the_turn_is_over():
+    call = Call()
+    call.sounds("." * 20 + "#" * 20 + "." * 7)
+    ((_, text),) = call.decoder.asked  # 224 ms into the silence
+    text.set_result("hello")
+    call.sounds("." * 8)
+    assert [type(e) for e in await call.heard(2)] == [Onset, Offset]
+    call.sounds("." * 2)
+    assert await call.heard(1) == [Utterance("hello", 640, 1280)]
+    assert len(call.decoder.asked) == 1
+
+
+async def test_an_early_decode_is_thrown_away_if_the_caller_goes_on():
+    call = Call()
+    call.sounds("#" * 20 + "." * 8)
+    early = call.decoder.asked[0][1]
+    call.sounds("#" * 10)
+    assert early.cancelled()
+    call.sounds("." * 20)
+    whole = call.decoder.asked[1][1]
+    whole.set_result("hello there")
+    assert (await call.heard(5))[-1] == Utterance("hello there", 0, 38 * WINDOW_MS)
+
+
+async def test_whisper_gets_the_utterance_with_a_little_before_and_after():
+    call = Call()
+    call.sounds("." * 100 + "#" * 20 + "." * 20)
+    audio = call.decoder.asked[0][0]
+    assert audio == b"\xff" * (PREROLL_MS * 8) + b"\x00" * (640 * 8) + b"\xff" * (200 * 8)
+
+
+async def test_texts_come_in_the_order_in_which_they_were_spoken():
+    call = Call()
+    call.sounds("#" * 10 + "." * 20 + "#" * 10 + "." * 20)
+    first, second = (text for _, text in call.decoder.asked)
+    second.set_result("two")
+    assert [type(e) for e in await call.heard(4)] == [Onset, Offset] * 2
+    first.set_result("one")
+    assert [e.text for e in await call.heard(2) if isinstance(e, Utterance)] == ["one", "two"]
+
+
+async def test_a_sound_without_words_is_no_utterance():
+    call = Call()
+    call.sounds("#" * 10 + "." * 20 + "#" * 10 + "." * 20)
+    first, second = (text for _, text in call.decoder.asked)
+    first.set_result("")
+    second.set_result("yes")
+    assert [e.text for e in await call.heard(5) if isinstance(e, Utterance)] == ["yes"]
+
+
+async def test_a_busy_decoder_only_matters_when_the_text_is_wanted():
+    call = Call()
+    call.decoder.busy = True
+    call.sounds("#" * 10 + "." * 8)
+    assert len(await call.heard(2)) == 2
+    call.decoder.busy = False
+    call.sounds("." * 10)
+    assert len(call.decoder.asked) == 1
+    call.decoder.busy = True
+    call.sounds("#" * 10 + "." * 20)
+    with pytest.raises(Busy):
+        await call.heard(9)
+
+
+async def test_a_broken_decoder_or_detector_ends_the_ear_with_the_reason():
+    for break_it in (
+        lambda call: call.decoder.asked[0][1].set_exception(Down("whisper failed")),
+        lambda call: call.vad.on_failure(Down("whisper failed")),
+    ):
+        call = Call()
+        call.sounds("#" * 10 + "." * 20)
+        break_it(call)
+        with pytest.raises(Down, match="whisper failed"):
+            await call.heard(9)
+        assert call.vad.closed
+
+
+async def test_a_silent_caller_costs_no_memory():
+    call = Call()
+    call.sounds("." * 10_000)  # over five minutes
+    assert len(call.ear._audio) < 2 * g711.SAMPLE_RATE
+
+
+def test_whispers_dreams_are_not_believed():
+    assert believable(no_speech_prob=0.05, avg_logprob=-0.15, compression_ratio=0.7)
+    assert not believable(no_speech_prob=0.05, avg_logprob=-1.4, compression_ratio=0.7)
+    assert not believable(no_speech_prob=0.8, avg_logprob=-0.8, compression_ratio=0.7)
+    assert not believable(no_speech_prob=0.05, avg_logprob=-0.15, compression_ratio=3.0)

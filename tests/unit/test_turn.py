@@ -1,0 +1,213 @@
+"""Whose turn it is, told as calls: what is heard on the line, and what the edge does about it."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.turn import HOLD_MS_MAX, Effect, Finish, Hold, Interrupt, Release, Turn
+
+NOW = 5000.0
+
+
+def greeting(interruptible: bool = True) -> Turn:
+    """The greeting is being played."""
+    turn = Turn(interruptible)
+    assert turn.audio_arrived(1) == []
+    return turn
+
+
+def test_a_reply_is_heard_to_its_end() -> None:
+    turn = greeting()
+    assert turn.speaking
+    assert turn.clause_heard(1, 0) == []
+    assert turn.reply_complete(1, 1, "") == []
+    assert turn.clause_heard(1, 1) == [Finish(1, "")]
+    assert not turn.speaking
+
+
+def test_the_last_words_may_be_heard_before_the_mouth_says_that_they_were_the_last() -> None:
+    turn = greeting()
+    assert turn.clause_heard(1, 0) == []
+    assert turn.reply_complete(1, 0, "hangup") == [Finish(1, "hangup")]
+
+
+def test_a_reply_is_finished_once() -> None:
+    turn = greeting()
+    turn.reply_complete(1, 0, "hangup")
+    assert turn.clause_heard(1, 0) == [Finish(1, "hangup")]
+    assert turn.clause_heard(1, 0) == []
+    assert turn.reply_complete(1, 0, "hangup") == []
+    assert turn.audio_arrived(1) == []
+
+
+def test_a_lost_confirmation_is_made_good_by_the_next() -> None:
+    turn = greeting()
+    turn.reply_complete(1, 2, "")
+    assert turn.clause_heard(1, 1) == []
+    assert turn.clause_heard(1, 2) == [Finish(1, "")]
+
+
+def test_a_reply_without_a_word_is_finished_at_once() -> None:
+    assert Turn().reply_complete(1, -1, "hangup") == [Finish(1, "hangup")]
+
+
+def test_confirmations_of_another_reply_finish_nothing() -> None:
+    turn = greeting()
+    turn.reply_complete(1, 0, "")
+    assert turn.clause_heard(2, 0) == []
+    assert turn.clause_heard(0, 0) == []
+    assert turn.speaking
+
+
+def test_the_caller_interrupts_and_the_rest_is_stale() -> None:
+    turn = greeting()
+    assert turn.caller_speaks(1, begun=1, now=NOW) == [Interrupt(), Hold()]
+    assert not turn.admits(1)
+    assert turn.admits(2)
+    assert not turn.speaking
+    assert turn.caller_is_speaking
+    # Late news of the old reply changes nothing.
+    assert turn.clause_heard(1, 0) == []
+    assert turn.reply_complete(1, 0, "hangup") == []
+    assert turn.caller_silent(1) == [Release()]
+    assert turn.audio_arrived(2) == []
+    assert turn.turn == 2
+
+
+def test_the_caller_may_interrupt_twice() -> None:
+    turn = greeting()
+    turn.caller_speaks(1, begun=1, now=NOW)
+    turn.caller_silent(1)
+    turn.audio_arrived(2)
+    assert turn.caller_speaks(2, begun=2, now=NOW) == [Interrupt(), Hold()]
+    assert not turn.admits(2)
+
+
+def test_an_interruption_is_told_once() -> None:
+    turn = greeting()
+    turn.caller_speaks(1, begun=1, now=NOW)
+    assert turn.caller_speaks(1, begun=1, now=NOW) == []  # the bus says it twice
+    turn.caller_silent(1)
+    turn.audio_arrived(2)
+    assert turn.caller_speaks(1, begun=2, now=NOW) == []  # or much too late
+    assert turn.speaking
+
+
+def test_a_cough_before_the_first_frame_costs_nothing() -> None:
+    turn = greeting()
+    assert turn.caller_speaks(1, begun=0, now=NOW) == [Hold()]
+    assert turn.admits(1)
+    assert turn.caller_silent(1) == [Release()]
+    assert turn.reply_complete(1, 0, "") == []
+    assert turn.clause_heard(1, 0) == [Finish(1, "")]
+
+
+def test_new_words_before_the_first_frame_replace_the_reply() -> None:
+    turn = greeting()
+    turn.caller_speaks(1, begun=0, now=NOW)
+    turn.caller_silent(1)
+    assert turn.audio_arrived(2) == [Interrupt()]  # whatever is held of reply 1 is forgotten
+    assert not turn.admits(1)
+    assert turn.turn == 2
+
+
+def test_while_the_agent_is_silent_speech_only_holds() -> None:
+    turn = Turn()
+    assert turn.caller_speaks(1, begun=0, now=NOW) == [Hold()]
+    assert turn.caller_silent(1) == [Release()]
+
+
+def test_a_reply_that_was_heard_cannot_be_interrupted() -> None:
+    turn = greeting()
+    turn.reply_complete(1, 0, "")
+    turn.clause_heard(1, 0)
+    assert turn.caller_speaks(1, begun=1, now=NOW) == [Hold()]
+    assert turn.admits(1)
+
+
+def test_an_agent_that_may_not_be_interrupted_speaks_on() -> None:
+    turn = greeting(interruptible=False)
+    assert turn.caller_speaks(1, begun=1, now=NOW) == []
+    assert turn.speaking
+    assert turn.admits(1)
+    turn.caller_silent(1)
+    turn.reply_complete(1, 0, "")
+    assert turn.clause_heard(1, 0) == [Finish(1, "")]
+
+
+def test_a_reply_without_audio_replaces_the_one_that_is_playing() -> None:
+    turn = greeting()
+    assert turn.reply_complete(2, -1, "") == [Interrupt(), Finish(2, "")]
+
+
+def test_an_older_reply_never_comes_back() -> None:
+    turn = greeting()
+    turn.audio_arrived(3)
+    assert turn.audio_arrived(2) == []
+    assert turn.turn == 3
+    assert not turn.admits(2)
+
+
+def test_only_the_end_of_the_newest_utterance_releases() -> None:
+    turn = Turn()
+    turn.caller_speaks(1, begun=0, now=NOW)
+    turn.caller_speaks(2, begun=0, now=NOW)
+    assert turn.caller_silent(1) == []
+    assert turn.caller_is_speaking
+    assert turn.caller_silent(2) == [Release()]
+    assert turn.caller_silent(2) == []
+
+
+def test_an_end_of_speech_that_never_comes_does_not_mute_the_agent_for_ever() -> None:
+    turn = Turn()
+    assert turn.wake(NOW + 1e6) == []
+    turn.caller_speaks(1, begun=0, now=NOW)
+    assert turn.wake(NOW + HOLD_MS_MAX) == []
+    assert turn.wake(NOW + HOLD_MS_MAX + 1) == [Release()]
+    assert turn.wake(NOW + HOLD_MS_MAX + 2) == []
+    assert not turn.caller_is_speaking
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("audio"), st.integers(1, 4)),
+    st.tuples(st.just("complete"), st.integers(1, 4), st.integers(-1, 2)),
+    st.tuples(st.just("heard"), st.integers(1, 4), st.integers(0, 2)),
+    st.tuples(st.just("speaks"), st.integers(1, 6)),
+    st.tuples(st.just("silent"), st.integers(1, 6)),
+)
+
+
+@given(st.lists(STEPS, max_size=30))
+def test_in_any_order_of_events_a_reply_ends_at_most_once_and_twice_told_is_told_once(
+    steps: list[tuple[object, ...]],
+) -> None:
+    turn = Turn()
+    finished: list[int] = []
+    for step in steps:
+        was_speaking, was_turn, least = turn.speaking, turn.turn, turn.turn_min
+        effects = _take(turn, step)
+        if Interrupt() in effects:
+            assert was_speaking
+            assert turn.turn_min > was_turn
+        finished += [effect.turn for effect in effects if isinstance(effect, Finish)]
+        assert turn.turn_min >= least
+        assert _take(turn, step) == []
+    assert len(finished) == len(set(finished))
+    assert finished == sorted(finished)
+
+
+def _take(turn: Turn, step: tuple[object, ...]) -> list[Effect]:
+    """As edge/call.py does: what is not admitted is dropped before the turn hears of it."""
+    match step:
+        case ("audio", int(number)):
+            return turn.audio_arrived(number) if turn.admits(number) else []
+        case ("complete", int(number), int(clause)):
+            return turn.reply_complete(number, clause, "") if turn.admits(number) else []
+        case ("heard", int(number), int(clause)):
+            return turn.clause_heard(number, clause)
+        case ("speaks", int(utterance)):
+            return turn.caller_speaks(utterance, begun=turn.turn, now=NOW)
+        case ("silent", int(utterance)):
+            return turn.caller_silent(utterance)
+    raise AssertionError(step)
