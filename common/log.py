@@ -37,5 +37,5 @@ def start_logging(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Terminal() if sys.stderr.isatty() else _Json())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for noisy in ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "openai", "websockets"):
+    for noisy in ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "openai", "websockets", "faster_whisper"):
         logging.getLogger(noisy).setLevel(logging.WARNING)  # they log URLs, and ours hold tokens

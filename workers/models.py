@@ -9,11 +9,14 @@ by native code, and a package index is no place to trust twice.  The check reads
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from workers.providers import Down
 
@@ -51,6 +54,27 @@ def model_path(model: PackagedModel) -> Path:
             "change the model, change the pin beside its adapter"
         )
     return path
+
+
+def onnxruntime() -> Any:
+    """The module `onnxruntime`, made to report to nobody.  Call this before anything else imports it.
+
+    Since 1.29 its Linux builds send usage data to their maker, with a device id and hashes of the models, unless this
+    variable is set before the import; its own `disable_telemetry_events` comes too late.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    try:
+        return import_module("onnxruntime")
+    except ImportError:
+        raise Down("onnxruntime is not installed; run: pip install onnxruntime") from None
+
+
+def onnx_session(path: Path) -> Any:
+    """An `onnxruntime.InferenceSession` on one thread of the processor."""
+    runtime = onnxruntime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _package_folder(package: str) -> Path | None:

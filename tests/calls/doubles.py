@@ -31,14 +31,19 @@ def understood(frames: Sequence[bytes]) -> str:
 class TextEars:
     """Understands spoken text by its audio alone, hence the same after a takeover."""
 
-    def __init__(self) -> None:
+    def __init__(self, late_seconds: float = 0.0) -> None:
+        """`late_seconds`: how long after the end of a turn its words are there, as with a slow transcriber."""
         self.open = 0
+        self.late_seconds = late_seconds
+        self.ears: list[_TextEar] = []
 
     @asynccontextmanager
     async def listen(self, options: ListenOptions) -> AsyncIterator["_TextEar"]:
         self.open += 1
+        ear = _TextEar(options, self.late_seconds)
+        self.ears.append(ear)
         try:
-            yield _TextEar(options)
+            yield ear
         finally:
             self.open -= 1
 
@@ -46,8 +51,10 @@ class TextEars:
 class _TextEar:
     OFFSET_MS = 200
 
-    def __init__(self, options: ListenOptions) -> None:
+    def __init__(self, options: ListenOptions, late_seconds: float) -> None:
         self._options = options
+        self._late_seconds = late_seconds
+        self._error: Exception | None = None
         self._frames: list[bytes] = []
         self._start_ms = self._end_ms = 0
         self._onset = self._offset = False
@@ -72,15 +79,23 @@ class _TextEar:
             self._tell(Offset(self._end_ms))
         if self._frames and silence_ms >= self._options.endpoint_ms:
             if self._onset and (text := understood(self._frames).strip("~ ")):  # "~" is a cough
-                self._tell(Utterance(text, self._start_ms, self._end_ms, position_ms))
+                utterance = Utterance(text, self._start_ms, self._end_ms, position_ms)
+                asyncio.get_running_loop().call_later(self._late_seconds, self._tell, utterance)
             self._frames, self._onset, self._offset = [], False, False
 
     async def __aiter__(self) -> AsyncIterator[Heard]:
         while True:
             while self._heard:
                 yield self._heard.popleft()
+            if self._error is not None:
+                raise self._error
             self._news.clear()
             await self._news.wait()
+
+    def breaks(self) -> None:
+        """The vendor's socket dies."""
+        self._error = Down("the ear is gone")
+        self._news.set()
 
     def _tell(self, heard: Heard) -> None:
         self._heard.append(heard)

@@ -2,8 +2,10 @@
 
 import pytest
 
-from common.messages import Interrupted, PlayStarted
+from common.messages import AudioOut, Interrupted, PlayStarted
+from common.streams import edge_audio
 from edge.call import CallOptions
+from tests.calls.doubles import spoken
 from tests.calls.phone import answered_call
 
 pytestmark = pytest.mark.anyio
@@ -52,6 +54,31 @@ async def test_nothing_of_the_old_reply_is_heard_after_the_clear():
         assert phone.heard.endswith("Of course.")
         assert phone.heard.count("Monday") == 1
         assert phone.mind.open == 0  # the model's request was closed
+
+
+async def test_audio_of_the_old_reply_that_was_on_its_way_is_never_heard():
+    async with answered_call({"hours": LONG, "wait stop": "Of course."}) as phone:
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.hears("Monday")
+        await phone.says("wait stop")
+        stale = AudioOut("call-1", 1, 1, 2, 7, 0, b"".join(spoken("STALE")), last=True)
+        phone.bus.publish(edge_audio("edge-1"), stale)
+        await phone.hears("Of course.")
+        assert "STALE" not in phone.heard
+
+
+async def test_a_mouth_that_was_replaced_is_not_heard():
+    async with answered_call({"hours": LONG}) as phone:
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.hears("Monday")
+        for token, text in ((9, "NEW"), (1, "ZOMBIE")):
+            audio = AudioOut("call-1", 1, token, 3, 0, 0 if token == 9 else 9, b"".join(spoken(text)))
+            phone.bus.publish(edge_audio("edge-1"), audio)
+        await phone.hears("NEW")
+        await phone.after(2)
+        assert "ZOMBIE" not in phone.heard
 
 
 async def test_new_audio_waits_for_the_carriers_answer_to_the_clear():

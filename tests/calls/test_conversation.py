@@ -5,6 +5,7 @@ import pytest
 from common.messages import Digit, ReplyPlayed, UserTurn
 from common.streams import call_events
 from edge.call import CallOptions
+from tests.calls.doubles import TextEars
 from tests.calls.phone import answered_call
 
 pytestmark = pytest.mark.anyio
@@ -37,6 +38,7 @@ async def test_each_answer_is_heard_once_and_whole_over_many_turns():
             await phone.silence()
         assert phone.heard.replace(" ", "") == ("Hello." + "".join(answers.values())).replace(" ", "")
         assert [message.turn for message in phone.events if isinstance(message, ReplyPlayed)] == [1, 2, 3, 4, 5, 6]
+        assert " ".join(phone.mouth.said) == " ".join(["Hello.", *answers.values()])  # each clause was voiced once
 
 
 async def test_the_agent_says_goodbye_to_the_end_before_it_hangs_up():
@@ -112,6 +114,28 @@ async def test_when_the_voice_fails_once_the_next_answer_is_to_both_questions():
         assert "First" not in phone.heard
 
 
+async def test_words_that_come_late_are_not_lost_when_the_caller_already_speaks_again():
+    async with answered_call({"one": "First."}, ears=TextEars(late_seconds=0.4)) as phone:
+        await phone.hears("Hello.")
+        phone.starts_saying("one")
+        await phone.after(0.18 + 0.55)  # said, and endpointed; its words are still on their way
+        await phone.says("and two")
+        await phone.silence()
+        turns = [(message.utterance, message.text) for message in phone.events if isinstance(message, UserTurn)]
+        assert turns == [(1, "one"), (2, "and two")]
+
+
+async def test_an_ear_that_dies_is_opened_again_and_hears_the_utterance_from_its_start():
+    async with answered_call({"i have a question": "Go ahead."}) as phone:
+        await phone.hears("Hello.")
+        phone.starts_saying("i have a question")
+        await phone.after(0.5)
+        phone.ears.ears[0].breaks()
+        await phone.hears("Go ahead.")
+        turns = [message.text for message in phone.events if isinstance(message, UserTurn)]
+        assert turns == ["i have a question"]
+
+
 async def test_an_utterance_is_answered_once_however_often_it_is_reported():
     async with answered_call({"hours": "Nine to six."}) as phone:
         await phone.hears("Hello.")
@@ -121,4 +145,3 @@ async def test_an_utterance_is_answered_once_however_often_it_is_reported():
         phone.streams.append(call_events("call-1"), turn)
         await phone.silence()
         assert len(phone.mind.asked) == 1
-

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.messages import OwnerChanged, UserTurn
+from common.messages import Clause, OwnerChanged, UserTurn
 from tests.calls.phone import answered_call
 
 pytestmark = pytest.mark.anyio
@@ -37,6 +37,8 @@ async def test_a_member_is_killed_while_the_agent_speaks(pool: str):
         await phone.hears("in the afternoon.")
         await phone.silence()
         assert phone.heard.replace(" ", "") == f"Hello.{ANSWER}".replace(" ", "")  # nothing lost, nothing repeated
+        clauses = [(message.turn, message.clause) for message in phone.events if isinstance(message, Clause)]
+        assert len(clauses) == len(set(clauses))
 
 
 async def test_the_ears_die_while_the_caller_speaks_and_nothing_is_lost():

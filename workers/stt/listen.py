@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 LAG_SAMPLE_FRAMES = 50
 """Every so many frames the bus's lag is measured."""
+ONSETS_MAX = 64
+"""Speech onsets remembered until their words are there."""
 REOPEN_SECONDS = (0.2, 5.0)
 """First and longest pause before an ear that failed is opened again."""
 
@@ -52,8 +54,9 @@ class ListenSession:
         self._options = options
         self._edge = claim.record.edge
         note = json.loads(claim.checkpoint) if claim.checkpoint else {}
-        self._utterance = int(note.get("utterance", 0))
-        self._resume_at = str(note.get("entry", START))
+        self._resume = (int(note.get("utterance", 0)), str(note.get("entry", START)))
+        self._utterance = 0
+        self._onsets: deque[tuple[int, int]] = deque(maxlen=ONSETS_MAX)  # (position_ms, utterance)
         self._timeline = _Timeline()
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ear: Ear | None = None
@@ -98,7 +101,8 @@ class ListenSession:
             try:
                 async with self._ears.listen(self._options) as ear:
                     self._ear = ear
-                    self._bus.subscribe(audio, self._receive, self._fail, self._resume_at)
+                    self._utterance, entry = self._resume
+                    self._bus.subscribe(audio, self._receive, self._fail, entry)
                     async for heard in ear:
                         pause = REOPEN_SECONDS[0]
                         await self._tell(heard)
@@ -116,23 +120,29 @@ class ListenSession:
         match heard:
             case Onset(position_ms):
                 self._utterance += 1
+                self._onsets.append((position_ms, self._utterance))
                 await self._speech(SpeechStarted(call_id, token, self._utterance, position_ms))
             case Offset(position_ms):
                 await self._speech(SpeechEnded(call_id, token, self._utterance, position_ms))
             case Utterance(text, _, end_ms, decided_ms):
                 speech_end = self._timeline.wall(end_ms)
                 endpoint = self._timeline.wall(decided_ms) if decided_ms else wall_ms()
-                await self._write(UserTurn(self._utterance, text, (speech_end, endpoint, wall_ms())))
-                await self._save(end_ms)
+                utterance = self._utterance_of(end_ms)
+                await self._write(UserTurn(utterance, text, (speech_end, endpoint, wall_ms())))
+                await self._save(utterance, end_ms)
 
     async def _speech(self, speech: SpeechStarted | SpeechEnded) -> None:
         self._bus.publish(edge_priority(self._edge), speech)
         await self._write(speech)
 
-    async def _save(self, end_ms: int) -> None:
+    def _utterance_of(self, end_ms: int) -> int:
+        """The number of the speech that ended there; by now the caller may be speaking again."""
+        return next((number for at_ms, number in reversed(self._onsets) if at_ms < end_ms), self._utterance)
+
+    async def _save(self, utterance: int, end_ms: int) -> None:
         """The next owner, or the next ear, begins where the caller's words ended."""
-        self._resume_at = self._timeline.entry(end_ms)
-        note = json.dumps({"utterance": self._utterance, "entry": self._resume_at})
+        self._resume = (utterance, self._timeline.entry(end_ms))
+        note = json.dumps({"utterance": utterance, "entry": self._resume[1]})
         if not await self._ledger.save_checkpoint(self._claim, note):
             raise Fenced
 

@@ -83,6 +83,7 @@ class _Decode:
     end_ms: int
     text: asyncio.Future[str]
     deadline: asyncio.TimerHandle | None = None
+    decided_ms: int = 0
 
 
 class LocalEar:
@@ -169,11 +170,11 @@ class LocalEar:
                     with suppress(Busy):  # running ahead is a luxury; the End asks again
                         self._early = self._decode(start_ms, end_ms)
                 case _:
-                    self._end(decision.start_ms, decision.end_ms)
+                    self._end(decision.start_ms, decision.end_ms, position_ms + silero_vad.WINDOW_MS)
         needed_ms = self._endpointing.needed_from_ms
         self._forget_before((position_ms if needed_ms is None else needed_ms) - PREROLL_MS)
 
-    def _end(self, start_ms: int, end_ms: int) -> None:
+    def _end(self, start_ms: int, end_ms: int, decided_ms: int) -> None:
         """A turn is over: its text is wanted now."""
         decode, self._early = self._early, None
         if decode is not None and (decode.start_ms, decode.end_ms) != (start_ms, end_ms):
@@ -184,6 +185,7 @@ class LocalEar:
         except Busy as error:
             self._fail(error)
             return
+        decode.decided_ms = decided_ms
         self._decoded_to_ms = end_ms
         decode.deadline = asyncio.get_running_loop().call_later(
             DECODE_S_MAX, self._fail, Down(f"whisper needed more than {DECODE_S_MAX:.0f} s")
@@ -215,7 +217,7 @@ class LocalEar:
             if isinstance(error, ProviderError):
                 self._fail(error)
             elif text := decode.text.result():
-                self._hear(Utterance(text, decode.start_ms, decode.end_ms))
+                self._hear(Utterance(text, decode.start_ms, decode.end_ms, decode.decided_ms))
 
     def _hear(self, heard: Heard) -> None:
         if len(self._heard) >= HEARD_MAX:

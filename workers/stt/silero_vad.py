@@ -19,13 +19,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from common.audio import g711
-from workers.models import PackagedModel, model_path
+from workers.models import PackagedModel, model_path, onnx_session
 from workers.providers import Down
 
 MODEL = PackagedModel(
@@ -161,7 +160,7 @@ class SileroVad:
         return VadStream(self, slot, on_window, on_failure)
 
     async def aclose(self) -> None:
-        """Stop the thread.  Close the streams first."""
+        """Stop the thread and free the model.  Close the streams first."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -169,6 +168,7 @@ class SileroVad:
         if thread is not None:
             self._jobs.put(None)
             await asyncio.to_thread(thread.join, STOP_S)
+        self._model = None
 
     # --- on the loop ---
 
@@ -228,14 +228,7 @@ class _Model:
     """The ONNX session and the memory of every slot.  Only the thread uses it."""
 
     def __init__(self) -> None:
-        path = model_path(MODEL)
-        try:
-            import onnxruntime
-        except ImportError:
-            raise Down("onnxruntime is not installed; run: pip install onnxruntime") from None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._session = onnx_session(model_path(MODEL))
         self._rate = np.array(g711.SAMPLE_RATE, np.int64)
         self._linear: _Floats = (np.array(g711.LINEAR_OF_MULAW) / 32768).astype(np.float32)
         self._state: _Floats = np.zeros((2, 0, _STATE), np.float32)

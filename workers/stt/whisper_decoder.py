@@ -102,6 +102,9 @@ class Decoder:
             pool.shutdown(wait=False, cancel_futures=True)
             async with asyncio.timeout(STOP_S):
                 await asyncio.to_thread(pool.shutdown)
+        # Not left to the garbage collector: it may run in a forked child before its exec (uvloop starts processes so),
+        # where the model's destructor waits for ever for threads that only the parent has.
+        self._model = None
 
     def _done(self, future: asyncio.Future[str]) -> None:
         self._pending -= 1

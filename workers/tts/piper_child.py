@@ -147,8 +147,9 @@ class PiperChild:
             now = loop.time()
             silent_until_s = self._heard_at_s + self._deadlines.silent_s
             if now >= silent_until_s:
-                self._kill()
-                raise Down(f"piper sent nothing for {self._deadlines.silent_s:.0f} s")
+                hung = Down(f"piper sent nothing for {self._deadlines.silent_s:.0f} s")
+                self._died(hung)
+                raise hung
             if now >= give_up_s:
                 raise Busy(f"piper did not get to this clause within {self._deadlines.wait_s:.0f} s")
             with suppress(TimeoutError):
@@ -213,7 +214,8 @@ class PiperChild:
             pass
         except ProviderError as nonsense:
             error = nonsense
-        self._died(error)
+        if self._ready is not None:  # else it was ended, and that was counted
+            self._died(error)
 
     def _died(self, error: ProviderError) -> None:
         """The child is no more (or will be in a moment): everyone learns of it; the next start waits its time."""
@@ -248,7 +250,9 @@ class PiperChild:
         self._mailboxes.clear()
         if process is None:
             return
-        # communicate() closes stdin, reads what is left (a paused pipe would never close) and waits for the end.
+        if process.stdin is not None:
+            process.stdin.close()
+        # communicate() reads what is left, for a paused pipe would never close, and waits for the end.
         try:
             async with asyncio.timeout(STOP_S):
                 await process.communicate()

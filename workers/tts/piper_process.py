@@ -31,6 +31,9 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, BinaryIO
 
+from workers.models import onnx_session, onnxruntime
+from workers.providers import Down
+
 HEADER = struct.Struct(">cII")
 FRAME_BYTES_MAX = 32_768
 READY, AUDIO, END, FAILED = b"R", b"A", b"E", b"X"
@@ -90,16 +93,12 @@ class Requests:
 
 
 def load(model: Path) -> Any:
-    """The voice, on one thread of onnxruntime (its own `load` would take every core)."""
-    import onnxruntime
+    """The voice, on one thread of the processor (piper's own `load` would take every core)."""
     from piper import PiperVoice
     from piper.config import PiperConfig
 
     config = PiperConfig.from_dict(json.loads(model.with_name(model.name + ".json").read_text("utf-8")))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    return PiperVoice(session=session, config=config, download_dir=model.parent)
+    return PiperVoice(session=onnx_session(model), config=config, download_dir=model.parent)
 
 
 def download(voice: str, folder: Path) -> Path:
@@ -160,9 +159,12 @@ def main() -> None:
     os.dup2(2, 1)
     requests = Requests(sys.stdin.buffer)
     try:
+        onnxruntime()  # before piper imports it
         voice = load(options.model or download(options.voice, options.folder))
     except ImportError:
         output.fail(0, "down", "piper-tts is not installed; run: pip install piper-tts")
+    except Down as error:
+        output.fail(0, "down", str(error))
     except ValueError as error:
         output.fail(0, "rejected", str(error))
     except Exception as error:  # noqa: BLE001 - the parent must learn that there is no voice

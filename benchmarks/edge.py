@@ -1,0 +1,141 @@
+"""`python -m benchmarks.edge`: what a call costs an edge, past ASGI (edge/socket.py) and through it.
+
+Media in and audio out all the time over real loopback WebSockets, the callers in a process of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from array import array
+from dataclasses import asdict
+from typing import Any
+
+from benchmarks.children import ChildFailed, child
+from benchmarks.edge_process import PATHS, EdgeLoad, EdgePlan, edge_main
+from benchmarks.lines import FRAME_NS, LinesPlan, LinesResult, lines_main
+from benchmarks.report import publish, spread, surroundings, table
+from deploy.local.stack import free_port
+
+READY_SECONDS = 60.0
+LEAD_NS = 500_000_000
+WARM_UP_NS = 2_000_000_000
+LATE_NS = 20_000_000
+LATENESS_P99_MS_MAX = 5.0
+FRAMES_PER_SECOND = 50
+CALLS_MAX = 1000
+SECONDS_MAX = 120.0
+
+
+def arguments() -> argparse.Namespace:
+    """What the user asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.edge", description=__doc__)
+    parser.add_argument("--calls", type=int, nargs="+", default=[1, 50, 200])
+    parser.add_argument("--seconds", type=float, default=10.0, help="measured in each run, after 2 s of warm-up")
+    parser.add_argument("--rounds", type=int, default=1, help="of all runs; the path that goes first alternates")
+    options = parser.parse_args()
+    if not (all(1 <= calls <= CALLS_MAX for calls in options.calls) and 1 <= options.seconds <= SECONDS_MAX):
+        parser.error(f"expected 1 to {CALLS_MAX} calls and 1 to {SECONDS_MAX:.0f} seconds")
+    return options
+
+
+def main() -> int:
+    """Run both paths with every number of calls."""
+    options = arguments()
+    runs: list[dict[str, Any]] = []
+    for round_ in range(options.rounds):
+        for calls in options.calls:
+            for path in PATHS if round_ % 2 == 0 else reversed(PATHS):
+                try:
+                    runs.append(_run(path, calls, options.seconds))
+                except ChildFailed as error:
+                    runs.append({"path": path, "calls": calls, "failed": str(error)})
+    runs.sort(key=lambda run: (run["calls"], PATHS.index(run["path"])))
+    publish("edge", surroundings("benchmarks.edge", "no Redis"), [_page(options.seconds, runs)], {"runs": runs})
+    return 0
+
+
+def _run(path: str, calls: int, seconds: float) -> dict[str, Any]:
+    """One edge, one crowd of callers; raises ChildFailed."""
+    port = free_port()
+    call_ids = tuple(f"bench-{number:04d}" for number in range(calls))
+    with child("edge", edge_main, EdgePlan(path, port, call_ids)) as edge:
+        edge.receive(READY_SECONDS)
+        with child("callers", lines_main, LinesPlan(port, call_ids)) as callers:
+            callers.receive(READY_SECONDS)
+            edge.receive(READY_SECONDS)
+            start_ns = time.monotonic_ns() + LEAD_NS
+            window = (start_ns + WARM_UP_NS, start_ns + WARM_UP_NS + int(seconds * 1e9))
+            edge.send((start_ns, *window))
+            callers.send((start_ns, window[1]))
+            load: EdgeLoad = edge.receive(READY_SECONDS + seconds)
+            heard: LinesResult = callers.receive(READY_SECONDS)
+    return _numbers(path, calls, seconds, window, load, heard)
+
+
+def _numbers(
+    path: str, calls: int, seconds: float, window: tuple[int, int], load: EdgeLoad, heard: LinesResult
+) -> dict[str, Any]:
+    outward = [lag for arrivals in heard.arrivals for lag in behind_schedule(arrivals, window)]
+    lateness, inward = spread(heard.lateness), spread(load.inward)
+    return {
+        "path": path,
+        "calls": calls,
+        "cpu_s_per_call_minute": load.cpu_s / (calls * seconds / 60),
+        "core_share": load.cpu_s / seconds,
+        "frames_due": round(calls * seconds * FRAMES_PER_SECOND),
+        "frames_in": inward.count,
+        "frames_out": len(outward),
+        "late_in": sum(lag > LATE_NS for lag in load.inward),
+        "late_out": sum(lag > LATE_NS for lag in outward),
+        "inward": asdict(inward),
+        "outward": asdict(spread(outward)),
+        "generator_lateness": asdict(lateness),
+        "generator_cpu_s": heard.cpu_s,
+        "void": lateness.p99_ms > LATENESS_P99_MS_MAX,
+    }
+
+
+def behind_schedule(arrivals: array[int], window: tuple[int, int]) -> list[int]:
+    """How far each frame within the window came behind one call's 20 ms grid, in ns; its earliest frame sets it."""
+    offsets = [moment - number * FRAME_NS for number, moment in enumerate(arrivals) if window[0] <= moment < window[1]]
+    earliest = min(offsets, default=0)
+    return [offset - earliest for offset in offsets]
+
+
+def _page(seconds: float, runs: list[dict[str, Any]]) -> str:
+    heads = ["calls, path", "CPU-s per call-minute", "of a core", "in p50 ms", "in p99 ms", "out p99 ms"]
+    heads += ["late in", "late out", "frames in / out of", "generator p99 ms"]
+    return "\n\n".join(
+        [
+            f"## One edge process, {seconds:.0f} s a run",
+            table(heads, [_row(run) for run in runs]),
+            "In: from the caller's send to the publish. Out: behind the call's own 20 ms grid, as seen by the caller. "
+            "Late: by more than 20 ms. The bus packs, counts and throws away (no Redis); the agent never pauses. "
+            f"A run is VOID if the generator's p99 lateness is over {LATENESS_P99_MS_MAX:.0f} ms.",
+        ]
+    )
+
+
+def _row(run: dict[str, Any]) -> list[str]:
+    title = f"{run['calls']}, {run['path']}"
+    if "failed" in run:
+        return [title, f"FAILED: {run['failed']}", *["-"] * 8]
+    generator = f"{run['generator_lateness']['p99_ms']:.2f}"
+    return [
+        title,
+        f"{run['cpu_s_per_call_minute']:.4f}",
+        f"{100 * run['core_share']:.1f} %",
+        f"{run['inward']['p50_ms']:.2f}",
+        f"{run['inward']['p99_ms']:.2f}",
+        f"{run['outward']['p99_ms']:.2f}",
+        str(run["late_in"]),
+        str(run["late_out"]),
+        f"{run['frames_in']} / {run['frames_out']} of {run['frames_due']}",
+        f"VOID {generator}" if run["void"] else generator,
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
