@@ -68,6 +68,21 @@ async def test_the_mind_dies_while_it_thinks_and_the_caller_is_answered():
         assert phone.heard == "Hello.Nine to six."
 
 
+async def test_the_mind_dies_in_the_middle_of_its_answer_and_no_clause_is_said_twice():
+    async with answered_call({"hours": "Nine to six on weekdays. Ten to two on Saturday. Closed on Sunday."}) as phone:
+        await phone.hears("Hello.")
+        phone.mind.word_seconds = 0.3
+        await phone.says("hours")
+        await phone.hears("weekdays.")
+        dead = phone.worker("llm")
+        phone.hire("llm")
+        await dead.kill()
+        await phone.hears("Closed on Sunday.")
+        assert phone.heard.count("Nine to six") == 1
+        clauses = [(message.turn, message.clause) for message in phone.events if isinstance(message, Clause)]
+        assert len(clauses) == len(set(clauses))
+
+
 @pytest.mark.parametrize("pool", POOLS)
 async def test_a_member_that_is_told_to_go_hands_over_within_milliseconds(pool: str):
     async with answered_call({"hours": "Nine to six."}) as phone:

@@ -1,0 +1,105 @@
+"""How much of a reply the caller heard: by the carrier's account, to the word."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.heard import CUT_MARK, MS_PER_CHARACTER, Reply
+from common.messages import Clause, Interrupted, PlayStarted, ReplyEnded, ReplyPlayed, Spoken
+
+FIRST, SECOND = "We open at nine.", "Shall I book a time for you?"
+
+
+def reply(ended: bool = True, spoken: bool = True) -> Reply:
+    """Two clauses of 1600 and 2800 ms: 100 ms a character.  The first frame has left."""
+    reply = Reply(2, 1)
+    reply.receive(Clause(2, 0, FIRST))
+    reply.receive(Clause(2, 1, SECOND))
+    if ended:
+        reply.receive(ReplyEnded(2, 2))
+    if spoken:
+        reply.receive(Spoken(2, 0, 100 * len(FIRST)))
+        reply.receive(Spoken(2, 1, 100 * len(SECOND)))
+    reply.receive(PlayStarted(2, 0))
+    return reply
+
+
+def cut(clause: int, heard_ms: int, ended: bool = True, spoken: bool = True) -> str:
+    whole = reply(ended, spoken)
+    whole.receive(Interrupted(2, clause, heard_ms))
+    return whole.heard()
+
+
+def test_a_reply_that_was_not_interrupted_is_heard_as_a_whole() -> None:
+    assert reply().heard() == reply().text == f"{FIRST} {SECOND}"
+
+
+def test_before_its_first_frame_nothing_was_heard() -> None:
+    whole = Reply(2, 1)
+    whole.receive(Clause(2, 0, FIRST))
+    assert whole.heard() == ""
+
+
+def test_a_reply_knows_when_it_was_played() -> None:
+    whole = reply()
+    assert whole.begun
+    assert not whole.played
+    whole.receive(ReplyPlayed(2))
+    assert whole.played
+
+
+@pytest.mark.parametrize(
+    ("clause", "heard_ms", "expected"),
+    [
+        (0, 0, ""),
+        (0, 100, ""),  # in the middle of "We"
+        (0, 300, f"We {CUT_MARK}"),
+        (0, 900, f"We open {CUT_MARK}"),  # in the middle of "at"
+        (0, 1599, f"We open at {CUT_MARK}"),
+        (0, 1600, f"{FIRST} {CUT_MARK}"),
+        (1, 0, f"{FIRST} {CUT_MARK}"),
+        (1, 1500, f"{FIRST} Shall I book a {CUT_MARK}"),
+        (1, 2799, f"{FIRST} Shall I book a time for {CUT_MARK}"),
+        (1, 2800, f"{FIRST} {SECOND}"),  # interrupted, and yet heard to its end
+        (1, 99_999, f"{FIRST} {SECOND}"),
+    ],
+)
+def test_a_cut_falls_before_the_word_that_was_being_spoken(clause: int, heard_ms: int, expected: str) -> None:
+    assert cut(clause, heard_ms) == expected
+
+
+def test_what_was_heard_of_a_reply_that_was_still_growing_is_marked_as_cut() -> None:
+    assert cut(1, 2800, ended=False) == f"{FIRST} {SECOND} {CUT_MARK}"
+
+
+def test_a_clause_of_unknown_length_is_taken_at_the_pace_of_a_voice() -> None:
+    assert cut(0, 8 * MS_PER_CHARACTER, spoken=False) == f"We open {CUT_MARK}"
+
+
+def test_a_cut_beyond_the_known_clauses_counts_what_is_known() -> None:
+    assert cut(5, 100) == f"{FIRST} {SECOND}"
+
+
+def test_only_the_first_cut_counts() -> None:
+    whole = reply()
+    whole.receive(Interrupted(2, 0, 300))
+    whole.receive(Interrupted(2, 1, 2000))
+    assert whole.heard() == f"We {CUT_MARK}"
+
+
+def test_a_clause_that_comes_twice_or_out_of_order_is_taken_once() -> None:
+    whole = Reply(2, 1)
+    whole.receive(Clause(2, 1, "too early"))
+    whole.receive(Clause(2, 0, FIRST))
+    whole.receive(Clause(2, 0, "another wording of the successor"))
+    assert whole.clauses == [FIRST]
+
+
+@given(st.integers(0, 3), st.integers(0, 5000), st.integers(0, 5000))
+def test_who_listens_longer_hears_no_less(clause: int, first_ms: int, second_ms: int) -> None:
+    shorter, longer = sorted((first_ms, second_ms))
+    less, more = (cut(clause, ms).removesuffix(CUT_MARK).strip() for ms in (shorter, longer))
+    assert more.startswith(less)
+    assert f"{FIRST} {SECOND}".startswith(more)
