@@ -77,7 +77,11 @@ def publish(name: str, around: dict[str, Any], sections: Sequence[str], numbers:
 
 def _commit() -> str:
     commit = _git("rev-parse", "--short", "HEAD") or "unknown"
-    return commit + (" with changes" if _git("--no-optional-locks", "status", "--porcelain", "--", "common", "edge", "benchmarks") else "")
+    return commit + (
+        " with changes"
+        if _git("--no-optional-locks", "status", "--porcelain", "--", "common", "edge", "benchmarks")
+        else ""
+    )
 
 
 def _git(*words: str) -> str:

@@ -31,7 +31,8 @@ class _Rule:
 
 
 def _text(default: str, meaning: str, pattern: str = "", expected: str = "", secret: bool = False) -> Any:
-    return field(default=default, metadata={"rule": _Rule(meaning, None, None, pattern, expected, secret)})
+    rule = _Rule(meaning, None, None, pattern, expected, secret)
+    return field(default=default, repr=not secret, metadata={"rule": rule})
 
 
 def _number(default: int, meaning: str, least: int, most: int) -> Any:
@@ -49,7 +50,7 @@ class Settings:
     redis_url: str = _text(
         "redis://127.0.0.1:6379/0",
         "Redis that connects all processes; `rediss://` for TLS",
-        r"(rediss?|unix)://.+",
+        r"unix://.+|rediss?://([^/\s]*@)?(\[[0-9A-Fa-f:]+\]|[^:/?#\s]*)(:[0-9]{1,5})?([/?]\S*)?",
         "redis://host:port/db",
         secret=True,
     )
@@ -130,7 +131,7 @@ class Settings:
 def _read(name: str, raw: str, rule: _Rule, default: Any) -> Any:
     variable = name.upper()
     if isinstance(default, int):
-        if not re.fullmatch(r"-?\d+", raw) or not rule.least <= int(raw) <= rule.most:  # type: ignore[operator]
+        if not re.fullmatch(r"-?[0-9]{1,12}", raw) or not rule.least <= int(raw) <= rule.most:  # type: ignore[operator]
             raise ValueError(f"{variable}: expected a whole number from {rule.least} to {rule.most}, got {raw!r}")
         return int(raw)
     if rule.pattern and not re.fullmatch(rule.pattern, raw):

@@ -7,7 +7,6 @@ calls.py (from the bus) ─▶ call.py ─▶ playout.py (when) ─▶ socket.py
 from __future__ import annotations
 
 import logging
-import re
 import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -26,12 +25,11 @@ from common.messages import HangUp
 from common.streams import edge_priority
 from edge.calls import Calls
 from edge.stream import Streams
-from edge.tokens import mint
+from edge.tokens import CALL_ID, mint
 from edge.webhooks import BadRequest, StreamXml, apology_xml, hangup_xml, parameters
 
 log = logging.getLogger(__name__)
 
-CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 APOLOGY = "Sorry, we cannot take your call right now. Please call again in a few minutes."
 
 

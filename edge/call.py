@@ -10,6 +10,7 @@ All methods are plain callbacks of the event loop; none waits.  Decisions are in
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,6 +48,8 @@ SOCKET_BYTES_MAX = 256 * 1024
 """Unsent bytes of a socket (about 15 s of audio) at which its call is ended: nobody is listening."""
 STOP_SECONDS = 5.0
 """How long the carrier may take to close the stream that we stopped."""
+_MARK_NAME = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})")
+"""epoch.turn.clause"""
 
 
 class Line(Protocol):
@@ -284,7 +287,7 @@ class Call:
 
 def _mark(name: str, epoch: int) -> Mark | None:
     """The checkpoint of this name, if it is one of this epoch's."""
-    parts = name.split(".")
-    if len(parts) != 3 or not all(part.isdecimal() for part in parts) or int(parts[0]) != epoch:
+    parts = _MARK_NAME.fullmatch(name)
+    if parts is None or int(parts[1]) != epoch:
         return None
-    return Mark(int(parts[1]), int(parts[2]))
+    return Mark(int(parts[2]), int(parts[3]))

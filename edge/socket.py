@@ -12,8 +12,10 @@ from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
-from websockets.frames import Frame
+from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
+
+from common import metrics
 
 EXTENSION = "voice.line"
 """Key in the ASGI scope's `extensions` under which the connection offers itself as a `Line`."""
@@ -98,6 +100,8 @@ class LineProtocol(WebSocketsSansIOProtocol):
 
     def handle_parser_exception(self) -> None:
         super().handle_parser_exception()
+        too_large = self.conn.close_sent is not None and self.conn.close_sent.code == CloseCode.MESSAGE_TOO_BIG
+        metrics.BAD_INPUT.labels("message too large" if too_large else "bad websocket frame").inc()
         if self._receive_text is not None:
             self._receive_close()
 

@@ -26,7 +26,7 @@ from edge.call import Call, CallOptions
 from edge.calls import Calls
 from edge.socket import EXTENSION, LineProtocol
 from edge.ticker import Ticker
-from edge.tokens import BadToken, verify
+from edge.tokens import CALL_ID, BadToken, verify
 
 log = logging.getLogger(__name__)
 
@@ -106,10 +106,12 @@ class Streams:
         return call
 
     async def _start(self, call_id: str) -> CallRecord:
-        if self.secret is None and call_id and await self.ledger.read(call_id) is None:
+        if not CALL_ID.fullmatch(call_id):
+            raise _Refused("no call id")
+        if self.secret is None and await self.ledger.read(call_id) is None:
             agent = self.agents.for_number("")  # a bare socket: nobody told us the number
             await self.ledger.create(CallRecord(call_id, to_document(agent) if agent else {}))
-        record = await self.ledger.start(call_id, self.calls.edge) if call_id else None
+        record = await self.ledger.start(call_id, self.calls.edge)
         if record is None:
             raise _Refused("call is over")
         return record

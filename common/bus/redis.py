@@ -206,6 +206,8 @@ class RedisBus:
     def __init__(self, options: BusOptions) -> None:
         self._url = options.url
         self._name = options.name
+        self._replay: Wire | None = None
+        self._replaying = asyncio.Lock()
         self._media = _Lane(options, "media", options.flush_ms, options.pause_ms)
         self._priority = _Lane(options, "priority", 0, 0)
 
@@ -228,6 +230,8 @@ class RedisBus:
                     lane.writer.flush()
                 for task in running:
                     task.cancel()
+                if bus._replay is not None:
+                    bus._replay.close()
 
     @property
     def connected(self) -> bool:
@@ -247,11 +251,12 @@ class RedisBus:
         self._lane(stream).reader.remove(stream.encode())
 
     async def read(self, stream: str, after: str = START) -> list[tuple[str, Message]]:
-        wire = await open_wire(self._url, f"{self._name}:replay")
         entries: list[tuple[str, Message]] = []
-        try:
+        async with self._replaying:
+            if self._replay is None or self._replay.lost.is_set():
+                self._replay = await open_wire(self._url, f"{self._name}:replay")
             while True:
-                page = await wire.call("XRANGE", stream, f"({after}", "+", "COUNT", READ_COUNT)
+                page = await self._replay.call("XRANGE", stream, f"({after}", "+", "COUNT", READ_COUNT)
                 for entry_id, pairs in page:
                     after = entry_id.decode()
                     try:
@@ -260,8 +265,6 @@ class RedisBus:
                         _count_unreadable(error)
                 if len(page) < READ_COUNT:
                     return entries
-        finally:
-            wire.close()
 
     def _lane(self, stream: str) -> _Lane:
         return self._priority if streams.is_priority(stream) else self._media

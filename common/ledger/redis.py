@@ -130,47 +130,47 @@ class RedisLedger:
     async def create(self, record: CallRecord) -> None:
         fields = {**asdict(record), "agent": msgpack.packb(record.agent), "created_ms": record.created_ms or _now_ms()}
         flat = [part for pair in fields.items() for part in pair]
-        await _reach(self._create(keys=[streams.call_state(record.call_id)], args=[UNSTARTED_SECONDS, *flat]))
+        await reached(self._create(keys=[streams.call_state(record.call_id)], args=[UNSTARTED_SECONDS, *flat]))
 
     async def read(self, call_id: str) -> CallRecord | None:
-        fields: Any = await _reach(self._redis.hgetall(streams.call_state(call_id)))
+        fields: Any = await reached(self._redis.hgetall(streams.call_state(call_id)))
         return _record(fields) if fields else None
 
     async def start(self, call_id: str, edge: str) -> CallRecord | None:
-        if not await _reach(self._start(keys=[streams.call_state(call_id)], args=[edge])):
+        if not await reached(self._start(keys=[streams.call_state(call_id)], args=[edge])):
             return None
         await self.touch([call_id])
         return await self.read(call_id)
 
     async def end(self, call_id: str, reason: str) -> bool:
         keys = [streams.call_state(call_id), streams.call_events(call_id), streams.call_audio(call_id)]
-        first = await _reach(self._end(keys=keys, args=[reason, self._retention_s]))
-        await _reach(self._redis.zrem(streams.CALLS_LIVE, call_id))
+        first = await reached(self._end(keys=keys, args=[reason, self._retention_s]))
+        await reached(self._redis.zrem(streams.CALLS_LIVE, call_id))
         return bool(first)
 
     async def touch(self, call_ids: Iterable[str]) -> None:
         scores = dict.fromkeys(call_ids, _now_ms())
         if scores:
-            await _reach(self._redis.zadd(streams.CALLS_LIVE, scores))
+            await reached(self._redis.zadd(streams.CALLS_LIVE, scores))
 
     async def live(self) -> list[str]:
-        fresh: Any = await _reach(self._redis.zrangebyscore(streams.CALLS_LIVE, _now_ms() - LIVE_STALE_MS, "+inf"))
+        fresh: Any = await reached(self._redis.zrangebyscore(streams.CALLS_LIVE, _now_ms() - LIVE_STALE_MS, "+inf"))
         return [call_id.decode() for call_id in fresh]
 
     async def shared_secret(self) -> bytes:
-        await _reach(self._redis.set(streams.STREAM_SECRET, secrets.token_hex(32), nx=True))
-        secret: Any = await _reach(self._redis.get(streams.STREAM_SECRET))
+        await reached(self._redis.set(streams.STREAM_SECRET, secrets.token_hex(32), nx=True))
+        secret: Any = await reached(self._redis.get(streams.STREAM_SECRET))
         return bytes(secret)
 
     async def take_offers(self, pool: str, owner: str, count: int, block_ms: int) -> list[tuple[str, str]]:
         stream = streams.pool_calls(pool)
         try:
-            left = await _reach(
+            left = await reached(
                 self._redis.xautoclaim(stream, GROUP, owner, min_idle_time=OFFER_IDLE_MS, start_id="0-0", count=count)
             )
             entries = left[1]
             if not entries:
-                found = await _reach(
+                found = await reached(
                     self._redis.xreadgroup(GROUP, owner, {stream: ">"}, count=count, block=block_ms or None)
                 )
                 entries = _entries(found)
@@ -186,11 +186,11 @@ class RedisLedger:
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.xack(stream, GROUP, offer_id)
         pipeline.xdel(stream, offer_id)
-        await _reach(pipeline.execute())
+        await reached(pipeline.execute())
 
     async def claim(self, pool: str, call_id: str, owner: str) -> Claim | None:
         keys = [streams.call_state(call_id), streams.call_lease(call_id, pool)]
-        token, found = await _reach(self._claim(keys=keys, args=[pool, owner, self._lease_ms]))
+        token, found = await reached(self._claim(keys=keys, args=[pool, owner, self._lease_ms]))
         if not token:
             return None
         fields = dict(zip(found[::2], found[1::2], strict=True))
@@ -202,20 +202,20 @@ class RedisLedger:
         for claim in claims:
             keys = (streams.call_state(claim.call_id), streams.call_lease(claim.call_id, claim.pool))
             pipeline.evalsha(self._renew.sha, 2, *keys, claim.pool, claim.owner, str(claim.token), str(self._lease_ms))
-        replies = (await _reach(pipeline.execute()))[1:]
+        replies = (await reached(pipeline.execute()))[1:]
         return [claim for claim, renewed in zip(claims, replies, strict=True) if not renewed]
 
     async def release(self, claim: Claim) -> None:
-        await _reach(self._release(keys=[streams.call_lease(claim.call_id, claim.pool)], args=[claim.token]))
+        await reached(self._release(keys=[streams.call_lease(claim.call_id, claim.pool)], args=[claim.token]))
 
     async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
         keys = [streams.call_state(claim.call_id), streams.call_events(claim.call_id)]
         args: list[Any] = [claim.pool, claim.token, *map(encode, messages)]
-        return bool(await _reach(self._append(keys=keys, args=args)))
+        return bool(await reached(self._append(keys=keys, args=args)))
 
     async def save_checkpoint(self, claim: Claim, checkpoint: str) -> bool:
         keys = [streams.call_state(claim.call_id)]
-        return bool(await _reach(self._checkpoint(keys=keys, args=[claim.pool, claim.token, checkpoint])))
+        return bool(await reached(self._checkpoint(keys=keys, args=[claim.pool, claim.token, checkpoint])))
 
     async def orphans(self, pool: str) -> list[str]:
         calls = await self.live()
@@ -224,7 +224,7 @@ class RedisLedger:
         pipeline = self._redis.pipeline(transaction=False)
         for call_id in calls:
             pipeline.exists(streams.call_lease(call_id, pool))
-        held = await _reach(pipeline.execute())
+        held = await reached(pipeline.execute())
         return [call_id for call_id, lease in zip(calls, held, strict=True) if not lease]
 
     async def beat(self, kind: str, node: str) -> None:
@@ -234,7 +234,7 @@ class RedisLedger:
         if kind == "edge":
             for stream in (streams.edge_audio(node), streams.edge_priority(node)):
                 pipeline.expire(stream, EDGE_STREAMS_SECONDS)
-        await _reach(pipeline.execute())
+        await reached(pipeline.execute())
 
     async def _loaded(self, script: Any) -> Pipeline:
         """A pipeline that first makes sure the server knows the script (it forgets at a restart)."""
@@ -244,13 +244,13 @@ class RedisLedger:
 
     async def _make_group(self, stream: str) -> None:
         try:
-            await _reach(self._redis.xgroup_create(stream, GROUP, id="0", mkstream=True))
+            await reached(self._redis.xgroup_create(stream, GROUP, id="0", mkstream=True))
         except redis.ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
 
 
-async def _reach(command: Awaitable[T]) -> T:
+async def reached(command: Awaitable[T]) -> T:
     """redis-py's connection errors are no OSErrors; the rest of the program knows only the built-in ones."""
     try:
         return await command

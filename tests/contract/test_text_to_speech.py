@@ -194,6 +194,19 @@ async def test_no_process_outlives_its_clause():
     assert children() == before
 
 
+async def test_a_program_that_never_ends_is_killed_with_its_clause(tmp_path: Path):
+    header = (
+        b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0" + struct.pack("<IIHH", 22_050, 44_100, 2, 16) + b"data\0\0\0\0"
+    )
+    (tmp_path / "header").write_bytes(header)
+    endless = tmp_path / "espeak"
+    endless.write_text(f"#!/bin/sh\ncat {tmp_path}/header\nexec yes\n")
+    endless.chmod(0o700)
+    before = children()
+    await cut_short(LocalEspeak(program=str(endless)), GREETING)
+    assert children() == before
+
+
 def children() -> set[int]:
     """The processes that this one started and has not reaped."""
     pids = set()
@@ -278,7 +291,7 @@ async def test_the_child_exits_when_its_parent_is_gone_even_in_mid_sentence(tmp_
         child.stdin.close()  # what the death of the parent looks like from here
         await child.communicate()
     assert child.returncode == 0
-    assert os.listdir(tmp_path) == [], "onnxruntime keeps its telemetry in the home folder"
+    assert os.listdir(tmp_path) == []  # noqa: PTH208 - onnxruntime would keep its telemetry in the home folder
 
 
 # --- to the telephone's rate --------------------------------------------------------------------------------------

@@ -88,9 +88,14 @@ def read_script(path: Path) -> list[Step]:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadScript(f"{path.name}: {error}") from error
+    return read_steps(entries, path.name)
+
+
+def read_steps(entries: Any, where: str) -> list[Step]:
+    """The steps of a script that has been read already; `where` begins the text of a `BadScript`."""
     if not isinstance(entries, list) or not 0 < len(entries) <= STEPS_MAX:
-        raise BadScript(f"{path.name}: expected a list of 1 to {STEPS_MAX} steps")
-    return [_step(entry, f"{path.name}: step {number}") for number, entry in enumerate(entries, 1)]
+        raise BadScript(f"{where}: expected a list of 1 to {STEPS_MAX} steps")
+    return [_step(entry, f"{where}: step {number}") for number, entry in enumerate(entries, 1)]
 
 
 def _step(entry: Any, where: str) -> Step:

@@ -93,7 +93,12 @@ def test_an_interrupted_reply_is_not_taken_up_again() -> None:
 
 
 def test_an_answer_that_nobody_heard_leaves_one_question_of_two_parts() -> None:
-    unheard = [ReplyStarted(2, 1), Clause(2, 0, "No, we are closed."), Interrupted(2, 0, 0), UserTurn(2, "at nine", ())]
+    unheard: list[Message] = [
+        ReplyStarted(2, 1),
+        Clause(2, 0, "No, we are closed."),
+        Interrupted(2, 0, 0),
+        UserTurn(2, "at nine", ()),
+    ]
     dialogue = after(*GREETING, QUESTION, *unheard)
     assert dialogue.wanted() == Wanted(turn=3, utterance=2, published=0)
     assert chat(dialogue) == [("assistant", HELLO), ("user", "are you open on sunday at nine")]

@@ -63,7 +63,7 @@ def test_a_reply_without_clauses_is_reported_at_once() -> None:
 
 
 def test_a_successor_does_not_repeat_what_has_been_spoken() -> None:
-    begun = [START, ReplyStarted(1, 0), HELLO, HELP, ReplyEnded(1, 2), Spoken(1, 0, 1600)]
+    begun: list[Message] = [START, ReplyStarted(1, 0), HELLO, HELP, ReplyEnded(1, 2), Spoken(1, 0, 1600)]
     assert after(*begun).next() == Say(HELP)
     assert after(*begun, Spoken(1, 1, 1200)).next() == Done(1, "")  # the edge may not have been told: once more
     assert after(*begun, Spoken(1, 1, 1200), ReplyPlayed(1)).next() is None
@@ -128,7 +128,7 @@ def test_of_two_wordings_of_a_clause_the_first_stands() -> None:
 @given(st.integers(0, len(THE_CALL) - 1), st.integers(0, len(THE_CALL)), st.integers(1, len(THE_CALL) + 1))
 def test_an_event_told_twice_changes_nothing(which: int, later: int, until: int) -> None:
     """At any moment of the call, not only at its end."""
-    events = [event for event in THE_CALL[:until] if not isinstance(event, ReplyPlayed)]
+    events: list[Message] = [event for event in THE_CALL[:until] if not isinstance(event, ReplyPlayed)]
     once, twice = after(*events), after(*with_echo(events, which, later))
     assert twice.next() == once.next()
     assert (twice.epoch, twice.edge, twice.over) == (once.epoch, once.edge, once.over)

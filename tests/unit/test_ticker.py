@@ -126,6 +126,20 @@ def test_a_call_that_asks_again_while_it_is_woken_keeps_its_pace() -> None:
     assert woken == [100_000, 100_020, 100_040, 100_060, 100_080]
 
 
+def test_a_timer_that_fires_a_hair_early_wakes_nobody_twice() -> None:
+    clock, ticker = start()
+    woken: list[float] = []
+
+    def wake(now: float) -> None:
+        woken.append(now)
+        if len(woken) < 3:
+            ticker.at(now, wake)  # still not due for a moment: ask again
+
+    ticker.at(100_005, wake)
+    clock.run(100.1, late_s=-0.0003)
+    assert woken == [100_005, 100_010, 100_015]
+
+
 def test_one_call_that_fails_costs_the_others_nothing() -> None:
     clock, ticker = start()
     woken: list[float] = []

@@ -158,6 +158,7 @@ class LocalEar:
     # --- decisions ---
 
     def _on_window(self, position_ms: int, probability: float) -> None:
+        heard_to_ms = position_ms + silero_vad.WINDOW_MS
         for decision in self._endpointing.feed(position_ms, probability):
             match decision:
                 case Onset():
@@ -168,9 +169,9 @@ class LocalEar:
                 case LikelyEnd(start_ms, end_ms):
                     self._drop_early()
                     with suppress(Busy):  # running ahead is a luxury; the End asks again
-                        self._early = self._decode(start_ms, end_ms)
+                        self._early = self._decode(start_ms, end_ms, heard_to_ms)
                 case _:
-                    self._end(decision.start_ms, decision.end_ms, position_ms + silero_vad.WINDOW_MS)
+                    self._end(decision.start_ms, decision.end_ms, heard_to_ms)
         needed_ms = self._endpointing.needed_from_ms
         self._forget_before((position_ms if needed_ms is None else needed_ms) - PREROLL_MS)
 
@@ -181,7 +182,7 @@ class LocalEar:
             decode.text.cancel()
             decode = None
         try:
-            decode = decode or self._decode(start_ms, end_ms)
+            decode = decode or self._decode(start_ms, end_ms, decided_ms)
         except Busy as error:
             self._fail(error)
             return
@@ -193,11 +194,11 @@ class LocalEar:
         self._ended.append(decode)
         decode.text.add_done_callback(self._deliver)
 
-    def _decode(self, start_ms: int, end_ms: int) -> _Decode:
-        """Send the utterance to Whisper, with some audio around it."""
+    def _decode(self, start_ms: int, end_ms: int, heard_to_ms: int) -> _Decode:
+        """Send the utterance to Whisper with some audio around it, but none that a next utterance may begin with."""
         first_ms = max(start_ms - PREROLL_MS, self._decoded_to_ms)
         first = max(first_ms * g711.BYTES_PER_MS - self._audio_at, 0)
-        last = max((end_ms + LIKELY_END_MS) * g711.BYTES_PER_MS - self._audio_at, 0)
+        last = max(min(end_ms + LIKELY_END_MS, heard_to_ms) * g711.BYTES_PER_MS - self._audio_at, 0)
         return _Decode(start_ms, end_ms, self._decoder.decode(bytes(self._audio[first:last]), self._options.language))
 
     def _drop_early(self) -> None:
@@ -216,6 +217,8 @@ class LocalEar:
             error = decode.text.exception()
             if isinstance(error, ProviderError):
                 self._fail(error)
+            elif error is not None:
+                self._fail(Down(f"whisper failed: {type(error).__name__}"))
             elif text := decode.text.result():
                 self._hear(Utterance(text, decode.start_ms, decode.end_ms, decode.decided_ms))
 

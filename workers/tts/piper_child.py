@@ -194,7 +194,7 @@ class PiperChild:
         """Deal out what the child sends until it dies."""
         assert process is not None
         loop = asyncio.get_running_loop()
-        error: ProviderError = Down("piper died")
+        error: ProviderError
         try:
             while True:
                 kind, request_id, payload = await self._frame(process)
@@ -211,7 +211,7 @@ class PiperChild:
                 elif kind == FAILED:
                     mailbox.close(_error(json.loads(payload)))
         except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+            error = Down("piper died")
         except ProviderError as nonsense:
             error = nonsense
         if self._ready is not None:  # else it was ended, and that was counted

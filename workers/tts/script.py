@@ -56,7 +56,7 @@ class Script:
     def receive(self, message: Message) -> None:
         """Fold one event.  A repeated one changes nothing."""
         match message:
-            case CallStarted(epoch, edge):
+            case CallStarted(epoch, edge) if epoch >= self.epoch:
                 self.epoch, self.edge = epoch, edge
             case CallEnded():
                 self.over = True

@@ -1,0 +1,277 @@
+"""The REST API: place a call, see calls, follow one, hang one up.
+
+Authorised by `Authorization: Bearer <API_TOKEN>`; without a token set, only loopback is served.  A call may be named
+by the id that `POST /v1/calls` gave or by the carrier's CallUUID.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from common.agents import Agents
+from common.bus import START, Bus
+from common.ledger import CallRecord, Ledger
+from common.ledger.dials import QueueFull
+from common.messages import CallEnded, HangUp, Message
+from common.story import Story
+from common.streams import call_events, edge_priority
+from edge.dialer import Dialer
+from edge.dialing import CLOSED, Cancelled, Dial, Plan
+from edge.webhooks import BadRequest
+
+BODY_BYTES_MAX = 16 * 1024
+EVENTS_BUFFER_MAX = 1000
+"""Events that a slow reader of the event stream may lag behind; then it is cut off."""
+KEEPALIVE_SECONDS = 15.0
+LISTED_MAX = 1000
+
+
+class NewCall(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /v1/calls`."""
+
+    to: str
+    sender: str = msgspec.field(default="", name="from")
+    agent: str = ""
+    variables: dict[str, str] = {}
+    ring_timeout_s: int = 45
+    attempts_max: int = 1
+    retry_after_s: int = 300
+    machine: str = ""
+    message: str = ""
+    call_s_max: int = 14_400
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The routes and what they need.  `dialer` is None without Vobiz credentials."""
+
+    agents: Agents
+    ledger: Ledger
+    bus: Bus
+    dialer: Dialer | None
+    token: str
+    sender: str
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/v1/calls", self._guarded(self.place), methods=["POST"]),
+            Route("/v1/calls", self._guarded(self.list), methods=["GET"]),
+            Route("/v1/calls/{id}", self._guarded(self.show), methods=["GET"]),
+            Route("/v1/calls/{id}", self._guarded(self.hang_up), methods=["DELETE"]),
+            Route("/v1/calls/{id}/events", self._guarded(self.events), methods=["GET"]),
+        ]
+
+    async def place(self, request: Request) -> Response:
+        """Queue an outbound call.  `Idempotency-Key` makes a repeated request harmless."""
+        if self.dialer is None:
+            raise BadRequest(503, "no_credentials", "Set VOBIZ_AUTH_ID, VOBIZ_AUTH_TOKEN and PUBLIC_URL to place calls.")
+        wanted = await _body(request)
+        dial = self._dial(wanted)
+        key = request.headers.get("idempotency-key", "")
+        if len(key) > 128:
+            raise BadRequest(400, "bad_key", "Idempotency-Key is longer than 128 characters.")
+        try:
+            dial = await self.dialer.ask(dial, key)
+        except QueueFull as error:
+            raise BadRequest(429, "queue_full", str(error)) from None
+        return JSONResponse(_dial_json(dial), 202)
+
+    async def list(self, request: Request) -> Response:
+        """The calls on the line now."""
+        live = (await self.ledger.live())[:LISTED_MAX]
+        records = [record for call_id in live if (record := await self.ledger.read(call_id))]
+        return JSONResponse({"calls": [_record_json(record) for record in records]})
+
+    async def show(self, request: Request) -> Response:
+        """Everything known of a call: its state, what the carrier said, and who said what."""
+        dial, record = await self._find(request)
+        shown: dict[str, Any] = _dial_json(dial) if dial else {}
+        if record is not None:
+            shown |= _record_json(record)
+            shown["carrier"] = await self.ledger.facts(record.call_id)
+            story = Story()
+            for _, message in await self.bus.read(call_events(record.call_id)):
+                story.receive(message)
+            shown["turns"] = _turns_json(story)
+        if dial is not None:
+            shown |= {"id": dial.dial_id, "state": dial.state}
+        return JSONResponse(shown)
+
+    async def hang_up(self, request: Request) -> Response:
+        """End the call, or do not begin it."""
+        dial, record = await self._find(request)
+        if record is not None and record.status == "live":
+            self.bus.publish(edge_priority(record.edge), HangUp(record.call_id, "operator hung up"))
+        elif dial is not None and self.dialer is not None and dial.state not in CLOSED:
+            await self.dialer.tell(dial.dial_id, Cancelled())
+            if dial.call_id:
+                await self.dialer.hang_up(dial.call_id)
+        return Response(status_code=204)
+
+    async def events(self, request: Request) -> Response:
+        """The call's story as server-sent events, from its start or after `Last-Event-ID`, until it ends."""
+        _, record = await self._find(request)
+        if record is None:
+            raise BadRequest(404, "not_begun", "The call has not been answered yet.")
+        after = request.headers.get("last-event-id", START)
+        return StreamingResponse(self._follow(record.call_id, after), media_type="text/event-stream")
+
+    async def _follow(self, call_id: str, after: str) -> AsyncIterator[str]:
+        """Polls the stream: a page for each reader would make subscribers of one stream collide."""
+        quiet = 0.0
+        while True:
+            page = await self.bus.read(call_events(call_id), after)
+            for after, message in page:
+                yield f"id: {after}\nevent: {type(message).__name__}\ndata: {_event_json(message)}\n\n"
+            if any(isinstance(message, CallEnded) for _, message in page):
+                return
+            quiet = 0.0 if page else quiet + 0.25
+            if quiet >= KEEPALIVE_SECONDS:
+                quiet = 0.0
+                yield ": nothing new\n\n"
+            await asyncio.sleep(0.25)
+
+    def _dial(self, wanted: NewCall) -> Dial:
+        problems = [
+            text
+            for text, wrong in {
+                "to: expected a phone number": not _is_number(wanted.to),
+                "from: expected a phone number, or set VOBIZ_FROM_NUMBER": not _is_number(wanted.sender or self.sender),
+                "agent: no agent of this name": bool(wanted.agent) and wanted.agent not in self.agents.by_name,
+                "variables: at most 50, of 1000 characters": len(wanted.variables) > 50
+                or any(len(value) > 1000 for value in wanted.variables.values()),
+                "ring_timeout_s: 5 to 120": not 5 <= wanted.ring_timeout_s <= 120,
+                "attempts_max: 1 to 10": not 1 <= wanted.attempts_max <= 10,
+                "retry_after_s: 1 to 86400": not 1 <= wanted.retry_after_s <= 86_400,
+                'machine: "", "hangup" or "message"': wanted.machine not in ("", "hangup", "message"),
+                "message: needed for machine=message": wanted.machine == "message" and not wanted.message,
+                "call_s_max: 10 to 86400": not 10 <= wanted.call_s_max <= 86_400,
+            }.items()
+            if wrong
+        ]
+        if problems:
+            raise BadRequest(422, "bad_call", "; ".join(problems))
+        plan = Plan(
+            wanted.ring_timeout_s,
+            wanted.attempts_max,
+            wanted.retry_after_s,
+            wanted.machine,
+            wanted.message,
+            wanted.call_s_max,
+        )
+        return Dial("", wanted.to, wanted.sender or self.sender, wanted.agent, dict(wanted.variables), plan)
+
+    async def _find(self, request: Request) -> tuple[Dial | None, CallRecord | None]:
+        name = request.path_params["id"]
+        dial = await self.dialer.read(name) if self.dialer is not None else None
+        record = await self.ledger.read(dial.call_id if dial else name) if (dial is None or dial.call_id) else None
+        if dial is None and record is None:
+            raise BadRequest(404, "no_such_call", "There is no such call, or it was too long ago.")
+        return dial, record
+
+    def _guarded(self, serve: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        async def guarded(request: Request) -> Response:
+            self._authorise(request)
+            try:
+                return await serve(request)
+            except (ConnectionError, TimeoutError):
+                raise BadRequest(503, "no_redis", "The call store cannot be reached; try again.") from None
+
+        return guarded
+
+    def _authorise(self, request: Request) -> None:
+        if self.token:
+            given = request.headers.get("authorization", "").removeprefix("Bearer ")
+            if not hmac.compare_digest(given.encode(), self.token.encode()):
+                raise BadRequest(401, "unauthorized", "Send Authorization: Bearer <API_TOKEN>.")
+        elif not _is_loopback(request):
+            raise BadRequest(403, "loopback_only", "Set API_TOKEN to use the API from other machines.")
+
+
+async def _body(request: Request) -> NewCall:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_BYTES_MAX:
+            raise BadRequest(413, "too_large", f"The body is larger than {BODY_BYTES_MAX} bytes.")
+    try:
+        return msgspec.json.decode(body, type=NewCall)
+    except msgspec.DecodeError as error:
+        raise BadRequest(422, "bad_call", str(error)) from None
+
+
+def _is_number(text: str) -> bool:
+    digits = text.removeprefix("+")
+    return digits.isdecimal() and digits.isascii() and 5 <= len(digits) <= 15
+
+
+def _is_loopback(request: Request) -> bool:
+    """A proxy on this machine would make every caller look local: a forwarded request is not."""
+    if request.client is None or "x-forwarded-for" in request.headers or "forwarded" in request.headers:
+        return False
+    try:
+        return ipaddress.ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
+
+
+def _dial_json(dial: Dial) -> dict[str, Any]:
+    return {
+        "id": dial.dial_id,
+        "state": dial.state,
+        "direction": "outbound",
+        "to": dial.to,
+        "from": dial.sender,
+        "agent": dial.agent,
+        "call_id": dial.call_id,
+        "attempt": dial.attempt,
+        "cause": dial.cause,
+        "machine": dial.machine,
+        "created_ms": dial.created_ms,
+        "changed_ms": dial.changed_ms,
+    }
+
+
+def _record_json(record: CallRecord) -> dict[str, Any]:
+    return {
+        "id": record.call_id,
+        "call_id": record.call_id,
+        "state": record.status,
+        "direction": record.direction,
+        "from": record.from_number,
+        "to": record.to_number,
+        "agent": record.agent.get("name", ""),
+        "edge": record.edge,
+        "epoch": record.epoch,
+        "created_ms": record.created_ms,
+        "ended_because": record.ended_because,
+    }
+
+
+def _turns_json(story: Story) -> list[dict[str, Any]]:
+    return [
+        {
+            "understood": exchange.understood,
+            "answered": exchange.answered,
+            "heard": exchange.heard,
+            "interrupted": exchange.interrupted,
+            "timings_ms": exchange.timings_ms,
+        }
+        for exchange in story.exchanges
+    ]
+
+
+def _event_json(message: Message) -> str:
+    fields = {name: getattr(message, name) for name in message.__slots__}
+    return json.dumps(fields, ensure_ascii=False)

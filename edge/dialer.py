@@ -1,0 +1,208 @@
+"""Places the outbound calls of the whole deployment, one dialer at a time, within the account's limits.
+
+Every edge runs one; whoever holds the lead dials.  Before a request leaves, its attempt is written down; so a dialer
+that dies in between leaves an uncertain call, never a doubled one.  What happened to an uncertain call is told by its
+webhooks, which carry the dial's id in their URL, or else by the carrier when it is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
+
+from common import metrics
+from common.clock import wall_ms
+from common.ledger.dials import DialBook
+from edge.carrier.client import CallRequest, VobizClient
+from edge.carrier.errors import CarrierError, Limited, Refused, Unauthorized, Unavailable
+from edge.dialing import CLOSED, OPEN, Absent, Accepted, Denied, Dial, News, Over, Rang, Sent, Throttled, Unclear, advance
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.1
+LEAD_MS = 3000
+UNAVAILABLE_MS = 5000
+"""Pause after the carrier could not be reached at all."""
+LOOKUPS_MAX = 20
+LOOKUP_AGAIN_MS = 60_000
+CHANGES_MAX = 10
+"""Tries to write a dial down while webhooks change it too."""
+
+
+@dataclass(frozen=True, slots=True)
+class DialerOptions:
+    """The account's limits, and where the carrier reaches us."""
+
+    public_url: str
+    calls_per_second: float = 1.0
+    calls_at_once: int = 3
+
+
+class Dialer:
+    """`ask` for a call, `tell` it news, and `run` it on every edge."""
+
+    def __init__(self, owner: str, book: DialBook, client: VobizClient, options: DialerOptions) -> None:
+        self._owner = owner
+        self._book = book
+        self._client = client
+        self._options = options
+        self._next_at = 0.0
+        self._placing: set[asyncio.Task[None]] = set()
+
+    async def ask(self, dial: Dial, key: str) -> Dial:
+        """Queue a call; with a known idempotency key, return the one that it made before.  Raises QueueFull."""
+        now_ms = wall_ms()
+        dial_id = f"out-{now_ms:013x}{secrets.token_hex(6)}"  # sorts by time: the queue is in order
+        dial = replace(dial, dial_id=dial_id, created_ms=now_ms, changed_ms=now_ms, due_ms=now_ms)
+        made = await self._book.add(dial_id, dial.to_document(), now_ms, key)
+        return dial if made == dial_id else await self.read(made) or dial
+
+    async def read(self, dial_id: str) -> Dial | None:
+        entry = await self._book.read(dial_id)
+        return Dial.from_document(entry.body) if entry else None
+
+    async def tell(self, dial_id: str, news: News, attempt: int | None = None) -> Dial | None:
+        """Write the news down; returns the dial after it, or None if there is none.
+
+        News of another attempt than the current one is ignored.
+        """
+        for _ in range(CHANGES_MAX):
+            entry = await self._book.read(dial_id)
+            if entry is None:
+                return None
+            dial = Dial.from_document(entry.body)
+            if attempt is not None and attempt != dial.attempt:
+                return dial
+            changed = advance(dial, news, wall_ms())
+            if changed is dial or await self._write(changed, entry.version):
+                return changed
+        raise TimeoutError("a dial changes faster than it can be written")
+
+    async def hang_up(self, call_id: str) -> None:
+        """End a call at the carrier; one that is over already is fine."""
+        try:
+            await self._client.hang_up(call_id)
+        except CarrierError as error:
+            log.warning("a call could not be hung up: %s", error, extra={"call_id": call_id})
+
+    async def run(self) -> None:
+        """For as long as the process runs."""
+        led = False
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                leads = await self._book.lead(self._owner, LEAD_MS)
+                if leads and not led:
+                    self._next_at = time.monotonic() + 1 / self._options.calls_per_second  # another may just have dialed
+                led = leads
+                if leads:
+                    await self._look_up()
+                    await self._place_next()
+            except (ConnectionError, TimeoutError):
+                led = False
+
+    async def _place_next(self) -> None:
+        """Begin the next call if the account's limits allow one now."""
+        if time.monotonic() < self._next_at or await self._book.open_count() >= self._options.calls_at_once:
+            return
+        for dial_id in await self._book.due(wall_ms(), 1):
+            dial = await self.tell(dial_id, Sent())
+            if dial is None or dial.state != "dialing":
+                return
+            self._next_at = time.monotonic() + 1 / self._options.calls_per_second
+            task = asyncio.create_task(self._place(dial), name=f"dial {dial_id}")
+            self._placing.add(task)
+            task.add_done_callback(self._placing.discard)
+
+    async def _place(self, dial: Dial) -> None:
+        news = await self._post(dial)
+        try:
+            await self.tell(dial.dial_id, news, dial.attempt)
+        except (ConnectionError, TimeoutError):
+            log.warning("the outcome of a dial could not be written down; it will be looked up")
+
+    async def _post(self, dial: Dial) -> News:
+        """Ask the carrier for the call; every way that can go is news."""
+        try:
+            call_id = await self._client.make_call(self._request(dial))
+        except Limited as error:
+            self._next_at = max(self._next_at, time.monotonic() + error.retry_after_s)
+            return Throttled(int(error.retry_after_s * 1000))
+        except Unavailable:
+            return Throttled(UNAVAILABLE_MS)
+        except (Refused, Unauthorized, ValueError) as error:
+            log.warning("the carrier refused a call: %s", error)
+            return Denied(str(error))
+        except CarrierError as error:
+            log.warning("it is not known whether a call was placed: %s", error)
+            return Unclear()
+        metrics.CALLS_PLACED.inc()
+        return Accepted(call_id)
+
+    def _request(self, dial: Dial) -> CallRequest:
+        def url(path: str) -> str:
+            query = urlencode({"dial": dial.dial_id, "attempt": dial.attempt})
+            return f"{self._options.public_url.rstrip('/')}{path}?{query}"
+
+        plan = dial.plan
+        request = CallRequest(
+            sender=dial.sender,
+            to=dial.to,
+            answer_url=url("/answer"),
+            ring_url=url("/ring"),
+            hangup_url=url("/hangup"),
+            fallback_url=url("/fallback"),
+            ring_timeout_s=plan.ring_timeout_s,
+            time_limit_s=plan.call_s_max,
+        )
+        if plan.machine:
+            request = replace(
+                request,
+                machine_detection="hangup" if plan.machine == "hangup" else "true",
+                machine_detection_url=url("/machine"),
+            )
+        return request
+
+    async def _look_up(self) -> None:
+        """Ask the carrier about calls of which nothing was heard for too long."""
+        for dial_id in await self._book.overdue(wall_ms(), LOOKUPS_MAX):
+            dial = await self.read(dial_id)
+            if dial is None or dial.state in CLOSED:
+                continue
+            if dial.state == "dialing":  # its dialer died, or could not write
+                await self.tell(dial_id, Unclear(), dial.attempt)
+                continue
+            news = await self._news_of(dial)
+            if news is not None:
+                await self.tell(dial_id, news, dial.attempt)
+            elif (entry := await self._book.read(dial_id)) is not None:
+                later = replace(Dial.from_document(entry.body), due_ms=wall_ms() + LOOKUP_AGAIN_MS)
+                await self._write(later, entry.version)
+
+    async def _news_of(self, dial: Dial) -> News | None:
+        """What the carrier knows of the call; None if it goes on, or if the carrier cannot be asked."""
+        try:
+            if dial.call_id:
+                if await self._client.call_details(dial.call_id) is not None:
+                    return None
+                record = await self._client.cdr_of(dial.call_id)
+                return Over(str((record or {}).get("hangup_cause_code") or "unknown")) if record else Absent()
+            for call_id in [*await self._client.live_calls(), *await self._client.queued_calls()]:
+                details = await self._client.call_details(call_id) or {}
+                if _same_number(str(details.get("to", "")), dial.to):
+                    return Rang(call_id)
+        except CarrierError:
+            return None
+        return Absent()
+
+    async def _write(self, dial: Dial, version: int) -> bool:
+        where = "queued" if dial.state == "queued" else "open" if dial.state in OPEN else "closed"
+        return await self._book.write(dial.dial_id, version, dial.to_document(), where, dial.due_ms)
+
+
+def _same_number(one: str, other: str) -> bool:
+    return bool(one) and one.lstrip("+0")[-10:] == other.lstrip("+0")[-10:]

@@ -1,0 +1,220 @@
+"""A real edge on a loopback port, over the bus in memory, and the carrier's end of its streams.
+
+`running_edge` is the edge, `Phone` one stream.  Nothing here waits by the clock: every wait is for an event, with a
+deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from xml.etree import ElementTree
+
+import httpx
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
+
+from common.agents import Agent, Agents
+from common.bus.memory import MemoryBus, Streams
+from common.ledger.memory import MemoryLedger
+from common.messages import AudioIn, AudioOut, CallStarted, Message
+from common.streams import call_audio, call_events, edge_audio
+from edge.app import Front
+from edge.calls import Calls
+from edge.server import make_server
+from edge.stream import Streams as MediaStreams
+from edge.ticker import Ticker
+
+SECRET = b"the secret of this test"
+EDGE = "edge-a"
+SECONDS = 5.0
+FROM, TO = "911234567891", "911234567890"
+ANY_AGENT = Agents({"desk": Agent("desk", greeting="Hello.", instructions="Be brief.", numbers=("*",))})
+
+
+@dataclass
+class Reader:
+    """Notes what comes on one stream and lets a test wait for it."""
+
+    got: list[Message] = field(default_factory=list)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def receive(self, entry_id: str, message: Message) -> None:
+        self.got.append(message)
+        self._news.set()
+
+    def failed(self, error: Exception) -> None:
+        raise AssertionError("a reader that only notes cannot fail") from error
+
+    async def until(self, wanted: type[Message], count: int = 1) -> list[Any]:
+        """All messages of this type, once there are `count`."""
+        async with asyncio.timeout(SECONDS):
+            while len(found := [message for message in self.got if isinstance(message, wanted)]) < count:
+                self._news.clear()
+                await self._news.wait()
+        return found
+
+
+@dataclass
+class Edge:
+    """One edge, seen from outside."""
+
+    port: int
+    http: httpx.AsyncClient
+    calls: Calls
+    ledger: MemoryLedger
+    workers: MemoryBus
+
+    async def answer(self, call_id: str) -> str:
+        """What Vobiz does first; returns the URL of the stream."""
+        response = await self.http.post("/answer", data={"CallUUID": call_id, "From": FROM, "To": TO})
+        stream = ElementTree.fromstring(response.content).find("Stream")
+        assert stream is not None, response.text
+        assert stream.text
+        return stream.text
+
+    def token_url(self, token: str) -> str:
+        return f"ws://127.0.0.1:{self.port}/ws/{token}"
+
+    def follow(self, stream: str) -> Reader:
+        reader = Reader()
+        self.workers.subscribe(stream, reader.receive, reader.failed)
+        return reader
+
+    async def count(self, metric: str, **labels: str) -> float:
+        """A counter as /metrics shows it; 0 if it was never counted."""
+        shown = ",".join(f'{name}="{value}"' for name, value in labels.items())
+        for line in (await self.http.get("/metrics")).text.splitlines():
+            if line.startswith(f"{metric}{{{shown}}} "):
+                return float(line.rpartition(" ")[2])
+        return 0.0
+
+    async def counted(self, before: float, metric: str, **labels: str) -> float:
+        """The counter, once it is above `before`."""
+        async with asyncio.timeout(SECONDS):
+            while (now := await self.count(metric, **labels)) <= before:
+                await asyncio.sleep(0)
+        return now
+
+    @asynccontextmanager
+    async def call(self, call_id: str, start: dict[str, Any] | None = None) -> AsyncIterator[Phone]:
+        """A call that is up: answered, connected, started."""
+        async with phone(await self.answer(call_id)) as caller:
+            caller.take(self, call_id)
+            await caller.send(start or start_of(call_id))
+            await caller.events.until(CallStarted)
+            yield caller
+
+
+class Phone:
+    """The carrier's end of one stream."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.seen: list[dict[str, Any]] = []
+        self._clause = 0
+
+    def take(self, edge: Edge, call_id: str) -> None:
+        self.edge, self.call_id = edge, call_id
+        self.events, self.audio = edge.follow(call_events(call_id)), edge.follow(call_audio(call_id))
+
+    async def send(self, message: dict[str, Any]) -> None:
+        await self.socket.send(json.dumps(message))
+
+    async def say(self, payload: bytes) -> None:
+        await self.send(
+            {"event": "media", "media": {"track": "inbound", "payload": base64.b64encode(payload).decode()}}
+        )
+
+    async def until(self, event: str) -> dict[str, Any]:
+        """Take messages until one is an `event`."""
+        async with asyncio.timeout(SECONDS):
+            while True:
+                message = json.loads(await self.socket.recv())
+                self.seen.append(message)
+                if message["event"] == event:
+                    return dict(message)
+
+    async def until_closed(self) -> int:
+        """Take messages until the socket is closed; returns the code."""
+        async with asyncio.timeout(SECONDS):
+            try:
+                while True:
+                    await self.socket.recv()
+            except ConnectionClosed as closed:
+                return closed.rcvd.code if closed.rcvd else 1006
+
+    async def goes_on(self) -> None:
+        """The agent is heard, and so is the caller."""
+        frame = bytes([16 + self._clause]) * 160
+        message = AudioOut(self.call_id, 1, 1, 1, self._clause, 0, frame, last=True)
+        self.edge.workers.publish(edge_audio(EDGE), message)
+        played = await self.until("playAudio")
+        assert base64.b64decode(played["media"]["payload"]) == frame
+        assert (await self.until("checkpoint"))["name"] == f"1.1.{self._clause}"
+        self._clause += 1
+        frames = len([message for message in self.audio.got if isinstance(message, AudioIn)])
+        await self.say(frame)
+        while (last := (await self.audio.until(AudioIn, frames + 1))[-1]).mulaw != frame:
+            frames += 1
+        assert last.epoch == 1
+
+
+@asynccontextmanager
+async def phone(url: str, *subprotocols: str) -> AsyncIterator[Phone]:
+    offered = [Subprotocol(name) for name in subprotocols] or None
+    async with connect(url, subprotocols=offered, compression=None, proxy=None, open_timeout=SECONDS) as socket:
+        yield Phone(socket)
+
+
+async def refused(url: str) -> tuple[int, str]:
+    """(HTTP status, error code) of a handshake that must not succeed."""
+    with pytest.raises(InvalidStatus) as caught:
+        async with phone(url):
+            pass
+    response = caught.value.response
+    return response.status_code, json.loads(response.body or b"")["error"]["code"]
+
+
+def start_of(call_id: str, encoding: str = "audio/x-mulaw", rate: int = 8000) -> dict[str, Any]:
+    body = {
+        "callId": call_id,
+        "streamId": f"stream-of-{call_id}",
+        "accountId": "500025",
+        "tracks": ["inbound"],
+        "mediaFormat": {"encoding": encoding, "sampleRate": rate},
+    }
+    return {"sequenceNumber": 0, "event": "start", "start": body, "extra_headers": "{}"}
+
+
+@asynccontextmanager
+async def running_edge(
+    agents: Agents = ANY_AGENT, *, calls_max: int = 10, public_url: str = "", secret: bytes | None = SECRET
+) -> AsyncIterator[Edge]:
+    streams = Streams()
+    bus, ledger = MemoryBus(streams), MemoryLedger(streams)
+    calls, ticker = Calls(EDGE, bus, ledger, calls_max), Ticker(asyncio.get_running_loop())
+    media = MediaStreams(calls, ledger, bus, ticker, agents, secret, 200)
+    server = make_server(Front(calls, media, ledger, agents, public_url).app(), "127.0.0.1", 0)
+    calls.listen()
+    serving = asyncio.create_task(server.serve(), name="edge")
+    try:
+        async with asyncio.timeout(SECONDS):
+            while not server.started:
+                await asyncio.sleep(0.001)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        base_url = f"http://127.0.0.1:{port}"
+        async with httpx.AsyncClient(base_url=base_url, trust_env=False, timeout=SECONDS) as http:
+            yield Edge(port, http, calls, ledger, MemoryBus(streams))
+    finally:
+        server.should_exit = True
+        async with asyncio.timeout(SECONDS):
+            await serving
+        ticker.close()

@@ -1,0 +1,137 @@
+"""The environment: read once, and everything that is wrong with it told at once."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from common.settings import BadSettings, Settings
+
+PASSWORD = "hunter2-not-to-be-seen"
+
+
+def problems(environ: dict[str, str]) -> list[str]:
+    with pytest.raises(BadSettings) as caught:
+        Settings.from_env(environ)
+    first, *rest = str(caught.value).splitlines()
+    assert first == "These settings cannot be used:"
+    return [line.strip() for line in rest]
+
+
+def test_without_any_variable_everything_has_a_default_that_works() -> None:
+    settings = Settings.from_env({})
+    assert settings == Settings()
+    assert settings.redis_url == "redis://127.0.0.1:6379/0"
+    assert settings.calls_max == 50
+    assert settings.playout_lead_ms == 200
+
+
+def test_defaults_keep_their_own_rules() -> None:
+    environ = {field.name.upper(): str(field.default) for field in dataclasses.fields(Settings)}
+    assert Settings.from_env(environ) == Settings()
+
+
+def test_variables_are_read_by_the_name_of_their_field() -> None:
+    settings = Settings.from_env({"CALLS_MAX": "7", "PUBLIC_URL": " https://voice.example.com/a ", "HTTP_PORT": "0"})
+    assert (settings.calls_max, settings.public_url, settings.http_port) == (7, "https://voice.example.com/a", 0)
+
+
+def test_an_empty_variable_counts_as_unset_and_foreign_ones_do_not_matter() -> None:
+    assert Settings.from_env({"CALLS_MAX": "", "LOG_LEVEL": "  ", "PATH": "x", "calls_max": "9"}) == Settings()
+
+
+def test_every_problem_is_in_one_message() -> None:
+    told = problems(
+        {
+            "REDIS_URL": "http://redis",
+            "HTTP_PORT": "eighty",
+            "CALLS_MAX": "0",
+            "PLAYOUT_LEAD_MS": "5000",
+            "PUBLIC_URL": "voice.example.com",
+            "STT_PROVIDER": "whisper",
+            "STREAM_SECRET": "short",
+            "LOG_LEVEL": "loud",
+            "DRAIN_SECONDS": "30",
+        }
+    )
+    assert [line.partition(":")[0] for line in told] == [
+        "REDIS_URL",
+        "HTTP_PORT",
+        "PUBLIC_URL",
+        "STT_PROVIDER",
+        "STREAM_SECRET",
+        "CALLS_MAX",
+        "PLAYOUT_LEAD_MS",
+        "LOG_LEVEL",
+    ]
+    assert "HTTP_PORT: expected a whole number from 0 to 65535, got 'eighty'" in told
+    assert "CALLS_MAX: expected a whole number from 1 to 10000, got '0'" in told
+    assert "PUBLIC_URL: expected https://voice.example.com, got 'voice.example.com'" in told
+
+
+@pytest.mark.parametrize("raw", ["1.5", "1e3", "0x10", "-1", "65536", "1_0_0", "8000 8001", "\u0668\u0660", "9" * 5000])
+def test_a_number_is_digits_within_bounds(raw: str) -> None:
+    (told,) = problems({"HTTP_PORT": raw})
+    assert told.startswith("HTTP_PORT: expected a whole number")
+
+
+def test_secrets_are_never_echoed() -> None:
+    told = problems(
+        {
+            "REDIS_URL": f"http://user:{PASSWORD}@redis",
+            "STREAM_SECRET": PASSWORD[:10],
+            "OPENAI_API_KEY": PASSWORD,
+            "CALLS_MAX": "none",
+        }
+    )
+    assert len(told) == 3
+    assert PASSWORD[:10] not in "\n".join(told)
+    assert "REDIS_URL: expected redis://host:port/db, got something else" in told
+
+
+def test_secrets_are_not_in_the_representation_either() -> None:
+    settings = Settings(redis_url=f"redis://:{PASSWORD}@redis", openai_api_key=PASSWORD, stream_secret=PASSWORD)
+    assert PASSWORD not in repr(settings)
+    assert "calls_max=50" in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        (f"redis://user:{PASSWORD}@redis.internal:6380/1", "redis.internal:6380"),
+        (f"rediss://:{PASSWORD}@redis.internal", "redis.internal:6379"),
+        ("redis://:p%40:ss@[::1]:6380/0?ssl=1", "::1:6380"),
+        ("unix:///run/redis.sock", "/run/redis.sock:6379"),
+    ],
+)
+def test_logs_may_name_the_place_of_redis_only(url: str, place: str) -> None:
+    assert Settings.from_env({"REDIS_URL": url}).redis_place == place
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://redis:port/0", "redis://redis:/0", "redis://re dis:1/0", "redis://:p/w@redis:1/0"]
+)
+def test_a_port_that_is_none_is_found_at_the_start(url: str) -> None:
+    (told,) = problems({"REDIS_URL": url})
+    assert told.startswith("REDIS_URL: expected redis://host:port/db")
+
+
+def test_the_providers_of_a_pool() -> None:
+    keyless, keyed = Settings(), Settings(openai_api_key="k")
+    assert keyless.providers("llm") == ["local/receptionist"]
+    assert keyed.providers("llm") == ["openai/gpt-4o-mini"]
+    assert keyed.providers("stt") == keyless.providers("stt")
+    chosen = Settings.from_env({"TTS_PROVIDER": "one/voice-1, two/voice.2"})
+    assert chosen.providers("tts") == ["one/voice-1", "two/voice.2"]
+    assert chosen.providers("tts", agent_choice=("three/voice",)) == ["three/voice"]
+
+
+def test_a_stream_secret_may_be_off() -> None:
+    assert Settings.from_env({"STREAM_SECRET": "off"}).stream_secret == "off"
+    assert Settings.from_env({"STREAM_SECRET": "x" * 16}).stream_secret == "x" * 16
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().calls_max = 5  # type: ignore[misc]
