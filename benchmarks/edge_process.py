@@ -31,7 +31,7 @@ from common.messages import AudioIn, AudioOut, CallStarted, Message, decode, enc
 from common.node import run_process
 from common.streams import edge_audio, maxlen
 from edge import vobiz
-from edge.call import Call, CallOptions
+from edge.live_call import Call, CallOptions
 from edge.calls import Calls
 from edge.server import make_server
 from edge.stream import Streams
@@ -123,7 +123,7 @@ class Mouths:
 
 
 class AsgiLine:
-    """An `edge.call.Line` as ASGI would have it: a queue, and a task that awaits each send."""
+    """An `edge.live_call.Line` as ASGI would have it: a queue, and a task that awaits each send."""
 
     unsent_bytes = 0
 

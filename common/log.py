@@ -8,6 +8,8 @@ import json
 import logging
 import sys
 
+_NOISY = ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "openai", "websockets", "faster_whisper")
+"""Libraries whose lines we do not want: one a frame, or with URLs, and ours hold tokens."""
 _FIELDS = ("call_id", "pool", "reason", "seconds", "provider", "turns")
 
 
@@ -37,5 +39,5 @@ def start_logging(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Terminal() if sys.stderr.isatty() else _Json())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for noisy in ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "openai", "websockets", "faster_whisper"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)  # they log URLs, and ours hold tokens
+    for noisy in _NOISY:
+        logging.getLogger(noisy).setLevel(logging.WARNING)

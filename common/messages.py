@@ -99,12 +99,13 @@ class OwnerChanged:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """The caller began to speak.  Also on the edge's priority stream: it may stop the agent."""
+    """The caller began to speak; the ears noticed `at_ms`.  Also on the edge's priority stream: it may stop the agent."""
 
     call_id: str
     token: int
     utterance: int
     position_ms: int
+    at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

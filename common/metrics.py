@@ -20,7 +20,7 @@ ANSWER_SECONDS = Histogram(
 )
 STAGE_SECONDS = Histogram("voice_stage_seconds", "The stages whose sum is the answer time", ["stage"], buckets=_STAGE)
 CLEAR_SECONDS = Histogram(
-    "voice_clear_seconds", "From the ears' speech onset reaching the edge to clearAudio on the socket", buckets=_HOP
+    "voice_clear_seconds", "From the moment the ears notice speech to clearAudio on the socket", buckets=_HOP
 )
 BUS_LAG_SECONDS = Histogram("voice_bus_lag_seconds", "Time of one hop over the bus (sampled)", ["hop"], buckets=_HOP)
 

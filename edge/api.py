@@ -75,7 +75,9 @@ class Api:
     async def place(self, request: Request) -> Response:
         """Queue an outbound call.  `Idempotency-Key` makes a repeated request harmless."""
         if self.dialer is None:
-            raise BadRequest(503, "no_credentials", "Set VOBIZ_AUTH_ID, VOBIZ_AUTH_TOKEN and PUBLIC_URL to place calls.")
+            raise BadRequest(
+                503, "no_credentials", "Set VOBIZ_AUTH_ID, VOBIZ_AUTH_TOKEN and PUBLIC_URL to place calls."
+            )
         wanted = await _body(request)
         dial = self._dial(wanted)
         key = request.headers.get("idempotency-key", "")

@@ -1,7 +1,7 @@
 """The edge's HTTP face: Vobiz's webhooks, the media WebSocket, and the probes.
 
-The way of a frame: `media_stream` here ─▶ stream.py (token, start) ─▶ call.py (the call) ─▶ the bus; and back:
-calls.py (from the bus) ─▶ call.py ─▶ playout.py (when) ─▶ socket.py (the caller's ear).
+The way of a frame: `media_stream` here ─▶ stream.py (token, start) ─▶ live_call.py (the call) ─▶ the bus; and back:
+calls.py (from the bus) ─▶ live_call.py ─▶ playout.py (when) ─▶ socket.py (the caller's ear).
 """
 
 from __future__ import annotations

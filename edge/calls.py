@@ -12,7 +12,7 @@ from common.bus import Bus
 from common.ledger import Ledger
 from common.messages import AudioOut, HangUp, Message, ReplySpoken, SpeechEnded, SpeechStarted
 from common.streams import edge_audio, edge_priority
-from edge.call import Call
+from edge.live_call import Call
 
 log = logging.getLogger(__name__)
 

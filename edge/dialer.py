@@ -19,7 +19,21 @@ from common.clock import wall_ms
 from common.ledger.dials import DialBook
 from edge.carrier.client import CallRequest, VobizClient
 from edge.carrier.errors import CarrierError, Limited, Refused, Unauthorized, Unavailable
-from edge.dialing import CLOSED, OPEN, Absent, Accepted, Denied, Dial, News, Over, Rang, Sent, Throttled, Unclear, advance
+from edge.dialing import (
+    CLOSED,
+    OPEN,
+    Absent,
+    Accepted,
+    Denied,
+    Dial,
+    News,
+    Over,
+    Rang,
+    Sent,
+    Throttled,
+    Unclear,
+    advance,
+)
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +111,9 @@ class Dialer:
             try:
                 leads = await self._book.lead(self._owner, LEAD_MS)
                 if leads and not led:
-                    self._next_at = time.monotonic() + 1 / self._options.calls_per_second  # another may just have dialed
+                    self._next_at = (
+                        time.monotonic() + 1 / self._options.calls_per_second
+                    )  # another may just have dialed
                 led = leads
                 if leads:
                     await self._look_up()

@@ -22,7 +22,7 @@ EXTENSION = "voice.line"
 
 
 class LineProtocol(WebSocketsSansIOProtocol):
-    """One WebSocket, usable as ASGI says or, after `attach`, as an `edge.call.Line`."""
+    """One WebSocket, usable as ASGI says or, after `attach`, as an `edge.live_call.Line`."""
 
     _receive_text: Callable[[bytes], None] | None = None
     _receive_binary: Callable[[], None]

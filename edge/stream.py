@@ -22,7 +22,7 @@ from common.ledger import CallRecord, Ledger
 from common.messages import Offer
 from common.streams import POOLS, pool_calls
 from edge import vobiz
-from edge.call import Call, CallOptions
+from edge.live_call import Call, CallOptions
 from edge.calls import Calls
 from edge.socket import EXTENSION, LineProtocol
 from edge.ticker import Ticker

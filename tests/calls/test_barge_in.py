@@ -4,7 +4,7 @@ import pytest
 
 from common.messages import AudioOut, Interrupted, PlayStarted
 from common.streams import edge_audio
-from edge.call import CallOptions
+from edge.live_call import CallOptions
 from tests.calls.doubles import spoken
 from tests.calls.phone import answered_call
 

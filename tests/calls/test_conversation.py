@@ -4,7 +4,7 @@ import pytest
 
 from common.messages import Digit, ReplyPlayed, UserTurn
 from common.streams import call_events
-from edge.call import CallOptions
+from edge.live_call import CallOptions
 from tests.calls.doubles import TextEars
 from tests.calls.phone import answered_call
 

@@ -4,7 +4,7 @@ Everything the mind must know is in the call's events, so a member that takes a 
 and knows as much as the one that died; there is no second copy to disagree with.
 
 The history holds what the caller *heard*: a reply that was interrupted is cut at the word where the caller stopped
-hearing it, by the carrier's account (`Interrupted`, `Played`) and the length of each clause (`Spoken`).
+hearing it, by the carrier's account (`Interrupted`) and the length of each clause (`Spoken`).
 """
 
 from __future__ import annotations

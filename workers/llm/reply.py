@@ -17,8 +17,8 @@ from common import metrics
 from common.bus import Bus
 from common.clock import wall_ms
 from common.ledger import Claim, Ledger
-from common.messages import Clause, Message, OwnerChanged, ReplyEnded, ReplyStarted, Stamps
-from common.streams import call_events
+from common.messages import Clause, HangUp, Message, OwnerChanged, ReplyEnded, ReplyStarted, Stamps
+from common.streams import EVENTS_MAXLEN, call_events, edge_priority
 from common.tasks import cancel
 from workers.llm.clauses import Clauses
 from workers.llm.dialogue import Dialogue, Wanted
@@ -62,6 +62,7 @@ class ReplySession:
         self._character = character
         self._dialogue = Dialogue(character.instructions, character.interruptible)
         self._live = False
+        self._events = 0
         self._news = asyncio.Event()
         self._error: Exception | None = None
 
@@ -78,6 +79,9 @@ class ReplySession:
         if isinstance(message, OwnerChanged) and (message.pool, message.token) == ("llm", self._claim.token):
             self._live = True  # everything that was written before us has been read
         self._dialogue.receive(message)
+        self._events += 1
+        if self._events == EVENTS_MAXLEN:
+            self._bus.publish(edge_priority(self._claim.record.edge), HangUp(self._claim.call_id, "too long"))
         if self._live:
             self._news.set()
 

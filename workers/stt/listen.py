@@ -121,7 +121,7 @@ class ListenSession:
             case Onset(position_ms):
                 self._utterance += 1
                 self._onsets.append((position_ms, self._utterance))
-                await self._speech(SpeechStarted(call_id, token, self._utterance, position_ms))
+                await self._speech(SpeechStarted(call_id, token, self._utterance, position_ms, wall_ms()))
             case Offset(position_ms):
                 await self._speech(SpeechEnded(call_id, token, self._utterance, position_ms))
             case Utterance(text, _, end_ms, decided_ms):

@@ -38,7 +38,7 @@ def speech_to_text(spec: str, environ: Mapping[str, str]) -> SpeechToText:
         return VENDORS[vendor][0](model, environ)
     except ImportError as error:
         raise ValueError(
-            f"speech-to-text provider {spec!r} needs {error.name}; run: pip install 'vobiz-voice-agent[local]'"
+            f"speech-to-text provider {spec!r} needs {error.name}; install the local engines: make install"
         ) from None
     except ValueError as error:
         raise ValueError(f"speech-to-text provider {spec!r}: {error}; known: {known}") from None

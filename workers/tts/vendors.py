@@ -42,7 +42,7 @@ def text_to_speech(spec: str, environ: Mapping[str, str]) -> TextToSpeech:
         return VENDORS[vendor][0](model, environ)
     except ImportError as error:
         raise ValueError(
-            f"text-to-speech provider {spec!r} needs {error.name}; run: pip install 'vobiz-voice-agent[local]'"
+            f"text-to-speech provider {spec!r} needs {error.name}; install the local engines: make install"
         ) from None
     except ValueError as error:
         raise ValueError(f"text-to-speech provider {spec!r}: {error}; known: {known}") from None

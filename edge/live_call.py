@@ -51,6 +51,8 @@ STOP_SECONDS = 5.0
 _MARK_NAME = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})")
 """epoch.turn.clause"""
 
+_FRAMES_IN, _FRAMES_OUT = metrics.FRAMES.labels("in"), metrics.FRAMES.labels("out")
+
 
 class Line(Protocol):
     """The caller's end: a WebSocket."""
@@ -98,6 +100,7 @@ class Call:
         self._slot = -1  # the ticker's slot in which we are woken next
         self._started_ms = self._active_ms = ticker.now_ms()
         self._stop_reason = ""
+        self._clears = 0
         bus.publish(self._events, CallStarted(self._epoch, self._edge, wall_ms()))
         bus.publish(self._audio_in, AudioStarted(self._epoch, self._edge))
 
@@ -115,6 +118,7 @@ class Call:
                         self._audio_in, AudioIn(self._epoch, self._frames_in * FRAME_MS, wall_ms(), frame)
                     )
                     self._frames_in += 1
+                    _FRAMES_IN.inc()
             case vobiz.PlayedStream(name):
                 self._played(name)
             case vobiz.ClearedAudio():
@@ -167,7 +171,10 @@ class Call:
         """The ears hear the caller: the agent stops now."""
         now = self._ticker.now_ms()
         self._active_ms = now
+        clears = self._clears
         self._perform(self._turn.caller_speaks(speech.utterance, self._playout.begun, now))
+        if self._clears > clears and speech.at_ms:
+            metrics.CLEAR_SECONDS.observe(max(0, wall_ms() - speech.at_ms) / 1000)
 
     def speech_ended(self, speech: SpeechEnded) -> None:
         """The ears hear the caller no more: what was held may play."""
@@ -189,9 +196,11 @@ class Call:
         if self.ended.done():
             return
         messages: list[bytes] = []
+        frames = 0
         for out in self._playout.due(now):
             match out:
                 case Play(mulaw):
+                    frames += 1
                     messages.append(self._commands.play(mulaw))
                 case Mark(turn, clause):
                     messages.append(self._commands.checkpoint(f"{self._epoch}.{turn}.{clause}"))
@@ -200,7 +209,7 @@ class Call:
         if messages:
             self._active_ms = now
             self._line.send_texts(messages)
-            metrics.FRAMES.labels("out").inc(len(messages))
+            _FRAMES_OUT.inc(frames)
         self._schedule()
 
     def housekeep(self, now: float) -> None:
@@ -278,6 +287,7 @@ class Call:
         cut = self._playout.cut(self._ticker.now_ms())
         if cut.at_carrier:
             self._line.send_texts([self._commands.clear()])
+            self._clears += 1
         metrics.TURNS.labels("interrupted").inc()
         self._publish(Interrupted(cut.turn, cut.clause, cut.heard_ms))
 
