@@ -35,7 +35,8 @@ format: install-dev ## format the code
 	$(VENV)/ruff check --fix .
 
 bench: install-dev ## measure the bus and the edge; writes out/bench
-	$(VENV)/python -m benchmarks.bus
+	$(VENV)/python -m benchmarks.bus --seconds 10
+	$(VENV)/python -m benchmarks.edge --seconds 6
 
 lock: install-dev ## make the lock files anew from pyproject.toml
 	$(VENV)/uv pip compile pyproject.toml --extra local --extra piper --universal --python-version 3.11 \

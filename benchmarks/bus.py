@@ -31,6 +31,7 @@ LANES = ("priority", "behind_audio")
 
 
 def arguments() -> argparse.Namespace:
+    """What the user asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bus", description=__doc__)
     parser.add_argument("--calls", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=20.0, help="measured, after 2 s of warm-up")
@@ -46,12 +47,13 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
+    """Measure the hops, then the appends."""
     options = arguments()
     run = f"bench-{secrets.token_hex(4)}"
     try:
         with redis_server(options.aof) as url:
             plan = Plan(url, run, options.calls, options.seconds, options.flush_ms, options.pause_ms)
-            server = version(url)
+            around = surroundings("benchmarks.bus", version(url) + (" with AOF" if options.aof else ""))
             numbers: dict[str, Any] = {"hops": _hops(plan)}
             sections = [_hops_page(plan, numbers["hops"])]
             if options.appends:
@@ -61,7 +63,7 @@ def main() -> int:
     except NoServer as error:
         print(error, file=sys.stderr)
         return 2
-    publish("bus", surroundings("benchmarks.bus", server + (" with AOF" if options.aof else "")), sections, numbers)
+    publish("bus", around, sections, numbers)
     return 0
 
 

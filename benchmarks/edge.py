@@ -48,6 +48,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Run both paths with every number of calls."""
     options = arguments()
+    around = surroundings("benchmarks.edge", "no Redis")
     runs: list[dict[str, Any]] = []
     for round_ in range(options.rounds):
         for calls in options.calls:
@@ -56,12 +57,7 @@ def main() -> int:
                     runs.append(_run(path, calls, options.seconds))
                 except ChildFailed as error:
                     runs.append({"path": path, "calls": calls, "failed": str(error)})
-    publish(
-        "edge",
-        surroundings("benchmarks.edge", "no Redis"),
-        [_page(options.seconds, options.rounds, runs)],
-        {"runs": runs},
-    )
+    publish("edge", around, [_page(options.seconds, options.rounds, runs)], {"runs": runs})
     return 0
 
 

@@ -31,8 +31,8 @@ from common.messages import AudioIn, AudioOut, CallStarted, Message, decode, enc
 from common.node import run_process
 from common.streams import edge_audio, maxlen
 from edge import vobiz
-from edge.live_call import Call, CallOptions
 from edge.calls import Calls
+from edge.live_call import Call, CallOptions
 from edge.server import make_server
 from edge.stream import Streams
 from edge.ticker import Ticker

@@ -15,6 +15,9 @@ CALLS_MAX = Gauge("voice_calls_max", "Calls this process takes at once (CALLS_MA
 CALLS_ENDED = Counter("voice_calls_ended", "Calls ended, by reason", ["reason"])
 CALLS_REFUSED = Counter("voice_calls_refused", "Calls or sockets turned away, by reason", ["reason"])
 
+CALLS_PLACED = Counter("voice_calls_placed", "Outbound calls that the carrier accepted")
+WEBHOOKS_REFUSED = Counter("voice_webhooks_refused", "Webhooks turned away by their signature, by reason", ["reason"])
+
 ANSWER_SECONDS = Histogram(
     "voice_answer_seconds", "From the caller's last word to the first frame of the answer", buckets=_ANSWER
 )

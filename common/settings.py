@@ -81,6 +81,22 @@ class Settings:
         "at least 16 characters, or off",
         secret=True,
     )
+    vobiz_auth_id: str = _text(
+        "", "Auth ID of the Vobiz account", r"|[A-Za-z0-9_-]{1,64}", "an Auth ID such as MA_XXXXXXXX", secret=True
+    )
+    vobiz_auth_token: str = _text(
+        "", "Auth Token of the Vobiz account", r"|[!-~]{1,256}", "an Auth Token without spaces", secret=True
+    )
+    vobiz_from_number: str = _text(
+        "",
+        "Number that outbound calls show, one of the account's; not repeated in messages",
+        r"|\+?[0-9][0-9 ()-]{3,22}",
+        "a number such as +91 12345 67890",
+        secret=True,
+    )
+    vobiz_api_url: str = _text(
+        "https://api.vobiz.ai/api/v1", "REST API of Vobiz", r"https?://[^\s/?#@]+[^\s?#]*", "https://host/api/v1"
+    )
     agents_dir: str = _text("agents", "Folder of agent files")
     calls_max: int = _number(50, "Calls that one process takes at once", 1, 10_000)
     call_retention_s: int = _number(86_400, "Seconds for which an ended call can still be read", 60, 31_536_000)

@@ -49,6 +49,16 @@ def call_lease(call_id: str, pool: str) -> str:
     return f"call:{shard(call_id)}:{call_id}:lease:{pool}"
 
 
+def call_facts(call_id: str) -> str:
+    """Hash: what the carrier's webhooks said about the call."""
+    return f"call:{shard(call_id)}:{call_id}:facts"
+
+
+def nonce(value: str) -> str:
+    """String: the digest of the webhook that came with this nonce."""
+    return f"nonce:{value}"
+
+
 def edge_audio(edge: str) -> str:
     """Stream: audio for all callers of an edge."""
     return f"edge:{edge}:audio"

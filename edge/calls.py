@@ -9,9 +9,10 @@ from typing import Any
 
 from common import metrics
 from common.bus import Bus
+from common.clock import wall_ms
 from common.ledger import Ledger
-from common.messages import AudioOut, HangUp, Message, ReplySpoken, SpeechEnded, SpeechStarted
-from common.streams import edge_audio, edge_priority
+from common.messages import AudioOut, CallEnded, HangUp, Message, ReplySpoken, SpeechEnded, SpeechStarted
+from common.streams import call_events, edge_audio, edge_priority
 from edge.live_call import Call
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ class Calls:
     def __init__(self, edge: str, bus: Bus, ledger: Ledger, calls_max: int) -> None:
         self.edge = edge
         self.draining = False
-        self._bus = bus
+        self.bus = bus
         self._ledger = ledger
         self._calls_max = calls_max
         self._calls: dict[str, Call] = {}
@@ -40,8 +41,8 @@ class Calls:
 
     def listen(self) -> None:
         """Take what the workers send to this edge."""
-        self._bus.subscribe(edge_audio(self.edge), self._receive, self._deaf)
-        self._bus.subscribe(edge_priority(self.edge), self._receive, self._deaf)
+        self.bus.subscribe(edge_audio(self.edge), self._receive, self._deaf)
+        self.bus.subscribe(edge_priority(self.edge), self._receive, self._deaf)
 
     def refusal(self) -> str:
         """Why no new call is taken right now; empty if one is."""
@@ -100,7 +101,7 @@ class Calls:
         while True:
             await asyncio.sleep(HOUSEKEEP_SECONDS)
             now = loop.time()
-            if self._bus.connected:
+            if self.bus.connected:
                 self._cut_off_since = None
             elif self._cut_off_since is None:
                 self._cut_off_since = now
@@ -108,12 +109,23 @@ class Calls:
                 self._guarded(call, call.housekeep, now * 1000)
             if rounds % TOUCH_EVERY == 0:
                 await self._touch()
+                await self._bury()
             rounds += 1
 
     async def _touch(self) -> None:
         try:
             await self._ledger.touch(list(self._calls))
             await self._ledger.beat("edge", self.edge)
+        except (ConnectionError, TimeoutError):
+            log.warning("the ledger cannot be reached")
+
+    async def _bury(self) -> None:
+        """End the calls that no edge has any more and of which the carrier said nothing."""
+        try:
+            for call_id in await self._ledger.lost():
+                if await self._ledger.end(call_id, "carrier"):
+                    self.bus.publish(call_events(call_id), CallEnded(0, "carrier", wall_ms()))
+                    metrics.CALLS_ENDED.labels("carrier").inc()
         except (ConnectionError, TimeoutError):
             log.warning("the ledger cannot be reached")
 

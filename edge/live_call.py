@@ -48,6 +48,8 @@ SOCKET_BYTES_MAX = 256 * 1024
 """Unsent bytes of a socket (about 15 s of audio) at which its call is ended: nobody is listening."""
 STOP_SECONDS = 5.0
 """How long the carrier may take to close the stream that we stopped."""
+MEDIA_GAP_SECONDS = 60.0
+"""The carrier sends media all the time; without any for this long, nobody is there (its own limit is the same)."""
 _MARK_NAME = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})")
 """epoch.turn.clause"""
 
@@ -72,15 +74,21 @@ class CallOptions:
     call_s_max: int = 1800
     silence_s_max: int = 60
     lead_ms: int = 200
+    ends_by_rest: bool = False
+    """We hang up by the REST API (whoever waits for `stopping` does), not by a `stop` on the stream."""
 
 
 class Call:
-    """From the carrier's `start` to the end.  `ended` is set once, with the reason."""
+    """From the carrier's `start` to the end.
+
+    `stopping` is set when we want the call to end, `ended` when it has, each once and with the reason.
+    """
 
     def __init__(
         self, record: CallRecord, start: vobiz.Start, line: Line, bus: Bus, ticker: Ticker, options: CallOptions
     ) -> None:
         self.call_id = record.call_id
+        self.stopping: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._epoch = record.epoch
         self._edge = record.edge
@@ -98,8 +106,7 @@ class Call:
         self._fence = 0  # newest token of a mouth
         self._stamps: tuple[int, Stamps] = (0, ())
         self._slot = -1  # the ticker's slot in which we are woken next
-        self._started_ms = self._active_ms = ticker.now_ms()
-        self._stop_reason = ""
+        self._started_ms = self._active_ms = self._media_ms = ticker.now_ms()
         self._clears = 0
         bus.publish(self._events, CallStarted(self._epoch, self._edge, wall_ms()))
         bus.publish(self._audio_in, AudioStarted(self._epoch, self._edge))
@@ -113,6 +120,7 @@ class Call:
         """One event from the socket."""
         match event:
             case vobiz.Media(payload):
+                self._media_ms = self._ticker.now_ms()
                 for frame in self._audio.feed(payload):
                     self._bus.publish(
                         self._audio_in, AudioIn(self._epoch, self._frames_in * FRAME_MS, wall_ms(), frame)
@@ -128,15 +136,15 @@ class Call:
                 self._active_ms = self._ticker.now_ms()
                 self._bus.publish(self._events, Digit(digit, wall_ms()))
             case vobiz.Stop():
-                self.end(self._stop_reason or "caller hung up")
+                self.closed()
             case vobiz.Start():
                 metrics.BAD_INPUT.labels("second start").inc()
             case vobiz.Unknown():
                 metrics.BAD_INPUT.labels("unknown event").inc()
 
     def closed(self) -> None:
-        """The socket is gone."""
-        self.end(self._stop_reason or "caller hung up")
+        """The socket or the stream is gone: because we stopped it, or because the caller hung up."""
+        self.end(self.stopping.result() if self.stopping.done() else "caller hung up")
 
     def _played(self, name: str) -> None:
         mark = _mark(name, self._epoch)
@@ -217,7 +225,7 @@ class Call:
         for mark in self._playout.overdue(now):
             self._perform(self._turn.clause_heard(mark.turn, mark.clause))
         self._perform(self._turn.wake(now))
-        if self._line.unsent_bytes > SOCKET_BYTES_MAX:
+        if self._line.unsent_bytes > SOCKET_BYTES_MAX or now - self._media_ms > 1000 * MEDIA_GAP_SECONDS:
             self.end("carrier")
         elif now - self._started_ms > 1000 * self._options.call_s_max:
             self.stop("too long")
@@ -225,12 +233,17 @@ class Call:
             self.stop("silence")
 
     def stop(self, reason: str) -> None:
-        """End the stream from our side; the carrier closes the socket, or we do after a while."""
-        if self._stop_reason or self.ended.done():
+        """End the call from our side; the carrier closes the socket, or we do after a while."""
+        if self.stopping.done() or self.ended.done():
             return
-        self._stop_reason = reason
-        self._line.send_texts([self._commands.stop()])
+        self.stopping.set_result(reason)
+        if not self._options.ends_by_rest:
+            self.stop_stream()
         asyncio.get_running_loop().call_later(STOP_SECONDS, self.end, reason)
+
+    def stop_stream(self) -> None:
+        """Tell the carrier to close the stream; it goes on with the XML after it."""
+        self._line.send_texts([self._commands.stop()])
 
     def end(self, reason: str) -> None:
         """The call is over; only the first reason counts."""

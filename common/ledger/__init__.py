@@ -16,7 +16,7 @@ garbage collection, a lost network) and was not replaced goes on; one that was r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -54,6 +54,8 @@ class CallRecord:
     edge: str = ""
     created_ms: int = 0
     ended_because: str = ""
+    dial_id: str = ""
+    """The outbound request that made the call, if one did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,18 @@ class Ledger(Protocol):
 
     async def live(self) -> list[str]:
         """Every call that is on the line somewhere."""
+
+    async def lost(self) -> list[str]:
+        """Calls whose edge has not touched them for so long that nobody has them on the line any more."""
+
+    async def add_facts(self, call_id: str, facts: Mapping[str, str]) -> None:
+        """Keep what the carrier said about a call, by name; saying it again changes nothing."""
+
+    async def facts(self, call_id: str) -> dict[str, str]:
+        """All that the carrier said about a call."""
+
+    async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
+        """False if this nonce came before with another digest."""
 
     async def shared_secret(self) -> bytes:
         """A random secret that all edges of the deployment share, made by the first that asks."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from common import streams
@@ -33,6 +33,8 @@ class MemoryLedger:
         self._calls: dict[str, _Call] = {}
         self._taken: dict[tuple[str, int], float] = {}
         self._settled: set[tuple[str, int]] = set()
+        self._facts: dict[str, dict[str, str]] = {}
+        self._nonces: dict[str, tuple[str, float]] = {}
 
     async def create(self, record: CallRecord) -> None:
         self._calls.setdefault(record.call_id, _Call(record))
@@ -60,6 +62,22 @@ class MemoryLedger:
 
     async def live(self) -> list[str]:
         return [call_id for call_id, call in self._calls.items() if call.record.status == "live"]
+
+    async def lost(self) -> list[str]:
+        return []
+
+    async def add_facts(self, call_id: str, facts: Mapping[str, str]) -> None:
+        self._facts.setdefault(call_id, {}).update(facts)
+
+    async def facts(self, call_id: str) -> dict[str, str]:
+        return dict(sorted(self._facts.get(call_id, {}).items()))
+
+    async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
+        known, until = self._nonces.get(nonce, (digest, 0.0))
+        if until <= _now():
+            self._nonces[nonce] = (digest, _now() + seconds)
+            return True
+        return known == digest
 
     async def shared_secret(self) -> bytes:
         return b"a secret in memory"

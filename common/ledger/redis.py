@@ -5,7 +5,9 @@ Keys (all names in common/streams.py):
   call:{sNN}:<id>:state         hash    agent, numbers, status, epoch, edge; token:<pool> and checkpoint:<pool>
   call:{sNN}:<id>:lease:<pool>  hash    owner, token; expires by itself unless renewed
   pool:<name>:calls             stream  offers; its consumer group "members" hands each to one member
+  call:{sNN}:<id>:facts         hash    what the carrier's webhooks said, by event and field
   calls:live, nodes:<kind>      zset    by the time of the last sign of life
+  nonce:<nonce>                 string  digest of the webhook that used this nonce; expires after ten minutes
 
 What must be decided in one step is a Lua script over keys of one call, hence of one Redis Cluster slot.
 """
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
@@ -32,6 +34,8 @@ T = TypeVar("T")
 LEASE_MS = 1500
 LIVE_STALE_MS = 15_000
 """An edge touches its calls every few seconds; one untouched for this long has no edge."""
+LOST_MS = 75_000
+"""A call untouched for this long is over: its edge died, and the carrier did not come back to another one."""
 OFFER_IDLE_MS = 1000
 """An offer taken this long ago and not settled had a taker who died."""
 EDGE_STREAMS_SECONDS = 120
@@ -156,6 +160,30 @@ class RedisLedger:
     async def live(self) -> list[str]:
         fresh: Any = await reached(self._redis.zrangebyscore(streams.CALLS_LIVE, _now_ms() - LIVE_STALE_MS, "+inf"))
         return [call_id.decode() for call_id in fresh]
+
+    async def lost(self) -> list[str]:
+        stale: Any = await reached(self._redis.zrangebyscore(streams.CALLS_LIVE, "-inf", _now_ms() - LOST_MS))
+        return [call_id.decode() for call_id in stale]
+
+    async def add_facts(self, call_id: str, facts: Mapping[str, str]) -> None:
+        if not facts:
+            return
+        key = streams.call_facts(call_id)
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.hset(key, mapping=dict(facts))
+        pipeline.expire(key, self._retention_s)
+        await reached(pipeline.execute())
+
+    async def facts(self, call_id: str) -> dict[str, str]:
+        found: Any = await reached(self._redis.hgetall(streams.call_facts(call_id)))
+        return {name.decode(): value.decode() for name, value in sorted(found.items())}
+
+    async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
+        key = streams.nonce(nonce)
+        if await reached(self._redis.set(key, digest, nx=True, ex=seconds)):
+            return True
+        known: Any = await reached(self._redis.get(key))
+        return known is None or known.decode() == digest
 
     async def shared_secret(self) -> bytes:
         await reached(self._redis.set(streams.STREAM_SECRET, secrets.token_hex(32), nx=True))

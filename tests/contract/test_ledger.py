@@ -86,6 +86,22 @@ async def test_a_reconnect_raises_the_epoch_and_moves_the_edge(server: Server):
     assert (again.epoch, again.edge) == (2, "e-2")
 
 
+async def test_what_the_carrier_says_is_kept_once(server: Server):
+    ledger = server.ledger
+    for _ in range(2):
+        await ledger.add_facts("c-1", {"Hangup.HangupCause": "NORMAL_CLEARING"})
+    await ledger.add_facts("c-1", {"StartApp.Direction": "inbound"})
+    assert await ledger.facts("c-1") == {"Hangup.HangupCause": "NORMAL_CLEARING", "StartApp.Direction": "inbound"}
+    assert await ledger.facts("another") == {}
+
+
+async def test_a_nonce_is_good_for_one_body_only(server: Server):
+    ledger = server.ledger
+    assert await ledger.remember_nonce("12345678901234567890", "one", 600)
+    assert await ledger.remember_nonce("12345678901234567890", "one", 600)  # the carrier's own retry
+    assert not await ledger.remember_nonce("12345678901234567890", "two", 600)
+
+
 async def test_an_unknown_or_ended_call_cannot_start(server: Server):
     assert await server.ledger.start("nobody", "e-1") is None
     assert await server.ledger.read("nobody") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from typing import Any
 from xml.etree import ElementTree
@@ -315,8 +316,9 @@ async def test_a_token_works_again_and_past_its_minute_for_as_long_as_its_call_l
             await second.send(start_of("c-1"))
             started = await first.events.until(CallStarted, 2)
             assert [message.epoch for message in started] == [1, 2]
-            edge.workers.publish(edge_audio(EDGE), AudioOut("c-1", 2, 1, 1, 0, 0, b"\x11" * 160, last=True))
-            await second.until("playAudio")
+            for epoch, frame in ((1, b"\x10" * 160), (2, b"\x11" * 160)):  # the mouth's last words to the old socket
+                edge.workers.publish(edge_audio(EDGE), AudioOut("c-1", epoch, 1, 1, 0, 0, frame, last=True))
+            assert b64decode((await second.until("playAudio"))["media"]["payload"]) == b"\x11" * 160
             await edge.http.post("/hangup", data={"CallUUID": "c-1"})
             await second.until_closed()
         assert await refused(old) == (403, "call_is_over")

@@ -11,7 +11,9 @@ XML_BYTES_MAX = 100_000
 CONTENT_TYPES = ("application/xml", "text/xml")
 MULAW, L16_8K, L16_16K = "audio/x-mulaw;rate=8000", "audio/x-l16;rate=8000", "audio/x-l16;rate=16000"
 STREAM_TAGS = ("Stream", "AudioStream")
+TRACKS = ("inbound", "outbound", "both")
 RETRIES_MAX = 10
+EXTRA_HEADERS_BYTES_MAX = 512
 STREAM_TIMEOUT_S = 86_400
 
 NORMAL = (4000, "Normal Hangup")
@@ -42,6 +44,9 @@ class Stream:
     status_callback_url: str | None
     verbs_before: tuple[str, ...]
     verbs_after: tuple[str, ...]
+    status_callback_method: str = "POST"
+    extra_headers: tuple[tuple[str, str], ...] = ()
+    """They reach nobody but the status callbacks, as `X-VH-` fields."""
 
     @property
     def encoding(self) -> str:
@@ -80,12 +85,7 @@ def _stream(root: ElementTree.Element) -> Stream:
         raise CallDropped(END_OF_XML, f"no <Stream> among {tags or 'no elements'}")
     place = places[0]
     element, connected = verbs[place]
-    stream = _read_stream(element, connected, tuple(tags[:place]), tuple(tags[place + 1 :]))
-    track = element.get("audioTrack", "inbound")
-    if track not in ("inbound", "outbound", "both"):
-        raise CallDropped(INVALID_ANSWER_XML, f"audioTrack is {track!r}")
-    if stream.bidirectional and track != "inbound":
-        raise CallDropped(END_OF_XML, f"a bidirectional stream takes only the inbound track, got {track!r}")
+    stream = read_stream(element, connected, tuple(tags[:place]), tuple(tags[place + 1 :]))
     if not stream.keep_call_alive and not stream.verbs_after:
         raise CallDropped(END_OF_XML, "without keepCallAlive the document goes on, and nothing follows <Stream>")
     return stream
@@ -97,10 +97,13 @@ def _unwrapped(verb: ElementTree.Element) -> ElementTree.Element:
     return verb
 
 
-def _read_stream(
+def read_stream(
     element: ElementTree.Element, connected: bool, before: tuple[str, ...], after: tuple[str, ...]
 ) -> Stream:
-    """`<Connect>` promises a two-way mu-law stream without saying so; any attribute overrules it."""
+    """What one `<Stream>` asks for.  Raises `CallDropped`.
+
+    `<Connect>` promises a two-way mu-law stream without saying so; any attribute overrules it.
+    """
     url = (element.text or "").strip() or element.get("url", "").strip()
     address = urlsplit(url)
     if address.scheme not in ("ws", "wss") or not address.hostname:
@@ -109,6 +112,11 @@ def _read_stream(
     if content_type not in (MULAW, L16_8K, L16_16K):
         raise CallDropped(INVALID_ANSWER_XML, f"contentType is {content_type!r}")
     bidirectional = _flag(element, "bidirectional", connected)
+    track = element.get("audioTrack", "inbound")
+    if track not in TRACKS:
+        raise CallDropped(INVALID_ANSWER_XML, f"audioTrack is {track!r}")
+    if bidirectional and track != "inbound":
+        raise CallDropped(END_OF_XML, f"a bidirectional stream takes only the inbound track, got {track!r}")
     return Stream(
         url=url,
         bidirectional=bidirectional,
@@ -119,7 +127,17 @@ def _read_stream(
         status_callback_url=element.get("statusCallbackUrl"),
         verbs_before=before,
         verbs_after=after,
+        status_callback_method=element.get("statusCallbackMethod", "POST").upper(),
+        extra_headers=read_extra_headers(element.get("extraHeaders", "")),
     )
+
+
+def read_extra_headers(text: str) -> tuple[tuple[str, str], ...]:
+    """`k=v,k2=v2`; what is too long or no pair is left out, as the carrier does without a word."""
+    if len(text.encode()) > EXTRA_HEADERS_BYTES_MAX:
+        return ()
+    pairs = (pair.partition("=") for pair in text.split(",") if "=" in pair)
+    return tuple((key.strip(), value.strip()) for key, _, value in pairs)
 
 
 def _flag(element: ElementTree.Element, name: str, default: bool) -> bool:

@@ -101,7 +101,7 @@ class Caller:
             result.error = ending.how
         self._report(result.duration_ms, f"call ended by the {ending.by}: {ending.how}")
         result.steps = actor.steps
-        _fill(result, stream)
+        fill(result, stream)
         if options.wav is not None:
             agent = stream.playback.track(result.duration_ms)
             await asyncio.to_thread(write_stereo_wav, options.wav, stream.line.track, agent)
@@ -136,7 +136,8 @@ def _after_stream(stream: Stream) -> Hangup:
     return Hangup(*NORMAL, "Answer XML") if "Hangup" in stream.verbs_after else Hangup(*END_OF_XML, "Vobiz")
 
 
-def _fill(result: CallResult, stream: MediaStream) -> None:
+def fill(result: CallResult, stream: MediaStream) -> None:
+    """Measure a stream that is over; `duration_ms` and `steps` must be set."""
     playback, until_ms = stream.playback, result.duration_ms
     measure(result.steps, playback, until_ms)
     result.agent_spans_ms = playback.loud_spans_ms(until_ms)

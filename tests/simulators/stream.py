@@ -13,8 +13,9 @@ import time
 import uuid
 from array import array
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
@@ -22,7 +23,7 @@ from websockets.typing import Subprotocol
 
 from tests.simulators.answer import Stream
 from tests.simulators.line import CallerLine, frame_due_ms
-from tests.simulators.playback import Cleared, Playback
+from tests.simulators.playback import Cleared, Playback, Played
 from tests.simulators.sound import Samples, to_l16, to_mulaw
 from tests.simulators.wire import (
     MESSAGE_BYTES_MAX,
@@ -41,6 +42,7 @@ SEND_DEADLINE_S = 5.0
 CLOSE_DEADLINE_S = 2.0
 RETRY_PAUSE_S = 0.5  # Vobiz's own back-off is unknown
 VIOLATIONS_MAX = 100
+DROPPED = "connection disconnected with the remote service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,9 @@ class Drop:
     resumed_ms: float | None = None
 
 
+Tell: TypeAlias = Callable[[str, dict[str, str]], None]
+
+
 class StreamRefused(Exception):
     """The socket could not be opened."""
 
@@ -78,13 +83,24 @@ class StreamRefused(Exception):
 class MediaStream:
     """`open`, then `run` until it returns; meanwhile `line.say` and `hang_up`."""
 
-    def __init__(self, stream: Stream, call_id: str, numbers: tuple[str, str], options: WireOptions) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        call_id: str,
+        numbers: tuple[str, str],
+        options: WireOptions,
+        tell: Tell = lambda event, fields: None,
+    ) -> None:
+        """`numbers` are the caller's and the called; `tell` hears what the status callback would be told."""
         self.playback = Playback(options.clear_delay_ms)
         self.line = CallerLine()
         self.lateness_ms = array("d")
         self.violations: Counter[str] = Counter()
         self.drops: list[Drop] = []
         self.ending: Ending | None = None
+        self.stream_id = str(uuid.uuid4())
+        """The present socket's; each new socket has its own."""
+        self._tell = tell
         self._stream, self._call_id, self._numbers, self._options = stream, call_id, numbers, options
         self._socket: ClientConnection | None = None
         self._over = asyncio.Event()
@@ -102,9 +118,10 @@ class MediaStream:
 
     async def open(self) -> None:
         """Connect.  Raises `StreamRefused`."""
-        self._stream_id = str(uuid.uuid4())
+        if self._zero_s:
+            self.stream_id = str(uuid.uuid4())
         self._writer = Writer(
-            self._call_id, self._stream_id, self._stream.encoding, self._stream.rate_hz, self._options.spelling
+            self._call_id, self.stream_id, self._stream.encoding, self._stream.rate_hz, self._options.spelling
         )
         offered = [Subprotocol(self._options.subprotocol)] if self._options.subprotocol else None
         try:
@@ -130,6 +147,7 @@ class MediaStream:
         if not self._frames_before_start:
             await self._send(self._writer.start(*self._numbers), socket)
         self._socket = socket
+        self._tell("StartStream", {})
 
     async def run(self) -> Ending:
         """Carry the stream until it ends, however it ends; close the socket."""
@@ -184,6 +202,7 @@ class MediaStream:
                     continue
                 self.drops[-1].resumed_ms = self.now_ms
             code = await self._listen()
+            self._tell("DroppedStream", {"error": DROPPED})
             if code in (1000, 1005):
                 return self.end(Ending("agent", f"close {code}"))
             self._socket = None
@@ -199,7 +218,7 @@ class MediaStream:
                 message = await self._socket.recv()
             except ConnectionClosed as closed:
                 return closed.rcvd.code if closed.rcvd else 1006
-            received = read_message(message, self._stream_id)
+            received = read_message(message, self.stream_id)
             for violation in received.violations:
                 self._note(violation)
             if received.command is not None:
@@ -216,6 +235,7 @@ class MediaStream:
             case ClearAudio():
                 self.playback.clear(self.now_ms)
             case Stop():
+                self._tell("StopStream", {})
                 self.end(Ending("agent", "stop"))
         return self._queue_changed.set()
 
@@ -225,6 +245,8 @@ class MediaStream:
             for answer in self.playback.wake(self.now_ms):
                 text = self._writer.cleared() if isinstance(answer, Cleared) else self._writer.played(answer.name)
                 await self._send(text, self._socket)
+                event, fields = _status(answer)
+                self._tell(event, fields)
             due_ms = self.playback.deadline_ms
             try:
                 async with asyncio.timeout(None if due_ms is None else max(0.0, due_ms - self.now_ms) / 1000):
@@ -250,7 +272,7 @@ class MediaStream:
             return
         try:
             async with asyncio.timeout(2 * CLOSE_DEADLINE_S):
-                if self._options.send_stop and self.ending and self.ending.by == "caller":
+                if self._options.send_stop and self.ending and self.ending.by != "agent":
                     await socket.send(self._writer.stop())
                 await socket.close(1000)
         except (ConnectionClosed, TimeoutError):
@@ -267,3 +289,8 @@ class MediaStream:
         if self._stream.encoding == "audio/x-mulaw":
             return to_mulaw(sound)
         return to_l16(sound, self._stream.rate_hz)
+
+
+def _status(answer: Played | Cleared) -> tuple[str, dict[str, str]]:
+    """The status callback that goes with an answer of the playback queue."""
+    return ("PlayedStream", {"name": answer.name}) if isinstance(answer, Played) else ("ClearedAudio", {})

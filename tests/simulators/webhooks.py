@@ -24,6 +24,7 @@ ACCOUNT = "MA_XXXXXXXX"
 HANGUP_DEADLINE_S = 3.0
 HANGUP_TRIES = 3
 HANGUP_PAUSE_S = 0.5  # doubled after each try
+NONCE_DIGITS = 20
 IST = timezone(timedelta(hours=5, minutes=30))
 
 
@@ -76,16 +77,20 @@ class Hangup:
     source: str
 
 
-def signatures(auth_token: str, url: str) -> dict[str, str]:
-    """The V2 and V3 signature headers: base64(HMAC-SHA256) over the URL without its query, and a nonce of 20 digits."""
+def signatures(auth_token: str, url: str, *, parent_token: str | None = None) -> dict[str, str]:
+    """The signature headers as captured: V2 and V3 are base64(HMAC-SHA256) over the URL without its query, and a nonce.
+
+    The MA headers use the main account's token (the same one unless `parent_token` is given) and the same nonces.
+    What V1 signs is documented in two ways; the carrier sends something that nobody should believe.
+    """
     parts = urlsplit(url)
-    nonce = "".join(secrets.choice("0123456789") for _ in range(20))
     base = f"{parts.scheme}://{parts.netloc}{parts.path}"
-    headers = {}
-    for version, text in (("V2", base + nonce), ("V3", f"{base}.{nonce}")):
-        digest = hmac.new(auth_token.encode(), text.encode(), hashlib.sha256).digest()
-        for name in (f"X-Vobiz-Signature-{version}", f"X-Vobiz-Signature-MA-{version}"):
-            headers[name] = base64.b64encode(digest).decode()
+    headers = {"X-Vobiz-Signature": base64.b64encode(secrets.token_bytes(20)).decode()}
+    for version, joint in (("V2", ""), ("V3", ".")):
+        nonce = "".join(secrets.choice("0123456789") for _ in range(NONCE_DIGITS))
+        for name, token in ((version, auth_token), (f"MA-{version}", parent_token or auth_token)):
+            digest = hmac.new(token.encode(), f"{base}{joint}{nonce}".encode(), hashlib.sha256).digest()
+            headers[f"X-Vobiz-Signature-{name}"] = base64.b64encode(digest).decode()
         headers[f"X-Vobiz-Signature-{version}-Nonce"] = nonce
     return headers
 

@@ -31,7 +31,9 @@ def after(*news: News, dial: Dial = DIAL, now_ms: int = 1000) -> Dial:
 
 
 def test_a_call_that_is_answered_and_hung_up():
-    states = [after(*told).state for told in _growing(Sent(), Accepted("c-1"), Rang("c-1"), Answered("c-1"), Over("4000"))]
+    states = [
+        after(*told).state for told in _growing(Sent(), Accepted("c-1"), Rang("c-1"), Answered("c-1"), Over("4000"))
+    ]
     assert states == ["dialing", "placed", "ringing", "answered", "ended"]
     assert after(Sent(), Accepted("c-1"), Answered("c-1")).call_id == "c-1"
 

@@ -188,6 +188,7 @@ def test_a_clause_spoken_again_and_shorter_ends_without_a_new_frame() -> None:
     playout = speaking(frames=8)
     assert playout.push(1, 0, 0, audio(*range(100, 105)), last=True) == 5
     assert run(playout, T + 200) == ["mark 1.0"]
+    assert playout.cut(T + 200) == Cut(1, 0, 160, at_carrier=False)  # what was heard is heard
     assert playout.push(1, 1, 0, audio(50), last=True) == 0
     assert run(playout, T + 220, since=T + 200) == [50, "mark 1.1"]
 

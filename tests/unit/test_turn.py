@@ -112,6 +112,23 @@ def test_new_words_before_the_first_frame_replace_the_reply() -> None:
     assert turn.turn == 2
 
 
+def test_that_the_last_reply_began_does_not_mean_that_this_one_did() -> None:
+    turn = greeting()
+    turn.reply_complete(1, 0, "")
+    turn.clause_heard(1, 0)
+    turn.audio_arrived(2)
+    assert turn.caller_speaks(1, begun=1, now=NOW) == [Hold()]
+    assert turn.admits(2)
+
+
+def test_what_was_heard_of_the_last_reply_does_not_count_for_this_one() -> None:
+    turn = greeting()
+    turn.clause_heard(1, 3)
+    turn.audio_arrived(2)
+    assert turn.reply_complete(2, 1, "") == []
+    assert turn.speaking
+
+
 def test_while_the_agent_is_silent_speech_only_holds() -> None:
     turn = Turn()
     assert turn.caller_speaks(1, begun=0, now=NOW) == [Hold()]
