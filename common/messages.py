@@ -61,7 +61,7 @@ class AudioIn:
 
 @dataclass(frozen=True, slots=True)
 class AudioEnded:
-    """The call is over; nothing follows."""
+    """The call is over; nothing follows.  Epoch 0 means whatever the epoch; one that is past ends nothing."""
 
     epoch: int
 
@@ -80,7 +80,10 @@ class CallStarted:
 
 @dataclass(frozen=True, slots=True)
 class CallEnded:
-    """The call is over, once.  `reason` is one of `END_REASONS` in common/ledger."""
+    """The call is over; `reason` is one of `END_REASONS` in common/ledger.
+
+    Epoch 0 means whatever the epoch; the end of a connection that is past (an old socket's) ends nothing.
+    """
 
     epoch: int
     reason: str
@@ -99,7 +102,10 @@ class OwnerChanged:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """The caller began to speak; the ears noticed `at_ms`.  Also on the edge's priority stream: it may stop the agent."""
+    """The caller began to speak; the ears noticed `at_ms`.
+
+    Also on the edge's priority stream: it may stop the agent.
+    """
 
     call_id: str
     token: int

@@ -70,6 +70,9 @@ class Calls:
 
     def add(self, call: Call) -> None:
         """The call takes what comes for its id from now on; a reconnect replaces the call before it."""
+        older = self._calls.get(call.call_id)
+        if older is not None:
+            older.replaced()
         self._calls[call.call_id] = call
         self._count()
 

@@ -11,14 +11,18 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlencode
 
 from common import metrics
+from common.agents import number_key
 from common.clock import wall_ms
 from common.ledger.dials import DialBook
-from edge.carrier.client import CallRequest, VobizClient
+from edge.carrier.client import VobizClient
 from edge.carrier.errors import CarrierError, Limited, Refused, Unauthorized, Unavailable
+from edge.carrier.orders import CallRequest, MachineDetection
 from edge.dialing import (
     CLOSED,
     OPEN,
@@ -96,12 +100,21 @@ class Dialer:
                 return changed
         raise TimeoutError("a dial changes faster than it can be written")
 
-    async def hang_up(self, call_id: str) -> None:
-        """End a call at the carrier; one that is over already is fine."""
+    async def hang_up(self, call_id: str) -> bool:
+        """End a call at the carrier.  False if the carrier could not be told; one that is over already is fine."""
         try:
             await self._client.hang_up(call_id)
-        except CarrierError as error:
+        except (CarrierError, ValueError) as error:
             log.warning("a call could not be hung up: %s", error, extra={"call_id": call_id})
+            return False
+        return True
+
+    async def transfer(self, call_id: str, url: str) -> None:
+        """Let a call go on with other XML."""
+        try:
+            await self._client.transfer(call_id, aleg_url=url)
+        except (CarrierError, ValueError) as error:
+            log.warning("a call could not be transferred: %s", error, extra={"call_id": call_id})
 
     async def run(self) -> None:
         """For as long as the process runs."""
@@ -144,12 +157,12 @@ class Dialer:
     async def _post(self, dial: Dial) -> News:
         """Ask the carrier for the call; every way that can go is news."""
         try:
-            call_id = await self._client.make_call(self._request(dial))
+            call_ids = await self._client.make_call(self._request(dial))
         except Limited as error:
             self._next_at = max(self._next_at, time.monotonic() + error.retry_after_s)
             return Throttled(int(error.retry_after_s * 1000))
-        except Unavailable:
-            return Throttled(UNAVAILABLE_MS)
+        except Unavailable as error:
+            return Unclear() if error.sent else Throttled(UNAVAILABLE_MS)
         except (Refused, Unauthorized, ValueError) as error:
             log.warning("the carrier refused a call: %s", error)
             return Denied(str(error))
@@ -157,7 +170,7 @@ class Dialer:
             log.warning("it is not known whether a call was placed: %s", error)
             return Unclear()
         metrics.CALLS_PLACED.inc()
-        return Accepted(call_id)
+        return Accepted(call_ids[0])
 
     def _request(self, dial: Dial) -> CallRequest:
         def url(path: str) -> str:
@@ -165,8 +178,9 @@ class Dialer:
             return f"{self._options.public_url.rstrip('/')}{path}?{query}"
 
         plan = dial.plan
-        request = CallRequest(
-            sender=dial.sender,
+        machine = MachineDetection.for_agents(url("/machine"), hang_up=plan.machine == "hangup")
+        return CallRequest(
+            from_number=dial.sender,
             to=dial.to,
             answer_url=url("/answer"),
             ring_url=url("/ring"),
@@ -174,14 +188,8 @@ class Dialer:
             fallback_url=url("/fallback"),
             ring_timeout_s=plan.ring_timeout_s,
             time_limit_s=plan.call_s_max,
+            machine_detection=machine if plan.machine else None,
         )
-        if plan.machine:
-            request = replace(
-                request,
-                machine_detection="hangup" if plan.machine == "hangup" else "true",
-                machine_detection_url=url("/machine"),
-            )
-        return request
 
     async def _look_up(self) -> None:
         """Ask the carrier about calls of which nothing was heard for too long."""
@@ -203,22 +211,32 @@ class Dialer:
         """What the carrier knows of the call; None if it goes on, or if the carrier cannot be asked."""
         try:
             if dial.call_id:
-                if await self._client.call_details(dial.call_id) is not None:
-                    return None
-                record = await self._client.cdr_of(dial.call_id)
-                return Over(str((record or {}).get("hangup_cause_code") or "unknown")) if record else Absent()
+                return await self._end_of(dial.call_id)
             for call_id in [*await self._client.live_calls(), *await self._client.queued_calls()]:
-                details = await self._client.call_details(call_id) or {}
-                if _same_number(str(details.get("to", "")), dial.to):
+                details = await _found(self._client.call_details(call_id))
+                if number_key(str(details.get("to", ""))) == number_key(dial.to):
                     return Rang(call_id)
         except CarrierError:
             return None
         return Absent()
+
+    async def _end_of(self, call_id: str) -> News | None:
+        """How a call ended, by the carrier's records; None if it goes on."""
+        if await _found(self._client.call_details(call_id)):
+            return None
+        record = await _found(self._client.cdr_of(call_id))
+        return Over(str(record.get("hangup_cause_code") or "unknown")) if record else Absent()
 
     async def _write(self, dial: Dial, version: int) -> bool:
         where = "queued" if dial.state == "queued" else "open" if dial.state in OPEN else "closed"
         return await self._book.write(dial.dial_id, version, dial.to_document(), where, dial.due_ms)
 
 
-def _same_number(one: str, other: str) -> bool:
-    return bool(one) and one.lstrip("+0")[-10:] == other.lstrip("+0")[-10:]
+async def _found(asked: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    """What was asked for, or nothing if the carrier does not know it (404)."""
+    try:
+        return await asked
+    except Refused as error:
+        if error.status != 404:
+            raise
+        return {}

@@ -48,6 +48,8 @@ SOCKET_BYTES_MAX = 256 * 1024
 """Unsent bytes of a socket (about 15 s of audio) at which its call is ended: nobody is listening."""
 STOP_SECONDS = 5.0
 """How long the carrier may take to close the stream that we stopped."""
+REPLACED = "replaced"
+"""Not a reason to end: another socket carries the call on."""
 MEDIA_GAP_SECONDS = 60.0
 """The carrier sends media all the time; without any for this long, nobody is there (its own limit is the same)."""
 _MARK_NAME = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})")
@@ -74,6 +76,8 @@ class CallOptions:
     call_s_max: int = 1800
     silence_s_max: int = 60
     lead_ms: int = 200
+    position_ms: int = 0
+    """Where the call's audio goes on after a reconnect."""
     ends_by_rest: bool = False
     """We hang up by the REST API (whoever waits for `stopping` does), not by a `stop` on the stream."""
 
@@ -81,14 +85,17 @@ class CallOptions:
 class Call:
     """From the carrier's `start` to the end.
 
-    `stopping` is set when we want the call to end, `ended` when it has, each once and with the reason.
+    `stopping` is set when we want the call to end, `ended` when it has, each once and with the reason; `broken` when
+    the connection was lost without a word: the carrier may come back with another one.
     """
 
     def __init__(
         self, record: CallRecord, start: vobiz.Start, line: Line, bus: Bus, ticker: Ticker, options: CallOptions
     ) -> None:
+        """Raises BadFrame if the stream's audio cannot be used."""
         self.call_id = record.call_id
         self.stopping: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._epoch = record.epoch
         self._edge = record.edge
@@ -102,7 +109,7 @@ class Call:
         self._playout = Playout(options.lead_ms)
         self._events = call_events(record.call_id)
         self._audio_in = call_audio(record.call_id)
-        self._frames_in = 0
+        self._frames_in = options.position_ms // FRAME_MS
         self._fence = 0  # newest token of a mouth
         self._stamps: tuple[int, Stamps] = (0, ())
         self._slot = -1  # the ticker's slot in which we are woken next
@@ -142,9 +149,14 @@ class Call:
             case vobiz.Unknown():
                 metrics.BAD_INPUT.labels("unknown event").inc()
 
-    def closed(self) -> None:
-        """The socket or the stream is gone: because we stopped it, or because the caller hung up."""
-        self.end(self.stopping.result() if self.stopping.done() else "caller hung up")
+    def closed(self, clean: bool = True) -> None:
+        """The socket or the stream is gone: we stopped it, the caller hung up, or (not clean) it broke."""
+        if self.stopping.done():
+            self.end(self.stopping.result())
+        elif clean:
+            self.end("caller hung up")
+        elif not self.ended.done() and not self.broken.done():
+            self.broken.set_result(None)
 
     def _played(self, name: str) -> None:
         mark = _mark(name, self._epoch)
@@ -201,7 +213,7 @@ class Call:
     def wake(self, now: float) -> None:
         """Send what is due."""
         self._slot = -1
-        if self.ended.done():
+        if self.ended.done() or self.broken.done():
             return
         messages: list[bytes] = []
         frames = 0
@@ -245,6 +257,11 @@ class Call:
         """Tell the carrier to close the stream; it goes on with the XML after it."""
         self._line.send_texts([self._commands.stop()])
 
+    def replaced(self) -> None:
+        """The carrier has come back on another socket: this one says no more."""
+        if not self.ended.done():
+            self.ended.set_result(REPLACED)
+
     def end(self, reason: str) -> None:
         """The call is over; only the first reason counts."""
         if self.ended.done():
@@ -253,6 +270,11 @@ class Call:
         self._bus.publish(self._events, CallEnded(self._epoch, reason, wall_ms()))
         self._playout.drop()
         self.ended.set_result(reason)
+
+    @property
+    def epoch(self) -> int:
+        """Which connection of the call this is, from 1."""
+        return self._epoch
 
     @property
     def frames_in(self) -> int:

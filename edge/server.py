@@ -13,6 +13,8 @@ from edge.vobiz import MESSAGE_BYTES_MAX
 
 BACKLOG = 2048
 PING_SECONDS = 20.0
+SHUTDOWN_SECONDS = 5
+"""For requests that are still under way once all calls have ended."""
 
 
 class Server(uvicorn.Server):
@@ -38,6 +40,7 @@ def make_server(app: Starlette, host: str, port: int) -> Server:
             ws_ping_interval=PING_SECONDS,
             ws_ping_timeout=PING_SECONDS,
             backlog=BACKLOG,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             lifespan="off",
             access_log=False,  # it would log the tokens in the paths
             log_config=None,

@@ -17,6 +17,8 @@ from websockets.http11 import Request
 
 from common import metrics
 
+CLEAN_CODES = (1000, 1001, 1005)
+"""What Vobiz closes with when the call is over; anything else, or nothing, is a broken connection."""
 EXTENSION = "voice.line"
 """Key in the ASGI scope's `extensions` under which the connection offers itself as a `Line`."""
 
@@ -26,17 +28,20 @@ class LineProtocol(WebSocketsSansIOProtocol):
 
     _receive_text: Callable[[bytes], None] | None = None
     _receive_binary: Callable[[], None]
-    _receive_close: Callable[[], None]
+    _receive_close: Callable[[bool], None]
 
     def attach(
-        self, on_text: Callable[[bytes], None], on_binary: Callable[[], None], on_close: Callable[[], None]
+        self, on_text: Callable[[bytes], None], on_binary: Callable[[], None], on_close: Callable[[bool], None]
     ) -> None:
-        """From now on text messages, refused binary ones, and the end of the socket are told by callback."""
+        """From now on text messages, refused binary ones, and the end of the socket are told by callback.
+
+        `on_close(clean)`: the peer said goodbye, or the connection just broke.  It may be called twice.
+        """
         self._receive_text, self._receive_binary, self._receive_close = on_text, on_binary, on_close
         while not self.queue.empty():
             message: dict[str, Any] = dict(self.queue.get_nowait())
             if message["type"] == "websocket.disconnect":
-                on_close()
+                on_close(message.get("code") in CLEAN_CODES)
             elif (text := message.get("text")) is not None:
                 on_text(text.encode())
             else:
@@ -96,16 +101,17 @@ class LineProtocol(WebSocketsSansIOProtocol):
     def handle_close(self, event: Frame) -> None:
         super().handle_close(event)
         if self._receive_text is not None:
-            self._receive_close()
+            received = self.conn.close_rcvd
+            self._receive_close(received is not None and received.code in CLEAN_CODES)
 
     def handle_parser_exception(self) -> None:
         super().handle_parser_exception()
         too_large = self.conn.close_sent is not None and self.conn.close_sent.code == CloseCode.MESSAGE_TOO_BIG
         metrics.BAD_INPUT.labels("message too large" if too_large else "bad websocket frame").inc()
         if self._receive_text is not None:
-            self._receive_close()
+            self._receive_close(True)  # we closed it: whoever sends this is not served again
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if self._receive_text is not None:
-            self._receive_close()
+            self._receive_close(False)

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
@@ -19,11 +20,13 @@ from common import metrics
 from common.agents import Agents, BadAgents, from_document, to_document
 from common.bus import Bus
 from common.ledger import CallRecord, Ledger
-from common.messages import Offer
-from common.streams import POOLS, pool_calls
+from common.messages import AudioIn, Offer
+from common.streams import POOLS, call_audio, pool_calls
 from edge import vobiz
-from edge.live_call import Call, CallOptions
+from edge.caller_audio import CallerAudio
 from edge.calls import Calls
+from edge.dialer import Dialer
+from edge.live_call import REPLACED, Call, CallOptions
 from edge.socket import EXTENSION, LineProtocol
 from edge.ticker import Ticker
 from edge.tokens import CALL_ID, BadToken, verify
@@ -32,6 +35,8 @@ log = logging.getLogger(__name__)
 
 START_SECONDS = 10.0
 """How long a socket may be open without `start`."""
+COME_BACK_SECONDS = 15.0
+"""How long a call whose connection broke waits for the carrier's next one (`maxRetries`)."""
 EARLY_EVENTS_MAX = 250
 """Events kept until the call is set up: 5 s of media."""
 
@@ -47,6 +52,8 @@ class Streams:
     agents: Agents
     secret: bytes | None
     lead_ms: int
+    dialer: Dialer | None = None
+    """Hangs up by REST; None without Vobiz credentials."""
 
     async def serve(self, websocket: WebSocket, token: str) -> None:
         """Carry one socket to its end."""
@@ -96,8 +103,9 @@ class Streams:
                 return None
             if call_id and start.call_id and start.call_id != call_id:
                 raise _Refused("another call's token")
+            CallerAudio(start.media_format or vobiz.MediaFormat())  # refuses what cannot be used, before it is a call
             record = await self._start(call_id or start.call_id)
-            call = Call(record, start, stream.line, self.bus, self.ticker, self._options(record))
+            call = Call(record, start, stream.line, self.bus, self.ticker, await self._options(record))
         except (TimeoutError, ConnectionError, vobiz.BadFrame, _Refused) as error:
             stream.refuse(_why(error, stream.started.done()))
             return None
@@ -116,13 +124,27 @@ class Streams:
             raise _Refused("call is over")
         return record
 
-    def _options(self, record: CallRecord) -> CallOptions:
+    async def _options(self, record: CallRecord) -> CallOptions:
         try:
             agent = from_document(record.agent)
         except BadAgents:
+            await self.ledger.end(record.call_id, "refused", record.epoch)
             raise _Refused("no agent") from None
+        position_ms = await self._position_ms(record) if record.epoch > 1 else 0
         limits = agent.limits
-        return CallOptions(agent.turn.interruptible, limits.call_s, limits.silence_s, self.lead_ms)
+        return CallOptions(
+            agent.turn.interruptible,
+            limits.call_s,
+            limits.silence_s,
+            self.lead_ms,
+            position_ms,
+            ends_by_rest=self.dialer is not None,
+        )
+
+    async def _position_ms(self, record: CallRecord) -> int:
+        """Where the audio of the last connection ended: the ears go on counting from there."""
+        entries = await self.bus.read(call_audio(record.call_id))
+        return max((message.position_ms + 20 for _, message in entries if isinstance(message, AudioIn)), default=0)
 
     async def _carry(self, call: Call, stream: _Stream) -> None:
         self.calls.add(call)
@@ -130,17 +152,33 @@ class Streams:
         began = time.monotonic()
         stream.connect(call)
         try:
-            reason = await call.ended
+            reason = await self._ended(call)
         finally:
             self.calls.remove(call)
             stream.line.end()
-        metrics.CALLS_ENDED.labels(reason).inc()
+        if reason == REPLACED:
+            return
         totals = {"reason": reason, "seconds": round(time.monotonic() - began), "turns": call.turns}
-        log.info("call ended", extra={"call_id": call.call_id, **totals})
         try:
-            await self.ledger.end(call.call_id, reason)
+            if not await self.ledger.end(call.call_id, reason, call.epoch):
+                return  # another connection carries it on, or a webhook was first
         except (ConnectionError, TimeoutError):
             log.warning("the end of a call could not be written down", extra={"call_id": call.call_id})
+        call.end(reason)
+        metrics.CALLS_ENDED.labels(reason).inc()
+        log.info("call ended", extra={"call_id": call.call_id, **totals})
+
+    async def _ended(self, call: Call) -> str:
+        """Until the call is over here; the reason."""
+        signs: list[asyncio.Future[Any]] = [call.ended, call.stopping, call.broken]
+        await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)
+        if call.broken.done() and not call.ended.done():
+            log.warning("a connection broke; waiting for the carrier to come back", extra={"call_id": call.call_id})
+            await asyncio.wait([call.ended], timeout=COME_BACK_SECONDS)
+            return call.ended.result() if call.ended.done() else "carrier"
+        if not call.ended.done() and self.dialer is not None and not await self.dialer.hang_up(call.call_id):
+            call.stop_stream()
+        return await call.ended
 
 
 def _why(error: Exception, started: bool) -> str:
@@ -167,7 +205,7 @@ class _Stream:
         self.started: asyncio.Future[vobiz.Start | None] = asyncio.get_running_loop().create_future()
         self._early: list[vobiz.Event] = []
         self._call: Call | None = None
-        self._closed = False
+        self._closed: bool | None = None
         line.attach(self._text, self._binary, self._close)
 
     def connect(self, call: Call) -> None:
@@ -176,8 +214,8 @@ class _Stream:
         for event in self._early:
             self._tell(event)
         self._early.clear()
-        if self._closed:
-            call.closed()
+        if self._closed is not None:
+            call.closed(self._closed)
 
     def refuse(self, reason: str) -> None:
         metrics.CALLS_REFUSED.labels(reason).inc()
@@ -215,10 +253,12 @@ class _Stream:
     def _binary(self) -> None:
         metrics.BAD_INPUT.labels("binary message").inc()
 
-    def _close(self) -> None:
-        self._closed = True
+    def _close(self, clean: bool) -> None:
+        if self._closed is not None:
+            return
+        self._closed = clean
         if self._call is not None:
-            self._call.closed()
+            self._call.closed(clean)
         elif not self.started.done():
             self.started.set_result(None)
 

@@ -85,8 +85,11 @@ class Ledger(Protocol):
     async def start(self, call_id: str, edge: str) -> CallRecord | None:
         """The caller is on the line at `edge`: raise the epoch.  None if the call is unknown or has ended."""
 
-    async def end(self, call_id: str, reason: str) -> bool:
-        """The call is over.  True for whoever said so first; the record and the story expire later."""
+    async def end(self, call_id: str, reason: str, epoch: int = 0) -> bool:
+        """The call is over.  True for whoever said so first; the record and the story expire later.
+
+        With an `epoch`, only if that still is the call's connection: an old socket's end ends nothing.
+        """
 
     async def touch(self, call_ids: Iterable[str]) -> None:
         """These calls are still on the line at this edge."""

@@ -50,9 +50,9 @@ class MemoryLedger:
         call.record = replace(call.record, status="live", edge=edge, epoch=call.record.epoch + 1)
         return call.record
 
-    async def end(self, call_id: str, reason: str) -> bool:
+    async def end(self, call_id: str, reason: str, epoch: int = 0) -> bool:
         call = self._calls.get(call_id)
-        if call is None or call.record.status == "ended":
+        if call is None or call.record.status == "ended" or (epoch and epoch != call.record.epoch):
             return False
         call.record = replace(call.record, status="ended", ended_because=reason)
         return True

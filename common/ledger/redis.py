@@ -18,7 +18,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgpack
 import redis
@@ -61,6 +61,7 @@ return 1
 _END = """
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status or status == 'ended' then return 0 end
+if ARGV[3] ~= '0' and redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[3] then return -1 end
 redis.call('HSET', KEYS[1], 'status', 'ended', 'ended_because', ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
@@ -146,11 +147,12 @@ class RedisLedger:
         await self.touch([call_id])
         return await self.read(call_id)
 
-    async def end(self, call_id: str, reason: str) -> bool:
+    async def end(self, call_id: str, reason: str, epoch: int = 0) -> bool:
         keys = [streams.call_state(call_id), streams.call_events(call_id), streams.call_audio(call_id)]
-        first = await reached(self._end(keys=keys, args=[reason, self._retention_s]))
-        await reached(self._redis.zrem(streams.CALLS_LIVE, call_id))
-        return bool(first)
+        first = await reached(self._end(keys=keys, args=[reason, self._retention_s, epoch]))
+        if first >= 0:
+            await reached(self._redis.zrem(streams.CALLS_LIVE, call_id))
+        return bool(first > 0)
 
     async def touch(self, call_ids: Iterable[str]) -> None:
         scores = dict.fromkeys(call_ids, _now_ms())
@@ -170,7 +172,7 @@ class RedisLedger:
             return
         key = streams.call_facts(call_id)
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hset(key, mapping=dict(facts))
+        pipeline.hset(key, mapping=cast(Any, facts))
         pipeline.expire(key, self._retention_s)
         await reached(pipeline.execute())
 

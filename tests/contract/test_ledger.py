@@ -84,6 +84,9 @@ async def test_a_reconnect_raises_the_epoch_and_moves_the_edge(server: Server):
     again = await server.ledger.start("c-1", "e-2")
     assert again is not None
     assert (again.epoch, again.edge) == (2, "e-2")
+    assert not await server.ledger.end("c-1", "carrier", epoch=1)  # the old socket's end
+    assert await server.ledger.live() == ["c-1"]
+    assert await server.ledger.end("c-1", "caller hung up", epoch=2)
 
 
 async def test_what_the_carrier_says_is_kept_once(server: Server):

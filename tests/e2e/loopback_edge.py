@@ -116,8 +116,10 @@ class Edge:
 class Phone:
     """The carrier's end of one stream."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: ClientConnection, url: str) -> None:
         self.socket = socket
+        self.url = url
+        self.epoch = 1
         self.seen: list[dict[str, Any]] = []
         self._clause = 0
 
@@ -154,24 +156,24 @@ class Phone:
     async def goes_on(self) -> None:
         """The agent is heard, and so is the caller."""
         frame = bytes([16 + self._clause]) * 160
-        message = AudioOut(self.call_id, 1, 1, 1, self._clause, 0, frame, last=True)
+        message = AudioOut(self.call_id, self.epoch, 1, 1, self._clause, 0, frame, last=True)
         self.edge.workers.publish(edge_audio(EDGE), message)
         played = await self.until("playAudio")
         assert base64.b64decode(played["media"]["payload"]) == frame
-        assert (await self.until("checkpoint"))["name"] == f"1.1.{self._clause}"
+        assert (await self.until("checkpoint"))["name"] == f"{self.epoch}.1.{self._clause}"
         self._clause += 1
         frames = len([message for message in self.audio.got if isinstance(message, AudioIn)])
         await self.say(frame)
         while (last := (await self.audio.until(AudioIn, frames + 1))[-1]).mulaw != frame:
             frames += 1
-        assert last.epoch == 1
+        assert last.epoch == self.epoch
 
 
 @asynccontextmanager
 async def phone(url: str, *subprotocols: str) -> AsyncIterator[Phone]:
     offered = [Subprotocol(name) for name in subprotocols] or None
     async with connect(url, subprotocols=offered, compression=None, proxy=None, open_timeout=SECONDS) as socket:
-        yield Phone(socket)
+        yield Phone(socket, url)
 
 
 async def refused(url: str) -> tuple[int, str]:

@@ -140,13 +140,35 @@ async def test_the_largest_message_that_is_allowed_is_read() -> None:
         await other.goes_on()
 
 
-async def test_a_line_that_breaks_ends_its_own_call_only() -> None:
+async def test_a_call_whose_line_breaks_goes_on_where_it_was_when_the_carrier_comes_back() -> None:
     async with two_calls() as (edge, caller, other):
+        for number in range(3):
+            await caller.send(media(bytes([number]) * 160))
+        await caller.audio.until(AudioIn, 3)
         caller.socket.transport.abort()
-        assert [message.reason for message in await caller.events.until(CallEnded)] == ["caller hung up"]
-        assert await caller.audio.until(AudioEnded) == [AudioEnded(1)]
         await other.goes_on()
-        assert edge.calls.get("c-1") is None
+        async with phone(caller.url) as again:
+            again.take(edge, "c-1")
+            await again.send(start_of("c-1"))
+            assert [message.epoch for message in await again.events.until(CallStarted, 2)] == [1, 2]
+            again.epoch = 2
+            await again.send(media(b"\x07" * 160))
+            heard = await again.audio.until(AudioIn, 4)
+            assert [(frame.epoch, frame.position_ms) for frame in heard] == [(1, 0), (1, 20), (1, 40), (2, 60)]
+            await again.goes_on()
+            assert not [message for message in again.events.got if isinstance(message, CallEnded)]
+
+
+async def test_a_second_line_of_a_call_replaces_the_first_and_its_end_ends_nothing() -> None:
+    async with two_calls() as (edge, caller, other), phone(caller.url) as again:
+        again.take(edge, "c-1")
+        await again.send(start_of("c-1"))
+        await again.events.until(CallStarted, 2)
+        again.epoch = 2
+        assert await caller.until_closed() == 1000
+        await again.goes_on()
+        await other.goes_on()
+        assert await edge.ledger.live() == ["c-1", "other"]
 
 
 async def test_bytes_that_are_no_websocket_end_their_own_call_only() -> None:

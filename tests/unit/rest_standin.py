@@ -1,4 +1,4 @@
-"""A stand-in for Vobiz's REST API on loopback, by hand from the wire; it shares no code with the client.
+"""A stand-in for Vobiz's REST API on loopback, by hand from the wire, and a client that is connected to it.
 
 A test says what the next answers are (`will`), or how to answer anything (`answers`); the stand-in remembers what it
 was asked.
@@ -14,13 +14,18 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from edge.carrier.client import VobizClient
+from edge.carrier.rest import CarrierOptions
+
+ID, TOKEN = "MA_XXXXXXXX", "token-not-to-be-seen"
 HANG = "<hang>"
 DROP = "<drop>"
+TRICKLE = "<trickle>"
 
 
 @dataclass
 class Reply:
-    """`body` is sent as JSON, or as it is if it is bytes; `HANG` and `DROP` come after the request was read."""
+    """`body` is sent as JSON, or as it is if it is bytes; the faults come once the request was read."""
 
     status: int = 200
     body: Any = None
@@ -49,6 +54,7 @@ class Standin:
         self.connections = 0
         self.url = ""
         self.answers: Callable[[Request], Reply] | None = None
+        self.serving: set[asyncio.Task[None]] = set()
         self._script: deque[Reply] = deque()
 
     def will(self, *replies: Reply) -> None:
@@ -60,10 +66,16 @@ class Standin:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while await self._exchange(reader, writer):
-                await writer.drain()
-        writer.close()
+        task = asyncio.current_task()
+        assert task
+        self.serving.add(task)
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                while await self._exchange(reader, writer):
+                    await writer.drain()
+        finally:
+            self.serving.discard(task)
+            writer.close()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
@@ -77,6 +89,11 @@ class Standin:
             reply = self._script.popleft() if self._script else Reply(418, {"error": "the test did not expect this"})
         if reply.fault == HANG:
             await reader.read()  # until the client has had enough
+        if reply.fault == TRICKLE:
+            writer.write(b"HTTP/1.1 201 Created\r\nX-Padding: ")
+        while reply.fault == TRICKLE:  # never silent, never done
+            writer.write(b".")
+            await asyncio.sleep(0.01)
         if reply.fault:
             return False
         body = reply.body if isinstance(reply.body, bytes) else b""
@@ -98,3 +115,27 @@ async def standing_in() -> AsyncIterator[Standin]:
         yield standin
     finally:
         server.close()
+        serving = list(standin.serving)
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+
+
+class Line:
+    """The stand-in, the client, and the pauses that the client would have made."""
+
+    def __init__(self, vobiz: Standin, **options: Any) -> None:
+        self.vobiz = vobiz
+        self.pauses: list[float] = []
+        self.client = VobizClient(CarrierOptions(ID, TOKEN, vobiz.url, **options), sleep=self._sleep)
+
+    async def _sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+
+@contextlib.asynccontextmanager
+async def on_the_line() -> AsyncIterator[Line]:
+    async with standing_in() as vobiz:
+        line = Line(vobiz)
+        async with line.client:
+            yield line

@@ -77,7 +77,7 @@ def test_each_status_decides_something(status: int, method: str, kind: type[Carr
         ("Thu, 01 Jan 1970 00:01:40 GMT", {}, 10.0),
         ("Thu, 01 Jan 1970 00:00:10 GMT", {}, 0.0),
         ("-5", {}, 0.0),
-        ("nan", {"retryAfter": True}, 1.0),
+        ("nan", {"retryAfter": False}, 1.0),
         ("inf", ["?"], 1.0),
         ("9" * 400, None, 1.0),
         ("", {"retryAfter": 10**400}, 1.0),

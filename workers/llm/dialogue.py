@@ -47,15 +47,17 @@ class Dialogue:
         self._replies: dict[int, Reply] = {}
         self._asked = -1  # newest utterance that wants an answer; 0 wants the greeting
         self._asked_turn: UserTurn | None = None
+        self._epoch = 0
         self.over = False
 
     def receive(self, message: Message) -> None:
         """Fold one event.  A repeated one changes nothing."""
         match message:
-            case CallStarted():
+            case CallStarted(epoch):
                 self._asked = max(self._asked, 0)
-            case CallEnded():
-                self.over = True
+                self._epoch = max(self._epoch, epoch)
+            case CallEnded(epoch):
+                self.over = self.over or epoch == 0 or epoch >= self._epoch
             case UserTurn(utterance, text):
                 if utterance > self._asked:
                     self._asked = utterance

@@ -53,6 +53,7 @@ class ListenSession:
         self._provider, self._ears = ears
         self._options = options
         self._edge = claim.record.edge
+        self._epoch = 0
         note = json.loads(claim.checkpoint) if claim.checkpoint else {}
         self._resume = (int(note.get("utterance", 0)), str(note.get("entry", START)))
         self._utterance = 0
@@ -83,10 +84,10 @@ class ListenSession:
                     self._ear.feed(position_ms, mulaw)
                 if position_ms // 20 % LAG_SAMPLE_FRAMES == 0:
                     metrics.BUS_LAG_SECONDS.labels("edge to stt").observe(max(0, wall_ms() - at_ms) / 1000)
-            case AudioStarted(_, edge):
-                self._edge = edge
-            case AudioEnded():
-                if not self._over.done():
+            case AudioStarted(epoch, edge):
+                self._epoch, self._edge = epoch, edge
+            case AudioEnded(epoch):
+                if not self._over.done() and (epoch == 0 or epoch >= self._epoch):
                     self._over.set_result(None)
 
     def _fail(self, error: Exception) -> None:

@@ -1,7 +1,8 @@
 """What the mouth must say next, folded from the call's story.  Pure.
 
 Only the newest reply counts: an older one is over the moment the next begins, and an interrupted one at once.  What
-another owner has spoken before us (`Spoken`) is not spoken again.
+another owner has spoken before us (`Spoken`) is not spoken again; but after a reconnect everything that was not
+`Played` is, because the connection that held it is gone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from common.messages import (
     Clause,
     Interrupted,
     Message,
+    Played,
     ReplyEnded,
     ReplyPlayed,
     ReplyStarted,
@@ -48,7 +50,9 @@ class Script:
         self._clauses: dict[int, Clause] = {}
         self._spoken: set[int] = set()
         self._ended: ReplyEnded | None = None
-        self._closed = False  # interrupted, played, or told to the edge
+        self._played: set[int] = set()
+        self._closed = False  # interrupted or played
+        self._told = False  # the edge knows that the reply is complete
         self.epoch = 0
         self.edge = ""
         self.over = False
@@ -56,10 +60,12 @@ class Script:
     def receive(self, message: Message) -> None:
         """Fold one event.  A repeated one changes nothing."""
         match message:
-            case CallStarted(epoch, edge) if epoch >= self.epoch:
+            case CallStarted(epoch, edge) if epoch > self.epoch:
                 self.epoch, self.edge = epoch, edge
-            case CallEnded():
-                self.over = True
+                self._spoken = set(self._played)  # what the lost connection still held was never heard
+                self._told = False
+            case CallEnded(epoch):
+                self.over = self.over or epoch == 0 or epoch >= self.epoch
             case ReplyStarted(turn):
                 self._open(turn)
             case Clause(turn, clause):
@@ -70,6 +76,8 @@ class Script:
                 self._ended = message
             case Spoken(turn, clause) if turn == self._turn:
                 self._spoken.add(clause)
+            case Played(turn, clause) if turn == self._turn:
+                self._played.add(clause)
             case Interrupted(turn) | ReplyPlayed(turn) if turn == self._turn:
                 self._closed = True
             case _:
@@ -77,7 +85,7 @@ class Script:
 
     def next(self) -> Task | None:
         """What to do now; None: wait for the next event."""
-        if self._closed or self.over or not self.edge:
+        if self._closed or self._told or self.over or not self.edge:
             return None
         number = 0
         while number in self._spoken:
@@ -91,7 +99,7 @@ class Script:
     def told(self, turn: int) -> None:
         """The edge knows that the reply is complete."""
         if turn == self._turn:
-            self._closed = True
+            self._told = True
 
     def stands(self, task: Say) -> bool:
         """Is this clause still worth speaking?"""
@@ -100,4 +108,5 @@ class Script:
     def _open(self, turn: int) -> None:
         if turn > self._turn:
             self._turn = turn
-            self._clauses, self._spoken, self._ended, self._closed = {}, set(), None, False
+            self._clauses, self._spoken, self._played = {}, set(), set()
+            self._ended, self._closed, self._told = None, False, False

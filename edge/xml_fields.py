@@ -1,0 +1,212 @@
+"""What the fields of an XML verb may hold, and how they are spelt.  The verbs are in edge/xml.py.
+
+A verb is a frozen dataclass on `Element`.  Its annotations are its grammar: `bool`, a `Literal`, or a type of this file
+is checked when the verb is built and written as an attribute of the field's name in camel case, without the unit
+(`max_length_s` is `maxLength`); a type marked `CONTENT` is the element's text; anything else holds verbs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from types import MappingProxyType, NoneType
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
+
+URL_CHARS_MAX = 2048
+HEADERS_BYTES_MAX = 512
+HINTS_MAX = 500
+HINTS_CHARS_MAX = 10_000
+CALL_S_MAX = 86_400
+"""Vobiz ends every call after a day."""
+
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SPELT = {"relay_dtmf": "relayDTMF", "asynchronous": "async"}
+_NEEDS = {
+    "method": "action",
+    "callback_method": "callback_url",
+    "status_callback_method": "status_callback_url",
+    "interim_speech_results_callback_method": "interim_speech_results_callback",
+    "transcription_type": "transcription_url",
+    "transcription_method": "transcription_url",
+    "confirm_key": "confirm_sound",
+    "confirm_timeout_s": "confirm_sound",
+    "wait_method": "wait_sound",
+    "send_on_preanswer": "send_digits",
+    "record_file_format": "record",
+    "min_silence_ms": "silence",
+}
+"""Fields that mean nothing unless another is set, where a verb has both."""
+
+
+class BadXml(ValueError):
+    """Not a document that Vobiz would run as it reads; the text says what to write instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    expected: str
+    allows: Callable[[Any], bool]
+
+
+CONTENT = "content"
+"""Marks the field that is the element's text and no attribute."""
+
+
+def whole(least: int, most: int | None = None) -> Rule:
+    expected = f"a whole number from {least}" + ("" if most is None else f" to {most}")
+    return Rule(expected, lambda value: type(value) is int and least <= value and (most is None or value <= most))
+
+
+def like(pattern: str, expected: str) -> Rule:
+    shape = re.compile(pattern)
+    return Rule(expected, lambda value: isinstance(value, str) and shape.fullmatch(value) is not None)
+
+
+def _each(pattern: str, expected: str) -> Rule:
+    shape = re.compile(pattern)
+
+    def allows(value: object) -> bool:
+        if not isinstance(value, tuple) or not all(isinstance(item, str) and shape.fullmatch(item) for item in value):
+            return False
+        return 0 < len(value) <= HINTS_MAX and len(spelt(value)) <= HINTS_CHARS_MAX
+
+    return Rule(expected, allows)
+
+
+def pairs(characters: str) -> Rule:
+    """Written `k=v,k2=v2` and encoded by nobody: a space or a plus sign can break the call."""
+    shape = re.compile(f"[{characters}]+")
+
+    def allows(value: object) -> bool:
+        if not isinstance(value, Mapping) or not 0 < len(spelt(value)) <= HEADERS_BYTES_MAX:
+            return False
+        return all(isinstance(text, str) and shape.fullmatch(text) for pair in value.items() for text in pair)
+
+    return Rule(f"names and values of {characters} alone, at most {HEADERS_BYTES_MAX} bytes together", allows)
+
+
+def url_of(*schemes: str, word: str = "") -> Rule:
+    def allows(value: object) -> bool:
+        if not isinstance(value, str) or len(value) > URL_CHARS_MAX or not re.fullmatch(r"[!-~]+", value):
+            return False
+        try:
+            parts = urlsplit(value)
+            return value == word or (parts.scheme in schemes and bool(parts.hostname) and parts.port != 0)
+        except ValueError:  # brackets that do not match, or a port out of range
+            return False
+
+    expected = f"a full {schemes[0]}:// URL of at most {URL_CHARS_MAX} ASCII characters without spaces"
+    return Rule(expected + (f", or {word!r}" if word else ""), allows)
+
+
+def _is_line(value: object) -> bool:
+    # A line break in an attribute would be read as a space.
+    return isinstance(value, str) and bool(value.strip()) and not re.search(r"[\t\n\r]|" + _FORBIDDEN.pattern, value)
+
+
+WsUrl: TypeAlias = Annotated[str, url_of("wss", "ws")]
+HttpUrl: TypeAlias = Annotated[str, url_of("https", "http")]
+Positive: TypeAlias = Annotated[int, whole(1)]
+Loop: TypeAlias = Annotated[int, whole(0)]
+WithinCall: TypeAlias = Annotated[int, whole(1, CALL_S_MAX)]
+SecondsOrAuto: TypeAlias = Annotated[
+    int | Literal["auto"],
+    Rule("2 to 10, or 'auto'", lambda value: value == "auto" or (type(value) is int and 2 <= value <= 10)),
+]
+Text: TypeAlias = Annotated[
+    str, Rule("text that is not blank", lambda value: isinstance(value, str) and bool(spoken(value).strip()))
+]
+Line: TypeAlias = Annotated[str, Rule("one line of text that is not blank", _is_line)]
+Language: TypeAlias = Annotated[str, like(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", "a tag such as 'en-IN'")]
+Voice: TypeAlias = Annotated[str, like(r"WOMAN|MAN|Polly\.[A-Za-z0-9-]+", "WOMAN, MAN or Polly.<name>")]
+Phone: TypeAlias = Annotated[str, like(r"\+?[0-9]{3,15}", "a phone number: digits, with or without a leading +")]
+SipUri: TypeAlias = Annotated[str, like(r"sips?:[!-~]{1,250}", "a URI such as 'sip:agent@example.com'")]
+Key: TypeAlias = Annotated[str, like(r"[0-9*#]", "one key: 0-9, * or #")]
+Keys: TypeAlias = Annotated[str, like(r"[0-9*#]{1,12}", "keys: 0-9, * and #")]
+Patterns: TypeAlias = Annotated[tuple[str, ...], _each(r"[0-9*#]+", "a tuple of key sequences: 0-9, * and #")]
+SendDigits: TypeAlias = Annotated[str, like(r"[0-9*#w]+", "keys 0-9, * and #, and w for half a second")]
+SipHeaders: TypeAlias = Annotated[Mapping[str, str], pairs("A-Za-z0-9")]
+Hints: TypeAlias = Annotated[
+    tuple[str, ...], _each(r"[^,\x00-\x1f\ud800-\udfff\ufffe\uffff]{1,100}", "a tuple of phrases without commas")
+]
+
+Method: TypeAlias = Literal["GET", "POST"]
+FileFormat: TypeAlias = Literal["mp3", "wav"]
+
+
+class Element:
+    """A verb, or what may stand in one: its fields are checked when it is built."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        who = type(self).__name__
+        problems = []
+        for field, (rule, _) in written(type(self)).items():
+            value = getattr(self, field)
+            if value is not None and not rule.allows(value):
+                problems.append(f"{who}.{field}: expected {rule.expected}")
+            elif isinstance(value, Mapping):
+                object.__setattr__(self, field, MappingProxyType(dict(value)))  # what was checked is what is sent
+        for field, needed in _NEEDS.items():
+            if getattr(self, field, None) is not None and not getattr(self, needed, True):
+                problems.append(f"{who}.{field} means nothing alone: also set {needed}")
+        problems += [f"{who}.{problem}" for problem in self.contradictions()] if not problems else []
+        if problems:
+            raise BadXml("; ".join(problems))
+
+    def contradictions(self) -> Iterator[str]:
+        """Fields that are right alone and wrong together."""
+        return iter(())
+
+    def children(self) -> tuple[Element, ...]:
+        return ()
+
+
+@cache
+def written(kind: Any) -> dict[str, tuple[Rule, bool]]:
+    """The fields of a verb that are written: their rule, and whether they are the element's text.  Others hold verbs."""
+    hints = get_type_hints(kind, include_extras=True)
+    found = {}
+    for field in fields(kind):
+        hint = hints[field.name]
+        if get_origin(hint) is not Annotated:
+            hint = next((part for part in get_args(hint) if part is not NoneType and NoneType in get_args(hint)), hint)
+        notes = getattr(hint, "__metadata__", ())
+        if hint is bool:
+            notes = (Rule("True or False", lambda value: type(value) is bool),)
+        elif get_origin(hint) is Literal:
+            notes = (_one_of(get_args(hint)),)
+        for rule in (note for note in notes if isinstance(note, Rule)):
+            found[field.name] = (rule, CONTENT in notes)
+    return found
+
+
+def _one_of(values: tuple[str, ...]) -> Rule:
+    return Rule(f"one of {', '.join(map(repr, values))}", lambda value: value in values)
+
+
+def only(kinds: tuple[type, ...], field: str, value: object) -> Iterator[str]:
+    if not isinstance(value, tuple) or not all(isinstance(child, kinds) for child in value):
+        yield f"{field}: expected a tuple that holds only {', '.join(kind.__name__ for kind in kinds)}"
+
+
+def attribute_name(field: str) -> str:
+    first, *more = re.sub(r"_m?s$", "", field).split("_")
+    return _SPELT.get(field) or first + "".join(map(str.capitalize, more))
+
+
+def spelt(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={text}" for name, text in value.items())
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def spoken(text: str) -> str:
+    """Without what XML cannot hold; line ends as an XML parser would make them."""
+    return _FORBIDDEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))

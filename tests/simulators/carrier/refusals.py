@@ -1,0 +1,111 @@
+"""Everything REST says no with: error bodies in their three shapes, limits, and faults made to order.  Pure."""
+
+import uuid
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+CODES = {
+    400: "INVALID_REQUEST",
+    401: "AUTHENTICATION_FAILED",
+    402: "INSUFFICIENT_BALANCE",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    409: "CONFLICT",
+    422: "UNPROCESSABLE",
+    429: "RATE_LIMIT_EXCEEDED",
+    500: "INTERNAL_ERROR",
+    503: "SERVICE_UNAVAILABLE",
+}
+SHAPES = 3
+FAULTS = ("429", "500", "503", "timeout-before", "timeout-after", "malformed")
+FAULTS_MAX = 10_000
+
+
+class Refusal(Exception):
+    """The request is refused with this HTTP status; `details` goes into the first shape."""
+
+    def __init__(self, status: int, message: str, details: Mapping[str, Any] | None = None, shape: int | None = None):
+        super().__init__(message)
+        self.status, self.message, self.details, self.shape = status, message, dict(details or {}), shape
+
+    @property
+    def headers(self) -> dict[str, str]:
+        retry_after = self.details.get("retryAfter")
+        return {"Retry-After": str(retry_after)} if retry_after is not None else {}
+
+
+def error_body(refusal: Refusal, shape: int, timestamp: str) -> dict[str, Any]:
+    """One of the three documented bodies, 0 to 2."""
+    if shape == 0:
+        return {
+            "status": "error",
+            "error": {
+                "code": CODES.get(refusal.status, "ERROR"),
+                "message": refusal.message,
+                "details": refusal.details,
+            },
+            "timestamp": timestamp,
+            "requestId": str(uuid.uuid4()),
+        }
+    if shape == 1:
+        return {"error": refusal.message}
+    return {"api_id": str(uuid.uuid4()), "error": CODES.get(refusal.status, "error").lower(), "message": refusal.message}
+
+
+@dataclass(slots=True)
+class Limits:
+    """Call starts per second (a sliding window) and calls at a time; 0 starts per second is no limit."""
+
+    cps: int
+    calls_max: int
+    _starts_ms: deque[float] = field(default_factory=deque)
+
+    def admit(self, calls: int, live: int, now_ms: float) -> None:
+        """Count `calls` new calls while `live` are on.  Raises `Refusal` 429, and then counts none."""
+        while self._starts_ms and self._starts_ms[0] <= now_ms - 1000:
+            self._starts_ms.popleft()
+        if live + calls > self.calls_max:
+            raise _over("concurrency", "Concurrent call limit exceeded", self.calls_max, live + calls)
+        if self.cps and len(self._starts_ms) + calls > max(self.cps, calls if not self._starts_ms else 0):
+            raise _over("cps", "CPS limit exceeded", self.cps, len(self._starts_ms) + calls)
+        self._starts_ms.extend([now_ms] * calls)
+
+
+def _over(kind: str, message: str, limit: int, current: int) -> Refusal:
+    return Refusal(429, message, {"limitType": kind, "limit": limit, "current": current, "retryAfter": 1})
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One request that goes wrong; `path` must occur in its path, whatever the case."""
+
+    kind: str
+    path: str = ""
+    method: str = ""
+    shape: int | None = None
+    retry_after_s: int | None = 1
+
+
+@dataclass(slots=True)
+class Faults:
+    """Faults in the order in which they were asked for; each is used up by the next request that it fits."""
+
+    waiting: list[Fault] = field(default_factory=list)
+
+    def add(self, fault: Fault, times: int) -> None:
+        """Raises `Refusal` 400 for a fault that does not exist."""
+        if fault.kind not in FAULTS:
+            raise Refusal(400, f"kind: expected one of {', '.join(FAULTS)}")
+        if not 1 <= times <= FAULTS_MAX - len(self.waiting):
+            raise Refusal(400, f"next: at most {FAULTS_MAX} faults can wait")
+        self.waiting += [fault] * times
+
+    def take(self, method: str, path: str) -> Fault | None:
+        """The fault that this request meets."""
+        for place, fault in enumerate(self.waiting):
+            if fault.path.lower() in path.lower() and fault.method in ("", method):
+                return self.waiting.pop(place)
+        return None
