@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ INSTRUCTIONS_CHARS_MAX = 20_000
 VOICE_CHARS_MAX = 128
 PROVIDERS_MAX = 5
 NUMBERS_MAX = 1_000
+
+
+_VARIABLE = re.compile(r"\{\{\s*([A-Za-z0-9_]{1,64})\s*\}\}")
 
 
 class BadAgents(Exception):
@@ -87,6 +90,8 @@ class Agent:
     limits: Limits = field(default_factory=Limits)
     numbers: tuple[str, ...] = ()
     """The phone numbers that this agent answers, as written in the file; `*` is every number nobody else has."""
+    fallback_number: str = ""
+    """A person's number, for when the agent cannot be reached; empty means that the call ends with an apology."""
     version: str = ""
 
     def __post_init__(self) -> None:
@@ -195,6 +200,19 @@ def to_document(agent: Agent) -> dict[str, Any]:
     return {**_canonical(agent), "version": agent.version}
 
 
+def with_variables(agent: Agent, variables: Mapping[str, str]) -> Agent:
+    """The agent for one call: `{{name}}` in its greeting and instructions is filled in; unknown names vanish.
+
+    The version stays the file's: the variables are the call's.
+    """
+
+    def filled(template: str, chars_max: int) -> str:
+        return _VARIABLE.sub(lambda found: variables.get(found[1], ""), template)[:chars_max]
+
+    greeting = filled(agent.greeting, GREETING_CHARS_MAX)
+    return replace(agent, greeting=greeting, instructions=filled(agent.instructions, INSTRUCTIONS_CHARS_MAX))
+
+
 def from_document(document: Mapping[str, Any]) -> Agent:
     """The agent that `to_document` wrote, here or in an older or newer release; raises `BadAgents`.
 
@@ -241,6 +259,7 @@ def _canonical(agent: Agent) -> dict[str, Any]:
         },
         "limits": {"call_s": limits.call_s, "silence_s": limits.silence_s},
         "numbers": list(agent.numbers),
+        "fallback_number": agent.fallback_number,
     }
 
 
@@ -280,4 +299,5 @@ AGENT: Shape = {
     "turn": (TURN, TurnOptions),
     "limits": (LIMITS, Limits),
     "numbers": texts(NUMBERS_MAX, _number),
+    "fallback_number": pattern(r"(\+?[0-9][0-9 ()-]{3,22})?", "a phone number such as '+911234567890', or nothing"),
 }

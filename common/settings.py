@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_network
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -97,6 +98,31 @@ class Settings:
     vobiz_api_url: str = _text(
         "https://api.vobiz.ai/api/v1", "REST API of Vobiz", r"https?://[^\s/?#@]+[^\s?#]*", "https://host/api/v1"
     )
+    vobiz_parent_auth_token: str = _text(
+        "",
+        "Auth Token of the parent account, if yours is a sub-account",
+        r"|[!-~]{1,256}",
+        "an Auth Token",
+        secret=True,
+    )
+    vobiz_calls_per_second: int = _number(1, "Outbound calls that the account may start in a second", 1, 1000)
+    vobiz_calls_at_once: int = _number(3, "Outbound calls that the account may have at once", 1, 100_000)
+    webhook_signatures: str = _text(
+        "",
+        "`required`, `if-present` or `off`; unset = required once VOBIZ_AUTH_TOKEN is set, else off",
+        r"|required|if-present|off",
+        "required, if-present or off",
+    )
+    trusted_proxies: str = _text(
+        "",
+        "Addresses or networks, comma-separated, whose X-Forwarded-Proto and -Host headers are believed",
+        r"|[0-9a-fA-F.:/]+(,\s*[0-9a-fA-F.:/]+)*",
+        "such as 10.0.0.0/8, 192.168.1.7",
+    )
+    api_token: str = _text("", "Bearer token of the REST API; unset = it answers on loopback only", secret=True)
+    ngrok_auth_token: str = _text(
+        "", "Opens a tunnel in `make run`, and uses its URL as PUBLIC_URL (needs the extra `tunnel`)", secret=True
+    )
     agents_dir: str = _text("agents", "Folder of agent files")
     calls_max: int = _number(50, "Calls that one process takes at once", 1, 10_000)
     call_retention_s: int = _number(86_400, "Seconds for which an ended call can still be read", 60, 31_536_000)
@@ -122,6 +148,7 @@ class Settings:
                 values[item.name] = _read(item.name, raw, item.metadata["rule"], item.default)
             except ValueError as error:
                 problems.append(str(error))
+        problems += _contradictions({**{item.name: item.default for item in fields(cls)}, **values})
         if problems:
             raise BadSettings("\n".join(["These settings cannot be used:", *(f"  {problem}" for problem in problems)]))
         return cls(**values)
@@ -138,10 +165,35 @@ class Settings:
         return [{"stt": "local/whisper-tiny.en", "llm": "local/receptionist", "tts": "local/piper"}[pool]]
 
     @property
+    def signature_policy(self) -> str:
+        """WEBHOOK_SIGNATURES, or what follows from VOBIZ_AUTH_TOKEN."""
+        return self.webhook_signatures or ("required" if self.vobiz_auth_token else "off")
+
+    @property
+    def can_dial(self) -> bool:
+        """Is there all that an outbound call needs?"""
+        return bool(self.vobiz_auth_id and self.vobiz_auth_token and self.public_url)
+
+    @property
     def redis_place(self) -> str:
         """The server's address without user and password, fit for logs."""
         parts = urlsplit(self.redis_url)
         return f"{parts.hostname or parts.path}:{parts.port or 6379}"
+
+
+def _contradictions(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with values that are each right."""
+    problems = []
+    if values["webhook_signatures"] in ("required", "if-present") and not values["vobiz_auth_token"]:
+        problems.append(f"WEBHOOK_SIGNATURES: {values['webhook_signatures']} needs VOBIZ_AUTH_TOKEN to check with")
+    if bool(values["vobiz_auth_id"]) != bool(values["vobiz_auth_token"]):
+        problems.append("VOBIZ_AUTH_ID, VOBIZ_AUTH_TOKEN: set both or neither")
+    for network in filter(None, (part.strip() for part in values["trusted_proxies"].split(","))):
+        try:
+            ip_network(network, strict=False)
+        except ValueError:
+            problems.append(f"TRUSTED_PROXIES: {network!r} is no address and no network")
+    return problems
 
 
 def _read(name: str, raw: str, rule: _Rule, default: Any) -> Any:

@@ -7,19 +7,29 @@ import contextlib
 import logging
 import signal
 import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 from common.agents import Agents, BadAgents, load_agents
 from common.bus.redis import BusOptions, RedisBus
+from common.ledger.dials import DialBook
 from common.ledger.redis import RedisLedger
 from common.log import start_logging
 from common.node import node_id, run_process
 from common.settings import BadSettings, Settings
+from edge.api import Api
 from edge.app import Front
 from edge.calls import Calls
+from edge.carrier.client import VobizClient
+from edge.carrier.rest import CarrierOptions
+from edge.dialer import Dialer, DialerOptions
+from edge.gate import Gate
 from edge.server import Server, make_server
+from edge.signatures import Policy
 from edge.stream import Streams
 from edge.ticker import Ticker
+from edge.webhooks import Webhooks
 
 log = logging.getLogger("edge")
 
@@ -33,24 +43,52 @@ async def serve(settings: Settings, agents: Agents) -> None:
         loop.add_signal_handler(number, stop.set)
     ledger = RedisLedger.connect(settings.redis_url, edge, settings.call_retention_s)
     options = BusOptions(settings.redis_url, edge, settings.bus_flush_ms, settings.bus_pause_ms)
-    async with RedisBus.connect(options) as bus, contextlib.aclosing(ledger):
+    async with (
+        contextlib.AsyncExitStack() as stack,
+        RedisBus.connect(options) as bus,
+        contextlib.aclosing(ledger),
+    ):
         calls = Calls(edge, bus, ledger, settings.calls_max)
         ticker = Ticker(loop)
         secret = await _secret(settings, ledger, stop)
-        streams = Streams(calls, ledger, bus, ticker, agents, secret, settings.playout_lead_ms)
-        front = Front(calls, streams, ledger, agents, settings.public_url)
-        server = make_server(front.app(), settings.http_host, settings.http_port)
+        dialer = await stack.enter_async_context(_dialer(settings, edge)) if settings.can_dial else None
+        streams = Streams(calls, ledger, bus, ticker, agents, secret, settings.playout_lead_ms, dialer)
+        gate = Gate(
+            ledger, Policy(settings.signature_policy), _tokens(settings), settings.public_url, _proxies(settings)
+        )
+        webhooks = Webhooks(calls, ledger, agents, gate, dialer, settings.public_url, secret)
+        api = Api(agents, ledger, bus, dialer, settings.api_token, settings.vobiz_from_number)
+        server = make_server(Front(calls, streams, webhooks, api).app(), settings.http_host, settings.http_port)
         calls.listen()
         async with asyncio.TaskGroup() as tasks:
+            dialing = [tasks.create_task(dialer.run(), name="dialer")] if dialer is not None else []
             house = tasks.create_task(calls.keep_house(), name="housekeeping")
             serving = tasks.create_task(server.serve(), name="server")
             stopping = tasks.create_task(_drain(stop, calls, server, settings.drain_seconds), name="drain")
             log.info("edge %s is up on %s:%s", edge, settings.http_host, settings.http_port)
             await serving
-            house.cancel()
-            stopping.cancel()
+            for task in (house, stopping, *dialing):
+                task.cancel()
         ticker.close()
     log.info("edge %s has ended", edge)
+
+
+@contextlib.asynccontextmanager
+async def _dialer(settings: Settings, edge: str) -> AsyncIterator[Dialer]:
+    account = CarrierOptions(settings.vobiz_auth_id, settings.vobiz_auth_token, settings.vobiz_api_url)
+    book = DialBook.connect(settings.redis_url, edge, settings.call_retention_s)
+    limits = DialerOptions(settings.public_url, settings.vobiz_calls_per_second, settings.vobiz_calls_at_once)
+    async with contextlib.aclosing(book), VobizClient(account) as client:
+        async with VobizClient(replace(account, attempts_max=1)) as placing:  # the dialer itself decides when to repeat
+            yield Dialer(edge, book, (client, placing), limits)
+
+
+def _tokens(settings: Settings) -> tuple[str, ...]:
+    return tuple(token for token in (settings.vobiz_auth_token, settings.vobiz_parent_auth_token) if token)
+
+
+def _proxies(settings: Settings) -> tuple[str, ...]:
+    return tuple(network.strip() for network in settings.trusted_proxies.split(",") if network.strip())
 
 
 async def _drain(stop: asyncio.Event, calls: Calls, server: Server, seconds: int) -> None:

@@ -28,7 +28,7 @@ from common.story import Story
 from common.streams import call_events, edge_priority
 from edge.dialer import Dialer
 from edge.dialing import CLOSED, Cancelled, Dial, Plan
-from edge.webhooks import BadRequest
+from edge.parameters import BadRequest, read_body
 
 BODY_BYTES_MAX = 16 * 1024
 EVENTS_BUFFER_MAX = 1000
@@ -202,11 +202,7 @@ class Api:
 
 
 async def _body(request: Request) -> NewCall:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_BYTES_MAX:
-            raise BadRequest(413, "too_large", f"The body is larger than {BODY_BYTES_MAX} bytes.")
+    body = await read_body(request, BODY_BYTES_MAX)
     try:
         return msgspec.json.decode(body, type=NewCall)
     except msgspec.DecodeError as error:

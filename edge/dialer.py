@@ -63,10 +63,13 @@ class DialerOptions:
 class Dialer:
     """`ask` for a call, `tell` it news, and `run` it on every edge."""
 
-    def __init__(self, owner: str, book: DialBook, client: VobizClient, options: DialerOptions) -> None:
+    def __init__(
+        self, owner: str, book: DialBook, clients: tuple[VobizClient, VobizClient], options: DialerOptions
+    ) -> None:
+        """`clients`: one for questions and hang-ups, which repeats itself, and one for placing, which must not."""
         self._owner = owner
         self._book = book
-        self._client = client
+        self._client, self._placer = clients
         self._options = options
         self._next_at = 0.0
         self._placing: set[asyncio.Task[None]] = set()
@@ -157,7 +160,7 @@ class Dialer:
     async def _post(self, dial: Dial) -> News:
         """Ask the carrier for the call; every way that can go is news."""
         try:
-            call_ids = await self._client.make_call(self._request(dial))
+            call_ids = await self._placer.make_call(self._request(dial))
         except Limited as error:
             self._next_at = max(self._next_at, time.monotonic() + error.retry_after_s)
             return Throttled(int(error.retry_after_s * 1000))

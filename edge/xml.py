@@ -1,6 +1,6 @@
 """What a call is told to do: Vobiz's XML verbs, checked when they are built and escaped when they are rendered.
 
-    render(Speak("One moment, please."), Dial(numbers=("911234567890",), timeout_s=30), Hangup())
+    render(Speak("One moment, please."), Dial((Number("911234567890"),), timeout_s=30), Hangup())
 
 A field is an attribute of the same name in camel case, without its unit: `max_length_s` is `maxLength`.  `None` leaves
 it out, so Vobiz's default holds; any other value is stated.  What Vobiz would ignore, drop the call for, or do
@@ -22,9 +22,41 @@ from xml.etree import ElementTree
 
 from edge.xml_fields import (
     CONTENT,
+    BadXml,
+    Element,
+    FileFormat,
+    Hints,
+    HttpUrl,
+    Key,
+    Keys,
+    Language,
+    Line,
+    Loop,
+    Method,
+    Patterns,
+    Phone,
+    Positive,
+    SecondsOrAuto,
+    SendDigits,
+    SipHeaders,
+    SipUri,
+    Text,
+    Voice,
+    WithinCall,
+    WsUrl,
+    like,
+    only,
+    pairs,
+    spelt,
+    spoken,
+    url_of,
+    whole,
 )
 
-__all__ = []
+__all__ = [
+    "BadXml", "Conference", "Dial", "Dtmf", "Gather", "Hangup", "Number", "Play", "PreAnswer", "Record", "Redirect",
+    "Speak", "Stream", "User", "Verb", "Wait", "render",
+]  # fmt: skip
 
 DOCUMENT_BYTES_MAX = 100_000
 """Vobiz takes 100 KB; this holds for either meaning of KB."""
@@ -288,6 +320,7 @@ Verb: TypeAlias = (
     Stream | Speak | Play | Wait | Gather | Record | Dial | Conference | Redirect | Hangup | PreAnswer | Dtmf
 )
 
+
 def render(*verbs: Verb, answered: bool = False) -> bytes:
     """The document as UTF-8.  Without verbs it is empty, which neither ends nor starts anything.
 
@@ -329,13 +362,11 @@ def _disorder(verbs: tuple[Verb, ...], answered: bool) -> Iterator[str]:
 
 def _append(parent: ElementTree.Element, part: Element) -> None:
     element = ElementTree.SubElement(parent, "DTMF" if isinstance(part, Dtmf) else type(part).__name__)
-    for field, (_, is_text) in written(type(part)).items():
+    for field, written in part.written().items():
         value = getattr(part, field)
-        if is_text:
+        if not written.attribute:
             element.text = spoken(value)
         elif value is not None:
-            element.set(attribute_name(field), spelt(value))
+            element.set(written.attribute, spelt(value))
     for child in part.children():
         _append(element, child)
-
-

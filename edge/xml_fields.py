@@ -47,6 +47,8 @@ class BadXml(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
+    """What a value may be, and how to say so to whoever wrote another one."""
+
     expected: str
     allows: Callable[[Any], bool]
 
@@ -56,11 +58,13 @@ CONTENT = "content"
 
 
 def whole(least: int, most: int | None = None) -> Rule:
+    """A number within these, both included."""
     expected = f"a whole number from {least}" + ("" if most is None else f" to {most}")
     return Rule(expected, lambda value: type(value) is int and least <= value and (most is None or value <= most))
 
 
 def like(pattern: str, expected: str) -> Rule:
+    """A text that matches the whole pattern."""
     shape = re.compile(pattern)
     return Rule(expected, lambda value: isinstance(value, str) and shape.fullmatch(value) is not None)
 
@@ -77,7 +81,7 @@ def _each(pattern: str, expected: str) -> Rule:
 
 
 def pairs(characters: str) -> Rule:
-    """Written `k=v,k2=v2` and encoded by nobody: a space or a plus sign can break the call."""
+    """Names and values, written `k=v,k2=v2` and encoded by nobody: a space or a plus sign can break the call."""
     shape = re.compile(f"[{characters}]+")
 
     def allows(value: object) -> bool:
@@ -89,6 +93,8 @@ def pairs(characters: str) -> Rule:
 
 
 def url_of(*schemes: str, word: str = "") -> Rule:
+    """A full URL with a host, or this one word."""
+
     def allows(value: object) -> bool:
         if not isinstance(value, str) or len(value) > URL_CHARS_MAX or not re.fullmatch(r"[!-~]+", value):
             return False
@@ -137,6 +143,16 @@ Method: TypeAlias = Literal["GET", "POST"]
 FileFormat: TypeAlias = Literal["mp3", "wav"]
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How one field is written."""
+
+    rule: Rule
+    attribute: str
+    """Empty: the field is the element's text."""
+    optional: bool
+
+
 class Element:
     """A verb, or what may stand in one: its fields are checked when it is built."""
 
@@ -145,61 +161,72 @@ class Element:
     def __post_init__(self) -> None:
         who = type(self).__name__
         problems = []
-        for field, (rule, _) in written(type(self)).items():
+        for field, written in self.written().items():
             value = getattr(self, field)
-            if value is not None and not rule.allows(value):
-                problems.append(f"{who}.{field}: expected {rule.expected}")
+            if not (written.optional if value is None else written.rule.allows(value)):
+                problems.append(f"{who}.{field}: expected {written.rule.expected}")
             elif isinstance(value, Mapping):
                 object.__setattr__(self, field, MappingProxyType(dict(value)))  # what was checked is what is sent
         for field, needed in _NEEDS.items():
             if getattr(self, field, None) is not None and not getattr(self, needed, True):
                 problems.append(f"{who}.{field} means nothing alone: also set {needed}")
-        problems += [f"{who}.{problem}" for problem in self.contradictions()] if not problems else []
+        if not problems:
+            problems = [f"{who}.{problem}" for problem in self.contradictions()]
         if problems:
             raise BadXml("; ".join(problems))
 
+    @classmethod
+    def written(cls) -> Mapping[str, Written]:
+        """The fields that are written, in order; the others hold verbs."""
+        kind: Any = cls  # mypy takes no class for hashable whose instances may not be
+        return _written(kind)
+
     def contradictions(self) -> Iterator[str]:
-        """Fields that are right alone and wrong together."""
+        """Fields that are right alone and wrong together, as "<field>: <what to write instead>"."""
         return iter(())
 
     def children(self) -> tuple[Element, ...]:
+        """The elements that stand in this one."""
         return ()
 
 
-@cache
-def written(kind: Any) -> dict[str, tuple[Rule, bool]]:
-    """The fields of a verb that are written: their rule, and whether they are the element's text.  Others hold verbs."""
-    hints = get_type_hints(kind, include_extras=True)
-    found = {}
-    for field in fields(kind):
-        hint = hints[field.name]
-        if get_origin(hint) is not Annotated:
-            hint = next((part for part in get_args(hint) if part is not NoneType and NoneType in get_args(hint)), hint)
-        notes = getattr(hint, "__metadata__", ())
-        if hint is bool:
-            notes = (Rule("True or False", lambda value: type(value) is bool),)
-        elif get_origin(hint) is Literal:
-            notes = (_one_of(get_args(hint)),)
-        for rule in (note for note in notes if isinstance(note, Rule)):
-            found[field.name] = (rule, CONTENT in notes)
-    return found
-
-
-def _one_of(values: tuple[str, ...]) -> Rule:
-    return Rule(f"one of {', '.join(map(repr, values))}", lambda value: value in values)
-
-
 def only(kinds: tuple[type, ...], field: str, value: object) -> Iterator[str]:
+    """A contradiction if the value is not a tuple of these alone."""
     if not isinstance(value, tuple) or not all(isinstance(child, kinds) for child in value):
         yield f"{field}: expected a tuple that holds only {', '.join(kind.__name__ for kind in kinds)}"
 
 
-def attribute_name(field: str) -> str:
+@cache
+def _written(kind: Any) -> dict[str, Written]:
+    found = {}
+    hints = get_type_hints(kind, include_extras=True)
+    for field in (field.name for field in fields(kind)):
+        hint, optional = hints[field], False
+        if get_origin(hint) is not Annotated and NoneType in get_args(hint):
+            hint, optional = next(part for part in get_args(hint) if part is not NoneType), True
+        notes = getattr(hint, "__metadata__", ())
+        rule = _rule(hint, notes)
+        if rule is not None:
+            found[field] = Written(rule, "" if CONTENT in notes else _camel(field), optional)
+    return found
+
+
+def _rule(hint: Any, notes: tuple[object, ...]) -> Rule | None:
+    if hint is bool:
+        return Rule("True or False", lambda value: type(value) is bool)
+    if get_origin(hint) is Literal:
+        values = get_args(hint)
+        return Rule(f"one of {', '.join(map(repr, values))}", lambda value: value in values)
+    return next((note for note in notes if isinstance(note, Rule)), None)
+
+
+def _camel(field: str) -> str:
     first, *more = re.sub(r"_m?s$", "", field).split("_")
     return _SPELT.get(field) or first + "".join(map(str.capitalize, more))
 
 
 def spelt(value: object) -> str:
+    """An attribute's value as Vobiz reads it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):

@@ -77,6 +77,8 @@ class Caller:
             hangup = Hangup(dropped.code, dropped.name, "Error")
         if options.hangup_url:
             result.hangup_status = await report_hangup(options.hangup_url, party, result.duration_ms / 1000, hangup)
+        if self._stream is not None:
+            result.phantom = await self._stream.haunt()
         return result
 
     async def _talk(

@@ -56,18 +56,22 @@ class Segment:
     """Audio of one playAudio; `loud` holds one flag per 10 ms from `start_ms`."""
 
     start_ms: float
-    samples: Samples
+    length: int
+    """In samples of 8 kHz; they themselves may not have been kept."""
+    samples: Samples | None
     loud: list[bool]
     bytes_per_ms: float
 
     @property
     def end_ms(self) -> float:
-        return self.start_ms + len(self.samples) / SAMPLES_PER_MS
+        return self.start_ms + self.length / SAMPLES_PER_MS
 
     def cut(self, at_ms: float) -> None:
         """Forget everything from `at_ms` on (rounded down: what is cut must not end after the cut)."""
-        self.samples = self.samples[: max(0, int((at_ms - self.start_ms) * SAMPLES_PER_MS))]
-        self.loud = self.loud[: -(-len(self.samples) // (LOUD_WINDOW_MS * SAMPLES_PER_MS))]
+        self.length = min(self.length, max(0, int((at_ms - self.start_ms) * SAMPLES_PER_MS)))
+        if self.samples is not None:
+            self.samples = self.samples[: self.length]
+        self.loud = self.loud[: -(-self.length // (LOUD_WINDOW_MS * SAMPLES_PER_MS))]
 
 
 class Playback:
@@ -99,10 +103,19 @@ class Playback:
 
     def play(self, samples: Samples, wire_bytes: int, now_ms: float) -> None:
         """Append 8 kHz `samples` that were `wire_bytes` long in their own encoding."""
+        self._append(samples, len(samples), loud_windows(samples), wire_bytes, now_ms)
+
+    def play_unheard(self, duration_ms: float, loud: list[bool], wire_bytes: int, now_ms: float) -> None:
+        """The same without the samples: everything is measured, but `track` is silent there."""
+        self._append(None, int(duration_ms * SAMPLES_PER_MS), loud, wire_bytes, now_ms)
+
+    def _append(
+        self, samples: Samples | None, length: int, loud: list[bool], wire_bytes: int, now_ms: float
+    ) -> None:
         if self._acks:
             self._acks[-1].raced_bytes += wire_bytes
             return
-        if not samples:
+        if not length:
             return
         if self.end_ms - now_ms > QUEUE_MS_MAX:
             self.overflow_bytes += wire_bytes
@@ -111,8 +124,8 @@ class Playback:
         gap_ms = start_ms - self.end_ms
         if self._burst and UNDERRUN_MS_MIN <= gap_ms <= UNDERRUN_MS_MAX:
             self.underruns.append(Underrun(self.end_ms, gap_ms))
-        duration_ms = len(samples) / SAMPLES_PER_MS
-        self._segments.append(Segment(start_ms, samples, loud_windows(samples), wire_bytes / duration_ms))
+        duration_ms = length / SAMPLES_PER_MS
+        self._segments.append(Segment(start_ms, length, samples, loud, wire_bytes / duration_ms))
         self.end_ms = start_ms + duration_ms
         self._burst = True
 
@@ -201,6 +214,8 @@ class Playback:
         """What the caller has heard from 0 to `until_ms`."""
         track = silence(round(until_ms * SAMPLES_PER_MS))
         for segment in self._segments:
+            if segment.samples is None:
+                continue
             at = round(segment.start_ms * SAMPLES_PER_MS)
             heard = segment.samples[: max(0, len(track) - at)]
             track[at : at + len(heard)] = heard

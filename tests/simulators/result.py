@@ -68,6 +68,8 @@ class CallResult:
     lateness_ms: dict[str, float] = field(default_factory=dict)
     hangup_status: int | None = None
     wav: str | None = None
+    phantom: str | None = None
+    """What the server made of a connection after the end, if one was tried."""
 
     @property
     def failures(self) -> list[str]:

@@ -92,6 +92,21 @@ def loud_windows(samples: Samples) -> list[bool]:
     return flags
 
 
+_SQUARE_OF = [sample * sample for sample in _EXPANDED].__getitem__
+_DIGITAL_SILENCE = b"\xff\x7f"
+
+
+def mulaw_loud_windows(data: bytes) -> list[bool]:
+    """`loud_windows(from_mulaw(data))` without the samples."""
+    if not data.strip(_DIGITAL_SILENCE):
+        return [False] * -(-len(data) // LOUD_WINDOW)
+    flags = []
+    for at in range(0, len(data), LOUD_WINDOW):
+        window = data[at : at + LOUD_WINDOW]
+        flags.append(sum(map(_SQUARE_OF, window)) > LOUD_RMS * LOUD_RMS * len(window))
+    return flags
+
+
 def loud_span_ms(samples: Samples) -> tuple[float, float]:
     """From where to where there is sound, in ms from the first sample, to 10 ms; `(0, 0)` if there is none."""
     flags = loud_windows(samples)

@@ -24,7 +24,8 @@ from websockets.typing import Subprotocol
 from tests.simulators.answer import Stream
 from tests.simulators.line import CallerLine, frame_due_ms
 from tests.simulators.playback import Cleared, Playback, Played
-from tests.simulators.sound import Samples, to_l16, to_mulaw
+from tests.simulators.sound import FRAME_SAMPLES, Samples, silence, to_l16, to_mulaw
+from tests.simulators.uplink import Disturbance, Uplink
 from tests.simulators.wire import (
     MESSAGE_BYTES_MAX,
     Checkpoint,
@@ -40,8 +41,9 @@ from tests.simulators.wire import (
 OPEN_DEADLINE_S = 10.0
 SEND_DEADLINE_S = 5.0
 CLOSE_DEADLINE_S = 2.0
-RETRY_PAUSE_S = 0.5  # Vobiz's own back-off is unknown
 VIOLATIONS_MAX = 100
+PHANTOM_S = 1.0
+PHANTOM_FRAMES = 5
 DROPPED = "connection disconnected with the remote service"
 
 
@@ -54,6 +56,17 @@ class WireOptions:
     clear_delay_ms: float = 20.0
     send_stop: bool = False  # say `stop` before closing, as older carriers did
     subprotocol: str | None = None
+    disturbance: Disturbance = field(default_factory=Disturbance)
+    break_after_ms: tuple[float, ...] = ()
+    """When the carrier itself loses the socket (1006) and comes again as the same call with a new streamId."""
+    retry_pause_ms: float = 500.0
+    """Before a new socket; Vobiz's own back-off is unknown."""
+    abort_close: bool = False
+    """End without a closing handshake: the server sees 1006."""
+    phantom_after_ms: float | None = None
+    """So long after the call has ended it is connected once more, as if it went on (`MediaStream.haunt`)."""
+    light: bool = False
+    """Keep no samples: nothing can be recorded, everything else is measured, and hundreds of calls fit a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +106,7 @@ class MediaStream:
     ) -> None:
         """`numbers` are the caller's and the called; `tell` hears what the status callback would be told."""
         self.playback = Playback(options.clear_delay_ms)
-        self.line = CallerLine()
+        self.line = CallerLine(keep_track=not options.light)
         self.lateness_ms = array("d")
         self.violations: Counter[str] = Counter()
         self.drops: list[Drop] = []
@@ -106,6 +119,8 @@ class MediaStream:
         self._over = asyncio.Event()
         self._queue_changed = asyncio.Event()
         self._zero_s = self._zero_epoch_ms = 0.0
+        self._uplink = Uplink(options.disturbance)
+        self._silence = self._encode(silence(FRAME_SAMPLES))
 
     @property
     def now_ms(self) -> float:
@@ -123,23 +138,7 @@ class MediaStream:
         self._writer = Writer(
             self._call_id, self.stream_id, self._stream.encoding, self._stream.rate_hz, self._options.spelling
         )
-        offered = [Subprotocol(self._options.subprotocol)] if self._options.subprotocol else None
-        try:
-            socket = await connect(
-                self._stream.url,
-                subprotocols=offered,
-                compression=None,
-                user_agent_header=None,
-                proxy=None,
-                open_timeout=OPEN_DEADLINE_S,
-                close_timeout=CLOSE_DEADLINE_S,
-                ping_interval=None,
-                max_size=MESSAGE_BYTES_MAX,
-            )
-        except (OSError, InvalidHandshake, InvalidURI, TimeoutError) as error:
-            # The text of the error may hold the URL, and the URL a secret.
-            status = getattr(getattr(error, "response", None), "status_code", None)
-            raise StreamRefused(f"HTTP status {status}" if status else type(error).__name__) from error
+        socket = await _connected(self._stream.url, self._options.subprotocol)
         if not self._zero_s:
             self._zero_s = asyncio.get_running_loop().time()
             self._zero_epoch_ms = time.time() * 1000
@@ -155,6 +154,7 @@ class MediaStream:
             async with asyncio.TaskGroup() as tasks:
                 loops = [
                     tasks.create_task(self._mouth(), name="mouth"),
+                    tasks.create_task(self._breaker(), name="breaker"),
                     tasks.create_task(self._ear(), name="ear"),
                     tasks.create_task(self._clockwork(), name="clockwork"),
                 ]
@@ -182,20 +182,48 @@ class MediaStream:
             due_ms = frame_due_ms(frame)
             if due_ms > self.now_ms:
                 await asyncio.sleep((due_ms - self.now_ms) / 1000)
-            sound = self.line.next_frame()
+            payload = self._next_payload()
             if self._socket is not None:
                 self.lateness_ms.append(self.now_ms - due_ms)
-                await self._send(self._writer.media(self._encode(sound), self._epoch_ms(due_ms)), self._socket)
-                if self._frames_before_start:
-                    self._frames_before_start -= 1
-                    if not self._frames_before_start:
-                        await self._send(self._writer.start(*self._numbers), self._socket)
+                await self._say(payload, due_ms)
             frame += 1
 
+    def _next_payload(self) -> bytes:
+        if self._options.light and self.line.silent:
+            self.line.next_silence()
+            return self._silence
+        return self._encode(self.line.next_frame())
+
+    async def _say(self, payload: bytes, due_ms: float) -> None:
+        """One frame, as the line disturbs it."""
+        late_ms, messages = self._uplink.take(payload)
+        if late_ms:
+            await asyncio.sleep(late_ms / 1000)
+        for message in messages:
+            match message.kind:
+                case "media":
+                    text = self._writer.media(message.payload, self._epoch_ms(due_ms))
+                case "start":
+                    text = self._writer.start(*self._numbers)
+                case "unknown":
+                    text = self._writer.unknown()
+            await self._send(text, self._socket)
+        if self._frames_before_start:
+            self._frames_before_start -= 1
+            if not self._frames_before_start:
+                await self._send(self._writer.start(*self._numbers), self._socket)
+
+    async def _breaker(self) -> None:
+        """Lose the socket at the times that were asked for."""
+        for at_ms in self._options.break_after_ms:
+            await asyncio.sleep(max(0.0, at_ms - self.now_ms) / 1000)
+            if self._socket is not None:
+                self._socket.transport.abort()
+
     async def _ear(self) -> None:
-        for retry in range(self._stream.max_retries + 1):
+        for retry in range(self._stream.max_retries + len(self._options.break_after_ms) + 1):
             if retry:
-                await asyncio.sleep(RETRY_PAUSE_S)
+                await asyncio.sleep(self._options.retry_pause_ms / 1000)
                 try:
                     await self.open()
                 except StreamRefused:
@@ -228,8 +256,10 @@ class MediaStream:
         if not self._stream.bidirectional and not isinstance(command, Stop):
             return self._note(f"{type(command).__name__} on a one-way stream is ignored")
         match command:
-            case PlayAudio(samples, wire_bytes):
-                self.playback.play(samples, wire_bytes, self.now_ms)
+            case PlayAudio() as audio if self._options.light:
+                self.playback.play_unheard(audio.duration_ms, audio.loud, audio.wire_bytes, self.now_ms)
+            case PlayAudio() as audio:
+                self.playback.play(audio.samples, audio.wire_bytes, self.now_ms)
             case Checkpoint(name):
                 self.playback.checkpoint(name, self.now_ms)
             case ClearAudio():
@@ -272,10 +302,39 @@ class MediaStream:
             return
         try:
             async with asyncio.timeout(2 * CLOSE_DEADLINE_S):
+                if self._options.abort_close:
+                    socket.transport.abort()
+                    return
                 if self._options.send_stop and self.ending and self.ending.by != "agent":
                     await socket.send(self._writer.stop())
                 await socket.close(1000)
         except (ConnectionClosed, TimeoutError):
+            socket.transport.abort()
+
+    async def haunt(self) -> str | None:
+        """After the end: connect as if the call went on; what the server made of it, None if that was not asked for."""
+        if self._options.phantom_after_ms is None:
+            return None
+        await asyncio.sleep(self._options.phantom_after_ms / 1000)
+        try:
+            socket = await _connected(self._stream.url, self._options.subprotocol)
+        except StreamRefused as refused:
+            return f"refused: {refused}"
+        writer = Writer(
+            self._call_id, str(uuid.uuid4()), self._stream.encoding, self._stream.rate_hz, self._options.spelling
+        )
+        try:
+            async with asyncio.timeout(PHANTOM_S):
+                await socket.send(writer.start(*self._numbers))
+                for _ in range(PHANTOM_FRAMES):
+                    await socket.send(writer.media(self._silence, self._epoch_ms(self.now_ms)))
+                while True:
+                    await socket.recv()
+        except ConnectionClosed as closed:
+            return f"closed: {closed.rcvd.code if closed.rcvd else 1006}"
+        except TimeoutError:
+            return "kept open"
+        finally:
             socket.transport.abort()
 
     def _note(self, violation: str) -> None:
@@ -294,3 +353,23 @@ class MediaStream:
 def _status(answer: Played | Cleared) -> tuple[str, dict[str, str]]:
     """The status callback that goes with an answer of the playback queue."""
     return ("PlayedStream", {"name": answer.name}) if isinstance(answer, Played) else ("ClearedAudio", {})
+
+
+async def _connected(url: str, subprotocol: str | None) -> ClientConnection:
+    """Open the socket as the carrier does: no User-Agent, no credentials, no extension.  Raises `StreamRefused`."""
+    try:
+        return await connect(
+            url,
+            subprotocols=[Subprotocol(subprotocol)] if subprotocol else None,
+            compression=None,
+            user_agent_header=None,
+            proxy=None,
+            open_timeout=OPEN_DEADLINE_S,
+            close_timeout=CLOSE_DEADLINE_S,
+            ping_interval=None,
+            max_size=MESSAGE_BYTES_MAX,
+        )
+    except (OSError, InvalidHandshake, InvalidURI, TimeoutError) as error:
+        # The text of the error may hold the URL, and the URL a secret.
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        raise StreamRefused(f"HTTP status {status}" if status else type(error).__name__) from error

@@ -4,25 +4,45 @@ What the server sends is read with the carrier's patience: what can be played is
 documented form comes back as a violation in words.
 """
 
-import base64
 import binascii
 import json
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from tests.simulators.sound import FRAME_MS, Samples, from_l16, from_mulaw
+from tests.simulators.sound import FRAME_MS, Samples, from_l16, from_mulaw, loud_windows, mulaw_loud_windows
 
 MESSAGE_BYTES_MAX = 1_000_000
 PAYLOAD_BYTES_MAX = 64_000  # reported limit of the carrier (unverified): larger ones are played and named
 ACCOUNT_ID = "500000"
-SAMPLE_BYTES = {"audio/x-mulaw": 1, "audio/x-l16": 2}
-RATES_HZ = {"audio/x-mulaw": (8000,), "audio/x-l16": (8000, 16000, 24000)}
+MULAW = "audio/x-mulaw"
+SAMPLE_BYTES = {MULAW: 1, "audio/x-l16": 2}
+RATES_HZ = {MULAW: (8000,), "audio/x-l16": (8000, 16000, 24000)}
 
 
 @dataclass(frozen=True, slots=True)
 class PlayAudio:
-    samples: Samples
-    wire_bytes: int
+    """Sound to be queued, in its own encoding: decoding costs more than all the rest, and not every call is listened to."""
+
+    payload: bytes
+    encoding: str
+    rate_hz: int
+
+    @property
+    def wire_bytes(self) -> int:
+        return len(self.payload)
+
+    @property
+    def duration_ms(self) -> float:
+        return len(self.payload) * 1000 / (SAMPLE_BYTES[self.encoding] * self.rate_hz)
+
+    @property
+    def samples(self) -> Samples:
+        return from_mulaw(self.payload) if self.encoding == MULAW else from_l16(self.payload, self.rate_hz)
+
+    @property
+    def loud(self) -> list[bool]:
+        """One flag per 10 ms, as `sound.loud_windows` has them."""
+        return mulaw_loud_windows(self.payload) if self.encoding == MULAW else loud_windows(self.samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +112,7 @@ def _read_audio(media: Any, violations: list[str]) -> Received:
     if rate_hz not in RATES_HZ[encoding]:
         return Received(None, [*violations, f"sampleRate {str(media.get('sampleRate'))[:20]!r} with {encoding}"])
     try:
-        payload = base64.b64decode(str(media.get("payload", "")), validate=True)
+        payload = binascii.a2b_base64(str(media.get("payload", "")), strict_mode=True)
     except (binascii.Error, ValueError):
         return Received(None, [*violations, "payload is not base64"])
     frame_bytes = SAMPLE_BYTES[encoding] * rate_hz * FRAME_MS // 1000
@@ -100,8 +120,7 @@ def _read_audio(media: Any, violations: list[str]) -> Received:
         violations.append(f"playAudio of {len(payload)} bytes is not whole {frame_bytes}-byte frames")
     if len(payload) > PAYLOAD_BYTES_MAX:
         violations.append(f"playAudio of more than {PAYLOAD_BYTES_MAX} bytes")
-    samples = from_mulaw(payload) if encoding == "audio/x-mulaw" else from_l16(payload, rate_hz)
-    return Received(PlayAudio(samples, len(payload)), violations)
+    return Received(PlayAudio(payload, encoding, rate_hz), violations)
 
 
 def _rate(value: Any) -> int:
@@ -117,7 +136,17 @@ class Spelling:
     """Which of the documented variants the carrier writes."""
 
     flat_start: bool = False
+    aliases: bool = False
+    """`start` under the names that other code reads: callUUID, auth_id, streamSid and callSid at the top."""
     ids_in_played: bool = False
+    numbered_played: bool = False
+    """playedStream with streamId and sequenceNumber, as Plivo has it."""
+    bare_cleared: bool = False
+    """clearedAudio without a sequenceNumber."""
+    flat_digit: bool = False
+    """`dtmf` with its digit at the top and nothing else."""
+    old_media: bool = False
+    """`media` with its format, an integer timestamp and no numbers."""
 
 
 class Writer:
@@ -136,6 +165,8 @@ class Writer:
                 **{"from": from_number, "to": to_number}, direction="inbound",
                 contentType=f"{self._encoding};rate={self._rate_hz}", audioTrack="inbound",
             )  # fmt: skip
+        if self._spelling.aliases:
+            return self._aliased_start()
         start = {
             "callId": self._call_id,
             "streamId": self._stream_id,
@@ -145,25 +176,51 @@ class Writer:
         }
         return _json(sequenceNumber=0, event="start", start=start, extra_headers="{}")
 
+    def _aliased_start(self) -> str:
+        start = {
+            "callUUID": self._call_id,
+            "auth_id": ACCOUNT_ID,
+            "customParameters": {},
+            "mediaFormat": {"encoding": self._encoding, "sampleRate": str(self._rate_hz)},
+        }
+        return _json(event="start", streamSid=self._stream_id, callSid=self._call_id, start=start)
+
     def media(self, payload: bytes, epoch_ms: int) -> str:
         """One frame; `timestamp` is a string of epoch milliseconds, `chunk` equals `sequenceNumber`."""
         self.media_sent += 1
-        text = base64.b64encode(payload).decode()
-        media = {"track": "inbound", "timestamp": str(epoch_ms), "chunk": self.media_sent, "payload": text}
-        return _json(
-            sequenceNumber=self.media_sent, streamId=self._stream_id, event="media", media=media, extra_headers="{}"
+        number = self.media_sent
+        text = binascii.b2a_base64(payload, newline=False).decode()
+        if self._spelling.old_media:
+            media = {"payload": text, "contentType": self._encoding, "sampleRate": self._rate_hz, "timestamp": epoch_ms}
+            return _json(event="media", streamId=self._stream_id, media=media)
+        # By hand: a process that carries hundreds of calls writes this line 50 times a second for each.
+        return (
+            f'{{"sequenceNumber":{number},"streamId":"{self._stream_id}","event":"media","media":{{"track":"inbound",'
+            f'"timestamp":"{epoch_ms}","chunk":{number},"payload":"{text}"}},"extra_headers":"{{}}"}}'
         )
 
+    def unknown(self) -> str:
+        """An event that no document names."""
+        return _json(event="networkQuality", streamId=self._stream_id, quality={"mos": 4.1})
+
     def played(self, name: str) -> str:
+        if self._spelling.numbered_played:
+            return _json(
+                sequenceNumber=self.media_sent, event="playedStream", streamId=self._stream_id, name=name
+            )
         if self._spelling.ids_in_played:
             return _json(event="playedStream", streamId=self._stream_id, name=name)
         return _json(event="playedStream", name=name)
 
     def cleared(self) -> str:
+        if self._spelling.bare_cleared:
+            return _json(event="clearedAudio", streamId=self._stream_id)
         return _json(sequenceNumber=0, event="clearedAudio", streamId=self._stream_id)
 
     def digit(self, digit: str, epoch_ms: int) -> str:
         """Vobiz leaves the body of `dtmf` undocumented; this is the shape its serializers read."""
+        if self._spelling.flat_digit:
+            return _json(event="dtmf", digit=digit)
         dtmf = {"track": "inbound", "digit": digit, "timestamp": str(epoch_ms)}
         return _json(
             event="dtmf", sequenceNumber=self.media_sent, streamId=self._stream_id, dtmf=dtmf, extra_headers="{}"

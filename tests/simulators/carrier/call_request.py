@@ -27,7 +27,8 @@ WHOLE = {
 }
 TARGETS = ("answer", "ring", "hangup", "fallback", "machine_detection")
 TEXTS = frozenset({"from", "to", "caller_name", "send_digits", "sip_headers", "machine_detection"})
-KNOWN = TEXTS | set(WHOLE) | {f"{name}_{part}" for name in TARGETS for part in ("url", "method")} | {"send_on_preanswer"}
+URLS = {f"{name}_{part}" for name in TARGETS for part in ("url", "method")}
+KNOWN = TEXTS | set(WHOLE) | URLS | {"send_on_preanswer"}
 
 
 class BadParameter(ValueError):

@@ -1,9 +1,9 @@
 """The simulated carrier as a whole: its calls, its account, and the server that speaks REST.
 
-    async with Carrier(CarrierOptions(callee=Callee(script=(WaitForAgent(), Say("yes"))))) as carrier:
-        ...                                      # POST {carrier.api_url}/Account/MA_XXXXXXXX/Call/
-        call = await carrier.phones_in("http://127.0.0.1:8000/answer", WaitForAgent(), Say("opening-hours"))
-        assert call.cause.code == 4000
+async with Carrier(CarrierOptions(callee=Callee(script=(WaitForAgent(), Say("yes"))))) as carrier:
+    ...                                      # POST {carrier.api_url}/Account/MA_XXXXXXXX/Call/
+    call = await carrier.phones_in("http://127.0.0.1:8000/answer", WaitForAgent(), Say("opening-hours"))
+    assert call.cause.code == 4000
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class Carrier:
         self.people = People(options.callee)
         for number, callees in options.callees.items():
             self.people.put(number, callees if isinstance(callees, tuple) else (callees,))
-        self.account = Account(options.auth_id, numbers={number: "" for number in options.numbers})
+        self.account = Account(options.auth_id, numbers=dict.fromkeys(options.numbers, ""))
         self.limits = Limits(options.cps, options.calls_max)
         self.faults = Faults()
         self.recordings = Recordings(options.auth_id, lambda: self.now_ms)

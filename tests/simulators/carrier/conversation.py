@@ -71,9 +71,7 @@ class Joint:
         member = {"ConferenceUUID": str(uuid.uuid4()), "ConferenceName": verb.room, "ConferenceMemberID": "1"}
         fields = call_fields(self._call.record, self._call.world.options.account, "ConferenceEnter", "in-progress")
         enter = {"ConferenceAction": "enter", "ConferenceFirstMember": "true"}
-        self._call.reports.put(
-            Webhook("conference", verb.callback_url, verb.callback_method, fields | member | enter)
-        )
+        self._call.reports.put(Webhook("conference", verb.callback_url, verb.callback_method, fields | member | enter))
         await self._call.pause(self._call.callee.talk_ms / 1000)
         leave = {"Event": "ConferenceExit", "ConferenceAction": "exit", "ConferenceLastMember": "true"}
         self._call.reports.put(

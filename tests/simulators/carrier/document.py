@@ -1,5 +1,6 @@
 """XML documents as the carrier reads them: a tuple of verbs, or the hangup cause for what it cannot run.  Pure."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -99,7 +100,8 @@ class Dtmf:
     digits: str
 
 
-Verb: TypeAlias = Speak | Play | Pause | HangUp | Redirect | Gather | Record | Dial | Conference | PreAnswer | Dtmf | Stream
+Sound: TypeAlias = Speak | Play | Pause
+Verb: TypeAlias = Sound | HangUp | Redirect | Gather | Record | Dial | Conference | PreAnswer | Dtmf | Stream
 Document: TypeAlias = tuple[Verb, ...]
 
 
@@ -227,7 +229,7 @@ def _dtmf(element: Element, where: str) -> Dtmf:
     return Dtmf(_text(element))
 
 
-_READERS = {
+_READERS: dict[str, Callable[[Element, str], Verb]] = {
     "Speak": _speak,
     "Play": _play,
     "Wait": _pause,

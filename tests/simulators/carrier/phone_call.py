@@ -10,7 +10,7 @@ Orders from outside (`hang_up`, `transfer`) interrupt whatever the call is doing
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -66,6 +66,8 @@ class PhoneCall:
     interpreter: Interpreter = field(init=False)
     _orders: asyncio.Queue[Order] = field(init=False)
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    _sounding: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
+    _ending: bool = False
 
     def __post_init__(self) -> None:
         self.reports = Reports(self.record, self.world.sender)
@@ -77,6 +79,7 @@ class PhoneCall:
 
     def hang_up(self, code: int, source: str) -> None:
         """End the call; the first order counts."""
+        self._ending = True
         with contextlib.suppress(asyncio.QueueFull):  # a hundred orders wait already: the first one ends the call
             self._orders.put_nowait(HangUpOrder(cause(code, source)))
 
@@ -84,6 +87,26 @@ class PhoneCall:
         """Leave what the call is doing and run the document at `target`."""
         with contextlib.suppress(asyncio.QueueFull):
             self._orders.put_nowait(TransferOrder(target))
+
+    @property
+    def ending(self) -> bool:
+        """Has somebody ordered the end?"""
+        return self._ending or not self.record.live
+
+    def sound(self, kind: str, pieces: Sequence[tuple[str, float]]) -> None:
+        """Play or speak over the call: texts or URLs with their lengths in seconds.  `quiet` stops it."""
+        self.quiet(kind)
+        self._sounding[kind] = self.aside(self._sound(pieces), kind)
+
+    def quiet(self, kind: str) -> None:
+        task = self._sounding.pop(kind, None)
+        if task is not None:
+            task.cancel()
+
+    async def _sound(self, pieces: Sequence[tuple[str, float]]) -> None:
+        for text, seconds in pieces:
+            self.record.spoken.append(text)
+            await self.pause(seconds)
 
     def aside(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Something that goes on beside the document and ends with the call at the latest."""

@@ -61,7 +61,9 @@ class Recordings:
     media_url: str = ""
     shelf: dict[str, Recording] = field(default_factory=dict)
 
-    def start(self, call: CallRecord, file_format: str, callback: Target, limit_s: float, *, by_rest: bool) -> Recording:
+    def start(
+        self, call: CallRecord, file_format: str, callback: Target, limit_s: float, *, by_rest: bool
+    ) -> Recording:
         recording_id = str(uuid.uuid4())
         if len(self.shelf) >= RECORDINGS_MAX:
             self.shelf.pop(next(iter(self.shelf)))

@@ -52,7 +52,8 @@ def error_body(refusal: Refusal, shape: int, timestamp: str) -> dict[str, Any]:
         }
     if shape == 1:
         return {"error": refusal.message}
-    return {"api_id": str(uuid.uuid4()), "error": CODES.get(refusal.status, "error").lower(), "message": refusal.message}
+    code = CODES.get(refusal.status, "error").lower()
+    return {"api_id": str(uuid.uuid4()), "error": code, "message": refusal.message}
 
 
 @dataclass(slots=True)

@@ -1,0 +1,59 @@
+"""Who may call our webhooks: Vobiz, by its signature, once.
+
+The signature covers the URL and a nonce, not the body, and has no time; so a nonce is remembered for ten minutes, with
+a digest of the request it came with.  The same request again is one of Vobiz's own retries and is served again (every
+webhook is idempotent); the same nonce with another body or query is a replay and is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from common import metrics
+from common.ledger import Ledger
+from edge.signatures import Policy, public_url_candidates, trusted_peer, verify
+
+log = logging.getLogger(__name__)
+
+NONCE_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Checks each webhook.  `tokens` are the account's and, for a sub-account, its parent's."""
+
+    ledger: Ledger
+    policy: Policy
+    tokens: tuple[str, ...]
+    public_url: str
+    proxies: tuple[str, ...]
+
+    async def refusal(self, request: Request, body: bytes) -> str:
+        """Why the request is refused, from a closed set; empty if it is let in."""
+        if self.policy is Policy.OFF:
+            return ""
+        checked = verify(request.headers, self._urls(request), self.tokens)
+        refused = self.policy.refuses(checked)
+        reason = str(refused) if refused else await self._replayed(checked.nonces, request, body)
+        if reason:
+            metrics.WEBHOOKS_REFUSED.labels(reason).inc()
+            log.warning("a webhook to %s was refused: %s", request.url.path, reason)
+        return reason
+
+    def _urls(self, request: Request) -> tuple[str, ...]:
+        trusted = trusted_peer(request.client.host if request.client else "", self.proxies)
+        return public_url_candidates(self.public_url, str(request.url), request.headers, trusted=trusted)
+
+    async def _replayed(self, nonces: tuple[str, ...], request: Request, body: bytes) -> str:
+        digest = hashlib.sha256(b"\0".join((str(request.url).encode(), body))).hexdigest()[:32]
+        try:
+            for nonce in nonces:
+                if not await self.ledger.remember_nonce(nonce, digest, NONCE_SECONDS):
+                    return "nonce_replayed"
+        except (ConnectionError, TimeoutError):
+            return ""  # without Redis no call can begin anyway; a hangup must still get through
+        return ""

@@ -1,0 +1,212 @@
+"""Did Vobiz send this webhook?  The signatures of its requests, checked without I/O.
+
+Vobiz signs the URL it was given, without query and fragment, and a nonce; keyed with the account's auth token:
+
+    X-Vobiz-Signature-V3, -MA-V3   base64(HMAC-SHA256(token, url + "." + nonce)), nonce in X-Vobiz-Signature-V3-Nonce
+    X-Vobiz-Signature-V2, -MA-V2   base64(HMAC-SHA256(token, url + nonce)),       nonce in X-Vobiz-Signature-V2-Nonce
+
+The MA headers are signed with the parent account's token.  V1 (SHA-1, and documented in two ways) is not looked at.
+
+Neither the body nor a time is signed.  So a signature says that Vobiz called this URL once, not that it said this, nor
+now: the caller must remember the nonces of valid requests (`Checked.nonces`) for some minutes, refuse them a second
+time, and know the call that the body names.  Vobiz repeats a webhook that was not answered; whether with a new nonce
+is not documented, so a repeated nonce should be answered like the first time, without acting again.
+
+Source: Vobiz documentation, "Validating callbacks".
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from ipaddress import IPv6Address, ip_address, ip_network
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+SIGNATURES_MAX = 8
+"""In one header: Vobiz sends one.  Bounds the work that a stranger can ask for."""
+HEADER_CHARS_MAX = 1024
+
+_PREFIX = "x-vobiz-signature-"
+_SIGNATURE = re.compile(r"[A-Za-z0-9+/]{43}=")
+_NONCES = {
+    "v3": re.compile(r"[A-Za-z0-9_-]{1,64}"),
+    # Nothing parts the URL from a V2 nonce: were its length free, /a/1 with "2..." would be signed like /a/12 with "...".
+    "v2": re.compile(r"[0-9]{20}"),
+}
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_SECRET_HEADER = re.compile(r"token|secret|password|authorization|cookie|api-key|^x-auth-|^x-vobiz-signature")
+
+REDACTED = "[redacted]"
+
+
+class Verdict(StrEnum):
+    """What the signatures of a request say."""
+
+    VALID = "valid"
+    MISSING = "missing"
+    """None that we look at."""
+    WRONG = "wrong"
+    """Well-formed, but not made with our tokens for our URL."""
+    MALFORMED = "malformed"
+    """Such as Vobiz does not send: no nonce, no base64 of 32 bytes, too many."""
+
+
+class Refusal(StrEnum):
+    """Why a webhook is refused: the only values, fit for a metric's label."""
+
+    MISSING = "signature_missing"
+    WRONG = "signature_wrong"
+    MALFORMED = "signature_malformed"
+
+
+class Policy(StrEnum):
+    """What is asked of a webhook."""
+
+    REQUIRED = "required"
+    IF_PRESENT = "if-present"
+    """Vobiz's documentation leaves open whether it always signs; what it signs must be right."""
+    OFF = "off"
+
+    def refuses(self, checked: Checked) -> Refusal | None:
+        """Why this webhook must be refused; None if it may be believed."""
+        if self is Policy.OFF or checked.verdict is Verdict.VALID:
+            return None
+        if self is Policy.IF_PRESENT and checked.verdict is Verdict.MISSING:
+            return None
+        return Refusal[checked.verdict.name]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The verdict on one request."""
+
+    verdict: Verdict
+    nonces: tuple[str, ...] = ()
+    """Of a valid request, V3's first.  All must be remembered: whoever replays it may leave out the V3 headers."""
+
+
+def verify(headers: Mapping[str, str], urls: Iterable[str], tokens: Iterable[str]) -> Checked:
+    """Check a request that came to one of `urls`, as signed with one of `tokens` (our account's, its parent's).
+
+    Header names are compared without case; a header given twice counts as a list.  URLs are compared as spelt, with
+    the path undecoded; one with userinfo matches with and without it.  Raises ValueError if there is no token: a
+    signature made with an empty key is anybody's.
+    """
+    keys = [token.encode() for token in tokens if token]
+    if not keys:
+        raise ValueError("no auth token to check signatures with")
+    bases = dict.fromkeys(base for url in urls for base in _bases(url))
+    known = _folded(headers)
+    verdicts, nonces = [], []
+    for version in ("v3", "v2"):
+        verdict, nonce = _verify_version(version, known, list(bases), keys)
+        verdicts.append(verdict)
+        nonces += [nonce] if verdict is Verdict.VALID else []
+    for verdict in (Verdict.VALID, Verdict.WRONG, Verdict.MALFORMED):
+        if verdict in verdicts:
+            return Checked(verdict, tuple(dict.fromkeys(nonces)))
+    return Checked(Verdict.MISSING)
+
+
+def _verify_version(
+    version: str, headers: Mapping[str, str], bases: Sequence[str], keys: Sequence[bytes]
+) -> tuple[Verdict, str]:
+    given = [headers[name] for name in (f"{_PREFIX}{version}", f"{_PREFIX}ma-{version}") if name in headers]
+    nonce = headers.get(f"{_PREFIX}{version}-nonce", "").strip()
+    if not given:
+        return Verdict.MISSING, ""
+    if not _NONCES[version].fullmatch(nonce) or any(len(value) > HEADER_CHARS_MAX for value in given):
+        return Verdict.MALFORMED, ""
+    signatures = [text.strip() for value in given for text in value.split(",")]
+    if len(signatures) > SIGNATURES_MAX * len(given) or not all(map(_SIGNATURE.fullmatch, signatures)):
+        return Verdict.MALFORMED, ""
+    dot = "." if version == "v3" else ""
+    expected = [_sign(key, f"{base}{dot}{nonce}") for base in bases for key in keys]
+    matches = [hmac.compare_digest(signature, right) for signature in signatures for right in expected]
+    return (Verdict.VALID, nonce) if any(matches) else (Verdict.WRONG, "")
+
+
+def _sign(key: bytes, text: str) -> str:
+    return b64encode(hmac.digest(key, text.encode(errors="replace"), sha256)).decode()
+
+
+def _bases(url: str) -> tuple[str, ...]:
+    """What Vobiz signs of a URL.  Its two samples differ on userinfo: one keeps it, one strips it."""
+    parts = _split(url)
+    if parts is None:
+        return ()
+    base = f"{parts.scheme}://{parts.netloc}{parts.path}"
+    return base, f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _split(url: str) -> SplitResult | None:
+    """None for a URL that nobody can have called, such as one with the Host header "[": strangers write those."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return None
+
+
+def _folded(headers: Mapping[str, str]) -> dict[str, str]:
+    folded: dict[str, str] = {}
+    for name, value in headers.items():
+        name = name.lower()
+        folded[name] = f"{folded[name]},{value}" if name in folded else value
+    return folded
+
+
+def redacted(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers as a log may show them: Vobiz was seen to send account tokens in plain text."""
+    return {name: REDACTED if _is_secret(name) else value for name, value in headers.items()}
+
+
+def _is_secret(name: str) -> bool:
+    return _SECRET_HEADER.search(name.lower().replace("_", "-")) is not None
+
+
+def public_url_candidates(
+    public_url: str, request_url: str, forwarded: Mapping[str, str], *, trusted: bool
+) -> tuple[str, ...]:
+    """The URLs under which Vobiz may have called us, without query; `verify` takes any of them.
+
+    `public_url` (PUBLIC_URL) decides if it is set, with the path of the request, whether or not a proxy removed its
+    path.  Else X-Forwarded-Proto and X-Forwarded-Host, if the request came from a proxy that is ours (`trusted`, see
+    `trusted_peer`).  Else the request's own URL, of which a stranger chooses the host: he could replay a webhook that
+    Vobiz sent to another program of the same account.  So set PUBLIC_URL.  Empty if `request_url` is none at all.
+    """
+    request = _split(request_url)
+    if request is None:
+        return ()
+    if public_url:
+        public = urlsplit(public_url)
+        prefix = public.path.rstrip("/")
+        paths = [prefix + request.path]
+        if prefix and (request.path + "/").startswith(prefix + "/"):
+            paths.append(request.path)
+        return tuple(urlunsplit((public.scheme, public.netloc, path, "", "")) for path in paths)
+    scheme, host = request.scheme, request.netloc
+    if trusted:
+        known = _folded(forwarded)
+        # Of several values only the last was written by our own proxy; the others are hearsay.
+        proto = known.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower()
+        name = known.get("x-forwarded-host", "").rpartition(",")[2].strip()
+        scheme = proto if proto in ("http", "https") else scheme
+        host = name if _HOST.fullmatch(name) else host
+    return (urlunsplit((scheme, host, request.path, "", "")),)
+
+
+def trusted_peer(address: str, cidrs: Iterable[str]) -> bool:
+    """Is the other end of the connection in one of our proxies' networks?  Raises ValueError for a bad network."""
+    networks = [ip_network(cidr, strict=False) for cidr in cidrs]
+    try:
+        peer = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(peer, IPv6Address) and peer.ipv4_mapped is not None:  # how a dual-stack socket names an IPv4 peer
+        peer = peer.ipv4_mapped
+    return any(peer in network for network in networks)
