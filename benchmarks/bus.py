@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmarks.appends import AppendCost, appends_main
-from benchmarks.children import child
+from benchmarks.children import ChildFailed, child
 from benchmarks.hops import DRAIN_SECONDS, EdgeResult, Plan, edge_main, worker_main
 from benchmarks.redis_server import NoServer, client, cpu_seconds, redis_server, version
 from benchmarks.report import SPREAD_HEADS, publish, spread, surroundings, table
@@ -60,7 +60,7 @@ def main() -> int:
                 costs = _appends(url, run, options.appends, options.rounds)
                 numbers["appends"] = [asdict(cost) for cost in costs]
                 sections.append(_appends_page(options.appends, options.rounds, costs))
-    except NoServer as error:
+    except (NoServer, ChildFailed) as error:
         print(error, file=sys.stderr)
         return 2
     publish("bus", around, sections, numbers)

@@ -42,7 +42,7 @@ def receive(pipe: Connection, seconds: float, name: str = "the parent") -> Any:
 
 @contextlib.contextmanager
 def child(name: str, main: Callable[..., None], *arguments: Any) -> Iterator[Child]:
-    """Run `main(*arguments, pipe)` in a process of its own."""
+    """Run `main(*arguments, pipe)` in a process of its own.  Raises ChildFailed if it did not end well by itself."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=main, args=(*arguments, theirs), name=name, daemon=True)
@@ -51,6 +51,8 @@ def child(name: str, main: Callable[..., None], *arguments: Any) -> Iterator[Chi
     try:
         yield Child(name, ours)
         process.join(STOP_SECONDS)
+        if process.exitcode != 0:
+            raise ChildFailed(f"{name} did not end well")
     finally:
         if process.is_alive():
             process.terminate()

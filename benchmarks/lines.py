@@ -7,6 +7,7 @@ server what any mask costs; so the stamp in the audio (the first 9 bytes, 12 cha
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import socket
@@ -32,6 +33,8 @@ READ_BYTES = 65536
 TAIL_NS = 200_000_000
 """How long media goes on after the window: nobody's last second is a quiet one."""
 TEXT, PING = 0x81, 0x89
+CLOSE = b"\x88\x82" + bytes(4) + (1000).to_bytes(2, "big")
+"""A close frame with code 1000, masked with zeros."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,18 @@ class _Line:
             at = body + length
         self._rest = data[at:]
 
+    def hang_up(self) -> None:
+        """Say goodbye as the carrier does: a mere loss would keep the call waiting for its return."""
+        self._send(CLOSE)
+
+    def close(self) -> None:
+        """Take the server's goodbye, then let go."""
+        self.socket.settimeout(CONNECT_SECONDS)
+        with contextlib.suppress(OSError):
+            while self.socket.recv(READ_BYTES):
+                pass
+        self.socket.close()
+
     def _send(self, frame: bytes | bytearray) -> None:
         """Whole, or not at all: a server that is so far behind has failed the run."""
         try:
@@ -150,7 +165,9 @@ def lines_main(plan: LinesPlan, pipe: Connection) -> None:
     result.cpu_s = time.process_time() - before
     result.arrivals = [line.arrivals for line in lines]
     for line in lines:
-        line.socket.close()
+        line.hang_up()
+    for line in lines:
+        line.close()
     pipe.send(result)
 
 

@@ -78,9 +78,9 @@ async def _dialer(settings: Settings, edge: str) -> AsyncIterator[Dialer]:
     account = CarrierOptions(settings.vobiz_auth_id, settings.vobiz_auth_token, settings.vobiz_api_url)
     book = DialBook.connect(settings.redis_url, edge, settings.call_retention_s)
     limits = DialerOptions(settings.public_url, settings.vobiz_calls_per_second, settings.vobiz_calls_at_once)
-    async with contextlib.aclosing(book), VobizClient(account) as client:
-        async with VobizClient(replace(account, attempts_max=1)) as placing:  # the dialer itself decides when to repeat
-            yield Dialer(edge, book, (client, placing), limits)
+    once = replace(account, attempts_max=1)  # the dialer itself decides when to repeat
+    async with contextlib.aclosing(book), VobizClient(account) as client, VobizClient(once) as placing:
+        yield Dialer(edge, book, (client, placing), limits)
 
 
 def _tokens(settings: Settings) -> tuple[str, ...]:

@@ -26,11 +26,15 @@ from common.bus.memory import MemoryBus, Streams
 from common.ledger.memory import MemoryLedger
 from common.messages import AudioIn, AudioOut, CallStarted, Message
 from common.streams import call_audio, call_events, edge_audio
+from edge.api import Api
 from edge.app import Front
 from edge.calls import Calls
+from edge.gate import Gate
 from edge.server import make_server
+from edge.signatures import Policy
 from edge.stream import Streams as MediaStreams
 from edge.ticker import Ticker
+from edge.webhooks import Webhooks
 
 SECRET = b"the secret of this test"
 EDGE = "edge-a"
@@ -198,13 +202,21 @@ def start_of(call_id: str, encoding: str = "audio/x-mulaw", rate: int = 8000) ->
 
 @asynccontextmanager
 async def running_edge(
-    agents: Agents = ANY_AGENT, *, calls_max: int = 10, public_url: str = "", secret: bytes | None = SECRET
+    agents: Agents = ANY_AGENT,
+    *,
+    calls_max: int = 10,
+    public_url: str = "",
+    secret: bytes | None = SECRET,
+    tokens: tuple[str, ...] = (),
 ) -> AsyncIterator[Edge]:
     streams = Streams()
     bus, ledger = MemoryBus(streams), MemoryLedger(streams)
     calls, ticker = Calls(EDGE, bus, ledger, calls_max), Ticker(asyncio.get_running_loop())
     media = MediaStreams(calls, ledger, bus, ticker, agents, secret, 200)
-    server = make_server(Front(calls, media, ledger, agents, public_url).app(), "127.0.0.1", 0)
+    gate = Gate(ledger, Policy.REQUIRED if tokens else Policy.OFF, tokens, public_url, ())
+    webhooks = Webhooks(calls, ledger, agents, gate, None, public_url, secret)
+    api = Api(agents, ledger, bus, None, "", "")
+    server = make_server(Front(calls, media, webhooks, api).app(), "127.0.0.1", 0)
     calls.listen()
     serving = asyncio.create_task(server.serve(), name="edge")
     try:

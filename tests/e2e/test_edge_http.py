@@ -71,8 +71,8 @@ SPELLINGS: dict[str, dict[str, Any]] = {
 async def test_a_call_is_answered_by_a_stream_however_it_is_asked() -> None:
     async with running_edge() as edge:
         for call_id, request in SPELLINGS.items():
-            stream, hangup = xml_of(await edge.http.request(url="/answer", **request))
-            assert hangup.tag == "Hangup"
+            stream, after = xml_of(await edge.http.request(url="/answer", **request))
+            assert (after.tag, (after.text or "").rpartition("/")[2]) == ("Redirect", "after-stream")
             assert (stream.tag, stream.get("bidirectional"), stream.get("keepCallAlive")) == ("Stream", "true", "true")
             assert (stream.get("audioTrack"), stream.get("contentType")) == ("inbound", "audio/x-mulaw;rate=8000")
             place, _, token = (stream.text or "").rpartition("/")
@@ -208,12 +208,12 @@ BAD_REQUESTS: dict[str, tuple[dict[str, Any], int, str]] = {
 async def test_a_request_that_cannot_be_understood_is_a_counted_4xx_in_json_and_harms_no_call() -> None:
     async with running_edge() as edge, edge.call("other") as other:
         for name, (request, status, code) in BAD_REQUESTS.items():
-            before = await edge.count("voice_bad_input_total", kind="webhook")
+            before = await edge.count("voice_bad_input_total", kind="request")
             response = await edge.http.post("/answer", **request)
             assert (response.status_code, response.json()["error"]["code"]) == (status, code), name
             assert set(response.json()["error"]) == {"code", "message"}
             assert FROM not in response.text
-            assert await edge.count("voice_bad_input_total", kind="webhook") == before + 1, name
+            assert await edge.count("voice_bad_input_total", kind="request") == before + 1, name
             await other.goes_on()
         assert await edge.ledger.live() == ["other"]
 

@@ -38,6 +38,7 @@ class Actor:
     ) -> None:
         self.steps: list[StepResult] = []
         self._stream, self._sentences, self._report = stream, sentences, report
+        self._heard: tuple[float, float | None] = (-1.0, None)
         self._listens_from_ms = 0.0  # the caller's last true sound: what the agent says from here on is news
 
     async def perform(self, script: Sequence[Step]) -> None:
@@ -69,13 +70,13 @@ class Actor:
                 else:
                     self._tell_answer()
             case Wait(wait_ms):
-                await self._until(lambda: False, wait_ms)
+                await self._stream.wait_over(wait_ms)
             case Press(digit):
                 await self._stream.press(digit)
                 self._tell(f"caller presses {digit}")
             case WaitForHangUp(deadline_ms):
-                if not await self._until(lambda: False, deadline_ms):
-                    result.problem = None if self._stream.over else self._why("the agent did not hang up", deadline_ms)
+                if not await self._stream.wait_over(deadline_ms):
+                    result.problem = self._why("the agent did not hang up", deadline_ms)
             case HangUp():
                 self._hang_up()
 
@@ -88,7 +89,7 @@ class Actor:
         self._tell(f"caller: {sentence.text}")
         self._listens_from_ms = result.speech.offset_ms
         ended_ms = result.speech.ended_ms
-        await self._until(lambda: stream.now_ms >= ended_ms, ended_ms - stream.now_ms + 1000)
+        await stream.wait_over(ended_ms - stream.now_ms)
 
     def _hang_up(self) -> None:
         self._stream.end(Ending("caller", "hung up"))
@@ -109,7 +110,10 @@ class Actor:
         """When the agent became audible since the caller's last word, and since it last cut itself short."""
         playback = self._stream.playback
         cut_ms = max((clear.at_ms for clear in playback.clears if clear.dropped_ms), default=0.0)
-        return playback.first_loud_ms(max(self._listens_from_ms, cut_ms), self._stream.now_ms)
+        from_ms = max(self._listens_from_ms, cut_ms)
+        if self._heard[0] != from_ms or self._heard[1] is None:  # once heard, it stays heard: no need to look again
+            self._heard = from_ms, playback.first_loud_ms(from_ms, self._stream.now_ms)
+        return self._heard[1]
 
     def _speaking_for(self, after_ms: float) -> bool:
         heard_ms = self._heard_ms()

@@ -71,19 +71,19 @@ class Caller:
         result = CallResult(party.call_id)
         try:
             answer = await fetch_answer(options.answer_url, party, options.answer_deadline_s)
-            hangup = await self._talk(answer, party, script, sentences, result)
+            hangup, stream = await self._talk(answer, party, script, sentences, result)
         except CallDropped as dropped:
             result.error, result.how = str(dropped), "dropped before the stream"
-            hangup = Hangup(dropped.code, dropped.name, "Error")
+            hangup, stream = Hangup(dropped.code, dropped.name, "Error"), None
         if options.hangup_url:
             result.hangup_status = await report_hangup(options.hangup_url, party, result.duration_ms / 1000, hangup)
-        if self._stream is not None:
-            result.phantom = await self._stream.haunt()
+        if stream is not None:
+            result.phantom = await stream.haunt()
         return result
 
     async def _talk(
         self, answer: Answer, party: Party, script: Sequence[Step], sentences: dict[str, Sentence], result: CallResult
-    ) -> Hangup:
+    ) -> tuple[Hangup, MediaStream | None]:
         """The media stream from its opening to its end; fills in `result`."""
         options = self._options
         result.answer = _answered(answer)
@@ -94,7 +94,7 @@ class Caller:
             await stream.open()
         except StreamRefused as refused:
             result.error, result.how = f"the media stream was refused: {refused}", "refused"
-            return _after_stream(answer.stream)
+            return _after_stream(answer.stream), None
         actor = Actor(stream, sentences, self._report)
         ending = await self._carry(stream, actor, script, answer.stream.stream_timeout_s)
         result.duration_ms = stream.now_ms
@@ -108,7 +108,7 @@ class Caller:
             agent = stream.playback.track(result.duration_ms)
             await asyncio.to_thread(write_stereo_wav, options.wav, stream.line.track, agent)
             result.wav = str(options.wav)
-        return Hangup(*NORMAL, "Caller") if ending.by == "caller" else _after_stream(answer.stream)
+        return Hangup(*NORMAL, "Caller") if ending.by == "caller" else _after_stream(answer.stream), stream
 
     async def _carry(self, stream: MediaStream, actor: Actor, script: Sequence[Step], timeout_s: int) -> Ending:
         """Media and script side by side until the call is over."""

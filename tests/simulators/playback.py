@@ -9,6 +9,8 @@ at once if it has run dry.  So nothing has to tick; only acknowledgements fall d
 the documented race.  All times are ms on the call's time line.
 """
 
+from __future__ import annotations
+
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -109,9 +111,7 @@ class Playback:
         """The same without the samples: everything is measured, but `track` is silent there."""
         self._append(None, int(duration_ms * SAMPLES_PER_MS), loud, wire_bytes, now_ms)
 
-    def _append(
-        self, samples: Samples | None, length: int, loud: list[bool], wire_bytes: int, now_ms: float
-    ) -> None:
+    def _append(self, samples: Samples | None, length: int, loud: list[bool], wire_bytes: int, now_ms: float) -> None:
         if self._acks:
             self._acks[-1].raced_bytes += wire_bytes
             return

@@ -173,6 +173,15 @@ class MediaStream:
             self.playback.end(self.now_ms)
             self._over.set()
 
+    async def wait_over(self, ms: float) -> bool:
+        """Wait until the stream has ended, at most `ms`; False if it has not."""
+        try:
+            async with asyncio.timeout(max(0.0, ms) / 1000):
+                await self._over.wait()
+        except TimeoutError:
+            return False
+        return True
+
     async def press(self, digit: str) -> None:
         await self._send(self._writer.digit(digit, self._epoch_ms(self.now_ms)), self._socket)
 

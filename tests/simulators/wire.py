@@ -21,7 +21,7 @@ RATES_HZ = {MULAW: (8000,), "audio/x-l16": (8000, 16000, 24000)}
 
 @dataclass(frozen=True, slots=True)
 class PlayAudio:
-    """Sound to be queued, in its own encoding: decoding costs more than all the rest, and not every call is listened to."""
+    """Sound to be queued, in its own encoding: decoding is dear, and few calls are listened to."""
 
     payload: bytes
     encoding: str
@@ -205,9 +205,7 @@ class Writer:
 
     def played(self, name: str) -> str:
         if self._spelling.numbered_played:
-            return _json(
-                sequenceNumber=self.media_sent, event="playedStream", streamId=self._stream_id, name=name
-            )
+            return _json(sequenceNumber=self.media_sent, event="playedStream", streamId=self._stream_id, name=name)
         if self._spelling.ids_in_played:
             return _json(event="playedStream", streamId=self._stream_id, name=name)
         return _json(event="playedStream", name=name)

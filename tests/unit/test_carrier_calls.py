@@ -1,4 +1,4 @@
-"""Whole calls of the simulated carrier over loopback: REST, webhooks, documents and streams, against a server of ours."""
+"""Whole calls of the simulated carrier over loopback: REST, webhooks, documents, streams; our own server answers."""
 
 import base64
 from collections.abc import AsyncIterator

@@ -9,8 +9,9 @@ async with Carrier(CarrierOptions(callee=Callee(script=(WaitForAgent(), Say("yes
 import asyncio
 import contextlib
 import socket
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
@@ -27,6 +28,7 @@ from tests.simulators.carrier.record import ApiRequest, CallRecord
 from tests.simulators.carrier.recordings import Recordings
 from tests.simulators.carrier.refusals import Faults, Limits, Refusal
 from tests.simulators.script import Step
+from tests.simulators.sound import FRAME_MS
 
 CALLS_KEPT_MAX = 20_000
 REQUESTS_KEPT_MAX = 100_000
@@ -52,8 +54,10 @@ class Carrier:
         self.faults = Faults()
         self.recordings = Recordings(options.auth_id, lambda: self.now_ms)
         self.url = ""
+        self.on_end: Callable[[CallRecord], None] = lambda call: None
+        """Told about every call that is over."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._zero_s = 0.0
+        self._zero_s = self._zero_cpu_s = 0.0
 
     @property
     def now_ms(self) -> float:
@@ -70,6 +74,7 @@ class Carrier:
 
         options = self.options
         self._zero_s = asyncio.get_running_loop().time()
+        self._zero_cpu_s = time.process_time()
         self._sender = HookSender(
             options.hooks, options.auth_token, options.parent_token, options.time_scale, lambda: self.now_ms
         )
@@ -164,6 +169,21 @@ class Carrier:
         finally:
             self.live.pop(call.record.call_id, None)
             self.ended[call.record.call_id] = call
+            self.on_end(call.record)
+
+    def load(self) -> dict[str, float]:
+        """What the calls cost this process, and how late its own media were: beyond 20 ms trust no other number."""
+        streams = [stream for call in self.calls.values() for stream in call.streams]
+        carried_s = sum(stream.frames_sent for stream in streams) * FRAME_MS / 1000
+        cpu_s = time.process_time() - self._zero_cpu_s
+        return {
+            "calls_live": len(self.live),
+            "calls_ended": len(self.ended),
+            "cpu_s": round(cpu_s, 3),
+            "cpu_ms_per_stream_s": round(1000 * cpu_s / carried_s, 3) if carried_s else 0.0,
+            "lateness_ms_max": round(max((s.lateness_ms.get("max", 0.0) for s in streams), default=0.0), 1),
+            "lateness_ms_p99_worst": round(max((s.lateness_ms.get("p99", 0.0) for s in streams), default=0.0), 1),
+        }
 
     def note(self, request: ApiRequest, call_ids: Sequence[str]) -> None:
         """Remember a REST request, also with the calls that it is about."""

@@ -68,6 +68,7 @@ class CallStreams:
     report: Callable[[Webhook], None]
     entries: list[StreamEntry] = field(default_factory=list)
     _acting: bool = False
+    _results: list[tuple[StreamEntry, CallResult]] = field(default_factory=list)
 
     def new(self, stream: Stream) -> StreamEntry:
         """Prepare a stream; it is opened by `carry`."""
@@ -137,6 +138,11 @@ class CallStreams:
                 raise
         return running.result()
 
+    async def haunt(self) -> None:
+        """Phantom connections after the end of the call, if the carrier has that fault."""
+        for entry, result in self._results:
+            result.phantom = await entry.media.haunt()
+
     def _closed(self, entry: StreamEntry, actor: Actor, result: CallResult) -> None:
         media = entry.media
         ending = media.ending or Ending("carrier", "the call moved on")
@@ -147,6 +153,7 @@ class CallStreams:
             result.error = ending.how
         fill(result, media)
         self.call.streams.append(result)
+        self._results.append((entry, result))
         if self.options.wavs is not None:
             path = self.options.wavs / f"{self.call.call_id}-{len(self.call.streams)}.wav"
             with contextlib.suppress(OSError):  # a full disk must not end the calls

@@ -139,6 +139,7 @@ class PhoneCall:
             self.reports.put(Webhook("hangup", target.url, target.method, fields))
             self.world.recordings.finish(self.record, self.reports.put)
             await self.reports.flush()
+            await self.streams.haunt()
         finally:
             await self._stop_asides()
             reporting.cancel()

@@ -1,0 +1,17 @@
+"""Run a coroutine on the fastest event loop there is."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def run_fast(work: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run` on uvloop where it exists (not on Windows)."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(work)
