@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo run test lint format bench lock clean
+.PHONY: help install install-dev demo run call setup-number test lint format bench lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -19,6 +19,13 @@ demo: install ## a simulated phone call, end to end, without keys: prints it, wr
 
 run: install ## the whole system in the foreground; Ctrl-C stops it (reads .env)
 	@$(VENV)/python -m deploy.local.run
+
+call: install ## place an outbound call through the edge of `make run`: make call TO=+911234567890 [AGENT=name]
+	@test -n "$(TO)" || { echo "Which number? make call TO=+911234567890"; exit 2; }
+	@$(VENV)/python -m edge.call --to "$(TO)" $(if $(AGENT),--agent "$(AGENT)")
+
+setup-number: install ## tell Vobiz our URLs: make setup-number NUMBER=+911234567890 (add DRY=1 to look only)
+	@$(VENV)/python -m edge.setup $(if $(NUMBER),--number "$(NUMBER)") $(if $(DRY),--dry-run)
 
 test: install-dev ## all tests, with a Redis of their own
 	$(VENV)/python -m pytest

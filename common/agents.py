@@ -299,5 +299,7 @@ AGENT: Shape = {
     "turn": (TURN, TurnOptions),
     "limits": (LIMITS, Limits),
     "numbers": texts(NUMBERS_MAX, _number),
-    "fallback_number": pattern(r"(\+?[0-9][0-9 ()-]{3,22})?", "a phone number such as '+911234567890', or nothing"),
+    "fallback_number": pattern(
+        r"(\+?[0-9]([ ()-]*[0-9]){3,14})?", "a phone number such as '+911234567890', or nothing"
+    ),
 }

@@ -64,6 +64,7 @@ class Api:
     sender: str
 
     def routes(self) -> list[Route]:
+        """All of /v1, each behind the bearer token."""
         return [
             Route("/v1/calls", self._guarded(self.place), methods=["POST"]),
             Route("/v1/calls", self._guarded(self.list), methods=["GET"]),

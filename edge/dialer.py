@@ -13,6 +13,7 @@ import secrets
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,6 +27,7 @@ from edge.carrier.orders import CallRequest, MachineDetection
 from edge.dialing import (
     CLOSED,
     OPEN,
+    POST_MS_MAX,
     Absent,
     Accepted,
     Denied,
@@ -43,9 +45,13 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
 LEAD_MS = 3000
-UNAVAILABLE_MS = 5000
+UNAVAILABLE_SECONDS = 5.0
 """Pause after the carrier could not be reached at all."""
+SPACING = 1.1
+"""Our seconds and the carrier's are not the same: keep a tenth more distance than the limit asks for."""
 LOOKUPS_MAX = 20
+CDR_SLACK_MS = 2000
+"""How much our clock may differ from the carrier's."""
 LOOKUP_AGAIN_MS = 60_000
 CHANGES_MAX = 10
 """Tries to write a dial down while webhooks change it too."""
@@ -83,6 +89,7 @@ class Dialer:
         return dial if made == dial_id else await self.read(made) or dial
 
     async def read(self, dial_id: str) -> Dial | None:
+        """The dial as it stands, or None if it is not known (any more)."""
         entry = await self._book.read(dial_id)
         return Dial.from_document(entry.body) if entry else None
 
@@ -127,9 +134,7 @@ class Dialer:
             try:
                 leads = await self._book.lead(self._owner, LEAD_MS)
                 if leads and not led:
-                    self._next_at = (
-                        time.monotonic() + 1 / self._options.calls_per_second
-                    )  # another may just have dialed
+                    self._pause(SPACING / self._options.calls_per_second)  # another may just have dialed
                 led = leads
                 if leads:
                     await self._look_up()
@@ -145,7 +150,7 @@ class Dialer:
             dial = await self.tell(dial_id, Sent())
             if dial is None or dial.state != "dialing":
                 return
-            self._next_at = time.monotonic() + 1 / self._options.calls_per_second
+            self._pause(SPACING / self._options.calls_per_second)
             task = asyncio.create_task(self._place(dial), name=f"dial {dial_id}")
             self._placing.add(task)
             task.add_done_callback(self._placing.discard)
@@ -162,10 +167,11 @@ class Dialer:
         try:
             call_ids = await self._placer.make_call(self._request(dial))
         except Limited as error:
-            self._next_at = max(self._next_at, time.monotonic() + error.retry_after_s)
-            return Throttled(int(error.retry_after_s * 1000))
+            self._pause(error.retry_after_s)
+            return Throttled()
         except Unavailable as error:
-            return Unclear() if error.sent else Throttled(UNAVAILABLE_MS)
+            self._pause(UNAVAILABLE_SECONDS)
+            return Unclear() if error.sent else Throttled()
         except (Refused, Unauthorized, ValueError) as error:
             log.warning("the carrier refused a call: %s", error)
             return Denied(str(error))
@@ -174,6 +180,9 @@ class Dialer:
             return Unclear()
         metrics.CALLS_PLACED.inc()
         return Accepted(call_ids[0])
+
+    def _pause(self, seconds: float) -> None:
+        self._next_at = max(self._next_at, time.monotonic() + seconds)
 
     def _request(self, dial: Dial) -> CallRequest:
         def url(path: str) -> str:
@@ -217,8 +226,11 @@ class Dialer:
                 return await self._end_of(dial.call_id)
             for call_id in [*await self._client.live_calls(), *await self._client.queued_calls()]:
                 details = await _found(self._client.call_details(call_id))
-                if number_key(str(details.get("to", ""))) == number_key(dial.to):
+                if _is_to(details.get("to"), dial):
                     return Rang(call_id)
+            for record in (await self._client.cdr()).get("data") or ():
+                if _is_to(record.get("destination_number"), dial) and _began_after(record, dial):
+                    return Over(str(record.get("hangup_cause_code") or "unknown"))
         except CarrierError:
             return None
         return Absent()
@@ -233,6 +245,19 @@ class Dialer:
     async def _write(self, dial: Dial, version: int) -> bool:
         where = "queued" if dial.state == "queued" else "open" if dial.state in OPEN else "closed"
         return await self._book.write(dial.dial_id, version, dial.to_document(), where, dial.due_ms)
+
+
+def _is_to(number: object, dial: Dial) -> bool:
+    return isinstance(number, str) and number_key(number) == number_key(dial.to)
+
+
+def _began_after(record: dict[str, Any], dial: Dial) -> bool:
+    """Is this call record of the dial's last attempt, and not of an earlier call to the same number?"""
+    try:
+        began = datetime.fromisoformat(str(record.get("start_time")))
+    except ValueError:
+        return False
+    return began.timestamp() * 1000 >= dial.changed_ms - CDR_SLACK_MS - POST_MS_MAX
 
 
 async def _found(asked: Awaitable[dict[str, Any]]) -> dict[str, Any]:

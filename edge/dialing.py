@@ -2,11 +2,11 @@
 
     queued ──Sent──▶ dialing ──Accepted──▶ placed ──Rang──▶ ringing ──Answered──▶ answered ──Over──▶ ended
        ▲                │                     └──────────────────────────────────────────▶┘
-       │                ├── Throttled: queued again, the attempt does not count
+       │                ├── Throttled: queued again in its old place, the attempt does not count
        │                ├── Denied: failed
        │                └── Unclear ──▶ uncertain: the carrier may or may not have placed it; never sent again
        │                                   ├── any webhook of it: it was placed
-       │                                   └── Absent (the carrier knows of no such call): queued again
+       │                                   └── Absent, twice (the carrier knows of no such call): queued again
        └── Over before it was answered, by a cause worth another try, with attempts left
 
 News comes late, twice and out of order (webhooks do), so a state never goes back: `Rang` after `Answered` changes
@@ -27,6 +27,10 @@ CLOSED = frozenset({"ended", "failed"})
 
 POST_MS_MAX = 30_000
 """A request whose sender died is uncertain after this."""
+UNCERTAIN_MS = 15_000
+"""Pause until an uncertain call is looked up, and between two look-ups."""
+LOOKUPS = 2
+"""Look-ups that must find nothing before an uncertain call counts as never placed."""
 UNHEARD_MS = 60_000
 """Grace beyond the ring timeout until an accepted call of which nothing was heard is looked up."""
 
@@ -60,16 +64,20 @@ class Dial:
     """When to act next: place it if queued, look it up if open."""
     call_id: str = ""
     cause: str = ""
+    lookups: int = 0
+    """How often the carrier was asked about it in vain."""
     machine: str = ""
     """"", "yes" or "no", once the carrier has said so."""
     created_ms: int = 0
     changed_ms: int = 0
 
     def to_document(self) -> dict[str, Any]:
+        """The dial as JSON-able data."""
         return asdict(self)
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Dial:
+        """The dial that `to_document` wrote."""
         return cls(**{**document, "plan": Plan(**document["plan"])})
 
 
@@ -80,12 +88,14 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
+    """The carrier took the request; `call_id` is the CallUUID of the call's webhooks."""
+
     call_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Throttled:
-    retry_after_ms: int
+    """Over the account's limit, or the carrier is away: nothing was placed.  Whoever dials pauses for all calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +105,29 @@ class Unclear:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
+    """The carrier refused; asking again does not help."""
+
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Rang:
+    """The phone rings, or the carrier has the call."""
+
     call_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
+    """Somebody, or something, picked up."""
+
     call_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class MachineHeard:
+    """The carrier has decided: a machine (True) or a person."""
+
     machine: bool
 
 
@@ -144,12 +162,15 @@ def advance(dial: Dial, news: News, now_ms: int) -> Dial:
     match news:
         case Sent() if dial.state == "queued":
             return _to(dial, "dialing", now_ms, attempt=dial.attempt + 1, due_ms=now_ms + POST_MS_MAX, call_id="")
-        case Throttled(wait_ms) if dial.state == "dialing":
-            return _to(dial, "queued", now_ms, attempt=dial.attempt - 1, due_ms=now_ms + wait_ms)
+        case Throttled() if dial.state == "dialing":
+            due_ms = dial.created_ms if dial.attempt == 1 else now_ms
+            return _to(dial, "queued", now_ms, attempt=dial.attempt - 1, due_ms=due_ms)
         case Denied(why) if dial.state == "dialing":
             return _to(dial, "failed", now_ms, cause=why)
         case Unclear() if dial.state == "dialing":
-            return _to(dial, "uncertain", now_ms, due_ms=now_ms + _unheard_ms(dial))
+            return _to(dial, "uncertain", now_ms, due_ms=now_ms + UNCERTAIN_MS, lookups=0)
+        case Absent() if dial.state == "uncertain" and dial.lookups + 1 < LOOKUPS:
+            return _to(dial, "uncertain", now_ms, due_ms=now_ms + UNCERTAIN_MS, lookups=dial.lookups + 1)
         case Absent() if dial.state == "uncertain":
             return _to(dial, "queued", now_ms, attempt=dial.attempt - 1, due_ms=now_ms)
         case Absent() if dial.state in OPEN:

@@ -35,7 +35,7 @@ _PREFIX = "x-vobiz-signature-"
 _SIGNATURE = re.compile(r"[A-Za-z0-9+/]{43}=")
 _NONCES = {
     "v3": re.compile(r"[A-Za-z0-9_-]{1,64}"),
-    # Nothing parts the URL from a V2 nonce: were its length free, /a/1 with "2..." would be signed like /a/12 with "...".
+    # Nothing parts the URL from a V2 nonce: were its length free, /a/1 and "23" would be signed like /a/12 and "3".
     "v2": re.compile(r"[0-9]{20}"),
 }
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")

@@ -60,7 +60,7 @@ class Ticker:
             self._fired_slot = slot
             for wake in self._slots.pop(slot):
                 self._wake(wake, max(now, slot * SLOT_MS))  # timers may fire a hair early
-        if self._slots and self._timer is None:
+        if self._slots and (self._timer is None or min(self._slots) < self._armed_slot):
             self._arm(min(self._slots))
 
     def _wake(self, wake: Callable[[float], None], now: float) -> None:

@@ -60,6 +60,7 @@ class Webhooks:
     secret: bytes | None
 
     def routes(self) -> list[Route]:
+        """All webhooks, each behind the gate."""
         hooks: dict[str, Serve] = {
             "/answer": self.answer,
             "/fallback": self.answer,
@@ -89,14 +90,14 @@ class Webhooks:
                 refusal = "cut off from Redis"
         if refusal or agent is None:
             metrics.CALLS_REFUSED.labels(refusal).inc()
-            return _xml(*_busy(agent))
+            return _xml(*_busy(agent, _ours(fields)))
         stream = Stream(
             self._stream_url(request, call_id),
             stream_timeout_s=agent.limits.call_s + STREAM_GRACE_S,
             max_retries=STREAM_RETRIES,
             status_callback_url=self._url(request, "/stream-status"),
         )
-        return _xml(stream, *self._after(request, agent))
+        return _xml(stream, *self._after(request, agent, fields))
 
     async def hangup(self, request: Request, fields: Fields) -> Response:
         """A call is over; said before or after its socket closes, once or three times."""
@@ -135,7 +136,7 @@ class Webhooks:
         record = await self._record(_call_id(fields))
         if record is None or record.ended_because:
             return _xml(Hangup())
-        return _xml(*_lost(_agent_of(record)))
+        return _xml(*_lost(_agent_of(record), _ours(fields)))
 
     async def dial_status(self, request: Request, fields: Fields) -> Response:
         """A call to a person (the agent's fallback number) has ended or failed."""
@@ -210,14 +211,14 @@ class Webhooks:
             except (ConnectionError, TimeoutError):
                 log.warning("the end of a call could not be written down", extra={"call_id": call_id})
 
-    def _after(self, request: Request, agent: Agent) -> list[Verb]:
+    def _after(self, request: Request, agent: Agent, fields: Fields) -> list[Verb]:
         """What the carrier does once the stream has ended.
 
         With REST credentials we end a call by REST, and whatever follows the stream is only ever reached when the
         stream broke: it can be said without asking us.  Without, we end it by `stop`, and must be asked which it was.
         """
         if self.dialer is not None:
-            return _lost(agent)
+            return _lost(agent, _ours(fields))
         return [Redirect(self._url(request, "/after-stream"))]
 
     def _url(self, request: Request, path: str) -> str:
@@ -232,6 +233,9 @@ class Webhooks:
         return f"{scheme}://{public.netloc}{path}"
 
 
+_DIALLED = re.compile(r"\+?[0-9]{4,15}")
+PERSON_RING_S = 30
+"""How long the phone of the person who helps out may ring."""
 _OURS = frozenset({"dial", "attempt"})
 """Parameters that we put into our own URLs."""
 
@@ -245,6 +249,11 @@ def _record(call_id: str, fields: Fields, agent: Agent, dial: Dial | None) -> Ca
         direction="outbound" if dial is not None or fields.get("Direction") == "outbound" else "inbound",
         dial_id=dial.dial_id if dial is not None else "",
     )
+
+
+def _ours(fields: Fields) -> str:
+    """Our number in this call: the called one, or the one that an outbound call shows."""
+    return fields.get("From" if fields.get("Direction") == "outbound" else "To", "")
 
 
 def _call_id(fields: Fields) -> str:
@@ -261,17 +270,20 @@ def _agent_of(record: CallRecord) -> Agent | None:
         return None
 
 
-def _busy(agent: Agent | None) -> list[Verb]:
-    return [Speak(BUSY), *_person(agent), Hangup()]
+def _busy(agent: Agent | None, shown: str) -> list[Verb]:
+    return [Speak(BUSY), *_person(agent, shown), Hangup()]
 
 
-def _lost(agent: Agent | None) -> list[Verb]:
-    return [Speak(LOST), *_person(agent), Hangup()]
+def _lost(agent: Agent | None, shown: str) -> list[Verb]:
+    return [Speak(LOST), *_person(agent, shown), Hangup()]
 
 
-def _person(agent: Agent | None) -> list[Verb]:
-    """Somebody who can help, if the agent's file names one."""
-    return [DialVerb(numbers=(Number(agent.fallback_number),))] if agent is not None and agent.fallback_number else []
+def _person(agent: Agent | None, shown: str) -> list[Verb]:
+    """Somebody who can help, if the agent's file names one; `shown` is our number, which Vobiz lets us show."""
+    if agent is None or not agent.fallback_number:
+        return []
+    caller_id = shown if _DIALLED.fullmatch(shown) else None
+    return [DialVerb(numbers=(Number(agent.fallback_number),), caller_id=caller_id, timeout_s=PERSON_RING_S)]
 
 
 def _xml(*verbs: Verb) -> Response:

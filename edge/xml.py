@@ -47,8 +47,6 @@ from edge.xml_fields import (
     like,
     only,
     pairs,
-    spelt,
-    spoken,
     url_of,
     whole,
 )
@@ -365,8 +363,8 @@ def _append(parent: ElementTree.Element, part: Element) -> None:
     for field, written in part.written().items():
         value = getattr(part, field)
         if not written.attribute:
-            element.text = spoken(value)
+            element.text = written.rule.spell(value)
         elif value is not None:
-            element.set(written.attribute, spelt(value))
+            element.set(written.attribute, written.rule.spell(value))
     for child in part.children():
         _append(element, child)

@@ -45,12 +45,27 @@ class BadXml(ValueError):
     """Not a document that Vobiz would run as it reads; the text says what to write instead."""
 
 
+def spelt(value: object) -> str:
+    """An attribute's value as Vobiz reads it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={text}" for name, text in value.items())
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def spoken(text: str) -> str:
+    """Without what XML cannot hold; its readers make every line end a line feed themselves."""
+    return _FORBIDDEN.sub("", text)
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a value may be, and how to say so to whoever wrote another one."""
+    """What a value may be, how to say so to whoever wrote another one, and how it is written."""
 
     expected: str
     allows: Callable[[Any], bool]
+    spell: Callable[[Any], str] = spelt
 
 
 CONTENT = "content"
@@ -113,6 +128,15 @@ def _is_line(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip()) and not re.search(r"[\t\n\r]|" + _FORBIDDEN.pattern, value)
 
 
+def _is_phone(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"\+?[0-9]{3,15}", _digits(value)) is not None
+
+
+def _digits(number: str) -> str:
+    """People write +91 12345 67890; Vobiz reads digits."""
+    return re.sub(r"[ ()-]", "", number)
+
+
 WsUrl: TypeAlias = Annotated[str, url_of("wss", "ws")]
 HttpUrl: TypeAlias = Annotated[str, url_of("https", "http")]
 Positive: TypeAlias = Annotated[int, whole(1)]
@@ -123,12 +147,12 @@ SecondsOrAuto: TypeAlias = Annotated[
     Rule("2 to 10, or 'auto'", lambda value: value == "auto" or (type(value) is int and 2 <= value <= 10)),
 ]
 Text: TypeAlias = Annotated[
-    str, Rule("text that is not blank", lambda value: isinstance(value, str) and bool(spoken(value).strip()))
+    str, Rule("text that is not blank", lambda value: isinstance(value, str) and bool(spoken(value).strip()), spoken)
 ]
 Line: TypeAlias = Annotated[str, Rule("one line of text that is not blank", _is_line)]
 Language: TypeAlias = Annotated[str, like(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", "a tag such as 'en-IN'")]
 Voice: TypeAlias = Annotated[str, like(r"WOMAN|MAN|Polly\.[A-Za-z0-9-]+", "WOMAN, MAN or Polly.<name>")]
-Phone: TypeAlias = Annotated[str, like(r"\+?[0-9]{3,15}", "a phone number: digits, with or without a leading +")]
+Phone: TypeAlias = Annotated[str, Rule("a phone number such as '+911234567890'", _is_phone, _digits)]
 SipUri: TypeAlias = Annotated[str, like(r"sips?:[!-~]{1,250}", "a URI such as 'sip:agent@example.com'")]
 Key: TypeAlias = Annotated[str, like(r"[0-9*#]", "one key: 0-9, * or #")]
 Keys: TypeAlias = Annotated[str, like(r"[0-9*#]{1,12}", "keys: 0-9, * and #")]
@@ -223,17 +247,3 @@ def _rule(hint: Any, notes: tuple[object, ...]) -> Rule | None:
 def _camel(field: str) -> str:
     first, *more = re.sub(r"_m?s$", "", field).split("_")
     return _SPELT.get(field) or first + "".join(map(str.capitalize, more))
-
-
-def spelt(value: object) -> str:
-    """An attribute's value as Vobiz reads it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Mapping):
-        return ",".join(f"{name}={text}" for name, text in value.items())
-    return ",".join(value) if isinstance(value, tuple) else str(value)
-
-
-def spoken(text: str) -> str:
-    """Without what XML cannot hold; line ends as an XML parser would make them."""
-    return _FORBIDDEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))

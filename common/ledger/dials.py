@@ -85,6 +85,7 @@ class DialBook:
         return cls(client, retention_s)
 
     async def aclose(self) -> None:
+        """Close all connections; the book cannot be used afterwards."""
         await self._redis.aclose()
 
     async def add(self, dial_id: str, body: dict[str, Any], due_ms: int, key: str = "") -> str:
@@ -100,6 +101,7 @@ class DialBook:
         return str(known.decode())
 
     async def read(self, dial_id: str) -> Entry | None:
+        """The dial as it stands, or None if it is not known (any more)."""
         fields: Any = await reached(self._redis.hgetall(_name(dial_id)))
         return Entry(int(fields[b"version"]), msgpack.unpackb(fields[b"body"])) if fields else None
 

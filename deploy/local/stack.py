@@ -74,7 +74,9 @@ class Stack:
             self.redis_url = await self._start_valkey()
         port = self._options.port or free_port()
         if not _is_free(self._options.host, port):
-            raise StackError(f"Port {port} is taken. End what listens there, or choose another: HTTP_PORT=8010 make run")
+            raise StackError(
+                f"Port {port} is taken. End what listens there, or choose another: HTTP_PORT=8010 make run"
+            )
         self.url = f"http://127.0.0.1:{port}"
         self.start("edge", HTTP_HOST=self._options.host, HTTP_PORT=str(port))
         for pool in self._options.workers:

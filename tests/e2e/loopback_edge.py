@@ -29,6 +29,7 @@ from common.streams import call_audio, call_events, edge_audio
 from edge.api import Api
 from edge.app import Front
 from edge.calls import Calls
+from edge.dialer import Dialer
 from edge.gate import Gate
 from edge.server import make_server
 from edge.signatures import Policy
@@ -208,15 +209,20 @@ async def running_edge(
     public_url: str = "",
     secret: bytes | None = SECRET,
     tokens: tuple[str, ...] = (),
+    policy: Policy | None = None,
+    proxies: tuple[str, ...] = (),
+    dialer: Dialer | None = None,
+    port: int = 0,
 ) -> AsyncIterator[Edge]:
+    """`policy` is REQUIRED if there are `tokens`, unless it is said; `port` 0 takes a free one."""
     streams = Streams()
     bus, ledger = MemoryBus(streams), MemoryLedger(streams)
     calls, ticker = Calls(EDGE, bus, ledger, calls_max), Ticker(asyncio.get_running_loop())
-    media = MediaStreams(calls, ledger, bus, ticker, agents, secret, 200)
-    gate = Gate(ledger, Policy.REQUIRED if tokens else Policy.OFF, tokens, public_url, ())
-    webhooks = Webhooks(calls, ledger, agents, gate, None, public_url, secret)
-    api = Api(agents, ledger, bus, None, "", "")
-    server = make_server(Front(calls, media, webhooks, api).app(), "127.0.0.1", 0)
+    media = MediaStreams(calls, ledger, bus, ticker, agents, secret, 200, dialer)
+    gate = Gate(ledger, policy or (Policy.REQUIRED if tokens else Policy.OFF), tokens, public_url, proxies)
+    webhooks = Webhooks(calls, ledger, agents, gate, dialer, public_url, secret)
+    api = Api(agents, ledger, bus, dialer, "", FROM)
+    server = make_server(Front(calls, media, webhooks, api).app(), "127.0.0.1", port)
     calls.listen()
     serving = asyncio.create_task(server.serve(), name="edge")
     try:

@@ -56,6 +56,7 @@ class Uplink:
         self._calm = disturbance == Disturbance(gap_frames=disturbance.gap_frames, seed=disturbance.seed)
         self._random = random.Random(disturbance.seed)
         self._shares = cycle(ODD_SHARES)
+        self._share = next(self._shares)
         self._rest = b""
         self._held: list[Out] = []
         self._frames = 0
@@ -80,7 +81,7 @@ class Uplink:
 
     def _in_gap(self) -> bool:
         every = self._is.gap_every
-        return bool(every) and self._frames > every and self._frames % every < self._is.gap_frames
+        return bool(every) and self._frames > every and (self._frames - 1) % every < self._is.gap_frames
 
     def _due(self, every: int) -> bool:
         return bool(every) and self._frames % every == 0
@@ -91,8 +92,9 @@ class Uplink:
         self._rest += payload
         pieces: list[Out] = []
         while True:
-            size = max(2, int(len(payload) * next(self._shares))) // 2 * 2  # whole samples of L16
+            size = max(2, int(len(payload) * self._share)) // 2 * 2  # whole samples of L16
             if size > len(self._rest):
                 return pieces
             pieces.append(Out("media", self._rest[:size]))
             self._rest = self._rest[size:]
+            self._share = next(self._shares)

@@ -1,6 +1,7 @@
 """A simulated Vobiz caller: phones a voice server as the carrier would, and measures what the caller hears.
 
     python -m tests.simulators.vobiz --answer-url http://127.0.0.1:8000/answer
+    python -m tests.simulators.vobiz carrier --port 8030        # the whole carrier, with its REST API
 
 It knows the server only by the carrier's wire protocol, so it serves for any server that speaks it.  As a library:
 
@@ -11,25 +12,28 @@ import argparse
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from tests.simulators.call import Caller, CallOptions, read_sentences
+from tests.simulators.carrier.command import main as carrier_main
+from tests.simulators.loop import run_fast
 from tests.simulators.result import CallResult, percentiles
 from tests.simulators.script import DEMO, SPEECH, BadScript, Step, read_script
-from tests.simulators.stream import WireOptions
+from tests.simulators.sound import FRAME_MS
 from tests.simulators.wav import BadWav
-from tests.simulators.wire import Spelling
+from tests.simulators.wire_arguments import add_wire_arguments, wire_options
 
-CALLS_MAX = 200
-SUBPROTOCOL = "audio.drachtio.org"
+CALLS_MAX = 1000
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.simulators.vobiz",
         description="Phone a voice server as Vobiz would, speak a script to it, and measure what the caller hears. "
+        "`... vobiz carrier --help` is the whole carrier with its REST API. "
         "Exits 0 if every step of every call went as scripted, 1 if not, 2 if the script cannot be played.",
     )
     parser.add_argument("--answer-url", required=True, help="the server's answer webhook")
@@ -44,16 +48,12 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--max-s", type=float, default=600.0, help="end a call that lasts longer")
     parser.add_argument("--wav", type=Path, help="record here: caller left, agent right (call N: name-N.wav)")
     parser.add_argument("--json", type=Path, help="write the results here, `-` for standard output")
-    wire = parser.add_argument_group("how the carrier behaves")
-    wire.add_argument("--flat-start", action="store_true", help="the old `start` with its fields at the top")
-    wire.add_argument("--media-before-start", type=int, default=0, metavar="FRAMES", help="let media overtake `start`")
-    wire.add_argument("--clear-delay-ms", type=float, default=20.0, help="time from clearAudio to clearedAudio")
-    wire.add_argument("--ids-in-played", action="store_true", help="send streamId with playedStream")
-    wire.add_argument("--send-stop", action="store_true", help="say `stop` before the caller's hang-up")
-    wire.add_argument("--subprotocol", action="store_true", help=f"offer {SUBPROTOCOL}")
+    add_wire_arguments(parser)
     parsed = parser.parse_args(argv)
     if not 1 <= parsed.calls <= CALLS_MAX:
         parser.error(f"--calls must be 1 to {CALLS_MAX}")
+    if parsed.light and parsed.wav is not None:
+        parser.error("--light keeps no samples, so there is nothing for --wav")
     return parsed
 
 
@@ -67,13 +67,7 @@ def call_options(parsed: argparse.Namespace) -> CallOptions:
         call_s_max=parsed.max_s,
         speech=parsed.speech,
         wav=parsed.wav,
-        wire=WireOptions(
-            spelling=Spelling(flat_start=parsed.flat_start, ids_in_played=parsed.ids_in_played),
-            media_before_start=max(0, parsed.media_before_start),
-            clear_delay_ms=max(0.0, parsed.clear_delay_ms),
-            send_stop=parsed.send_stop,
-            subprotocol=SUBPROTOCOL if parsed.subprotocol else None,
-        ),
+        wire=wire_options(parsed),
     )
 
 
@@ -120,8 +114,17 @@ def summary(results: Sequence[CallResult]) -> list[str]:
     return lines
 
 
+def cost(results: Sequence[CallResult], cpu_s: float) -> list[str]:
+    """What a second of one call costs this machine; empty if no call had a stream."""
+    carried_s = sum(result.frames_sent for result in results) * FRAME_MS / 1000
+    return [f"the carrier's own cost: {1000 * cpu_s / carried_s:.2f} ms CPU per second of call"] if carried_s else []
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; `--json` holds `{"calls": [one object per call]}`."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["carrier"]:
+        return carrier_main(argv[1:])
     parsed = arguments(argv)
     try:
         script = read_script(DEMO if parsed.script == "demo" else Path(parsed.script))
@@ -134,8 +137,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     def tell(line: str) -> None:
         print(line, file=sys.stderr if to_stdout else sys.stdout, flush=True)
 
-    results = asyncio.run(place_calls(call_options(parsed), script, parsed.calls, parsed.stagger_ms, tell))
-    for line in summary(results):
+    cpu_s = time.process_time()
+    results = run_fast(place_calls(call_options(parsed), script, parsed.calls, parsed.stagger_ms, tell))
+    cpu_s = time.process_time() - cpu_s
+    for line in [*summary(results), *cost(results, cpu_s)]:
         tell(line)
     text = json.dumps({"calls": [result.to_json() for result in results]}, indent=2)
     if to_stdout:

@@ -5,7 +5,6 @@ async with VoiceServer(agent) as server:
 """
 
 import asyncio
-import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,14 +12,14 @@ from types import TracebackType
 from typing import TypeAlias
 from urllib.parse import parse_qsl
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-START_S_MAX = 10.0
+from tests.simulators.loopback_server import LoopbackServer
+
 WAIT_S_MAX = 10.0
 EMPTY = "<Response></Response>"
 ATTRIBUTES = 'bidirectional="true" keepCallAlive="true" contentType="audio/x-mulaw;rate=8000"'
@@ -58,34 +57,24 @@ class VoiceServer:
     sockets: int = 0
     url: str = ""
     _news: asyncio.Event = field(default_factory=asyncio.Event)
-    _server: uvicorn.Server = field(init=False)
-    _serving: "asyncio.Task[None]" = field(init=False)
+    _server: LoopbackServer = field(init=False)
 
     async def __aenter__(self) -> "VoiceServer":
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         app = Starlette(
             routes=[
                 WebSocketRoute("/ws", self._socket),
                 Route("/{path:path}", self._http, methods=["GET", "POST"]),
             ]
         )
-        config = uvicorn.Config(
-            app, log_level="error", lifespan="off", ws="websockets-sansio", timeout_graceful_shutdown=1
-        )
-        self._server = uvicorn.Server(config)
-        self._serving = asyncio.create_task(self._server._serve(sockets=[listener]), name="voice server")
-        async with asyncio.timeout(START_S_MAX):
-            while not self._server.started:
-                await asyncio.sleep(0.001)
+        self._server = LoopbackServer(app, ws="websockets-sansio")
+        self.url = self._server.url
+        await self._server.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.should_exit = self._server.force_exit = True
-        async with asyncio.timeout(START_S_MAX):
-            await self._serving
+        await self._server.__aexit__(kind, error, trace)
 
     def stream_xml(self, attributes: str = ATTRIBUTES, after: str = "", more: str = "") -> str:
         """A document with one stream to this server, and what follows it."""

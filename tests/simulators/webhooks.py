@@ -146,7 +146,7 @@ class _Reply:
     took_ms: float
 
 
-_tls = cache(ssl.create_default_context)  # reading the certificates takes longer than a good answer
+tls_context = cache(ssl.create_default_context)  # reading the certificates takes longer than a good answer
 
 
 async def _post(url: str, party: Party, form: dict[str, str], deadline_s: float) -> _Reply:
@@ -154,7 +154,7 @@ async def _post(url: str, party: Party, form: dict[str, str], deadline_s: float)
     headers = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "gzip"}
     if party.auth_token:
         headers |= signatures(party.auth_token, url)
-    verify = _tls() if url.startswith("https:") else False
+    verify = tls_context() if url.startswith("https:") else False
     client = httpx.AsyncClient(timeout=deadline_s, trust_env=False, verify=verify)
     began_s = time.monotonic()
     async with (

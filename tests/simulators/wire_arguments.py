@@ -40,9 +40,7 @@ def add_wire_arguments(parser: argparse.ArgumentParser) -> None:
         help="lose the socket then and come again with a new streamId; may be repeated",
     )  # fmt: skip
     wire.add_argument("--retry-pause-ms", type=float, default=500.0, help="pause before a new socket")
-    wire.add_argument(
-        "--phantom-after-ms", type=float, metavar="MS", help="connect once more after the end of the call"
-    )
+    wire.add_argument("--phantom-after-ms", type=float, metavar="MS", help="connect once more after the call's end")
     wire.add_argument("--odd-frames", action="store_true", help="media in pieces of other sizes than 20 ms")
     wire.add_argument("--jitter-ms", type=float, default=0.0, help="make each frame late by a random time up to this")
     for name, what in COUNTS.items():

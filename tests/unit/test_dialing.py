@@ -50,9 +50,9 @@ def test_news_that_comes_twice_changes_nothing():
     assert advance(ended, Over("6010"), 2000) is ended
 
 
-def test_a_throttled_attempt_does_not_count_and_waits():
-    dial = after(Sent(), Throttled(1500))
-    assert (dial.state, dial.attempt, dial.due_ms) == ("queued", 0, 2500)
+def test_a_throttled_attempt_does_not_count_and_keeps_its_place():
+    dial = after(Sent(), Throttled())
+    assert (dial.state, dial.attempt, dial.due_ms) == ("queued", 0, dial.created_ms)
 
 
 def test_an_unclear_request_is_never_sent_again_by_itself():
@@ -67,8 +67,10 @@ def test_a_webhook_settles_an_unclear_request():
 
 
 def test_an_unclear_request_that_the_carrier_does_not_know_is_queued_again():
-    dial = after(Sent(), Unclear(), Absent())
-    assert (dial.state, dial.attempt) == ("queued", 0)
+    once = after(Sent(), Unclear(), Absent())
+    assert (once.state, once.due_ms) == ("uncertain", 16_000)  # it is asked about once more
+    twice = advance(once, Absent(), 16_000)
+    assert (twice.state, twice.attempt) == ("queued", 0)
 
 
 def test_a_placed_call_that_the_carrier_no_longer_knows_is_over():

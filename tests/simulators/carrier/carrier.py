@@ -7,16 +7,12 @@ async with Carrier(CarrierOptions(callee=Callee(script=(WaitForAgent(), Say("yes
 """
 
 import asyncio
-import contextlib
-import socket
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
-
-import uvicorn
 
 from tests.simulators.call import read_sentences
 from tests.simulators.carrier.account import Account
@@ -27,12 +23,12 @@ from tests.simulators.carrier.plan import CallPlan, CarrierOptions, Target
 from tests.simulators.carrier.record import ApiRequest, CallRecord
 from tests.simulators.carrier.recordings import Recordings
 from tests.simulators.carrier.refusals import Faults, Limits, Refusal
+from tests.simulators.loopback_server import LoopbackServer
 from tests.simulators.script import Step
 from tests.simulators.sound import FRAME_MS
 
 CALLS_KEPT_MAX = 20_000
 REQUESTS_KEPT_MAX = 100_000
-START_S_MAX = 10.0
 STOP_S_MAX = 10.0
 
 
@@ -79,21 +75,9 @@ class Carrier:
             options.hooks, options.auth_token, options.parent_token, options.time_scale, lambda: self.now_ms
         )
         self.world = World(options, self._sender, self.people, self.recordings, lambda: self.now_ms)
-        self._listener = socket.create_server((options.host, options.port))
-        self.url = f"http://{options.host}:{self._listener.getsockname()[1]}"
-        self.recordings.media_url = self.url
-        config = uvicorn.Config(
-            application(self), log_level="error", lifespan="off", ws="none", timeout_graceful_shutdown=1
-        )
-        self._server = _QuietServer(config)
-        self._serving = asyncio.get_running_loop().create_task(
-            self._server.serve(sockets=[self._listener]), name="carrier REST"
-        )
-        async with asyncio.timeout(START_S_MAX):
-            while not self._server.started:
-                if self._serving.done():
-                    self._serving.result()
-                await asyncio.sleep(0.001)
+        self._server = LoopbackServer(application(self), options.host, options.port)
+        self.url = self.recordings.media_url = self._server.url
+        await self._server.__aenter__()
         return self
 
     async def __aexit__(
@@ -103,14 +87,7 @@ class Carrier:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_S_MAX)
-        self._server.should_exit = True
-        self._server.force_exit = True
-        try:
-            async with asyncio.timeout(STOP_S_MAX):
-                await self._serving
-        except TimeoutError:
-            self._serving.cancel()
-        self._listener.close()
+        await self._server.__aexit__(kind, error, trace)
         await self._sender.aclose()
 
     def place(self, from_number: str, to_number: str, plan: CallPlan) -> PhoneCall:
@@ -192,11 +169,3 @@ class Carrier:
         for call_id in call_ids:
             if call_id in self.calls:
                 self.calls[call_id].requests.append(request)
-
-
-class _QuietServer(uvicorn.Server):
-    """The process's signals belong to whoever runs the carrier."""
-
-    @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]
-        yield

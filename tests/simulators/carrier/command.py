@@ -20,7 +20,7 @@ from tests.simulators.wire_arguments import add_wire_arguments, wire_options
 
 PORT = 8030
 EXAMPLES = """
-set your server's Vobiz base URL to http://127.0.0.1:8030/api/v1 and its credentials to --auth-id and --auth-token, then:
+Set your server's Vobiz base URL to http://127.0.0.1:8030/api/v1 and its credentials to --auth-id, --auth-token; then:
 
   make a call    curl -H 'X-Auth-ID: MA_XXXXXXXX' -H 'X-Auth-Token: simulated-token' -d '{"from": "911234567890",
                  "to": "911234567891", "answer_url": "http://127.0.0.1:8000/answer"}' \\
@@ -36,7 +36,7 @@ set your server's Vobiz base URL to http://127.0.0.1:8030/api/v1 and its credent
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.simulators.vobiz carrier",
-        description="Be Vobiz: take REST requests, call numbers that exist only here, run the XML, stream, send webhooks.",
+        description="Be Vobiz: take REST requests, call numbers that exist only here, run XML, stream, send webhooks.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

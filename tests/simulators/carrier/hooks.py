@@ -16,7 +16,7 @@ import httpx
 
 from tests.simulators.answer import XML_BYTES_MAX
 from tests.simulators.carrier.record import CallRecord, Try, Webhook
-from tests.simulators.webhooks import USER_AGENT, signatures
+from tests.simulators.webhooks import USER_AGENT, signatures, tls_context
 
 REPORT_DEADLINE_S = 3.0
 REPORT_TRIES = 3
@@ -64,7 +64,9 @@ class HookSender:
 
     def __post_init__(self) -> None:
         limits = httpx.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=5.0)
-        self._client = httpx.AsyncClient(trust_env=False, limits=limits, timeout=REPORT_DEADLINE_S)
+        self._client = httpx.AsyncClient(
+            trust_env=False, limits=limits, timeout=REPORT_DEADLINE_S, verify=tls_context()
+        )
         self._random = random.Random(self.habits.seed)
 
     async def aclose(self) -> None:

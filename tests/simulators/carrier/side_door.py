@@ -4,6 +4,7 @@ POST /_callees    {"number": "+91...", "does": "busy"}, or a list of such; sever
 POST /_faults     {"kind": "429", "next": 3, "path": "Call"}; kinds: see `refusals.FAULTS`
 POST /_phone_in   {"answer_url": "http://..."} or {"to": "+91..."}, "from", "hangup_url", "script": [steps]
 GET  /_calls      every call, with requests, webhooks, spoken texts and stream results; /_calls/{id} for one
+GET  /_load       CPU per stream, and the carrier's own lateness
 GET  /_requests   every REST request
 """
 
@@ -38,6 +39,8 @@ def side_door(carrier: Carrier, method: str, segments: tuple[str, ...], body: Ma
                 return Reply(200, {"calls": [call.to_json() for call in carrier.calls.values()]})
             case "GET", ("_calls", call_id) if call_id in carrier.calls:
                 return Reply(200, carrier.calls[call_id].to_json())
+            case "GET", ("_load",):
+                return Reply(200, carrier.load())
             case "GET", ("_requests",):
                 return Reply(200, {"requests": [asdict(request) for request in carrier.requests]})
     except (BadCallee, BadScript, BadWav) as error:
