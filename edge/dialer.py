@@ -78,12 +78,13 @@ class Dialer:
         self._client, self._placer = clients
         self._options = options
         self._next_at = 0.0
+        self._asked_ms = 0
         self._placing: set[asyncio.Task[None]] = set()
 
     async def ask(self, dial: Dial, key: str) -> Dial:
         """Queue a call; with a known idempotency key, return the one that it made before.  Raises QueueFull."""
-        now_ms = wall_ms()
-        dial_id = f"out-{now_ms:013x}{secrets.token_hex(6)}"  # sorts by time: the queue is in order
+        now_ms = self._asked_ms = max(wall_ms(), self._asked_ms + 1)  # no two at once: the queue is in order
+        dial_id = f"out-{now_ms:013x}{secrets.token_hex(6)}"
         dial = replace(dial, dial_id=dial_id, created_ms=now_ms, changed_ms=now_ms, due_ms=now_ms)
         made = await self._book.add(dial_id, dial.to_document(), now_ms, key)
         return dial if made == dial_id else await self.read(made) or dial

@@ -308,9 +308,7 @@ class MediaStream:
                 return
             async with asyncio.timeout(SEND_DEADLINE_S):
                 await socket.send(text)
-        except InvalidState:
-            return
-        except ConnectionClosed:
+        except (ConnectionClosed, InvalidState):
             return
         except TimeoutError:
             self.end(Ending("carrier", f"the server read nothing for {SEND_DEADLINE_S} s"))

@@ -117,20 +117,46 @@ async def test_a_document_that_ends_the_call(document: str | tuple[int, str], co
 
 async def test_when_the_agent_ends_the_stream_the_document_goes_on() -> None:
     async def says_stop(socket: WebSocket) -> None:
-        await until(socket, "start")
+        await until(socket, "media")
         await socket.send_json({"event": "stop"})
         await silent(socket)
 
-    async with lab(says_stop) as it:
+    async with lab(says_stop, degraded_after_ms=0.0) as it:
         status = f'statusCallbackUrl="{it.server.url}/status" extraHeaders="Ref=42"'
         it.server.documents["/answer"] = it.server.stream_xml(more=status, after="<Speak>Goodbye then.</Speak>")
         call = await it.whole()
     assert (call.verbs, call.spoken) == (["Stream", "Speak"], ["Goodbye then."])
     assert [asked.fields["Event"] for asked in it.server.asked if asked.path == "/status"] == [
-        *("StartStream", "StopStream")
+        *("StartStream", "DegradedStream", "StopStream")
     ]
     assert it.server.of("StopStream")[0].fields["X-VH-Ref"] == "42"
+    assert it.server.of("DegradedStream")[0].fields["Error"] == "connection degraded"
     assert it.server.of("Hangup")[0].fields["HangupCauseCode"] == "4010"
+
+
+async def test_a_barge_in_is_told_to_the_status_callback() -> None:
+    async def clears(socket: WebSocket) -> None:
+        await until(socket, "start")
+        await speak(socket, 2000, "never heard")
+        await socket.send_json({"event": "clearAudio"})
+        await until(socket, "clearedAudio")
+        await socket.close()
+
+    async with lab(clears) as it:
+        it.server.documents["/answer"] = it.server.stream_xml(more=f'statusCallbackUrl="{it.server.url}/status"')
+        call = await it.whole()
+    assert [asked.fields["Event"] for asked in it.server.asked if asked.path == "/status"] == [
+        *("StartStream", "ClearedAudio", "DroppedStream")
+    ]
+    (clear,) = call.streams[0].clears
+    assert (clear.voided_checkpoints, clear.dropped_ms > 1500) == (1, True)
+
+
+async def test_a_call_ends_at_its_time_limit() -> None:
+    async with lab(callee=person(Wait(60_000))) as it:
+        call = await it.whole(time_limit=20)  # 0.2 s on the carrier's clock
+    assert call.cause is not None
+    assert (call.cause.code, call.cause.text) == (6000, "ALLOTTED_TIMEOUT")
 
 
 async def test_a_stream_without_keep_call_alive_runs_beside_the_document() -> None:

@@ -51,6 +51,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--number", action="append", default=[], help="a number of the account; may be repeated")
     parser.add_argument("--time-scale", type=float, default=1.0, help="factor on ringing, Speak, Wait and pauses")
     parser.add_argument("--hangup-delay-ms", type=float, default=1000.0, help="from the end to the Hangup webhook")
+    parser.add_argument("--degraded-after-ms", type=float, metavar="MS", help="report every stream as degraded then")
     parser.add_argument("--wavs", type=Path, help="record every stream into this folder")
     people = parser.add_argument_group("who answers")
     people.add_argument("--callee", choices=DOES, default="answers", help="what a number does that is not listed")
@@ -101,6 +102,7 @@ def carrier_options(parsed: argparse.Namespace) -> CarrierOptions:
             parsed.seed,
         ),
         time_scale=parsed.time_scale,
+        degraded_after_ms=parsed.degraded_after_ms,
         hangup_delay_ms=parsed.hangup_delay_ms,
         speech=parsed.speech,
         wavs=parsed.wavs,

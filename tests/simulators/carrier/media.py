@@ -127,6 +127,7 @@ class CallStreams:
         media = entry.media
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(media.run(), name="media stream")
+            degrading = tasks.create_task(self._degrade(entry), name="degraded stream")
             try:
                 async with asyncio.timeout(entry.stream.stream_timeout_s):
                     await actor.perform(script)
@@ -136,7 +137,14 @@ class CallStreams:
             except asyncio.CancelledError:
                 media.end(Ending("carrier", "the call moved on"))
                 raise
+            finally:
+                degrading.cancel()
         return running.result()
+
+    async def _degrade(self, entry: StreamEntry) -> None:
+        if self.options.degraded_after_ms is not None:
+            await asyncio.sleep(self.options.degraded_after_ms / 1000)
+            self._tell(entry, "DegradedStream", {"error": "connection degraded"})
 
     async def haunt(self) -> None:
         """Phantom connections after the end of the call, if the carrier has that fault."""

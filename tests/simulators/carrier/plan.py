@@ -72,6 +72,8 @@ class CarrierOptions:
     """The account's own."""
     wire: WireOptions = field(default_factory=WireOptions)
     hooks: HookHabits = field(default_factory=HookHabits)
+    degraded_after_ms: float | None = None
+    """When each stream is reported as degraded, in real time."""
     time_scale: float = 1.0
     """Factor on everything the carrier itself waits for: ringing, Speak, Wait, pauses.  Media are in real time."""
     answer_deadline_s: float = 10.0
