@@ -44,9 +44,17 @@ class Gate:
             log.warning("a webhook to %s was refused: %s", request.url.path, reason)
         return reason
 
+    def base_url(self, request: Request) -> str:
+        """Where this request reached us from outside; what our own proxy says of that is believed."""
+        came = public_url_candidates("", str(request.base_url), request.headers, trusted=self._trusted(request))
+        return came[0] if came else str(request.base_url)
+
     def _urls(self, request: Request) -> tuple[str, ...]:
-        trusted = trusted_peer(request.client.host if request.client else "", self.proxies)
+        trusted = self._trusted(request)
         return public_url_candidates(self.public_url, str(request.url), request.headers, trusted=trusted)
+
+    def _trusted(self, request: Request) -> bool:
+        return trusted_peer(request.client.host if request.client else "", self.proxies)
 
     async def _replayed(self, nonces: tuple[str, ...], request: Request, body: bytes) -> str:
         digest = hashlib.sha256(b"\0".join((str(request.url).encode(), body))).hexdigest()[:32]

@@ -42,6 +42,7 @@ def make_server(app: Starlette, host: str, port: int) -> Server:
             backlog=BACKLOG,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             lifespan="off",
+            proxy_headers=False,  # it trusts loopback unasked, and hides the proxy that TRUSTED_PROXIES names
             access_log=False,  # it would log the tokens in the paths
             log_config=None,
             server_header=False,

@@ -222,10 +222,10 @@ class Webhooks:
         return [Redirect(self._url(request, "/after-stream"))]
 
     def _url(self, request: Request, path: str) -> str:
-        return (self.public_url or str(request.base_url)).rstrip("/") + path
+        return (self.public_url or self.gate.base_url(request)).rstrip("/") + path
 
     def _stream_url(self, request: Request, call_id: str) -> str:
-        public = urlsplit(self.public_url or str(request.base_url))
+        public = urlsplit(self.public_url or self.gate.base_url(request))
         scheme = "wss" if public.scheme == "https" else "ws"
         path = public.path.rstrip("/") + "/ws"
         if self.secret is not None:

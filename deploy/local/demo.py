@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def _matched(story: Story, caller: dict[str, Any]) -> list[dict[str, Any]]:
         end = spoken[number + 1]["speech"]["onset_ms"] - 300 if number + 1 < len(spoken) else float("inf")
         mine = [e for e in story.exchanges if e.utterance and begin <= e.begin_ms < end]
         matched.append(_exchange(step, mine))
-    for earlier, later in zip(matched, matched[1:], strict=False):
+    for earlier, later in pairwise(matched):
         earlier["interrupted"] = earlier["interrupted"] and later["barge_in"]
     return matched
 

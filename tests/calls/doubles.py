@@ -151,7 +151,7 @@ class Mouth:
 
 
 class CarrierLine:
-    """The carrier's end of one socket: plays in real time, answers checkpoints and clears.  Is an `edge.live_call.Line`."""
+    """An `edge.live_call.Line` to a carrier that plays in real time and answers checkpoints and clears."""
 
     CLEAR_SECONDS = 0.02
 

@@ -17,8 +17,8 @@ from common.messages import Message, Offer
 from common.story import Story
 from common.streams import POOLS, call_events, pool_calls
 from edge import vobiz
-from edge.live_call import Call, CallOptions
 from edge.calls import Calls
+from edge.live_call import Call, CallOptions
 from edge.ticker import Ticker
 from tests.calls.doubles import SILENCE, CarrierLine, Mind, Mouth, TextEars, media, spoken
 from workers.llm.reply import Character, ReplySession

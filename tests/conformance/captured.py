@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from xml.etree import ElementTree
 
 import httpx
 
-from tests.e2e.loopback_edge import FROM, TO, Edge
+from tests.e2e.loopback_edge import FROM, SECONDS, TO, Edge
 
 ACCOUNT = "MA_XXXXXXXX"
 AGENT = {"User-Agent": "Vobiz", "Accept": "*/*", "Accept-Encoding": "gzip"}
@@ -121,3 +122,10 @@ async def shown(edge: Edge, call_id: str) -> dict[str, Any]:
 async def facts(edge: Edge, call_id: str) -> dict[str, str]:
     """What the carrier said about the call, as the API shows it."""
     return dict((await shown(edge, call_id))["carrier"])
+
+
+async def until_ended(edge: Edge, call_id: str) -> None:
+    """The end is written down just after it is told."""
+    async with asyncio.timeout(SECONDS):
+        while (await shown(edge, call_id))["state"] != "ended":
+            await asyncio.sleep(0.001)

@@ -10,7 +10,7 @@ from common.agents import Agent, Agents
 from common.messages import CallEnded, CallStarted, HangUp
 from common.streams import call_events, edge_priority
 from edge.tokens import verify
-from tests.conformance.captured import AGENT, answer, facts, hangup, post, shown, tags, verbs
+from tests.conformance.captured import AGENT, answer, facts, hangup, post, shown, tags, until_ended, verbs
 from tests.conformance.scenes import Scenes
 from tests.e2e.loopback_edge import EDGE, FROM, SECRET, TO, Edge, phone, running_edge, start_of
 from tests.simulators.answer import read_answer
@@ -315,13 +315,6 @@ async def _(edge: Edge, call_id: str) -> None:
         carrier.live[record.call_id].transfer(Target(f"{edge.http.base_url}/after-stream"))
         assert [ended.reason for ended in await events.until(CallEnded)] == ["caller hung up"]
         await record.over(10)
-
-
-async def until_ended(edge: Edge, call_id: str) -> None:
-    """The end is written down just after it is told."""
-    async with asyncio.timeout(5):
-        while (await shown(edge, call_id))["state"] != "ended":
-            await asyncio.sleep(0.001)
 
 
 test_set_up = SCENES.test()

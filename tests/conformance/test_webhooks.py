@@ -14,7 +14,7 @@ from common.messages import CallEnded
 from edge.carrier.client import VobizClient
 from edge.carrier.rest import CarrierOptions as Account
 from edge.dialer import Dialer, DialerOptions
-from tests.conformance.captured import AGENT, answer, facts, hangup, post, shown, stream_status, tags
+from tests.conformance.captured import AGENT, answer, facts, hangup, post, shown, stream_status, tags, until_ended
 from tests.conformance.scenes import Scenes
 from tests.conftest import free_port
 from tests.e2e.loopback_edge import FROM, TO, Edge, refused, running_edge
@@ -181,13 +181,6 @@ async def _(edge: Edge, call_id: str) -> None:
             await caller.socket.close()
             await post(edge, "/hangup", hangup(this))
             assert len(await caller.events.until(CallEnded)) == 1
-
-
-async def until_ended(edge: Edge, call_id: str) -> None:
-    """The end is written down just after it is told."""
-    async with asyncio.timeout(5):
-        while (await shown(edge, call_id))["state"] != "ended":
-            await asyncio.sleep(0.001)
 
 
 test_webhooks = SCENES.test()

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from common.audio import g711
-from common.messages import AudioEnded, AudioIn, AudioStarted, CallEnded, CallStarted, Digit, Message, PlayStarted
+from common.messages import AudioIn, AudioStarted, CallEnded, CallStarted, Digit, Message, PlayStarted
 from edge.vobiz import MESSAGE_BYTES_MAX
 from tests.e2e.loopback_edge import Edge, Phone, phone, running_edge, start_of
 

@@ -143,9 +143,15 @@ class OpenAIStandin:
                 await writer.drain()
                 return False
             raw = event.encode() if isinstance(event, str) else event
+            if writer.is_closing():  # the client has gone: uvloop refuses to write
+                self._closed.set()
+                return False
             writer.write(b"%x\r\n%s\r\n" % (len(raw), raw))
             await writer.drain()
             await asyncio.sleep(0)
+        if writer.is_closing():
+            self._closed.set()
+            return False
         writer.write(b"0\r\n\r\n")
         await writer.drain()
         return True

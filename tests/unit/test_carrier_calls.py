@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket
 
 from tests.simulators.carrier import Callee, HookHabits
 from tests.simulators.lab import FROM, TO, greets, lab, person, speak, until
-from tests.simulators.script import Say, Wait, WaitForAgent, WaitForHangUp
+from tests.simulators.script import Press, Say, Wait, WaitForAgent, WaitForHangUp
 from tests.simulators.voice_server import silent
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
@@ -182,6 +182,24 @@ async def test_a_transfer_closes_the_socket_and_runs_the_new_document() -> None:
     assert (moved.path, moved.fields["CallUUID"]) == ("/next", call.call_id)
     assert (call.spoken, len(call.streams)) == (["One moment."], 1)
     assert it.server.of("Hangup")[0].fields["HangupSource"] == "Answer XML"
+
+
+async def test_the_callee_goes_on_with_the_script_on_the_next_stream() -> None:
+    async def ends_the_first(socket: WebSocket) -> None:
+        await until(socket, "dtmf")
+        await socket.send_json({"event": "stop"})
+        await silent(socket)
+
+    script = (Press("1"), Wait(2000), Press("2"), WaitForHangUp(2000))
+    async with lab(ends_the_first, callee=person(*script)) as it:
+        again = it.server.stream_xml().removeprefix("<Response>").removesuffix("</Response>")
+        it.server.documents["/answer"] = it.server.stream_xml(after=again)
+        call = await it.whole()
+    assert [[step.do for step in stream.steps] for stream in call.streams] == [
+        ["press", "wait"],
+        ["press", "wait-for-hang-up"],
+    ]
+    assert call.failures == []
 
 
 async def test_a_menu_a_handover_and_a_message() -> None:

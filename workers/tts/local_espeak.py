@@ -87,8 +87,9 @@ class LocalEspeak:
     async def _converted(self, process: Process, text: str) -> AsyncGenerator[bytes, None]:
         stdin, stdout = process.stdin, process.stdout
         assert stdin is not None and stdout is not None
-        stdin.write(text.encode())  # at most some kB: fits the pipe
-        stdin.close()
+        if not stdin.is_closing():  # else it has ended already, and its output will say so
+            stdin.write(text.encode())  # at most some kB: fits the pipe
+            stdin.close()
         try:
             async with asyncio.timeout(CHUNK_S_MAX):
                 header = await stdout.readexactly(_WAV_HEADER_BYTES)

@@ -30,19 +30,27 @@ class Account:
         """A new application; its id.  Raises `Refusal`."""
         if len(self.applications) >= APPLICATIONS_MAX:
             raise Refusal(403, "too many applications")
-        name = str(body.get("app_name", ""))
-        if not APP_NAME.fullmatch(name):
-            raise Refusal(400, "app_name is required: letters, digits, _ and -")
+        name = self._free_name(body, "")
         if not body.get("answer_url"):
             raise Refusal(400, "answer_url is required")
-        if any(application["app_name"] == name for application in self.applications.values()):
-            raise Refusal(409, "app_name already exists")
         app_id = str(uuid.uuid4().int % 10**17)
         self.applications[app_id] = {"app_id": app_id, **_settings(body), "app_name": name}
         return app_id
 
     def change(self, app_id: str, body: Mapping[str, Any]) -> None:
-        self.application(app_id).update(_settings(body))
+        """New values for the settings that `body` names, the name among them.  Raises `Refusal`."""
+        application = self.application(app_id)
+        name = self._free_name(body, app_id) if "app_name" in body else application["app_name"]
+        application.update({**_settings(body), "app_name": name})
+
+    def _free_name(self, body: Mapping[str, Any], app_id: str) -> str:
+        name = str(body.get("app_name", ""))
+        if not APP_NAME.fullmatch(name):
+            raise Refusal(400, "app_name is required: letters, digits, _ and -")
+        others = (other for other in self.applications.values() if other["app_id"] != app_id)
+        if any(other["app_name"] == name for other in others):
+            raise Refusal(409, "app_name already exists")
+        return name
 
     def delete(self, app_id: str) -> None:
         """Raises `Refusal` 409 while numbers are attached."""

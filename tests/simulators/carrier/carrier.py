@@ -120,9 +120,26 @@ class Carrier:
             person = replace(person, script=script)
         return self._start("inbound", from_number, to_number, plan, person).record
 
-    async def phones_in(self, answer_url: str = "", *script: Step, **how: object) -> CallRecord:
-        """`phone`, and wait until the call is over; takes the same keywords."""
-        record = self.phone(answer_url, *script, **how)  # type: ignore[arg-type]
+    async def phones_in(
+        self,
+        answer_url: str = "",
+        *script: Step,
+        from_number: str = "+911234567891",
+        to_number: str = "",
+        hangup_url: str = "",
+        callee: Callee | None = None,
+        plan: CallPlan | None = None,
+    ) -> CallRecord:
+        """`phone`, and wait until the call is over."""
+        record = self.phone(
+            answer_url,
+            *script,
+            from_number=from_number,
+            to_number=to_number,
+            hangup_url=hangup_url,
+            callee=callee,
+            plan=plan,
+        )
         return await record.over()
 
     def _start(self, direction: str, from_number: str, to_number: str, plan: CallPlan, person: Callee) -> PhoneCall:
