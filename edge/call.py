@@ -7,13 +7,14 @@ call was answered, 1 if not, 2 if it could not be asked for.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
+
+from common.settings import BadSettings, Settings
 
 POLL_SECONDS = 0.5
 REQUEST_SECONDS = 10.0
@@ -42,11 +43,16 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Ask, follow, report."""
     asked = arguments(argv)
-    edge = asked.edge or f"http://127.0.0.1:{environ.get('HTTP_PORT') or 8000}"
-    headers = {"authorization": f"Bearer {environ['API_TOKEN']}"} if environ.get("API_TOKEN") else {}
+    try:
+        settings = Settings.from_env()
+    except BadSettings as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+    edge = asked.edge or f"http://127.0.0.1:{settings.http_port or 8000}"
+    headers = {"authorization": f"Bearer {settings.api_token}"} if settings.api_token else {}
     try:
         with httpx.Client(base_url=edge, headers=headers, timeout=REQUEST_SECONDS) as client:
             call = _send(client, "POST", "/v1/calls", _body(asked))

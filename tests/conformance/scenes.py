@@ -1,11 +1,11 @@
 """Scenes: tests that are named by the row of the protocol that they walk.
 
-    SCENES = Scenes()
+SCENES = Scenes()
 
-    @SCENES.walk("2.2 nested start")
-    async def _(edge, call_id): ...
+@SCENES.walk("2.2 nested start")
+async def _(edge, call_id): ...
 
-    test_streams = SCENES.test()
+test_streams = SCENES.test()
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from urllib.parse import urlencode
 
@@ -47,6 +48,15 @@ async def _(edge: Edge, call_id: str) -> None:
     assert tags(await edge.http.post("/answer", json=answer(call_id))) == ["Stream", "Redirect"]
 
 
+@SCENES.walk("9.22 answer body")
+async def _(edge: Edge, call_id: str) -> None:
+    """Whatever the header says of the charset; the body's parameters win over the query's."""
+    headers = {**AGENT, "Content-Type": "application/json; charset=utf-8"}
+    both = await edge.http.post("/answer?To=1", content=json.dumps(answer(call_id)), headers=headers)
+    assert tags(both) == ["Stream", "Redirect"]
+    assert (await shown(edge, call_id))["to"] == FROM
+
+
 @SCENES.walk("1.1 variant multipart body")
 async def _(edge: Edge, call_id: str) -> None:
     files = {name: (None, value) for name, value in answer(call_id).items()}
@@ -61,7 +71,7 @@ async def _(edge: Edge, call_id: str) -> None:
         assert response.headers.get("content-encoding", "gzip") == "gzip"
 
 
-@SCENES.walk("1.1 time budget")
+@SCENES.walk("1.1 time budget", "9.15 answer time limit")
 async def _(edge: Edge, call_id: str) -> None:
     """1 to 2 s, by the strictest of three pages; the summary of the test run shows how far below we are."""
     began = time.perf_counter()

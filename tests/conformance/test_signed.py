@@ -21,7 +21,9 @@ PUBLIC = "https://voice.example.com"
 V2, V3, MA2, MA3 = (f"X-Vobiz-Signature-{name}" for name in ("V2", "V3", "MA-V2", "MA-V3"))
 
 
-async def answered(edge: Edge, headers: dict[str, str], call_id: str = "c-1", path: str = "/answer", **more: Any) -> str:
+async def answered(
+    edge: Edge, headers: dict[str, str], call_id: str = "c-1", path: str = "/answer", **more: Any
+) -> str:
     """The first verb of the reply, or the code of the refusal, which is a JSON 403."""
     response = await edge.http.post(path, data=answer(call_id, **more), headers={**AGENT, **headers})
     if response.status_code == 200:

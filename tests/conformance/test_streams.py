@@ -92,7 +92,9 @@ FLAT = {"event": "start", "streamId": "s-1", "accountId": "MA_XXXXXXXX", "callId
 begins("2.2 nested start", {"sequenceNumber": 0, "event": "start", "start": NESTED, "extra_headers": "{}"})
 begins("2.2 no From and To", {"sequenceNumber": 0, "event": "start", "start": NESTED, "extra_headers": "{}"})
 begins("2.2 flat start", FLAT)
-begins("2.2 start.callUUID", {"event": "start", "start": {"callUUID": "CALL", "streamId": "s-1", "mediaFormat": FORMAT}})
+begins(
+    "2.2 start.callUUID", {"event": "start", "start": {"callUUID": "CALL", "streamId": "s-1", "mediaFormat": FORMAT}}
+)
 begins("2.2 top-level CallUUID", {"event": "start", "CallUUID": "CALL", "StreamID": "s-1", "start": {}})
 begins("2.2 top-level call_uuid", {"event": "start", "call_uuid": "CALL", "stream_id": "s-1"})
 begins("2.2 start.auth_id", {"event": "start", "start": {**NESTED, "auth_id": "MA_XXXXXXXX"}})
@@ -255,7 +257,9 @@ clears("2.5 clearAudio without clearedAudio", None)
 async def _(edge: Edge, call_id: str) -> None:
     nested = {"track": "inbound", "digit": "1", "timestamp": "1778597597091"}
     async with edge.call(call_id) as caller:
-        await caller.send({"event": "dtmf", "sequenceNumber": 5, "streamId": "s", "dtmf": nested, "extra_headers": "{}"})
+        await caller.send(
+            {"event": "dtmf", "sequenceNumber": 5, "streamId": "s", "dtmf": nested, "extra_headers": "{}"}
+        )
         await caller.send({"event": "dtmf", "digit": "#"})
         await caller.send({"event": "dtmf", "digit": 0})
         assert [digit.digit for digit in await caller.events.until(Digit, 3)] == ["1", "#", "0"]
