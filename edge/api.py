@@ -10,6 +10,7 @@ import asyncio
 import hmac
 import ipaddress
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,16 +24,16 @@ from common.agents import Agents
 from common.bus import START, Bus
 from common.ledger import CallRecord, Ledger
 from common.ledger.dials import QueueFull
-from common.messages import CallEnded, HangUp, Message
+from common.messages import CallEnded, CallStarted, HangUp, Message
 from common.story import Story
 from common.streams import call_events, edge_priority
+from edge.carrier.numbers import dialled
 from edge.dialer import Dialer
 from edge.dialing import CLOSED, Cancelled, Dial, Plan
 from edge.parameters import BadRequest, read_body
 
 BODY_BYTES_MAX = 16 * 1024
-EVENTS_BUFFER_MAX = 1000
-"""Events that a slow reader of the event stream may lag behind; then it is cut off."""
+EVENT_ID = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?")
 KEEPALIVE_SECONDS = 15.0
 LISTED_MAX = 1000
 
@@ -117,8 +118,10 @@ class Api:
         if record is not None and record.status == "live":
             self.bus.publish(edge_priority(record.edge), HangUp(record.call_id, "operator hung up"))
         elif dial is not None and self.dialer is not None and dial.state not in CLOSED:
-            await self.dialer.tell(dial.dial_id, Cancelled())
-            if dial.call_id:
+            dial = await self.dialer.tell(dial.dial_id, Cancelled()) or dial
+            if dial.state in ("dialing", "uncertain"):
+                raise BadRequest(409, "being_placed", "The call is being placed at this moment; try again in a moment.")
+            if dial.call_id and dial.state not in CLOSED:
                 await self.dialer.hang_up(dial.call_id)
         return Response(status_code=204)
 
@@ -128,17 +131,21 @@ class Api:
         if record is None:
             raise BadRequest(404, "not_begun", "The call has not been answered yet.")
         after = request.headers.get("last-event-id", START)
+        if not EVENT_ID.fullmatch(after):
+            raise BadRequest(400, "bad_event_id", "Last-Event-ID is none that this stream has sent.")
         return StreamingResponse(self._follow(record.call_id, after), media_type="text/event-stream")
 
     async def _follow(self, call_id: str, after: str) -> AsyncIterator[str]:
         """Polls the stream: a page for each reader would make subscribers of one stream collide."""
-        quiet = 0.0
+        quiet, epoch = 0.0, 0
         while True:
             page = await self.bus.read(call_events(call_id), after)
             for after, message in page:
                 yield f"id: {after}\nevent: {type(message).__name__}\ndata: {_event_json(message)}\n\n"
-            if any(isinstance(message, CallEnded) for _, message in page):
-                return
+                if isinstance(message, CallStarted):
+                    epoch = message.epoch
+                elif isinstance(message, CallEnded) and (message.epoch == 0 or message.epoch >= epoch):
+                    return
             quiet = 0.0 if page else quiet + 0.25
             if quiet >= KEEPALIVE_SECONDS:
                 quiet = 0.0
@@ -173,7 +180,9 @@ class Api:
             wanted.message,
             wanted.call_s_max,
         )
-        return Dial("", wanted.to, wanted.sender or self.sender, wanted.agent, dict(wanted.variables), plan)
+        return Dial(
+            "", dialled(wanted.to), dialled(wanted.sender or self.sender), wanted.agent, dict(wanted.variables), plan
+        )
 
     async def _find(self, request: Request) -> tuple[Dial | None, CallRecord | None]:
         name = request.path_params["id"]
@@ -211,8 +220,10 @@ async def _body(request: Request) -> NewCall:
 
 
 def _is_number(text: str) -> bool:
-    digits = text.removeprefix("+")
-    return digits.isdecimal() and digits.isascii() and 5 <= len(digits) <= 15
+    try:
+        return bool(dialled(text))
+    except ValueError:
+        return False
 
 
 def _is_loopback(request: Request) -> bool:

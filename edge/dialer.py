@@ -32,6 +32,7 @@ from edge.dialing import (
     Accepted,
     Denied,
     Dial,
+    LineClosed,
     News,
     Over,
     Rang,
@@ -47,6 +48,8 @@ POLL_SECONDS = 0.1
 LEAD_MS = 3000
 UNAVAILABLE_SECONDS = 5.0
 """Pause after the carrier could not be reached at all."""
+STOP_SECONDS = 12.0
+"""Longer than a request may take: who leaves earlier leaves an uncertain call behind."""
 SPACING = 1.1
 """Our seconds and the carrier's are not the same: keep a tenth more distance than the limit asks for."""
 LOOKUPS_MAX = 20
@@ -111,6 +114,13 @@ class Dialer:
                 return changed
         raise TimeoutError("a dial changes faster than it can be written")
 
+    async def closed(self, dial_id: str) -> None:
+        """The call's media are over at this edge."""
+        try:
+            await self.tell(dial_id, LineClosed())
+        except (ConnectionError, TimeoutError):
+            log.warning("the end of an outbound call could not be written down; it will be looked up")
+
     async def hang_up(self, call_id: str) -> bool:
         """End a call at the carrier.  False if the carrier could not be told; one that is over already is fine."""
         try:
@@ -128,7 +138,14 @@ class Dialer:
             log.warning("a call could not be transferred: %s", error, extra={"call_id": call_id})
 
     async def run(self) -> None:
-        """For as long as the process runs."""
+        """For as long as the process runs; at its end it waits for the requests that are out."""
+        try:
+            await self._dial_forever()
+        finally:
+            if self._placing:
+                await asyncio.wait(self._placing, timeout=STOP_SECONDS)
+
+    async def _dial_forever(self) -> None:
         led = False
         while True:
             await asyncio.sleep(POLL_SECONDS)

@@ -144,12 +144,28 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True)
+class LineClosed:
+    """The media stream is over, so the call should be: look it up soon if its hangup webhook does not come."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cancelled:
     """Nobody wants it any more, and it was not placed."""
 
 
 News: TypeAlias = (
-    Sent | Accepted | Throttled | Unclear | Denied | Rang | Answered | MachineHeard | Over | Absent | Cancelled
+    Sent
+    | Accepted
+    | Throttled
+    | Unclear
+    | Denied
+    | Rang
+    | Answered
+    | MachineHeard
+    | Over
+    | Absent
+    | Cancelled
+    | LineClosed
 )
 
 _RANK = {state: rank for rank, state in enumerate(STATES)}
@@ -185,6 +201,8 @@ def advance(dial: Dial, news: News, now_ms: int) -> Dial:
             return _to(dial, dial.state, now_ms, machine="yes" if machine else "no")
         case Over(cause) if dial.state in OPEN:
             return _over(dial, cause, now_ms)
+        case LineClosed() if dial.state == "answered":
+            return _to(dial, "answered", now_ms, due_ms=now_ms + UNCERTAIN_MS)
         case Cancelled() if dial.state == "queued":
             return _to(dial, "ended", now_ms, cause="cancelled")
     return dial

@@ -78,8 +78,6 @@ class CallOptions:
     lead_ms: int = 200
     position_ms: int = 0
     """Where the call's audio goes on after a reconnect."""
-    ends_by_rest: bool = False
-    """We hang up by the REST API (whoever waits for `stopping` does), not by a `stop` on the stream."""
 
 
 class Call:
@@ -245,12 +243,10 @@ class Call:
             self.stop("silence")
 
     def stop(self, reason: str) -> None:
-        """End the call from our side; the carrier closes the socket, or we do after a while."""
+        """We want the call to end.  Whoever waits for `stopping` tells the carrier; failing that, it ends after a while."""
         if self.stopping.done() or self.ended.done():
             return
         self.stopping.set_result(reason)
-        if not self._options.ends_by_rest:
-            self.stop_stream()
         asyncio.get_running_loop().call_later(STOP_SECONDS, self.end, reason)
 
     def stop_stream(self) -> None:

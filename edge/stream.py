@@ -69,10 +69,10 @@ class Streams:
             await websocket.accept(subprotocol=offered[0] if offered else None)
             line: LineProtocol = websocket.scope["extensions"][EXTENSION]
             stream = _Stream(line)
-            call = await self._open(stream, call_id)
+            opened = await self._open(stream, call_id)
             release()
-            if call is not None:
-                await self._carry(call, stream)
+            if opened is not None:
+                await self._carry(*opened, stream)
         finally:
             release()
 
@@ -94,8 +94,8 @@ class Streams:
             return "", "token expired"
         return stream_token.call_id, ""
 
-    async def _open(self, stream: _Stream, call_id: str) -> Call | None:
-        """Wait for `start` and make the call; None if the socket ended or the call cannot be."""
+    async def _open(self, stream: _Stream, call_id: str) -> tuple[Call, str] | None:
+        """Wait for `start` and make the call, with its dial's id; None if the socket ended or the call cannot be."""
         try:
             async with asyncio.timeout(START_SECONDS):
                 start = await stream.started
@@ -111,7 +111,7 @@ class Streams:
             return None
         for pool in POOLS:
             self.bus.publish(pool_calls(pool), Offer(record.call_id))
-        return call
+        return call, record.dial_id
 
     async def _start(self, call_id: str) -> CallRecord:
         if not CALL_ID.fullmatch(call_id):
@@ -138,7 +138,6 @@ class Streams:
             limits.silence_s,
             self.lead_ms,
             position_ms,
-            ends_by_rest=self.dialer is not None,
         )
 
     async def _position_ms(self, record: CallRecord) -> int:
@@ -146,7 +145,7 @@ class Streams:
         entries = await self.bus.read(call_audio(record.call_id))
         return max((message.position_ms + 20 for _, message in entries if isinstance(message, AudioIn)), default=0)
 
-    async def _carry(self, call: Call, stream: _Stream) -> None:
+    async def _carry(self, call: Call, dial_id: str, stream: _Stream) -> None:
         self.calls.add(call)
         log.info("call answered", extra={"call_id": call.call_id})
         began = time.monotonic()
@@ -158,12 +157,11 @@ class Streams:
             stream.line.end()
         if reason == REPLACED:
             return
+        if not call.stopping.done() and not await self._write_end(call, reason):
+            return  # another connection carries it on, or a webhook was first
+        if dial_id and self.dialer is not None:
+            await self.dialer.closed(dial_id)
         totals = {"reason": reason, "seconds": round(time.monotonic() - began), "turns": call.turns}
-        try:
-            if not await self.ledger.end(call.call_id, reason, call.epoch):
-                return  # another connection carries it on, or a webhook was first
-        except (ConnectionError, TimeoutError):
-            log.warning("the end of a call could not be written down", extra={"call_id": call.call_id})
         call.end(reason)
         metrics.CALLS_ENDED.labels(reason).inc()
         log.info("call ended", extra={"call_id": call.call_id, **totals})
@@ -176,9 +174,19 @@ class Streams:
             log.warning("a connection broke; waiting for the carrier to come back", extra={"call_id": call.call_id})
             await asyncio.wait([call.ended], timeout=COME_BACK_SECONDS)
             return call.ended.result() if call.ended.done() else "carrier"
-        if not call.ended.done() and self.dialer is not None and not await self.dialer.hang_up(call.call_id):
-            call.stop_stream()
+        if not call.ended.done():
+            await self._write_end(call, call.stopping.result())  # first: the carrier may ask at once what comes next
+            if self.dialer is None or not await self.dialer.hang_up(call.call_id):
+                call.stop_stream()
         return await call.ended
+
+    async def _write_end(self, call: Call, reason: str) -> bool:
+        """Write the end down; False if that was done before, or if another connection carries the call on."""
+        try:
+            return await self.ledger.end(call.call_id, reason, call.epoch)
+        except (ConnectionError, TimeoutError):
+            log.warning("the end of a call could not be written down", extra={"call_id": call.call_id})
+            return True
 
 
 def _why(error: Exception, started: bool) -> str:

@@ -90,7 +90,7 @@ class Webhooks:
                 refusal = "cut off from Redis"
         if refusal or agent is None:
             metrics.CALLS_REFUSED.labels(refusal).inc()
-            return _xml(*_busy(agent, _ours(fields)))
+            return _xml(*_busy(self._person(request, fields, agent)))
         stream = Stream(
             self._stream_url(request, call_id),
             stream_timeout_s=agent.limits.call_s + STREAM_GRACE_S,
@@ -136,7 +136,7 @@ class Webhooks:
         record = await self._record(_call_id(fields))
         if record is None or record.ended_because:
             return _xml(Hangup())
-        return _xml(*_lost(_agent_of(record), _ours(fields)))
+        return _xml(*_lost(self._person(request, fields, _agent_of(record))))
 
     async def dial_status(self, request: Request, fields: Fields) -> Response:
         """A call to a person (the agent's fallback number) has ended or failed."""
@@ -218,8 +218,21 @@ class Webhooks:
         stream broke: it can be said without asking us.  Without, we end it by `stop`, and must be asked which it was.
         """
         if self.dialer is not None:
-            return _lost(agent, _ours(fields))
+            return _lost(self._person(request, fields, agent))
         return [Redirect(self._url(request, "/after-stream"))]
+
+    def _person(self, request: Request, fields: Fields, agent: Agent | None) -> list[Verb]:
+        """Somebody who can help, if the agent's file names one; they are shown our number, which Vobiz allows."""
+        if agent is None or not agent.fallback_number:
+            return []
+        shown = fields.get("From" if fields.get("Direction") == "outbound" else "To", "")
+        person = DialVerb(
+            numbers=(Number(agent.fallback_number),),
+            caller_id=shown if _DIALLED.fullmatch(shown) else None,
+            timeout_s=PERSON_RING_S,
+            action=self._url(request, "/dial-status"),
+        )
+        return [person]
 
     def _url(self, request: Request, path: str) -> str:
         return (self.public_url or self.gate.base_url(request)).rstrip("/") + path
@@ -251,11 +264,6 @@ def _record(call_id: str, fields: Fields, agent: Agent, dial: Dial | None) -> Ca
     )
 
 
-def _ours(fields: Fields) -> str:
-    """Our number in this call: the called one, or the one that an outbound call shows."""
-    return fields.get("From" if fields.get("Direction") == "outbound" else "To", "")
-
-
 def _call_id(fields: Fields) -> str:
     call_id = fields.get("CallUUID", "")
     if not CALL_ID.fullmatch(call_id):
@@ -270,20 +278,12 @@ def _agent_of(record: CallRecord) -> Agent | None:
         return None
 
 
-def _busy(agent: Agent | None, shown: str) -> list[Verb]:
-    return [Speak(BUSY), *_person(agent, shown), Hangup()]
+def _busy(person: list[Verb]) -> list[Verb]:
+    return [Speak(BUSY), *person, Hangup()]
 
 
-def _lost(agent: Agent | None, shown: str) -> list[Verb]:
-    return [Speak(LOST), *_person(agent, shown), Hangup()]
-
-
-def _person(agent: Agent | None, shown: str) -> list[Verb]:
-    """Somebody who can help, if the agent's file names one; `shown` is our number, which Vobiz lets us show."""
-    if agent is None or not agent.fallback_number:
-        return []
-    caller_id = shown if _DIALLED.fullmatch(shown) else None
-    return [DialVerb(numbers=(Number(agent.fallback_number),), caller_id=caller_id, timeout_s=PERSON_RING_S)]
+def _lost(person: list[Verb]) -> list[Verb]:
+    return [Speak(LOST), *person, Hangup()]
 
 
 def _xml(*verbs: Verb) -> Response:

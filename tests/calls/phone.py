@@ -88,6 +88,7 @@ class Phone:
         for pool in POOLS:
             self.bus.publish(pool_calls(pool), Offer(CALL))
         self._tasks.append(asyncio.create_task(self._microphone()))
+        self._tasks.append(asyncio.create_task(self._tell_the_carrier()))
         self._tasks.append(asyncio.create_task(self._write_down_the_end()))
 
     def hire(self, pool: str) -> Worker:
@@ -186,6 +187,10 @@ class Phone:
             self._from_carrier(media(self._speech.pop(0) if self._speech else SILENCE))
             due += 0.02
             await asyncio.sleep(due - loop.time())
+
+    async def _tell_the_carrier(self) -> None:
+        await asyncio.shield(self.call.stopping)
+        self.call.stop_stream()
 
     async def _write_down_the_end(self) -> None:
         reason = await asyncio.shield(self.call.ended)

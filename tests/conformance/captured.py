@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from typing import Any
 from xml.etree import ElementTree
 
@@ -89,6 +90,11 @@ def media(payload: str, **more: Any) -> dict[str, Any]:
     """Today's `media`, as captured; `payload` is base64, `more` goes into its body."""
     body = {"track": "inbound", "timestamp": "1778597597091", "chunk": 2, "payload": payload, **more}
     return {"sequenceNumber": 2, "streamId": "s", "event": "media", "media": body, "extra_headers": "{}"}
+
+
+def text(audio: bytes) -> str:
+    """Audio as a `media` message has it."""
+    return base64.b64encode(audio).decode()
 
 
 async def post(edge: Edge, path: str, fields: dict[str, str], **more: Any) -> httpx.Response:

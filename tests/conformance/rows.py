@@ -297,12 +297,12 @@ ROWS: dict[str, tuple[str, ...]] = {
 NOT_OURS: dict[str, str] = {
     "1.1 source IPs": "a list that may change: the signature decides; a firewall may use the list as well",
     "1.1 TLS": "ends at the load balancer or the tunnel; the edge speaks plain HTTP behind it",
-    "1.2 an empty Response": "the carrier's reading of it; the edge never answers one (every reply has a verb: 1.2, 1.7)",
+    "1.2 an empty Response": "the carrier's reading of it; the edge never answers one: every reply has a verb",
     "1.3 noiseCancellation": "Plivo's only; Vobiz does not name it and we do not write it",
-    "1.4 streamTimeout and REST DELETE of the stream": "the socket closes as in 2.7; we state a timeout beyond the call's",
-    "2.1 source IPs and empty User-Agent": "looked at by no rule of ours; the test phone sends another User-Agent and none",
+    "1.4 streamTimeout and REST DELETE of the stream": "the socket closes as in 2.7",
+    "2.1 source IPs and empty User-Agent": "looked at by no rule of ours; 2.1 plain GET sends no User-Agent",
     "2.5 sendDTMF": "Plivo's only: we never send it",
-    "2.5 events on a one-way stream": "the carrier ignores them; we always ask for a two-way stream (1.3 bidirectional)",
+    "2.5 events on a one-way stream": "the carrier ignores them; we always ask for a two-way stream",
     "2.6 out L16": "we send mu-law only, which every row allows",
     "2.7 playAudio in a conference": "where the carrier mixes it; we open no conference around a stream",
     "3.1 required parameters": "what the carrier refuses; an order without them cannot be built (tests/unit)",
@@ -312,7 +312,7 @@ NOT_OURS: dict[str, str] = {
     "3.5 billing pulse": "a fact about prices",
     "4 webhook IPs": "same as 1.1: extra check of a firewall only",
     "4 trunk webhooks": "another product with another scheme; we have no route for it",
-    "9.20 callback-config page": "parameter names of another page; the API reference's are used and walked in 3.1 and 3.4",
+    "9.20 callback-config page": "parameter names of another page; the API reference's are walked in 3.1 and 3.4",
 }
 """Row (as in a test's id) and why it is not walked."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from edge.carrier.errors import CarrierError, Limited, Refused, Unauthorized, Un
 from edge.carrier.orders import ApplicationRequest, CallRequest, MachineDetection, RecordRequest, StreamRequest
 from edge.carrier.rest import CarrierOptions as Account
 from tests.e2e.loopback_edge import FROM, TO
-from tests.simulators.carrier import Callee, Carrier, CarrierOptions
+from tests.simulators.carrier import Carrier, CarrierOptions
 from tests.simulators.carrier.refusals import Fault
 from tests.unit.rest_standin import Line, Reply, on_the_line
 
@@ -391,10 +390,8 @@ limited("3.5 concurrent calls", calls_max=1)
 
 @pytest.mark.parametrize("row", list(WITH_CARRIER))
 async def test_rest(row: str) -> None:
-    began = time.monotonic()
-    async with office(callee=Callee()) as at:
+    async with office() as at:
         await WITH_CARRIER[row](at)
-    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("row", list(WITH_STANDIN))

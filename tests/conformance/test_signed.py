@@ -72,7 +72,7 @@ async def _(_: Edge, call_id: str) -> None:
     """Vobiz's own retry is the same request; a thief's is another one, even with only the V2 headers of it."""
     async with running_edge(public_url=PUBLIC, tokens=(TOKEN,)) as edge:
         signed = signatures(TOKEN, f"{PUBLIC}/answer")
-        for _ in range(3):
+        for _retry in range(3):
             assert await answered(edge, signed, call_id) == "Stream"
         assert await answered(edge, signed, "stolen") == "nonce_replayed"
         assert await answered(edge, only(signed, V2), "stolen") == "nonce_replayed"

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
+import httpx
 import pytest
 
 from common.ledger.dials import DialBook
@@ -17,7 +18,7 @@ from edge.dialer import Dialer, DialerOptions
 from tests.conformance.captured import AGENT, answer, facts, hangup, post, shown, stream_status, tags, until_ended
 from tests.conformance.scenes import Scenes
 from tests.conftest import free_port
-from tests.e2e.loopback_edge import FROM, TO, Edge, refused, running_edge
+from tests.e2e.loopback_edge import TO, Edge, refused, running_edge
 from tests.simulators.carrier import Callee, Carrier, CarrierOptions
 from tests.simulators.carrier.record import CallRecord
 from tests.simulators.script import HangUp, Wait
@@ -270,7 +271,7 @@ async def machine(redis_url: str) -> None:
 
 
 async def late_news(redis_url: str) -> None:
-    """Ring, the machine's verdict and a recording may come after the Hangup; the call stays over, the facts are kept."""
+    """Ring, the machine's verdict and a recording may come after the Hangup: the call stays over, all is kept."""
     async with dialing(redis_url, BRIEF) as desk:
         call, record = await desk.over()
         this = {"CallUUID": record.call_id}
@@ -286,7 +287,7 @@ async def late_news(redis_url: str) -> None:
         assert await refused(stream) == (403, "call_is_over")
 
 
-async def signed(desk: Desk, path: str, fields: dict[str, str]) -> object:
+async def signed(desk: Desk, path: str, fields: dict[str, str]) -> httpx.Response:
     headers = AGENT | signatures(ACCOUNT.auth_token, f"{desk.edge.http.base_url}{path}")
     response = await desk.edge.http.post(path, data=fields, headers=headers)
     assert response.status_code == 200, response.text

@@ -11,6 +11,7 @@ from edge.dialing import (
     Cancelled,
     Denied,
     Dial,
+    LineClosed,
     MachineHeard,
     News,
     Over,
@@ -101,6 +102,11 @@ def test_an_answered_call_is_not_tried_again_whatever_ended_it():
 def test_a_machine_is_noted_and_changes_no_state():
     dial = after(Sent(), Accepted("c-1"), Answered("c-1"), MachineHeard(True))
     assert (dial.state, dial.machine) == ("answered", "yes")
+
+
+def test_an_answered_call_whose_line_closed_is_looked_up_soon():
+    dial = after(Sent(), Accepted("c-1"), Answered("c-1"), LineClosed())
+    assert (dial.state, dial.due_ms) == ("answered", 16_000)
 
 
 def test_only_a_waiting_call_can_be_cancelled():
