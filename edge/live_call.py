@@ -243,7 +243,7 @@ class Call:
             self.stop("silence")
 
     def stop(self, reason: str) -> None:
-        """We want the call to end.  Whoever waits for `stopping` tells the carrier; failing that, it ends after a while."""
+        """We want the call to end: whoever waits for `stopping` tells the carrier; without an answer it ends anyway."""
         if self.stopping.done() or self.ended.done():
             return
         self.stopping.set_result(reason)

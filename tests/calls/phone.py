@@ -8,7 +8,7 @@ async with answered_call(answers={"hello": "Hi there."}) as phone:
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from common.bus.memory import MemoryBus, Streams
 from common.ledger import CallRecord, Claim
@@ -67,6 +67,9 @@ class Phone:
         self.streams = Streams()
         self.ledger = MemoryLedger(self.streams)
         self._speech: list[bytes] = []
+        self._connected = True
+        self._position_ms = 0
+        self.heard_before = ""
         self._tasks: list[asyncio.Task[None]] = []
 
     # --- the system ---------------------------------------------------------------------------------------------
@@ -79,17 +82,33 @@ class Phone:
         for pool in POOLS:
             self.hire(pool)
         await self.ledger.create(CallRecord(CALL))
-        record = await self.ledger.start(CALL, "edge-1")
-        assert record is not None
-        self.line = CarrierLine(self._from_carrier)
-        start = vobiz.Start(CALL, "stream-1", vobiz.MediaFormat())
-        self.call = Call(record, start, self.line, self.bus, Ticker(asyncio.get_running_loop()), self.options)
-        self.calls.add(self.call)
+        await self._connect("edge-1", self.options)
         for pool in POOLS:
             self.bus.publish(pool_calls(pool), Offer(CALL))
         self._tasks.append(asyncio.create_task(self._microphone()))
         self._tasks.append(asyncio.create_task(self._tell_the_carrier()))
         self._tasks.append(asyncio.create_task(self._write_down_the_end()))
+
+    async def _connect(self, edge: str, options: CallOptions) -> None:
+        """The carrier's socket reaches an edge."""
+        record = await self.ledger.start(CALL, edge)
+        assert record is not None
+        self.line = CarrierLine(self._from_carrier)
+        start = vobiz.Start(CALL, f"stream-{record.epoch}", vobiz.MediaFormat())
+        self.call = Call(record, start, self.line, self.bus, Ticker(asyncio.get_running_loop()), options)
+        self.calls.add(self.call)
+
+    async def edge_dies(self, away_seconds: float = 0.5) -> None:
+        """kill -9 of the edge; the carrier comes back to another one.  What was heard before is in `heard_before`."""
+        self.heard_before = self.line.heard()
+        self.bus.kill()
+        self._connected = False
+        await asyncio.sleep(away_seconds)
+        self.bus = MemoryBus(self.streams)
+        self.calls = Calls("edge-2", self.bus, self.ledger, calls_max=10)
+        self.calls.listen()
+        await self._connect("edge-2", replace(self.options, position_ms=self._position_ms))
+        self._connected = True
 
     def hire(self, pool: str) -> Worker:
         """Start another member of a pool."""
@@ -184,18 +203,22 @@ class Phone:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while not self.call.ended.done():
-            self._from_carrier(media(self._speech.pop(0) if self._speech else SILENCE))
+            if self._connected:
+                self._from_carrier(media(self._speech.pop(0) if self._speech else SILENCE))
+                self._position_ms += 20
             due += 0.02
             await asyncio.sleep(due - loop.time())
 
     async def _tell_the_carrier(self) -> None:
-        await asyncio.shield(self.call.stopping)
-        self.call.stop_stream()
+        call = self.call
+        await asyncio.shield(call.stopping)
+        call.stop_stream()
 
     async def _write_down_the_end(self) -> None:
-        reason = await asyncio.shield(self.call.ended)
-        self.calls.remove(self.call)
-        await self.ledger.end(CALL, reason)
+        call = self.call
+        reason = await asyncio.shield(call.ended)
+        self.calls.remove(call)
+        await self.ledger.end(CALL, reason, call.epoch)
 
     async def _until(self, true: object, what: str) -> None:
         try:
