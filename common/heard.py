@@ -15,6 +15,7 @@ MS_PER_CHARACTER = 66
 CUT_MARK = "—"
 """Ends a reply that was not heard to its end, so that a reader (or a model) can tell."""
 
+ABOUT_REPLY = (Clause, ReplyEnded, Spoken, PlayStarted, ReplyPlayed, Interrupted)
 AboutReply: TypeAlias = Clause | ReplyEnded | Spoken | PlayStarted | ReplyPlayed | Interrupted
 
 

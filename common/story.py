@@ -7,20 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from common.heard import Reply
+from common.heard import ABOUT_REPLY, AboutReply, Reply
 from common.messages import (
     STAGES,
     CallEnded,
-    Clause,
-    Interrupted,
     Message,
     PlayStarted,
-    ReplyEnded,
-    ReplyPlayed,
     ReplyStarted,
     SpeechEnded,
     SpeechStarted,
-    Spoken,
     Stamps,
     UserTurn,
 )
@@ -72,6 +67,9 @@ class Story:
 
     def receive(self, message: Message) -> None:
         """One event; a repeated one changes nothing."""
+        if isinstance(message, ABOUT_REPLY):
+            self._about_reply(message)
+            return
         match message:
             case SpeechStarted(_, _, utterance, position_ms):
                 self._speech.setdefault(utterance, (position_ms, position_ms))
@@ -84,21 +82,18 @@ class Story:
             case ReplyStarted(turn, utterance):
                 if turn not in self._replies:
                     self._replies[turn] = self._exchange(utterance).reply = Reply(turn, utterance)
-            case (
-                Clause(turn)
-                | ReplyEnded(turn)
-                | Spoken(turn)
-                | PlayStarted(turn)
-                | ReplyPlayed(turn)
-                | Interrupted(turn)
-            ) if turn in self._replies:
-                self._replies[turn].receive(message)
-                if isinstance(message, PlayStarted) and message.stamps:
-                    self._time(self._exchange(self._replies[turn].utterance), message.stamps)
             case CallEnded(_, reason):
                 self.ended_by = self.ended_by or reason
             case _:
                 pass
+
+    def _about_reply(self, message: AboutReply) -> None:
+        reply = self._replies.get(message.turn)
+        if reply is None:
+            return
+        reply.receive(message)
+        if isinstance(message, PlayStarted) and message.stamps:
+            self._time(self._exchange(reply.utterance), message.stamps)
 
     def _time(self, exchange: Exchange, stamps: Stamps) -> None:
         steps = zip(STAGES[1:], stamps, stamps[1:], strict=False)

@@ -160,7 +160,7 @@ class Phone:
 
     async def goes_on(self) -> None:
         """The agent is heard, and so is the caller."""
-        frame = bytes([16 + self._clause]) * 160
+        frame = bytes([16 + self._clause % 200]) * 160
         message = AudioOut(self.call_id, self.epoch, 1, 1, self._clause, 0, frame, last=True)
         self.edge.workers.publish(edge_audio(EDGE), message)
         played = await self.until("playAudio")

@@ -11,18 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.heard import Reply
+from common.heard import ABOUT_REPLY, Reply
 from common.messages import (
     CallEnded,
     CallStarted,
-    Clause,
-    Interrupted,
     Message,
-    PlayStarted,
-    ReplyEnded,
-    ReplyPlayed,
     ReplyStarted,
-    Spoken,
     UserTurn,
 )
 from workers.providers import ChatMessage
@@ -52,6 +46,10 @@ class Dialogue:
 
     def receive(self, message: Message) -> None:
         """Fold one event.  A repeated one changes nothing."""
+        if isinstance(message, ABOUT_REPLY):
+            if message.turn in self._replies:
+                self._replies[message.turn].receive(message)
+            return
         match message:
             case CallStarted(epoch):
                 self._asked = max(self._asked, 0)
@@ -67,15 +65,6 @@ class Dialogue:
                 if turn not in self._replies:
                     self._replies[turn] = reply = Reply(turn, utterance)
                     self._items.append(reply)
-            case (
-                Clause(turn)
-                | ReplyEnded(turn)
-                | Spoken(turn)
-                | PlayStarted(turn)
-                | ReplyPlayed(turn)
-                | Interrupted(turn)
-            ) if turn in self._replies:
-                self._replies[turn].receive(message)
             case _:
                 pass
 
