@@ -115,7 +115,7 @@ async def test_an_interrupted_reply_can_be_closed_and_the_next_one_comes(build: 
 
 @pytest.mark.parametrize("spec", ["openai", "openai/", "nobody/x", "local/parrot", "", "/"])
 def test_an_unknown_model_is_answered_with_the_known_ones(spec: str) -> None:
-    with pytest.raises(ValueError, match="unknown language model") as caught:
+    with pytest.raises(ValueError, match="language model") as caught:
         language_model(spec, {"OPENAI_API_KEY": KEY})
     assert all(vendor.specs in str(caught.value) for vendor in VENDORS.values())
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from edge.signatures import Policy
 from tests.e2e.loopback_edge import running_edge
-from tests.fuzz.inputs import BODIES, FIELDS, FRAMES, GOOD_TOKEN, HEADERS, KINDS, tokens
+from tests.fuzz.inputs import BODIES, FIELDS, FIELDS_OF_A_CALL, FRAMES, GOOD_TOKEN, HEADERS, KINDS, tokens
 from tests.fuzz.properties import (
     HOOKS,
     Tally,
@@ -80,7 +80,7 @@ class Campaign:
         requests = st.tuples(
             st.sampled_from(("POST",) * 6 + ("GET", "PUT")),
             st.sampled_from((*HOOKS, *HOOKS, "/v1/calls", "/v1/calls/call-1", "/answer/x", "/ws")),
-            HEADERS, KINDS, FIELDS | BODIES, st.just({}) | FIELDS,
+            HEADERS, KINDS, FIELDS_OF_A_CALL | FIELDS | BODIES, st.just({}) | FIELDS,
         )  # fmt: skip
         stack = AsyncExitStack()
         clients = {policy: runner.run(stack.enter_async_context(webhooks(policy))) for policy in Policy}
@@ -92,7 +92,9 @@ class Campaign:
 
     def _sockets(self, runner: asyncio.Runner) -> None:
         numbers = itertools.count()
-        sequences = st.lists(st.tuples(st.sampled_from((False, False, False, True)), FRAMES), min_size=1, max_size=SEQUENCE_MAX)
+        sequences = st.lists(
+            st.tuples(st.sampled_from((False, False, False, True)), FRAMES), min_size=1, max_size=SEQUENCE_MAX
+        )
         stack = AsyncExitStack()
         edge = runner.run(stack.enter_async_context(running_edge(calls_max=10_000)))
         other = runner.run(stack.enter_async_context(edge.call("other")))
