@@ -66,8 +66,11 @@ class Campaign:
         self._feed("tokens", tokens(), lambda token: check_token(token, GOOD_TOKEN, self.tally))
 
     def _parameters(self, runner: asyncio.Runner) -> None:
-        given = st.tuples(BODIES, KINDS, st.binary(max_size=20))
-        self._feed("parameters", given, lambda one: runner.run(check_parameters(*one, self.tally)))
+        def check(one: tuple[bytes, str, bytes]) -> None:
+            body, kind, query = one
+            runner.run(check_parameters(body, kind, query, self.tally))
+
+        self._feed("parameters", st.tuples(BODIES, KINDS, st.binary(max_size=20)), check)
 
     def _webhooks(self, runner: asyncio.Runner) -> None:
         async def check(policy: Policy, client: httpx.AsyncClient, one: Any) -> None:
