@@ -81,6 +81,17 @@ async def test_a_silent_line_is_hung_up_after_the_agents_limit():
         assert phone.line.stopped
 
 
+async def test_a_carrier_that_sends_no_audio_for_a_minute_has_no_caller_any_more():
+    async with answered_call(options=CallOptions(silence_s_max=300)) as phone:
+        await phone.hears("Hello.")
+        phone._connected = False  # the socket stays open, and says nothing: no media, no stop, no hangup
+        await phone.after(55)
+        assert not phone.call.ended.done()
+        await phone.after(10)
+        assert await phone.ended() == "carrier"
+        assert await phone.ledger.live() == []
+
+
 async def test_no_call_is_longer_than_the_agents_limit():
     async with answered_call(options=CallOptions(call_s_max=30, silence_s_max=60)) as phone:
         assert await phone.ended() == "too long"
