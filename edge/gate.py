@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
 from common import metrics
 from common.ledger import Ledger
-from edge.signatures import Policy, public_url_candidates, trusted_peer, verify
+from edge.parameters import BadRequest
+from edge.signatures import HOST, Policy, public_url_candidates, trusted_peer, verify
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +47,14 @@ class Gate:
         return reason
 
     def base_url(self, request: Request) -> str:
-        """Where this request reached us from outside; what our own proxy says of that is believed."""
+        """Where this request reached us from outside; what our own proxy says of that is believed.
+
+        Raises BadRequest if the Host header names no host: XML cannot send anybody there.
+        """
         came = public_url_candidates("", str(request.base_url), request.headers, trusted=self._trusted(request))
-        return came[0] if came else str(request.base_url)
+        if not came or not _is_place(came[0]):
+            raise BadRequest(400, "bad_host", "The Host header is not a host.")
+        return came[0]
 
     def _urls(self, request: Request) -> tuple[str, ...]:
         trusted = self._trusted(request)
@@ -65,3 +72,11 @@ class Gate:
         except (ConnectionError, TimeoutError):
             return ""  # without Redis no call can begin anyway; a hangup must still get through
         return ""
+
+
+def _is_place(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return HOST.fullmatch(parts.netloc) is not None and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets around no address, or a port out of range
+        return False

@@ -38,9 +38,10 @@ _NONCES = {
     # Nothing parts the URL from a V2 nonce: were its length free, /a/1 and "23" would be signed like /a/12 and "3".
     "v2": re.compile(r"[0-9]{20}"),
 }
-_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _SECRET_HEADER = re.compile(r"token|secret|password|authorization|cookie|api-key|^x-auth-|^x-vobiz-signature")
 
+HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+"""What may stand in a Host header; the rest, a stranger wrote."""
 REDACTED = "[redacted]"
 
 
@@ -196,7 +197,7 @@ def public_url_candidates(
         proto = known.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower()
         name = known.get("x-forwarded-host", "").rpartition(",")[2].strip()
         scheme = proto if proto in ("http", "https") else scheme
-        host = name if _HOST.fullmatch(name) else host
+        host = name if HOST.fullmatch(name) else host
     return (urlunsplit((scheme, host, request.path, "", "")),)
 
 

@@ -101,6 +101,8 @@ def _stop_signal() -> asyncio.Event:
 
 def main(pool: str, build: Build[P], open_session: OpenSession[P]) -> int:
     """The whole of a worker's `__main__`.  2 if the settings cannot be used."""
+    # Before numpy is imported: its OpenBLAS joins its threads in every fork, and was seen to wait for ever there.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     providers = Providers(build, os.environ)
     try:
         settings = Settings.from_env()

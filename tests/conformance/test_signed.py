@@ -138,6 +138,18 @@ async def _(_: Edge, call_id: str) -> None:
             assert await answered(edge, own, call_id) == "Stream", known
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("host", ["a b", "[", "[::1", "a:99999", "a:0", "<&>", "x" * 300, "a@b"])
+async def test_a_host_that_is_none_is_in_no_url(edge: Edge, call_id: str, host: str) -> None:
+    """Without PUBLIC_URL the stream's URL is built from it, or from the address that was called; or it is refused."""
+    for path in ("/answer", "/fallback"):
+        response = await edge.http.post(path, data=answer(call_id), headers={"Host": host})
+        if response.status_code == 200:
+            assert (verbs(response)[0].text or "").startswith(f"ws://127.0.0.1:{edge.port}/ws/")
+        else:
+            assert (response.status_code, response.json()["error"]["code"]) == (400, "bad_host")
+
+
 @SCENES.walk("4 userinfo in the URL")
 async def _(_: Edge, call_id: str) -> None:
     """Of Vobiz's two samples one signs it and one does not."""
