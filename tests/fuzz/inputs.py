@@ -24,9 +24,9 @@ EVENTS = st.sampled_from(
     ["start", "media", "dtmf", "playedStream", "clearedAudio", "stop", "Media", "networkQuality", ""]
 ) | st.text(max_size=10)
 IDS = st.sampled_from(["call", "other", "", "a/b", "{s00}", "x" * 300, "\ud800"]) | st.text(max_size=10)
-MARKS = st.sampled_from(["1.1.0", "1.1.1", "2.1.0", "1.999999999.0", "-1.1.0", "1.1", "1.\u0661.0"]) | st.text(
-    max_size=12
-)
+MARKS = st.sampled_from(
+    ["1.1.0", "1.1.1", "2.1.0", "1.999999999.0", "-1.1.0", "1.1", "..", "1..0", "1.\u0661.0"]
+) | st.text(max_size=12)
 FORMATS = st.fixed_dictionaries(
     {},
     optional={
