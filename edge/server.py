@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 
 import uvicorn
@@ -25,8 +26,14 @@ class Server(uvicorn.Server):
         yield
 
 
+def _worth_a_line(record: logging.LogRecord) -> bool:
+    """A refused stream is no error of ours: strangers could fill the log with uvicorn's line about it."""
+    return not record.getMessage().startswith("ASGI callable returned without completing handshake")
+
+
 def make_server(app: Starlette, host: str, port: int) -> Server:
     """The server of the edge; binds when it is told to serve."""
+    logging.getLogger("uvicorn.error").addFilter(_worth_a_line)
     return Server(
         uvicorn.Config(
             app,
