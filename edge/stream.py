@@ -151,13 +151,13 @@ class Streams:
         began = time.monotonic()
         stream.connect(call)
         try:
-            reason = await self._ended(call)
+            reason, written = await self._ended(call)
         finally:
             self.calls.remove(call)
             stream.line.end()
         if reason == REPLACED:
             return
-        if not call.stopping.done() and not await self._write_end(call, reason):
+        if not written and not await self._write_end(call, reason):
             return  # another connection carries it on, or a webhook was first
         if dial_id and self.dialer is not None:
             await self.dialer.closed(dial_id)
@@ -166,19 +166,23 @@ class Streams:
         metrics.CALLS_ENDED.labels(reason).inc()
         log.info("call ended", extra={"call_id": call.call_id, **totals})
 
-    async def _ended(self, call: Call) -> str:
-        """Until the call is over here; the reason."""
+    async def _ended(self, call: Call) -> tuple[str, bool]:
+        """Until the call is over here; the reason, and whether the ledger has it already."""
         signs: list[asyncio.Future[Any]] = [call.ended, call.stopping, call.broken]
         await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)
-        if call.broken.done() and not call.ended.done():
+        if not call.ended.done() and not call.stopping.done():
             log.warning("a connection broke; waiting for the carrier to come back", extra={"call_id": call.call_id})
-            await asyncio.wait([call.ended], timeout=COME_BACK_SECONDS)
-            return call.ended.result() if call.ended.done() else "carrier"
-        if not call.ended.done():
-            await self._write_end(call, call.stopping.result())  # first: the carrier may ask at once what comes next
-            if self.dialer is None or not await self.dialer.hang_up(call.call_id):
-                call.stop_stream()
-        return await call.ended
+            await asyncio.wait(signs[:2], timeout=COME_BACK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if call.ended.done():
+            return call.ended.result(), False
+        if not call.stopping.done():
+            return "carrier", False
+        await self._write_end(call, call.stopping.result())  # first: the carrier may ask at once what comes next
+        if self.dialer is None or not await self.dialer.hang_up(call.call_id):
+            call.stop_stream()
+        if call.broken.done():
+            call.end(call.stopping.result())  # nobody is there to close the stream
+        return await call.ended, True
 
     async def _write_end(self, call: Call, reason: str) -> bool:
         """Write the end down; False if that was done before, or if another connection carries the call on."""

@@ -11,6 +11,7 @@ Each attempt has its own deadline, so a request ends within `ATTEMPTS_MAX * (TOT
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import re
@@ -133,11 +134,9 @@ class Rest:
 
     async def aclose(self) -> None:
         """Close all connections; the object cannot be used afterwards."""
-        try:
+        with contextlib.suppress(TimeoutError):  # the process ends anyway
             async with asyncio.timeout(CLOSE_S):
                 await self._client.aclose()
-        except TimeoutError:
-            pass  # the process ends anyway
 
     async def request(
         self, method: Verb, path: str, *, body: Mapping[str, Any] | None = None, query: Mapping[str, Any] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import math
@@ -14,7 +15,7 @@ import pytest
 from common.audio import g711
 from common.messages import AudioIn, AudioStarted, CallEnded, CallStarted, Digit, Message, PlayStarted
 from edge.vobiz import MESSAGE_BYTES_MAX
-from tests.e2e.loopback_edge import Edge, Phone, phone, running_edge, start_of
+from tests.e2e.loopback_edge import SECONDS, Edge, Phone, phone, running_edge, start_of
 
 pytestmark = pytest.mark.anyio
 
@@ -178,6 +179,34 @@ async def test_bytes_that_are_no_websocket_end_their_own_call_only() -> None:
         await caller.events.until(CallEnded)
         assert await edge.counted(before, BAD_INPUT, kind="bad websocket frame") == before + 1
         await other.goes_on()
+
+
+async def test_a_call_that_we_stop_in_the_moment_in_which_its_line_closes_is_written_down_as_over() -> None:
+    async with two_calls() as (edge, _, other):
+        call = edge.calls.get("c-1")
+        assert call is not None
+        call.stop("operator hung up")
+        call.closed()
+        await until_only_the_other_is_live(edge)
+        await other.goes_on()
+
+
+async def test_a_call_that_is_stopped_while_its_line_is_broken_is_written_down_as_over() -> None:
+    async with two_calls() as (edge, caller, other):
+        call = edge.calls.get("c-1")
+        assert call is not None
+        caller.socket.transport.abort()
+        async with asyncio.timeout(SECONDS):
+            await call.broken
+        call.stop("operator hung up")
+        await until_only_the_other_is_live(edge)
+        await other.goes_on()
+
+
+async def until_only_the_other_is_live(edge: Edge) -> None:
+    async with asyncio.timeout(SECONDS):
+        while await edge.ledger.live() != ["other"]:
+            await asyncio.sleep(0)
 
 
 async def test_a_stop_ends_the_call_once() -> None:
