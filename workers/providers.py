@@ -46,6 +46,10 @@ class ListenOptions:
     """Silence this long after words ends the caller's turn."""
     utterance_ms_max: int = 30_000
     """A caller who speaks longer is transcribed in pieces of this length."""
+    likely_ms: int = 200
+    """Silence this long after words makes it likely that the turn is over; 0: never say so."""
+    keyterms: tuple[str, ...] = ()
+    """Names and words of the trade that the caller may use; providers that take none ignore them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,19 @@ class Utterance:
     """Where in the call's audio it was clear that the turn was over; 0: not known."""
 
 
-Heard: TypeAlias = Onset | Offset | Utterance
+@dataclass(frozen=True, slots=True)
+class Likely:
+    """The caller's turn is probably over, and these are its words; an answer may be prepared, but not spoken.
+
+    An `Utterance` confirms it (or corrects the words), an `Onset` withdraws it: the caller goes on.
+    """
+
+    text: str
+    start_ms: int
+    end_ms: int
+
+
+Heard: TypeAlias = Onset | Offset | Likely | Utterance
 
 
 class Ear(Protocol):
@@ -116,15 +132,29 @@ ChatMessage: TypeAlias = dict[str, Any]
 """One message of an OpenAI chat: `{"role": "system" | "user" | "assistant" | "tool", "content": str, ...}`."""
 
 
+@dataclass(frozen=True, slots=True)
+class TokensUsed:
+    """What a reply used, as the vendor counts it.  `tokens_cached` are the part of `tokens_in` that was cheaper."""
+
+    tokens_in: int
+    tokens_cached: int
+    tokens_out: int
+
+
+Piece: TypeAlias = str | ToolCall | TokensUsed
+
+
 class LanguageModel(Protocol):
     """A mind: answers a dialogue; keeps nothing of it."""
 
     def reply(
-        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = ()
-    ) -> AsyncIterator[str | ToolCall]:
+        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), said: str = ""
+    ) -> AsyncIterator[Piece]:
         """Stream the next assistant message: text as it is made (any split), tool calls when complete.
 
-        `tools` are OpenAI function tools.  Raises a `ProviderError`, at any point of the stream.
+        `tools` are OpenAI function tools.  `said` is how this very message begins, because another model (or another
+        process) said that much before it failed: only what follows is streamed.  `TokensUsed` comes last, if known.
+        Raises a `ProviderError`, at any point of the stream.
         """
 
     async def warm(self) -> None:
@@ -147,11 +177,27 @@ class VoiceOptions:
     speed: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """When the text is heard: pairs of (offset of a character in the text, ms in the clause's audio), in order.
+
+    Any number of these may come, among the audio; each adds to those before it.
+    """
+
+    marks: tuple[tuple[int, int], ...]
+
+
+Sound: TypeAlias = bytes | Spelled
+
+
 class TextToSpeech(Protocol):
     """A mouth: speaks one clause at a time, for all calls of the process."""
 
-    def say(self, text: str, options: VoiceOptions) -> AsyncIterator[bytes]:
-        """Speak one clause: mu-law in chunks of any size, as soon as they exist.  Raises a `ProviderError`."""
+    def say(self, text: str, options: VoiceOptions) -> AsyncIterator[Sound]:
+        """Speak one clause: mu-law in chunks of any size, as soon as they exist.  Raises a `ProviderError`.
+
+        Several clauses of several calls may be spoken at once.  Closing the iterator stops the vendor's work on it.
+        """
 
     async def warm(self) -> None:
         """Get ready for the first clause (load models, start children).  Called at process start, perhaps again."""
