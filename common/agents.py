@@ -28,6 +28,8 @@ INSTRUCTIONS_CHARS_MAX = 20_000
 VOICE_CHARS_MAX = 128
 PROVIDERS_MAX = 5
 NUMBERS_MAX = 1_000
+KEYTERMS_MAX = 100
+KEYTERM_CHARS_MAX = 64
 
 
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z0-9_]{1,64})\s*\}\}")
@@ -58,6 +60,8 @@ class TurnOptions:
     """Speech this long may interrupt the agent."""
     endpoint_ms: int = 500
     """Silence this long after words ends the caller's turn."""
+    likely_ms: int = 200
+    """Silence this long after words begins the answer, unheard until the turn is over; 0: wait for that."""
     interruptible: bool = True
     """False: the agent finishes what it says, whoever talks."""
 
@@ -85,6 +89,8 @@ class Agent:
     """BCP 47 tag."""
     voice: str = ""
     """The voice's name at the text-to-speech vendor; empty means the vendor's default."""
+    keyterms: tuple[str, ...] = ()
+    """Names and words of the trade that callers use, for speech-to-text providers that can be told."""
     providers: Providers = field(default_factory=Providers)
     turn: TurnOptions = field(default_factory=TurnOptions)
     limits: Limits = field(default_factory=Limits)
@@ -258,6 +264,7 @@ def _canonical(agent: Agent) -> dict[str, Any]:
             "interruptible": turn.interruptible,
         },
         "limits": {"call_s": limits.call_s, "silence_s": limits.silence_s},
+        "keyterms": list(agent.keyterms),
         "numbers": list(agent.numbers),
         "fallback_number": agent.fallback_number,
     }
@@ -275,6 +282,11 @@ def _number(value: str) -> str | None:
     return "is no phone number; write digits such as '+911234567890', or '*' for every number"
 
 
+def _keyterm(entry: str) -> str | None:
+    """What is wrong with one entry of `keyterms`."""
+    return None if 0 < len(entry) <= KEYTERM_CHARS_MAX else f"must have 1 to {KEYTERM_CHARS_MAX} characters"
+
+
 PROVIDERS: Shape = {
     "stt": specs(PROVIDERS_MAX),
     "llm": specs(PROVIDERS_MAX),
@@ -283,6 +295,7 @@ PROVIDERS: Shape = {
 TURN: Shape = {
     "onset_ms": bounded(40, 2_000),
     "endpoint_ms": bounded(100, 5_000),
+    "likely_ms": bounded(0, 5_000),
     "interruptible": flag,
 }
 LIMITS: Shape = {
@@ -298,6 +311,7 @@ AGENT: Shape = {
     "providers": (PROVIDERS, Providers),
     "turn": (TURN, TurnOptions),
     "limits": (LIMITS, Limits),
+    "keyterms": texts(KEYTERMS_MAX, _keyterm),
     "numbers": texts(NUMBERS_MAX, _number),
     "fallback_number": pattern(
         r"(\+?[0-9]([ ()-]*[0-9]){3,14})?", "a phone number such as '+911234567890', or nothing"

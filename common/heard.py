@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from common.messages import Clause, Interrupted, PlayStarted, ReplyEnded, ReplyPlayed, Spoken
+from common.messages import Clause, Interrupted, PlayStarted, Release, ReplyEnded, ReplyPlayed, Spoken, Withdrawn
 
 MS_PER_CHARACTER = 66
 """About 15 characters a second: how fast a voice speaks, used until the clause's true length is known."""
 CUT_MARK = "—"
 """Ends a reply that was not heard to its end, so that a reader (or a model) can tell."""
 
-ABOUT_REPLY = (Clause, ReplyEnded, Spoken, PlayStarted, ReplyPlayed, Interrupted)
-AboutReply: TypeAlias = Clause | ReplyEnded | Spoken | PlayStarted | ReplyPlayed | Interrupted
+ABOUT_REPLY = (Clause, ReplyEnded, Spoken, PlayStarted, ReplyPlayed, Interrupted, Release, Withdrawn)
+AboutReply: TypeAlias = Clause | ReplyEnded | Spoken | PlayStarted | ReplyPlayed | Interrupted | Release | Withdrawn
 
 
 @dataclass(slots=True)
@@ -25,8 +25,14 @@ class Reply:
 
     turn: int
     utterance: int
+    prepared_for: str = ""
+    """See `ReplyStarted`."""
+    released: bool = False
+    withdrawn: bool = False
     clauses: list[str] = field(default_factory=list)
     durations_ms: dict[int, int] = field(default_factory=dict)
+    marks: dict[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    """Of a clause: (offset of a character, ms in its audio), where the voice told them."""
     ended: bool = False
     """All its clauses are known."""
     begun: bool = False
@@ -43,14 +49,25 @@ class Reply:
                     self.clauses.append(text)
             case ReplyEnded():
                 self.ended = True
-            case Spoken(_, clause, duration_ms):
+            case Spoken(_, clause, duration_ms, marks):
                 self.durations_ms[clause] = duration_ms
+                self.marks[clause] = marks
             case PlayStarted():
                 self.begun = True
             case ReplyPlayed():
                 self.played = True
             case Interrupted():
                 self.cut = self.cut or message
+            case Release():
+                self.released = True
+            case Withdrawn(turn):
+                self.withdrawn = True
+                self.cut = self.cut or Interrupted(turn, 0, 0)
+
+    @property
+    def tentative(self) -> bool:
+        """It waits for its `Release`."""
+        return bool(self.prepared_for) and not self.released
 
     @property
     def text(self) -> str:
@@ -76,5 +93,6 @@ class Reply:
         duration_ms = self.durations_ms.get(clause) or len(text) * MS_PER_CHARACTER
         if heard_ms >= duration_ms:
             return text
-        begun = text[: len(text) * heard_ms // duration_ms]
+        reached = [offset for offset, at_ms in self.marks.get(clause, ()) if at_ms < heard_ms]
+        begun = text[: reached[-1] + 1] if reached else text[: len(text) * heard_ms // duration_ms]
         return begun.rpartition(" ")[0].strip()  # the word that was being spoken does not count

@@ -29,6 +29,9 @@ Stamps: TypeAlias = tuple[int, ...]
 STAGES = ("speech_end", "endpoint", "transcript", "first_token", "first_clause", "first_audio", "first_frame")
 """What a stamp stands for.  `first_frame - speech_end` is what the caller waited, up to the carrier."""
 
+USAGE_UNITS = ("audio_ms", "characters", "tokens_in", "tokens_cached", "tokens_out")
+"""What providers charge for: audio heard, text spoken, and tokens (`tokens_cached` are part of `tokens_in`)."""
+
 
 class BadMessage(ValueError):
     """The bytes are no message at all: not msgpack, no tag, or too few fields."""
@@ -134,11 +137,48 @@ class UserTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class MaybeTurn:
+    """What the caller said, if they are done: an answer may be prepared, and must not be heard before `Release`.
+
+    A `UserTurn` of the same utterance settles it; a later `SpeechStarted` withdraws it.  Stamps as in `UserTurn`.
+    """
+
+    utterance: int
+    text: str
+    stamps: Stamps
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyStarted:
-    """The mind begins reply `turn`, answering `utterance` (0: nobody asked, as in the greeting)."""
+    """The mind begins reply `turn`, answering `utterance` (0: nobody asked, as in the greeting).
+
+    `prepared_for` is the text of the `MaybeTurn` that it answers: it is tentative, and nobody may hear it before its
+    `Release`.  Empty: it answers what was said.
+    """
 
     turn: int
     utterance: int
+    prepared_for: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The tentative reply `turn` is the answer: play it.  Also on the edge's priority stream.
+
+    `stamps` hold speech_end, endpoint, transcript of the `UserTurn` that it answers.
+    """
+
+    call_id: str
+    token: int
+    turn: int
+    stamps: Stamps = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The tentative reply `turn` is not the answer: nobody has heard it, nobody will."""
+
+    turn: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +202,15 @@ class ReplyEnded:
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """All audio of a clause is at the edge: it lasts `duration_ms` (0: it could not be spoken)."""
+    """All audio of a clause is at the edge: it lasts `duration_ms` (0: it could not be spoken).
+
+    `marks` are pairs of (offset of a character in the clause's text, ms in its audio), if the voice told them.
+    """
 
     turn: int
     clause: int
     duration_ms: int
+    marks: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +247,15 @@ class ReplyPlayed:
 
 
 @dataclass(frozen=True, slots=True)
+class Used:
+    """`pool` used `provider` for the call: pairs of (unit of `USAGE_UNITS`, amount), to be added up."""
+
+    pool: str
+    provider: str
+    amounts: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Digit:
     """The caller pressed a key: one of 0-9 * #."""
 
@@ -226,17 +279,20 @@ class AudioOut:
     mulaw: bytes
     last: bool = False
     stamps: Stamps = ()
+    held: bool = False
+    """The reply is tentative: keep it until its `Release`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplySpoken:
-    """No more audio for `turn`: once it was heard, do what `then` says ("" or "hangup")."""
+    """No more audio for `turn`: once it was heard, do what `then` says ("" or "hangup").  `held` as in `AudioOut`."""
 
     call_id: str
     epoch: int
     token: int
     turn: int
     then: str = ""
+    held: bool = False
 
 
 # --- edge:<eid>:priority -------------------------------------------------------------------------------------------
@@ -260,30 +316,13 @@ class Offer:
     call_id: str
 
 
+# fmt: off
 Message: TypeAlias = (
-    AudioStarted
-    | AudioIn
-    | AudioEnded
-    | CallStarted
-    | CallEnded
-    | OwnerChanged
-    | SpeechStarted
-    | SpeechEnded
-    | UserTurn
-    | ReplyStarted
-    | Clause
-    | ReplyEnded
-    | Spoken
-    | PlayStarted
-    | Played
-    | Interrupted
-    | ReplyPlayed
-    | Digit
-    | AudioOut
-    | ReplySpoken
-    | HangUp
-    | Offer
+    AudioStarted | AudioIn | AudioEnded | CallStarted | CallEnded | OwnerChanged | SpeechStarted | SpeechEnded
+    | UserTurn | MaybeTurn | ReplyStarted | Release | Withdrawn | Clause | ReplyEnded | Spoken | PlayStarted
+    | Played | Interrupted | ReplyPlayed | Used | Digit | AudioOut | ReplySpoken | HangUp | Offer
 )
+# fmt: on
 
 TAGS: dict[type[Any], int] = {
     AudioStarted: 1,
@@ -295,15 +334,19 @@ TAGS: dict[type[Any], int] = {
     SpeechStarted: 20,
     SpeechEnded: 21,
     UserTurn: 22,
+    MaybeTurn: 23,
     ReplyStarted: 30,
     Clause: 31,
     ReplyEnded: 32,
+    Release: 33,
+    Withdrawn: 34,
     Spoken: 40,
     PlayStarted: 50,
     Played: 51,
     Interrupted: 52,
     ReplyPlayed: 53,
     Digit: 54,
+    Used: 55,
     AudioOut: 60,
     ReplySpoken: 61,
     HangUp: 70,

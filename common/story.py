@@ -5,6 +5,7 @@ For people and for tests; nothing in a call's way depends on it.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from common.heard import ABOUT_REPLY, AboutReply, Reply
@@ -13,10 +14,12 @@ from common.messages import (
     CallEnded,
     Message,
     PlayStarted,
+    Release,
     ReplyStarted,
     SpeechEnded,
     SpeechStarted,
     Stamps,
+    Used,
     UserTurn,
 )
 
@@ -58,6 +61,8 @@ class Story:
         self._exchanges: dict[int, Exchange] = {}
         self._replies: dict[int, Reply] = {}
         self._speech: dict[int, tuple[int, int]] = {}
+        self.usage: Counter[tuple[str, str, str]] = Counter()
+        """(pool, provider, unit of `USAGE_UNITS`) -> how much of it the call used."""
         self.ended_by = ""
 
     @property
@@ -79,9 +84,14 @@ class Story:
                 exchange = self._exchange(utterance)
                 exchange.understood = text
                 exchange.begin_ms, exchange.end_ms = self._speech.get(utterance, (0, 0))
-            case ReplyStarted(turn, utterance):
+            case ReplyStarted(turn, utterance, prepared_for):
                 if turn not in self._replies:
-                    self._replies[turn] = self._exchange(utterance).reply = Reply(turn, utterance)
+                    self._replies[turn] = reply = Reply(turn, utterance, prepared_for)
+                    if not reply.tentative:
+                        self._exchange(utterance).reply = reply
+            case Used(pool, provider, amounts):
+                for unit, amount in amounts:
+                    self.usage[pool, provider, unit] += amount
             case CallEnded(_, reason):
                 self.ended_by = self.ended_by or reason
             case _:
@@ -92,6 +102,8 @@ class Story:
         if reply is None:
             return
         reply.receive(message)
+        if isinstance(message, Release):
+            self._exchange(reply.utterance).reply = reply
         if isinstance(message, PlayStarted) and message.stamps:
             self._time(self._exchange(reply.utterance), message.stamps)
 

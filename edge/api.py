@@ -25,6 +25,7 @@ from common.bus import START, Bus
 from common.ledger import CallRecord, Ledger
 from common.ledger.dials import QueueFull
 from common.messages import CallEnded, CallStarted, HangUp, Message
+from common.costs import estimate, prices
 from common.story import Story
 from common.streams import call_events, edge_priority
 from edge.carrier.numbers import dialled
@@ -108,6 +109,7 @@ class Api:
             for _, message in await self.bus.read(call_events(record.call_id)):
                 story.receive(message)
             shown["turns"] = _turns_json(story)
+            shown["usage"] = _usage_json(story)
         if dial is not None:
             shown |= {"id": dial.dial_id, "state": dial.state}
         return JSONResponse(shown)
@@ -280,6 +282,21 @@ def _turns_json(story: Story) -> list[dict[str, Any]]:
         }
         for exchange in story.exchanges
     ]
+
+
+def _usage_json(story: Story) -> dict[str, Any]:
+    """What the call used of each provider, and what that costs by the price table: an estimate."""
+    told = estimate(story.usage, prices())
+    used: dict[str, dict[str, int]] = {}
+    for (_, provider, unit), amount in sorted(story.usage.items()):
+        used.setdefault(provider, {})[unit] = amount
+    dollars = {pool: round(amount, 6) for pool, amount in told.dollars.items()}
+    return {
+        "providers": used,
+        "dollars": dollars,
+        "dollars_total": round(told.total, 6),
+        "without_price": told.unpriced,
+    }
 
 
 def _event_json(message: Message) -> str:

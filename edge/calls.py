@@ -11,7 +11,7 @@ from common import metrics
 from common.bus import Bus
 from common.clock import wall_ms
 from common.ledger import Ledger
-from common.messages import AudioOut, CallEnded, HangUp, Message, ReplySpoken, SpeechEnded, SpeechStarted
+from common.messages import AudioOut, CallEnded, HangUp, Message, Release, ReplySpoken, SpeechEnded, SpeechStarted
 from common.streams import call_events, edge_audio, edge_priority
 from edge.live_call import Call
 
@@ -167,5 +167,7 @@ def _deliver(call: Call, message: Message) -> None:
             call.speech_started(message)
         case SpeechEnded():
             call.speech_ended(message)
+        case Release():
+            call.release(message)
         case HangUp():
             call.stop(message.reason)

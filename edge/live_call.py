@@ -31,6 +31,7 @@ from common.messages import (
     Message,
     Played,
     PlayStarted,
+    Release,
     ReplyPlayed,
     ReplySpoken,
     SpeechEnded,
@@ -42,7 +43,8 @@ from edge import vobiz
 from edge.caller_audio import CallerAudio
 from edge.playout import FRAME_BYTES, FRAME_MS, Begin, Mark, Play, Playout
 from edge.ticker import SLOT_MS, Ticker
-from edge.turn import Effect, Finish, Hold, Interrupt, Release, Turn
+from edge.prepared import Prepared
+from edge.turn import Effect, Finish, Hold, Interrupt, Resume, Turn
 
 SOCKET_BYTES_MAX = 256 * 1024
 """Unsent bytes of a socket (about 15 s of audio) at which its call is ended: nobody is listening."""
@@ -105,6 +107,7 @@ class Call:
         self._audio = CallerAudio(start.media_format or vobiz.MediaFormat())
         self._turn = Turn(options.interruptible)
         self._playout = Playout(options.lead_ms)
+        self._prepared = Prepared()
         self._events = call_events(record.call_id)
         self._audio_in = call_audio(record.call_id)
         self._frames_in = options.position_ms // FRAME_MS
@@ -171,6 +174,27 @@ class Call:
         if not self._admits(audio):
             metrics.FRAMES_DROPPED.labels("stale").inc(len(audio.mulaw) // FRAME_BYTES)
             return
+        if audio.held and not self._prepared.released(audio.turn):
+            if not self._prepared.keep(audio):
+                metrics.FRAMES_DROPPED.labels("duplicate or no room").inc(len(audio.mulaw) // FRAME_BYTES)
+            return
+        self._let_go(audio.turn)
+        self._play(audio)
+
+    def release(self, release: Release) -> None:
+        """The caller is done, and what was prepared is the answer."""
+        self._prepared.release(release)
+        self._let_go(release.turn)
+
+    def _let_go(self, turn: int) -> None:
+        """Play what was kept of this reply."""
+        for message in self._prepared.take(turn):
+            if isinstance(message, AudioOut):
+                self._play(message)
+            else:
+                self._complete(message)
+
+    def _play(self, audio: AudioOut) -> None:
         self._perform(self._turn.audio_arrived(audio.turn))
         if audio.stamps:
             self._stamps = (audio.turn, audio.stamps)
@@ -180,10 +204,18 @@ class Call:
 
     def reply_spoken(self, reply: ReplySpoken) -> None:
         """A mouth has sent all of a reply."""
-        if self._admits(reply):
-            newest_turn, newest_clause = self._playout.newest_clause
-            last_clause = newest_clause if newest_turn == reply.turn else -1
-            self._perform(self._turn.reply_complete(reply.turn, last_clause, reply.then))
+        if not self._admits(reply):
+            return
+        if reply.held and not self._prepared.released(reply.turn):
+            self._prepared.keep(reply)
+            return
+        self._let_go(reply.turn)
+        self._complete(reply)
+
+    def _complete(self, reply: ReplySpoken) -> None:
+        newest_turn, newest_clause = self._playout.newest_clause
+        last_clause = newest_clause if newest_turn == reply.turn else -1
+        self._perform(self._turn.reply_complete(reply.turn, last_clause, reply.then))
 
     def speech_started(self, speech: SpeechStarted) -> None:
         """The ears hear the caller: the agent stops now."""
@@ -290,6 +322,7 @@ class Call:
     def _begin(self, turn: int) -> None:
         at_ms = wall_ms()
         stamped_turn, stamps = self._stamps
+        stamps = self._prepared.stamped(turn, stamps)
         complete = (*stamps, at_ms) if stamped_turn == turn and len(stamps) == len(STAGES) - 1 else ()
         self._publish(PlayStarted(turn, at_ms, complete))
         if complete:
@@ -304,7 +337,7 @@ class Call:
                     self._interrupt()
                 case Hold():
                     self._playout.paused = True
-                case Release():
+                case Resume():
                     self._playout.paused = False
                     self._schedule()
                 case Finish(turn, then):

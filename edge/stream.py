@@ -178,7 +178,9 @@ class Streams:
         if not call.stopping.done():
             return "carrier", False
         await self._write_end(call, call.stopping.result())  # first: the carrier may ask at once what comes next
-        if self.dialer is None or not await self.dialer.hang_up(call.call_id):
+        # After an error the caller is told so, by what follows the stream; else the call ends here.
+        by_rest = call.stopping.result() != "error" and self.dialer is not None
+        if not by_rest or self.dialer is None or not await self.dialer.hang_up(call.call_id):
             call.stop_stream()
         if call.broken.done():
             call.end(call.stopping.result())  # nobody is there to close the stream

@@ -33,7 +33,7 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class Resume:
     """Audio may be sent again."""
 
 
@@ -45,7 +45,7 @@ class Finish:
     then: str
 
 
-Effect: TypeAlias = Interrupt | Hold | Release | Finish
+Effect: TypeAlias = Interrupt | Hold | Resume | Finish
 
 
 class Turn:
@@ -108,7 +108,7 @@ class Turn:
         if utterance < self._utterance or self._spoken_since is None:
             return []
         self._spoken_since = None
-        return [Release()]
+        return [Resume()]
 
     def wake(self, now: float) -> list[Effect]:
         """Call about once a second: an end of speech that never came must not mute the agent."""

@@ -132,9 +132,9 @@ class Webhooks:
         return _xml(Wait(length_s=30, silence=True, min_silence_ms=BEEP_MS), Speak(dial.plan.message), Hangup())
 
     async def after_stream(self, request: Request, fields: Fields) -> Response:
-        """The stream has ended but the call has not: hang up if we ended it, else say that it broke."""
+        """The stream has ended but the call has not: hang up if we ended it, else say that something broke."""
         record = await self._record(_call_id(fields))
-        if record is None or record.ended_because:
+        if record is None or record.ended_because not in ("", "error"):
             return _xml(Hangup())
         return _xml(*_lost(self._person(request, fields, _agent_of(record))))
 
@@ -215,7 +215,8 @@ class Webhooks:
         """What the carrier does once the stream has ended.
 
         With REST credentials we end a call by REST, and whatever follows the stream is only ever reached when the
-        stream broke: it can be said without asking us.  Without, we end it by `stop`, and must be asked which it was.
+        stream broke, or when we gave up (an "error"): it can be said without asking us.  Without, we end it by `stop`,
+        and must be asked which it was.
         """
         if self.dialer is not None:
             return _lost(self._person(request, fields, agent))

@@ -8,7 +8,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from common.agents import Agent, from_document
@@ -20,6 +22,8 @@ from common.log import start_logging
 from common.node import node_id, run_process
 from common.probes import Probes
 from common.settings import BadSettings, Settings
+from workers.failover import Failover, Source
+from workers.providers import Down
 from workers.runner import Runner, RunnerOptions, Session
 
 log = logging.getLogger(__name__)
@@ -37,28 +41,78 @@ class Provider(Protocol):
 
 P = TypeVar("P", bound=Provider)
 Build = Callable[[str, Mapping[str, str]], P]
-OpenSession = Callable[[Claim, Agent, Bus, Ledger, tuple[str, P]], Session]
-"""(claim, agent, bus, ledger, (spec, provider)) -> the session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A call that this process has claimed, and what a session needs for it."""
+
+    claim: Claim
+    agent: Agent
+    bus: Bus
+    ledger: Ledger
+    settings: Settings
+
+
+OpenSession = Callable[[Assignment, Failover[P]], Session]
+"""(call, providers in the order of failover) -> the session."""
 
 
 class Providers(Generic[P]):
     """One provider per "vendor/model" and process, shared by all calls; warmed at the start or at first use."""
 
-    def __init__(self, build: Build[P], environ: Mapping[str, str]) -> None:
+    def __init__(self, pool: str, build: Build[P], environ: Mapping[str, str]) -> None:
+        self._pool = pool
         self._build = build
         self._environ = environ
-        self._built: dict[str, P] = {}
+        self._sources: dict[str, Source[P]] = {}
+        self.places: Mapping[str, int] = {}
+        """Vendor -> how often it may be used at once in this process."""
 
-    def get(self, spec: str) -> P:
-        """Raises ValueError for a spec or a key that cannot work."""
-        if spec not in self._built:
-            self._built[spec] = self._build(spec, self._environ)
-        return self._built[spec]
+    def choose(self, specs: Sequence[str]) -> Failover[P]:
+        """The providers of these specs.  One that cannot be used here (a key is missing) is left out, with a warning.
+
+        Raises ValueError if none is left, with what is wrong with the first.
+        """
+        sources: list[Source[P]] = []
+        problems: list[ValueError] = []
+        for spec in specs:
+            try:
+                sources.append(self._source(spec))
+            except ValueError as error:
+                problems.append(error)
+                log.warning("a provider is left out: %s", error)
+        if not sources:
+            raise problems[0]
+        return Failover(tuple(sources))
+
+    def check(self, specs: Sequence[str]) -> None:
+        """Raises ValueError for the first spec or key that cannot work: a start is the time to be strict."""
+        for spec in specs:
+            self._source(spec)
+
+    async def warm(self, specs: Sequence[str]) -> None:
+        """Get the providers ready.  Raises Rejected (a wrong key) or, if no other is left, whatever the last raised."""
+        sources = self.choose(specs).sources
+        for source in sources:
+            try:
+                await source.provider.warm()
+            except Down as error:
+                if source is sources[-1] and len(sources) == 1:
+                    raise
+                log.warning("a provider is not ready: %s", error)
+
+    def _source(self, spec: str) -> Source[P]:
+        if spec not in self._sources:
+            provider = self._build(spec, self._environ)
+            places = self.places.get(spec.partition("/")[0], 0)
+            self._sources[spec] = Source(self._pool, spec, provider, places, time.monotonic)
+        return self._sources[spec]
 
     async def aclose(self) -> None:
         """Free every provider that was built."""
-        for provider in self._built.values():
-            await provider.aclose()
+        for source in self._sources.values():
+            await source.provider.aclose()
 
 
 async def serve(pool: str, settings: Settings, providers: Providers[P], open_session: OpenSession[P]) -> None:
@@ -69,24 +123,24 @@ async def serve(pool: str, settings: Settings, providers: Providers[P], open_ses
     options = BusOptions(settings.redis_url, owner, settings.bus_flush_ms, settings.bus_pause_ms)
     default = settings.providers(pool)
 
-    async with _ready(providers, default[0]), RedisBus.connect(options) as bus, contextlib.aclosing(ledger):
+    async with _ready(providers, default), RedisBus.connect(options) as bus, contextlib.aclosing(ledger):
 
         def open_one(claim: Claim) -> Session:
             agent = from_document(claim.record.agent)
-            spec = settings.providers(pool, getattr(agent.providers, pool))[0]
-            return open_session(claim, agent, bus, ledger, (spec, providers.get(spec)))
+            specs = settings.providers(pool, getattr(agent.providers, pool))
+            return open_session(Assignment(claim, agent, bus, ledger, settings), providers.choose(specs))
 
         runner = Runner(RunnerOptions(pool, owner, settings.calls_max, settings.lease_ms), bus, ledger, open_one)
         with Probes(settings.metrics_port or METRICS_PORTS[pool], lambda: runner.refusal) as probes:
-            log.info("%s is up with %s, probes on port %s", owner, default[0], probes.port)
+            log.info("%s is up with %s, probes on port %s", owner, ", ".join(default), probes.port)
             await runner.run(stop)
     log.info("%s has ended", owner)
 
 
 @contextlib.asynccontextmanager
-async def _ready(providers: Providers[Any], spec: str) -> AsyncIterator[None]:
+async def _ready(providers: Providers[Any], specs: Sequence[str]) -> AsyncIterator[None]:
     try:
-        await providers.get(spec).warm()
+        await providers.warm(specs)
         yield
     finally:
         await providers.aclose()
@@ -103,10 +157,11 @@ def main(pool: str, build: Build[P], open_session: OpenSession[P]) -> int:
     """The whole of a worker's `__main__`.  2 if the settings cannot be used."""
     # Before numpy is imported: its OpenBLAS joins its threads in every fork, and was seen to wait for ever there.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    providers = Providers(build, os.environ)
+    providers = Providers(pool, build, os.environ)
     try:
         settings = Settings.from_env()
-        providers.get(settings.providers(pool)[0])
+        providers.places = settings.places
+        providers.check(settings.providers(pool))
     except (BadSettings, ValueError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - for a person, before there are logs
         return 2

@@ -144,6 +144,13 @@ class TokensUsed:
 Piece: TypeAlias = str | ToolCall | TokensUsed
 
 
+def after(said: str, text: str) -> str:
+    """What of `text` follows its beginning `said`; all of it if it begins otherwise.  The width of spaces is ignored."""
+    spoken = said.split()
+    words = text.split()
+    return " ".join(words[len(spoken) :]) if words[: len(spoken)] == spoken else text
+
+
 class LanguageModel(Protocol):
     """A mind: answers a dialogue; keeps nothing of it."""
 

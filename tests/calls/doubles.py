@@ -11,7 +11,20 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from workers.providers import ChatMessage, Down, Heard, ListenOptions, Offset, Onset, ToolCall, Utterance, VoiceOptions
+from workers.providers import (
+    ChatMessage,
+    Down,
+    Heard,
+    Likely,
+    ListenOptions,
+    Offset,
+    Onset,
+    Piece,
+    ToolCall,
+    Utterance,
+    VoiceOptions,
+    after,
+)
 
 FRAMES_PER_CHARACTER = 3
 SILENCE = b"\xff" * 160
@@ -36,11 +49,16 @@ class TextEars:
         self.open = 0
         self.late_seconds = late_seconds
         self.ears: list[_TextEar] = []
+        self.corrections: dict[str, str] = {}
+        """What was likely -> what it turns out to be at the end of the turn."""
+        self.refuses = False
 
     @asynccontextmanager
     async def listen(self, options: ListenOptions) -> AsyncIterator["_TextEar"]:
+        if self.refuses:
+            raise Down("no ears today")
         self.open += 1
-        ear = _TextEar(options, self.late_seconds)
+        ear = _TextEar(options, self.late_seconds, self.corrections)
         self.ears.append(ear)
         try:
             yield ear
@@ -51,7 +69,8 @@ class TextEars:
 class _TextEar:
     OFFSET_MS = 200
 
-    def __init__(self, options: ListenOptions, late_seconds: float) -> None:
+    def __init__(self, options: ListenOptions, late_seconds: float, corrections: dict[str, str]) -> None:
+        self._corrections = corrections
         self._options = options
         self._late_seconds = late_seconds
         self._error: Exception | None = None
@@ -77,8 +96,11 @@ class _TextEar:
         if self._onset and not self._offset and silence_ms >= self.OFFSET_MS:
             self._offset = True
             self._tell(Offset(self._end_ms))
+            if self._options.likely_ms and (text := understood(self._frames).strip("~ ")):
+                self._tell(Likely(text, self._start_ms, self._end_ms))
         if self._frames and silence_ms >= self._options.endpoint_ms:
             if self._onset and (text := understood(self._frames).strip("~ ")):  # "~" is a cough
+                text = self._corrections.get(text, text)
                 utterance = Utterance(text, self._start_ms, self._end_ms, position_ms)
                 asyncio.get_running_loop().call_later(self._late_seconds, self._tell, utterance)
             self._frames, self._onset, self._offset = [], False, False
@@ -111,8 +133,13 @@ class Mind:
         self.open = 0
         self.word_seconds = 0.02
         self.fails = 0
+        self.breaks_after_words = 0
+        self.said: list[str] = []
+        """How the replies began that it was asked to go on with."""
 
-    async def reply(self, dialogue: Sequence[ChatMessage], tools: Sequence[dict] = ()) -> AsyncIterator[str | ToolCall]:
+    async def reply(
+        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict] = (), said: str = ""
+    ) -> AsyncIterator[Piece]:
         self.asked.append(list(dialogue))
         self.open += 1
         try:
@@ -120,7 +147,11 @@ class Mind:
                 self.fails -= 1
                 raise Down("the model is away")
             text = self.answers.get(dialogue[-1]["content"], "I do not know.")
-            for word in text.split(" "):
+            if said:
+                self.said.append(said)
+            for number, word in enumerate(after(said, text).split(" ")):
+                if 0 < self.breaks_after_words <= number:
+                    raise Down("the model broke off")
                 await asyncio.sleep(self.word_seconds)
                 if word == "<end_call>":
                     yield ToolCall("call_1", "end_call", "{}")
@@ -137,6 +168,7 @@ class Mouth:
         self.said: list[str] = []
         self.first_chunk_seconds = 0.05
         self.fails = 0
+        self.breaks_after_ms = 0
 
     async def say(self, text: str, options: VoiceOptions) -> AsyncIterator[bytes]:
         self.said.append(text)
@@ -145,6 +177,9 @@ class Mouth:
             self.fails -= 1
             raise Down("the voice is away")
         audio = b"".join(spoken(text))
+        if self.breaks_after_ms:
+            yield audio[: self.breaks_after_ms * 8]
+            raise Down("the voice broke off")
         for at in range(0, len(audio), 7000):  # not a whole number of frames
             yield audio[at : at + 7000]
             await asyncio.sleep(0.005)

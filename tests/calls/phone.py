@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from common.bus.memory import MemoryBus, Streams
 from common.ledger import CallRecord, Claim
@@ -21,6 +22,8 @@ from edge.calls import Calls
 from edge.live_call import Call, CallOptions
 from edge.ticker import Ticker
 from tests.calls.doubles import SILENCE, CarrierLine, Mind, Mouth, TextEars, media, spoken
+from workers.failover import Failover, Source
+from workers.llm.asking import Minds
 from workers.llm.reply import Character, ReplySession
 from workers.providers import ListenOptions, VoiceOptions
 from workers.runner import Runner, RunnerOptions, Session
@@ -62,6 +65,10 @@ class Phone:
     mouth: Mouth = field(default_factory=Mouth)
     greeting: str = GREETING
     workers: list[Worker] = field(default_factory=list)
+    more: dict[str, list[Any]] = field(default_factory=dict)
+    """Pool -> further providers, in the order of failover."""
+    listen: ListenOptions = field(default_factory=ListenOptions)
+    _known: dict[str, list[Source[Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.streams = Streams()
@@ -126,12 +133,23 @@ class Phone:
     def _open(self, claim: Claim, bus: MemoryBus) -> Session:
         match claim.pool:
             case "stt":
-                return ListenSession(claim, bus, self.ledger, ("test/ears", self.ears), ListenOptions())
+                return ListenSession(claim, bus, self.ledger, self._sources("stt", self.ears), self.listen)
             case "llm":
-                character = Character(self.greeting, "Be brief.", self.mind, "test/mind", self.options.interruptible)
+                minds = Minds(self._sources("llm", self.mind))
+                character = Character(self.greeting, "Be brief.", minds, self.options.interruptible)
                 return ReplySession(claim, bus, self.ledger, character)
             case _:
-                return SpeakSession(claim, bus, self.ledger, ("test/mouth", self.mouth), VoiceOptions())
+                return SpeakSession(claim, bus, self.ledger, self._sources("tts", self.mouth), VoiceOptions())
+
+    def _sources(self, pool: str, first: Any) -> Failover[Any]:
+        """The pool's providers in the order of failover, as one process sees them."""
+        clock = asyncio.get_running_loop().time
+        if pool not in self._known:
+            self._known[pool] = [
+                Source(pool, f"test/{pool}-{number}", provider, 0, clock)
+                for number, provider in enumerate([first, *self.more.get(pool, [])])
+            ]
+        return Failover(self._known[pool])
 
     async def close(self) -> None:
         tasks = [*self._tasks, *(worker.task for worker in self.workers)]
@@ -147,7 +165,7 @@ class Phone:
     async def says(self, text: str) -> None:
         """Speak to the end of the text."""
         self.starts_saying(text)
-        await self._until(lambda: not self._speech, f"{text!r} to be said")
+        await self.until(lambda: not self._speech, f"{text!r} to be said")
 
     def starts_saying(self, text: str) -> None:
         self._speech.extend(spoken(text))
@@ -158,7 +176,7 @@ class Phone:
 
     async def hears(self, text: str) -> None:
         """Wait until the agent's words end with this text."""
-        await self._until(lambda: self.line.heard().rstrip().endswith(text), f"{text!r} to be heard")
+        await self.until(lambda: self.line.heard().rstrip().endswith(text), f"{text!r} to be heard")
 
     async def silence(self) -> None:
         """Wait until the agent has been silent for a second and a half."""
@@ -220,7 +238,7 @@ class Phone:
         self.calls.remove(call)
         await self.ledger.end(CALL, reason, call.epoch)
 
-    async def _until(self, true: object, what: str) -> None:
+    async def until(self, true: object, what: str) -> None:
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 while not true():  # type: ignore[operator]

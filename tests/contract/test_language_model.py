@@ -28,7 +28,7 @@ from tests.simulators.openai_standin import (
 )
 from workers.llm.openai_chat import ChatOptions, OpenAIChat
 from workers.llm.vendors import VENDORS, language_model
-from workers.providers import Busy, Down, LanguageModel, ProviderError, Rejected, ToolCall
+from workers.providers import Busy, Down, LanguageModel, ProviderError, Rejected, ToolCall, TokensUsed
 
 pytestmark = pytest.mark.anyio
 
@@ -74,7 +74,8 @@ EVERY_MODEL = pytest.mark.parametrize("build", [receptionist_model, openai_model
 
 
 async def everything(model: LanguageModel, dialogue: list[dict[str, Any]], *tools: dict[str, Any]) -> list[Any]:
-    return [piece async for piece in model.reply(dialogue, tools)]
+    """The reply without its bill."""
+    return [piece async for piece in model.reply(dialogue, tools) if not isinstance(piece, TokensUsed)]
 
 
 async def only_these_are_left(tasks: set[asyncio.Task[Any]]) -> None:
@@ -82,6 +83,24 @@ async def only_these_are_left(tasks: set[asyncio.Task[Any]]) -> None:
     for _ in range(3):
         await asyncio.sleep(0)
     assert asyncio.all_tasks() == tasks
+
+
+async def test_the_bill_comes_last_and_a_reply_that_was_begun_elsewhere_is_gone_on_with() -> None:
+    async with openai() as (server, model):
+        usage = {"prompt_tokens": 90, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 64}}
+        server.will(*text("at nine."), chunk({}, "stop"), chunk(usage=usage), "data: [DONE]\n\n")
+        *words, bill = [piece async for piece in model.reply(HOURS, (), "We open")]
+        assert (words, bill) == (["at nine."], TokensUsed(90, 64, 3))
+        begun, order = server.requests[-1].body["messages"][-2:]
+        assert begun == {"role": "assistant", "content": "We open"}
+        assert order["role"] == "system" and "Do not repeat" in order["content"]
+
+
+async def test_the_receptionist_goes_on_after_what_was_said() -> None:
+    async with receptionist_model() as model:
+        whole = "".join(await everything(model, HOURS))
+        said, rest = whole[: whole.index(". ") + 1], whole[whole.index(". ") + 2 :]
+        assert "".join([p async for p in model.reply(HOURS, (), said) if isinstance(p, str)]) == rest
 
 
 # --- every model ----------------------------------------------------------------------------------------------------
@@ -150,7 +169,6 @@ async def test_the_request_is_what_the_vendor_documents() -> None:
             "temperature": 0.3,
             "max_tokens": 50,
         }
-        assert (model.usage.tokens_in, model.usage.tokens_out) == (9, 3)
 
 
 async def test_the_first_words_arrive_while_the_rest_is_still_being_written() -> None:

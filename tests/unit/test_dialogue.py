@@ -41,7 +41,7 @@ def chat(dialogue: Dialogue) -> list[tuple[str, str]]:
 
 def test_before_the_call_begins_nobody_waits_for_words() -> None:
     assert after().wanted() is None
-    assert after().asked is None
+    assert after().last_said is None
     assert chat(after()) == []
 
 
@@ -58,7 +58,7 @@ def test_once_the_greeting_is_out_the_caller_has_the_floor() -> None:
 def test_what_the_caller_asks_is_answered() -> None:
     dialogue = after(*GREETING, QUESTION)
     assert dialogue.wanted() == Wanted(turn=2, utterance=1, published=0)
-    assert dialogue.asked == QUESTION
+    assert dialogue.last_said == QUESTION
     assert chat(dialogue) == [("assistant", HELLO), ("user", "are you open on sunday")]
 
 
@@ -158,4 +158,4 @@ def test_an_event_told_twice_changes_nothing(which: int, later: int, until: int)
     once, twice = after(*events), after(*with_echo(events, which, later))
     assert twice.wanted() == once.wanted()
     assert twice.messages() == once.messages()
-    assert (twice.asked, twice.over) == (once.asked, once.over)
+    assert (twice.last_said, twice.over) == (once.last_said, once.over)

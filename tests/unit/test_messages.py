@@ -35,15 +35,19 @@ NAMES = {
     20: "SpeechStarted",
     21: "SpeechEnded",
     22: "UserTurn",
+    23: "MaybeTurn",
     30: "ReplyStarted",
     31: "Clause",
     32: "ReplyEnded",
+    33: "Release",
+    34: "Withdrawn",
     40: "Spoken",
     50: "PlayStarted",
     51: "Played",
     52: "Interrupted",
     53: "ReplyPlayed",
     54: "Digit",
+    55: "Used",
     60: "AudioOut",
     61: "ReplySpoken",
     70: "HangUp",
@@ -56,6 +60,8 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     str: st.text(max_size=40),
     bytes: st.binary(max_size=400),
     bool: st.booleans(),
+    tuple[tuple[int, int], ...]: st.lists(st.tuples(st.integers(0, 500), st.integers(0, 60_000)), max_size=8).map(tuple),
+    tuple[tuple[str, int], ...]: st.lists(st.tuples(st.text(max_size=20), st.integers(0, 2**40)), max_size=4).map(tuple),
     messages.Stamps: st.lists(st.integers(0, 2**50), max_size=8).map(tuple),
 }
 
@@ -170,5 +176,7 @@ def test_an_error_does_not_tell_what_was_said() -> None:
 
 def _sample(cls: type[Any]) -> Any:
     samples: dict[Any, Any] = {int: 7, str: "seven", bytes: b"\x07" * 160, bool: True, messages.Stamps: (1, 2, 3)}
+    samples[tuple[tuple[int, int], ...]] = ((1, 2), (3, 4))
+    samples[tuple[tuple[str, int], ...]] = (("tokens_in", 7),)
     hints = get_type_hints(cls)
     return cls(*(samples[hints[field.name]] for field in dataclasses.fields(cls)))

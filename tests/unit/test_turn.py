@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.turn import HOLD_MS_MAX, Effect, Finish, Hold, Interrupt, Release, Turn
+from edge.turn import HOLD_MS_MAX, Effect, Finish, Hold, Interrupt, Resume, Turn
 
 NOW = 5000.0
 
@@ -70,7 +70,7 @@ def test_the_caller_interrupts_and_the_rest_is_stale() -> None:
     # Late news of the old reply changes nothing.
     assert turn.clause_heard(1, 0) == []
     assert turn.reply_complete(1, 0, "hangup") == []
-    assert turn.caller_silent(1) == [Release()]
+    assert turn.caller_silent(1) == [Resume()]
     assert turn.audio_arrived(2) == []
     assert turn.turn == 2
 
@@ -98,7 +98,7 @@ def test_a_cough_before_the_first_frame_costs_nothing() -> None:
     turn = greeting()
     assert turn.caller_speaks(1, begun=0, now=NOW) == [Hold()]
     assert turn.admits(1)
-    assert turn.caller_silent(1) == [Release()]
+    assert turn.caller_silent(1) == [Resume()]
     assert turn.reply_complete(1, 0, "") == []
     assert turn.clause_heard(1, 0) == [Finish(1, "")]
 
@@ -132,7 +132,7 @@ def test_what_was_heard_of_the_last_reply_does_not_count_for_this_one() -> None:
 def test_while_the_agent_is_silent_speech_only_holds() -> None:
     turn = Turn()
     assert turn.caller_speaks(1, begun=0, now=NOW) == [Hold()]
-    assert turn.caller_silent(1) == [Release()]
+    assert turn.caller_silent(1) == [Resume()]
 
 
 def test_a_reply_that_was_heard_cannot_be_interrupted() -> None:
@@ -172,7 +172,7 @@ def test_only_the_end_of_the_newest_utterance_releases() -> None:
     turn.caller_speaks(2, begun=0, now=NOW)
     assert turn.caller_silent(1) == []
     assert turn.caller_is_speaking
-    assert turn.caller_silent(2) == [Release()]
+    assert turn.caller_silent(2) == [Resume()]
     assert turn.caller_silent(2) == []
 
 
@@ -181,7 +181,7 @@ def test_an_end_of_speech_that_never_comes_does_not_mute_the_agent_for_ever() ->
     assert turn.wake(NOW + 1e6) == []
     turn.caller_speaks(1, begun=0, now=NOW)
     assert turn.wake(NOW + HOLD_MS_MAX) == []
-    assert turn.wake(NOW + HOLD_MS_MAX + 1) == [Release()]
+    assert turn.wake(NOW + HOLD_MS_MAX + 1) == [Resume()]
     assert turn.wake(NOW + HOLD_MS_MAX + 2) == []
     assert not turn.caller_is_speaking
 

@@ -2,22 +2,26 @@
 
 import sys
 
-from common.agents import Agent
-from common.bus import Bus
-from common.ledger import Claim, Ledger
+from workers.failover import Failover
+from workers.llm.asking import FirstWords, Minds
 from workers.llm.reply import Character, ReplySession
 from workers.llm.vendors import language_model
-from workers.process import main
+from workers.process import Assignment, main
 from workers.providers import LanguageModel
 
 
-def reply(claim: Claim, agent: Agent, bus: Bus, ledger: Ledger, model: tuple[str, LanguageModel]) -> ReplySession:
-    """The mind's part in one call, in the agent's character."""
-    provider, chat = model
-    return ReplySession(
-        claim, bus, ledger, Character(agent.greeting, agent.instructions, chat, provider, agent.turn.interruptible)
-    )
+class _Replies:
+    """Opens the mind's part in a call; all calls of the process learn together how slow the models are."""
+
+    def __init__(self) -> None:
+        self._first_words = FirstWords()
+
+    def __call__(self, call: Assignment, models: Failover[LanguageModel]) -> ReplySession:
+        agent = call.agent
+        minds = Minds(models, self._first_words if call.settings.llm_hedge == "on" else None)
+        character = Character(agent.greeting, agent.instructions, minds, agent.turn.interruptible)
+        return ReplySession(call.claim, call.bus, call.ledger, character)
 
 
 if __name__ == "__main__":
-    sys.exit(main("llm", language_model, reply))
+    sys.exit(main("llm", language_model, _Replies()))

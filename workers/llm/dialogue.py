@@ -9,14 +9,18 @@ hearing it, by the carrier's account (`Interrupted`) and the length of each clau
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
+from enum import Enum
 
 from common.heard import ABOUT_REPLY, Reply
 from common.messages import (
     CallEnded,
     CallStarted,
+    MaybeTurn,
     Message,
     ReplyStarted,
+    SpeechStarted,
     UserTurn,
 )
 from workers.providers import ChatMessage
@@ -29,6 +33,15 @@ class Wanted:
     turn: int
     utterance: int
     published: int
+    prepared_for: str = ""
+    """Not empty: nobody may hear it yet, because the caller may not be done (`ReplyStarted`)."""
+
+
+class Verdict(Enum):
+    """What became of a tentative reply."""
+
+    RELEASE = "released"
+    WITHDRAW = "withdrawn"
 
 
 class Dialogue:
@@ -41,7 +54,10 @@ class Dialogue:
         self._replies: dict[int, Reply] = {}
         self._asked = -1  # newest utterance that wants an answer; 0 wants the greeting
         self._asked_turn: UserTurn | None = None
+        self._maybe: MaybeTurn | None = None  # what the caller said, if they are done
         self._epoch = 0
+        self.edge = ""
+        """The edge that has the caller on the line; empty before the call's start was read."""
         self.over = False
 
     def receive(self, message: Message) -> None:
@@ -51,47 +67,105 @@ class Dialogue:
                 self._replies[message.turn].receive(message)
             return
         match message:
-            case CallStarted(epoch):
+            case CallStarted(epoch, edge):
                 self._asked = max(self._asked, 0)
-                self._epoch = max(self._epoch, epoch)
+                if epoch > self._epoch:
+                    self._epoch, self.edge = epoch, edge
             case CallEnded(epoch):
                 self.over = self.over or epoch == 0 or epoch >= self._epoch
-            case UserTurn(utterance, text):
+            case SpeechStarted(_, _, utterance):
+                if self._maybe is not None and utterance > self._maybe.utterance:
+                    self._maybe = None  # the caller goes on
+            case MaybeTurn(utterance):
                 if utterance > self._asked:
-                    self._asked = utterance
-                    self._asked_turn = message
-                    self._items.append(text)
-            case ReplyStarted(turn, utterance):
+                    self._maybe = message
+            case UserTurn():
+                self._take(message)
+            case ReplyStarted(turn, utterance, prepared_for):
                 if turn not in self._replies:
-                    self._replies[turn] = reply = Reply(turn, utterance)
+                    self._replies[turn] = reply = Reply(turn, utterance, prepared_for)
                     self._items.append(reply)
             case _:
                 pass
+
+    def _take(self, said: UserTurn) -> None:
+        """The caller has said something: their line comes before a reply that was prepared for it."""
+        if said.utterance <= self._asked:
+            return
+        self._asked = said.utterance
+        self._asked_turn = said
+        if self._maybe is not None and self._maybe.utterance <= said.utterance:
+            self._maybe = None
+        last = self._items[-1] if self._items else ""
+        prepared = isinstance(last, Reply) and last.tentative and last.utterance == said.utterance
+        self._items.insert(len(self._items) - prepared, said.text)
 
     def wanted(self) -> Wanted | None:
         """The reply that should be under way, or None: nobody waits for one."""
         if self.over or self._asked < 0:
             return None
-        newest = self._replies[max(self._replies)] if self._replies else None
+        newest = self._newest
         if newest is None:
             return Wanted(1, self._asked, 0)
-        over = newest.cut is not None or newest.played or self._interruptible
-        if newest.utterance < self._asked and over:
+        over = newest.cut is not None or newest.played
+        if self._answered < self._asked and (over or self._interruptible):
             return Wanted(newest.turn + 1, self._asked, 0)
+        # Only once the last reply is over: a tentative one would replace it, and may be withdrawn.
+        if over and self._maybe is not None:
+            return Wanted(newest.turn + 1, self._maybe.utterance, 0, self._maybe.text)
         if newest.ended or newest.cut is not None:
             return None
-        return Wanted(newest.turn, newest.utterance, len(newest.clauses))
+        prepared_for = newest.prepared_for if newest.tentative else ""
+        return Wanted(newest.turn, newest.utterance, len(newest.clauses), prepared_for)
+
+    def verdict(self) -> Verdict | None:
+        """What the caller's words say of the newest reply if it is tentative; None: nothing yet."""
+        newest = self._newest
+        if newest is None or not newest.tentative or newest.withdrawn:
+            return None
+        said: UserTurn | MaybeTurn | None = self._asked_turn if self._asked >= newest.utterance else self._maybe
+        if said is None or said.utterance != newest.utterance or not _same(said.text, newest.prepared_for):
+            return Verdict.WITHDRAW
+        return Verdict.RELEASE if said is self._asked_turn else None
 
     @property
-    def asked(self) -> UserTurn | None:
+    def newest_turn(self) -> int:
+        """The number of the newest reply; 0 before the first."""
+        return max(self._replies, default=0)
+
+    @property
+    def _newest(self) -> Reply | None:
+        return self._replies[max(self._replies)] if self._replies else None
+
+    @property
+    def _answered(self) -> int:
+        """The newest utterance that has a reply."""
+        return max((reply.utterance for reply in self._replies.values() if not reply.withdrawn), default=-1)
+
+    def asked(self, utterance: int) -> UserTurn | MaybeTurn | None:
+        """What the caller said under this number, if that is the last that is known."""
+        newest = self._maybe or self._asked_turn
+        return newest if newest is not None and newest.utterance == utterance else None
+
+    @property
+    def last_said(self) -> UserTurn | None:
         """What the caller said last."""
         return self._asked_turn
 
+    def said(self, turn: int) -> str:
+        """As much of a reply as its published clauses hold."""
+        return self._replies[turn].text if turn in self._replies else ""
+
     def messages(self) -> list[ChatMessage]:
-        """The chat for the model, up to what the caller said last; the reply under way is not part of it."""
+        """The chat for the model, up to what the caller said last; the reply under way is not part of it.
+
+        What was said before never changes, so that a vendor may keep the work it did on it (prompt caching), but for
+        the end of an answer that was cut.
+        """
         chat: list[ChatMessage] = [{"role": "system", "content": self._instructions}]
         wanted = self.wanted()
-        for item in self._items:
+        prepared_for = wanted.prepared_for if wanted is not None else ""
+        for item in [*self._items, prepared_for]:
             if isinstance(item, Reply):
                 if wanted is not None and item.turn == wanted.turn:
                     continue
@@ -105,3 +179,13 @@ class Dialogue:
             else:
                 chat.append({"role": role, "content": text})
         return chat
+
+
+def _same(one: str, other: str) -> bool:
+    """The same words?  Case, punctuation and spaces do not count: a transcript's last polish changes no meaning."""
+    return _letters(one) == _letters(other)
+
+
+def _letters(text: str) -> str:
+    # By category and not `isalnum`, which would drop the vowel signs of Indian scripts.
+    return "".join(char for char in text.casefold() if unicodedata.category(char)[0] not in "PZSC")

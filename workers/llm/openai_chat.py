@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import openai
 
-from workers.providers import Busy, ChatMessage, Down, ProviderError, Rejected, ToolCall
+from workers.providers import Busy, ChatMessage, Down, Piece, ProviderError, Rejected, ToolCall, TokensUsed
 
 OPENAI_URL = "https://api.openai.com/v1"
 CONNECTIONS_MAX = 1_000
@@ -28,6 +28,11 @@ KEEPALIVE_S = 30.0  # the client's own 5 s would drop the connection between two
 CLOSE_S = 1.0
 TAIL_S = 1.0
 """After the reply is complete the usage may still come: so long is waited for it."""
+GO_ON = (
+    "The connection broke while you spoke the message above. Go on exactly where it stops, in the middle of the sentence "
+    "if need be. Do not repeat any of it, and do not mention the break. If nothing is missing, say nothing."
+)
+"""Follows the beginning of a reply that another request made: what comes next must fit behind it."""
 REPLY_CHARS_MAX = 20_000
 TOOL_CALLS_MAX = 16
 ARGUMENTS_CHARS_MAX = 32_000
@@ -41,18 +46,10 @@ class ChatOptions:
     """None leaves it to the model; the reasoning models accept nothing else."""
     tokens_max: int | None = 600
     connect_s: float = 2.0
-    first_token_s: float = 8.0
+    first_token_s: float = 4.0
     """From the request to the first words, connecting included."""
-    gap_s: float = 5.0
+    gap_s: float = 3.0
     """From words to words."""
-
-
-@dataclass(slots=True)
-class Usage:
-    """What was used so far, as the vendor counts it."""
-
-    tokens_in: int = 0
-    tokens_out: int = 0
 
 
 @dataclass(slots=True)
@@ -72,14 +69,13 @@ class _Piece:
     calls: list[_Call] = field(default_factory=list)
     indexes: list[int | None] = field(default_factory=list)
     finished: bool = False
-    tokens: tuple[int, int] = (0, 0)
+    used: TokensUsed | None = None
 
 
 class OpenAIChat:
     """A `LanguageModel`.  `key` may be empty for servers that want none."""
 
     def __init__(self, model: str, *, key: str, url: str = OPENAI_URL, options: ChatOptions | None = None) -> None:
-        self.usage = Usage()
         self._model = model
         self._options = options = options or ChatOptions()
         limits: Any = httpx.Limits(
@@ -119,19 +115,22 @@ class OpenAIChat:
                 await self._client.close()
 
     async def reply(
-        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = ()
-    ) -> AsyncIterator[str | ToolCall]:
+        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), said: str = ""
+    ) -> AsyncIterator[Piece]:
         """See `LanguageModel`.  Closing the iterator closes the connection at once, and so ends the bill."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._options.first_token_s
-        chunks = await self._ask(dialogue, tools, deadline)
+        begun = [{"role": "assistant", "content": said}, {"role": "system", "content": GO_ON}] if said else []
+        chunks = await self._ask([*dialogue, *begun], tools, deadline)
         calls: dict[int, _Call] = {}
         chars = 0
+        used: TokensUsed | None = None
         try:
             while True:
                 piece = await self._next(chunks, deadline)
                 if piece is None:
                     raise Down(f"openai/{self._model}: the stream ended before the reply did")
+                used = piece.used or used
                 if piece.calls:
                     self._gather(piece, calls)
                 if piece.text or piece.calls:
@@ -143,7 +142,9 @@ class OpenAIChat:
                     break
             for call in self._complete(calls):
                 yield call
-            await self._tail(chunks, loop.time() + TAIL_S)
+            used = await self._tail(chunks, loop.time() + TAIL_S) or used
+            if used is not None:
+                yield used
         finally:
             await self._close(chunks)
 
@@ -177,14 +178,15 @@ class OpenAIChat:
         except (openai.OpenAIError, httpx.HTTPError, TimeoutError, ValueError, AttributeError, TypeError) as error:
             raise self._told(error) from None
 
-    async def _tail(self, chunks: Any, deadline: float) -> None:
+    async def _tail(self, chunks: Any, deadline: float) -> TokensUsed | None:
         """Read on for the usage, which comes last.  The reply is complete: no fault here may spoil it."""
+        used = None
         try:
             while (piece := await self._next(chunks, deadline)) is not None:
-                self.usage.tokens_in += piece.tokens[0]
-                self.usage.tokens_out += piece.tokens[1]
+                used = piece.used or used
         except ProviderError:
-            return
+            return used  # the bill is worth no more waiting
+        return used
 
     async def _close(self, chunks: Any) -> None:
         try:
@@ -236,7 +238,9 @@ def _understood(chunk: Any) -> _Piece:
     piece = _Piece()
     usage = getattr(chunk, "usage", None)
     if usage is not None:
-        piece.tokens = (int(usage.prompt_tokens or 0), int(usage.completion_tokens or 0))
+        details = getattr(usage, "prompt_tokens_details", None)
+        cached = int(getattr(details, "cached_tokens", 0) or 0)
+        piece.used = TokensUsed(int(usage.prompt_tokens or 0), cached, int(usage.completion_tokens or 0))
     for choice in chunk.choices or ():
         if choice.index:
             continue

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workers.llm.appointment_words import find_day, find_name, find_time, plain, say_time
-from workers.providers import ChatMessage, ToolCall
+from workers.providers import ChatMessage, Piece, ToolCall, after
 
 log = logging.getLogger(__name__)
 
@@ -119,8 +119,8 @@ class Receptionist:
         """Nothing to free."""
 
     async def reply(
-        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = ()
-    ) -> AsyncIterator[str | ToolCall]:
+        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), said: str = ""
+    ) -> AsyncIterator[Piece]:
         """See `LanguageModel`.  Streams word by word, so that it takes the path of a real model; never waits.
 
         The farewell calls `end_call`, if that is among `tools`.  After a tool's result there is nothing left to say.
@@ -128,7 +128,7 @@ class Receptionist:
         if dialogue and dialogue[-1].get("role") == "tool":
             return
         given = answer(dialogue, self._facts)
-        for word in re.findall(r"\S+\s*", given.text):
+        for word in re.findall(r"\S+\s*", after(said, given.text)):
             yield word
         if given.ends_call and any(_tool_name(tool) == END_CALL for tool in tools):
             yield ToolCall(f"{END_CALL}-{len(dialogue)}", END_CALL, "{}")

@@ -8,21 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from common import metrics
 from common.bus import Bus
 from common.clock import wall_ms
 from common.ledger import Claim, Ledger
-from common.messages import Clause, HangUp, Message, OwnerChanged, ReplyEnded, ReplyStarted, Stamps
+from common.messages import (
+    Clause,
+    HangUp,
+    MaybeTurn,
+    Message,
+    OwnerChanged,
+    Release,
+    ReplyEnded,
+    ReplyStarted,
+    Stamps,
+    Used,
+    UserTurn,
+    Withdrawn,
+)
 from common.streams import EVENTS_MAXLEN, call_events, edge_priority
 from common.tasks import cancel
+from workers.llm.asking import Minds, Spent, Switched
 from workers.llm.clauses import Clauses
-from workers.llm.dialogue import Dialogue, Wanted
-from workers.providers import LanguageModel, ProviderError, ToolCall
+from workers.llm.dialogue import Dialogue, Verdict, Wanted
+from workers.providers import ProviderError, after
 from workers.runner import Fenced
 
 log = logging.getLogger(__name__)
@@ -30,6 +43,8 @@ log = logging.getLogger(__name__)
 REPLY_SECONDS_MAX = 60.0
 """A model that is still talking after this is cut off at the clause."""
 APOLOGY = "I am sorry, I have a problem right now. Could you say that again, please?"
+SPEECHLESS_MAX = 2
+"""So many replies in a row for which no model could be had, and the call is given up: the spoken fallback follows."""
 END_CALL: dict[str, Any] = {
     "type": "function",
     "function": {
@@ -46,9 +61,7 @@ class Character:
 
     greeting: str
     instructions: str
-    model: LanguageModel
-    provider: str
-    """The model's "vendor/model", for metrics."""
+    minds: Minds
     interruptible: bool = True
 
 
@@ -63,6 +76,7 @@ class ReplySession:
         self._dialogue = Dialogue(character.instructions, character.interruptible)
         self._live = False
         self._events = 0
+        self._speechless = 0
         self._news = asyncio.Event()
         self._error: Exception | None = None
 
@@ -99,6 +113,8 @@ class ReplySession:
                 self._news.clear()
                 if self._error is not None:
                     raise self._error
+                if (verdict := self._dialogue.verdict()) is not None:
+                    await self._settle(verdict)
                 wanted = self._dialogue.wanted()
                 if under_way is not None and (wanted is None or wanted.turn != turn):
                     await cancel(under_way)
@@ -113,41 +129,78 @@ class ReplySession:
             if under_way is not None:
                 await cancel(under_way)
 
+    async def _settle(self, verdict: Verdict) -> None:
+        """The caller has decided over the reply that was prepared: let it be heard, or take it back."""
+        metrics.PREPARED.labels(verdict.value).inc()
+        turn = self._dialogue.newest_turn
+        message: Release | Withdrawn = Withdrawn(turn)
+        if verdict is Verdict.RELEASE:
+            said = self._dialogue.last_said
+            message = Release(self._claim.call_id, self._claim.token, turn, said.stamps if said is not None else ())
+        await self.write(message)
+        self._dialogue.receive(message)  # not to settle it twice while our own news is on its way back
+        if isinstance(message, Release):
+            self._bus.publish(edge_priority(self._dialogue.edge or self._claim.record.edge), message)
+
     async def _reply(self, wanted: Wanted) -> None:
-        """Publish one reply, clause by clause.  Clauses that a dead owner has published are not published again."""
-        asked = self._dialogue.asked
-        stamps = asked.stamps if asked is not None and wanted.utterance == asked.utterance else ()
-        writer = _Writer(self, wanted, stamps)
+        """Publish one reply, clause by clause, after those that a dead owner has published."""
+        asked = self._dialogue.asked(wanted.utterance)
+        writer = _Writer(self, wanted, asked)
         if wanted.published == 0:
-            await self.write(ReplyStarted(wanted.turn, wanted.utterance))
+            await self.write(ReplyStarted(wanted.turn, wanted.utterance, wanted.prepared_for))
         then = ""
         try:
             async with asyncio.timeout(REPLY_SECONDS_MAX):
                 if wanted.utterance == 0:
-                    await writer.text(self._character.greeting)
+                    await writer.rest_of(self._character.greeting)
                 else:
                     then = await self._answer(writer)
+                    self._speechless = 0
         except (ProviderError, TimeoutError) as error:
-            metrics.PROVIDER_ERRORS.labels(self._character.provider, type(error).__name__.lower()).inc()
-            log.warning("the model failed: %s", error, extra={"call_id": self._claim.call_id})
+            log.warning("no model could answer: %s", error, extra={"call_id": self._claim.call_id})
             if not writer.count:
-                await writer.text(APOLOGY)
+                then = await self._apologise(writer)
         await writer.finish()
         await self.write(ReplyEnded(wanted.turn, writer.count, then))
 
+    async def _apologise(self, writer: _Writer) -> str:
+        """Say that something is wrong; when that happens again at once, end the call rather than say it for ever."""
+        self._speechless += 1
+        if self._speechless >= SPEECHLESS_MAX:
+            self._bus.publish(
+                edge_priority(self._dialogue.edge or self._claim.record.edge), HangUp(self._claim.call_id, "error")
+            )
+            return ""
+        await writer.text(APOLOGY)
+        return ""
+
     async def _answer(self, writer: _Writer) -> str:
-        """Stream the model's answer; returns what follows it ("" or "hangup")."""
+        """Stream the answer; returns what follows it ("" or "hangup")."""
         then = ""
-        stream = self._character.model.reply(self._dialogue.messages(), [END_CALL])
-        async with aclosing(cast("AsyncGenerator[str | ToolCall, None]", stream)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, str):
-                    await writer.text(piece)
-                elif piece.name == "end_call":
-                    then = "hangup"
-                else:
-                    log.warning("the model asked for a tool that is not there", extra={"call_id": self._claim.call_id})
+        stream = self._character.minds.reply(
+            self._dialogue.messages(), [END_CALL], lambda: writer.said, self._claim.call_id
+        )
+        async with aclosing(stream) as events:
+            async for event in events:
+                match event:
+                    case str():
+                        await writer.text(event)
+                    case Switched(error):
+                        writer.forget()
+                        log.warning("a model failed: %s", error, extra={"call_id": self._claim.call_id})
+                    case Spent():
+                        await self.write(_used(event))
+                    case _ if event.name == "end_call":
+                        then = "hangup"
+                    case _:
+                        log.warning(
+                            "the model asked for a tool that is not there", extra={"call_id": self._claim.call_id}
+                        )
         return then
+
+    def said(self, turn: int) -> str:
+        """What is published of a reply."""
+        return self._dialogue.said(turn)
 
     async def write(self, message: Message) -> None:
         """Append to the call's story, or learn that it is no longer ours (raises Fenced)."""
@@ -158,13 +211,15 @@ class ReplySession:
 class _Writer:
     """Cuts one reply's text into clauses and publishes each as soon as it is whole."""
 
-    def __init__(self, session: ReplySession, wanted: Wanted, stamps: Stamps) -> None:
+    def __init__(self, session: ReplySession, wanted: Wanted, asked: UserTurn | MaybeTurn | None) -> None:
         self._session = session
-        self._wanted = wanted
-        self._stamps = stamps
+        self._turn = wanted.turn
+        self._stamps: Stamps = asked.stamps if asked is not None else ()
         self._clauses = Clauses()
         self._first_token_ms = 0
-        self.count = 0
+        self.said = session.said(wanted.turn)
+        """What was published of the reply, perhaps by a dead owner."""
+        self.count = wanted.published
         """Clauses of the reply so far."""
 
     async def text(self, piece: str) -> None:
@@ -173,6 +228,14 @@ class _Writer:
         for clause in self._clauses.feed(piece):
             await self._publish(clause)
 
+    async def rest_of(self, text: str) -> None:
+        """The whole text is known; say what was not said of it yet."""
+        await self.text(after(self.said, text))
+
+    def forget(self) -> None:
+        """Text that makes no whole clause yet was a dead model's."""
+        self._clauses = Clauses()
+
     async def finish(self) -> None:
         for clause in self._clauses.finish():
             await self._publish(clause)
@@ -180,7 +243,18 @@ class _Writer:
     async def _publish(self, text: str) -> None:
         number = self.count
         self.count += 1
-        if number < self._wanted.published:
-            return
+        self.said = f"{self.said} {text}".strip()
         stamps = (*self._stamps, self._first_token_ms, wall_ms()) if self._stamps and number == 0 else ()
-        await self._session.write(Clause(self._wanted.turn, number, text, stamps))
+        await self._session.write(Clause(self._turn, number, text, stamps))
+
+
+def _used(spent: Spent) -> Used:
+    tokens = spent.tokens
+    amounts = (
+        ("tokens_in", tokens.tokens_in),
+        ("tokens_cached", tokens.tokens_cached),
+        ("tokens_out", tokens.tokens_out),
+    )
+    for unit, amount in amounts:
+        metrics.PROVIDER_USAGE.labels(spent.spec, unit).inc(amount)
+    return Used("llm", spent.spec, amounts)

@@ -2,19 +2,24 @@
 
 import sys
 
-from common.agents import Agent
-from common.bus import Bus
-from common.ledger import Claim, Ledger
-from workers.process import main
+from workers.failover import Failover
+from workers.process import Assignment, main
 from workers.providers import ListenOptions, SpeechToText
 from workers.stt.listen import ListenSession
 from workers.stt.vendors import speech_to_text
 
 
-def listen(claim: Claim, agent: Agent, bus: Bus, ledger: Ledger, ears: tuple[str, SpeechToText]) -> ListenSession:
+def listen(call: Assignment, ears: Failover[SpeechToText]) -> ListenSession:
     """The ears' part in one call, as the agent wants to listen."""
-    options = ListenOptions(language=agent.language, onset_ms=agent.turn.onset_ms, endpoint_ms=agent.turn.endpoint_ms)
-    return ListenSession(claim, bus, ledger, ears, options)
+    turn = call.agent.turn
+    options = ListenOptions(
+        language=call.agent.language,
+        onset_ms=turn.onset_ms,
+        endpoint_ms=turn.endpoint_ms,
+        likely_ms=turn.likely_ms,
+        keyterms=call.agent.keyterms,
+    )
+    return ListenSession(call.claim, call.bus, call.ledger, ears, options)
 
 
 if __name__ == "__main__":

@@ -123,7 +123,8 @@ class Endpointing:
         if self._speaking and silence_ms >= min(LIKELY_END_MS, self._options.endpoint_ms):
             self._speaking = False
             decisions.append(Offset(self._end_ms))
-        if not self._speaking and self._likely_ms != self._end_ms > start_ms and silence_ms >= LIKELY_END_MS:
+        likely_ms = self._options.likely_ms or LIKELY_END_MS
+        if not self._speaking and self._likely_ms != self._end_ms > start_ms and silence_ms >= likely_ms:
             self._likely_ms = self._end_ms
             decisions.append(LikelyEnd(start_ms, self._end_ms))
         # While a sound is in the air the turn is not ended: it may be the caller going on.

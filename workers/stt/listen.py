@@ -13,6 +13,7 @@ import logging
 from collections import deque
 
 from common import metrics
+from common.audio.g711 import BYTES_PER_MS
 from common.bus import START, Bus
 from common.clock import wall_ms
 from common.ledger import Claim, Ledger
@@ -20,15 +21,19 @@ from common.messages import (
     AudioEnded,
     AudioIn,
     AudioStarted,
+    HangUp,
+    MaybeTurn,
     Message,
     OwnerChanged,
     SpeechEnded,
     SpeechStarted,
+    Used,
     UserTurn,
 )
 from common.streams import AUDIO_MAXLEN, call_audio, edge_priority
 from common.tasks import cancel
-from workers.providers import Ear, Heard, ListenOptions, Offset, Onset, ProviderError, SpeechToText, Utterance
+from workers.failover import Failover, Source, Use
+from workers.providers import Ear, Heard, Likely, ListenOptions, Offset, Onset, ProviderError, SpeechToText, Utterance
 from workers.runner import Fenced
 
 log = logging.getLogger(__name__)
@@ -38,19 +43,21 @@ LAG_SAMPLE_FRAMES = 50
 ONSETS_MAX = 64
 """Speech onsets remembered until their words are there."""
 REOPEN_SECONDS = (0.2, 5.0)
-"""First and longest pause before an ear that failed is opened again."""
+"""First and longest pause after every provider has failed."""
+DEAF_SECONDS_MAX = 20.0
+"""A call that no provider hears for so long is given up: the spoken fallback follows."""
 
 
 class ListenSession:
     """See `workers.runner.Session`."""
 
     def __init__(
-        self, claim: Claim, bus: Bus, ledger: Ledger, ears: tuple[str, SpeechToText], options: ListenOptions
+        self, claim: Claim, bus: Bus, ledger: Ledger, ears: Failover[SpeechToText], options: ListenOptions
     ) -> None:
         self._claim = claim
         self._bus = bus
         self._ledger = ledger
-        self._provider, self._ears = ears
+        self._ears = ears
         self._options = options
         self._edge = claim.record.edge
         self._epoch = 0
@@ -61,6 +68,9 @@ class ListenSession:
         self._timeline = _Timeline()
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ear: Ear | None = None
+        self._lively = False  # the ear that is open has heard something
+        self._spec = ""
+        self._fed_bytes = 0  # to the ear that is open, and not yet counted as used
 
     async def run(self) -> None:
         await self._write(OwnerChanged("stt", self._claim.token, self._claim.owner, wall_ms()))
@@ -73,6 +83,7 @@ class ListenSession:
                 await cancel(hearing)
         if self._over.done():
             self._over.result()
+            await self._count_use(self._spec)
         else:
             hearing.result()
 
@@ -82,6 +93,7 @@ class ListenSession:
                 self._timeline.note(entry_id, position_ms, at_ms)
                 if self._ear is not None:
                     self._ear.feed(position_ms, mulaw)
+                    self._fed_bytes += len(mulaw)
                 if position_ms // 20 % LAG_SAMPLE_FRAMES == 0:
                     metrics.BUS_LAG_SECONDS.labels("edge to stt").observe(max(0, wall_ms() - at_ms) / 1000)
             case AudioStarted(epoch, edge):
@@ -95,28 +107,51 @@ class ListenSession:
             self._over.set_exception(error)
 
     async def _hear(self) -> None:
-        """Keep an ear open; one that fails is opened again, from the start of the utterance it was in."""
-        audio = call_audio(self._claim.call_id)
+        """Keep an ear open; when one fails the next is opened, from the start of the utterance it was in."""
+        loop = asyncio.get_running_loop()
         pause, longest = REOPEN_SECONDS
+        tried: set[str] = set()
+        heard_at = loop.time()
         while True:
+            source = self._ears.choose(tried, self._claim.call_id)
+            if source is None:
+                if loop.time() - heard_at > DEAF_SECONDS_MAX:
+                    self._bus.publish(edge_priority(self._edge), HangUp(self._claim.call_id, "error"))
+                    heard_at = loop.time()
+                tried.clear()
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, longest)
+                continue
+            tried.add(source.spec)
+            self._lively = False
             try:
-                async with self._ears.listen(self._options) as ear:
-                    self._ear = ear
-                    self._utterance, entry = self._resume
-                    self._bus.subscribe(audio, self._receive, self._fail, entry)
-                    async for heard in ear:
-                        pause = REOPEN_SECONDS[0]
-                        await self._tell(heard)
+                with source.use() as use:
+                    await self._listen(source, use)
             except ProviderError as error:
-                metrics.PROVIDER_ERRORS.labels(self._provider, type(error).__name__.lower()).inc()
-                log.warning("the ear failed: %s", error, extra={"call_id": self._claim.call_id})
-            finally:
-                self._ear = None
-                self._bus.unsubscribe(audio)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, longest)
+                log.warning("an ear failed: %s", error, extra={"call_id": self._claim.call_id})
+            await self._count_use(source.spec)
+            if self._lively:
+                tried.clear()
+                pause, heard_at = REOPEN_SECONDS[0], loop.time()
 
-    async def _tell(self, heard: Heard) -> None:
+    async def _listen(self, source: Source[SpeechToText], use: Use) -> None:
+        """Hear the call with one ear until that fails.  Silence is no failure: an open ear is a good one."""
+        audio = call_audio(self._claim.call_id)
+        self._spec = source.spec
+        try:
+            async with source.provider.listen(self._options) as ear:
+                self._ear = ear
+                self._utterance, entry = self._resume
+                self._bus.subscribe(audio, self._receive, self._fail, entry)
+                async for heard in ear:
+                    use.worked()
+                    self._lively = True
+                    await self._tell(heard, source.spec)
+        finally:
+            self._ear = None
+            self._bus.unsubscribe(audio)
+
+    async def _tell(self, heard: Heard, spec: str) -> None:
         call_id, token = self._claim.call_id, self._claim.token
         match heard:
             case Onset(position_ms):
@@ -125,12 +160,23 @@ class ListenSession:
                 await self._speech(SpeechStarted(call_id, token, self._utterance, position_ms, wall_ms()))
             case Offset(position_ms):
                 await self._speech(SpeechEnded(call_id, token, self._utterance, position_ms))
+            case Likely(text, _, end_ms):
+                now_ms = wall_ms()
+                stamps = (self._timeline.wall(end_ms), now_ms, now_ms)
+                await self._write(MaybeTurn(self._utterance_of(end_ms), text, stamps))
             case Utterance(text, _, end_ms, decided_ms):
                 speech_end = self._timeline.wall(end_ms)
                 endpoint = self._timeline.wall(decided_ms) if decided_ms else wall_ms()
                 utterance = self._utterance_of(end_ms)
                 await self._write(UserTurn(utterance, text, (speech_end, endpoint, wall_ms())))
                 await self._save(utterance, end_ms)
+                await self._count_use(spec)
+
+    async def _count_use(self, spec: str) -> None:
+        audio_ms, self._fed_bytes = self._fed_bytes // BYTES_PER_MS, 0
+        if audio_ms:
+            metrics.PROVIDER_USAGE.labels(spec, "audio_ms").inc(audio_ms)
+            await self._write(Used("stt", spec, (("audio_ms", audio_ms),)))
 
     async def _speech(self, speech: SpeechStarted | SpeechEnded) -> None:
         self._bus.publish(edge_priority(self._edge), speech)

@@ -1,11 +1,11 @@
 """`local/whisper-<size>`: speech to text without a key.  Silero VAD, endpointing, and Whisper once per utterance.
 
     feed -> VAD window -> Endpointing -> Onset, Offset                      (heard at once)
-                               |-> LikelyEnd: decode now, keep it quiet
+                               |-> LikelyEnd: decode now -> Likely
                                |-> End: the text of that decode, or of a new one -> Utterance
 
-A caller is done 200 ms into their silence far more often than not: the decode starts there, and the text is ready
-about when `endpoint_ms` have passed.  If the caller goes on, it is thrown away.
+A caller is done 200 ms into their silence far more often than not: the decode starts there, and an answer may be
+prepared when its text is there.  If the caller goes on, it is thrown away.
 
 Positions in the audio decide everything, so an ear that is fed faster than real time (a replay after a takeover)
 hears the same.  Audio is kept as mu-law, from shortly before the open utterance.
@@ -20,7 +20,18 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from common.audio import g711
-from workers.providers import Busy, Down, Heard, ListenOptions, Offset, Onset, ProviderError, Rejected, Utterance
+from workers.providers import (
+    Busy,
+    Down,
+    Heard,
+    Likely,
+    ListenOptions,
+    Offset,
+    Onset,
+    ProviderError,
+    Rejected,
+    Utterance,
+)
 from workers.stt import silero_vad
 from workers.stt.endpointing import LIKELY_END_MS, Endpointing, LikelyEnd
 from workers.stt.silero_vad import SileroVad
@@ -170,6 +181,7 @@ class LocalEar:
                     self._drop_early()
                     with suppress(Busy):  # running ahead is a luxury; the End asks again
                         self._early = self._decode(start_ms, end_ms, heard_to_ms)
+                        self._early.text.add_done_callback(self._tell_likely)
                 case _:
                     self._end(decision.start_ms, decision.end_ms, heard_to_ms)
         needed_ms = self._endpointing.needed_from_ms
@@ -221,6 +233,14 @@ class LocalEar:
                 self._fail(Down(f"whisper failed: {type(error).__name__}"))
             elif text := decode.text.result():
                 self._hear(Utterance(text, decode.start_ms, decode.end_ms, decode.decided_ms))
+
+    def _tell_likely(self, text: asyncio.Future[str]) -> None:
+        """The early text is there, and the turn is not over yet: the answer may be prepared."""
+        early = self._early
+        if early is None or early.text is not text or not self._options.likely_ms:
+            return
+        if not text.cancelled() and text.exception() is None and text.result():
+            self._hear(Likely(text.result(), early.start_ms, early.end_ms))
 
     def _hear(self, heard: Heard) -> None:
         if len(self._heard) >= HEARD_MAX:

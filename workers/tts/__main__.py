@@ -2,18 +2,17 @@
 
 import sys
 
-from common.agents import Agent
-from common.bus import Bus
-from common.ledger import Claim, Ledger
-from workers.process import main
+from workers.failover import Failover
+from workers.process import Assignment, main
 from workers.providers import TextToSpeech, VoiceOptions
 from workers.tts.speak import SpeakSession
 from workers.tts.vendors import text_to_speech
 
 
-def speak(claim: Claim, agent: Agent, bus: Bus, ledger: Ledger, voice: tuple[str, TextToSpeech]) -> SpeakSession:
+def speak(call: Assignment, voices: Failover[TextToSpeech]) -> SpeakSession:
     """The mouth's part in one call, in the agent's voice."""
-    return SpeakSession(claim, bus, ledger, voice, VoiceOptions(language=agent.language, voice=agent.voice))
+    options = VoiceOptions(language=call.agent.language, voice=call.agent.voice)
+    return SpeakSession(call.claim, call.bus, call.ledger, voices, options)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,12 @@ from common.messages import (
     Interrupted,
     Message,
     Played,
+    Release,
     ReplyEnded,
     ReplyPlayed,
     ReplyStarted,
     Spoken,
+    Withdrawn,
 )
 
 
@@ -53,6 +55,8 @@ class Script:
         self._played: set[int] = set()
         self._closed = False  # interrupted or played
         self._told = False  # the edge knows that the reply is complete
+        self.held = False
+        """The reply is tentative: the edge must keep what it gets."""
         self.epoch = 0
         self.edge = ""
         self.over = False
@@ -66,8 +70,12 @@ class Script:
                 self._told = False
             case CallEnded(epoch):
                 self.over = self.over or epoch == 0 or epoch >= self.epoch
-            case ReplyStarted(turn):
-                self._open(turn)
+            case ReplyStarted(turn, _, prepared_for):
+                if turn > self._turn:
+                    self._open(turn)
+                    self.held = bool(prepared_for)
+            case Release(_, _, turn) if turn == self._turn:
+                self.held = False
             case Clause(turn, clause):
                 self._open(turn)
                 if turn == self._turn:
@@ -78,7 +86,7 @@ class Script:
                 self._spoken.add(clause)
             case Played(turn, clause) if turn == self._turn:
                 self._played.add(clause)
-            case Interrupted(turn) | ReplyPlayed(turn) if turn == self._turn:
+            case Interrupted(turn) | ReplyPlayed(turn) | Withdrawn(turn) if turn == self._turn:
                 self._closed = True
             case _:
                 pass
@@ -110,3 +118,4 @@ class Script:
             self._turn = turn
             self._clauses, self._spoken, self._played = {}, set(), set()
             self._ended, self._closed, self._told = None, False, False
+            self.held = False

@@ -17,11 +17,13 @@ from common.audio.g711 import BYTES_PER_MS, FRAME_BYTES, padded
 from common.bus import Bus
 from common.clock import wall_ms
 from common.ledger import Claim, Ledger
-from common.messages import AudioOut, Message, OwnerChanged, ReplySpoken, Spoken, Stamps
-from common.streams import call_events, edge_audio
+from common.messages import AudioOut, HangUp, Message, OwnerChanged, ReplySpoken, Spoken, Stamps, Used
+from common.streams import call_events, edge_audio, edge_priority
 from common.tasks import cancel
-from workers.providers import ProviderError, TextToSpeech, VoiceOptions
+from workers.failover import Failover, Source
+from workers.providers import Down, ProviderError, Sound, Spelled, TextToSpeech, VoiceOptions
 from workers.runner import Fenced
+from workers.tts.remainder import spoken_chars
 from workers.tts.script import Done, Say, Script
 
 log = logging.getLogger(__name__)
@@ -31,18 +33,20 @@ AHEAD_SECONDS_MAX = 60.0
 """How much of one reply may be at the edge before its time."""
 CLAUSE_SECONDS_MAX = 120.0
 """A clause whose voice takes longer is cut off."""
+MUTE_MAX = 2
+"""So many clauses in a row that no provider could speak, and the call is given up: the spoken fallback follows."""
 
 
 class SpeakSession:
     """See `workers.runner.Session`."""
 
     def __init__(
-        self, claim: Claim, bus: Bus, ledger: Ledger, voice: tuple[str, TextToSpeech], options: VoiceOptions
+        self, claim: Claim, bus: Bus, ledger: Ledger, voices: Failover[TextToSpeech], options: VoiceOptions
     ) -> None:
         self._claim = claim
         self._bus = bus
         self._ledger = ledger
-        self._provider, self._voice = voice
+        self._voices = voices
         self._options = options
         self._script = Script()
         self._live = False
@@ -50,6 +54,7 @@ class SpeakSession:
         self._error: Exception | None = None
         self._saying: tuple[Say, asyncio.Task[None]] | None = None
         self._ahead = _Ahead()
+        self._mute = 0
 
     async def run(self) -> None:
         events = call_events(self._claim.call_id)
@@ -81,7 +86,9 @@ class SpeakSession:
             case Say() as say:
                 await self._say(say)
             case Done(turn, then):
-                reply = ReplySpoken(self._claim.call_id, self._script.epoch, self._claim.token, turn, then)
+                reply = ReplySpoken(
+                    self._claim.call_id, self._script.epoch, self._claim.token, turn, then, self._script.held
+                )
                 self._bus.publish(edge_audio(self._script.edge), reply)
                 self._script.told(turn)
             case None:
@@ -102,36 +109,99 @@ class SpeakSession:
             task.result()
 
     async def _speak(self, say: Say) -> None:
+        """One clause, by the first voice that can; one that breaks off is followed by the next, at the same word."""
         clause = say.clause
-        sender = _Sender(self._bus, self._script.edge, self._claim, self._script.epoch, say)
+        sender = _Sender(self._bus, self._script, self._claim, say)
+        part = _Part(clause.text)
+        tried: set[str] = set()
         try:
             async with asyncio.timeout(CLAUSE_SECONDS_MAX):
-                stream = self._voice.say(clause.text, self._options)
-                async with aclosing(cast("AsyncGenerator[bytes, None]", stream)) as chunks:
-                    async for chunk in chunks:
-                        sender.send(chunk)
-                        await self._ahead.wait(clause.turn, len(chunk) / BYTES_PER_MS / 1000)
-        except (ProviderError, TimeoutError) as error:
-            metrics.PROVIDER_ERRORS.labels(self._provider, type(error).__name__.lower()).inc()
-            log.warning("the voice failed: %s", error, extra={"call_id": self._claim.call_id})
+                while part.rest and (source := self._voices.choose(tried, self._claim.call_id)) is not None:
+                    tried.add(source.spec)
+                    try:
+                        await self._speak_with(source, part, sender)
+                    except ProviderError as error:
+                        log.warning("a voice failed: %s", error, extra={"call_id": self._claim.call_id})
+                        part.broken_off()
+        except TimeoutError:
+            log.warning("a voice took too long", extra={"call_id": self._claim.call_id})
         sender.finish()
-        spoken = Spoken(clause.turn, clause.clause, sender.duration_ms)
+        self._note_mute(sender.duration_ms == 0 and bool(clause.text.strip()))
+        spoken = Spoken(clause.turn, clause.clause, sender.duration_ms, tuple(part.marks))
         await self._write(spoken)
         self._script.receive(spoken)  # not to say it twice while our own news is on its way back
+
+    async def _speak_with(self, source: Source[TextToSpeech], part: _Part, sender: _Sender) -> None:
+        text = part.rest
+        with source.use() as use:
+            stream = source.provider.say(text, self._options)
+            async with aclosing(cast("AsyncGenerator[Sound, None]", stream)) as sounds:
+                async for sound in sounds:
+                    if isinstance(sound, Spelled):
+                        part.spelled(sound)
+                        continue
+                    use.worked()
+                    part.spoken_bytes += len(sound)
+                    sender.send(sound)
+                    await self._ahead.wait(sender.turn, len(sound) / BYTES_PER_MS / 1000)
+            if not part.spoken_bytes:
+                raise Down(f"{source.spec} made no sound")
+        part.complete()
+        metrics.PROVIDER_USAGE.labels(source.spec, "characters").inc(len(text))
+        await self._write(Used("tts", source.spec, (("characters", len(text)),)))
+
+    def _note_mute(self, mute: bool) -> None:
+        """An agent that cannot speak must not keep a caller in silence."""
+        self._mute = self._mute + 1 if mute else 0
+        if self._mute >= MUTE_MAX:
+            self._bus.publish(edge_priority(self._script.edge), HangUp(self._claim.call_id, "error"))
 
     async def _write(self, message: Message) -> None:
         if not await self._ledger.append(self._claim, [message]):
             raise Fenced
 
 
+class _Part:
+    """How far a clause is spoken, by however many voices."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._from = 0  # where the voice that speaks now began
+        self._from_ms = 0
+        self.spoken_bytes = 0  # by that voice
+        self.marks: list[tuple[int, int]] = []
+        """(offset in the clause, ms in its audio)."""
+
+    @property
+    def rest(self) -> str:
+        return self._text[self._from :]
+
+    def spelled(self, spelled: Spelled) -> None:
+        self.marks += [(self._from + offset, self._from_ms + at_ms) for offset, at_ms in spelled.marks]
+
+    def broken_off(self) -> None:
+        """The next voice begins at the word that this one did not finish."""
+        spoken_ms = self.spoken_bytes // BYTES_PER_MS
+        own = [(at - self._from, ms - self._from_ms) for at, ms in self.marks if at >= self._from]
+        self._from += spoken_chars(self.rest, spoken_ms, own)
+        self._from_ms += spoken_ms
+        self.spoken_bytes = 0
+        self.marks = [(at, ms) for at, ms in self.marks if at < self._from]
+
+    def complete(self) -> None:
+        """Nothing is left to speak."""
+        self._from = len(self._text)
+
+
 class _Sender:
     """Cuts one clause's audio into whole frames and sends them."""
 
-    def __init__(self, bus: Bus, edge: str, claim: Claim, epoch: int, say: Say) -> None:
+    def __init__(self, bus: Bus, script: Script, claim: Claim, say: Say) -> None:
         self._bus = bus
-        self._stream = edge_audio(edge)
+        self._script = script
+        self._stream = edge_audio(script.edge)
         self._claim = claim
-        self._epoch = epoch
+        self._epoch = script.epoch
         self._clause = say.clause
         self._rest = b""
         self._frames = 0
@@ -148,6 +218,10 @@ class _Sender:
         self._publish(padded(self._rest), last=True)
 
     @property
+    def turn(self) -> int:
+        return self._clause.turn
+
+    @property
     def duration_ms(self) -> int:
         return self._frames * FRAME_BYTES // BYTES_PER_MS
 
@@ -158,7 +232,7 @@ class _Sender:
             self._stream,
             AudioOut(
                 self._claim.call_id, self._epoch, self._claim.token, clause.turn, clause.clause, self._frames, mulaw,
-                last, stamps,
+                last, stamps, self._script.held,
             ),
         )  # fmt: skip
         self._frames += len(mulaw) // FRAME_BYTES

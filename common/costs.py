@@ -1,0 +1,65 @@
+"""What a call has cost, estimated: what it used (`Used`, added up by `Story.usage`) times the table in prices.yaml."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+PRICES = Path(__file__).with_name("prices.yaml")
+PER = {
+    "audio_ms": ("audio_minute", 60_000),
+    "characters": ("characters_1k", 1_000),
+    "tokens_in": ("tokens_in_1m", 1_000_000),
+    "tokens_cached": ("tokens_cached_1m", 1_000_000),
+    "tokens_out": ("tokens_out_1m", 1_000_000),
+}
+"""Unit of `USAGE_UNITS` -> the key of its price, and for how many units that is."""
+
+Usage = Mapping[tuple[str, str, str], int]
+"""(pool, provider, unit) -> amount."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Dollars by pool; `unpriced` names the providers that the table does not know."""
+
+    dollars: Mapping[str, float]
+    unpriced: tuple[str, ...]
+
+    @property
+    def total(self) -> float:
+        """Dollars of all pools."""
+        return sum(self.dollars.values())
+
+
+@functools.cache
+def prices() -> Mapping[str, Mapping[str, float]]:
+    """The table that comes with the program.  Raises OSError or yaml.YAMLError if it was broken."""
+    table: Mapping[str, Mapping[str, float]] = yaml.safe_load(PRICES.read_text())
+    return table
+
+
+def estimate(usage: Usage, table: Mapping[str, Mapping[str, float]]) -> Estimate:
+    """What this usage costs.  Cached tokens are part of the tokens that went in, and cheaper."""
+    dollars: dict[str, float] = {}
+    unpriced: set[str] = set()
+    for (pool, provider, unit), amount in usage.items():
+        key, many = PER.get(unit, ("", 1))
+        price = _price(provider, table).get(key)
+        if price is None:
+            unpriced.add(provider)
+            continue
+        if unit == "tokens_in":
+            amount = max(0, amount - usage.get((pool, provider, "tokens_cached"), 0))
+        dollars[pool] = dollars.get(pool, 0.0) + amount * price / many
+    return Estimate(dollars, tuple(sorted(unpriced)))
+
+
+def _price(provider: str, table: Mapping[str, Mapping[str, float]]) -> Mapping[str, float]:
+    """The entry with the longest key that fits; one without `*` fits its own name only."""
+    fits = [key for key in table if key == provider or (key.endswith("*") and provider.startswith(key[:-1]))]
+    return table[max(fits, key=len)] if fits else {}

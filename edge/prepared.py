@@ -1,0 +1,65 @@
+"""A reply that was made before the caller's turn was over: kept at the edge until its `Release`.  Pure.
+
+Audio and release come on different streams, in any order: a reply that is released before its audio is here is not
+kept at all.  A newer reply replaces what is kept; nobody has heard it.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from common.messages import AudioOut, Release, ReplySpoken, Stamps
+
+KEPT_MAX = 1_000
+"""Messages kept of one reply; with ten frames in each, more than the mouth makes ahead of time."""
+
+Kept: TypeAlias = AudioOut | ReplySpoken
+
+
+class Prepared:
+    """One call's."""
+
+    def __init__(self) -> None:
+        self._turn = 0
+        self._kept: list[Kept] = []
+        self._released = 0
+        self._stamps: Stamps = ()
+
+    def released(self, turn: int) -> bool:
+        """May this reply be heard?"""
+        return turn <= self._released
+
+    def keep(self, message: Kept) -> bool:
+        """Keep a part of a tentative reply; False if there is no room, or a newer reply is kept."""
+        if message.turn < self._turn or len(self._kept) >= KEPT_MAX:
+            return False
+        if message.turn > self._turn:
+            self._turn = message.turn
+            self._kept.clear()
+        self._kept.append(message)
+        return True
+
+    def release(self, release: Release) -> None:
+        """This reply is the answer."""
+        if release.turn > self._released:
+            self._released = release.turn
+            self._stamps = release.stamps
+
+    def take(self, turn: int) -> list[Kept]:
+        """What was kept of this reply, in order; older ones are forgotten."""
+        if turn < self._turn:
+            return []
+        kept, self._kept = self._kept, []
+        return kept if turn == self._turn else []
+
+    def stamped(self, turn: int, stamps: Stamps) -> Stamps:
+        """The stamps of a reply, with its caller's own (speech_end, endpoint, transcript) once it was released.
+
+        Work that was done before the turn was over took none of the caller's time: no stage ends before the last.
+        """
+        if turn == self._released and self._stamps:
+            stamps = (*self._stamps, *stamps[len(self._stamps) :])
+        in_order: list[int] = []
+        for stamp in stamps:
+            in_order.append(max(stamp, in_order[-1]) if in_order else stamp)
+        return tuple(in_order)

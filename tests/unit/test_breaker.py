@@ -1,0 +1,64 @@
+"""When a provider is left alone, and when it may try again."""
+
+from workers.breaker import BUSY_S, COOLDOWN_S, FAILURES_MAX, PROBE_S_MAX, Breaker, State
+
+
+def failing(times: int, now: float = 0.0) -> Breaker:
+    breaker = Breaker()
+    for _ in range(times):
+        breaker.begun(now)
+        breaker.failed(now)
+    return breaker
+
+
+def test_two_failures_are_bad_luck_and_three_are_a_pattern():
+    assert failing(FAILURES_MAX - 1).allows(0)
+    assert not failing(FAILURES_MAX).allows(0)
+
+
+def test_a_success_in_between_forgives():
+    breaker = failing(FAILURES_MAX - 1)
+    breaker.worked()
+    breaker.failed(0)
+    assert breaker.state is State.CLOSED
+
+
+def test_after_the_cooldown_one_may_try_and_the_others_wait_for_it():
+    breaker = failing(FAILURES_MAX)
+    assert not breaker.allows(COOLDOWN_S[0] - 0.1)
+    assert breaker.allows(COOLDOWN_S[0])
+    breaker.begun(COOLDOWN_S[0])
+    assert not breaker.allows(COOLDOWN_S[0] + 1)
+    breaker.worked()
+    assert breaker.allows(COOLDOWN_S[0] + 1)
+
+
+def test_a_probe_that_fails_doubles_the_cooldown_up_to_a_minute():
+    breaker, now, pauses = failing(FAILURES_MAX), 0.0, []
+    for _ in range(6):
+        now = breaker.until
+        breaker.begun(now)
+        breaker.failed(now)
+        pauses.append(breaker.until - now)
+    assert pauses == [10, 20, 40, 60, 60, 60]
+
+
+def test_a_probe_of_which_nobody_heard_again_frees_the_way():
+    breaker = failing(FAILURES_MAX)
+    breaker.begun(5)
+    assert breaker.allows(5 + PROBE_S_MAX)
+
+
+def test_a_probe_that_was_given_up_lets_the_next_try_at_once():
+    breaker = failing(FAILURES_MAX)
+    breaker.begun(5)
+    breaker.left(6)
+    assert breaker.allows(6) and breaker.state is State.OPEN
+
+
+def test_busy_is_a_moment_and_no_failure():
+    breaker = Breaker()
+    for _ in range(9):
+        breaker.busy(0)
+    assert not breaker.allows(BUSY_S - 0.1) and breaker.allows(BUSY_S)
+    assert breaker.state is State.CLOSED
