@@ -1,9 +1,10 @@
 # Every target prints what it does; `make help` lists them.
 PYTHON ?= python3
 VENV := .venv/bin
+BENCH_CALLS ?= 1 10 50
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo run call setup-number test lint format bench lock clean
+.PHONY: help install install-dev demo run call setup-number test lint format bench chaos lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -14,8 +15,8 @@ install:
 install-dev:
 	@$(PYTHON) deploy/local/install.py requirements-dev.lock
 
-demo: install ## a simulated phone call, end to end, without keys: prints it, writes out/demo
-	@$(VENV)/python -m deploy.local.demo
+demo: install ## a simulated phone call, end to end, without keys: prints it, writes out/demo [PROVIDERS=fake]
+	@PROVIDERS=$(PROVIDERS) $(VENV)/python -m deploy.local.demo
 
 run: install ## the whole system in the foreground; Ctrl-C stops it (reads .env)
 	@$(VENV)/python -m deploy.local.run
@@ -41,9 +42,13 @@ format: install-dev ## format the code
 	$(VENV)/ruff format .
 	$(VENV)/ruff check --fix .
 
-bench: install-dev ## measure the bus and the edge; writes out/bench
+bench: install-dev ## measure the bus, the edge, and answers by the whole stack; writes out/bench [BENCH_CALLS="1 50 100"]
 	$(VENV)/python -m benchmarks.bus --seconds 10
 	$(VENV)/python -m benchmarks.edge --seconds 6
+	$(VENV)/python -m benchmarks.answers --calls $(BENCH_CALLS) --seconds 20 --profile 6
+
+chaos: install-dev ## kill, freeze and restart real processes under 20 live calls; writes out/chaos [CHAOS="--only stt,edge"]
+	$(VENV)/python -m benchmarks.chaos $(CHAOS)
 
 lock: install-dev ## make the lock files anew from pyproject.toml
 	$(VENV)/uv pip compile pyproject.toml --extra local --extra piper --universal --python-version 3.11 \

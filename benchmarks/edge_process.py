@@ -77,6 +77,9 @@ class CountingBus:
         self._missing = calls
         self._receivers: dict[str, Receive] = {}
 
+    def away_s(self, call_id: str = "") -> float:
+        return 0.0
+
     def publish(self, stream: str, message: Message) -> None:
         bound = maxlen(stream)
         pack("XADD", stream, *(("MAXLEN", "~", bound) if bound else ()), "*", FIELD, encode(message))

@@ -36,9 +36,21 @@ UNKNOWN_TAGS = Counter("voice_unknown_tags", "Bus messages of a newer process th
 LEASES_LOST = Counter("voice_leases_lost", "Calls that this pool member held and lost to another", ["pool"])
 TAKEOVERS = Counter("voice_takeovers", "Calls taken over from another pool member", ["pool"])
 PROVIDER_ERRORS = Counter("voice_provider_errors", "Errors of a provider, by kind", ["provider", "kind"])
+PROVIDER_SWITCHES = Counter(
+    "voice_provider_switches", "Uses of a provider because those preferred to it were failing or full", ["provider"]
+)
+PROVIDER_IN_USE = Gauge("voice_provider_in_use", "Sockets or requests open at a provider now", ["provider"])
+PROVIDER_STATE = Gauge(
+    "voice_provider_state", "0: asked normally, 1: one use tries it, 2: left alone after failures", ["provider"]
+)
+PROVIDER_USAGE = Counter("voice_provider_usage", "What was used of a provider, by unit", ["provider", "unit"])
+HEDGES = Counter("voice_hedges", "Second requests to another model because the first was slow, by winner", ["winner"])
+PREPARED = Counter("voice_prepared_replies", "Replies begun before the caller's turn was over, by outcome", ["outcome"])
 SESSION_ERRORS = Counter("voice_session_errors", "Errors that ended this process's part in a call", ["process"])
 
 BUS_RECONNECTS = Counter("voice_bus_reconnects", "Connections to Redis that were lost and made again")
+CALLS_RESTORED = Counter("voice_calls_restored", "Live calls written down again after Redis had lost them")
+REDIS_AWAY = Counter("voice_redis_away", "Times that Redis could not be used, by kind", ["kind"])
 BUS_DROPPED = Counter("voice_bus_dropped", "Bus messages given up while Redis was away, by reason", ["reason"])
 LOOP_LAG_SECONDS = Histogram("voice_loop_lag_seconds", "How late the event loop woke a timer", buckets=_HOP)
 

@@ -14,6 +14,8 @@ from ipaddress import ip_network
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from common.redis_url import BadRedisUrl, parse_redis_url
+
 
 class BadSettings(Exception):
     """Its text lists every problem, one a line."""
@@ -40,7 +42,7 @@ def _number(default: int, meaning: str, least: int, most: int) -> Any:
     return field(default=default, metadata={"rule": _Rule(meaning, least, most)})
 
 
-_PROVIDERS = r"|[a-z0-9_-]+/[\w.:/-]+(,\s*[a-z0-9_-]+/[\w.:/-]+)*"
+_PROVIDERS = r"|[a-z0-9_-]+/[\w.:/+-]+(,\s*[a-z0-9_-]+/[\w.:/+-]+)*"
 _PROVIDERS_EXPECTED = '"vendor/model", comma-separated in the order of failover'
 
 
@@ -50,9 +52,8 @@ class Settings:
 
     redis_url: str = _text(
         "redis://127.0.0.1:6379/0",
-        "Redis that connects all processes; `rediss://` for TLS",
-        r"unix://.+|rediss?://([^/\s]*@)?(\[[0-9A-Fa-f:]+\]|[^:/?#\s]*)(:[0-9]{1,5})?([/?]\S*)?",
-        "redis://host:port/db",
+        "Redis that connects all processes; `rediss://` for TLS, `redis+sentinel://`, or several (common/redis_url.py)",
+        expected="redis://host:port/db",
         secret=True,
     )
     http_host: str = _text("0.0.0.0", "Address on which the edge listens")  # noqa: S104 - a server in a container
@@ -66,14 +67,57 @@ class Settings:
         r"|https?://[^\s/]+(/\S*)?",
         "https://voice.example.com",
     )
-    stt_provider: str = _text("", "Speech to text; unset = local", _PROVIDERS, _PROVIDERS_EXPECTED)
+    stt_provider: str = _text(
+        "", "Speech to text; unset = deepgram if its key is set, else local", _PROVIDERS, _PROVIDERS_EXPECTED
+    )
     llm_provider: str = _text(
         "", "Language model; unset = openai if its key is set, else local", _PROVIDERS, _PROVIDERS_EXPECTED
     )
-    tts_provider: str = _text("", "Text to speech; unset = local", _PROVIDERS, _PROVIDERS_EXPECTED)
+    tts_provider: str = _text(
+        "",
+        "Text to speech; unset = elevenlabs, openai or deepgram, whose key is set first, else local",
+        _PROVIDERS,
+        _PROVIDERS_EXPECTED,
+    )
+    provider_places: str = _text(
+        "",
+        "How often one process may use a vendor at once, such as `deepgram=50,elevenlabs=10`; unset = without a limit",
+        r"|[a-z0-9_-]+=[1-9][0-9]{0,5}(,\s*[a-z0-9_-]+=[1-9][0-9]{0,5})*",
+        "vendor=number, comma-separated",
+    )
+    llm_hedge: str = _text(
+        "off",
+        "`on`: if the first word is slower than nine of ten lately, ask the next provider of LLM_PROVIDER too",
+        r"on|off",
+        "on or off",
+    )
     openai_api_key: str = _text("", "Key of OpenAI or of the compatible server", secret=True)
     openai_base_url: str = _text(
         "https://api.openai.com/v1", "Any OpenAI-compatible server", r"https?://.+", "https://host/v1"
+    )
+    deepgram_api_key: str = _text("", "Key of Deepgram (speech to text, text to speech)", secret=True)
+    deepgram_base_url: str = _text(
+        "wss://api.deepgram.com",
+        "Deepgram's server, or one of its regions",
+        r"(ws|http)s?://[^\s/?#@]+[^\s?#]*",
+        "wss://host",
+    )
+    elevenlabs_api_key: str = _text("", "Key of ElevenLabs (text to speech)", secret=True)
+    elevenlabs_base_url: str = _text(
+        "wss://api.elevenlabs.io",
+        "ElevenLabs' server, or one of its regions",
+        r"(ws|http)s?://[^\s/?#@]+[^\s?#]*",
+        "wss://host",
+    )
+    elevenlabs_voice_id: str = _text("", "Voice of ElevenLabs' for agents that name none; unset = one of its examples")
+    cartesia_api_key: str = _text("", "Key of Cartesia (speech to text, text to speech)", secret=True)
+    cartesia_base_url: str = _text(
+        "wss://api.cartesia.ai", "Cartesia's WebSockets", r"(ws|http)s?://[^\s/?#@]+[^\s?#]*", "wss://host"
+    )
+    cartesia_voice_id: str = _text("", "Voice of Cartesia's for agents that name none; unset = one of its examples")
+    sarvam_api_key: str = _text("", "Key of Sarvam (speech to text, text to speech)", secret=True)
+    sarvam_base_url: str = _text(
+        "wss://api.sarvam.ai", "Sarvam's WebSockets", r"(ws|http)s?://[^\s/?#@]+[^\s?#]*", "wss://host"
     )
     stream_secret: str = _text(
         "",
@@ -160,9 +204,28 @@ class Settings:
         chosen = {"stt": self.stt_provider, "llm": self.llm_provider, "tts": self.tts_provider}[pool]
         if chosen:
             return [spec.strip() for spec in chosen.split(",")]
+        if pool == "stt" and self.deepgram_api_key:
+            return ["deepgram/nova-3"]
         if pool == "llm" and self.openai_api_key:
             return ["openai/gpt-4o-mini"]
+        if pool == "tts" and (spec := self._paid_voice):
+            return [spec]
         return [{"stt": "local/whisper-tiny.en", "llm": "local/receptionist", "tts": "local/piper"}[pool]]
+
+    @property
+    def _paid_voice(self) -> str:
+        if self.elevenlabs_api_key:
+            return "elevenlabs/eleven_flash_v2_5"
+        # A compatible chat server rarely speaks.
+        if self.openai_api_key and urlsplit(self.openai_base_url).hostname == "api.openai.com":
+            return "openai/gpt-4o-mini-tts"
+        return "deepgram/aura-2-thalia-en" if self.deepgram_api_key else ""
+
+    @property
+    def places(self) -> dict[str, int]:
+        """PROVIDER_PLACES by vendor."""
+        pairs = (part.split("=") for part in self.provider_places.split(",") if part.strip())
+        return {vendor.strip(): int(number) for vendor, number in pairs}
 
     @property
     def signature_policy(self) -> str:
@@ -176,9 +239,8 @@ class Settings:
 
     @property
     def redis_place(self) -> str:
-        """The server's address without user and password, fit for logs."""
-        parts = urlsplit(self.redis_url)
-        return f"{parts.hostname or parts.path}:{parts.port or 6379}"
+        """The servers' addresses without user and password, fit for logs."""
+        return " and ".join(map(str, parse_redis_url(self.redis_url)))
 
 
 def _contradictions(values: Mapping[str, Any]) -> list[str]:
@@ -205,4 +267,9 @@ def _read(name: str, raw: str, rule: _Rule, default: Any) -> Any:
     if rule.pattern and not re.fullmatch(rule.pattern, raw):
         got = "something else" if rule.secret else repr(raw)
         raise ValueError(f"{variable}: expected {rule.expected}, got {got}")
+    if name == "redis_url":
+        try:
+            parse_redis_url(raw)
+        except BadRedisUrl as error:
+            raise ValueError(f"{variable}: expected {rule.expected}, got {error}") from None
     return raw

@@ -29,6 +29,16 @@ def shard(call_id: str) -> str:
     return f"{{s{crc32(call_id.encode()) % SHARDS:02d}}}"
 
 
+def shard_index(call_id: str, servers: int) -> int:
+    """Which of several servers has the call: the number of its hash tag, modulo."""
+    return crc32(call_id.encode()) % SHARDS % servers
+
+
+def call_of(stream: str) -> str:
+    """The call whose stream this is, or "": it is an edge's or a pool's."""
+    return stream.split(":", 3)[2] if stream.startswith("call:") else ""
+
+
 def call_audio(call_id: str) -> str:
     """Stream: the caller's audio."""
     return f"call:{shard(call_id)}:{call_id}:audio"

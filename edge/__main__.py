@@ -12,9 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from common.agents import Agents, BadAgents, load_agents
-from common.bus.redis import BusOptions, RedisBus
+from common.bus.redis import BusOptions
+from common.bus.shards import connect_bus
+from common.ledger import Ledger
 from common.ledger.dials import DialBook
-from common.ledger.redis import RedisLedger
+from common.ledger.shards import connect_ledger
 from common.log import start_logging
 from common.node import node_id, run_process
 from common.settings import BadSettings, Settings
@@ -23,6 +25,7 @@ from edge.app import Front
 from edge.calls import Calls
 from edge.carrier.client import VobizClient
 from edge.carrier.rest import CarrierOptions
+from edge.copies import COPY_PAUSE_MS, Copies
 from edge.dialer import Dialer, DialerOptions
 from edge.gate import Gate
 from edge.server import Server, make_server
@@ -41,12 +44,12 @@ async def serve(settings: Settings, agents: Agents) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    ledger = RedisLedger.connect(settings.redis_url, edge, settings.call_retention_s)
     options = BusOptions(settings.redis_url, edge, settings.bus_flush_ms, settings.bus_pause_ms)
     async with (
         contextlib.AsyncExitStack() as stack,
-        RedisBus.connect(options) as bus,
-        contextlib.aclosing(ledger),
+        connect_bus(options) as bus,
+        connect_bus(replace(options, name=f"{edge}:copies", pause_ms=COPY_PAUSE_MS)) as slow_bus,
+        connect_ledger(settings.redis_url, edge, settings.call_retention_s) as ledger,
     ):
         calls = Calls(edge, bus, ledger, settings.calls_max)
         ticker = Ticker(loop)
@@ -59,15 +62,17 @@ async def serve(settings: Settings, agents: Agents) -> None:
         webhooks = Webhooks(calls, ledger, agents, gate, dialer, settings.public_url, secret)
         api = Api(agents, ledger, bus, dialer, settings.api_token, settings.vobiz_from_number)
         server = make_server(Front(calls, streams, webhooks, api).app(), settings.http_host, settings.http_port)
+        copies = Copies(calls, ledger, (bus, slow_bus), None if settings.stream_secret else secret)
         calls.listen()
         async with asyncio.TaskGroup() as tasks:
             dialing = [tasks.create_task(dialer.run(), name="dialer")] if dialer is not None else []
             house = tasks.create_task(calls.keep_house(), name="housekeeping")
+            copying = tasks.create_task(copies.run(), name="copies")
             serving = tasks.create_task(server.serve(), name="server")
             stopping = tasks.create_task(_drain(stop, calls, server, settings.drain_seconds), name="drain")
             log.info("edge %s is up on %s:%s", edge, settings.http_host, settings.http_port)
             await serving
-            for task in (house, stopping, *dialing):
+            for task in (house, copying, stopping, *dialing):
                 task.cancel()
         ticker.close()
     log.info("edge %s has ended", edge)
@@ -98,14 +103,14 @@ async def _drain(stop: asyncio.Event, calls: Calls, server: Server, seconds: int
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await calls.drained()
-    calls.end_all("edge drained")
+    calls.hand_over()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(2):
             await calls.drained()
     server.should_exit = True
 
 
-async def _secret(settings: Settings, ledger: RedisLedger, stop: asyncio.Event) -> bytes | None:
+async def _secret(settings: Settings, ledger: Ledger, stop: asyncio.Event) -> bytes | None:
     """The key of the stream tokens: set, or one that all edges of the deployment share, or none."""
     if settings.stream_secret == "off":  # noqa: S105 - it says that there is none
         log.warning("STREAM_SECRET=off: anyone who can reach this port may open a stream")

@@ -22,10 +22,10 @@ from starlette.routing import Route
 
 from common.agents import Agents
 from common.bus import START, Bus
+from common.costs import estimate, prices
 from common.ledger import CallRecord, Ledger
 from common.ledger.dials import QueueFull
 from common.messages import CallEnded, CallStarted, HangUp, Message
-from common.costs import estimate, prices
 from common.story import Story
 from common.streams import call_events, edge_priority
 from edge.carrier.numbers import dialled

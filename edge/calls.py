@@ -18,8 +18,8 @@ from edge.live_call import Call
 log = logging.getLogger(__name__)
 
 HOUSEKEEP_SECONDS = 1.0
-TOUCH_EVERY = 5
-"""Housekeepings between two signs of life in the ledger."""
+TOUCH_SECONDS = 5.0
+"""Pause between two signs of life in the ledger."""
 REDIS_GRACE_SECONDS = 3.0
 """Without Redis for longer, no new call is taken."""
 
@@ -36,7 +36,6 @@ class Calls:
         self._calls: dict[str, Call] = {}
         self._opening = 0
         self._changed = asyncio.Event()
-        self._cut_off_since: float | None = None
         metrics.CALLS_MAX.labels("edge").set(calls_max)
 
     def listen(self) -> None:
@@ -44,14 +43,13 @@ class Calls:
         self.bus.subscribe(edge_audio(self.edge), self._receive, self._deaf)
         self.bus.subscribe(edge_priority(self.edge), self._receive, self._deaf)
 
-    def refusal(self) -> str:
-        """Why no new call is taken right now; empty if one is."""
+    def refusal(self, call_id: str = "") -> str:
+        """Why no new call (or not this one) is taken right now; empty if one is."""
         if self.draining:
             return "draining"
         if len(self._calls) + self._opening >= self._calls_max:
             return "full"
-        since = self._cut_off_since
-        if since is not None and asyncio.get_running_loop().time() - since > REDIS_GRACE_SECONDS:
+        if self.bus.away_s(call_id) > REDIS_GRACE_SECONDS:
             return "cut off from Redis"
         return ""
 
@@ -86,34 +84,38 @@ class Calls:
         """The call, if this edge has it."""
         return self._calls.get(call_id)
 
+    def live(self) -> list[Call]:
+        """All calls of this edge."""
+        return list(self._calls.values())
+
     async def drained(self) -> None:
         """Until no call is left."""
         while self._calls:
             self._changed.clear()
             await self._changed.wait()
 
-    def end_all(self, reason: str) -> None:
-        """Ask the carrier to end every call."""
+    def hand_over(self) -> None:
+        """Close every socket, so that the carrier opens it anew at another edge; no call ends by it."""
+        if self._calls:
+            log.info("handing over %s calls", len(self._calls))
         for call in list(self._calls.values()):
-            call.stop(reason)
+            call.hand_over()
 
     async def keep_house(self) -> None:
         """For as long as the process runs."""
         loop = asyncio.get_running_loop()
-        rounds = 0
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_ledger(), name="signs of life")  # of its own: Redis may be slow, calls not
+            while True:
+                await asyncio.sleep(HOUSEKEEP_SECONDS)
+                for call in list(self._calls.values()):
+                    self._guarded(call, call.housekeep, loop.time() * 1000)
+
+    async def _keep_ledger(self) -> None:
         while True:
-            await asyncio.sleep(HOUSEKEEP_SECONDS)
-            now = loop.time()
-            if self.bus.connected:
-                self._cut_off_since = None
-            elif self._cut_off_since is None:
-                self._cut_off_since = now
-            for call in list(self._calls.values()):
-                self._guarded(call, call.housekeep, now * 1000)
-            if rounds % TOUCH_EVERY == 0:
-                await self._touch()
-                await self._bury()
-            rounds += 1
+            await asyncio.sleep(TOUCH_SECONDS)
+            await self._touch()
+            await self._bury()
 
     async def _touch(self) -> None:
         try:

@@ -41,9 +41,10 @@ from common.messages import (
 from common.streams import call_audio, call_events
 from edge import vobiz
 from edge.caller_audio import CallerAudio
+from edge.onsets import Onsets
 from edge.playout import FRAME_BYTES, FRAME_MS, Begin, Mark, Play, Playout
-from edge.ticker import SLOT_MS, Ticker
 from edge.prepared import Prepared
+from edge.ticker import SLOT_MS, Ticker
 from edge.turn import Effect, Finish, Hold, Interrupt, Resume, Turn
 
 SOCKET_BYTES_MAX = 256 * 1024
@@ -52,6 +53,8 @@ STOP_SECONDS = 5.0
 """How long the carrier may take to close the stream that we stopped."""
 REPLACED = "replaced"
 """Not a reason to end: another socket carries the call on."""
+HANDED_OVER = "handed over"
+"""Not a reason to end either: another edge will carry the call on."""
 MEDIA_GAP_SECONDS = 60.0
 """The carrier sends media all the time; without any for this long, nobody is there (its own limit is the same)."""
 _MARK_NAME = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})")
@@ -93,6 +96,7 @@ class Call:
         self, record: CallRecord, start: vobiz.Start, line: Line, bus: Bus, ticker: Ticker, options: CallOptions
     ) -> None:
         """Raises BadFrame if the stream's audio cannot be used."""
+        self.record = record
         self.call_id = record.call_id
         self.stopping: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -108,6 +112,7 @@ class Call:
         self._turn = Turn(options.interruptible)
         self._playout = Playout(options.lead_ms)
         self._prepared = Prepared()
+        self._onsets = Onsets(self._speaks)
         self._events = call_events(record.call_id)
         self._audio_in = call_audio(record.call_id)
         self._frames_in = options.position_ms // FRAME_MS
@@ -160,7 +165,7 @@ class Call:
             self.broken.set_result(None)
 
     def _played(self, name: str) -> None:
-        mark = _mark(name, self._epoch)
+        mark = _mark(name, range(self.record.epoch, self._epoch + 1))
         if mark is None:
             return
         self._playout.played(mark)
@@ -218,7 +223,12 @@ class Call:
         self._perform(self._turn.reply_complete(reply.turn, last_clause, reply.then))
 
     def speech_started(self, speech: SpeechStarted) -> None:
-        """The ears hear the caller: the agent stops now."""
+        """The ears hear the caller: the agent stops now, unless that is old news."""
+        self._onsets.started(speech, self._frames_in * FRAME_MS)
+
+    def _speaks(self, speech: SpeechStarted) -> None:
+        if self.ended.done():
+            return
         now = self._ticker.now_ms()
         self._active_ms = now
         clears = self._clears
@@ -229,6 +239,7 @@ class Call:
     def speech_ended(self, speech: SpeechEnded) -> None:
         """The ears hear the caller no more: what was held may play."""
         self._active_ms = self._ticker.now_ms()
+        self._onsets.ended(speech)
         self._perform(self._turn.caller_silent(speech.utterance))
 
     def _admits(self, message: AudioOut | ReplySpoken) -> bool:
@@ -290,6 +301,18 @@ class Call:
         if not self.ended.done():
             self.ended.set_result(REPLACED)
 
+    def hand_over(self) -> None:
+        """This edge goes: the carrier shall come back to another one.  All that matters is on the bus."""
+        if not self.ended.done() and not self.stopping.done():
+            self._playout.drop()
+            self.ended.set_result(HANDED_OVER)
+
+    def written_again(self, epoch: int) -> None:
+        """Redis had lost the call, and has it again under its next epoch.  What comes under the last one is stale."""
+        self._epoch = epoch
+        self._fence = 0
+        self._bus.publish(self._audio_in, AudioStarted(epoch, self._edge))
+
     def end(self, reason: str) -> None:
         """The call is over; only the first reason counts."""
         if self.ended.done():
@@ -300,8 +323,13 @@ class Call:
         self.ended.set_result(reason)
 
     @property
+    def handed_over(self) -> bool:
+        """Has this edge let go of it, for another one?"""
+        return self.ended.done() and self.ended.result() == HANDED_OVER
+
+    @property
     def epoch(self) -> int:
-        """Which connection of the call this is, from 1."""
+        """Which connection of the call this is, from 1; it rises when Redis had lost the call."""
         return self._epoch
 
     @property
@@ -359,9 +387,9 @@ class Call:
         self._bus.publish(self._events, message)
 
 
-def _mark(name: str, epoch: int) -> Mark | None:
-    """The checkpoint of this name, if it is one of this epoch's."""
+def _mark(name: str, epochs: range) -> Mark | None:
+    """The checkpoint of this name, if it is one of this connection's."""
     parts = _MARK_NAME.fullmatch(name)
-    if parts is None or int(parts[1]) != epoch:
+    if parts is None or int(parts[1]) not in epochs:
         return None
     return Mark(int(parts[2]), int(parts[3]))

@@ -26,13 +26,15 @@ from edge import vobiz
 from edge.caller_audio import CallerAudio
 from edge.calls import Calls
 from edge.dialer import Dialer
-from edge.live_call import REPLACED, Call, CallOptions
+from edge.live_call import HANDED_OVER, REPLACED, Call, CallOptions
 from edge.socket import EXTENSION, LineProtocol
 from edge.ticker import Ticker
 from edge.tokens import CALL_ID, BadToken, verify
 
 log = logging.getLogger(__name__)
 
+SERVICE_RESTART = 1012
+"""Close code of a socket whose call is handed over: come back (RFC 6455, IANA registry of close codes)."""
 START_SECONDS = 10.0
 """How long a socket may be open without `start`."""
 COME_BACK_SECONDS = 15.0
@@ -58,7 +60,7 @@ class Streams:
     async def serve(self, websocket: WebSocket, token: str) -> None:
         """Carry one socket to its end."""
         call_id, refusal = await self._permit(token)
-        refusal = refusal or self.calls.refusal()
+        refusal = refusal or self.calls.refusal(call_id)
         if refusal:
             metrics.CALLS_REFUSED.labels(refusal).inc()
             await _deny(websocket, refusal)
@@ -154,8 +156,8 @@ class Streams:
             reason, written = await self._ended(call)
         finally:
             self.calls.remove(call)
-            stream.line.end()
-        if reason == REPLACED:
+            stream.line.end(SERVICE_RESTART if call.handed_over else 1000)
+        if reason in (REPLACED, HANDED_OVER):
             return
         if not written and not await self._write_end(call, reason):
             return  # another connection carries it on, or a webhook was first

@@ -82,7 +82,7 @@ class Webhooks:
         call_id = _call_id(fields)
         dial = await self._tell(fields, Answered(call_id))
         agent = self._agent(fields, dial)
-        refusal = self.calls.refusal() or ("" if agent else "no agent")
+        refusal = self.calls.refusal(call_id) or ("" if agent else "no agent")
         if not refusal and agent is not None:
             try:
                 await self.ledger.create(_record(call_id, fields, agent, dial))

@@ -48,6 +48,12 @@ def redis7_url(redis7_server: str) -> str:
     return _emptied(redis7_server)
 
 
+def server_url(request: pytest.FixtureRequest) -> str:
+    """REDIS_URL for a contract's parameter "valkey", "redis-7" or "two shards"."""
+    fixtures = {"valkey": ("valkey_url",), "redis-7": ("redis7_url",), "two shards": ("valkey_url", "redis7_url")}
+    return ",".join(request.getfixturevalue(name) for name in fixtures[request.param])
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

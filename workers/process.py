@@ -15,9 +15,10 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from common.agents import Agent, from_document
 from common.bus import Bus
-from common.bus.redis import BusOptions, RedisBus
+from common.bus.redis import BusOptions
+from common.bus.shards import connect_bus
 from common.ledger import Claim, Ledger
-from common.ledger.redis import RedisLedger
+from common.ledger.shards import connect_ledger
 from common.log import start_logging
 from common.node import node_id, run_process
 from common.probes import Probes
@@ -119,11 +120,14 @@ async def serve(pool: str, settings: Settings, providers: Providers[P], open_ses
     """Run until SIGTERM or SIGINT, then pass the calls on and return."""
     owner = node_id(pool)
     stop = _stop_signal()
-    ledger = RedisLedger.connect(settings.redis_url, owner, settings.call_retention_s, settings.lease_ms)
     options = BusOptions(settings.redis_url, owner, settings.bus_flush_ms, settings.bus_pause_ms)
     default = settings.providers(pool)
 
-    async with _ready(providers, default), RedisBus.connect(options) as bus, contextlib.aclosing(ledger):
+    async with (
+        _ready(providers, default),
+        connect_bus(options) as bus,
+        connect_ledger(settings.redis_url, owner, settings.call_retention_s, settings.lease_ms) as ledger,
+    ):
 
         def open_one(claim: Claim) -> Session:
             agent = from_document(claim.record.agent)

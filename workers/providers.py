@@ -145,7 +145,7 @@ Piece: TypeAlias = str | ToolCall | TokensUsed
 
 
 def after(said: str, text: str) -> str:
-    """What of `text` follows its beginning `said`; all of it if it begins otherwise.  The width of spaces is ignored."""
+    """What of `text` follows its beginning `said`; all of it if it begins otherwise.  Spaces may differ in width."""
     spoken = said.split()
     words = text.split()
     return " ".join(words[len(spoken) :]) if words[: len(spoken)] == spoken else text

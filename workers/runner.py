@@ -109,13 +109,17 @@ class Runner:
             await self._pass_on()
 
     async def _forever(self, step: Callable[[], Awaitable[None]], seconds: float) -> None:
+        away = False
         while True:
             if seconds:
                 await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311 - spreads the members' scans
             try:
                 await step()
+                away = False
             except (ConnectionError, TimeoutError) as error:
-                log.warning("the ledger cannot be reached (%s)", type(error).__name__)
+                if not away:
+                    log.warning("the ledger cannot be reached (%s)", error)
+                away = True
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _take(self, tasks: asyncio.TaskGroup) -> None:

@@ -47,12 +47,17 @@ class Addresses:
         self._known[(host, port)] = (loop.time(), address)
         return address
 
+    def doubt(self, host: str, port: int) -> None:
+        """Nobody answered there: ask again next time, for the vendor may have moved."""
+        if (host, port) in self._known:
+            self._known[(host, port)] = (-ADDRESS_SECONDS, self._known[(host, port)][1])
+
 
 _addresses = Addresses()
 
 
 @functools.cache
-def _tls() -> ssl.SSLContext:
+def tls() -> ssl.SSLContext:
     """One for the process: to read the certificate store takes 20 ms of the event loop's time."""
     return ssl.create_default_context()
 
@@ -80,7 +85,7 @@ async def open_socket(
                 host=address,
                 port=port,
                 additional_headers=dict(headers),
-                ssl=_tls() if secure else None,
+                ssl=tls() if secure else None,
                 server_hostname=parts.hostname if secure else None,
                 compression=None,  # mu-law does not shrink, and 20 ms frames pay for the attempt
                 max_size=MESSAGE_BYTES_MAX,
@@ -93,6 +98,7 @@ async def open_socket(
     except InvalidStatus as error:
         raise refused(name, error.response.status_code, key_variable) from None
     except (TimeoutError, OSError, InvalidHandshake, ConnectionClosed) as error:
+        addresses.doubt(parts.hostname or "", port)
         reason = "did not answer in time" if isinstance(error, TimeoutError) else "cannot be reached"
         raise Down(f"{name} {reason} ({type(error).__name__})") from None
 

@@ -27,8 +27,8 @@ class Bus(Protocol):
     def publish(self, stream: str, message: Message) -> None:
         """Append the message; it leaves with all others of the next millisecond or two, in order.
 
-        Never blocks.  While the server is away messages wait, up to a bound; then the oldest audio is dropped and
-        counted.
+        Never blocks.  While the server is away messages wait, up to a bound for each call (outbox.py); what is beyond
+        it is dropped, the oldest first, and counted.  They may arrive twice.
         """
 
     def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> None:
@@ -42,4 +42,10 @@ class Bus(Protocol):
 
     @property
     def connected(self) -> bool:
-        """Is the server there right now?"""
+        """Is the server (any, if there are several) there right now?"""
+
+    def away_s(self, call_id: str = "") -> float:
+        """For how many seconds the server of this call (any server, without one) has been away; 0 while it is there.
+
+        Away is also who is there and takes nothing: out of memory, read-only, or silent.
+        """

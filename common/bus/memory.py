@@ -65,6 +65,9 @@ class MemoryBus:
     def connected(self) -> bool:
         return True
 
+    def away_s(self, call_id: str = "") -> float:
+        return 0.0
+
     def publish(self, stream: str, message: Message) -> None:
         self._streams.append(stream, message)
 

@@ -1,19 +1,21 @@
 """One connection to Redis that never waits: many commands in one write, replies to callbacks, in order.
 
 Why not redis-py's commands: of CPU, an awaited append costs some 65-80 us, one in a pipeline of 100 15 us, one here
-3.5 us (docs/adr/0001-own-redis-wire.md).  redis-py still reads the URL, and does everything that is not media.
+3.5 us (docs/adr/0001-own-redis-wire.md).  redis-py does everything that is not media.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
 import hiredis
-from redis.asyncio.connection import SSLConnection, parse_url
+
+from common.redis_url import Login
 
 OnReply: TypeAlias = Callable[[Any], None]
 """Takes one reply, which may be a `hiredis.ReplyError`."""
@@ -21,6 +23,8 @@ OnReply: TypeAlias = Callable[[Any], None]
 CONNECT_SECONDS = 2.0
 CALL_SECONDS = 2.0
 """Deadline of one awaited command that does not block on purpose."""
+UNACKNOWLEDGED_MS = 4000
+"""The kernel gives up on what its peer did not acknowledge for so long (Linux): no half-open connection stays."""
 
 
 def pack(*command: bytes | str | int) -> bytes:
@@ -30,7 +34,7 @@ def pack(*command: bytes | str | int) -> bytes:
 
 
 class Wire(asyncio.Protocol):
-    """A connected pipe of commands.  Made by `open_wire`; `lost` tells when it broke, and it is never mended."""
+    """A connected pipe of commands.  Made by `connect`; `lost` tells when it broke, and it is never mended."""
 
     def __init__(self) -> None:
         self._reader = hiredis.Reader()
@@ -45,7 +49,7 @@ class Wire(asyncio.Protocol):
 
         Never called once the wire is lost: whoever must know keeps what it sent until then.
         """
-        if self._transport is None or self.lost.is_set():
+        if self._transport is None or self.lost.is_set() or self._transport.is_closing():
             raise ConnectionError("the connection to Redis is lost")
         self._waiting.extend([on_reply] * replies)
         self._transport.write(packed)
@@ -67,7 +71,7 @@ class Wire(asyncio.Protocol):
             async with asyncio.timeout(seconds):
                 reply = await answered
         except (TimeoutError, asyncio.CancelledError):
-            self.close()  # a late reply would be taken for the next command's
+            self.abort()  # a late reply would be taken for the next command's
             raise
         finally:
             self._calls.discard(answered)
@@ -76,49 +80,56 @@ class Wire(asyncio.Protocol):
         return reply
 
     def close(self) -> None:
-        """Idempotent."""
-        self.lost.set()
+        """Write what is still unwritten, then close.  Idempotent."""
+        self._lose()
         if self._transport is not None:
             self._transport.close()
 
+    def abort(self) -> None:
+        """Close now: the peer does not answer, so what is unwritten would hold the socket for ever.  Idempotent."""
+        self._lose()
+        if self._transport is not None:
+            self._transport.abort()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from asyncio's
+        if self.lost.is_set():
+            self._transport.abort()
+            return
+        connected = transport.get_extra_info("socket")
+        if connected is not None and connected.family != socket.AF_UNIX and hasattr(socket, "TCP_USER_TIMEOUT"):
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
-        while (reply := self._reader.gets()) is not False:
+        while not self.lost.is_set() and (reply := self._reader.gets()) is not False:
             self._waiting.popleft()(reply)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._lose()
+
+    def _lose(self) -> None:
         self.lost.set()
         for answered in self._calls:
             if not answered.done():
                 answered.set_exception(ConnectionError("the connection to Redis is lost"))
 
 
-async def open_wire(url: str, name: str) -> Wire:
-    """Connect, authenticate, select the database, and be listed by the server as `name`.
+async def connect(address: tuple[str, int] | str, login: Login, tls: bool) -> Wire:
+    """Connect to a host and port, or to the path of a socket, and log in.
 
-    Raises OSError, TimeoutError or hiredis.ReplyError (wrong password, no such database).
+    Raises OSError, TimeoutError or hiredis.ReplyError (wrong password).
     """
-    where: dict[str, Any] = dict(parse_url(url))
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(CONNECT_SECONDS):
-        if "path" in where:
-            _, wire = await loop.create_unix_connection(Wire, where["path"])
+        if isinstance(address, str):
+            _, wire = await loop.create_unix_connection(Wire, address)
         else:
-            secure = ssl.create_default_context() if where.get("connection_class") is SSLConnection else None
-            _, wire = await loop.create_connection(
-                Wire, where.get("host", "127.0.0.1"), where.get("port", 6379), ssl=secure
-            )
+            _, wire = await loop.create_connection(Wire, *address, ssl=ssl.create_default_context() if tls else None)
     try:
-        if where.get("password"):
-            await wire.call("AUTH", where.get("username") or "default", where["password"])
-        if where.get("db"):
-            await wire.call("SELECT", where["db"])
-        await wire.call("CLIENT", "SETNAME", name)
-        wire.client_id = await wire.call("CLIENT", "ID")
+        if login.password:
+            await wire.call("AUTH", login.user or "default", login.password)
     except BaseException:
-        wire.close()
+        wire.abort()
         raise
     return wire

@@ -9,6 +9,7 @@ per call and pool (`call:<id>:lease:<pool>`):
   renew    every third of the lease's life; who comes too late and was replaced is told so
   append   writes to the story of the call, refused once a newer token exists
   end      once, whoever comes first                                            status "ended"
+  restore  the server lost the record: the edge that has the call writes it again
 
 The fencing token is a counter in the record, so it outlives the lease: a member that merely slept (SIGSTOP, a long
 garbage collection, a lost network) and was not replaced goes on; one that was replaced can write nothing.
@@ -29,7 +30,6 @@ END_REASONS = (
     "silence",
     "too long",
     "carrier",
-    "edge drained",
     "refused",
     "error",
 )
@@ -100,6 +100,19 @@ class Ledger(Protocol):
     async def lost(self) -> list[str]:
         """Calls whose edge has not touched them for so long that nobody has them on the line any more."""
 
+    async def notes(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """What stands in each call's record besides `CallRecord`: the pools' fencing tokens and checkpoints, by name,
+        and the epoch.  A call without a record is left out: the server has lost it.
+        """
+
+    async def restore(self, record: CallRecord, notes: Mapping[str, str], story: Sequence[Message]) -> bool:
+        """Write a live call down again after the server has lost it, or the newest part of it, in one step.
+
+        `record` has the call's next epoch, `notes` are what `notes` last returned for it, `story` goes to the end of
+        its events.  All fencing tokens are raised: whoever held the call holds it no more.  False if the call has
+        ended, or has this epoch already.
+        """
+
     async def add_facts(self, call_id: str, facts: Mapping[str, str]) -> None:
         """Keep what the carrier said about a call, by name; saying it again changes nothing."""
 
@@ -111,6 +124,9 @@ class Ledger(Protocol):
 
     async def shared_secret(self) -> bytes:
         """A random secret that all edges of the deployment share, made by the first that asks."""
+
+    async def keep_secret(self, secret: bytes) -> None:
+        """Give the shared secret back to a server that has lost it."""
 
     # The pools' side.
 

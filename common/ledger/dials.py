@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgpack
-from redis.asyncio import Redis
 
-from common.ledger.redis import SOCKET_SECONDS, reached
+from common.ledger.client import Client
+from common.redis_url import parse_redis_url
 
 QUEUE_MAX = 10_000
 """Requested calls that may wait; one more is refused."""
@@ -69,24 +69,22 @@ class Entry:
 class DialBook:
     """Raises ConnectionError or TimeoutError while the server is away."""
 
-    def __init__(self, client: Redis, retention_s: int) -> None:
-        self._redis = client
+    def __init__(self, client: Client, retention_s: int) -> None:
+        self._client = client
+        self._redis = client.redis
         self._retention_s = retention_s
-        self._add = client.register_script(_ADD)
-        self._write = client.register_script(_WRITE)
-        self._lead = client.register_script(_LEAD)
+        self._add = self._redis.register_script(_ADD)
+        self._write = self._redis.register_script(_WRITE)
+        self._lead = self._redis.register_script(_LEAD)
 
     @classmethod
     def connect(cls, url: str, name: str, retention_s: int) -> DialBook:
-        """Connects lazily; `aclose` when done."""
-        client = Redis.from_url(
-            url, client_name=f"{name}:dials", socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS
-        )
-        return cls(client, retention_s)
+        """Connects lazily; `aclose` when done.  With several shards the book is on the first."""
+        return cls(Client(parse_redis_url(url)[0], f"{name}:dials"), retention_s)
 
     async def aclose(self) -> None:
         """Close all connections; the book cannot be used afterwards."""
-        await self._redis.aclose()
+        await self._client.aclose()
 
     async def add(self, dial_id: str, body: dict[str, Any], due_ms: int, key: str = "") -> str:
         """Queue a new dial and return its id; with a known idempotency key, the id of the dial it made before.
@@ -95,21 +93,21 @@ class DialBook:
         """
         keys = [_name(dial_id), _QUEUED, _OPEN, f"{{dials}}:key:{key}"]
         args = [key, dial_id, msgpack.packb(body), due_ms, self._retention_s, QUEUE_MAX, KEY_SECONDS]
-        outcome, known = await reached(self._add(keys=keys, args=args))
+        outcome, known = await self._client.reached(self._add(keys=keys, args=args))
         if outcome < 0:
             raise QueueFull(f"{QUEUE_MAX} calls wait already")
         return str(known.decode())
 
     async def read(self, dial_id: str) -> Entry | None:
         """The dial as it stands, or None if it is not known (any more)."""
-        fields: Any = await reached(self._redis.hgetall(_name(dial_id)))
+        fields: Any = await self._client.reached(self._redis.hgetall(_name(dial_id)))
         return Entry(int(fields[b"version"]), msgpack.unpackb(fields[b"body"])) if fields else None
 
     async def write(self, dial_id: str, version: int, body: dict[str, Any], where: str, due_ms: int) -> bool:
         """Replace the document if it still has this version.  `where`: "queued", "open" or "closed"."""
         keys = [_name(dial_id), _QUEUED, _OPEN]
         args = [dial_id, version, msgpack.packb(body), where, due_ms, self._retention_s]
-        return bool(await reached(self._write(keys=keys, args=args)))
+        return bool(await self._client.reached(self._write(keys=keys, args=args)))
 
     async def due(self, now_ms: int, count: int) -> list[str]:
         """Queued dials whose time has come, the earliest first."""
@@ -121,14 +119,14 @@ class DialBook:
 
     async def open_count(self) -> int:
         """Dials that take a line now."""
-        return int(await reached(self._redis.zcard(_OPEN)))
+        return int(await self._client.reached(self._redis.zcard(_OPEN)))
 
     async def lead(self, owner: str, ms: int) -> bool:
         """Be, or go on being, the one who dials."""
-        return bool(await reached(self._lead(keys=["{dials}:dialer"], args=[owner, ms])))
+        return bool(await self._client.reached(self._lead(keys=["{dials}:dialer"], args=[owner, ms])))
 
     async def _range(self, key: str, until_ms: int, count: int) -> list[str]:
-        found: Any = await reached(self._redis.zrangebyscore(key, "-inf", until_ms, start=0, num=count))
+        found: Any = await self._client.reached(self._redis.zrangebyscore(key, "-inf", until_ms, start=0, num=count))
         return [dial_id.decode() for dial_id in found]
 
 

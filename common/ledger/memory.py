@@ -19,9 +19,13 @@ OFFER_POLL_SECONDS = 0.05
 class _Call:
     record: CallRecord
     tokens: dict[str, int] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
     checkpoints: dict[str, str] = field(default_factory=dict)
     leases: dict[str, tuple[int, float]] = field(default_factory=dict)
     """pool -> (token, loop time at which it expires)"""
+
+    def is_held_by(self, claim: Claim) -> bool:
+        return (self.tokens.get(claim.pool), self.owners.get(claim.pool)) == (claim.token, claim.owner)
 
 
 class MemoryLedger:
@@ -66,6 +70,28 @@ class MemoryLedger:
     async def lost(self) -> list[str]:
         return []
 
+    async def notes(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        return {call_id: self._notes(self._calls[call_id]) for call_id in call_ids if call_id in self._calls}
+
+    def _notes(self, call: _Call) -> dict[str, str]:
+        tokens = {f"token:{pool}": str(token) for pool, token in call.tokens.items()}
+        checkpoints = {f"checkpoint:{pool}": checkpoint for pool, checkpoint in call.checkpoints.items()}
+        return {"epoch": str(call.record.epoch), **tokens, **checkpoints}
+
+    async def restore(self, record: CallRecord, notes: Mapping[str, str], story: Sequence[Message]) -> bool:
+        known = self._calls.get(record.call_id, _Call(CallRecord(record.call_id)))
+        if known.record.status == "ended" or known.record.epoch >= record.epoch:
+            return False
+        call = self._calls[record.call_id] = _Call(replace(record, status="live"))
+        for pool in streams.POOLS:
+            if f"token:{pool}" in notes:
+                call.tokens[pool] = max(int(notes[f"token:{pool}"]), known.tokens.get(pool, 0)) + 1
+            if f"checkpoint:{pool}" in notes:
+                call.checkpoints[pool] = notes[f"checkpoint:{pool}"]
+        for message in story:
+            self._streams.append(streams.call_events(record.call_id), message)
+        return True
+
     async def add_facts(self, call_id: str, facts: Mapping[str, str]) -> None:
         self._facts.setdefault(call_id, {}).update(facts)
 
@@ -81,6 +107,9 @@ class MemoryLedger:
 
     async def shared_secret(self) -> bytes:
         return b"a secret in memory"
+
+    async def keep_secret(self, secret: bytes) -> None:
+        """It is never lost in memory."""
 
     async def take_offers(self, pool: str, owner: str, count: int, block_ms: int) -> list[tuple[str, str]]:
         until = _now() + block_ms / 1000
@@ -100,6 +129,7 @@ class MemoryLedger:
         if call is None or call.record.status != "live" or self._held(call, pool):
             return None
         token = call.tokens[pool] = call.tokens.get(pool, 0) + 1
+        call.owners[pool] = owner
         call.leases[pool] = (token, _now() + self._lease_s)
         return Claim(call_id, pool, owner, token, call.record, call.checkpoints.get(pool, ""))
 
@@ -107,7 +137,7 @@ class MemoryLedger:
         lost = []
         for claim in claims:
             call = self._calls.get(claim.call_id)
-            if call is None or call.record.status != "live" or call.tokens.get(claim.pool) != claim.token:
+            if call is None or call.record.status != "live" or not call.is_held_by(claim):
                 lost.append(claim)
             else:
                 call.leases[claim.pool] = (claim.token, _now() + self._lease_s)
@@ -115,12 +145,12 @@ class MemoryLedger:
 
     async def release(self, claim: Claim) -> None:
         call = self._calls.get(claim.call_id)
-        if call is not None and call.leases.get(claim.pool, (0, 0.0))[0] == claim.token:
+        if call is not None and call.is_held_by(claim) and claim.pool in call.leases:
             del call.leases[claim.pool]
 
     async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
         call = self._calls.get(claim.call_id)
-        if call is None or call.tokens.get(claim.pool) != claim.token:
+        if call is None or not call.is_held_by(claim):
             return False
         for message in messages:
             self._streams.append(streams.call_events(claim.call_id), message)
@@ -128,7 +158,7 @@ class MemoryLedger:
 
     async def save_checkpoint(self, claim: Claim, checkpoint: str) -> bool:
         call = self._calls.get(claim.call_id)
-        if call is None or call.tokens.get(claim.pool) != claim.token:
+        if call is None or not call.is_held_by(claim):
             return False
         call.checkpoints[claim.pool] = checkpoint
         return True

@@ -2,6 +2,8 @@
 
 Writes out/demo/call.wav (caller left, agent right) and out/demo/call.json.  Exits 0 only if every turn was answered
 and the barge-in silenced the agent.
+
+`PROVIDERS=fake` has the stack speak to vendors over their own protocols; the vendors are scripted fakes.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ from typing import Any
 from common.bus.redis import BusOptions, RedisBus
 from common.story import Exchange, Story
 from common.streams import call_events
+from deploy.local.fake_providers import CALLER, fake_providers
 from deploy.local.stack import ROOT, Stack, StackError, StackOptions
 from deploy.local.terminal import paint, say
 
@@ -42,12 +47,10 @@ STAGES_SHOWN = {
 async def demo() -> int:
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
-    environ = {**os.environ, **KEYLESS}
-    say("starting Redis, one edge and the three worker pools (local engines, no keys) …")
-    async with Stack(StackOptions(environ, logs=OUT / "logs")) as stack:
-        say(paint("dim", "the caller's voice is synthetic; the agent's answers are scripted (local/receptionist)"))
+    fake = _fake()
+    async with _providers(fake) as chosen, Stack(StackOptions({**os.environ, **chosen}, logs=OUT / "logs")) as stack:
         say("the caller phones in:")
-        caller = await _phone(stack)
+        caller = await _phone(stack, str(CALLER) if fake else "demo")
         story = await _story(stack, caller["call_id"])
     exchanges = _matched(story, caller)
     for exchange in exchanges:
@@ -59,16 +62,41 @@ async def demo() -> int:
         say(paint("bad", f"not as it should be: {problem}"))
     say(f"both voices: {_shown(OUT / 'call.wav')}    the call: {_shown(OUT / 'call.json')}")
     say(paint("bad", "the demo failed") if problems else paint("good", "every turn was answered; the barge-in worked"))
+    if fake:
+        say(paint("warn", "the providers were fake"))
     return 1 if problems else 0
 
 
-async def _phone(stack: Stack) -> dict[str, Any]:
+def _fake() -> bool:
+    choice = os.environ.get("PROVIDERS") or "local"
+    if choice not in ("local", "fake"):
+        raise StackError(f"PROVIDERS: expected local or fake, got {choice!r}")
+    return choice == "fake"
+
+
+@asynccontextmanager
+async def _providers(fake: bool) -> AsyncIterator[dict[str, str]]:
+    """The settings of the providers: local engines, or fakes of vendors that live as long as the block."""
+    synthetic = "the caller's voice is synthetic"
+    if not fake:
+        say("starting Redis, one edge and the three worker pools (local engines, no keys) …")
+        say(paint("dim", f"{synthetic}; the agent's answers are scripted (local/receptionist)"))
+        yield KEYLESS
+        return
+    say("starting fake vendors, Redis, one edge and the three worker pools …")
+    say(paint("warn", "PROVIDERS ARE FAKE: transcripts and answers are scripted, the agent's voice is a tone."))
+    say(paint("dim", f"{synthetic}; what is real is the wire to the vendors and everything behind it"))
+    async with fake_providers() as settings:
+        yield {**KEYLESS, **settings}
+
+
+async def _phone(stack: Stack, script: str) -> dict[str, Any]:
     """Run the simulated caller as a process of its own; its progress is shown as it comes."""
     result = OUT / "caller.json"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.simulators.vobiz"),
         *("--answer-url", f"{stack.url}/answer", "--hangup-url", f"{stack.url}/hangup"),
-        *("--wav", str(OUT / "call.wav"), "--json", str(result)),
+        *("--script", script, "--wav", str(OUT / "call.wav"), "--json", str(result)),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -20,6 +20,8 @@ from workers.providers import (
     Offset,
     Onset,
     Piece,
+    Sound,
+    Spelled,
     ToolCall,
     Utterance,
     VoiceOptions,
@@ -169,14 +171,17 @@ class Mouth:
         self.first_chunk_seconds = 0.05
         self.fails = 0
         self.breaks_after_ms = 0
+        self.spells = False
 
-    async def say(self, text: str, options: VoiceOptions) -> AsyncIterator[bytes]:
+    async def say(self, text: str, options: VoiceOptions) -> AsyncIterator[Sound]:
         self.said.append(text)
         await asyncio.sleep(self.first_chunk_seconds)
         if self.fails:
             self.fails -= 1
             raise Down("the voice is away")
         audio = b"".join(spoken(text))
+        if self.spells:
+            yield Spelled(tuple((index, index * 60) for index in range(len(text))))
         if self.breaks_after_ms:
             yield audio[: self.breaks_after_ms * 8]
             raise Down("the voice broke off")

@@ -8,16 +8,18 @@ import pytest
 
 from common.bus import Bus
 from common.bus.memory import MemoryBus, Streams
-from common.bus.redis import BusOptions, RedisBus
-from common.messages import AudioIn, Digit, Message
+from common.bus.redis import BusOptions
+from common.bus.shards import connect_bus
+from common.messages import AudioIn, Digit, HangUp, Message
 from common.streams import call_audio, call_events, edge_priority
+from tests.conftest import server_url
 
 pytestmark = pytest.mark.anyio
 
 EVENTS = call_events("c-1")
 
 
-@pytest.fixture(params=["memory", "valkey", "redis-7"])
+@pytest.fixture(params=["memory", "valkey", "redis-7", "two shards"])
 def buses(request: pytest.FixtureRequest):
     """Makes connected buses that share one server, as separate processes would."""
     if request.param == "memory":
@@ -28,11 +30,14 @@ def buses(request: pytest.FixtureRequest):
             yield MemoryBus(streams)
 
         return connect
-    url = request.getfixturevalue("valkey_url" if request.param == "valkey" else "redis7_url")
+    url = server_url(request)
 
     @asynccontextmanager
     async def connect_redis(name: str):
-        async with RedisBus.connect(BusOptions(url, name)) as bus:
+        async with connect_bus(BusOptions(url, name)) as bus:
+            async with asyncio.timeout(5):
+                while bus.away_s("c-1") or bus.away_s("c-2"):
+                    await asyncio.sleep(0.001)
             yield bus
 
     return connect_redis
@@ -132,8 +137,10 @@ async def test_after_unsubscribe_nothing_arrives_even_from_the_same_batch(buses)
 async def test_control_arrives_on_the_priority_stream(buses):
     async with buses("writer") as writer, buses("reader") as bus:
         reader = listen(bus, edge_priority("e-1"))
-        writer.publish(edge_priority("e-1"), Digit("1", 1))
-        assert await reader.until(1) == [Digit("1", 1)]
+        said = [HangUp(f"c-{number}", "error") for number in range(5)]  # calls of every shard
+        for message in said:
+            writer.publish(edge_priority("e-1"), message)
+        assert sorted(await reader.until(5), key=repr) == said
 
 
 async def test_audio_is_bounded_and_the_story_is_not(buses):

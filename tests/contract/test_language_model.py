@@ -28,7 +28,7 @@ from tests.simulators.openai_standin import (
 )
 from workers.llm.openai_chat import ChatOptions, OpenAIChat
 from workers.llm.vendors import VENDORS, language_model
-from workers.providers import Busy, Down, LanguageModel, ProviderError, Rejected, ToolCall, TokensUsed
+from workers.providers import Busy, Down, LanguageModel, ProviderError, Rejected, TokensUsed, ToolCall
 
 pytestmark = pytest.mark.anyio
 

@@ -2,18 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from common.bus import Bus
 from common.bus.memory import MemoryBus, Streams
-from common.bus.redis import BusOptions, RedisBus
-from common.ledger import CallRecord, Ledger
+from common.bus.redis import BusOptions
+from common.bus.shards import connect_bus
+from common.ledger import CallRecord, Claim, Ledger
 from common.ledger.memory import MemoryLedger
-from common.ledger.redis import RedisLedger
-from common.messages import Message, Offer, UserTurn
+from common.ledger.shards import connect_ledger
+from common.messages import Digit, Message, Offer, UserTurn
 from common.streams import call_events, pool_calls
+from tests.conftest import server_url
 
 pytestmark = pytest.mark.anyio
 
@@ -35,17 +37,18 @@ class Server:
         await asyncio.sleep(LEASE_MS / 1000 * 1.5)
 
 
-@pytest.fixture(params=["memory", "valkey", "redis-7"])
+@pytest.fixture(params=["memory", "valkey", "redis-7", "two shards"])
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
     if request.param == "memory":
         streams = Streams()
         yield Server(MemoryLedger(streams, LEASE_MS), MemoryBus(streams))
         return
-    url = request.getfixturevalue("valkey_url" if request.param == "valkey" else "redis7_url")
-    ledger = RedisLedger.connect(url, "test", retention_s=60, lease_ms=LEASE_MS)
-    async with RedisBus.connect(BusOptions(url, "test")) as bus:
+    url = server_url(request)
+    async with (
+        connect_ledger(url, "test", retention_s=60, lease_ms=LEASE_MS) as ledger,
+        connect_bus(BusOptions(url, "test")) as bus,
+    ):
         yield Server(ledger, bus)
-    await ledger.aclose()
 
 
 async def offered(server: Server, pool: str, count: int, taker: str = "w-1") -> list[tuple[str, str]]:
@@ -194,6 +197,58 @@ async def test_the_end_of_a_call_ends_its_leases(server: Server):
     await ledger.end("c-1", "caller hung up")
     assert await ledger.renew([claim]) == [claim]
     assert await ledger.claim("llm", "c-1", "w-2") is None
+
+
+async def test_a_call_that_the_server_lost_is_written_again_and_its_owners_are_fenced(server: Server):
+    ledger = server.ledger
+    assert await ledger.notes(["c-1"]) == {}
+    record = replace(RECORD, epoch=3, edge="e-1", status="live")
+    notes = {"epoch": "2", "token:llm": "4", "checkpoint:stt": "utterance 3"}
+    assert await ledger.restore(record, notes, [UserTurn(1, "hello", ()), Digit("1", 1)])
+    assert not await ledger.restore(record, notes, [])  # another look of the same edge
+    assert await ledger.notes(["c-1", "c-2"]) == {"c-1": {**notes, "epoch": "3", "token:llm": "5"}}
+    assert await server.story() == [UserTurn(1, "hello", ()), Digit("1", 1)]
+
+    dead = Claim("c-1", "llm", "w-1", 4, record)
+    assert await ledger.renew([dead]) == [dead]
+    assert not await ledger.append(dead, [UserTurn(2, "from before", ())])
+    assert await ledger.live() == await ledger.orphans("llm") == ["c-1"]
+    claim = await ledger.claim("llm", "c-1", "w-2")
+    assert claim is not None
+    assert (claim.token, claim.record.epoch, claim.record.agent) == (6, 3, {"name": "receptionist"})
+    ears = await ledger.claim("stt", "c-1", "w-3")
+    assert ears is not None
+    assert ears.checkpoint == "utterance 3"
+
+
+async def test_a_call_that_fell_back_to_an_older_epoch_is_written_again_and_one_that_ended_is_not(server: Server):
+    ledger = server.ledger
+    await ledger.create(RECORD)
+    await ledger.start("c-1", "e-1")
+    old = await ledger.claim("llm", "c-1", "w-1")
+    assert old is not None
+    assert await ledger.restore(replace(RECORD, epoch=3, edge="e-2"), {}, [])
+    again = await ledger.read("c-1")
+    assert again is not None
+    assert (again.epoch, again.edge, again.status) == (3, "e-2", "live")
+    await ledger.end("c-1", "caller hung up")
+    assert not await ledger.restore(replace(RECORD, epoch=4), {}, [])
+
+
+async def test_a_token_that_was_given_out_twice_is_its_owners_only(server: Server):
+    """A failover may lose a claim; the next one then has the same token as the one that was lost."""
+    ledger = server.ledger
+    await ledger.create(RECORD)
+    await ledger.start("c-1", "e-1")
+    kept = await ledger.claim("llm", "c-1", "w-1")
+    assert kept is not None
+    forgotten = replace(kept, owner="w-2")
+    assert await ledger.renew([forgotten]) == [forgotten]
+    assert not await ledger.append(forgotten, [UserTurn(1, "hello", ())])
+    assert not await ledger.save_checkpoint(forgotten, "utterance 3")
+    await ledger.release(forgotten)
+    assert await ledger.claim("llm", "c-1", "w-3") is None
+    assert await ledger.append(kept, [UserTurn(1, "hello", ())])
 
 
 async def test_an_offer_goes_to_one_member_and_is_gone_once_settled(server: Server):

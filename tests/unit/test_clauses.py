@@ -58,6 +58,9 @@ def test_a_single_short_word_waits_for_company_but_a_long_one_does_not() -> None
         "Write to front.desk@example.co.in for it.",
         "Use e.g. a card, i.e. no cash.",
         "Bring Rs. 500 to room No. 5 please.",
+        "It has 1,200 sq. ft. of garden behind it.",
+        "Use a card, e.g., one of yours.",
+        "कुल रु. 500 और नं. 5 है।",
     ],
 )
 def test_numbers_names_and_addresses_stay_whole(sentence: str) -> None:
@@ -70,6 +73,38 @@ def test_numbers_names_and_addresses_stay_whole(sentence: str) -> None:
 )
 def test_nothing_is_torn_in_the_first_clause_either(word: str) -> None:
     assert any(word in clause for clause in spoken(f"So it is {word}, as I said."))
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "is: 4521",
+        "is: **4521**",
+        "at: +91 98765 43210",
+        "price – ₹500",
+        "9:30 – 12:00",
+        "it — 3",
+        "10 and 12",
+        "5 or 6",
+    ],
+)
+def test_a_number_stays_with_the_words_that_say_how_to_read_it(piece: str) -> None:
+    # "4521" alone would be read as a number of thousands, "12:00" would not be the end of a range.
+    for text in (f"Your new code {piece} tonight.", f"The rooms that you asked us for are between {piece} tonight."):
+        assert any(piece in clause for clause in spoken(text)), spoken(text)
+
+
+def test_a_colon_or_a_dash_before_a_word_still_ends_the_first_clause() -> None:
+    assert spoken("Here is the thing: we are closed.") == ["Here is the thing:", "we are closed."]
+    assert spoken("Yes we are open — do come.") == ["Yes we are open —", "do come."]
+    clauses = Clauses()
+    assert clauses.feed("Here is the thing: ") == []  # a number could follow
+    assert clauses.feed("w") == ["Here is the thing:"]
+
+
+def test_at_the_bound_a_phone_number_moves_on_whole() -> None:
+    filling = "x" * (CLAUSE_CHARS_MAX - len(" 98765 4"))
+    assert spoken("Fine then. ", f"{filling} 98765 43210") == ["Fine then.", filling, "98765 43210"]
 
 
 def test_no_is_an_abbreviation_only_before_a_number() -> None:

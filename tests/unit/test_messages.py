@@ -60,8 +60,12 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     str: st.text(max_size=40),
     bytes: st.binary(max_size=400),
     bool: st.booleans(),
-    tuple[tuple[int, int], ...]: st.lists(st.tuples(st.integers(0, 500), st.integers(0, 60_000)), max_size=8).map(tuple),
-    tuple[tuple[str, int], ...]: st.lists(st.tuples(st.text(max_size=20), st.integers(0, 2**40)), max_size=4).map(tuple),
+    tuple[tuple[int, int], ...]: st.lists(st.tuples(st.integers(0, 500), st.integers(0, 60_000)), max_size=8).map(
+        tuple
+    ),
+    tuple[tuple[str, int], ...]: st.lists(st.tuples(st.text(max_size=20), st.integers(0, 2**40)), max_size=4).map(
+        tuple
+    ),
     messages.Stamps: st.lists(st.integers(0, 2**50), max_size=8).map(tuple),
 }
 

@@ -101,8 +101,10 @@ def test_secrets_are_not_in_the_representation_either() -> None:
     [
         (f"redis://user:{PASSWORD}@redis.internal:6380/1", "redis.internal:6380"),
         (f"rediss://:{PASSWORD}@redis.internal", "redis.internal:6379"),
-        ("redis://:p%40:ss@[::1]:6380/0?ssl=1", "::1:6380"),
-        ("unix:///run/redis.sock", "/run/redis.sock:6379"),
+        ("redis://:p%40:ss@[::1]:6380/0", "::1:6380"),
+        ("unix:///run/redis.sock", "/run/redis.sock"),
+        (f"redis+sentinel://:{PASSWORD}@s1,s2:26380/voice/2?sentinel_password={PASSWORD}", "s1:26379,s2:26380/voice"),
+        (f"redis://:{PASSWORD}@one, redis://:{PASSWORD}@two:1", "one:6379 and two:1"),
     ],
 )
 def test_logs_may_name_the_place_of_redis_only(url: str, place: str) -> None:
@@ -125,6 +127,22 @@ def test_the_providers_of_a_pool() -> None:
     chosen = Settings.from_env({"TTS_PROVIDER": "one/voice-1, two/voice.2"})
     assert chosen.providers("tts") == ["one/voice-1", "two/voice.2"]
     assert chosen.providers("tts", agent_choice=("three/voice",)) == ["three/voice"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "spec"),
+    [
+        ({}, "local/piper"),
+        ({"DEEPGRAM_API_KEY": "k"}, "deepgram/aura-2-thalia-en"),
+        ({"DEEPGRAM_API_KEY": "k", "OPENAI_API_KEY": "k"}, "openai/gpt-4o-mini-tts"),
+        ({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://127.0.0.1:8080/v1"}, "local/piper"),
+        ({"ELEVENLABS_API_KEY": "k", "OPENAI_API_KEY": "k"}, "elevenlabs/eleven_flash_v2_5"),
+        ({"ELEVENLABS_API_KEY": "k", "TTS_PROVIDER": "local/espeak"}, "local/espeak"),
+        ({"TTS_PROVIDER": "elevenlabs/eleven_v3+http"}, "elevenlabs/eleven_v3+http"),
+    ],
+)
+def test_the_voice_is_that_of_the_first_vendor_with_a_key(environ: dict[str, str], spec: str) -> None:
+    assert Settings.from_env(environ).providers("tts") == [spec]
 
 
 def test_a_stream_secret_may_be_off() -> None:

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias, cast
 from common import metrics
 from common.tasks import cancel
 from workers.failover import Failover, Source, Use
-from workers.providers import ChatMessage, Down, LanguageModel, Piece, ProviderError, ToolCall, TokensUsed
+from workers.providers import ChatMessage, Down, LanguageModel, Piece, ProviderError, TokensUsed, ToolCall
 
 FIRST_WORDS_KEPT = 100
 HEDGE_SAMPLES_MIN = 20

@@ -35,6 +35,8 @@ CLOSERS = "\"')]}”’»›*_」』）】》〉"
 ENDS = frozenset("?!…。！？｡।॥")
 GLUED = frozenset("。！？｡।॥、，")  # break also where no space follows
 COMMAS = frozenset(",;:，、；：،—–")
+JOINTS = frozenset(":：—–")
+"""Commas that may join what follows to a number: "your code is: 4521", "9:30 – 12:00"."""
 LINKS = set(
     re.findall(
         r"\S+",
@@ -46,7 +48,7 @@ ABBREVIATIONS = set(
     re.findall(
         r"\S+",
         "dr mr mrs ms prof st sr jr smt shri sri rev hon capt col gen lt sgt vs etc approx dept inc ltd pvt co corp "
-        "ave rd blvd apt flr rs jan feb aug sept oct nov dec डॉ प्रो श्री",
+        "ave rd blvd apt flr rs jan feb aug sept oct nov dec sq ft govt bldg opp nr regd m/s डॉ डा प्रो श्री रु रू नं",
     )
 )
 BEFORE_NUMBERS = frozenset({"no", "nos", "fig", "vol", "ext", "p", "pp", "ph", "tel"})
@@ -54,6 +56,8 @@ BEFORE_NUMBERS = frozenset({"no", "nos", "fig", "vol", "ext", "p", "pp", "ph", "
 
 _DOTTED = re.compile(r"(?:[^\W\d_]\.)+")  # a.m. e.g. U.S. J.
 _MARKS = CLOSERS + "([{“‘«." + "".join(ENDS | COMMAS)
+_OPENERS = "([{“‘«\"'*_`"
+_NUMBER_SIGNS = "₹$€£+#"
 _LIST_MARK = re.compile(r"\d{1,2}[.)]")
 
 
@@ -66,7 +70,7 @@ class Clauses:
         self._word = ""
         self._count = 0
         self._undecided = False
-        """The last word ends a sentence, unless a number follows."""
+        """The last word ends the clause, unless a number follows."""
 
     def feed(self, text: str) -> list[str]:
         """Take more text, split anywhere; return the clauses that are now complete."""
@@ -79,9 +83,9 @@ class Clauses:
                 continue
             if _last(self._word) in GLUED and char not in CLOSERS and char not in ENDS and char not in COMMAS:
                 self._complete(ready)
-            if not self._word and self._undecided:
+            if self._undecided and char not in _OPENERS:
                 self._undecided = False
-                if not char.isdigit():
+                if not char.isdigit() and char not in _NUMBER_SIGNS:
                     self._cut(ready)
             self._word += char
             if len(self._word) >= CLAUSE_CHARS_MAX:
@@ -113,7 +117,10 @@ class Clauses:
             else:
                 self._cut(ready)
         elif self._ends_part(word):
-            self._cut(ready)
+            if _last(word) in JOINTS:
+                self._undecided = True
+            else:
+                self._cut(ready)
 
     def _cut(self, ready: list[str]) -> None:
         clause = " ".join(self._words)
@@ -124,10 +131,12 @@ class Clauses:
         self._count += 1
 
     def _cut_long(self, ready: list[str], word: str) -> None:
-        """At the bound the clause ends wherever it is, but "Dr." stays with the name, if there is room."""
+        """At the bound the clause ends wherever it is, but "Dr." stays with the name, and a phone number whole."""
         kept = len(self._words)
-        while kept > 1 and _abbreviated(self._words[kept - 1]):
+        following = word
+        while kept > 1 and _belongs(self._words[kept - 1], following):
             kept -= 1
+            following = self._words[kept]
         carried = self._words[kept:]
         if sum(len(each) + 1 for each in carried) + len(word) > CLAUSE_CHARS_MAX:
             carried = []
@@ -148,12 +157,16 @@ class Clauses:
     def _ends_part(self, word: str) -> bool:
         if _last(word) not in COMMAS or word[:-1].isdigit():  # "July 5, 2026" stays together
             return False
+        if word[:-1].lower() in ("e.g.", "i.e."):
+            return False
         if self._count:
             return self._length() >= LATER_COMMA_CHARS
         return len(self._words) >= FIRST_COMMA_WORDS or self._length() >= COMMA_CHARS
 
     def _links(self, word: str) -> bool:
         if _bare(word).lower() not in LINKS or (self._words and _abbreviated(self._words[-1])):
+            return False
+        if self._words and self._words[-1][-1].isdigit():  # "between 10 and 12"
             return False
         if self._count:
             return self._length() >= LATER_BREAK_CHARS
@@ -171,6 +184,11 @@ def _last(word: str) -> str:
 def _bare(word: str) -> str:
     """The word without the marks around it."""
     return word.strip(_MARKS)
+
+
+def _belongs(word: str, following: str) -> bool:
+    """May nothing be cut between these two words, if it can be helped?"""
+    return _abbreviated(word) or (word[-1].isdigit() and following[0].isdigit())
 
 
 def _abbreviated(word: str) -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import openai
 
-from workers.providers import Busy, ChatMessage, Down, Piece, ProviderError, Rejected, ToolCall, TokensUsed
+from workers.providers import Busy, ChatMessage, Down, Piece, ProviderError, Rejected, TokensUsed, ToolCall
 
 OPENAI_URL = "https://api.openai.com/v1"
 CONNECTIONS_MAX = 1_000
@@ -29,8 +29,8 @@ CLOSE_S = 1.0
 TAIL_S = 1.0
 """After the reply is complete the usage may still come: so long is waited for it."""
 GO_ON = (
-    "The connection broke while you spoke the message above. Go on exactly where it stops, in the middle of the sentence "
-    "if need be. Do not repeat any of it, and do not mention the break. If nothing is missing, say nothing."
+    "The connection broke while you spoke the message above. Go on exactly where it stops, in the middle of the "
+    "sentence if need be. Do not repeat any of it, and do not mention the break. If nothing is missing, say nothing."
 )
 """Follows the beginning of a reply that another request made: what comes next must fit behind it."""
 REPLY_CHARS_MAX = 20_000

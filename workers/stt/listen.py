@@ -8,7 +8,6 @@ under the same number.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections import deque
 
@@ -30,6 +29,7 @@ from common.messages import (
     Used,
     UserTurn,
 )
+from common.resume import Resume
 from common.streams import AUDIO_MAXLEN, call_audio, edge_priority
 from common.tasks import cancel
 from workers.failover import Failover, Source, Use
@@ -61,8 +61,8 @@ class ListenSession:
         self._options = options
         self._edge = claim.record.edge
         self._epoch = 0
-        note = json.loads(claim.checkpoint) if claim.checkpoint else {}
-        self._resume = (int(note.get("utterance", 0)), str(note.get("entry", START)))
+        self._next_ms = 0  # audio before this was heard
+        self._resume = Resume.of(claim.checkpoint)
         self._utterance = 0
         self._onsets: deque[tuple[int, int]] = deque(maxlen=ONSETS_MAX)  # (position_ms, utterance)
         self._timeline = _Timeline()
@@ -89,7 +89,10 @@ class ListenSession:
 
     def _receive(self, entry_id: str, message: Message) -> None:
         match message:
+            case AudioIn(_, position_ms) if position_ms < self._next_ms:
+                return  # heard already: Redis was away, and the edge wrote it twice
             case AudioIn(_, position_ms, at_ms, mulaw):
+                self._next_ms = position_ms + 1
                 self._timeline.note(entry_id, position_ms, at_ms)
                 if self._ear is not None:
                     self._ear.feed(position_ms, mulaw)
@@ -97,7 +100,9 @@ class ListenSession:
                 if position_ms // 20 % LAG_SAMPLE_FRAMES == 0:
                     metrics.BUS_LAG_SECONDS.labels("edge to stt").observe(max(0, wall_ms() - at_ms) / 1000)
             case AudioStarted(epoch, edge):
-                self._epoch, self._edge = epoch, edge
+                if epoch > self._epoch:
+                    self._next_ms = 0  # an edge that knows nothing of the last one counts from the start
+                    self._epoch, self._edge = epoch, edge
             case AudioEnded(epoch):
                 if not self._over.done() and (epoch == 0 or epoch >= self._epoch):
                     self._over.set_result(None)
@@ -141,8 +146,9 @@ class ListenSession:
         try:
             async with source.provider.listen(self._options) as ear:
                 self._ear = ear
-                self._utterance, entry = self._resume
-                self._bus.subscribe(audio, self._receive, self._fail, entry)
+                self._utterance = self._resume.utterance
+                self._next_ms = 0
+                self._bus.subscribe(audio, self._receive, self._fail, self._resume.entry)
                 async for heard in ear:
                     use.worked()
                     self._lively = True
@@ -188,9 +194,8 @@ class ListenSession:
 
     async def _save(self, utterance: int, end_ms: int) -> None:
         """The next owner, or the next ear, begins where the caller's words ended."""
-        self._resume = (utterance, self._timeline.entry(end_ms))
-        note = json.dumps({"utterance": utterance, "entry": self._resume[1]})
-        if not await self._ledger.save_checkpoint(self._claim, note):
+        self._resume = Resume(utterance, self._timeline.entry(end_ms))
+        if not await self._ledger.save_checkpoint(self._claim, self._resume.checkpoint()):
             raise Fenced
 
     async def _write(self, message: Message) -> None:

@@ -23,6 +23,7 @@ from common.tasks import cancel
 from workers.failover import Failover, Source
 from workers.providers import Down, ProviderError, Sound, Spelled, TextToSpeech, VoiceOptions
 from workers.runner import Fenced
+from workers.tts.normalise import with_sources
 from workers.tts.remainder import spoken_chars
 from workers.tts.script import Done, Say, Script
 
@@ -112,7 +113,8 @@ class SpeakSession:
         """One clause, by the first voice that can; one that breaks off is followed by the next, at the same word."""
         clause = say.clause
         sender = _Sender(self._bus, self._script, self._claim, say)
-        part = _Part(clause.text)
+        speech = with_sources(clause.text, self._options.language)
+        part = _Part(speech.text)
         tried: set[str] = set()
         try:
             async with asyncio.timeout(CLAUSE_SECONDS_MAX):
@@ -126,8 +128,9 @@ class SpeakSession:
         except TimeoutError:
             log.warning("a voice took too long", extra={"call_id": self._claim.call_id})
         sender.finish()
-        self._note_mute(sender.duration_ms == 0 and bool(clause.text.strip()))
-        spoken = Spoken(clause.turn, clause.clause, sender.duration_ms, tuple(part.marks))
+        self._note_mute(sender.duration_ms == 0 and bool(speech.text))
+        marks = tuple((speech.source(at), at_ms) for at, at_ms in part.word_marks)
+        spoken = Spoken(clause.turn, clause.clause, sender.duration_ms, marks)
         await self._write(spoken)
         self._script.receive(spoken)  # not to say it twice while our own news is on its way back
 
@@ -170,7 +173,12 @@ class _Part:
         self._from_ms = 0
         self.spoken_bytes = 0  # by that voice
         self.marks: list[tuple[int, int]] = []
-        """(offset in the clause, ms in its audio)."""
+        """(offset in the text, ms in its audio)."""
+
+    @property
+    def word_marks(self) -> list[tuple[int, int]]:
+        """The marks at which words begin: enough to say which words were heard."""
+        return [(at, ms) for at, ms in self.marks if at == 0 or self._text[at - 1 : at].isspace()]
 
     @property
     def rest(self) -> str:

@@ -1,0 +1,84 @@
+"""What is said in a run, at what pace the vendors work, and what the best possible server would therefore reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.simulators.providers.openai_chat import ChatPace, tokens
+from workers.llm.clauses import Clauses
+
+FRAME_MS = 20
+FRAME_NS = FRAME_MS * 1_000_000
+CYCLE_MS = ((1200, 5600), (1200, 2400), (1200, 5600))
+"""(speech, silence) again and again.  The third speech begins while the agent answers the second: a barge-in."""
+SAID = "I would like to know when you are open."
+ANSWER = "Yes, of course we can. The doctor has time for you this evening at six, or tomorrow at nine."
+"""One answer for all turns: every answer has the same best time.  About six seconds of speech."""
+NS_PER_MS = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The stand-ins' fixed latencies."""
+
+    endpoint_ms: int = 300
+    """Silence after which the recogniser takes a speech as finished."""
+    final_ms: int = 50
+    """From there to its final result."""
+    first_token_ms: float = 150.0
+    tokens_per_s: float = 60.0
+    first_byte_ms: float = 100.0
+    """From a clause to the first of its voice."""
+    voice_s_per_s: float = 0.1
+    """How long a second of the voice takes to be made."""
+
+    @property
+    def chat(self) -> ChatPace:
+        return ChatPace(self.first_token_ms, self.tokens_per_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Ideal:
+    """From the last frame of speech to the first of the answer, if nothing took time but the vendors."""
+
+    parts: tuple[tuple[str, float], ...]
+
+    @property
+    def ms(self) -> float:
+        return sum(ms for _, ms in self.parts)
+
+    def __str__(self) -> str:
+        return " + ".join(f"{ms:.0f} ({name})" for name, ms in self.parts) + f" = {self.ms:.0f} ms"
+
+
+def ideal(pace: Pace, answer: str = ANSWER) -> Ideal:
+    """The sum.  The voice can begin when the first clause is whole, and that depends on the words."""
+    waited = tokens_to_first_clause(answer) - 1
+    return Ideal(
+        (
+            ("silence after the speech", pace.endpoint_ms),
+            ("final result", pace.final_ms),
+            ("first token", pace.first_token_ms),
+            (f"{waited} more tokens of the first clause", 1000 * waited / pace.tokens_per_s),
+            ("first byte of the voice", pace.first_byte_ms),
+        )
+    )
+
+
+def tokens_to_first_clause(answer: str) -> int:
+    """How many tokens it takes until the first clause is known to be whole."""
+    clauses = Clauses()
+    for number, token in enumerate(tokens(answer), 1):
+        if clauses.feed(token):
+            return number
+    return len(tokens(answer))
+
+
+def cycle_frames() -> tuple[bool, ...]:
+    """One cycle, frame by frame: does the caller speak?"""
+    return tuple(
+        speaks
+        for speech_ms, silence_ms in CYCLE_MS
+        for speaks, ms in ((True, speech_ms), (False, silence_ms))
+        for _ in range(ms // FRAME_MS)
+    )

@@ -1,0 +1,90 @@
+"""What is measured: the whole stack, or the plain forwarder.  Either is a port to call and the processes behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.answers.cores import children_on
+from benchmarks.answers.forwarder import ForwarderPlan, forwarder_main
+from benchmarks.children import child
+from benchmarks.report import FOLDER
+from deploy.local.stack import Stack, StackOptions
+from tests.simulators.providers.cast import settings
+
+AGENTS = Path(__file__).with_name("agents")
+LOGS = FOLDER / "answers-logs"
+READY_SECONDS = 60.0
+CALLS_MAX = "256"
+PLAIN = "forwarder"
+STACK = "stack"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPlan:
+    """What to start.  `settings` are environment variables for the stack's processes, over the benchmark's own."""
+
+    vendors_url: str
+    endpoint_ms: int
+    core: int | None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where the callers call, and the pid of each process by its name."""
+
+    port: int
+    pids: Mapping[str, int]
+
+
+@contextlib.contextmanager
+def serving(name: str, plan: ServerPlan) -> Iterator[Server]:
+    """`STACK` or `PLAIN`, while the block runs.  Raises StackError or ChildFailed."""
+    with _stack(plan) if name == STACK else _forwarder(plan) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _stack(plan: ServerPlan) -> Iterator[Server]:
+    with asyncio.Runner() as runner:
+        stack = Stack(StackOptions(_environ(plan), logs=LOGS))
+        with children_on(plan.core):
+            runner.run(stack.__aenter__())
+        try:
+            yield Server(int(stack.url.rpartition(":")[2]), {name: each.pid for name, each in stack.processes.items()})
+        finally:
+            runner.run(stack.__aexit__())
+
+
+@contextlib.contextmanager
+def _forwarder(plan: ServerPlan) -> Iterator[Server]:
+    with child(PLAIN, forwarder_main, ForwarderPlan(plan.vendors_url, plan.endpoint_ms, plan.core)) as process:
+        port, pid = process.receive(READY_SECONDS)
+        yield Server(port, {PLAIN: pid})
+        process.send("end")
+
+
+def _environ(plan: ServerPlan) -> dict[str, str]:
+    """Ours, without any key or server of the person who runs the benchmark."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.endswith(("_API_KEY", "_BASE_URL", "_PROVIDER")) and not name.startswith(("VOBIZ_", "REDIS_"))
+    }
+    return {
+        **inherited,
+        "AGENTS_DIR": str(AGENTS),
+        "CALLS_MAX": CALLS_MAX,
+        "STREAM_SECRET": "off",
+        "LOG_LEVEL": "WARNING",
+        "STT_PROVIDER": "deepgram/nova-3",
+        "LLM_PROVIDER": "openai/gpt-4o-mini",
+        "TTS_PROVIDER": "elevenlabs/eleven_flash_v2_5",
+        **settings(plan.vendors_url),
+        **plan.settings,
+    }

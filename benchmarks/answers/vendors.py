@@ -1,0 +1,107 @@
+"""The scripted vendors of a run, in a process of their own, and when they spoke of speech.
+
+Who a recogniser's socket listens to is heard from the audio (`caller_number`), so that nothing in between needs to know
+of the benchmark.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from array import array
+from collections import defaultdict
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+from benchmarks.answers.caller import caller_number
+from benchmarks.answers.cores import pin
+from benchmarks.answers.plan import ANSWER, SAID, Pace
+from benchmarks.children import receive
+from benchmarks.hops import Metronome
+from common.node import run_process
+from tests.simulators.loopback_server import LoopbackServer
+from tests.simulators.providers.bad_minutes import App, Receive, Scope, Send
+from tests.simulators.providers.cast import Cast, CastPace, CastScript
+from tests.simulators.providers.openai_chat import Answer
+from tests.simulators.providers.voices import VoicePace
+
+LISTEN = ("/v1/listen", "/v2/listen")
+ONSETS = ('"SpeechStarted"', '"StartOfTurn"')
+BEAT_NS = 10_000_000
+RUN_SECONDS_MAX = 1_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class VendorPlan:
+    """How fast, and on which core (None: any)."""
+
+    pace: Pace
+    core: int | None
+
+
+@dataclass(slots=True)
+class VendorResult:
+    """`onsets`: when each caller's speech was reported, by number, in ns.  `lateness`: of the process's own loop."""
+
+    onsets: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    lateness: array[int] = field(default_factory=lambda: array("q"))
+    cpu_s: float = 0.0
+
+
+class Onsets:
+    """An ASGI application around the stand-ins that notes when each caller's speech is reported."""
+
+    def __init__(self, app: App, result: VendorResult) -> None:
+        self._app = app
+        self._result = result
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket" or scope["path"] not in LISTEN:
+            await self._app(scope, receive, send)
+            return
+        number = -1
+        early: list[int] = []
+
+        async def heard() -> MutableMapping[str, Any]:
+            nonlocal number
+            message = await receive()
+            if number < 0 and (audio := message.get("bytes")):
+                number = caller_number(audio)
+                if number >= 0:
+                    self._result.onsets[number].extend(early)
+            return message
+
+        async def told(message: MutableMapping[str, Any]) -> None:
+            text = message.get("text") or ""
+            if any(word in text for word in ONSETS):
+                (early if number < 0 else self._result.onsets[number]).append(time.monotonic_ns())
+            await send(message)
+
+        await self._app(scope, heard, told)
+
+
+def vendors_main(plan: VendorPlan, pipe: Connection) -> None:
+    """Serve; say at which URL; from the first word on the pipe to the second write the lateness down; tell."""
+    pin(plan.core)
+    run_process(_serve(plan, pipe))
+
+
+async def _serve(plan: VendorPlan, pipe: Connection) -> None:
+    result = VendorResult()
+    pace = plan.pace
+    cast = Cast(
+        CastScript((SAID,), (Answer(ANSWER),)),
+        CastPace(pace.final_ms, pace.chat, VoicePace(pace.first_byte_ms, pace.voice_s_per_s)),
+    )
+    cast.wrap("deepgram", Onsets(cast.app("deepgram"), result))
+    async with LoopbackServer(cast, ws="websockets-sansio") as server:
+        pipe.send(server.url)
+        start_ns = await asyncio.to_thread(receive, pipe, RUN_SECONDS_MAX)
+        before = time.process_time()
+        Metronome(lambda due: result.lateness.append(time.monotonic_ns() - due), start_ns, BEAT_NS, 2**63 - 1)
+        await asyncio.to_thread(receive, pipe, RUN_SECONDS_MAX)
+        result.cpu_s = time.process_time() - before
+        result.onsets = dict(result.onsets)
+        pipe.send(result)

@@ -1,0 +1,251 @@
+"""One caller: phones in through /answer, follows the XML, and talks until it is told to stop, whatever breaks.
+
+It is the carrier's side of the wire as well: a connection that is lost is opened again, as `maxRetries` allows, with
+the same URL and callId and a new streamId; what the queue held then is never heard.  The retries are counted anew for
+each loss (Vobiz's documents do not say).  A close with 1000, or `stop`, is the agent's own end of the call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidState
+
+from benchmarks.chaos.line import Ear, Mouth
+from benchmarks.chaos.sentences import NUMBER_MAX, question
+from benchmarks.chaos.tones import Reader, is_quiet, spoken
+from benchmarks.chaos.turns import ANSWER_MS_MAX, Lived, Turn
+from common.audio.g711 import FRAME_MS
+from tests.simulators.answer import CallDropped, Stream
+from tests.simulators.webhooks import Hangup, Party, fetch_answer, report_hangup
+from tests.simulators.wire import Checkpoint, ClearAudio, PlayAudio, Spelling, Stop, Writer, read_message
+
+FROM, TO = "+911234567890", "+911234567891"
+ANSWER_S, OPEN_S, CLOSE_S = 5.0, 5.0, 1.0
+RETRY_S = 0.5
+"""Before the carrier connects again; its own back-off is unknown."""
+IN_FLIGHT_MS = 60.0
+"""Sound this young when a connection is lost may not have left it."""
+SETTLED_MS = 1200.0
+"""After a connection is back, a caller waits so long before going on; longer than any endpointing."""
+GREETING_MS_MAX = 6000.0
+PAUSE_MS = (300.0, 700.0)
+"""Between an answer and the next sentence."""
+
+
+@dataclass(slots=True)
+class Connection:
+    """One media stream of the call."""
+
+    socket: ClientConnection
+    stream_id: str
+    writer: Writer
+
+
+class Caller:
+    """`run` it; `quit` lets it finish its turn and hang up.  `lived` is what came of it."""
+
+    def __init__(self, url: str, number: int, seed: int, starts_in_s: float = 0.0) -> None:
+        self.lived = Lived(number, f"chaos-{uuid4()}")
+        self.lateness_ms: list[float] = []
+        self._url = url
+        self._starts_in_s = starts_in_s
+        self._random = random.Random(seed * 1000 + number)
+        self._party = Party(self.lived.call_id, FROM, TO, datetime.now(UTC))
+        self._mouth, self._ear, self._reader = Mouth(), Ear(), Reader()
+        self._connection: Connection | None = None
+        self._back_ms = self._sounded_ms = self._voiced_ms = 0.0
+        self._next_ms = 0.0
+        self._quit = self._over = False
+
+    def quit(self) -> None:
+        """Ask no more; hang up when the last answer is over."""
+        self._quit = True
+
+    async def run(self) -> None:
+        """The whole call."""
+        await asyncio.sleep(self._starts_in_s)
+        began = _now_ms()
+        try:
+            answered = await fetch_answer(f"{self._url}/answer", self._party, ANSWER_S)
+            self._connection = await self._connect(answered.stream)
+        except (CallDropped, OSError, TimeoutError, InvalidHandshake) as error:
+            self._die(f"never began: {type(error).__name__}")
+            return
+        async with asyncio.TaskGroup() as tasks:
+            listening = tasks.create_task(self._listen(answered.stream), name=f"ear {self.lived.caller}")
+            await self._talk()
+            self._over = True
+            if self._connection is not None:
+                await _close(self._connection.socket)
+            listening.cancel()
+        self.lived.unreadable = self._reader.unreadable
+        self._keep(*self._ear.heard(_now_ms()))
+        for phrase in self._reader.torn():
+            self.lived.hears(phrase)
+        if not self.lived.died:
+            hangup = Hangup(4000, "Normal Hangup", "Caller")
+            await report_hangup(f"{self._url}/hangup", self._party, (_now_ms() - began) / 1000, hangup)
+
+    # --- the mouth, and the clock of everything ---
+
+    async def _talk(self) -> None:
+        """A frame out and a frame heard, every 20 ms, until the end."""
+        loop = asyncio.get_running_loop()
+        zero, frame = loop.time(), 0
+        wall = _now_ms()
+        self._next_ms = wall + GREETING_MS_MAX
+        while not self._over:
+            frame += 1
+            due = zero + frame * FRAME_MS / 1000
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            self.lateness_ms.append((loop.time() - due) * 1000)
+            now = wall + (loop.time() - zero) * 1000
+            self._keep(*self._ear.heard(now))
+            self._decide(now)
+            self._say(now)
+
+    def _say(self, now: float) -> None:
+        speaking = self._mouth.speaking
+        sound = self._mouth.frame()
+        turn = self.lived.turns[-1] if self.lived.turns else None
+        if speaking and turn is not None:
+            self._voiced_ms = now
+            turn.cut = turn.cut or self._connection is None
+            if not self._mouth.speaking:
+                turn.asked_ms = now
+        if self._connection is not None:
+            self._send(self._connection.writer.media(sound, round(now)))
+
+    def _decide(self, now: float) -> None:
+        """Is it time for the next sentence, or for the end?"""
+        turn = self.lived.turns[-1] if self.lived.turns else None
+        if self._mouth.speaking:
+            return
+        if turn is not None and not turn.cut and not turn.answered and now - turn.asked_ms < ANSWER_MS_MAX:
+            self._next_ms = now + self._random.uniform(*PAUSE_MS)
+            return
+        if turn is None and self.lived.greeted:
+            self._next_ms = min(self._next_ms, now + self._random.uniform(*PAUSE_MS))
+        if self._quit:
+            self._over = self._over or turn is None or now - self._sounded_ms > PAUSE_MS[0]
+            return
+        settled = self._connection is not None and now - self._back_ms >= SETTLED_MS
+        if now < self._next_ms or not settled or now - self._sounded_ms < PAUSE_MS[0]:
+            return
+        if len(self.lived.turns) > NUMBER_MAX:
+            self._over = True
+            return
+        self.lived.turns.append(Turn(len(self.lived.turns), now))
+        self._mouth.say(spoken(question(self.lived.caller, self.lived.turns[-1].number)))
+
+    # --- the ear ---
+
+    def _keep(self, frames: list[tuple[float, bytes]], marks: list[str]) -> None:
+        for at_ms, frame in frames:
+            if not is_quiet(frame):
+                self._sounded_ms = at_ms
+                self.lived.sounds(at_ms)
+            for phrase in self._reader.feed(at_ms, frame):
+                self.lived.hears(phrase)
+        for name in marks:
+            if self._connection is not None:
+                self._send(self._connection.writer.played(name))
+
+    async def _listen(self, stream: Stream) -> None:
+        """Take what the server sends; come back when the connection is lost."""
+        while not self._over:
+            assert self._connection is not None
+            clean = await self._receive(self._connection)
+            if self._over:
+                return None
+            if clean:
+                return self._die(f"ended by the agent ({clean})")
+            self._lose()
+            self._connection = await self._again(stream)
+            if self._connection is None:
+                return self._die(f"the carrier gave up after {stream.max_retries} retries")
+            self._back_ms = _now_ms()
+            self.lived.breaks[-1] = (self.lived.breaks[-1][0], self._back_ms)
+        return None
+
+    async def _receive(self, connection: Connection) -> str:
+        """Until the socket closes; how the agent ended it, empty if it was lost."""
+        while True:
+            try:
+                received = read_message(await connection.socket.recv(), connection.stream_id)
+            except ConnectionClosed as closed:
+                code = closed.rcvd.code if closed.rcvd else 1006
+                return f"close {code}" if code in (1000, 1005) else ""
+            now = _now_ms()
+            match received.command:
+                case PlayAudio(payload):
+                    self._ear.play(payload, now)
+                case Checkpoint(name):
+                    self._ear.mark(name, now)
+                case ClearAudio():
+                    self._ear.clear(now)
+                    self._send(connection.writer.cleared())
+                case Stop():
+                    return "stop"
+
+    def _lose(self) -> None:
+        now = _now_ms()
+        self._keep(*self._ear.heard(now))
+        self._ear.clear(now)
+        self._connection = None
+        self.lived.breaks.append((now, 0.0))
+        if self.lived.turns and now - self._voiced_ms < IN_FLIGHT_MS:
+            self.lived.turns[-1].cut = True
+
+    async def _again(self, stream: Stream) -> Connection | None:
+        for _ in range(stream.max_retries):
+            await asyncio.sleep(RETRY_S)
+            try:
+                return await self._connect(stream)
+            except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed):
+                continue
+        return None
+
+    async def _connect(self, stream: Stream) -> Connection:
+        stream_id = str(uuid4())
+        socket = await connect(
+            stream.url, compression=None, user_agent_header=None, proxy=None, ping_interval=None,
+            open_timeout=OPEN_S, close_timeout=CLOSE_S,
+        )  # fmt: skip
+        writer = Writer(self.lived.call_id, stream_id, stream.encoding, stream.rate_hz, Spelling())
+        await socket.send(writer.start(FROM.lstrip("+"), TO.lstrip("+")))
+        return Connection(socket, stream_id, writer)
+
+    def _send(self, text: str) -> None:
+        """Without waiting: a frame that cannot leave is the connection's news, which the ear will have."""
+        if self._connection is None or self._connection.socket.transport.is_closing():
+            return
+        socket = self._connection.socket
+        try:
+            socket.protocol.send_text(text.encode())
+        except (InvalidState, ConnectionClosed):
+            return
+        socket.send_data()
+
+    def _die(self, why: str) -> None:
+        self.lived.died = why
+        self._over = True
+
+
+def _now_ms() -> float:
+    return time.time() * 1000
+
+
+async def _close(socket: ClientConnection) -> None:
+    try:
+        async with asyncio.timeout(2 * CLOSE_S):
+            await socket.close(1000)
+    except TimeoutError:
+        socket.transport.abort()

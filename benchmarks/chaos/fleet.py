@@ -1,0 +1,223 @@
+"""The whole platform as real processes: Redis, two edges behind a balancer, two workers of each pool, the vendors.
+
+    async with Fleet(plan) as fleet: ...
+
+`victim("stt")` is the member that holds the most calls; what is killed or stopped is started again by `heal`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from benchmarks.chaos.balancer import Backend, Balancer
+from benchmarks.chaos.children import Children
+from benchmarks.chaos.sentences import GREETING
+from benchmarks.chaos.store import Store
+from deploy.local.stack import free_port
+
+POOLS = ("stt", "llm", "tts")
+READY_S = 30.0
+ASK_S = 2.0
+SECRETS = {
+    "API_TOKEN": "chaos-api-token-placeholder",
+    "STREAM_SECRET": "chaos-stream-secret-placeholder",
+    "DEEPGRAM_API_KEY": "chaos-deepgram-key-placeholder",
+    "OPENAI_API_KEY": "chaos-openai-key-placeholder",
+}
+"""Placeholders that no log may hold."""
+MODELS = {
+    "stt": ("nova-3", "nova-2"),
+    "llm": ("gpt-4o-mini", "gpt-4o"),
+    "tts": ("aura-2-thalia-en", "aura-2-orion-en"),
+}
+"""First and second choice of each pool."""
+AGENT = f"""
+name: chaos
+numbers: ["*"]
+greeting: {GREETING}
+instructions: Repeat what you are asked.
+turn: {{onset_ms: 160, endpoint_ms: 500}}
+limits: {{call_s: 600, silence_s: 60}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPlan:
+    """What to run.  `modules` are the programs of the workers, by pool."""
+
+    logs: Path
+    members: int = 2
+    edges: int = 2
+    sentinel: bool = False
+    drain_seconds: int = 4
+    more: tuple[tuple[str, str], ...] = ()
+    """Further settings of every process."""
+    modules: tuple[tuple[str, str], ...] = tuple((pool, f"workers.{pool}") for pool in POOLS)
+
+
+class NotReady(Exception):
+    """A process ended while it started, or took too long; the text says which."""
+
+
+class Fleet:
+    """See the module.  `url` is the balancer's address."""
+
+    def __init__(self, plan: FleetPlan) -> None:
+        self._plan = plan
+        self._folder = tempfile.TemporaryDirectory(prefix="voice-chaos-")
+        folder = Path(self._folder.name)
+        (folder / "agents").mkdir()
+        (folder / "agents" / "chaos.yaml").write_text(AGENT)
+        self._vendors_port, port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.children = Children(plan.logs, os.environ)
+        self.store = Store(self.children, folder, plan.sentinel)
+        self._ports = {name: free_port() for name in self.members()}
+        self.balancer = Balancer(port, [Backend(self._ports[name]) for name in self.members("edge")])
+        self._settings = self._environ(folder / "agents")
+        self._http = httpx.AsyncClient(timeout=ASK_S, trust_env=False)
+
+    def members(self, kind: str = "") -> list[str]:
+        """The names of all processes of a kind ("stt", "edge"), or of all kinds."""
+        counts = {**dict.fromkeys(POOLS, self._plan.members), "edge": self._plan.edges}
+        return [f"{one}-{n + 1}" for one in counts if kind in ("", one) for n in range(counts[one])]
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.store.start()
+            command = (sys.executable, "-m", "benchmarks.chaos.vendors", "--port", str(self._vendors_port))
+            self.children.start("vendors", command)
+            for name in self.members():
+                self.start(name)
+            await self.ready()
+            await self.balancer.__aenter__()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.balancer.__aexit__(kind, error, trace)
+        await self._stop()
+
+    async def _stop(self) -> None:
+        await self._http.aclose()
+        await self.children.stop(self.members())
+        await self.children.stop()
+        self._folder.cleanup()
+
+    def start(self, name: str) -> None:
+        """Start a member under its old name and port."""
+        kind = name.partition("-")[0]
+        module = "edge" if kind == "edge" else dict(self._plan.modules)[kind]
+        port = {"HTTP_PORT" if kind == "edge" else "METRICS_PORT": str(self._ports[name])}
+        self.children.start(name, (sys.executable, "-m", module), {**self._settings, **port})
+
+    async def ready(self, names: list[str] | None = None) -> None:
+        """Until these say that they are.  Raises NotReady."""
+        for name in names or self.members():
+            try:
+                async with asyncio.timeout(READY_S):
+                    while not await self._is_ready(name):
+                        if self.children.ended(name):
+                            raise NotReady(f"{name} ended with code {self.children.code(name)} while it started")
+                        await asyncio.sleep(0.05)
+            except TimeoutError:
+                raise NotReady(f"{name} was not ready within {READY_S:.0f} s") from None
+
+    async def heal(self) -> list[str]:
+        """Start again what has ended, and wait until all is well; returns what had ended."""
+        ended = [name for name in self.members() if self.children.ended(name)]
+        for server in self.store.servers:
+            if self.children.ended(server.name):
+                ended.append(server.name)
+                self.store.restart(server)
+        await self.store.primary()
+        for name in self.members():
+            if self.children.ended(name):
+                self.start(name)
+        await self.ready()
+        return ended
+
+    async def victim(self, kind: str) -> str:
+        """The member that holds the most calls; the first one that can be asked, if none holds any."""
+        held = {name: await self._calls(name) for name in self.members(kind)}
+        return max(held, key=lambda name: held[name])
+
+    async def calls_held(self) -> dict[str, int]:
+        """Calls of every process; -1 where it cannot be asked."""
+        return {name: await self._calls(name) for name in self.members()}
+
+    def node(self, name: str) -> str:
+        """The id under which a member is known on the bus: its log says it at the start.  Empty if it does not."""
+        found = re.findall(
+            rf"\b{name.partition('-')[0]}-[A-Za-z0-9-]+-[0-9a-f]{{8}}(?= is up)", self.children.log(name)
+        )
+        return found[-1] if found else ""
+
+    async def break_down(self, *models: str) -> None:
+        """From now on these models of the vendors are down, and no others."""
+        await self._http.post(f"http://127.0.0.1:{self._vendors_port}/_down", json={"models": models})
+
+    async def asked(self) -> dict[str, int]:
+        """How often each sentence was asked of a model."""
+        reply = await self._http.get(f"http://127.0.0.1:{self._vendors_port}/_asked")
+        return dict(reply.json())
+
+    async def story(self, call_id: str) -> str:
+        """A finished call's events, as the API sends them; empty if it cannot be had."""
+        headers = {"authorization": f"Bearer {SECRETS['API_TOKEN']}"}
+        text = ""
+        with contextlib.suppress(httpx.HTTPError):
+            async with self._http.stream("GET", f"{self.url}/v1/calls/{call_id}/events", headers=headers) as reply:
+                async for piece in reply.aiter_text():
+                    text += piece
+        return text
+
+    async def _is_ready(self, name: str) -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return (await self._http.get(f"http://127.0.0.1:{self._ports[name]}/readyz")).status_code == 200
+        return False
+
+    async def _calls(self, name: str) -> int:
+        with contextlib.suppress(httpx.HTTPError):
+            text = (await self._http.get(f"http://127.0.0.1:{self._ports[name]}/metrics")).text
+            found = re.search(r"^voice_calls_active\{.*\} ([0-9.e+]+)", text, re.MULTILINE)
+            return int(float(found[1])) if found else 0
+        return -1
+
+    def _environ(self, agents: Path) -> Mapping[str, str]:
+        vendors = f"127.0.0.1:{self._vendors_port}"
+        return {
+            "PYTHONUNBUFFERED": "1",
+            "REDIS_URL": self.store.url,
+            "HTTP_HOST": "127.0.0.1",
+            "PUBLIC_URL": self.url,
+            "AGENTS_DIR": str(agents),
+            "DRAIN_SECONDS": str(self._plan.drain_seconds),
+            "CALLS_MAX": "60",
+            "STT_PROVIDER": ",".join(f"deepgram/{model}" for model in MODELS["stt"]),
+            "LLM_PROVIDER": ",".join(f"openai/{model}" for model in MODELS["llm"]),
+            "TTS_PROVIDER": ",".join(f"deepgram/{model}" for model in MODELS["tts"]),
+            "DEEPGRAM_BASE_URL": f"ws://{vendors}",
+            "OPENAI_BASE_URL": f"http://{vendors}/v1",
+            "WEBHOOK_SIGNATURES": "off",
+            "VOBIZ_AUTH_ID": "",
+            "VOBIZ_AUTH_TOKEN": "",
+            **SECRETS,
+            **dict(self._plan.more),
+        }

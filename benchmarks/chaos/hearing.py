@@ -1,0 +1,135 @@
+"""Deepgram's `/v1/listen`, as far as tones can be understood: what was said is read from the sound itself.
+
+So the same audio gives the same words, whoever sends it again and however fast.  Time is the position in the audio of
+one connection; the pure part is `Listening`.  Wire: Deepgram's reference of live transcription (Results, SpeechStarted,
+UtteranceEnd; KeepAlive, Finalize, CloseStream).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.chaos.tones import Phrase, Reader, is_quiet
+from common.audio.g711 import FRAME_BYTES, FRAME_MS
+
+ONSET_MS = 100
+"""Speech this long is told as SpeechStarted."""
+INTERIM_MS = 300
+EMPTY_MS = 1000
+"""During silence there are results without words so often."""
+
+Message = dict[str, Any]
+
+
+class Listening:
+    """One connection's audio in, messages out."""
+
+    def __init__(self, query: Mapping[str, str]) -> None:
+        endpointing = query.get("endpointing", "10")
+        self._endpoint_ms = 10**9 if endpointing == "false" else int(endpointing)
+        self._utterance_end_ms = int(query.get("utterance_end_ms", "0"))
+        self._vad = query.get("vad_events") == "true"
+        self._interim = query.get("interim_results") == "true"
+        self._rest = b""
+        self._at_ms = 0
+        self._reader = Reader()
+        self._texts: list[str] = []
+        self._began_ms: int | None = None  # of the speech whose final is open
+        self._voiced_ms = 0  # end of the last sound
+        self._told_ms = 0  # where the last Results ended
+        self._onset_told = False
+        self._words_end_ms: int | None = None  # of words whose UtteranceEnd is open
+
+    def feed(self, audio: bytes) -> list[Message]:
+        """The next audio, of any length."""
+        audio = self._rest + audio
+        whole = len(audio) - len(audio) % FRAME_BYTES
+        self._rest = audio[whole:]
+        messages: list[Message] = []
+        for at in range(0, whole, FRAME_BYTES):
+            self._frame(audio[at : at + FRAME_BYTES], messages)
+        return messages
+
+    def finalize(self) -> list[Message]:
+        """`Finalize`: what there is, now."""
+        return [self._final(speech_final=False, from_finalize=True)]
+
+    def metadata(self) -> Message:
+        """The last message of a connection that is closed in good order."""
+        return {"type": "Metadata", "request_id": "standin", "duration": self._at_ms / 1000, "channels": 1}
+
+    def _frame(self, frame: bytes, messages: list[Message]) -> None:
+        self._texts += map(_text, self._reader.feed(self._at_ms, frame))
+        begins_ms = self._at_ms
+        self._at_ms += FRAME_MS
+        if not is_quiet(frame):
+            self._sound(begins_ms, messages)
+        elif self._began_ms is not None:
+            if self._at_ms - self._voiced_ms >= self._endpoint_ms:
+                messages.append(self._final(speech_final=True))
+        elif self._at_ms - self._told_ms >= EMPTY_MS:
+            messages.append(self._results("", is_final=True))
+        if self._words_end_ms is not None and self._began_ms is None:
+            self._utterance_end(self._words_end_ms, messages)
+
+    def _utterance_end(self, words_end_ms: int, messages: list[Message]) -> None:
+        if self._utterance_end_ms and self._at_ms - words_end_ms >= self._utterance_end_ms:
+            messages.append({"type": "UtteranceEnd", "channel": [0, 1], "last_word_end": words_end_ms / 1000})
+            self._words_end_ms = None
+
+    def _sound(self, begins_ms: int, messages: list[Message]) -> None:
+        if self._began_ms is None:
+            self._began_ms, self._onset_told = begins_ms, False
+        self._voiced_ms = self._at_ms
+        if not self._onset_told and self._at_ms - self._began_ms >= ONSET_MS:
+            self._onset_told = True
+            if self._vad:
+                messages.append({"type": "SpeechStarted", "channel": [0], "timestamp": self._began_ms / 1000})
+        if self._interim and self._at_ms - max(self._told_ms, self._began_ms) >= INTERIM_MS:
+            messages.append(self._results(self._so_far(), is_final=False))
+
+    def _so_far(self) -> str:
+        return " ".join([*self._texts, self._reader.so_far]).strip()
+
+    def _final(self, speech_final: bool, from_finalize: bool = False) -> Message:
+        self._texts += map(_text, self._reader.torn())
+        text, self._texts = " ".join(self._texts).strip(), []
+        message = self._results(text, is_final=True, speech_final=speech_final, from_finalize=from_finalize)
+        if text:
+            self._words_end_ms = self._voiced_ms
+        self._began_ms = None
+        return message
+
+    def _results(self, text: str, is_final: bool, speech_final: bool = False, from_finalize: bool = False) -> Message:
+        begin_ms = self._began_ms if self._began_ms is not None else self._at_ms
+        alternative = {"transcript": text, "confidence": 0.99, "words": _words(text, begin_ms, self._voiced_ms)}
+        start_ms, self._told_ms = self._told_ms, self._at_ms
+        return {
+            "type": "Results",
+            "channel_index": [0, 1],
+            "start": start_ms / 1000,
+            "duration": (self._at_ms - start_ms) / 1000,
+            "is_final": is_final,
+            "speech_final": speech_final,
+            "from_finalize": from_finalize,
+            "channel": {"alternatives": [alternative]},
+            "metadata": {"request_id": "standin"},
+        }
+
+
+def _text(phrase: Phrase) -> str:
+    """What is torn is heard as far as it went, but not as a sentence."""
+    return phrase.text if phrase.whole else f"{phrase.text[:-1]}-"
+
+
+def _words(text: str, begin_ms: int, end_ms: int) -> list[dict[str, Any]]:
+    """Words share the time by their letters."""
+    words, at, each_ms = [], 0, (end_ms - begin_ms) / max(1, len(text))
+    for word in text.split():
+        start, end = begin_ms + at * each_ms, begin_ms + (at + len(word)) * each_ms
+        words.append(
+            {"word": word, "punctuated_word": word, "start": start / 1000, "end": end / 1000, "confidence": 0.99}
+        )
+        at += len(word) + 1
+    return words

@@ -1,0 +1,104 @@
+"""The table of a chaos run, and what the logs must not hold."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.chaos.caller import FROM, TO
+from benchmarks.chaos.fleet import SECRETS
+from benchmarks.chaos.sentences import DIGITS, GREETING, PARTS
+from benchmarks.chaos.verdict import Row
+from benchmarks.report import ROOT, surroundings, table
+
+FOLDER = ROOT / "out" / "chaos"
+FINDINGS_MAX = 12
+HEADS = ["fault", "calls", "died", "turns", "hit", "cut", "unanswered", "lost", "unheard", "repeated", "doubled"]
+HEADS += ["added wait p50 / p95 ms", "bar ms", "longest silence ms", "usual answer ms", "verdict"]
+LEGEND = (
+    "Measured in the audio at the callers. *hit*: turns under way at the fault, of calls that the victim held. *cut*: "
+    "sentences that the line itself broke off (no socket, or under 60 ms old when it broke); nobody can answer them, "
+    "and they count nowhere else. *unanswered*: no sound of an answer within 10 s. *lost*: nothing of the answer was "
+    "ever heard. *unheard*: parts of other answers that were never heard whole. *repeated*: parts heard whole more "
+    "than once. *doubled*: answers repeated because the model was asked twice. *added wait*: how much longer than the "
+    "median of the untouched turns of the same run a hit turn waited, before its answer or inside it. *silence*: "
+    "inside an answer. VOID: the machine was too busy, or nothing was hit."
+)
+
+
+def private_words() -> dict[str, re.Pattern[str]]:
+    """What must not be in any log, by kind."""
+    digit = f"(?:{'|'.join(DIGITS)})"
+    said = "|".join([re.escape(GREETING), rf"ask {digit} {digit}", *(rf"{part} {digit} {digit}" for part in PARTS)])
+    numbers = "|".join(number.lstrip("+") for number in (FROM, TO))
+    return {
+        "phone numbers": re.compile(numbers),
+        "transcripts": re.compile(said, re.IGNORECASE),
+        "secrets": re.compile("|".join(map(re.escape, SECRETS.values()))),
+    }
+
+
+def leaks(logs: Path) -> dict[str, int]:
+    """How many log lines hold each kind of private word."""
+    found = dict.fromkeys(private_words(), 0)
+    for path in sorted(logs.rglob("*.log")):
+        for line in path.read_text(errors="replace").splitlines():
+            for kind, pattern in private_words().items():
+                found[kind] += bool(pattern.search(line))
+    return found
+
+
+def page(rows: Sequence[Row], leaked: dict[str, int], around: dict[str, Any]) -> str:
+    """The whole report."""
+    failed = [row for row in rows if row.verdict != "PASS"]
+    parts = [
+        "# Chaos",
+        f"`{around['command']}`, commit {around['commit']}, {around['cpus']} CPUs, Python {around['python']}; "
+        f"{around['note']}.",
+        table(HEADS, [_cells(row) for row in rows]),
+        LEGEND,
+        "Private words in the processes' logs: "
+        + ", ".join(f"{kind} {count}" for kind, count in leaked.items())
+        + " found.",
+    ]
+    for row in failed:
+        shown = [f"- {finding}" for finding in row.findings[:FINDINGS_MAX]]
+        if len(row.findings) > FINDINGS_MAX:
+            shown.append(f"- and {len(row.findings) - FINDINGS_MAX} more: see the JSON")
+        parts.append("\n".join([f"## {row.verdict}: {row.title}", "", *(shown or [f"- {_why(row)}"])]))
+    return "\n\n".join(parts) + "\n"
+
+
+def publish(rows: Sequence[Row], logs: Path, module: str, store: str) -> bool:
+    """Print the report and write it; True if every row passed and nothing private was logged."""
+    leaked = leaks(logs)
+    text = page(rows, leaked, surroundings(module, store))
+    print(text)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    (FOLDER / "report.md").write_text(text)
+    return all(row.verdict == "PASS" for row in rows) and not any(leaked.values())
+
+
+def write_run(name: str, row: Row, details: dict[str, Any]) -> None:
+    """One run with all its turns, as JSON."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    (FOLDER / f"{name}.json").write_text(json.dumps({"row": row.to_json(), **details}, indent=1) + "\n")
+
+
+def _cells(row: Row) -> list[str]:
+    counts = [row.calls, row.died, row.turns, row.hit, row.cut, row.unanswered, row.lost, row.unheard, row.repeated]
+    waits = f"{row.added_p50_ms:.0f} / {row.added_p95_ms:.0f}"
+    return [
+        row.title,
+        *map(str, [*counts, row.doubled]),
+        *(waits, f"{row.bar_ms:.0f}", f"{row.silence_ms:.0f}", f"{row.usual_ms:.0f}", f"**{row.verdict}**"),
+    ]
+
+
+def _why(row: Row) -> str:
+    if row.lateness_p99_ms > 0 and row.verdict == "VOID":
+        return f"{row.hit} turns were hit; the callers' own frames were {row.lateness_p99_ms:.0f} ms late (p99)"
+    return f"added wait p95 {row.added_p95_ms:.0f} ms, at most {row.bar_ms:.0f} ms are allowed"

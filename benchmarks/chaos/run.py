@@ -1,0 +1,111 @@
+"""One scenario on a fleet: callers talk, the hand strikes, and everything that came of it is gathered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchmarks.chaos.caller import Caller
+from benchmarks.chaos.fleet import Fleet, NotReady
+from benchmarks.chaos.scenario import Hand, Scenario
+from benchmarks.chaos.story import Owners, brief, read_story
+from benchmarks.chaos.verdict import Outcome, findings
+
+RAMP_S = 1.5
+FINISH_S = 25.0
+"""The last answers, the hang-ups and their webhooks may take so long."""
+ACT_S_MAX = 120.0
+STORY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """`healed`: the fleet is whole again."""
+
+    outcome: Outcome
+    healed: bool
+    stories: Mapping[str, str]
+    """The events of each call, as its edge's API sends them."""
+
+    def details(self) -> dict[str, Any]:
+        """Every turn of every call, for the JSON; and the whole story of the calls that had something wrong."""
+        outcome = self.outcome
+        wrong = [call.call_id for call in outcome.lived if any(call.call_id in each for each in findings(outcome))]
+        return {
+            "strikes": [asdict(strike) for strike in outcome.strikes],
+            "calls": [
+                {**call.to_json(), "owners": asdict(outcome.owners.get(call.call_id, Owners()))}
+                for call in outcome.lived
+            ],
+            "stories": {call_id: brief(self.stories.get(call_id, "")) for call_id in wrong},
+        }
+
+
+async def carry_out(fleet: Fleet, scenario: Scenario, calls: int, seed: int) -> Run:
+    """Callers, faults, and the end of all calls."""
+    count = max(1, round(calls * scenario.calls))
+    before = Counter(await fleet.asked())
+    callers = [Caller(fleet.url, number, seed, RAMP_S * number / count) for number in range(count)]
+    hand = Hand(fleet, scenario)
+    began_s = asyncio.get_running_loop().time()
+    running = [asyncio.create_task(caller.run(), name=f"caller {caller.lived.caller}") for caller in callers]
+    try:
+        await _strike(hand, began_s)
+        for caller in callers:
+            caller.quit()
+        done, late = await asyncio.wait(running, timeout=FINISH_S)
+        for task in done:
+            if error := task.exception():
+                raise error
+        hand.trouble += [f"{task.get_name()} could not end its call" for task in late]
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    healed = await _heal(hand)
+    stories = {caller.lived.call_id: await _story(fleet, caller) for caller in callers}
+    outcome = Outcome(
+        scenario,
+        [caller.lived for caller in callers],
+        hand.strikes,
+        {call_id: read_story(events) for call_id, events in stories.items()},
+        Counter(await fleet.asked()) - before,
+        _p99([late_ms for caller in callers for late_ms in caller.lateness_ms]),
+        hand.trouble,
+    )
+    return Run(outcome, healed, stories)
+
+
+async def _strike(hand: Hand, began_s: float) -> None:
+    """All faults, and then as long as the callers shall go on asking."""
+    try:
+        async with asyncio.timeout(ACT_S_MAX):
+            await hand.act(began_s)
+    except (NotReady, TimeoutError) as error:
+        hand.trouble.append(f"the platform did not come back: {error or type(error).__name__}")
+    rest_s = began_s + hand.scenario.asks_s - asyncio.get_running_loop().time()
+    await asyncio.sleep(max(2.0, rest_s))
+
+
+async def _heal(hand: Hand) -> bool:
+    try:
+        hand.trouble += [f"{name} had ended by itself" for name in await hand.fleet.heal()]
+    except (NotReady, TimeoutError) as error:
+        hand.trouble.append(f"the platform did not come back: {error or type(error).__name__}")
+        return False
+    return True
+
+
+async def _story(fleet: Fleet, caller: Caller) -> str:
+    try:
+        async with asyncio.timeout(STORY_S):
+            return await fleet.story(caller.lived.call_id)
+    except TimeoutError:  # a story without an end: the call was lost
+        return ""
+
+
+def _p99(values: list[float]) -> float:
+    return sorted(values)[int(0.99 * len(values))] if values else 0.0

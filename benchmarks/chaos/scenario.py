@@ -1,0 +1,153 @@
+"""What is done to the platform: the scenarios, and the hand that carries them out."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.chaos.fleet import MODELS, POOLS, Fleet
+
+RESTART_S = 1.0
+"""A killed process is started again so soon, as Kubernetes would."""
+REPLICA_RESTART_S = 5.0
+"""A killed primary of a Sentinel set: later than the failover, or there would be none."""
+FROZEN_S = 3.0
+BAD_MINUTE_S = 10.0
+EVERYONE = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """`group` is what `--only` names, `pool` whose calls are hit (`EVERYONE`: all)."""
+
+    group: str
+    title: str
+    pool: str
+    fault: str
+    bar_ms: float
+    """How much longer than usual a caller may wait: 95 of 100 hit turns."""
+    window_ms: float
+    """Turns that overlap so much time from the fault on are hit."""
+    strikes_s: tuple[float, ...] = (6.0, 13.0)
+    asks_s: float = 19.0
+    """When the callers ask no more."""
+    calls: float = 1.0
+    """Factor on --calls."""
+
+
+WORKERS = {"stt": "speech to text", "llm": "language model", "tts": "text to speech"}
+SCENARIOS = (
+    *(Scenario(pool, f"{name}: kill -9", pool, "kill", 1500, 2000) for pool, name in WORKERS.items()),
+    *(Scenario(pool, f"{name}: frozen 3 s", pool, "freeze", 1500, 3000) for pool, name in WORKERS.items()),
+    Scenario("edge", "edge: kill -9", "edge", "kill", 1500, 2000),
+    Scenario("edge", "edge: frozen 3 s", "edge", "freeze", 4000, 3000),
+    Scenario("redis", "Redis: kill -9", EVERYONE, "kill primary", 4000, 2500),
+    Scenario("redis", "Redis: frozen 3 s", EVERYONE, "freeze primary", 4000, 3500),
+    Scenario("rolling", "rolling restart of all workers, twice", EVERYONE, "roll workers", 300, 1500, (4.0,), 0.0),
+    Scenario("rolling", "rolling restart of the edges, twice", "edge", "roll edges", 300, 3000, (4.0,), 0.0),
+    Scenario("sentinel", "Sentinel primary: kill -9", EVERYONE, "kill primary", 4000, 4000, (6.0,), 17.0),
+    Scenario("sentinel", "Sentinel primary: frozen 3 s", EVERYONE, "freeze primary", 4000, 4000, (6.0,), 17.0),
+    Scenario(
+        "vendor", "a vendor down for 10 s of every 20", EVERYONE, "vendor", 1500, 3000, (5.0, 25.0, 45.0), 60.0, 2.5
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """A fault that was done.  `node` is the victim's id on the bus (empty if it has none)."""
+
+    at_ms: float
+    victim: str
+    node: str
+    until_ms: float
+
+
+@dataclass(slots=True)
+class Hand:
+    """Carries one scenario out on a fleet; `strikes` and `trouble` tell what was done and what went wrong."""
+
+    fleet: Fleet
+    scenario: Scenario
+    strikes: list[Strike] = field(default_factory=list)
+    trouble: list[str] = field(default_factory=list)
+
+    async def act(self, began_s: float) -> None:
+        """All faults of the scenario, at their times after `began_s` (of the loop's clock)."""
+        acts: dict[str, Callable[[int], Coroutine[Any, Any, None]]] = {
+            "kill": self._kill,
+            "freeze": self._freeze,
+            "kill primary": self._kill_primary,
+            "freeze primary": self._freeze_primary,
+            "roll workers": lambda number: self._roll([*POOLS]),
+            "roll edges": lambda number: self._roll(["edge"]),
+            "vendor": self._bad_minute,
+        }
+        loop = asyncio.get_running_loop()
+        for number, at_s in enumerate(self.scenario.strikes_s):
+            await asyncio.sleep(max(0.0, began_s + at_s - loop.time()))
+            await acts[self.scenario.fault](number)
+
+    def _struck(self, victim: str, window_ms: float | None = None) -> None:
+        now = time.time() * 1000
+        node = self.fleet.node(victim) if victim in self.fleet.members() else ""
+        self.strikes.append(Strike(now, victim, node, now + (window_ms or self.scenario.window_ms)))
+
+    async def _kill(self, number: int) -> None:
+        """A member of the scenario's pool, or of one pool after the other."""
+        pool = POOLS[number % len(POOLS)] if self.scenario.pool == EVERYONE else self.scenario.pool
+        victim = await self.fleet.victim(pool)
+        self._struck(victim)
+        self.fleet.children.signal(victim, signal.SIGKILL)
+        await asyncio.sleep(RESTART_S)
+        self.fleet.start(victim)
+
+    async def _freeze(self, number: int) -> None:
+        victim = await self.fleet.victim(self.scenario.pool)
+        self._struck(victim)
+        await self._frozen(victim)
+
+    async def _frozen(self, victim: str) -> None:
+        self.fleet.children.signal(victim, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(FROZEN_S)
+        finally:
+            if not self.fleet.children.ended(victim):
+                self.fleet.children.signal(victim, signal.SIGCONT)
+
+    async def _kill_primary(self, number: int) -> None:
+        server = await self.fleet.store.primary()
+        self._struck(server.name)
+        self.fleet.children.signal(server.name, signal.SIGKILL)
+        await asyncio.sleep(REPLICA_RESTART_S if self.fleet.store.sentinel else RESTART_S)
+        self.fleet.store.restart(server)
+
+    async def _freeze_primary(self, number: int) -> None:
+        server = await self.fleet.store.primary()
+        self._struck(server.name)
+        await self._frozen(server.name)
+
+    async def _roll(self, kinds: list[str]) -> None:
+        """SIGTERM one after the other, twice; each is back before the next goes."""
+        for _ in range(2):
+            for name in (name for kind in kinds for name in self.fleet.members(kind)):
+                self._struck(name)
+                if await self.fleet.children.stop([name]):
+                    self.trouble.append(f"{name} did not end after SIGTERM and was killed")
+                elif self.fleet.children.code(name) != 0:
+                    self.trouble.append(f"{name} ended with code {self.fleet.children.code(name)} after SIGTERM")
+                self.fleet.start(name)
+                await self.fleet.ready([name])
+
+    async def _bad_minute(self, number: int) -> None:
+        pool = POOLS[number % len(POOLS)]
+        self._struck(f"{pool} vendor", BAD_MINUTE_S * 1000)
+        await self.fleet.break_down(MODELS[pool][0])
+        try:
+            await asyncio.sleep(BAD_MINUTE_S)
+        finally:
+            await self.fleet.break_down()

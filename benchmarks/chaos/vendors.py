@@ -1,0 +1,225 @@
+"""`python -m benchmarks.chaos.vendors --port N`: the vendors of a chaos run, as one process on their documented wires.
+
+    /v1/listen            Deepgram: ears (hearing.py)
+    /v1/speak             Deepgram Aura: a voice of tones, faster than real time
+    /v1/chat/completions  OpenAI: the answers of sentences.py, word by word
+
+Everything that it says is a function of what it is told, so a request that is made twice is answered twice alike.
+`POST /_down {"models": [...]}` names the models that are down from now on: their open connections break, new ones are
+refused with 503.  `GET /_asked` counts the chat requests of each sentence.  Nothing here is real but the wire.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from benchmarks.chaos.hearing import Listening
+from benchmarks.chaos.sentences import answer
+from benchmarks.chaos.tones import spoken
+from common.audio.g711 import FRAME_BYTES
+
+HEARD_S = 0.05
+"""From the audio to the message about it."""
+FIRST_TOKEN_S = 0.12
+TOKEN_S = 0.01
+FIRST_SOUND_S = 0.08
+CHUNK_BYTES, CHUNK_S = 10 * FRAME_BYTES, 0.08
+"""The voice makes 200 ms in 80: quick, but slow enough that a kill hits the middle of a clause."""
+MESSAGES_MAX = 1000
+"""Messages of one ear that wait to be sent."""
+DOWN = Response('{"error": {"message": "stand-in: down"}}', 503, media_type="application/json")
+
+
+@dataclass(slots=True)
+class Vendors:
+    """The routes, and which models are down."""
+
+    down: set[str] = field(default_factory=set)
+    asked: Counter[str] = field(default_factory=Counter)
+    _open: dict[asyncio.Task[Any], str] = field(default_factory=dict)
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                WebSocketRoute("/v1/listen", self.listen),
+                Route("/v1/speak", self.speak, methods=["POST"]),
+                Route("/v1/chat/completions", self.chat, methods=["POST"]),
+                Route("/v1/models", self.models),
+                Route("/_down", self.break_down, methods=["POST"]),
+                Route("/_asked", self.tell_asked),
+            ]
+        )
+
+    # --- ears ---
+
+    async def listen(self, socket: WebSocket) -> None:
+        """One call's ear."""
+        if not socket.headers.get("authorization", "").startswith("Token "):
+            return await socket.send_denial_response(Response(status_code=401))
+        model = socket.query_params.get("model", "")
+        if model in self.down:
+            return await socket.send_denial_response(Response(status_code=503))
+        await socket.accept()
+        with self._breakable(model), contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            try:
+                await self._hear(socket)
+            except asyncio.CancelledError:
+                if model not in self.down:
+                    raise
+                await socket.close(1011)
+        return None
+
+    async def _hear(self, socket: WebSocket) -> None:
+        listening = Listening(socket.query_params)
+        due: asyncio.Queue[tuple[float, str]] = asyncio.Queue(MESSAGES_MAX)
+        loop = asyncio.get_running_loop()
+        telling = asyncio.create_task(_tell(socket, due), name="tell")
+        try:
+            while (received := await socket.receive())["type"] != "websocket.disconnect":
+                messages: list[dict[str, Any]] = []
+                if audio := received.get("bytes"):
+                    messages = listening.feed(audio)
+                else:
+                    match json.loads(received["text"]).get("type"):
+                        case "Finalize":
+                            messages = listening.finalize()
+                        case "CloseStream":
+                            await socket.send_text(json.dumps(listening.metadata()))
+                            return await socket.close(1000)
+                for message in messages:
+                    due.put_nowait((loop.time() + HEARD_S, json.dumps(message)))
+        finally:
+            telling.cancel()
+            await asyncio.wait([telling])
+        return None
+
+    # --- a voice ---
+
+    async def speak(self, request: Request) -> Response:
+        """One clause."""
+        query = request.query_params
+        if query.get("model", "") in self.down:
+            return DOWN
+        if (query.get("encoding"), query.get("sample_rate"), query.get("container")) != ("mulaw", "8000", "none"):
+            return Response('{"err_code": "expected mulaw, 8000, none"}', 400)
+        audio = spoken((await request.json())["text"])
+        return StreamingResponse(self._sound(query.get("model", ""), audio), media_type="audio/mulaw")
+
+    async def _sound(self, model: str, audio: bytes) -> AsyncIterator[bytes]:
+        await asyncio.sleep(FIRST_SOUND_S)
+        for at in range(0, len(audio), CHUNK_BYTES):
+            if model in self.down:
+                raise ConnectionAbortedError("stand-in: down")
+            yield audio[at : at + CHUNK_BYTES]
+            await asyncio.sleep(CHUNK_S)
+
+    # --- a mind ---
+
+    async def chat(self, request: Request) -> Response:
+        """One reply, streamed."""
+        body = await request.json()
+        if body["model"] in self.down:
+            return DOWN
+        said = [str(m["content"]) for m in body["messages"] if m["role"] == "user"]
+        whole = answer(said[-1] if said else "")
+        self.asked[said[-1] if said else ""] += 1
+        begun = _begun(body["messages"])
+        rest = whole[len(begun) :].strip() if whole.startswith(begun) else whole
+        return StreamingResponse(self._tokens(body["model"], rest), media_type="text/event-stream")
+
+    async def _tokens(self, model: str, text: str) -> AsyncIterator[str]:
+        await asyncio.sleep(FIRST_TOKEN_S)
+        for word in text.split(" "):
+            if model in self.down:
+                raise ConnectionAbortedError("stand-in: down")
+            yield _event(model, {"delta": {"content": f"{word} "}, "finish_reason": None})
+            await asyncio.sleep(TOKEN_S)
+        yield _event(model, {"delta": {}, "finish_reason": "stop"})
+        usage = {"prompt_tokens": 10, "completion_tokens": len(text), "total_tokens": 10 + len(text)}
+        yield f"data: {json.dumps({'id': 'c', 'object': 'chat.completion.chunk', 'choices': [], 'usage': usage})}\n\n"
+        yield "data: [DONE]\n\n"
+
+    async def models(self, request: Request) -> Response:
+        """What `OpenAIChat.warm` asks."""
+        return JSONResponse({"object": "list", "data": []})
+
+    # --- the harness ---
+
+    async def break_down(self, request: Request) -> Response:
+        """From now on these models are down, and no others."""
+        self.down = set((await request.json())["models"])
+        for task, model in self._open.items():
+            if model in self.down:
+                task.cancel()
+        return JSONResponse({"down": sorted(self.down)})
+
+    async def tell_asked(self, request: Request) -> Response:
+        """How often each sentence was asked of a model."""
+        return JSONResponse(self.asked)
+
+    @contextlib.contextmanager
+    def _breakable(self, model: str) -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open[task] = model
+        try:
+            yield
+        finally:
+            del self._open[task]
+
+
+async def _tell(socket: WebSocket, due: asyncio.Queue[tuple[float, str]]) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        at, text = await due.get()
+        await asyncio.sleep(max(0.0, at - loop.time()))
+        if socket.client_state is not WebSocketState.CONNECTED:
+            return
+        try:
+            await socket.send_text(text)
+        except (WebSocketDisconnect, RuntimeError):
+            return
+
+
+def _begun(messages: list[dict[str, Any]]) -> str:
+    """How the answer begins already: what the assistant said after the caller's last words."""
+    last = max((place for place, message in enumerate(messages) if message["role"] == "user"), default=-1)
+    said = [str(message["content"]) for message in messages[last + 1 :] if message["role"] == "assistant"]
+    return " ".join(said)
+
+
+def _event(model: str, choice: dict[str, Any]) -> str:
+    chunk = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": model}
+    return f"data: {json.dumps({**chunk, 'choices': [{'index': 0, **choice}]})}\n\n"
+
+
+def main() -> int:
+    """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos.vendors")
+    parser.add_argument("--port", type=int, required=True)
+    port = parser.parse_args().port
+    config = uvicorn.Config(
+        Vendors().app(), "127.0.0.1", port, log_level="critical", lifespan="off", ws="websockets-sansio",
+        loop="uvloop", ws_ping_interval=None, timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    uvicorn.Server(config).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""From what the callers lived through to a row of the table and PASS or FAIL.  Pure.
+
+A turn is *hit* if it was under way within a strike's window and its call was held by the victim.  Its *added wait* is
+how much longer than usual the caller waited, before the answer or inside it; usual is the median of the turns of the
+same run that no strike touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any
+
+from benchmarks.chaos.scenario import EVERYONE, Scenario, Strike
+from benchmarks.chaos.sentences import PARTS, question
+from benchmarks.chaos.story import Owners
+from benchmarks.chaos.turns import ANSWER_MS_MAX, Lived, Turn
+
+LATENESS_MS_MAX = 100.0
+"""p99 of how late the callers' own frames were; beyond it the machine was too busy to say anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that is known about one run."""
+
+    scenario: Scenario
+    lived: Sequence[Lived]
+    strikes: Sequence[Strike]
+    owners: Mapping[str, Owners]
+    """By call id."""
+    asked: Mapping[str, int]
+    """Chat requests of this run, by sentence."""
+    lateness_p99_ms: float
+    trouble: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table.  The times are NaN if no turn was hit."""
+
+    title: str
+    group: str
+    calls: int
+    died: int
+    turns: int
+    hit: int
+    cut: int
+    unanswered: int
+    lost: int
+    unheard: int
+    repeated: int
+    doubled: int
+    added_p50_ms: float
+    added_p95_ms: float
+    silence_ms: float
+    bar_ms: float
+    usual_ms: float
+    lateness_p99_ms: float
+    findings: list[str] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> str:
+        """PASS, FAIL, or VOID if the machine was too busy (or nothing was hit)."""
+        if not self.calls:
+            return "FAIL"
+        if self.lateness_p99_ms > LATENESS_MS_MAX:
+            return "VOID"
+        broken = self.died + self.unanswered + self.lost + self.unheard + self.repeated + self.doubled
+        if broken:
+            return "FAIL"
+        if not self.hit:
+            return "VOID"
+        return "PASS" if self.added_p95_ms <= self.bar_ms else "FAIL"
+
+    def to_json(self) -> dict[str, Any]:
+        """For out/chaos/*.json."""
+        return {**asdict(self), "verdict": self.verdict}
+
+
+def judge(outcome: Outcome) -> Row:
+    """The row of one run."""
+    turns = [(call, turn) for call in outcome.lived for turn in call.turns if turn.asked_ms]
+    counted = [(call, turn) for call, turn in turns if not turn.cut]
+    touched = {id(turn) for _, turn in turns if any(_overlaps(turn, strike) for strike in outcome.strikes)}
+    usual = [turn for _, turn in counted if id(turn) not in touched and turn.answered and turn.delay_ms is not None]
+    usual_delay = median(turn.delay_ms or 0.0 for turn in usual) if usual else 0.0
+    usual_silence = median(turn.silence_ms for turn in usual) if usual else 0.0
+    hit = [turn for call, turn in counted if _is_hit(outcome, call, turn)]
+    added = sorted(
+        max(turn.delay_ms - usual_delay, turn.silence_ms - usual_silence, 0.0)
+        for turn in hit
+        if turn.delay_ms is not None
+    )
+    return Row(
+        title=outcome.scenario.title,
+        group=outcome.scenario.group,
+        calls=len(outcome.lived),
+        died=sum(bool(call.died) for call in outcome.lived),
+        turns=len(counted),
+        hit=len(hit),
+        cut=len(turns) - len(counted),
+        unanswered=sum(_unanswered(turn) for _, turn in counted),
+        lost=sum(not turn.parts for _, turn in counted),
+        unheard=sum(len(PARTS) - len(turn.parts) for _, turn in counted if turn.parts),
+        repeated=sum(turn.repeated for _, turn in turns) + sum(max(0, call.greeted - 1) for call in outcome.lived),
+        doubled=sum(_doubled(outcome, call, turn) for call, turn in turns),
+        added_p50_ms=_rank(added, 0.5),
+        added_p95_ms=_rank(added, 0.95),
+        silence_ms=max((turn.silence_ms for turn in hit), default=0.0),
+        bar_ms=outcome.scenario.bar_ms,
+        usual_ms=usual_delay,
+        lateness_p99_ms=outcome.lateness_p99_ms,
+        findings=list(findings(outcome)),
+    )
+
+
+def absent(scenario: Scenario, why: str) -> Row:
+    """The row of a run that could not be."""
+    nothing = Outcome(scenario, (), (), {}, {}, 0.0, (why,))
+    return judge(nothing)
+
+
+def _is_hit(outcome: Outcome, call: Lived, turn: Turn) -> bool:
+    for strike in outcome.strikes:
+        if not _overlaps(turn, strike):
+            continue
+        owners = outcome.owners.get(call.call_id)
+        if outcome.scenario.pool == EVERYONE and not strike.node:
+            return True
+        pool = strike.victim.partition("-")[0]
+        if owners is None or owners.at(pool, strike.at_ms) in (strike.node, ""):
+            return True
+    return False
+
+
+def _overlaps(turn: Turn, strike: Strike) -> bool:
+    return turn.began_ms < strike.until_ms and turn.until_ms > strike.at_ms
+
+
+def _unanswered(turn: Turn) -> bool:
+    return turn.delay_ms is None or turn.delay_ms > ANSWER_MS_MAX
+
+
+def _doubled(outcome: Outcome, call: Lived, turn: Turn) -> bool:
+    """The model was asked twice, and the caller had the consequences twice."""
+    return turn.repeated > 0 and outcome.asked.get(question(call.caller, turn.number), 0) > 1
+
+
+def _rank(ordered: Sequence[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+
+
+def findings(outcome: Outcome) -> Iterator[str]:
+    """Each thing that should not be, with its call, its time and the nearest strike; no transcripts."""
+    yield from outcome.trouble
+    for call in outcome.lived:
+        name = f"call {call.caller:02} ({call.call_id})"
+        if call.died:
+            yield f"{name} died: {call.died}{_after(outcome, call.turns[-1].until_ms if call.turns else 0.0)}"
+        if call.greeted > 1:
+            yield f"{name} was greeted {call.greeted} times"
+        if call.foreign or call.unreadable:
+            yield f"{name} heard {len(call.foreign)} phrases of nobody, {call.unreadable} unreadable frames"
+        for turn in call.turns:
+            if what := _wrong(turn):
+                yield f"{name} turn {turn.number}: {what}{_after(outcome, turn.asked_ms)}"
+
+
+def _wrong(turn: Turn) -> str:
+    if not turn.asked_ms:
+        return ""
+    wrong = []
+    if not turn.cut and _unanswered(turn):
+        wrong.append("never answered" if not turn.parts else "answered too late")
+    if not turn.cut and 0 < len(turn.parts) < len(PARTS):
+        wrong.append(f"parts {sorted(set(range(len(PARTS))) - set(turn.parts))} of the answer never heard")
+    if turn.repeated:
+        wrong.append(f"parts {[part for part, count in sorted(turn.parts.items()) if count > 1]} heard again")
+    return ", ".join(wrong)
+
+
+def _after(outcome: Outcome, at_ms: float) -> str:
+    near = min(outcome.strikes, key=lambda strike: abs(strike.at_ms - at_ms), default=None)
+    if near is None or not at_ms:
+        return ""
+    return f"; asked {(at_ms - near.at_ms) / 1000:+.1f} s from the strike at {near.victim}"

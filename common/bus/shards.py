@@ -1,0 +1,80 @@
+"""Several Redis servers as one bus: every key of a call is on one of them, so one that dies hurts only its calls.
+
+A call's server is `number of its hash tag % number of URLs`: each process must have the same URLs in the same order.
+The streams of edges and pools exist on every server and are read on all; a message goes to the server of the call
+that it is about.  The servers know nothing of each other, and no key ever moves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from common import streams
+from common.bus import START, Bus, Failed, Receive
+from common.bus.redis import BusOptions, RedisBus
+from common.messages import Message
+from common.redis_url import parse_redis_url
+
+
+@contextlib.asynccontextmanager
+async def connect_bus(options: BusOptions) -> AsyncIterator[Bus]:
+    """The bus of REDIS_URL, whether that is one server or several.  Raises BadRedisUrl."""
+    async with contextlib.AsyncExitStack() as stack:
+        buses: list[Bus] = [
+            await stack.enter_async_context(RedisBus.connect(options, place)) for place in parse_redis_url(options.url)
+        ]
+        yield buses[0] if len(buses) == 1 else ShardedBus(buses)
+
+
+class ShardedBus:
+    """See `common.bus.Bus`."""
+
+    def __init__(self, shards: list[Bus]) -> None:
+        self._shards = shards
+
+    @property
+    def connected(self) -> bool:
+        return any(shard.connected for shard in self._shards)
+
+    def away_s(self, call_id: str = "") -> float:
+        if call_id:
+            return self._of(call_id).away_s()
+        return min(shard.away_s() for shard in self._shards)
+
+    def publish(self, stream: str, message: Message) -> None:
+        call_id = streams.call_of(stream) or getattr(message, "call_id", "")
+        assert call_id, f"{type(message).__name__} is about no call: no server to send it to"
+        self._of(call_id).publish(stream, message)
+
+    def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> None:
+        """Positions are each server's own: only a call's stream can be followed from within."""
+        shards = self._having(stream)
+        if len(shards) == 1:
+            shards[0].subscribe(stream, receive, failed, after)
+            return
+        assert after == START, "a stream on several servers has no one position"
+
+        def failed_on_one(error: Exception) -> None:
+            self.unsubscribe(stream)
+            failed(error)
+
+        for shard in shards:
+            shard.subscribe(stream, receive, failed_on_one, after)
+
+    def unsubscribe(self, stream: str) -> None:
+        for shard in self._having(stream):
+            shard.unsubscribe(stream)
+
+    async def read(self, stream: str, after: str = START) -> list[tuple[str, Message]]:
+        entries: list[tuple[str, Message]] = []
+        for shard in self._having(stream):
+            entries += await shard.read(stream, after)
+        return entries
+
+    def _of(self, call_id: str) -> Bus:
+        return self._shards[streams.shard_index(call_id, len(self._shards))]
+
+    def _having(self, stream: str) -> list[Bus]:
+        call_id = streams.call_of(stream)
+        return [self._of(call_id)] if call_id else self._shards

@@ -1,0 +1,149 @@
+"""redis-py as the ledger needs it: the primary of the moment, a deadline for everything, and two errors only.
+
+`Client.reached(command)` awaits a command of `Client.redis`.  Whatever says "not now" (no connection, no answer in
+time, or one of the answers in common/bus/refusals.py) comes out as ConnectionError or TimeoutError; any other error
+answer is a fault of ours and comes out as it is.
+
+A server that swallows what it is sent would cost every caller the whole deadline.  So after one that ran out, only one
+command at a time is tried; the others fail at once, until one succeeds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+import hiredis
+import redis
+from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+
+from common import metrics
+from common.bus.primary import find_primary
+from common.bus.refusals import away_kind
+from common.redis_url import Place
+
+T = TypeVar("T")
+
+CONNECT_SECONDS = 2.0
+SOCKET_SECONDS = 2.0
+REACH_SECONDS = 3.0
+"""All that one command may take: finding the primary, connecting, and one repetition."""
+AGAIN_SECONDS = 0.05
+"""Pause before that repetition: a connection that a restart closed is found out by using it."""
+
+
+class Client:
+    """One server's client.  `redis` makes the commands, `reached` awaits them."""
+
+    def __init__(self, place: Place, name: str) -> None:
+        """Connects lazily; `name` shows in the server's CLIENT LIST."""
+        kind: Any = _Unix if place.path else _Tls if place.tls else _Tcp
+        where: dict[str, Any] = {"path": place.path} if place.path else {"socket_keepalive": True}
+        pool = ConnectionPool(
+            connection_class=kind,
+            place=place,
+            client_name=name,
+            db=place.db,
+            username=place.login.user or None,
+            password=place.login.password or None,
+            socket_timeout=SOCKET_SECONDS,
+            socket_connect_timeout=CONNECT_SECONDS,
+            retry=Retry(ConstantBackoff(AGAIN_SECONDS), 1),
+            **where,
+        )
+        self.redis = Redis.from_pool(pool)
+        self._silent = False
+        self._trying = False
+
+    async def aclose(self) -> None:
+        """Close the connections; the client is not used afterwards."""
+        await self.redis.aclose()
+
+    async def reached(self, command: Awaitable[T]) -> T:
+        """The command's reply.  Raises ConnectionError or TimeoutError while the server is away."""
+        if self._silent and self._trying:
+            if inspect.iscoroutine(command):
+                command.close()
+            raise ConnectionError("Redis has been silent, and is being tried")
+        self._trying = tried = self._silent
+        try:
+            async with asyncio.timeout(REACH_SECONDS):
+                reply = await command
+        except (TimeoutError, redis.TimeoutError) as error:
+            self._silent = True
+            metrics.REDIS_AWAY.labels("silent").inc()
+            raise TimeoutError("Redis does not answer") from error
+        except (redis.ConnectionError, redis.ResponseError) as error:
+            broken = isinstance(error, redis.ConnectionError)
+            self._silent = self._silent and broken
+            kind = _kind(error) or ("unreachable" if broken else "")
+            if not kind:
+                raise
+            metrics.REDIS_AWAY.labels(kind).inc()
+            raise ConnectionError(kind) from error
+        finally:
+            if tried:
+                self._trying = False
+        self._silent = False
+        return reply
+
+
+def _kind(error: redis.RedisError) -> str:
+    """redis-py takes the code off the errors that it has classes for, and puts a pipeline's command before others."""
+    match error:
+        case redis.AuthenticationError():
+            return "no access"
+        case redis.BusyLoadingError():
+            return "loading"
+        case redis.exceptions.OutOfMemoryError():
+            return "out of memory"
+        case redis.ReadOnlyError():
+            return "read-only"
+        case redis.exceptions.ClusterDownError():  # MASTERDOWN, too
+            return "no primary"
+        case redis.exceptions.TryAgainError():
+            return "busy"
+    in_pipeline = str(error).rpartition("caused error: ")[2]
+    return away_kind(in_pipeline.lstrip("('\""))
+
+
+class _Primary:
+    """A connection to whoever is the primary when it is made; one that turns out to be a replica is closed."""
+
+    def __init__(self, place: Place, **options: Any) -> None:
+        super().__init__(**options)
+        self._place = place
+
+    async def _connect(self) -> None:
+        try:
+            address = await find_primary(self._place)
+        except hiredis.ReplyError as error:
+            raise redis.ConnectionError(str(error)) from error
+        if not isinstance(address, str):
+            self.host, self.port = address
+        await super()._connect()  # type: ignore[misc]  # of the class that this is mixed into
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        try:
+            return await super().read_response(*args, **options)  # type: ignore[misc]
+        except redis.ReadOnlyError as error:
+            with contextlib.suppress(redis.RedisError):
+                await self.disconnect(nowait=True)  # type: ignore[attr-defined]
+            raise redis.ConnectionError("READONLY") from error
+
+
+class _Tcp(_Primary, Connection):
+    pass
+
+
+class _Tls(_Primary, SSLConnection):
+    pass
+
+
+class _Unix(_Primary, UnixDomainSocketConnection):
+    pass

@@ -1,0 +1,84 @@
+"""What the ledger in Redis decides in one step: scripts over the keys of one call (common/ledger/redis.py has them)."""
+
+START = """
+local status = redis.call('HGET', KEYS[1], 'status')
+if not status or status == 'ended' then return 0 end
+redis.call('HSET', KEYS[1], 'status', 'live', 'edge', ARGV[1])
+redis.call('PERSIST', KEYS[1])
+return redis.call('HINCRBY', KEYS[1], 'epoch', 1)
+"""
+
+CREATE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+return 1
+"""
+
+END = """
+local status = redis.call('HGET', KEYS[1], 'status')
+if not status or status == 'ended' then return 0 end
+if ARGV[3] ~= '0' and redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[3] then return -1 end
+redis.call('HSET', KEYS[1], 'status', 'ended', 'ended_because', ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+redis.call('EXPIRE', KEYS[3], 60)
+return 1
+"""
+
+CLAIM = """
+if redis.call('HGET', KEYS[1], 'status') ~= 'live' then return {0, 'over'} end
+if redis.call('EXISTS', KEYS[2]) == 1 then return {0, 'held'} end
+local token = redis.call('HINCRBY', KEYS[1], 'token:' .. ARGV[1], 1)
+redis.call('HSET', KEYS[1], 'owner:' .. ARGV[1], ARGV[2])
+redis.call('HSET', KEYS[2], 'owner', ARGV[2], 'token', token)
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+return {token, redis.call('HGETALL', KEYS[1])}
+"""
+
+# The next three begin with the claim: pool, token, owner.
+HOLDS = """
+local newest = redis.call('HMGET', KEYS[1], 'token:' .. ARGV[1], 'owner:' .. ARGV[1])
+if newest[1] ~= ARGV[2] or newest[2] ~= ARGV[3] then return 0 end
+"""
+
+RENEW = f"""{HOLDS}
+if redis.call('HGET', KEYS[1], 'status') ~= 'live' then return 0 end
+redis.call('HSET', KEYS[2], 'owner', ARGV[3], 'token', ARGV[2])
+redis.call('PEXPIRE', KEYS[2], ARGV[4])
+return 1
+"""
+
+APPEND = f"""{HOLDS}
+for i = 4, #ARGV do redis.call('XADD', KEYS[2], '*', 'd', ARGV[i]) end
+return 1
+"""
+
+CHECKPOINT = f"""{HOLDS}
+redis.call('HSET', KEYS[1], 'checkpoint:' .. ARGV[1], ARGV[4])
+return 1
+"""
+
+RELEASE = """
+local held = redis.call('HMGET', KEYS[1], 'token', 'owner')
+if held[1] == ARGV[1] and held[2] == ARGV[2] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
+# Keys: the state, the events, the leases.  Arguments: epoch, how many of the next are fields, those, the story.
+RESTORE = """
+local known = redis.call('HMGET', KEYS[1], 'status', 'epoch')
+if known[1] == 'ended' or tonumber(known[2] or '0') >= tonumber(ARGV[1]) then return 0 end
+local fields = tonumber(ARGV[2])
+for i = 3, fields + 2, 2 do
+  local name, value = ARGV[i], ARGV[i + 1]
+  if string.sub(name, 1, 6) == 'token:' then
+    value = math.max(tonumber(value), tonumber(redis.call('HGET', KEYS[1], name) or '0')) + 1
+  end
+  redis.call('HSET', KEYS[1], name, value)
+end
+redis.call('PERSIST', KEYS[1])
+for i = 3, #KEYS do redis.call('DEL', KEYS[i]) end
+for i = fields + 3, #ARGV do redis.call('XADD', KEYS[2], '*', 'd', ARGV[i]) end
+return 1
+"""

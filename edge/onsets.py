@@ -1,0 +1,43 @@
+"""Is the caller still speaking?  News of speech may come late: Redis was away, or new ears catch up with the audio.
+
+Then it may be of speech that is over, and that is answered by what is playing now.  Such news is held for a moment: if
+the end of that speech is behind it, nothing stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from common.messages import SpeechEnded, SpeechStarted
+
+LATE_MS = 1500
+"""Speech that began this long ago is late news: an ear needs a fraction of it."""
+HOLD_SECONDS = 0.2
+"""How long the end of that speech is waited for."""
+
+
+class Onsets:
+    """`speaks(speech)` is called for speech that goes on; at once, or when late news was held."""
+
+    def __init__(self, speaks: Callable[[SpeechStarted], None]) -> None:
+        self._speaks = speaks
+        self._held: SpeechStarted | None = None
+
+    def started(self, speech: SpeechStarted, now_ms: int) -> None:
+        """News of an onset; `now_ms` is where the call's audio is by now."""
+        if now_ms - speech.position_ms <= LATE_MS:
+            self._speaks(speech)
+            return
+        self._held = speech
+        asyncio.get_running_loop().call_later(HOLD_SECONDS, self._release, speech)
+
+    def ended(self, speech: SpeechEnded) -> None:
+        """That speech, and what was before it, is over."""
+        if self._held is not None and self._held.utterance <= speech.utterance:
+            self._held = None
+
+    def _release(self, speech: SpeechStarted) -> None:
+        if self._held is speech:
+            self._held = None
+            self._speaks(speech)

@@ -1,0 +1,39 @@
+"""What is written, what is spoken, and what of it was heard."""
+
+import pytest
+
+from common.messages import Spoken
+from tests.calls.phone import answered_call
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_markup_and_amounts_are_spoken_and_the_history_keeps_what_was_written():
+    async with answered_call(answers={"price": "It is **only** ₹500."}) as phone:
+        await phone.silence()
+        await phone.says("price")
+        await phone.hears("It is only five hundred rupees.")
+        await phone.silence()
+        assert phone.story.exchanges[-1].heard == "It is **only** ₹500."
+
+
+async def test_an_interruption_in_an_amount_is_cut_at_the_written_word():
+    async with answered_call(answers={"price": "You pay ₹12,345 in all, and not more."}) as phone:
+        phone.mouth.spells = True
+        await phone.silence()
+        await phone.says("price")
+        await phone.hears("twelve thousand three hundred")
+        phone.starts_saying("stop it please")
+        await phone.silence()
+        (spoken,) = [event for event in phone.events if isinstance(event, Spoken) and event.turn == 2][:1]
+        assert spoken.marks[:3] == ((0, 0), (4, 240), (8, 480)), "word times in the written text"
+        assert phone.story.exchanges[1].heard == "You pay —"
+
+
+async def test_a_clause_of_nothing_but_a_smile_is_not_spoken_and_does_no_harm():
+    async with answered_call(answers={"hello": "Hi there.\n😀\n😀\nBye now."}) as phone:
+        await phone.silence()
+        await phone.says("hello")
+        await phone.hears("Bye now.")
+        await phone.silence()
+        assert not phone.call.stopping.done()

@@ -1,0 +1,202 @@
+"""A phone call over a real Redis that is about to fail: edge, ears, mind and mouth in this process, in real time.
+
+Each has connections of its own, as processes have.  Providers and carrier are the doubles of tests/calls: speech that
+can be read off the audio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from xml.etree import ElementTree
+
+import httpx
+
+from common.agents import Agent, Agents, to_document
+from common.bus import Bus
+from common.bus.redis import BusOptions
+from common.bus.shards import connect_bus
+from common.ledger import CallRecord, Claim, Ledger
+from common.ledger.shards import connect_ledger
+from common.messages import Message, Offer
+from common.streams import POOLS, call_events, pool_calls
+from edge import vobiz
+from edge.api import Api
+from edge.app import Front
+from edge.calls import Calls
+from edge.copies import COPY_PAUSE_MS, Copies
+from edge.gate import Gate
+from edge.live_call import Call, CallOptions
+from edge.signatures import Policy
+from edge.stream import Streams
+from edge.ticker import Ticker
+from edge.webhooks import Webhooks
+from tests.calls.doubles import SILENCE, CarrierLine, Mind, Mouth, TextEars, media, spoken
+from workers.failover import Failover, Source
+from workers.llm.asking import Minds
+from workers.llm.reply import Character, ReplySession
+from workers.providers import ListenOptions, VoiceOptions
+from workers.runner import Runner, RunnerOptions, Session
+from workers.stt.listen import ListenSession
+from workers.tts.speak import SpeakSession
+
+WAIT_SECONDS = 20.0
+EDGE = "edge-1"
+AGENTS = Agents({"desk": Agent("desk", greeting="Hello.", instructions="Be brief.", numbers=("*",))})
+
+
+class Caller:
+    """One call: its carrier's line, and a microphone that is never off."""
+
+    def __init__(self, call_id: str, office: Office) -> None:
+        self.call_id = call_id
+        self._office = office
+        self._speech: list[bytes] = []
+        self.line = CarrierLine(self._from_carrier)
+        self.call: Call
+
+    async def connect(self) -> None:
+        office = self._office
+        await office.ledger.create(CallRecord(self.call_id, to_document(AGENTS.for_number("")), "911234567890"))
+        record = await office.ledger.start(self.call_id, EDGE)
+        assert record is not None
+        start = vobiz.Start(self.call_id, f"stream-of-{self.call_id}", vobiz.MediaFormat())
+        self.call = Call(record, start, self.line, office.bus, office.ticker, CallOptions())
+        office.calls.add(self.call)
+        for pool in POOLS:
+            office.bus.publish(pool_calls(pool), Offer(self.call_id))
+
+    async def microphone(self) -> None:
+        """50 frames a second, silence included, for as long as the call lasts."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while not self.call.ended.done():
+            self._from_carrier(media(self._speech.pop(0) if self._speech else SILENCE))
+            due += 0.02
+            await asyncio.sleep(due - loop.time())
+
+    def starts_saying(self, text: str) -> None:
+        self._speech.extend(spoken(text))
+
+    async def asks(self, text: str, answer: str) -> None:
+        """Say it, and hear the answer to its end."""
+        self.starts_saying(text)
+        await self.hears(answer)
+
+    async def hears(self, text: str) -> None:
+        await self.until(lambda: self.line.heard().rstrip().endswith(text), f"{text!r} to be heard")
+
+    async def until(self, true: Any, what: str) -> None:
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while not true():
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"waited {WAIT_SECONDS:.0f} s for {what}; heard {self.line.heard()!r}") from None
+
+    async def story(self) -> list[Message]:
+        return [message for _, message in await self._office.bus.read(call_events(self.call_id))]
+
+    def _from_carrier(self, text: str) -> None:
+        if not self.call.ended.done():
+            self.call.heard(vobiz.parse(text))
+
+
+@dataclass
+class Office:
+    """An edge and one worker of each pool."""
+
+    url: str
+    ears: TextEars = field(default_factory=TextEars)
+    mind: Mind = field(default_factory=Mind)
+    mouth: Mouth = field(default_factory=Mouth)
+    runners: dict[str, Runner] = field(default_factory=dict)
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Start everything; it ends with the stack."""
+        self.ticker = Ticker(asyncio.get_running_loop())
+        stack.callback(self.ticker.close)
+        self.bus, self.ledger = await self._connect(stack, EDGE)
+        slow = await stack.enter_async_context(connect_bus(BusOptions(self.url, "copies", pause_ms=COPY_PAUSE_MS)))
+        self.calls = Calls(EDGE, self.bus, self.ledger, calls_max=10)
+        self.calls.listen()
+        secret = b"the secret of this test"
+        webhooks = Webhooks(
+            self.calls, self.ledger, AGENTS, Gate(self.ledger, Policy.OFF, (), "", ()), None, "", secret
+        )
+        streams = Streams(self.calls, self.ledger, self.bus, self.ticker, AGENTS, secret, 200)
+        app = Front(self.calls, streams, webhooks, Api(AGENTS, self.ledger, self.bus, None, "", "")).app()
+        transport = httpx.ASGITransport(app)
+        self.http = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://edge"))
+        self._tasks = [
+            asyncio.create_task(self.calls.keep_house()),
+            asyncio.create_task(Copies(self.calls, self.ledger, (self.bus, slow), secret).run()),
+        ]
+        for pool in POOLS:
+            await self._hire(stack, pool)
+        stack.push_async_callback(self._close)
+
+    async def answers(self, call_id: str) -> str:
+        """The first verb of what a caller gets: "Stream", or "Speak" if the call cannot be taken."""
+        response = await self.http.post("/answer", data={"CallUUID": call_id, "From": "911234567890", "To": "1"})
+        return ElementTree.fromstring(response.content)[0].tag
+
+    async def ready(self) -> bool:
+        return (await self.http.get("/readyz")).status_code == 200
+
+    async def phone(self, call_id: str = "call-1") -> Caller:
+        caller = Caller(call_id, self)
+        await caller.connect()
+        self._tasks.append(asyncio.create_task(caller.microphone()))
+        return caller
+
+    async def _connect(self, stack: AsyncExitStack, name: str) -> tuple[Bus, Ledger]:
+        bus = await stack.enter_async_context(connect_bus(BusOptions(self.url, name)))
+        ledger = await stack.enter_async_context(connect_ledger(self.url, name, 60, 600))
+        return bus, ledger
+
+    async def _hire(self, stack: AsyncExitStack, pool: str) -> None:
+        bus, ledger = await self._connect(stack, f"{pool}-1")
+        provider: Any = {"stt": self.ears, "llm": self.mind, "tts": self.mouth}[pool]
+        sources: Failover[Any] = Failover([Source(pool, f"test/{pool}", provider, 0, asyncio.get_running_loop().time)])
+
+        def open_session(claim: Claim) -> Session:
+            match pool:
+                case "stt":
+                    return ListenSession(claim, bus, ledger, sources, ListenOptions(endpoint_ms=300))
+                case "llm":
+                    return ReplySession(claim, bus, ledger, Character("Hello.", "Be brief.", Minds(sources)))
+                case _:
+                    return SpeakSession(claim, bus, ledger, sources, VoiceOptions())
+
+        runner = self.runners[pool] = Runner(RunnerOptions(pool, f"{pool}-1", 5, 600), bus, ledger, open_session)
+        self._tasks.append(asyncio.create_task(runner.run(asyncio.Event())))
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
+
+
+@asynccontextmanager
+async def open_office(url: str, **answers: str) -> AsyncIterator[Office]:
+    """`answers`: what the mind says to a word."""
+    office = Office(url)
+    office.mind.answers.update(answers)
+    try:
+        async with AsyncExitStack() as stack:
+            await office.open(stack)
+            async with asyncio.timeout(WAIT_SECONDS):
+                while not office.bus.connected:
+                    await asyncio.sleep(0.01)
+            yield office
+    except ExceptionGroup as error:  # every bus wraps what went wrong within it
+        inner: Exception = error
+        while isinstance(inner, ExceptionGroup) and len(inner.exceptions) == 1:
+            inner = inner.exceptions[0]
+        raise inner from None

@@ -1,0 +1,51 @@
+"""Who we are at Deepgram: the key, the server, and the addresses of its sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+DEEPGRAM_URL = "wss://api.deepgram.com"
+KEY_VARIABLE = "DEEPGRAM_API_KEY"
+KEYTERM_CHARS_MAX = 1_000
+"""The vendor takes 500 tokens of them, and closes the socket of who brings more; a token is two letters or more."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeepgramAccount:
+    """A key, and the server it is for (`ws`, `wss`, `http` or `https`)."""
+
+    key: str = field(repr=False)
+    url: str = DEEPGRAM_URL
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> DeepgramAccount:
+        """Raises ValueError without a key for Deepgram's own server."""
+        url = environ.get("DEEPGRAM_BASE_URL", "").strip() or DEEPGRAM_URL
+        key = environ.get(KEY_VARIABLE, "").strip()
+        if not key and url == DEEPGRAM_URL:
+            raise ValueError(f"a key is needed: set {KEY_VARIABLE}, or DEEPGRAM_BASE_URL to a server without keys")
+        return cls(key, url)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Token {self.key}"} if self.key else {}
+
+    def socket_url(self, path: str, query: Iterable[tuple[str, str]]) -> str:
+        """The address of a socket, whichever form the server was given in."""
+        scheme, _, rest = self.url.rstrip("/").partition("://")
+        scheme = {"http": "ws", "https": "wss"}.get(scheme, scheme)
+        return f"{scheme}://{rest}{path}?{urlencode(list(query))}"
+
+
+def keyterms_within(keyterms: Iterable[str]) -> list[str]:
+    """The first of the terms, as many as the vendor takes."""
+    taken: list[str] = []
+    chars = 0
+    for term in keyterms:
+        chars += len(term)
+        if chars > KEYTERM_CHARS_MAX:
+            break
+        taken.append(term)
+    return taken

@@ -1,0 +1,129 @@
+"""Dates and years: the day comes first, as in India, but for en-US."""
+
+from __future__ import annotations
+
+import re
+
+from workers.tts.normalise.spans import Pass, Rule
+from workers.tts.normalise.words import Words
+from workers.tts.normalise.words_en import MONTHS
+from workers.tts.normalise.words_hi import MONTHS as HINDI_MONTHS
+
+_NUMBERS = {month[:3].lower(): number for number, month in enumerate(MONTHS, 1)}
+_MONTH = (
+    "((?:January|February|March|April|May|June|July|August|September|October|November|December"
+    r"|(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)\.?)(?!\w))"
+)
+_HINDI_MONTH = "|".join((*HINDI_MONTHS, "फरवरी", "सितम्बर", "अक्तूबर", "नवम्बर", "दिसम्बर"))
+_DAY = r"(0?[1-9]|[12][0-9]|3[01])"
+_NTH = rf"{_DAY}(?:st|nd|rd|th)?"
+_FOUR = r"((?:1[5-9]|20)[0-9]{2})"
+_YEAR = rf"{_FOUR}(?![0-9%])(?![.,][0-9])"
+_START = r"(?<![\w/.,:₹$€£-])"
+_END = r"(?![\w/-])(?![.,][0-9])"
+_CONTEXT = (
+    "in|In|since|Since|year|Year|until|till|by|By|from|From|after|before|during|of|early|late|mid|FY|copyright"
+    "|सन|साल|वर्ष"
+)
+_NO_YEAR = r"(?!\w)(?! ?(?:[%₹$€£/+x×-]|rupees|Rs|INR|km|kg|people|rooms|points|units))"
+_CENTURY = 2000
+
+
+def passes(words: Words) -> tuple[Pass, ...]:
+    """The passes; before fractions and ranges see the marks."""
+    return (*_numeric(words), *_named(words), *_years(words))
+
+
+def _dated(words: Words, day: int, month: int, year: str | None) -> str | None:
+    if month > 12 >= day:
+        day, month = month, day  # 08/25/2026 can only be meant so
+    if not (1 <= day <= 31 and 1 <= month <= 12):
+        return None
+    return words.date(day, month, int(year) % 100 + int(year) // 100 * 100 if year else None)
+
+
+def _numeric(words: Words) -> tuple[Pass, ...]:
+    def iso(match: re.Match[str]) -> str | None:
+        said = _dated(words, int(match[4]), int(match[3]), match[1])
+        return f"{said}, " if said and match[0].endswith("T") else said
+
+    def full(match: re.Match[str]) -> str | None:
+        day, month, year = int(match[1]), int(match[3]), match[4]
+        if words.month_first and day <= 12:
+            day, month = month, day
+        return _dated(words, day, month, year if len(year) == 4 else str(_CENTURY + int(year)))
+
+    def no_year(match: re.Match[str]) -> str | None:
+        if "0" not in (match[1][0], match[2][0]) and int(match[1]) <= 12:
+            return None  # 10/12: ten by twelve
+        return _dated(words, int(match[1]), int(match[2]), None)
+
+    return (
+        Pass(re.compile(rf"{_START}{_FOUR}([-/.])(0[1-9]|1[0-2])\2{_DAY}(?![0-9/-])(?:T(?=[0-9]))?"), iso, "-/."),
+        Pass(re.compile(rf"{_START}([0-9]{{1,2}})([-/.])([0-9]{{1,2}})\2{_FOUR}{_END}"), full, "-/."),
+        Pass(re.compile(rf"{_START}([0-9]{{1,2}})([-/])([0-9]{{1,2}})\2([0-9]{{2}}){_END}"), full, "-/"),
+        Pass(re.compile(rf"{_START}([0-9]{{2}})/([0-9]{{2}}){_END}"), no_year, "/"),
+    )
+
+
+def _named(words: Words) -> tuple[Pass, ...]:
+    def days(match: re.Match[str]) -> str:
+        number = _NUMBERS[match[3][:3].lower()]
+        first, last = (words.date(int(match[at]), number, None) for at in (1, 2))
+        # "fifteenth" of "fifteenth August"; Hindi puts the day first, too
+        return f"{first if words.month_first else first.rpartition(' ')[0]} {words.signs.to} {last}"
+
+    def day_first(match: re.Match[str]) -> str:
+        said = words.date(int(match[1]), _NUMBERS[match[3][:3].lower()], int(match[4]) if match[4] else None)
+        if match[2] and not words.month_first:
+            said = said.replace(" ", " of ", 1)
+        return _stopped(match, said)
+
+    def month_first(match: re.Match[str]) -> str:
+        said = f"{_month(words, match[1])} {words.ordinal(int(match[2]))}"
+        return f"{said}, {words.year(int(match[3]))}" if match[3] else said
+
+    def month(match: re.Match[str]) -> str:
+        return f"{_month(words, match[1])} {words.year(int(match[2]))}"
+
+    return (
+        Pass(re.compile(rf"{_START}{_NTH}(?: ?[-–] ?| to ){_NTH} {_MONTH}"), days, "-–t"),
+        Pass(re.compile(rf"{_START}{_NTH}[ -](of )?{_MONTH}(?:,?[ -]{_YEAR})?"), day_first),
+        Pass(
+            re.compile(rf"(?<!\w){_MONTH} {_NTH}(?![\w:%₹])(?![.,/-][0-9])(?: ?(?![ap]\.?m)),?(?: {_YEAR})?"),
+            month_first,
+        ),
+        Pass(re.compile(rf"(?<!\w){_MONTH},? {_YEAR}"), month),
+    )
+
+
+def _years(words: Words) -> tuple[Pass, ...]:
+    said, to = words.year, words.signs.to
+
+    def span(match: re.Match[str]) -> str | None:
+        first, last = int(match[1]), int(match[2])
+        if len(match[2]) == 4:
+            return f"{said(first)} {to} {said(last)}" if first < last else None
+        return f"{said(first)} {to} {words.cardinal(last, indian=True)}" if last == (first + 1) % 100 else None
+
+    def decade(match: re.Match[str]) -> str:
+        spoken = said(int(match[1])) if len(match[1]) == 4 else words.cardinal(int(match[1]), indian=True)
+        return f"{spoken[:-1]}ies" if spoken.endswith("y") else f"{spoken}s"
+
+    after: Rule = lambda match: match[1] + said(int(match[2]))  # noqa: E731
+    return (
+        Pass(re.compile(rf"((?:{_HINDI_MONTH}),? ){_YEAR}"), after),
+        Pass(re.compile(rf"{_START}{_FOUR} ?[-–] ?((?:1[5-9]|20)[0-9]{{2}}|[0-9]{{2}}){_END}"), span, "-–"),
+        Pass(re.compile(r"(?<![\w.,₹$€£'])((?:1[89]|20)?[1-9]0)'?s(?!\w)"), decade),
+        Pass(re.compile(rf"(?<!\w)((?:{_CONTEXT})[ -]){_YEAR}{_NO_YEAR}"), after),
+    )
+
+
+def _month(words: Words, written: str) -> str:
+    """The month alone, in full."""
+    return words.months[_NUMBERS[written[:3].lower()] - 1]
+
+
+def _stopped(match: re.Match[str], said: str) -> str:
+    """The full stop of "15 Aug." ends the sentence, too, if it ends the text."""
+    return f"{said}." if match[0].endswith(".") and match.end() == len(match.string) else said

@@ -1,0 +1,171 @@
+"""Plain numbers, and how a written number becomes words: grouping, decimals, ordinals, fractions, ranges, units."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from workers.tts.normalise.phones import spelled
+from workers.tts.normalise.spans import Pass
+from workers.tts.normalise.words import Words
+
+DIGITS_MAX = 15
+"""A longer number is read digit by digit: nobody says quadrillions."""
+
+_GROUPED = r"[0-9]{1,3}(?:(?:,[0-9]{2}){1,6}|(?:,[0-9]{3}){1,4})?,[0-9]{3}(?![0-9])"
+NUMBER = rf"(?<![0-9])(?:{_GROUPED}|[0-9]{{1,{DIGITS_MAX}}}(?![0-9]))(?:\.[0-9]{{1,6}}(?![0-9]))?"
+"""A number as it is written: 7, 2.5, 1,25,000 or 1,250,000.50."""
+
+_SCALES = {
+    "k": "thousand", "thousand": "thousand", "hazar": "thousand", "हज़ार": "thousand", "हजार": "thousand", "l": "lakh",
+    "lac": "lakh", "lacs": "lakh", "lakh": "lakh", "lakhs": "lakh", "लाख": "lakh", "cr": "crore", "crs": "crore",
+    "crore": "crore", "crores": "crore", "करोड़": "crore", "mn": "million", "m": "million", "million": "million",
+    "bn": "billion", "b": "billion", "billion": "billion", "trillion": "trillion", "tn": "trillion",
+}  # fmt: skip
+SCALE = (
+    r"(?:[Hh]azar|[Tt]housand|[Ll]acs?|[Ll]akhs?|[Cc]rores?|[Mm]illion|[Bb]illion|[Tt]rillion|Crs?|cr|[Mm]n|[Bb]n|tn"
+    r"|[KkLMB]|हज़ार|हजार|लाख|करोड़)(?![\w\u0900-\u0963])"
+)
+_PART = {
+    "½": (1, 2),
+    "⅓": (1, 3),
+    "⅔": (2, 3),
+    "¼": (1, 4),
+    "¾": (3, 4),
+    "⅛": (1, 8),
+    "⅜": (3, 8),
+    "⅝": (5, 8),
+    "⅞": (7, 8),
+}
+_FRACTIONS = {(over, under) for under in (2, 3, 4, 8) for over in range(1, under)}
+_OUT_OF = (5, 10, 100)
+_DASH = r" ?[-–—] ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A written number, taken apart."""
+
+    whole: int
+    decimals: str
+    indian: bool | None
+    """Was it grouped as in India (True), in thousands (False), or can nobody tell (None)?"""
+
+    @classmethod
+    def of(cls, written: str) -> Amount:
+        """`written` matches `NUMBER`."""
+        whole, _, decimals = written.partition(".")
+        _first, *later = whole.split(",")
+        indian = None if len(later) < 2 else len(later[0]) == 2
+        return cls(int(whole.replace(",", "")), decimals, indian)
+
+    def spoken(self, words: Words, *, indian: bool | None = None) -> str:
+        """In words; `indian` overrides how it was grouped."""
+        chosen = indian if indian is not None else words.indian if self.indian is None else self.indian
+        said = words.cardinal(self.whole, indian=chosen)
+        return f"{said} {words.signs.point} {words.digits(self.decimals)}" if self.decimals else said
+
+
+def scale_name(written: str) -> str:
+    """The word for a written scale: "Cr" is "crore"."""
+    return _SCALES[written.lower()]
+
+
+def _units(words: Words) -> Pass:
+    units = words.units
+    either = "|".join(sorted(map(re.escape, units), key=len, reverse=True))
+
+    def measured(match: re.Match[str]) -> str:
+        one, many = units[match[2]]
+        said = f"{match[1]} {one if match[1] == '1' else many}"
+        return f"{said} {words.signs.per} " if match[3] == "/" else said
+
+    return Pass(
+        re.compile(
+            rf"(?<![^\W_])({NUMBER})(?: ?-? ?)(?!-)({either})(?![\w\u0900-\u0963²³]|/[^A-Za-z])(/|\.(?= [a-z]))?"
+        ),
+        measured,
+    )
+
+
+def joints(words: Words) -> tuple[Pass, ...]:
+    """What joins two numbers: ranges, fractions, shares.  Before units and money are read."""
+    said = words.signs
+
+    def part(match: re.Match[str]) -> str:
+        over, under = _PART[match[2]]
+        return words.fraction(int(match[1]) if match[1] else None, over, under)
+
+    def fraction(match: re.Match[str]) -> str | None:
+        over, under = int(match[2]), int(match[3])
+        if (over, under) not in _FRACTIONS:
+            return None
+        return words.fraction(int(match[1]) if match[1] else None, over, under)
+
+    def dashed(match: re.Match[str]) -> str:
+        parts = re.split(_DASH, match[0])
+        return (f" {said.to} " if len(parts) == 2 else ", ").join(parts)
+
+    def slashed(match: re.Match[str]) -> str:
+        parts = [Amount.of(match[at]).spoken(words) for at in (1, 2)]
+        if int(match[2]) in _OUT_OF and float(match[1]) <= int(match[2]):
+            return words.share(*parts)
+        return f"{parts[0]} {said.by} {parts[1]}"
+
+    return (
+        Pass(re.compile(r"(?<![\w/.,])24[/x×]7(?![\w/])"), lambda match: said.always, "/x×"),
+        Pass(re.compile(r"(?:(?<![\w.,])([0-9]{1,4}) ?)?([½⅓⅔¼¾⅛⅜⅝⅞])"), part, "".join(_PART)),
+        Pass(re.compile(r"(?<![\w/.,])(?:([0-9]{1,4}) )?([1-7])/([2348])(?![\w/])"), fraction, "/"),
+        Pass(re.compile(r"(?<![\w/.,])([0-9]{1,4}(?:\.[0-9])?)/([0-9]{1,4})(?![\w/])"), slashed, "/"),
+        Pass(re.compile(r"(?<=[0-9])/(?=[0-9])"), lambda match: f" {said.slash} ", "/"),
+        Pass(re.compile(rf"[0-9]{{1,{DIGITS_MAX}}}%?(?:{_DASH}[0-9]{{1,{DIGITS_MAX}}}%?){{1,8}}"), dashed, "-–—"),
+        Pass(re.compile(r"(?<=[0-9]):(?=[0-9])"), lambda match: f" {said.to} ", ":"),
+    )
+
+
+def passes(words: Words) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
+    """(Units, percent and ordinals; then, when codes like "5G" are read, every number that is left.)"""
+    said = words.signs
+
+    def ordinal(match: re.Match[str]) -> str:
+        return words.ordinal(Amount.of(match[1]).whole)
+
+    def scaled(match: re.Match[str]) -> str:
+        return f"{words.scaled(Amount.of(match[1]).spoken(words), words.scales[scale_name(match[2])])}"
+
+    def pointed(match: re.Match[str]) -> str:
+        return f" {said.point} ".join(
+            words.digits(each) if each[0] == "0" else spelled_short(each) for each in match[1].split(".")
+        )
+
+    def spelled_short(digits: str) -> str:
+        return words.cardinal(int(digits), indian=words.indian) if len(digits) <= 2 else words.digits(digits)
+
+    def plain(match: re.Match[str]) -> str:
+        written = match[0]
+        if written[0] == "0" and len(written) > 1 and written[1] != ".":
+            whole, _, decimals = written.partition(".")
+            row = spelled(words, whole.replace(",", ""))
+            return f"{row} {said.point} {words.digits(decimals)}" if decimals else row
+        return Amount.of(written).spoken(words)
+
+    measured = (
+        Pass(
+            re.compile(r"(?<![\w.])[vV]\.?([0-9]{1,3}(?:\.[0-9]{1,3}){0,4})(?![\w])"),
+            lambda match: f"{said.version} {match[1]}",
+            "vV",
+        ),
+        Pass(re.compile(r"(?<![\w.,])([0-9]{1,4}(?:\.[0-9]{1,4}){2,5})(?!\w)"), pointed, "."),
+        _units(words),
+        Pass(re.compile(rf"({NUMBER}) ?(?:%|٪)"), lambda match: f"{match[1]} {said.percent}", "%٪"),
+        Pass(re.compile(rf"({NUMBER})-?(?:st|nd|rd|th|TH|ST|ND|RD)(?!\w)"), ordinal),
+        Pass(re.compile(rf"(?<![^\W_])({NUMBER}) ?({SCALE})"), scaled),
+        Pass(re.compile(r"(?<=[0-9])[xX](?!\w)"), lambda match: f" {said.times}", "xX"),
+    )
+    plainly = (
+        Pass(re.compile(r"(?<![\w.])\.([0-9]{1,6})(?![\w.])"), lambda match: f"{said.point} {words.digits(match[1])}"),
+        Pass(re.compile(NUMBER), plain),
+        Pass(re.compile(r"[0-9]+"), lambda match: spelled(words, match[0])),
+        Pass(re.compile(r"(?<=[^\W\d_]),(?=[^\W\d_])"), lambda match: ", ", ","),
+    )
+    return measured, plainly

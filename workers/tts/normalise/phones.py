@@ -1,0 +1,66 @@
+"""Phone and card numbers, and how a row of digits is cut into groups that can be written down."""
+
+from __future__ import annotations
+
+import re
+
+from workers.tts.normalise.spans import Pass
+from workers.tts.normalise.words import Words
+
+GROUP_DIGITS_MAX = 5
+
+_COUNTRY = re.compile(r"(91|1|44|971|65|61)(?=[0-9]{8,11}$)")
+_PREFIX = re.compile(r"(0|0?91)(?=[6-9][0-9]{9}$)")
+_PLUS = re.compile(r"(?<![\w+])(?:\+|\(\+)[0-9](?:[ ()-]{0,2}[0-9]){6,14}(?![0-9])")
+_ROWS = (
+    re.compile(r"(?<![\w.,+-])(?:0|0?91[ -])?[6-9][0-9]{4}[ -]?[0-9]{5}(?![\w])(?![.,][0-9])"),
+    re.compile(r"(?<![\w.,+-])0?91[6-9][0-9]{9}(?![\w])(?![.,][0-9])"),
+    re.compile(r"(?<![\w.,+-])[6-9][0-9]{2}[ -][0-9]{3}[ -][0-9]{4}(?![\w])"),
+    re.compile(r"(?<![\w.,+-])\(?0[0-9]{2,4}\)?[ -][0-9]{3,4}[ -]?[0-9]{3,4}(?![\w])"),
+    re.compile(r"(?<![\w.,+-])1[89]00[ -]?[0-9]{2,4}[ -]?[0-9]{3,4}(?:[ -][0-9]{3,4})?(?![\w])(?!,[0-9])"),
+    re.compile(r"(?<![\w.,+-])\([0-9]{3}\) ?[0-9]{3}[ -][0-9]{4}(?![\w])"),
+    re.compile(r"(?<![\w.,+-])[0-9]{3}[.-][0-9]{3}[.-][0-9]{4}(?![\w])"),
+    re.compile(r"(?<![\w.,+-])[0-9]{4}(?:[ -][0-9]{4}){2,4}(?![\w])"),  # a card, or Aadhaar
+)
+_MASKED = re.compile(r"(?<!\w)(?:[Xx]{2,16}|[•]{2,16})(?:[ -](?:[Xx]{2,8}|[•]{2,8})){0,3}[ -]?([0-9]{3,6})(?!\w)")
+
+
+def groups(digits: str) -> list[str]:
+    """A row of digits in groups of at most `GROUP_DIGITS_MAX`: 10 are 5 and 5, 6 are 3 and 3, 12 are 4, 4 and 4."""
+    count = len(digits)
+    if count <= GROUP_DIGITS_MAX:
+        return [digits]
+    size = 5 if count == 10 else 3 if count in (6, 9) else 4
+    cut = [digits[at : at + size] for at in range(0, count, size)]
+    if count == 7:
+        return [digits[:3], digits[3:]]
+    if len(cut[-1]) == 1:
+        cut[-2:] = [cut[-2] + cut[-1]]
+    return cut
+
+
+def spelled(words: Words, digits: str) -> str:
+    """Digit by digit, with a pause between the groups."""
+    return ", ".join(words.digits(group) for group in groups(digits))
+
+
+def passes(words: Words) -> tuple[Pass, ...]:
+    """The passes; before dates and ranges see the dashes."""
+
+    def row(match: re.Match[str]) -> str:
+        written = re.findall("[0-9]+", match[0])
+        if len(written) == 1 and (prefix := _PREFIX.match(written[0])):
+            written = [prefix[1], written[0][prefix.end() :]]
+        return ", ".join(spelled(words, part) for part in written)
+
+    def international(match: re.Match[str]) -> str:
+        written = re.findall("[0-9]+", match[0])
+        if len(written) == 1 and (country := _COUNTRY.match(written[0])):
+            written = [country[1], written[0][country.end() :]]
+        return f"{words.signs.plus} " + ", ".join(spelled(words, part) for part in written)
+
+    return (
+        Pass(_PLUS, international, "+"),
+        *(Pass(pattern, row) for pattern in _ROWS),
+        Pass(_MASKED, lambda match: f"{words.signs.ending} {spelled(words, match[1])}", "Xx•"),
+    )

@@ -1,0 +1,139 @@
+"""All passes in their order, for the language of the agent and the script of the text.
+
+Markup is dropped for every language.  English and Hindi are read to the last digit; in other languages digits and
+abbreviations are left to the voice, which knows the language.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from workers.tts.normalise import (
+    abbreviations,
+    acronyms,
+    addresses,
+    codes,
+    dates,
+    markup,
+    money,
+    numbers,
+    phones,
+    symbols,
+    times,
+)
+from workers.tts.normalise.spans import Draft, Normalised, Pass
+from workers.tts.normalise.words_en import English
+from workers.tts.normalise.words_hi import ORDINALS, Hindi
+
+ROUNDS_MAX = 4
+"""What one round drops may have hidden something from the next; text that is plain is done after the first."""
+
+_DEVANAGARI = re.compile("[\u0904-\u0939\u0958-\u0961]")
+_LATIN = re.compile("[A-Za-z]")
+_DIGIT = re.compile("[0-9½⅓⅔¼¾⅛⅜⅝⅞]")
+_ASCII_DIGITS = str.maketrans("०१२३४५६७८९０１２３４５６７８９", "01234567890123456789")
+_TAG = re.compile(r"<[^<>]{0,300}>")
+_SPEAKABLE = re.compile(r"[^\W_]")
+_UNSPEAKABLE = re.compile(r"[\W_]+")
+
+_INDIAN_REGIONS = frozenset({"", "in"})
+_ENGLISH = English()
+_ABROAD = English(indian=False)
+_AMERICAN = English(indian=False, month_first=True, says_and=False)
+_HINDI = Hindi()
+
+_FOR_ALL = (*markup.MARKUP, *symbols.EMOJIS)
+_AT_LAST = (*markup.REMAINS, *symbols.PUNCTUATION)
+_LETTERS = (Pass(_TAG, lambda match: " "), Pass(_UNSPEAKABLE, lambda match: " "))
+_DEVANAGARI_DIGITS = Pass(re.compile("[०-९０-９]{1,200}"), lambda match: match[0].translate(_ASCII_DIGITS))
+
+
+def normalised(text: str, language: str) -> str:
+    """The text as a voice should say it; empty if there is nothing to say.  `language`: a BCP 47 tag.  Never raises."""
+    return with_sources(text, language).text
+
+
+def with_sources(text: str, language: str) -> Normalised:
+    """The same, with where in `text` every character came from."""
+    draft = Draft(text)
+    _settle(draft, language)
+    if not _SPEAKABLE.search(draft.text):
+        draft = Draft(text)  # nothing to say, or everything looked like markup: then say at least the letters
+        _run(draft, _LETTERS)
+        _settle(draft, language)
+    return Normalised(draft.text, tuple(draft.sources), len(text))
+
+
+def _settle(draft: Draft, language: str) -> None:
+    for _ in range(ROUNDS_MAX):
+        before = draft.text
+        _round(draft, language)
+        if draft.text == before:
+            break
+
+
+def _round(draft: Draft, language: str) -> None:
+    _run(draft, markup.CLEANING)
+    draft.trim()
+    _run(draft, _FOR_ALL)
+    words = _words(language, draft.text)
+    if words is not None:
+        _run(draft, _before_digits(words))
+        if _DIGIT.search(draft.text):
+            _run(draft, _digits(words))
+        _run(draft, _after_digits(words))
+    _run(draft, _AT_LAST)
+    draft.trim()
+
+
+def _run(draft: Draft, passes: tuple[Pass, ...]) -> None:
+    for each in passes:
+        draft.apply(each)
+
+
+def _words(language: str, text: str) -> English | Hindi | None:
+    """Whose number words?  The agent's language decides, unless all letters are of the other script.
+
+    So "आपका bill ₹500 है" is read in Hindi by a Hindi agent, and its "Your bill is ₹500" in English.
+    """
+    primary, _, region = language.lower().replace("_", "-").partition("-")
+    if primary not in ("en", "hi"):
+        return None
+    devanagari, latin = bool(_DEVANAGARI.search(text)), bool(_LATIN.search(text))
+    if devanagari != latin:
+        primary = "hi" if devanagari else "en"
+    if primary == "hi":
+        return _HINDI
+    if region == "us":
+        return _AMERICAN
+    return _ENGLISH if language.lower().startswith("hi") or region in _INDIAN_REGIONS else _ABROAD
+
+
+@cache
+def _before_digits(words: English | Hindi) -> tuple[Pass, ...]:
+    short = (*abbreviations.HINDI, *abbreviations.PASSES) if isinstance(words, Hindi) else abbreviations.PASSES
+    return (_DEVANAGARI_DIGITS, *addresses.passes(words), *short)
+
+
+@cache
+def _digits(words: English | Hindi) -> tuple[Pass, ...]:
+    measured, plain = numbers.passes(words)
+    return (
+        *phones.passes(words),
+        *codes.passes(words),
+        *dates.passes(words),
+        *times.passes(words),
+        *money.passes(words),
+        *numbers.joints(words),
+        *symbols.signs(words),
+        *(ORDINALS if isinstance(words, Hindi) else ()),
+        *measured,
+        *codes.mixed(words),
+        *plain,
+    )
+
+
+@cache
+def _after_digits(words: English | Hindi) -> tuple[Pass, ...]:
+    return (*times.HALVES, *money.bare(words), *symbols.joints(words), *acronyms.PASSES)

@@ -1,0 +1,78 @@
+"""Emojis, signs and heaps of punctuation."""
+
+from __future__ import annotations
+
+import re
+
+from workers.tts.normalise.spans import Pass, erased, swapped
+from workers.tts.normalise.words import Words
+
+_EMOJI = "\U0001f000-\U0001faff\U000e0020-\U000e007f☀-➿⬀-⯿⌀-⏿\ufe0e\ufe0f\u20e3©®™℠†‡§¶�"
+_SUPERSCRIPTS = {"²": " squared", "³": " cubed"}
+
+
+def _stop(match: re.Match[str]) -> str:
+    return "?" if "?" in match[0] else "!"
+
+
+EMOJIS: tuple[Pass, ...] = (
+    Pass(re.compile("(?<=[0-9#*])\ufe0f?\u20e3"), erased),  # keycaps: the digit stays
+    Pass(re.compile(rf" ?[{_EMOJI}][{_EMOJI}\u200d]*"), erased),
+    Pass(re.compile(r"(?<!\S)[:;]-?[)(DP](?!\S)"), erased, ":;"),
+    Pass(re.compile(r" ?(?:[→➜⇒←↔]|[-=]>) ?"), lambda match: ", ", "→➜⇒←↔>"),
+)
+"""For all languages."""
+
+PUNCTUATION: tuple[Pass, ...] = (
+    Pass(re.compile(r"[!?]{2,}"), _stop, "!?"),
+    Pass(re.compile(r",(?: ?,)+"), lambda match: ",", ","),
+    Pass(re.compile(r"\.{4,}|…\.+|\.{3}…"), lambda match: "...", ".…"),
+    Pass(re.compile(r"…{2,}"), lambda match: "…", "…"),
+    Pass(re.compile(r" ?-{2,}(?= |$)| ?—{2,}"), lambda match: " —", "-—"),
+    Pass(re.compile(r"([;:])[;:]+"), lambda match: match[1], ";:"),
+    Pass(re.compile(r" {2,}"), lambda match: " "),
+)
+
+
+def signs(words: Words) -> tuple[Pass, ...]:
+    """Signs between and before numbers; to be read while the numbers are still digits."""
+    said = words.signs
+    between = {"×": said.times, "*": said.times, "x": said.times, "X": said.times, "÷": said.divided, "+": said.plus}
+    before = {
+        "~": said.about, "≈": said.about, "<": said.less, ">": said.more, "≥": said.at_least, "≤": said.at_most,
+        ">=": said.at_least, "<=": said.at_most, "±": f"{said.plus} {said.minus}",
+    }  # fmt: skip
+    return (
+        Pass(re.compile(r"(?<=[0-9])[xX×](?=[0-9])"), lambda match: f" {said.by} ", "xX×"),
+        Pass(re.compile(r"(?<=[0-9]) ([xX×*÷+]) (?=[0-9])"), lambda match: f" {between[match[1]]} ", "xX×*÷+"),
+        Pass(re.compile(r"(?<=[0-9])[÷+](?=[0-9])"), lambda match: f" {between[match[0]]} ", "÷+"),
+        Pass(re.compile(r"(?<=[0-9])\+(?!\S{0,3}[0-9])"), lambda match: f" {said.plus}", "+"),
+        Pass(re.compile(r"(?<![\w)])\+ ?(?=[0-9])"), lambda match: f"{said.plus} ", "+"),
+        Pass(re.compile(r"(?<=[0-9)]) ?= ?(?=[0-9₹$€£-])"), lambda match: f" {said.equals} ", "="),
+        Pass(re.compile(r"([<>]=|[~≈<>≥≤±]) ?(?=[₹$€£]?[0-9])"), lambda match: f"{before[match[1]]} ", "~≈<>≥≤±"),
+        Pass(re.compile(r"[#№] ?(?=[0-9])"), lambda match: f"{said.number} ", "#№"),
+        Pass(re.compile(r"(?<![\w)\]%.,-])[-−](?=[₹$€£]?[0-9])"), lambda match: f"{said.minus} ", "-−"),
+    )
+
+
+def joints(words: Words) -> tuple[Pass, ...]:
+    """Signs between words."""
+    said = words.signs
+
+    def lettered(match: re.Match[str]) -> str:
+        return f"{' '.join(match[1])} {said.also} {' '.join(match[2])}"  # R&D, AT&T
+
+    return (
+        Pass(re.compile(r"(?<![\w/])and/or(?![\w/])"), lambda match: "and or", "/"),
+        Pass(re.compile(r"(?<!\w)([A-Z]{1,3})&([A-Z]{1,3})(?!\w)"), lettered, "&"),
+        Pass(re.compile(r" ?& ?"), lambda match: f" {said.also} ", "&"),
+        Pass(re.compile(r"(?<=[^\W\d_])/(?=[^\W\d_])"), lambda match: f" {said.either} ", "/"),
+        Pass(re.compile(r" ?/ ?"), lambda match: ", ", "/"),
+        Pass(re.compile(r" ?% ?"), lambda match: f" {said.percent} ", "%"),
+        Pass(re.compile(r" ?[=≈] ?"), lambda match: f" {said.equals} ", "=≈"),
+        Pass(re.compile(r" ?[+×] ?"), lambda match: f" {said.plus if '+' in match[0] else said.times} ", "+×"),
+        Pass(re.compile(r" ?@ ?"), lambda match: f" {said.at} ", "@"),
+        Pass(re.compile(r" ?[°] ?"), lambda match: f" {said.degrees} ", "°"),
+        Pass(re.compile("[²³]"), swapped(_SUPERSCRIPTS), "²³"),
+        Pass(re.compile(r" +(?=[,!?;:।]|\.(?!\.))"), erased),
+    )

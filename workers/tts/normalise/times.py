@@ -1,0 +1,62 @@
+"""Times of day: "5:30 pm", "17:30", "9-6pm", "10 a.m."."""
+
+from __future__ import annotations
+
+import re
+
+from workers.tts.normalise.spans import Pass
+from workers.tts.normalise.words import Words
+
+NEAR_CHARS = 12
+"""How far from a time the part of the day may stand."""
+
+_HALF = r"([aApP])\.? ?[mM](?![\w])(?:\.)?"
+_HOUR = r"([01]?[0-9]|2[0-4])"
+_AFTER = r"(?: ?(?:hrs|hours|Hrs|बजे)(?![\w\u0900-\u0963]))?"
+_PART_BEFORE = re.compile(r"(?:सुबह|सवेरे|दोपहर|शाम|रात)(?: के| को)? \Z")
+_PART_AFTER = re.compile(r" (?:noon|midnight|o'clock)")
+_START = r"(?<![\w:.,/₹$€£-])"
+
+
+def passes(words: Words) -> tuple[Pass, ...]:
+    """The passes; before ranges and decimals see the marks."""
+    to = words.signs.to
+
+    def clock(match: re.Match[str]) -> str | None:
+        hour, minute, half = int(match[1]), int(match[2] or 0), match[3]
+        if hour > 24 or (hour == 24 and minute):
+            return None
+        said = words.clock(hour, minute, f"{half.lower()}m" if half else "", _told(match))
+        return f"{said}." if match[0].endswith(".") and match.end() == len(match.string) else said
+
+    return (
+        Pass(
+            re.compile(rf"(?<=[0-9mM.]) ?[-–—] ?(?={_HOUR}(?:[:.][0-5][0-9])? ?[ap]\.?m(?!\w))"),
+            lambda match: f" {to} ",
+            "-–—",
+        ),
+        Pass(re.compile(r"(?<=:[0-5][0-9]) ?[-–—] ?(?=[0-2]?[0-9]:[0-5][0-9])"), lambda match: f" {to} ", "-–—"),
+        Pass(re.compile(rf"{_START}{_HOUR}[:.]([0-5][0-9])(?::[0-5][0-9])? ?{_HALF}"), clock, ":."),
+        Pass(re.compile(rf"{_START}(0?[0-9]|1[0-2])() ?{_HALF}"), clock),
+        Pass(
+            re.compile(rf"{_START}{_HOUR}:([0-5][0-9])(?::[0-5][0-9])?()(?![\w:]){_AFTER}"),
+            clock,
+            ":",
+        ),
+    )
+
+
+def _told(match: re.Match[str]) -> bool:
+    """Do the words around the time tell the part of the day?"""
+    before = match.string[max(0, match.start() - NEAR_CHARS) : match.start()]
+    after = match.string[match.end() : match.end() + NEAR_CHARS]
+    return bool(_PART_BEFORE.search(before) or _PART_AFTER.match(after))
+
+
+def _half(match: re.Match[str]) -> str:
+    said = f"{match[1].upper()} M"
+    return f"{said}." if match[0].endswith(".") and match.end() == len(match.string) else said
+
+
+HALVES: tuple[Pass, ...] = (Pass(re.compile(r"(?<!\w)([aApP])\. ?[mM](?:\.|(?!\w))"), _half, "."),)
+"""What is left of "nine a.m.", where the number is a word already."""

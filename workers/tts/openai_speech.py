@@ -1,0 +1,145 @@
+"""`openai/<tts model>`: OpenAI's speech, one streamed request per clause.
+
+The body is raw PCM, 24 kHz, 16 bits, little-endian, mono; here it becomes telephone audio.  Its rate is nowhere on the
+wire: a server that sends another one is not found out.  `instructions` are left out: they change a voice from clause to
+clause.  There is no alignment.  Source: the vendor's API reference, "Create speech".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import openai
+
+from workers.patience import Patience, SpeechDeadlines
+from workers.providers import Down, ProviderError, Rejected, VoiceOptions
+from workers.tts.resample import Telephone
+from workers.vendor_http import ATTEMPTS_MAX, CLOSE_S, KEEPALIVE_S, broken, media_fault, timed
+from workers.vendor_socket import refused
+
+OPENAI_URL = "https://api.openai.com/v1"
+CONNECTIONS_MAX = 200
+"""Clauses at once; one more waits, within its deadline."""
+PCM_RATE = 24_000
+PCM_BYTES_PER_MS = PCM_RATE // 1000 * 2
+TEXT_CHARS_MAX = 2000
+"""The vendor takes 4096; no clause is that long."""
+SPEED_MIN, SPEED_MAX = 0.25, 4.0
+VOICE = "alloy"
+_VOICE = re.compile(r"[a-z]{3,12}|voice_\w{1,80}")
+
+# The package's HTTP library has changed its name (httpx, httpx2): its errors are not ours to import by name.
+_HTTP: Any = importlib.import_module(openai.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0])
+_HTTP_ERRORS = (_HTTP.HTTPError, openai.OpenAIError)
+
+
+class OpenAISpeech:
+    """See `workers.providers.TextToSpeech`."""
+
+    def __init__(
+        self, model: str, *, key: str, url: str = OPENAI_URL, deadlines: SpeechDeadlines | None = None
+    ) -> None:
+        """`key` may be empty for servers that want none."""
+        self._model = model
+        self._deadlines = deadlines = deadlines or SpeechDeadlines(first_audio_s=6.0)
+        limits = _HTTP.Limits(
+            max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX, keepalive_expiry=KEEPALIVE_S
+        )
+        self._client = openai.AsyncOpenAI(
+            api_key=key or "none",
+            base_url=url,
+            max_retries=0,
+            timeout=openai.Timeout(None, connect=deadlines.connect_s),  # whole deadlines are kept below
+            http_client=openai.DefaultAsyncHttpxClient(limits=limits),
+        )
+
+    def __repr__(self) -> str:
+        return f"<OpenAISpeech {self._model}>"
+
+    async def say(self, text: str, options: VoiceOptions) -> AsyncGenerator[bytes, None]:
+        """Speak one clause.  `options.voice` is taken if it can be one of OpenAI's, else it is another vendor's."""
+        if len(text) > TEXT_CHARS_MAX:
+            raise Rejected(f"a clause of {len(text)} characters; at most {TEXT_CHARS_MAX} are spoken at once")
+        if not any(map(str.isalnum, text)):
+            return
+        telephone = Telephone(PCM_RATE)
+        async with aclosing(self._pcm(text, options)) as chunks:
+            async for pcm in chunks:
+                if mulaw := telephone.feed(pcm):
+                    yield mulaw
+        if mulaw := telephone.finish():
+            yield mulaw
+
+    async def warm(self) -> None:
+        """Open a connection and see whether the key is good: raises Rejected if it is not.
+
+        A vendor that is down or knows no such route is no reason to stop.
+        """
+        try:
+            async with asyncio.timeout(self._deadlines.first_audio_s):
+                await self._client.models.list()
+        except openai.AuthenticationError:
+            raise self._refused(401) from None
+        except (*_HTTP_ERRORS, TimeoutError, ValueError):
+            return
+
+    async def aclose(self) -> None:
+        """Close all connections; the object cannot be used afterwards."""
+        with contextlib.suppress(TimeoutError):  # the process ends anyway
+            async with asyncio.timeout(CLOSE_S):
+                await self._client.close()
+
+    async def _pcm(self, text: str, options: VoiceOptions) -> AsyncGenerator[bytes, None]:
+        patience = Patience(self._deadlines, PCM_BYTES_PER_MS)
+        async with contextlib.AsyncExitStack() as stack:
+            response = await self._answer(stack, text, options, patience)
+            media = response.headers.get("content-type", "")
+            if (fault := media_fault(media, "audio/", PCM_RATE)) is not None:
+                raise Down(f"openai/{self._model} answered with {fault}")
+            name = f"openai/{self._model}"
+            async with aclosing(timed(name, response.iter_bytes(), patience, _HTTP_ERRORS)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    async def _answer(
+        self, stack: contextlib.AsyncExitStack, text: str, options: VoiceOptions, patience: Patience
+    ) -> Any:
+        """The answer's head; the stack closes it."""
+        loop = asyncio.get_running_loop()
+        request: dict[str, Any] = {"model": self._model, "input": text, "response_format": "pcm"}
+        request["voice"] = options.voice if _VOICE.fullmatch(options.voice) else VOICE
+        if options.speed != 1.0:
+            request["speed"] = min(max(options.speed, SPEED_MIN), SPEED_MAX)
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            began = loop.time()
+            try:
+                async with asyncio.timeout(patience.left_s):
+                    asked = self._client.audio.speech.with_streaming_response.create(**request)
+                    return await stack.enter_async_context(asked)
+            except openai.APIStatusError as error:
+                raise self._refused(error.status_code) from None
+            except (*_HTTP_ERRORS, TimeoutError, ValueError) as error:
+                # A kept connection that the vendor closed in the moment of its reuse: the next one is new.
+                if attempt == ATTEMPTS_MAX or not _broke_off(error):
+                    raise self._told(error) from None
+            finally:
+                patience.waited(loop.time() - began)
+        raise AssertionError("every attempt returns or raises")
+
+    def _refused(self, status: int) -> ProviderError:
+        return refused(f"openai/{self._model}", status, "OPENAI_API_KEY")
+
+    def _told(self, error: Exception) -> ProviderError:
+        return broken(f"openai/{self._model}", error)
+
+
+def _broke_off(error: Exception) -> bool:
+    """Was a connection there, and then lost before an answer?"""
+    cause = error.__cause__ or error
+    return isinstance(cause, (_HTTP.RemoteProtocolError, _HTTP.ReadError, _HTTP.WriteError))
