@@ -281,6 +281,8 @@ class AudioOut:
     stamps: Stamps = ()
     held: bool = False
     """The reply is tentative: keep it until its `Release`."""
+    answers: int = 0
+    """The utterance that the reply answers: news of that speech, however late, does not interrupt it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,41 @@
 """Every metric of every process: names, labels, buckets.  Nobody else imports prometheus_client.
 
-Labels are closed sets; a call id, a number or a text is never one.  Buckets follow the targets: an answer under a
-second, a hop under ten milliseconds, a clear within one frame.
+Labels are closed sets; a call id, a number or a text is never one.  Buckets follow the targets: an answer under 1.2 s
+(the objective that deploy/prometheus counts, so 1.2 is a bucket), a hop under ten milliseconds, a clear within one
+frame.
+
+A counter that has never counted is not there for Prometheus, and the first event of a kind would be no increase.  So
+`begin` and `begin_provider` name what a process may count, at its start.
 """
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Mapping
 
-_ANSWER = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 8.0)
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from common.bus.refusals import AWAY_KINDS
+from common.costs import estimate, prices
+from common.ledger import END_REASONS
+from common.messages import STAGES
+from common.streams import POOLS
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more per counter, that nobody asks for
+
+_ANSWER = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 8.0)
 _STAGE = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
 _HOP = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
 
 CALLS_ACTIVE = Gauge("voice_calls_active", "Calls this process holds now", ["process"])
 CALLS_MAX = Gauge("voice_calls_max", "Calls this process takes at once (CALLS_MAX)", ["process"])
+DRAINING = Gauge("voice_draining", "1 from SIGTERM until the process ends", ["process"])
+CALLS_STARTED = Counter("voice_calls_started", "Calls answered whose stream is open, by direction", ["direction"])
 CALLS_ENDED = Counter("voice_calls_ended", "Calls ended, by reason", ["reason"])
 CALLS_REFUSED = Counter("voice_calls_refused", "Calls or sockets turned away, by reason", ["reason"])
 
@@ -28,6 +52,7 @@ CLEAR_SECONDS = Histogram(
 BUS_LAG_SECONDS = Histogram("voice_bus_lag_seconds", "Time of one hop over the bus (sampled)", ["hop"], buckets=_HOP)
 
 TURNS = Counter("voice_turns", "Replies of the agent, by how they ended", ["outcome"])
+ANSWERS_FAILED = Counter("voice_answers_failed", "Answers that no model or no voice could give, by reason", ["reason"])
 FRAMES = Counter("voice_frames", "20 ms frames by direction", ["direction"])
 FRAMES_DROPPED = Counter("voice_frames_dropped", "Frames that were not played or not sent on, by reason", ["reason"])
 BAD_INPUT = Counter("voice_bad_input", "Messages or requests that were not understood, by kind", ["kind"])
@@ -44,6 +69,10 @@ PROVIDER_STATE = Gauge(
     "voice_provider_state", "0: asked normally, 1: one use tries it, 2: left alone after failures", ["provider"]
 )
 PROVIDER_USAGE = Counter("voice_provider_usage", "What was used of a provider, by unit", ["provider", "unit"])
+PROVIDER_COST = Counter(
+    "voice_provider_cost_dollars", "What that use costs by common/prices.yaml: an estimate", ["provider"]
+)
+PROVIDER_UNPRICED = Gauge("voice_provider_unpriced", "1 if common/prices.yaml has no price for it", ["provider"])
 HEDGES = Counter("voice_hedges", "Second requests to another model because the first was slow, by winner", ["winner"])
 PREPARED = Counter("voice_prepared_replies", "Replies begun before the caller's turn was over, by outcome", ["outcome"])
 SESSION_ERRORS = Counter("voice_session_errors", "Errors that ended this process's part in a call", ["process"])
@@ -54,7 +83,76 @@ REDIS_AWAY = Counter("voice_redis_away", "Times that Redis could not be used, by
 BUS_DROPPED = Counter("voice_bus_dropped", "Bus messages given up while Redis was away, by reason", ["reason"])
 LOOP_LAG_SECONDS = Histogram("voice_loop_lag_seconds", "How late the event loop woke a timer", buckets=_HOP)
 
+REDIS_UP = Gauge("voice_redis_up", "1 if the server answered this edge's last question", ["server"])
+REDIS_MEMORY_BYTES = Gauge("voice_redis_memory_bytes", "Memory that Redis uses", ["server"])
+REDIS_MEMORY_MAX_BYTES = Gauge("voice_redis_memory_max_bytes", "maxmemory, or the machine's without it", ["server"])
+REDIS_OPS_PER_SECOND = Gauge("voice_redis_ops_per_second", "Commands per second, as Redis counts them", ["server"])
+REDIS_CPU_SECONDS = Gauge("voice_redis_cpu_seconds", "CPU time that Redis has used since its start", ["server"])
+REDIS_REPLICAS = Gauge("voice_redis_replicas", "Replicas that are connected to the primary", ["server"])
+REDIS_CHANGES = Counter("voice_redis_changes", "Times that another Redis answered: failover or restart", ["server"])
+STREAM_ENTRIES = Gauge("voice_stream_entries", "Entries of the streams that are not about one call", ["stream"])
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+_CLEAN_UP = ("stale", "duplicate or no room", "call is over", "too early")
+_REFUSALS = ("full", "draining", "cut off from Redis", "no agent", "bad token", "token expired", "call is over")
+_SIGNATURES = ("signature_missing", "signature_wrong", "signature_malformed", "nonce_replayed")
+_EDGE: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
+    (CALLS_STARTED, ("inbound", "outbound")),
+    (CALLS_ENDED, END_REASONS),
+    (CALLS_REFUSED, (*_REFUSALS, "no start", "no call id", "another call's token", "bad format")),
+    (WEBHOOKS_REFUSED, _SIGNATURES),
+    (STAGE_SECONDS, STAGES[1:]),
+    (TURNS, ("heard", "interrupted")),
+    (FRAMES, ("in", "out")),
+    (FRAMES_DROPPED, _CLEAN_UP),
+    (BAD_INPUT, ("request", "unknown event")),
+)
+_POOL: dict[str, tuple[tuple[Counter | Histogram, tuple[str, ...]], ...]] = {
+    "stt": ((BUS_LAG_SECONDS, ("edge to stt",)), (FRAMES_DROPPED, ("ear backlog",))),
+    "llm": (
+        (ANSWERS_FAILED, ("no model",)),
+        (PREPARED, ("released", "withdrawn")),
+        (HEDGES, ("first", "second")),
+    ),
+    "tts": ((ANSWERS_FAILED, ("no voice",)),),
+}
+_UNITS = {"stt": ("audio_ms",), "llm": ("tokens_in", "tokens_cached", "tokens_out"), "tts": ("characters",)}
+
+
+def begin(process: str, calls_max: int) -> None:
+    """This process is "edge" or of a pool, and takes so many calls; its counters stand at 0 from now on."""
+    CALLS_MAX.labels(process).set(calls_max)
+    CALLS_ACTIVE.labels(process).set(0)
+    DRAINING.labels(process).set(0)
+    mine = _EDGE if process == "edge" else _POOL.get(process, ())
+    both = ((SESSION_ERRORS, (process,)), (BAD_INPUT, ("bus",)), (REDIS_AWAY, AWAY_KINDS))
+    for family, values in (*mine, *both, (BUS_DROPPED, ("server away", "refused"))):
+        for value in values:
+            family.labels(value)
+    if process in POOLS:
+        LEASES_LOST.labels(process)
+        TAKEOVERS.labels(process)
+
+
+def begin_provider(pool: str, spec: str) -> None:
+    """This process may use the provider: its counters stand at 0 from now on."""
+    for kind in ("busy", "down", "rejected", "timeouterror"):
+        PROVIDER_ERRORS.labels(spec, kind)
+    for unit in _UNITS.get(pool, ()):
+        PROVIDER_USAGE.labels(spec, unit)
+    PROVIDER_SWITCHES.labels(spec)
+    PROVIDER_IN_USE.labels(spec).set(0)
+    PROVIDER_STATE.labels(spec).set(0)
+    PROVIDER_COST.labels(spec)
+    unpriced = estimate({(pool, spec, unit): 1 for unit in _UNITS.get(pool, ())}, prices()).unpriced
+    PROVIDER_UNPRICED.labels(spec).set(len(unpriced))
+
+
+def count_usage(pool: str, spec: str, amounts: Mapping[str, int]) -> None:
+    """One use of a provider, by unit of `USAGE_UNITS`: what was used, and what that costs by the table."""
+    for unit, amount in amounts.items():
+        PROVIDER_USAGE.labels(spec, unit).inc(amount)
+    PROVIDER_COST.labels(spec).inc(estimate({(pool, spec, unit): n for unit, n in amounts.items()}, prices()).total)
 
 
 def exposition() -> bytes:

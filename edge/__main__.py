@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+from common import metrics
 from common.agents import Agents, BadAgents, load_agents
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
@@ -28,6 +29,7 @@ from edge.carrier.rest import CarrierOptions
 from edge.copies import COPY_PAUSE_MS, Copies
 from edge.dialer import Dialer, DialerOptions
 from edge.gate import Gate
+from edge.redis_watch import RedisWatch
 from edge.server import Server, make_server
 from edge.signatures import Policy
 from edge.stream import Streams
@@ -63,16 +65,18 @@ async def serve(settings: Settings, agents: Agents) -> None:
         api = Api(agents, ledger, bus, dialer, settings.api_token, settings.vobiz_from_number)
         server = make_server(Front(calls, streams, webhooks, api).app(), settings.http_host, settings.http_port)
         copies = Copies(calls, ledger, (bus, slow_bus), None if settings.stream_secret else secret)
+        watch = await stack.enter_async_context(contextlib.aclosing(RedisWatch.connect(settings.redis_url, edge)))
         calls.listen()
         async with asyncio.TaskGroup() as tasks:
             dialing = [tasks.create_task(dialer.run(), name="dialer")] if dialer is not None else []
             house = tasks.create_task(calls.keep_house(), name="housekeeping")
             copying = tasks.create_task(copies.run(), name="copies")
+            watching = tasks.create_task(watch.run(), name="redis watch")
             serving = tasks.create_task(server.serve(), name="server")
             stopping = tasks.create_task(_drain(stop, calls, server, settings.drain_seconds), name="drain")
             log.info("edge %s is up on %s:%s", edge, settings.http_host, settings.http_port)
             await serving
-            for task in (house, copying, stopping, *dialing):
+            for task in (house, copying, watching, stopping, *dialing):
                 task.cancel()
         ticker.close()
     log.info("edge %s has ended", edge)
@@ -100,6 +104,7 @@ async def _drain(stop: asyncio.Event, calls: Calls, server: Server, seconds: int
     await stop.wait()
     log.info("draining: no new calls")
     calls.draining = True
+    metrics.DRAINING.labels("edge").set(1)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await calls.drained()

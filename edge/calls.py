@@ -11,7 +11,17 @@ from common import metrics
 from common.bus import Bus
 from common.clock import wall_ms
 from common.ledger import Ledger
-from common.messages import AudioOut, CallEnded, HangUp, Message, Release, ReplySpoken, SpeechEnded, SpeechStarted
+from common.messages import (
+    AudioOut,
+    CallEnded,
+    CallStarted,
+    HangUp,
+    Message,
+    Release,
+    ReplySpoken,
+    SpeechEnded,
+    SpeechStarted,
+)
 from common.streams import call_events, edge_audio, edge_priority
 from edge.live_call import Call
 
@@ -30,13 +40,15 @@ class Calls:
     def __init__(self, edge: str, bus: Bus, ledger: Ledger, calls_max: int) -> None:
         self.edge = edge
         self.draining = False
+        self.added: Callable[[Call], None] = lambda call: None
+        """Called with every call that is added."""
         self.bus = bus
         self._ledger = ledger
         self._calls_max = calls_max
         self._calls: dict[str, Call] = {}
         self._opening = 0
         self._changed = asyncio.Event()
-        metrics.CALLS_MAX.labels("edge").set(calls_max)
+        metrics.begin("edge", calls_max)
 
     def listen(self) -> None:
         """Take what the workers send to this edge."""
@@ -72,6 +84,7 @@ class Calls:
         if older is not None:
             older.replaced()
         self._calls[call.call_id] = call
+        self.added(call)
         self._count()
 
     def remove(self, call: Call) -> None:
@@ -128,9 +141,11 @@ class Calls:
         """End the calls that no edge has any more and of which the carrier said nothing."""
         try:
             for call_id in await self._ledger.lost():
-                if await self._ledger.end(call_id, "carrier"):
-                    self.bus.publish(call_events(call_id), CallEnded(0, "carrier", wall_ms()))
-                    metrics.CALLS_ENDED.labels("carrier").inc()
+                told = _told_end([message for _, message in await self.bus.read(call_events(call_id))])
+                if await self._ledger.end(call_id, told or "carrier"):
+                    if not told:
+                        self.bus.publish(call_events(call_id), CallEnded(0, "carrier", wall_ms()))
+                    metrics.CALLS_ENDED.labels(told or "carrier").inc()
         except (ConnectionError, TimeoutError):
             log.warning("the ledger cannot be reached")
 
@@ -173,3 +188,15 @@ def _deliver(call: Call, message: Message) -> None:
             call.release(message)
         case HangUp():
             call.stop(message.reason)
+
+
+def _told_end(story: list[Message]) -> str:
+    """Why the call is over, if its story says so: its edge died before the ledger knew.  Empty: it does not say."""
+    epoch, reason = 0, ""
+    for message in story:
+        match message:
+            case CallStarted():
+                epoch, reason = max(epoch, message.epoch), "" if message.epoch > epoch else reason
+            case CallEnded() if not message.epoch or message.epoch >= epoch:
+                reason = reason or message.reason
+    return reason

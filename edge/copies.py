@@ -17,7 +17,7 @@ from common import metrics
 from common.bus import Bus
 from common.clock import wall_ms
 from common.ledger import Ledger
-from common.messages import CallStarted, Message, Offer, UserTurn
+from common.messages import CallStarted, Message, Offer, ReplyPlayed, ReplyStarted, UserTurn
 from common.resume import Resume
 from common.streams import EVENTS_MAXLEN, POOLS, call_events, pool_calls
 from edge.calls import Calls
@@ -44,6 +44,15 @@ class _Copy:
         if len(self.story) < EVENTS_MAXLEN:
             self.story[entry_id] = message
 
+    def unknown_reply(self, call: Call) -> list[Message]:
+        """If the caller hears a reply that was lost before it was copied: that there was one, though not its words.
+
+        Otherwise the mind would give its number to the next reply, which the edge would take for this one.
+        """
+        turn, utterance = call.newest_reply
+        known = max((message.turn for message in self.story.values() if isinstance(message, ReplyStarted)), default=0)
+        return [ReplyStarted(turn, utterance), ReplyPlayed(turn)] if turn > known else []
+
 
 class Copies:
     """`run` it as long as the edge has calls."""
@@ -58,6 +67,7 @@ class Copies:
         self._bus, self._slow = buses
         self._secret = secret
         self._copies: dict[str, _Copy] = {}
+        calls.added = self._follow
 
     async def run(self) -> None:
         """For as long as the process runs."""
@@ -96,10 +106,10 @@ class Copies:
         copy = self._copies[call.call_id]
         epoch = call.epoch + 1
         since = await self._bus.read(call_events(call.call_id))  # our own news, written when Redis was back
-        story = copy.story | dict(since)
+        ours = [message for entry_id, message in since if entry_id not in copy.story]
         record = replace(call.record, epoch=epoch)
-        started = CallStarted(epoch, record.edge, wall_ms())
-        if call.ended.done() or not await self._ledger.restore(record, notes, [*story.values(), started]):
+        story = [*copy.story.values(), *copy.unknown_reply(call), *ours, CallStarted(epoch, record.edge, wall_ms())]
+        if call.ended.done() or not await self._ledger.restore(record, notes, story):
             return  # it has ended, or another edge has it by now
         log.warning("Redis had lost a call; it is written again", extra={"call_id": call.call_id})
         metrics.CALLS_RESTORED.inc()

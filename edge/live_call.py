@@ -200,7 +200,7 @@ class Call:
                 self._complete(message)
 
     def _play(self, audio: AudioOut) -> None:
-        self._perform(self._turn.audio_arrived(audio.turn))
+        self._perform(self._turn.audio_arrived(audio.turn, audio.answers))
         if audio.stamps:
             self._stamps = (audio.turn, audio.stamps)
         if refused := self._playout.push(audio.turn, audio.clause, audio.seq, audio.mulaw, audio.last):
@@ -321,6 +321,11 @@ class Call:
         self._bus.publish(self._events, CallEnded(self._epoch, reason, wall_ms()))
         self._playout.drop()
         self.ended.set_result(reason)
+
+    @property
+    def newest_reply(self) -> tuple[int, int]:
+        """The newest reply that was let in, and the utterance that it answers; 0: none."""
+        return self._turn.turn, self._turn.answers
 
     @property
     def handed_over(self) -> bool:

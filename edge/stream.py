@@ -41,6 +41,9 @@ COME_BACK_SECONDS = 15.0
 """How long a call whose connection broke waits for the carrier's next one (`maxRetries`)."""
 EARLY_EVENTS_MAX = 250
 """Events kept until the call is set up: 5 s of media."""
+END_TRIES_MAX = 60
+"""How often the end of a call is written down while the ledger is away, a second apart; then it is left to `Calls`."""
+END_PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,8 @@ class Streams:
 
     async def _carry(self, call: Call, dial_id: str, stream: _Stream) -> None:
         self.calls.add(call)
+        if call.epoch == 1:  # a reconnect is the same call
+            metrics.CALLS_STARTED.labels(call.record.direction).inc()
         log.info("call answered", extra={"call_id": call.call_id})
         began = time.monotonic()
         stream.connect(call)
@@ -159,7 +164,7 @@ class Streams:
             stream.line.end(SERVICE_RESTART if call.handed_over else 1000)
         if reason in (REPLACED, HANDED_OVER):
             return
-        if not written and not await self._write_end(call, reason):
+        if not written and not await self._write_end_at_last(call, reason):
             return  # another connection carries it on, or a webhook was first
         if dial_id and self.dialer is not None:
             await self.dialer.closed(dial_id)
@@ -179,22 +184,41 @@ class Streams:
             return call.ended.result(), False
         if not call.stopping.done():
             return "carrier", False
-        await self._write_end(call, call.stopping.result())  # first: the carrier may ask at once what comes next
+        # First the ledger: the carrier may ask at once what comes next.
+        written = await self._write_end(call, call.stopping.result()) is not None
         # After an error the caller is told so, by what follows the stream; else the call ends here.
         by_rest = call.stopping.result() != "error" and self.dialer is not None
         if not by_rest or self.dialer is None or not await self.dialer.hang_up(call.call_id):
             call.stop_stream()
         if call.broken.done():
             call.end(call.stopping.result())  # nobody is there to close the stream
-        return await call.ended, True
+        return await call.ended, written
 
-    async def _write_end(self, call: Call, reason: str) -> bool:
-        """Write the end down; False if that was done before, or if another connection carries the call on."""
+    async def _write_end(self, call: Call, reason: str, again: bool = False) -> bool | None:
+        """Write the end down; False if somebody else did before, or if another connection carries the call on.
+
+        None: the ledger is away.  `again`: the last try may have been ours to succeed, unheard.
+        """
         try:
-            return await self.ledger.end(call.call_id, reason, call.epoch)
+            if await self.ledger.end(call.call_id, reason, call.epoch):
+                return True
+            record = await self.ledger.read(call.call_id) if again else None
         except (ConnectionError, TimeoutError):
-            log.warning("the end of a call could not be written down", extra={"call_id": call.call_id})
-            return True
+            return None
+        ours = ("ended", call.epoch, reason)
+        return record is not None and (record.status, record.epoch, record.ended_because) == ours
+
+    async def _write_end_at_last(self, call: Call, reason: str) -> bool:
+        """As `_write_end`, however long the ledger is away: while it takes the call for live, so do the pools."""
+        again = call.stopping.done()
+        for _ in range(END_TRIES_MAX):
+            written = await self._write_end(call, reason, again)
+            if written is not None:
+                return written
+            again = True
+            await asyncio.sleep(END_PAUSE_SECONDS)
+        log.warning("the end of a call could not be written down", extra={"call_id": call.call_id})
+        return True
 
 
 def _why(error: Exception, started: bool) -> str:

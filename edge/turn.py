@@ -57,6 +57,8 @@ class Turn:
         """The newest reply that was let in."""
         self.turn_min = 1
         """Audio of an older reply is stale."""
+        self.answers = 0
+        """The utterance that it answers; 0: none."""
         self.speaking = False
         """Is a reply unfinished?"""
         self._utterance = 0
@@ -68,12 +70,17 @@ class Turn:
         """May audio of this reply still reach the caller?"""
         return turn >= self.turn_min
 
-    def audio_arrived(self, turn: int) -> list[Effect]:
-        """Audio of a reply that is admitted is here; a newer reply replaces the current one."""
+    def audio_arrived(self, turn: int, answers: int = 0) -> list[Effect]:
+        """Audio of a reply that is admitted is here; a newer reply replaces the current one.
+
+        `answers` is the utterance that it answers: that one is over, even if its onset is not told before now.
+        """
         if turn <= self.turn:
             return []
+        self._utterance = max(self._utterance, answers)
         effects: list[Effect] = [Interrupt()] if self.speaking else []
         self._open(turn)
+        self.answers = answers
         return effects
 
     def reply_complete(self, turn: int, last_clause: int, then: str) -> list[Effect]:

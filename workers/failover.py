@@ -56,6 +56,7 @@ class Source(Generic[P]):
         self._clock = clock
         self._in_use = 0
         self._breaker = Breaker()
+        metrics.begin_provider(pool, spec)
 
     def __repr__(self) -> str:
         return f"<Source {self.spec} {self._breaker.state.name}, {self._in_use} in use>"

@@ -78,7 +78,7 @@ class Runner:
         self._failures: Counter[str] = Counter()
         self._freed = asyncio.Event()
         self.draining = False
-        metrics.CALLS_MAX.labels(options.pool).set(options.calls_max)
+        metrics.begin(options.pool, options.calls_max)
 
     @property
     def refusal(self) -> str:
@@ -104,6 +104,7 @@ class Runner:
             ]
             await stop.wait()
             self.draining = True
+            metrics.DRAINING.labels(self._options.pool).set(1)
             for task in loops:
                 task.cancel()
             await self._pass_on()
@@ -178,8 +179,9 @@ class Runner:
         if not first:
             return
         await asyncio.sleep(SCAN_SECONDS)
-        for call_id in first & set(await self._ledger.orphans(self._options.pool)):
-            self._bus.publish(pool_calls(self._options.pool), Offer(call_id))
+        for call_id in await self._ledger.orphans(self._options.pool):
+            if call_id in first:
+                self._bus.publish(pool_calls(self._options.pool), Offer(call_id))
 
     async def _beat(self) -> None:
         await self._ledger.beat(self._options.pool, self._options.owner)

@@ -171,7 +171,10 @@ class Writer:
         if isinstance(reply, hiredis.ReplyError):
             if kind := away_kind(str(reply)):
                 self._refuse(kind)
-        elif not self._refused:
+            return
+        if not (self._sent or self._outbox or self._fresh):
+            self._refused = False  # it was a ping that was refused: there is no append to try it with
+        if not self._refused:
             self._answered_at = self._asked_at
 
     def _on_reply(self, reply: Any) -> None:

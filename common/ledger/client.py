@@ -71,6 +71,8 @@ class Client:
                 command.close()
             raise ConnectionError("Redis has been silent, and is being tried")
         self._trying = tried = self._silent
+        task = asyncio.current_task()
+        cancels = task.cancelling() if task else 0
         try:
             async with asyncio.timeout(REACH_SECONDS):
                 reply = await command
@@ -89,6 +91,8 @@ class Client:
         finally:
             if tried:
                 self._trying = False
+            if task and task.cancelling() > cancels:  # redis-py's `wait_for` may swallow it, before Python 3.12
+                raise asyncio.CancelledError
         self._silent = False
         return reply
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from common import streams
 from common.ledger import CallRecord, Claim, Ledger
@@ -19,6 +19,7 @@ from common.messages import Message
 from common.redis_url import parse_redis_url
 from common.tasks import cancel
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -134,7 +135,7 @@ class ShardedLedger:
 
     async def _ask(self, question: Callable[[Ledger], Awaitable[T]]) -> list[T]:
         """The answers of the servers that are there; raises the last error if none is."""
-        answers = await asyncio.gather(*(_tried(question(shard)) for shard in self._shards))
+        answers = await asyncio.gather(*(_tried(question, shard) for shard in self._shards))
         return _those_there(answers)
 
     async def _reach(
@@ -144,7 +145,7 @@ class ShardedLedger:
         groups: dict[int, list[str]] = {}
         for call_id in call_ids:
             groups.setdefault(streams.shard_index(call_id, len(self._shards)), []).append(call_id)
-        tried = await asyncio.gather(*(_tried(about(self._shards[index], own)) for index, own in groups.items()))
+        tried = await asyncio.gather(*(_tried(about, self._shards[index], own) for index, own in groups.items()))
         if tried:
             _those_there(tried)
         answers: list[tuple[list[str], T | None]] = []
@@ -207,9 +208,9 @@ class _Taking:
             if share <= 0:
                 continue
             wait_ms = min(block_ms, TURN_MS) if short else block_ms
-            reading = self._shards[index].take_offers(self._pool, self._owner, share, wait_ms)
+            reading = _read(self._shards[index].take_offers, self._pool, self._owner, share, wait_ms)
             name = f"{self._pool} offers of shard {index}"
-            self._waiting[index] = (share, asyncio.create_task(_awaited(reading), name=name))
+            self._waiting[index] = (share, asyncio.create_task(reading, name=name))
 
 
 AWAY_PAUSE_SECONDS = 0.1
@@ -218,13 +219,13 @@ TURN_MS = 20
 """How long one server is waited for while others, for want of free places, are not."""
 
 
-async def _awaited(reading: Awaitable[T]) -> T:
-    return await reading
+async def _read(read: Callable[P, Awaitable[T]], *about: P.args, **more: P.kwargs) -> T:
+    return await read(*about, **more)  # begun here: a task that is cancelled before it runs leaves nothing unawaited
 
 
-async def _tried(question: Awaitable[T]) -> T | Exception:
+async def _tried(ask: Callable[P, Awaitable[T]], *about: P.args, **more: P.kwargs) -> T | Exception:
     try:
-        return await question
+        return await ask(*about, **more)
     except (ConnectionError, TimeoutError) as error:
         return error
 

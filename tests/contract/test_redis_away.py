@@ -14,6 +14,7 @@ from common.bus.primary import ASK_SECONDS, NoPrimary, find_primary
 from common.bus.redis import BusOptions, RedisBus
 from common.bus.refusals import AWAY_KINDS, away_kind
 from common.ledger import CallRecord
+from common.ledger.client import Client
 from common.ledger.redis import RedisLedger
 from common.messages import AudioIn, Digit, Message
 from common.redis_url import Place, parse_redis_url
@@ -251,3 +252,23 @@ async def sentinel(port: int | None) -> AsyncIterator[int]:
 async def test_what_a_server_means_by_an_error(error: str, kind: str):
     assert away_kind(error) == kind
     assert not kind or kind in AWAY_KINDS
+
+
+async def test_a_cancelled_command_is_cancelled_even_if_its_library_swallows_that():
+    """Python 3.11's `asyncio.wait_for` does when the answer comes in the same moment; a loop would never end."""
+    (place,) = parse_redis_url("redis://127.0.0.1:1/0")
+    client = Client(place, "test")
+
+    async def swallows() -> str:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            return "OK"
+        return "late"
+
+    asking = asyncio.create_task(client.reached(swallows()))
+    await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await client.aclose()

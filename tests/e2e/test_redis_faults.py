@@ -129,6 +129,7 @@ async def test_a_network_that_swallows_everything_is_noticed_by_deadlines(tmp_pa
         open_office(network.url, **ANSWERS) as office,
     ):
         caller = await greeted(office)
+        made = network.connections
         network.cut()
         cut_at = asyncio.get_running_loop().time()
         caller.starts_saying("two")
@@ -137,6 +138,7 @@ async def test_a_network_that_swallows_everything_is_noticed_by_deadlines(tmp_pa
         assert await office.answers("call-2") == "Speak"
         assert {runner.refusal for runner in office.runners.values()} == {"cut off from Redis"}
         await asyncio.sleep(1.0)
+        assert network.connections > made, "the old connections were given up"
         assert not caller.call.ended.done()
         network.mend()
         await caller.hears("Second.")

@@ -201,6 +201,8 @@ class Network:
         self._whole.set()
         self._relays: set[asyncio.Task[None]] = set()
         self.port = 0
+        self.connections = 0
+        """Ever made."""
 
     async def __aenter__(self) -> Self:
         self._listening = await asyncio.start_server(self._connected, "127.0.0.1", 0)
@@ -228,6 +230,7 @@ class Network:
         task = asyncio.current_task()
         assert task is not None
         self._relays.add(task)
+        self.connections += 1
         try:
             await self._whole.wait()
             there, back = await asyncio.open_connection("127.0.0.1", self._server_port)

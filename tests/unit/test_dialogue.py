@@ -10,6 +10,7 @@ from common.messages import (
     CallStarted,
     Clause,
     Interrupted,
+    MaybeTurn,
     Message,
     OwnerChanged,
     PlayStarted,
@@ -159,3 +160,15 @@ def test_an_event_told_twice_changes_nothing(which: int, later: int, until: int)
     assert twice.wanted() == once.wanted()
     assert twice.messages() == once.messages()
     assert (twice.last_said, twice.over) == (once.last_said, once.over)
+
+
+def test_what_is_said_while_its_reply_is_being_prepared_is_not_asked_twice() -> None:
+    """After an outage everything comes at once: the words are final before the reply's start is read."""
+    heard = (ReplyStarted(1, 0), ReplyPlayed(1))
+    maybe = MaybeTurn(1, "are you open on sunday", ())
+    begun = after(CallStarted(1, "edge-1", 0), *heard, maybe)
+    assert begun.wanted() == Wanted(2, 1, 0, "are you open on sunday")
+    assert chat(begun) == [("user", "are you open on sunday")]
+    begun.receive(QUESTION)
+    begun.receive(ReplyStarted(2, 1, "are you open on sunday"))
+    assert chat(begun) == [("user", "are you open on sunday")]

@@ -94,6 +94,17 @@ def test_an_interruption_is_told_once() -> None:
     assert turn.speaking
 
 
+def test_speech_that_the_reply_answers_does_not_interrupt_it_however_late_it_is_told() -> None:
+    turn = greeting()
+    turn.reply_complete(1, 0, "")
+    turn.clause_heard(1, 0)
+    assert turn.audio_arrived(2, answers=1) == []
+    assert turn.caller_speaks(1, begun=2, now=NOW) == []  # Redis was away while the caller asked
+    assert turn.caller_silent(1) == []
+    assert turn.speaking
+    assert turn.caller_speaks(2, begun=2, now=NOW) == [Interrupt(), Hold()]
+
+
 def test_a_cough_before_the_first_frame_costs_nothing() -> None:
     turn = greeting()
     assert turn.caller_speaks(1, begun=0, now=NOW) == [Hold()]

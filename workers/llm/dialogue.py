@@ -164,8 +164,8 @@ class Dialogue:
         """
         chat: list[ChatMessage] = [{"role": "system", "content": self._instructions}]
         wanted = self.wanted()
-        prepared_for = wanted.prepared_for if wanted is not None else ""
-        for item in [*self._items, prepared_for]:
+        unsaid = wanted.prepared_for if wanted is not None and wanted.utterance > self._asked else ""
+        for item in [*self._items, unsaid]:
             if isinstance(item, Reply):
                 if wanted is not None and item.turn == wanted.turn:
                     continue

@@ -159,6 +159,7 @@ class ReplySession:
         except (ProviderError, TimeoutError) as error:
             log.warning("no model could answer: %s", error, extra={"call_id": self._claim.call_id})
             if not writer.count:
+                metrics.ANSWERS_FAILED.labels("no model").inc()
                 then = await self._apologise(writer)
         await writer.finish()
         await self.write(ReplyEnded(wanted.turn, writer.count, then))
@@ -255,6 +256,5 @@ def _used(spent: Spent) -> Used:
         ("tokens_cached", tokens.tokens_cached),
         ("tokens_out", tokens.tokens_out),
     )
-    for unit, amount in amounts:
-        metrics.PROVIDER_USAGE.labels(spent.spec, unit).inc(amount)
+    metrics.count_usage("llm", spent.spec, dict(amounts))
     return Used("llm", spent.spec, amounts)

@@ -60,8 +60,8 @@ class ListenSession:
         self._ears = ears
         self._options = options
         self._edge = claim.record.edge
-        self._epoch = 0
-        self._next_ms = 0  # audio before this was heard
+        self._epoch = claim.record.epoch
+        self._audio = (0, 0)  # (epoch, position_ms): what is older was heard
         self._resume = Resume.of(claim.checkpoint)
         self._utterance = 0
         self._onsets: deque[tuple[int, int]] = deque(maxlen=ONSETS_MAX)  # (position_ms, utterance)
@@ -79,20 +79,21 @@ class ListenSession:
             await asyncio.wait([hearing, self._over], return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._bus.unsubscribe(call_audio(self._claim.call_id))
-            if not hearing.done():
+            if hearing.done():
+                hearing.exception()  # seen, even if we are cancelled with it
+            else:
                 await cancel(hearing)
-        if self._over.done():
-            self._over.result()
-            await self._count_use(self._spec)
-        else:
+        if not hearing.cancelled():
             hearing.result()
+        self._over.result()
+        await self._count_use(self._spec)
 
     def _receive(self, entry_id: str, message: Message) -> None:
         match message:
-            case AudioIn(_, position_ms) if position_ms < self._next_ms:
+            case AudioIn(epoch, position_ms) if (epoch, position_ms) < self._audio:
                 return  # heard already: Redis was away, and the edge wrote it twice
-            case AudioIn(_, position_ms, at_ms, mulaw):
-                self._next_ms = position_ms + 1
+            case AudioIn(epoch, position_ms, at_ms, mulaw):
+                self._audio = (epoch, position_ms + 1)  # an edge that knows nothing of the last counts from the start
                 self._timeline.note(entry_id, position_ms, at_ms)
                 if self._ear is not None:
                     self._ear.feed(position_ms, mulaw)
@@ -101,7 +102,6 @@ class ListenSession:
                     metrics.BUS_LAG_SECONDS.labels("edge to stt").observe(max(0, wall_ms() - at_ms) / 1000)
             case AudioStarted(epoch, edge):
                 if epoch > self._epoch:
-                    self._next_ms = 0  # an edge that knows nothing of the last one counts from the start
                     self._epoch, self._edge = epoch, edge
             case AudioEnded(epoch):
                 if not self._over.done() and (epoch == 0 or epoch >= self._epoch):
@@ -147,7 +147,7 @@ class ListenSession:
             async with source.provider.listen(self._options) as ear:
                 self._ear = ear
                 self._utterance = self._resume.utterance
-                self._next_ms = 0
+                self._audio = (0, 0)
                 self._bus.subscribe(audio, self._receive, self._fail, self._resume.entry)
                 async for heard in ear:
                     use.worked()
@@ -181,7 +181,7 @@ class ListenSession:
     async def _count_use(self, spec: str) -> None:
         audio_ms, self._fed_bytes = self._fed_bytes // BYTES_PER_MS, 0
         if audio_ms:
-            metrics.PROVIDER_USAGE.labels(spec, "audio_ms").inc(audio_ms)
+            metrics.count_usage("stt", spec, {"audio_ms": audio_ms})
             await self._write(Used("stt", spec, (("audio_ms", audio_ms),)))
 
     async def _speech(self, speech: SpeechStarted | SpeechEnded) -> None:

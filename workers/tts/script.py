@@ -57,6 +57,8 @@ class Script:
         self._told = False  # the edge knows that the reply is complete
         self.held = False
         """The reply is tentative: the edge must keep what it gets."""
+        self.answers = 0
+        """The utterance that the reply answers; 0: none."""
         self.epoch = 0
         self.edge = ""
         self.over = False
@@ -70,10 +72,10 @@ class Script:
                 self._told = False
             case CallEnded(epoch):
                 self.over = self.over or epoch == 0 or epoch >= self.epoch
-            case ReplyStarted(turn, _, prepared_for):
+            case ReplyStarted(turn, utterance, prepared_for):
                 if turn > self._turn:
                     self._open(turn)
-                    self.held = bool(prepared_for)
+                    self.held, self.answers = bool(prepared_for), utterance
             case Release(_, _, turn) if turn == self._turn:
                 self.held = False
             case Clause(turn, clause):
@@ -118,4 +120,4 @@ class Script:
             self._turn = turn
             self._clauses, self._spoken, self._played = {}, set(), set()
             self._ended, self._closed, self._told = None, False, False
-            self.held = False
+            self.held, self.answers = False, 0

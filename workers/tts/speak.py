@@ -150,12 +150,13 @@ class SpeakSession:
             if not part.spoken_bytes:
                 raise Down(f"{source.spec} made no sound")
         part.complete()
-        metrics.PROVIDER_USAGE.labels(source.spec, "characters").inc(len(text))
+        metrics.count_usage("tts", source.spec, {"characters": len(text)})
         await self._write(Used("tts", source.spec, (("characters", len(text)),)))
 
     def _note_mute(self, mute: bool) -> None:
         """An agent that cannot speak must not keep a caller in silence."""
         self._mute = self._mute + 1 if mute else 0
+        metrics.ANSWERS_FAILED.labels("no voice").inc(mute)
         if self._mute >= MUTE_MAX:
             self._bus.publish(edge_priority(self._script.edge), HangUp(self._claim.call_id, "error"))
 
@@ -240,7 +241,7 @@ class _Sender:
             self._stream,
             AudioOut(
                 self._claim.call_id, self._epoch, self._claim.token, clause.turn, clause.clause, self._frames, mulaw,
-                last, stamps, self._script.held,
+                last, stamps, self._script.held, self._script.answers,
             ),
         )  # fmt: skip
         self._frames += len(mulaw) // FRAME_BYTES
