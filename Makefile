@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV := .venv/bin
 BENCH_CALLS ?= 1 10 50
+LOCK = $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
+ALL = --extra edge --extra stt --extra llm --extra tts --extra local --extra piper --extra server
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo run call setup-number test lint format bench chaos lock clean
+.PHONY: help install install-dev demo run up down call setup-number test lint format bench chaos generated lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -20,6 +22,12 @@ demo: install ## a simulated phone call, end to end, without keys: prints it, wr
 
 run: install ## the whole system in the foreground; Ctrl-C stops it (reads .env)
 	@$(VENV)/python -m deploy.local.run
+
+up: ## the whole system in containers, docs/compose.md (reads .env, needs none)
+	docker compose up --build --wait
+
+down: ## stop the containers, the edge first; their volumes stay
+	docker compose down
 
 call: install ## place an outbound call through the edge of `make run`: make call TO=+911234567890 [AGENT=name]
 	@test -n "$(TO)" || { echo "Which number? make call TO=+911234567890"; exit 2; }
@@ -50,11 +58,19 @@ bench: install-dev ## measure the bus, the edge, and answers by the whole stack;
 chaos: install-dev ## kill, freeze and restart real processes under 20 live calls; writes out/chaos [CHAOS="--only stt,edge"]
 	$(VENV)/python -m benchmarks.chaos $(CHAOS)
 
-lock: install-dev ## make the lock files anew from pyproject.toml
-	$(VENV)/uv pip compile pyproject.toml --extra local --extra piper --universal --python-version 3.11 \
-		--generate-hashes --no-header --quiet --output-file requirements.lock
-	$(VENV)/uv pip compile pyproject.toml --extra local --extra piper --extra dev --universal --python-version 3.11 \
-		--generate-hashes --no-header --quiet --constraint requirements.lock --output-file requirements-dev.lock
+generated: install-dev ## make the dashboards and the rules for Kubernetes anew from their sources
+	$(VENV)/python -m deploy.grafana.build
+	$(VENV)/python -m deploy.k8s.prometheus_rules
+
+lock: install-dev ## make the lock files anew from pyproject.toml: this machine's, and one for each image
+	$(LOCK) $(ALL) --output-file requirements.lock
+	$(LOCK) $(ALL) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(LOCK) --extra edge --constraint requirements.lock --output-file deploy/locks/edge.lock
+	$(LOCK) --extra stt --constraint requirements.lock --output-file deploy/locks/stt.lock
+	$(LOCK) --extra llm --constraint requirements.lock --output-file deploy/locks/llm.lock
+	$(LOCK) --extra tts --constraint requirements.lock --output-file deploy/locks/tts.lock
+	$(LOCK) --extra stt --extra llm --extra tts --extra local --extra piper --constraint requirements.lock \
+		--output-file deploy/locks/local.lock
 
 clean: ## remove .venv and out
 	rm -rf .venv out

@@ -93,7 +93,7 @@ REDIS_CHANGES = Counter("voice_redis_changes", "Times that another Redis answere
 STREAM_ENTRIES = Gauge("voice_stream_entries", "Entries of the streams that are not about one call", ["stream"])
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-_CLEAN_UP = ("stale", "duplicate or no room", "call is over", "too early")
+_DROPS = ("stale", "duplicate or no room", "call is over", "too early")
 _REFUSALS = ("full", "draining", "cut off from Redis", "no agent", "bad token", "token expired", "call is over")
 _SIGNATURES = ("signature_missing", "signature_wrong", "signature_malformed", "nonce_replayed")
 _EDGE: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
@@ -104,7 +104,7 @@ _EDGE: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
     (STAGE_SECONDS, STAGES[1:]),
     (TURNS, ("heard", "interrupted")),
     (FRAMES, ("in", "out")),
-    (FRAMES_DROPPED, _CLEAN_UP),
+    (FRAMES_DROPPED, _DROPS),
     (BAD_INPUT, ("request", "unknown event")),
 )
 _POOL: dict[str, tuple[tuple[Counter | Histogram, tuple[str, ...]], ...]] = {

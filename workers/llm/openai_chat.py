@@ -17,9 +17,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
 import openai
 
+from workers.openai_http import ERRORS, http
 from workers.providers import Busy, ChatMessage, Down, Piece, ProviderError, Rejected, TokensUsed, ToolCall
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -78,7 +78,7 @@ class OpenAIChat:
     def __init__(self, model: str, *, key: str, url: str = OPENAI_URL, options: ChatOptions | None = None) -> None:
         self._model = model
         self._options = options = options or ChatOptions()
-        limits: Any = httpx.Limits(
+        limits = http.Limits(
             max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX, keepalive_expiry=KEEPALIVE_S
         )
         self._client = openai.AsyncOpenAI(
@@ -175,7 +175,7 @@ class OpenAIChat:
             return _understood(chunk)
         except StopAsyncIteration:
             return None
-        except (openai.OpenAIError, httpx.HTTPError, TimeoutError, ValueError, AttributeError, TypeError) as error:
+        except (*ERRORS, TimeoutError, ValueError, AttributeError, TypeError) as error:
             raise self._told(error) from None
 
     async def _tail(self, chunks: Any, deadline: float) -> TokensUsed | None:
@@ -192,7 +192,7 @@ class OpenAIChat:
         try:
             async with asyncio.timeout(CLOSE_S):
                 await chunks.close()
-        except (openai.OpenAIError, httpx.HTTPError, OSError, TimeoutError):
+        except (*ERRORS, OSError, TimeoutError):
             return  # it is closed all the same, and a reply that was good stays good
 
     def _gather(self, piece: _Piece, calls: dict[int, _Call]) -> None:
@@ -228,7 +228,7 @@ class OpenAIChat:
             return Down(f"{name} answered {status}{code}")
         if isinstance(error, TimeoutError | openai.APITimeoutError):
             return Down(f"{name} did not answer in time")
-        if isinstance(error, openai.APIConnectionError | httpx.HTTPError):
+        if isinstance(error, openai.APIConnectionError | http.HTTPError):
             return Down(f"{name} cannot be reached, or closed the connection")
         return Down(f"{name} sent a malformed stream ({type(error).__name__})")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -17,6 +16,7 @@ from typing import Any
 
 import openai
 
+from workers.openai_http import ERRORS, http
 from workers.patience import Patience, SpeechDeadlines
 from workers.providers import Down, ProviderError, Rejected, VoiceOptions
 from workers.tts.resample import Telephone
@@ -34,10 +34,6 @@ SPEED_MIN, SPEED_MAX = 0.25, 4.0
 VOICE = "alloy"
 _VOICE = re.compile(r"[a-z]{3,12}|voice_\w{1,80}")
 
-# The package's HTTP library has changed its name (httpx, httpx2): its errors are not ours to import by name.
-_HTTP: Any = importlib.import_module(openai.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0])
-_HTTP_ERRORS = (_HTTP.HTTPError, openai.OpenAIError)
-
 
 class OpenAISpeech:
     """See `workers.providers.TextToSpeech`."""
@@ -48,7 +44,7 @@ class OpenAISpeech:
         """`key` may be empty for servers that want none."""
         self._model = model
         self._deadlines = deadlines = deadlines or SpeechDeadlines(first_audio_s=6.0)
-        limits = _HTTP.Limits(
+        limits = http.Limits(
             max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX, keepalive_expiry=KEEPALIVE_S
         )
         self._client = openai.AsyncOpenAI(
@@ -86,7 +82,7 @@ class OpenAISpeech:
                 await self._client.models.list()
         except openai.AuthenticationError:
             raise self._refused(401) from None
-        except (*_HTTP_ERRORS, TimeoutError, ValueError):
+        except (*ERRORS, TimeoutError, ValueError):
             return
 
     async def aclose(self) -> None:
@@ -103,7 +99,7 @@ class OpenAISpeech:
             if (fault := media_fault(media, "audio/", PCM_RATE)) is not None:
                 raise Down(f"openai/{self._model} answered with {fault}")
             name = f"openai/{self._model}"
-            async with aclosing(timed(name, response.iter_bytes(), patience, _HTTP_ERRORS)) as chunks:
+            async with aclosing(timed(name, response.iter_bytes(), patience, ERRORS)) as chunks:
                 async for chunk in chunks:
                     yield chunk
 
@@ -124,7 +120,7 @@ class OpenAISpeech:
                     return await stack.enter_async_context(asked)
             except openai.APIStatusError as error:
                 raise self._refused(error.status_code) from None
-            except (*_HTTP_ERRORS, TimeoutError, ValueError) as error:
+            except (*ERRORS, TimeoutError, ValueError) as error:
                 # A kept connection that the vendor closed in the moment of its reuse: the next one is new.
                 if attempt == ATTEMPTS_MAX or not _broke_off(error):
                     raise self._told(error) from None
@@ -142,4 +138,4 @@ class OpenAISpeech:
 def _broke_off(error: Exception) -> bool:
     """Was a connection there, and then lost before an answer?"""
     cause = error.__cause__ or error
-    return isinstance(cause, (_HTTP.RemoteProtocolError, _HTTP.ReadError, _HTTP.WriteError))
+    return isinstance(cause, (http.RemoteProtocolError, http.ReadError, http.WriteError))

@@ -1,0 +1,1 @@
+"""What only docker-compose.yml needs."""

@@ -1,0 +1,84 @@
+"""`docker compose run --rm demo`: a simulated Vobiz caller phones the running edge; the call is told turn by turn.
+
+    python -m deploy.compose.demo --url http://edge:8000
+
+Reads REDIS_URL (where the call's own story is) and VOBIZ_AUTH_TOKEN (an edge that has it wants signed webhooks).
+Exits 0 if every turn was understood and answered and the barge-in silenced the agent, 1 if not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+from common.bus.redis import BusOptions
+from common.bus.shards import connect_bus
+from common.settings import BadSettings, Settings
+from common.story import Story
+from common.streams import call_events
+from deploy.local.telling import faults, matched, tell
+from deploy.local.terminal import paint, say
+from tests.simulators.call import Caller, CallOptions
+from tests.simulators.loop import run_fast
+from tests.simulators.script import DEMO, read_script
+
+CALL_SECONDS_MAX = 180.0
+REDIS_SECONDS = 10.0
+
+
+async def demo(url: str, settings: Settings) -> int:
+    """Phone the edge at `url`; the exit code."""
+    options = CallOptions(
+        answer_url=f"{url}/answer",
+        hangup_url=f"{url}/hangup",
+        auth_token=settings.vobiz_auth_token or None,
+        call_s_max=CALL_SECONDS_MAX,
+    )
+    say(f"the caller phones {url} …")
+    caller = Caller(options, lambda at_ms, line: say(paint("dim", f"  {at_ms / 1000:7.2f} s  {line}")))
+    result = (await caller.call(read_script(DEMO))).to_json()
+    if result["error"]:
+        say(paint("bad", f"the call failed: {result['error']}"))
+        return 1
+    try:
+        async with asyncio.timeout(REDIS_SECONDS):
+            story = await _story(settings.redis_url, result["call_id"])
+    except (OSError, TimeoutError):
+        say(paint("bad", f"the call's story could not be read from Redis at {settings.redis_place}"))
+        return 1
+    turns = matched(story, result)
+    for turn in turns:
+        tell(turn)
+    problems = faults(result, turns)
+    say()
+    for problem in problems:
+        say(paint("bad", f"not as it should be: {problem}"))
+    say(paint("bad", "the demo failed") if problems else paint("good", "every turn was answered; the barge-in worked"))
+    return 1 if problems else 0
+
+
+async def _story(redis_url: str, call_id: str) -> Story:
+    """The call as the system itself recorded it."""
+    story = Story()
+    async with connect_bus(BusOptions(redis_url, "demo")) as bus:
+        for _, message in await bus.read(call_events(call_id)):
+            story.receive(message)
+    return story
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.compose.demo", description=__doc__.partition("\n")[0])
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="where the edge is")
+    parsed = parser.parse_args()
+    try:
+        settings = Settings.from_env()
+    except BadSettings as error:
+        say(str(error))
+        return 2
+    return run_fast(demo(parsed.url.rstrip("/"), settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""The worker pools and the vendors behind them."""
+
+from deploy.grafana.panels import Dashboard, Panel, Query, Row, warns_above
+
+_PLACES = Row(
+    "Places",
+    (
+        Panel(
+            "Places used",
+            "Calls against CALLS_MAX, of processes that take calls. Good: under 70 %, so that the others can take "
+            "over when a process dies. Above 85 %: add processes of that kind.",
+            (Query("voice:places_used:ratio", "{{process}}"),),
+            unit="percentunit",
+            steps=warns_above(0.7, 0.85),
+            most=1,
+        ),
+        Panel(
+            "Calls nobody holds",
+            "Good: 0, but for a second or two after a crash. Longer: the pool is full, gone or cut off from Redis, and "
+            "those callers wait in silence.",
+            (Query("voice:calls_unheld:sum", "{{pool}}"),),
+            steps=warns_above(1, 2),
+        ),
+        Panel(
+            "Offers that wait",
+            "Calls offered to a pool and not yet taken. Good: 0 nearly always. More: no member has a free place, or "
+            "none reads.",
+            (Query('max by (stream) (voice_stream_entries{stream=~"offers:.*"})', "{{stream}}"),),
+            steps=warns_above(1, 5),
+        ),
+        Panel(
+            "Calls per process",
+            "Good: about equal within a pool. One at its maximum beside idle ones: the idle ones cannot reach Redis.",
+            (Query("voice_calls_active", "{{process}} {{instance}}"),),
+            width=12,
+        ),
+        Panel(
+            "Processes, and those that drain",
+            "Good: as many as you run, and draining ones only during a rollout. An edge that drains for over half an "
+            "hour holds a rollout up.",
+            (
+                Query("count by (process) (voice_calls_max)", "{{process}}"),
+                Query("sum by (process) (voice_draining)", "{{process}} draining"),
+            ),
+            width=12,
+        ),
+    ),
+)
+
+_CARRYING_ON = Row(
+    "Carrying on",
+    (
+        Panel(
+            "Calls taken over",
+            "Per minute. Good: only at rollouts and crashes. Else: see 'Leases lost'.",
+            (Query("60 * sum by (pool) (rate(voice_takeovers_total[$__rate_interval]))", "{{pool}}"),),
+        ),
+        Panel(
+            "Leases lost",
+            "Per minute: a member that still ran lost a call to another. Good: 0. Else members freeze: too many calls "
+            "per process, or CPU limits that are too tight.",
+            (Query("60 * sum by (pool) (rate(voice_leases_lost_total[$__rate_interval]))", "{{pool}}"),),
+        ),
+        Panel(
+            "Errors that ended a session",
+            "Per minute. Good: 0; any is a fault of ours, and the log of that process has the traceback.",
+            (Query("60 * sum by (process) (rate(voice_session_errors_total[$__rate_interval]))", "{{process}}"),),
+        ),
+    ),
+)
+
+_VENDORS = Row(
+    "Vendors",
+    (
+        Panel(
+            "Sockets and requests open",
+            "At each provider now. Good: well under PROVIDER_PLACES and the account's limit. At the limit calls go to "
+            "the next provider.",
+            (Query("sum by (provider) (voice_provider_in_use)", "{{provider}}"),),
+        ),
+        Panel(
+            "State of each provider",
+            "0 asked normally, 1 being tried, 2 left alone after failures. Good: 0. At 2 for minutes: the vendor is "
+            "down or the key is wrong; the runbook has a section.",
+            (Query("max by (provider) (voice_provider_state)", "{{provider}}"),),
+            steps=((None, "transparent"), (2, "red")),
+            most=2,
+        ),
+        Panel(
+            "Used instead of a preferred one",
+            "Failovers per minute, by who was used instead. Good: 0. Else the vendor before it in the list fails or is "
+            "full: see its errors.",
+            (Query("60 * sum by (provider) (rate(voice_provider_switches_total[$__rate_interval]))", "{{provider}}"),),
+        ),
+        Panel(
+            "Errors by vendor and kind",
+            "Per minute. busy: the account's limit or PROVIDER_PLACES. down: vendor or network. rejected: key, credit "
+            "or a wrong name. timeouterror: it went on for too long.",
+            (
+                Query(
+                    "60 * sum by (provider, kind) (rate(voice_provider_errors_total[$__rate_interval]))",
+                    "{{provider}} {{kind}}",
+                ),
+            ),
+            width=12,
+        ),
+        Panel(
+            "Answers that failed, by reason",
+            "Per minute. Good: 0. 'no model': the caller heard an apology. 'no voice': a sentence was not spoken. "
+            "'call broke': it ended by an error of ours.",
+            (
+                Query("60 * sum by (reason) (rate(voice_answers_failed_total[$__rate_interval]))", "{{reason}}"),
+                Query('60 * sum(rate(voice_calls_ended_total{reason="error"}[$__rate_interval]))', "call broke"),
+            ),
+            width=12,
+        ),
+    ),
+)
+
+POOLS = Dashboard(
+    "pools",
+    "Pools",
+    "**Is there somebody for every call?** Places and takeovers of ears, mind and mouth (stt, llm, tts), and the "
+    "vendors behind them.",
+    (_PLACES, _CARRYING_ON, _VENDORS),
+)

@@ -1,0 +1,1 @@
+"""Kubernetes by kustomize: README.md leads from an empty cluster to a call."""
