@@ -84,6 +84,9 @@ class Writer:
         if self._alive:
             self._fresh.append(entry)
         else:
+            for earlier in self._fresh:  # added while there still was a connection
+                self._outbox.add(earlier)
+            self._fresh.clear()
             self._outbox.add(entry)
         if not self._flushing:
             self._flushing = True

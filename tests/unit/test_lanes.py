@@ -1,0 +1,68 @@
+"""The writing side of a lane: what it is given leaves in that order, whatever becomes of the connections."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from common.bus.lanes import Writer
+from common.bus.outbox import Entry
+
+pytestmark = pytest.mark.anyio
+
+
+class Line:
+    """A connection by hand: remembers what was written, answers when told to, breaks when told to."""
+
+    def __init__(self) -> None:
+        self.lost = asyncio.Event()
+        self.written = b""
+        self._waiting: list[Callable[[Any], None]] = []
+
+    def send(self, packed: bytes, on_reply: Callable[[Any], None], replies: int) -> None:
+        if self.lost.is_set():
+            raise ConnectionError
+        self.written += packed
+        self._waiting += [on_reply] * replies
+
+    def answers(self, replies: int) -> None:
+        for _ in range(replies):
+            self._waiting.pop(0)(b"1-0")
+
+
+def entries(letters: str) -> list[Entry]:
+    return [Entry(letter.encode(), "call-1") for letter in letters]
+
+
+async def test_what_is_written_while_a_connection_breaks_keeps_its_order() -> None:
+    writer = Writer(flush_ms=1000, suspect=lambda: None)
+    first, second = Line(), Line()
+    writer.attach(first)  # type: ignore[arg-type]
+    for entry in entries("abc"):
+        writer.add(entry)
+    writer.flush()
+    first.answers(1)
+    for entry in entries("de"):
+        writer.add(entry)  # these wait for the next flush when the connection breaks
+    first.lost.set()
+    for entry in entries("fg"):
+        writer.add(entry)
+    writer.flush()  # its time has come, but there is no connection
+    writer.add(entries("h")[0])
+    writer.attach(second)  # type: ignore[arg-type]
+    assert first.written == b"abc"
+    assert second.written == b"bcdefgh"  # b and c were never acknowledged
+
+
+async def test_a_connection_that_comes_back_before_the_flush_changes_no_order() -> None:
+    writer = Writer(flush_ms=1000, suspect=lambda: None)
+    first, second = Line(), Line()
+    writer.attach(first)  # type: ignore[arg-type]
+    writer.add(entries("a")[0])
+    first.lost.set()
+    writer.add(entries("b")[0])
+    writer.attach(second)  # type: ignore[arg-type]
+    writer.add(entries("c")[0])
+    writer.flush()
+    assert second.written == b"abc"
