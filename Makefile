@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv/bin
 BENCH_CALLS ?= 1 10 50
 LOCK = $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
-ALL = --extra edge --extra stt --extra llm --extra tts --extra local --extra piper --extra server
+ALL = --extra edge --extra stt --extra llm --extra tts --extra local --extra piper --extra traces --extra server
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo run up down call setup-number test lint format bench chaos generated lock clean
+.PHONY: help install install-dev demo run up down call setup-number test lint audit format bench chaos generated lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -46,6 +46,9 @@ lint: install-dev ## format check, lint, types, import contracts, house rules
 	$(VENV)/lint-imports
 	$(VENV)/python -m pytest tests/test_house.py
 
+audit: install-dev ## ask a vulnerability service about what requirements.lock pins (needs the internet)
+	$(VENV)/python -m deploy.audit
+
 format: install-dev ## format the code
 	$(VENV)/ruff format .
 	$(VENV)/ruff check --fix .
@@ -65,11 +68,11 @@ generated: install-dev ## make the dashboards and the rules for Kubernetes anew 
 lock: install-dev ## make the lock files anew from pyproject.toml: this machine's, and one for each image
 	$(LOCK) $(ALL) --output-file requirements.lock
 	$(LOCK) $(ALL) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
-	$(LOCK) --extra edge --constraint requirements.lock --output-file deploy/locks/edge.lock
-	$(LOCK) --extra stt --constraint requirements.lock --output-file deploy/locks/stt.lock
-	$(LOCK) --extra llm --constraint requirements.lock --output-file deploy/locks/llm.lock
-	$(LOCK) --extra tts --constraint requirements.lock --output-file deploy/locks/tts.lock
-	$(LOCK) --extra stt --extra llm --extra tts --extra local --extra piper --constraint requirements.lock \
+	$(LOCK) --extra edge --extra traces --constraint requirements.lock --output-file deploy/locks/edge.lock
+	$(LOCK) --extra stt --extra traces --constraint requirements.lock --output-file deploy/locks/stt.lock
+	$(LOCK) --extra llm --extra traces --constraint requirements.lock --output-file deploy/locks/llm.lock
+	$(LOCK) --extra tts --extra traces --constraint requirements.lock --output-file deploy/locks/tts.lock
+	$(LOCK) --extra stt --extra llm --extra tts --extra local --extra piper --extra traces --constraint requirements.lock \
 		--output-file deploy/locks/local.lock
 
 clean: ## remove .venv and out

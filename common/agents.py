@@ -261,6 +261,7 @@ def _canonical(agent: Agent) -> dict[str, Any]:
         "turn": {
             "onset_ms": turn.onset_ms,
             "endpoint_ms": turn.endpoint_ms,
+            "likely_ms": turn.likely_ms,
             "interruptible": turn.interruptible,
         },
         "limits": {"call_s": limits.call_s, "silence_s": limits.silence_s},

@@ -10,6 +10,7 @@ Every message is harmless when it arrives twice: `(epoch, turn, clause, seq)` sa
   clause      number of a clause in its turn, from 0
   seq         number of the first 20 ms frame of this message in its clause, from 0
   utterance   number of a speech of the caller, counted by the ears, from 1
+  holds       of an edge or a mouth: it knows of tentative replies and lets nobody hear them; 0.1.0 would play them
   token       fencing number of the pool member that wrote this; an older one than was seen is ignored
   *_ms        milliseconds; `position_ms` counts the call's own audio, `at_ms` is wall clock (Unix time)
 """
@@ -79,6 +80,7 @@ class CallStarted:
     epoch: int
     edge: str
     at_ms: int
+    holds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class OwnerChanged:
     token: int
     owner: str
     at_ms: int
+    holds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +214,8 @@ class Spoken:
     clause: int
     duration_ms: int
     marks: tuple[tuple[int, int], ...] = ()
+    epoch: int = 0
+    """The connection for which it was spoken: if that is past, nobody heard it.  0: whichever."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,10 @@ CALLS_ENDED = Counter("voice_calls_ended", "Calls ended, by reason", ["reason"])
 CALLS_REFUSED = Counter("voice_calls_refused", "Calls or sockets turned away, by reason", ["reason"])
 
 CALLS_PLACED = Counter("voice_calls_placed", "Outbound calls that the carrier accepted")
+FAILURES_LIMITED = Counter(
+    "voice_failures_limited", "Failed requests answered 429 because their address had too many", ["kind"]
+)
+HALF_OPEN_CLOSED = Counter("voice_half_open_closed", "Connections closed before they had asked, by reason", ["reason"])
 WEBHOOKS_REFUSED = Counter("voice_webhooks_refused", "Webhooks turned away by their signature, by reason", ["reason"])
 
 ANSWER_SECONDS = Histogram(
@@ -75,6 +79,7 @@ PROVIDER_COST = Counter(
 PROVIDER_UNPRICED = Gauge("voice_provider_unpriced", "1 if common/prices.yaml has no price for it", ["provider"])
 HEDGES = Counter("voice_hedges", "Second requests to another model because the first was slow, by winner", ["winner"])
 PREPARED = Counter("voice_prepared_replies", "Replies begun before the caller's turn was over, by outcome", ["outcome"])
+TRACE_SPANS = Counter("voice_trace_spans", "Spans of traces, by what became of them", ["outcome"])
 SESSION_ERRORS = Counter("voice_session_errors", "Errors that ended this process's part in a call", ["process"])
 
 BUS_RECONNECTS = Counter("voice_bus_reconnects", "Connections to Redis that were lost and made again")
@@ -94,12 +99,18 @@ STREAM_ENTRIES = Gauge("voice_stream_entries", "Entries of the streams that are 
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _DROPS = ("stale", "duplicate or no room", "call is over", "too early")
-_REFUSALS = ("full", "draining", "cut off from Redis", "no agent", "bad token", "token expired", "call is over")
+_REFUSALS = ("full", "overloaded", "draining", "cut off from Redis", "no agent")
+_STREAM_REFUSALS = (
+    *("bad token", "token expired", "another call's token", "call is over", "too many sockets"),
+    *("no start", "no call id", "bad format"),
+)
 _SIGNATURES = ("signature_missing", "signature_wrong", "signature_malformed", "nonce_replayed")
 _EDGE: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
     (CALLS_STARTED, ("inbound", "outbound")),
     (CALLS_ENDED, END_REASONS),
-    (CALLS_REFUSED, (*_REFUSALS, "no start", "no call id", "another call's token", "bad format")),
+    (CALLS_REFUSED, (*_REFUSALS, *_STREAM_REFUSALS)),
+    (FAILURES_LIMITED, ("http", "websocket")),
+    (HALF_OPEN_CLOSED, ("late", "crowded out")),
     (WEBHOOKS_REFUSED, _SIGNATURES),
     (STAGE_SECONDS, STAGES[1:]),
     (TURNS, ("heard", "interrupted")),
@@ -126,7 +137,8 @@ def begin(process: str, calls_max: int) -> None:
     DRAINING.labels(process).set(0)
     mine = _EDGE if process == "edge" else _POOL.get(process, ())
     both = ((SESSION_ERRORS, (process,)), (BAD_INPUT, ("bus",)), (REDIS_AWAY, AWAY_KINDS))
-    for family, values in (*mine, *both, (BUS_DROPPED, ("server away", "refused"))):
+    more = ((BUS_DROPPED, ("server away", "refused")), (TRACE_SPANS, ("sent", "failed", "dropped")))
+    for family, values in (*mine, *both, *more):
         for value in values:
             family.labels(value)
     if process in POOLS:

@@ -11,10 +11,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from common.redis_url import BadRedisUrl, parse_redis_url
+from common.traces import Collector
+
+SECRET_CHARS_MAX = 16_384
+"""In the file of a secret: REDIS_URL may be a long one."""
 
 
 class BadSettings(Exception):
@@ -169,26 +174,52 @@ class Settings:
     )
     agents_dir: str = _text("agents", "Folder of agent files")
     calls_max: int = _number(50, "Calls that one process takes at once", 1, 10_000)
+    when_busy: str = _text(
+        "apology",
+        "What a caller meets whom we cannot take: an `apology`, or the carrier's `reject` or `busy`",
+        r"apology|reject|busy",
+        "apology, reject or busy",
+    )
+    shed_lag_ms: int = _number(100, "An edge whose event loop is later than this takes no new calls; 0 = any", 0, 1000)
     call_retention_s: int = _number(86_400, "Seconds for which an ended call can still be read", 60, 31_536_000)
     playout_lead_ms: int = _number(200, "How far ahead of real time audio is sent to the carrier", 40, 1000)
     drain_seconds: int = _number(30, "After SIGTERM: how long an edge waits for its calls to end", 0, 86_400)
     bus_flush_ms: int = _number(1, "How long appends are gathered into one write; 0 = not at all", 0, 20)
     bus_pause_ms: int = _number(1, "Pause of a reader between two reads, so that one read serves many calls", 0, 50)
-    lease_ms: int = _number(1500, "Life of a worker's lease on a call, renewed every third of it", 300, 30_000)
+    lease_ms: int = _number(800, "Life of a worker's lease on a call, renewed every third of it", 300, 30_000)
+    otel_exporter_otlp_endpoint: str = _text(
+        "",
+        "OpenTelemetry collector that gets the traces, by OTLP over HTTP; unset = no traces",
+        r"|https?://[^\s/?#@]+[^\s?#]*",
+        "http://host:4318",
+    )
+    otel_exporter_otlp_headers: str = _text(
+        "",
+        "Headers that the collector wants, such as `authorization=Bearer%20…`",
+        r"|[^=,\s]+=[^,]*(,[^=,]+=[^,]*)*",
+        "name=value, comma-separated",
+        secret=True,
+    )
+    otel_traces_sampler_arg: str = _text(
+        "1", "Share of the turns that are traced", r"0|1|1\.0+|0?\.[0-9]{1,9}", "a number from 0 to 1"
+    )
     log_level: str = _text(
         "INFO", "Least level that is logged", r"DEBUG|INFO|WARNING|ERROR", "DEBUG, INFO, WARNING or ERROR"
     )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read every field; an empty variable counts as unset.  Raises BadSettings."""
+        """Read every field; an empty variable counts as unset.  Raises BadSettings.
+
+        A secret may be in a file that `<NAME>_FILE` names, as Docker and Kubernetes hand it over.
+        """
         values: dict[str, Any] = {}
         problems: list[str] = []
         for item in fields(cls):
-            raw = environ.get(item.name.upper(), "").strip()
-            if not raw:
-                continue
             try:
+                raw = _raw(environ, item.name.upper(), item.metadata["rule"].secret)
+                if not raw:
+                    continue
                 values[item.name] = _read(item.name, raw, item.metadata["rule"], item.default)
             except ValueError as error:
                 problems.append(str(error))
@@ -228,6 +259,13 @@ class Settings:
         return {vendor.strip(): int(number) for vendor, number in pairs}
 
     @property
+    def collector(self) -> Collector:
+        """Who gets the traces, from the three variables of OpenTelemetry's."""
+        pairs = (part.partition("=") for part in self.otel_exporter_otlp_headers.split(",") if part.strip())
+        headers = {name.strip(): unquote(value.strip()) for name, _, value in pairs}
+        return Collector(self.otel_exporter_otlp_endpoint, headers, float(self.otel_traces_sampler_arg))
+
+    @property
     def signature_policy(self) -> str:
         """WEBHOOK_SIGNATURES, or what follows from VOBIZ_AUTH_TOKEN."""
         return self.webhook_signatures or ("required" if self.vobiz_auth_token else "off")
@@ -256,6 +294,23 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         except ValueError:
             problems.append(f"TRUSTED_PROXIES: {network!r} is no address and no network")
     return problems
+
+
+def _raw(environ: Mapping[str, str], variable: str, secret: bool) -> str:
+    """What the variable says, or for a secret the file that its twin names; "" if neither does."""
+    raw, path = environ.get(variable, "").strip(), environ.get(f"{variable}_FILE", "").strip()
+    if not secret or not path:
+        return raw
+    if raw:
+        raise ValueError(f"{variable}, {variable}_FILE: set one of them")
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            held = file.read(SECRET_CHARS_MAX + 1).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{variable}_FILE: the file cannot be read ({type(error).__name__})") from None
+    if not held or len(held) > SECRET_CHARS_MAX:
+        raise ValueError(f"{variable}_FILE: expected a file of 1 to {SECRET_CHARS_MAX} characters")
+    return held
 
 
 def _read(name: str, raw: str, rule: _Rule, default: Any) -> Any:

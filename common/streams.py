@@ -64,6 +64,11 @@ def call_facts(call_id: str) -> str:
     return f"call:{shard(call_id)}:{call_id}:facts"
 
 
+def call_effects(call_id: str) -> str:
+    """Hash: the side effects of the call that must not happen twice (common/once.py)."""
+    return f"call:{shard(call_id)}:{call_id}:effects"
+
+
 def nonce(value: str) -> str:
     """String: the digest of the webhook that came with this nonce."""
     return f"nonce:{value}"

@@ -21,6 +21,7 @@ from common.ledger.shards import connect_ledger
 from common.log import start_logging
 from common.node import node_id, run_process
 from common.settings import BadSettings, Settings
+from common.traces import exporting
 from edge.api import Api
 from edge.app import Front
 from edge.calls import Calls
@@ -31,6 +32,7 @@ from edge.dialer import Dialer, DialerOptions
 from edge.gate import Gate
 from edge.redis_watch import RedisWatch
 from edge.server import Server, make_server
+from edge.shedding import Shedding
 from edge.signatures import Policy
 from edge.stream import Streams
 from edge.ticker import Ticker
@@ -53,20 +55,23 @@ async def serve(settings: Settings, agents: Agents) -> None:
         connect_bus(replace(options, name=f"{edge}:copies", pause_ms=COPY_PAUSE_MS)) as slow_bus,
         connect_ledger(settings.redis_url, edge, settings.call_retention_s) as ledger,
     ):
+        stack.enter_context(exporting(settings.collector, edge))
         calls = Calls(edge, bus, ledger, settings.calls_max)
-        ticker = Ticker(loop)
+        ticker, shedding = Ticker(loop), Shedding(settings.shed_lag_ms)
+        calls.overloaded = lambda: shedding.overloaded(ticker.now_ms())
         secret = await _secret(settings, ledger, stop)
         dialer = await stack.enter_async_context(_dialer(settings, edge)) if settings.can_dial else None
         streams = Streams(calls, ledger, bus, ticker, agents, secret, settings.playout_lead_ms, dialer)
         gate = Gate(
             ledger, Policy(settings.signature_policy), _tokens(settings), settings.public_url, _proxies(settings)
         )
-        webhooks = Webhooks(calls, ledger, agents, gate, dialer, settings.public_url, secret)
+        webhooks = Webhooks(calls, ledger, agents, gate, dialer, settings.public_url, secret, settings.when_busy)
         api = Api(agents, ledger, bus, dialer, settings.api_token, settings.vobiz_from_number)
         server = make_server(Front(calls, streams, webhooks, api).app(), settings.http_host, settings.http_port)
         copies = Copies(calls, ledger, (bus, slow_bus), None if settings.stream_secret else secret)
         watch = await stack.enter_async_context(contextlib.aclosing(RedisWatch.connect(settings.redis_url, edge)))
         calls.listen()
+        ticker.watch(shedding.feed)
         async with asyncio.TaskGroup() as tasks:
             dialing = [tasks.create_task(dialer.run(), name="dialer")] if dialer is not None else []
             house = tasks.create_task(calls.keep_house(), name="housekeeping")
@@ -108,7 +113,7 @@ async def _drain(stop: asyncio.Event, calls: Calls, server: Server, seconds: int
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await calls.drained()
-    calls.hand_over()
+    await calls.hand_over_between_turns()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(2):
             await calls.drained()

@@ -6,18 +6,21 @@ calls.py (from the bus) ─▶ live_call.py ─▶ playout.py (when) ─▶ sock
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from common import metrics
 from edge.api import Api
 from edge.calls import Calls
+from edge.failures import Buckets, Limited
 from edge.parameters import BadRequest
 from edge.stream import Streams
 from edge.webhooks import Webhooks
@@ -31,10 +34,11 @@ class Front:
     streams: Streams
     webhooks: Webhooks
     api: Api
+    failures: Buckets = field(default_factory=Buckets)
 
-    def app(self) -> Starlette:
+    def app(self) -> ASGIApp:
         """The ASGI application."""
-        return Starlette(
+        routed = Starlette(
             routes=[
                 *self.webhooks.routes(),
                 *self.api.routes(),
@@ -46,6 +50,7 @@ class Front:
             ],
             exception_handlers={BadRequest: _bad_request, HTTPException: _http_error, Exception: _server_error},
         )
+        return Limited(routed, self.failures, self.webhooks.gate.proxies, time.monotonic)
 
     async def media_stream(self, websocket: WebSocket) -> None:
         """Vobiz's WebSocket, from its token to its end."""
@@ -53,7 +58,7 @@ class Front:
 
     async def ready(self, request: Request) -> Response:
         """Does this edge take new calls?"""
-        refusal = self.calls.refusal()
+        refusal = self.calls.busy()
         return PlainTextResponse(f"not ready: {refusal}\n", 503) if refusal else PlainTextResponse("ready\n")
 
 

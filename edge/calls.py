@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -24,14 +26,22 @@ from common.messages import (
 )
 from common.streams import call_events, edge_audio, edge_priority
 from edge.live_call import Call
+from edge.promises import Promises
 
 log = logging.getLogger(__name__)
 
 HOUSEKEEP_SECONDS = 1.0
 TOUCH_SECONDS = 5.0
 """Pause between two signs of life in the ledger."""
+HAND_OVER_SECONDS = 8.0
+"""How long a call that is to be handed over may wait for the moment at which that hurts least."""
+HAND_OVER_LOOK_SECONDS = 0.02
 REDIS_GRACE_SECONDS = 3.0
 """Without Redis for longer, no new call is taken."""
+OVERBOOKED = 0.1
+"""More calls than there are places are answered, by this share: some streams come to another edge, some not at all."""
+OPENING_MAX = 2
+"""Sockets that one call may be opening at once: whoever got hold of its token cannot take all places with it."""
 
 
 class Calls:
@@ -42,11 +52,15 @@ class Calls:
         self.draining = False
         self.added: Callable[[Call], None] = lambda call: None
         """Called with every call that is added."""
+        self.overloaded: Callable[[], bool] = lambda: False
+        """Asked before a new call is answered, while there are others (shedding.py)."""
         self.bus = bus
         self._ledger = ledger
         self._calls_max = calls_max
         self._calls: dict[str, Call] = {}
-        self._opening = 0
+        self._promises = Promises()
+        self._overbooked = max(1, int(calls_max * OVERBOOKED))
+        self._opening: Counter[str] = Counter()
         self._changed = asyncio.Event()
         metrics.begin("edge", calls_max)
 
@@ -55,26 +69,47 @@ class Calls:
         self.bus.subscribe(edge_audio(self.edge), self._receive, self._deaf)
         self.bus.subscribe(edge_priority(self.edge), self._receive, self._deaf)
 
+    def busy(self, call_id: str = "") -> str:
+        """Why no new call (or not this one) is answered right now; empty if one is."""
+        return self.refusal(call_id) or ("overloaded" if self._calls and self.overloaded() else "")
+
+    def promise(self, call_id: str) -> None:
+        """The call was answered: a place is kept until its stream comes, for a moment."""
+        self._promises.make(call_id, _now_ms())
+
+    def break_promise(self, call_id: str) -> None:
+        """The call will not come after all."""
+        self._promises.drop(call_id)
+
     def refusal(self, call_id: str = "") -> str:
-        """Why no new call (or not this one) is taken right now; empty if one is."""
+        """Why no stream (or not this call's) is taken right now; empty if one is.
+
+        A call that is here already, and comes back with a new connection, needs no other place.
+        """
         if self.draining:
             return "draining"
-        if len(self._calls) + self._opening >= self._calls_max:
+        if call_id and self._opening[call_id] >= OPENING_MAX:
+            return "too many sockets"
+        taken = len(self._calls) - (call_id in self._calls) + self._opening.total()
+        promised = self._promises.others(call_id, _now_ms())
+        if taken >= self._calls_max or taken + promised >= self._calls_max + self._overbooked:
             return "full"
         if self.bus.away_s(call_id) > REDIS_GRACE_SECONDS:
             return "cut off from Redis"
         return ""
 
-    def reserve(self) -> Callable[[], None]:
+    def reserve(self, call_id: str = "") -> Callable[[], None]:
         """Count a socket that is being opened; returns what gives the place back."""
-        self._opening += 1
+        self._opening[call_id] += 1
+        self._promises.drop(call_id)
         released = False
 
         def release() -> None:
             nonlocal released
             if not released:
                 released = True
-                self._opening -= 1
+                self._opening[call_id] -= 1
+                self._opening += Counter()  # forgets whoever has none left
 
         return release
 
@@ -113,6 +148,21 @@ class Calls:
             log.info("handing over %s calls", len(self._calls))
         for call in list(self._calls.values()):
             call.hand_over()
+
+    async def hand_over_between_turns(self) -> None:
+        """Hand each call over in the moment after its caller has fallen silent; after `HAND_OVER_SECONDS` all others.
+
+        What a caller says while there is no socket is lost, and a clause that they did not hear to its end is said
+        again.  Between the two turns neither happens.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HAND_OVER_SECONDS):
+                while self._calls:
+                    for call in self.live():
+                        if call.turn.between:
+                            call.hand_over()
+                    await asyncio.sleep(HAND_OVER_LOOK_SECONDS)
+        self.hand_over()
 
     async def keep_house(self) -> None:
         """For as long as the process runs."""
@@ -172,6 +222,10 @@ class Calls:
 
     def _deaf(self, error: Exception) -> None:
         raise AssertionError("the edge's own subscription cannot fail: every call is guarded") from error
+
+
+def _now_ms() -> float:
+    return asyncio.get_running_loop().time() * 1000
 
 
 def _deliver(call: Call, message: Message) -> None:

@@ -49,7 +49,7 @@ class _Copy:
 
         Otherwise the mind would give its number to the next reply, which the edge would take for this one.
         """
-        turn, utterance = call.newest_reply
+        turn, utterance = call.turn.turn, call.turn.answers
         known = max((message.turn for message in self.story.values() if isinstance(message, ReplyStarted)), default=0)
         return [ReplyStarted(turn, utterance), ReplyPlayed(turn)] if turn > known else []
 
@@ -108,7 +108,8 @@ class Copies:
         since = await self._bus.read(call_events(call.call_id))  # our own news, written when Redis was back
         ours = [message for entry_id, message in since if entry_id not in copy.story]
         record = replace(call.record, epoch=epoch)
-        story = [*copy.story.values(), *copy.unknown_reply(call), *ours, CallStarted(epoch, record.edge, wall_ms())]
+        started = CallStarted(epoch, record.edge, wall_ms(), holds=True)
+        story = [*copy.story.values(), *copy.unknown_reply(call), *ours, started]
         if call.ended.done() or not await self._ledger.restore(record, notes, story):
             return  # it has ended, or another edge has it by now
         log.warning("Redis had lost a call; it is written again", extra={"call_id": call.call_id})

@@ -40,6 +40,7 @@ from common.messages import (
 )
 from common.streams import call_audio, call_events
 from edge import vobiz
+from edge.answer_times import AnswerTimes
 from edge.caller_audio import CallerAudio
 from edge.onsets import Onsets
 from edge.playout import FRAME_BYTES, FRAME_MS, Begin, Mark, Play, Playout
@@ -109,10 +110,12 @@ class Call:
         self._options = options
         self._commands = vobiz.Commands(start.stream_id)
         self._audio = CallerAudio(start.media_format or vobiz.MediaFormat())
-        self._turn = Turn(options.interruptible)
+        self.turn = Turn(options.interruptible)
+        """Whose turn it is; for others to read only."""
         self._playout = Playout(options.lead_ms)
         self._prepared = Prepared()
         self._onsets = Onsets(self._speaks)
+        self._answers = AnswerTimes(record)
         self._events = call_events(record.call_id)
         self._audio_in = call_audio(record.call_id)
         self._frames_in = options.position_ms // FRAME_MS
@@ -121,11 +124,11 @@ class Call:
         self._slot = -1  # the ticker's slot in which we are woken next
         self._started_ms = self._active_ms = self._media_ms = ticker.now_ms()
         self._clears = 0
-        bus.publish(self._events, CallStarted(self._epoch, self._edge, wall_ms()))
+        bus.publish(self._events, CallStarted(self._epoch, self._edge, wall_ms(), holds=True))
         bus.publish(self._audio_in, AudioStarted(self._epoch, self._edge))
 
     def __repr__(self) -> str:
-        return f"<Call {self.call_id} epoch {self._epoch} turn {self._turn.turn} held {self._playout.held_frames}>"
+        return f"<Call {self.call_id} epoch {self._epoch} turn {self.turn.turn} held {self._playout.held_frames}>"
 
     # --- from the carrier ---------------------------------------------------------------------------------------
 
@@ -135,9 +138,8 @@ class Call:
             case vobiz.Media(payload):
                 self._media_ms = self._ticker.now_ms()
                 for frame in self._audio.feed(payload):
-                    self._bus.publish(
-                        self._audio_in, AudioIn(self._epoch, self._frames_in * FRAME_MS, wall_ms(), frame)
-                    )
+                    position_ms = self._frames_in * FRAME_MS
+                    self._bus.publish(self._audio_in, AudioIn(self._epoch, position_ms, wall_ms(), frame))
                     self._frames_in += 1
                     _FRAMES_IN.inc()
             case vobiz.PlayedStream(name):
@@ -170,7 +172,7 @@ class Call:
             return
         self._playout.played(mark)
         self._bus.publish(self._events, Played(mark.turn, mark.clause))
-        self._perform(self._turn.clause_heard(mark.turn, mark.clause))
+        self._perform(self.turn.clause_heard(mark.turn, mark.clause))
 
     # --- from the bus -------------------------------------------------------------------------------------------
 
@@ -200,7 +202,7 @@ class Call:
                 self._complete(message)
 
     def _play(self, audio: AudioOut) -> None:
-        self._perform(self._turn.audio_arrived(audio.turn, audio.answers))
+        self._perform(self.turn.audio_arrived(audio.turn, audio.answers))
         if audio.stamps:
             self._stamps = (audio.turn, audio.stamps)
         if refused := self._playout.push(audio.turn, audio.clause, audio.seq, audio.mulaw, audio.last):
@@ -220,7 +222,7 @@ class Call:
     def _complete(self, reply: ReplySpoken) -> None:
         newest_turn, newest_clause = self._playout.newest_clause
         last_clause = newest_clause if newest_turn == reply.turn else -1
-        self._perform(self._turn.reply_complete(reply.turn, last_clause, reply.then))
+        self._perform(self.turn.reply_complete(reply.turn, last_clause, reply.then))
 
     def speech_started(self, speech: SpeechStarted) -> None:
         """The ears hear the caller: the agent stops now, unless that is old news."""
@@ -229,10 +231,9 @@ class Call:
     def _speaks(self, speech: SpeechStarted) -> None:
         if self.ended.done():
             return
-        now = self._ticker.now_ms()
-        self._active_ms = now
+        now = self._active_ms = self._ticker.now_ms()
         clears = self._clears
-        self._perform(self._turn.caller_speaks(speech.utterance, self._playout.begun, now))
+        self._perform(self.turn.caller_speaks(speech.utterance, self._playout.begun, now))
         if self._clears > clears and speech.at_ms:
             metrics.CLEAR_SECONDS.observe(max(0, wall_ms() - speech.at_ms) / 1000)
 
@@ -240,11 +241,11 @@ class Call:
         """The ears hear the caller no more: what was held may play."""
         self._active_ms = self._ticker.now_ms()
         self._onsets.ended(speech)
-        self._perform(self._turn.caller_silent(speech.utterance))
+        self._perform(self.turn.caller_silent(speech.utterance))
 
     def _admits(self, message: AudioOut | ReplySpoken) -> bool:
         """Is it of this epoch, of the newest mouth, and of a reply that may still be heard?"""
-        if message.epoch != self._epoch or message.token < self._fence or not self._turn.admits(message.turn):
+        if message.epoch != self._epoch or message.token < self._fence or not self.turn.admits(message.turn):
             return False
         self._fence = message.token
         return True
@@ -253,9 +254,9 @@ class Call:
 
     def wake(self, now: float) -> None:
         """Send what is due."""
+        if now < (self._slot - 1) * SLOT_MS or self.ended.done() or self.broken.done():
+            return  # an older order, and the one that counts is still to come; or nobody is there any more
         self._slot = -1
-        if self.ended.done() or self.broken.done():
-            return
         messages: list[bytes] = []
         frames = 0
         for out in self._playout.due(now):
@@ -275,9 +276,9 @@ class Call:
 
     def housekeep(self, now: float) -> None:
         """About once a second: limits, and answers that never came."""
-        for mark in self._playout.overdue(now):
-            self._perform(self._turn.clause_heard(mark.turn, mark.clause))
-        self._perform(self._turn.wake(now))
+        for mark in self._playout.overdue(now, self._media_ms):
+            self._perform(self.turn.clause_heard(mark.turn, mark.clause))
+        self._perform(self.turn.wake(now))
         if self._line.unsent_bytes > SOCKET_BYTES_MAX or now - self._media_ms > 1000 * MEDIA_GAP_SECONDS:
             self.end("carrier")
         elif now - self._started_ms > 1000 * self._options.call_s_max:
@@ -317,15 +318,11 @@ class Call:
         """The call is over; only the first reason counts."""
         if self.ended.done():
             return
+        self._answers.closed("call over", wall_ms())
         self._bus.publish(self._audio_in, AudioEnded(self._epoch))
         self._bus.publish(self._events, CallEnded(self._epoch, reason, wall_ms()))
         self._playout.drop()
         self.ended.set_result(reason)
-
-    @property
-    def newest_reply(self) -> tuple[int, int]:
-        """The newest reply that was let in, and the utterance that it answers; 0: none."""
-        return self._turn.turn, self._turn.answers
 
     @property
     def handed_over(self) -> bool:
@@ -358,10 +355,7 @@ class Call:
         stamps = self._prepared.stamped(turn, stamps)
         complete = (*stamps, at_ms) if stamped_turn == turn and len(stamps) == len(STAGES) - 1 else ()
         self._publish(PlayStarted(turn, at_ms, complete))
-        if complete:
-            metrics.ANSWER_SECONDS.observe((complete[-1] - complete[0]) / 1000)
-            for stage, begun, done in zip(STAGES[1:], complete, complete[1:], strict=False):
-                metrics.STAGE_SECONDS.labels(stage).observe(max(0, done - begun) / 1000)
+        self._answers.begun(turn, self.turn.answers, at_ms, complete)
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -374,7 +368,7 @@ class Call:
                     self._playout.paused = False
                     self._schedule()
                 case Finish(turn, then):
-                    metrics.TURNS.labels("heard").inc()
+                    self._answers.ended("heard", wall_ms())
                     self._publish(ReplyPlayed(turn))
                     if then == "hangup":
                         self.stop("agent hung up")
@@ -385,7 +379,7 @@ class Call:
         if cut.at_carrier:
             self._line.send_texts([self._commands.clear()])
             self._clears += 1
-        metrics.TURNS.labels("interrupted").inc()
+        self._answers.ended("interrupted", wall_ms())
         self._publish(Interrupted(cut.turn, cut.clause, cut.heard_ms))
 
     def _publish(self, message: Message) -> None:

@@ -14,6 +14,7 @@ that was received is a duplicate, and is dropped.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -199,10 +200,13 @@ class Playout:
         while self._marks and _order(self._marks[0][1]) <= _order(mark):
             self._marks.popleft()
 
-    def overdue(self, now: float) -> list[Mark]:
-        """Marks that the carrier should have answered long ago: its answer was lost.  Each is returned once."""
+    def overdue(self, now: float, alive_ms: float = math.inf) -> list[Mark]:
+        """Marks that the carrier should have answered long ago: its answer was lost.  Each is returned once.
+
+        Not those whose audio ended after the line last gave a sign of life, at `alive_ms`: nobody may have heard it.
+        """
         late: list[Mark] = []
-        while self._marks and self._marks[0][0] + MARK_OVERDUE_MS < now:
+        while self._marks and self._marks[0][0] + MARK_OVERDUE_MS < now and self._marks[0][0] <= alive_ms:
             late.append(self._marks.popleft()[1])
         return late
 

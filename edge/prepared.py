@@ -26,8 +26,8 @@ class Prepared:
         self._stamps: Stamps = ()
 
     def released(self, turn: int) -> bool:
-        """May this reply be heard?"""
-        return turn <= self._released
+        """May this reply be heard?  One before the released was taken back: its audio may come late, but not in."""
+        return turn == self._released
 
     def keep(self, message: Kept) -> bool:
         """Keep a part of a tentative reply; False if there is no room, or a newer reply is kept."""

@@ -7,8 +7,9 @@ import logging
 from collections.abc import Iterator
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
+from edge.half_open import RequestProtocol
 from edge.socket import LineProtocol
 from edge.vobiz import MESSAGE_BYTES_MAX
 
@@ -16,6 +17,13 @@ BACKLOG = 2048
 PING_SECONDS = 20.0
 SHUTDOWN_SECONDS = 5
 """For requests that are still under way once all calls have ended."""
+
+
+_STRANGERS = (
+    "ASGI callable returned without completing handshake",
+    "Invalid HTTP request received",
+    "Unsupported upgrade request",
+)
 
 
 class Server(uvicorn.Server):
@@ -27,11 +35,11 @@ class Server(uvicorn.Server):
 
 
 def _worth_a_line(record: logging.LogRecord) -> bool:
-    """A refused stream is no error of ours: strangers could fill the log with uvicorn's line about it."""
-    return not record.getMessage().startswith("ASGI callable returned without completing handshake")
+    """What strangers send is no error of ours: they could fill the log with uvicorn's lines about it."""
+    return not record.getMessage().startswith(_STRANGERS)
 
 
-def make_server(app: Starlette, host: str, port: int) -> Server:
+def make_server(app: ASGIApp, host: str, port: int) -> Server:
     """The server of the edge; binds when it is told to serve."""
     logging.getLogger("uvicorn.error").addFilter(_worth_a_line)
     return Server(
@@ -40,7 +48,7 @@ def make_server(app: Starlette, host: str, port: int) -> Server:
             host=host,
             port=port,
             loop="none",
-            http="httptools",
+            http=RequestProtocol,
             ws=LineProtocol,
             ws_max_size=MESSAGE_BYTES_MAX,
             ws_per_message_deflate=False,

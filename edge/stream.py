@@ -68,7 +68,7 @@ class Streams:
             metrics.CALLS_REFUSED.labels(refusal).inc()
             await _deny(websocket, refusal)
             return
-        release = self.calls.reserve()
+        release = self.calls.reserve(call_id)
         try:
             offered = websocket.scope["subprotocols"]
             await websocket.accept(subprotocol=offered[0] if offered else None)
@@ -185,7 +185,11 @@ class Streams:
         if not call.stopping.done():
             return "carrier", False
         # First the ledger: the carrier may ask at once what comes next.
-        written = await self._write_end(call, call.stopping.result()) is not None
+        ours = await self._write_end(call, call.stopping.result())
+        if ours is False and await self._goes_on_elsewhere(call):
+            call.replaced()
+            return REPLACED, True  # to hang up would end the call of that connection
+        written = ours is not None
         # After an error the caller is told so, by what follows the stream; else the call ends here.
         by_rest = call.stopping.result() != "error" and self.dialer is not None
         if not by_rest or self.dialer is None or not await self.dialer.hang_up(call.call_id):
@@ -207,6 +211,14 @@ class Streams:
             return None
         ours = ("ended", call.epoch, reason)
         return record is not None and (record.status, record.epoch, record.ended_because) == ours
+
+    async def _goes_on_elsewhere(self, call: Call) -> bool:
+        """Does a newer connection carry the call?"""
+        try:
+            record = await self.ledger.read(call.call_id)
+        except (ConnectionError, TimeoutError):
+            return False
+        return record is not None and record.status == "live" and record.epoch > call.epoch
 
     async def _write_end_at_last(self, call: Call, reason: str) -> bool:
         """As `_write_end`, however long the ledger is away: while it takes the call for live, so do the pools."""

@@ -16,6 +16,8 @@ from common import metrics
 log = logging.getLogger(__name__)
 
 SLOT_MS = 5
+PULSE_MS = 100
+"""While somebody watches how late the loop is: at least so often it is found out, calls or none."""
 
 
 class Ticker:
@@ -26,6 +28,7 @@ class Ticker:
         self._slots: dict[int, list[Callable[[float], None]]] = defaultdict(list)
         self._timer: asyncio.TimerHandle | None = None
         self._armed_slot = 0
+        self._lagged: Callable[[float, float], None] | None = None
         self._fired_slot = 0  # a wake for this slot or an earlier one comes in the next: no slot fires twice
 
     def now_ms(self) -> float:
@@ -39,6 +42,14 @@ class Ticker:
         if self._timer is None or slot < self._armed_slot:
             self._arm(slot)
         return slot
+
+    def watch(self, lagged: Callable[[float, float], None]) -> None:
+        """Call `lagged(now_ms, lag_ms)` at every wake from now on, and wake at least every `PULSE_MS` for it."""
+        self._lagged = lagged
+        self._pulse(self.now_ms())
+
+    def _pulse(self, now_ms: float) -> None:
+        self.at(now_ms + PULSE_MS, self._pulse)
 
     def close(self) -> None:
         """Wake nobody any more."""
@@ -54,7 +65,10 @@ class Ticker:
 
     def _fire(self) -> None:
         now = self.now_ms()
-        metrics.LOOP_LAG_SECONDS.observe(max(0.0, now / 1000 - self._armed_slot * SLOT_MS / 1000))
+        lag_ms = max(0.0, now - self._armed_slot * SLOT_MS)
+        metrics.LOOP_LAG_SECONDS.observe(lag_ms / 1000)
+        if self._lagged is not None:
+            self._lagged(now, lag_ms)
         self._timer = None
         for slot in sorted(slot for slot in self._slots if slot * SLOT_MS <= now + 0.5):
             self._fired_slot = slot

@@ -63,6 +63,7 @@ class Turn:
         """Is a reply unfinished?"""
         self._utterance = 0
         self._spoken_since: float | None = None  # the caller is speaking
+        self._asked = False  # they have spoken, and no reply has begun since
         self._complete: tuple[int, str] | None = None  # last clause and `then` of the current reply, once known
         self._heard = -1  # last clause of the current reply that the caller has heard
 
@@ -102,6 +103,7 @@ class Turn:
             return []
         self._utterance = utterance
         self._spoken_since = now
+        self._asked = False
         if not self.speaking or begun < self.turn:
             return [Hold()]
         if not self._interruptible:
@@ -115,6 +117,7 @@ class Turn:
         if utterance < self._utterance or self._spoken_since is None:
             return []
         self._spoken_since = None
+        self._asked = not self.speaking
         return [Resume()]
 
     def wake(self, now: float) -> list[Effect]:
@@ -127,9 +130,15 @@ class Turn:
     def caller_is_speaking(self) -> bool:
         return self._spoken_since is not None
 
+    @property
+    def between(self) -> bool:
+        """Has the caller just fallen silent, and no reply begun: the moment at which nobody says anything?"""
+        return self._asked
+
     def _open(self, turn: int) -> None:
         self.turn = self.turn_min = turn
         self.speaking = True
+        self._asked = False
         self._complete, self._heard = None, -1
 
     def _finish(self) -> list[Effect]:

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -20,7 +21,9 @@ from starlette.routing import Route
 from common import metrics
 from common.agents import Agent, Agents, BadAgents, from_document, to_document, with_variables
 from common.ledger import CallRecord, Ledger
+from common.ledger.effects import Effect
 from common.messages import HangUp
+from common.once import NotDone, once
 from common.streams import edge_priority
 from edge.calls import Calls
 from edge.dialer import Dialer
@@ -58,6 +61,8 @@ class Webhooks:
     dialer: Dialer | None
     public_url: str
     secret: bytes | None
+    when_busy: str = "apology"
+    """What a caller meets whom we cannot take: an "apology", or the carrier's "reject" or "busy"."""
 
     def routes(self) -> list[Route]:
         """All webhooks, each behind the gate."""
@@ -82,15 +87,17 @@ class Webhooks:
         call_id = _call_id(fields)
         dial = await self._tell(fields, Answered(call_id))
         agent = self._agent(fields, dial)
-        refusal = self.calls.refusal(call_id) or ("" if agent else "no agent")
+        refusal = self.calls.busy(call_id) or ("" if agent else "no agent")
         if not refusal and agent is not None:
+            self.calls.promise(call_id)
             try:
                 await self.ledger.create(_record(call_id, fields, agent, dial))
             except (ConnectionError, TimeoutError):
+                self.calls.break_promise(call_id)
                 refusal = "cut off from Redis"
         if refusal or agent is None:
             metrics.CALLS_REFUSED.labels(refusal).inc()
-            return _xml(*_busy(self._person(request, fields, agent)))
+            return _xml(*self._turned_away(request, fields, agent))
         stream = Stream(
             self._stream_url(request, call_id),
             stream_timeout_s=agent.limits.call_s + STREAM_GRACE_S,
@@ -120,9 +127,24 @@ class Webhooks:
         call_id = _call_id(fields)
         machine = fields.get("Machine", "").lower() == "true"
         dial = await self._tell(fields, MachineHeard(machine))
-        if machine and dial is not None and dial.plan.machine == "message" and self.dialer is not None:
-            await self.dialer.transfer(call_id, f"{self._url(request, '/voicemail')}?dial={dial.dial_id}")
+        if machine and dial is not None and dial.plan.machine == "message":
+            await self._leave_message(call_id, f"{self._url(request, '/voicemail')}?dial={dial.dial_id}")
         return PlainTextResponse("ok")
+
+    async def _leave_message(self, call_id: str, url: str) -> None:
+        """Once, however often the carrier says that a machine answered: a second transfer would begin anew."""
+
+        async def transfer(key: str) -> str:
+            if self.dialer is not None:
+                await self.dialer.transfer(call_id, url)
+            return "asked for"
+
+        try:
+            await once(self.ledger, Effect(call_id, name="voicemail"), transfer)
+        except NotDone:
+            log.info("a message is being left already", extra={"call_id": call_id})
+        except (ConnectionError, TimeoutError):
+            log.warning("no message is left: the ledger cannot be reached", extra={"call_id": call_id})
 
     async def voicemail(self, request: Request, fields: Fields) -> Response:
         """What is left on an answering machine."""
@@ -206,6 +228,7 @@ class Webhooks:
         if record is not None and record.status == "live":
             self.calls.bus.publish(edge_priority(record.edge), HangUp(call_id, "caller hung up"))
         elif record is not None and record.status == "new":
+            self.calls.break_promise(call_id)
             try:
                 await self.ledger.end(call_id, "carrier")
             except (ConnectionError, TimeoutError):
@@ -221,6 +244,15 @@ class Webhooks:
         if self.dialer is not None:
             return _lost(self._person(request, fields, agent))
         return [Redirect(self._url(request, "/after-stream"))]
+
+    def _turned_away(self, request: Request, fields: Fields, agent: Agent | None) -> list[Verb]:
+        """A person who helps out is better than any tone; and whom we called, we do not turn away without a word."""
+        person = self._person(request, fields, agent)
+        reasons: dict[str, Literal["rejected", "busy"]] = {"reject": "rejected", "busy": "busy"}
+        reason = reasons.get(self.when_busy)
+        if reason is None or person or fields.get("Direction") == "outbound":
+            return [Speak(BUSY), *person, Hangup()]
+        return [Hangup(reason)]
 
     def _person(self, request: Request, fields: Fields, agent: Agent | None) -> list[Verb]:
         """Somebody who can help, if the agent's file names one; they are shown our number, which Vobiz allows."""
@@ -277,10 +309,6 @@ def _agent_of(record: CallRecord) -> Agent | None:
         return from_document(record.agent)
     except BadAgents:
         return None
-
-
-def _busy(person: list[Verb]) -> list[Verb]:
-    return [Speak(BUSY), *person, Hangup()]
 
 
 def _lost(person: list[Verb]) -> list[Verb]:

@@ -23,6 +23,7 @@ from common.log import start_logging
 from common.node import node_id, run_process
 from common.probes import Probes
 from common.settings import BadSettings, Settings
+from common.traces import exporting
 from workers.failover import Failover, Source
 from workers.providers import Down
 from workers.runner import Runner, RunnerOptions, Session
@@ -124,10 +125,12 @@ async def serve(pool: str, settings: Settings, providers: Providers[P], open_ses
     default = settings.providers(pool)
 
     async with (
+        contextlib.AsyncExitStack() as stack,
         _ready(providers, default),
         connect_bus(options) as bus,
         connect_ledger(settings.redis_url, owner, settings.call_retention_s, settings.lease_ms) as ledger,
     ):
+        stack.enter_context(exporting(settings.collector, owner))
 
         def open_one(claim: Claim) -> Session:
             agent = from_document(claim.record.agent)

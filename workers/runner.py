@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -29,7 +30,11 @@ from common.streams import edge_priority, pool_calls
 log = logging.getLogger(__name__)
 
 TAKE_BLOCK_MS = 1000
-SCAN_SECONDS = 0.25
+SCAN_SECONDS = 0.2
+SECOND_LOOK_SECONDS = 0.1
+"""A call that was only just offered is claimed sooner."""
+CLAIMS_AT_ONCE = 8
+"""Calls that are claimed, or given back, at a time: each of these needs a connection to the ledger."""
 BEAT_SECONDS = 5.0
 RETRY_SECONDS = 0.5
 """Pause after the ledger could not be reached."""
@@ -77,6 +82,7 @@ class Runner:
         self._held: dict[str, _Held] = {}
         self._failures: Counter[str] = Counter()
         self._freed = asyncio.Event()
+        self._trust_until = 0.0  # until then every owner is thought to live
         self.draining = False
         metrics.begin(options.pool, options.calls_max)
 
@@ -131,15 +137,23 @@ class Runner:
             self._freed.clear()
             await self._freed.wait()
             return
-        for offer_id, call_id in await self._ledger.take_offers(pool, owner, free, TAKE_BLOCK_MS):
-            claim = None if call_id in self._held else await self._ledger.claim(pool, call_id, owner)
-            if claim is not None:
-                if claim.token > 1:
-                    metrics.TAKEOVERS.labels(pool).inc()
-                    log.info("call taken over", extra={"call_id": call_id, "pool": pool})
-                self._held[call_id] = _Held(claim, tasks.create_task(self._carry(claim), name=f"{pool} {call_id}"))
-                metrics.CALLS_ACTIVE.labels(pool).set(len(self._held))
-            await self._ledger.settle(pool, offer_id)
+        offers = await self._ledger.take_offers(pool, owner, free, TAKE_BLOCK_MS)
+        for at in range(0, len(offers), CLAIMS_AT_ONCE):
+            some = [self._accept(tasks, *offer) for offer in offers[at : at + CLAIMS_AT_ONCE]]
+            for error in await asyncio.gather(*some, return_exceptions=True):
+                if error is not None:
+                    raise error
+
+    async def _accept(self, tasks: asyncio.TaskGroup, offer_id: str, call_id: str) -> None:
+        pool = self._options.pool
+        claim = None if call_id in self._held else await self._ledger.claim(pool, call_id, self._options.owner)
+        if claim is not None:
+            if claim.token > 1:
+                metrics.TAKEOVERS.labels(pool).inc()
+                log.info("call taken over", extra={"call_id": call_id, "pool": pool})
+            self._held[call_id] = _Held(claim, tasks.create_task(self._carry(claim), name=f"{pool} {call_id}"))
+            metrics.CALLS_ACTIVE.labels(pool).set(len(self._held))
+        await self._ledger.settle(pool, offer_id)
 
     async def _carry(self, claim: Claim) -> None:
         """One session to its end; whatever it raises stays here."""
@@ -175,10 +189,18 @@ class Runner:
                 self._freed.set()
 
     async def _offer_orphans(self) -> None:
-        first = set(await self._ledger.orphans(self._options.pool))
-        if not first:
+        now = asyncio.get_running_loop().time
+        try:
+            first = set(await self._ledger.orphans(self._options.pool))
+        except (ConnectionError, TimeoutError):
+            self._trust_until = math.inf
+            raise
+        if self._trust_until == math.inf:
+            # Leases ran out meanwhile, but their owners are as well as we are: they may renew them first.
+            self._trust_until = now() + self._options.lease_ms / 1000 + RETRY_SECONDS
+        if not first or now() < self._trust_until:
             return
-        await asyncio.sleep(SCAN_SECONDS)
+        await asyncio.sleep(SECOND_LOOK_SECONDS)
         for call_id in await self._ledger.orphans(self._options.pool):
             if call_id in first:
                 self._bus.publish(pool_calls(self._options.pool), Offer(call_id))
@@ -188,11 +210,14 @@ class Runner:
 
     async def _pass_on(self) -> None:
         """Give every call back and offer it again, so that nobody has to wait for a lease to run out."""
-        held = list(self._held.values())
-        for one in held:
-            one.task.cancel()
-        await asyncio.gather(*(one.task for one in held), return_exceptions=True)
-        for one in held:
+        room = asyncio.Semaphore(CLAIMS_AT_ONCE)
+        await asyncio.gather(*(self._give_back(one, room) for one in list(self._held.values())))
+
+    async def _give_back(self, one: _Held, room: asyncio.Semaphore) -> None:
+        """As soon as its own session has ended: saying goodbye to a vendor may take others a while."""
+        one.task.cancel()
+        await asyncio.wait([one.task])
+        async with room:
             with contextlib.suppress(ConnectionError, TimeoutError):
                 await self._ledger.release(one.claim)
                 self._bus.publish(pool_calls(one.claim.pool), Offer(one.claim.call_id))

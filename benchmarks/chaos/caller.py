@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from benchmarks.chaos.line import Ear, Mouth
 from benchmarks.chaos.sentences import NUMBER_MAX, question
 from benchmarks.chaos.tones import Reader, is_quiet, spoken
-from benchmarks.chaos.turns import ANSWER_MS_MAX, Lived, Turn
+from benchmarks.chaos.turns import ANSWER_MS_MAX, IN_FLIGHT_MS, Lived, Turn
 from common.audio.g711 import FRAME_MS
 from tests.simulators.answer import CallDropped, Stream
 from tests.simulators.webhooks import Hangup, Party, fetch_answer, report_hangup
@@ -30,8 +30,6 @@ FROM, TO = "+911234567890", "+911234567891"
 ANSWER_S, OPEN_S, CLOSE_S = 5.0, 5.0, 1.0
 RETRY_S = 0.5
 """Before the carrier connects again; its own back-off is unknown."""
-IN_FLIGHT_MS = 60.0
-"""Sound this young when a connection is lost may not have left it."""
 SETTLED_MS = 1200.0
 """After a connection is back, a caller waits so long before going on; longer than any endpointing."""
 GREETING_MS_MAX = 6000.0

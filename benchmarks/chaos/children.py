@@ -8,7 +8,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-STOP_S = 8.0
+STOP_S = 16.0
+"""An edge may drain and hand over for most of it."""
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -61,7 +61,7 @@ class FleetPlan:
     members: int = 2
     edges: int = 2
     sentinel: bool = False
-    drain_seconds: int = 4
+    drain_seconds: int = 2
     more: tuple[tuple[str, str], ...] = ()
     """Further settings of every process."""
     modules: tuple[tuple[str, str], ...] = tuple((pool, f"workers.{pool}") for pool in POOLS)

@@ -35,6 +35,7 @@ class Listening:
         self._at_ms = 0
         self._reader = Reader()
         self._texts: list[str] = []
+        self._letters_told = 0  # of the phrase under way: what `Finalize` brought out of it
         self._began_ms: int | None = None  # of the speech whose final is open
         self._voiced_ms = 0  # end of the last sound
         self._told_ms = 0  # where the last Results ended
@@ -52,22 +53,25 @@ class Listening:
         return messages
 
     def finalize(self) -> list[Message]:
-        """`Finalize`: what there is, now."""
-        return [self._final(speech_final=False, from_finalize=True)]
+        """`Finalize`: every whole word that there is, now.  What follows goes on behind it."""
+        words = self._reader.so_far.rpartition(" ")[0]
+        self._texts.append(words[self._letters_told :])
+        self._letters_told = max(self._letters_told, len(words))
+        return [self._told(speech_final=False, from_finalize=True)]
 
     def metadata(self) -> Message:
         """The last message of a connection that is closed in good order."""
         return {"type": "Metadata", "request_id": "standin", "duration": self._at_ms / 1000, "channels": 1}
 
     def _frame(self, frame: bytes, messages: list[Message]) -> None:
-        self._texts += map(_text, self._reader.feed(self._at_ms, frame))
+        self._take(self._reader.feed(self._at_ms, frame))
         begins_ms = self._at_ms
         self._at_ms += FRAME_MS
         if not is_quiet(frame):
             self._sound(begins_ms, messages)
         elif self._began_ms is not None:
             if self._at_ms - self._voiced_ms >= self._endpoint_ms:
-                messages.append(self._final(speech_final=True))
+                messages.append(self._final())
         elif self._at_ms - self._told_ms >= EMPTY_MS:
             messages.append(self._results("", is_final=True))
         if self._words_end_ms is not None and self._began_ms is None:
@@ -90,11 +94,19 @@ class Listening:
             messages.append(self._results(self._so_far(), is_final=False))
 
     def _so_far(self) -> str:
-        return " ".join([*self._texts, self._reader.so_far]).strip()
+        return _joined([*self._texts, self._reader.so_far[self._letters_told :]])
 
-    def _final(self, speech_final: bool, from_finalize: bool = False) -> Message:
-        self._texts += map(_text, self._reader.torn())
-        text, self._texts = " ".join(self._texts).strip(), []
+    def _take(self, phrases: list[Phrase]) -> None:
+        for phrase in phrases:
+            self._texts.append(_text(phrase)[self._letters_told :])
+            self._letters_told = 0
+
+    def _final(self) -> Message:
+        self._take(self._reader.torn())
+        return self._told(speech_final=True)
+
+    def _told(self, speech_final: bool, from_finalize: bool = False) -> Message:
+        text, self._texts = _joined(self._texts), []
         message = self._results(text, is_final=True, speech_final=speech_final, from_finalize=from_finalize)
         if text:
             self._words_end_ms = self._voiced_ms
@@ -116,6 +128,10 @@ class Listening:
             "channel": {"alternatives": [alternative]},
             "metadata": {"request_id": "standin"},
         }
+
+
+def _joined(texts: list[str]) -> str:
+    return " ".join(text.strip() for text in texts if text.strip())
 
 
 def _text(phrase: Phrase) -> str:

@@ -14,7 +14,8 @@ from benchmarks.chaos.scenario import Hand, Scenario
 from benchmarks.chaos.story import Owners, brief, read_story
 from benchmarks.chaos.verdict import Outcome, findings
 
-RAMP_S = 1.5
+RAMP_S = 0.075
+"""From one call to the next."""
 FINISH_S = 25.0
 """The last answers, the hang-ups and their webhooks may take so long."""
 ACT_S_MAX = 120.0
@@ -48,7 +49,7 @@ async def carry_out(fleet: Fleet, scenario: Scenario, calls: int, seed: int) -> 
     """Callers, faults, and the end of all calls."""
     count = max(1, round(calls * scenario.calls))
     before = Counter(await fleet.asked())
-    callers = [Caller(fleet.url, number, seed, RAMP_S * number / count) for number in range(count)]
+    callers = [Caller(fleet.url, number, seed, RAMP_S * number) for number in range(count)]
     hand = Hand(fleet, scenario)
     began_s = asyncio.get_running_loop().time()
     running = [asyncio.create_task(caller.run(), name=f"caller {caller.lived.caller}") for caller in callers]

@@ -58,9 +58,14 @@ def read_clause(text: str) -> Heard | None:
 def read_joined(torn: str, rest: str) -> Heard | None:
     """The part whose beginning was heard as `torn` and whose end as `rest`: another voice took over within it.
 
-    A word may be heard twice there; None if a letter was not heard at all.
+    Words may be heard twice there; None if a letter was not heard at all.  Torn off before its very end, `torn` has
+    the tone of its check for a last letter.
     """
     torn, rest = torn.strip().lower(), rest.strip().lower()
+    return _joined(torn, rest) or _joined(torn[:-1].rstrip(), rest)
+
+
+def _joined(torn: str, rest: str) -> Heard | None:
     for seam in range(len(torn), -1, -1):
         for space in ("", " "):
             if torn[seam:].strip() and not rest.startswith(torn[seam:].strip()):

@@ -53,6 +53,8 @@ class Store:
         folder.mkdir(parents=True)
         options: tuple[str, ...] = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "")
         options += ("--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction")
+        if self.sentinel:  # as docs/reliability.md asks: else a primary that was replaced unawares takes writes
+            options += ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2")
         return Server(name, port, (_program(), *options, "--repl-diskless-sync-delay", "0"))
 
     def _watcher(self, name: str, primary_port: int) -> Server:

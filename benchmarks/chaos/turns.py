@@ -14,6 +14,8 @@ from common.audio.g711 import FRAME_MS
 
 ANSWER_MS_MAX = 10_000
 """A sentence without any answer for so long is unanswered."""
+IN_FLIGHT_MS = 60.0
+"""Sound this young when a connection is lost may not have left it, nor the word that it was heard."""
 
 
 @dataclass(slots=True)
@@ -33,6 +35,10 @@ class Turn:
     """The longest silence inside the answer."""
     parts: dict[int, int] = field(default_factory=dict)
     """How often each part of the answer was heard whole."""
+    ended_ms: dict[int, float] = field(default_factory=dict)
+    """When each part was heard to its end last."""
+    unconfirmed: int = 0
+    """Parts that were heard again because the connection was lost with the word that they had been heard."""
     torn: int = 0
     """Parts that began and were not heard to their end."""
 
@@ -48,8 +54,8 @@ class Turn:
 
     @property
     def repeated(self) -> int:
-        """Parts that were heard again."""
-        return sum(count - 1 for count in self.parts.values())
+        """Parts that were heard again, although the platform could know that they had been heard."""
+        return sum(count - 1 for count in self.parts.values()) - self.unconfirmed
 
     @property
     def until_ms(self) -> float:
@@ -102,6 +108,9 @@ class Lived:
             turn.first_ms = turn.first_ms or phrase.began_ms
             turn.last_ms = max(turn.last_ms, phrase.ended_ms)
             turn.parts[part.part] = turn.parts.get(part.part, 0) + 1
+            ended_ms = turn.ended_ms.get(part.part, float("-inf"))
+            turn.unconfirmed += any(ended_ms <= lost <= ended_ms + IN_FLIGHT_MS for lost, _ in self.breaks)
+            turn.ended_ms[part.part] = phrase.ended_ms
         elif phrase.text == GREETING.lower():
             self.greeted += 1
         elif phrase.text == PARDON.lower():

@@ -58,6 +58,9 @@ class Row:
     bar_ms: float
     usual_ms: float
     lateness_p99_ms: float
+    off_line_p50_ms: float = 0.0
+    """For how long a hit turn had no connection: mostly the carrier's pause before it connects again."""
+    unconfirmed: int = 0
     findings: list[str] = field(default_factory=list)
 
     @property
@@ -87,7 +90,9 @@ def judge(outcome: Outcome) -> Row:
     usual = [turn for _, turn in counted if id(turn) not in touched and turn.answered and turn.delay_ms is not None]
     usual_delay = median(turn.delay_ms or 0.0 for turn in usual) if usual else 0.0
     usual_silence = median(turn.silence_ms for turn in usual) if usual else 0.0
-    hit = [turn for call, turn in counted if _is_hit(outcome, call, turn)]
+    hits = [(call, turn) for call, turn in counted if _is_hit(outcome, call, turn)]
+    hit = [turn for _, turn in hits]
+    off_line = sorted(time for call, turn in hits if (time := _off_line_ms(call, turn)) > 0)
     added = sorted(
         max(turn.delay_ms - usual_delay, turn.silence_ms - usual_silence, 0.0)
         for turn in hit
@@ -112,6 +117,8 @@ def judge(outcome: Outcome) -> Row:
         bar_ms=outcome.scenario.bar_ms,
         usual_ms=usual_delay,
         lateness_p99_ms=outcome.lateness_p99_ms,
+        off_line_p50_ms=_rank(off_line, 0.5) if off_line else 0.0,
+        unconfirmed=sum(turn.unconfirmed for _, turn in turns),
         findings=list(findings(outcome)),
     )
 
@@ -137,6 +144,11 @@ def _is_hit(outcome: Outcome, call: Lived, turn: Turn) -> bool:
 
 def _overlaps(turn: Turn, strike: Strike) -> bool:
     return turn.began_ms < strike.until_ms and turn.until_ms > strike.at_ms
+
+
+def _off_line_ms(call: Lived, turn: Turn) -> float:
+    """For how long the caller had no connection while they waited for the answer, or heard it."""
+    return sum(max(0.0, min(back, turn.until_ms) - max(lost, turn.asked_ms)) for lost, back in call.breaks)
 
 
 def _unanswered(turn: Turn) -> bool:

@@ -199,7 +199,7 @@ class Writer:
             log.warning("Redis takes nothing now: %s", kind)
         self._refused = True
         _count_away(kind)
-        if kind == "read-only":
+        if kind in ("read-only", "no replicas"):  # it may have been replaced: ask who is the primary now
             self._suspect()
         self._wire.abort()
 

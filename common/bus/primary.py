@@ -16,13 +16,13 @@ from typing import TypeAlias
 import hiredis
 
 from common.bus.refusals import away_kind
-from common.bus.wire import Wire, connect
+from common.bus.wire import CALL_SECONDS, Wire, connect
 from common.redis_url import Place
 
 log = logging.getLogger(__name__)
 
 ASK_SECONDS = 0.5
-"""How long one sentinel may take to say who the primary is, connection included."""
+"""How long one sentinel may take to say who the primary is, connection included; and the one it names, its role."""
 
 Address: TypeAlias = tuple[str, int] | str
 """Host and port, or the path of a socket."""
@@ -98,7 +98,9 @@ async def _ask(sentinel: tuple[str, int], place: Place) -> Address | None:
 async def _verified(address: Address, place: Place) -> Wire:
     wire = await connect(address, place.login, place.tls)
     try:
-        role = await wire.call("ROLE")
+        # A server that was frozen takes the connection at once and answers when it thaws: that it is the primary,
+        # which the sentinels will tell it otherwise only then.
+        role = await wire.call("ROLE", seconds=ASK_SECONDS if place.set else CALL_SECONDS)
         if role[0] != b"master":
             raise NoPrimary("the server is a replica")
     except hiredis.ReplyError as error:

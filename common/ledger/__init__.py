@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from common.ledger.effects import Effect, Known
 from common.messages import Message
 
 END_REASONS = (
@@ -118,6 +119,14 @@ class Ledger(Protocol):
 
     async def facts(self, call_id: str) -> dict[str, str]:
         """All that the carrier said about a call."""
+
+    async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
+        """Write down that a side effect begins, before it does (common/once.py).  Of everybody who asks, one is told
+        NEW.  With a claim, only while that is the newest of its pool; without, for whoever is asked by a webhook.
+        """
+
+    async def finish_effect(self, effect: Effect, result: str, claim: Claim | None = None) -> Known:
+        """Write the result down, unless there is one; returns the one that holds.  Fenced like `begin_effect`."""
 
     async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
         """False if this nonce came before with another digest."""

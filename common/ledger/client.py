@@ -60,6 +60,14 @@ class Client:
         self._silent = False
         self._trying = False
 
+    async def _forget_idle(self) -> None:
+        """Close the connections that nobody uses: the server may be frozen, and be no primary when it thaws.
+
+        It would still say OK to the next command, until somebody tells it; and forget what it was told.
+        """
+        with contextlib.suppress(redis.RedisError, OSError):
+            await self.redis.connection_pool.disconnect(inuse_connections=False)
+
     async def aclose(self) -> None:
         """Close the connections; the client is not used afterwards."""
         await self.redis.aclose()
@@ -78,6 +86,7 @@ class Client:
                 reply = await command
         except (TimeoutError, redis.TimeoutError) as error:
             self._silent = True
+            await self._forget_idle()
             metrics.REDIS_AWAY.labels("silent").inc()
             raise TimeoutError("Redis does not answer") from error
         except (redis.ConnectionError, redis.ResponseError) as error:
@@ -135,10 +144,13 @@ class _Primary:
     async def read_response(self, *args: Any, **options: Any) -> Any:
         try:
             return await super().read_response(*args, **options)  # type: ignore[misc]
-        except redis.ReadOnlyError as error:
+        except redis.ResponseError as error:
+            read_only = isinstance(error, redis.ReadOnlyError)
+            if not read_only and _kind(error) != "no replicas":
+                raise
             with contextlib.suppress(redis.RedisError):
                 await self.disconnect(nowait=True)  # type: ignore[attr-defined]
-            raise redis.ConnectionError("READONLY") from error
+            raise redis.ConnectionError("READONLY" if read_only else str(error)) from error
 
 
 class _Tcp(_Primary, Connection):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from common import streams
 from common.bus.memory import Streams
 from common.ledger import CallRecord, Claim
+from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
 from common.ledger.redis import LEASE_MS, OFFER_IDLE_MS
 from common.messages import Message, Offer
 
@@ -39,6 +40,8 @@ class MemoryLedger:
         self._settled: set[tuple[str, int]] = set()
         self._facts: dict[str, dict[str, str]] = {}
         self._nonces: dict[str, tuple[str, float]] = {}
+        self._effects: dict[str, dict[str, tuple[State, str]]] = {}
+        """call -> place -> (begun, attempt) or (done, result)"""
 
     async def create(self, record: CallRecord) -> None:
         self._calls.setdefault(record.call_id, _Call(record))
@@ -97,6 +100,32 @@ class MemoryLedger:
 
     async def facts(self, call_id: str) -> dict[str, str]:
         return dict(sorted(self._facts.get(call_id, {}).items()))
+
+    async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
+        if self._is_fenced(claim):
+            return Known(State.FENCED)
+        known = self._effects.setdefault(effect.call_id, {})
+        state, what = known.get(effect.place, (State.NEW, effect.attempt))
+        if state is State.DONE:
+            return Known(state, what)
+        if what != effect.attempt:
+            return Known(State.BEGUN)
+        if state is State.NEW and len(known) >= EFFECTS_MAX:
+            return Known(State.FULL)
+        known[effect.place] = (State.BEGUN, effect.attempt)
+        return Known(State.NEW)
+
+    async def finish_effect(self, effect: Effect, result: str, claim: Claim | None = None) -> Known:
+        if self._is_fenced(claim):
+            return Known(State.FENCED)
+        known = self._effects.setdefault(effect.call_id, {})
+        if known.get(effect.place, (State.NEW, ""))[0] is not State.DONE:
+            known[effect.place] = (State.DONE, result)
+        return Known(*known[effect.place])
+
+    def _is_fenced(self, claim: Claim | None) -> bool:
+        call = self._calls.get(claim.call_id) if claim else None
+        return claim is not None and (call is None or not call.is_held_by(claim))
 
     async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
         known, until = self._nonces.get(nonce, (digest, 0.0))

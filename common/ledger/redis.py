@@ -6,6 +6,7 @@ Keys (all names in common/streams.py):
   call:{sNN}:<id>:lease:<pool>  hash    owner, token; expires by itself unless renewed
   pool:<name>:calls             stream  offers; its consumer group "members" hands each to one member
   call:{sNN}:<id>:facts         hash    what the carrier's webhooks said, by event and field
+  call:{sNN}:<id>:effects       hash    side effects that must not happen twice: begun by whom, or done with what result
   calls:live, nodes:<kind>      zset    by the time of the last sign of life
   nonce:<nonce>                 string  digest of the webhook that used this nonce; expires after ten minutes
 
@@ -29,6 +30,7 @@ from redis.asyncio.client import Pipeline
 from common import streams
 from common.ledger import UNSTARTED_SECONDS, CallRecord, Claim, scripts
 from common.ledger.client import Client
+from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
 from common.messages import BadMessage, Message, Offer, decode, encode
 from common.redis_url import Place, parse_redis_url
 
@@ -69,6 +71,8 @@ class RedisLedger:
         self._append = self._redis.register_script(scripts.APPEND)
         self._checkpoint = self._redis.register_script(scripts.CHECKPOINT)
         self._restore = self._redis.register_script(scripts.RESTORE)
+        self._begin_effect = self._redis.register_script(scripts.BEGIN_EFFECT)
+        self._finish_effect = self._redis.register_script(scripts.FINISH_EFFECT)
 
     @classmethod
     def connect(
@@ -104,6 +108,7 @@ class RedisLedger:
 
     async def end(self, call_id: str, reason: str, epoch: int = 0) -> bool:
         keys = [streams.call_state(call_id), streams.call_events(call_id), streams.call_audio(call_id)]
+        keys.append(streams.call_effects(call_id))
         first = await self._client.reached(self._end(keys=keys, args=[reason, self._retention_s, epoch]))
         if first >= 0:
             await self._client.reached(self._redis.zrem(streams.CALLS_LIVE, call_id))
@@ -161,6 +166,21 @@ class RedisLedger:
     async def facts(self, call_id: str) -> dict[str, str]:
         found: Any = await self._client.reached(self._redis.hgetall(streams.call_facts(call_id)))
         return {name.decode(): value.decode() for name, value in sorted(found.items())}
+
+    async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
+        return await self._effect(self._begin_effect, effect, claim, effect.attempt, EFFECTS_MAX)
+
+    async def finish_effect(self, effect: Effect, result: str, claim: Claim | None = None) -> Known:
+        return await self._effect(self._finish_effect, effect, claim, result)
+
+    async def _effect(self, script: Any, effect: Effect, claim: Claim | None, *about: Any) -> Known:
+        keys = [streams.call_state(effect.call_id), streams.call_effects(effect.call_id)]
+        fence = [claim.pool, claim.token, claim.owner] if claim else ["", "", ""]
+        args = [*fence, effect.place, *about, self._retention_s]
+        # A session has time to wait for the server; whoever answers a webhook has not.
+        insist = self._insist if claim else lambda command: self._client.reached(command())
+        state, result = await insist(lambda: script(keys=keys, args=args))
+        return Known(State(state.decode()), result.decode())
 
     async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
         key = streams.nonce(nonce)

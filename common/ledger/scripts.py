@@ -23,6 +23,7 @@ redis.call('HSET', KEYS[1], 'status', 'ended', 'ended_because', ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 redis.call('EXPIRE', KEYS[3], 60)
+redis.call('EXPIRE', KEYS[4], ARGV[2])
 return 1
 """
 
@@ -81,4 +82,35 @@ redis.call('PERSIST', KEYS[1])
 for i = 3, #KEYS do redis.call('DEL', KEYS[i]) end
 for i = fields + 3, #ARGV do redis.call('XADD', KEYS[2], '*', 'd', ARGV[i]) end
 return 1
+"""
+
+# Effects.  Keys: the state, the effects.  Arguments: pool, token, owner (empty without a claim), place, and more.
+# A field of the effects is "b" and the attempt that began it, or "d" and the result.
+_MAY_ACT = f"""
+if ARGV[1] ~= '' then
+local function held()
+{HOLDS}
+return 1
+end
+if held() == 0 then return {{'fenced', ''}} end
+end
+local known = redis.call('HGET', KEYS[2], ARGV[4])
+if known and string.sub(known, 1, 1) == 'd' then return {{'done', string.sub(known, 2)}} end
+"""
+
+# attempt, most effects, seconds to keep them unless the call is live: then its end says how long
+BEGIN_EFFECT = f"""{_MAY_ACT}
+if known == 'b' .. ARGV[5] then return {{'new', ''}} end
+if known then return {{'begun', ''}} end
+if redis.call('HLEN', KEYS[2]) >= tonumber(ARGV[6]) then return {{'full', ''}} end
+redis.call('HSET', KEYS[2], ARGV[4], 'b' .. ARGV[5])
+if redis.call('HGET', KEYS[1], 'status') ~= 'live' then redis.call('EXPIRE', KEYS[2], ARGV[7]) end
+return {{'new', ''}}
+"""
+
+# result, seconds as above
+FINISH_EFFECT = f"""{_MAY_ACT}
+redis.call('HSET', KEYS[2], ARGV[4], 'd' .. ARGV[5])
+if redis.call('HGET', KEYS[1], 'status') ~= 'live' then redis.call('EXPIRE', KEYS[2], ARGV[6]) end
+return {{'done', ARGV[5]}}
 """

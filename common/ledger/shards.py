@@ -14,6 +14,7 @@ from typing import ParamSpec, TypeVar
 
 from common import streams
 from common.ledger import CallRecord, Claim, Ledger
+from common.ledger.effects import Effect, Known
 from common.ledger.redis import LEASE_MS, RedisLedger
 from common.messages import Message
 from common.redis_url import parse_redis_url
@@ -86,6 +87,12 @@ class ShardedLedger:
 
     async def facts(self, call_id: str) -> dict[str, str]:
         return await self._of(call_id).facts(call_id)
+
+    async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
+        return await self._of(effect.call_id).begin_effect(effect, claim)
+
+    async def finish_effect(self, effect: Effect, result: str, claim: Claim | None = None) -> Known:
+        return await self._of(effect.call_id).finish_effect(effect, result, claim)
 
     async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
         return await self._of(nonce).remember_nonce(nonce, digest, seconds)

@@ -68,10 +68,10 @@ class Phone:
     more: dict[str, list[Any]] = field(default_factory=dict)
     """Pool -> further providers, in the order of failover."""
     listen: ListenOptions = field(default_factory=ListenOptions)
+    streams: Streams = field(default_factory=Streams)
     _known: dict[str, list[Source[Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.streams = Streams()
         self.ledger = MemoryLedger(self.streams)
         self._speech: list[bytes] = []
         self._connected = True
@@ -220,7 +220,7 @@ class Phone:
         """50 frames a second, silence included, for as long as the call lasts."""
         loop = asyncio.get_running_loop()
         due = loop.time()
-        while not self.call.ended.done():
+        while not self.call.ended.done() or self.call.handed_over:
             if self._connected:
                 self._from_carrier(media(self._speech.pop(0) if self._speech else SILENCE))
                 self._position_ms += 20
@@ -236,7 +236,8 @@ class Phone:
         call = self.call
         reason = await asyncio.shield(call.ended)
         self.calls.remove(call)
-        await self.ledger.end(CALL, reason, call.epoch)
+        if not call.handed_over:
+            await self.ledger.end(CALL, reason, call.epoch)
 
     async def until(self, true: object, what: str) -> None:
         try:

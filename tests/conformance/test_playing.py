@@ -123,6 +123,11 @@ async def _(edge: Edge, call_id: str) -> None:
         kept = edge.calls.get(call_id)
         assert kept is not None
         kept.housekeep(later_ms(2000))
+        assert not kept.stopping.done()  # for all we know the line broke before the farewell was heard
+        await asyncio.sleep(0.25)  # what was sent is over
+        await caller.say(b"\xff" * 160)
+        await caller.audio.until(AudioIn, 1)
+        kept.housekeep(later_ms(2000))
         await caller.until("stop")
 
 

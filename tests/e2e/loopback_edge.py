@@ -30,6 +30,7 @@ from edge.api import Api
 from edge.app import Front
 from edge.calls import Calls
 from edge.dialer import Dialer
+from edge.failures import Buckets
 from edge.gate import Gate
 from edge.server import make_server
 from edge.signatures import Policy
@@ -76,6 +77,7 @@ class Edge:
     calls: Calls
     ledger: MemoryLedger
     workers: MemoryBus
+    failures: Buckets
 
     async def answer(self, call_id: str) -> str:
         """What Vobiz does first; returns the URL of the stream."""
@@ -213,6 +215,8 @@ async def running_edge(
     proxies: tuple[str, ...] = (),
     dialer: Dialer | None = None,
     port: int = 0,
+    when_busy: str = "apology",
+    failures: Buckets | None = None,
 ) -> AsyncIterator[Edge]:
     """`policy` is REQUIRED if there are `tokens`, unless it is said; `port` 0 takes a free one."""
     streams = Streams()
@@ -220,9 +224,10 @@ async def running_edge(
     calls, ticker = Calls(EDGE, bus, ledger, calls_max), Ticker(asyncio.get_running_loop())
     media = MediaStreams(calls, ledger, bus, ticker, agents, secret, 200, dialer)
     gate = Gate(ledger, policy or (Policy.REQUIRED if tokens else Policy.OFF), tokens, public_url, proxies)
-    webhooks = Webhooks(calls, ledger, agents, gate, dialer, public_url, secret)
+    webhooks = Webhooks(calls, ledger, agents, gate, dialer, public_url, secret, when_busy)
     api = Api(agents, ledger, bus, dialer, "", FROM)
-    server = make_server(Front(calls, media, webhooks, api).app(), "127.0.0.1", port)
+    front = Front(calls, media, webhooks, api, Buckets() if failures is None else failures)
+    server = make_server(front.app(), "127.0.0.1", port)
     calls.listen()
     serving = asyncio.create_task(server.serve(), name="edge")
     try:
@@ -232,7 +237,7 @@ async def running_edge(
         port = server.servers[0].sockets[0].getsockname()[1]
         base_url = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=base_url, trust_env=False, timeout=SECONDS) as http:
-            yield Edge(port, http, calls, ledger, MemoryBus(streams))
+            yield Edge(port, http, calls, ledger, MemoryBus(streams), front.failures)
     finally:
         server.should_exit = True
         async with asyncio.timeout(SECONDS):

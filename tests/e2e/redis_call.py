@@ -114,13 +114,17 @@ class Office:
     mind: Mind = field(default_factory=Mind)
     mouth: Mouth = field(default_factory=Mouth)
     runners: dict[str, Runner] = field(default_factory=dict)
+    urls: dict[str, str] = field(default_factory=dict)
+    """Of "edge" or a pool, if it has a user of its own."""
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Start everything; it ends with the stack."""
         self.ticker = Ticker(asyncio.get_running_loop())
         stack.callback(self.ticker.close)
         self.bus, self.ledger = await self._connect(stack, EDGE)
-        slow = await stack.enter_async_context(connect_bus(BusOptions(self.url, "copies", pause_ms=COPY_PAUSE_MS)))
+        slow = await stack.enter_async_context(
+            connect_bus(BusOptions(self._url(EDGE), "copies", pause_ms=COPY_PAUSE_MS))
+        )
         self.calls = Calls(EDGE, self.bus, self.ledger, calls_max=10)
         self.calls.listen()
         secret = b"the secret of this test"
@@ -154,9 +158,12 @@ class Office:
         return caller
 
     async def _connect(self, stack: AsyncExitStack, name: str) -> tuple[Bus, Ledger]:
-        bus = await stack.enter_async_context(connect_bus(BusOptions(self.url, name)))
-        ledger = await stack.enter_async_context(connect_ledger(self.url, name, 60, 600))
+        bus = await stack.enter_async_context(connect_bus(BusOptions(self._url(name), name)))
+        ledger = await stack.enter_async_context(connect_ledger(self._url(name), name, 60, 600))
         return bus, ledger
+
+    def _url(self, name: str) -> str:
+        return self.urls.get(name.partition("-")[0], self.url)
 
     async def _hire(self, stack: AsyncExitStack, pool: str) -> None:
         bus, ledger = await self._connect(stack, f"{pool}-1")
@@ -184,9 +191,9 @@ class Office:
 
 
 @asynccontextmanager
-async def open_office(url: str, **answers: str) -> AsyncIterator[Office]:
+async def open_office(url: str, urls: dict[str, str] | None = None, **answers: str) -> AsyncIterator[Office]:
     """`answers`: what the mind says to a word."""
-    office = Office(url)
+    office = Office(url, urls=urls or {})
     office.mind.answers.update(answers)
     try:
         async with AsyncExitStack() as stack:

@@ -215,14 +215,16 @@ LINES = st.text(alphabet=st.characters(codec="utf-8", exclude_categories=("Cs", 
     greeting=LINES,
     instructions=LINES.filter(str.strip),
     onset_ms=st.integers(40, 2_000),
+    likely_ms=st.integers(0, 5_000),
     interruptible=st.booleans(),
     llm=st.lists(st.from_regex(r"[a-z0-9_-]{1,8}/[a-z0-9.:-]{1,20}", fullmatch=True), max_size=5),
 )
 def test_every_agent_survives_the_bus(
-    greeting: str, instructions: str, onset_ms: int, interruptible: bool, llm: list[str]
+    greeting: str, instructions: str, onset_ms: int, likely_ms: int, interruptible: bool, llm: list[str]
 ) -> None:
     agent = Agent(
-        "a", greeting.strip(), instructions.strip(), turn=TurnOptions(onset_ms, interruptible=interruptible),
+        "a", greeting.strip(), instructions.strip(),
+        turn=TurnOptions(onset_ms, likely_ms=likely_ms, interruptible=interruptible),
         providers=Providers(llm=tuple(llm)),
     )  # fmt: skip
     assert from_document(json.loads(json.dumps(to_document(agent)))) == agent

@@ -77,6 +77,7 @@ def test_an_answer_tells_whose_and_which_it_is(caller: int, number: int):
         ("bravo one on", "one for zero six."),
         ("bravo one one", "one for zero six."),
         ("", "bravo one one for zero six."),
+        ("bravo one one for zero six.w", "one for zero six."),
     ],
 )
 def test_a_part_that_another_voice_finished_was_heard(torn: str, rest: str):
@@ -148,3 +149,15 @@ def test_half_a_sentence_is_no_sentence():
     torn = spoken(question(3, 17))[: 20 * FRAME_BYTES]
     (final,) = [m for m in hear(Listening(QUERY), torn + QUIET * 20) if m.get("speech_final")]
     assert answer(final["channel"]["alternatives"][0]["transcript"]) == PARDON
+
+
+def test_words_that_were_asked_for_early_are_not_told_twice():
+    listening = Listening(QUERY)
+    said = spoken(question(3, 17))
+    hear(listening, said[: 20 * FRAME_BYTES])
+    (early,) = listening.finalize()
+    rest = [m for m in hear(listening, said[20 * FRAME_BYTES :] + QUIET * 20) if m.get("is_final")]
+    told = [m["channel"]["alternatives"][0]["transcript"] for m in (early, *rest)]
+    assert told == ["ask one seven by", "zero three"]
+    ended_s = early["channel"]["alternatives"][0]["words"][-1]["end"]
+    assert ended_s <= rest[0]["channel"]["alternatives"][0]["words"][0]["start"]

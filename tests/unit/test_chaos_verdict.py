@@ -90,6 +90,13 @@ def test_what_the_line_itself_cut_counts_nowhere_but_must_not_be_repeated():
     assert judged(turn(2, 100_500.0, cut=True, parts={0: 2}), turn(3, 101_000.0)).repeated == 1
 
 
+def test_the_time_without_a_line_is_told_apart():
+    call = Lived(3, "chaos-x", [turn(0, 50_000.0), turn(1, 100_500.0, silence_ms=900.0)], greeted=1)
+    call.breaks = [(100_200.0, 100_800.0), (101_000.0, 101_600.0), (200_000.0, 0.0)]
+    row = judge(Outcome(KILL, [call], [STRIKE], {}, {}, 1.0))
+    assert (row.hit, row.added_p95_ms, row.off_line_p50_ms) == (1, 900.0, 900.0)
+
+
 def test_a_dead_call_and_a_second_greeting_fail():
     dead = Lived(4, "chaos-y", [turn(0, 100_500.0)], died="the carrier gave up", greeted=2)
     row = judge(Outcome(KILL, [dead], [STRIKE], {}, {}, 1.0))
@@ -119,6 +126,14 @@ def test_a_caller_counts_what_it_hears_of_each_answer():
     (lived,) = call.turns
     assert (lived.delay_ms, lived.silence_ms, lived.repeated, lived.torn) == (800.0, 460.0, 1, 1)
     assert lived.answered
+
+
+@pytest.mark.parametrize(("lost_ms", "repeated"), [(2000.0, 0), (2060.0, 0), (2061.0, 1), (1999.0, 1)])
+def test_a_part_whose_end_was_lost_with_the_line_may_be_heard_again(lost_ms: float, repeated: int):
+    call = Lived(3, "chaos-x", [Turn(0, 0.0, 600.0)], breaks=[(lost_ms, lost_ms + 500)])
+    for began_ms in (1400.0, 3000.0):
+        call.hears(phrase("alpha zero zero for zero three.", began_ms))
+    assert (call.turns[0].repeated, call.turns[0].unconfirmed) == (repeated, 1 - repeated)
 
 
 def test_a_late_answer_is_the_old_sentences_and_not_the_new_ones():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.providers import Down, Heard, Likely, ListenOptions, Offset, Onset, Utterance
-from workers.stt.deepgram_turns import FINALIZE, LIVE_LAG_MS, DeepgramTurns
+from workers.stt.deepgram_turns import DEAD_MS, FINALIZE, LIVE_LAG_MS, DeepgramTurns
 from workers.stt.vendor_feed import VendorFeed
 
 FINAL_MS, GRACE_MS = 1500, 700
@@ -276,7 +276,7 @@ def test_a_vendor_that_went_mute_is_not_believed_to_have_said_all() -> None:
 def test_without_audio_the_turn_ends_with_what_is_known() -> None:
     call = Call()
     interim_only(call)
-    heard = call.wait(FINAL_MS + GRACE_MS + 40)
+    heard = call.wait(DEAD_MS + GRACE_MS + 40)
     assert heard[0] == FINALIZE
     assert [type(event) for event in heard[1:]] == [Offset, Utterance]
 
@@ -285,16 +285,16 @@ def test_without_audio_final_words_and_onsets_come_to_an_end_too() -> None:
     call = Call()
     call.audio(1_500)
     call.hear(started(0.5), results(0, 1.32, HELLO, THERE, final=True))
-    assert [type(event) for event in call.wait(FINAL_MS + 40)] == [Offset, Likely, Utterance]
+    assert [type(event) for event in call.wait(DEAD_MS + 40)] == [Offset, Likely, Utterance]
     call.audio(2_500)
     assert call.hear(started(2.4)) == [Onset(2_400)]
-    assert call.wait(FINAL_MS + 40) == [Offset(2_560)]
+    assert call.wait(DEAD_MS + 40) == [Offset(2_560)]
 
 
 def test_a_final_that_comes_after_all_says_nothing_twice() -> None:
     call = Call()
     interim_only(call)
-    call.wait(FINAL_MS + GRACE_MS + 40)
+    call.wait(DEAD_MS + GRACE_MS + 40)
     call.audio(2_600)
     assert call.hear(results(0, 1.5, HELLO, THERE, speech_final=True)) == []
     assert call.hear(results(0, 2.5, HELLO, THERE, AGAIN)) == [Onset(1_700)]

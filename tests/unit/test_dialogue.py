@@ -21,10 +21,12 @@ from common.messages import (
     UserTurn,
 )
 from tests.unit.test_story import ANSWER, GREETING, INTERRUPTION, THE_CALL, with_echo
-from workers.llm.dialogue import Dialogue, Wanted
+from workers.llm.dialogue import Dialogue, Verdict, Wanted
 
 HELLO = "Hello, this is the clinic. How can I help you?"
 QUESTION = UserTurn(1, "are you open on sunday", ())
+MOUTH = OwnerChanged("tts", 1, "tts-a", 0, holds=True)
+OLD_MOUTH = OwnerChanged("tts", 2, "tts-b", 0)
 
 
 def after(*events: Message, interruptible: bool = True) -> Dialogue:
@@ -164,7 +166,7 @@ def test_an_event_told_twice_changes_nothing(which: int, later: int, until: int)
 
 def test_what_is_said_while_its_reply_is_being_prepared_is_not_asked_twice() -> None:
     """After an outage everything comes at once: the words are final before the reply's start is read."""
-    heard = (ReplyStarted(1, 0), ReplyPlayed(1))
+    heard = (MOUTH, ReplyStarted(1, 0), ReplyPlayed(1))
     maybe = MaybeTurn(1, "are you open on sunday", ())
     begun = after(CallStarted(1, "edge-1", 0), *heard, maybe)
     assert begun.wanted() == Wanted(2, 1, 0, "are you open on sunday")
@@ -172,3 +174,21 @@ def test_what_is_said_while_its_reply_is_being_prepared_is_not_asked_twice() -> 
     begun.receive(QUESTION)
     begun.receive(ReplyStarted(2, 1, "are you open on sunday"))
     assert chat(begun) == [("user", "are you open on sunday")]
+
+
+def test_nothing_is_prepared_for_a_mouth_that_would_have_it_played() -> None:
+    heard = (CallStarted(1, "edge-1", 0), ReplyStarted(1, 0), ReplyEnded(1, 0), ReplyPlayed(1))
+    maybe = MaybeTurn(1, "are you open on sunday", ())
+    assert after(*heard, maybe).wanted() is None, "nobody has said yet who the mouth is"
+    assert after(OLD_MOUTH, *heard, maybe).wanted() is None
+    assert after(OLD_MOUTH, *heard, maybe, QUESTION).wanted() == Wanted(2, 1, 0)
+    assert after(OLD_MOUTH, MOUTH, *heard, maybe).wanted() == Wanted(2, 1, 0, "are you open on sunday")
+
+
+def test_what_was_prepared_is_taken_back_when_such_a_mouth_takes_over() -> None:
+    heard = (CallStarted(1, "edge-1", 0), MOUTH, ReplyStarted(1, 0), ReplyPlayed(1))
+    prepared = ReplyStarted(2, 1, "are you open on sunday")
+    dialogue = after(*heard, MaybeTurn(1, "are you open on sunday", ()), prepared)
+    assert dialogue.verdict() is None
+    dialogue.receive(OLD_MOUTH)
+    assert dialogue.verdict() is Verdict.WITHDRAW

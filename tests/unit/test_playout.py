@@ -138,6 +138,12 @@ def test_a_mark_that_is_never_answered_is_overdue_once() -> None:
     assert playout.overdue(T + 9000) == []
 
 
+def test_on_a_line_that_has_been_silent_since_nothing_counts_as_played_unless_the_carrier_says_so() -> None:
+    playout = speaking(frames=5, last=True)  # played out at T + 100
+    assert playout.overdue(T + 5000, alive_ms=T + 99) == []
+    assert playout.overdue(T + 5000, alive_ms=T + 100) == [Mark(1, 0)]
+
+
 def test_an_answered_mark_is_not_overdue_and_answers_for_those_before_it() -> None:
     playout = Playout()
     for clause in range(3):

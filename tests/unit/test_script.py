@@ -11,6 +11,7 @@ from common.messages import (
     Clause,
     Interrupted,
     Message,
+    Release,
     ReplyEnded,
     ReplyPlayed,
     ReplyStarted,
@@ -38,13 +39,13 @@ def test_a_reply_is_said_clause_by_clause_and_then_reported() -> None:
     script = after(START, ReplyStarted(1, 0))
     assert script.next() is None
     script.receive(HELLO)
-    assert script.next() == Say(HELLO)
+    assert script.next() == Say(HELLO, 1)
     script.receive(Spoken(1, 0, 1600))
     assert script.next() is None
     script.receive(HELP)
-    assert script.next() == Say(HELP)
+    assert script.next() == Say(HELP, 1)
     script.receive(ReplyEnded(1, 2, "hangup"))
-    assert script.next() == Say(HELP)
+    assert script.next() == Say(HELP, 1)
     script.receive(Spoken(1, 1, 1200))
     assert script.next() == Done(1, "hangup")
     script.told(1)
@@ -55,7 +56,7 @@ def test_without_an_edge_nothing_can_be_said() -> None:
     script = after(ReplyStarted(1, 0), HELLO)
     assert script.next() is None
     script.receive(START)
-    assert script.next() == Say(HELLO)
+    assert script.next() == Say(HELLO, 1)
 
 
 def test_a_reply_without_clauses_is_reported_at_once() -> None:
@@ -64,7 +65,7 @@ def test_a_reply_without_clauses_is_reported_at_once() -> None:
 
 def test_a_successor_does_not_repeat_what_has_been_spoken() -> None:
     begun: list[Message] = [START, ReplyStarted(1, 0), HELLO, HELP, ReplyEnded(1, 2), Spoken(1, 0, 1600)]
-    assert after(*begun).next() == Say(HELP)
+    assert after(*begun).next() == Say(HELP, 1)
     assert after(*begun, Spoken(1, 1, 1200)).next() == Done(1, "")  # the edge may not have been told: once more
     assert after(*begun, Spoken(1, 1, 1200), ReplyPlayed(1)).next() is None
 
@@ -91,7 +92,7 @@ def test_the_next_reply_makes_the_last_one_stale() -> None:
     script.receive(ReplyEnded(1, 3))
     assert script.next() is None
     script.receive(Clause(2, 0, "No."))
-    assert script.next() == Say(Clause(2, 0, "No."))
+    assert script.next() == Say(Clause(2, 0, "No."), 1)
 
 
 def test_a_late_interruption_of_the_old_reply_does_not_silence_the_new_one() -> None:
@@ -99,7 +100,7 @@ def test_a_late_interruption_of_the_old_reply_does_not_silence_the_new_one() -> 
     script.receive(Clause(2, 0, "No."))
     script.receive(Interrupted(1, 0, 300))
     script.told(1)
-    assert script.next() == Say(Clause(2, 0, "No."))
+    assert script.next() == Say(Clause(2, 0, "No."), 1)
 
 
 def test_when_the_call_is_over_nothing_is_said() -> None:
@@ -120,9 +121,34 @@ def test_after_a_reconnect_it_speaks_to_the_new_edge() -> None:
     assert (script.epoch, script.edge) == (2, "edge-b")
 
 
+def test_a_clause_that_was_begun_for_a_lost_connection_is_said_again() -> None:
+    script = greeting()
+    task = script.next()
+    assert isinstance(task, Say)
+    script.receive(CallStarted(2, "edge-b", 0))
+    assert not script.stands(task)
+    script.receive(Spoken(1, 0, 1600, epoch=1))  # written before its mouth knew
+    assert script.next() == Say(HELLO, 2)
+    script.receive(Spoken(1, 0, 1600, epoch=2))
+    assert script.next() == Say(HELP, 2)
+
+
+def test_an_edge_that_would_play_it_gets_no_tentative_reply() -> None:
+    tentative = (ReplyStarted(1, 1, "are you open"), HELLO)
+    old = after(START, *tentative)
+    assert old.next() is None
+    old.receive(Release("call-1", 1, 1))
+    assert old.next() == Say(HELLO, 1)
+    new = after(CallStarted(1, "edge-a", 0, holds=True), *tentative)
+    assert new.next() == Say(HELLO, 1)
+    assert new.held
+    new.receive(CallStarted(2, "edge-b", 0))
+    assert new.next() is None, "the carrier came back to an edge of the last release"
+
+
 def test_of_two_wordings_of_a_clause_the_first_stands() -> None:
     script = after(START, ReplyStarted(1, 0), HELLO, Clause(1, 0, "another wording"))
-    assert script.next() == Say(HELLO)
+    assert script.next() == Say(HELLO, 1)
 
 
 @given(st.integers(0, len(THE_CALL) - 1), st.integers(0, len(THE_CALL)), st.integers(1, len(THE_CALL) + 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -153,3 +154,53 @@ def test_a_stream_secret_may_be_off() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Settings().calls_max = 5  # type: ignore[misc]
+
+
+SECRETS = sorted(field.name.upper() for field in dataclasses.fields(Settings) if field.metadata["rule"].secret)
+
+
+@pytest.mark.parametrize("variable", SECRETS)
+def test_every_secret_may_be_in_a_file(variable: str, tmp_path: Path) -> None:
+    odd = {
+        "REDIS_URL": "redis://edge:a-password@redis/0",
+        "VOBIZ_FROM_NUMBER": "+911234567890",
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=a-secret",
+    }
+    value = odd.get(variable, "a-secret-of-length")
+    both = {"VOBIZ_AUTH_ID": "VOBIZ_AUTH_TOKEN", "VOBIZ_AUTH_TOKEN": "VOBIZ_AUTH_ID"}  # one needs the other
+    file = tmp_path / "secret"
+    file.write_text(f"{value}\n")
+    more = {both[variable]: "x"} if variable in both else {}
+    settings = Settings.from_env({f"{variable}_FILE": str(file), **more})
+    assert getattr(settings, variable.lower()) == value
+    assert settings == Settings.from_env({variable: value, **more})
+
+
+def test_a_file_that_cannot_be_used_is_told_of_and_not_repeated(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text(" \n")
+    (tmp_path / "long").write_text(PASSWORD * 2000)
+    (tmp_path / "token").write_text(PASSWORD)
+    (tmp_path / "url").write_text(f"http://user:{PASSWORD}@redis")
+    told = problems(
+        {
+            "REDIS_URL_FILE": str(tmp_path / "url"),
+            "OPENAI_API_KEY_FILE": str(tmp_path / "empty"),
+            "DEEPGRAM_API_KEY_FILE": str(tmp_path / "long"),
+            "ELEVENLABS_API_KEY_FILE": str(tmp_path / "missing"),
+            "API_TOKEN": "x",
+            "API_TOKEN_FILE": str(tmp_path / "token"),
+        }
+    )
+    assert [line.partition(":")[0] for line in told] == [
+        "REDIS_URL",
+        "OPENAI_API_KEY_FILE",
+        "DEEPGRAM_API_KEY_FILE",
+        "ELEVENLABS_API_KEY_FILE",
+        "API_TOKEN, API_TOKEN_FILE",
+    ]
+    assert PASSWORD not in "\n".join(told)
+
+
+def test_only_secrets_are_read_from_files(tmp_path: Path) -> None:
+    (tmp_path / "number").write_text("7")
+    assert Settings.from_env({"CALLS_MAX_FILE": str(tmp_path / "number")}) == Settings()

@@ -239,3 +239,17 @@ def _take(turn: Turn, step: tuple[object, ...]) -> list[Effect]:
         case ("silent", int(utterance)):
             return turn.caller_silent(utterance)
     raise AssertionError(step)
+
+
+def test_between_the_turns_nobody_speaks() -> None:
+    turn = greeting()
+    assert not turn.between
+    turn.caller_speaks(1, begun=1, now=NOW)
+    assert not turn.between
+    turn.caller_silent(1)
+    assert turn.between
+    turn.audio_arrived(2, answers=1)
+    assert not turn.between
+    turn.caller_speaks(2, begun=1, now=NOW)  # a cough before the reply was heard
+    turn.caller_silent(2)
+    assert not turn.between

@@ -16,7 +16,8 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
-from common import metrics
+from common import metrics, traces
+from common.clock import wall_ms
 from common.tasks import cancel
 from workers.failover import Failover, Source, Use
 from workers.providers import ChatMessage, Down, LanguageModel, Piece, ProviderError, TokensUsed, ToolCall
@@ -178,7 +179,15 @@ class _Stream:
         self.lost: Spent | None = None
 
     async def _first(self) -> Piece | None:
-        piece = await anext(self._pieces, None)
+        begun_ms, outcome = wall_ms(), "cancelled"  # by the caller, or by a rival that was faster
+        try:
+            piece = await anext(self._pieces, None)
+            outcome = "first word"
+        except ProviderError as error:
+            outcome = type(error).__name__.lower()
+            raise
+        finally:
+            traces.stage("model", begun_ms, wall_ms(), provider=self.spec, outcome=outcome)
         self.first_s = asyncio.get_running_loop().time() - self._began
         self._use.worked()
         return piece

@@ -19,6 +19,7 @@ from common.messages import (
     CallStarted,
     MaybeTurn,
     Message,
+    OwnerChanged,
     ReplyStarted,
     SpeechStarted,
     UserTurn,
@@ -56,6 +57,8 @@ class Dialogue:
         self._asked_turn: UserTurn | None = None
         self._maybe: MaybeTurn | None = None  # what the caller said, if they are done
         self._epoch = 0
+        self.mouth_holds = False
+        """The mouth knows of tentative replies; one of release 0.1.0 would have them played."""
         self.edge = ""
         """The edge that has the caller on the line; empty before the call's start was read."""
         self.over = False
@@ -73,6 +76,8 @@ class Dialogue:
                     self._epoch, self.edge = epoch, edge
             case CallEnded(epoch):
                 self.over = self.over or epoch == 0 or epoch >= self._epoch
+            case OwnerChanged("tts", holds=holds):
+                self.mouth_holds = holds
             case SpeechStarted(_, _, utterance):
                 if self._maybe is not None and utterance > self._maybe.utterance:
                     self._maybe = None  # the caller goes on
@@ -96,9 +101,12 @@ class Dialogue:
         self._asked_turn = said
         if self._maybe is not None and self._maybe.utterance <= said.utterance:
             self._maybe = None
-        last = self._items[-1] if self._items else ""
-        prepared = isinstance(last, Reply) and last.tentative and last.utterance == said.utterance
-        self._items.insert(len(self._items) - prepared, said.text)
+        newest = self._newest
+        waiting = newest is not None and newest.tentative and not newest.withdrawn
+        if newest is not None and waiting and newest.utterance >= said.utterance:
+            self._items.insert(self._items.index(newest), said.text)
+        else:
+            self._items.append(said.text)
 
     def wanted(self) -> Wanted | None:
         """The reply that should be under way, or None: nobody waits for one."""
@@ -111,7 +119,7 @@ class Dialogue:
         if self._answered < self._asked and (over or self._interruptible):
             return Wanted(newest.turn + 1, self._asked, 0)
         # Only once the last reply is over: a tentative one would replace it, and may be withdrawn.
-        if over and self._maybe is not None:
+        if over and self._maybe is not None and self.mouth_holds:
             return Wanted(newest.turn + 1, self._maybe.utterance, 0, self._maybe.text)
         if newest.ended or newest.cut is not None:
             return None
@@ -123,6 +131,8 @@ class Dialogue:
         newest = self._newest
         if newest is None or not newest.tentative or newest.withdrawn:
             return None
+        if not self.mouth_holds:
+            return Verdict.WITHDRAW
         said: UserTurn | MaybeTurn | None = self._asked_turn if self._asked >= newest.utterance else self._maybe
         if said is None or said.utterance != newest.utterance or not _same(said.text, newest.prepared_for):
             return Verdict.WITHDRAW
@@ -165,10 +175,8 @@ class Dialogue:
         chat: list[ChatMessage] = [{"role": "system", "content": self._instructions}]
         wanted = self.wanted()
         unsaid = wanted.prepared_for if wanted is not None and wanted.utterance > self._asked else ""
-        for item in [*self._items, unsaid]:
+        for item in [*self._before(wanted.turn if wanted is not None else 0), unsaid]:
             if isinstance(item, Reply):
-                if wanted is not None and item.turn == wanted.turn:
-                    continue
                 role, text = "assistant", item.heard()
             else:
                 role, text = "user", item
@@ -179,6 +187,11 @@ class Dialogue:
             else:
                 chat.append({"role": role, "content": text})
         return chat
+
+    def _before(self, turn: int) -> list[str | Reply]:
+        """What was said before this reply began: what came later is not what it answers."""
+        known = (at for at, item in enumerate(self._items) if isinstance(item, Reply) and item.turn == turn)
+        return self._items[: next(known, len(self._items))]
 
 
 def _same(one: str, other: str) -> bool:

@@ -12,13 +12,14 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from common import metrics
+from common import metrics, traces
 from common.bus import Bus
 from common.clock import wall_ms
 from common.ledger import Claim, Ledger
 from common.messages import (
     Clause,
     HangUp,
+    Interrupted,
     MaybeTurn,
     Message,
     OwnerChanged,
@@ -123,6 +124,7 @@ class ReplySession:
                     under_way.result()
                 if wanted is not None and wanted.turn > turn:
                     turn = wanted.turn
+                    await self._begin(wanted)
                     under_way = asyncio.create_task(self._reply(wanted), name=f"reply {turn}")
                     under_way.add_done_callback(lambda task: self._news.set())
         finally:
@@ -141,13 +143,21 @@ class ReplySession:
         self._dialogue.receive(message)  # not to settle it twice while our own news is on its way back
         if isinstance(message, Release):
             self._bus.publish(edge_priority(self._dialogue.edge or self._claim.record.edge), message)
+        elif not self._dialogue.mouth_holds:
+            await self.write(Interrupted(turn, 0, 0))  # a mouth of release 0.1.0 took over: this it understands
+
+    async def _begin(self, wanted: Wanted) -> None:
+        """Say that the reply is begun, before it may be cancelled: its number is taken, whatever becomes of it."""
+        if wanted.published == 0:
+            started = ReplyStarted(wanted.turn, wanted.utterance, wanted.prepared_for)
+            await self.write(started)
+            self._dialogue.receive(started)  # not to take it for unbegun while our own news is on its way back
 
     async def _reply(self, wanted: Wanted) -> None:
         """Publish one reply, clause by clause, after those that a dead owner has published."""
+        traces.about(traces.Turn(self._claim.call_id, wanted.utterance, wanted.turn))
         asked = self._dialogue.asked(wanted.utterance)
         writer = _Writer(self, wanted, asked)
-        if wanted.published == 0:
-            await self.write(ReplyStarted(wanted.turn, wanted.utterance, wanted.prepared_for))
         then = ""
         try:
             async with asyncio.timeout(REPLY_SECONDS_MAX):
@@ -204,8 +214,15 @@ class ReplySession:
         return self._dialogue.said(turn)
 
     async def write(self, message: Message) -> None:
-        """Append to the call's story, or learn that it is no longer ours (raises Fenced)."""
-        if not await self._ledger.append(self._claim, [message]):
+        """Append to the call's story, or learn that it is no longer ours (raises Fenced).
+
+        A ledger that does not answer is a ConnectionError: a TimeoutError is a model's that takes too long.
+        """
+        try:
+            written = await self._ledger.append(self._claim, [message])
+        except TimeoutError as error:
+            raise ConnectionError("the ledger did not answer") from error
+        if not written:
             raise Fenced
 
 
@@ -246,6 +263,9 @@ class _Writer:
         self.count += 1
         self.said = f"{self.said} {text}".strip()
         stamps = (*self._stamps, self._first_token_ms, wall_ms()) if self._stamps and number == 0 else ()
+        if stamps:
+            traces.stage("first_token", *stamps[-3:-1])
+            traces.stage("first_clause", *stamps[-2:])
         await self._session.write(Clause(self._turn, number, text, stamps))
 
 

@@ -33,7 +33,7 @@ FILL_MS_MAX = 1_000
 """Of a gap so much is sent to the vendor as silence: enough for it to notice a pause."""
 BACKLOG_MS_MAX = 60_000
 """Audio that waits for the vendor; beyond it the oldest is dropped.  A replay after a takeover is half of that."""
-IDLE_S = 1.0
+IDLE_S = 5.0
 """Without audio for so long (the edge is gone), an open turn is over: cores end it in `wake`."""
 HEARD_MAX = 1000
 """Events that wait for the reader of an ear; a reader further behind is gone."""

@@ -32,6 +32,9 @@ LIVE_LAG_MS = 1000
 """The vendor is live if what a result covers was sent less than this before it came; else it works on a replay."""
 IDLE_MS = 400
 """No audio was sent for so long: no result will come that could decide anything."""
+DEAD_MS = 5000
+"""A telephone line never falls silent in this way: Redis fails over, or the edge stands still, and the caller's next
+words wait there.  Only after this long is the turn ended without them."""
 REVISION_MS = 150
 """The times of a word move by less than this from one result to the next; what ends later is a new word."""
 
@@ -96,6 +99,8 @@ class DeepgramTurns:
 
     def advance(self, now_ms: int) -> Iterator[Heard | str]:
         if self._feed.taken_ms != self._sent[0]:
+            if now_ms - self._sent[1] >= IDLE_MS:
+                self._news_ms = now_ms  # until now the vendor had nothing to say it about
             self._sent = (self._feed.taken_ms, now_ms)
         if self._turn is not None:
             yield from self._silence(self._turn)
@@ -219,7 +224,7 @@ class DeepgramTurns:
         if turn.words_end_ms - turn.start_ms >= self._options.utterance_ms_max and turn.interim:
             due = True
         idle = now_ms - self._sent[1] >= IDLE_MS
-        if not due:
+        if not due or IDLE_MS <= now_ms - self._sent[1] < DEAD_MS:
             self._asked_ms = None
         elif not turn.interim:
             if idle:  # else the results decide

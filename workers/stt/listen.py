@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import deque
 
-from common import metrics
+from common import metrics, traces
 from common.audio.g711 import BYTES_PER_MS
 from common.bus import START, Bus
 from common.clock import wall_ms
@@ -174,7 +174,11 @@ class ListenSession:
                 speech_end = self._timeline.wall(end_ms)
                 endpoint = self._timeline.wall(decided_ms) if decided_ms else wall_ms()
                 utterance = self._utterance_of(end_ms)
-                await self._write(UserTurn(utterance, text, (speech_end, endpoint, wall_ms())))
+                now_ms = wall_ms()
+                await self._write(UserTurn(utterance, text, (speech_end, endpoint, now_ms)))
+                turn = traces.Turn(self._claim.call_id, utterance)
+                traces.stage("endpoint", speech_end, endpoint, turn=turn, provider=spec)
+                traces.stage("transcript", endpoint, now_ms, turn=turn, provider=spec)
                 await self._save(utterance, end_ms)
                 await self._count_use(spec)
 

@@ -35,6 +35,8 @@ MESSAGE_MS_MAX = 200
 """A backlog is sent in messages of this length."""
 TICKS = 5
 """How often the timer looks within the shortest deadline."""
+STILL_SECONDS = 1.0
+"""The line stood still for so long (Redis failed over): the vendor had nothing to answer, and is not mute."""
 GOODBYE_SECONDS = 0.2
 """How long leaving waits for the last message to get into the socket."""
 
@@ -163,9 +165,10 @@ class VendorEar:
                 await self._work.wait()
                 self._work.clear()
                 while mulaw := self._feed.take(MESSAGE_MS_MAX * BYTES_PER_MS):
-                    self._sent_at = self._loop.time()
-                    if self._unanswered_at is None:
-                        self._unanswered_at = self._sent_at
+                    now = self._loop.time()
+                    if self._unanswered_at is None or now - self._sent_at >= STILL_SECONDS:
+                        self._unanswered_at = now
+                    self._sent_at = now
                     await self._connection.send(mulaw)
                 while self._texts:
                     text = self._texts.popleft()

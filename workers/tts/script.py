@@ -28,9 +28,10 @@ from common.messages import (
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Speak this clause."""
+    """Speak this clause, for this connection of the call."""
 
     clause: Clause
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +62,14 @@ class Script:
         """The utterance that the reply answers; 0: none."""
         self.epoch = 0
         self.edge = ""
+        self._edge_holds = False
         self.over = False
 
     def receive(self, message: Message) -> None:
         """Fold one event.  A repeated one changes nothing."""
         match message:
-            case CallStarted(epoch, edge) if epoch > self.epoch:
-                self.epoch, self.edge = epoch, edge
+            case CallStarted(epoch, edge, holds=holds) if epoch > self.epoch:
+                self.epoch, self.edge, self._edge_holds = epoch, edge, holds
                 self._spoken = set(self._played)  # what the lost connection still held was never heard
                 self._told = False
             case CallEnded(epoch):
@@ -84,10 +86,10 @@ class Script:
                     self._clauses.setdefault(clause, message)
             case ReplyEnded(turn) if turn == self._turn:
                 self._ended = message
-            case Spoken(turn, clause) if turn == self._turn:
+            case Spoken(turn, clause, epoch=epoch) if turn == self._turn and epoch in (0, self.epoch):
                 self._spoken.add(clause)
             case Played(turn, clause) if turn == self._turn:
-                self._played.add(clause)
+                self._played.update(range(clause + 1))  # a carrier plays in order, but may not tell of each
             case Interrupted(turn) | ReplyPlayed(turn) | Withdrawn(turn) if turn == self._turn:
                 self._closed = True
             case _:
@@ -97,11 +99,13 @@ class Script:
         """What to do now; None: wait for the next event."""
         if self._closed or self._told or self.over or not self.edge:
             return None
+        if self.held and not self._edge_holds:
+            return None  # an edge of release 0.1.0 would play it at once
         number = 0
         while number in self._spoken:
             number += 1
         if number in self._clauses:
-            return Say(self._clauses[number])
+            return Say(self._clauses[number], self.epoch)
         if self._ended is not None and number >= self._ended.clauses:
             return Done(self._turn, self._ended.then)
         return None
@@ -112,8 +116,8 @@ class Script:
             self._told = True
 
     def stands(self, task: Say) -> bool:
-        """Is this clause still worth speaking?"""
-        return task.clause.turn == self._turn and not self._closed and not self.over
+        """Is this clause still worth speaking?  Not if the connection that it is spoken for is gone."""
+        return (task.clause.turn, task.epoch) == (self._turn, self.epoch) and not self._closed and not self.over
 
     def _open(self, turn: int) -> None:
         if turn > self._turn:

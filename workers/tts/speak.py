@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import cast
 
-from common import metrics
+from common import metrics, traces
 from common.audio.g711 import BYTES_PER_MS, FRAME_BYTES, padded
 from common.bus import Bus
 from common.clock import wall_ms
@@ -59,7 +59,7 @@ class SpeakSession:
 
     async def run(self) -> None:
         events = call_events(self._claim.call_id)
-        await self._write(OwnerChanged("tts", self._claim.token, self._claim.owner, wall_ms()))
+        await self._write(OwnerChanged("tts", self._claim.token, self._claim.owner, wall_ms(), holds=True))
         self._bus.subscribe(events, self._receive, self._fail)
         try:
             while not self._script.over:
@@ -112,6 +112,7 @@ class SpeakSession:
     async def _speak(self, say: Say) -> None:
         """One clause, by the first voice that can; one that breaks off is followed by the next, at the same word."""
         clause = say.clause
+        traces.about(traces.Turn(self._claim.call_id, self._script.answers, clause.turn))
         sender = _Sender(self._bus, self._script, self._claim, say)
         speech = with_sources(clause.text, self._options.language)
         part = _Part(speech.text)
@@ -120,17 +121,23 @@ class SpeakSession:
             async with asyncio.timeout(CLAUSE_SECONDS_MAX):
                 while part.rest and (source := self._voices.choose(tried, self._claim.call_id)) is not None:
                     tried.add(source.spec)
+                    begun_ms, outcome = wall_ms(), "cancelled"
                     try:
                         await self._speak_with(source, part, sender)
+                        outcome = "spoken"
                     except ProviderError as error:
+                        outcome = type(error).__name__.lower()
                         log.warning("a voice failed: %s", error, extra={"call_id": self._claim.call_id})
                         part.broken_off()
+                    finally:
+                        if clause.stamps:
+                            traces.stage("voice", begun_ms, wall_ms(), provider=source.spec, outcome=outcome)
         except TimeoutError:
             log.warning("a voice took too long", extra={"call_id": self._claim.call_id})
         sender.finish()
         self._note_mute(sender.duration_ms == 0 and bool(speech.text))
         marks = tuple((speech.source(at), at_ms) for at, at_ms in part.word_marks)
-        spoken = Spoken(clause.turn, clause.clause, sender.duration_ms, marks)
+        spoken = Spoken(clause.turn, clause.clause, sender.duration_ms, marks, say.epoch)
         await self._write(spoken)
         self._script.receive(spoken)  # not to say it twice while our own news is on its way back
 
@@ -210,7 +217,7 @@ class _Sender:
         self._script = script
         self._stream = edge_audio(script.edge)
         self._claim = claim
-        self._epoch = script.epoch
+        self._epoch = say.epoch
         self._clause = say.clause
         self._rest = b""
         self._frames = 0
@@ -237,6 +244,8 @@ class _Sender:
     def _publish(self, mulaw: bytes, last: bool) -> None:
         clause = self._clause
         stamps: Stamps = (*clause.stamps, wall_ms()) if clause.stamps and self._frames == 0 and mulaw else ()
+        if stamps:
+            traces.stage("first_audio", *stamps[-2:])
         self._bus.publish(
             self._stream,
             AudioOut(

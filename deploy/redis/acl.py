@@ -1,0 +1,133 @@
+"""The users of Redis: one for each kind of process, with the keys and commands of docs/bus.md and no others.
+
+    REDIS_PASSWORD_EDGE=… REDIS_PASSWORD_STT=… … python -m deploy.redis.acl > users.acl
+
+Passwords come from the environment, or from files (`REDIS_PASSWORD_EDGE_FILE`), and leave as SHA-256; without any of
+them the template with placeholders is printed, which is `users.acl.example`.  `edge`, `stt`, `llm` and `tts` are
+needed.  `replica`, `sentinel`, `watch` (a metrics exporter, KEDA) and `admin` are written if they have a password; the
+default user is off.  Redis 7 or Valkey: the key patterns that are only read or only written need it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PASSWORD_CHARS_MIN = 16
+VARIABLE = "REDIS_PASSWORD_"
+
+_CONNECT = "hello auth ping role select client|setname client|id client|unblock script|load"
+"""What every process says to a server before and between its work."""
+_SCRIPTS = "evalsha hget hset hmget hgetall hlen hincrby exists expire pexpire persist del xadd"
+"""The ledger's scripts, and what they call: commands in scripts are checked like any others."""
+_POOL = "xread xrange xrevrange xreadgroup xautoclaim xack xdel xgroup|create zadd zrangebyscore zremrangebyscore"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One user.  A key pattern may only be read (`%R~`), only be written (`%W~`), or both (`~`)."""
+
+    name: str
+    keys: str
+    commands: str
+    needed: bool = True
+    channels: str = ""
+
+    def line(self, password: str) -> str:
+        """Its line of the ACL file; `password` is a hash or a placeholder."""
+        allowed = " ".join(command if command[0] in "+-" else f"+{command}" for command in self.commands.split())
+        parts = ("user", self.name, "on", "sanitize-payload", f"#{password}", "resetchannels", self.channels, self.keys)
+        return " ".join(part for part in (*parts, "-@all", allowed) if part)
+
+
+def _pool(pool: str, media: str) -> User:
+    keys = (
+        f"~call:*:state ~call:*:events ~call:*:effects ~call:*:lease:{pool} ~pool:{pool}:calls"
+        f" %R~calls:live ~nodes:{pool} %W~edge:*:priority {media}"
+    )
+    return User(pool, keys.strip(), f"{_CONNECT} {_SCRIPTS} {_POOL}")
+
+
+USERS = (
+    User(
+        "edge",
+        "~call:* ~edge:* %W~pool:*:calls ~calls:live ~nodes:edge ~nonce:* ~deployment:stream-secret ~{dials}:*",
+        f"{_CONNECT} {_SCRIPTS} xread xrange xrevrange xlen get set zadd zrem zcard zrangebyscore zremrangebyscore"
+        " info",
+    ),
+    _pool("stt", "%R~call:*:audio"),
+    _pool("llm", ""),
+    _pool("tts", "%W~edge:*:audio"),
+    User("watch", "%R~pool:*:calls %R~edge:*", "ping info xlen xpending xinfo|groups client|setname", needed=False),
+    User("replica", "", "psync replconf ping", needed=False),
+    User(
+        "sentinel",
+        "",
+        "multi slaveof replicaof ping exec subscribe config|rewrite role publish info client|setname client|kill"
+        " script|kill",
+        needed=False,
+        channels="allchannels",
+    ),
+    User("admin", "~*", "+@all", needed=False, channels="allchannels"),
+)
+
+
+class BadPasswords(Exception):
+    """Its text lists every problem, one a line, and no password."""
+
+
+def template() -> str:
+    """The file with a placeholder for each password; Redis refuses it as it is."""
+    return _file({user.name: f"<SHA-256 of {VARIABLE}{user.name.upper()}>" for user in USERS})
+
+
+def acl_file(environ: Mapping[str, str]) -> str:
+    """The file with the passwords' hashes.  Raises BadPasswords."""
+    hashes: dict[str, str] = {}
+    known: dict[str, str] = {}
+    problems = []
+    for user in USERS:
+        variable = f"{VARIABLE}{user.name.upper()}"
+        password = _password(environ, variable)
+        if not password and not user.needed:
+            continue
+        if len(password) < PASSWORD_CHARS_MIN:
+            problems.append(f"{variable}: {'too short' if password else 'missing'}; {PASSWORD_CHARS_MIN} characters")
+        elif (other := known.setdefault(password, user.name)) != user.name:
+            problems.append(f"{variable}: the same as {other}'s")
+        hashes[user.name] = hashlib.sha256(password.encode()).hexdigest()
+    if problems:
+        raise BadPasswords("\n".join(problems))
+    return _file(hashes)
+
+
+def _password(environ: Mapping[str, str], variable: str) -> str:
+    path = environ.get(f"{variable}_FILE", "")
+    return Path(path).read_text("utf-8").strip() if path else environ.get(variable, "").strip()
+
+
+def _file(hashes: Mapping[str, str]) -> str:
+    """Redis allows no comments in it."""
+    lines = [user.line(hashes[user.name]) for user in USERS if user.name in hashes]
+    return "\n".join(["user default off sanitize-payload resetchannels -@all", *lines, ""])
+
+
+def main() -> int:
+    """Print the file; 2 if the passwords cannot be used."""
+    if not any(name.startswith(VARIABLE) for name in os.environ):
+        print(template(), end="")  # noqa: T201
+        return 0
+    try:
+        print(acl_file(os.environ), end="")  # noqa: T201
+    except (BadPasswords, OSError) as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""What an answer cost the caller in time, for the histograms and for the turn's trace.  One call's."""
+
+from __future__ import annotations
+
+from common import metrics, traces
+from common.ledger import CallRecord
+from common.messages import STAGES, Stamps
+
+
+class AnswerTimes:
+    """Told of each reply when its first frame leaves, and of how it ended.  All times are wall clock ms."""
+
+    def __init__(self, record: CallRecord) -> None:
+        agent = record.agent
+        self._call_id = record.call_id
+        self._about: dict[str, traces.Value] = {
+            "agent": str(agent.get("name", "")),
+            "agent_version": str(agent.get("version", "")),
+            "direction": record.direction,
+        }
+        self._turn: traces.Turn | None = None  # the reply that is being played
+        self._asked_ms = self._begun_ms = 0
+
+    def begun(self, turn: int, utterance: int, at_ms: int, stamps: Stamps) -> None:
+        """The first frame of reply `turn` left.  `stamps` are complete, or empty if nobody asked."""
+        self._turn = traces.Turn(self._call_id, utterance, turn)
+        self._asked_ms, self._begun_ms = stamps[0] if stamps else at_ms, at_ms
+        if not stamps:
+            return
+        metrics.ANSWER_SECONDS.observe((stamps[-1] - stamps[0]) / 1000)
+        for stage, begun, done in zip(STAGES[1:], stamps, stamps[1:], strict=False):
+            metrics.STAGE_SECONDS.labels(stage).observe(max(0, done - begun) / 1000)
+        traces.stage(STAGES[-1], stamps[-2], stamps[-1], turn=self._turn)
+
+    def ended(self, outcome: str, at_ms: int) -> None:
+        """The reply was "heard" to its end, or "interrupted", perhaps before its first frame."""
+        metrics.TURNS.labels(outcome).inc()
+        self.closed(outcome, at_ms)
+
+    def closed(self, outcome: str, at_ms: int) -> None:
+        """The reply that is being played, if any, goes no further."""
+        turn, self._turn = self._turn, None
+        if turn is None:
+            return
+        traces.stage("playing", self._begun_ms, at_ms, turn=turn)
+        traces.stage(traces.TURN, self._asked_ms, at_ms, turn=turn, outcome=outcome, **self._about)

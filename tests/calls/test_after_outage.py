@@ -1,0 +1,84 @@
+"""The ledger was away, and every lease ran out meanwhile: that is no reason to change the owners of calls."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from common.bus.memory import MemoryBus, Streams
+from common.ledger import CallRecord, Claim
+from common.ledger.memory import MemoryLedger
+from common.messages import Offer
+from common.streams import pool_calls
+from workers.runner import Runner, RunnerOptions
+
+pytestmark = pytest.mark.anyio
+
+CALLS = [f"call-{n}" for n in range(8)]
+LEASE_MS = 800
+
+
+class FickleLedger(MemoryLedger):
+    """Can be `away`."""
+
+    away = False
+
+    async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
+        self._answer()
+        return await super().renew(claims)
+
+    async def orphans(self, pool: str) -> list[str]:
+        self._answer()
+        return await super().orphans(pool)
+
+    def _answer(self) -> None:
+        if self.away:
+            raise ConnectionError("away")
+
+
+class Carried:
+    """A session that only counts."""
+
+    def __init__(self, claim: Claim, owners: Counter[str]) -> None:
+        owners[claim.call_id] += 1
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_after_an_outage_everybody_keeps_their_calls_and_the_dead_are_still_noticed():
+    streams, owners = Streams(), Counter[str]()
+    ledger = FickleLedger(streams, LEASE_MS)
+    buses = [MemoryBus(streams) for _ in range(2)]
+    for call_id in CALLS:
+        await ledger.create(CallRecord(call_id))
+        await ledger.start(call_id, "edge-a")
+        await ledger.touch([call_id])
+        buses[0].publish(pool_calls("stt"), Offer(call_id))
+    members = []
+    for number, bus in enumerate(buses):
+        options = RunnerOptions("stt", f"stt-{number}", 20, LEASE_MS)
+        runner = Runner(options, bus, ledger, lambda claim: Carried(claim, owners))
+        members.append(asyncio.create_task(runner.run(asyncio.Event())))
+    await asyncio.sleep(2)
+    for _ in range(20):
+        ledger.away = True
+        await asyncio.sleep(2.3)
+        ledger.away = False
+        await asyncio.sleep(2.9)
+        await ledger.touch(CALLS)
+    assert owners == Counter(CALLS)
+
+    for member in members:
+        member.cancel()
+    await asyncio.wait(members)
+    heir = asyncio.create_task(
+        Runner(RunnerOptions("stt", "stt-2", 20, LEASE_MS), buses[1], ledger, lambda c: Carried(c, owners)).run(
+            asyncio.Event()
+        )
+    )
+    await asyncio.sleep(1.3)
+    assert set(owners.values()) == {2}
+    heir.cancel()
+    await asyncio.wait([heir])

@@ -1,0 +1,76 @@
+"""What comes twice, late, or for a connection that is gone changes nothing.  All of it was found by the simulation."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from common.bus.memory import MemoryBus, Streams
+from common.ledger import CallRecord
+from common.messages import AudioIn, AudioOut, ReplySpoken, UserTurn
+from common.streams import call_audio
+from edge import vobiz
+from edge.live_call import Call, CallOptions
+from edge.ticker import Ticker
+from tests.calls.doubles import SILENCE, CarrierLine, media, spoken
+from tests.calls.phone import CALL, answered_call
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_audio_of_the_old_edge_that_is_written_again_after_a_reconnect_is_not_heard_again():
+    async with answered_call() as phone:
+        await phone.hears("Hello.")
+        phone.starts_saying("i would like to ask something")
+        await phone.after(0.8)
+        await phone.edge_dies(away_seconds=0.2)
+        await phone.after(0.1)  # audio of the new edge is there
+        audio = [message for _, message in phone.streams.after(call_audio(CALL), 0)]
+        old = [message for message in audio if isinstance(message, AudioIn) and message.epoch == 1]
+        for message in old[-20:]:
+            phone.bus.publish(call_audio(CALL), message)
+        await phone.silence()
+        turns = " ".join(message.text for message in phone.events if isinstance(message, UserTurn))
+        assert turns == "i would like to ask something"
+
+
+class CountingTicker(Ticker):
+    orders = 0
+
+    def at(self, due_ms: float, wake: Callable[[float], None]) -> int:
+        self.orders += 1
+        return super().at(due_ms, wake)
+
+
+async def test_a_clause_that_arrives_in_many_pieces_is_played_by_one_wake_a_frame():
+    ticker = CountingTicker(asyncio.get_running_loop())
+    line = CarrierLine(lambda text: None)
+    start = vobiz.Start(CALL, "stream-1", vobiz.MediaFormat())
+    call = Call(CallRecord(CALL, epoch=1), start, line, MemoryBus(Streams()), ticker, CallOptions())
+    frames = spoken("one two three four five six seven")
+    for seq in range(0, len(frames), 9):
+        call.play(AudioOut(CALL, 1, 1, 1, 0, seq, b"".join(frames[seq : seq + 9])))
+    first = ticker.orders
+    await asyncio.sleep(3)
+    assert line.heard() == "one two three four five six seven"
+    assert ticker.orders - first <= len(frames)
+    ticker.close()
+
+
+async def test_a_line_that_has_fallen_silent_proves_nothing_about_what_was_heard():
+    line = CarrierLine(lambda text: None)
+    ticker = Ticker(asyncio.get_running_loop())
+    streams = Streams()
+    start = vobiz.Start(CALL, "stream-1", vobiz.MediaFormat())
+    call = Call(CallRecord(CALL, epoch=1), start, line, MemoryBus(streams), ticker, CallOptions())
+    frames = spoken("hello")
+    call.play(AudioOut(CALL, 1, 1, 1, 0, 0, b"".join(frames), last=True))
+    call.reply_spoken(ReplySpoken(CALL, 1, 1, 1, "hangup"))
+    for _ in range(5):  # no media, and no `playedStream`: the line is broken, and nobody knows it yet
+        await asyncio.sleep(1)
+        call.housekeep(ticker.now_ms())
+    assert not call.stopping.done()
+    call.heard(vobiz.parse(media(SILENCE)))  # it was not: only the answer was lost
+    call.housekeep(ticker.now_ms())
+    assert call.stopping.result() == "agent hung up"
+    ticker.close()

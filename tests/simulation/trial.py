@@ -1,0 +1,328 @@
+"""What must hold in one call, whatever breaks: checked while it happens, and at its end.  Pure.
+
+See docs/testing.md for the list in words.  Facts come from three witnesses that cannot agree by accident: what the
+caller's phone played, what was written to the call's story, and what the edges did.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from common.heard import ABOUT_REPLY, CUT_MARK, Reply
+from common.ledger import END_REASONS
+from common.messages import (
+    AudioIn,
+    AudioOut,
+    CallEnded,
+    CallStarted,
+    Clause,
+    Interrupted,
+    Message,
+    Played,
+    ReplyEnded,
+    ReplyPlayed,
+    ReplySpoken,
+    ReplyStarted,
+    SpeechStarted,
+    UserTurn,
+)
+from tests.simulation.providers import FRAME_BYTES, FRAMES_PER_CHARACTER, Saying, saying_of, word_ended
+from workers.llm.reply import APOLOGY
+
+FRAME_MS = 20
+HELD_FRAMES_MAX = 90_000 // FRAME_MS
+APOLOGY_BEGIN = 10
+"""So many characters of the apology are in its first clause at least."""
+OWN_SPEECH_S = 0.1
+"""Sound this soon after a word still belongs to it."""
+
+Place = tuple[int, int]
+"""(turn, clause)"""
+
+
+@dataclass(slots=True)
+class _Epoch:
+    """What one connection did."""
+
+    severed: bool = False
+    tolerance: int = 1
+    """How many frames the edge may be wrong about what was heard: it cannot see the frames that are on their way."""
+    fence: int = 0
+    turn_min: int = 1
+    last: tuple[int, int, int] = (0, -1, -1)
+    """Turn, clause and frame that were sent last."""
+    sent: Counter[Place] = field(default_factory=Counter)
+    heard: Counter[Place] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class Trial:
+    """One call before the judge.  `wrong` is told of each breach."""
+
+    call_id: str
+    sayings: dict[int, Saying]
+    vocabulary: dict[int, str]
+    wrong: Callable[[str], None]
+    tokens: Counter[str] = field(default_factory=Counter)
+    """Newest token of each pool."""
+    spoke_s: dict[str, float] = field(default_factory=dict)
+    """When the caller ended each word."""
+    last_sound_s: float = 0.0
+    """When the caller last made a sound."""
+    words: dict[str, None] = field(default_factory=dict)
+    """Words of the caller that reached the bus, in order."""
+    utterances: dict[int, str] = field(default_factory=dict)
+    replies: dict[int, Reply] = field(default_factory=dict)
+    clauses: dict[Place, str] = field(default_factory=dict)
+    epoch: int = 0
+    ends: set[tuple[int, str]] = field(default_factory=set)
+    _epochs: dict[int, _Epoch] = field(default_factory=lambda: defaultdict(_Epoch))
+    _over_with: dict[int, tuple[set[Place], set[int]]] = field(default_factory=dict)
+    """By epoch: clauses and turns that stood in the story as heard, or as cut, before it began."""
+    _played: set[Place] = field(default_factory=set)
+    _closed: set[int] = field(default_factory=set)
+    _late: set[tuple[int, int]] = field(default_factory=set)
+    """Frames of (saying, number) that came with a token that was old by then."""
+    _in_time: set[tuple[int, int]] = field(default_factory=set)
+
+    # --- the bus ------------------------------------------------------------------------------------------------
+
+    def audio(self, message: AudioIn) -> None:
+        """An entry of the call's audio."""
+        if (number := word_ended(message.mulaw)) is not None:
+            self.words.setdefault(self.vocabulary[number])
+
+    def event(self, message: Message) -> None:
+        """An entry of the call's story."""
+        match message:
+            case CallStarted(epoch) if epoch > self.epoch:
+                self.epoch = epoch
+                self._over_with[epoch] = (set(self._played), set(self._closed))
+            case CallEnded(epoch, reason) if epoch == 0 or epoch >= self.epoch:
+                self._end(epoch, reason)
+            case UserTurn(utterance, text):
+                if self.utterances.setdefault(utterance, text) != text:
+                    self._breach(f"utterance {utterance} is {self.utterances[utterance]!r} and {text!r}")
+            case SpeechStarted(_, _, utterance) if sum(known > utterance for known in self.utterances) > 1:
+                self._breach(f"speech {utterance} is heard again, long after it was understood")
+            case ReplyStarted(turn, utterance, prepared_for):
+                known = self.replies.setdefault(turn, Reply(turn, utterance, prepared_for))
+                if known.utterance != utterance:
+                    self._breach(f"reply {turn} answers utterances {known.utterance} and {utterance}")
+            case Clause(turn, clause, text):
+                if self.clauses.setdefault((turn, clause), text) != text:
+                    self._breach(f"clause {turn}.{clause} is {self.clauses[turn, clause]!r} and {text!r}")
+                if turn < max(self.replies, default=0):
+                    self._breach(f"clause {turn}.{clause} is written, but reply {max(self.replies)} has begun")
+            case ReplyEnded(turn, clauses):
+                missing = [number for number in range(clauses) if (turn, number) not in self.clauses]
+                if missing:
+                    self._breach(f"reply {turn} ends without its clauses {missing}")
+            case Played(turn, clause):
+                self._played.update((turn, number) for number in range(clause + 1))  # a carrier plays in order
+            case Interrupted(turn) | ReplyPlayed(turn):
+                self._closed.add(turn)
+        if isinstance(message, ABOUT_REPLY) and message.turn in self.replies:
+            self.replies[message.turn].receive(message)
+
+    def _end(self, epoch: int, reason: str) -> None:
+        self.ends.add((epoch, reason))
+        if len(self.ends) > 1:
+            self._breach(f"it ends more than once: {sorted(self.ends)}")
+        if reason not in END_REASONS:
+            self._breach(f"it ends because of {reason!r}")
+
+    # --- the edge -----------------------------------------------------------------------------------------------
+
+    def delivered(self, message: AudioOut | ReplySpoken) -> None:
+        """An edge is about to receive this: is its mouth still the newest that the edge has heard of?"""
+        state = self._epochs[message.epoch]
+        late = message.token < state.fence
+        if not late and message.turn >= state.turn_min:
+            state.fence = max(state.fence, message.token)
+        if isinstance(message, AudioOut):
+            for frame in _frames(message):
+                if late and frame not in self._in_time:
+                    self._late.add(frame)
+                elif not late:
+                    self._in_time.add(frame)
+
+    def interrupted(self, message: Interrupted, epoch: int) -> None:
+        """The edge has just cut this reply off."""
+        state = self._epochs[epoch]
+        state.turn_min = max(state.turn_min, message.turn + 1)
+        reply = self.replies.get(message.turn)
+        asked = self.utterances.get(reply.utterance, "") if reply is not None else ""
+        asked_s = self.spoke_s.get(asked.split(" ")[-1], 0.0)
+        if self.last_sound_s <= asked_s + OWN_SPEECH_S:
+            self._breach(f"reply {message.turn} is interrupted, and the caller was silent since they asked")
+
+    # --- the line -----------------------------------------------------------------------------------------------
+
+    def sent(self, epoch: int, number: int, frame: int) -> None:
+        """The edge has sent this frame to the carrier."""
+        saying = self.sayings.get(number)
+        about = saying.about if saying is not None else None
+        if saying is None or about is None or about.call_id != self.call_id:
+            self._breach(f"frame {frame} of a saying that is not of this call: {number}")
+            return
+        state = self._epochs[epoch]
+        turn, clause = about.turn, about.clause
+        late = (number, frame) in self._late
+        frame += saying.first_seq
+        name = f"frame {turn}.{clause}.{frame}"
+        if about.epoch != epoch:
+            self._breach(f"{name} of epoch {about.epoch} is sent in epoch {epoch}")
+        if turn < state.turn_min:
+            self._breach(f"{name} is sent, but was interrupted or replaced before")
+        if late:
+            self._breach(f"{name} is of token {about.token}, but a newer mouth was heard before")
+        clauses, turns = self._over_with.get(epoch, (set(), set()))
+        if turn in turns or (turn, clause) in clauses:
+            self._breach(f"{name} is sent in epoch {epoch}, but was over before it")
+        reply = self.replies.get(turn)
+        if reply is None or (reply.tentative and not reply.released):
+            self._breach(f"{name} is sent, but nobody may hear that reply yet")
+        self._follows(state, (turn, clause, frame), clauses)
+        state.last = (turn, clause, frame)
+        state.turn_min = max(state.turn_min, turn)
+        state.sent[turn, clause] += 1
+
+    def _follows(self, state: _Epoch, place: tuple[int, int, int], over_with: set[Place]) -> None:
+        """Nothing is repeated, nothing left out."""
+        turn, clause, frame = place
+        last_turn, last_clause, last_frame = state.last
+        if (turn, clause) == (last_turn, last_clause):
+            if frame != last_frame + 1:
+                self._breach(f"frame {turn}.{clause}.{frame} follows frame {last_frame}")
+            return
+        if (turn, clause) < (last_turn, last_clause):
+            self._breach(f"clause {turn}.{clause} follows clause {last_turn}.{last_clause}")
+        if frame != 0:
+            self._breach(f"clause {turn}.{clause} begins with frame {frame}")
+        first = last_clause if turn == last_turn else 0
+        self._complete(turn, [number for number in range(first, clause) if (turn, number) not in over_with], state)
+
+    def _complete(self, turn: int, clauses: Iterable[int], state: _Epoch) -> None:
+        """Was all of these clauses sent, but for what a voice could not say?"""
+        for clause in clauses:
+            text = self.clauses.get((turn, clause), "")
+            sent = state.sent[turn, clause]
+            if sent < len(text) * FRAMES_PER_CHARACTER and not self._voice_failed(turn, clause):
+                self._breach(f"of clause {turn}.{clause} only {sent} frames were sent")
+
+    def _voice_failed(self, turn: int, clause: int) -> bool:
+        text = self.clauses.get((turn, clause))
+        return any(saying.failed_at >= 0 for saying in self.sayings.values() if saying.text == text)
+
+    def heard(self, epoch: int, number: int, frame: int) -> None:
+        """The caller has heard this frame."""
+        about = self.sayings[number].about
+        assert about is not None
+        frame += self.sayings[number].first_seq
+        state = self._epochs[epoch]
+        place = (about.turn, about.clause)
+        if state.heard[place] != frame:
+            self._breach(f"frame {about.turn}.{about.clause}.{frame} is heard after {state.heard[place]} of its clause")
+        state.heard[place] += 1
+
+    def line(self, epoch: int, latency_s: float) -> None:
+        """An epoch has begun, on a line as slow as this."""
+        self._epochs[epoch].tolerance = 1 + math.ceil(2000 * latency_s / FRAME_MS)
+
+    def severed(self, epoch: int) -> None:
+        """The line of this epoch broke: what the edge believes of the caller's ear counts for nothing from now on."""
+        self._epochs[epoch].severed = True
+
+    def held(self, frames: int) -> None:
+        """An edge holds so much audio for the call."""
+        if frames > HELD_FRAMES_MAX:
+            self._breach(f"an edge holds {frames} frames")
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    @property
+    def settled(self) -> bool:
+        """Was everything that the caller said understood, and answered, or did the caller speak on?"""
+        if list(self.words) != " ".join(text for _, text in sorted(self.utterances.items())).split():
+            return False
+        standing = [reply for _, reply in sorted(self.replies.items()) if not reply.withdrawn]
+        if not standing:
+            return False
+        newest = standing[-1]
+        return newest.utterance >= max(self.utterances, default=0) and (newest.played or newest.cut is not None)
+
+    def unsettled(self) -> str:
+        """What is missing, for a trace."""
+        said = " ".join(text for _, text in sorted(self.utterances.items()))
+        newest = self.replies[max(self.replies)] if self.replies else None
+        return f"the caller said {' '.join(self.words)!r}, understood was {said!r}, newest reply: {newest}"
+
+    def finish(self) -> None:
+        """Judge the whole call."""
+        understood = " ".join(text for _, text in sorted(self.utterances.items())).split()
+        spoken = list(self.words)
+        if understood != spoken[: len(understood)]:
+            self._breach(f"the caller said {' '.join(spoken)!r}, understood was {' '.join(understood)!r}")
+        for turn, reply in sorted(self.replies.items()):
+            epochs = [number for number, state in self._epochs.items() if any(place[0] == turn for place in state.sent)]
+            if len(epochs) == 1 and not self._epochs[epochs[0]].severed:
+                self._compare(reply, self._epochs[epochs[0]])
+            if reply.begun and reply.utterance and reply.clauses:
+                self._fits(reply)
+            if reply.played and reply.cut is None and reply.clauses and not epochs and not self._mute(reply):
+                self._breach(f"reply {turn} was played, says the story, but nothing of it was sent")
+
+    def _fits(self, reply: Reply) -> None:
+        """Is it the answer to what was said?  Its words are named for the last word that it answers."""
+        asked = self.utterances.get(reply.utterance, "").split(" ")[-1]
+        if not reply.clauses[0].startswith((asked, APOLOGY[:APOLOGY_BEGIN])):
+            self._breach(f"reply {reply.turn} answers {asked!r} with {reply.clauses[0]!r}")
+
+    def _mute(self, reply: Reply) -> bool:
+        return all(self._voice_failed(reply.turn, clause) for clause in range(len(reply.clauses)))
+
+    def _compare(self, reply: Reply, state: _Epoch) -> None:
+        """What the story says was heard, and what the carrier played."""
+        turn = reply.turn
+        heard = sum(count for place, count in state.heard.items() if place[0] == turn)
+        if reply.cut is not None:
+            before = sum(
+                count for place, count in state.sent.items() if place[0] == turn and place[1] < reply.cut.clause
+            )
+            expected = before + reply.cut.heard_ms // FRAME_MS
+            if abs(heard - expected) > state.tolerance:
+                self._breach(f"reply {turn}: {heard} frames were heard, by the story {expected}")
+                return
+            if state.tolerance == 1:
+                self._compare_words(reply, state)
+        elif reply.played:
+            self._complete(turn, range(len(reply.clauses)), state)
+            if heard != sum(count for place, count in state.sent.items() if place[0] == turn):
+                self._breach(f"reply {turn} was played, says the story, but only {heard} frames were heard")
+
+    def _compare_words(self, reply: Reply, state: _Epoch) -> None:
+        """To the word; the last one, in the middle of which the caller spoke, may count or not."""
+        assert reply.cut is not None
+        if any(clause not in reply.durations_ms for clause in range(min(reply.cut.clause + 1, len(reply.clauses)))):
+            return  # the length of a clause was not known when it was cut: the story can only guess
+        if any(self._voice_failed(reply.turn, clause) for clause in range(len(reply.clauses))):
+            return  # which words a voice that broke off has said, nobody knows
+        told = len(reply.heard().removesuffix(CUT_MARK).split())
+        whole = 0
+        for clause, text in enumerate(reply.clauses):
+            frames = state.heard[reply.turn, clause]
+            words = text[: frames // FRAMES_PER_CHARACTER].split()
+            whole += len(text.split()) if frames >= len(text) * FRAMES_PER_CHARACTER else len(words)
+        if not whole - 1 <= told <= whole:
+            self._breach(f"reply {reply.turn}: the caller heard {whole} words, the story says {told}")
+
+    def _breach(self, text: str) -> None:
+        self.wrong(f"{self.call_id}: {text}")
+
+
+def _frames(audio: AudioOut) -> list[tuple[int, int]]:
+    return [saying_of(audio.mulaw[at : at + 8]) for at in range(0, len(audio.mulaw), FRAME_BYTES)]
