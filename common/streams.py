@@ -89,6 +89,11 @@ def pool_calls(pool: str) -> str:
     return f"pool:{pool}:calls"
 
 
+def pool_scan(pool: str) -> str:
+    """String with a short life: the member that looks for calls that nobody holds."""
+    return f"pool:{pool}:scan"
+
+
 def nodes(kind: str) -> str:
     """Sorted set: node id by the Unix time in ms of its last heartbeat.  `kind` is "edge" or a pool."""
     return f"nodes:{kind}"

@@ -30,8 +30,9 @@ from common.streams import edge_priority, pool_calls
 log = logging.getLogger(__name__)
 
 TAKE_BLOCK_MS = 1000
-SCAN_SECONDS = 0.2
-SECOND_LOOK_SECONDS = 0.1
+SCAN_SECONDS = 0.12
+"""How often a pool, by one of its members, looks for calls that nobody holds."""
+SECOND_LOOK_SECONDS = 0.06
 """A call that was only just offered is claimed sooner."""
 CLAIMS_AT_ONCE = 8
 """Calls that are claimed, or given back, at a time: each of these needs a connection to the ledger."""
@@ -190,8 +191,10 @@ class Runner:
 
     async def _offer_orphans(self) -> None:
         now = asyncio.get_running_loop().time
+        pool, owner = self._options.pool, self._options.owner
         try:
-            first = set(await self._ledger.orphans(self._options.pool))
+            mine = await self._ledger.may_scan(pool, owner, int(900 * SCAN_SECONDS))
+            first = set(await self._ledger.orphans(pool)) if mine else set()
         except (ConnectionError, TimeoutError):
             self._trust_until = math.inf
             raise
@@ -201,9 +204,9 @@ class Runner:
         if not first or now() < self._trust_until:
             return
         await asyncio.sleep(SECOND_LOOK_SECONDS)
-        for call_id in await self._ledger.orphans(self._options.pool):
+        for call_id in await self._ledger.orphans(pool):
             if call_id in first:
-                self._bus.publish(pool_calls(self._options.pool), Offer(call_id))
+                self._bus.publish(pool_calls(pool), Offer(call_id))
 
     async def _beat(self) -> None:
         await self._ledger.beat(self._options.pool, self._options.owner)

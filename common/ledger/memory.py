@@ -40,6 +40,7 @@ class MemoryLedger:
         self._settled: set[tuple[str, int]] = set()
         self._facts: dict[str, dict[str, str]] = {}
         self._nonces: dict[str, tuple[str, float]] = {}
+        self._scans: dict[str, float] = {}  # pool -> when the next look is due
         self._effects: dict[str, dict[str, tuple[State, str]]] = {}
         """call -> place -> (begun, attempt) or (done, result)"""
 
@@ -190,6 +191,12 @@ class MemoryLedger:
         if call is None or not call.is_held_by(claim):
             return False
         call.checkpoints[claim.pool] = checkpoint
+        return True
+
+    async def may_scan(self, pool: str, owner: str, ms: int) -> bool:
+        if self._scans.get(pool, 0.0) > _now():
+            return False
+        self._scans[pool] = _now() + ms / 1000
         return True
 
     async def orphans(self, pool: str) -> list[str]:

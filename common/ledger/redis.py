@@ -36,7 +36,7 @@ from common.redis_url import Place, parse_redis_url
 
 T = TypeVar("T")
 
-LEASE_MS = 1500
+LEASE_MS = 800
 LIVE_STALE_MS = 15_000
 """An edge touches its calls every few seconds; one untouched for this long has no edge."""
 LOST_MS = 75_000
@@ -254,6 +254,9 @@ class RedisLedger:
         keys = [streams.call_state(claim.call_id)]
         args: list[Any] = [claim.pool, claim.token, claim.owner, checkpoint]
         return bool(await self._insist(lambda: self._checkpoint(keys=keys, args=args)))
+
+    async def may_scan(self, pool: str, owner: str, ms: int) -> bool:
+        return bool(await self._client.reached(self._redis.set(streams.pool_scan(pool), owner, nx=True, px=ms)))
 
     async def orphans(self, pool: str) -> list[str]:
         calls = await self.live()

@@ -131,6 +131,9 @@ class ShardedLedger:
     async def save_checkpoint(self, claim: Claim, checkpoint: str) -> bool:
         return await self._of(claim.call_id).save_checkpoint(claim, checkpoint)
 
+    async def may_scan(self, pool: str, owner: str, ms: int) -> bool:
+        return any(await self._ask(lambda shard: shard.may_scan(pool, owner, ms)))
+
     async def orphans(self, pool: str) -> list[str]:
         return _joined(await self._ask(lambda shard: shard.orphans(pool)))
 

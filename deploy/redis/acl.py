@@ -24,7 +24,7 @@ _CONNECT = "hello auth ping role select client|setname client|id client|unblock 
 """What every process says to a server before and between its work."""
 _SCRIPTS = "evalsha hget hset hmget hgetall hlen hincrby exists expire pexpire persist del xadd"
 """The ledger's scripts, and what they call: commands in scripts are checked like any others."""
-_POOL = "xread xrange xrevrange xreadgroup xautoclaim xack xdel xgroup|create zadd zrangebyscore zremrangebyscore"
+_POOL = "set xread xrange xrevrange xreadgroup xautoclaim xack xdel xgroup|create zadd zrangebyscore zremrangebyscore"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class User:
 
 def _pool(pool: str, media: str) -> User:
     keys = (
-        f"~call:*:state ~call:*:events ~call:*:effects ~call:*:lease:{pool} ~pool:{pool}:calls"
+        f"~call:*:state ~call:*:events ~call:*:effects ~call:*:lease:{pool} ~pool:{pool}:calls ~pool:{pool}:scan"
         f" %R~calls:live ~nodes:{pool} %W~edge:*:priority {media}"
     )
     return User(pool, keys.strip(), f"{_CONNECT} {_SCRIPTS} {_POOL}")

@@ -106,7 +106,7 @@ async def test_a_member_whose_lease_ran_out_and_was_replaced_drops_the_call():
         del lease["llm"]  # as if it had been stopped (SIGSTOP) for two seconds
         phone.hire("llm")
         assert await phone.ledger.claim("llm", "call-1", "somebody else") is not None
-        await phone.after(1)
+        await phone.after(0.6)  # less than the lease of somebody else
         assert slow.runner._held == {}
 
 

@@ -144,6 +144,16 @@ async def test_a_dead_members_call_is_an_orphan_once_its_lease_has_run_out(serve
     assert await ledger.orphans("llm") == ["c-1"]
 
 
+async def test_of_a_pool_one_member_at_a_time_looks_for_orphans(server: Server):
+    ledger = server.ledger
+    assert await ledger.may_scan("llm", "w-1", 60_000)
+    assert not await ledger.may_scan("llm", "w-2", 60_000)
+    assert not await ledger.may_scan("llm", "w-1", 60_000)
+    assert await ledger.may_scan("tts", "w-3", 1)
+    while not await ledger.may_scan("tts", "w-4", 1):
+        await asyncio.sleep(0.001)
+
+
 async def test_a_member_that_slept_but_was_not_replaced_goes_on(server: Server):
     ledger = server.ledger
     await ledger.create(RECORD)

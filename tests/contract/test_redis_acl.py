@@ -145,6 +145,7 @@ async def test_a_worker_may_take_over_and_note_its_effects(server: Server):
         async with connect_ledger(server.url(pool), f"{pool}-1", 60) as ledger:
             assert await ledger.take_offers(pool, f"{pool}-1", 1, 10) == []  # makes the group
             assert await ledger.take_offers(pool, f"{pool}-1", 1, 10) == []
+            assert await ledger.may_scan(pool, f"{pool}-1", 100)
             assert await ledger.orphans(pool) == [CALL]
             claim = await ledger.claim(pool, CALL, f"{pool}-1")
             assert claim is not None
