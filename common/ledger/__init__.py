@@ -164,7 +164,7 @@ class Ledger(Protocol):
         """Leave a note for the next owner; fenced like `append`."""
 
     async def may_scan(self, pool: str, owner: str, ms: int) -> bool:
-        """Shall this member look for orphans now?  One of the pool may, in every `ms`: each look asks for every call."""
+        """Shall this member look for orphans now?  One of the pool may in every `ms`: a look asks for every call."""
 
     async def orphans(self, pool: str) -> list[str]:
         """Live calls that no member of the pool holds."""

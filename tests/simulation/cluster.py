@@ -24,6 +24,7 @@ from tests.simulation.plan import Plan
 from tests.simulation.processes import Process, ProcessLoop
 from tests.simulation.providers import Ears, Mind, Mouth, Vendors
 from tests.simulation.server import SimulatedLedger, SimulatedStreams
+from tests.simulation.tools import ActingLedger
 from workers.failover import Failover, Source
 from workers.llm.asking import Minds
 from workers.llm.reply import Character, ReplySession
@@ -52,6 +53,8 @@ class Ground:
     """Told of what an edge publishes."""
     delivered: Callable[[Edge, Message], None]
     """Told of what an edge is about to receive."""
+    effect: Callable[[str], None]
+    """Told of each side effect that is carried out."""
 
     def document(self) -> dict[str, Any]:
         """The agent of every call."""
@@ -103,6 +106,8 @@ class Worker(Node):
                 return listen(Assignment(claim, agent, bus, ledger, SETTINGS), sources)
             case "llm":
                 character = Character(agent.greeting, agent.instructions, Minds(sources), agent.turn.interruptible)
+                if self.ground.plan.acts:
+                    ledger = cast(Ledger, ActingLedger(ledger, self.ground.effect))
                 return ReplySession(claim, bus, ledger, character)
             case _:
                 return speak(Assignment(claim, agent, bus, ledger, SETTINGS), sources)

@@ -85,6 +85,8 @@ class Plan:
     vocabulary: dict[int, str]
     callers: tuple[Caller, ...]
     faults: tuple[Fault, ...]
+    acts: bool
+    """Does a tool act at the end of each reply?"""
 
 
 def draw(seed: int) -> Plan:
@@ -112,6 +114,7 @@ def draw(seed: int) -> Plan:
         vocabulary=vocabulary,
         callers=callers,
         faults=tuple(faults),
+        acts=Random(f"acts {seed}").random() < 0.3,
     )
 
 

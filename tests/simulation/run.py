@@ -121,8 +121,9 @@ class Run:
         self.ledger = SimulatedLedger(self.streams, self)
         self.vendors = Vendors(plan.vendors, Random(f"vendors {plan.seed}"), self.breach, plan.vocabulary)
         self.ground = Ground(
-            plan, self.loop, self.streams, self.ledger, self.vendors, self.breach, self._published, self._delivered
-        )
+            plan, self.loop, self.streams, self.ledger, self.vendors, self.breach, self._published, self._delivered,
+            self.effect,
+        )  # fmt: skip
         self.edges: list[Edge] = []
         self.workers: list[Worker] = []
         self.effects: dict[str, int] = {}
