@@ -25,7 +25,7 @@ from common.probes import Probes
 from common.settings import BadSettings, Settings
 from common.traces import exporting
 from workers.failover import Failover, Source
-from workers.providers import Down
+from workers.providers import Down, ProviderError
 from workers.runner import Runner, RunnerOptions, Session
 
 log = logging.getLogger(__name__)
@@ -161,7 +161,7 @@ def _stop_signal() -> asyncio.Event:
 
 
 def main(pool: str, build: Build[P], open_session: OpenSession[P]) -> int:
-    """The whole of a worker's `__main__`.  2 if the settings cannot be used."""
+    """The whole of a worker's `__main__`.  2 if the settings, or the only provider, cannot be used."""
     # Before numpy is imported: its OpenBLAS joins its threads in every fork, and was seen to wait for ever there.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     providers = Providers(pool, build, os.environ)
@@ -173,4 +173,8 @@ def main(pool: str, build: Build[P], open_session: OpenSession[P]) -> int:
         print(error, file=sys.stderr)  # noqa: T201 - for a person, before there are logs
         return 2
     start_logging(settings.log_level)
-    return run_process(serve(pool, settings, providers, open_session))
+    try:
+        return run_process(serve(pool, settings, providers, open_session))
+    except ProviderError as error:
+        log.error("cannot start: %s. Set a vendor's key, or %s_PROVIDER (docs/providers.md)", error, pool.upper())
+        return 2
