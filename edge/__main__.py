@@ -30,9 +30,9 @@ from edge.carrier.rest import CarrierOptions
 from edge.copies import COPY_PAUSE_MS, Copies
 from edge.dialer import Dialer, DialerOptions
 from edge.gate import Gate
+from edge.limits.shedding import Shedding
 from edge.redis_watch import RedisWatch
 from edge.server import Server, make_server
-from edge.shedding import Shedding
 from edge.signatures import Policy
 from edge.stream import Streams
 from edge.ticker import Ticker

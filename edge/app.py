@@ -20,7 +20,7 @@ from starlette.websockets import WebSocket
 from common import metrics
 from edge.api import Api
 from edge.calls import Calls
-from edge.failures import Buckets, Limited
+from edge.limits.failures import Buckets, Limited
 from edge.parameters import BadRequest
 from edge.stream import Streams
 from edge.webhooks import Webhooks

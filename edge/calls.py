@@ -25,8 +25,8 @@ from common.messages import (
     SpeechStarted,
 )
 from common.streams import call_events, edge_audio, edge_priority
+from edge.limits.promises import Promises
 from edge.live_call import Call
-from edge.promises import Promises
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Calls:
         self.added: Callable[[Call], None] = lambda call: None
         """Called with every call that is added."""
         self.overloaded: Callable[[], bool] = lambda: False
-        """Asked before a new call is answered, while there are others (shedding.py)."""
+        """Asked before a new call is answered, while there are others (limits/shedding.py)."""
         self.bus = bus
         self._ledger = ledger
         self._calls_max = calls_max

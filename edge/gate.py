@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from common import metrics
 from common.ledger import Ledger
-from edge.failures import LIMITED
+from edge.limits.failures import LIMITED
 from edge.parameters import BadRequest
 from edge.signatures import HOST, Policy, public_url_candidates, trusted_peer, verify
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
-from edge.half_open import RequestProtocol
+from edge.limits.half_open import RequestProtocol
 from edge.socket import LineProtocol
 from edge.vobiz import MESSAGE_BYTES_MAX
 

@@ -30,8 +30,8 @@ from edge.api import Api
 from edge.app import Front
 from edge.calls import Calls
 from edge.dialer import Dialer
-from edge.failures import Buckets
 from edge.gate import Gate
+from edge.limits.failures import Buckets
 from edge.server import make_server
 from edge.signatures import Policy
 from edge.stream import Streams as MediaStreams

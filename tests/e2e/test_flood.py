@@ -15,8 +15,8 @@ from websockets.exceptions import InvalidStatus
 
 from common.messages import AudioIn, CallStarted
 from edge.calls import OPENING_MAX
-from edge.failures import Buckets
-from edge.half_open import HALF_OPEN_MAX
+from edge.limits.failures import Buckets
+from edge.limits.half_open import HALF_OPEN_MAX
 from tests.e2e.loopback_edge import FROM, SECONDS, TO, Edge, Phone, phone, refused, running_edge, start_of
 from tests.e2e.test_edge_http import xml_of
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from edge.promises import PROMISE_MS, Promises
-from edge.shedding import WINDOW_MS, Shedding
+from edge.limits.promises import PROMISE_MS, Promises
+from edge.limits.shedding import WINDOW_MS, Shedding
 from edge.ticker import PULSE_MS, Ticker
 from tests.unit.test_ticker import Clock
 
