@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import openai
 
+from workers.llm.sse import Events
 from workers.openai_http import ERRORS, http
 from workers.providers import Busy, ChatMessage, Down, Piece, ProviderError, Rejected, TokensUsed, ToolCall
 
@@ -121,13 +124,13 @@ class OpenAIChat:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._options.first_token_s
         begun = [{"role": "assistant", "content": said}, {"role": "system", "content": GO_ON}] if said else []
-        chunks = await self._ask([*dialogue, *begun], tools, deadline)
+        stream = _Stream(await self._ask([*dialogue, *begun], tools, deadline))
         calls: dict[int, _Call] = {}
         chars = 0
         used: TokensUsed | None = None
         try:
             while True:
-                piece = await self._next(chunks, deadline)
+                piece = await self._next(stream, deadline)
                 if piece is None:
                     raise Down(f"openai/{self._model}: the stream ended before the reply did")
                 used = piece.used or used
@@ -142,11 +145,11 @@ class OpenAIChat:
                     break
             for call in self._complete(calls):
                 yield call
-            used = await self._tail(chunks, loop.time() + TAIL_S) or used
+            used = await self._tail(stream, loop.time() + TAIL_S) or used
             if used is not None:
                 yield used
         finally:
-            await self._close(chunks)
+            await self._close(stream)
 
     async def _ask(self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]], deadline: float) -> Any:
         request: dict[str, Any] = {
@@ -167,31 +170,34 @@ class OpenAIChat:
         except (openai.OpenAIError, TimeoutError, ValueError) as error:
             raise self._told(error) from None
 
-    async def _next(self, chunks: Any, deadline: float) -> _Piece | None:
-        """The next chunk; None when the stream has ended."""
+    async def _next(self, stream: _Stream, deadline: float) -> _Piece | None:
+        """The next chunk; None when the stream has ended: read to its last byte, the connection serves again."""
         try:
-            async with asyncio.timeout_at(deadline):
-                chunk = await anext(chunks)
-            return _understood(chunk)
+            while True:
+                while not stream.waiting:
+                    async with asyncio.timeout_at(deadline):
+                        await stream.more()
+                if (data := stream.waiting.popleft()) != b"[DONE]":
+                    return _understood(json.loads(data))
         except StopAsyncIteration:
             return None
-        except (*ERRORS, TimeoutError, ValueError, AttributeError, TypeError) as error:
+        except (*ERRORS, TimeoutError, ValueError, LookupError, AttributeError, TypeError) as error:
             raise self._told(error) from None
 
-    async def _tail(self, chunks: Any, deadline: float) -> TokensUsed | None:
+    async def _tail(self, stream: _Stream, deadline: float) -> TokensUsed | None:
         """Read on for the usage, which comes last.  The reply is complete: no fault here may spoil it."""
         used = None
         try:
-            while (piece := await self._next(chunks, deadline)) is not None:
+            while (piece := await self._next(stream, deadline)) is not None:
                 used = piece.used or used
         except ProviderError:
             return used  # the bill is worth no more waiting
         return used
 
-    async def _close(self, chunks: Any) -> None:
+    async def _close(self, stream: _Stream) -> None:
         try:
             async with asyncio.timeout(CLOSE_S):
-                await chunks.close()
+                await stream.chunks.close()
         except (*ERRORS, OSError, TimeoutError):
             return  # it is closed all the same, and a reply that was good stays good
 
@@ -233,25 +239,39 @@ class OpenAIChat:
         return Down(f"{name} sent a malformed stream ({type(error).__name__})")
 
 
-def _understood(chunk: Any) -> _Piece:
-    """The SDK does not validate what it parsed: any attribute may be missing or of any type."""
+class _Stream:
+    """The events of one answer.  The package opens and closes it; the events are taken from its bytes."""
+
+    def __init__(self, chunks: Any) -> None:
+        self.chunks = chunks
+        self.waiting: deque[bytes] = deque()
+        self._events = Events()
+        self._bytes: AsyncIterator[bytes] = chunks.response.aiter_bytes()
+
+    async def more(self) -> None:
+        """Wait for what comes next.  Raises StopAsyncIteration at the end."""
+        self.waiting.extend(self._events.feed(await anext(self._bytes)))
+
+
+def _understood(chunk: dict[str, Any]) -> _Piece:
+    """Nobody has checked what the server sent: whatever is wrong with it raises, and counts as malformed."""
     piece = _Piece()
-    usage = getattr(chunk, "usage", None)
-    if usage is not None:
-        details = getattr(usage, "prompt_tokens_details", None)
-        cached = int(getattr(details, "cached_tokens", 0) or 0)
-        piece.used = TokensUsed(int(usage.prompt_tokens or 0), cached, int(usage.completion_tokens or 0))
-    for choice in chunk.choices or ():
-        if choice.index:
+    if "error" in chunk:
+        raise ValueError("an error instead of a chunk")
+    if usage := chunk.get("usage"):
+        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+        piece.used = TokensUsed(int(usage["prompt_tokens"] or 0), int(cached), int(usage["completion_tokens"] or 0))
+    for choice in chunk.get("choices") or ():
+        if choice.get("index"):
             continue
-        delta = choice.delta
-        if delta is not None:
-            piece.text += _text(delta.content)
-            for part in delta.tool_calls or ():
-                piece.indexes.append(part.index if isinstance(part.index, int) else None)
-                function = part.function
-                piece.calls.append(_Call(_text(part.id), _text(function.name), _text(function.arguments)))
-        piece.finished = piece.finished or choice.finish_reason is not None
+        if delta := choice.get("delta"):
+            piece.text += _text(delta.get("content"))
+            for part in delta.get("tool_calls") or ():
+                index, function = part.get("index"), part.get("function") or {}
+                piece.indexes.append(index if isinstance(index, int) else None)
+                name, arguments = _text(function.get("name")), _text(function.get("arguments"))
+                piece.calls.append(_Call(_text(part.get("id")), name, arguments))
+        piece.finished = piece.finished or choice.get("finish_reason") is not None
     return piece
 
 
