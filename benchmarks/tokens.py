@@ -57,7 +57,8 @@ async def run(tokens: int, rounds: int) -> None:
         await client.close()
     rows = [[name, f"{statistics.median(times):.0f}"] for name, times in took.items()]
     print(table(["decoder", "CPU µs per token, server included"], rows))
-    print(f"\n{surroundings('benchmarks.tokens', '')}")
+    around = surroundings("benchmarks.tokens", "no Redis")
+    print(f"\n`{around['command']}`, commit {around['commit']}, Python {around['python']}; {around['note']}")
 
 
 def main() -> None:

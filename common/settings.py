@@ -186,7 +186,7 @@ class Settings:
     drain_seconds: int = _number(30, "After SIGTERM: how long an edge waits for its calls to end", 0, 86_400)
     bus_flush_ms: int = _number(1, "How long appends are gathered into one write; 0 = not at all", 0, 20)
     bus_pause_ms: int = _number(1, "Pause of a reader between two reads, so that one read serves many calls", 0, 50)
-    lease_ms: int = _number(800, "Life of a worker's lease on a call, renewed every third of it", 300, 30_000)
+    lease_ms: int = _number(700, "Life of a worker's lease on a call, renewed every third of it", 300, 30_000)
     otel_exporter_otlp_endpoint: str = _text(
         "",
         "OpenTelemetry collector that gets the traces, by OTLP over HTTP; unset = no traces",

@@ -30,9 +30,9 @@ from common.streams import edge_priority, pool_calls
 log = logging.getLogger(__name__)
 
 TAKE_BLOCK_MS = 1000
-SCAN_SECONDS = 0.12
+SCAN_SECONDS = 0.1
 """How often a pool, by one of its members, looks for calls that nobody holds."""
-SECOND_LOOK_SECONDS = 0.06
+SECOND_LOOK_SECONDS = 0.04
 """A call that was only just offered is claimed sooner."""
 CLAIMS_AT_ONCE = 8
 """Calls that are claimed, or given back, at a time: each of these needs a connection to the ledger."""

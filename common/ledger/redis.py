@@ -36,7 +36,7 @@ from common.redis_url import Place, parse_redis_url
 
 T = TypeVar("T")
 
-LEASE_MS = 800
+LEASE_MS = 700
 LIVE_STALE_MS = 15_000
 """An edge touches its calls every few seconds; one untouched for this long has no edge."""
 LOST_MS = 75_000
