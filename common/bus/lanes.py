@@ -51,6 +51,9 @@ LEAST_SECONDS = 0.001
 """So that "away since just now" is not 0: a loop's clock may count milliseconds."""
 
 _PING = pack("PING")
+_WRITE = pack("DEL", "pulse")
+"""A sign of life that counts as a write: a primary that was replaced while it was frozen answers PING, but refuses this
+(`min-replicas-to-write`).  A process that only reads would otherwise wait there until somebody tells the server."""
 
 
 @dataclass(slots=True)
@@ -66,8 +69,9 @@ class Subscription:
 class Writer:
     """Appends in batches, and again after a reconnect until the server has said yes."""
 
-    def __init__(self, flush_ms: float, suspect: Callable[[], None]) -> None:
-        """`suspect()`: every connection to this server is to be given up."""
+    def __init__(self, flush_ms: float, suspect: Callable[[], None], sign: bytes = _PING) -> None:
+        """`suspect()`: every connection to this server is to be given up.  `sign`: what is asked as a sign of life."""
+        self._sign = sign
         self._flush_s = flush_ms / 1000
         self._suspect = suspect
         self._fresh: list[Entry] = []  # of this flush, while there is a connection
@@ -137,7 +141,7 @@ class Writer:
             return
         if not self._unanswered:
             with contextlib.suppress(ConnectionError):
-                self._send(_PING, self._on_pong, 1)
+                self._send(self._sign, self._on_pong, 1)
                 self._pings += 1
 
     def tell(self, *command: bytes | str | int) -> None:
@@ -279,13 +283,24 @@ class Reader:
 class Lane:
     """See the module."""
 
-    def __init__(self, place: Place, name: str, pace_ms: tuple[float, float], suspect: Callable[[], None]) -> None:
-        """`pace_ms`: how long appends are gathered, and the pause between two reads."""
+    def __init__(
+        self,
+        place: Place,
+        name: str,
+        pace_ms: tuple[float, float],
+        suspect: Callable[[], None],
+        connected: Callable[[Wire], None],
+    ) -> None:
+        """`pace_ms`: how long appends are gathered, and the pause between two reads.
+
+        `connected(wire)`: a new connection was made.
+        """
+        self._connected = connected
         self._place = place
         self._name = name
         self._writing: Wire | None = None
         self._reading: Wire | None = None
-        self.writer = Writer(pace_ms[0], suspect)
+        self.writer = Writer(pace_ms[0], suspect, _WRITE if place.set else _PING)
         self.reader = Reader(pace_ms[1])
 
     def wake(self) -> None:
@@ -299,11 +314,18 @@ class Lane:
             if wire is not None:
                 wire.abort()
 
+    def leave_all_but(self, peer: tuple[str, int] | str) -> None:
+        """Connections that lead to another server are made again."""
+        for wire in (self._writing, self._reading):
+            if wire is not None and not wire.lost.is_set() and wire.peer != peer:
+                wire.abort()
+
     async def write_forever(self) -> None:
         """Keep the writing connection."""
         async with contextlib.aclosing(_connections(self._place, self._name)) as wires:
             async for wire in wires:
                 self._writing = wire
+                self._connected(wire)
                 self.writer.attach(wire)
                 while not wire.lost.is_set():
                     with contextlib.suppress(TimeoutError):
@@ -316,6 +338,7 @@ class Lane:
         async with contextlib.aclosing(_connections(self._place, self._name)) as wires:
             async for wire in wires:
                 self._reading = wire
+                self._connected(wire)
                 try:
                     await self.reader.run(wire)
                 except hiredis.ReplyError as error:

@@ -44,7 +44,8 @@ async def open_primary(place: Place, name: str) -> Wire:
 
     Raises OSError, TimeoutError or hiredis.ReplyError.
     """
-    _, wire = await _first(place)
+    peer, wire = await _first(place)
+    wire.peer = peer
     try:
         if place.db:
             await wire.call("SELECT", place.db)

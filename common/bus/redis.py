@@ -49,8 +49,8 @@ class RedisBus:
         self._replay: Wire | None = None
         self._replaying = asyncio.Lock()
         pace = (options.flush_ms, options.pause_ms)
-        self._media = Lane(place, f"{options.name}:media", pace, self._suspect)
-        self._priority = Lane(place, f"{options.name}:priority", (0, 0), self._suspect)
+        self._media = Lane(place, f"{options.name}:media", pace, self._suspect, self._agree)
+        self._priority = Lane(place, f"{options.name}:priority", (0, 0), self._suspect, self._agree)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -118,6 +118,15 @@ class RedisBus:
 
     def _lane(self, stream: str) -> Lane:
         return self._priority if streams.is_priority(stream) else self._media
+
+    def _agree(self, newest: Wire) -> None:
+        """All connections lead to one server: those that lead elsewhere look for the primary again.
+
+        A reader at a server that was replaced while it was frozen would wait there in silence until it is told, ten
+        seconds later: nothing that it does is refused.
+        """
+        for lane in (self._media, self._priority):
+            lane.leave_all_but(newest.peer)
 
     def _suspect(self) -> None:
         """A server that is silent on one connection, or no primary any more, is given up on all of them."""

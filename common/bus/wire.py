@@ -43,6 +43,8 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.lost = asyncio.Event()
         self.client_id = 0
+        self.peer: tuple[str, int] | str = ""
+        """Whom it leads to, as the primary was named when it was made (primary.py)."""
 
     def send(self, packed: bytes, on_reply: OnReply, replies: int) -> None:
         """Write commands made by `pack`; `on_reply` is called once for each of their replies.

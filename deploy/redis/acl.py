@@ -46,7 +46,7 @@ class User:
 
 def _pool(pool: str, media: str) -> User:
     keys = (
-        f"~call:*:state ~call:*:events ~call:*:effects ~call:*:lease:{pool} ~pool:{pool}:calls ~pool:{pool}:scan"
+        f"~call:*:state ~call:*:events ~call:*:effects ~call:*:lease:{pool} ~pool:{pool}:calls ~pool:{pool}:scan ~pulse"
         f" %R~calls:live ~nodes:{pool} %W~edge:*:priority {media}"
     )
     return User(pool, keys.strip(), f"{_CONNECT} {_SCRIPTS} {_POOL}")
@@ -55,7 +55,7 @@ def _pool(pool: str, media: str) -> User:
 USERS = (
     User(
         "edge",
-        "~call:* ~edge:* %W~pool:*:calls ~calls:live ~nodes:edge ~nonce:* ~deployment:stream-secret ~{dials}:*",
+        "~call:* ~edge:* %W~pool:*:calls ~calls:live ~nodes:edge ~nonce:* ~deployment:stream-secret ~{dials}:* ~pulse",
         f"{_CONNECT} {_SCRIPTS} xread xrange xrevrange xlen get set zadd zrem zcard zrangebyscore zremrangebyscore"
         " info",
     ),
