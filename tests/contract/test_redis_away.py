@@ -257,13 +257,16 @@ async def test_what_a_server_means_by_an_error(error: str, kind: str):
 
 async def test_who_only_reads_notices_too_that_the_primary_was_replaced(tmp_path: Path):
     """It answers PING; that it has no replicas any more, it says to writes alone."""
-    async with RedisServer(tmp_path / "redis") as server, sentinel(server.port) as named:
-        async with connected(f"redis+sentinel://127.0.0.1:{named}/voice") as bus:
-            await until(lambda: bus.connected, "the primary")
-            server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
-            await until(lambda: not bus.connected, "the refusal")
-            server.ask("CONFIG", "SET", "min-replicas-to-write", "0")
-            await until(lambda: bus.connected, "the primary again")
+    async with (
+        RedisServer(tmp_path / "redis") as server,
+        sentinel(server.port) as named,
+        connected(f"redis+sentinel://127.0.0.1:{named}/voice") as bus,
+    ):
+        await until(lambda: bus.connected, "the primary")
+        server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+        await until(lambda: not bus.connected, "the refusal")
+        server.ask("CONFIG", "SET", "min-replicas-to-write", "0")
+        await until(lambda: bus.connected, "the primary again")
 
 
 async def test_a_cancelled_command_is_cancelled_even_if_its_library_swallows_that():
