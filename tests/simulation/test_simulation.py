@@ -28,6 +28,7 @@ KEPT = {
     571: "a mind that took over a reply had the model answer what the caller said after it, twice",
     625: "ears that learned at once that the call is over and that it is another's left an error that nobody saw",
     1966: "words of an earlier speech that came late were put behind the reply to a later one",
+    739941451: "words that came while a reply's start was written were answered by it, though it was to earlier ones",
     2646: "audio of a reply that was taken back came after the release of the next one, and was played",
     2526: "a clause whose `playedStream` was lost was spoken again after a reconnect, though the next one was heard",
 }

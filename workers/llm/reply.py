@@ -36,7 +36,7 @@ from common.tasks import cancel
 from workers.llm.asking import Minds, Spent, Switched
 from workers.llm.clauses import Clauses
 from workers.llm.dialogue import Dialogue, Verdict, Wanted
-from workers.providers import ProviderError, after
+from workers.providers import ChatMessage, ProviderError, after
 from workers.runner import Fenced
 
 log = logging.getLogger(__name__)
@@ -124,8 +124,9 @@ class ReplySession:
                     under_way.result()
                 if wanted is not None and wanted.turn > turn:
                     turn = wanted.turn
+                    chat = self._dialogue.messages()  # as of now: more may be said while the start is written
                     await self._begin(wanted)
-                    under_way = asyncio.create_task(self._reply(wanted), name=f"reply {turn}")
+                    under_way = asyncio.create_task(self._reply(wanted, chat), name=f"reply {turn}")
                     under_way.add_done_callback(lambda task: self._news.set())
         finally:
             if under_way is not None:
@@ -153,7 +154,7 @@ class ReplySession:
             await self.write(started)
             self._dialogue.receive(started)  # not to take it for unbegun while our own news is on its way back
 
-    async def _reply(self, wanted: Wanted) -> None:
+    async def _reply(self, wanted: Wanted, chat: list[ChatMessage]) -> None:
         """Publish one reply, clause by clause, after those that a dead owner has published."""
         traces.about(traces.Turn(self._claim.call_id, wanted.utterance, wanted.turn))
         asked = self._dialogue.asked(wanted.utterance)
@@ -164,7 +165,7 @@ class ReplySession:
                 if wanted.utterance == 0:
                     await writer.rest_of(self._character.greeting)
                 else:
-                    then = await self._answer(writer)
+                    then = await self._answer(writer, chat)
                     self._speechless = 0
         except (ProviderError, TimeoutError) as error:
             log.warning("no model could answer: %s", error, extra={"call_id": self._claim.call_id})
@@ -185,12 +186,10 @@ class ReplySession:
         await writer.text(APOLOGY)
         return ""
 
-    async def _answer(self, writer: _Writer) -> str:
+    async def _answer(self, writer: _Writer, chat: list[ChatMessage]) -> str:
         """Stream the answer; returns what follows it ("" or "hangup")."""
         then = ""
-        stream = self._character.minds.reply(
-            self._dialogue.messages(), [END_CALL], lambda: writer.said, self._claim.call_id
-        )
+        stream = self._character.minds.reply(chat, [END_CALL], lambda: writer.said, self._claim.call_id)
         async with aclosing(stream) as events:
             async for event in events:
                 match event:
