@@ -24,6 +24,7 @@ from common import metrics
 from common.audio import g711
 from common.tasks import cancel
 from workers.providers import Down, Heard, ProviderError
+from workers.stt.heard_queue import HeardQueue
 from workers.stt.vendor_ear import closed_error
 from workers.vendor_socket import close_socket
 
@@ -35,8 +36,6 @@ BACKLOG_MS_MAX = 60_000
 """Audio that waits for the vendor; beyond it the oldest is dropped.  A replay after a takeover is half of that."""
 IDLE_S = 5.0
 """Without audio for so long (the edge is gone), an open turn is over: cores end it in `wake`."""
-HEARD_MAX = 1000
-"""Events that wait for the reader of an ear; a reader further behind is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +103,12 @@ class BatchedEar:
         self._outgoing: deque[tuple[int, bytes | str]] = deque()  # (bytes of audio in it, message)
         self._outgoing_bytes = 0
         self._work = asyncio.Event()
-        self._heard: deque[Heard] = deque()
-        self._news = asyncio.Event()
-        self._failure: ProviderError | None = None
-        self._closed = False
+        self._heard = HeardQueue()
         self._timer: asyncio.TimerHandle | None = None
 
     def feed(self, position_ms: int, mulaw: bytes) -> None:
         """Take the next audio (see `Ear`).  What was fed before is skipped; a gap counts as silence."""
-        if self._closed or self._failure is not None:
+        if self._heard.over:
             return
         gap_ms = position_ms - self._end_ms if self._end_ms >= 0 else 0
         if gap_ms < 0:
@@ -128,25 +124,16 @@ class BatchedEar:
         if len(self._audio) >= self._batch_bytes:
             self._post_audio()
 
-    async def __aiter__(self) -> AsyncIterator[Heard]:
+    def __aiter__(self) -> AsyncIterator[Heard]:
         """What is heard (see `Ear`).  One reader at a time."""
-        while True:
-            while self._heard:
-                yield self._heard.popleft()
-            if self._failure is not None:
-                raise self._failure
-            if self._closed:
-                return
-            self._news.clear()
-            await self._news.wait()
+        return aiter(self._heard)
 
     def close(self) -> None:
         """Hear no more."""
-        self._closed = True
+        self._heard.close()
         self._outgoing.clear()
         self._audio.clear()
         self._stop_timer()
-        self._news.set()
 
     def ended(self, task: asyncio.Task[None]) -> None:
         """One of the two tasks is over.  What it raised comes out on leaving; the reader must not wait for it."""
@@ -192,7 +179,7 @@ class BatchedEar:
 
     def _tell(self, stimulus: Callable[[float], list[Heard]]) -> None:
         """Give the core a stimulus, and do what it then wants."""
-        if self._closed or self._failure is not None:
+        if self._heard.over:
             return
         try:
             self._hear(stimulus(self._now()))
@@ -215,7 +202,7 @@ class BatchedEar:
         # A timer that is early only asks again: `due` moves with every frame while a turn is open.
         if self._timer is not None and (due is None or self._timer.when() > due):
             self._stop_timer()
-        if self._timer is None and due is not None and self._failure is None:
+        if self._timer is None and due is not None and not self._heard.over:
             self._timer = asyncio.get_running_loop().call_at(due, self._wake)
 
     def _wake(self) -> None:
@@ -241,21 +228,14 @@ class BatchedEar:
         self._work.set()
 
     def _hear(self, heard: list[Heard] | tuple[Heard, ...]) -> None:
-        if not heard:
-            return
-        if len(self._heard) + len(heard) > HEARD_MAX:
+        if not all(self._heard.add(one) for one in heard):
             self._fail(Down("nobody reads what this ear hears"))
-            return
-        self._heard += heard
-        self._news.set()
 
     def _fail(self, error: ProviderError) -> None:
-        """Listening cannot go on: the reader learns why once it has read what was heard before."""
-        if self._failure is None and not self._closed:
-            self._failure = error
+        """Listening cannot go on."""
+        if self._heard.fail(error):
             self._stop_timer()
             self._outgoing.clear()
-            self._news.set()
 
 
 @asynccontextmanager

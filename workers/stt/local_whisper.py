@@ -34,6 +34,7 @@ from workers.providers import (
 )
 from workers.stt import silero_vad
 from workers.stt.endpointing import LIKELY_END_MS, Endpointing, LikelyEnd
+from workers.stt.heard_queue import HeardQueue
 from workers.stt.silero_vad import SileroVad
 from workers.stt.whisper_decoder import Decoder
 
@@ -42,8 +43,6 @@ PREROLL_MS = 300
 GAP_MS_MAX = 30_000
 """Audio missing for up to this long counts as silence; after more, the ear begins anew."""
 BACKLOG_MS_MAX = silero_vad.WINDOWS_BEHIND_MAX * silero_vad.WINDOW_MS
-HEARD_MAX = 1000
-"""Events that wait for the reader of an ear; a reader further behind is gone."""
 DECODE_S_MAX = 15.0
 LOAD_S_MAX = 600.0  # a download; a packaged model takes 2 s
 
@@ -110,10 +109,7 @@ class LocalEar:
         self._decoded_to_ms = 0  # audio up to here belongs to earlier utterances
         self._early: _Decode | None = None
         self._ended: deque[_Decode] = deque()  # their text is wanted, in this order
-        self._heard: deque[Heard] = deque()
-        self._news = asyncio.Event()
-        self._failure: ProviderError | None = None
-        self._closed = False
+        self._heard = HeardQueue()
 
     @property
     def windows_dropped(self) -> int:
@@ -122,7 +118,7 @@ class LocalEar:
 
     def feed(self, position_ms: int, mulaw: bytes) -> None:
         """Take the next audio (see `Ear`).  What was fed before is skipped; a gap counts as silence."""
-        if self._closed or self._failure is not None:
+        if self._heard.over:
             return
         at = position_ms * g711.BYTES_PER_MS
         if self._audio_at < 0:
@@ -141,21 +137,13 @@ class LocalEar:
             self._stream.feed(end // g711.BYTES_PER_MS, mulaw)
             self._forget_before(end // g711.BYTES_PER_MS - self._options.utterance_ms_max - BACKLOG_MS_MAX)
 
-    async def __aiter__(self) -> AsyncIterator[Heard]:
+    def __aiter__(self) -> AsyncIterator[Heard]:
         """What is heard (see `Ear`).  One reader at a time."""
-        while True:
-            while self._heard:
-                yield self._heard.popleft()
-            if self._failure is not None:
-                raise self._failure
-            if self._closed:
-                return
-            self._news.clear()
-            await self._news.wait()
+        return aiter(self._heard)
 
     def close(self) -> None:
         """Hear no more, and free everything at once; a decode that runs ends unheard."""
-        self._closed = True
+        self._heard.close()
         self._stream.close()
         self._drop_early()
         for decode in self._ended:
@@ -164,7 +152,6 @@ class LocalEar:
                 decode.deadline.cancel()
         self._ended.clear()
         self._audio.clear()
-        self._news.set()
 
     # --- decisions ---
 
@@ -243,19 +230,14 @@ class LocalEar:
             self._hear(Likely(text.result(), early.start_ms, early.end_ms))
 
     def _hear(self, heard: Heard) -> None:
-        if len(self._heard) >= HEARD_MAX:
+        if not self._heard.add(heard):
             self._fail(Down("nobody reads what this ear hears"))
-            return
-        self._heard.append(heard)
-        self._news.set()
 
     def _fail(self, error: ProviderError) -> None:
-        """Listening cannot go on: the reader learns why once it has read what was heard before."""
-        if self._failure is None and not self._closed:
-            self._failure = error
+        """Listening cannot go on."""
+        if self._heard.fail(error):
             self._stream.close()
             self._drop_early()
-            self._news.set()
 
     def _forget_before(self, position_ms: int) -> None:
         """Free audio that no decision can name any more, in pieces of a second."""

@@ -24,11 +24,10 @@ from common import metrics
 from common.audio.g711 import BYTES_PER_MS
 from common.tasks import cancel
 from workers.providers import Busy, Down, Heard, ProviderError, Rejected
+from workers.stt.heard_queue import HeardQueue
 from workers.stt.vendor_feed import VendorFeed
 from workers.vendor_socket import close_socket
 
-HEARD_MAX = 1000
-"""Events that wait for the reader of an ear; a reader further behind is gone."""
 TEXTS_MAX = 16
 """Control messages that wait to be sent."""
 MESSAGE_MS_MAX = 200
@@ -98,11 +97,8 @@ class VendorEar:
         self._options = options
         self._loop = asyncio.get_running_loop()
         self._texts: deque[str] = deque()
-        self._heard: deque[Heard] = deque()
-        self._news = asyncio.Event()
+        self._heard = HeardQueue()
         self._work = asyncio.Event()
-        self._failure: ProviderError | None = None
-        self._closed = False
         self._sent_at = self._loop.time()
         self._answered_ms = 0  # how much audio was sent when the vendor's last message came
         self._unanswered_at: float | None = None  # when the first audio after it was sent
@@ -111,11 +107,11 @@ class VendorEar:
 
     @property
     def failed(self) -> bool:
-        return self._failure is not None
+        return self._heard.failure is not None
 
     def feed(self, position_ms: int, mulaw: bytes) -> None:
         """Take the next audio (see `Ear`).  What was fed before is skipped; a gap moves the positions after it."""
-        if self._closed or self._failure is not None:
+        if self._heard.over:
             return
         dropped = self._feed.put(position_ms, mulaw)
         if dropped:
@@ -123,23 +119,14 @@ class VendorEar:
         if self._feed.waiting_bytes >= self._wire.message_ms * BYTES_PER_MS:
             self._work.set()
 
-    async def __aiter__(self) -> AsyncIterator[Heard]:
+    def __aiter__(self) -> AsyncIterator[Heard]:
         """What is heard (see `Ear`).  One reader at a time."""
-        while True:
-            while self._heard:
-                yield self._heard.popleft()
-            if self._failure is not None:
-                raise self._failure
-            if self._closed:
-                return
-            self._news.clear()
-            await self._news.wait()
+        return aiter(self._heard)
 
     def close(self) -> None:
         """Hear no more."""
-        self._closed = True
+        self._heard.close()
         self._timer.cancel()
-        self._news.set()
 
     def ended(self, task: asyncio.Task[None]) -> None:
         """One of the two tasks is over.  What it raised comes out on leaving; the reader must not wait for it."""
@@ -193,12 +180,8 @@ class VendorEar:
         for effect in effects:
             if isinstance(effect, str):
                 self._say(effect)
-            elif self._failure is None and not self._closed:
-                if len(self._heard) >= HEARD_MAX:
-                    self._fail(Down(f"{self._wire.name}: nobody takes what is heard"))
-                    return
-                self._heard.append(effect)
-                self._news.set()
+            elif not self._heard.over and not self._heard.add(effect):
+                self._fail(Down(f"{self._wire.name}: nobody takes what is heard"))
 
     def _tick(self) -> None:
         now = self._loop.time()
@@ -215,7 +198,7 @@ class VendorEar:
         if self._feed.waiting_bytes:
             self._work.set()  # less than a message: it has waited long enough
         self._act(self._turns.advance(self._now_ms()))
-        if self._failure is None and not self._closed:
+        if not self._heard.over:
             self._timer = self._loop.call_later(self._tick_s, self._tick)
 
     def _say(self, text: str) -> None:
@@ -227,10 +210,8 @@ class VendorEar:
         return int(self._loop.time() * 1000)
 
     def _fail(self, error: ProviderError) -> None:
-        if self._failure is None:
-            self._failure = error
+        if self._heard.fail(error):
             self._timer.cancel()
-            self._news.set()
 
 
 PING = "\x00ping"
