@@ -153,13 +153,17 @@ class Calls:
         """Hand each call over in the moment after its caller has fallen silent; after `HAND_OVER_SECONDS` all others.
 
         What a caller says while there is no socket is lost, and a clause that they did not hear to its end is said
-        again.  Between the two turns neither happens.
+        again.  Between the two turns neither happens, and the carrier's pause is hidden in the wait for the answer
+        (bridge.py): hence only in the first moment of it, and not when the answer is about to come.
         """
+        awaited = {call for call in self.live() if call.turn.between}
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(HAND_OVER_SECONDS):
                 while self._calls:
                     for call in self.live():
-                        if call.turn.between:
+                        if not call.turn.between:
+                            awaited.discard(call)
+                        elif call not in awaited:
                             call.hand_over()
                     await asyncio.sleep(HAND_OVER_LOOK_SECONDS)
         self.hand_over()

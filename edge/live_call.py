@@ -10,11 +10,11 @@ All methods are plain callbacks of the event loop; none waits.  Decisions are in
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import dataclass
 from typing import Protocol
 
 from common import metrics
+from common.audio.g711 import SILENCE
 from common.bus import Bus
 from common.clock import wall_ms
 from common.ledger import CallRecord
@@ -42,6 +42,7 @@ from common.streams import call_audio, call_events
 from edge import vobiz
 from edge.answer_times import AnswerTimes
 from edge.caller_audio import CallerAudio
+from edge.marks import mark_of, name_of
 from edge.onsets import Onsets
 from edge.playout import FRAME_BYTES, FRAME_MS, Begin, Mark, Play, Playout
 from edge.prepared import Prepared
@@ -58,8 +59,7 @@ HANDED_OVER = "handed over"
 """Not a reason to end either: another edge will carry the call on."""
 MEDIA_GAP_SECONDS = 60.0
 """The carrier sends media all the time; without any for this long, nobody is there (its own limit is the same)."""
-_MARK_NAME = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})")
-"""epoch.turn.clause"""
+_SILENCE = SILENCE * FRAME_BYTES
 
 _FRAMES_IN, _FRAMES_OUT = metrics.FRAMES.labels("in"), metrics.FRAMES.labels("out")
 
@@ -138,9 +138,7 @@ class Call:
             case vobiz.Media(payload):
                 self._media_ms = self._ticker.now_ms()
                 for frame in self._audio.feed(payload):
-                    position_ms = self._frames_in * FRAME_MS
-                    self._bus.publish(self._audio_in, AudioIn(self._epoch, position_ms, wall_ms(), frame))
-                    self._frames_in += 1
+                    self._hear(frame)
                     _FRAMES_IN.inc()
             case vobiz.PlayedStream(name):
                 self._played(name)
@@ -157,6 +155,14 @@ class Call:
             case vobiz.Unknown():
                 metrics.BAD_INPUT.labels("unknown event").inc()
 
+    def hears_nothing(self) -> None:
+        """20 ms of silence, for want of a connection (bridge.py)."""
+        self._hear(_SILENCE)
+
+    def _hear(self, frame: bytes) -> None:
+        self._bus.publish(self._audio_in, AudioIn(self._epoch, self._frames_in * FRAME_MS, wall_ms(), frame))
+        self._frames_in += 1
+
     def closed(self, clean: bool = True) -> None:
         """The socket or the stream is gone: we stopped it, the caller hung up, or (not clean) it broke."""
         if self.stopping.done():
@@ -167,7 +173,7 @@ class Call:
             self.broken.set_result(None)
 
     def _played(self, name: str) -> None:
-        mark = _mark(name, range(self.record.epoch, self._epoch + 1))
+        mark = mark_of(name, range(self.record.epoch, self._epoch + 1))
         if mark is None:
             return
         self._playout.played(mark)
@@ -264,8 +270,8 @@ class Call:
                 case Play(mulaw):
                     frames += 1
                     messages.append(self._commands.play(mulaw))
-                case Mark(turn, clause):
-                    messages.append(self._commands.checkpoint(f"{self._epoch}.{turn}.{clause}"))
+                case Mark():
+                    messages.append(self._commands.checkpoint(name_of(out, self._epoch)))
                 case Begin(turn):
                     self._begin(turn)
         if messages:
@@ -384,11 +390,3 @@ class Call:
 
     def _publish(self, message: Message) -> None:
         self._bus.publish(self._events, message)
-
-
-def _mark(name: str, epochs: range) -> Mark | None:
-    """The checkpoint of this name, if it is one of this connection's."""
-    parts = _MARK_NAME.fullmatch(name)
-    if parts is None or int(parts[1]) not in epochs:
-        return None
-    return Mark(int(parts[2]), int(parts[3]))

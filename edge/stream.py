@@ -18,11 +18,13 @@ from starlette.websockets import WebSocket
 
 from common import metrics
 from common.agents import Agents, BadAgents, from_document, to_document
+from common.audio.g711 import FRAME_MS
 from common.bus import Bus
 from common.ledger import CallRecord, Ledger
 from common.messages import AudioIn, Offer
 from common.streams import POOLS, call_audio, pool_calls
 from edge import vobiz
+from edge.bridge import GAP_MS, bridge
 from edge.caller_audio import CallerAudio
 from edge.calls import Calls
 from edge.dialer import Dialer
@@ -148,7 +150,8 @@ class Streams:
     async def _position_ms(self, record: CallRecord) -> int:
         """Where the audio of the last connection ended: the ears go on counting from there."""
         entries = await self.bus.read(call_audio(record.call_id))
-        return max((message.position_ms + 20 for _, message in entries if isinstance(message, AudioIn)), default=0)
+        known_ms = [message.position_ms for _, message in entries if isinstance(message, AudioIn)]
+        return max(known_ms) + FRAME_MS + GAP_MS if known_ms else 0
 
     async def _carry(self, call: Call, dial_id: str, stream: _Stream) -> None:
         self.calls.add(call)
@@ -162,6 +165,8 @@ class Streams:
         finally:
             self.calls.remove(call)
             stream.line.end(SERVICE_RESTART if call.handed_over else 1000)
+        if reason == HANDED_OVER:
+            await bridge(call)
         if reason in (REPLACED, HANDED_OVER):
             return
         if not written and not await self._write_end_at_last(call, reason):
@@ -179,6 +184,7 @@ class Streams:
         await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)
         if not call.ended.done() and not call.stopping.done():
             log.warning("a connection broke; waiting for the carrier to come back", extra={"call_id": call.call_id})
+            await bridge(call, signs[:2])
             await asyncio.wait(signs[:2], timeout=COME_BACK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if call.ended.done():
             return call.ended.result(), False

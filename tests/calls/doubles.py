@@ -164,17 +164,27 @@ class Mind:
 
 
 class Mouth:
-    """Speaks text as audio that can be read; `said` holds every clause it was given."""
+    """Speaks text as audio that can be read; `said` holds every clause it was given, `open` those it is at."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.open = 0
         self.first_chunk_seconds = 0.05
+        self.chunk_seconds = 0.005
         self.fails = 0
         self.breaks_after_ms = 0
         self.spells = False
 
     async def say(self, text: str, options: VoiceOptions) -> AsyncIterator[Sound]:
         self.said.append(text)
+        self.open += 1
+        try:
+            async for sound in self._sounds(text):
+                yield sound
+        finally:
+            self.open -= 1
+
+    async def _sounds(self, text: str) -> AsyncIterator[Sound]:
         await asyncio.sleep(self.first_chunk_seconds)
         if self.fails:
             self.fails -= 1
@@ -187,7 +197,7 @@ class Mouth:
             raise Down("the voice broke off")
         for at in range(0, len(audio), 7000):  # not a whole number of frames
             yield audio[at : at + 7000]
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(self.chunk_seconds)
 
 
 class CarrierLine:

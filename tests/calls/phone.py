@@ -18,6 +18,7 @@ from common.messages import Message, Offer
 from common.story import Story
 from common.streams import POOLS, call_events, pool_calls
 from edge import vobiz
+from edge.bridge import GAP_MS, bridge
 from edge.calls import Calls
 from edge.live_call import Call, CallOptions
 from edge.ticker import Ticker
@@ -75,7 +76,6 @@ class Phone:
         self.ledger = MemoryLedger(self.streams)
         self._speech: list[bytes] = []
         self._connected = True
-        self._position_ms = 0
         self.heard_before = ""
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -107,14 +107,18 @@ class Phone:
 
     async def edge_dies(self, away_seconds: float = 0.5) -> None:
         """kill -9 of the edge; the carrier comes back to another one.  What was heard before is in `heard_before`."""
-        self.heard_before = self.line.heard()
         self.bus.kill()
+        await self.edge_lets_go(away_seconds)
+
+    async def edge_lets_go(self, away_seconds: float = 0.5) -> None:
+        """The edge has handed the call over, and the carrier comes back to another one."""
+        self.heard_before = self.line.heard()
         self._connected = False
         await asyncio.sleep(away_seconds)
         self.bus = MemoryBus(self.streams)
         self.calls = Calls("edge-2", self.bus, self.ledger, calls_max=10)
         self.calls.listen()
-        await self._connect("edge-2", replace(self.options, position_ms=self._position_ms))
+        await self._connect("edge-2", replace(self.options, position_ms=self.call.frames_in * 20 + GAP_MS))
         self._connected = True
 
     def hire(self, pool: str) -> Worker:
@@ -223,7 +227,6 @@ class Phone:
         while not self.call.ended.done() or self.call.handed_over:
             if self._connected:
                 self._from_carrier(media(self._speech.pop(0) if self._speech else SILENCE))
-                self._position_ms += 20
             due += 0.02
             await asyncio.sleep(due - loop.time())
 
@@ -236,7 +239,9 @@ class Phone:
         call = self.call
         reason = await asyncio.shield(call.ended)
         self.calls.remove(call)
-        if not call.handed_over:
+        if call.handed_over:
+            await bridge(call)
+        else:
             await self.ledger.end(CALL, reason, call.epoch)
 
     async def until(self, true: object, what: str) -> None:

@@ -151,3 +151,22 @@ async def test_a_reply_counts_as_begun_only_when_its_first_frame_left():
         await phone.says("hours")
         await phone.hears("Nine to six.")
         assert [message.turn for message in phone.events if isinstance(message, PlayStarted)] == [1, 2]
+
+
+@pytest.mark.parametrize("end", ["the caller interrupts", "the caller hangs up", "the worker stops"])
+async def test_a_voice_falls_silent_when_nobody_will_hear_the_rest(end: str):
+    async with answered_call({"hours": "We are open from Monday to Friday."}) as phone:
+        phone.mouth.chunk_seconds = 5.0
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.hears("We are")
+        assert phone.mouth.open == 1
+        match end:
+            case "the caller interrupts":
+                await phone.says("stop")
+            case "the caller hangs up":
+                phone.hangs_up()
+                await phone.after(0.1)
+            case "the worker stops":
+                await phone.worker("tts").stop()
+        assert phone.mouth.open == 0

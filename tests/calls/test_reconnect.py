@@ -65,3 +65,25 @@ async def test_the_end_of_the_old_socket_does_not_end_the_call():
         await phone.says("hours")
         await phone.hears("Nine to six.")
         assert not await phone.ledger.end("call-1", "caller hung up", epoch=1)
+
+
+async def test_no_clause_is_voiced_twice_for_a_new_connection():
+    async with answered_call({"hours": ANSWER}) as phone:
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.hears("On Saturday")
+        await phone.edge_dies()
+        await phone.hears("On Sunday we are closed.")
+        assert " ".join(phone.mouth.said) == f"Hello. {ANSWER}"
+
+
+async def test_a_clause_that_is_being_voiced_when_the_edge_dies_goes_on_and_is_heard_from_its_start():
+    async with answered_call({"hours": "We are open from Monday to Friday."}) as phone:
+        phone.mouth.chunk_seconds = 0.5
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.hears("We are")
+        await phone.edge_dies(away_seconds=0.2)
+        await phone.hears("to Friday.")
+        assert phone.heard == "We are open from Monday to Friday."
+        assert phone.mouth.said == ["Hello.", "We are open from Monday to Friday."]

@@ -117,7 +117,11 @@ class Script:
 
     def stands(self, task: Say) -> bool:
         """Is this clause still worth speaking?  Not if the connection that it is spoken for is gone."""
-        return (task.clause.turn, task.epoch) == (self._turn, self.epoch) and not self._closed and not self.over
+        return self.speaks(task.clause.turn) and task.epoch == self.epoch
+
+    def speaks(self, turn: int) -> bool:
+        """May anything of this reply still be heard?"""
+        return turn == self._turn and not self._closed and not self.over
 
     def _open(self, turn: int) -> None:
         if turn > self._turn:

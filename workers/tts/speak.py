@@ -8,32 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import cast
 
 from common import metrics, traces
 from common.audio.g711 import BYTES_PER_MS, FRAME_BYTES, padded
 from common.bus import Bus
 from common.clock import wall_ms
 from common.ledger import Claim, Ledger
-from common.messages import AudioOut, HangUp, Message, OwnerChanged, ReplySpoken, Spoken, Stamps, Used
+from common.messages import AudioOut, HangUp, Message, OwnerChanged, ReplySpoken, Spoken, Stamps
 from common.streams import call_events, edge_audio, edge_priority
 from common.tasks import cancel
-from workers.failover import Failover, Source
-from workers.providers import Down, ProviderError, Sound, Spelled, TextToSpeech, VoiceOptions
+from workers.failover import Failover
+from workers.providers import TextToSpeech, VoiceOptions
 from workers.runner import Fenced
-from workers.tts.normalise import with_sources
-from workers.tts.remainder import spoken_chars
 from workers.tts.script import Done, Say, Script
+from workers.tts.voicing import Voice
 
 log = logging.getLogger(__name__)
 
 ENTRY_BYTES = 10 * FRAME_BYTES
 AHEAD_SECONDS_MAX = 60.0
 """How much of one reply may be at the edge before its time."""
-CLAUSE_SECONDS_MAX = 120.0
-"""A clause whose voice takes longer is cut off."""
 MUTE_MAX = 2
 """So many clauses in a row that no provider could speak, and the call is given up: the spoken fallback follows."""
 
@@ -47,8 +41,7 @@ class SpeakSession:
         self._claim = claim
         self._bus = bus
         self._ledger = ledger
-        self._voices = voices
-        self._options = options
+        self._voice = Voice(claim.call_id, voices, options, self._write)
         self._script = Script()
         self._live = False
         self._news = asyncio.Event()
@@ -66,6 +59,7 @@ class SpeakSession:
                 await self._step()
         finally:
             self._bus.unsubscribe(events)
+            await self._voice.close()
 
     def _receive(self, entry_id: str, message: Message) -> None:
         if isinstance(message, OwnerChanged) and (message.pool, message.token) == ("tts", self._claim.token):
@@ -73,6 +67,8 @@ class SpeakSession:
         self._script.receive(message)
         if self._saying is not None and not self._script.stands(self._saying[0]):
             self._saying[1].cancel()
+        if not self._script.speaks(self._voice.turn):
+            self._voice.be_silent()
         if self._live:
             self._news.set()
 
@@ -110,55 +106,19 @@ class SpeakSession:
             task.result()
 
     async def _speak(self, say: Say) -> None:
-        """One clause, by the first voice that can; one that breaks off is followed by the next, at the same word."""
+        """One clause, to the connection of the call that it is for."""
         clause = say.clause
         traces.about(traces.Turn(self._claim.call_id, self._script.answers, clause.turn))
         sender = _Sender(self._bus, self._script, self._claim, say)
-        speech = with_sources(clause.text, self._options.language)
-        part = _Part(speech.text)
-        tried: set[str] = set()
-        try:
-            async with asyncio.timeout(CLAUSE_SECONDS_MAX):
-                while part.rest and (source := self._voices.choose(tried, self._claim.call_id)) is not None:
-                    tried.add(source.spec)
-                    begun_ms, outcome = wall_ms(), "cancelled"
-                    try:
-                        await self._speak_with(source, part, sender)
-                        outcome = "spoken"
-                    except ProviderError as error:
-                        outcome = type(error).__name__.lower()
-                        log.warning("a voice failed: %s", error, extra={"call_id": self._claim.call_id})
-                        part.broken_off()
-                    finally:
-                        if clause.stamps:
-                            traces.stage("voice", begun_ms, wall_ms(), provider=source.spec, outcome=outcome)
-        except TimeoutError:
-            log.warning("a voice took too long", extra={"call_id": self._claim.call_id})
+        voicing = self._voice.say(clause)
+        async for sound in voicing:
+            sender.send(sound)
+            await self._ahead.wait(sender.turn, len(sound) / BYTES_PER_MS / 1000)
         sender.finish()
-        self._note_mute(sender.duration_ms == 0 and bool(speech.text))
-        marks = tuple((speech.source(at), at_ms) for at, at_ms in part.word_marks)
-        spoken = Spoken(clause.turn, clause.clause, sender.duration_ms, marks, say.epoch)
+        self._note_mute(voicing.mute)
+        spoken = Spoken(clause.turn, clause.clause, sender.duration_ms, voicing.marks, say.epoch)
         await self._write(spoken)
         self._script.receive(spoken)  # not to say it twice while our own news is on its way back
-
-    async def _speak_with(self, source: Source[TextToSpeech], part: _Part, sender: _Sender) -> None:
-        text = part.rest
-        with source.use() as use:
-            stream = source.provider.say(text, self._options)
-            async with aclosing(cast("AsyncGenerator[Sound, None]", stream)) as sounds:
-                async for sound in sounds:
-                    if isinstance(sound, Spelled):
-                        part.spelled(sound)
-                        continue
-                    use.worked()
-                    part.spoken_bytes += len(sound)
-                    sender.send(sound)
-                    await self._ahead.wait(sender.turn, len(sound) / BYTES_PER_MS / 1000)
-            if not part.spoken_bytes:
-                raise Down(f"{source.spec} made no sound")
-        part.complete()
-        metrics.count_usage("tts", source.spec, {"characters": len(text)})
-        await self._write(Used("tts", source.spec, (("characters", len(text)),)))
 
     def _note_mute(self, mute: bool) -> None:
         """An agent that cannot speak must not keep a caller in silence."""
@@ -170,43 +130,6 @@ class SpeakSession:
     async def _write(self, message: Message) -> None:
         if not await self._ledger.append(self._claim, [message]):
             raise Fenced
-
-
-class _Part:
-    """How far a clause is spoken, by however many voices."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._from = 0  # where the voice that speaks now began
-        self._from_ms = 0
-        self.spoken_bytes = 0  # by that voice
-        self.marks: list[tuple[int, int]] = []
-        """(offset in the text, ms in its audio)."""
-
-    @property
-    def word_marks(self) -> list[tuple[int, int]]:
-        """The marks at which words begin: enough to say which words were heard."""
-        return [(at, ms) for at, ms in self.marks if at == 0 or self._text[at - 1 : at].isspace()]
-
-    @property
-    def rest(self) -> str:
-        return self._text[self._from :]
-
-    def spelled(self, spelled: Spelled) -> None:
-        self.marks += [(self._from + offset, self._from_ms + at_ms) for offset, at_ms in spelled.marks]
-
-    def broken_off(self) -> None:
-        """The next voice begins at the word that this one did not finish."""
-        spoken_ms = self.spoken_bytes // BYTES_PER_MS
-        own = [(at - self._from, ms - self._from_ms) for at, ms in self.marks if at >= self._from]
-        self._from += spoken_chars(self.rest, spoken_ms, own)
-        self._from_ms += spoken_ms
-        self.spoken_bytes = 0
-        self.marks = [(at, ms) for at, ms in self.marks if at < self._from]
-
-    def complete(self) -> None:
-        """Nothing is left to speak."""
-        self._from = len(self._text)
 
 
 class _Sender:

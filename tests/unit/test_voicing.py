@@ -1,0 +1,127 @@
+"""A clause's sound: made once, readable again, dropped when it is too much, silent when its reply is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from common.messages import Clause, Used
+from workers.failover import Failover, Source
+from workers.providers import Down, Sound, TextToSpeech, VoiceOptions
+from workers.tts import voicing
+from workers.tts.voicing import Voice, Voicing
+
+pytestmark = pytest.mark.anyio
+
+HELLO, HELP = Clause(1, 0, "Hello, this is the clinic."), Clause(1, 1, "How can I help you?")
+
+
+class Choir:
+    """Sings each text as so many bytes of its first letter, in two halves; the second waits for `go_on`."""
+
+    def __init__(self, size: int = 320) -> None:
+        self.sung: list[str] = []
+        self.cut: list[str] = []
+        self.fails = 0
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+        self._size = size
+
+    async def say(self, text: str, options: VoiceOptions) -> AsyncIterator[Sound]:
+        self.sung.append(text)
+        if self.fails:
+            self.fails -= 1
+            raise Down("hoarse")
+        half = text[0].encode() * (self._size // 2)
+        try:
+            yield half
+            await self.go_on.wait()
+            yield half
+        except (asyncio.CancelledError, GeneratorExit):
+            self.cut.append(text)
+            raise
+
+
+Sing = Callable[[Choir], Voice]
+
+
+@pytest.fixture
+def sing() -> Sing:
+    async def write(used: Used) -> None:
+        """Nobody reads the story here."""
+
+    def voice(choir: Choir) -> Voice:
+        clock = asyncio.get_running_loop().time
+        sources: list[Source[TextToSpeech]] = [Source("tts", "test/choir", choir, 0, clock)]
+        return Voice("call-1", Failover(sources), VoiceOptions(), write)
+
+    return voice
+
+
+async def whole(one: Voicing) -> bytes:
+    return b"".join([chunk async for chunk in one])
+
+
+async def test_a_clause_is_made_once_and_can_be_heard_again(sing: Sing) -> None:
+    choir = Choir()
+    voice = sing(choir)
+    assert await whole(voice.say(HELLO)) == await whole(voice.say(HELLO)) == b"H" * 320
+    assert choir.sung == [HELLO.text]
+
+
+async def test_who_begins_to_listen_in_the_middle_hears_all_of_it(sing: Sing) -> None:
+    choir = Choir()
+    choir.go_on.clear()
+    voice = sing(choir)
+    first = aiter(voice.say(HELLO))
+    assert await anext(first) == b"H" * 160
+    again = asyncio.create_task(whole(voice.say(HELLO)))
+    choir.go_on.set()
+    assert await again == b"H" * 320
+    assert choir.sung == [HELLO.text]
+
+
+async def test_the_next_reply_ends_the_sound_of_the_one_before(sing: Sing) -> None:
+    choir = Choir()
+    choir.go_on.clear()
+    voice = sing(choir)
+    old = voice.say(HELLO)
+    await anext(aiter(old))
+    new = voice.say(Clause(2, 0, "Goodbye."))
+    await old.ended()
+    assert choir.cut == [HELLO.text]
+    choir.go_on.set()
+    assert await whole(new) == b"G" * 320
+
+
+async def test_silence_and_the_end_of_the_session_stop_what_is_being_made(sing: Sing) -> None:
+    for stop in (Voice.be_silent, Voice.close):
+        choir = Choir()
+        choir.go_on.clear()
+        voice = sing(choir)
+        sound = voice.say(HELLO)
+        await anext(aiter(sound))
+        if (waiting := stop(voice)) is not None:
+            await waiting
+        await sound.ended()
+        assert choir.cut == [HELLO.text]
+
+
+async def test_what_no_voice_could_speak_is_tried_again_and_not_kept_as_silence(sing: Sing) -> None:
+    choir = Choir()
+    choir.fails = 1
+    voice = sing(choir)
+    sound = voice.say(HELLO)
+    assert await whole(sound) == b""
+    assert sound.mute
+    assert await whole(voice.say(HELLO)) == b"H" * 320
+
+
+async def test_of_a_reply_that_is_too_long_the_oldest_clauses_are_forgotten(sing: Sing) -> None:
+    choir = Choir(voicing.KEPT_BYTES_MAX + 320)
+    voice = sing(choir)
+    for clause in (HELLO, HELP, HELP, HELLO):
+        await whole(voice.say(clause))
+    assert choir.sung == [HELLO.text, HELP.text, HELLO.text]
