@@ -23,6 +23,7 @@ from common.messages import (
     SpeechStarted,
 )
 from common.streams import edge_audio, edge_priority
+from edge.bridge import GAP_MS
 from edge.carrier.orders import StreamRequest
 from edge.server import PING_SECONDS
 from edge.xml import BadXml, Stream
@@ -240,7 +241,7 @@ async def _(edge: Edge, call_id: str) -> None:
         again.epoch = 2
         await again.goes_on()
         assert {message["streamId"] for message in again.seen} == {"a new stream"}
-        assert (await again.audio.until(AudioIn, 4))[3].position_ms == 60
+        assert (await again.audio.until(AudioIn, 4))[3].position_ms == 60 + GAP_MS
         assert not [message for message in again.events.got if isinstance(message, CallEnded)]
 
 

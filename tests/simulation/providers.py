@@ -117,6 +117,8 @@ class Saying:
     failed_at: int = -1
     """Frame before which the voice failed; -1: it did not."""
     about: AudioOut | None = None
+    epochs: set[int] = field(default_factory=set)
+    """Connections of the call that it was sent to: a lost one's sound is sent to the next again."""
     first_seq: int = 0
     """Which frame of its clause its first one is: not 0 if another voice broke off."""
 
@@ -125,7 +127,8 @@ class Saying:
         return len(self.text) * FRAMES_PER_CHARACTER
 
     def place(self, audio: AudioOut) -> None:
-        """This is the first that was sent of it."""
+        """This was sent of it."""
+        self.epochs.add(audio.epoch)
         if self.about is None:
             self.about = audio
             self.first_seq = audio.seq - saying_of(audio.mulaw)[1]

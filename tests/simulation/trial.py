@@ -84,9 +84,9 @@ class Trial:
     """By epoch: clauses and turns that stood in the story as heard, or as cut, before it began."""
     _played: set[Place] = field(default_factory=set)
     _closed: set[int] = field(default_factory=set)
-    _late: set[tuple[int, int]] = field(default_factory=set)
-    """Frames of (saying, number) that came with a token that was old by then."""
-    _in_time: set[tuple[int, int]] = field(default_factory=set)
+    _late: set[tuple[int, int, int]] = field(default_factory=set)
+    """Frames of (epoch, saying, number) that came with a token that was old by then."""
+    _in_time: set[tuple[int, int, int]] = field(default_factory=set)
 
     # --- the bus ------------------------------------------------------------------------------------------------
 
@@ -144,11 +144,12 @@ class Trial:
         if not late and message.turn >= state.turn_min:
             state.fence = max(state.fence, message.token)
         if isinstance(message, AudioOut):
-            for frame in _frames(message):
-                if late and frame not in self._in_time:
-                    self._late.add(frame)
+            for number, frame in _frames(message):
+                place = (message.epoch, number, frame)
+                if late and place not in self._in_time:
+                    self._late.add(place)
                 elif not late:
-                    self._in_time.add(frame)
+                    self._in_time.add(place)
 
     def interrupted(self, message: Interrupted, epoch: int) -> None:
         """The edge has just cut this reply off."""
@@ -171,11 +172,11 @@ class Trial:
             return
         state = self._epochs[epoch]
         turn, clause = about.turn, about.clause
-        late = (number, frame) in self._late
+        late = (epoch, number, frame) in self._late
         frame += saying.first_seq
         name = f"frame {turn}.{clause}.{frame}"
-        if about.epoch != epoch:
-            self._breach(f"{name} of epoch {about.epoch} is sent in epoch {epoch}")
+        if epoch not in saying.epochs:
+            self._breach(f"{name} of epochs {sorted(saying.epochs)} is sent in epoch {epoch}")
         if turn < state.turn_min:
             self._breach(f"{name} is sent, but was interrupted or replaced before")
         if late:
