@@ -154,7 +154,8 @@ class Calls:
 
         What a caller says while there is no socket is lost, and a clause that they did not hear to its end is said
         again.  Between the two turns neither happens, and the carrier's pause is hidden in the wait for the answer
-        (bridge.py): hence only in the first moment of it, and not when the answer is about to come.
+        (bridge.py): hence only in the first moment of it, and not when the answer is about to come.  While Redis is
+        away, what the caller has said is here: the next edge's audio would overtake it.
         """
         awaited = {call for call in self.live() if call.turn.between}
         with contextlib.suppress(TimeoutError):
@@ -163,7 +164,7 @@ class Calls:
                     for call in self.live():
                         if not call.turn.between:
                             awaited.discard(call)
-                        elif call not in awaited:
+                        elif call not in awaited and not self.bus.away_s(call.call_id):
                             call.hand_over()
                     await asyncio.sleep(HAND_OVER_LOOK_SECONDS)
         self.hand_over()

@@ -4,8 +4,10 @@ import asyncio
 
 import pytest
 
+from common.bus.memory import MemoryBus
 from common.messages import UserTurn
 from edge.bridge import bridge
+from edge.calls import Calls
 from tests.calls.phone import answered_call
 
 pytestmark = pytest.mark.anyio
@@ -98,3 +100,24 @@ async def test_a_sentence_in_which_the_line_breaks_is_not_ended_by_our_own_silen
         frames = phone.call.frames_in
         await bridge(phone.call)
         assert phone.call.frames_in == frames
+
+
+class CutOff(MemoryBus):
+    """Redis is away, as the edge sees it."""
+
+    def away_s(self, call_id: str = "") -> float:
+        return 1.0
+
+
+async def test_nobody_is_handed_over_while_their_words_cannot_leave_the_edge():
+    async with answered_call() as phone:
+        await phone.hears("Hello.")
+        await phone.silence()
+        calls = Calls("edge-1", CutOff(phone.streams), phone.ledger, calls_max=10)
+        calls.add(phone.call)
+        going = asyncio.create_task(calls.hand_over_between_turns())
+        await phone.says("hours")
+        await phone.after(0.4)
+        assert phone.call.turn.between
+        assert not phone.call.handed_over, "the next edge's audio would overtake it"
+        going.cancel()

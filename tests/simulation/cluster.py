@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -151,11 +152,10 @@ class Edge(Node):
 
     async def _drain(self, seconds: float) -> None:
         self.calls.draining = True
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.calls.drained()
-        except TimeoutError:
-            self.calls.hand_over()
+        await self.calls.hand_over_between_turns()
 
     def _published(self, stream: str, message: Message) -> None:
         self.ground.published(self, stream, message)

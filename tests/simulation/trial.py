@@ -73,7 +73,8 @@ class Trial:
     last_sound_s: float = 0.0
     """When the caller last made a sound."""
     words: dict[str, None] = field(default_factory=dict)
-    """Words of the caller that reached the bus, in order."""
+    """Words of the caller that reached the bus in time, in order."""
+    audio_epoch: int = 0
     utterances: dict[int, str] = field(default_factory=dict)
     replies: dict[int, Reply] = field(default_factory=dict)
     clauses: dict[Place, str] = field(default_factory=dict)
@@ -91,8 +92,9 @@ class Trial:
     # --- the bus ------------------------------------------------------------------------------------------------
 
     def audio(self, message: AudioIn) -> None:
-        """An entry of the call's audio."""
-        if (number := word_ended(message.mulaw)) is not None:
+        """An entry of the call's audio.  What comes behind the audio of a newer connection is not heard any more."""
+        self.audio_epoch = max(self.audio_epoch, message.epoch)
+        if message.epoch == self.audio_epoch and (number := word_ended(message.mulaw)) is not None:
             self.words.setdefault(self.vocabulary[number])
 
     def event(self, message: Message) -> None:
