@@ -18,8 +18,9 @@ import redis.asyncio
 
 from benchmarks.hops import broken, connected
 from common.bus.redis import FIELD, BusOptions, RedisBus
-from common.messages import AudioIn, Digit, encode
+from common.messages import AudioIn, Digit
 from common.node import run_process
+from common.packing import encode
 from common.streams import call_audio, call_events, maxlen
 
 PIPELINE = 100

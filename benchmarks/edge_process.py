@@ -27,8 +27,9 @@ from common.bus.redis import FIELD
 from common.bus.wire import pack
 from common.ledger import CallRecord
 from common.ledger.memory import MemoryLedger
-from common.messages import AudioIn, AudioOut, CallStarted, Message, decode, encode
+from common.messages import AudioIn, AudioOut, CallStarted, Message
 from common.node import run_process
+from common.packing import decode, encode
 from common.streams import edge_audio, maxlen
 from edge import vobiz
 from edge.calls import Calls

@@ -8,15 +8,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from common.messages import Clause, Interrupted, PlayStarted, Release, ReplyEnded, ReplyPlayed, Spoken, Withdrawn
+from common.messages import (
+    Clause,
+    Interrupted,
+    PlayStarted,
+    Release,
+    ReplyEnded,
+    ReplyPlayed,
+    Resumed,
+    Spoken,
+    Withdrawn,
+)
 
 MS_PER_CHARACTER = 66
 """About 15 characters a second: how fast a voice speaks, used until the clause's true length is known."""
 CUT_MARK = "—"
 """Ends a reply that was not heard to its end, so that a reader (or a model) can tell."""
 
-ABOUT_REPLY = (Clause, ReplyEnded, Spoken, PlayStarted, ReplyPlayed, Interrupted, Release, Withdrawn)
-AboutReply: TypeAlias = Clause | ReplyEnded | Spoken | PlayStarted | ReplyPlayed | Interrupted | Release | Withdrawn
+ABOUT_REPLY = (Clause, ReplyEnded, Spoken, PlayStarted, ReplyPlayed, Interrupted, Resumed, Release, Withdrawn)
+# fmt: off
+AboutReply: TypeAlias = (
+    Clause | ReplyEnded | Spoken | PlayStarted | ReplyPlayed | Interrupted | Resumed | Release | Withdrawn
+)
+# fmt: on
 
 
 @dataclass(slots=True)
@@ -40,6 +54,8 @@ class Reply:
     played: bool = False
     """The caller has heard it all."""
     cut: Interrupted | None = None
+    resumed_by: int = 0
+    """The newest speech that interrupted it and proved to be a cough."""
 
     def receive(self, message: AboutReply) -> None:
         """One event about this reply."""
@@ -56,13 +72,23 @@ class Reply:
                 self.begun = True
             case ReplyPlayed():
                 self.played = True
-            case Interrupted():
-                self.cut = self.cut or message
+            case Interrupted(utterance=utterance):
+                if not 0 < utterance <= self.resumed_by:
+                    self.cut = self.cut or message
+            case Resumed(_, utterance):
+                self.resumed_by = max(self.resumed_by, utterance)
+                if self.may_resume and self.cut is not None and self.cut.utterance <= utterance:
+                    self.cut = None
             case Release():
                 self.released = True
             case Withdrawn(turn):
                 self.withdrawn = True
                 self.cut = self.cut or Interrupted(turn, 0, 0)
+
+    @property
+    def may_resume(self) -> bool:
+        """Was it cut by a sound that may be a cough?"""
+        return self.cut is not None and self.cut.utterance > 0
 
     @property
     def tentative(self) -> bool:

@@ -1,4 +1,4 @@
-"""What travels on the bus: one frozen dataclass per message, packed by msgpack as `[tag, *fields]`.
+"""What travels on the bus: one frozen dataclass per message; packing.py makes them bytes.
 
 A tag is forever.  A message grows only at its end, by a field with a default: old readers ignore the surplus, new
 readers fill the gap, and a reader skips (and counts) a tag it does not know.  So pods roll in any order.
@@ -17,12 +17,8 @@ Every message is harmless when it arrives twice: `(epoch, turn, clause, seq)` sa
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from operator import attrgetter
-from typing import Any, TypeAlias
-
-import msgpack
+from dataclasses import dataclass
+from typing import TypeAlias
 
 Stamps: TypeAlias = tuple[int, ...]
 """Wall clock ms of the stages of one answer, in the order of `STAGES`; grows from process to process."""
@@ -32,14 +28,6 @@ STAGES = ("speech_end", "endpoint", "transcript", "first_token", "first_clause",
 
 USAGE_UNITS = ("audio_ms", "characters", "tokens_in", "tokens_cached", "tokens_out")
 """What providers charge for: audio heard, text spoken, and tokens (`tokens_cached` are part of `tokens_in`)."""
-
-
-class BadMessage(ValueError):
-    """The bytes are no message at all: not msgpack, no tag, or too few fields."""
-
-
-class UnknownTag(BadMessage):
-    """A message from a newer process: skip it and count it."""
 
 
 # --- call:<id>:audio, written by the call's edge, read by the ears ------------------------------------------------
@@ -118,6 +106,8 @@ class SpeechStarted:
     utterance: int
     position_ms: int
     at_ms: int = 0
+    words: bool = False
+    """If it has words, `Understood` will follow; ears of release 0.1.0 do not say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +118,15 @@ class SpeechEnded:
     token: int
     utterance: int
     position_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """This speech has words, and more than a "mm-hm": on the edge's priority stream only, as soon as it is known."""
+
+    call_id: str
+    token: int
+    utterance: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +241,16 @@ class Interrupted:
     turn: int
     clause: int
     heard_ms: int
+    utterance: int = 0
+    """The speech that did it, if the reply may yet go on (`Resumed`); 0: it does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """That speech was a cough or a "mm-hm": the caller hears `turn` again, from where `Interrupted` says."""
+
+    turn: int
+    utterance: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,75 +335,8 @@ class Offer:
 # fmt: off
 Message: TypeAlias = (
     AudioStarted | AudioIn | AudioEnded | CallStarted | CallEnded | OwnerChanged | SpeechStarted | SpeechEnded
-    | UserTurn | MaybeTurn | ReplyStarted | Release | Withdrawn | Clause | ReplyEnded | Spoken | PlayStarted
-    | Played | Interrupted | ReplyPlayed | Used | Digit | AudioOut | ReplySpoken | HangUp | Offer
+    | Understood | UserTurn | MaybeTurn | ReplyStarted | Release | Withdrawn | Clause | ReplyEnded | Spoken
+    | PlayStarted | Played | Interrupted | Resumed | ReplyPlayed | Used | Digit | AudioOut | ReplySpoken | HangUp
+    | Offer
 )
 # fmt: on
-
-TAGS: dict[type[Any], int] = {
-    AudioStarted: 1,
-    AudioIn: 2,
-    AudioEnded: 3,
-    CallStarted: 10,
-    CallEnded: 11,
-    OwnerChanged: 12,
-    SpeechStarted: 20,
-    SpeechEnded: 21,
-    UserTurn: 22,
-    MaybeTurn: 23,
-    ReplyStarted: 30,
-    Clause: 31,
-    ReplyEnded: 32,
-    Release: 33,
-    Withdrawn: 34,
-    Spoken: 40,
-    PlayStarted: 50,
-    Played: 51,
-    Interrupted: 52,
-    ReplyPlayed: 53,
-    Digit: 54,
-    Used: 55,
-    AudioOut: 60,
-    ReplySpoken: 61,
-    HangUp: 70,
-    Offer: 80,
-}
-"""Forever: never renumber, never reuse."""
-
-
-def _reader(cls: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
-    """All fields of a message as a tuple, by one C call."""
-    names = [field.name for field in fields(cls)]
-    if len(names) > 1:
-        return attrgetter(*names)
-    (name,) = names
-    return lambda message: (getattr(message, name),)
-
-
-_values = {cls: _reader(cls) for cls in TAGS}
-_types: dict[int, tuple[type[Any], int]] = {tag: (cls, len(fields(cls))) for cls, tag in TAGS.items()}
-
-
-def encode(message: Message) -> bytes:
-    """The message as it stands in field `d` of a stream entry."""
-    cls = type(message)
-    packed: bytes = msgpack.packb((TAGS[cls], *_values[cls](message)))
-    return packed
-
-
-def decode(raw: bytes) -> Message:
-    """The message in `raw`.  Raises `UnknownTag` for a newer process's message, `BadMessage` for anything else."""
-    try:
-        tag, *body = msgpack.unpackb(raw, use_list=False)
-    except (ValueError, TypeError) as error:
-        raise BadMessage(f"expected a msgpack array [tag, ...], got {len(raw)} bytes: {type(error).__name__}") from None
-    if not isinstance(tag, int):
-        raise BadMessage("expected a number as the tag")
-    if tag not in _types:
-        raise UnknownTag(f"tag {tag!r} is not known here")
-    cls, count = _types[tag]
-    try:
-        message: Message = cls(*body[:count])
-    except TypeError as error:
-        raise BadMessage(f"{cls.__name__}: {error}") from None
-    return message

@@ -56,6 +56,7 @@ CLEAR_SECONDS = Histogram(
 BUS_LAG_SECONDS = Histogram("voice_bus_lag_seconds", "Time of one hop over the bus (sampled)", ["hop"], buckets=_HOP)
 
 TURNS = Counter("voice_turns", "Replies of the agent, by how they ended", ["outcome"])
+REPLIES_RESUMED = Counter("voice_replies_resumed", "Replies that went on after a cough or a mm-hm had stopped them")
 ANSWERS_FAILED = Counter("voice_answers_failed", "Answers that no model or no voice could give, by reason", ["reason"])
 FRAMES = Counter("voice_frames", "20 ms frames by direction", ["direction"])
 FRAMES_DROPPED = Counter("voice_frames_dropped", "Frames that were not played or not sent on, by reason", ["reason"])

@@ -23,6 +23,7 @@ from common.messages import (
     ReplySpoken,
     SpeechEnded,
     SpeechStarted,
+    Understood,
 )
 from common.streams import call_events, edge_audio, edge_priority
 from edge.limits.promises import Promises
@@ -35,7 +36,7 @@ TOUCH_SECONDS = 5.0
 """Pause between two signs of life in the ledger."""
 HAND_OVER_SECONDS = 8.0
 """How long a call that is to be handed over may wait for the moment at which that hurts least."""
-HAND_OVER_LOOK_SECONDS = 0.02
+HAND_OVER_LOOK_SECONDS = 0.005
 REDIS_GRACE_SECONDS = 3.0
 """Without Redis for longer, no new call is taken."""
 OVERBOOKED = 0.1
@@ -243,6 +244,8 @@ def _deliver(call: Call, message: Message) -> None:
             call.speech_started(message)
         case SpeechEnded():
             call.speech_ended(message)
+        case Understood():
+            call.understood(message)
         case Release():
             call.release(message)
         case HangUp():

@@ -1,6 +1,6 @@
 """One call at its edge: the caller's frames to the bus, the agent's frames to the caller, and whose turn it is.
 
-    socket ──heard()──▶ CallerAudio ──▶ call:<id>:audio
+    socket ──heard()──▶ ToEars ──▶ call:<id>:audio
     edge:<eid>:audio ──▶ play() ──▶ Playout ──wake()──▶ socket
     edge:<eid>:priority ──▶ speech_started() ──▶ Turn ──▶ clearAudio
 
@@ -14,16 +14,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from common import metrics
-from common.audio.g711 import SILENCE
 from common.bus import Bus
 from common.clock import wall_ms
 from common.ledger import CallRecord
 from common.messages import (
     STAGES,
-    AudioEnded,
-    AudioIn,
     AudioOut,
-    AudioStarted,
     CallEnded,
     CallStarted,
     Digit,
@@ -34,20 +30,23 @@ from common.messages import (
     Release,
     ReplyPlayed,
     ReplySpoken,
+    Resumed,
     SpeechEnded,
     SpeechStarted,
     Stamps,
+    Understood,
 )
-from common.streams import call_audio, call_events
+from common.streams import call_events
 from edge import vobiz
 from edge.answer_times import AnswerTimes
 from edge.caller_audio import CallerAudio
 from edge.marks import mark_of, name_of
 from edge.onsets import Onsets
-from edge.playout import FRAME_BYTES, FRAME_MS, Begin, Mark, Play, Playout
+from edge.playout import FRAME_BYTES, Begin, Mark, Play, Playout
 from edge.prepared import Prepared
 from edge.ticker import SLOT_MS, Ticker
-from edge.turn import Effect, Finish, Hold, Interrupt, Resume, Turn
+from edge.to_ears import ToEars
+from edge.turn import Continue, Drop, Effect, Finish, Hold, Interrupt, Resume, Turn, Wake
 
 SOCKET_BYTES_MAX = 256 * 1024
 """Unsent bytes of a socket (about 15 s of audio) at which its call is ended: nobody is listening."""
@@ -59,9 +58,8 @@ HANDED_OVER = "handed over"
 """Not a reason to end either: another edge will carry the call on."""
 MEDIA_GAP_SECONDS = 60.0
 """The carrier sends media all the time; without any for this long, nobody is there (its own limit is the same)."""
-_SILENCE = SILENCE * FRAME_BYTES
 
-_FRAMES_IN, _FRAMES_OUT = metrics.FRAMES.labels("in"), metrics.FRAMES.labels("out")
+_FRAMES_OUT = metrics.FRAMES.labels("out")
 
 
 class Line(Protocol):
@@ -103,13 +101,13 @@ class Call:
         self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._epoch = record.epoch
-        self._edge = record.edge
         self._line = line
         self._bus = bus
         self._ticker = ticker
         self._options = options
         self._commands = vobiz.Commands(start.stream_id)
-        self._audio = CallerAudio(start.media_format or vobiz.MediaFormat())
+        audio = CallerAudio(start.media_format or vobiz.MediaFormat())
+        self._ears = ToEars(bus, record, audio, options.position_ms)
         self.turn = Turn(options.interruptible)
         """Whose turn it is; for others to read only."""
         self._playout = Playout(options.lead_ms)
@@ -117,15 +115,12 @@ class Call:
         self._onsets = Onsets(self._speaks)
         self._answers = AnswerTimes(record)
         self._events = call_events(record.call_id)
-        self._audio_in = call_audio(record.call_id)
-        self._frames_in = options.position_ms // FRAME_MS
         self._fence = 0  # newest token of a mouth
         self._stamps: tuple[int, Stamps] = (0, ())
         self._slot = -1  # the ticker's slot in which we are woken next
         self._started_ms = self._active_ms = self._media_ms = ticker.now_ms()
         self._clears = 0
-        bus.publish(self._events, CallStarted(self._epoch, self._edge, wall_ms(), holds=True))
-        bus.publish(self._audio_in, AudioStarted(self._epoch, self._edge))
+        bus.publish(self._events, CallStarted(self._epoch, record.edge, wall_ms(), holds=True))
 
     def __repr__(self) -> str:
         return f"<Call {self.call_id} epoch {self._epoch} turn {self.turn.turn} held {self._playout.held_frames}>"
@@ -137,9 +132,7 @@ class Call:
         match event:
             case vobiz.Media(payload):
                 self._media_ms = self._ticker.now_ms()
-                for frame in self._audio.feed(payload):
-                    self._hear(frame)
-                    _FRAMES_IN.inc()
+                self._ears.feed(payload)
             case vobiz.PlayedStream(name):
                 self._played(name)
             case vobiz.ClearedAudio():
@@ -157,11 +150,7 @@ class Call:
 
     def hears_nothing(self) -> None:
         """20 ms of silence, for want of a connection (bridge.py)."""
-        self._hear(_SILENCE)
-
-    def _hear(self, frame: bytes) -> None:
-        self._bus.publish(self._audio_in, AudioIn(self._epoch, self._frames_in * FRAME_MS, wall_ms(), frame))
-        self._frames_in += 1
+        self._ears.silence()
 
     def closed(self, clean: bool = True) -> None:
         """The socket or the stream is gone: we stopped it, the caller hung up, or (not clean) it broke."""
@@ -232,14 +221,14 @@ class Call:
 
     def speech_started(self, speech: SpeechStarted) -> None:
         """The ears hear the caller: the agent stops now, unless that is old news."""
-        self._onsets.started(speech, self._frames_in * FRAME_MS)
+        self._onsets.started(speech, self._ears.position_ms)
 
     def _speaks(self, speech: SpeechStarted) -> None:
         if self.ended.done():
             return
         now = self._active_ms = self._ticker.now_ms()
         clears = self._clears
-        self._perform(self.turn.caller_speaks(speech.utterance, self._playout.begun, now))
+        self._perform(self.turn.caller_speaks(speech.utterance, self._playout.begun, now, speech.words))
         if self._clears > clears and speech.at_ms:
             metrics.CLEAR_SECONDS.observe(max(0, wall_ms() - speech.at_ms) / 1000)
 
@@ -247,7 +236,11 @@ class Call:
         """The ears hear the caller no more: what was held may play."""
         self._active_ms = self._ticker.now_ms()
         self._onsets.ended(speech)
-        self._perform(self.turn.caller_silent(speech.utterance))
+        self._perform(self.turn.caller_silent(speech.utterance, self._active_ms))
+
+    def understood(self, speech: Understood) -> None:
+        """What the ears hear has words."""
+        self._perform(self.turn.understood(speech.utterance))
 
     def _admits(self, message: AudioOut | ReplySpoken) -> bool:
         """Is it of this epoch, of the newest mouth, and of a reply that may still be heard?"""
@@ -284,13 +277,17 @@ class Call:
         """About once a second: limits, and answers that never came."""
         for mark in self._playout.overdue(now, self._media_ms):
             self._perform(self.turn.clause_heard(mark.turn, mark.clause))
-        self._perform(self.turn.wake(now))
+        self._wake_turn(now)
         if self._line.unsent_bytes > SOCKET_BYTES_MAX or now - self._media_ms > 1000 * MEDIA_GAP_SECONDS:
             self.end("carrier")
         elif now - self._started_ms > 1000 * self._options.call_s_max:
             self.stop("too long")
         elif now - self._active_ms > 1000 * self._options.silence_s_max:
             self.stop("silence")
+
+    def _wake_turn(self, now: float) -> None:
+        if not self.ended.done():
+            self._perform(self.turn.wake(now))
 
     def stop(self, reason: str) -> None:
         """We want the call to end: whoever waits for `stopping` tells the carrier; without an answer it ends anyway."""
@@ -318,14 +315,15 @@ class Call:
         """Redis had lost the call, and has it again under its next epoch.  What comes under the last one is stale."""
         self._epoch = epoch
         self._fence = 0
-        self._bus.publish(self._audio_in, AudioStarted(epoch, self._edge))
+        self._onsets.forget()
+        self._ears.goes_on_as(epoch)
 
     def end(self, reason: str) -> None:
         """The call is over; only the first reason counts."""
         if self.ended.done():
             return
         self._answers.closed("call over", wall_ms())
-        self._bus.publish(self._audio_in, AudioEnded(self._epoch))
+        self._ears.end()
         self._bus.publish(self._events, CallEnded(self._epoch, reason, wall_ms()))
         self._playout.drop()
         self.ended.set_result(reason)
@@ -343,7 +341,7 @@ class Call:
     @property
     def frames_in(self) -> int:
         """20 ms frames received from the caller."""
-        return self._frames_in
+        return self._ears.frames
 
     @property
     def turns(self) -> int:
@@ -366,8 +364,16 @@ class Call:
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
-                case Interrupt():
-                    self._interrupt()
+                case Interrupt(utterance):
+                    self._interrupt(utterance)
+                case Drop():
+                    self._playout.drop()
+                    self._answers.ended("interrupted", wall_ms())
+                case Continue(turn, utterance):
+                    metrics.REPLIES_RESUMED.inc()
+                    self._publish(Resumed(turn, utterance))
+                case Wake(at_ms):
+                    self._ticker.at(at_ms, self._wake_turn)
                 case Hold():
                     self._playout.paused = True
                 case Resume():
@@ -379,14 +385,16 @@ class Call:
                     if then == "hangup":
                         self.stop("agent hung up")
 
-    def _interrupt(self) -> None:
-        """The caller's ear first, the story second."""
+    def _interrupt(self, utterance: int) -> None:
+        """The caller's ear first, the story second.  What is unheard is kept if the `utterance` may be a cough."""
         cut = self._playout.cut(self._ticker.now_ms())
         if cut.at_carrier:
             self._line.send_texts([self._commands.clear()])
             self._clears += 1
-        self._answers.ended("interrupted", wall_ms())
-        self._publish(Interrupted(cut.turn, cut.clause, cut.heard_ms))
+        if not utterance:
+            self._playout.drop()
+            self._answers.ended("interrupted", wall_ms())
+        self._publish(Interrupted(cut.turn, cut.clause, cut.heard_ms, utterance))
 
     def _publish(self, message: Message) -> None:
         self._bus.publish(self._events, message)

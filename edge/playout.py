@@ -5,8 +5,10 @@ ride out a stall, little enough that a clear throws little away.  Because we kno
 ones the caller has heard at any moment; the carrier's `playedStream` later confirms it.
 
     push ──▶ waiting here ──due()──▶ on its way or queued at the carrier ──time──▶ heard
-                 │                            │
-                 └────────── cut() ───────────┴──▶ never heard
+                 │   ▲                        │
+          drop() │   └──────── cut() ─────────┘
+                 ▼
+            never heard
 
 All times are milliseconds of any one monotonic clock.  Turns and clauses only ever grow: what is behind the newest
 that was received is a duplicate, and is dropped.
@@ -87,6 +89,7 @@ class _Sent:
     turn: int
     clause: int
     number: int
+    mulaw: bytes
 
 
 class Playout:
@@ -155,26 +158,42 @@ class Playout:
         if chunk.turn > self.begun:
             self.begun = chunk.turn
             out.append(Begin(chunk.turn))
-        out.append(Play(chunk.mulaw[chunk.sent_bytes : chunk.sent_bytes + FRAME_BYTES]))
+        frame = chunk.mulaw[chunk.sent_bytes : chunk.sent_bytes + FRAME_BYTES]
+        out.append(Play(frame))
         self._dry_at = max(self._dry_at, now) + FRAME_MS
-        self._underway.append(_Sent(self._dry_at, chunk.turn, chunk.clause, chunk.seq))
+        self._underway.append(_Sent(self._dry_at, chunk.turn, chunk.clause, chunk.seq, frame))
         chunk.sent_bytes += FRAME_BYTES
         chunk.seq += 1
         self._held_bytes -= FRAME_BYTES
 
     def cut(self, now: float) -> Cut:
-        """Forget everything unheard.  If it was `at_carrier`, send `clearAudio` now; nothing is due before its answer.
+        """Take back what is unheard.  If it was `at_carrier`, send `clearAudio` now; nothing is due before its answer.
 
-        A frame that is being played counts as heard.
+        A frame that is being played counts as heard.  The rest waits here as if it had never been sent: `drop` it, or
+        let it go out again.
         """
         position = self._position(now)
-        self.drop()
-        self._underway.clear()
-        self._marks.clear()
+        self._take_back(now)
         if position.at_carrier:
             self._dry_at = now
             self._open_at = now + CLEAR_ACK_MS
         return position
+
+    def _take_back(self, now: float) -> None:
+        """What the carrier is told to forget waits here again, clause by clause, with its marks."""
+        clauses: dict[tuple[int, int], list[_Sent]] = {_order(mark): [] for end_ms, mark in self._marks if end_ms > now}
+        for sent in self._underway:
+            if sent.end_ms - FRAME_MS >= now:
+                clauses.setdefault((sent.turn, sent.clause), []).append(sent)
+        marked = {_order(mark) for _, mark in self._marks}
+        for place, unheard in sorted(clauses.items(), reverse=True):
+            mulaw = b"".join(sent.mulaw for sent in unheard)
+            heard = [sent.number + 1 for sent in self._underway if (sent.turn, sent.clause) == place]
+            seq = unheard[0].number if unheard else max(heard, default=0)
+            self._waiting.appendleft(_Chunk(*place, seq, mulaw, place in marked))
+            self._held_bytes += len(mulaw)
+        self._underway.clear()
+        self._marks = deque((end_ms, mark) for end_ms, mark in self._marks if end_ms <= now)
 
     def _position(self, now: float) -> Cut:
         at_carrier = self._dry_at > now

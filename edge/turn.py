@@ -1,8 +1,13 @@
 """Whose turn is it?  The decisions of the edge, pure: no socket, no clock, no bus.
 
     LISTENING ──first audio of a reply──▶ SPEAKING ──everything heard──▶ LISTENING
-                                             │
-                                             └──the caller speaks──▶ LISTENING (what is left of the reply is stale)
+                                           │    ▲
+                        the caller is heard│    │silent again, and no words
+                                           ▼    │
+                                          DOUBT ──words, or long speech──▶ LISTENING (the rest of the reply is stale)
+
+The agent falls silent at the first sound, because words cost an ear half a second.  A cough or a "mm-hm" is no
+interruption: then it goes on from the syllable at which it stopped.
 
 Replies are numbered (`turn`).  An interruption raises the least number that may still play, so audio of the old reply
 that is on its way anywhere never has to be raced: it is stale when it arrives.
@@ -22,9 +27,41 @@ HOLD_MS_MAX = 35_000
 """A reply waits no longer than this for the caller to fall silent; the ears force an end of speech after 30 s."""
 
 
+CONFIRM_MS = 1200
+"""Speech this long is an interruption, even if no word of it is understood yet."""
+RESUME_MS = 1200
+"""So long after a short sound its words are waited for.  Words that come later stop the agent again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """What is unheard of the current reply will not be: clear the carrier's queue now and tell the mind."""
+    """Clear the carrier's queue now, and tell the mind.
+
+    `utterance`: the speech that may prove to be none.  What is unheard must be kept until `Drop` or `Continue`; 0: it
+    will not be heard.
+    """
+
+    utterance: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """It was an interruption: what is unheard of the reply will not be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """It was none: the reply goes on from where it was interrupted by `utterance`."""
+
+    turn: int
+    utterance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Call `wake` at this time."""
+
+    at_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +82,15 @@ class Finish:
     then: str
 
 
-Effect: TypeAlias = Interrupt | Hold | Resume | Finish
+Effect: TypeAlias = Interrupt | Drop | Continue | Wake | Hold | Resume | Finish
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """The reply was interrupted by a sound that may be no speech."""
+
+    utterance: int
+    resume_at: float | None = None  # the caller is silent again
 
 
 class Turn:
@@ -66,6 +111,8 @@ class Turn:
         self._asked = False  # they have spoken, and no reply has begun since
         self._complete: tuple[int, str] | None = None  # last clause and `then` of the current reply, once known
         self._heard = -1  # last clause of the current reply that the caller has heard
+        self._doubt: _Doubt | None = None
+        self._resumed_by = 0  # the speech that the current reply was interrupted by, and went on after
 
     def admits(self, turn: int) -> bool:
         """May audio of this reply still reach the caller?"""
@@ -80,6 +127,8 @@ class Turn:
             return []
         self._utterance = max(self._utterance, answers)
         effects: list[Effect] = [Interrupt()] if self.speaking else []
+        if self._doubt is not None:
+            effects += self._confirm()
         self._open(turn)
         self.answers = answers
         return effects
@@ -87,44 +136,82 @@ class Turn:
     def reply_complete(self, turn: int, last_clause: int, then: str) -> list[Effect]:
         """All audio of an admitted reply is here; `last_clause` is -1 if it has none."""
         effects = self.audio_arrived(turn)
-        if turn == self.turn and self.speaking:
+        if turn == self.turn and self._unfinished:
             self._complete = (last_clause, then)
         return [*effects, *self._finish()]
 
     def clause_heard(self, turn: int, clause: int) -> list[Effect]:
         """The carrier (or, failing it, the clock) says that the clause was played to its end."""
-        if turn == self.turn and self.speaking:
+        if turn == self.turn and self._unfinished:
             self._heard = max(self._heard, clause)
         return self._finish()
 
-    def caller_speaks(self, utterance: int, begun: int, now: float) -> list[Effect]:
-        """The ears hear speech.  `begun`: the newest reply of which a frame was sent."""
+    def caller_speaks(self, utterance: int, begun: int, now: float, words: bool = False) -> list[Effect]:
+        """The ears hear speech.  `begun`: the newest reply of which a frame was sent; `words`: see `understood`."""
         if utterance <= self._utterance:
             return []
         self._utterance = utterance
         self._spoken_since = now
         self._asked = False
+        if self._doubt is not None:
+            self._doubt.resume_at = None
+            return [Wake(now + CONFIRM_MS)]
         if not self.speaking or begun < self.turn:
             return [Hold()]
         if not self._interruptible:
             return []
         self.speaking = False
-        self.turn_min = self.turn + 1
-        return [Interrupt(), Hold()]
+        if not words:
+            self.turn_min = self.turn + 1
+            return [Interrupt(), Hold()]
+        self._doubt = _Doubt(utterance)
+        return [Interrupt(utterance), Hold(), Wake(now + CONFIRM_MS)]
 
-    def caller_silent(self, utterance: int) -> list[Effect]:
+    def understood(self, utterance: int) -> list[Effect]:
+        """There are words in this speech.  Ears that tell it said so at its start (`words`)."""
+        if self._doubt is not None and utterance >= self._doubt.utterance:
+            return self._confirm()
+        if self.speaking and 0 < self._resumed_by <= utterance:
+            self.speaking = False
+            self.turn_min = self.turn + 1
+            self._asked = not self.caller_is_speaking
+            return [Interrupt()]
+        return []
+
+    def caller_silent(self, utterance: int, now: float) -> list[Effect]:
         """The ears hear no speech any more."""
         if utterance < self._utterance or self._spoken_since is None:
             return []
         self._spoken_since = None
+        if self._doubt is not None:
+            self._doubt.resume_at = now + RESUME_MS
+            return [Wake(self._doubt.resume_at)]
         self._asked = not self.speaking
         return [Resume()]
 
     def wake(self, now: float) -> list[Effect]:
-        """Call about once a second: an end of speech that never came must not mute the agent."""
+        """Call when `Wake` says so, and about once a second: an end of speech that never came must not mute us."""
         if self._spoken_since is not None and now - self._spoken_since > HOLD_MS_MAX:
-            return self.caller_silent(self._utterance)
-        return []
+            return self.caller_silent(self._utterance, now)
+        doubt = self._doubt
+        if doubt is None:
+            return []
+        if self._spoken_since is not None:
+            return self._confirm() if now - self._spoken_since >= CONFIRM_MS else []
+        if doubt.resume_at is None or now < doubt.resume_at:
+            return []
+        self._doubt = None
+        self._resumed_by = doubt.utterance
+        self.speaking = True
+        return [Continue(self.turn, doubt.utterance), Resume(), *self._finish()]
+
+    def _confirm(self) -> list[Effect]:
+        self._doubt = None
+        self.turn_min = self.turn + 1
+        if self.caller_is_speaking:
+            return [Drop()]
+        self._asked = True
+        return [Drop(), Resume()]
 
     @property
     def caller_is_speaking(self) -> bool:
@@ -135,8 +222,14 @@ class Turn:
         """Has the caller just fallen silent, and no reply begun: the moment at which nobody says anything?"""
         return self._asked
 
+    @property
+    def _unfinished(self) -> bool:
+        """May more of the current reply be heard?"""
+        return self.speaking or self._doubt is not None
+
     def _open(self, turn: int) -> None:
         self.turn = self.turn_min = turn
+        self._resumed_by = 0
         self.speaking = True
         self._asked = False
         self._complete, self._heard = None, -1

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from common import messages, metrics, streams
+from common import metrics, packing, streams
 from common.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -342,7 +342,7 @@ def test_metrics_are_documented() -> None:
 
 def test_messages_are_documented() -> None:
     expected = {
-        str(tag): (cls.__name__, [f.name for f in dataclasses.fields(cls)]) for cls, tag in messages.TAGS.items()
+        str(tag): (cls.__name__, [f.name for f in dataclasses.fields(cls)]) for cls, tag in packing.TAGS.items()
     }
     tables = [cells for cells in rows("docs/bus.md") if cells[0].isdecimal()]
     assert {cells[0]: (names_in(cells[1])[0], names_in(cells[2])) for cells in tables} == expected

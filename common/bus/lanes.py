@@ -30,7 +30,7 @@ from common.bus.outbox import Entry, Outbox
 from common.bus.primary import open_primary
 from common.bus.refusals import away_kind
 from common.bus.wire import Wire, pack
-from common.messages import BadMessage, UnknownTag, decode
+from common.packing import BadMessage, UnknownTag, decode
 from common.redis_url import Place
 
 log = logging.getLogger(__name__)

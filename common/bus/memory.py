@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from common import streams
 from common.bus import START, Failed, Receive
-from common.messages import BadMessage, Message, decode, encode
+from common.messages import Message
+from common.packing import BadMessage, decode, encode
 
 
 class Streams:

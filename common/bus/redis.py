@@ -23,7 +23,8 @@ from common.bus.lanes import READ_COUNT, Lane, Subscription, count_unreadable
 from common.bus.outbox import Entry
 from common.bus.primary import open_primary
 from common.bus.wire import Wire, pack
-from common.messages import AudioIn, BadMessage, Message, decode, encode
+from common.messages import AudioIn, Message
+from common.packing import BadMessage, decode, encode
 from common.redis_url import Place, parse_redis_url
 
 FIELD = b"d"

@@ -31,7 +31,8 @@ from common import streams
 from common.ledger import UNSTARTED_SECONDS, CallRecord, Claim, scripts
 from common.ledger.client import Client
 from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
-from common.messages import BadMessage, Message, Offer, decode, encode
+from common.messages import Message, Offer
+from common.packing import BadMessage, decode, encode
 from common.redis_url import Place, parse_redis_url
 
 T = TypeVar("T")

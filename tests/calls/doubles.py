@@ -164,11 +164,11 @@ class Mind:
 
 
 class Mouth:
-    """Speaks text as audio that can be read; `said` holds every clause it was given, `open` those it is at."""
+    """Speaks text as audio that can be read; `said` holds every clause it was given, `cut` those it did not finish."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
-        self.open = 0
+        self.cut: list[str] = []
         self.first_chunk_seconds = 0.05
         self.chunk_seconds = 0.005
         self.fails = 0
@@ -177,12 +177,12 @@ class Mouth:
 
     async def say(self, text: str, options: VoiceOptions) -> AsyncIterator[Sound]:
         self.said.append(text)
-        self.open += 1
         try:
             async for sound in self._sounds(text):
                 yield sound
-        finally:
-            self.open -= 1
+        except (asyncio.CancelledError, GeneratorExit):
+            self.cut.append(text)
+            raise
 
     async def _sounds(self, text: str) -> AsyncIterator[Sound]:
         await asyncio.sleep(self.first_chunk_seconds)

@@ -2,11 +2,12 @@
 
 import pytest
 
-from common.messages import AudioOut, Interrupted, PlayStarted
+from common.messages import AudioOut, Interrupted, PlayStarted, Resumed
 from common.streams import edge_audio
 from edge.live_call import CallOptions
-from tests.calls.doubles import spoken
+from tests.calls.doubles import TextEars, spoken
 from tests.calls.phone import answered_call
+from workers.providers import ListenOptions
 
 pytestmark = pytest.mark.anyio
 
@@ -156,17 +157,152 @@ async def test_a_reply_counts_as_begun_only_when_its_first_frame_left():
 @pytest.mark.parametrize("end", ["the caller interrupts", "the caller hangs up", "the worker stops"])
 async def test_a_voice_falls_silent_when_nobody_will_hear_the_rest(end: str):
     async with answered_call({"hours": "We are open from Monday to Friday."}) as phone:
-        phone.mouth.chunk_seconds = 5.0
         await phone.hears("Hello.")
+        phone.mouth.chunk_seconds = 5.0
         await phone.says("hours")
         await phone.hears("We are")
-        assert phone.mouth.open == 1
+        assert phone.mouth.cut == []
         match end:
             case "the caller interrupts":
                 await phone.says("stop")
+                await phone.after(0.6)  # then there are words
             case "the caller hangs up":
                 phone.hangs_up()
                 await phone.after(0.1)
             case "the worker stops":
                 await phone.worker("tts").stop()
-        assert phone.mouth.open == 0
+        assert phone.mouth.cut == ["We are open from Monday to Friday."]
+
+
+# --- was it speech? -----------------------------------------------------------------------------------------------
+
+
+def joined(text: str) -> str:
+    """Without spaces: between two clauses none is spoken."""
+    return "".join(text.split())
+
+
+async def test_after_a_cough_the_agent_goes_on_from_the_very_syllable():
+    async with answered_call({"hours": LONG}) as phone:
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.hears("Monday")
+        phone.coughs()
+        await phone.after(0.5)
+        assert phone.line.quiet
+        assert len(phone.line.clears) == 1
+        await phone.after(1.0)
+        assert phone.line.quiet
+        await phone.after(0.15)  # 200 ms of noise, as much until it counts as over, and 1.2 s for words of it
+        assert not phone.line.quiet
+        await phone.hears("afternoon.")
+        await phone.silence()
+        assert joined(phone.heard) == joined(f"Hello.{LONG}")
+        assert phone.story.exchanges[-1].heard == LONG
+        assert phone.mouth.said.count(LONG) <= 1
+        assert [type(event) for event in phone.events if isinstance(event, (Interrupted, Resumed))] == [
+            Interrupted,
+            Resumed,
+        ]
+
+
+async def test_a_nod_is_no_turn():
+    async with answered_call({"hours": LONG, "and on sunday": "Closed."}) as phone:
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.hears("Monday")
+        await phone.says("Mm-hm.")
+        await phone.hears("afternoon.")
+        await phone.silence()
+        assert joined(phone.heard) == joined(f"Hello.{LONG}")
+        await phone.says("and on sunday")
+        await phone.hears("Closed.")
+        assert [message["content"] for message in phone.mind.asked[-1]][-3:] == ["hours", LONG, "and on sunday"]
+
+
+@pytest.mark.parametrize("coughs", [False, True])
+async def test_a_nod_while_the_agent_listens_is_an_answer(coughs: bool):
+    async with answered_call({"Mm-hm.": "I take that for a yes."}, greeting=LONG) as phone:
+        await phone.hears("Monday")
+        if coughs:
+            phone.coughs()
+        await phone.hears("afternoon.")
+        await phone.silence()
+        await phone.says("Mm-hm.")
+        await phone.hears("I take that for a yes.")
+
+
+async def test_a_cough_while_the_mind_is_still_writing_costs_no_word():
+    async with answered_call({"hours": LONG}) as phone:
+        phone.mind.word_seconds = 0.35
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.hears("We are")
+        phone.coughs()
+        await phone.hears("afternoon.")
+        assert joined(phone.heard) == joined(f"Hello.{LONG}")
+        assert len(phone.mind.asked) == 1
+
+
+async def test_two_coughs():
+    async with answered_call({"hours": LONG}) as phone:
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.hears("Monday")
+        phone.coughs()
+        await phone.after(0.9)
+        phone.coughs()
+        await phone.after(0.9)
+        assert not phone.heard.endswith("afternoon.")
+        await phone.hears("afternoon.")
+        await phone.says("thanks")
+        await phone.hears("I do not know.")
+        assert joined(phone.heard) == joined(f"Hello.{LONG}I do not know.")
+
+
+async def test_words_of_slow_ears_stop_the_agent_late_but_they_do():
+    async with answered_call({"hours": LONG, "stop": "Of course."}, ears=TextEars(late_seconds=1.5)) as phone:
+        phone.listen = ListenOptions(likely_ms=0)
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.hears("Monday")
+        await phone.says("stop")
+        await phone.hears("Of course.")
+        await phone.silence()
+        assert phone.heard.endswith("Of course.")
+        assert [type(event) for event in phone.events if isinstance(event, (Interrupted, Resumed))] == [
+            Interrupted,
+            Resumed,
+            Interrupted,
+        ]
+        heard = phone.heard.removeprefix("Hello.").removesuffix("Of course.")
+        assert joined(LONG).startswith(joined(heard))
+        assert len(heard) < len(LONG)
+
+
+@pytest.mark.parametrize("pool", ["stt", "llm", "tts"])
+async def test_a_worker_that_dies_while_the_agent_waits_for_words_loses_none(pool: str):
+    async with answered_call({"hours": LONG}) as phone:
+        phone.hire(pool)
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.hears("Monday")
+        phone.coughs()
+        await phone.after(0.45)
+        await phone.worker(pool).kill()
+        await phone.hears("afternoon.")
+        assert joined(phone.heard) == joined(f"Hello.{LONG}")
+
+
+@pytest.mark.parametrize(
+    "patience", [ListenOptions(likely_ms=0), ListenOptions(endpoint_ms=2500)], ids=["no early words", "late endpoint"]
+)
+async def test_words_are_an_interruption_however_the_ears_tell_them(patience: ListenOptions):
+    async with answered_call({"hours": LONG, "wait stop": "Of course."}, listen=patience) as phone:
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.hears("Monday")
+        phone.mind.word_seconds = 1.0  # the answer is not what stops it
+        await phone.says("wait stop")
+        await phone.hears("Of course.")
+        assert not [event for event in phone.events if isinstance(event, Resumed)]

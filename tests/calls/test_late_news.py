@@ -7,7 +7,7 @@ import pytest
 
 from common.bus.memory import MemoryBus, Streams
 from common.ledger import CallRecord
-from common.messages import AudioIn, AudioOut, ReplySpoken, UserTurn
+from common.messages import AudioIn, AudioOut, ReplySpoken, SpeechEnded, SpeechStarted, UserTurn
 from common.streams import call_audio
 from edge import vobiz
 from edge.live_call import Call, CallOptions
@@ -54,6 +54,20 @@ async def test_a_clause_that_arrives_in_many_pieces_is_played_by_one_wake_a_fram
     await asyncio.sleep(3)
     assert line.heard() == "one two three four five six seven"
     assert ticker.orders - first <= len(frames)
+    ticker.close()
+
+
+async def test_a_reply_that_nobody_heard_is_gone_when_the_next_begins():
+    ticker = CountingTicker(asyncio.get_running_loop())
+    line = CarrierLine(lambda text: None)
+    start = vobiz.Start(CALL, "stream-1", vobiz.MediaFormat())
+    call = Call(CallRecord(CALL, epoch=1), start, line, MemoryBus(Streams()), ticker, CallOptions())
+    call.speech_started(SpeechStarted(CALL, 1, 1, 0, words=True))
+    for turn, text in ((1, "one"), (2, "two")):
+        call.play(AudioOut(CALL, 1, 1, turn, 0, 0, b"".join(spoken(text)), last=True))
+    call.speech_ended(SpeechEnded(CALL, 1, 1, 0))
+    await asyncio.sleep(3)
+    assert line.heard() == "two"
     ticker.close()
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from common import messages
+from common import packing
 from common.bus.memory import Streams
 from common.messages import AudioIn, AudioOut, Message, PlayStarted
 from tests.calls.phone import answered_call
@@ -21,7 +21,7 @@ ANSWERS = {
     "and on monday": "On Monday we open at ten.",
     "bye": "Goodbye. <end_call>",
 }
-KINDS = sorted(messages.TAGS, key=lambda kind: messages.TAGS[kind])
+KINDS = sorted(packing.TAGS, key=lambda kind: packing.TAGS[kind])
 
 
 class RepeatingStreams(Streams):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 from random import Random
 
 from common.ledger import CallRecord, Claim
-from common.messages import AudioIn, AudioOut, Interrupted, Message, Offer, ReplySpoken
+from common.messages import AudioIn, AudioOut, AudioStarted, Interrupted, Message, Offer, ReplySpoken, Resumed
 from common.streams import POOLS, call_audio, call_events
 from edge.tokens import mint
 from tests.simulation.breaking import Breaking
@@ -301,7 +301,7 @@ class Run:
     def appended(self, stream: str, message: Message) -> None:
         """Redis has this entry."""
         trial = self._trial_of.get(stream)
-        if isinstance(message, AudioIn):
+        if isinstance(message, AudioIn | AudioStarted):
             if trial is not None:
                 trial.audio(message)
         elif isinstance(message, AudioOut):
@@ -331,12 +331,16 @@ class Run:
             self.vendors.sayings[saying_of(audio.mulaw)[0]].place(audio)
 
     def _published(self, edge: Edge, stream: str, message: Message) -> None:
-        if isinstance(message, Interrupted):
+        if isinstance(message, Interrupted | Resumed):
             trial = self._trial_of[stream]
             call = edge.calls.get(trial.call_id)
-            if call is not None:
-                trial.last_sound_s = self.phones[trial.call_id].spoke_s
-                trial.interrupted(message, call.epoch)
+            if call is None:
+                return
+            if isinstance(message, Resumed):
+                trial.resumed(message, call.epoch)
+                return
+            trial.last_sound_s = self.phones[trial.call_id].spoke_s
+            trial.interrupted(message, call.epoch)
 
     def _delivered(self, edge: Edge, message: Message) -> None:
         if isinstance(message, AudioOut | ReplySpoken):

@@ -19,7 +19,8 @@ from common.bus.memory import Streams
 from common.ledger import Claim
 from common.ledger.memory import MemoryLedger
 from common.ledger.redis import LEASE_MS, LIVE_STALE_MS, LOST_MS, OFFER_IDLE_MS
-from common.messages import AudioIn, AudioOut, Message, decode, encode
+from common.messages import AudioIn, AudioOut, Message
+from common.packing import decode, encode
 
 OFFER_LOOK_SECONDS = OFFER_IDLE_MS / 2000
 """A taker looks again this often for offers that somebody took and never settled."""

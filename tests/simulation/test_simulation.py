@@ -30,6 +30,8 @@ KEPT = {
     1966: "words of an earlier speech that came late were put behind the reply to a later one",
     739941451: "words that came while a reply's start was written were answered by it, though it was to earlier ones",
     2646: "audio of a reply that was taken back came after the release of the next one, and was played",
+    5374: "a cough while the line broke: the reply goes on at the next edge, from the clause that was not heard",
+    7853: "audio that an edge was cut off with came behind the start of the next connection: the ears heard it twice",
     2526: "a clause whose `playedStream` was lost was spoken again after a reconnect, though the next one was heard",
 }
 """Every seed that ever failed for a fault of the program."""

@@ -16,6 +16,7 @@ from common.ledger import END_REASONS
 from common.messages import (
     AudioIn,
     AudioOut,
+    AudioStarted,
     CallEnded,
     CallStarted,
     Clause,
@@ -26,6 +27,7 @@ from common.messages import (
     ReplyPlayed,
     ReplySpoken,
     ReplyStarted,
+    Resumed,
     SpeechStarted,
     UserTurn,
 )
@@ -52,6 +54,10 @@ class _Epoch:
     """How many frames the edge may be wrong about what was heard: it cannot see the frames that are on their way."""
     fence: int = 0
     turn_min: int = 1
+    cut: Interrupted | None = None
+    """The reply was cut, and it is not known yet whether for good."""
+    resumes: int = 0
+    """How often a reply went on after that."""
     last: tuple[int, int, int] = (0, -1, -1)
     """Turn, clause and frame that were sent last."""
     sent: Counter[Place] = field(default_factory=Counter)
@@ -91,10 +97,12 @@ class Trial:
 
     # --- the bus ------------------------------------------------------------------------------------------------
 
-    def audio(self, message: AudioIn) -> None:
-        """An entry of the call's audio.  What comes behind the audio of a newer connection is not heard any more."""
+    def audio(self, message: AudioIn | AudioStarted) -> None:
+        """An entry of the call's audio.  What comes behind the start of a newer connection is not heard any more."""
         self.audio_epoch = max(self.audio_epoch, message.epoch)
-        if message.epoch == self.audio_epoch and (number := word_ended(message.mulaw)) is not None:
+        if isinstance(message, AudioStarted) or message.epoch < self.audio_epoch:
+            return
+        if (number := word_ended(message.mulaw)) is not None:
             self.words.setdefault(self.vocabulary[number])
 
     def event(self, message: Message) -> None:
@@ -127,6 +135,9 @@ class Trial:
                 self._played.update((turn, number) for number in range(clause + 1))  # a carrier plays in order
             case Interrupted(turn) | ReplyPlayed(turn):
                 self._closed.add(turn)
+            case Resumed(turn):
+                for closed in (self._closed, *(turns for _, turns in self._over_with.values())):
+                    closed.discard(turn)
         if isinstance(message, ABOUT_REPLY) and message.turn in self.replies:
             self.replies[message.turn].receive(message)
 
@@ -154,14 +165,29 @@ class Trial:
                     self._in_time.add(place)
 
     def interrupted(self, message: Interrupted, epoch: int) -> None:
-        """The edge has just cut this reply off."""
+        """The edge has just cut this reply off, perhaps only until it knows that it was a cough."""
         state = self._epochs[epoch]
-        state.turn_min = max(state.turn_min, message.turn + 1)
+        if not message.utterance:
+            state.turn_min = max(state.turn_min, message.turn + 1)
+        state.cut = message
         reply = self.replies.get(message.turn)
         asked = self.utterances.get(reply.utterance, "") if reply is not None else ""
         asked_s = self.spoke_s.get(asked.split(" ")[-1], 0.0)
         if self.last_sound_s <= asked_s + OWN_SPEECH_S:
             self._breach(f"reply {message.turn} is interrupted, and the caller was silent since they asked")
+
+    def resumed(self, message: Resumed, epoch: int) -> None:
+        """The edge lets the reply go on: with the frame at which it was cut."""
+        state = self._epochs[epoch]
+        cut, state.cut = state.cut, None
+        if cut is None or (cut.turn, cut.utterance) != (message.turn, message.utterance):
+            self._breach(f"reply {message.turn} goes on, but was not cut")
+            return
+        first = cut.heard_ms // FRAME_MS
+        for place in [place for place in state.sent if place[0] == cut.turn and place[1] >= cut.clause]:
+            state.sent[place] = min(state.sent[place], first) if place[1] == cut.clause else 0
+        state.last = (cut.turn, cut.clause, first - 1)
+        state.resumes += 1
 
     # --- the line -----------------------------------------------------------------------------------------------
 
@@ -179,6 +205,8 @@ class Trial:
         name = f"frame {turn}.{clause}.{frame}"
         if epoch not in saying.epochs:
             self._breach(f"{name} of epochs {sorted(saying.epochs)} is sent in epoch {epoch}")
+        if state.cut is not None and turn == state.cut.turn:
+            self._breach(f"{name} is sent, but it was cut and does not go on yet")
         if turn < state.turn_min:
             self._breach(f"{name} is sent, but was interrupted or replaced before")
         if late:
@@ -228,7 +256,11 @@ class Trial:
         frame += self.sayings[number].first_seq
         state = self._epochs[epoch]
         place = (about.turn, about.clause)
-        if state.heard[place] != frame:
+        known = state.heard[place]
+        if state.resumes and abs(known - frame) <= state.tolerance:
+            state.heard[place] = max(known, frame + 1)  # it was cut there: the edge cannot see what was on its way
+            return
+        if known != frame:
             self._breach(f"frame {about.turn}.{about.clause}.{frame} is heard after {state.heard[place]} of its clause")
         state.heard[place] += 1
 

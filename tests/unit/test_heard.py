@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.heard import CUT_MARK, MS_PER_CHARACTER, Reply
-from common.messages import Clause, Interrupted, PlayStarted, ReplyEnded, ReplyPlayed, Spoken
+from common.messages import Clause, Interrupted, PlayStarted, ReplyEnded, ReplyPlayed, Resumed, Spoken
 
 FIRST, SECOND = "We open at nine.", "Shall I book a time for you?"
 
@@ -103,3 +103,28 @@ def test_who_listens_longer_hears_no_less(clause: int, first_ms: int, second_ms:
     less, more = (cut(clause, ms).removesuffix(CUT_MARK).strip() for ms in (shorter, longer))
     assert more.startswith(less)
     assert f"{FIRST} {SECOND}".startswith(more)
+
+
+def test_a_cough_leaves_no_trace() -> None:
+    whole = reply()
+    whole.receive(Interrupted(2, 0, 900, utterance=3))
+    assert whole.heard() == f"We open {CUT_MARK}"
+    assert whole.may_resume
+    whole.receive(Resumed(2, 3))
+    assert whole.heard() == whole.text
+    whole.receive(Interrupted(2, 0, 900, utterance=3))  # said again
+    assert whole.cut is None
+
+
+def test_what_interrupts_after_a_cough_counts() -> None:
+    whole = reply()
+    whole.receive(Interrupted(2, 0, 300, utterance=3))
+    whole.receive(Resumed(2, 3))
+    whole.receive(Interrupted(2, 0, 900, utterance=4))
+    whole.receive(Resumed(2, 3))  # said again
+    assert whole.heard() == f"We open {CUT_MARK}"
+    whole.receive(Resumed(2, 4))
+    whole.receive(Interrupted(2, 1, 1500))
+    whole.receive(Resumed(2, 4))
+    assert whole.heard() == f"{FIRST} Shall I book a {CUT_MARK}"
+    assert not whole.may_resume

@@ -12,18 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common import messages
-from common.messages import (
-    TAGS,
-    AudioOut,
-    BadMessage,
-    Clause,
-    Message,
-    Played,
-    ReplyEnded,
-    UnknownTag,
-    decode,
-    encode,
-)
+from common.messages import AudioOut, Clause, Message, Played, ReplyEnded
+from common.packing import TAGS, BadMessage, UnknownTag, decode, encode
 
 NAMES = {
     1: "AudioStarted",
@@ -36,6 +26,7 @@ NAMES = {
     21: "SpeechEnded",
     22: "UserTurn",
     23: "MaybeTurn",
+    24: "Understood",
     30: "ReplyStarted",
     31: "Clause",
     32: "ReplyEnded",
@@ -48,6 +39,7 @@ NAMES = {
     53: "ReplyPlayed",
     54: "Digit",
     55: "Used",
+    56: "Resumed",
     60: "AudioOut",
     61: "ReplySpoken",
     70: "HangUp",

@@ -222,7 +222,10 @@ def test_however_a_clause_is_cut_and_repeated_each_frame_is_played_once(pieces: 
 def test_a_cut_tells_what_was_heard_to_the_frame(after_ms: int, heard_ms: int) -> None:
     playout = speaking()
     run(playout, T + after_ms)
+    held = playout.held_frames
     assert playout.cut(T + after_ms) == Cut(1, 0, heard_ms, at_carrier=True)
+    assert playout.held_frames > held  # it may go on
+    playout.drop()
     assert playout.held_frames == 0
 
 
@@ -246,6 +249,7 @@ def test_a_cut_before_the_first_frame_needs_no_clear() -> None:
     playout = Playout()
     playout.push(3, 0, 0, audio(*range(5)), last=True)
     assert playout.cut(T) == Cut(3, 0, 0, at_carrier=False)
+    playout.drop()
     assert playout.due(T) == []
     playout.push(4, 0, 0, audio(7), last=True)
     assert told(playout.due(T)) == ["begin 4", 7, "mark 4.0"]  # nothing to wait for
@@ -259,6 +263,7 @@ def test_a_cut_after_the_last_frame_was_played_needs_no_clear() -> None:
 def test_after_a_clear_nothing_leaves_until_the_carrier_has_answered() -> None:
     playout = speaking()
     playout.cut(T + 60)
+    playout.drop()
     playout.push(2, 0, 0, audio(*range(90, 120)), last=True)
     assert playout.next_due() == T + 1060
     assert playout.due(T + 100) == []
@@ -271,6 +276,7 @@ def test_after_a_clear_nothing_leaves_until_the_carrier_has_answered() -> None:
 def test_a_clear_that_is_not_answered_holds_audio_for_one_second() -> None:
     playout = speaking()
     playout.cut(T + 60)
+    playout.drop()
     playout.push(2, 0, 0, audio(90), last=True)
     assert playout.due(T + 1059) == []
     assert told(playout.due(T + 1060)) == ["begin 2", 90, "mark 2.0"]
@@ -279,7 +285,50 @@ def test_a_clear_that_is_not_answered_holds_audio_for_one_second() -> None:
 def test_marks_of_what_was_cut_are_forgotten() -> None:
     playout = speaking(frames=8, last=True)
     playout.cut(T + 60)
+    playout.drop()
     assert playout.overdue(T + 9000) == []
+
+
+def test_what_was_cut_goes_on_with_the_frame_that_was_not_heard() -> None:
+    playout = speaking(frames=30, last=True)
+    assert playout.cut(T + 61) == Cut(1, 0, 80, at_carrier=True)
+    playout.paused = True
+    assert playout.due(T + 400) == []
+    playout.cleared()
+    playout.paused = False
+    assert told(playout.due(T + 400)) == list(range(4, 14))
+    assert run(playout, T + 2000, since=T + 400) == [*range(14, 30), "mark 1.0"]
+
+
+def test_clauses_that_were_sent_and_not_heard_are_sent_again_with_their_marks() -> None:
+    playout = Playout()
+    playout.push(1, 0, 0, audio(*range(5)), last=True)
+    playout.push(1, 1, 0, audio(*range(10, 12)), last=True)
+    playout.push(1, 2, 0, audio(*range(20, 24)), last=False)
+    assert told(playout.due(T))[-2:] == [20, 21, 22][1:]
+    playout.cut(T + 30)
+    playout.cleared()
+    assert told(playout.due(T + 30)) == [2, 3, 4, "mark 1.0", 10, 11, "mark 1.1", 20, 21, 22, 23]
+    playout.push(1, 2, 4, audio(24), last=True)
+    assert run(playout, T + 300, since=T + 30) == [24, "mark 1.2"]
+
+
+def test_a_clause_that_was_being_heard_to_its_end_gets_its_mark_again() -> None:
+    playout = speaking(frames=5, last=True)
+    assert playout.cut(T + 90) == Cut(1, 0, 100, at_carrier=True)
+    playout.cleared()
+    assert playout.cut(T + 90) == Cut(1, 0, 100, at_carrier=False)
+    assert told(playout.due(T + 90)) == ["mark 1.0"]
+
+
+def test_a_mark_whose_audio_was_played_is_still_waited_for_after_a_cut() -> None:
+    playout = Playout()
+    playout.push(1, 0, 0, audio(*range(5)), last=True)
+    playout.push(1, 1, 0, audio(*range(20)), last=True)
+    playout.due(T)
+    playout.cut(T + 130)
+    playout.drop()
+    assert playout.overdue(T + 9000) == [Mark(1, 0)]
 
 
 # --- holding ----------------------------------------------------------------------------------------------------

@@ -10,12 +10,15 @@ from common.messages import (
     CallStarted,
     Clause,
     Interrupted,
+    MaybeTurn,
     Message,
     Release,
     ReplyEnded,
     ReplyPlayed,
     ReplyStarted,
+    Resumed,
     Spoken,
+    UserTurn,
 )
 from tests.unit.test_story import ANSWER, GREETING, THE_CALL, with_echo
 from workers.tts.script import Done, Say, Script
@@ -163,3 +166,39 @@ def test_an_event_told_twice_changes_nothing(which: int, later: int, until: int)
 def test_the_whole_call_leaves_nothing_to_say() -> None:
     assert after(*GREETING, *ANSWER).next() == Done(2, "")
     assert after(*THE_CALL).next() is None
+
+
+def test_a_sound_stops_the_mouth_only_at_the_end_of_its_clause() -> None:
+    script = greeting()
+    task = script.next()
+    assert isinstance(task, Say)
+    script.receive(Interrupted(1, 0, 300, utterance=1))
+    assert script.stands(task)
+    script.receive(Spoken(1, 0, 1600, epoch=1))
+    assert script.next() is None
+    script.receive(Resumed(1, 1))
+    assert script.next() == Say(HELP, 1)
+    script.receive(Interrupted(1, 0, 300, utterance=1))  # said again
+    assert script.next() == Say(HELP, 1)
+
+
+def test_words_stop_it_at_once_and_a_nod_does_not() -> None:
+    script = greeting()
+    task = script.next()
+    assert isinstance(task, Say)
+    script.receive(Interrupted(1, 0, 300, utterance=2))
+    script.receive(UserTurn(1, "Hello?", ()))  # of an earlier speech
+    script.receive(MaybeTurn(2, "Mm-hm.", ()))
+    assert script.stands(task)
+    script.receive(MaybeTurn(2, "Mm-hm, wait.", ()))
+    assert not script.stands(task)
+    script.receive(Resumed(1, 2))  # the edge was faster
+    assert script.next() is None
+
+
+def test_the_next_reply_ends_the_doubt() -> None:
+    script = greeting()
+    script.receive(Interrupted(1, 0, 300, utterance=1))
+    script.receive(ReplyStarted(2, 1))
+    script.receive(Clause(2, 0, "Of course."))
+    assert script.next() == Say(Clause(2, 0, "Of course."), 1)

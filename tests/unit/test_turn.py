@@ -5,7 +5,20 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.turn import HOLD_MS_MAX, Effect, Finish, Hold, Interrupt, Resume, Turn
+from edge.turn import (
+    CONFIRM_MS,
+    HOLD_MS_MAX,
+    RESUME_MS,
+    Continue,
+    Drop,
+    Effect,
+    Finish,
+    Hold,
+    Interrupt,
+    Resume,
+    Turn,
+    Wake,
+)
 
 NOW = 5000.0
 
@@ -70,7 +83,7 @@ def test_the_caller_interrupts_and_the_rest_is_stale() -> None:
     # Late news of the old reply changes nothing.
     assert turn.clause_heard(1, 0) == []
     assert turn.reply_complete(1, 0, "hangup") == []
-    assert turn.caller_silent(1) == [Resume()]
+    assert turn.caller_silent(1, NOW) == [Resume()]
     assert turn.audio_arrived(2) == []
     assert turn.turn == 2
 
@@ -78,7 +91,7 @@ def test_the_caller_interrupts_and_the_rest_is_stale() -> None:
 def test_the_caller_may_interrupt_twice() -> None:
     turn = greeting()
     turn.caller_speaks(1, begun=1, now=NOW)
-    turn.caller_silent(1)
+    turn.caller_silent(1, NOW)
     turn.audio_arrived(2)
     assert turn.caller_speaks(2, begun=2, now=NOW) == [Interrupt(), Hold()]
     assert not turn.admits(2)
@@ -88,7 +101,7 @@ def test_an_interruption_is_told_once() -> None:
     turn = greeting()
     turn.caller_speaks(1, begun=1, now=NOW)
     assert turn.caller_speaks(1, begun=1, now=NOW) == []  # the bus says it twice
-    turn.caller_silent(1)
+    turn.caller_silent(1, NOW)
     turn.audio_arrived(2)
     assert turn.caller_speaks(1, begun=2, now=NOW) == []  # or much too late
     assert turn.speaking
@@ -100,7 +113,7 @@ def test_speech_that_the_reply_answers_does_not_interrupt_it_however_late_it_is_
     turn.clause_heard(1, 0)
     assert turn.audio_arrived(2, answers=1) == []
     assert turn.caller_speaks(1, begun=2, now=NOW) == []  # Redis was away while the caller asked
-    assert turn.caller_silent(1) == []
+    assert turn.caller_silent(1, NOW) == []
     assert turn.speaking
     assert turn.caller_speaks(2, begun=2, now=NOW) == [Interrupt(), Hold()]
 
@@ -109,7 +122,7 @@ def test_a_cough_before_the_first_frame_costs_nothing() -> None:
     turn = greeting()
     assert turn.caller_speaks(1, begun=0, now=NOW) == [Hold()]
     assert turn.admits(1)
-    assert turn.caller_silent(1) == [Resume()]
+    assert turn.caller_silent(1, NOW) == [Resume()]
     assert turn.reply_complete(1, 0, "") == []
     assert turn.clause_heard(1, 0) == [Finish(1, "")]
 
@@ -117,7 +130,7 @@ def test_a_cough_before_the_first_frame_costs_nothing() -> None:
 def test_new_words_before_the_first_frame_replace_the_reply() -> None:
     turn = greeting()
     turn.caller_speaks(1, begun=0, now=NOW)
-    turn.caller_silent(1)
+    turn.caller_silent(1, NOW)
     assert turn.audio_arrived(2) == [Interrupt()]  # whatever is held of reply 1 is forgotten
     assert not turn.admits(1)
     assert turn.turn == 2
@@ -143,7 +156,7 @@ def test_what_was_heard_of_the_last_reply_does_not_count_for_this_one() -> None:
 def test_while_the_agent_is_silent_speech_only_holds() -> None:
     turn = Turn()
     assert turn.caller_speaks(1, begun=0, now=NOW) == [Hold()]
-    assert turn.caller_silent(1) == [Resume()]
+    assert turn.caller_silent(1, NOW) == [Resume()]
 
 
 def test_a_reply_that_was_heard_cannot_be_interrupted() -> None:
@@ -159,7 +172,7 @@ def test_an_agent_that_may_not_be_interrupted_speaks_on() -> None:
     assert turn.caller_speaks(1, begun=1, now=NOW) == []
     assert turn.speaking
     assert turn.admits(1)
-    turn.caller_silent(1)
+    turn.caller_silent(1, NOW)
     turn.reply_complete(1, 0, "")
     assert turn.clause_heard(1, 0) == [Finish(1, "")]
 
@@ -181,10 +194,10 @@ def test_only_the_end_of_the_newest_utterance_releases() -> None:
     turn = Turn()
     turn.caller_speaks(1, begun=0, now=NOW)
     turn.caller_speaks(2, begun=0, now=NOW)
-    assert turn.caller_silent(1) == []
+    assert turn.caller_silent(1, NOW) == []
     assert turn.caller_is_speaking
-    assert turn.caller_silent(2) == [Resume()]
-    assert turn.caller_silent(2) == []
+    assert turn.caller_silent(2, NOW) == [Resume()]
+    assert turn.caller_silent(2, NOW) == []
 
 
 def test_an_end_of_speech_that_never_comes_does_not_mute_the_agent_for_ever() -> None:
@@ -197,12 +210,110 @@ def test_an_end_of_speech_that_never_comes_does_not_mute_the_agent_for_ever() ->
     assert not turn.caller_is_speaking
 
 
+# --- is it speech? -----------------------------------------------------------------------------------------------
+
+
+def doubting() -> Turn:
+    """The greeting was stopped by a sound, and the caller is silent again."""
+    turn = greeting()
+    assert turn.caller_speaks(1, begun=1, now=NOW, words=True) == [Interrupt(1), Hold(), Wake(NOW + CONFIRM_MS)]
+    assert turn.caller_silent(1, NOW + 400) == [Wake(NOW + 400 + RESUME_MS)]
+    return turn
+
+
+def test_after_a_cough_the_agent_goes_on() -> None:
+    turn = doubting()
+    assert turn.wake(NOW + 399 + RESUME_MS) == []
+    assert turn.admits(1)  # what is on its way may still be heard
+    assert turn.wake(NOW + 400 + RESUME_MS) == [Continue(1, 1), Resume()]
+    assert turn.speaking
+    assert turn.wake(NOW + 9000) == []
+    turn.reply_complete(1, 0, "")
+    assert turn.clause_heard(1, 0) == [Finish(1, "")]
+
+
+def test_words_make_it_an_interruption() -> None:
+    turn = doubting()
+    assert not turn.between
+    assert turn.understood(1) == [Drop(), Resume()]
+    assert not turn.admits(1)
+    assert turn.between
+    assert turn.wake(NOW + 9000) == []
+    assert turn.understood(1) == []  # said twice
+
+
+def test_words_that_are_understood_while_they_are_said_do_not_let_the_agent_speak() -> None:
+    turn = greeting()
+    turn.caller_speaks(1, begun=1, now=NOW, words=True)
+    assert turn.understood(1) == [Drop()]
+    assert turn.caller_silent(1, NOW + 900) == [Resume()]
+
+
+def test_long_speech_is_an_interruption_whatever_it_says() -> None:
+    turn = greeting()
+    turn.caller_speaks(1, begun=1, now=NOW, words=True)
+    assert turn.wake(NOW + CONFIRM_MS - 1) == []
+    assert turn.wake(NOW + CONFIRM_MS) == [Drop()]
+    assert not turn.admits(1)
+
+
+def test_a_second_cough_begins_the_wait_anew() -> None:
+    turn = doubting()
+    assert turn.caller_speaks(2, begun=1, now=NOW + 1000, words=True) == [Wake(NOW + 1000 + CONFIRM_MS)]
+    assert turn.wake(NOW + 400 + RESUME_MS) == []
+    turn.caller_silent(2, NOW + 1400)
+    assert turn.wake(NOW + 1400 + RESUME_MS) == [Continue(1, 1), Resume()]
+
+
+def test_words_that_are_understood_too_late_stop_the_agent_again() -> None:
+    turn = doubting()
+    turn.wake(NOW + 400 + RESUME_MS)
+    assert turn.understood(1) == [Interrupt()]
+    assert not turn.admits(1)
+    assert turn.between
+
+
+def test_words_of_another_speech_stop_nobody() -> None:
+    turn = greeting()
+    turn.reply_complete(1, 0, "")
+    turn.clause_heard(1, 0)
+    turn.caller_speaks(1, begun=1, now=NOW, words=True)
+    turn.caller_silent(1, NOW + 400)
+    turn.audio_arrived(2, answers=1)
+    assert turn.understood(1) == []  # the answer was prepared, and is faster
+    assert turn.speaking
+
+
+def test_an_answer_to_the_sound_ends_the_doubt() -> None:
+    turn = doubting()
+    assert turn.audio_arrived(2, answers=1) == [Drop(), Resume()]
+    assert turn.turn == 2
+    assert turn.wake(NOW + 9000) == []
+
+
+def test_what_is_heard_and_complete_meanwhile_counts() -> None:
+    turn = doubting()
+    turn.clause_heard(1, 0)  # it was under way
+    turn.reply_complete(1, 0, "hangup")
+    assert turn.wake(NOW + 400 + RESUME_MS) == [Continue(1, 1), Resume(), Finish(1, "hangup")]
+
+
+def test_an_agent_that_may_not_be_interrupted_knows_no_doubt() -> None:
+    turn = greeting(interruptible=False)
+    assert turn.caller_speaks(1, begun=1, now=NOW, words=True) == []
+    assert turn.understood(1) == []
+    assert turn.speaking
+
+
 STEPS = st.one_of(
     st.tuples(st.just("audio"), st.integers(1, 4)),
     st.tuples(st.just("complete"), st.integers(1, 4), st.integers(-1, 2)),
     st.tuples(st.just("heard"), st.integers(1, 4), st.integers(0, 2)),
     st.tuples(st.just("speaks"), st.integers(1, 6)),
     st.tuples(st.just("silent"), st.integers(1, 6)),
+    st.tuples(st.just("doubted"), st.integers(1, 6)),
+    st.tuples(st.just("understood"), st.integers(1, 6)),
+    st.tuples(st.just("wake"), st.integers(0, 9)),
 )
 
 
@@ -237,7 +348,13 @@ def _take(turn: Turn, step: tuple[object, ...]) -> list[Effect]:
         case ("speaks", int(utterance)):
             return turn.caller_speaks(utterance, begun=turn.turn, now=NOW)
         case ("silent", int(utterance)):
-            return turn.caller_silent(utterance)
+            return turn.caller_silent(utterance, NOW)
+        case ("doubted", int(utterance)):
+            return turn.caller_speaks(utterance, begun=turn.turn, now=NOW, words=True)
+        case ("understood", int(utterance)):
+            return turn.understood(utterance)
+        case ("wake", int(number)):
+            return turn.wake(NOW + number * 200)
     raise AssertionError(step)
 
 
@@ -246,10 +363,10 @@ def test_between_the_turns_nobody_speaks() -> None:
     assert not turn.between
     turn.caller_speaks(1, begun=1, now=NOW)
     assert not turn.between
-    turn.caller_silent(1)
+    turn.caller_silent(1, NOW)
     assert turn.between
     turn.audio_arrived(2, answers=1)
     assert not turn.between
     turn.caller_speaks(2, begun=1, now=NOW)  # a cough before the reply was heard
-    turn.caller_silent(2)
+    turn.caller_silent(2, NOW)
     assert not turn.between

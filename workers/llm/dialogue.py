@@ -13,6 +13,7 @@ import unicodedata
 from dataclasses import dataclass
 from enum import Enum
 
+from common.backchannels import is_backchannel
 from common.heard import ABOUT_REPLY, Reply
 from common.messages import (
     CallEnded,
@@ -82,16 +83,25 @@ class Dialogue:
                 if self._maybe is not None and utterance > self._maybe.utterance:
                     self._maybe = None  # the caller goes on
             case MaybeTurn(utterance):
-                if utterance > self._asked:
+                if utterance > self._asked and not self._mere_nod(message):
                     self._maybe = message
             case UserTurn():
-                self._take(message)
+                if not self._mere_nod(message):
+                    self._take(message)
             case ReplyStarted(turn, utterance, prepared_for):
                 if turn not in self._replies:
                     self._replies[turn] = reply = Reply(turn, utterance, prepared_for)
                     self._items.append(reply)
             case _:
                 pass
+
+    def _mere_nod(self, said: MaybeTurn | UserTurn) -> bool:
+        """Was it a "mm-hm" into the reply that is being played?"""
+        reply = self._newest
+        if reply is None or reply.played or not is_backchannel(said.text):
+            return False
+        interrupted_by = reply.cut.utterance if reply.cut is not None else reply.resumed_by
+        return 0 < interrupted_by <= said.utterance
 
     def _take(self, said: UserTurn) -> None:
         """The caller has said something: their line comes before a reply that was prepared for it."""
@@ -121,7 +131,7 @@ class Dialogue:
         # Only once the last reply is over: a tentative one would replace it, and may be withdrawn.
         if over and self._maybe is not None and self.mouth_holds:
             return Wanted(newest.turn + 1, self._maybe.utterance, 0, self._maybe.text)
-        if newest.ended or newest.cut is not None:
+        if newest.ended or (newest.cut is not None and not newest.may_resume):
             return None
         prepared_for = newest.prepared_for if newest.tentative else ""
         return Wanted(newest.turn, newest.utterance, len(newest.clauses), prepared_for)

@@ -13,6 +13,7 @@ from collections import deque
 
 from common import metrics, traces
 from common.audio.g711 import BYTES_PER_MS
+from common.backchannels import is_backchannel
 from common.bus import START, Bus
 from common.clock import wall_ms
 from common.ledger import Claim, Ledger
@@ -26,6 +27,7 @@ from common.messages import (
     OwnerChanged,
     SpeechEnded,
     SpeechStarted,
+    Understood,
     Used,
     UserTurn,
 )
@@ -101,6 +103,7 @@ class ListenSession:
                 if position_ms // 20 % LAG_SAMPLE_FRAMES == 0:
                     metrics.BUS_LAG_SECONDS.labels("edge to stt").observe(max(0, wall_ms() - at_ms) / 1000)
             case AudioStarted(epoch, edge):
+                self._audio = max(self._audio, (epoch, 0))  # what an edge was cut off with is overtaken by the next
                 if epoch > self._epoch:
                     self._epoch, self._edge = epoch, edge
             case AudioEnded(epoch):
@@ -163,17 +166,19 @@ class ListenSession:
             case Onset(position_ms):
                 self._utterance += 1
                 self._onsets.append((position_ms, self._utterance))
-                await self._speech(SpeechStarted(call_id, token, self._utterance, position_ms, wall_ms()))
+                await self._speech(SpeechStarted(call_id, token, self._utterance, position_ms, wall_ms(), words=True))
             case Offset(position_ms):
                 await self._speech(SpeechEnded(call_id, token, self._utterance, position_ms))
             case Likely(text, _, end_ms):
                 now_ms = wall_ms()
                 stamps = (self._timeline.wall(end_ms), now_ms, now_ms)
+                self._understood(self._utterance_of(end_ms), text)
                 await self._write(MaybeTurn(self._utterance_of(end_ms), text, stamps))
             case Utterance(text, _, end_ms, decided_ms):
                 speech_end = self._timeline.wall(end_ms)
                 endpoint = self._timeline.wall(decided_ms) if decided_ms else wall_ms()
                 utterance = self._utterance_of(end_ms)
+                self._understood(utterance, text)
                 now_ms = wall_ms()
                 await self._write(UserTurn(utterance, text, (speech_end, endpoint, now_ms)))
                 turn = traces.Turn(self._claim.call_id, utterance)
@@ -181,6 +186,11 @@ class ListenSession:
                 traces.stage("transcript", endpoint, now_ms, turn=turn, provider=spec)
                 await self._save(utterance, end_ms)
                 await self._count_use(spec)
+
+    def _understood(self, utterance: int, text: str) -> None:
+        """The agent has stopped for this speech; now it need not wait whether it was one."""
+        if not is_backchannel(text):
+            self._bus.publish(edge_priority(self._edge), Understood(self._claim.call_id, self._claim.token, utterance))
 
     async def _count_use(self, spec: str) -> None:
         audio_ms, self._fed_bytes = self._fed_bytes // BYTES_PER_MS, 0

@@ -1,6 +1,7 @@
 """What the mouth must say next, folded from the call's story.  Pure.
 
-Only the newest reply counts: an older one is over the moment the next begins, and an interrupted one at once.  What
+Only the newest reply counts: an older one is over the moment the next begins, and an interrupted one once there are
+words; until then the clause that is being spoken is spoken to its end, because the reply may go on.  What
 another owner has spoken before us (`Spoken`) is not spoken again; but after a reconnect everything that was not
 `Played` is, because the connection that held it is gone.
 """
@@ -10,18 +11,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from common.backchannels import is_backchannel
 from common.messages import (
     CallEnded,
     CallStarted,
     Clause,
     Interrupted,
+    MaybeTurn,
     Message,
     Played,
     Release,
     ReplyEnded,
     ReplyPlayed,
     ReplyStarted,
+    Resumed,
     Spoken,
+    UserTurn,
     Withdrawn,
 )
 
@@ -55,6 +60,8 @@ class Script:
         self._ended: ReplyEnded | None = None
         self._played: set[int] = set()
         self._closed = False  # interrupted or played
+        self._doubt = 0  # the speech that interrupted it, if that may prove to be a cough
+        self._resumed = 0  # the newest one that did
         self._told = False  # the edge knows that the reply is complete
         self.held = False
         """The reply is tentative: the edge must keep what it gets."""
@@ -90,6 +97,13 @@ class Script:
                 self._spoken.add(clause)
             case Played(turn, clause) if turn == self._turn:
                 self._played.update(range(clause + 1))  # a carrier plays in order, but may not tell of each
+            case Interrupted(turn, utterance=utterance) if turn == self._turn and utterance:
+                if utterance > self._resumed:
+                    self._doubt = utterance
+            case Resumed(turn, utterance) if turn == self._turn and 0 < self._doubt <= utterance:
+                self._doubt, self._resumed = 0, utterance
+            case MaybeTurn(utterance, text) | UserTurn(utterance, text) if 0 < self._doubt <= utterance:
+                self._closed = self._closed or not is_backchannel(text)
             case Interrupted(turn) | ReplyPlayed(turn) | Withdrawn(turn) if turn == self._turn:
                 self._closed = True
             case _:
@@ -97,7 +111,7 @@ class Script:
 
     def next(self) -> Task | None:
         """What to do now; None: wait for the next event."""
-        if self._closed or self._told or self.over or not self.edge:
+        if self._closed or self._doubt or self._told or self.over or not self.edge:
             return None
         if self.held and not self._edge_holds:
             return None  # an edge of release 0.1.0 would play it at once
@@ -128,4 +142,5 @@ class Script:
             self._turn = turn
             self._clauses, self._spoken, self._played = {}, set(), set()
             self._ended, self._closed, self._told = None, False, False
+            self._doubt = self._resumed = 0
             self.held, self.answers = False, 0

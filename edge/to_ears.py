@@ -1,0 +1,57 @@
+"""The caller's audio on its way to the ears: every frame with its place in the call's own time."""
+
+from __future__ import annotations
+
+from common import metrics
+from common.audio.g711 import FRAME_BYTES, FRAME_MS, SILENCE
+from common.bus import Bus
+from common.clock import wall_ms
+from common.ledger import CallRecord
+from common.messages import AudioEnded, AudioIn, AudioStarted
+from common.streams import call_audio
+from edge.caller_audio import CallerAudio
+
+_SILENCE = SILENCE * FRAME_BYTES
+_FRAMES_IN = metrics.FRAMES.labels("in")
+
+
+class ToEars:
+    """One connection's.  Its audio begins at `position_ms` of the call."""
+
+    def __init__(self, bus: Bus, record: CallRecord, audio: CallerAudio, position_ms: int) -> None:
+        self._bus = bus
+        self._edge = record.edge
+        self._epoch = record.epoch
+        self._stream = call_audio(record.call_id)
+        self._audio = audio
+        self.frames = position_ms // FRAME_MS
+        """20 ms frames of the call so far."""
+        bus.publish(self._stream, AudioStarted(self._epoch, self._edge))
+
+    @property
+    def position_ms(self) -> int:
+        """Where the call's audio is by now."""
+        return self.frames * FRAME_MS
+
+    def feed(self, payload: bytes) -> None:
+        """A payload of the carrier's, of any length."""
+        for frame in self._audio.feed(payload):
+            self._publish(frame)
+            _FRAMES_IN.inc()
+
+    def silence(self) -> None:
+        """20 ms without a sound, for want of a connection (bridge.py)."""
+        self._publish(_SILENCE)
+
+    def goes_on_as(self, epoch: int) -> None:
+        """The same connection counts as another one from now on."""
+        self._epoch = epoch
+        self._bus.publish(self._stream, AudioStarted(epoch, self._edge))
+
+    def end(self) -> None:
+        """There will be no more."""
+        self._bus.publish(self._stream, AudioEnded(self._epoch))
+
+    def _publish(self, frame: bytes) -> None:
+        self._bus.publish(self._stream, AudioIn(self._epoch, self.position_ms, wall_ms(), frame))
+        self.frames += 1
