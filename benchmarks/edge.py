@@ -17,7 +17,7 @@ from benchmarks.children import ChildFailed, child
 from benchmarks.edge_process import PATHS, EdgeLoad, EdgePlan, edge_main
 from benchmarks.lines import FRAME_NS, LinesPlan, LinesResult, lines_main
 from benchmarks.report import publish, spread, surroundings, table
-from deploy.local.stack import free_port
+from deploy.local.ports import free_port
 
 READY_SECONDS = 60.0
 LEAD_NS = 500_000_000

@@ -127,8 +127,8 @@ class Settings:
     stream_secret: str = _text(
         "",
         "Signs the token in the stream URL; unset = a random one kept in Redis; `off` = a bare /ws is accepted (tests)",
-        r"|off|.{16,}",
-        "at least 16 characters, or off",
+        r"|off|[^,]{16,}(,[^,]{16,}){0,3}",
+        "at least 16 characters (several, to replace one: new,old), or off",
         secret=True,
     )
     vobiz_auth_id: str = _text(

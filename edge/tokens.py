@@ -3,6 +3,9 @@
 Minted by /answer, it must be used within a minute the first time.  The same call may use it again for as long as it
 lives, because Vobiz reconnects with the URL it was given; that rule needs the call's record and is kept by
 edge/stream.py.
+
+A secret may be several, with commas between them: the first signs, and all are believed.  So it can be replaced while
+calls go on: `new,old` until every call that was answered with the old one has ended.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ class StreamToken:
 def mint(secret: bytes, call_id: str, now_s: float) -> str:
     """A token for this call.  Raises ValueError if the call id could not stand in a URL path."""
     body = f"{call_id}.{int(now_s) + FIRST_USE_SECONDS}"
-    token = f"{body}.{_signature(secret, body)}"
+    token = f"{body}.{_signature(secret.split(b',')[0], body)}"
     if not _SHAPE.fullmatch(token):
         raise ValueError("the call id has characters that a URL path cannot hold")
     return token
@@ -47,7 +50,8 @@ def verify(secret: bytes, token: str) -> StreamToken:
     if shape is None:
         raise BadToken("malformed")
     call_id, expires, signature = shape.groups()
-    if not hmac.compare_digest(signature, _signature(secret, f"{call_id}.{expires}")):
+    body = f"{call_id}.{expires}"
+    if not any(hmac.compare_digest(signature, _signature(one, body)) for one in secret.split(b",")):
         raise BadToken("forged")
     return StreamToken(call_id, int(expires))
 

@@ -2,11 +2,12 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from deploy.local.ports import free_port
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its threads can hang a fork (workers/process.py)
 
@@ -52,12 +53,6 @@ def server_url(request: pytest.FixtureRequest) -> str:
     """REDIS_URL for a contract's parameter "valkey", "redis-7" or "two shards"."""
     fixtures = {"valkey": ("valkey_url",), "redis-7": ("redis7_url",), "two shards": ("valkey_url", "redis7_url")}
     return ",".join(request.getfixturevalue(name) for name in fixtures[request.param])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _emptied(url: str) -> str:

@@ -25,7 +25,7 @@ from benchmarks.chaos.balancer import Backend, Balancer
 from benchmarks.chaos.children import Children
 from benchmarks.chaos.sentences import GREETING
 from benchmarks.chaos.store import Store
-from deploy.local.stack import free_port
+from deploy.local.ports import free_port
 
 POOLS = ("stt", "llm", "tts")
 READY_S = 30.0

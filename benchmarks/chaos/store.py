@@ -16,7 +16,8 @@ import redis
 from redis.asyncio import Redis
 
 from benchmarks.chaos.children import Children
-from deploy.local.stack import StackError, free_port
+from deploy.local.ports import free_port
+from deploy.local.stack import StackError
 
 MASTER = "chaos"
 DOWN_AFTER_MS = 1000

@@ -24,6 +24,8 @@ from typing import Self
 
 import httpx
 
+from deploy.local.ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 90.0
 """Loading the speech models takes a few seconds, or many on a busy machine."""
@@ -178,12 +180,6 @@ class Stack:
 
     def _where(self) -> str:
         return f" The logs are in {self._options.logs}." if self._options.logs else ""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def read_env_file(path: Path) -> dict[str, str]:

@@ -12,12 +12,12 @@ import pytest
 
 from common.ledger.dials import DialBook
 from common.messages import CallEnded
+from deploy.local.ports import free_port
 from edge.carrier.client import VobizClient
 from edge.carrier.rest import CarrierOptions as Account
 from edge.dialer import Dialer, DialerOptions
 from tests.conformance.captured import AGENT, answer, facts, hangup, post, shown, stream_status, tags, until_ended
 from tests.conformance.scenes import Scenes
-from tests.conftest import free_port
 from tests.e2e.loopback_edge import TO, Edge, refused, running_edge
 from tests.simulators.carrier import Callee, Carrier, CarrierOptions
 from tests.simulators.carrier.record import CallRecord

@@ -10,7 +10,7 @@ import pytest
 from common import otlp, traces
 from common.metrics import TRACE_SPANS
 from common.settings import Settings
-from tests.conftest import free_port
+from deploy.local.ports import free_port
 from tests.simulators.otlp_collector import Collector, collector
 
 NODE = "llm-host-0123abcd"

@@ -16,9 +16,9 @@ from common.ledger.dials import DialBook
 from common.ledger.effects import Effect, State
 from common.ledger.shards import connect_ledger
 from common.messages import ReplyPlayed
+from deploy.local.ports import free_port
 from deploy.redis.acl import USERS, BadPasswords, acl_file, template
 from edge.redis_watch import RedisWatch
-from tests.conftest import free_port
 from tests.e2e.redis_call import open_office
 from tests.simulators.redis_servers import redis_program, until
 

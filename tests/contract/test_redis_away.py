@@ -20,7 +20,8 @@ from common.ledger.redis import RedisLedger
 from common.messages import AudioIn, Digit, Message
 from common.redis_url import Place, parse_redis_url
 from common.streams import call_audio, call_events
-from tests.simulators.redis_servers import RedisServer, free_port, until
+from deploy.local.ports import free_port
+from tests.simulators.redis_servers import RedisServer, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.redis]
 

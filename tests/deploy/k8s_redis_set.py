@@ -19,8 +19,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from deploy.local.ports import free_port
 from tests.deploy.k8s_manifests import K8S
-from tests.simulators.redis_servers import free_port, redis_program
+from tests.simulators.redis_servers import redis_program
 
 COMPONENT = K8S / "components" / "redis-sentinel"
 PASSWORD = "0123456789abcdef"

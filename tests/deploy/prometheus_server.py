@@ -21,7 +21,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.conftest import free_port
+from deploy.local.ports import free_port
 
 READY_SECONDS = 20.0
 STOP_SECONDS = 5.0

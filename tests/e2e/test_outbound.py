@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from deploy.local.demo import KEYLESS
-from deploy.local.stack import Stack, StackOptions, free_port
+from deploy.local.ports import free_port
+from deploy.local.stack import Stack, StackOptions
 from tests.simulators.carrier import Callee, Carrier, CarrierOptions
 from tests.simulators.carrier.refusals import Fault
 

@@ -22,8 +22,8 @@ from websockets.exceptions import ConnectionClosed
 from common.bus.redis import BusOptions, RedisBus
 from common.messages import Message, ReplyPlayed, ReplyStarted
 from common.streams import POOLS, call_events
+from deploy.local.ports import free_port
 from tests.calls.doubles import SILENCE, CarrierLine, media, spoken
-from tests.conftest import free_port
 from tests.e2e.loopback_edge import start_of
 
 ROOT = Path(__file__).resolve().parents[2]

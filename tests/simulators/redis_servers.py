@@ -12,7 +12,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,8 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from deploy.local.ports import free_port
 
 START_SECONDS = 10.0
 SET = "voice"
@@ -34,12 +35,6 @@ def redis_program() -> str:
         message = "redis-server is not installed: apt-get install redis-server"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     return program
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until(true: Callable[[], Any], what: str, seconds: float = START_SECONDS) -> None:

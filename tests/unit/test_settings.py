@@ -151,6 +151,12 @@ def test_a_stream_secret_may_be_off() -> None:
     assert Settings.from_env({"STREAM_SECRET": "x" * 16}).stream_secret == "x" * 16
 
 
+@pytest.mark.parametrize("secret", ["x" * 16 + ",", "," + "x" * 16, "x" * 16 + ",short"])
+def test_no_part_of_a_stream_secret_may_be_guessed(secret: str) -> None:
+    with pytest.raises(BadSettings, match="STREAM_SECRET"):
+        Settings.from_env({"STREAM_SECRET": secret})
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Settings().calls_max = 5  # type: ignore[misc]

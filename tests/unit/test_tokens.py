@@ -29,6 +29,16 @@ def test_a_token_of_another_deployment_is_refused() -> None:
         verify(b"another secret", TOKEN)
 
 
+def test_while_a_secret_is_replaced_both_are_believed_and_the_first_signs() -> None:
+    new = b"the secret of tomorrow"
+    assert verify(new + b"," + SECRET, TOKEN).call_id == CALL
+    assert verify(SECRET + b"," + new, TOKEN).call_id == CALL
+    signed = mint(new + b"," + SECRET, CALL, NOW)
+    assert verify(new, signed).call_id == CALL
+    with pytest.raises(BadToken, match="forged"):
+        verify(SECRET, signed)
+
+
 def test_nobody_can_change_the_call_or_prolong_the_token() -> None:
     call_id, expires, signature = TOKEN.split(".")
     for forged in (f"other-call.{expires}.{signature}", f"{call_id}.{int(expires) + 1}.{signature}"):

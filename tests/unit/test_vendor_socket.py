@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from tests.conftest import free_port
+from deploy.local.ports import free_port
 from workers.providers import Down
 from workers.vendor_socket import Addresses, open_socket
 
