@@ -13,9 +13,10 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
+from benchmarks.bare_socket import FRAME_NS
 from benchmarks.children import ChildFailed, child
 from benchmarks.edge_process import PATHS, EdgeLoad, EdgePlan, edge_main
-from benchmarks.lines import FRAME_NS, LinesPlan, LinesResult, lines_main
+from benchmarks.lines import LinesPlan, LinesResult, lines_main
 from benchmarks.report import publish, spread, surroundings, table
 from deploy.local.ports import free_port
 

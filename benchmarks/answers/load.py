@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import time
 from array import array
 from dataclasses import dataclass, field
@@ -10,7 +9,8 @@ from multiprocessing.connection import Connection
 
 from benchmarks.answers.caller import Caller, Heard
 from benchmarks.answers.cores import pin
-from benchmarks.answers.plan import FRAME_NS, cycle_frames
+from benchmarks.answers.plan import cycle_frames
+from benchmarks.bare_socket import talk
 from benchmarks.children import receive
 
 START_SECONDS = 120.0
@@ -49,28 +49,10 @@ def load_main(plan: LoadPlan, pipe: Connection) -> None:
     start_ns, end_ns = receive(pipe, START_SECONDS)
     result = LoadResult(heard=[caller.heard for caller in callers])
     before = time.process_time()
-    _talk(callers, start_ns, end_ns, result.lateness)
+    talk(callers, start_ns, end_ns, result.lateness)
     result.cpu_s = time.process_time() - before
     for caller in callers:
-        caller.hang_up()
+        caller.socket.hang_up()
     for caller in callers:
-        caller.close()
+        caller.socket.close()
     pipe.send(result)
-
-
-def _talk(callers: list[Caller], start_ns: int, end_ns: int, lateness: array[int]) -> None:
-    by_fd = {caller.socket.fileno(): caller for caller in callers}
-    sent = 0
-    due = start_ns
-    with select.epoll() as poll:
-        for fd in by_fd:
-            poll.register(fd, select.EPOLLIN)
-        while (now := time.monotonic_ns()) < end_ns:
-            while due <= now:
-                moment = time.monotonic_ns()
-                callers[sent % len(callers)].speak(moment)
-                lateness.append(moment - due)
-                sent += 1
-                due = start_ns + sent * FRAME_NS // len(callers)
-            for fd, _ in poll.poll(max(0, due - time.monotonic_ns()) / 1e9):
-                by_fd[fd].hear(time.monotonic_ns())
