@@ -25,7 +25,7 @@ from typing import TypeAlias
 
 HOLD_MS_MAX = 35_000
 """A reply waits no longer than this for the caller to fall silent; the ears force an end of speech after 30 s."""
-CONFIRM_MS = 1200
+CONFIRM_MS = 800
 """Speech this long is an interruption, even if no word of it is understood yet."""
 RESUME_MS = 1200
 """So long after a short sound its words are waited for.  Words that come later stop the agent again."""
