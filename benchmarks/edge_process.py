@@ -127,7 +127,7 @@ class Mouths:
 
 
 class AsgiLine:
-    """An `edge.live_call.Line` as ASGI would have it: a queue, and a task that awaits each send."""
+    """An `edge.line.Line` as ASGI would have it: a queue, and a task that awaits each send."""
 
     unsent_bytes = 0
 

@@ -73,8 +73,10 @@ class Reply:
             case ReplyPlayed():
                 self.played = True
             case Interrupted(utterance=utterance):
-                if not 0 < utterance <= self.resumed_by:
-                    self.cut = self.cut or message
+                if self.cut is None and not 0 < utterance <= self.resumed_by:
+                    self.cut = message
+                elif self.may_resume and not utterance:
+                    self.cut = message  # it does not go on
             case Resumed(_, utterance):
                 self.resumed_by = max(self.resumed_by, utterance)
                 if self.may_resume and self.cut is not None and self.cut.utterance <= utterance:

@@ -10,8 +10,7 @@ All methods are plain callbacks of the event loop; none waits.  Decisions are in
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 from common import metrics
 from common.bus import Bus
@@ -40,6 +39,7 @@ from common.streams import call_events
 from edge import vobiz
 from edge.answer_times import AnswerTimes
 from edge.caller_audio import CallerAudio
+from edge.line import Line
 from edge.marks import mark_of, name_of
 from edge.onsets import Onsets
 from edge.playout import FRAME_BYTES, Begin, Mark, Play, Playout
@@ -60,16 +60,6 @@ MEDIA_GAP_SECONDS = 60.0
 """The carrier sends media all the time; without any for this long, nobody is there (its own limit is the same)."""
 
 _FRAMES_OUT = metrics.FRAMES.labels("out")
-
-
-class Line(Protocol):
-    """The caller's end: a WebSocket."""
-
-    def send_texts(self, messages: list[bytes]) -> None:
-        """Write text messages at once, in one write."""
-
-    @property
-    def unsent_bytes(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +110,7 @@ class Call:
         self._slot = -1  # the ticker's slot in which we are woken next
         self._started_ms = self._active_ms = self._media_ms = ticker.now_ms()
         self._clears = 0
+        self._cut = Interrupted(0, 0, 0)  # the newest
         bus.publish(self._events, CallStarted(self._epoch, record.edge, wall_ms(), holds=True))
 
     def __repr__(self) -> str:
@@ -367,8 +358,7 @@ class Call:
                 case Interrupt(utterance):
                     self._interrupt(utterance)
                 case Drop():
-                    self._playout.drop()
-                    self._answers.ended("interrupted", wall_ms())
+                    self._end_reply()
                 case Continue(turn, utterance):
                     metrics.REPLIES_RESUMED.inc()
                     self._publish(Resumed(turn, utterance))
@@ -391,10 +381,17 @@ class Call:
         if cut.at_carrier:
             self._line.send_texts([self._commands.clear()])
             self._clears += 1
-        if not utterance:
-            self._playout.drop()
-            self._answers.ended("interrupted", wall_ms())
-        self._publish(Interrupted(cut.turn, cut.clause, cut.heard_ms, utterance))
+        self._cut = Interrupted(cut.turn, cut.clause, cut.heard_ms, utterance)
+        if utterance:
+            self._publish(self._cut)
+        else:
+            self._end_reply()
+
+    def _end_reply(self) -> None:
+        """It was an interruption.  The story must know: a "mm-hm" that no reply goes on after wants an answer."""
+        self._playout.drop()
+        self._answers.ended("interrupted", wall_ms())
+        self._publish(replace(self._cut, utterance=0))
 
     def _publish(self, message: Message) -> None:
         self._bus.publish(self._events, message)

@@ -24,7 +24,7 @@ EXTENSION = "voice.line"
 
 
 class LineProtocol(WebSocketsSansIOProtocol):
-    """One WebSocket, usable as ASGI says or, after `attach`, as an `edge.live_call.Line`."""
+    """One WebSocket, usable as ASGI says or, after `attach`, as an `edge.line.Line`."""
 
     _receive_text: Callable[[bytes], None] | None = None
     _receive_binary: Callable[[], None]

@@ -201,7 +201,7 @@ class Mouth:
 
 
 class CarrierLine:
-    """An `edge.live_call.Line` to a carrier that plays in real time and answers checkpoints and clears."""
+    """An `edge.line.Line` to a carrier that plays in real time and answers checkpoints and clears."""
 
     CLEAR_SECONDS = 0.02
 

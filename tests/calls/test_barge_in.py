@@ -133,7 +133,7 @@ async def test_the_greeting_can_be_interrupted_too():
         await phone.says("hours")
         await phone.hears("Nine to six.")
         interrupted = [message.turn for message in phone.events if isinstance(message, Interrupted)]
-        assert interrupted == [1]
+        assert interrupted == [1, 1]  # at the first sound, and for good
 
 
 async def test_an_agent_that_may_not_be_interrupted_finishes_first():
@@ -306,3 +306,12 @@ async def test_words_are_an_interruption_however_the_ears_tell_them(patience: Li
         await phone.says("wait stop")
         await phone.hears("Of course.")
         assert not [event for event in phone.events if isinstance(event, Resumed)]
+
+
+async def test_a_nod_that_is_so_long_that_it_stops_the_agent_is_answered():
+    async with answered_call({"hours": LONG, "mm hm mm hm mm hm mm": "Shall I go on?"}) as phone:
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.hears("Monday")
+        await phone.says("mm hm mm hm mm hm mm")
+        await phone.hears("Shall I go on?")
