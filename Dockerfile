@@ -25,10 +25,10 @@ FROM python:3.11-slim AS runtime
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends tini \
-    && rm -rf /var/lib/apt/lists/* \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
     && { python -m pip uninstall --yes --quiet pip setuptools wheel || true; } \
-    && groupadd --gid 10001 voice \
-    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin voice
+    && groupadd --gid 10001 vobiz \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin vobiz
 # The root file system may be read-only; whoever wants a home finds a tmpfs there.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -36,6 +36,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     OPENBLAS_NUM_THREADS=1 \
     HOME=/tmp
 WORKDIR /app
+COPY deploy/compose/healthy.sh ./
 STOPSIGNAL SIGTERM
 ARG VERSION=0.1.0
 ARG REVISION=unknown
@@ -62,10 +63,8 @@ RUN python -m compileall -q common edge
 ENV HTTP_PORT=8000
 EXPOSE 8000
 USER 10001:10001
-# Alive, not ready: a full edge is not ill.  It answers once it is connected to Redis.  Not by urllib, which would ask a
-# proxy that the engine's settings name.
-HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
-    CMD ["python", "-ISc", "import os, http.client as h; c = h.HTTPConnection('127.0.0.1', int(os.environ['HTTP_PORT']), timeout=2); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
+# Alive, not ready: a full edge is not ill.  It answers once it is connected to Redis.
+HEALTHCHECK --interval=1s --timeout=15s --start-period=30s --retries=3 CMD ["bash", "healthy.sh"]
 CMD ["python", "-m", "edge"]
 
 # --- demo: the fake caller, who needs what the edge needs ----------------------------------------------------------
@@ -103,8 +102,7 @@ ENV METRICS_PORT=9102
 EXPOSE 9102
 USER 10001:10001
 # A worker answers once its providers are warm.
-HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
-    CMD ["python", "-ISc", "import os, http.client as h; c = h.HTTPConnection('127.0.0.1', int(os.environ['METRICS_PORT']), timeout=2); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
+HEALTHCHECK --interval=1s --timeout=15s --start-period=30s --retries=3 CMD ["bash", "healthy.sh"]
 CMD ["python", "-m", "workers.llm"]
 
 # --- stt: the ears, by vendors -------------------------------------------------------------------------------------
@@ -123,8 +121,7 @@ RUN python -m compileall -q common workers
 ENV METRICS_PORT=9101
 EXPOSE 9101
 USER 10001:10001
-HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
-    CMD ["python", "-ISc", "import os, http.client as h; c = h.HTTPConnection('127.0.0.1', int(os.environ['METRICS_PORT']), timeout=2); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
+HEALTHCHECK --interval=1s --timeout=15s --start-period=30s --retries=3 CMD ["bash", "healthy.sh"]
 CMD ["python", "-m", "workers.stt"]
 
 # --- tts: the mouth, by vendors ------------------------------------------------------------------------------------
@@ -143,8 +140,7 @@ RUN python -m compileall -q common workers
 ENV METRICS_PORT=9103
 EXPOSE 9103
 USER 10001:10001
-HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
-    CMD ["python", "-ISc", "import os, http.client as h; c = h.HTTPConnection('127.0.0.1', int(os.environ['METRICS_PORT']), timeout=2); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
+HEALTHCHECK --interval=1s --timeout=15s --start-period=30s --retries=3 CMD ["bash", "healthy.sh"]
 CMD ["python", "-m", "workers.tts"]
 
 # --- local: any worker, with the keyless engines and their models; and the vendors' adapters -----------------------
@@ -170,6 +166,5 @@ ENV METRICS_PORT=9101
 EXPOSE 9101 9102 9103
 USER 10001:10001
 # The engines need some seconds to load, or many on a busy machine.
-HEALTHCHECK --interval=5s --timeout=3s --start-period=90s --retries=3 \
-    CMD ["python", "-ISc", "import os, http.client as h; c = h.HTTPConnection('127.0.0.1', int(os.environ['METRICS_PORT']), timeout=2); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
+HEALTHCHECK --interval=1s --timeout=15s --start-period=90s --retries=3 CMD ["bash", "healthy.sh"]
 CMD ["python", "-m", "workers.stt"]

@@ -7,19 +7,25 @@ Never: frames, transcripts, phone numbers, keys.  `extra={"call_id": ...}` names
 import json
 import logging
 import sys
+from datetime import UTC, datetime
 
-_NOISY = ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "openai", "websockets", "faster_whisper")
-"""Libraries whose lines we do not want: one a frame, or with URLs, and ours hold tokens."""
+_OURS = ("common", "edge", "workers", "__main__")
+"""Whose lines are shown from `level` on.  Of libraries only warnings are: they have a line for each request, with URLs,
+and ours hold tokens."""
 _FIELDS = ("call_id", "pool", "reason", "seconds", "provider", "turns")
+
+REPEAT_SECONDS = 10.0
+REPEATS_MAX = 256
+"""Different warnings that are remembered for it."""
 
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = {
-            "at": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
+            "time": _rfc3339(record.created),
             "level": record.levelname,
-            "from": record.name,
-            "says": record.getMessage(),
+            "logger": record.name,
+            "message": record.getMessage(),
         }
         line |= {name: value for name in _FIELDS if (value := getattr(record, name, None)) is not None}
         if record.exc_info and record.exc_info[1] is not None:
@@ -30,14 +36,41 @@ class _Json(logging.Formatter):
 class _Terminal(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         extras = " ".join(f"{name}={value}" for name in _FIELDS if (value := getattr(record, name, None)) is not None)
-        line = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname:<7} {record.getMessage()} {extras}".rstrip()
+        at = f"{self.formatTime(record, '%H:%M:%S')}.{int(record.msecs):03d}"
+        line = f"{at} {record.levelname:<7} {record.getMessage()} {extras}".rstrip()
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class _Repeats(logging.Filter):
+    """A warning about no particular call is written once in `REPEAT_SECONDS`: four connections lose one Redis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno != logging.WARNING or hasattr(record, "call_id"):
+            return True
+        said = record.getMessage()
+        last = self._said.get(said, -REPEAT_SECONDS)
+        if record.created - last < REPEAT_SECONDS:
+            return False
+        if len(self._said) >= REPEATS_MAX:
+            self._said.clear()
+        self._said[said] = record.created
+        return True
+
+
+def _rfc3339(seconds: float) -> str:
+    """Unix time as "2026-01-31T09:00:00.123Z", whatever the machine's time zone."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def start_logging(level: str) -> None:
     """Set up the process's logs; call once, first thing in `__main__`."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_Repeats())
     handler.setFormatter(_Terminal() if sys.stderr.isatty() else _Json())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    for noisy in _NOISY:
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.basicConfig(level=max(logging.WARNING, getattr(logging, level)), handlers=[handler], force=True)
+    for ours in _OURS:
+        logging.getLogger(ours).setLevel(level)

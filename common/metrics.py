@@ -39,6 +39,11 @@ CALLS_STARTED = Counter("voice_calls_started", "Calls answered whose stream is o
 CALLS_ENDED = Counter("voice_calls_ended", "Calls ended, by reason", ["reason"])
 CALLS_REFUSED = Counter("voice_calls_refused", "Calls or sockets turned away, by reason", ["reason"])
 
+POOL_HAS_ROOM = Gauge("voice_pool_has_room", "1 while a member of the pool takes calls, as this edge sees it", ["pool"])
+CALLS_UNSERVED = Counter(
+    "voice_calls_unserved", "Calls ended with an apology because no member of a pool took them", ["pool"]
+)
+
 CALLS_PLACED = Counter("voice_calls_placed", "Outbound calls that the carrier accepted")
 FAILURES_LIMITED = Counter(
     "voice_failures_limited", "Failed requests answered 429 because their address had too many", ["kind"]
@@ -100,7 +105,7 @@ STREAM_ENTRIES = Gauge("voice_stream_entries", "Entries of the streams that are 
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _DROPS = ("stale", "duplicate or no room", "call is over", "too early")
-_REFUSALS = ("full", "overloaded", "draining", "cut off from Redis", "no agent")
+_REFUSALS = ("full", "overloaded", "draining", "cut off from Redis", "no agent", *(f"no {pool}" for pool in POOLS))
 _STREAM_REFUSALS = (
     *("bad token", "token expired", "another call's token", "call is over", "too many sockets"),
     *("no start", "no call id", "bad format"),
@@ -110,6 +115,7 @@ _EDGE: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
     (CALLS_STARTED, ("inbound", "outbound")),
     (CALLS_ENDED, END_REASONS),
     (CALLS_REFUSED, (*_REFUSALS, *_STREAM_REFUSALS)),
+    (CALLS_UNSERVED, POOLS),
     (FAILURES_LIMITED, ("http", "websocket")),
     (HALF_OPEN_CLOSED, ("late", "crowded out")),
     (WEBHOOKS_REFUSED, _SIGNATURES),

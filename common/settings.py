@@ -181,6 +181,16 @@ class Settings:
         "apology, reject or busy",
     )
     shed_lag_ms: int = _number(100, "An edge whose event loop is later than this takes no new calls; 0 = any", 0, 1000)
+    offer_wait_ms: int = _number(
+        4000,
+        "How long a new call waits for a member of each pool before the caller hears the apology; 0 = for ever, and"
+        " the edge answers calls without any worker",
+        0,
+        60_000,
+    )
+    takeover_wait_ms: int = _number(
+        15_000, "How long a call that lost its worker waits for the next one before it ends with the apology", 0, 60_000
+    )
     call_retention_s: int = _number(86_400, "Seconds for which an ended call can still be read", 60, 31_536_000)
     playout_lead_ms: int = _number(200, "How far ahead of real time audio is sent to the carrier", 40, 1000)
     drain_seconds: int = _number(30, "After SIGTERM: how long an edge waits for its calls to end", 0, 86_400)

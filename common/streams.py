@@ -94,6 +94,11 @@ def pool_scan(pool: str) -> str:
     return f"pool:{pool}:scan"
 
 
+def pool_ready(pool: str) -> str:
+    """Sorted set: members of the pool that take calls, by the server's time in ms at which they last said so."""
+    return f"pool:{pool}:ready"
+
+
 def nodes(kind: str) -> str:
     """Sorted set: node id by the Unix time in ms of its last heartbeat.  `kind` is "edge" or a pool."""
     return f"nodes:{kind}"

@@ -31,6 +31,8 @@ from edge.copies import COPY_PAUSE_MS, Copies
 from edge.dialer import Dialer, DialerOptions
 from edge.gate import Gate
 from edge.limits.shedding import Shedding
+from edge.limits.unserved import Waits
+from edge.pool_watch import PoolWatch
 from edge.redis_watch import RedisWatch
 from edge.server import Server, make_server
 from edge.signatures import Policy
@@ -68,6 +70,7 @@ async def serve(settings: Settings, agents: Agents) -> None:
         webhooks = Webhooks(calls, ledger, agents, gate, dialer, settings.public_url, secret, settings.when_busy)
         api = Api(agents, ledger, bus, dialer, settings.api_token, settings.vobiz_from_number)
         server = make_server(Front(calls, streams, webhooks, api).app(), settings.http_host, settings.http_port)
+        pools = PoolWatch(calls, ledger, Waits(settings.offer_wait_ms, settings.takeover_wait_ms))
         copies = Copies(calls, ledger, (bus, slow_bus), None if settings.stream_secret else secret)
         watch = await stack.enter_async_context(contextlib.aclosing(RedisWatch.connect(settings.redis_url, edge)))
         calls.listen()
@@ -76,12 +79,13 @@ async def serve(settings: Settings, agents: Agents) -> None:
             dialing = [tasks.create_task(dialer.run(), name="dialer")] if dialer is not None else []
             house = tasks.create_task(calls.keep_house(), name="housekeeping")
             copying = tasks.create_task(copies.run(), name="copies")
+            looking = tasks.create_task(pools.run(), name="pool watch")
             watching = tasks.create_task(watch.run(), name="redis watch")
             serving = tasks.create_task(server.serve(), name="server")
             stopping = tasks.create_task(_drain(stop, calls, server, settings.drain_seconds), name="drain")
             log.info("edge %s is up on %s:%s", edge, settings.http_host, settings.http_port)
             await serving
-            for task in (house, copying, watching, stopping, *dialing):
+            for task in (house, copying, looking, watching, stopping, *dialing):
                 task.cancel()
         ticker.close()
     log.info("edge %s has ended", edge)
@@ -127,11 +131,14 @@ async def _secret(settings: Settings, ledger: Ledger, stop: asyncio.Event) -> by
         return None
     if settings.stream_secret:
         return settings.stream_secret.encode()
+    said = ""
     while not stop.is_set():
         try:
             return await ledger.shared_secret()
-        except (ConnectionError, TimeoutError):
-            log.warning("waiting for Redis at %s", settings.redis_place)
+        except (ConnectionError, TimeoutError) as error:
+            if str(error) != said:
+                log.warning("waiting for Redis at %s (%s)", settings.redis_place, error)
+            said = str(error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):
                     await stop.wait()

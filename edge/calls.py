@@ -55,6 +55,8 @@ class Calls:
         """Called with every call that is added."""
         self.overloaded: Callable[[], bool] = lambda: False
         """Asked before a new call is answered, while there are others (limits/shedding.py)."""
+        self.missing_pool: Callable[[], str] = lambda: ""
+        """Asked before a new call is answered: a pool without a member that takes calls (pool_watch.py)."""
         self.bus = bus
         self._ledger = ledger
         self._calls_max = calls_max
@@ -72,7 +74,12 @@ class Calls:
 
     def busy(self, call_id: str = "") -> str:
         """Why no new call (or not this one) is answered right now; empty if one is."""
-        return self.refusal(call_id) or ("overloaded" if self._calls and self.overloaded() else "")
+        refusal = self.refusal(call_id)
+        if not refusal and self._calls and self.overloaded():
+            return "overloaded"
+        if not refusal and (pool := self.missing_pool()):
+            return f"no {pool}"
+        return refusal
 
     def promise(self, call_id: str) -> None:
         """The call was answered: a place is kept until its stream comes, for a moment."""

@@ -43,6 +43,8 @@ COME_BACK_SECONDS = 15.0
 """How long a call whose connection broke waits for the carrier's next one (`maxRetries`)."""
 EARLY_EVENTS_MAX = 250
 """Events kept until the call is set up: 5 s of media."""
+APOLOGISED = ("error", "no worker")
+"""Reasons for which we end a call and owe the caller a word: the XML after the stream has it."""
 END_TRIES_MAX = 60
 """How often the end of a call is written down while the ledger is away, a second apart; then it is left to `Calls`."""
 END_PAUSE_SECONDS = 1.0
@@ -196,8 +198,8 @@ class Streams:
             call.replaced()
             return REPLACED, True  # to hang up would end the call of that connection
         written = ours is not None
-        # After an error the caller is told so, by what follows the stream; else the call ends here.
-        by_rest = call.stopping.result() != "error" and self.dialer is not None
+        # After a failure of ours the caller is told so, by what follows the stream; else the call ends here.
+        by_rest = call.stopping.result() not in APOLOGISED and self.dialer is not None
         if not by_rest or self.dialer is None or not await self.dialer.hang_up(call.call_id):
             call.stop_stream()
         if call.broken.done():

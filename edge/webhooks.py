@@ -31,6 +31,7 @@ from edge.dialing import Answered, Dial, MachineHeard, News, Over, Rang
 from edge.facts import facts
 from edge.gate import Gate
 from edge.parameters import BadRequest, parameters, read_body
+from edge.stream import APOLOGISED
 from edge.tokens import mint
 from edge.xml import Dial as DialVerb
 from edge.xml import Hangup, Number, Redirect, Speak, Stream, Verb, Wait, render
@@ -156,9 +157,10 @@ class Webhooks:
     async def after_stream(self, request: Request, fields: Fields) -> Response:
         """The stream has ended but the call has not: hang up if we ended it, else say that something broke."""
         record = await self._record(_call_id(fields))
-        if record is None or record.ended_because not in ("", "error"):
+        if record is None or record.ended_because not in ("", *APOLOGISED):
             return _xml(Hangup())
-        return _xml(*_lost(self._person(request, fields, _agent_of(record))))
+        apology = BUSY if record.ended_because == "no worker" else LOST
+        return _xml(Speak(apology), *self._person(request, fields, _agent_of(record)), Hangup())
 
     async def dial_status(self, request: Request, fields: Fields) -> Response:
         """A call to a person (the agent's fallback number) has ended or failed."""

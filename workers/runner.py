@@ -37,6 +37,8 @@ SECOND_LOOK_SECONDS = 0.04
 CLAIMS_AT_ONCE = 8
 """Calls that are claimed, or given back, at a time: each of these needs a connection to the ledger."""
 BEAT_SECONDS = 5.0
+ROOM_SECONDS = 0.8
+"""How often a member says that it takes calls; within READY_STALE_MS it may fail to twice."""
 RETRY_SECONDS = 0.5
 """Pause after the ledger could not be reached."""
 FAILURES_MAX = 3
@@ -104,6 +106,7 @@ class Runner:
                 "renew": (self._renew, self._options.lease_ms / 3000),
                 "scan": (self._offer_orphans, SCAN_SECONDS),
                 "beat": (self._beat, BEAT_SECONDS),
+                "room": (self._report_room, ROOM_SECONDS),
             }
             loops = [
                 tasks.create_task(self._forever(step, seconds), name=f"{self._options.pool} {name}")
@@ -211,8 +214,13 @@ class Runner:
     async def _beat(self) -> None:
         await self._ledger.beat(self._options.pool, self._options.owner)
 
+    async def _report_room(self) -> None:
+        await self._ledger.report_room(self._options.pool, self._options.owner, not self.refusal)
+
     async def _pass_on(self) -> None:
         """Give every call back and offer it again, so that nobody has to wait for a lease to run out."""
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await self._report_room()
         room = asyncio.Semaphore(CLAIMS_AT_ONCE)
         await asyncio.gather(*(self._give_back(one, room) for one in list(self._held.values())))
 

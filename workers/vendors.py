@@ -20,6 +20,8 @@ class Vendor(Generic[P]):
     """(model, environment) -> provider, without I/O.  Raises ValueError on a model or key that it cannot use."""
     specs: str
     """Its specs, as error messages show them."""
+    key: str = ""
+    """The variable with its key; "" for what needs none."""
 
 
 def build_provider(shape: str, spec: str, environ: Mapping[str, str], vendors: Mapping[str, Vendor[P]]) -> P:
@@ -34,6 +36,10 @@ def build_provider(shape: str, spec: str, environ: Mapping[str, str], vendors: M
     try:
         return vendors[name].build(model, environ)
     except ImportError as error:
-        raise ValueError(f"{shape} provider {spec!r} needs {error.name}; install the engines: make install") from None
+        keys = " or ".join(vendor.key for vendor in vendors.values() if vendor.key)
+        raise ValueError(
+            f"set {keys}: without a vendor's key the {shape} provider is {spec!r}, and {error.name}, which it needs, is"
+            " not installed here. The engines are in the image `voice-local`; outside of images: make install"
+        ) from None
     except ValueError as error:
         raise ValueError(f"{shape} provider {spec!r}: {error}; known: {known}") from None

@@ -363,7 +363,8 @@ async def _connections(place: Place, name: str) -> AsyncGenerator[Wire, None]:
             wire = await open_primary(place, name)
         except (OSError, TimeoutError, hiredis.ReplyError) as error:
             if pause == first:
-                log.warning("cannot reach Redis (%s); trying again", type(error).__name__)
+                said = str(error).partition(".")[0][:80] if isinstance(error, hiredis.ReplyError) else ""
+                log.warning("cannot reach Redis (%s); trying again", said or type(error).__name__)
             _count_away((away_kind(str(error)) if isinstance(error, hiredis.ReplyError) else "") or "unreachable")
         else:
             metrics.BUS_RECONNECTS.inc(1 if made else 0)

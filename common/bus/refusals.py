@@ -19,6 +19,7 @@ _KINDS = {
     "UNBLOCKED": "interrupted",  # a blocked read, when the server became a replica or the key went
     "NOAUTH": "no access",
     "WRONGPASS": "no access",
+    "DENIED": "no access",  # protected mode: it has no password and listens to this machine only
 }
 AWAY_KINDS = (*dict.fromkeys(_KINDS.values()), "unreachable", "silent")
 """All values of the label `kind` of `voice_redis_away`: the answers above, no connection, or no answer in time."""

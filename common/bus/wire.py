@@ -41,6 +41,7 @@ class Wire(asyncio.Protocol):
         self._waiting: deque[OnReply] = deque()
         self._calls: set[asyncio.Future[Any]] = set()
         self._transport: asyncio.Transport | None = None
+        self._refusal: hiredis.ReplyError | None = None
         self.lost = asyncio.Event()
         self.client_id = 0
         self.peer: tuple[str, int] | str = ""
@@ -67,6 +68,8 @@ class Wire(asyncio.Protocol):
             if not answered.done():
                 answered.set_result(reply)
 
+        if self._refusal is not None:
+            raise self._refusal
         self.send(pack(*command), settle, 1)
         self._calls.add(answered)
         try:
@@ -105,6 +108,10 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         while not self.lost.is_set() and (reply := self._reader.gets()) is not False:
+            if not self._waiting:  # unasked: it refuses the connection (protected mode, too many clients)
+                self._refusal = reply if isinstance(reply, hiredis.ReplyError) else None
+                self.abort()
+                return
             self._waiting.popleft()(reply)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -114,7 +121,7 @@ class Wire(asyncio.Protocol):
         self.lost.set()
         for answered in self._calls:
             if not answered.done():
-                answered.set_exception(ConnectionError("the connection to Redis is lost"))
+                answered.set_exception(self._refusal or ConnectionError("the connection to Redis is lost"))
 
 
 async def connect(address: tuple[str, int] | str, login: Login, tls: bool) -> Wire:

@@ -32,10 +32,13 @@ END_REASONS = (
     "too long",
     "carrier",
     "refused",
+    "no worker",
     "error",
 )
-"""Why a call ended; a closed set, as metrics count it."""
+"""Why a call ended; a closed set, as metrics count it.  "no worker": no member of a pool took it for too long."""
 
+READY_STALE_MS = 3000
+"""A member that has not said for so long that it takes calls is thought to be gone."""
 UNSTARTED_SECONDS = 600
 """A record that no edge has started is forgotten after this: nobody picked up."""
 
@@ -114,6 +117,12 @@ class Ledger(Protocol):
         ended, or has this epoch already.
         """
 
+    async def pools_with_room(self) -> set[str]:
+        """The pools of which at least one member has said within `READY_STALE_MS` that it takes calls."""
+
+    async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
+        """Of these calls, those that some pool does not hold right now, with the pools."""
+
     async def add_facts(self, call_id: str, facts: Mapping[str, str]) -> None:
         """Keep what the carrier said about a call, by name; saying it again changes nothing."""
 
@@ -168,6 +177,9 @@ class Ledger(Protocol):
 
     async def orphans(self, pool: str) -> list[str]:
         """Live calls that no member of the pool holds."""
+
+    async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
+        """This member takes calls, or it takes none for now.  To be said again within `READY_STALE_MS`."""
 
     async def beat(self, kind: str, node: str) -> None:
         """This node is alive.  `kind` is "edge" or a pool."""

@@ -96,7 +96,7 @@ class Client:
             if not kind:
                 raise
             metrics.REDIS_AWAY.labels(kind).inc()
-            raise ConnectionError(kind) from error
+            raise ConnectionError(f"{kind}: {_first_sentence(error)}" if kind == "no access" else kind) from error
         finally:
             if tried:
                 self._trying = False
@@ -106,10 +106,15 @@ class Client:
         return reply
 
 
+def _first_sentence(error: redis.RedisError) -> str:
+    """Enough of the server's words to know what to change; those of a refusal hold no secret."""
+    return str(error).partition(".")[0][:80]
+
+
 def _kind(error: redis.RedisError) -> str:
     """redis-py takes the code off the errors that it has classes for, and puts a pipeline's command before others."""
     match error:
-        case redis.AuthenticationError():
+        case redis.AuthenticationError() | redis.exceptions.NoPermissionError():
             return "no access"
         case redis.BusyLoadingError():
             return "loading"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from common import streams
 from common.bus.memory import Streams
-from common.ledger import CallRecord, Claim
+from common.ledger import READY_STALE_MS, CallRecord, Claim
 from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
 from common.ledger.redis import LEASE_MS, OFFER_IDLE_MS
 from common.messages import Message, Offer
@@ -41,6 +41,8 @@ class MemoryLedger:
         self._facts: dict[str, dict[str, str]] = {}
         self._nonces: dict[str, tuple[str, float]] = {}
         self._scans: dict[str, float] = {}  # pool -> when the next look is due
+        self._ready: dict[tuple[str, str], float] = {}
+        """(pool, member) -> loop time until which it is believed to take calls"""
         self._effects: dict[str, dict[str, tuple[State, str]]] = {}
         """call -> place -> (begun, attempt) or (done, result)"""
 
@@ -95,6 +97,17 @@ class MemoryLedger:
         for message in story:
             self._streams.append(streams.call_events(record.call_id), message)
         return True
+
+    async def pools_with_room(self) -> set[str]:
+        return {pool for pool, _ in (who for who, until in self._ready.items() if until > _now())}
+
+    async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
+        known = [(call_id, self._calls.get(call_id)) for call_id in call_ids]
+        missing = {
+            call_id: {pool for pool in streams.POOLS if call is None or not self._held(call, pool)}
+            for call_id, call in known
+        }
+        return {call_id: pools for call_id, pools in missing.items() if pools}
 
     async def add_facts(self, call_id: str, facts: Mapping[str, str]) -> None:
         self._facts.setdefault(call_id, {}).update(facts)
@@ -201,6 +214,9 @@ class MemoryLedger:
 
     async def orphans(self, pool: str) -> list[str]:
         return [call_id for call_id in await self.live() if not self._held(self._calls[call_id], pool)]
+
+    async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
+        self._ready[pool, owner] = _now() + READY_STALE_MS / 1000 if has_room else 0.0
 
     async def beat(self, kind: str, node: str) -> None:
         """Nobody reads heartbeats in memory."""

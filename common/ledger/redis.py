@@ -4,6 +4,7 @@ Keys (all names in common/streams.py):
 
   call:{sNN}:<id>:state         hash    agent, numbers, status, epoch, edge; token:, owner: and checkpoint:<pool>
   call:{sNN}:<id>:lease:<pool>  hash    owner, token; expires by itself unless renewed
+  pool:<name>:ready             zset    members that take calls, by the server's time at which they last said so
   pool:<name>:calls             stream  offers; its consumer group "members" hands each to one member
   call:{sNN}:<id>:facts         hash    what the carrier's webhooks said, by event and field
   call:{sNN}:<id>:effects       hash    side effects that must not happen twice: begun by whom, or done with what result
@@ -28,7 +29,7 @@ import redis
 from redis.asyncio.client import Pipeline
 
 from common import streams
-from common.ledger import UNSTARTED_SECONDS, CallRecord, Claim, scripts
+from common.ledger import READY_STALE_MS, UNSTARTED_SECONDS, CallRecord, Claim, scripts
 from common.ledger.client import Client
 from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
 from common.messages import Message, Offer
@@ -72,6 +73,8 @@ class RedisLedger:
         self._append = self._redis.register_script(scripts.APPEND)
         self._checkpoint = self._redis.register_script(scripts.CHECKPOINT)
         self._restore = self._redis.register_script(scripts.RESTORE)
+        self._report_room = self._redis.register_script(scripts.REPORT_ROOM)
+        self._has_room = self._redis.register_script(scripts.HAS_ROOM)
         self._begin_effect = self._redis.register_script(scripts.BEGIN_EFFECT)
         self._finish_effect = self._redis.register_script(scripts.FINISH_EFFECT)
 
@@ -154,6 +157,25 @@ class RedisLedger:
         if restored:
             await self.touch([call_id])
         return restored
+
+    async def pools_with_room(self) -> set[str]:
+        pipeline = await self._loaded(self._has_room.script)
+        for pool in streams.POOLS:
+            pipeline.evalsha(self._has_room.sha, 1, streams.pool_ready(pool), str(READY_STALE_MS))
+        members = (await self._client.reached(pipeline.execute()))[1:]
+        return {pool for pool, count in zip(streams.POOLS, members, strict=True) if count}
+
+    async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
+        leases = [(call_id, pool) for call_id in call_ids for pool in streams.POOLS]
+        pipeline = self._redis.pipeline(transaction=False)
+        for call_id, pool in leases:
+            pipeline.exists(streams.call_lease(call_id, pool))
+        found: dict[str, set[str]] = {}
+        held = await self._client.reached(pipeline.execute()) if leases else []
+        for (call_id, pool), lease in zip(leases, held, strict=True):
+            if not lease:
+                found.setdefault(call_id, set()).add(pool)
+        return found
 
     async def add_facts(self, call_id: str, facts: Mapping[str, str]) -> None:
         if not facts:
@@ -268,6 +290,10 @@ class RedisLedger:
             pipeline.exists(streams.call_lease(call_id, pool))
         held = await self._client.reached(pipeline.execute())
         return [call_id for call_id, lease in zip(calls, held, strict=True) if not lease]
+
+    async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
+        args: list[Any] = [owner, int(has_room), READY_STALE_MS]
+        await self._client.reached(self._report_room(keys=[streams.pool_ready(pool)], args=args))
 
     async def beat(self, kind: str, node: str) -> None:
         pipeline = self._redis.pipeline(transaction=False)

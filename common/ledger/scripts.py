@@ -8,6 +8,20 @@ redis.call('PERSIST', KEYS[1])
 return redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 """
 
+# The server's clock judges the members' lives: their own clocks may differ.
+REPORT_ROOM = """
+if ARGV[2] == '0' then return redis.call('ZREM', KEYS[1], ARGV[1]) end
+local now = redis.call('TIME')
+redis.call('ZADD', KEYS[1], now[1] * 1000 + math.floor(now[2] / 1000), ARGV[1])
+return redis.call('PEXPIRE', KEYS[1], 2 * ARGV[3])
+"""
+
+HAS_ROOM = """
+local now = redis.call('TIME')
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[1])
+return redis.call('ZCARD', KEYS[1])
+"""
+
 CREATE = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 2))

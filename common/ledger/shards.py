@@ -82,6 +82,14 @@ class ShardedLedger:
     async def restore(self, record: CallRecord, notes: Mapping[str, str], story: Sequence[Message]) -> bool:
         return await self._of(record.call_id).restore(record, notes, story)
 
+    async def pools_with_room(self) -> set[str]:
+        return set().union(*await self._ask(lambda shard: shard.pools_with_room()))
+
+    async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
+        """A call whose server is away is not in the answer: nobody knows."""
+        found = await self._reach(list(call_ids), lambda shard, own: shard.unheld(own))
+        return {call_id: pools for _, unheld in found for call_id, pools in (unheld or {}).items()}
+
     async def add_facts(self, call_id: str, facts: Mapping[str, str]) -> None:
         await self._of(call_id).add_facts(call_id, facts)
 
@@ -136,6 +144,9 @@ class ShardedLedger:
 
     async def orphans(self, pool: str) -> list[str]:
         return _joined(await self._ask(lambda shard: shard.orphans(pool)))
+
+    async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
+        await self._ask(lambda shard: shard.report_room(pool, owner, has_room))
 
     async def beat(self, kind: str, node: str) -> None:
         await self._ask(lambda shard: shard.beat(kind, node))

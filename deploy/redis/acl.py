@@ -22,7 +22,7 @@ VARIABLE = "REDIS_PASSWORD_"
 
 _CONNECT = "hello auth ping role select client|setname client|id client|unblock script|load"
 """What every process says to a server before and between its work."""
-_SCRIPTS = "evalsha hget hset hmget hgetall hlen hincrby exists expire pexpire persist del xadd"
+_SCRIPTS = "evalsha time hget hset hmget hgetall hlen hincrby exists expire pexpire persist del xadd zrem"
 """The ledger's scripts, and what they call: commands in scripts are checked like any others."""
 _POOL = "set xread xrange xrevrange xreadgroup xautoclaim xack xdel xgroup|create zadd zrangebyscore zremrangebyscore"
 
@@ -46,8 +46,8 @@ class User:
 
 def _pool(pool: str, media: str) -> User:
     keys = (
-        f"~call:*:state ~call:*:events ~call:*:effects ~call:*:lease:{pool} ~pool:{pool}:calls ~pool:{pool}:scan ~pulse"
-        f" %R~calls:live ~nodes:{pool} %W~edge:*:priority {media}"
+        f"~call:*:state ~call:*:events ~call:*:effects ~call:*:lease:{pool} ~pool:{pool}:calls ~pool:{pool}:scan"
+        f" ~pool:{pool}:ready ~pulse %R~calls:live ~nodes:{pool} %W~edge:*:priority {media}"
     )
     return User(pool, keys.strip(), f"{_CONNECT} {_SCRIPTS} {_POOL}")
 
@@ -55,9 +55,9 @@ def _pool(pool: str, media: str) -> User:
 USERS = (
     User(
         "edge",
-        "~call:* ~edge:* %W~pool:*:calls ~calls:live ~nodes:edge ~nonce:* ~deployment:stream-secret ~{dials}:* ~pulse",
-        f"{_CONNECT} {_SCRIPTS} xread xrange xrevrange xlen get set zadd zrem zcard zrangebyscore zremrangebyscore"
-        " info",
+        "~call:* ~edge:* %W~pool:*:calls ~pool:*:ready ~calls:live ~nodes:edge ~nonce:* ~deployment:stream-secret"
+        " ~{dials}:* ~pulse",
+        f"{_CONNECT} {_SCRIPTS} xread xrange xrevrange xlen get set zadd zcard zrangebyscore zremrangebyscore info",
     ),
     _pool("stt", "%R~call:*:audio"),
     _pool("llm", ""),

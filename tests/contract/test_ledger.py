@@ -285,3 +285,30 @@ async def test_an_offer_whose_taker_died_is_offered_again(server: Server):
     assert await offered(server, "llm", 1, taker="w-dead")
     again = await eventually(lambda: server.ledger.take_offers("llm", "w-2", 1, 300))
     assert [call_id for _, call_id in again] == ["c-1"]
+
+
+async def test_a_pool_has_room_while_a_member_says_so(server: Server):
+    ledger = server.ledger
+    assert await ledger.pools_with_room() == set()
+    for pool, owner in (("stt", "s-1"), ("stt", "s-2"), ("llm", "l-1")):
+        await ledger.report_room(pool, owner, True)
+    assert await ledger.pools_with_room() == {"stt", "llm"}
+    await ledger.report_room("stt", "s-1", False)
+    await ledger.report_room("llm", "l-1", False)
+    assert await ledger.pools_with_room() == {"stt"}
+    await ledger.report_room("stt", "s-2", False)
+    await ledger.report_room("stt", "s-2", False)  # said twice
+    assert await ledger.pools_with_room() == set()
+
+
+async def test_who_does_not_hold_a_call_is_told_by_pool(server: Server):
+    ledger = server.ledger
+    for call_id in ("c-1", "c-2"):
+        await ledger.create(CallRecord(call_id))
+        await ledger.start(call_id, "e-1")
+    claims = [await ledger.claim(pool, "c-1", "w-1") for pool in ("stt", "llm", "tts")]
+    assert await ledger.unheld([]) == {}
+    assert await ledger.unheld(["c-1", "c-2"]) == {"c-2": {"stt", "llm", "tts"}}
+    assert claims[1] is not None
+    await ledger.release(claims[1])
+    assert await ledger.unheld(["c-1"]) == {"c-1": {"llm"}}

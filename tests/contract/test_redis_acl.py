@@ -132,6 +132,9 @@ async def test_an_edge_may_all_that_its_house_keeping_needs(server: Server):
             1,
             True,
         )
+    async with connect_ledger(server.url("edge"), "edge-a", 60) as ledger:
+        assert await ledger.pools_with_room() == set()
+        assert (await ledger.unheld([CALL])).keys() == {CALL}
     async with contextlib.aclosing(RedisWatch.connect(server.url("edge"), "edge-a")) as watch:
         await watch.look()
     assert server.refusals() == []
@@ -154,6 +157,8 @@ async def test_a_worker_may_take_over_and_note_its_effects(server: Server):
             assert (await ledger.begin_effect(Effect(CALL, name=pool), claim)).state is State.NEW
             await ledger.release(claim)
             await ledger.beat(pool, f"{pool}-1")
+            await ledger.report_room(pool, f"{pool}-1", True)
+            await ledger.report_room(pool, f"{pool}-1", False)
     assert server.refusals() == []
 
 

@@ -43,6 +43,11 @@ class Stage:
         """The command of HEALTHCHECK in exec form; empty for NONE."""
         return exec_form(self.last("HEALTHCHECK").partition("CMD ")[2])
 
+    def health_option(self, name: str) -> float:
+        """`--interval`, `--timeout` or `--start-period` of HEALTHCHECK, in seconds."""
+        options = dict(word[2:].split("=") for word in self.last("HEALTHCHECK").split() if word.startswith("--"))
+        return float(options[name].removesuffix("s"))
+
     @property
     def environment(self) -> dict[str, str]:
         pairs = (pair for value in self.values("ENV") for pair in shlex.split(value))

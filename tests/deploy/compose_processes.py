@@ -72,7 +72,7 @@ class Services:
             name,
             self.here(given.get("command") or stage.command),
             self.here(health),
-            self._environ(stage, given),
+            self._environ(name, stage, given),
             check,
             seconds(given["stop_grace_period"]),
             list(given.get("depends_on") or {}),
@@ -86,14 +86,14 @@ class Services:
             assert kind == "CMD"
             within = seconds(check["start_period"]) + check["retries"] * seconds(check["interval"])
             return command, within
-        options = dict(word[2:].split("=") for word in stage.last("HEALTHCHECK").split() if word.startswith("--"))
-        return stage.health, seconds(options["start-period"]) + int(options["retries"]) * seconds(options["interval"])
+        return stage.health, stage.health_option("start-period") + 3 * stage.health_option("interval")
 
-    def _environ(self, stage: Stage, given: dict[str, Any]) -> dict[str, str]:
+    def _environ(self, name: str, stage: Stage, given: dict[str, Any]) -> dict[str, str]:
         """Nothing of this shell's but what a process needs to run at all."""
         environ = {**stage.environment, **environment(given)}
         environ = {name: self._rewritten(value) for name, value in environ.items()}
-        environ |= {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PYTHONPATH": str(ROOT)}
+        folder = str(self.folder / name)
+        environ |= {"PATH": os.environ["PATH"], "HOME": folder, "TMPDIR": folder, "PYTHONPATH": str(ROOT)}
         for name in ("HTTP_PORT", "METRICS_PORT"):
             if name in environ:
                 environ[name] = str(next(self.ports[s] for s, port in PORTS.items() if str(port) == environ[name]))
@@ -110,6 +110,8 @@ class Services:
                 return [redis_program(), *rest, "--port", str(self.ports["redis"]), "--bind", "127.0.0.1"]
             case ["redis-cli", *rest]:
                 return ["redis-cli", "-p", str(self.ports["redis"]), *rest]
+            case ["bash", script, *rest]:
+                return ["bash", str(ROOT / "deploy/compose" / Path(script).name), *(self.here(rest) if rest else [])]
         raise AssertionError(f"no container of ours runs {command[0]}")
 
     def _rewritten(self, value: str) -> str:

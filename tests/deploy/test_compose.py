@@ -89,15 +89,27 @@ def test_nothing_that_is_pulled_can_stop_the_phone() -> None:
 
 def test_the_edge_is_stopped_before_those_whom_its_calls_need() -> None:
     needs = every()["edge"]["depends_on"]
-    assert {name: needs[name]["condition"] for name in ("redis", "llm", "stt", "tts")} == dict.fromkeys(
-        ("redis", "llm", "stt", "tts"), "service_healthy"
-    )
+    assert {name: needs[name]["condition"] for name in ("redis", "llm", "stt", "tts")} == {
+        "redis": "service_healthy",
+        **dict.fromkeys(("llm", "stt", "tts"), "service_started"),
+    }, "it starts beside the pools, and waits for a member of each by itself"
     assert not needs["stt-providers"]["required"] and not needs["tts-providers"]["required"]
 
 
-def test_pools_can_be_scaled() -> None:
+def test_pools_can_be_scaled(tmp_path: Path) -> None:
     for name in WORKERS:
         assert not every()[name].get("ports") and not every()[name].get("container_name")
+    env_file = tmp_path / ".env"
+    env_file.write_text("STT_WORKERS=2\nLLM_WORKERS=3\nTTS_WORKERS=4\n")
+    scaled = services(PROFILES, env_file)
+    counts = {name: scaled[name]["deploy"]["replicas"] for name in WORKERS}
+    assert counts == {"stt": 2, "llm": 3, "tts": 4, "stt-providers": 2, "tts-providers": 4}
+    assert {every()[name]["deploy"]["replicas"] for name in WORKERS} == {1}
+
+
+def test_the_demo_leaves_the_others_as_they_are() -> None:
+    """`run` brings what the demo depends on back to the number of containers that the file says."""
+    assert not every()["demo"].get("depends_on")
 
 
 def test_lean_workers_can_take_the_engines_place(tmp_path: Path) -> None:
@@ -146,7 +158,11 @@ def test_it_says_whether_it_is_well(name: str) -> None:
         return  # one lives for a call; the other's image has nothing to ask with
     check = service.get("healthcheck") or {"test": ["CMD", *stage.health] if stage else []}
     assert len(check["test"]) > 1 and check["test"][0] == "CMD" and not check.get("disable"), f"{name} has none"
-    assert "start_interval" not in check, "needs Docker 25"
+    interval = seconds(check["interval"]) if "interval" in check else stage.health_option("interval") if stage else 99
+    assert interval <= (1 if name in (*OURS, "redis") else 10), "`up --wait` waits for the first question"
+    if stage and name in (*OURS, "redis"):
+        assert "healthy.sh" in check["test"][2], "which asks a container that is well less often"
+        assert stage.health_option("timeout") > 9 + 3
 
 
 @pytest.mark.parametrize("name", names())
@@ -181,7 +197,7 @@ def test_a_stop_is_longer_than_the_drain() -> None:
     edge = every()["edge"]
     drain = int(environment(edge)["DRAIN_SECONDS"])
     assert seconds(edge["stop_grace_period"]) >= drain + 10
-    assert drain == {field.name: field.default for field in dataclasses.fields(Settings)}["drain_seconds"]
+    assert drain >= 300, "`down` serves the calls that are under way to their end"
     for name in WORKERS:
         assert 10 <= seconds(every()[name]["stop_grace_period"]) <= 30
 

@@ -23,6 +23,8 @@ OURS = ("common", "edge", "workers", "deploy", "tests")
 ENGINES = ("workers.stt.local_whisper", "workers.tts.local_piper")
 """Imported when they are named; only the image `local` has what they import."""
 NOT_AT_THE_EDGE = {"openai", "numpy", "onnxruntime", "faster-whisper", "ctranslate2", "soxr", "piper-tts"}
+DEBIANS = (Path(__file__).with_name("debian-group"), Path(__file__).with_name("debian-passwd"))
+"""/usr/share/base-passwd/{group,passwd}.master of Debian 12."""
 USED_BY_A_LIBRARY = {"httptools": "uvicorn"}
 
 
@@ -69,6 +71,27 @@ def test_an_image_is_built_without_what_costs_more() -> None:
     assert not re.search(r"\b(stt|llm|tts|local)\.lock\b", above_edge)
 
 
+def made_names(path: Path) -> set[str]:
+    """Users and groups that a Dockerfile makes."""
+    runs = " ".join(value for stage in stages(path).values() for value in stage.values("RUN"))
+    made = re.findall(r"\b(?:groupadd|useradd|addgroup|adduser)\b([^&|;]*)", runs)
+    return {options.split()[-1] for options in made}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_name_that_it_makes_is_not_one_of_debians(path: Path) -> None:
+    """Debian's own users and groups, such as `voice`, are in every image; `groupadd` of one of them fails."""
+    taken = {line.split(":")[0] for master in DEBIANS for line in master.read_text("utf-8").splitlines()}
+    assert {"root", "voice", "audio"} <= taken
+    assert not made_names(path) & taken
+
+
+def test_the_names_are_read_from_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "Dockerfile"
+    file.write_text("FROM python:3.11-slim AS one\nRUN groupadd --gid 1 voice && useradd --uid 1 --gid 1 games\n")
+    assert made_names(file) == {"voice", "games"}
+
+
 # --- what an image is ------------------------------------------------------------------------------------------------
 
 
@@ -97,10 +120,10 @@ def test_it_says_how_it_is(image: str) -> None:
     if image == "demo":
         assert stage.last("HEALTHCHECK") == "NONE"
         return
-    assert stage.health[0] == "python", "there is no curl"
-    assert "/healthz" in stage.health[-1]
+    assert stage.health == ["bash", "healthy.sh"], "there is no curl"
+    assert ["deploy/compose/healthy.sh"] in [sources for _, sources in stage.copies()]
     port = "HTTP_PORT" if image == "edge" else "METRICS_PORT"
-    assert port in stage.health[-1]
+    assert {"HTTP_PORT", "METRICS_PORT"} & set(stage.environment) == {port}
     assert stage.environment[port] in stage.last("EXPOSE").split()
 
 

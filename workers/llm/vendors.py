@@ -28,7 +28,7 @@ def _openai(model: str, environ: Mapping[str, str]) -> LanguageModel:
 
 VENDORS: dict[str, Vendor[LanguageModel]] = {
     "local": Vendor(_local, "local/receptionist"),
-    "openai": Vendor(_openai, "openai/<model>"),
+    "openai": Vendor(_openai, "openai/<model>", "OPENAI_API_KEY"),
 }
 
 

@@ -55,9 +55,9 @@ def _key(environ: Mapping[str, str], variable: str) -> str:
 
 VENDORS: dict[str, Vendor[SpeechToText]] = {
     "local": Vendor(_local, "local/whisper-tiny.en, local/whisper-<size>"),
-    "deepgram": Vendor(_deepgram, "deepgram/nova-3, deepgram/<model>, deepgram/flux-general-en"),
-    "cartesia": Vendor(_cartesia, "cartesia/ink-whisper"),
-    "sarvam": Vendor(_sarvam, "sarvam/saarika:v2.5, sarvam/saaras:v3"),
+    "deepgram": Vendor(_deepgram, "deepgram/nova-3, deepgram/<model>, deepgram/flux-general-en", "DEEPGRAM_API_KEY"),
+    "cartesia": Vendor(_cartesia, "cartesia/ink-whisper", "CARTESIA_API_KEY"),
+    "sarvam": Vendor(_sarvam, "sarvam/saarika:v2.5, sarvam/saaras:v3", "SARVAM_API_KEY"),
 }
 
 

@@ -88,11 +88,11 @@ def _key(environ: Mapping[str, str], variable: str) -> str:
 
 VENDORS: dict[str, Vendor[TextToSpeech]] = {
     "local": Vendor(_local, "local/piper, local/piper-<voice>, local/espeak, local/espeak-<voice>"),
-    "elevenlabs": Vendor(_elevenlabs, "elevenlabs/<model>, elevenlabs/<model>+http"),
-    "openai": Vendor(_openai, "openai/<tts model>"),
-    "deepgram": Vendor(_deepgram, "deepgram/aura-2-thalia-en"),
-    "cartesia": Vendor(_cartesia, "cartesia/sonic-3"),
-    "sarvam": Vendor(_sarvam, "sarvam/bulbul:v2, sarvam/bulbul:v3"),
+    "elevenlabs": Vendor(_elevenlabs, "elevenlabs/<model>, elevenlabs/<model>+http", "ELEVENLABS_API_KEY"),
+    "openai": Vendor(_openai, "openai/<tts model>", "OPENAI_API_KEY"),
+    "deepgram": Vendor(_deepgram, "deepgram/aura-2-thalia-en", "DEEPGRAM_API_KEY"),
+    "cartesia": Vendor(_cartesia, "cartesia/sonic-3", "CARTESIA_API_KEY"),
+    "sarvam": Vendor(_sarvam, "sarvam/bulbul:v2, sarvam/bulbul:v3", "SARVAM_API_KEY"),
 }
 
 
