@@ -6,7 +6,7 @@ LOCK = $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 ALL = --extra edge --extra stt --extra llm --extra tts --extra local --extra piper --extra traces --extra server
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo run up down call setup-number test lint audit format bench chaos generated lock clean
+.PHONY: help install install-dev demo run up down call setup-number test test-compose lint audit format bench chaos generated lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -38,6 +38,9 @@ setup-number: install ## tell Vobiz our URLs: make setup-number NUMBER=+91123456
 
 test: install-dev ## all tests, with a Redis of their own
 	$(VENV)/python -m pytest
+
+test-compose: install-dev ## docker-compose.yml on a real Docker engine: build, phone, kill, replace, stop; writes out/compose [SCENES="--only demo,down"]
+	@$(VENV)/python -m tests.compose $(SCENES)
 
 lint: install-dev ## format check, lint, types, import contracts, house rules
 	$(VENV)/ruff format --check .

@@ -2,6 +2,8 @@
 
     python -m deploy.compose.demo --url http://edge:8000
 
+Waits until the edge takes calls.
+
 Reads REDIS_URL (where the call's own story is) and VOBIZ_AUTH_TOKEN (an edge that has it wants signed webhooks).
 Exits 0 if every turn was understood and answered and the barge-in silenced the agent, 1 if not.
 """
@@ -11,6 +13,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+
+import httpx
 
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
@@ -22,18 +26,44 @@ from deploy.local.terminal import paint, say
 from tests.simulators.call import Caller, CallOptions
 from tests.simulators.loop import run_fast
 from tests.simulators.script import DEMO, read_script
+from tests.simulators.stream import WireOptions
 
-CALL_SECONDS_MAX = 180.0
+CALL_SECONDS_MAX = 300.0
+READY_SECONDS = 60.0
+"""How long the edge may take to take calls: the engines load for some seconds, or many on a busy machine."""
 REDIS_SECONDS = 10.0
 
 
-async def demo(url: str, settings: Settings) -> int:
-    """Phone the edge at `url`; the exit code."""
+async def ready(url: str) -> bool:
+    """Wait for the edge at `url`; False, with a word about what to do, if it never takes calls."""
+    said = ""
+    async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
+        until = asyncio.get_running_loop().time() + READY_SECONDS
+        while asyncio.get_running_loop().time() < until:
+            try:
+                answer = (await client.get(f"{url}/readyz")).text.strip()
+            except httpx.HTTPError:
+                answer = "it does not answer"
+            if answer == "ready":
+                return True
+            if answer != said:
+                say(f"waiting for {url}: {answer} …")
+            said = answer
+            await asyncio.sleep(0.2)
+    say(paint("bad", f"{url} takes no calls: {said}. Is the stack up? docker compose up --wait; docker compose logs"))
+    return False
+
+
+async def demo(url: str, settings: Settings, retry_pause_ms: float = 500.0) -> int:
+    """Phone the edge at `url`; the exit code.  `retry_pause_ms`: before the carrier opens a lost socket again."""
+    if not await ready(url):
+        return 1
     options = CallOptions(
         answer_url=f"{url}/answer",
         hangup_url=f"{url}/hangup",
         auth_token=settings.vobiz_auth_token or None,
         call_s_max=CALL_SECONDS_MAX,
+        wire=WireOptions(retry_pause_ms=retry_pause_ms),
     )
     say(f"the caller phones {url} …")
     caller = Caller(options, lambda at_ms, line: say(paint("dim", f"  {at_ms / 1000:7.2f} s  {line}")))
@@ -71,13 +101,15 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m deploy.compose.demo", description=__doc__.partition("\n")[0])
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="where the edge is")
+    pause = "before the carrier opens a lost socket again"
+    parser.add_argument("--retry-pause-ms", type=float, default=500.0, metavar="MS", help=pause)
     parsed = parser.parse_args()
     try:
         settings = Settings.from_env()
     except BadSettings as error:
         say(str(error))
         return 2
-    return run_fast(demo(parsed.url.rstrip("/"), settings))
+    return run_fast(demo(parsed.url.rstrip("/"), settings, max(0.0, parsed.retry_pause_ms)))
 
 
 if __name__ == "__main__":
