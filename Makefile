@@ -26,7 +26,8 @@ run: install ## the whole system in the foreground; Ctrl-C stops it (reads .env)
 up: ## the whole system in containers, docs/compose.md (reads .env, needs none)
 	docker compose up --build --wait
 
-down: ## stop the containers, the edge first; their volumes stay
+down: ## stop the containers, the edge first: calls under way are served to their end; the volumes stay
+	@echo "calls under way are served to their end, for 5 minutes at most (cut them: docker compose kill edge)"
 	docker compose down
 
 call: install ## place an outbound call through the edge of `make run`: make call TO=+911234567890 [AGENT=name]

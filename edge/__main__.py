@@ -111,7 +111,9 @@ def _proxies(settings: Settings) -> tuple[str, ...]:
 
 async def _drain(stop: asyncio.Event, calls: Calls, server: Server, seconds: int) -> None:
     await stop.wait()
-    log.info("draining: no new calls")
+    under_way = len(calls.live())
+    waits = f"{under_way} under way are served to their end, {seconds} s at most" if under_way else "none is under way"
+    log.info("draining: no new calls; %s", waits)
     calls.draining = True
     metrics.DRAINING.labels("edge").set(1)
     with contextlib.suppress(TimeoutError):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploy.local.terminal import paint, say
 from tests.compose.engine import ROOT, Engine, Failed, NoEngine
-from tests.compose.scenes import SCENES, Scene
+from tests.compose.scenes import SCENES, UP_SECONDS, Scene
 
 REPORT = ROOT / "out/compose/report.md"
 IMAGES = ("edge", "llm", "stt", "tts", "local-stt", "local-tts", "demo", "redis")
@@ -32,6 +32,9 @@ def play(scene: Scene, engine: Engine) -> Row:
     say(paint("bold", f"{scene.name}: {scene.does} …"))
     began = time.monotonic()
     try:
+        if scene.name not in ("build", "up"):
+            engine.compose("up", "--wait", seconds=UP_SECONDS)  # whatever the scene before has left
+        began = time.monotonic()
         seen, passed = scene.play(engine), True
     except Failed as error:
         seen, passed = str(error), False
