@@ -181,6 +181,9 @@ class Settings:
         "apology, reject or busy",
     )
     shed_lag_ms: int = _number(100, "An edge whose event loop is later than this takes no new calls; 0 = any", 0, 1000)
+    call_retention_s: int = _number(86_400, "Seconds for which an ended call can still be read", 60, 31_536_000)
+    playout_lead_ms: int = _number(200, "How far ahead of real time audio is sent to the carrier", 40, 1000)
+    drain_seconds: int = _number(30, "After SIGTERM: how long an edge waits for its calls to end", 0, 86_400)
     offer_wait_ms: int = _number(
         4000,
         "How long a new call waits for a member of each pool before the caller hears the apology; 0 = for ever, and"
@@ -191,9 +194,6 @@ class Settings:
     takeover_wait_ms: int = _number(
         15_000, "How long a call that lost its worker waits for the next one before it ends with the apology", 0, 60_000
     )
-    call_retention_s: int = _number(86_400, "Seconds for which an ended call can still be read", 60, 31_536_000)
-    playout_lead_ms: int = _number(200, "How far ahead of real time audio is sent to the carrier", 40, 1000)
-    drain_seconds: int = _number(30, "After SIGTERM: how long an edge waits for its calls to end", 0, 86_400)
     bus_flush_ms: int = _number(1, "How long appends are gathered into one write; 0 = not at all", 0, 20)
     bus_pause_ms: int = _number(1, "Pause of a reader between two reads, so that one read serves many calls", 0, 50)
     lease_ms: int = _number(700, "Life of a worker's lease on a call, renewed every third of it", 300, 30_000)

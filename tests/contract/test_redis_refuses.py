@@ -53,12 +53,15 @@ async def refusing(words: bytes, at_once: bool) -> AsyncIterator[str]:
 async def test_a_refusal_is_redis_away_and_not_an_error_of_ours(words: bytes, at_once: bool) -> None:
     errors: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
-    async with refusing(words, at_once) as url:
-        async with connect_ledger(url, "test", 60) as ledger, connect_bus(BusOptions(url, "test")) as bus:
-            for question in (ledger.read("c-1"), ledger.pools_with_room(), ledger.take_offers("stt", "s-1", 1, 10)):
-                with pytest.raises((ConnectionError, TimeoutError)):
-                    await question
-            assert not bus.connected
+    async with (
+        refusing(words, at_once) as url,
+        connect_ledger(url, "test", 60) as ledger,
+        connect_bus(BusOptions(url, "test")) as bus,
+    ):
+        for question in (ledger.read("c-1"), ledger.pools_with_room(), ledger.take_offers("stt", "s-1", 1, 10)):
+            with pytest.raises((ConnectionError, TimeoutError)):
+                await question
+        assert not bus.connected
     assert errors == []
 
 

@@ -19,7 +19,7 @@ def answering(status: int | None) -> Iterator[int]:
     """A server on a free port that answers each request with the status, or (None) takes it and says nothing."""
     release = threading.Event()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Healthz(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if status is None:
                 release.wait(20)
@@ -30,7 +30,7 @@ def answering(status: int | None) -> Iterator[int]:
         def log_message(self, *_: object) -> None:
             """Silent."""
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Healthz)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
