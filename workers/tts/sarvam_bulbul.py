@@ -31,7 +31,7 @@ from websockets.protocol import State
 from common.audio.g711 import BYTES_PER_MS
 from common.tasks import cancel
 from workers.patience import Patience, SpeechDeadlines
-from workers.providers import Busy, Down, Rejected, Sound, VoiceOptions
+from workers.providers import Busy, Down, IncompleteAudio, Rejected, Sound, VoiceOptions
 from workers.sarvam_wire import KEY_VARIABLE, SARVAM_URL, headers, language_code, parsed, socket_url
 from workers.vendor_socket import close_socket, open_socket
 
@@ -153,14 +153,19 @@ class SarvamBulbul:
 
     async def _speak(self, socket: _Socket, config: str, text: str, used: bool) -> AsyncGenerator[bytes]:
         """Speak on this socket, which is kept afterwards only if it came to the end.  Raises ConnectionClosed, too."""
-        whole = began = False
+        whole = began = ended = False
         patience = Patience(self._deadlines, BYTES_PER_MS)
         try:
             messages = [json.dumps({"type": "text", "data": {"text": text}}), '{"type":"flush"}']
             await self._send(socket, [config, *messages] if socket.config != config else messages)
             socket.config = config
             while not whole:
-                kind, data = await self._next(socket, patience)
+                try:
+                    kind, data = await self._next(socket, patience)
+                except Down:
+                    if ended and not began:
+                        raise IncompleteAudio(f"{self._name} said nothing") from None
+                    raise
                 if kind == "audio":
                     audio = _decoded(data.get("audio"))
                     if audio[:4] == b"RIFF" and not began:
@@ -170,9 +175,9 @@ class SarvamBulbul:
                         patience.heard(len(audio))
                         yield audio
                 elif kind == "event" and data.get("event_type") == "final":
-                    whole = began or not used
-            if not began:
-                raise Down(f"{self._name} said nothing")
+                    if not began and (ended or not used):
+                        raise IncompleteAudio(f"{self._name} said nothing")
+                    whole, ended = began, True
         finally:
             if whole and socket.usable:
                 self._put(socket)

@@ -32,6 +32,8 @@ class SarvamStandin:
     final_after_ms: int = 20
     first_byte_ms: int = 10
     chunk_after_ms: int = 0
+    empty: int = 0
+    """So many clauses end in order and without audio."""
     wav: bool = False
     """Put a WAV header before the first chunk of a clause."""
     lose_end: bool = False
@@ -162,7 +164,8 @@ class SarvamStandin:
 
     async def _tone(self, wire: FaultySocket, text: str) -> None:
         await asyncio.sleep(self.first_byte_ms / 1000)
-        audio = (b"RIFF" + bytes(40) if self.wav else b"") + TONE * (len(text) * MS_PER_CHARACTER)
+        audio = (b"RIFF" + bytes(40) if self.wav else b"") + TONE * (0 if self.empty else len(text) * MS_PER_CHARACTER)
+        self.empty = max(0, self.empty - 1)
         for at in range(0, len(audio), CHUNK_MS * 8):
             data = base64.b64encode(audio[at : at + CHUNK_MS * 8]).decode()
             await wire.send({"type": "audio", "data": {"content_type": "audio/mulaw", "audio": data}})
