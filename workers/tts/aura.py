@@ -3,8 +3,9 @@
     POST /v1/speak?model=aura-2-thalia-en&encoding=mulaw&sample_rate=8000&container=none   {"text": "…"}
     Authorization: Token <key>
 
-The body is raw mu-law, forwarded untouched.  There is no speed and no alignment.  That it is of another rate than was
-asked for is seen only if the answer's Content-Type says so.  Source: the vendor's API reference, "Single Text Request".
+The body is raw mu-law, forwarded untouched; what it is instead, `received_audio` finds out.  There is no speed and no
+alignment.  Another rate than was asked for is seen only if the answer's Content-Type says so.  Source: the vendor's API
+reference, "Single Text Request".
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from contextlib import aclosing
 from common.audio.g711 import BYTES_PER_MS, SAMPLE_RATE
 from workers.patience import Patience, SpeechDeadlines
 from workers.providers import Rejected, VoiceOptions
+from workers.tts.audio_format import MULAW_8K
+from workers.tts.received_audio import ReceivedAudio, received
 from workers.vendor_http import VendorHttp
 
 DEEPGRAM_URL = "https://api.deepgram.com"
@@ -50,9 +53,10 @@ class Aura:
         if not model.endswith(f"-{language}"):
             raise Rejected(f"the voice {model} does not speak {options.language}")
         patience = Patience(self._deadlines, BYTES_PER_MS)
-        body = self._http.post("/v1/speak", {"model": model, **_AUDIO}, {"text": text}, "audio/", patience)
-        async with aclosing(body) as audio:
-            async for mulaw in audio:
+        audio = ReceivedAudio(f"deepgram/{model}", "DEEPGRAM_BASE_URL", MULAW_8K, patience)
+        body = self._http.post("/v1/speak", {"model": model, **_AUDIO}, {"text": text}, audio.declared, patience)
+        async with aclosing(body) as chunks, aclosing(received(audio, chunks)) as sounds:
+            async for mulaw in sounds:
                 yield mulaw
 
     async def warm(self) -> None:

@@ -32,6 +32,8 @@ from common.tasks import cancel
 from workers.cartesia_wire import CARTESIA_URL, KEY_VARIABLE, failure, headers, socket_url
 from workers.patience import Patience, SpeechDeadlines
 from workers.providers import Busy, Down, ProviderError, Rejected, Sound, Spelled, VoiceOptions
+from workers.tts.audio_format import MULAW_8K
+from workers.tts.received_audio import ReceivedAudio
 from workers.vendor_socket import close_socket, open_socket
 
 CONTEXTS_MAX = 200
@@ -164,19 +166,23 @@ class CartesiaSonic:
         number = f"clause-{next(self._numbers)}"
         context = line.contexts[number] = _Context()
         done, spelling = False, _Spelling(text)
+        audio = ReceivedAudio(self._name, "CARTESIA_BASE_URL", MULAW_8K)
         patience = Patience(self._deadlines, BYTES_PER_MS)
         try:
             await self._send(line, {**request, "context_id": number})
             while True:
                 message = await self._next(line, context, patience)
                 if message.get("type") == "chunk":
-                    if audio := _decoded(message.get("data")):
-                        patience.heard(len(audio))
-                        yield audio
+                    data = _decoded(message.get("data"))
+                    patience.heard(len(data))
+                    if mulaw := audio.feed(data):
+                        yield mulaw
                 elif marks := spelling.marks(message.get("word_timestamps")):
                     yield Spelled(marks)
                 if message.get("done") or message.get("type") == "done":
                     done = True
+                    if mulaw := audio.finish():
+                        yield mulaw
                     return
         finally:
             del line.contexts[number]

@@ -1,7 +1,8 @@
 """`openai/<tts model>`: OpenAI's speech, one streamed request per clause.
 
-The body is raw PCM, 24 kHz, 16 bits, little-endian, mono; here it becomes telephone audio.  Its rate is nowhere on the
-wire: a server that sends another one is not found out.  `instructions` are left out: they change a voice from clause to
+The body is raw PCM, 24 kHz, 16 bits, little-endian, mono; here it becomes telephone audio.  A compatible server may
+send another rate if its Content-Type says so, or WAV; one that sends MP3 all the same is Rejected (`received_audio`).
+A rate that is nowhere on the wire is not found out.  `instructions` are left out: they change a voice from clause to
 clause.  There is no alignment.  Source: the vendor's API reference, "Create speech".
 """
 
@@ -18,16 +19,16 @@ import openai
 
 from workers.openai_http import ERRORS, http
 from workers.patience import Patience, SpeechDeadlines
-from workers.providers import Down, ProviderError, Rejected, VoiceOptions
-from workers.tts.resample import Telephone
-from workers.vendor_http import ATTEMPTS_MAX, CLOSE_S, KEEPALIVE_S, broken, media_fault, timed
+from workers.providers import ProviderError, Rejected, VoiceOptions
+from workers.tts.audio_format import Encoding
+from workers.tts.received_audio import ReceivedAudio, received
+from workers.vendor_http import ATTEMPTS_MAX, CLOSE_S, KEEPALIVE_S, broken, timed
 from workers.vendor_socket import refused
 
 OPENAI_URL = "https://api.openai.com/v1"
 CONNECTIONS_MAX = 200
 """Clauses at once; one more waits, within its deadline."""
-PCM_RATE = 24_000
-PCM_BYTES_PER_MS = PCM_RATE // 1000 * 2
+PCM_24K = Encoding("pcm", 24_000)
 TEXT_CHARS_MAX = 2000
 """The vendor takes 4096; no clause is that long."""
 SPEED_MIN, SPEED_MAX = 0.25, 4.0
@@ -64,13 +65,12 @@ class OpenAISpeech:
             raise Rejected(f"a clause of {len(text)} characters; at most {TEXT_CHARS_MAX} are spoken at once")
         if not any(map(str.isalnum, text)):
             return
-        telephone = Telephone(PCM_RATE)
-        async with aclosing(self._pcm(text, options)) as chunks:
-            async for pcm in chunks:
-                if mulaw := telephone.feed(pcm):
-                    yield mulaw
-        if mulaw := telephone.finish():
-            yield mulaw
+        patience = Patience(self._deadlines, PCM_24K.bytes_per_ms)
+        audio = ReceivedAudio(f"openai/{self._model}", "OPENAI_BASE_URL", PCM_24K, patience)
+        body = self._body(text, options, audio, patience)
+        async with aclosing(body) as chunks, aclosing(received(audio, chunks)) as sounds:
+            async for mulaw in sounds:
+                yield mulaw
 
     async def warm(self) -> None:
         """Open a connection and see whether the key is good: raises Rejected if it is not.
@@ -91,13 +91,12 @@ class OpenAISpeech:
             async with asyncio.timeout(CLOSE_S):
                 await self._client.close()
 
-    async def _pcm(self, text: str, options: VoiceOptions) -> AsyncGenerator[bytes, None]:
-        patience = Patience(self._deadlines, PCM_BYTES_PER_MS)
+    async def _body(
+        self, text: str, options: VoiceOptions, audio: ReceivedAudio, patience: Patience
+    ) -> AsyncGenerator[bytes, None]:
         async with contextlib.AsyncExitStack() as stack:
             response = await self._answer(stack, text, options, patience)
-            media = response.headers.get("content-type", "")
-            if (fault := media_fault(media, "audio/", PCM_RATE)) is not None:
-                raise Down(f"openai/{self._model} answered with {fault}")
+            audio.declared(response.headers.get("content-type", ""))
             name = f"openai/{self._model}"
             async with aclosing(timed(name, response.iter_bytes(), patience, ERRORS)) as chunks:
                 async for chunk in chunks:
