@@ -7,13 +7,17 @@ from workers.process import Assignment, main
 from workers.providers import TextToSpeech, VoiceOptions
 from workers.tts.speak import SpeakSession
 from workers.tts.vendors import text_to_speech
+from workers.tts.voice_warnings import VoiceWarnings
+
+warnings = VoiceWarnings()
 
 
 def speak(call: Assignment, voices: Failover[TextToSpeech]) -> SpeakSession:
     """The mouth's part in one call, in the agent's voice."""
+    warnings.check(call.agent, [source.spec for source in voices.sources], call.settings)
     options = VoiceOptions(language=call.agent.language, voice=call.agent.voice)
     return SpeakSession(call.claim, call.bus, call.ledger, voices, options)
 
 
 if __name__ == "__main__":
-    sys.exit(main("tts", text_to_speech, speak))
+    sys.exit(main("tts", text_to_speech, speak, warnings.check_files))

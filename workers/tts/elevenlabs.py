@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from typing import TypeVar
@@ -27,6 +26,7 @@ from workers.tts.audio_format import MULAW_8K
 from workers.tts.elevenlabs_messages import language_code, socket_path, voice_settings
 from workers.tts.elevenlabs_socket import Context, Socket, SocketLimits
 from workers.tts.received_audio import ReceivedAudio, received
+from workers.tts.voice_names import ELEVENLABS_VOICE
 from workers.vendor_http import VendorHttp, socket_form
 
 T = TypeVar("T")
@@ -37,13 +37,12 @@ ELEVENLABS_URL = "wss://api.elevenlabs.io"
 VOICE = "JBFqnCBsd6RMkjVDRZzb"
 """The voice of the vendor's own examples, which every account has."""
 TEXT_CHARS_MAX = 2000
-_VOICE = re.compile(r"[A-Za-z0-9]{15,40}")
 _KEY, _URL = "ELEVENLABS_API_KEY", "ELEVENLABS_BASE_URL"
 
 
 def _voice_for(options: VoiceOptions, default: str) -> str:
     """`options.voice` if it can be an id of theirs; otherwise it is another vendor's."""
-    return options.voice if _VOICE.fullmatch(options.voice) else default
+    return options.voice if ELEVENLABS_VOICE.fullmatch(options.voice) else default
 
 
 def _worth_saying(text: str) -> bool:

@@ -35,6 +35,7 @@ from workers.providers import Busy, Down, IncompleteAudio, Rejected, Sound, Voic
 from workers.sarvam_wire import KEY_VARIABLE, SARVAM_URL, headers, language_code, parsed, socket_url
 from workers.tts.audio_format import MULAW_8K
 from workers.tts.received_audio import ReceivedAudio
+from workers.tts.voice_names import sarvam_voices
 from workers.vendor_socket import close_socket, open_socket
 
 SOCKETS_MAX = 200
@@ -51,12 +52,6 @@ BUFFER_CHARS, CHUNK_CHARS = 30, 250
 SEND_S = 2.0
 """For the messages of a clause to leave."""
 DEADLINES = SpeechDeadlines()
-SPEAKERS_OF_V2 = ("anushka", "manisha", "vidya", "arya", "abhilash", "karun", "hitesh")
-SPEAKERS = (
-    "shubh", "aditya", "ritu", "priya", "neha", "rahul", "pooja", "rohan", "simran", "kavya", "amit", "dev", "ishita",
-    "shreya", "ratan", "varun", "manan", "sumit", "roopa", "kabir", "aayan", "ashutosh", "advait", "amelia", "sophia",
-)  # fmt: skip
-"""Each model's own, the first by default: after a failover an agent's voice may be another vendor's."""
 PACES_OF_V2, PACES = (0.3, 3.0), (0.5, 2.0)
 
 
@@ -135,14 +130,15 @@ class SarvamBulbul:
 
     def _config(self, options: VoiceOptions) -> str:
         is_v2 = self._model == "bulbul:v2"
-        speakers = SPEAKERS_OF_V2 if is_v2 else SPEAKERS
+        speakers = sarvam_voices(self._model)  # after a failover an agent's voice may be another vendor's
+        speaker = options.voice.lower()
         slowest, fastest = PACES_OF_V2 if is_v2 else PACES
         return json.dumps(
             {
                 "type": "config",
                 "data": {
                     "target_language_code": language_code(self._name, options.language),
-                    "speaker": options.voice if options.voice in speakers else speakers[0],
+                    "speaker": speaker if speaker in speakers else speakers[0],
                     "pace": min(max(options.speed, slowest), fastest),
                     "speech_sample_rate": 8000,
                     "output_audio_codec": "mulaw",
