@@ -9,8 +9,10 @@ import pytest
 
 from common.agents import Agent
 from common.settings import Settings
+from workers.agent_warnings import AgentWarnings
+from workers.stt.__main__ import unused as unused_keyterms
+from workers.tts.__main__ import unused
 from workers.tts.voice_names import is_openai, takes_voice, unused_voice
-from workers.tts.voice_warnings import VoiceWarnings
 
 RACHEL_ID = "21m00Tcm4TlvDq8ikWAM"
 UUID = "a0e99841-438c-4a64-b679-ae501e7d6091"
@@ -65,7 +67,7 @@ def test_at_the_start_every_agent_is_told_of_once(tmp_path: Path, caplog: pytest
     (tmp_path / "shop.yaml").write_text(f"{SMALL}voice: af_sky\n")
     (tmp_path / "good.yaml").write_text(f"{SMALL}voice: ''\n")
     settings = Settings(agents_dir=str(tmp_path))
-    warnings = VoiceWarnings()
+    warnings = AgentWarnings("tts", unused)
     warnings.check_files(settings)
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(told) == 2
@@ -80,7 +82,7 @@ def test_the_deployments_own_providers_are_looked_at(tmp_path: Path, caplog: pyt
     chosen = Settings(
         agents_dir=str(tmp_path), tts_provider="openai/kokoro", openai_base_url="http://127.0.0.1:8880/v1"
     )
-    VoiceWarnings().check_files(chosen)
+    AgentWarnings("tts", unused).check_files(chosen)
     assert not caplog.records
 
 
@@ -89,13 +91,29 @@ def test_files_that_cannot_be_read_are_the_edges_to_tell(
     tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "x.yaml").write_text(text)
-    VoiceWarnings().check_files(Settings(agents_dir=str(tmp_path)))
-    VoiceWarnings().check_files(Settings(agents_dir=str(tmp_path / "missing")))
+    AgentWarnings("tts", unused).check_files(Settings(agents_dir=str(tmp_path)))
+    AgentWarnings("tts", unused).check_files(Settings(agents_dir=str(tmp_path / "missing")))
     assert not caplog.records
 
 
 def test_an_agent_that_came_by_the_bus_is_told_of_at_its_first_call(caplog: pytest.LogCaptureFixture) -> None:
-    warnings = VoiceWarnings()
+    warnings = AgentWarnings("tts", unused)
     for _ in range(3):
         warnings.check(Agent("desk", "Hi.", "x", voice="Rachel"), ["cartesia/sonic-3"], Settings())
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("specs", "told"),
+    [
+        (["local/whisper-tiny.en"], True),
+        (["cartesia/ink-whisper", "sarvam/saaras:v3"], True),
+        (["local/whisper-tiny.en", "deepgram/nova-3"], False),
+        (["deepgram/flux-general-en"], False),
+        (["mine/own"], False),
+    ],
+)
+def test_keyterms_that_nobody_can_be_told_are_told_of(specs: list[str], told: bool) -> None:
+    agent = Agent("desk", "Hi.", "x", keyterms=("Asha",))
+    assert bool(unused_keyterms(agent, specs, Settings())) is told
+    assert not unused_keyterms(Agent("desk", "Hi.", "x"), specs, Settings())

@@ -1,25 +1,33 @@
-"""Says at the start, and else at an agent's first call, that its voice is none that its providers have."""
+"""Says at the start, and else at an agent's first call, which of its values none of its providers can use.
+
+A value that only some can use is no mistake: after a failover it may be another vendor's.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from common.agents import Agent, BadAgents, load_agents
 from common.settings import Settings
-from workers.tts.voice_names import is_openai, unused_voice
 
 log = logging.getLogger(__name__)
 
 TOLD_MAX = 1_000
 """So many warnings of one process; what comes after them is not told."""
 
+Unused: TypeAlias = Callable[[Agent, Sequence[str], Settings], str]
+"""(agent, its providers, settings) -> what to tell; empty if every value is used."""
 
-class VoiceWarnings:
-    """Each agent and voice is told of once."""
 
-    def __init__(self) -> None:
+class AgentWarnings:
+    """One pool's.  Each warning is told once."""
+
+    def __init__(self, pool: str, unused: Unused) -> None:
+        self._pool = pool
+        self._unused = unused
         self._told: set[str] = set()
 
     def check_files(self, settings: Settings) -> None:
@@ -29,12 +37,11 @@ class VoiceWarnings:
         except BadAgents:
             return
         for agent in agents.by_name.values():
-            self.check(agent, settings.providers("tts", agent.providers.tts), settings)
+            self.check(agent, settings.providers(self._pool, getattr(agent.providers, self._pool)), settings)
 
     def check(self, agent: Agent, specs: Sequence[str], settings: Settings) -> None:
         """One agent with its providers."""
-        compatible = not is_openai(settings.openai_base_url)
-        warning = unused_voice(agent.name, agent.voice, specs, openai_compatible=compatible)
+        warning = self._unused(agent, specs, settings)
         if warning and warning not in self._told and len(self._told) < TOLD_MAX:
             self._told.add(warning)
             log.warning("%s", warning)
