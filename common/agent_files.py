@@ -36,9 +36,9 @@ class Cut:
     line: int
     at: str
     is_likely_text: bool
-    """Would nobody write a comment like this: no space after `#`?"""
+    """No space follows the `#`, so it is hardly a comment."""
     is_empty: bool
-    """Is nothing left of the value?"""
+    """Nothing is left of the value."""
 
 
 @dataclass(slots=True)

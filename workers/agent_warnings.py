@@ -1,4 +1,4 @@
-"""Says at the start, and else at an agent's first call, which of its values none of its providers can use.
+"""Warnings of agents whose values none of their providers can use: at the start, or at an agent's first call.
 
 A value that only some can use is no mistake: after a failover it may be another vendor's.
 """
@@ -23,7 +23,7 @@ Unused: TypeAlias = Callable[[Agent, Sequence[str], Settings], str]
 
 
 class AgentWarnings:
-    """One pool's.  Each warning is told once."""
+    """Logs the warnings of one pool, each of them once."""
 
     def __init__(self, pool: str, unused: Unused) -> None:
         self._pool = pool
@@ -31,7 +31,7 @@ class AgentWarnings:
         self._told: set[str] = set()
 
     def check_files(self, settings: Settings) -> None:
-        """Every agent of `AGENTS_DIR`, if this process can see it; what is wrong with the files, the edge tells."""
+        """Warn of every agent in `AGENTS_DIR`, if it is here; the edge reports mistakes in the files."""
         try:
             agents = load_agents(Path(settings.agents_dir))
         except BadAgents:
@@ -40,7 +40,7 @@ class AgentWarnings:
             self.check(agent, settings.providers(self._pool, getattr(agent.providers, self._pool)), settings)
 
     def check(self, agent: Agent, specs: Sequence[str], settings: Settings) -> None:
-        """One agent with its providers."""
+        """Warn of one agent with its providers, unless that was done before."""
         warning = self._unused(agent, specs, settings)
         if warning and warning not in self._told and len(self._told) < TOLD_MAX:
             self._told.add(warning)

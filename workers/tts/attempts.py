@@ -14,7 +14,7 @@ from workers.providers import Down, IncompleteAudio, ProviderError, TextToSpeech
 
 
 class Attempts:
-    """One clause's.  Ask `next`, and tell `failed` if it did."""
+    """Chooses the voices for one clause: `Voice` asks `next`, and calls `failed` with what a voice raised."""
 
     def __init__(self, voices: Failover[TextToSpeech], call_id: str, *, last_resort: bool) -> None:
         """`last_resort`: may a voice that was down be asked once more when no other is left?"""
@@ -27,7 +27,7 @@ class Attempts:
         self._later: Source[TextToSpeech] | None = None
 
     def next(self) -> Source[TextToSpeech] | None:
-        """Who speaks what is left; None: nobody."""
+        """The voice that speaks what is left of the clause; None if no voice is to be asked any more."""
         source, self._at_once = self._at_once, None
         if source is None:
             source = self._voices.choose(self._tried, self._call_id)
@@ -40,7 +40,7 @@ class Attempts:
         return source
 
     def failed(self, source: Source[TextToSpeech], error: ProviderError) -> None:
-        """It did not speak to the end."""
+        """Note that `source` raised `error` before the end of the clause."""
         if not isinstance(error, Down) or source.spec in self._repeated:
             return
         if isinstance(error, IncompleteAudio):

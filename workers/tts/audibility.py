@@ -1,4 +1,4 @@
-"""Did a voice speak a text, or did it only end without an error?  Pure.
+"""Tests whether the audio of a clause can hold its text.  Pure.
 
 Seen at vendors: a stream without audio, one of digital silence, one that ends after the first syllable.  None of them
 is an error on the wire, and a caller hears each as a gap.

@@ -36,7 +36,10 @@ _LINEAR_OF_ALAW = np.array([_linear_of_alaw(code) for code in range(256)], np.in
 
 
 class ReceivedAudio:
-    """One clause's.  `declared` its media type if there is one, `feed` what comes, `finish`."""
+    """Converts what a server sends for one clause to mu-law.
+
+    Call `declared` with the media type if there is one, then `feed` with each chunk, then `finish`.
+    """
 
     def __init__(self, name: str, setting: str, asked: Encoding, patience: Patience | None = None) -> None:
         """`name` ("openai/tts-1") and `setting` ("OPENAI_BASE_URL") are for the errors, which quote no byte.
