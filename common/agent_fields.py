@@ -60,9 +60,7 @@ def text(chars_min: int, chars_max: int) -> Check:
 
     def check(value: Any, path: Path, problems: list[Problem]) -> str:
         if not isinstance(value, str):
-            problems.append(
-                Problem(path, f"{_where(path)} must be text; write it in one line, or below `{path[-1]}: |`")
-            )
+            problems.append(Problem(path, f"{_where(path)} must be text; write it in quotes, or below `{path[-1]}: |`"))
             return ""
         stripped = value.strip()
         if not chars_min <= len(stripped) <= chars_max:
@@ -113,13 +111,13 @@ def flag(value: Any, path: Path, problems: list[Problem]) -> bool:
 
 
 def texts(count_max: int, wrong: Callable[[str], str | None], *, quote: bool = False) -> Check:
-    """A list of texts, each judged by `wrong` (None: it is right).  A single text may stand for a list of one.
+    """A list of texts, each judged by `wrong` (None: it is right).  Or one text, with commas between them.
 
     `quote` shows a wrong entry in its problem; leave it off for what must not reach a log.
     """
 
     def check(value: Any, path: Path, problems: list[Problem]) -> tuple[str, ...]:
-        entries = [value] if isinstance(value, str) and value.strip() else value or []
+        entries = [one for one in value.split(",") if one.strip()] if isinstance(value, str) else value or []
         if not isinstance(entries, list):
             problems.append(Problem(path, f"{_where(path)} must be a list; write `{path[-1]}: [first, second]`"))
             return ()
@@ -127,7 +125,7 @@ def texts(count_max: int, wrong: Callable[[str], str | None], *, quote: bool = F
             problems.append(Problem(path, f"{_where(path)} has {len(entries):,} entries; write at most {count_max:,}"))
             return ()
         for index, entry in enumerate(entries):
-            reason = wrong(entry.strip()) if isinstance(entry, str) else "must be text"
+            reason = wrong(entry.strip()) if isinstance(entry, str) else "must be text; put it in quotes"
             if reason:
                 shown = f"{_shown(entry)} " if quote else ""
                 problems.append(Problem((*path, index), f"entry {index + 1} of {_where(path)}: {shown}{reason}"))

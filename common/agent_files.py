@@ -3,10 +3,14 @@
 YAML is used for its layout only: every scalar stays the text that was typed, and the field decides what it means.
 So `language: no` is Norwegian and `numbers: [+911234567890]` is not an integer.  Only the parser of PyYAML's safe
 loader runs; no tag constructs anything.
+
+What is left are signs that YAML takes for its own and cuts off without a word: ` #` begins a comment, `&` and `!` at
+the beginning name something.  They are noted in `Document.cuts`; who knows which values are for people judges them.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,20 @@ DEPTH_MAX = 4
 NODES_MAX = 5_000
 """Aliases repeat what they name: a small file must not become a large document."""
 YAML_TAGS = "tag:yaml.org,2002:"
+_COMMENT = re.compile(r"[ \t]+(#[^\r\n]?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """An unquoted value at `path` that YAML cut, on `line`, at the sign `at`: `#`, `&`, `!`."""
+
+    path: FieldPath
+    line: int
+    at: str
+    is_likely_text: bool
+    """No space follows the `#`, so it is hardly a comment."""
+    is_empty: bool
+    """Nothing is left of the value."""
 
 
 @dataclass(slots=True)
@@ -31,6 +49,7 @@ class Document:
     data: Any = None
     lines: dict[FieldPath, int] = field(default_factory=lambda: {(): 1})
     problems: list[Problem] = field(default_factory=list)
+    cuts: list[Cut] = field(default_factory=list)
 
     def line(self, path: FieldPath) -> int:
         """The line of the value at `path`, or of the nearest thing around it."""
@@ -46,16 +65,16 @@ class Document:
 def read_document(path: Path) -> Document:
     """Read one file.  Never raises: what is wrong with it is in `problems`."""
     document = Document(path)
-    node = _compose(document)
+    source, node = _compose(document)
     if node is not None:
-        walk = _Walk(document)
+        walk = _Walk(document, source)
         document.data = walk.plain(node, (), 0)
         if walk.refused:
             document.data = None
     return document
 
 
-def _compose(document: Document) -> yaml.Node | None:
+def _compose(document: Document) -> tuple[str, yaml.Node | None]:
     def refuse(what: str, line: int = 1) -> None:
         document.lines[()] = line
         document.problems.append(Problem((), what))
@@ -66,11 +85,12 @@ def _compose(document: Document) -> yaml.Node | None:
             raw = file.read(FILE_BYTES_MAX + 1)
         if len(raw) > FILE_BYTES_MAX:
             refuse(f"is larger than {FILE_BYTES_MAX // 1024} KiB; shorten it")
-            return None
-        node: yaml.Node | None = yaml.compose(raw.decode("utf-8-sig"), Loader=yaml.SafeLoader)
+            return "", None
+        source = raw.decode("utf-8-sig")
+        node: yaml.Node | None = yaml.compose(source, Loader=yaml.SafeLoader)
         if node is None:
             refuse("is empty; copy agents/receptionist.yaml and edit it")
-        return node
+        return source, node
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = error.problem or error.context or "cannot be read"
@@ -79,14 +99,15 @@ def _compose(document: Document) -> yaml.Node | None:
         refuse("is not UTF-8 text; save the file as UTF-8", raw.count(b"\n", 0, error.start) + 1)
     except (OSError, yaml.YAMLError, RecursionError) as error:
         refuse(f"cannot be read ({type(error).__name__}); write a plain UTF-8 YAML file")
-    return None
+    return "", None
 
 
 class _Walk:
     """Turns YAML nodes into plain values, and notes the line of each."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, source: str) -> None:
         self._document = document
+        self._source = source
         self._nodes = 0
         self.refused = False
         """The document is too deep or too large to be an agent; what was read of it says nothing."""
@@ -105,7 +126,22 @@ class _Walk:
             return self._mapping(node, path, depth)
         if isinstance(node, yaml.SequenceNode):
             return [self.plain(child, (*path, index), depth + 1) for index, child in enumerate(node.value)]
-        return "" if node.tag == f"{YAML_TAGS}null" else str(node.value)
+        self._note_cut(node, path)
+        is_entry = bool(path) and isinstance(path[-1], int)  # of a list: there `Null` is a name
+        return "" if node.tag == f"{YAML_TAGS}null" and not is_entry else str(node.value)
+
+    def _note_cut(self, node: yaml.Node, path: FieldPath) -> None:
+        """What YAML took away from an unquoted value."""
+        if not isinstance(node, yaml.ScalarNode) or node.style is not None:
+            return
+        begins, ends = node.start_mark, node.end_mark
+        comment = _COMMENT.match(self._source, ends.index)
+        if comment is not None:
+            is_likely_text = not comment[1][1:].isspace() and comment[1] != "#"
+            self._document.cuts.append(Cut(path, ends.line + 1, "#", is_likely_text, not node.value))
+        sign, name = self._source[begins.index : begins.index + 1], _word(self._source, begins.index + 1)
+        if (sign == "!" and not name) or (sign == "&" and not re.search(rf"\*{re.escape(name)}(?!\S)", self._source)):
+            self._document.cuts.append(Cut(path, begins.line + 1, sign, True, not node.value))
 
     def _mapping(self, node: yaml.MappingNode, path: FieldPath, depth: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -124,3 +160,8 @@ class _Walk:
 
     def _problem(self, path: FieldPath, what: str) -> None:
         self._document.problems.append(Problem(path, what))
+
+
+def _word(source: str, at: int) -> str:
+    found = re.compile(r"\S*").match(source, at)
+    return found[0] if found is not None else ""

@@ -31,6 +31,11 @@ NUMBERS_MAX = 1_000
 KEYTERMS_MAX = 100
 KEYTERM_CHARS_MAX = 64
 
+SENTENCES = frozenset({"greeting", "farewell", "instructions", "keyterms"})
+"""Keys whose values are said or heard: what YAML takes for a comment there was meant to be text."""
+NAMES = frozenset({"voice", "name"})
+"""Keys whose values are names: a comment may follow, but not without a space after its `#`."""
+
 
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z0-9_]{1,64})\s*\}\}")
 
@@ -168,7 +173,7 @@ def load_agents(folder: Path) -> Agents:
         agent, found = None, document.problems
         if document.data is not None:
             agent, wrong = parse(document.data, default_name=path.stem)
-            found = found + wrong
+            found = found + wrong + _cut_texts(document)
         told = sorted((document.line(problem.path), problem.what) for problem in found)
         problems += [f"{path}:{line}: {what}" for line, what in told]
         if agent is not None:
@@ -177,6 +182,24 @@ def load_agents(folder: Path) -> Agents:
     if problems:
         raise BadAgents(problems)
     return Agents({agent.name: agent for _, agent in agents})
+
+
+def _cut_texts(document: Document) -> list[Problem]:
+    """Texts of which YAML took a part away.  A comment after a value that is no sentence is only a comment."""
+    problems = []
+    for cut in document.cuts:
+        key = cut.path[0] if cut.path else ""
+        if key not in SENTENCES and not (key in NAMES and cut.is_likely_text):
+            continue
+        if cut.at == "#" and cut.is_empty and not cut.is_likely_text:
+            continue  # `greeting:  # none`
+        what = "` #` begins a comment" if cut.at == "#" else f"`{cut.at}` at the beginning is not part of the text"
+        here = (*cut.path, cut.at)
+        document.lines[here] = cut.line
+        problems.append(
+            Problem(here, f"{key!r} is cut off, since {what}; put the text in quotes, or the comment on its own line")
+        )
+    return problems
 
 
 def _clashes(agents: list[tuple[Document, Agent]]) -> list[str]:

@@ -47,6 +47,8 @@ class Reply:
     durations_ms: dict[int, int] = field(default_factory=dict)
     marks: dict[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
     """Of a clause: (offset of a character, ms in its audio), where the voice told them."""
+    spoken_chars: dict[int, int] = field(default_factory=dict)
+    """Of a clause: how many of its characters are in its audio; -1: all."""
     ended: bool = False
     """All its clauses are known."""
     begun: bool = False
@@ -65,9 +67,10 @@ class Reply:
                     self.clauses.append(text)
             case ReplyEnded():
                 self.ended = True
-            case Spoken(_, clause, duration_ms, marks):
+            case Spoken(_, clause, duration_ms, marks, spoken_chars=spoken_chars):
                 self.durations_ms[clause] = duration_ms
                 self.marks[clause] = marks
+                self.spoken_chars[clause] = spoken_chars
             case PlayStarted():
                 self.begun = True
             case ReplyPlayed():
@@ -103,21 +106,41 @@ class Reply:
         return " ".join(self.clauses)
 
     def heard(self) -> str:
-        """What the caller heard; empty if nothing.  A reply that is being played counts as a whole."""
+        """What the caller heard; empty if nothing.  A reply that is being played counts as a whole.
+
+        What no voice spoke was not heard, even if the reply was played to its end.
+        """
         if self.cut is None:
-            return self.text if self.begun else ""
-        whole = self.clauses[: self.cut.clause]
-        part = self._part(self.cut.clause, self.cut.heard_ms)
-        heard = " ".join([*whole, part] if part else whole)
-        if not heard or (self.ended and heard == self.text):
+            count, part = (len(self.clauses), "") if self.begun else (0, "")
+        else:
+            count, part = self.cut.clause, self._part(self.cut.clause, self.cut.heard_ms)
+        heard = " ".join(text for text in [*map(self._voiced, range(min(count, len(self.clauses)))), part] if text)
+        if not heard or self._heard_out(heard):
             return heard
         return f"{heard} {CUT_MARK}"
+
+    def _heard_out(self, heard: str) -> bool:
+        """Does what was heard end as the reply does?"""
+        if self.cut is None:
+            last = len(self.clauses) - 1
+            while last > 0 and not any(map(str.isalnum, self.clauses[last])):
+                last -= 1  # an emoji is not spoken, and not missed
+            return self._voiced(last) == self.clauses[last]
+        return self.ended and heard == self.text
+
+    def _voiced(self, clause: int) -> str:
+        """As much of a clause as is in its audio; all of it while that is not known."""
+        text = self.clauses[clause]
+        if self.durations_ms.get(clause) == 0:
+            return ""
+        chars = self.spoken_chars.get(clause, -1)
+        return text if chars < 0 else text[:chars].strip()
 
     def _part(self, clause: int, heard_ms: int) -> str:
         """The words of a clause that fit into its first `heard_ms`."""
         if clause >= len(self.clauses):
             return ""
-        text = self.clauses[clause]
+        text = self._voiced(clause)
         duration_ms = self.durations_ms.get(clause) or len(text) * MS_PER_CHARACTER
         if heard_ms >= duration_ms:
             return text

@@ -215,6 +215,8 @@ class Spoken:
     marks: tuple[tuple[int, int], ...] = ()
     epoch: int = 0
     """The connection for which it was spoken: if that is past, nobody heard it.  0: whichever."""
+    spoken_chars: int = -1
+    """So many characters of the clause's text are in the audio, because no voice spoke the rest.  -1: all."""
 
 
 @dataclass(frozen=True, slots=True)

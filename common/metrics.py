@@ -63,6 +63,10 @@ BUS_LAG_SECONDS = Histogram("voice_bus_lag_seconds", "Time of one hop over the b
 TURNS = Counter("voice_turns", "Replies of the agent, by how they ended", ["outcome"])
 REPLIES_RESUMED = Counter("voice_replies_resumed", "Replies that went on after a cough or a mm-hm had stopped them")
 ANSWERS_FAILED = Counter("voice_answers_failed", "Answers that no model or no voice could give, by reason", ["reason"])
+CLAUSE_AUDIO_FAULTS = Counter(
+    "voice_clause_audio_faults", "Clauses that a voice ended without audio that holds their text, by fault",
+    ["provider", "fault"],
+)  # fmt: skip
 FRAMES = Counter("voice_frames", "20 ms frames by direction", ["direction"])
 FRAMES_DROPPED = Counter("voice_frames_dropped", "Frames that were not played or not sent on, by reason", ["reason"])
 BAD_INPUT = Counter("voice_bad_input", "Messages or requests that were not understood, by kind", ["kind"])
@@ -159,6 +163,8 @@ def begin_provider(pool: str, spec: str) -> None:
         PROVIDER_ERRORS.labels(spec, kind)
     for unit in _UNITS.get(pool, ()):
         PROVIDER_USAGE.labels(spec, unit)
+    for fault in ("no audio", "silence", "too short") if pool == "tts" else ():
+        CLAUSE_AUDIO_FAULTS.labels(spec, fault)
     PROVIDER_SWITCHES.labels(spec)
     PROVIDER_IN_USE.labels(spec).set(0)
     PROVIDER_STATE.labels(spec).set(0)

@@ -23,7 +23,7 @@ from typing import Generic, TypeVar
 
 from common import metrics
 from workers.breaker import Breaker
-from workers.providers import Busy, ProviderError
+from workers.providers import Busy, Down, ProviderError
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,8 @@ class Source(Generic[P]):
             raise
         except (ProviderError, TimeoutError) as error:
             self._breaker.failed(self._clock())
-            metrics.PROVIDER_ERRORS.labels(self.spec, type(error).__name__.lower()).inc()
+            kind = "down" if isinstance(error, Down) else type(error).__name__.lower()
+            metrics.PROVIDER_ERRORS.labels(self.spec, kind).inc()
             raise
         finally:
             self._breaker.left(self._clock())

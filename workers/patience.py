@@ -24,12 +24,16 @@ class SpeechDeadlines:
 class Patience:
     """What is left of it, for one clause.  Ask `left_s`, wait no longer, tell how long it was and what came."""
 
-    def __init__(self, deadlines: SpeechDeadlines, bytes_per_ms: int) -> None:
+    def __init__(self, deadlines: SpeechDeadlines, bytes_per_ms: float) -> None:
         """`bytes_per_ms` of the audio to come."""
         self._deadlines = deadlines
         self._bytes_per_s = bytes_per_ms * 1000
         self._waited_s = 0.0
         self._heard_s = 0.0
+
+    def of_rate(self, bytes_per_ms: float) -> None:
+        """The audio turns out to have so many bytes in a millisecond."""
+        self._bytes_per_s = bytes_per_ms * 1000
 
     @property
     def left_s(self) -> float:

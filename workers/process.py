@@ -160,8 +160,13 @@ def _stop_signal() -> asyncio.Event:
     return stop
 
 
-def main(pool: str, build: Build[P], open_session: OpenSession[P]) -> int:
-    """The whole of a worker's `__main__`.  2 if the settings, or the only provider, cannot be used."""
+def main(
+    pool: str, build: Build[P], open_session: OpenSession[P], at_start: Callable[[Settings], None] | None = None
+) -> int:
+    """The whole of a worker's `__main__`.  2 if the settings, or the only provider, cannot be used.
+
+    `at_start` may warn of what it finds; it is called once there is a log.
+    """
     # Before numpy is imported: its OpenBLAS joins its threads in every fork, and was seen to wait for ever there.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     providers = Providers(pool, build, os.environ)
@@ -173,6 +178,8 @@ def main(pool: str, build: Build[P], open_session: OpenSession[P]) -> int:
         print(error, file=sys.stderr)  # noqa: T201 - for a person, before there are logs
         return 2
     start_logging(settings.log_level)
+    if at_start is not None:
+        at_start(settings)
     try:
         return run_process(serve(pool, settings, providers, open_session))
     except ProviderError as error:

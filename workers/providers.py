@@ -27,6 +27,10 @@ class Down(ProviderError):
     """Unreachable or broken (connect failure, 5xx, deadline passed).  Try another and trip the breaker."""
 
 
+class IncompleteAudio(Down):
+    """A voice ended a clause in order, but without audio or with far too little.  The same request may well succeed."""
+
+
 class Rejected(ProviderError):
     """Our request or our key is wrong (400, 401, 403).  The same request cannot succeed here."""
 

@@ -2,15 +2,15 @@
 
     429 -> Busy      other 4xx, but 408 -> Rejected      5xx, 408, no connection, a deadline, a broken body -> Down
 
-An answer of another media type than was asked for is Down: an error page is no audio.  What a vendor writes in an error
-is not passed on: it may quote the text.  Leaving a stream before its end closes the connection at once.
+What an answer is, its reader decides by its media type and its bytes.  What a vendor writes in an error is not passed
+on: it may quote the text.  Leaving a stream before its end closes the connection at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -67,16 +67,16 @@ class VendorHttp:
         self._pools: list[_Pool] = []
 
     async def post(
-        self, path: str, query: Mapping[str, str], document: Mapping[str, Any], media: str, patience: Patience
-    ) -> AsyncGenerator[bytes, None]:
-        """The body of the answer as it comes; `media` is how its type must begin ("audio/").  Raises ProviderError."""
+        self, path: str, query: Mapping[str, str], document: Mapping[str, Any], declared: Callable[[str], None],
+        patience: Patience,
+    ) -> AsyncGenerator[bytes, None]:  # fmt: skip
+        """The body of the answer as it comes, once `declared` has seen its media type.  Raises ProviderError."""
         with self._pooled() as client:
             response = await self._answer(client, path, {"params": dict(query), "json": dict(document)}, patience)
             try:
                 if not response.is_success:
                     raise refused(self._name, response.status_code, self._key_variable)
-                if (fault := media_fault(response.headers.get("content-type", ""), media)) is not None:
-                    raise Down(f"{self._name} answered with {fault}")
+                declared(response.headers.get("content-type", ""))
                 async with aclosing(timed(self._name, response.aiter_raw(), patience, (httpx.HTTPError,))) as chunks:
                     async for chunk in chunks:
                         yield chunk
@@ -176,21 +176,6 @@ async def timed(
         patience.heard(len(chunk))
         if chunk:
             yield chunk
-
-
-def media_fault(content_type: str, expected: str, rate_hz: int = 8000) -> str | None:
-    """What is wrong with an answer's type, in words; None if nothing is.
-
-    A sample rate is seen only if the vendor names it: `audio/mulaw;rate=16000`.
-    """
-    media, *parameters = (part.strip().lower() for part in content_type.split(";"))
-    if media and not media.startswith(expected) and media != "application/octet-stream":
-        return "something other than " + expected.rstrip("/")
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name == "rate" and value.strip('"') != str(rate_hz):
-            return "another sample rate than was asked for"
-    return None
 
 
 async def closed(response: httpx.Response) -> None:

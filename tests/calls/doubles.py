@@ -172,6 +172,8 @@ class Mouth:
         self.first_chunk_seconds = 0.05
         self.chunk_seconds = 0.005
         self.fails = 0
+        self.empty = 0
+        """So many clauses end in order and without audio."""
         self.breaks_after_ms = 0
         self.spells = False
 
@@ -189,6 +191,9 @@ class Mouth:
         if self.fails:
             self.fails -= 1
             raise Down("the voice is away")
+        if self.empty:
+            self.empty -= 1
+            return
         audio = b"".join(spoken(text))
         if self.spells:
             yield Spelled(tuple((index, index * 60) for index in range(len(text))))

@@ -114,10 +114,10 @@ async def test_when_the_model_fails_the_caller_is_told_and_can_ask_again():
         await phone.hears("Nine to six.")
 
 
-async def test_when_the_voice_fails_once_the_next_answer_is_to_both_questions():
+async def test_when_the_voice_fails_twice_the_next_answer_is_to_both_questions():
     async with answered_call({"one": "First answer.", "one two": "Second answer."}) as phone:
         await phone.hears("Hello.")
-        phone.mouth.fails = 1
+        phone.mouth.fails = 2  # and once more, in vain
         await phone.says("one")
         await phone.after(3)
         await phone.says("two")

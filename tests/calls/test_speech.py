@@ -3,6 +3,7 @@
 import pytest
 
 from common.messages import Spoken
+from tests.calls.doubles import Mouth
 from tests.calls.phone import answered_call
 
 pytestmark = pytest.mark.anyio
@@ -37,3 +38,38 @@ async def test_a_clause_of_nothing_but_a_smile_is_not_spoken_and_does_no_harm():
         await phone.hears("Bye now.")
         await phone.silence()
         assert not phone.call.stopping.done()
+
+
+async def test_a_clause_that_came_without_sound_is_spoken_all_the_same():
+    async with answered_call(answers={"when": "It is on Monday at five."}) as phone:
+        await phone.silence()
+        phone.mouth.empty = 1
+        await phone.says("when")
+        await phone.hears("It is on Monday at five.")
+        await phone.silence()
+        assert phone.mouth.said.count("It is on Monday at five.") == 2
+
+
+async def test_a_voice_without_sound_gives_way_to_the_next():
+    second = Mouth()
+    async with answered_call(answers={"when": "It is on Monday at five."}, more={"tts": [second]}) as phone:
+        await phone.silence()
+        phone.mouth.empty = 99
+        await phone.says("when")
+        await phone.hears("It is on Monday at five.")
+        assert second.said == ["It is on Monday at five."]
+        assert phone.mouth.said.count("It is on Monday at five.") == 2
+
+
+async def test_what_no_voice_spoke_is_in_nobodys_history():
+    answers = {"when": "It is on Monday at five. Shall I book it?", "sorry": "Once more."}
+    async with answered_call(answers=answers) as phone:
+        await phone.silence()
+        phone.mouth.empty = 2
+        await phone.says("when")
+        await phone.hears("Shall I book it?")
+        await phone.silence()
+        assert phone.story.exchanges[-1].heard == "Shall I book it?"
+        await phone.says("sorry")
+        await phone.hears("Once more.")
+        assert "Monday" not in str(phone.mind.asked[-1])

@@ -14,7 +14,7 @@ from tests.simulators.providers.cartesia import CartesiaStandin
 from tests.simulators.providers.faults import Fault
 from tests.simulators.providers.sarvam import SarvamStandin
 from workers.patience import SpeechDeadlines
-from workers.providers import Busy, Down, Rejected, Spelled, TextToSpeech, VoiceOptions
+from workers.providers import Busy, Down, IncompleteAudio, Rejected, Spelled, TextToSpeech, VoiceOptions
 from workers.tts.cartesia_sonic import CartesiaSonic
 from workers.tts.sarvam_bulbul import SarvamBulbul
 
@@ -177,6 +177,20 @@ async def test_sarvams_voice_is_configured_and_a_header_is_cut_off():
     assert audio == tone("नमस्ते")
     assert [config["target_language_code"] for config in standin.configs] == ["hi-IN", "ta-IN"]
     assert (standin.configs[0]["speaker"], standin.configs[0]["pace"]) == ("ritu", 2.0)
+
+
+@pytest.mark.parametrize("spoken_before", [0, 1])
+async def test_a_clause_that_ends_without_audio_is_no_spoken_clause(booth, spoken_before):
+    standin, mouth = booth
+    for _ in range(spoken_before):
+        await said(mouth, GREETING)
+    standin.empty = 1
+    try:
+        audio, _ = await said(mouth, "It is on Monday at five.")
+    except IncompleteAudio:
+        audio = b""
+    assert audio == b""
+    assert (await said(mouth, "It is on Monday at five."))[0] == tone("It is on Monday at five.")
 
 
 async def test_a_language_that_a_mouth_does_not_know_is_rejected(booth):

@@ -193,6 +193,31 @@ async def test_a_socket_that_dies_takes_all_its_clauses_down(stage: Stage) -> No
         assert await said(mouth, HELLO) == mulaw(HELLO)
 
 
+async def test_a_context_is_closed_once_it_speaks_and_not_before(stage: Stage) -> None:
+    """Under load the vendor lets a close overtake the text, and the clause ends without a sound."""
+    async with open_lab(stage, LABS["elevenlabs"]) as (standin, mouth):
+        standin.hasty = True
+        standin.pace = VoicePace(first_ms=50.0)
+        texts = [f"Caller number {number}, please hold." for number in range(7)]
+        assert await asyncio.gather(*(said(mouth, text) for text in texts)) == [mulaw(text) for text in texts]
+        await until(lambda: standin.contexts == 0)
+        assert not standin.errors
+
+
+async def test_a_clause_given_up_before_its_first_sound_does_not_keep_its_place(stage: Stage) -> None:
+    async with open_lab(stage, LABS["elevenlabs"]) as (standin, mouth):
+        standin.pace = VoicePace(first_ms=50.0)
+        for _ in range(5):
+            speaking = asyncio.create_task(said(mouth, HELLO))
+            texts = len(standin.texts)
+            await until(lambda texts=texts: len(standin.texts) > texts)  # type: ignore[misc]
+            speaking.cancel()
+            await asyncio.wait([speaking])
+        await until(lambda: standin.contexts == 0)
+        assert await said(mouth, HOURS) == mulaw(HOURS)
+        assert standin.sockets_opened == 1 and not standin.errors
+
+
 async def test_an_idle_socket_is_closed_before_the_vendor_does(stage: Stage) -> None:
     async with open_lab(stage, limited(SocketLimits(beat_s=0.05, idle_s=0.08))) as (standin, mouth):
         assert await said(mouth, HELLO) == mulaw(HELLO)

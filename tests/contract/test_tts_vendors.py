@@ -34,7 +34,7 @@ KINDS: dict[Kind, type[ProviderError]] = {
     "broken": Down,
     "stall": Down,
     "half-dead": Down,
-    "malformed": Down,
+    "malformed": Down,  # or as the lab says
     "slow": Down,
     "no final": Down,
     "wrong rate": Down,
@@ -193,7 +193,8 @@ async def test_a_fault_is_told_in_time_and_the_next_clause_is_spoken(
         if kind in lab.harmless:
             check(lab, LONG, await said(mouth, LONG))
         else:
-            heard, told = await heard_before(KINDS[kind], mouth, LONG)
+            error = lab.malformed if kind == "malformed" else KINDS[kind]
+            heard, told = await heard_before(error, mouth, LONG)
             assert not any(secret in told for secret in (*SECRETS, LONG[:12]))
             assert heard or not after or kind not in ("close", "stall", "half-dead", "slow")
             assert not lab.exact or kind == "wrong rate" or mulaw(LONG).startswith(heard)
@@ -209,6 +210,35 @@ async def test_a_voice_that_trickles_is_given_up(stage: Stage, lab: Lab) -> None
         standin.pace = VoicePace(s_per_s=2.0)
         with pytest.raises(Down):
             await said(mouth, LONG)
+
+
+@pytest.mark.parametrize("voice", ["af_sky", "Rachel", "en-IN/Asha", "af_bella(2)+af_sky(1)"])
+async def test_a_compatible_server_is_asked_for_the_agents_voice(stage: Stage, voice: str) -> None:
+    async with open_lab(stage, LABS["openai"]) as (standin, mouth):
+        standin.names |= {voice}
+        await sounds(mouth, HELLO, VoiceOptions(voice=voice))
+        await sounds(mouth, HELLO)
+        assert list(standin.voices) == [voice, "alloy"]
+
+
+async def test_a_voice_that_a_compatible_server_does_not_have_is_told_once(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_lab(stage, LABS["openai"]) as (standin, mouth):
+        for _ in range(3):
+            await sounds(mouth, HELLO, VoiceOptions(voice="Rachel"))
+        assert list(standin.voices) == ["alloy"] * 3 and list(standin.refused) == ["Rachel"]
+    told = [record.getMessage() for record in caplog.records if record.name.startswith("workers")]
+    assert told == ["openai/gpt-4o-mini-tts has no voice 'Rachel', and speaks with 'alloy' instead"]
+
+
+async def test_a_request_that_is_refused_in_any_voice_is_not_blamed_on_the_voice(stage: Stage) -> None:
+    async with open_lab(stage, LABS["openai"]) as (standin, mouth):
+        standin.names = frozenset()
+        for _ in range(2):
+            with pytest.raises(Rejected, match="refused the request"):
+                await sounds(mouth, HELLO, VoiceOptions(voice="af_sky"))
+        assert list(standin.refused) == ["af_sky", "alloy"] * 2
 
 
 # --- the others -----------------------------------------------------------------------------------------------------

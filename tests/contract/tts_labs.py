@@ -19,7 +19,7 @@ from tests.simulators.providers.faults import Faults, Kind
 from tests.simulators.providers.openai_speech import OpenAISpeechStandin
 from tests.simulators.providers.voices import Speaking, VoicePace
 from workers.patience import SpeechDeadlines
-from workers.providers import Sound, TextToSpeech, VoiceOptions
+from workers.providers import Down, ProviderError, Rejected, Sound, TextToSpeech, VoiceOptions
 from workers.tts.aura import Aura
 from workers.tts.elevenlabs import ElevenLabs, ElevenLabsHttp
 from workers.tts.openai_speech import OpenAISpeech
@@ -54,6 +54,8 @@ class Lab:
     """Does the audio arrive byte for byte as it was made (mu-law), or is it resampled?"""
     harmless: frozenset[Kind] = frozenset()
     """Faults that the caller does not hear of."""
+    malformed: type[ProviderError] = Rejected
+    """What a web page instead of audio is; a message that is no JSON is a broken wire."""
     unseen: frozenset[Kind] = frozenset()
     """Faults that nobody can see on this wire; the adapter's docstring says so."""
 
@@ -63,6 +65,7 @@ LABS: dict[str, Lab] = {
         ElevenLabsStandin,
         lambda url, key, deadlines: ElevenLabs("eleven_flash_v2_5", key=key, url=url, deadlines=deadlines),
         harmless=frozenset({"no final"}),
+        malformed=Down,
     ),
     "elevenlabs-http": Lab(
         ElevenLabsStandin,

@@ -126,6 +126,91 @@ def test_each_kind_of_mistake_is_told_once_by_its_line(tmp_path: Path, text: str
     assert problem.startswith(told)
 
 
+CUT = "is cut off, since ` #` begins a comment; put the text in quotes, or the comment on its own line"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("greeting: Press #1 for sales.\ninstructions: x\n", f"x.yaml:1: 'greeting' {CUT}"),
+        ("greeting: Press # 1 for sales.\ninstructions: x\n", f"x.yaml:1: 'greeting' {CUT}"),
+        ("greeting:\n  Welcome,\n  press #1.\ninstructions: x\n", f"x.yaml:3: 'greeting' {CUT}"),
+        ("greeting: #1 in town!\ninstructions: x\n", f"x.yaml:1: 'greeting' {CUT}"),
+        ("greeting: Hi.\ninstructions: Room #5 is free.\n", f"x.yaml:2: 'instructions' {CUT}"),
+        (f"{SMALL}keyterms:\n  - Asha\n  - Suite #9\n", f"x.yaml:5: 'keyterms' {CUT}"),
+        (f"{SMALL}keyterms: Suite #9\n", f"x.yaml:3: 'keyterms' {CUT}"),
+        (f"{SMALL}voice: Rachel #2\n", f"x.yaml:3: 'voice' {CUT}"),
+        ("greeting: &Co is here.\ninstructions: x\n", "x.yaml:1: 'greeting' is cut off, since `&` at the beginning"),
+        ("greeting: ! Hello.\ninstructions: x\n", "x.yaml:1: 'greeting' is cut off, since `!` at the beginning"),
+    ],
+)  # fmt: skip
+def test_a_text_that_yaml_cuts_off_is_a_mistake_with_its_line(tmp_path: Path, text: str, told: str) -> None:
+    (problem,) = problems(written(tmp_path, x=text))
+    assert problem.startswith(told)
+    assert "sales" not in problem and "Co " not in problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'greeting: "Press #1 for sales."\ninstructions: |\n  # Role\n  Be kind. #1\n',
+        "greeting: >-  # said first\n  Press #1 for sales.\ninstructions: 'Be #1'  # a comment\n",
+        "greeting: Press#1\ninstructions: Be kind.\n# the end\n",
+        "greeting:  # none: the caller speaks first\ninstructions: Be kind.\n",
+        f"{SMALL}language: hi  # Hindi\nvoice: nova # calm\nnumbers: [1234567890] # ours\n",
+        f"{SMALL}turn: # as others\n  onset_ms: 200 # soon\nlimits:\n  call_s: 60 #short\nkeyterms: [a] # one\n",
+        "greeting: &hello Hello.\ninstructions: *hello\n",
+    ],
+)
+def test_comments_that_cut_nothing_off_are_comments(tmp_path: Path, text: str) -> None:
+    assert load_agents(written(tmp_path, x=text)).by_name["x"].instructions
+
+
+TRAPS = ["no", "Yes", "ON", "off", "true", "Null", "~", "007", "+911", "1e3", "0x1F", "0o17", "1_000", ".5", "12:30",
+         "2026-01-31", "12:30:45", "1.10", "=", "NaN"]  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", ["keyterms: [{}]", "keyterms:\n  - {}"])
+def test_words_stay_the_words_that_were_typed(tmp_path: Path, layout: str) -> None:
+    joined = ", ".join(TRAPS) if "[" in layout else "\n  - ".join(TRAPS)
+    agent = load_agents(written(tmp_path, x=f"{SMALL}{layout.format(joined)}\n")).by_name["x"]
+    assert agent.keyterms == tuple(TRAPS)
+
+
+@pytest.mark.parametrize("word", [word for word in TRAPS if word not in ("Null", "~")])
+def test_a_value_stays_what_was_typed(tmp_path: Path, word: str) -> None:
+    agent = load_agents(written(tmp_path, x=f"greeting: {word}\ninstructions: {word}\nvoice: {word}\n")).by_name["x"]
+    assert (agent.greeting, agent.instructions, agent.voice) == (word, word, word)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "greeting: Hello: how are you?\ninstructions: x\n",
+            "x.yaml:1: is no YAML: mapping values are not allowed here",
+        ),
+        (
+            "greeting:\n  Hello: how are you?\ninstructions: x\n",
+            "x.yaml:1: 'greeting' must be text; write it in quotes",
+        ),
+        (f"{SMALL}keyterms:\n  - Dr: Rao\n", "x.yaml:4: entry 1 of 'keyterms': must be text; put it in quotes"),
+        (f"{SMALL}keyterms: [Dr: Rao]\n", "x.yaml:3: entry 1 of 'keyterms': must be text; put it in quotes"),
+        ("greeting: {{name}}\ninstructions: x\n", "x.yaml:1: 'greeting' must be text; write it in quotes"),
+        ("greeting: [Name] speaking.\ninstructions: x\n", "x.yaml:1: is no YAML"),
+        ("greeting: *hello\ninstructions: x\n", "x.yaml:1: is no YAML: found undefined alias"),
+    ],
+)
+def test_signs_in_an_unquoted_text_are_told_by_line(tmp_path: Path, text: str, told: str) -> None:
+    assert problems(written(tmp_path, x=text))[0].startswith(told)
+
+
+def test_one_text_with_commas_is_a_list(tmp_path: Path) -> None:
+    agent = load_agents(written(tmp_path, x=f"{SMALL}keyterms: Asha, Dr Rao\nnumbers: 080 1234567, 1234567890\n"))
+    assert agent.by_name["x"].keyterms == ("Asha", "Dr Rao")
+    assert agent.by_name["x"].numbers == ("080 1234567", "1234567890")
+
+
 def test_a_billion_laughs_are_refused_quickly(tmp_path: Path) -> None:
     lists = "".join(f"k{step}: &k{step} [{', '.join([f'*k{step - 1}'] * 60)}]\n" for step in (1, 2, 3))
     (problem,) = problems(written(tmp_path, x=f"k0: &k0 ha\n{lists}"))

@@ -128,3 +128,51 @@ def test_what_interrupts_after_a_cough_counts() -> None:
     whole.receive(Resumed(2, 4))
     assert whole.heard() == f"{FIRST} Shall I book a {CUT_MARK}"
     assert not whole.may_resume
+
+
+# --- what no voice spoke --------------------------------------------------------------------------------------------
+
+MONDAY = "It is on Monday at five."
+
+
+def voiced(*clauses: tuple[str, int, int]) -> Reply:
+    """Played to its end; of each clause the text, how long its audio is, and how many characters are in it."""
+    whole = Reply(2, 1)
+    for number, (text, duration_ms, chars) in enumerate(clauses):
+        whole.receive(Clause(2, number, text))
+        whole.receive(Spoken(2, number, duration_ms, spoken_chars=chars))
+    for event in (ReplyEnded(2, len(clauses)), PlayStarted(2, 0), ReplyPlayed(2)):
+        whole.receive(event)
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("clauses", "expected"),
+    [
+        ([(MONDAY, 0, 0)], ""),
+        ([(MONDAY, 0, -1)], ""),  # told by a release that counts no characters
+        ([(FIRST, 1600, -1), (MONDAY, 0, 0)], f"{FIRST} {CUT_MARK}"),
+        ([(MONDAY, 0, 0), (FIRST, 1600, -1)], FIRST),
+        ([(FIRST, 1600, -1), (MONDAY, 600, 9)], f"{FIRST} It is on {CUT_MARK}"),
+        ([(FIRST, 1600, -1), ("😊", 0, -1)], FIRST),
+        ([(FIRST, 1600, -1), (MONDAY, 1500, -1)], f"{FIRST} {MONDAY}"),
+    ],
+)
+def test_what_no_voice_spoke_was_not_heard(clauses: list[tuple[str, int, int]], expected: str) -> None:
+    assert voiced(*clauses).heard() == expected
+
+
+def test_a_cut_counts_no_words_that_were_not_spoken() -> None:
+    whole = voiced((FIRST, 0, 0), (MONDAY, 600, 9))
+    whole.receive(Interrupted(2, 1, 5_000))
+    assert whole.heard() == f"It is on {CUT_MARK}"
+    mute = voiced((FIRST, 1600, -1), (MONDAY, 0, 0))
+    mute.receive(Interrupted(2, 1, 0))
+    assert mute.heard() == f"{FIRST} {CUT_MARK}"
+
+
+def test_a_clause_that_was_spoken_after_all_counts() -> None:
+    """On the next connection, for instance."""
+    whole = voiced((MONDAY, 0, 0))
+    whole.receive(Spoken(2, 0, 1_500, epoch=2))
+    assert whole.heard() == MONDAY

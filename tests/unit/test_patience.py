@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from workers.patience import Patience, SpeechDeadlines
 from workers.tts.resample import Telephone
-from workers.vendor_http import http_form, media_fault, socket_form
+from workers.vendor_http import http_form, socket_form
 
 DEADLINES = SpeechDeadlines(connect_s=1.0, first_audio_s=4.0, gap_s=2.0)
 SECOND = 8000
@@ -46,24 +44,6 @@ def test_a_listener_that_takes_its_time_costs_the_vendor_none() -> None:
     patience.heard(SECOND // 50)
     patience.waited(0.0)  # it was there already, however late it was asked for
     assert patience.left_s == 2.0
-
-
-@pytest.mark.parametrize(
-    ("content_type", "right"),
-    [
-        ("audio/mulaw", True),
-        ("audio/basic", True),
-        ("Audio/Mulaw; rate=8000", True),
-        ("application/octet-stream", True),
-        ("", True),
-        ("audio/mulaw;rate=16000", False),
-        ('audio/mulaw; channels=1; rate="24000"', False),
-        ("text/html; charset=utf-8", False),
-        ("application/json", False),
-    ],
-)
-def test_an_answer_is_judged_by_its_type(content_type: str, right: bool) -> None:
-    assert (media_fault(content_type, "audio/") is None) is right
 
 
 def test_one_address_serves_both_ways() -> None:

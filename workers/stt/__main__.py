@@ -1,16 +1,37 @@
 """`python -m workers.stt`: the ears."""
 
 import sys
+from collections.abc import Sequence
 
+from common.agents import Agent
+from common.settings import Settings
+from workers.agent_warnings import AgentWarnings
 from workers.failover import Failover
 from workers.process import Assignment, main
 from workers.providers import ListenOptions, SpeechToText
 from workers.stt.listen import ListenSession
 from workers.stt.vendors import speech_to_text
 
+WITHOUT_KEYTERMS = frozenset({"local", "cartesia", "sarvam"})
+"""Vendors whose speech-to-text takes no list of words."""
+
+
+def unused(agent: Agent, specs: Sequence[str], settings: Settings) -> str:
+    """What to tell of an agent's keyterms that none of its providers can be told."""
+    if not agent.keyterms or any(spec.partition("/")[0] not in WITHOUT_KEYTERMS for spec in specs):
+        return ""
+    return (
+        f"the keyterms of the agent {agent.name!r} are used by none of {', '.join(specs)}; "
+        "deepgram/nova-3 can be told such words"
+    )
+
+
+warnings = AgentWarnings("stt", unused)
+
 
 def listen(call: Assignment, ears: Failover[SpeechToText]) -> ListenSession:
     """The ears' part in one call, as the agent wants to listen."""
+    warnings.check(call.agent, [source.spec for source in ears.sources], call.settings)
     turn = call.agent.turn
     options = ListenOptions(
         language=call.agent.language,
@@ -23,4 +44,4 @@ def listen(call: Assignment, ears: Failover[SpeechToText]) -> ListenSession:
 
 
 if __name__ == "__main__":
-    sys.exit(main("stt", speech_to_text, listen))
+    sys.exit(main("stt", speech_to_text, listen, warnings.check_files))

@@ -1,19 +1,34 @@
 """`python -m workers.tts`: the mouth."""
 
 import sys
+from collections.abc import Sequence
 
+from common.agents import Agent
+from common.settings import Settings
+from workers.agent_warnings import AgentWarnings
 from workers.failover import Failover
 from workers.process import Assignment, main
 from workers.providers import TextToSpeech, VoiceOptions
 from workers.tts.speak import SpeakSession
 from workers.tts.vendors import text_to_speech
+from workers.tts.voice_names import is_openai, unused_voice
+
+
+def unused(agent: Agent, specs: Sequence[str], settings: Settings) -> str:
+    """What to tell of an agent's voice that none of its providers has."""
+    compatible = not is_openai(settings.openai_base_url)
+    return unused_voice(agent.name, agent.voice, specs, openai_compatible=compatible)
+
+
+warnings = AgentWarnings("tts", unused)
 
 
 def speak(call: Assignment, voices: Failover[TextToSpeech]) -> SpeakSession:
     """The mouth's part in one call, in the agent's voice."""
+    warnings.check(call.agent, [source.spec for source in voices.sources], call.settings)
     options = VoiceOptions(language=call.agent.language, voice=call.agent.voice)
     return SpeakSession(call.claim, call.bus, call.ledger, voices, options)
 
 
 if __name__ == "__main__":
-    sys.exit(main("tts", text_to_speech, speak))
+    sys.exit(main("tts", text_to_speech, speak, warnings.check_files))

@@ -3,25 +3,27 @@
     POST /v1/speak?model=aura-2-thalia-en&encoding=mulaw&sample_rate=8000&container=none   {"text": "…"}
     Authorization: Token <key>
 
-The body is raw mu-law, forwarded untouched.  There is no speed and no alignment.  That it is of another rate than was
-asked for is seen only if the answer's Content-Type says so.  Source: the vendor's API reference, "Single Text Request".
+The body is raw mu-law, forwarded untouched; what it is instead, `received_audio` finds out.  There is no speed and no
+alignment.  Another rate than was asked for is seen only if the answer's Content-Type says so.  Source: the vendor's API
+reference, "Single Text Request".
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from common.audio.g711 import BYTES_PER_MS, SAMPLE_RATE
 from workers.patience import Patience, SpeechDeadlines
 from workers.providers import Rejected, VoiceOptions
+from workers.tts.audio_format import MULAW_8K
+from workers.tts.received_audio import ReceivedAudio, received
+from workers.tts.voice_names import AURA_MODEL
 from workers.vendor_http import VendorHttp
 
 DEEPGRAM_URL = "https://api.deepgram.com"
 TEXT_CHARS_MAX = 2000
 """The vendor's own limit."""
-_MODEL = re.compile(r"aura-(?:\d-)?[a-z]+-(?P<language>[a-z]{2})")
 _AUDIO = {"encoding": "mulaw", "sample_rate": str(SAMPLE_RATE), "container": "none"}
 
 
@@ -32,7 +34,7 @@ class Aura:
         self, model: str, *, key: str, url: str = DEEPGRAM_URL, deadlines: SpeechDeadlines | None = None
     ) -> None:
         """`model` names the voice and its language: aura-2-thalia-en.  Raises ValueError for another one."""
-        if not _MODEL.fullmatch(model):
+        if not AURA_MODEL.fullmatch(model):
             raise ValueError(f"{model!r} is no voice of Deepgram's; they look like aura-2-thalia-en")
         self._model = model
         self._deadlines = deadlines or SpeechDeadlines()
@@ -45,14 +47,16 @@ class Aura:
             raise Rejected(f"a clause of {len(text)} characters; at most {TEXT_CHARS_MAX} are spoken at once")
         if not any(map(str.isalnum, text)):
             return
-        model = options.voice if _MODEL.fullmatch(options.voice) else self._model
+        voice = options.voice.lower()
+        model = voice if AURA_MODEL.fullmatch(voice) else self._model
         language = options.language.replace("_", "-").partition("-")[0].lower()
         if not model.endswith(f"-{language}"):
             raise Rejected(f"the voice {model} does not speak {options.language}")
         patience = Patience(self._deadlines, BYTES_PER_MS)
-        body = self._http.post("/v1/speak", {"model": model, **_AUDIO}, {"text": text}, "audio/", patience)
-        async with aclosing(body) as audio:
-            async for mulaw in audio:
+        audio = ReceivedAudio(f"deepgram/{model}", "DEEPGRAM_BASE_URL", MULAW_8K, patience)
+        body = self._http.post("/v1/speak", {"model": model, **_AUDIO}, {"text": text}, audio.declared, patience)
+        async with aclosing(body) as chunks, aclosing(received(audio, chunks)) as sounds:
+            async for mulaw in sounds:
                 yield mulaw
 
     async def warm(self) -> None:

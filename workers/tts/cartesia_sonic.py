@@ -16,7 +16,6 @@ import base64
 import binascii
 import contextlib
 import json
-import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -32,6 +31,9 @@ from common.tasks import cancel
 from workers.cartesia_wire import CARTESIA_URL, KEY_VARIABLE, failure, headers, socket_url
 from workers.patience import Patience, SpeechDeadlines
 from workers.providers import Busy, Down, ProviderError, Rejected, Sound, Spelled, VoiceOptions
+from workers.tts.audio_format import MULAW_8K
+from workers.tts.received_audio import ReceivedAudio
+from workers.tts.voice_names import CARTESIA_VOICE
 from workers.vendor_socket import close_socket, open_socket
 
 CONTEXTS_MAX = 200
@@ -43,8 +45,6 @@ CHUNKS_MAX = 2000
 """Chunks of one clause that wait for their reader."""
 DEADLINES = SpeechDeadlines()
 SPEED_MIN, SPEED_MAX = 0.6, 1.5
-VOICE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-"""After a failover an agent's voice may be another vendor's."""
 VOICE = "a0e99841-438c-4a64-b679-ae501e7d6091"
 """The voice of the vendor's examples, for a deployment that names none."""
 LANGUAGES = frozenset(["en", "fr", "de", "es", "pt", "zh", "ja", "hi", "it", "ko", "nl", "pl", "ru", "sv", "tr"])
@@ -148,7 +148,7 @@ class CartesiaSonic:
         request: dict[str, Any] = {
             "model_id": self._model,
             "transcript": text,
-            "voice": {"mode": "id", "id": options.voice if VOICE_ID.fullmatch(options.voice) else self._voice},
+            "voice": {"mode": "id", "id": options.voice if CARTESIA_VOICE.fullmatch(options.voice) else self._voice},
             "language": language_code(self._model, options.language),
             "output_format": {"container": "raw", "encoding": "pcm_mulaw", "sample_rate": 8000},
             "add_timestamps": True,
@@ -164,19 +164,23 @@ class CartesiaSonic:
         number = f"clause-{next(self._numbers)}"
         context = line.contexts[number] = _Context()
         done, spelling = False, _Spelling(text)
+        audio = ReceivedAudio(self._name, "CARTESIA_BASE_URL", MULAW_8K)
         patience = Patience(self._deadlines, BYTES_PER_MS)
         try:
             await self._send(line, {**request, "context_id": number})
             while True:
                 message = await self._next(line, context, patience)
                 if message.get("type") == "chunk":
-                    if audio := _decoded(message.get("data")):
-                        patience.heard(len(audio))
-                        yield audio
+                    data = _decoded(message.get("data"))
+                    patience.heard(len(data))
+                    if mulaw := audio.feed(data):
+                        yield mulaw
                 elif marks := spelling.marks(message.get("word_timestamps")):
                     yield Spelled(marks)
                 if message.get("done") or message.get("type") == "done":
                     done = True
+                    if mulaw := audio.finish():
+                        yield mulaw
                     return
         finally:
             del line.contexts[number]

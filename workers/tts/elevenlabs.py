@@ -15,16 +15,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from typing import TypeVar
 
 from common.audio.g711 import BYTES_PER_MS
 from workers.patience import Patience, SpeechDeadlines
-from workers.providers import Busy, Down, ProviderError, Rejected, Sound, VoiceOptions
+from workers.providers import Busy, Down, ProviderError, Rejected, Sound, Spelled, VoiceOptions
+from workers.tts.audio_format import MULAW_8K
 from workers.tts.elevenlabs_messages import language_code, socket_path, voice_settings
 from workers.tts.elevenlabs_socket import Context, Socket, SocketLimits
+from workers.tts.received_audio import ReceivedAudio, received
+from workers.tts.voice_names import ELEVENLABS_VOICE
 from workers.vendor_http import VendorHttp, socket_form
 
 T = TypeVar("T")
@@ -35,13 +37,12 @@ ELEVENLABS_URL = "wss://api.elevenlabs.io"
 VOICE = "JBFqnCBsd6RMkjVDRZzb"
 """The voice of the vendor's own examples, which every account has."""
 TEXT_CHARS_MAX = 2000
-_VOICE = re.compile(r"[A-Za-z0-9]{15,40}")
-_KEY = "ELEVENLABS_API_KEY"
+_KEY, _URL = "ELEVENLABS_API_KEY", "ELEVENLABS_BASE_URL"
 
 
 def _voice_for(options: VoiceOptions, default: str) -> str:
     """`options.voice` if it can be an id of theirs; otherwise it is another vendor's."""
-    return options.voice if _VOICE.fullmatch(options.voice) else default
+    return options.voice if ELEVENLABS_VOICE.fullmatch(options.voice) else default
 
 
 def _worth_saying(text: str) -> bool:
@@ -91,10 +92,16 @@ class ElevenLabs:
         for again in (True, False):
             socket = self._socket_for(_voice_for(options, self._voice), language_code(self._model, options.language))
             context = socket.add(text)
+            audio = ReceivedAudio(self._name, _URL, MULAW_8K)
             try:
                 async with aclosing(self._heard(socket, context, text, options.speed, patience)) as sounds:
                     async for sound in sounds:
-                        yield sound
+                        if isinstance(sound, Spelled):
+                            yield sound
+                        elif mulaw := audio.feed(sound):
+                            yield mulaw
+                if mulaw := audio.finish():
+                    yield mulaw
                 return
             except Down:
                 if not again or context.heard or context.fresh or patience.left_s <= 0:
@@ -194,9 +201,14 @@ class ElevenLabsHttp:
             document["language_code"] = language
         path = f"/v1/text-to-speech/{_voice_for(options, self._voice)}/stream"
         patience = Patience(self._deadlines, BYTES_PER_MS)
-        body = self._http.post(path, {"output_format": "ulaw_8000"}, document, "audio/", patience)
-        async with aclosing(body) as audio:
-            async for mulaw in audio:
+        audio = ReceivedAudio(f"elevenlabs/{self._model}+http", _URL, MULAW_8K, patience)
+
+        def declared(content_type: str) -> None:
+            audio.declared(content_type, trusted=False)  # what this vendor calls mu-law is not documented
+
+        body = self._http.post(path, {"output_format": "ulaw_8000"}, document, declared, patience)
+        async with aclosing(body) as chunks, aclosing(received(audio, chunks)) as sounds:
+            async for mulaw in sounds:
                 yield mulaw
 
     async def warm(self) -> None:

@@ -8,9 +8,11 @@
                 {"isFinal": true, "contextId": "7"}
                 {"error": "quota_exceeded", "message": "…", "code": 1008}    and the socket is closed
 
-A flush alone is never answered by `isFinal`, only a close is; and a context that was flushed goes on to its end when it
-is closed.  So all three messages are sent at once.  Until its `isFinal` a context counts against the vendor's limit.
-Sources: the vendor's API reference ("Multi-Context WebSocket") and guide; bolna-ai/bolna#790, pipecat-ai/pipecat#4041.
+A flush alone is never answered by `isFinal`, only a close is; and a context that speaks goes on to its end when it is
+closed.  One that is closed before it speaks may end without a sound: under load the close overtakes the text.  So the
+close is sent with the first audio.  Until its `isFinal` a context counts against the vendor's limit.
+Sources: the vendor's API reference ("Multi-Context WebSocket") and guide; bolna-ai/bolna#790, pipecat-ai/pipecat#4041,
+#4681 and #5282, livekit/agents#4171.
 """
 
 from __future__ import annotations

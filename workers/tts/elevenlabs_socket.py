@@ -53,8 +53,8 @@ class Context:
         self.spelling = messages.Spelling(text)
         self.heard = False
         """Did anything come for it?"""
-        self.sent = self.sent_whole = False
-        """Does the vendor know of it, and does it know all?"""
+        self.sent = self.sent_whole = self.closing = False
+        """Does the vendor know of it, does it know all its text, and was it told that no more will follow?"""
         self.left_at: float | None = None
         """When it was given up, if it was."""
         self.ended = False
@@ -158,8 +158,7 @@ class Socket:
             try:
                 await self._connection.send(messages.opening(context.context_id, speed))
                 await self._connection.send(messages.speaking(context.context_id, text))
-                await self._connection.send(messages.closing(context.context_id))
-                context.sent_whole = True
+                context.sent_whole = True  # it is closed once it speaks
             except ConnectionClosed:
                 return  # the reader sees it too, and tells
 
@@ -231,7 +230,29 @@ class Socket:
                 return Down(f"{self._name} sent a malformed message")
             if said.error:
                 failure = messages.told(self._name, said.error)
+            context = self.contexts.get(said.context_id) if said.audio else None
             self._deliver(said, failure)
+            if context is not None and not await self._close_context(connection, context):
+                self._hang_up()
+                return Down(f"{self._name} takes no messages")
+
+    async def _close_context(self, connection: ClientConnection, context: Context) -> bool:
+        """A context that speaks is told that its text is complete: only then does it tell when its audio is.
+
+        Not sooner: a close that overtakes the text at the vendor ends the context without a sound.  A clause that
+        nobody wants any more is closed, too, or it would keep its place.  False if the socket does not take it.
+        """
+        if context.closing or context.context_id not in self.contexts:
+            return True
+        context.closing = True
+        try:
+            async with asyncio.timeout(SEND_S_MAX):
+                await connection.send(messages.closing(context.context_id))
+        except TimeoutError:
+            return False
+        except ConnectionClosed:
+            return True  # the next read tells
+        return True
 
     def _deliver(self, said: messages.Said, failure: ProviderError | None) -> None:
         if failure is not None:

@@ -6,9 +6,9 @@ The protocol names no contexts, so a socket speaks one clause at a time.  Socket
 kept warm, for the next clause of the same voice; the vendor closes one that was idle for a minute, so that idle ones
 are pinged.  There is no cancel: a clause that is given up takes its socket with it.
 
-Audio is asked for as mu-law at 8 kHz without a container; should a chunk begin with a WAV header all the same, the
-header is cut off.  The "final" event must be asked for in the query.  One that comes before any audio on a used
-socket is the last clause's, and skipped.
+Audio is asked for as mu-law at 8 kHz without a container; should it come as WAV all the same, its header is read.  The
+"final" event must be asked for in the query.  One that comes before any audio on a used socket is the last clause's,
+and skipped.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ from websockets.protocol import State
 from common.audio.g711 import BYTES_PER_MS
 from common.tasks import cancel
 from workers.patience import Patience, SpeechDeadlines
-from workers.providers import Busy, Down, Rejected, Sound, VoiceOptions
+from workers.providers import Busy, Down, IncompleteAudio, Rejected, Sound, VoiceOptions
 from workers.sarvam_wire import KEY_VARIABLE, SARVAM_URL, headers, language_code, parsed, socket_url
+from workers.tts.audio_format import MULAW_8K
+from workers.tts.received_audio import ReceivedAudio
+from workers.tts.voice_names import sarvam_voices
 from workers.vendor_socket import close_socket, open_socket
 
 SOCKETS_MAX = 200
@@ -46,16 +49,9 @@ IDLE_SECONDS_MAX = 300.0
 CLAUSE_CHARS_MAX = 2000
 BUFFER_CHARS, CHUNK_CHARS = 30, 250
 """The vendor begins to speak at so many characters (the least it takes), in pieces of at most so many."""
-HEADER_BYTES = 44
 SEND_S = 2.0
 """For the messages of a clause to leave."""
 DEADLINES = SpeechDeadlines()
-SPEAKERS_OF_V2 = ("anushka", "manisha", "vidya", "arya", "abhilash", "karun", "hitesh")
-SPEAKERS = (
-    "shubh", "aditya", "ritu", "priya", "neha", "rahul", "pooja", "rohan", "simran", "kavya", "amit", "dev", "ishita",
-    "shreya", "ratan", "varun", "manan", "sumit", "roopa", "kabir", "aayan", "ashutosh", "advait", "amelia", "sophia",
-)  # fmt: skip
-"""Each model's own, the first by default: after a failover an agent's voice may be another vendor's."""
 PACES_OF_V2, PACES = (0.3, 3.0), (0.5, 2.0)
 
 
@@ -134,14 +130,15 @@ class SarvamBulbul:
 
     def _config(self, options: VoiceOptions) -> str:
         is_v2 = self._model == "bulbul:v2"
-        speakers = SPEAKERS_OF_V2 if is_v2 else SPEAKERS
+        speakers = sarvam_voices(self._model)  # after a failover an agent's voice may be another vendor's
+        speaker = options.voice.lower()
         slowest, fastest = PACES_OF_V2 if is_v2 else PACES
         return json.dumps(
             {
                 "type": "config",
                 "data": {
                     "target_language_code": language_code(self._name, options.language),
-                    "speaker": options.voice if options.voice in speakers else speakers[0],
+                    "speaker": speaker if speaker in speakers else speakers[0],
                     "pace": min(max(options.speed, slowest), fastest),
                     "speech_sample_rate": 8000,
                     "output_audio_codec": "mulaw",
@@ -153,26 +150,35 @@ class SarvamBulbul:
 
     async def _speak(self, socket: _Socket, config: str, text: str, used: bool) -> AsyncGenerator[bytes]:
         """Speak on this socket, which is kept afterwards only if it came to the end.  Raises ConnectionClosed, too."""
-        whole = began = False
+        whole = began = ended = False
         patience = Patience(self._deadlines, BYTES_PER_MS)
+        audio = ReceivedAudio(self._name, "SARVAM_BASE_URL", MULAW_8K, patience)
         try:
             messages = [json.dumps({"type": "text", "data": {"text": text}}), '{"type":"flush"}']
             await self._send(socket, [config, *messages] if socket.config != config else messages)
             socket.config = config
             while not whole:
-                kind, data = await self._next(socket, patience)
+                try:
+                    kind, data = await self._next(socket, patience)
+                except Down:
+                    if ended and not began:
+                        raise IncompleteAudio(f"{self._name} said nothing") from None
+                    raise
                 if kind == "audio":
-                    audio = _decoded(data.get("audio"))
-                    if audio[:4] == b"RIFF" and not began:
-                        audio = audio[HEADER_BYTES:]
-                    if audio:
-                        began = True
-                        patience.heard(len(audio))
-                        yield audio
+                    received = _decoded(data.get("audio"))
+                    media = data.get("content_type")
+                    if not began and isinstance(media, str) and media.startswith("audio/"):
+                        audio.declared(media, trusted=False)
+                    began = began or bool(received)
+                    patience.heard(len(received))
+                    if mulaw := audio.feed(received):
+                        yield mulaw
                 elif kind == "event" and data.get("event_type") == "final":
-                    whole = began or not used
-            if not began:
-                raise Down(f"{self._name} said nothing")
+                    if not began and (ended or not used):
+                        raise IncompleteAudio(f"{self._name} said nothing")
+                    whole, ended = began, True
+            if mulaw := audio.finish():
+                yield mulaw
         finally:
             if whole and socket.usable:
                 self._put(socket)

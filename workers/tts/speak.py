@@ -115,15 +115,15 @@ class SpeakSession:
             sender.send(sound)
             await self._ahead.wait(sender.turn, len(sound) / BYTES_PER_MS / 1000)
         sender.finish()
+        metrics.ANSWERS_FAILED.labels("no voice").inc(voicing.spoken_chars >= 0)
         self._note_mute(voicing.mute)
-        spoken = Spoken(clause.turn, clause.clause, sender.duration_ms, voicing.marks, say.epoch)
+        spoken = Spoken(clause.turn, clause.clause, sender.duration_ms, voicing.marks, say.epoch, voicing.spoken_chars)
         await self._write(spoken)
         self._script.receive(spoken)  # not to say it twice while our own news is on its way back
 
     def _note_mute(self, mute: bool) -> None:
         """An agent that cannot speak must not keep a caller in silence."""
         self._mute = self._mute + 1 if mute else 0
-        metrics.ANSWERS_FAILED.labels("no voice").inc(mute)
         if self._mute >= MUTE_MAX:
             self._bus.publish(edge_priority(self._script.edge), HangUp(self._claim.call_id, "error"))
 

@@ -1,5 +1,8 @@
 """A clause becomes sound: by the first voice that can, and one that breaks off is followed by the next at that word.
 
+A voice that ends a clause without an error has not always spoken it: what is missing is synthesised again (`Attempts`),
+and what nobody speaks is known (`Voicing.spoken_chars`), so that it never counts as heard.
+
 The sound is kept for as long as its reply is the newest.  What the carrier held when a connection broke was never
 heard; on the next connection it is played again, without a second synthesis and without waiting for one.  A clause
 that is being spoken in that moment goes on being spoken.
@@ -18,7 +21,9 @@ from common.audio.g711 import BYTES_PER_MS
 from common.clock import wall_ms
 from common.messages import Clause, Used
 from workers.failover import Failover, Source
-from workers.providers import Down, ProviderError, Sound, Spelled, TextToSpeech, VoiceOptions
+from workers.providers import IncompleteAudio, ProviderError, Sound, Spelled, TextToSpeech, VoiceOptions
+from workers.tts.attempts import Attempts
+from workers.tts.audibility import NO_AUDIO, SILENCE, TOO_SHORT, LeadingSilence, letters, shortest_ms
 from workers.tts.normalise import with_sources
 from workers.tts.remainder import spoken_chars
 
@@ -40,6 +45,8 @@ class Voicing:
         self.size = 0
         self.mute = False
         """Could no voice speak it at all?"""
+        self.spoken_chars = -1
+        """So many characters of the clause's text were spoken; -1: all.  Known at the end."""
         self._chunks: list[bytes] = []
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -100,6 +107,7 @@ class Voice:
         self._options = options
         self._write = write
         self._kept: dict[int, Voicing] = {}
+        self._was_mute = False  # the clause before
         self.turn = 0
         """Whose sounds are kept."""
 
@@ -133,41 +141,46 @@ class Voice:
         clause = voicing.clause
         speech = with_sources(clause.text, self._options.language)
         part = _Part(speech.text)
-        tried: set[str] = set()
+        attempts = Attempts(self._voices, self._call_id, last_resort=not self._was_mute)
         try:
             async with asyncio.timeout(CLAUSE_SECONDS_MAX):
-                while part.rest and (source := self._voices.choose(tried, self._call_id)) is not None:
-                    tried.add(source.spec)
+                while letters(part.rest) and (source := attempts.next()) is not None:
                     begun_ms, outcome = wall_ms(), "cancelled"
                     try:
                         await self._speak_with(source, part, voicing)
                         outcome = "spoken"
                     except ProviderError as error:
-                        outcome = type(error).__name__.lower()
+                        outcome = "incomplete" if isinstance(error, IncompleteAudio) else type(error).__name__.lower()
                         log.warning("a voice failed: %s", error, extra={"call_id": self._call_id})
+                        attempts.failed(source, error)
                         part.broken_off()
                     finally:
                         if clause.stamps:
                             traces.stage("voice", begun_ms, wall_ms(), provider=source.spec, outcome=outcome)
         except TimeoutError:
             log.warning("a voice took too long", extra={"call_id": self._call_id})
+            part.broken_off()
         voicing.marks = tuple((speech.source(at), at_ms) for at, at_ms in part.word_marks)
-        voicing.mute = not voicing.size and bool(speech.text)
+        voicing.mute = self._was_mute = not voicing.size and letters(speech.text) > 0
+        if letters(part.rest):
+            voicing.spoken_chars = speech.source(part.spoken_chars) if part.spoken_chars else 0
 
     async def _speak_with(self, source: Source[TextToSpeech], part: _Part, voicing: Voicing) -> None:
         text = part.rest
+        silence = LeadingSilence()
         with source.use() as use:
             stream = source.provider.say(text, self._options)
             async with aclosing(cast("AsyncGenerator[Sound, None]", stream)) as sounds:
                 async for sound in sounds:
                     if isinstance(sound, Spelled):
                         part.spelled(sound)
-                        continue
-                    use.worked()
-                    part.spoken_bytes += len(sound)
-                    voicing.add(sound)
-            if not part.spoken_bytes:
-                raise Down(f"{source.spec} made no sound")
+                    elif audible := silence.feed(sound):
+                        use.worked()
+                        part.spoken_bytes += len(audible)
+                        voicing.add(audible)
+            if fault := part.fault(silence, self._options.speed):
+                metrics.CLAUSE_AUDIO_FAULTS.labels(source.spec, fault).inc()
+                raise IncompleteAudio(f"{source.spec} spoke a clause of {letters(text)} letters with {fault}")
         part.complete()
         metrics.count_usage("tts", source.spec, {"characters": len(text)})
         await self._write(Used("tts", source.spec, (("characters", len(text)),)))
@@ -193,8 +206,24 @@ class _Part:
     def rest(self) -> str:
         return self._text[self._from :]
 
+    @property
+    def spoken_chars(self) -> int:
+        """Where `rest` begins."""
+        return self._from
+
     def spelled(self, spelled: Spelled) -> None:
         self.marks += [(self._from + offset, self._from_ms + at_ms) for offset, at_ms in spelled.marks]
+
+    def fault(self, silence: LeadingSilence, speed: float) -> str:
+        """What is wrong with the audio of a voice that ended in order; empty if nothing is.
+
+        What is left of the text after the last mark must fit into what is left of the audio.
+        """
+        if not silence.open:
+            return SILENCE if silence.received else NO_AUDIO
+        at, at_ms = next(((at, ms) for at, ms in reversed(self.marks) if at >= self._from), (self._from, self._from_ms))
+        left_ms = self._from_ms + self.spoken_bytes / BYTES_PER_MS - at_ms
+        return TOO_SHORT if left_ms < shortest_ms(self._text[at + 1 :], speed) else ""
 
     def broken_off(self) -> None:
         """The next voice begins at the word that this one did not finish."""

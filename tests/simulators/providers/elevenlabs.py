@@ -44,6 +44,8 @@ class ElevenLabsStandin:
     key: str = "xi-fake"
     idle_s: float | None = None
     """A socket without a text for so long is closed, whatever it asked for; None: as it asked."""
+    hasty: bool = False
+    """As the vendor under load: a context that is closed before it spoke ends at once, without a sound."""
     faults: Faults = field(default_factory=Faults)
     texts: deque[str] = field(default_factory=lambda: deque(maxlen=TEXTS_KEPT))
     languages: deque[str] = field(default_factory=lambda: deque(maxlen=TEXTS_KEPT))
@@ -121,6 +123,7 @@ class _Context:
     text: str = ""
     flushed: bool = False
     closing: bool = False
+    speaks: bool = False
     task: asyncio.Task[None] | None = None
 
 
@@ -184,6 +187,9 @@ class _Line:
             await self._refuse("text_after_close")
         elif message.get("close_context"):
             context.closing = True
+            if context.task is not None and self._standin.hasty and not context.speaks:
+                context.task.cancel()
+                context.task = None
             if context.task is None:
                 await self._final(context_id)
         else:
@@ -209,6 +215,7 @@ class _Line:
                 chunk_s = number * CHARS_PER_MESSAGE * MS_PER_CHAR / 1000
                 await asyncio.sleep(max(0.0, began + chunk_s * standin.pace.s_per_s - now()))
                 letters = spoken[number * CHARS_PER_MESSAGE :][:CHARS_PER_MESSAGE]
+                context.speaks = True
                 await self._send(_audio(context_id, audio, letters))
             whole = True
             while not context.closing:

@@ -35,6 +35,12 @@ class OpenAISpeechStandin:
     faults: Faults = field(default_factory=Faults)
     texts: deque[str] = field(default_factory=lambda: deque(maxlen=TEXTS_KEPT))
     speaking: Speaking = field(default_factory=Speaking)
+    names: frozenset[str] = VOICES
+    """The voices that it has."""
+    voices: deque[str] = field(default_factory=lambda: deque(maxlen=TEXTS_KEPT))
+    """The voice of every request that was spoken."""
+    refused: deque[str] = field(default_factory=lambda: deque(maxlen=TEXTS_KEPT))
+    """The voices that it was asked for and does not have."""
 
     @property
     def routes(self) -> list[Route]:
@@ -60,9 +66,13 @@ class OpenAISpeechStandin:
             text, voice, form = asked["input"], asked["voice"], asked["response_format"]
         except (ValueError, KeyError, TypeError):
             return _error(400)
-        if not text or len(text) > 4096 or voice not in VOICES or form != "pcm" or "instructions" in asked:
+        if voice not in self.names:
+            self.refused.append(voice)
+            return _error(400)
+        if not text or len(text) > 4096 or form != "pcm" or "instructions" in asked:
             return _error(400)
         self.texts.append(text)
+        self.voices.append(voice)
         rate = 48_000 if fault is not None and fault.kind == "wrong rate" else RATE_HZ
         chunks = list(pieces(pcm(text, rate), CHUNK_BYTES))
         chunk_ms = CHUNK_BYTES / (rate // 1000 * 2)

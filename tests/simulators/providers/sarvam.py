@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import struct
 from array import array
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,11 @@ KEY = "test-key-of-sarvam"
 MS_PER_CHARACTER = 66
 TONE = bytes([0x9F, 0x8F, 0x8A, 0x8F, 0x1F, 0x0F, 0x0A, 0x0F])
 """A millisecond of 1 kHz in mu-law."""
+WAV_HEADER = (
+    b"RIFF\xff\xff\xff\xffWAVE" + b"fmt \x10\0\0\0" + struct.pack("<HHIIHH", 7, 1, 8000, 8000, 1, 8)
+    + b"data\xff\xff\xff\xff"
+)  # fmt: skip
+"""Of mu-law at 8 kHz whose length is not known yet."""
 CHUNK_MS = 200
 LOUD = 500
 """Mean magnitude of speech, of 32,767."""
@@ -32,6 +38,8 @@ class SarvamStandin:
     final_after_ms: int = 20
     first_byte_ms: int = 10
     chunk_after_ms: int = 0
+    empty: int = 0
+    """So many clauses end in order and without audio."""
     wav: bool = False
     """Put a WAV header before the first chunk of a clause."""
     lose_end: bool = False
@@ -162,7 +170,8 @@ class SarvamStandin:
 
     async def _tone(self, wire: FaultySocket, text: str) -> None:
         await asyncio.sleep(self.first_byte_ms / 1000)
-        audio = (b"RIFF" + bytes(40) if self.wav else b"") + TONE * (len(text) * MS_PER_CHARACTER)
+        audio = (WAV_HEADER if self.wav else b"") + TONE * (0 if self.empty else len(text) * MS_PER_CHARACTER)
+        self.empty = max(0, self.empty - 1)
         for at in range(0, len(audio), CHUNK_MS * 8):
             data = base64.b64encode(audio[at : at + CHUNK_MS * 8]).decode()
             await wire.send({"type": "audio", "data": {"content_type": "audio/mulaw", "audio": data}})
