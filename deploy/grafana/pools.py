@@ -23,8 +23,8 @@ _PLACES = Row(
         ),
         Panel(
             "Offers that wait",
-            "Calls offered to a pool and not yet taken. Good: 0 nearly always. More: no member has a free place, or "
-            "none reads.",
+            "Offers not yet taken. A call that nobody takes is offered again and again: 'Calls nobody holds' counts "
+            "calls. Good: 0 nearly always. More: no member has a free place, or none reads.",
             (Query('max by (stream) (voice_stream_entries{stream=~"offers:.*"})', "{{stream}}"),),
             steps=warns_above(1, 5),
         ),
@@ -35,11 +35,13 @@ _PLACES = Row(
             width=12,
         ),
         Panel(
-            "Processes, and those that drain",
-            "Good: as many as you run, and draining ones only during a rollout. An edge that drains for over half an "
-            "hour holds a rollout up.",
+            "Processes, needed and draining",
+            "Good: as many as the calls need at 70 % filling, or more; draining ones only during a rollout. Fewer for "
+            "minutes: the autoscaler is at its maximum, or new pods do not get ready. An edge that drains for over "
+            "half an hour holds a rollout up.",
             (
                 Query("count by (process) (voice_calls_max)", "{{process}}"),
+                Query("max by (process) (voice_members_needed)", "{{process}} needed"),
                 Query("sum by (process) (voice_draining)", "{{process}} draining"),
             ),
             width=12,
