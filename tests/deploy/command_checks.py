@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -140,14 +141,22 @@ def _redis_words(pod: str, words: Sequence[str]) -> list[str]:
 
 
 def _curl(command: Command) -> list[str]:
-    (url,) = (word for word in command.words if "://" in word or word.startswith(("$API", "$PUBLIC_URL")))
+    """Its path, if it is the edge's or what the Ingress lets in."""
+    urls = [word for word in command.words[1:] if re.match(r"https?://|\$(?:API|PUBLIC_URL)\b", word)]
+    return [problem for url in urls for problem in _served(url)] if urls else ["it names no address"]
+
+
+def _served(url: str) -> list[str]:
     path = "/" + re.sub(r"^(\$\w+|https?://[^/]+)/?", "", url)
     if url.startswith(("$PUBLIC_URL", "https://voice.example.com")):
         (ingress,) = of_kind(overlay("prod"), "Ingress")
         served = {one["path"] for one in ingress["spec"]["rules"][0]["http"]["paths"]}
         return [] if path in served else [f"the Ingress does not let {path} in"]
-    sources = "".join(path.read_text("utf-8") for path in sorted((ROOT / "edge").glob("*.py")))
-    routes = {re.sub(r"\{\w+\}", "[^/]+", route) for route in re.findall(r'Route\("([^"]+)"', sources)}
+    if not url.startswith("$API") and urlsplit(url).netloc not in ("127.0.0.1:8000", "localhost:8000"):
+        return []
+    sources = "".join(path.read_text("utf-8") for path in sorted((ROOT / "edge").rglob("*.py")))
+    routes = {re.sub(r"\{\w+\}", "[^/]+", route) for route in re.findall(r'Route\(\s*"([^"]+)"', sources)}
+    routes |= set(re.findall(r'^ +"(/[\w-]+)": self\.', sources, re.MULTILINE))
     return [] if any(re.fullmatch(route, path) for route in routes) else [f"the edge has no {path}"]
 
 
@@ -156,10 +165,10 @@ def _curl(command: Command) -> list[str]:
 
 def _docker(command: Command) -> list[str]:
     words = command.words[1:]
-    if words[0] == "compose":
+    if words[:1] == ("compose",) and words[1:]:
         return _compose(words[1:])
-    if words[0] != "build":
-        return [f"docker {words[0]} is not known here"]
+    if words[:1] != ("build",) or "--target" not in words:
+        return []
     stages = re.findall(r"^FROM \S+ AS (\S+)", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
     target = words[words.index("--target") + 1]
     return [] if target in stages else [f"the Dockerfile has no target {target}"]

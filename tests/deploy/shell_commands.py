@@ -10,12 +10,13 @@ from pathlib import Path
 
 PROGRAMS = frozenset(
     {"make", "docker", "kubectl", "kind", "curl", "python", ".venv/bin/python", "redis-cli", "redis_in", "openssl"}
-    | {"base64", "chronyc", "git", "cp", "grep", "printf", "sh", "exec", "kill"}
+    | {"base64", "chronyc", "cp", "git", "grep", "printf", "sh", "exec", "kill", "sudo", "apt-get", "ngrok"}
 )
 """What a reader may be told to start.  Whatever else begins a command is a mistake, or has to be added here."""
 BUILT_IN = frozenset({"for", "do", "done", "in", "set", ".", "shift", "export", "cd", "{", "}"})
 OPERATORS = frozenset({"|", "&&", "||", ";", "&", "(", ")", "\n"})
 _PLACEHOLDER = re.compile(r"<[a-z][\w -]*>|…")
+_REDIRECTION = re.compile(r"(\d?>>?|<)(.*)")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _SUBSTITUTION = re.compile(r"\$\(([^()]*)\)")
 _LOOP = re.compile(r"for (\w+) in ([^;]*); do (.*); done")
@@ -117,9 +118,14 @@ def _simple(line: str, page: str, placed: int) -> Iterator[Command]:
 
 
 def _started(words: list[str]) -> tuple[str, ...]:
-    """Without variables that are set, and without words of the shell itself."""
-    if words[:1] == ["for"]:
-        return ()
+    """Without redirections, without variables that are set, and without words of the shell itself."""
+    kept, skip = [], False
+    for word in words:
+        redirected = _REDIRECTION.fullmatch(word)
+        if not skip and not redirected:
+            kept.append(word)
+        skip = bool(redirected and not redirected[2])
+    words = kept
     while words and (words[0] in ("do", "{") or _ASSIGNMENT.match(words[0])):
         words = words[1:]
     return () if words and words[0] in BUILT_IN - {"."} else tuple(words)
