@@ -44,6 +44,8 @@ LABEL org.opencontainers.image.vendor="vobiz-voice-agent" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="MIT"
+# Read by common/build.py, for the metric voice_build_info.
+RUN echo "${REVISION}" > REVISION
 ENTRYPOINT ["/usr/bin/tini", "--"]
 
 # --- edge: the callers' WebSockets, webhooks, the API; no model, no vendor SDK -------------------------------------

@@ -65,7 +65,8 @@ bench: install-dev ## measure the bus, the edge, and answers by the whole stack;
 chaos: install-dev ## kill, freeze and restart real processes under 20 live calls; writes out/chaos [CHAOS="--only stt,edge"]
 	$(VENV)/python -m benchmarks.chaos $(CHAOS)
 
-generated: install-dev ## make the dashboards and the rules for Kubernetes anew from their sources
+generated: install-dev ## make the dashboards and the rules for Kubernetes anew from their sources, links to the runbook too
+	$(VENV)/python -m deploy.runbook_url
 	$(VENV)/python -m deploy.grafana.build
 	$(VENV)/python -m deploy.k8s.prometheus_rules
 

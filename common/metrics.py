@@ -20,6 +20,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from common.build import this_build
 from common.bus.refusals import AWAY_KINDS
 from common.costs import estimate, prices
 from common.ledger import END_REASONS
@@ -32,6 +33,9 @@ _ANSWER = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 8.0)
 _STAGE = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
 _HOP = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
 
+BUILD_INFO = Gauge(
+    "voice_build_info", "1; its labels say which build this process is", ["version", "revision", "process"]
+)
 CALLS_ACTIVE = Gauge("voice_calls_active", "Calls this process holds now", ["process"])
 CALLS_MAX = Gauge("voice_calls_max", "Calls this process takes at once (CALLS_MAX)", ["process"])
 DRAINING = Gauge("voice_draining", "1 from SIGTERM until the process ends", ["process"])
@@ -143,6 +147,8 @@ _UNITS = {"stt": ("audio_ms",), "llm": ("tokens_in", "tokens_cached", "tokens_ou
 
 def begin(process: str, calls_max: int) -> None:
     """This process is "edge" or of a pool, and takes so many calls; its counters stand at 0 from now on."""
+    build = this_build()
+    BUILD_INFO.labels(build.version, build.revision, process).set(1)
     CALLS_MAX.labels(process).set(calls_max)
     CALLS_ACTIVE.labels(process).set(0)
     DRAINING.labels(process).set(0)

@@ -1,6 +1,32 @@
 """Are callers served?  The first dashboard to look at."""
 
 from deploy.grafana.panels import Dashboard, Panel, Query, Row, warns_above, warns_below
+from deploy.runbook_url import runbook
+
+_ABOUT = "alertname, severity, section, process, pool, server, provider, instance, reason, hop"
+
+_FIRES = Row(
+    "What fires",
+    (
+        Panel(
+            "Alerts that fire",
+            "Good: none. Else: the link in the column 'section' leads to what to do, pages before tickets. An alert "
+            "that only waits for its time to pass is not in the list.",
+            (
+                Query(
+                    f"1000 * max by ({_ABOUT}) (ALERTS_FOR_STATE"
+                    ' and ignoring (alertstate) ALERTS{alertstate="firing", alertname=~"Voice.*"})'
+                ),
+            ),
+            kind="table",
+            unit="dateTimeAsIso",
+            width=24,
+            height=5,
+            runbook="alerts",
+            empty_text="nothing fires",
+        ),
+    ),
+)
 
 _NOW = Row(
     "Now",
@@ -13,6 +39,8 @@ _NOW = Row(
             kind="stat",
             width=4,
             height=4,
+            runbook="no-calls",
+            empty_text="no edge",
         ),
         Panel(
             "Places used at the edges",
@@ -23,6 +51,8 @@ _NOW = Row(
             width=4,
             height=4,
             steps=warns_above(0.7, 0.85),
+            runbook="places-run-short",
+            empty_text="no edge",
         ),
         Panel(
             "Calls nobody holds",
@@ -33,6 +63,8 @@ _NOW = Row(
             width=8,
             height=4,
             steps=warns_above(1, 2),
+            runbook="a-pool-starves",
+            empty_text="no edge",
         ),
         Panel(
             "Answered in 1.2 s",
@@ -41,7 +73,7 @@ _NOW = Row(
             (
                 Query(
                     'sum(increase(voice_answer_seconds_bucket{le="1.2"}[$__range]))'
-                    " / sum(increase(voice_answer_seconds_count[$__range]))"
+                    " / (sum(increase(voice_answer_seconds_count[$__range])) > 0)"
                 ),
             ),
             kind="stat",
@@ -50,6 +82,8 @@ _NOW = Row(
             height=4,
             steps=warns_below(0.95, 0.9),
             most=1,
+            runbook="answers-are-slow",
+            empty_text="no calls",
         ),
         Panel(
             "Answers that failed",
@@ -65,6 +99,7 @@ _NOW = Row(
             width=4,
             height=4,
             steps=warns_above(1, 10),
+            runbook="answers-fail",
         ),
     ),
 )
@@ -78,6 +113,7 @@ _TRAFFIC = Row(
             "gone.",
             (Query("sum by (process) (voice_calls_active)", "{{process}}"),),
             width=12,
+            runbook="a-pool-starves",
         ),
         Panel(
             "Calls begun per minute",
@@ -86,6 +122,7 @@ _TRAFFIC = Row(
             (Query("60 * sum by (direction) (rate(voice_calls_started_total[$__rate_interval]))", "{{direction}}"),),
             stack=True,
             width=12,
+            runbook="no-calls",
         ),
         Panel(
             "Calls ended per minute, by reason",
@@ -95,6 +132,7 @@ _TRAFFIC = Row(
             (Query("60 * sum by (reason) (rate(voice_calls_ended_total[$__rate_interval]))", "{{reason}}"),),
             stack=True,
             width=12,
+            runbook="sessions-fail",
         ),
         Panel(
             "Turned away per minute, by reason",
@@ -103,6 +141,7 @@ _TRAFFIC = Row(
             (Query("60 * sum by (reason) (rate(voice_calls_refused_total[$__rate_interval]))", "{{reason}}"),),
             stack=True,
             width=12,
+            runbook="callers-are-turned-away",
         ),
     ),
 )
@@ -116,20 +155,23 @@ _TURNS = Row(
             "speech: raise turn.onset_ms of the agent.",
             (Query("60 * sum by (outcome) (rate(voice_turns_total[$__rate_interval]))", "{{outcome}}"),),
             stack=True,
+            runbook="look-at-a-bad-call",
         ),
         Panel(
             "Outbound: answer rate",
             "Outbound streams that opened, of the calls the carrier accepted, in this range. Good: what you know of "
-            "your list; 0 when none was placed. A sharp fall: the carrier shows another number, or blocks it.",
+            "your list. A sharp fall: the carrier shows another number, or blocks it.",
             (
                 Query(
                     'sum(increase(voice_calls_started_total{direction="outbound"}[$__range]))'
-                    " / clamp_min(sum(increase(voice_calls_placed_total[$__range])), 1)"
+                    " / (sum(increase(voice_calls_placed_total[$__range])) > 0)"
                 ),
             ),
             kind="stat",
             unit="percentunit",
             width=4,
+            runbook="look-at-a-bad-call",
+            empty_text="no calls",
         ),
         Panel(
             "Inbound: connected",
@@ -138,14 +180,16 @@ _TURNS = Row(
             (
                 Query(
                     'sum(increase(voice_calls_started_total{direction="inbound"}[$__range]))'
-                    ' / clamp_min(sum(increase(voice_calls_started_total{direction="inbound"}[$__range]))'
-                    " + sum(increase(voice_calls_refused_total[$__range])), 1)"
+                    ' / (sum(increase(voice_calls_started_total{direction="inbound"}[$__range]))'
+                    " + sum(increase(voice_calls_refused_total[$__range])) > 0)"
                 ),
             ),
             kind="stat",
             unit="percentunit",
             width=4,
             steps=warns_below(0.99, 0.95),
+            runbook="callers-are-turned-away",
+            empty_text="no calls",
         ),
         Panel(
             "Webhooks refused, and input not understood, per minute",
@@ -156,6 +200,7 @@ _TURNS = Row(
                 Query("60 * sum by (reason) (rate(voice_webhooks_refused_total[$__rate_interval]))", "{{reason}}"),
                 Query("60 * sum by (kind) (rate(voice_bad_input_total[$__rate_interval]))", "{{kind}}"),
             ),
+            runbook="no-calls",
         ),
     ),
 )
@@ -163,7 +208,7 @@ _TURNS = Row(
 CALLS = Dashboard(
     "calls",
     "Calls",
-    "**Are callers served?** The first row must be green; what is not green leads to one of the other dashboards, and "
-    "the runbook (docs/runbook.md) says what to do.",
-    (_NOW, _TRAFFIC, _TURNS),
+    "**Are callers served?** The rows 'What fires' and 'Now' must be empty and green; what is not leads to another "
+    f"dashboard, and [the runbook]({runbook()}) says what to do.",
+    (_FIRES, _NOW, _TRAFFIC, _TURNS),
 )

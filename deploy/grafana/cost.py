@@ -18,6 +18,7 @@ _NOW = Row(
             unit="currencyUSD",
             width=6,
             height=5,
+            runbook="the-cost-is-wrong",
         ),
         Panel(
             "Per minute of call",
@@ -25,23 +26,27 @@ _NOW = Row(
             "withdrawn, or a dearer provider that stands in.",
             (
                 Query(
-                    f"{_DOLLARS.format('$__range')} / clamp_min({_MINUTES.format('$__range')}, 0.01)",
+                    f"{_DOLLARS.format('$__range')} / ({_MINUTES.format('$__range')} > 0)",
                 ),
             ),
             kind="stat",
             unit="currencyUSD",
             width=6,
             height=5,
+            runbook="the-cost-is-wrong",
+            empty_text="no calls",
         ),
         Panel(
             "Per call",
             "Dollars in this range by calls ended in it. Good: steady. It rises while the price of a minute does not: "
             "calls are longer.",
-            (Query(f"{_DOLLARS.format('$__range')} / clamp_min(sum(increase(voice_calls_ended_total[$__range])), 1)"),),
+            (Query(f"{_DOLLARS.format('$__range')} / (sum(increase(voice_calls_ended_total[$__range])) > 0)"),),
             kind="stat",
             unit="currencyUSD",
             width=6,
             height=5,
+            runbook="the-cost-is-wrong",
+            empty_text="no calls",
         ),
         Panel(
             "Providers without a price",
@@ -51,6 +56,7 @@ _NOW = Row(
             width=6,
             height=5,
             steps=warns_above(1, 2),
+            runbook="the-cost-is-wrong",
         ),
     ),
 )
@@ -70,6 +76,7 @@ _BY_PROVIDER = Row(
             unit="currencyUSD",
             stack=True,
             width=12,
+            runbook="the-cost-is-wrong",
         ),
         Panel(
             "Dollars of the last hour",
@@ -78,6 +85,7 @@ _BY_PROVIDER = Row(
             unit="currencyUSD",
             stack=True,
             width=12,
+            runbook="the-cost-is-wrong",
         ),
         Panel(
             "Audio heard",
@@ -90,6 +98,7 @@ _BY_PROVIDER = Row(
                 ),
             ),
             stack=True,
+            runbook="the-cost-is-wrong",
         ),
         Panel(
             "Characters spoken",
@@ -101,6 +110,7 @@ _BY_PROVIDER = Row(
                 ),
             ),
             stack=True,
+            runbook="the-cost-is-wrong",
         ),
         Panel(
             "Tokens",
@@ -113,6 +123,7 @@ _BY_PROVIDER = Row(
                     "{{provider}} {{unit}}",
                 ),
             ),
+            runbook="the-cost-is-wrong",
         ),
     ),
 )

@@ -21,9 +21,10 @@ _STAGES = {
 
 
 def _quantiles(histogram: str, selector: str = "") -> tuple[Query, ...]:
+    """No value while nothing is observed: a quantile of nothing is NaN, which is not >= 0."""
     return tuple(
         Query(
-            f"histogram_quantile({share}, sum by (le) (rate({histogram}_bucket{selector}[$__rate_interval])))",
+            f"histogram_quantile({share}, sum by (le) (rate({histogram}_bucket{selector}[$__rate_interval]))) >= 0",
             name,
         )
         for name, share in _QUANTILES.items()
@@ -39,7 +40,7 @@ _OBJECTIVE = Row(
             (
                 Query(
                     'sum(increase(voice_answer_seconds_bucket{le="1.2"}[$__range]))'
-                    " / sum(increase(voice_answer_seconds_count[$__range]))"
+                    " / (sum(increase(voice_answer_seconds_count[$__range])) > 0)"
                 ),
             ),
             kind="stat",
@@ -47,6 +48,8 @@ _OBJECTIVE = Row(
             width=4,
             steps=warns_below(0.95, 0.9),
             most=1,
+            runbook="answers-are-slow",
+            empty_text="no calls",
         ),
         Panel(
             "Answer time",
@@ -56,6 +59,8 @@ _OBJECTIVE = Row(
             unit="s",
             width=10,
             steps=((None, "transparent"), (1.2, "red")),
+            runbook="answers-are-slow",
+            empty_text="no calls",
         ),
         Panel(
             "All answers",
@@ -65,6 +70,7 @@ _OBJECTIVE = Row(
             kind="heatmap",
             unit="s",
             width=10,
+            runbook="answers-are-slow",
         ),
     ),
 )
@@ -79,7 +85,7 @@ _WATERFALL = Row(
             tuple(
                 Query(
                     f'sum(rate(voice_stage_seconds_sum{{stage="{stage}"}}[$__rate_interval]))'
-                    f' / sum(rate(voice_stage_seconds_count{{stage="{stage}"}}[$__rate_interval]))',
+                    f' / (sum(rate(voice_stage_seconds_count{{stage="{stage}"}}[$__rate_interval])) > 0)',
                     stage,
                 )
                 for stage in STAGES[1:]
@@ -88,10 +94,17 @@ _WATERFALL = Row(
             width=24,
             height=8,
             stack=True,
+            runbook="answers-are-slow",
+            empty_text="no calls",
         ),
         *(
             Panel(
-                f"Stage: {stage}", _STAGES[stage], _quantiles("voice_stage_seconds", f'{{stage="{stage}"}}'), unit="s"
+                f"Stage: {stage}",
+                _STAGES[stage],
+                _quantiles("voice_stage_seconds", f'{{stage="{stage}"}}'),
+                unit="s",
+                runbook="the-bus-or-the-edge-is-slow" if stage == "first_frame" else "answers-are-slow",
+                empty_text="no calls",
             )
             for stage in STAGES[1:]
         ),
@@ -108,6 +121,8 @@ _TALKING_OVER = Row(
             _quantiles("voice_clear_seconds"),
             unit="s",
             steps=((None, "transparent"), (0.02, "red")),
+            runbook="the-bus-or-the-edge-is-slow",
+            empty_text="no interruptions",
         ),
         Panel(
             "Lag of the bus",
@@ -116,13 +131,15 @@ _TALKING_OVER = Row(
             tuple(
                 Query(
                     f"histogram_quantile({share}, sum by (le, hop)"
-                    " (rate(voice_bus_lag_seconds_bucket[$__rate_interval])))",
+                    " (rate(voice_bus_lag_seconds_bucket[$__rate_interval]))) >= 0",
                     f"{name} {{{{hop}}}}",
                 )
                 for name, share in _QUANTILES.items()
             ),
             unit="s",
             steps=((None, "transparent"), (0.01, "red")),
+            runbook="the-bus-or-the-edge-is-slow",
+            empty_text="no calls",
         ),
         Panel(
             "Prepared answers, and second requests",
@@ -133,6 +150,8 @@ _TALKING_OVER = Row(
                 Query("sum by (winner) (increase(voice_hedges_total[$__range]))", "asked twice, winner: {{winner}}"),
             ),
             kind="stat",
+            runbook="answers-are-slow",
+            empty_text="none",
         ),
     ),
 )

@@ -10,12 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from deploy.runbook_url import runbook
+
 COLUMNS = 24
 TEXT_HEIGHT = 3
 SCHEMA_VERSION = 39
 """Of Grafana 11; newer ones migrate it when they load it."""
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
-GREEN, YELLOW, RED = "green", "#EAB839", "red"
+GREEN, YELLOW, RED, NEUTRAL = "green", "#EAB839", "red", "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,11 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """`kind` is stat, timeseries or heatmap; `steps` are (from, colour), the first from the lowest."""
+    """`kind` is stat, timeseries, heatmap or table; `steps` are (from, colour), the first from the lowest.
+
+    `runbook` is the anchor of the section that says what to do.  `empty_text` stands in place of a value where there is
+    none, without a colour: that nobody phones is neither good nor bad.
+    """
 
     title: str
     description: str
@@ -41,6 +47,8 @@ class Panel:
     stack: bool = False
     least: float | None = 0
     most: float | None = None
+    runbook: str = ""
+    empty_text: str = "no data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +80,8 @@ def warns_above(warn: float, bad: float) -> tuple[tuple[float | None, str], ...]
 
 
 def warns_below(warn: float, bad: float) -> tuple[tuple[float | None, str], ...]:
-    """Red up to `bad`, yellow up to `warn`, then green."""
-    return ((None, RED), (bad, YELLOW), (warn, GREEN))
+    """Red from 0 up to `bad`, yellow up to `warn`, then green.  Grafana shows no value in the lowest colour of all."""
+    return ((None, NEUTRAL), (0, RED), (bad, YELLOW), (warn, GREEN))
 
 
 def document(dashboard: Dashboard) -> dict[str, Any]:
@@ -154,10 +162,11 @@ def _panel(panel: Panel) -> dict[str, Any]:
         "title": panel.title,
         "description": panel.description,
         "datasource": DATASOURCE,
+        "links": [{"title": "What to do: the runbook", "url": runbook(panel.runbook), "targetBlank": True}],
         "targets": [_target(panel, number, query) for number, query in enumerate(panel.queries)],
-        "fieldConfig": {"defaults": _field(panel), "overrides": []},
+        "fieldConfig": {"defaults": _field(panel), "overrides": _overrides(panel)},
         "options": _options(panel),
-    }
+    } | _transformed(panel)
 
 
 def _target(panel: Panel, number: int, query: Query) -> dict[str, Any]:
@@ -166,14 +175,35 @@ def _target(panel: Panel, number: int, query: Query) -> dict[str, Any]:
         "datasource": DATASOURCE,
         "expr": query.expr,
         "legendFormat": query.legend or "__auto",
-        "format": "heatmap" if panel.kind == "heatmap" else "time_series",
-        "instant": panel.kind == "stat",
-        "range": panel.kind != "stat",
+        "format": panel.kind if panel.kind in ("heatmap", "table") else "time_series",
+        "instant": panel.kind in ("stat", "table"),
+        "range": panel.kind not in ("stat", "table"),
     }
 
 
+def _transformed(panel: Panel) -> dict[str, Any]:
+    """A table of labels shows its value as the time since when it is so."""
+    if panel.kind != "table":
+        return {}
+    shown = {"excludeByName": {"Time": True}, "renameByName": {"Value": "since"}}
+    return {"transformations": [{"id": "organize", "options": shown}]}
+
+
+def _overrides(panel: Panel) -> list[dict[str, Any]]:
+    """In a table of alerts each section is a link to it."""
+    if panel.kind != "table":
+        return []
+    link = {"title": "What to do: the runbook", "url": runbook("${__value.raw}"), "targetBlank": True}
+    section = {"matcher": {"id": "byName", "options": "section"}, "properties": [{"id": "links", "value": [link]}]}
+    since = {"matcher": {"id": "byName", "options": "Value"}, "properties": [{"id": "unit", "value": panel.unit}]}
+    return [section, since]
+
+
 def _field(panel: Panel) -> dict[str, Any]:
-    field: dict[str, Any] = {"unit": panel.unit}
+    nothing = {"match": "null+nan", "result": {"text": panel.empty_text, "color": NEUTRAL, "index": 0}}
+    field: dict[str, Any] = {"noValue": panel.empty_text, "unit": "short" if panel.kind == "table" else panel.unit}
+    if panel.kind != "table":
+        field["mappings"] = [{"type": "special", "options": nothing}]
     if panel.least is not None:
         field["min"] = panel.least
     if panel.most is not None:
@@ -206,6 +236,8 @@ def _options(panel: Panel) -> dict[str, Any]:
                 "textMode": "auto" if len(panel.queries) == 1 else "value_and_name",
                 "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
             }
+        case "table":
+            return {"showHeader": True, "cellHeight": "sm", "footer": {"show": False}}
         case "heatmap":
             return {
                 "calculate": False,

@@ -13,6 +13,8 @@ _PLACES = Row(
             unit="percentunit",
             steps=warns_above(0.7, 0.85),
             most=1,
+            runbook="places-run-short",
+            empty_text="no processes",
         ),
         Panel(
             "Calls nobody holds",
@@ -20,29 +22,44 @@ _PLACES = Row(
             "those callers wait in silence.",
             (Query("voice:calls_unheld:sum", "{{pool}}"),),
             steps=warns_above(1, 2),
+            runbook="a-pool-starves",
         ),
         Panel(
             "Offers that wait",
-            "Calls offered to a pool and not yet taken. Good: 0 nearly always. More: no member has a free place, or "
-            "none reads.",
+            "Offers not yet taken. A call that nobody takes is offered again and again: 'Calls nobody holds' counts "
+            "calls. Good: 0 nearly always. More: no member has a free place, or none reads.",
             (Query('max by (stream) (voice_stream_entries{stream=~"offers:.*"})', "{{stream}}"),),
             steps=warns_above(1, 5),
+            runbook="a-pool-starves",
         ),
         Panel(
             "Calls per process",
             "Good: about equal within a pool. One at its maximum beside idle ones: the idle ones cannot reach Redis.",
             (Query("voice_calls_active", "{{process}} {{instance}}"),),
-            width=12,
+            runbook="places-run-short",
         ),
         Panel(
-            "Processes, and those that drain",
-            "Good: as many as you run, and draining ones only during a rollout. An edge that drains for over half an "
-            "hour holds a rollout up.",
+            "Builds that run",
+            "Processes by version and revision. Good: one build of each kind, and two only during a rollout. Else: a "
+            "rollout is stuck, or a process was forgotten; with an unknown revision the image was built without one.",
+            (
+                Query(
+                    "count by (process, version, revision) (voice_build_info)", "{{process}} {{version}} {{revision}}"
+                ),
+            ),
+            runbook="deploy",
+        ),
+        Panel(
+            "Processes, needed and draining",
+            "Good: as many as the calls need at 70 % filling, or more; draining ones only during a rollout. Fewer for "
+            "minutes: the autoscaler is at its maximum, or new pods do not get ready. An edge that drains for over "
+            "half an hour holds a rollout up.",
             (
                 Query("count by (process) (voice_calls_max)", "{{process}}"),
+                Query("max by (process) (voice_members_needed)", "{{process}} needed"),
                 Query("sum by (process) (voice_draining)", "{{process}} draining"),
             ),
-            width=12,
+            runbook="scale",
         ),
     ),
 )
@@ -54,17 +71,20 @@ _CARRYING_ON = Row(
             "Calls taken over",
             "Per minute. Good: only at rollouts and crashes. Else: see 'Leases lost'.",
             (Query("60 * sum by (pool) (rate(voice_takeovers_total[$__rate_interval]))", "{{pool}}"),),
+            runbook="places-run-short",
         ),
         Panel(
             "Leases lost",
             "Per minute: a member that still ran lost a call to another. Good: 0. Else members freeze: too many calls "
             "per process, or CPU limits that are too tight.",
             (Query("60 * sum by (pool) (rate(voice_leases_lost_total[$__rate_interval]))", "{{pool}}"),),
+            runbook="places-run-short",
         ),
         Panel(
             "Errors that ended a session",
             "Per minute. Good: 0; any is a fault of ours, and the log of that process has the traceback.",
             (Query("60 * sum by (process) (rate(voice_session_errors_total[$__rate_interval]))", "{{process}}"),),
+            runbook="sessions-fail",
         ),
     ),
 )
@@ -77,6 +97,7 @@ _VENDORS = Row(
             "At each provider now. Good: well under PROVIDER_PLACES and the account's limit. At the limit calls go to "
             "the next provider.",
             (Query("sum by (provider) (voice_provider_in_use)", "{{provider}}"),),
+            runbook="a-vendor-fails",
         ),
         Panel(
             "State of each provider",
@@ -85,12 +106,14 @@ _VENDORS = Row(
             (Query("max by (provider) (voice_provider_state)", "{{provider}}"),),
             steps=((None, "transparent"), (2, "red")),
             most=2,
+            runbook="a-vendor-fails",
         ),
         Panel(
             "Used instead of a preferred one",
             "Failovers per minute, by who was used instead. Good: 0. Else the vendor before it in the list fails or is "
             "full: see its errors.",
             (Query("60 * sum by (provider) (rate(voice_provider_switches_total[$__rate_interval]))", "{{provider}}"),),
+            runbook="a-vendor-fails",
         ),
         Panel(
             "Errors by vendor and kind",
@@ -103,6 +126,7 @@ _VENDORS = Row(
                 ),
             ),
             width=12,
+            runbook="a-vendor-fails",
         ),
         Panel(
             "Answers that failed, by reason",
@@ -113,6 +137,7 @@ _VENDORS = Row(
                 Query('60 * sum(rate(voice_calls_ended_total{reason="error"}[$__rate_interval]))', "call broke"),
             ),
             width=12,
+            runbook="answers-fail",
         ),
     ),
 )

@@ -14,6 +14,8 @@ _REDIS = Row(
             width=4,
             steps=warns_below(1, 0.5),
             most=1,
+            runbook="redis-is-away",
+            empty_text="no edge",
         ),
         Panel(
             "Memory used",
@@ -21,13 +23,15 @@ _REDIS = Row(
             "raise maxmemory, or keep ended calls for a shorter time (CALL_RETENTION_S).",
             (
                 Query(
-                    "max by (server) (voice_redis_memory_bytes) / max by (server) (voice_redis_memory_max_bytes)",
+                    "max by (server) (voice_redis_memory_bytes) / (max by (server) (voice_redis_memory_max_bytes) > 0)",
                     "{{server}}",
                 ),
             ),
             unit="percentunit",
             width=10,
             steps=warns_above(0.6, 0.8),
+            runbook="redis-memory",
+            empty_text="no bound",
         ),
         Panel(
             "Memory",
@@ -39,6 +43,7 @@ _REDIS = Row(
             ),
             unit="bytes",
             width=10,
+            runbook="redis-memory",
         ),
         Panel(
             "CPU",
@@ -47,12 +52,14 @@ _REDIS = Row(
             (Query("max by (server) (rate(voice_redis_cpu_seconds[$__rate_interval]))", "{{server}}"),),
             unit="percentunit",
             steps=warns_above(0.6, 0.8),
+            runbook="the-bus-or-the-edge-is-slow",
         ),
         Panel(
             "Commands per second",
             "As Redis counts them. Good: about in proportion to the calls. Much more: somebody else uses this Redis.",
             (Query("max by (server) (voice_redis_ops_per_second)", "{{server}}"),),
             unit="ops",
+            runbook="the-bus-or-the-edge-is-slow",
         ),
         Panel(
             "Replicas, and changes of server",
@@ -64,6 +71,7 @@ _REDIS = Row(
                     "max by (server) (increase(voice_redis_changes_total[$__rate_interval]))", "changes of {{server}}"
                 ),
             ),
+            runbook="redis-failover",
         ),
         Panel(
             "Streams that are not about one call",
@@ -71,6 +79,7 @@ _REDIS = Row(
             "they are trimmed. Offers that stay: a pool starves.",
             (Query("max by (stream) (voice_stream_entries)", "{{stream}}"),),
             width=12,
+            runbook="a-pool-starves",
         ),
         Panel(
             "Redis away, messages dropped, calls restored",
@@ -83,6 +92,7 @@ _REDIS = Row(
                 Query("60 * sum(rate(voice_bus_reconnects_total[$__rate_interval]))", "connections made again"),
             ),
             width=12,
+            runbook="redis-is-away",
         ),
     ),
 )
@@ -92,23 +102,25 @@ _EDGE = Row(
     (
         Panel(
             "Event loop late",
-            "How late timers fire, by edge, p99. Good: under 5 ms. Over 20 ms is audible when it lasts: fewer calls "
-            "per edge, or more CPU.",
+            "How late timers fire, by edge, p99; workers do not measure it. Good: under 5 ms. Over 20 ms is audible "
+            "when it lasts: fewer calls per edge, or more CPU.",
             (
                 Query(
                     "histogram_quantile(0.99, sum by (le, instance)"
-                    " (rate(voice_loop_lag_seconds_bucket[$__rate_interval])))",
+                    " (rate(voice_loop_lag_seconds_bucket[$__rate_interval]))) >= 0",
                     "{{instance}}",
                 ),
             ),
             unit="s",
             steps=((None, "transparent"), (0.02, "red")),
+            runbook="the-bus-or-the-edge-is-slow",
         ),
         Panel(
             "Frames per second",
             "20 ms frames. Good: 'in' is 50 for each call on the line; 'out' is 50 while an agent speaks. 'in' well "
             "below: the carrier sends with gaps.",
             (Query("sum by (direction) (rate(voice_frames_total[$__rate_interval]))", "{{direction}}"),),
+            runbook="the-bus-or-the-edge-is-slow",
         ),
         Panel(
             "Frames from the callers, of those due",
@@ -117,11 +129,13 @@ _EDGE = Row(
             (
                 Query(
                     'sum(rate(voice_frames_total{direction="in"}[$__rate_interval]))'
-                    " / (50 * clamp_min(sum(avg_over_time("
-                    'voice_calls_active{process="edge"}[$__rate_interval])), 0.02))'
+                    " / (50 * sum(avg_over_time("
+                    'voice_calls_active{process="edge"}[$__rate_interval])) > 0)'
                 ),
             ),
             unit="percentunit",
+            runbook="the-bus-or-the-edge-is-slow",
+            empty_text="no calls",
         ),
         Panel(
             "Frames dropped per second, by reason",
@@ -130,12 +144,14 @@ _EDGE = Row(
             "room': a replay.",
             (Query("sum by (reason) (rate(voice_frames_dropped_total[$__rate_interval]))", "{{reason}}"),),
             width=12,
+            runbook="the-bus-or-the-edge-is-slow",
         ),
         Panel(
             "Messages of a newer version skipped",
             "Per minute. Good: 0, but for a rollout. Afterwards it means that a process of an old version still runs.",
             (Query("60 * sum(rate(voice_unknown_tags_total[$__rate_interval]))", "skipped"),),
             width=12,
+            runbook="deploy",
         ),
     ),
 )

@@ -4,7 +4,7 @@
 
 Passwords come from the environment, or from files (`REDIS_PASSWORD_EDGE_FILE`), and leave as SHA-256; without any of
 them the template with placeholders is printed, which is `users.acl.example`.  `edge`, `stt`, `llm` and `tts` are
-needed.  `replica`, `sentinel`, `watch` (a metrics exporter, KEDA) and `admin` are written if they have a password; the
+needed.  `replica`, `sentinel`, `watch` (a metrics exporter) and `admin` are written if they have a password; the
 default user is off.  Redis 7 or Valkey: the key patterns that are only read or only written need it.
 """
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 from common import metrics
-from common.streams import pool_calls
 from tests.deploy.k8s_manifests import Thing, of_kind, title
 
 SCALE_DOWN_WINDOW_SECONDS_MIN = 300
@@ -56,9 +55,8 @@ def gentle(objects: Sequence[Thing]) -> list[str]:
 
 
 def figures(objects: Sequence[Thing]) -> list[str]:
-    """The metrics and streams that autoscalers ask for exist, with these labels."""
-    recorded = {rule["record"]: rule["expr"] for rule in _rules(objects) if "record" in rule}
-    processes = {one["metadata"]["name"] for one in of_kind(objects, "Deployment")}
+    """Each autoscaler asks for one figure: how many of its members are needed, by a rule that is there."""
+    recorded = {rule["record"] for rule in _rules(objects) if "record" in rule}
     found = []
     for one in of_kind(objects, "HorizontalPodAutoscaler"):
         for metric in one["spec"]["metrics"]:
@@ -68,44 +66,39 @@ def figures(objects: Sequence[Thing]) -> list[str]:
             if asked["selector"]["matchLabels"] != {"process": one["spec"]["scaleTargetRef"]["name"]}:
                 found.append(f"{title(one)} asks for another's {asked['name']}")
     for one in of_kind(objects, "ScaledObject"):
-        found += _triggers(objects, one, recorded, processes)
+        found += _triggers(objects, one, recorded)
     return found
 
 
-def _triggers(objects: Sequence[Thing], one: Thing, recorded: dict[str, str], processes: set[str]) -> list[str]:
+def steady(objects: Sequence[Thing]) -> list[str]:
+    """One metric, of which one is wanted per pod.  A Value is multiplied with the pods at every sync: it compounds."""
+    found = []
+    for one in of_kind(objects, "HorizontalPodAutoscaler"):
+        targets = [metric["external"]["target"] for metric in one["spec"]["metrics"]]
+        if targets != [{"type": "AverageValue", "averageValue": "1"}]:
+            found.append(f"{title(one)} does not ask for one member for each that is needed")
+    for one in of_kind(objects, "ScaledObject"):
+        triggers = [(t["type"], t.get("metricType"), t["metadata"].get("threshold")) for t in one["spec"]["triggers"]]
+        if triggers != [("prometheus", "AverageValue", "1")]:
+            found.append(f"{title(one)} does not ask for one member for each that is needed")
+    return found
+
+
+def _triggers(objects: Sequence[Thing], one: Thing, recorded: set[str]) -> list[str]:
     found = []
     name = one["spec"]["scaleTargetRef"]["name"]
-    logins = {login["metadata"]["name"] for login in of_kind(objects, "TriggerAuthentication")}
     (namespace,) = (space["metadata"]["name"] for space in of_kind(objects, "Namespace"))
-    for trigger in one["spec"]["triggers"]:
+    for trigger in (trigger for trigger in one["spec"]["triggers"] if trigger["type"] == "prometheus"):
         facts = trigger["metadata"]
         wrong = [f"{key} is no text" for key, value in facts.items() if not isinstance(value, str)]
-        login = trigger.get("authenticationRef", {}).get("name")
-        if login and login not in logins:
-            wrong.append(f"{login} is no TriggerAuthentication")
-        if trigger["type"] == "prometheus":
-            if f'process="{name}"' not in facts["query"] or f'namespace="{namespace}"' not in facts["query"]:
-                wrong.append("it asks for another's figures")
-            if not set(re.findall(r"voice_\w+", facts["query"])) <= recorded.keys():
-                wrong.append("it asks for what no rule records")
-            if facts.get("ignoreNullValues") != "false":
-                wrong.append("no data would look like no calls")
-        elif name in processes:
-            if facts["stream"] != pool_calls(name):
-                wrong.append(f"{facts['stream']} is not its offers' stream")
-            found += [f"{title(one)}: {problem}" for problem in _addresses(objects, facts["addresses"], namespace)]
+        if f'process="{name}"' not in facts["query"] or f'namespace="{namespace}"' not in facts["query"]:
+            wrong.append("it asks for another's figures")
+        if not set(re.findall(r"voice_\w+", facts["query"])) <= recorded:
+            wrong.append("it asks for what no rule records")
+        if facts.get("ignoreNullValues") != "false":
+            wrong.append("no data would look like no calls")
         found += [f"{title(one)}, {trigger['type']}: {problem}" for problem in wrong]
     return found
-
-
-def _addresses(objects: Sequence[Thing], text: str, namespace: str) -> list[str]:
-    """KEDA asks from a namespace of its own: names must be whole."""
-    pods = {
-        f"{one['metadata']['name']}-{number}.{one['spec']['serviceName']}.{namespace}.svc:26379"
-        for one in of_kind(objects, "StatefulSet")
-        for number in range(one["spec"]["replicas"])
-    }
-    return [f"{address} is no pod" for address in text.split(",") if address not in pods]
 
 
 def rules(objects: Sequence[Thing]) -> list[str]:

@@ -26,7 +26,12 @@ from deploy.local.ports import free_port
 READY_SECONDS = 20.0
 STOP_SECONDS = 5.0
 TOOL_SECONDS = 60
-PACKAGES = {"promtool": "prometheus", "prometheus": "prometheus", "amtool": "prometheus-alertmanager"}
+PACKAGES = {
+    "promtool": "prometheus",
+    "prometheus": "prometheus",
+    "amtool": "prometheus-alertmanager",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+}
 
 
 def tool(name: str) -> str:

@@ -43,7 +43,9 @@ def _within(node: Any) -> Iterator[tuple[str, dict[str, tuple[str, str]]]]:
 
 def series() -> dict[str, frozenset[str]]:
     """Every series that our processes expose -> its labels."""
-    found: dict[str, frozenset[str]] = {}
+    # Prometheus' own, of the alerts that wait or fire.
+    asked = frozenset({"alertname", "severity", "section", "process", "pool", "server", "provider", "reason", "hop"})
+    found = {"ALERTS": asked | ADDED_LABELS | {"alertstate"}, "ALERTS_FOR_STATE": asked | ADDED_LABELS}
     for metric in vars(metrics).values():
         if not (hasattr(metric, "describe") and hasattr(metric, "_labelnames")):
             continue

@@ -4,20 +4,24 @@ import json
 import re
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from deploy.grafana.build import DASHBOARDS, FOLDER, file, text
 from deploy.grafana.panels import COLUMNS, Dashboard, Panel
+from deploy.runbook_url import runbook
+from tests.deploy.prometheus_server import run_tool
 from tests.deploy.promql import selectors, unknown
-from tests.deploy.test_rules import recorded
+from tests.deploy.test_rules import ALERTS, RUNBOOK, heading, recorded, rules
 
 PANELS = [(dashboard, panel) for dashboard in DASHBOARDS for panel in dashboard.panels]
 named = pytest.mark.parametrize(
     ("dashboard", "panel"), PANELS, ids=[f"{dashboard.name}: {panel.title}" for dashboard, panel in PANELS]
 )
-UNITS = {"short", "s", "percentunit", "bytes", "ops", "currencyUSD"}
+UNITS = {"short", "s", "percentunit", "bytes", "ops", "currencyUSD", "dateTimeAsIso"}
 
 
 def asked(expr: str) -> str:
@@ -43,6 +47,50 @@ def test_a_panel_says_what_is_good_and_what_to_do(dashboard: Dashboard, panel: P
     assert panel.description.endswith(".")
     if panel.kind == "stat" and panel.steps:
         assert [at for at, _ in panel.steps][1:] == sorted(at for at, _ in panel.steps[1:] if at is not None)
+
+
+@named
+def test_a_panel_leads_to_its_section_of_the_runbook(dashboard: Dashboard, panel: Panel) -> None:
+    """Whoever reads "else …" at night gets there by one click."""
+    headings = {heading(line) for line in RUNBOOK.read_text("utf-8").splitlines() if re.match(r"##+ ", line)}
+    assert panel.runbook in headings
+    (shown,) = (
+        one for one in json.loads(text(dashboard))["panels"] if one["title"] == panel.title and "targets" in one
+    )
+    assert [link["url"] for link in shown["links"]] == [runbook(panel.runbook)]
+
+
+def test_one_panel_lists_what_fires() -> None:
+    """First of all, with the time since when, and a link from each alert to its section."""
+    panel = next(one for one in json.loads(file(DASHBOARDS[0]).read_text("utf-8"))["panels"] if one["type"] == "table")
+    assert panel["gridPos"]["y"] < 6
+    (target,) = panel["targets"]
+    assert target["instant"] and target["format"] == "table" and 'alertstate="firing"' in target["expr"]
+    links = [p["value"] for o in panel["fieldConfig"]["overrides"] for p in o["properties"] if p["id"] == "links"]
+    assert [link["url"] for (link,) in links] == [f"{runbook()}#${{__value.raw}}"]
+    kept = set(re.findall(r"\w+", re.findall(r"by \(([^)]*)\)", target["expr"])[0]))
+    for alert in rules(ALERTS):
+        labels = {name for names in re.findall(r"\bby \(([^)]*)\)", alert["expr"]) for name in re.split(r", *", names)}
+        assert labels - {"le"} <= kept, f"{alert['alert']}: two of them would be one line"
+        assert {"alertname", "severity", "section"} <= kept
+
+
+def test_the_list_shows_an_alert_that_fires_and_since_when(tmp_path: Path) -> None:
+    """VoicePoolGone is asked for from the first moment on, and fires after two minutes; one that waits is not shown."""
+    (panel,) = (panel for panel in DASHBOARDS[0].panels if panel.kind == "table")
+    (query,) = panel.queries
+    labels = 'alertname="VoicePoolGone", severity="page", section="a-pool-starves"'
+    samples = [
+        {"labels": f'{{{labels}, process="{process}"}}', "value": 0} for process in ("edge", "stt", "llm", "tts")
+    ]
+    shown = [
+        {"expr": query.expr, "eval_time": "1m", "exp_samples": []},
+        {"expr": query.expr, "eval_time": "5m", "exp_samples": samples},
+    ]
+    case = {"interval": "15s", "input_series": [], "promql_expr_test": shown}
+    test = {"rule_files": [str(ALERTS)], "evaluation_interval": "15s", "tests": [case]}
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(test), "utf-8")
+    run_tool("promtool", "test", "rules", tmp_path / "test.yml")
 
 
 @named

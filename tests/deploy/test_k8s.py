@@ -20,7 +20,6 @@ from tests.deploy.k8s_pod_security import violations
 VERSIONS = ("1.32", "1.36")
 SCHEMAS = {
     "ScaledObject": "keda.v1alpha1",
-    "TriggerAuthentication": "keda.v1alpha1",
     "PodMonitor": "prometheus_operator.v1",
     "PrometheusRule": "prometheus_operator.v1",
 }
@@ -36,6 +35,7 @@ CHECKS: tuple[Callable[[Sequence[Thing]], list[str]], ...] = (
     k8s_autoscaling.targets,
     k8s_autoscaling.gentle,
     k8s_autoscaling.figures,
+    k8s_autoscaling.steady,
     k8s_autoscaling.rules,
     k8s_environment.settings,
     k8s_environment.drain,

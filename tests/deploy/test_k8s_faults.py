@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
 
 from tests.deploy import k8s_autoscaling, k8s_environment, k8s_wiring
 from tests.deploy.k8s_manifests import Thing, containers, environment, named, of_kind, overlay, selects, template
-from tests.deploy.k8s_pod_security import violations
 
 Objects = list[Thing]
 
@@ -141,17 +139,37 @@ def metric_of_another_pool(objects: Objects) -> None:
 
 
 def rule_over_a_metric_that_is_not_there(objects: Objects) -> None:
-    rules = named(objects, "PrometheusRule", "voice-autoscaling")["spec"]["groups"][0]["rules"]
-    rules[0]["expr"] = rules[0]["expr"].replace("voice_calls_active", "voice_calls_live")
+    groups = named(objects, "PrometheusRule", "voice-rules")["spec"]["groups"]
+    rules = next(group["rules"] for group in groups if group["name"] == "voice-autoscaling")
+    rules[1]["expr"] = rules[1]["expr"].replace("voice_calls_active", "voice_calls_live")
 
 
-def stream_of_another_pool(objects: Objects) -> None:
-    autoscaler(objects, "stt")["triggers"][1]["metadata"]["stream"] = "pool:tts:calls"
+def another_pools_query(objects: Objects) -> None:
+    facts = autoscaler(objects, "stt")["triggers"][0]["metadata"]
+    facts["query"] = facts["query"].replace("stt", "tts")
 
 
-def half_a_name(objects: Objects) -> None:
-    facts = autoscaler(objects, "stt")["triggers"][1]["metadata"]
-    facts["addresses"] = facts["addresses"].replace(".voice.svc", "")
+def query_that_nobody_records(objects: Objects) -> None:
+    facts = autoscaler(objects, "stt")["triggers"][0]["metadata"]
+    facts["query"] = facts["query"].replace("voice_members_needed", "voice_processes_wanted")
+
+
+def value_of_what_waits(objects: Objects) -> None:
+    autoscaler(objects, "stt")["metrics"][0]["external"]["target"] = {"type": "Value", "value": "10"}
+
+
+def second_metric(objects: Objects) -> None:
+    metrics = autoscaler(objects, "tts")["metrics"]
+    metrics.append(metrics[0])
+
+
+def value_of_the_query(objects: Objects) -> None:
+    autoscaler(objects, "llm")["triggers"][0]["metricType"] = "Value"
+
+
+def length_of_the_stream(objects: Objects) -> None:
+    facts = {"addresses": "redis-0.redis.voice.svc:6379", "stream": "pool:stt:calls", "streamLength": "10"}
+    autoscaler(objects, "stt")["triggers"].append({"type": "redis-streams", "metadata": facts})
 
 
 def no_data_is_no_calls(objects: Objects) -> None:
@@ -241,6 +259,10 @@ FAULTS: dict[Check, dict[Plant, str]] = {
         metric_that_nobody_records: "voice_lag, which no rule records",
         metric_of_another_pool: "asks for another's",
     },
+    k8s_autoscaling.steady: {
+        value_of_what_waits: "HorizontalPodAutoscaler stt does not ask for one",
+        second_metric: "HorizontalPodAutoscaler tts does not ask for one",
+    },
     k8s_autoscaling.rules: {rule_over_a_metric_that_is_not_there: "voice_calls_live is no metric"},
     k8s_environment.settings: {
         misspelt_variable: "DEEPGRAM_KEY is no setting",
@@ -261,10 +283,16 @@ FAULTS: dict[Check, dict[Plant, str]] = {
         volume_that_is_not_there: "there is no volume scratch",
     },
 }
-KEDA_FAULTS: dict[Plant, str] = {
-    stream_of_another_pool: "is not its offers' stream",
-    half_a_name: "is no pod",
-    no_data_is_no_calls: "no data would look like no calls",
+KEDA_FAULTS: dict[Check, dict[Plant, str]] = {
+    k8s_autoscaling.figures: {
+        another_pools_query: "asks for another's",
+        query_that_nobody_records: "what no rule records",
+        no_data_is_no_calls: "no data would look like no calls",
+    },
+    k8s_autoscaling.steady: {
+        value_of_the_query: "ScaledObject llm does not ask for one",
+        length_of_the_stream: "ScaledObject stt does not ask for one",
+    },
 }
 
 
@@ -280,11 +308,16 @@ def test_a_mistake_is_seen(check: Check, plant: Plant, words: str) -> None:
     assert [problem for problem in check(objects) if words in problem], check(objects)
 
 
-@pytest.mark.parametrize(("plant", "words"), KEDA_FAULTS.items(), ids=lambda value: getattr(value, "__name__", ""))
-def test_a_mistake_of_kedas_triggers_is_seen(plant: Plant, words: str) -> None:
+@pytest.mark.parametrize(
+    ("check", "plant", "words"),
+    [(check, plant, words) for check, faults in KEDA_FAULTS.items() for plant, words in faults.items()],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_mistake_of_kedas_triggers_is_seen(check: Check, plant: Plant, words: str) -> None:
     objects = overlay("prod-keda")
+    assert not check(objects)
     plant(objects)
-    assert [problem for problem in k8s_autoscaling.figures(objects) if words in problem]
+    assert [problem for problem in check(objects) if words in problem]
 
 
 @pytest.mark.parametrize(
@@ -296,68 +329,6 @@ def test_a_mistake_of_kedas_triggers_is_seen(plant: Plant, words: str) -> None:
 )
 def test_a_secret_that_nobody_documents_is_seen(secrets: dict[str, set[str]], words: str) -> None:
     assert [problem for problem in k8s_environment.references(overlay("prod"), secrets) if words in problem]
-
-
-# --- the Pod Security Standard -------------------------------------------------------------------------------------
-
-
-def put(place: str, value: Any) -> Callable[[Thing], None]:
-    """Set a value in a template; `*` is the first container, `-` takes the key away."""
-
-    def planted(found: Thing) -> None:
-        *way, last = place.replace("*", "spec.containers.0").split(".")
-        here: Any = found
-        for key in way:
-            here = here[int(key)] if isinstance(here, list) else here.setdefault(key, {})
-        if value == "-":
-            del here[last]
-        else:
-            here[last] = value
-
-    return planted
-
-
-@pytest.mark.parametrize(
-    ("place", "value", "words"),
-    [
-        ("spec.hostNetwork", True, "hostNetwork"),
-        ("spec.hostPID", True, "hostPID"),
-        ("spec.hostIPC", True, "hostIPC"),
-        ("spec.volumes", [{"name": "host", "hostPath": {"path": "/"}}], "hostPath"),
-        ("spec.volumes", [{"name": "far", "nfs": {"server": "files.example.com", "path": "/"}}], "nfs"),
-        ("spec.securityContext.runAsNonRoot", "-", "runAsNonRoot"),
-        ("spec.securityContext.runAsUser", 0, "root"),
-        ("spec.securityContext.seccompProfile", "-", "seccomp"),
-        ("spec.securityContext.seccompProfile", {"type": "Unconfined"}, "seccomp"),
-        ("spec.securityContext.sysctls", [{"name": "kernel.msgmax", "value": "65536"}], "kernel.msgmax"),
-        ("spec.securityContext.seLinuxOptions", {"type": "spc_t"}, "SELinux"),
-        ("spec.securityContext.appArmorProfile", {"type": "Unconfined"}, "AppArmor"),
-        ("metadata.annotations", {"container.apparmor.security.beta.kubernetes.io/edge": "unconfined"}, "AppArmor"),
-        ("spec.securityContext.windowsOptions", {"hostProcess": True}, "host process"),
-        ("*.securityContext.privileged", True, "privileged"),
-        ("*.securityContext.allowPrivilegeEscalation", "-", "allowPrivilegeEscalation"),
-        ("*.securityContext.capabilities", "-", "not all dropped"),
-        ("*.securityContext.capabilities", {"drop": ["NET_RAW"]}, "not all dropped"),
-        ("*.securityContext.capabilities.add", ["SYS_ADMIN"], "added"),
-        ("*.securityContext.runAsNonRoot", False, "runAsNonRoot"),
-        ("*.securityContext.runAsUser", 0, "root"),
-        ("*.securityContext.seccompProfile", {"type": "Unconfined"}, "seccomp"),
-        ("*.securityContext.procMount", "Unmasked", "procMount"),
-        ("*.ports.0.hostPort", 8000, "hostPort"),
-        ("*.livenessProbe.httpGet.host", "127.0.0.1", "names a host"),
-    ],
-)
-def test_what_restricted_refuses_is_seen(place: str, value: Any, words: str) -> None:
-    edge = template(deployment(overlay("prod"), "edge"))
-    assert not violations(edge)
-    put(place, value)(edge)
-    assert [problem for problem in violations(edge) if words in problem], violations(edge)
-
-
-def test_init_containers_are_seen_too() -> None:
-    redis = template(named(overlay("prod"), "StatefulSet", "redis"))
-    redis["spec"]["initContainers"][0]["securityContext"]["privileged"] = True
-    assert violations(redis) == ["who-is-primary: privileged"]
 
 
 # --- the small parts -----------------------------------------------------------------------------------------------
