@@ -43,7 +43,15 @@ def signs(words: Words) -> tuple[Pass, ...]:
         ">=": said.at_least, "<=": said.at_most, "±": f"{said.plus} {said.minus}",
     }  # fmt: skip
     return (
-        Pass(re.compile(r"(?<=[0-9])[xX×](?=[0-9])"), lambda match: f" {said.by} ", "xX×"),
+        Pass(
+            re.compile(
+                r"(?<=[0-9]) [xX×] (?=[0-9.]{1,5} ?(?:ft|feet|foot|m|cm|mm|in|inch|inches|metres?|"
+                r"meters?|फुट|फ़ुट)(?!\w))|(?<=feet) [x×] (?=[0-9])"
+            ),
+            lambda match: f" {said.across} ",
+            "xX×",
+        ),
+        Pass(re.compile(r"(?<=[0-9])[xX×](?=[0-9])"), lambda match: f" {said.across} ", "xX×"),
         Pass(re.compile(r"(?<=[0-9]) ([xX×*÷+]) (?=[0-9])"), lambda match: f" {between[match[1]]} ", "xX×*÷+"),
         Pass(re.compile(r"(?<=[0-9])[÷+](?=[0-9])"), lambda match: f" {between[match[0]]} ", "÷+"),
         Pass(re.compile(r"(?<=[0-9])\+(?!\S{0,3}[0-9])"), lambda match: f" {said.plus}", "+"),
