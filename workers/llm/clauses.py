@@ -48,11 +48,21 @@ ABBREVIATIONS = set(
     re.findall(
         r"\S+",
         "dr mr mrs ms prof st sr jr smt shri sri rev hon capt col gen lt sgt vs etc approx dept inc ltd pvt co corp "
-        "ave rd blvd apt flr rs jan feb aug sept oct nov dec sq ft govt bldg opp nr regd m/s डॉ डा प्रो श्री रु रू नं",
+        "ave rd blvd apt flr rs jan feb aug sept oct nov dec sq ft govt bldg opp nr regd m/s viz mt "
+        "ln pkwy intl univ dist डॉ डा प्रो श्री रु रू नं सं मो रजि कि.मी मि.ली कि.ग्रा",
     )
 )
-BEFORE_NUMBERS = frozenset({"no", "nos", "fig", "vol", "ext", "p", "pp", "ph", "tel"})
-"""Abbreviations only if a number follows: "No. 5", but "No. We are closed."."""
+BEFORE_NUMBERS = frozenset(
+    re.findall(
+        r"\S+",
+        "no nos fig vol ext p pp ph tel rt rte hwy fwy expy sec sect fl rm blk ste pg ch chap art qty amt bal flt "
+        "wt ht temp reg regn ref inv acct acc tkt wd plt cl sch dt dtd std ver ed bk pkt gr tab ex mob cont lic "
+        "h.no d.no s.no sl.no sr.no f.no p.no pl.no w.no r.no rm.no q.no sy.no ph.no mob.no tel.no reg.no regd.no "
+        "regn.no ref.no inv.no a/c.no acc.no acct.no cust.no ord.no flt.no tkt.no bk.no roll.no t.no b.no emp.no "
+        "lic.no veh.no con.no cons.no apt.no blk.no bldg.no",
+    )
+)
+"""Abbreviations only if a number follows: "No. 5" and "H.No. 4", but "No. We are closed."."""
 
 _DOTTED = re.compile(r"(?:[^\W\d_]\.)+")  # a.m. e.g. U.S. J.
 _MARKS = CLOSERS + "([{“‘«." + "".join(ENDS | COMMAS)

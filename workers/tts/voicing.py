@@ -19,6 +19,7 @@ from common.clock import wall_ms
 from common.messages import Clause, Used
 from workers.failover import Failover, Source
 from workers.providers import Down, ProviderError, Sound, Spelled, TextToSpeech, VoiceOptions
+from workers.tts.audio_tags import for_voice, takes_audio_tags
 from workers.tts.normalise import with_sources
 from workers.tts.remainder import spoken_chars
 
@@ -131,7 +132,8 @@ class Voice:
 
     async def _speak(self, voicing: Voicing) -> None:
         clause = voicing.clause
-        speech = with_sources(clause.text, self._options.language)
+        tags = any(takes_audio_tags(source.spec) for source in self._voices.sources)
+        speech = with_sources(clause.text, self._options.language, audio_tags=tags)
         part = _Part(speech.text)
         tried: set[str] = set()
         try:
@@ -155,7 +157,7 @@ class Voice:
         voicing.mute = not voicing.size and bool(speech.text)
 
     async def _speak_with(self, source: Source[TextToSpeech], part: _Part, voicing: Voicing) -> None:
-        text = part.rest
+        text = for_voice(part.rest, source.spec)
         with source.use() as use:
             stream = source.provider.say(text, self._options)
             async with aclosing(cast("AsyncGenerator[Sound, None]", stream)) as sounds:

@@ -24,7 +24,7 @@ _DOTTED = {
     "intl": "international", "natl": "national", "misc": "miscellaneous", "temp": "temperature", "pkg": "package",
     "vol": "volume",
 }  # fmt: skip
-_BEFORE_NUMBERS = {
+BEFORE_NUMBERS = {
     "rt": "Route", "rte": "Route", "hwy": "Highway", "fwy": "Freeway", "expy": "Expressway", "sec": "Section",
     "sect": "Section", "fl": "Floor", "rm": "Room", "blk": "Block", "ste": "Suite", "pg": "page", "p": "page",
     "pp": "pages", "ch": "Chapter", "chap": "Chapter", "fig": "Figure", "vol": "Volume", "art": "Article",
@@ -37,7 +37,7 @@ _BEFORE_NUMBERS = {
     "ph": "phone", "tel": "telephone", "lic": "licence",
 }  # fmt: skip
 """Only with a full stop and before a number: "Rt. 66", but "an art. 5 of them"."""
-_NUMBERS_OF = {
+NUMBERS_OF = {
     "h": "House", "d": "Door", "s": "Serial", "sl": "Serial", "sr": "Serial", "f": "Flat", "p": "Plot", "pl": "Plot",
     "w": "Ward", "r": "Room", "rm": "Room", "q": "Question", "sy": "Survey", "ph": "Phone", "mob": "Mobile",
     "tel": "Telephone", "reg": "Registration", "regd": "Registration", "regn": "Registration", "ref": "Reference",
@@ -105,7 +105,7 @@ def _number(match: re.Match[str]) -> str:
 
 
 def _before_number(match: re.Match[str]) -> str:
-    said = _BEFORE_NUMBERS[match[1].lower()]
+    said = BEFORE_NUMBERS[match[1].lower()]
     if match[1].lower() == "sec" and not re.match(r" ?[0-9]{1,4}[A-Z]", match.string[match.end() - 1 :]):
         said = (
             "Sector"
@@ -118,7 +118,7 @@ def _before_number(match: re.Match[str]) -> str:
 
 
 def _number_of(match: re.Match[str]) -> str:
-    said = _NUMBERS_OF[match[1].lower()]
+    said = NUMBERS_OF[match[1].lower()]
     return f"{said} Number "
 
 
@@ -140,13 +140,13 @@ PASSES: tuple[Pass, ...] = (
     Pass(re.compile(r"(?<![\w.])(Dr|Prof)(?= [A-Z])"), lambda match: _TITLES[match[1]]),
     Pass(
         re.compile(
-            rf"(?<![\w.])(?i:({_any(_NUMBERS_OF)}))(?:\.|(?<=[a-z])(?= )|"
+            rf"(?<![\w.])(?i:({_any(NUMBERS_OF)}))(?:\.|(?<=[a-z])(?= )|"
             rf"(?<=/[cC])) ?[Nn]os?\.?:? ?(?=#?[A-Z]{{0,6}}-?[0-9])"
         ),
         _number_of,
     ),
     Pass(
-        re.compile(rf"(?<![\w.])(?<![0-9] )(?i:({_any(_BEFORE_NUMBERS)}))\. ?(?=#?[A-Z]{{0,2}}-?[0-9])"),
+        re.compile(rf"(?<![\w.])(?<![0-9] )(?i:({_any(BEFORE_NUMBERS)}))\. ?(?=#?[A-Z]{{0,2}}-?[0-9])"),
         _before_number,
         needs=".",
     ),

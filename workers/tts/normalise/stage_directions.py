@@ -15,7 +15,7 @@ CHARS_MAX = 80
 _SOUNDS = (
     "laugh|chuckl|giggl|sigh|paus|cough|gasp|whisper|smil|nod|grin|wink|shrug|hum|sob|groan|moan|sniff|sniffl|yawn|"
     "exhal|inhal|snicker|smirk|frown|blush|gulp|stammer|mumbl|mutter|applaud|snort|growl|shudder|snap|murmur|squeal|"
-    "beam|cheer|hesitat|swallow|ponder|whistl|wheez|hiccup|blink|wave|wav|giggle"
+    "beam|cheer|hesitat|swallow|ponder|whistl|wheez|hiccup|sing|shout|yell|scream|blink|wave|wav|giggle"
 )
 """Stems of what is only ever played."""
 _SOUND = rf"(?:(?:{_SOUNDS})(?:e?s|e|ing|ming|bing|ging|ning|ping|ed|ter)?|deep breath|crying|cries|laughter|applause)"
@@ -35,7 +35,7 @@ _MANNERS = (
     "excited|cheerful|happy|sad|angry|warm|soft|gentle|calm|quiet|curious|sarcastic|nervous|enthusiastic|polite|"
     "apologetic|sympathetic|empathetic|empathic|reassuring|thoughtful|bright|serious|friendly|professional|surprised|"
     "confused|concerned|playful|mischievous|dramatic|confident|hopeful|relieved|tired|sincere|amused|delighted|"
-    "disappointed|frustrated|worried|proud|neutral|energetic|upbeat|patient|tender|kind|compassionate|understanding"
+    "disappointed|frustrated|worried|proud|neutral|energetic|upbeat|rushed|deadpan|exhausted|awestruck|patient|tender|kind|compassionate|understanding"
 )
 _MANNER = rf"(?:(?:very|slightly|more|a bit|somewhat) )?(?:{_MANNERS})(?:ly|ily|ally)?(?: (?:tone|voice))?"
 _NOISES = (
