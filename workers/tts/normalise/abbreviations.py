@@ -76,6 +76,7 @@ _DAYS = {
     "mon": "Monday", "tue": "Tuesday", "tues": "Tuesday", "wed": "Wednesday", "thu": "Thursday", "thur": "Thursday",
     "thurs": "Thursday", "fri": "Friday", "sat": "Saturday", "sun": "Sunday",
 }  # fmt: skip
+_DIGITS = "0123456789"
 _DAY = r"Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun"
 
 
@@ -144,6 +145,7 @@ PASSES: tuple[Pass, ...] = (
             rf"(?<=/[cC])) ?[Nn]os?\.?:? ?(?=#?[A-Z]{{0,6}}-?[0-9])"
         ),
         _number_of,
+        needs=_DIGITS,
     ),
     Pass(
         re.compile(rf"(?<![\w.])(?<![0-9] )(?i:({_any(BEFORE_NUMBERS)}))\. ?(?=#?[A-Z]{{0,2}}-?[0-9])"),
@@ -156,10 +158,11 @@ PASSES: tuple[Pass, ...] = (
             r"Avenue|Road|Blvd|Dr|Ln|Way)(?!\w))"
         ),
         _compass,
+        needs="NSEW",
     ),
     Pass(re.compile(r"(?<!\w)(NH|SH)-(?=[0-9]{1,3}(?!\w))"), lambda match: f"{match[1]} ", needs="-"),
     Pass(re.compile(r"(?<!\w)I-(?=[0-9]{1,2}(?!\w))"), lambda match: "I ", needs="-"),
-    Pass(re.compile(r"(?<=[a-z] )([Nn])o (?=[0-9])"), lambda match: f"{match[1]}umber "),
+    Pass(re.compile(r"(?<=[a-z] )([Nn])o (?=[0-9])"), lambda match: f"{match[1]}umber ", needs=_DIGITS),
     Pass(re.compile(rf"(?<=[0-9A-Za-z])/({_any(_PER)})(?![\w/])"), lambda match: f"/{_PER[match[1]]}", needs="/"),
     Pass(
         re.compile(
@@ -169,13 +172,14 @@ PASSES: tuple[Pass, ...] = (
         needs="/",
     ),
     Pass(
-        re.compile(r"(?<!\w)([Nn])o\. (?=(?:is|was|on|for|ends|of)(?!\w))"),
+        re.compile(r"(?:(?<=[a-z] )|^)([Nn])o\. (?=(?:is|was|on|for|ends|of)(?!\w))"),
         lambda match: f"{match[1]}umber ",
         needs=".",
     ),
     Pass(
         re.compile(r"(?:(?<=/[2-8] )|(?<=[½¼¾⅓⅔] ))(tsp|tbsp)s?\.?(?!\w)"),
         lambda match: "teaspoon" if match[1] == "tsp" else "tablespoon",
+        needs="/½¼¾⅓⅔",
     ),
     Pass(
         re.compile(r"(?<![\w.])(Tab|Cap|Inj|Syr)\. ?(?=[A-Z])"),

@@ -94,8 +94,8 @@ def _numeric(words: Words) -> tuple[Pass, ...]:
         Pass(re.compile(rf"{_START}([0-9]{{1,2}})([-/])([0-9]{{1,2}})\2([0-9]{{2}}){_END}"), full, "-/"),
         Pass(
             re.compile(
-                rf"(?<!\w)((?i:{_DATED})):? ({_SLASHED}(?:(?:,? (?:and|or|to|या|और|से) |, |"
-                rf" ?[-–] ?){_SLASHED}){{0,4}}){_END}"
+                rf"(?<!\w)((?i:{_DATED})|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day)[:,]? "
+                rf"({_SLASHED}(?:(?:,? (?:and|or|to|या|और|से) |, | ?[-–] ?){_SLASHED}){{0,4}}){_END}"
             ),
             on_days,
             "/",

@@ -53,7 +53,10 @@ def joined(words: Words) -> tuple[Pass, ...]:
             '"”″',
         ),
         Pass(
-            re.compile(r"(?<![\w.,])([0-9]{1,3})['’′](?= ?[x×]|-? ?(?:tall|long|wide|deep|high|by|rug|ceiling)(?!\w))"),
+            re.compile(
+                r"(?<![\w.,])([0-9]{1,3})['’′]"
+                r"(?:(?= ?[x×]|-? ?(?:tall|long|wide|deep|high|by|rug|ceiling)(?!\w))|(?<=[x×] [0-9]['’′])(?!\w))"
+            ),
             lambda match: f"{match[1]} {words.units['ft'][1]}",
             "'’′",
         ),

@@ -38,6 +38,11 @@ _SPACED = re.compile(
     r"(?<![\w.,+-])(?<![0-9] )(?:[1-9][0-9]{0,2}(?: [0-9]{3}){1,4}|"
     r"[1-9][0-9]?(?: [0-9]{2}){1,3} [0-9]{3})(?![\w-])(?!,[0-9])(?! ?[0-9])(?!\.[0-9]{3})"
 )
+_PORTIONED = re.compile(
+    r" (cup|tablet|pill|teaspoon|tablespoon|spoon|tsp|tbsp|kilo|kg|litre|glass|plate|mile|pound|bottle|gallon|pint|day|"
+    r"dozen|"
+    r"hour|inch|ounce|acre|page|month|year|tank|portion|dose|pack|packet|metre|sandwich|pizza)(?![\w])"
+)
 _PRESSURE = re.compile(r"(?i)(?<!\w)(?:bp|pressure)(?!\w)")
 
 
@@ -82,15 +87,20 @@ def joints(words: Words) -> tuple[Pass, ...]:
     """What joins two numbers: ranges, fractions, shares.  Before units and money are read."""
     said = words.signs
 
+    def fraction_of(match: re.Match[str], over: int, under: int) -> str:
+        if match[1]:
+            return words.fraction(int(match[1]), over, under)
+        noun, said = _PORTIONED.match(match.string, match.end()), words.fraction(None, over, under)
+        return words.portion(said, noun[1]) if noun else said
+
     def part(match: re.Match[str]) -> str:
-        over, under = _PART[match[2]]
-        return words.fraction(int(match[1]) if match[1] else None, over, under)
+        return fraction_of(match, *_PART[match[2]])
 
     def fraction(match: re.Match[str]) -> str | None:
         over, under = int(match[2]), int(match[3])
         if (over, under) not in _FRACTIONS:
             return None
-        return words.fraction(int(match[1]) if match[1] else None, over, under)
+        return fraction_of(match, over, under)
 
     def dashed(match: re.Match[str]) -> str | None:
         parts = re.split(_DASH, match[0])
@@ -107,6 +117,11 @@ def joints(words: Words) -> tuple[Pass, ...]:
         return f"{parts[0]} {said.by} {parts[1]}"
 
     return (
+        Pass(
+            re.compile(r"(?:(?<=[0-9]st)|(?<=[0-9]nd)|(?<=[0-9]rd)|(?<=[0-9]th)) ?[-–] ?(?=[0-9])"),
+            lambda match: f" {said.to} ",
+            "-–",
+        ),
         Pass(re.compile(r"(?<![\w/.,])24[/x×]7(?![\w/])"), lambda match: said.always, "/x×"),
         Pass(re.compile(r"(?:(?<![\w.,])([0-9]{1,4}) ?)?([½⅓⅔¼¾⅛⅜⅝⅞])"), part, "".join(_PART)),
         Pass(re.compile(r"(?<![\w/.,])(?:([0-9]{1,4}) )?([1-7])/([2348])(?![\w/])"), fraction, "/"),

@@ -147,6 +147,7 @@ def _before_digits(words: English | Hindi) -> tuple[Pass, ...]:
 def _digits(words: English | Hindi) -> tuple[Pass, ...]:
     measured, plain = numbers.passes(words)
     return (
+        *symbols.comparisons(words),
         *phones.passes(words),
         *codes.passes(words),
         *services.passes(words),

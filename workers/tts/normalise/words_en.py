@@ -197,6 +197,11 @@ class English:
             said = f"{_below_100(over)} {many}"
         return said if whole is None else f"{self.cardinal(whole, indian=self.indian)} and {said}"
 
+    def portion(self, fraction: str, noun: str) -> str:
+        """A fraction before what it is of: "half a cup", "three quarters of an hour"."""
+        article = "an" if noun[0] in "aeiouh" and not noun.startswith("half") else "a"
+        return f"half {article}" if fraction == "half" else f"{fraction} of {article}"
+
     def share(self, part: str, whole: str) -> str:
         return f"{part} out of {whole}"
 

@@ -161,6 +161,10 @@ class Hindi:
             return {1: "डेढ़", 2: "ढाई"}[whole]
         return f"साढ़े {self.cardinal(whole)}" if (over, under) == (1, 2) else f"{self.cardinal(whole)} सही {part}"
 
+    def portion(self, fraction: str, noun: str) -> str:
+        """A fraction before what it is of."""
+        return fraction
+
     def share(self, part: str, whole: str) -> str:
         return f"{whole} में से {part}"
 
