@@ -56,13 +56,12 @@ BEFORE_NUMBERS = frozenset(
     re.findall(
         r"\S+",
         "no nos fig vol ext p pp ph tel rt rte hwy fwy expy sec sect fl rm blk ste pg ch chap art qty amt bal flt "
-        "wt ht temp reg regn ref inv acct acc tkt wd plt cl sch dt dtd std ver ed bk pkt gr tab ex mob cont lic "
-        "h.no d.no s.no sl.no sr.no f.no p.no pl.no w.no r.no rm.no q.no sy.no ph.no mob.no tel.no reg.no regd.no "
-        "regn.no ref.no inv.no a/c.no acc.no acct.no cust.no ord.no flt.no tkt.no bk.no roll.no t.no b.no emp.no "
-        "lic.no veh.no con.no cons.no apt.no blk.no bldg.no",
+        "wt ht temp reg regn ref inv acct acc tkt wd plt cl sch dt dtd std ver ed bk pkt gr tab ex mob cont lic",
     )
 )
-"""Abbreviations only if a number follows: "No. 5" and "H.No. 4", but "No. We are closed."."""
+"""Abbreviations only if a number follows: "No. 5" and "Rt. 66", but "No. We are closed."."""
+_NUMBER_OF = (".no", ".nos")
+"""H.No. 4, Sr.No. 5."""
 
 _DOTTED = re.compile(r"(?:[^\W\d_]\.)+")  # a.m. e.g. U.S. J.
 _MARKS = CLOSERS + "([{“‘«." + "".join(ENDS | COMMAS)
@@ -122,7 +121,8 @@ class Clauses:
             self._cut(ready)
         self._words.append(word)
         if self._ends_sentence(word):
-            if _bare(word).lower() in BEFORE_NUMBERS and word.endswith("."):
+            bare = _bare(word).lower()
+            if word.endswith(".") and (bare in BEFORE_NUMBERS or bare.endswith(_NUMBER_OF)):
                 self._undecided = True
             else:
                 self._cut(ready)

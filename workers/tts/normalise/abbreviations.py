@@ -18,7 +18,7 @@ _DOTTED = {
     "etc": "et cetera", "approx": "approximately", "max": "maximum", "min": "minimum", "incl": "including",
     "excl": "excluding", "ext": "extension", "tel": "telephone", "ph": "phone", "mob": "mobile", "nos": "numbers",
     "regd": "registered", "est": "established", "avg": "average", "mgmt": "management", "mgr": "manager",
-    "addl": "additional", "asst": "assistant", "hosp": "hospital", "jn": "junction", "stn": "station",
+    "addl": "additional", "asst": "assistant", "hosp": "hospital", "jn": "junction", "rly": "railway", "stn": "station",
     "hwy": "highway", "pkwy": "parkway", "ln": "lane", "univ": "university", "dist": "district", "qty": "quantity",
     "amt": "amount", "appt": "appointment", "appts": "appointments", "tmrw": "tomorrow", "vill": "village",
     "intl": "international", "natl": "national", "misc": "miscellaneous", "temp": "temperature", "pkg": "package",
@@ -38,13 +38,13 @@ BEFORE_NUMBERS = {
 }  # fmt: skip
 """Only with a full stop and before a number: "Rt. 66", but "an art. 5 of them"."""
 NUMBERS_OF = {
-    "h": "House", "d": "Door", "s": "Serial", "sl": "Serial", "sr": "Serial", "f": "Flat", "p": "Plot", "pl": "Plot",
-    "w": "Ward", "r": "Room", "rm": "Room", "q": "Question", "sy": "Survey", "ph": "Phone", "mob": "Mobile",
-    "tel": "Telephone", "reg": "Registration", "regd": "Registration", "regn": "Registration", "ref": "Reference",
-    "inv": "Invoice", "a/c": "Account", "acc": "Account", "acct": "Account", "cust": "Customer", "ord": "Order",
-    "flt": "Flight", "tkt": "Ticket", "bk": "Booking", "roll": "Roll", "t": "Token", "b": "Bill", "emp": "Employee",
-    "lic": "Licence", "veh": "Vehicle", "con": "Consumer", "cons": "Consumer", "apt": "Apartment", "blk": "Block",
-    "bldg": "Building",
+    "h": "House", "rt": "Route", "rd": "Road", "fl": "Flat", "d": "Door", "s": "Serial", "sl": "Serial",
+    "sr": "Serial", "f": "Flat", "p": "Plot", "pl": "Plot", "w": "Ward", "r": "Room", "rm": "Room", "q": "Question",
+    "sy": "Survey", "ph": "Phone", "mob": "Mobile", "tel": "Telephone", "reg": "Registration",
+    "regd": "Registration", "regn": "Registration", "ref": "Reference", "inv": "Invoice", "a/c": "Account",
+    "acc": "Account", "acct": "Account", "cust": "Customer", "ord": "Order", "flt": "Flight", "tkt": "Ticket",
+    "bk": "Booking", "roll": "Roll", "t": "Token", "b": "Bill", "emp": "Employee", "lic": "Licence",
+    "veh": "Vehicle", "con": "Consumer", "cons": "Consumer", "apt": "Apartment", "blk": "Block", "bldg": "Building",
 }  # fmt: skip
 """H.No. 4, Sr. No. 5, A/c No. 1234."""
 _IN_FULL = {
@@ -76,6 +76,7 @@ _DAYS = {
     "mon": "Monday", "tue": "Tuesday", "tues": "Tuesday", "wed": "Wednesday", "thu": "Thursday", "thur": "Thursday",
     "thurs": "Thursday", "fri": "Friday", "sat": "Saturday", "sun": "Sunday",
 }  # fmt: skip
+_ALWAYS = {"Hwy": "Highway", "Rte": "Route", "Apt": "Apartment", "Blk": "Block", "Bldg": "Building"}
 _DIGITS = "0123456789"
 _DAY = r"Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun"
 
@@ -137,6 +138,10 @@ def _day(match: re.Match[str]) -> str:
 
 
 PASSES: tuple[Pass, ...] = (
+    Pass(
+        re.compile(r"(?<=[0-9] )([A-Z][a-z]{1,20}) Dr(?:\.(?=[,;)]|$)|(?=[,;)]|$| (?:Apt|Suite|Ste|Unit)))"),
+        lambda match: f"{match[1]} Drive",
+    ),
     Pass(re.compile(rf"(?<![\w.])({_any(_TITLES)})\.(?!\w)"), lambda match: _TITLES[match[1]], needs="."),
     Pass(re.compile(r"(?<![\w.])(Dr|Prof)(?= [A-Z])"), lambda match: _TITLES[match[1]]),
     Pass(
@@ -162,6 +167,25 @@ PASSES: tuple[Pass, ...] = (
     ),
     Pass(re.compile(r"(?<!\w)(NH|SH)-(?=[0-9]{1,3}(?!\w))"), lambda match: f"{match[1]} ", needs="-"),
     Pass(re.compile(r"(?<!\w)I-(?=[0-9]{1,2}(?!\w))"), lambda match: "I ", needs="-"),
+    Pass(
+        re.compile(r"(?<![\w.'’])([HDS])[ -]?(?:No|no|NO)\.?:? ?(?=[0-9])"),
+        lambda match: f"{NUMBERS_OF[match[1].lower()]} Number ",
+        needs=_DIGITS,
+    ),
+    Pass(re.compile(r"(?<!\w)W/[oO](?= [A-Z])"), lambda match: "wife of", needs="/"),
+    Pass(re.compile(r"(?<!\w)R/O(?!\w)"), lambda match: "R O", needs="/"),
+    Pass(
+        re.compile(r"(?<![\w])(?:(AB|A|B|O) ?)?([+−-])ve(?!\w)"),
+        lambda match: f"{match[1] + ' ' if match[1] else ''}{'positive' if match[2] == '+' else 'negative'}",
+        needs="+−-",
+    ),
+    Pass(
+        re.compile(r"(?<!\w)(AB|A|B|O)([+−-])(?=,? (?:blood|group|donor|type))"),
+        lambda match: f"{match[1]} {'positive' if match[2] == '+' else 'negative'}",
+        needs="+−-",
+    ),
+    Pass(re.compile(r"(?<!\w)401 ?\(?[kK](?:\)|(?!\w))"), lambda match: "four oh one K", needs="4"),
+    Pass(re.compile(r"(?<!\w)(Hwy|Rte|Apt|Blk|Bldg) (?=[0-9])"), lambda match: f"{_ALWAYS[match[1]]} ", needs=_DIGITS),
     Pass(re.compile(r"(?<=[a-z] )([Nn])o (?=[0-9])"), lambda match: f"{match[1]}umber ", needs=_DIGITS),
     Pass(re.compile(rf"(?<=[0-9A-Za-z])/({_any(_PER)})(?![\w/])"), lambda match: f"/{_PER[match[1]]}", needs="/"),
     Pass(
@@ -197,7 +221,8 @@ PASSES: tuple[Pass, ...] = (
     Pass(
         re.compile(
             rf"(?<!\w)([A-Z]\w{{0,20}}|[0-9]{{1,3}}(?:st|nd|rd|th)) ({_any(_ROADS)})(?:\.(?=[,;)]|"
-            rf" [a-z])|(?=\.?(?:[,;)]|$| (?![A-Z0-9]))|\. (?![0-9])))"
+            rf" [a-z])|(?=\.?(?:[,;)]|$| (?![A-Z0-9])| (?:Apt|Apartment|Suite|Ste|Unit|North|South)(?!\w))"
+            r"|\. (?![0-9])))"
         ),
         lambda match: f"{match[1]} {_ROADS[match[2]]}",
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from workers.tts.normalise.acronyms import is_spelled
-from workers.tts.normalise.contexts import CONTEXTS, RECORD, SECRET, Context, counts, is_code
+from workers.tts.normalise.contexts import CONTEXTS, IDENTIFIER, RECORD, SECRET, Context, counts, is_code
 from workers.tts.normalise.phones import spelled
 from workers.tts.normalise.spans import Pass, Rule
 from workers.tts.normalise.words import Words
@@ -31,7 +31,7 @@ _DASHED = re.compile(
     r"(?<![\w@./-])[A-Z]{1,8}(?:[-/][A-Z]{1,6}){0,2}[-/][0-9]{1,8}[-/][A-Z0-9]{1,10}(?:[-/][A-Z0-9]{1,10}){0,2}(?![\w/-])"
 )
 _INTERSTATE = re.compile(r"(?<!\w)I-([0-9]{3})(?!\w)")
-_SIGNED = re.compile(rf"(?<![\w#])#([0-9]{{4,8}}){END}")
+_SIGNED = re.compile(rf"(?<![\w#])#([0-9]{{3,8}}){END}")
 _PROMOTION = re.compile(r"(?=[A-Z]{0,12}[AEIOU])([A-Z]{4,12})([0-9]{1,3})")
 _MIXED = re.compile(
     r"(?<![\w.,@/-])(?=[A-Z0-9-]{2,40}(?![\w]))[A-Z0-9]{0,20}(?:[A-Z]-?[0-9]|[0-9]-?[A-Z])[A-Z0-9]{0,20}"
@@ -92,7 +92,9 @@ def passes(words: Words) -> tuple[Pass, ...]:
 
 def _pattern(context: Context) -> re.Pattern[str]:
     between = rf"(?:{_GAP}{{1,3}}(?:{context.links})(?=[ :#.,–—-])){{0,4}}{_GAP}{{1,3}}"
-    token = f"(?:{_IN_GROUPS}|{_TOKEN})" if context in (SECRET, RECORD) else _TOKEN
+    if context.described:
+        between = rf"(?: (?:for|of|to|from)(?: [\w'’&.-]{{1,20}}){{1,4}} (?:is|was|are))?{between}"
+    token = f"(?:{_IN_GROUPS}|{_TOKEN})" if context in (SECRET, IDENTIFIER, RECORD) else _TOKEN
     return re.compile(rf"(?<![\w#])(?i:{context.words})(?i:({between}))({token}){END}{MORE}")
 
 

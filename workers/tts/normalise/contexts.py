@@ -24,6 +24,8 @@ class Context:
     """The same if "number", "no.", "#" or ":" stands between: "order number 12"."""
     priced: bool = False
     """Has it a price?  Then "the ticket is 1500" may be meant so."""
+    described: bool = False
+    """May words stand between that say what it is for?  "The code for the gate is 4521"."""
 
 
 _IS = "is|was|are|है|हैं|का|की"
@@ -32,20 +34,27 @@ _NAMED = "no|nos|number|numbers|id|code|ref|नंबर|नम्बर|सं�
 SECRET = Context(
     "otp|one[- ]time password|m?pin(?: ?code)?|passcode|password|cvv|pnr|utr|(?:zip|postal|area|dialling) ?code|zip|"
     "(?:verification|access|security|confirmation|activation|promo|coupon|door) code|"
-    "aadhaa?r|pan|ifsc|imei|uan|gstin|ending (?:in|with)|ends (?:in|with)|ending|last (?:four|4) digits|"
+    "aadhaa?r|pan|ifsc|imei|uan|gstin|ending (?:in|with)|ends (?:in|with)|ending|last (?:four|4) digits?|"
     "ओटीपी|पिन ?कोड|पिन|पीएनआर|पासवर्ड|कोड|आधार|आख़िरी (?:चार|4) अंक|आखिरी (?:चार|4) अंक",
     f"{_IS}|{_NAMED}|card|account|ending|in|with|कार्ड|आपका",
     digits_min=1,
     named_digits_min=1,
+    described=True,
 )
-RECORD = Context(
-    "code|orders?|ref|reference|bookings?|tickets?|tracking|invoices?|accounts?|a/c|acct|policy|complaints?|case|"
-    "transaction|txn|customer|consumer|membership|member|registration|application|id|card|docket|challan|awb|"
-    "consignment|shipment|folio|serial|patient|employee|student|user|passport|"
-    "ऑर्डर|आर्डर|बुकिंग|टिकट|खाता|खाते|शिकायत|आईडी|इनवॉइस|पॉलिसी|कार्ड|रेफरेंस|केस",
+IDENTIFIER = Context(
+    "code|ref|reference|tracking|transaction|txn|id|awb|docket|consignment|customer|consumer|member|user|आईडी|रेफरेंस",
     f"{_IS}|{_NAMED}|ending",
     digits_min=3,
-    named_digits_min=1,
+    named_digits_min=3,
+    described=True,
+)
+RECORD = Context(
+    "orders?|bookings?|tickets?|invoices?|accounts?|a/c|acct|policy|complaints?|case|membership|registration|"
+    "application|card|challan|shipment|folio|patient|employee|student|passport|"
+    "ऑर्डर|आर्डर|बुकिंग|टिकट|खाता|खाते|शिकायत|इनवॉइस|पॉलिसी|कार्ड|केस",
+    f"{_IS}|{_NAMED}|ending",
+    digits_min=3,
+    named_digits_min=3,
     priced=True,
 )
 AMOUNT = Context(
@@ -57,13 +66,21 @@ AMOUNT = Context(
 )
 """What has an amount and a number; only the second is ever called one."""
 CALL = Context(
-    "dial|call|ring|helpline|hotline|whatsapp|extension|ext|phone|mobile|telephone|tel|fax|contact|sms|"
-    "reach (?:us|me|them|him|her)|customer care|हेल्पलाइन|कॉल|डायल|फ़ोन|फोन|मोबाइल|एक्सटेंशन|व्हाट्सएप",
+    "dial|call|ring|helpline|hotline|whatsapp|extension|ext|contact|sms|"
+    "reach (?:us|me|them|him|her)|customer care|हेल्पलाइन|कॉल|डायल|एक्सटेंशन|व्हाट्सएप",
     f"{_IS}|{_NAMED}|on|at|us|me|them|पर|करें",
+    digits_min=3,
+    named_digits_min=3,
+    described=True,
+)
+PHONE = Context(
+    "phone|mobile|telephone|tel|fax|फ़ोन|फोन|मोबाइल",
+    f"{_IS}|{_NAMED}",
     digits_min=3,
     named_digits_min=3,
     priced=True,
 )
+"""A phone may be a thing with a price."""
 VEHICLE = Context(
     "flights?|trains?|bus|coach|vehicle|car|cab|taxi|फ़्लाइट|फ्लाइट|ट्रेन|गाड़ी|बस|कैब",
     f"{_IS}|{_NAMED}",
@@ -88,7 +105,7 @@ NUMBER = Context(
     priced=True,
 )
 """Of whatever: "badge no. 4412"."""
-CONTEXTS = (SECRET, RECORD, AMOUNT, CALL, VEHICLE, ROOM, NUMBER)
+CONTEXTS = (SECRET, IDENTIFIER, RECORD, AMOUNT, CALL, PHONE, VEHICLE, ROOM, NUMBER)
 
 SERVICE_WORDS = (
     "police|ambulances?|fire|emergency|emergencies|helpline|hotline|toll[- ]free|cyber ?crime|childline|child line|"
@@ -103,7 +120,7 @@ SERVICE_NUMBERS = (
 """Short numbers that only exist to be dialled, in India, North America and Britain."""
 
 MONEY_WORDS = (
-    "salary|ctc|package|rent|prices?|priced|costs?|fees?|loans?|emi|amount|budget|worth|pays?|paid|deposit|income|"
+    "salary|ctc|package|rent|prices?|priced|costs?|fees?|loans?|emi|amount|budget|worth|pays?|paid|earned|deposit|income|"
     "balance|bill|earns?|spends?|spent|saves?|saved|savings|sells?|sold|buys?|bought|offer(?:ed)?|quoted?|revenue|turnover|sales|funding|raised|valuation|premium|"
     "prize|discount|cashback|refund|invest(?:ed|ment)?|sum|total|rupees|charges?|limit|profit|loss|paying|cover|"
     "rs|inr|usd|[₹$€£]|किराया|वेतन|लोन|कीमत|क़ीमत|दाम|बजट|रकम|राशि|फीस|फ़ीस|बिल|सैलरी|पैकेज|क़ीमत|जमा|कमाई|खर्च|ख़र्च"
@@ -129,36 +146,36 @@ PRICE_DIGITS_MAX = 6
 _STOPS = frozenset(
     re.findall(
         r"\S+",
-        "is was are were be been has have had will would can could should may might must shall do does did for from to "
-        "at on in by with and or but so if that which who when where as than of the a an this these those your my our "
-        "his her its their it i you we he she they please now today tomorrow tonight yesterday then not no yes ok okay "
-        "thanks thank sir leaves departs arrives lands boards takes needs stops starts runs expires comes goes costs "
-        "includes contains reaches faces opens closes works shows says means belongs gets gives remains looks seems "
-        "appears matches ends begins connects serves covers carries flies waits sits stands stays changes crosses "
-        "passes lets moves becomes holds always perhaps besides towards across adds one two three "
-        "four five six seven eight nine ten eleven twelve half dozen upstairs downstairs indoors "
-        "outdoors "
-        "afterwards sometimes overseas hai hain ka ki ke ko se par pe mein me wala via until till after before once "
-        "है हैं था थी थे हो हुआ हुई हुए का की के को से पर में तक ने या और तो भी ही जो कि कल आज अब शाम सुबह रात दोपहर परसों अभी "
-        "एक दो तीन चार पाँच पांच छह सात आठ नौ दस ग्यारह बारह आधा आधे डेढ़ ढाई साढ़े",
+        "is was are were be been has have had will would can could should may might must shall do does did "
+        "for from to at on in by with and or but so if that which who when where as than of the rents a an "
+        "this these those your my our his her its their it i you we he she they please now today tomorrow "
+        "tonight yesterday then not no yes ok okay thanks thank sir leaves departs arrives lands boards takes "
+        "needs stops starts runs expires comes goes costs includes contains reaches faces opens closes works "
+        "shows says means belongs gets gives remains looks seems appears matches ends begins connects serves "
+        "covers carries flies waits sits stands stays changes crosses passes lets moves becomes holds always "
+        "perhaps besides towards across adds one two three four five six seven eight nine ten eleven twelve "
+        "half dozen upstairs downstairs indoors outdoors afterwards sometimes overseas hai hain ka ki ke ko "
+        "se par pe mein me wala via until till after before once है हैं था थी थे हो हुआ हुई हुए का की के को "
+        "से पर में तक ने या और तो भी ही जो कि कल आज अब शाम सुबह रात दोपहर परसों अभी एक दो तीन चार पाँच पांच "
+        "छह सात आठ नौ दस ग्यारह बारह आधा आधे डेढ़ ढाई साढ़े",
     )
 )
 """Small words and verbs: behind them nothing is counted by the number any more."""
 _COUNTED = frozenset(
     re.findall(
         r"\S+",
-        "people men women children persons pax feet foot inch inches mice teeth rupee rupaye rupay rupaiye rupya paise "
-        "paisa percent per gram kilo litre liter metre meter minute hour day week month year night item unit plate "
-        "piece guest point staff crew off only each apiece onwards onward square sq cubic dollar euro usd inr rs aed "
-        "eur gbp thousand lakh lakhs lac crore crores hundred million billion k km kms kg kgs g gm gms mg ml l ltr cm "
-        "mm m ft min mins hr hrs sec secs gb mb tb kb mbps kmph bps times kwh watt watts volts calories kcal "
-        "log logo din dino ghante ghanta mahine mahina saal hafte hafta baar bacche ladke kilometer kilometre "
-        "रुपये रुपए रुपया रुपयों रुपैया पैसे रु रु. डॉलर यूरो मिनट मिनटों घंटे घंटा घंटों दिन दिनों "
-        "हफ़्ते हफ्ते हफ़्ता सप्ताह महीने महीना महीनों साल सालों "
-        "वर्ष लोग लोगों व्यक्ति मेहमान मेहमानों बच्चे बच्चों यात्री यात्रियों सीटें सीट टिकट टिकटें प्लेट प्लेटें किलो ग्राम किलोग्राम लीटर "
-        "मीटर किलोमीटर किमी सेमी फुट फ़ुट इंच प्रतिशत फ़ीसदी फीसदी बार गुना डिग्री लाख करोड़ हज़ार "
-        "हजार सौ अंक अंकों पॉइंट पॉइंट्स यूनिट नग "
-        "पीस पेज डिब्बे बोतल बोतलें पैकेट कमरे मरीज़ मरीज मरीज़ों गोलियाँ गोली आइटम मात्र शब्द एमबी जीबी",
+        "more extra people men women children persons pax feet foot inch inches mice teeth rupee rupaye rupay "
+        "rupaiye rupya paise paisa percent per gram kilo litre liter metre meter minute hour day week month "
+        "year night item unit plate piece guest point staff crew off only each apiece onwards onward square "
+        "sq cubic dollar euro usd inr rs aed eur gbp thousand lakh lakhs lac crore crores hundred million "
+        "billion k km kms kg kgs g gm gms mg ml l ltr cm mm m ft min mins hr hrs sec secs gb mb tb kb mbps "
+        "kmph bps times kwh watt watts volts calories kcal log logo din dino ghante ghanta mahine mahina saal "
+        "hafte hafta baar bacche ladke kilometer kilometre रुपये रुपए रुपया रुपयों रुपैया पैसे बची बचे बचीं "
+        "उपलब्ध रु रु. डॉलर यूरो मिनट मिनटों घंटे घंटा घंटों दिन दिनों हफ़्ते हफ्ते हफ़्ता सप्ताह महीने महीना "
+        "महीनों साल सालों वर्ष लोग लोगों व्यक्ति मेहमान मेहमानों बच्चे बच्चों यात्री यात्रियों सीटें सीट टिकट "
+        "टिकटें प्लेट प्लेटें किलो ग्राम किलोग्राम लीटर मीटर किलोमीटर किमी सेमी फुट फ़ुट इंच प्रतिशत फ़ीसदी "
+        "फीसदी बार गुना डिग्री लाख करोड़ हज़ार हजार सौ अंक अंकों पॉइंट पॉइंट्स यूनिट नग पीस पेज डिब्बे बोतल "
+        "बोतलें पैकेट कमरे मरीज़ मरीज मरीज़ों गोलियाँ गोली आइटम मात्र शब्द एमबी जीबी",
     )
 )
 """Currencies, units and nouns that do not end in "s"; whatever does is a plural."""
@@ -167,6 +184,7 @@ _SIGN_AFTER = re.compile(r" ?(?:[%٪₹$€£°]|/-|a (?:night|day|week|month|ye
 _PRICED_IN_HINDI = re.compile(
     r" (?:(?:का|की|के) (?:है|हैं|था|थी|पड़ेगा|पड़ेगी|मिलेगा|मिलेगी|आता|आती|आएगा|आएगी|होगा|होगी)|"
     r"(?:में|मे) (?:है|(?:मिल|आ|पड़)[\u0904-\u0963]{1,8}))"
+    r"| (?:ka|ki|ke) (?:hai|hain|tha|padega|milega|hoga)(?!\w)| (?:ka|का)(?=[,.।]|$)"
 )
 _VERB_AFTER = re.compile(
     r" (?:[0-9₹$]|(?:a|an|the|your|my|our|his|her|their|you|us|me|him|them|it|to|that|this|all|no)\b)"

@@ -33,7 +33,7 @@ _CONTEXT = (
 _NO_YEAR = r"(?!\w)(?! ?(?:[%₹$€£/+x×-]|rupees|Rs|INR|km|kg|people|rooms|points|units))"
 _CENTURY = 2000
 _SLASHED = "(?:0?[1-9]|[12][0-9]|3[01])/(?:0?[1-9]|[12][0-9]|3[01])"
-_DATED = "on|by|until|till|from|before|after|since|due|dated|for|to|date|of"
+_DATED = "on|by|until|till|from|before|after|since|due|dated|for|to|date"
 _FRACTION = re.compile("[1-7]/[2348](?![0-9])")
 
 
@@ -73,7 +73,7 @@ def _numeric(words: Words) -> tuple[Pass, ...]:
         return day_and_month(match[1], match[2])
 
     def on_days(match: re.Match[str]) -> str | None:
-        if counts(match.string, match.end()) or (match[1].lower() in ("by", "to") and _FRACTION.match(match[2])):
+        if counts(match.string, match.end()) or (match[1].lower() in ("by", "to", "for") and _FRACTION.match(match[2])):
             return None
         days = [day_and_month(*day.split("/")) for day in re.findall("[0-9]{1,2}/[0-9]{1,2}", match[2])]
         if None in days:
@@ -118,7 +118,9 @@ def _named(words: Words) -> tuple[Pass, ...]:
 
     def day_first(match: re.Match[str]) -> str:
         said = words.date(int(match[1]), _NUMBERS[match[3][:3].lower()], int(match[4]) if match[4] else None)
-        if match[2] and not words.month_first:
+        if match[2] and words.month_first and not match[4]:
+            said = f"{words.ordinal(int(match[1]))} of {_month(words, match[3])}"
+        elif match[2] and not words.month_first:
             said = said.replace(" ", " of ", 1)
         return _stopped(match, said)
 
@@ -165,9 +167,15 @@ def _years(words: Words) -> tuple[Pass, ...]:
     return (
         Pass(re.compile(rf"((?:{_HINDI_MONTH}),? ){_YEAR}"), after),
         Pass(re.compile(rf"{_START}{_FOUR} ?[-–] ?((?:1[5-9]|20)[0-9]{{2}}|[0-9]{{2}}){_END}"), span, "-–"),
-        Pass(re.compile(r"(?<![\w.,₹$€£])['’]?((?:1[89]|20)?[1-9]0)['’]?s(?!\w)"), decade),
+        Pass(re.compile(r"(?<![\w.,₹$€£])['’]?((?:1[89]|20)?[1-9]0|[12][089]00)['’]?s(?!\w)"), decade),
         Pass(re.compile(rf"(?<!\w)((?i:from|between) ){_YEAR}( (?:to|and|till|until) ){_YEAR}{_NO_YEAR}"), both),
-        Pass(re.compile(r"(?<!\w)((?:a|the|an|my|your|his|her) )((?:19[5-9]|20[0-4])[0-9])(?= [A-Z][a-z])"), after),
+        Pass(
+            re.compile(
+                r"(?<!\w)((?i:a|the|an|my|your|his|her) )((?:19[5-9]|20[0-4])[0-9])"
+                r"(?= (?:[A-Z][a-z]|model|edition|season|batch|budget|series))"
+            ),
+            after,
+        ),
         Pass(
             re.compile(
                 rf"{_START}()((?:18|19|20)[0-9]{{2}})(?= (?:में|"

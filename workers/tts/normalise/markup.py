@@ -70,6 +70,7 @@ MARKUP: tuple[Pass, ...] = (
     Pass(re.compile(r'\]\([^()\s]{0,500}(?: "[^"]{0,100}")?\)'), erased, "]"),  # [text](address): the text is kept
     Pass(re.compile(r"\]\[[^\[\]\n]{0,60}\]|\[\^[^\[\]\n]{1,20}\]"), erased, "["),
     Pass(re.compile(r"\+\+(\w[^+\n]{0,60})\+\+|(?<=[A-Z])~([0-9])~"), lambda match: match[1] or match[2], "+~"),
+    Pass(re.compile(r"(?<=\w)\^(?=[4-9]|[0-9]{2})"), lambda match: " ", "^"),
     Pass(re.compile(r"(?<=\w)\^([23])(?![0-9])"), lambda match: {"2": "²", "3": "³"}[match[1]], "^"),
     Pass(re.compile(r"\${2,10}"), erased, "$"),
     Pass(re.compile(r" ?【[^【】]{0,80}】"), erased, "【"),  # a source, as OpenAI writes it

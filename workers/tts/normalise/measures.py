@@ -17,11 +17,14 @@ def units(words: Words) -> Pass:
     def measured(match: re.Match[str]) -> str:
         one, many = known[match[2]]
         said = f"{match[1]} {one if match[1] == '1' else many}"
+        if match[4]:
+            return f"{said} {words.signs.per} {known[match[4]][0]}"
         return f"{said} {words.signs.per} " if match[3] == "/" else said
 
     return Pass(
         re.compile(
-            rf"(?<![^\W_])({NUMBER})(?: ?-? ?)(?!-)({either})(?![\w\u0900-\u0963²³]|/[^A-Za-z])(/|\.(?= [a-z]))?"
+            rf"(?<![^\W_])({NUMBER})(?: ?-? ?)(?!-)({either})(?![\w\u0900-\u0963²³]|/[^A-Za-z])"
+            rf"(/(?:({either})(?![\w\u0900-\u0963]))?|\.(?= [a-z]))?"
         ),
         measured,
     )
@@ -48,8 +51,8 @@ def joined(words: Words) -> tuple[Pass, ...]:
             "'’′f",
         ),
         Pass(
-            re.compile(r"(?<![\w.,])([0-9]{1,3}(?:\.[0-9]{1,2})?)[\"”″](?=-? ?[A-Za-z])(?=[^\"”]*$)"),
-            lambda match: f"{match[1]}-{words.signs.inch}",
+            re.compile(r"(?<![\w.,])([0-9]{1,3}(?:\.[0-9]{1,2})?)[\"”″](?=-? ?[A-Za-z\u0904-\u0939])(?=[^\"”]*$)"),
+            lambda match: f"{match[1]}{words.signs.inch}",
             '"”″',
         ),
         Pass(

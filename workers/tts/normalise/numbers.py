@@ -111,7 +111,7 @@ def joints(words: Words) -> tuple[Pass, ...]:
     def slashed(match: re.Match[str]) -> str:
         parts = [Amount.of(match[at]).spoken(words) for at in (1, 2)]
         if _PRESSURE.search(match.string, max(0, match.start() - 30), match.start()):
-            return f"{parts[0]} {said.by if words.indian else 'over'} {parts[1]}"
+            return f"{match[1]} {said.by if words.indian else 'over'} {match[2]}"
         if int(match[2]) in _OUT_OF and float(match[1]) <= int(match[2]):
             return words.share(*parts)
         return f"{parts[0]} {said.by} {parts[1]}"
@@ -122,9 +122,9 @@ def joints(words: Words) -> tuple[Pass, ...]:
             lambda match: f" {said.to} ",
             "-–",
         ),
-        Pass(re.compile(r"(?<![\w/.,])24[/x×]7(?![\w/])"), lambda match: said.always, "/x×"),
+        Pass(re.compile(r"(?<![\w/.,])24[/x×]7(?:/365)?(?![\w/])"), lambda match: said.always, "/x×"),
         Pass(re.compile(r"(?:(?<![\w.,])([0-9]{1,4}) ?)?([½⅓⅔¼¾⅛⅜⅝⅞])"), part, "".join(_PART)),
-        Pass(re.compile(r"(?<![\w/.,])(?:([0-9]{1,4}) )?([1-7])/([2348])(?![\w/])"), fraction, "/"),
+        Pass(re.compile(r"(?<![\w/.,])(?:([0-9]{1,4})[ -])?([1-7])/([2348])(?![\w/])"), fraction, "/"),
         Pass(re.compile(r"(?<![\w/.,])([0-9]{1,4}(?:\.[0-9])?)/([0-9]{1,4})(?![\w/])"), slashed, "/"),
         Pass(re.compile(r"(?<=[0-9])/(?=[0-9])"), lambda match: f" {said.slash} ", "/"),
         Pass(re.compile(rf"[0-9]{{1,{DIGITS_MAX}}}%?(?:{_DASH}[0-9]{{1,{DIGITS_MAX}}}%?){{1,8}}"), dashed, "-–—"),
@@ -170,7 +170,7 @@ def passes(words: Words) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
         ),
         Pass(re.compile(r"(?<![\w.,])([0-9]{1,4}(?:\.[0-9]{1,4}){2,5})(?!\w)"), pointed, "."),
         Pass(re.compile(rf"({NUMBER}) ?(?:%|٪)"), lambda match: f"{match[1]} {said.percent}", "%٪"),
-        Pass(re.compile(rf"({NUMBER})-?(?:st|nd|rd|th|TH|ST|ND|RD)(?!\w)"), ordinal),
+        Pass(re.compile(rf"({NUMBER})[- ]?(?:st|nd|rd|th|TH|ST|ND|RD)(?!\w)"), ordinal),
         Pass(re.compile(rf"(?<![^\W_])({NUMBER}) ?({SCALE})"), scaled),
         Pass(re.compile(r"(?<=[0-9])[xX](?!\w)"), lambda match: f" {said.times}", "xX"),
     )

@@ -14,6 +14,9 @@ _CALLED = re.compile(r"(?i)(?<!\w)(?:call|dial|helpline|toll|contact|phone|numbe
 _COUNTRY = re.compile(r"(91|1|44|971|65|61)(?=[0-9]{8,11}$)")
 _PREFIX = re.compile(r"(0|(?:00|0)?91)(?=[6-9][0-9]{9}$)")
 _PLUS = re.compile(r"(?<![\w+])(?:\+|\(\+)[0-9](?:[ ()-]{0,2}[0-9]){6,14}(?![0-9])")
+_KEYS = re.compile(r"(?<![\w*#])(\*#?[0-9]{1,16}(?:\*[0-9]{1,16}){0,3}#)(?![\w*#])")
+"""*123# and *#06#, as they are dialled."""
+_PRESSED = re.compile(r"((?<!\w)(?i:press|dial|hit|then|or|the) )([*#])(?=[ ,.;]|$)|(?<!\S)([*#])(?= (?:दबा|key))")
 _TOLL_FREE = re.compile(
     r"(?<![\w.,+-])(?:(1)(?:[ .-]|(?=\()))?\(?(18[0-9]0|1900|8(?:00|88|77|66|55|44|33|22)|900)\)?"
     r"[ .-]?([0-9]{2,4}(?:[ .-]?[0-9]{2,4}){1,2}|[0-9]{4,7}|"
@@ -73,8 +76,10 @@ def passes(words: Words) -> tuple[Pass, ...]:
 
     def row(match: re.Match[str]) -> str:
         written = re.findall("[0-9]+", match[0])
-        if len(written) == 1 and (prefix := _PREFIX.match(written[0])):
-            written = [prefix[1], written[0][prefix.end() :]]
+        whole = "".join(written)
+        in_one = len(written) == 1 or [len(part) for part in written] == [6, 5]  # 098765 43210
+        if in_one and (prefix := _PREFIX.match(whole)):
+            written = [prefix[1], whole[prefix.end() :]]
         return ", ".join(spelled(words, part) for part in written)
 
     def international(match: re.Match[str]) -> str:
@@ -98,5 +103,18 @@ def passes(words: Words) -> tuple[Pass, ...]:
 
 
 def masked(words: Words) -> tuple[Pass, ...]:
-    """XX4321 and ****4321; before the stars are taken for marks of emphasis."""
-    return (Pass(_MASKED, lambda match: f"{words.signs.ending} {spelled(words, match[1] or match[2])}", "Xx•*.…"),)
+    """XX4321 and ****4321, *123# and "press *"; before the stars are taken for marks of emphasis."""
+    said = words.signs
+
+    def keys(match: re.Match[str]) -> str:
+        parts = re.findall(r"[0-9]+|[*#]", match[1])
+        return " ".join({"*": said.star, "#": said.hash}.get(part) or words.digits(part) for part in parts)
+
+    def pressed(match: re.Match[str]) -> str:
+        return (match[1] or "") + {"*": said.star, "#": said.hash}[match[2] or match[3]]
+
+    return (
+        Pass(_MASKED, lambda match: f"{said.ending} {spelled(words, match[1] or match[2])}", "Xx•*.…"),
+        Pass(_KEYS, keys, "#"),
+        Pass(_PRESSED, pressed, "*#"),
+    )

@@ -42,7 +42,11 @@ _STATES = {
 }  # fmt: skip
 _FULL_STATES = "|".join(sorted(set(_STATES.values()) - {"D C"}, key=len, reverse=True))
 _SIX = r"([1-9][0-9]{2} ?[0-9]{3})(?![\w%])(?![.,:/-][0-9])"
-_PIN = re.compile(rf"(?<![\w\u0900-\u0963])(?:{CITIES})\)?(?:(?:,| [-–—:]|[-–—:])? ?|, )\(?{_SIX}")
+_AREAS = (
+    "Road|Rd|Street|Nagar|Layout|Colony|Marg|Enclave|Vihar|Puram|Chowk|Bazaar|Bazar|Market|Extension|Extn|Cross|Main|Gardens|"
+    "Township|Taluk|District|Dist|Post|East|West|North|South|रोड|नगर|कॉलोनी|मार्ग|विहार|चौक|बाज़ार|बाजार|ज़िला|जिला"
+)
+_PIN = re.compile(rf"(?<![\w\u0900-\u0963])(?:{CITIES}|{_AREAS})\)?(?:(?:,| [-–—:]|[-–—:])? ?|, )\(?{_SIX}")
 _STATE_LETTERS = "AP|AR|AS|BR|CG|CH|DL|GA|GJ|HP|HR|JH|JK|KA|KL|MH|ML|MP|OD|PB|PY|RJ|TG|TN|TS|UK|UP|WB"
 _PIN_OF_STATE = re.compile(rf"(?<!\w)(?:{_STATE_LETTERS})(?:,| [-–—])? {_SIX}")
 _DASHED = re.compile(rf"(?<!\w)([A-Z][A-Za-z]{{2,20}}|[\u0904-\u0963]{{2,20}}) ?[-–—] ?{_SIX}")

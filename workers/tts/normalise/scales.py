@@ -24,19 +24,19 @@ _MONEY_BEFORE = re.compile(rf"(?i)(?<!\w)(?:{MONEY_WORDS})(?!\w)|[₹$€£]|BHK
 _MANY_AFTER = re.compile(
     r" (?:rupees|followers|users|views|people|customers|subscribers|downloads|members|dollars|salary|"
     r"per (?:month|annum|year)|"
-    r"a (?:month|year)|loan|in (?:cash|revenue|sales)|रुपये|रुपए|लोग)(?!\w)"
+    r"a (?:month|year)|loan|in (?:cash|revenue|sales)|रुपये|रुपए|लोग|(?:का|की|के) (?:लोन|कर्ज़|बीमा|बजट|निवेश|कवर|पैकेज))(?!\w)"
 )
 _RUN_AFTER = re.compile(
     r" (?:run|race|marathon|walk|tv|TV|video|videos|resolution|display|screen|gold|jewellery)(?!\w)"
 )
 _LITRES_AFTER = re.compile(
-    r" (?:of |capacity|bottles?|cans?|jars?|packs?|water|milk|oil|petrol|diesel|juice|paint|tank|"
-    r"cooker|bucket|geyser|engine|pouch|पानी|दूध|तेल|पेट्रोल|डीज़ल|का|की बोतल)"
+    r" (?:of |capacity|pressure |bottles?|cans?|jars?|packs?|water|milk|oil|petrol|diesel|juice|paint|tank|"
+    r"cooker|bucket|geyser|engine|pouch|पानी|दूध|तेल|पेट्रोल|डीज़ल|की बोतल|का (?:गीज़र|कुकर|टैंक))"
 )
 
 
 _LITRES_BEFORE = re.compile(
-    r"(?i)(?<!\w)(?:holds?|capacity|tank|bottle|geyser|cooker|fridge|refrigerator|bucket|drinks?|water|milk|oil)(?!\w)"
+    r"(?i)(?<![^\W\d])(?:holds?|capacity|tank|bottle|geyser|cooker|fridge|refrigerator|bucket|drinks?|water|milk|oil|litres?|millilitres?|मिलीलीटर)(?!\w)"
 )
 _KARATS = re.compile(r"(?i)(?<!\w)(?:gold|jewel\w*|rings?|chain|karat|सोना|सोने)(?!\w)")
 

@@ -11,7 +11,7 @@ from workers.tts.normalise.words import Words
 
 _FILLERS = (
     "is|are|on|at|number|numbers|no|helpline|hotline|line|the|a|an|by|or|and|service|services|control|room|brigade|"
-    "station|department|desk|centre|center|dial|call|calling|dialling|dialing|crime|enquiry|cell|पर|नंबर|को|का|की|के|"
+    "station|department|desk|centre|center|dial|call|calling|dialling|dialing|crime|enquiry|cell|ko|ke|ka|liye|par|पर|नंबर|को|का|की|के|"
     "लिए|है|लाइन|सेवा|कॉल|करें|अपराध"
 )
 _GAP = r"[ ,:(–—-]{1,3}"
@@ -20,7 +20,7 @@ _AFTER = re.compile(
 )
 _BEFORE = re.compile(
     rf"(?<![\w₹$€£.,:/+-])({SERVICE_NUMBERS}){END}(?= \(?(?:(?i:is|for|the|a|an|your|our|number|"
-    rf"national|free|पर|को|का|नंबर)"
+    rf"national|free|par|pe|ko|पर|को|का|नंबर)"
     rf" ){{0,5}}(?i:{SERVICE_WORDS}|call(?!\w)|dial|कॉल|डायल|फ़ोन|फोन)(?!\w))"
 )
 _EMERGENCY = re.compile(rf"(?<![\w₹$€£.,:/+-])(?<!page )(?<!pages )(?<!Porsche )(?<!room )(911){END}")

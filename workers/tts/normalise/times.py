@@ -48,7 +48,7 @@ def passes(words: Words) -> tuple[Pass, ...]:
         Pass(re.compile(rf"{_START}(0?[0-9]|1[0-2])\.([0-5][0-9])() ?बजे(?![\w\u0900-\u0963])"), clock, "."),
         *((Pass(_DOTTED, dotted, "."),) if words.indian else ()),
         Pass(
-            re.compile(rf"(?<=[0-9mM.]) ?[-–—] ?(?={_HOUR}(?:[:.][0-5][0-9])? ?[ap]\.?m(?!\w))"),
+            re.compile(rf"(?<=[0-9mM.]) ?[-–—] ?(?={_HOUR}(?:[:.][0-5][0-9])? ?[aApP]\.?[mM](?!\w))"),
             lambda match: f" {to} ",
             "-–—",
         ),

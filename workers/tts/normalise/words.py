@@ -39,6 +39,9 @@ class Signs:
     across: str
     """10x12, of a room."""
     inch: str
+    """As it follows a number: 65" TV."""
+    star: str
+    hash: str
     divided: str
     either: str
     also: str

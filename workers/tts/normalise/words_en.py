@@ -108,10 +108,10 @@ _SCALES = {
 }  # fmt: skip
 _SIGNS = Signs(
     point="point", minus="minus", plus="plus", to="to", percent="percent", degrees="degrees", number="number",
-    about="about", less="less than", more="more than", at_least="at least", at_most="at most", equals="equals",
-    times="times", by="by", across="by", inch="inch", divided="divided by", either="or", also="and", per="per",
-    ending="ending in", always="twenty-four seven", version="version", at="at", dot="dot", slash="slash",
-    dash="dash", underscore="underscore",
+    about="about", less="less than", more="more than", at_least="at least", at_most="at most",
+    equals="equals", times="times", by="by", across="by", inch="-inch", star="star", hash="hash",
+    divided="divided by", either="or", also="and", per="per", ending="ending in", always="twenty-four seven",
+    version="version", at="at", dot="dot", slash="slash", dash="dash", underscore="underscore",
 )  # fmt: skip
 
 

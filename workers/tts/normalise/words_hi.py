@@ -72,13 +72,12 @@ _UNITS: dict[str, tuple[str, str]] = {
         ("tbsp", "बड़े चम्मच"),
         ("LPA", "लाख सालाना"),
         ("pcs", "पीस"),
-        ("hr|hrs|h", "घंटे"),
         ("min|mins", "मिनट"),
         ("sec|secs", "सेकंड"),
         ("yr|yrs", "साल"),
     )
     for key in keys.split("|")
-}
+} | dict.fromkeys(("hr", "hrs", "h"), ("घंटा", "घंटे"))
 _CURRENCIES = {
     "INR": Currency("रुपया", "रुपये", "पैसा", "पैसे"),
     "USD": Currency("डॉलर", "डॉलर", "सेंट", "सेंट"),
@@ -93,9 +92,9 @@ _SCALES = {
 _SIGNS = Signs(
     point="दशमलव", minus="माइनस", plus="प्लस", to="से", percent="प्रतिशत", degrees="डिग्री", number="नंबर",
     about="लगभग", less="से कम", more="से ज़्यादा", at_least="कम से कम", at_most="ज़्यादा से ज़्यादा",
-    equals="बराबर", times="गुणा", by="बटा", across="बाई", inch="इंच", divided="भागा", either="या", also="और",
-    per="प्रति", ending="आख़िरी अंक", always="चौबीसों घंटे", version="वर्ज़न", at="ऐट", dot="डॉट",
-    slash="स्लैश", dash="डैश", underscore="अंडरस्कोर",
+    equals="बराबर", times="गुणा", by="बटा", across="बाई", inch=" इंच", star="स्टार", hash="हैश",
+    divided="भागा", either="या", also="और", per="प्रति", ending="आख़िरी अंक", always="चौबीसों घंटे",
+    version="वर्ज़न", at="ऐट", dot="डॉट", slash="स्लैश", dash="डैश", underscore="अंडरस्कोर",
 )  # fmt: skip
 
 
