@@ -143,6 +143,9 @@ NEAR_CHARS = 200
 PRICE_DIGITS_MAX = 6
 """What "the phone is ..." is followed by is a price only up to so many digits."""
 
+ROUND_DIGITS_MAX = 9
+"""The same if it ends in 000: "the flat is 4500000"."""
+
 _STOPS = frozenset(
     re.findall(
         r"\S+",
@@ -190,6 +193,15 @@ _VERB_AFTER = re.compile(
     r" (?:[0-9₹$]|(?:a|an|the|your|my|our|his|her|their|you|us|me|him|them|it|to|that|this|all|no)\b)"
 )
 """What follows a verb that ends in "s", and no noun: "NH 275 adds 20 minutes"."""
+_HINDI_PLURAL = re.compile("(?:.{2}ों|ियाँ|ियां|[^गतनकयह]े)$")
+"""समोसों, साड़ियाँ, डिब्बे; verbs ("भेजें", "आएँगे", "जाने") end otherwise."""
+_HINDI_SINGULAR = frozenset(
+    (
+        "क्यों", "दोनों", "यों", "आगे", "पहले", "पीछे", "नीचे", "वाले", "जैसे", "कैसे", "ऐसे", "वैसे", "सीधे",
+        "थोड़े", "दूसरे", "सारे", "पूरे", "हमारे", "तुम्हारे", "मेरे", "तेरे", "देखे", "चले", "मिले", "भेजे",
+        "साढ़े", "आधे", "धीरे", "बारे", "द्वारे", "सवेरे", "मुझे", "तुझे", "उसे", "इसे", "किसे", "तीसरे",
+    )
+)  # fmt: skip
 WORDS_AHEAD_MAX = 3
 """So far behind a number its noun may stand: "500 extra large plates"."""
 
@@ -214,6 +226,8 @@ def counts(text: str, end: int) -> bool:
 
 
 def _is_plural(word: str) -> bool:
+    if "\u0900" <= word[0] <= "\u0963":
+        return bool(_HINDI_PLURAL.search(word)) and word not in _HINDI_SINGULAR
     return len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is", "'s", "’s"))
 
 
@@ -225,7 +239,8 @@ def is_code(context: Context, text: str, start: int, between: str, token: str, e
     named = bool(_CALLED.search(between))
     if digits < (context.named_digits_min if named else context.digits_min) or counts(text, end):
         return False
-    if named or not context.priced or not token.isdecimal() or digits > PRICE_DIGITS_MAX:
+    large = digits > PRICE_DIGITS_MAX and not (token.endswith("000") and digits <= ROUND_DIGITS_MAX)
+    if named or not context.priced or not token.isdecimal() or large:
         return True
     if not _SAID_TO_BE.search(between):
         return True

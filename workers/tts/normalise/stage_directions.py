@@ -14,8 +14,8 @@ CHARS_MAX = 80
 
 _SOUNDS = (
     "laugh|chuckl|giggl|sigh|paus|cough|gasp|whisper|smil|nod|grin|wink|shrug|hum|sob|groan|moan|sniff|sniffl|yawn|"
-    "exhal|inhal|snicker|smirk|frown|blush|gulp|stammer|mumbl|mutter|applaud|snort|growl|shudder|snap|murmur|squeal|"
-    "beam|cheer|hesitat|swallow|ponder|whistl|wheez|hiccup|sing|shout|yell|scream|blink|wave|wav|giggle"
+    "exhal|inhal|snicker|smirk|frown|blush|gulp|stammer|mumbl|mutter|applaud|snort|growl|shudder|murmur|squeal|nodd|breath|"
+    "hesitat|swallow|ponder|whistl|wheez|hiccup|sing|shout|yell|scream|blink|giggle"
 )
 """Stems of what is only ever played."""
 _SOUND = rf"(?:(?:{_SOUNDS})(?:e?s|e|ing|ming|bing|ging|ning|ping|ed|ter)?|deep breath|crying|cries|laughter|applause)"
@@ -25,7 +25,12 @@ _DOINGS = (
     "scan|updat|add|book|confirm|enter|press|put|walk|sit|stand|connect|process|access|load|verif|scratch|rub|adjust|"
     "paus|speak|play|fetch|find|switch|mark|call|retriev|star"
 )
-_DOING = rf"(?:(?:{_DOINGS})(?:e?s|ies|ing|ping|ting|ning|ying))"
+_COMPOUNDS = (
+    "(?!(?:waiting|checking|booking|reading|opening|calling|clearing|turning|marking|playing|holding) "
+    "(?:list|accounts?|details|line|orders?|books?|information|cards?)(?!\\w))"
+)
+"""A waiting list and a checking account are things, not what somebody does."""
+_DOING = rf"{_COMPOUNDS}(?:(?:{_DOINGS})(?:e?s|ies|ing|ping|ting|ning|ying))"
 _OBJECTS = (
     "calendar|schedule|system|notes?|records?|screen|computer|files?|list|diary|book|slots?|availability|keyboard|"
     "watch|clock|throat|database|phone|papers?|head|menu|inventory|register|paperwork|pages?|laptop|order|appointments?|"
@@ -35,7 +40,8 @@ _MANNERS = (
     "excited|cheerful|happy|sad|angry|warm|soft|gentle|calm|quiet|curious|sarcastic|nervous|enthusiastic|polite|"
     "apologetic|sympathetic|empathetic|empathic|reassuring|thoughtful|bright|serious|friendly|professional|surprised|"
     "confused|concerned|playful|mischievous|dramatic|confident|hopeful|relieved|tired|sincere|amused|delighted|"
-    "disappointed|frustrated|worried|proud|neutral|energetic|upbeat|rushed|deadpan|exhausted|awestruck|patient|tender|kind|compassionate|understanding"
+    "disappointed|frustrated|worried|proud|neutral|energetic|upbeat|rushed|deadpan|exhausted|awestruck|"
+    "tender|compassionate"
 )
 _MANNER = rf"(?:(?:very|slightly|more|a bit|somewhat) )?(?:{_MANNERS})(?:ly|ily|ally)?(?: (?:tone|voice))?"
 _NOISES = (
@@ -46,7 +52,13 @@ _NOISES = (
     r"|beeps?|sfx\b.*|sounds? of .*|(?:short |long |brief |slight )?(?:pause|break|beat|silence)"
     r"(?: (?:for )?[0-9.]+ ?(?:s|ms|seconds?))?"
     r"|pause: ?[0-9.]+ ?\w*|[0-9.]+ ?(?:s|ms|seconds?) (?:pause|silence|break)|inaudible|crosstalk|"
-    r"unintelligible|end(?: of)? (?:the )?call|call (?:ends|ended|disconnected)"
+    r"unintelligible|end(?: of)? (?:the )?call|call (?:ends|ended|disconnected|transferred)|"
+    r"disconnects|(?:phone )?ringing|on hold"
+    r"|(?:the )?line (?:goes|is) (?:quiet|dead|silent)|(?:a )?(?:few )?moments? later|"
+    r"after a (?:short |brief )?(?:pause|moment|beat)"
+    r"|(?:transfers?|transferring) (?:the |your )?call|plac(?:es|ing) .{1,20}on hold|(?:user|caller|"
+    r"customer) (?:speaks|responds|answers|replies|hangs up|is silent)|speak(?:s|ing) (?:\w+ly|in \w+|"
+    r"faster|slower|slowly)|pauses? to \w+"
     r"|(?:emotion|pace|tone|style|action|mood|voice|stage direction|pitch|speed|volume|sound|expression) ?[:=] ?.*"
     r"|(?:in|with) an? (?:\w+ )?(?:\w+ )?(?:voice|tone|smile|laugh|chuckle|sigh|grin|manner|whisper)|"
     r"(?:under|with) (?:his|her|their|bated) breath|internal (?:thought|monologue).*|"
@@ -61,16 +73,29 @@ _HINDI = (
 _ADVERB = r"\w{3,15}ly"
 _PLAYED = re.compile(
     rf"(?:{_ADVERB} )?(?:(?:the )?(?:agent|assistant|receptionist|operator|ai|bot|she|"
-    rf"he) )?(?:{_SOUND}|(?:starts|begins|stops) {_SOUND})"
+    rf"he) )?(?:{_SOUND}|{_DOING} (?:the )?(?:{_OBJECTS})|(?:starts|begins|stops) {_SOUND})"
     r"(?: (?:\w+ly|a bit|a little|again|once|for \w+ \w+|for a moment|to (?:him|her|it|them)self|"
     r"and .{2,30}|in .{2,20}|at .{2,20}|with .{2,20}|under .{2,20}|nervously|loudly|deeply|heavily|"
-    r"her head|his head|head|slightly|while .{2,40}))*"
+    r"her head|his head|head|slightly|while .{2,40})|,? then .{2,40})*"
     rf"|(?:{_ADVERB} )?{_DOING}(?: [\w’'-]+){{0,4}} (?:{_OBJECTS})(?: .{{2,30}})?"
     rf"|clears? throat|takes? a (?:deep )?breath|hangs? up|puts .{{2,20}}on hold|{_MANNER}|{_NOISES}|{_HINDI}",
     re.IGNORECASE,
 )
 _ALONE = re.compile(rf"(?:{_DOING})(?: [\w’',-]+){{0,7}}", re.IGNORECASE)
 """Only where no sentence runs through it: "*looks up*"."""
+
+_ACTED = re.compile(
+    rf"(?:{_SOUND}(?<=s|g)(?: .{{2,40}})?|clears? throat|{_DOING}(?: [\w’'-]+){{0,4}} (?:{_OBJECTS})|"
+    rf"{_HINDI})",
+    re.IGNORECASE,
+)
+"""Played even in the middle of a sentence."""
+_MANNER_ONLY = re.compile(rf"(?:{_MANNERS})", re.IGNORECASE)
+"""In round brackets it describes somebody."""
+_ONE_DOING = re.compile("(?:checks|waits|types|listens|looks|thinks|typing|thinking|listening)")
+_LOOKS_UP = re.compile(
+    rf"(?:{_DOINGS})(?:e?s|ies) (?:it|up|through|into|over|around|away)(?: .{{2,40}})?", re.IGNORECASE
+)
 
 _OPEN = r"(?:(?<!\w)_|[*\[({])[*_\[({]{0,3}"
 _CLOSE = r"[*_\])}]{1,4}"
@@ -86,10 +111,14 @@ def is_direction(words: str, marks: str, *, alone: bool) -> bool:
     """Is it played, not said?  `alone`: no sentence runs through it.  `marks`: what opened it."""
     words = words.strip(" .!,…")
     if _PLAYED.fullmatch(words):
-        return alone or "(" in marks or "[" in marks or not re.fullmatch(_MANNER, words, re.IGNORECASE)
-    if "(" in marks or not alone or not words[:1].islower():
+        if "[" in marks or (alone and not ("(" in marks and _MANNER_ONLY.fullmatch(words))):
+            return True
+        return bool(_ACTED.fullmatch(words))
+    if not alone or any(char.isdecimal() for char in words):
         return False
-    return not any(char.isdecimal() for char in words) and bool(_ALONE.fullmatch(words))
+    if "(" in marks:
+        return bool(_ONE_DOING.fullmatch(words))
+    return bool((_ALONE if words[:1].islower() else _LOOKS_UP).fullmatch(words))
 
 
 def _alone(text: str, start: int) -> bool:
@@ -101,7 +130,8 @@ def _rule(match: re.Match[str]) -> str | None:
     opened, words, closed, after = match.groups()
     if not all(_PAIRS[mark] in closed for mark in opened):
         return None
-    if not is_direction(words, opened, alone=_alone(match.string, match.start())):
+    goes_on = match.string[match.end() : match.end() + 2].strip()[:1].islower() and "[" not in opened
+    if not is_direction(words, opened, alone=not goes_on and _alone(match.string, match.start())):
         return None
     before = match.string[max(0, match.start() - 2) : match.start()].rstrip()
     if not before or before[-1] in ".!?…।,:;":
