@@ -118,6 +118,10 @@ def test_what_the_voice_reads_in_full_before_a_number_does_not_end_a_sentence(sh
         "The clinic is in Sec. 15 of the city.",
         "Write down Sr. No. 5 of the printed list.",
         "यह मकान सं. 45 में है।",
+        "The invoice no. is in your mail.",
+        "It is about 8 min. by car from here.",
+        "The plot has Sy. No. 45 on its paper.",
+        "Write down Ref. No. AB12 for the bank.",
     ],
 )
 def test_an_address_stays_whole(sentence: str) -> None:

@@ -15,7 +15,8 @@ _AIRLINES = (
 )
 _FLIGHT = re.compile(rf"(?<![\w-])({_AIRLINES})[ -]?([0-9]{{2,4}}){END}")
 _FLYING = re.compile(
-    r"(?i)(?<!\w)(?:flights?|airlines?|boarding|terminal|lands?|landed|landing|departs?|departed|take[- ]?off|"
+    r"(?i)(?<!\w)(?:flights?|airlines?|boarding|terminal|delayed|diverted|rescheduled|boards|"
+    r"gate|lands?|landed|landing|departs?|departed|take[- ]?off|"
     r"फ़्लाइट|फ्लाइट|उड़ान)(?!\w)"
 )
 _TRAIN_NAMES = (
