@@ -108,7 +108,7 @@ NUMBER = Context(
 CONTEXTS = (SECRET, IDENTIFIER, RECORD, AMOUNT, CALL, PHONE, VEHICLE, ROOM, NUMBER)
 
 SERVICE_WORDS = (
-    "police|ambulances?|fire|emergency|emergencies|helpline|hotline|toll[- ]free|cyber ?crime|childline|child line|"
+    "police|ambulances?|fire|emergency|emergencies|helpline|hotline|toll[- ]free|cyber(?: ?crime)?|child ?line|"
     "women|railway|rail|disaster|crisis|lifeline|suicide|roadside|poison|aadhaar|electricity|gas leak|control room|"
     "पुलिस|एम्बुलेंस|एंबुलेंस|दमकल|फायर|फ़ायर|आपातकाल|आपातकालीन|इमरजेंसी|हेल्पलाइन|साइबर|महिला|चाइल्डलाइन|रेलवे"
 )

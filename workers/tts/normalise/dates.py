@@ -31,6 +31,7 @@ _CONTEXT = (
     "|सन|सन्|संवत|साल|वर्ष"
 )
 _NO_YEAR = r"(?!\w)(?! ?(?:[%₹$€£/+x×-]|rupees|Rs|INR|km|kg|people|rooms|points|units))"
+_NO_MONEY = r"(?<!Rs )(?<!Rs\. )(?<!INR )(?<!USD )(?<!EUR )(?<!GBP )(?<!AED )(?<!रु )(?<!रु\. )(?<![₹$€£¥] )"
 _CENTURY = 2000
 _SLASHED = "(?:0?[1-9]|[12][0-9]|3[01])/(?:0?[1-9]|[12][0-9]|3[01])"
 _DATED = "on|by|until|till|from|before|after|since|due|dated|for|to|date"
@@ -163,6 +164,9 @@ def _years(words: Words) -> tuple[Pass, ...]:
         first, last = int(match[2]), int(match[4])
         return f"{match[1]}{said(first)}{match[3]}{said(last)}" if first < last else None
 
+    def of_now(match: re.Match[str]) -> str | None:
+        return None if counts(match.string, match.end()) else said(int(match[2]))
+
     after: Rule = lambda match: match[1] + said(int(match[2]))  # noqa: E731
     return (
         Pass(re.compile(rf"((?:{_HINDI_MONTH}),? ){_YEAR}"), after),
@@ -185,6 +189,7 @@ def _years(words: Words) -> tuple[Pass, ...]:
             after,
         ),
         Pass(re.compile(rf"(?<!\w)((?:{_CONTEXT})[ -]){_YEAR}{_NO_YEAR}"), after),
+        Pass(re.compile(rf"{_START}{_NO_MONEY}()(20[23][0-9]){_END}{_NO_YEAR}"), of_now),
     )
 
 

@@ -52,7 +52,7 @@ _PIN_OF_STATE = re.compile(rf"(?<!\w)(?:{_STATE_LETTERS})(?:,| [-–—])? {_SIX
 _DASHED = re.compile(rf"(?<!\w)([A-Z][A-Za-z]{{2,20}}|[\u0904-\u0963]{{2,20}}) ?[-–—] ?{_SIX}")
 _SUMS = re.compile(
     r"(?i)(?:total|amount|price|cost|rent|salary|balance|bill|budget|deposit|rupees|subtotal|fees?|emi|loan|premium|payment|"
-    r"quantity|population|sales|revenue|कुल|राशि|रकम|किराया|कीमत|वेतन|बिल|शुल्क)\Z"
+    r"quantity|population|views|score|likes|followers|votes|count|points|visitors|users|members|income|profit|loss|tax|sales|revenue|कुल|राशि|रकम|किराया|कीमत|वेतन|बिल|शुल्क)\Z"
 )
 _ZIP = re.compile(
     rf"(?<!\w)({'|'.join(_STATES)}|{_FULL_STATES}),? ([0-9]{{5}})(?:-([0-9]{{4}}))?(?![\w%])(?![.,:/-][0-9])"
