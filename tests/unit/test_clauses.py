@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.llm.clauses import CLAUSE_CHARS_MAX, Clauses
+from workers.tts.normalise.abbreviations import BEFORE_NUMBERS, NUMBERS_OF
 
 
 def spoken(*tokens: str) -> list[str]:
@@ -100,6 +101,31 @@ def test_a_colon_or_a_dash_before_a_word_still_ends_the_first_clause() -> None:
     clauses = Clauses()
     assert clauses.feed("Here is the thing: ") == []  # a number could follow
     assert clauses.feed("w") == ["Here is the thing:"]
+
+
+@pytest.mark.parametrize("short", sorted({*BEFORE_NUMBERS, *(f"{of}.no" for of in NUMBERS_OF)}))
+def test_what_the_voice_reads_in_full_before_a_number_does_not_end_a_sentence(short: str) -> None:
+    sentence = f"Please note down {short.capitalize()}. 44 as it is."
+    assert spoken(f"Here you are. {sentence} That is all we know.")[1:] == [sentence, "That is all we know."]
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Take Rt. 66 to the old dam, and then left.",
+        "Go along Hwy. 44 for half an hour.",
+        "He has lived at H.No. 4 since last May.",
+        "The clinic is in Sec. 15 of the city.",
+        "Write down Sr. No. 5 of the printed list.",
+        "यह मकान सं. 45 में है।",
+        "The invoice no. is in your mail.",
+        "It is about 8 min. by car from here.",
+        "The plot has Sy. No. 45 on its paper.",
+        "Write down Ref. No. AB12 for the bank.",
+    ],
+)
+def test_an_address_stays_whole(sentence: str) -> None:
+    assert spoken(f"Here you are. {sentence} That is all we know.")[1:] == [sentence, "That is all we know."]
 
 
 def test_at_the_bound_a_phone_number_moves_on_whole() -> None:

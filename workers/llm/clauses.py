@@ -47,12 +47,23 @@ LINKS = set(
 ABBREVIATIONS = set(
     re.findall(
         r"\S+",
-        "dr mr mrs ms prof st sr jr smt shri sri rev hon capt col gen lt sgt vs etc approx dept inc ltd pvt co corp "
-        "ave rd blvd apt flr rs jan feb aug sept oct nov dec sq ft govt bldg opp nr regd m/s डॉ डा प्रो श्री रु रू नं",
+        "dr mr mrs ms prof st sr jr smt shri sri rev hon capt col gen lt sgt vs etc approx dept inc ltd pvt co "
+        "corp ave rd blvd apt flr rs jan feb aug sept oct nov dec sq ft govt bldg opp nr regd m/s viz mt ln pkwy "
+        "intl univ dist reg regn ref inv acct acc cust flt tkt emp lic veh sl sy rly stn tab inj syr ph mob tel "
+        "rm डॉ डा प्रो श्री रु रू नं सं मो रजि कि.मी मि.ली कि.ग्रा",
     )
 )
-BEFORE_NUMBERS = frozenset({"no", "nos", "fig", "vol", "ext", "p", "pp", "ph", "tel"})
-"""Abbreviations only if a number follows: "No. 5", but "No. We are closed."."""
+BEFORE_NUMBERS = frozenset(
+    re.findall(
+        r"\S+",
+        "no nos fig vol ext p pp ph tel rt rte hwy fwy expy sec sect fl rm blk ste pg ch chap art qty amt bal flt "
+        "wt ht temp reg regn ref inv acct acc tkt wd plt cl sch dt dtd std ver ed bk pkt gr tab ex mob cont lic "
+        "min mins hr hrs yr yrs",
+    )
+)
+"""Abbreviations only if a number follows: "No. 5" and "Rt. 66", but "No. We are closed."."""
+_NUMBER_OF = (".no", ".nos")
+"""H.No. 4, Sr.No. 5."""
 
 _DOTTED = re.compile(r"(?:[^\W\d_]\.)+")  # a.m. e.g. U.S. J.
 _MARKS = CLOSERS + "([{“‘«." + "".join(ENDS | COMMAS)
@@ -85,7 +96,8 @@ class Clauses:
                 self._complete(ready)
             if self._undecided and char not in _OPENERS:
                 self._undecided = False
-                if not char.isdigit() and char not in _NUMBER_SIGNS:
+                goes_on = char.islower() and self._words[-1:] and self._words[-1].endswith(".")
+                if not char.isdigit() and char not in _NUMBER_SIGNS and not goes_on:  # "no. is", "8 min. by car"
                     self._cut(ready)
             self._word += char
             if len(self._word) >= CLAUSE_CHARS_MAX:
@@ -112,7 +124,8 @@ class Clauses:
             self._cut(ready)
         self._words.append(word)
         if self._ends_sentence(word):
-            if _bare(word).lower() in BEFORE_NUMBERS and word.endswith("."):
+            bare = _bare(word).lower()
+            if word.endswith(".") and (bare in BEFORE_NUMBERS or bare.endswith(_NUMBER_OF)):
                 self._undecided = True
             else:
                 self._cut(ready)
@@ -149,6 +162,8 @@ class Clauses:
         if last == ".":
             if _abbreviated(word) or (len(self._words) == 1 and _LIST_MARK.fullmatch(word)):
                 return False
+            if _bare(word).lower() in ("no", "nos") and self._words[-2:-1] and self._words[-2].endswith("."):
+                return False  # Ref. No. AB12
         elif last not in ENDS:
             return False
         words = FIRST_SENTENCE_WORDS if self._count == 0 else LATER_SENTENCE_WORDS

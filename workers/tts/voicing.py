@@ -24,6 +24,7 @@ from workers.failover import Failover, Source
 from workers.providers import IncompleteAudio, ProviderError, Sound, Spelled, TextToSpeech, VoiceOptions
 from workers.tts.attempts import Attempts
 from workers.tts.audibility import NO_AUDIO, SILENCE, TOO_SHORT, LeadingSilence, letters, shortest_ms
+from workers.tts.audio_tags import for_voice, takes_audio_tags
 from workers.tts.normalise import with_sources
 from workers.tts.remainder import spoken_chars
 
@@ -139,7 +140,8 @@ class Voice:
 
     async def _speak(self, voicing: Voicing) -> None:
         clause = voicing.clause
-        speech = with_sources(clause.text, self._options.language)
+        tags = any(takes_audio_tags(source.spec) for source in self._voices.sources)
+        speech = with_sources(clause.text, self._options.language, audio_tags=tags)
         part = _Part(speech.text)
         attempts = Attempts(self._voices, self._call_id, last_resort=not self._was_mute)
         try:
@@ -166,7 +168,10 @@ class Voice:
             voicing.spoken_chars = speech.source(part.spoken_chars) if part.spoken_chars else 0
 
     async def _speak_with(self, source: Source[TextToSpeech], part: _Part, voicing: Voicing) -> None:
-        text = part.rest
+        text = for_voice(part.rest, source.spec)
+        if not letters(text):  # nothing but tags that this voice does not act
+            part.complete()
+            return
         silence = LeadingSilence()
         with source.use() as use:
             stream = source.provider.say(text, self._options)

@@ -1,37 +1,38 @@
-"""Passwords, order numbers, PNRs, flights, number plates: digit by digit, letter by letter."""
+"""Passwords, order numbers, PNRs, number plates: digit by digit, letter by letter."""
 
 from __future__ import annotations
 
 import re
 
 from workers.tts.normalise.acronyms import is_spelled
+from workers.tts.normalise.contexts import CONTEXTS, IDENTIFIER, RECORD, SECRET, Context, counts, is_code
 from workers.tts.normalise.phones import spelled
-from workers.tts.normalise.spans import Pass
+from workers.tts.normalise.spans import Pass, Rule
 from workers.tts.normalise.words import Words
 
-WEAK_DIGITS_MIN = 3
-"""After a word that has other uses ("order 12 plates") fewer digits than this are a number."""
+END = r"(?![\w%])(?![.,:/-][0-9])"
+"""What must not follow the digits of a code."""
+MORE = r"((?:(?:,? (?:and|or|या|और|&) |, ?)(?:[0-9]{3} [0-9]{3}|[0-9]{3,8})(?![\w%])(?![.,:/-][0-9])){0,5})"
+"""A list goes on: ", 101 or 108"."""
 
-_STRONG = (
-    "otp|pin ?code|mpin|pin|passcode|password|cvv|pnr|utr|zip ?code|verification code|access code|aadhaar|"
-    "ending in|ending with|ends in|ending|last four digits|ओटीपी|पिन ?कोड|पिन|पीएनआर|कोड"
+_GAP = r"[ \n:#.,–—-]"
+_TOKEN = r"(?:[A-Z]{1,8}[-/]){0,2}[A-Z]{0,8}[0-9][A-Z0-9]{0,23}(?:[-/][A-Z0-9]{1,16}){0,4}(?:(?<=[A-Z]) [0-9]{2,4})?"  # noqa: S105
+_IN_GROUPS = r"[0-9]{2,6}(?: [0-9]{2,6}){1,3}(?![0-9]| [0-9])"
+_LETTERED = re.compile(
+    rf"(?<!\w)(?i:pnr|code|token|utr|ifsc)(?i:(?:{_GAP}{{1,3}}(?:is|was|no|number|id|code|ref|है|नंबर)(?=[ :#.-])){{0,4}}"
+    rf"{_GAP}{{1,3}})([A-Z][A-Z0-9]{{3,15}})(?!\w)"
 )
-_WEAK = (
-    "code|order|ref|reference|booking|ticket|tracking|invoice|account|a/c|policy|complaint|case|transaction|token|"
-    "customer|consumer|membership|registration|application|id|card|extension|ext|dial|call|helpline|whatsapp|flight|"
-    "train|phone|mobile|ऑर्डर|आर्डर|बुकिंग|टिकट|खाता|खाते|शिकायत|आईडी|हेल्पलाइन"
-)
-_LINKS = "is|was|no|nos|number|id|code|ref|ending|in|with|are|on|at|us|है|नंबर|नम्बर|संख्या|आईडी|का"
-_GAP = r"[ \n:#.,-]"
-_BETWEEN = rf"(?:{_GAP}{{1,3}}(?:{_LINKS})(?=[ :#.-])){{0,4}}{_GAP}{{1,3}}"
-_TOKEN = r"[A-Z]{0,8}[0-9][A-Z0-9]{0,23}(?:[-/][A-Z0-9]{1,16}){0,4}(?:(?<=[A-Z]) [0-9]{2,4})?"  # noqa: S105
-_END = r"(?![\w%])(?![.,:/-][0-9])"
-_NUMBERED = re.compile(rf"(?<![\w#])(?i:({_STRONG})|{_WEAK})(?i:({_BETWEEN}))({_TOKEN}){_END}")
-_LETTERED = re.compile(rf"(?<!\w)(?i:pnr|code|token|utr|ifsc)(?i:{_BETWEEN})([A-Z][A-Z0-9]{{3,15}})(?!\w)")
 _BEFORE = re.compile(
-    r"(?<![\w₹$€£.,:/+-])([0-9]{3,8})(?= (?:is|as|को|आपका)(?: \w{1,12}){0,3} (?:OTP|PIN|pin|code|ओटीपी|पिन|कोड)(?!\w))"
+    r"(?<![\w₹$€£.,:/+-])([0-9]{3,8})(?= (?:is|as|को|आपका|आपकी)(?: \w{1,12}){0,3}"
+    r" (?:OTP|otp|PIN|pin|code|password|extension|ओटीपी|पिन|कोड)(?!\w))"
 )
-_PLATE = re.compile(r"(?<!\w)[A-Z]{2}[ -]?[0-9]{2}[ -]?[A-Z]{1,3}[ -]?[0-9]{4}(?!\w)")
+_PLATE = re.compile(r"(?<!\w)[A-Z]{2}[ -]?[0-9]{1,2}[ -]?[A-Z]{1,3}(?:[ -][A-Z]{1,2})?[ -]?[0-9]{4}(?!\w)")
+_DASHED = re.compile(
+    r"(?<![\w@./-])[A-Z]{1,8}(?:[-/][A-Z]{1,6}){0,2}[-/][0-9]{1,8}[-/][A-Z0-9]{1,10}(?:[-/][A-Z0-9]{1,10}){0,2}(?![\w/-])"
+)
+_INTERSTATE = re.compile(r"(?<!\w)I-([0-9]{3})(?!\w)")
+_SIGNED = re.compile(rf"(?<![\w#])#([0-9]{{3,8}}){END}")
+_PROMOTION = re.compile(r"(?=[A-Z]{0,12}[AEIOU])([A-Z]{4,12})([0-9]{1,3})")
 _MIXED = re.compile(
     r"(?<![\w.,@/-])(?=[A-Z0-9-]{2,40}(?![\w]))[A-Z0-9]{0,20}(?:[A-Z]-?[0-9]|[0-9]-?[A-Z])[A-Z0-9]{0,20}"
     r"(?:-[A-Z0-9]{1,12}){0,4}(?!\w)(?![.,:][0-9])"
@@ -40,28 +41,61 @@ _RUNS = re.compile(r"[A-Z]+|[0-9]+")
 _SHORT = 2
 
 
+def characters(words: Words, token: str) -> str:
+    """Digit by digit, letter by letter, with pauses between groups of digits."""
+    if " " in token and token.replace(" ", "").isdecimal():
+        return ", ".join(words.digits(group) for group in token.split())
+    if word := _PROMOTION.fullmatch(token):
+        return f"{word[1]} {words.cardinal(int(word[2]), indian=True) if len(word[2]) < 3 else words.digits(word[2])}"
+    said = ""
+    for run in _RUNS.finditer(token):
+        pause = "," if run.start() and re.match("[0-9][-/][0-9]", token[run.start() - 2 :]) else ""
+        said += f"{pause} {' '.join(run[0]) if run[0].isalpha() else spelled(words, run[0])}"
+    return said.strip()
+
+
+def more(words: Words, match: re.Match[str], group: int) -> str:
+    """The rest of a list, read like its first number, but for what counts something."""
+    start = match.start(group)
+
+    def one(number: re.Match[str]) -> str:
+        return number[0] if counts(match.string, start + number.end()) else characters(words, number[0])
+
+    return re.sub("[0-9]{3} [0-9]{3}|[0-9]{3,8}", one, match[group])
+
+
 def passes(words: Words) -> tuple[Pass, ...]:
     """What the words around it say to be a code."""
 
-    def characters(token: str) -> str:
-        parts = []
-        for run in _RUNS.findall(token):
-            parts.append(" ".join(run) if run[0].isalpha() else spelled(words, run))
-        return " ".join(parts)
+    def after(context: Context) -> Rule:
+        def rule(match: re.Match[str]) -> str | None:
+            between, token = match[1], match[2]
+            if not is_code(context, match.string, match.start(), between, token, match.end(2)):
+                return None
+            return match[0][: match.start(2) - match.start()] + characters(words, token) + more(words, match, 3)
 
-    def numbered(match: re.Match[str]) -> str | None:
-        token = match[3]
-        named = re.search(r"(?i)\b(?:no|nos|number|id|code|ref|ending)\b|[#:]|नंबर|संख्या", match[2])
-        if not match[1] and not named and sum(map(str.isdecimal, token)) < WEAK_DIGITS_MIN:
-            return None
-        return match[0][: -len(token)] + characters(token)
+        return rule
+
+    def lettered(match: re.Match[str]) -> str:
+        return match[0][: -len(match[1])] + characters(words, match[1])
 
     return (
-        Pass(_NUMBERED, numbered),
-        Pass(_LETTERED, lambda match: match[0][: -len(match[1])] + characters(match[1])),
-        Pass(_BEFORE, lambda match: characters(match[1])),
-        Pass(_PLATE, lambda match: characters(match[0])),
+        *(Pass(_pattern(context), after(context)) for context in CONTEXTS),
+        Pass(_LETTERED, lettered),
+        Pass(_BEFORE, lambda match: characters(words, match[1])),
+        Pass(_PLATE, lambda match: characters(words, match[0])),
+        Pass(_DASHED, lambda match: characters(words, match[0]), "-/"),
+        Pass(_INTERSTATE, lambda match: f"I {words.digits(match[1])}", "-"),
+        Pass(_SIGNED, lambda match: f"{words.signs.number} {spelled(words, match[1])}", "#"),
     )
+
+
+def _pattern(context: Context) -> re.Pattern[str]:
+    between = rf"(?:{_GAP}{{1,3}}(?:{context.links})(?=[ :#.,–—-])){{0,4}}{_GAP}{{1,3}}"
+    if context.described:
+        between = rf"(?: (?:for|of|to|from)(?: [\w'’&.-]{{1,20}}){{1,4}} (?:is|was|are))?{between}"
+    token = f"(?:{_IN_GROUPS}|{_TOKEN})" if context in (SECRET, IDENTIFIER, RECORD) else _TOKEN
+    return re.compile(rf"(?<![\w#])(?i:{context.words})(?i:({between}))({token}){END}{MORE}")
 
 
 def mixed(words: Words) -> tuple[Pass, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from workers.tts.normalise.numbers import NUMBER, SCALE, Amount, scale_name
+from workers.tts.normalise.numbers import NUMBER, Amount
+from workers.tts.normalise.scales import SCALE, scale_name
 from workers.tts.normalise.spans import Pass
 from workers.tts.normalise.words import Words
 
@@ -12,11 +13,13 @@ _SIGNS = {
     "₹": "INR", "rs": "INR", "re": "INR", "inr": "INR", "रु": "INR", "रू": "INR", "us$": "USD", "$": "USD", "usd": "USD",
     "€": "EUR", "eur": "EUR", "£": "GBP", "gbp": "GBP", "aed": "AED", "¥": "JPY", "jpy": "JPY",
 }  # fmt: skip
+_SCALE = rf"(?:{SCALE}|[mb](?!\w))"
+"""Behind a sign of money "5m" is five million."""
 _SIGN = r"(?:₹|US\$|\$|€|£|¥|(?<![\w])(?:(?:Rs|RS|rs|Re|रु|रू)\.?|INR|USD|EUR|GBP|AED|JPY))"
 _AFTER = r"(?:₹|\$|€|£|¥|(?:Rs|rs|INR|USD|EUR|GBP|AED|JPY|रु|रू)\.?(?![\w\u0900-\u0963]))"
 _UP_TO = rf" ?(?:[-–—]|(?:to|से) ?(?={_SIGN})) ?"
 _PRICED = re.compile(
-    rf"(?<!\w)([-−])?({_SIGN}) ?({NUMBER})(?: ?({SCALE}))?(?:{_UP_TO}(?:{_SIGN})? ?({NUMBER})(?: ?({SCALE}))?)?"
+    rf"(?<!\w)([-−])?({_SIGN}) ?({NUMBER})(?: ?({_SCALE}))?(?:{_UP_TO}(?:{_SIGN})? ?({NUMBER})(?: ?({_SCALE}))?)?"
     r"(?:/-)?(?: ?(/)(?=[A-Za-z\u0904-\u0939]))?"
 )
 _COUNTED = re.compile(rf"({NUMBER})(?: ?({SCALE}))? ?({_AFTER})(?:/-)?(?: ?(/)(?=[A-Za-z\u0904-\u0939]))?")
@@ -57,6 +60,7 @@ def passes(words: Words) -> tuple[Pass, ...]:
     return (
         Pass(_PRICED, priced),
         Pass(_COUNTED, counted),
+        Pass(re.compile(rf"({NUMBER}) ?¢"), lambda match: f"{match[1]} {words.currencies['USD'].cents}", "¢"),
         Pass(_BARE_DASH, lambda match: sum_of("INR", match[1], None), "/"),
     )
 

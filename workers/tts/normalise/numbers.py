@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from workers.tts.normalise.contexts import counts
 from workers.tts.normalise.phones import spelled
+from workers.tts.normalise.scales import SCALE, is_scale, is_volume, scale_name
 from workers.tts.normalise.spans import Pass
 from workers.tts.normalise.words import Words
 
@@ -16,16 +18,6 @@ _GROUPED = r"[0-9]{1,3}(?:(?:,[0-9]{2}){1,6}|(?:,[0-9]{3}){1,4})?,[0-9]{3}(?![0-
 NUMBER = rf"(?<![0-9])(?:{_GROUPED}|[0-9]{{1,{DIGITS_MAX}}}(?![0-9]))(?:\.[0-9]{{1,6}}(?![0-9]))?"
 """A number as it is written: 7, 2.5, 1,25,000 or 1,250,000.50."""
 
-_SCALES = {
-    "k": "thousand", "thousand": "thousand", "hazar": "thousand", "हज़ार": "thousand", "हजार": "thousand", "l": "lakh",
-    "lac": "lakh", "lacs": "lakh", "lakh": "lakh", "lakhs": "lakh", "लाख": "lakh", "cr": "crore", "crs": "crore",
-    "crore": "crore", "crores": "crore", "करोड़": "crore", "mn": "million", "m": "million", "million": "million",
-    "bn": "billion", "b": "billion", "billion": "billion", "trillion": "trillion", "tn": "trillion",
-}  # fmt: skip
-SCALE = (
-    r"(?:[Hh]azar|[Tt]housand|[Ll]acs?|[Ll]akhs?|[Cc]rores?|[Mm]illion|[Bb]illion|[Tt]rillion|Crs?|cr|[Mm]n|[Bb]n|tn"
-    r"|[KkLMB]|हज़ार|हजार|लाख|करोड़)(?![\w\u0900-\u0963])"
-)
 _PART = {
     "½": (1, 2),
     "⅓": (1, 3),
@@ -40,6 +32,18 @@ _PART = {
 _FRACTIONS = {(over, under) for under in (2, 3, 4, 8) for over in range(1, under)}
 _OUT_OF = (5, 10, 100)
 _DASH = r" ?[-–—] ?"
+
+
+_SPACED = re.compile(
+    r"(?<![\w.,+-])(?<![0-9] )(?:[1-9][0-9]{0,2}(?: [0-9]{3}){1,4}|"
+    r"[1-9][0-9]?(?: [0-9]{2}){1,3} [0-9]{3})(?![\w-])(?!,[0-9])(?! ?[0-9])(?!\.[0-9]{3})"
+)
+_PORTIONED = re.compile(
+    r" (cup|tablet|pill|teaspoon|tablespoon|spoon|tsp|tbsp|kilo|kg|litre|glass|plate|mile|pound|bottle|gallon|pint|day|"
+    r"dozen|"
+    r"hour|inch|ounce|acre|page|month|year|tank|portion|dose|pack|packet|metre|sandwich|pizza)(?![\w])"
+)
+_PRESSURE = re.compile(r"(?i)(?<!\w)(?:bp|pressure)(?!\w)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,56 +70,61 @@ class Amount:
         return f"{said} {words.signs.point} {words.digits(self.decimals)}" if self.decimals else said
 
 
-def scale_name(written: str) -> str:
-    """The word for a written scale: "Cr" is "crore"."""
-    return _SCALES[written.lower()]
+def groups() -> tuple[Pass, ...]:
+    """Spaces between thousands: 10 000 and 1 250 000.  After codes, which have spaces, too."""
 
+    def joined(match: re.Match[str]) -> str | None:
+        written = match[0]
+        western = all(len(group) == 3 for group in written.split()[1:])
+        sure = (western and written.count(" ") > 1) or written.endswith("00") or counts(match.string, match.end())
+        before = match.string[max(0, match.start() - 5) : match.start()].rstrip()
+        return written.replace(" ", ",") if sure or before.endswith(("₹", "$", "€", "£", "Rs", "Rs.", "INR")) else None
 
-def _units(words: Words) -> Pass:
-    units = words.units
-    either = "|".join(sorted(map(re.escape, units), key=len, reverse=True))
-
-    def measured(match: re.Match[str]) -> str:
-        one, many = units[match[2]]
-        said = f"{match[1]} {one if match[1] == '1' else many}"
-        return f"{said} {words.signs.per} " if match[3] == "/" else said
-
-    return Pass(
-        re.compile(
-            rf"(?<![^\W_])({NUMBER})(?: ?-? ?)(?!-)({either})(?![\w\u0900-\u0963²³]|/[^A-Za-z])(/|\.(?= [a-z]))?"
-        ),
-        measured,
-    )
+    return (Pass(_SPACED, joined, " "),)
 
 
 def joints(words: Words) -> tuple[Pass, ...]:
     """What joins two numbers: ranges, fractions, shares.  Before units and money are read."""
     said = words.signs
 
+    def fraction_of(match: re.Match[str], over: int, under: int) -> str:
+        if match[1]:
+            return words.fraction(int(match[1]), over, under)
+        noun, said = _PORTIONED.match(match.string, match.end()), words.fraction(None, over, under)
+        return words.portion(said, noun[1]) if noun else said
+
     def part(match: re.Match[str]) -> str:
-        over, under = _PART[match[2]]
-        return words.fraction(int(match[1]) if match[1] else None, over, under)
+        return fraction_of(match, *_PART[match[2]])
 
     def fraction(match: re.Match[str]) -> str | None:
         over, under = int(match[2]), int(match[3])
         if (over, under) not in _FRACTIONS:
             return None
-        return words.fraction(int(match[1]) if match[1] else None, over, under)
+        return fraction_of(match, over, under)
 
-    def dashed(match: re.Match[str]) -> str:
+    def dashed(match: re.Match[str]) -> str | None:
         parts = re.split(_DASH, match[0])
+        if len(parts) == 2 and parts[0] == parts[1]:
+            return "-".join(Amount.of(part).spoken(words) for part in parts if part.isdecimal()) or None  # 50-50
         return (f" {said.to} " if len(parts) == 2 else ", ").join(parts)
 
     def slashed(match: re.Match[str]) -> str:
         parts = [Amount.of(match[at]).spoken(words) for at in (1, 2)]
+        if _PRESSURE.search(match.string, max(0, match.start() - 30), match.start()):
+            return f"{match[1]} {said.by if words.indian else 'over'} {match[2]}"
         if int(match[2]) in _OUT_OF and float(match[1]) <= int(match[2]):
             return words.share(*parts)
         return f"{parts[0]} {said.by} {parts[1]}"
 
     return (
-        Pass(re.compile(r"(?<![\w/.,])24[/x×]7(?![\w/])"), lambda match: said.always, "/x×"),
+        Pass(
+            re.compile(r"(?:(?<=[0-9]st)|(?<=[0-9]nd)|(?<=[0-9]rd)|(?<=[0-9]th)) ?[-–] ?(?=[0-9])"),
+            lambda match: f" {said.to} ",
+            "-–",
+        ),
+        Pass(re.compile(r"(?<![\w/.,])24[/x×]7(?:/365)?(?![\w/])"), lambda match: said.always, "/x×"),
         Pass(re.compile(r"(?:(?<![\w.,])([0-9]{1,4}) ?)?([½⅓⅔¼¾⅛⅜⅝⅞])"), part, "".join(_PART)),
-        Pass(re.compile(r"(?<![\w/.,])(?:([0-9]{1,4}) )?([1-7])/([2348])(?![\w/])"), fraction, "/"),
+        Pass(re.compile(r"(?<![\w/.,])(?:([0-9]{1,4})[ -])?([1-7])/([2348])(?![\w/])"), fraction, "/"),
         Pass(re.compile(r"(?<![\w/.,])([0-9]{1,4}(?:\.[0-9])?)/([0-9]{1,4})(?![\w/])"), slashed, "/"),
         Pass(re.compile(r"(?<=[0-9])/(?=[0-9])"), lambda match: f" {said.slash} ", "/"),
         Pass(re.compile(rf"[0-9]{{1,{DIGITS_MAX}}}%?(?:{_DASH}[0-9]{{1,{DIGITS_MAX}}}%?){{1,8}}"), dashed, "-–—"),
@@ -124,13 +133,17 @@ def joints(words: Words) -> tuple[Pass, ...]:
 
 
 def passes(words: Words) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
-    """(Units, percent and ordinals; then, when codes like "5G" are read, every number that is left.)"""
+    """(Percent, ordinals and scales; then, when codes like "5G" are read, every number that is left.)"""
     said = words.signs
 
     def ordinal(match: re.Match[str]) -> str:
         return words.ordinal(Amount.of(match[1]).whole)
 
-    def scaled(match: re.Match[str]) -> str:
+    def scaled(match: re.Match[str]) -> str | None:
+        if match[2] == "L" and is_volume(match):
+            return f"{match[1]} {words.units['l'][match[1] != '1']}"
+        if not is_scale(match, match[1], match[2]):
+            return None
         return f"{words.scaled(Amount.of(match[1]).spoken(words), words.scales[scale_name(match[2])])}"
 
     def pointed(match: re.Match[str]) -> str:
@@ -156,9 +169,8 @@ def passes(words: Words) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
             "vV",
         ),
         Pass(re.compile(r"(?<![\w.,])([0-9]{1,4}(?:\.[0-9]{1,4}){2,5})(?!\w)"), pointed, "."),
-        _units(words),
         Pass(re.compile(rf"({NUMBER}) ?(?:%|٪)"), lambda match: f"{match[1]} {said.percent}", "%٪"),
-        Pass(re.compile(rf"({NUMBER})-?(?:st|nd|rd|th|TH|ST|ND|RD)(?!\w)"), ordinal),
+        Pass(re.compile(rf"({NUMBER})[- ]?(?:st|nd|rd|th|TH|ST|ND|RD)(?!\w)"), ordinal),
         Pass(re.compile(rf"(?<![^\W_])({NUMBER}) ?({SCALE})"), scaled),
         Pass(re.compile(r"(?<=[0-9])[xX](?!\w)"), lambda match: f" {said.times}", "xX"),
     )

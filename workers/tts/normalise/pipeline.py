@@ -16,15 +16,21 @@ from workers.tts.normalise import (
     codes,
     dates,
     markup,
+    measures,
     money,
     numbers,
     phones,
+    places,
+    roman,
+    services,
+    stage_directions,
     symbols,
     times,
+    travel,
 )
 from workers.tts.normalise.spans import Draft, Normalised, Pass
 from workers.tts.normalise.words_en import English
-from workers.tts.normalise.words_hi import ORDINALS, Hindi
+from workers.tts.normalise.words_hi import HALVED, INFLECTED, ORDINALS, Hindi
 
 ROUNDS_MAX = 4
 """What one round drops may have hidden something from the next; text that is plain is done after the first."""
@@ -35,6 +41,7 @@ _DIGIT = re.compile("[0-9½⅓⅔¼¾⅛⅜⅝⅞]")
 _ASCII_DIGITS = str.maketrans("०१२३४५६७८९０１２３４５６７８９", "01234567890123456789")
 _TAG = re.compile(r"<[^<>]{0,300}>")
 _SPEAKABLE = re.compile(r"[^\W_]")
+_TAGS = re.compile(f"{stage_directions.TAG_START}[^{stage_directions.TAG_END}]*{stage_directions.TAG_END}")
 _UNSPEAKABLE = re.compile(r"[\W_]+")
 
 _INDIAN_REGIONS = frozenset({"", "in"})
@@ -43,7 +50,7 @@ _ABROAD = English(indian=False)
 _AMERICAN = English(indian=False, month_first=True, says_and=False)
 _HINDI = Hindi()
 
-_FOR_ALL = (*markup.MARKUP, *symbols.EMOJIS)
+_FOR_ALL = (*stage_directions.DIRECTIONS, *markup.MARKUP, *symbols.EMOJIS)
 _AT_LAST = (*markup.REMAINS, *symbols.PUNCTUATION)
 _LETTERS = (Pass(_TAG, lambda match: " "), Pass(_UNSPEAKABLE, lambda match: " "))
 _DEVANAGARI_DIGITS = Pass(re.compile("[०-९０-９]{1,200}"), lambda match: match[0].translate(_ASCII_DIGITS))
@@ -54,15 +61,32 @@ def normalised(text: str, language: str) -> str:
     return with_sources(text, language).text
 
 
-def with_sources(text: str, language: str) -> Normalised:
-    """The same, with where in `text` every character came from."""
+def with_sources(text: str, language: str, *, audio_tags: bool = False) -> Normalised:
+    """The same, with where in `text` every character came from.
+
+    `audio_tags`: "[laughs]" stays as it is, beside something to say; else stage directions are dropped.
+    """
     draft = Draft(text)
+    if audio_tags:
+        _run(draft, (*markup.CLEANING, *stage_directions.AUDIO_TAGS))
     _settle(draft, language)
-    if not _SPEAKABLE.search(draft.text):
+    if not _SPEAKABLE.search(_TAGS.sub("", draft.text)):
+        if _only_directions(text):
+            return Normalised("", (), len(text))
         draft = Draft(text)  # nothing to say, or everything looked like markup: then say at least the letters
-        _run(draft, _LETTERS)
+        _run(draft, (*markup.CLEANING, *_LETTERS))
         _settle(draft, language)
+    _run(draft, stage_directions.TAGS_BACK)
     return Normalised(draft.text, tuple(draft.sources), len(text))
+
+
+def _only_directions(text: str) -> bool:
+    """Is it speakable, but nothing of it is to be said?"""
+    draft = Draft(text)
+    _run(draft, markup.CLEANING)
+    speakable = _SPEAKABLE.search(draft.text)
+    _run(draft, stage_directions.DIRECTIONS)
+    return bool(speakable) and not _SPEAKABLE.search(draft.text)
 
 
 def _settle(draft: Draft, language: str) -> None:
@@ -76,6 +100,9 @@ def _settle(draft: Draft, language: str) -> None:
 def _round(draft: Draft, language: str) -> None:
     _run(draft, markup.CLEANING)
     draft.trim()
+    words = _words(language, draft.text)
+    if words is not None:
+        _run(draft, phones.masked(words))
     _run(draft, _FOR_ALL)
     words = _words(language, draft.text)
     if words is not None:
@@ -113,21 +140,28 @@ def _words(language: str, text: str) -> English | Hindi | None:
 @cache
 def _before_digits(words: English | Hindi) -> tuple[Pass, ...]:
     short = (*abbreviations.HINDI, *abbreviations.PASSES) if isinstance(words, Hindi) else abbreviations.PASSES
-    return (_DEVANAGARI_DIGITS, *addresses.passes(words), *short)
+    return (_DEVANAGARI_DIGITS, *addresses.passes(words), *short, *roman.passes(words))
 
 
 @cache
 def _digits(words: English | Hindi) -> tuple[Pass, ...]:
     measured, plain = numbers.passes(words)
     return (
+        *symbols.comparisons(words),
         *phones.passes(words),
         *codes.passes(words),
+        *places.passes(words),
+        *services.passes(words),
+        *travel.passes(words),
+        *numbers.groups(),
         *dates.passes(words),
         *times.passes(words),
         *money.passes(words),
+        *measures.joined(words),
         *numbers.joints(words),
         *symbols.signs(words),
-        *(ORDINALS if isinstance(words, Hindi) else ()),
+        *((*HALVED, *ORDINALS) if isinstance(words, Hindi) else ()),
+        measures.units(words),
         *measured,
         *codes.mixed(words),
         *plain,
@@ -136,4 +170,10 @@ def _digits(words: English | Hindi) -> tuple[Pass, ...]:
 
 @cache
 def _after_digits(words: English | Hindi) -> tuple[Pass, ...]:
-    return (*times.HALVES, *money.bare(words), *symbols.joints(words), *acronyms.PASSES)
+    return (
+        *(INFLECTED if isinstance(words, Hindi) else ()),
+        *times.HALVES,
+        *money.bare(words),
+        *symbols.joints(words),
+        *acronyms.PASSES,
+    )

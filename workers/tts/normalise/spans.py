@@ -41,6 +41,8 @@ class Pass:
     rule: Rule
     needs: str = ""
     """A text without any of these characters cannot match; spares the search."""
+    apart: bool = True
+    """Do its words stand apart from the words around them?  Else what it writes is a part of a word: "caf&eacute;"."""
 
 
 class Draft:
@@ -62,7 +64,7 @@ class Draft:
             said = each.rule(match)
             if said is None or said == match[0]:
                 continue
-            start, end, said = _change(text, match.start(), match.end(), said)
+            start, end, said = _change(text, match.start(), match.end(), said, each.apart)
             pieces += (text[done:start], said)
             sources += old[done:start]
             sources += [old[min(start, len(old) - 1)]] * len(said)
@@ -80,11 +82,11 @@ class Draft:
         self.text, self.sources = text, self.sources[start : start + len(text)]
 
 
-def _change(text: str, start: int, end: int, said: str) -> tuple[int, int, str]:
+def _change(text: str, start: int, end: int, said: str, apart: bool) -> tuple[int, int, str]:
     """The part of `text[start:end]` that really changes into `said`, which stands apart from words around it."""
-    if said and _is_word(said[0]) and start and _is_word(text[start - 1]):
+    if apart and said and _is_word(said[0]) and start and _is_word(text[start - 1]):
         said = f" {said}"
-    if said and _is_word(said[-1]) and end < len(text) and _is_word(text[end]):
+    if apart and said and _is_word(said[-1]) and end < len(text) and _is_word(text[end]):
         said = f"{said} "
     while start < end and said and text[start] == said[0]:
         start, said = start + 1, said[1:]

@@ -38,21 +38,34 @@ def signs(words: Words) -> tuple[Pass, ...]:
     """Signs between and before numbers; to be read while the numbers are still digits."""
     said = words.signs
     between = {"×": said.times, "*": said.times, "x": said.times, "X": said.times, "÷": said.divided, "+": said.plus}
-    before = {
-        "~": said.about, "≈": said.about, "<": said.less, ">": said.more, "≥": said.at_least, "≤": said.at_most,
-        ">=": said.at_least, "<=": said.at_most, "±": f"{said.plus} {said.minus}",
-    }  # fmt: skip
     return (
-        Pass(re.compile(r"(?<=[0-9])[xX×](?=[0-9])"), lambda match: f" {said.by} ", "xX×"),
+        Pass(
+            re.compile(
+                r"(?<=[0-9]) [xX×] (?=[0-9.]{1,5} ?(?:ft|feet|foot|m|cm|mm|in|inch|inches|metres?|"
+                r"meters?|फुट|फ़ुट)(?!\w))|(?<=feet) [x×] (?=[0-9])"
+            ),
+            lambda match: f" {said.across} ",
+            "xX×",
+        ),
+        Pass(re.compile(r"(?<=[0-9])[xX×](?=[0-9])"), lambda match: f" {said.across} ", "xX×"),
         Pass(re.compile(r"(?<=[0-9]) ([xX×*÷+]) (?=[0-9])"), lambda match: f" {between[match[1]]} ", "xX×*÷+"),
         Pass(re.compile(r"(?<=[0-9])[÷+](?=[0-9])"), lambda match: f" {between[match[0]]} ", "÷+"),
         Pass(re.compile(r"(?<=[0-9])\+(?!\S{0,3}[0-9])"), lambda match: f" {said.plus}", "+"),
         Pass(re.compile(r"(?<![\w)])\+ ?(?=[0-9])"), lambda match: f"{said.plus} ", "+"),
         Pass(re.compile(r"(?<=[0-9)]) ?= ?(?=[0-9₹$€£-])"), lambda match: f" {said.equals} ", "="),
-        Pass(re.compile(r"([<>]=|[~≈<>≥≤±]) ?(?=[₹$€£]?[0-9])"), lambda match: f"{before[match[1]]} ", "~≈<>≥≤±"),
         Pass(re.compile(r"[#№] ?(?=[0-9])"), lambda match: f"{said.number} ", "#№"),
         Pass(re.compile(r"(?<![\w)\]%.,-])[-−](?=[₹$€£]?[0-9])"), lambda match: f"{said.minus} ", "-−"),
     )
+
+
+def comparisons(words: Words) -> tuple[Pass, ...]:
+    """Signs before a number or a sum of money; while both have their digits."""
+    said = words.signs
+    before = {
+        "~": said.about, "≈": said.about, "<": said.less, ">": said.more, "≥": said.at_least, "≤": said.at_most,
+        ">=": said.at_least, "<=": said.at_most, "±": f"{said.plus} {said.minus}",
+    }  # fmt: skip
+    return (Pass(re.compile(r"([<>]=|[~≈<>≥≤±]) ?(?=[₹$€£]?[0-9])"), lambda match: f"{before[match[1]]} ", "~≈<>≥≤±"),)
 
 
 def joints(words: Words) -> tuple[Pass, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from workers.tts.normalise.contexts import counts
 from workers.tts.normalise.spans import Pass
 from workers.tts.normalise.words import Words
 
@@ -15,6 +16,14 @@ _HOUR = r"([01]?[0-9]|2[0-4])"
 _AFTER = r"(?: ?(?:hrs|hours|Hrs|बजे)(?![\w\u0900-\u0963]))?"
 _PART_BEFORE = re.compile(r"(?:सुबह|सवेरे|दोपहर|शाम|रात)(?: के| को)? \Z")
 _PART_AFTER = re.compile(r" (?:noon|midnight|o'clock)")
+_DOTTED = re.compile(
+    r"(?<!\w)((?i:at|by|till|until|around|before|after|from) )(1[0-2]|[1-9])\.([0-5][05])(?![\w%])"
+    r"(?![.,:/-][0-9])(?! ?[ap]\.?m)"
+)
+"""At 10.30, as it is written in India."""
+_SENTENCE = re.compile(
+    r" (?!(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|I[SC]?T|[A-Z]{2,4}\b))[A-Z]"
+)
 _START = r"(?<![\w:.,/₹$€£-])"
 
 
@@ -27,11 +36,19 @@ def passes(words: Words) -> tuple[Pass, ...]:
         if hour > 24 or (hour == 24 and minute):
             return None
         said = words.clock(hour, minute, f"{half.lower()}m" if half else "", _told(match))
-        return f"{said}." if match[0].endswith(".") and match.end() == len(match.string) else said
+        return _with_stop(match, said)
+
+    def dotted(match: re.Match[str]) -> str | None:
+        if counts(match.string, match.end()):
+            return None
+        return match[1] + words.clock(int(match[2]), int(match[3]), "", True)
 
     return (
+        Pass(re.compile(rf"{_START}([01][0-9]|2[0-3])([0-5][0-9])() ?(?:hrs|hours|Hrs)(?!\w)"), clock),
+        Pass(re.compile(rf"{_START}(0?[0-9]|1[0-2])\.([0-5][0-9])() ?बजे(?![\w\u0900-\u0963])"), clock, "."),
+        *((Pass(_DOTTED, dotted, "."),) if words.indian else ()),
         Pass(
-            re.compile(rf"(?<=[0-9mM.]) ?[-–—] ?(?={_HOUR}(?:[:.][0-5][0-9])? ?[ap]\.?m(?!\w))"),
+            re.compile(rf"(?<=[0-9mM.]) ?[-–—] ?(?={_HOUR}(?:[:.][0-5][0-9])? ?[aApP]\.?[mM](?!\w))"),
             lambda match: f" {to} ",
             "-–—",
         ),
@@ -39,11 +56,19 @@ def passes(words: Words) -> tuple[Pass, ...]:
         Pass(re.compile(rf"{_START}{_HOUR}[:.]([0-5][0-9])(?::[0-5][0-9])? ?{_HALF}"), clock, ":."),
         Pass(re.compile(rf"{_START}(0?[0-9]|1[0-2])() ?{_HALF}"), clock),
         Pass(
-            re.compile(rf"{_START}{_HOUR}:([0-5][0-9])(?::[0-5][0-9])?()(?![\w:]){_AFTER}"),
+            re.compile(rf"{_START}{_HOUR}:([0-5][0-9])(?::[0-5][0-9])?()(?!\w|:[0-9]){_AFTER}"),
             clock,
             ":",
         ),
     )
+
+
+def _with_stop(match: re.Match[str], said: str) -> str:
+    """The full stop of "5 pm." ends the sentence; that of "5 p.m." only before a new one."""
+    if not match[0].endswith("."):
+        return said
+    ends = match.end() == len(match.string) or match[0][-3] != "." or _SENTENCE.match(match.string, match.end())
+    return f"{said}." if ends else said
 
 
 def _told(match: re.Match[str]) -> bool:

@@ -29,15 +29,15 @@ _PARTS = {2: ("half", "halves"), 3: ("third", "thirds"), 4: ("quarter", "quarter
 _UNITS: dict[str, tuple[str, str]] = {
     key: (one, many)
     for keys, one, many in (
-        ("km|Km|KM|kms|Kms", "kilometre", "kilometres"),
+        ("km|Km|KM|kms|Kms|KMS", "kilometre", "kilometres"),
         ("m|mtr|mtrs", "metre", "metres"),
-        ("cm|cms", "centimetre", "centimetres"),
+        ("cm|cms|CM", "centimetre", "centimetres"),
         ("mm", "millimetre", "millimetres"),
-        ("kg|Kg|KG|kgs|Kgs", "kilogram", "kilograms"),
-        ("g|gm|gms", "gram", "grams"),
-        ("mg", "milligram", "milligrams"),
-        ("l|ltr|ltrs", "litre", "litres"),
-        ("ml|mL", "millilitre", "millilitres"),
+        ("kg|Kg|KG|kgs|Kgs|KGS", "kilogram", "kilograms"),
+        ("g|gm|gms|GM|GMS", "gram", "grams"),
+        ("mg|MG|mgs", "milligram", "milligrams"),
+        ("l|ltr|ltrs|Ltr|Ltrs|lit", "litre", "litres"),
+        ("ml|mL|ML|Ml", "millilitre", "millilitres"),
         ("km/h|kmph|kmh|km/hr", "kilometre per hour", "kilometres per hour"),
         ("mph", "mile per hour", "miles per hour"),
         ("°C|℃", "degree Celsius", "degrees Celsius"),
@@ -65,6 +65,27 @@ _UNITS: dict[str, tuple[str, str]] = {
         ("ft", "foot", "feet"),
         ("lb|lbs", "pound", "pounds"),
         ("oz", "ounce", "ounces"),
+        ("in.", "inch", "inches"),
+        ("kmpl|km/l", "kilometre per litre", "kilometres per litre"),
+        ("mg/dL|mg/dl", "milligram per decilitre", "milligrams per decilitre"),
+        ("g/dL|g/dl", "gram per decilitre", "grams per decilitre"),
+        ("mmHg", "millimetre of mercury", "millimetres of mercury"),
+        ("mcg|µg", "microgram", "micrograms"),
+        ("bpm", "beat per minute", "beats per minute"),
+        ("kcal", "kilocalorie", "kilocalories"),
+        ("tsp|tsps", "teaspoon", "teaspoons"),
+        ("tbsp|tbsps", "tablespoon", "tablespoons"),
+        ("gal", "gallon", "gallons"),
+        ("mi", "mile", "miles"),
+        ("yd|yds", "yard", "yards"),
+        ("sq yd|sq. yd|sq. yds|sq yds|sqyd", "square yard", "square yards"),
+        ("kVA", "kilovolt ampere", "kilovolt amperes"),
+        ("MHz", "megahertz", "megahertz"),
+        ("MP", "megapixel", "megapixels"),
+        ("mth|mths", "month", "months"),
+        ("wk|wks", "week", "weeks"),
+        ("LPA", "lakh per annum", "lakhs per annum"),
+        ("pcs", "piece", "pieces"),
         ("yr|yrs", "year", "years"),
         ("hr|hrs|h", "hour", "hours"),
         ("min|mins", "minute", "minutes"),
@@ -87,10 +108,10 @@ _SCALES = {
 }  # fmt: skip
 _SIGNS = Signs(
     point="point", minus="minus", plus="plus", to="to", percent="percent", degrees="degrees", number="number",
-    about="about", less="less than", more="more than", at_least="at least", at_most="at most", equals="equals",
-    times="times", by="by", divided="divided by", either="or", also="and", per="per", ending="ending in",
-    always="twenty-four seven", version="version", at="at", dot="dot", slash="slash", dash="dash",
-    underscore="underscore",
+    about="about", less="less than", more="more than", at_least="at least", at_most="at most",
+    equals="equals", times="times", by="by", across="by", inch="-inch", star="star", hash="hash",
+    divided="divided by", either="or", also="and", per="per", ending="ending in", always="twenty-four seven",
+    version="version", at="at", dot="dot", slash="slash", dash="dash", underscore="underscore",
 )  # fmt: skip
 
 
@@ -136,6 +157,10 @@ class English:
             unit += "th"
         return f"{head} {tens}{dash}{unit}".strip()
 
+    def titled(self, number: int) -> str:
+        """After the name of a king or a pope."""
+        return f"the {self.ordinal(number).capitalize()}"
+
     def digits(self, digits: str) -> str:
         return " ".join(_SMALL[int(digit)] for digit in digits)
 
@@ -171,6 +196,11 @@ class English:
         else:
             said = f"{_below_100(over)} {many}"
         return said if whole is None else f"{self.cardinal(whole, indian=self.indian)} and {said}"
+
+    def portion(self, fraction: str, noun: str) -> str:
+        """A fraction before what it is of: "half a cup", "three quarters of an hour"."""
+        article = "an" if noun[0] in "aeiouh" and not noun.startswith("half") else "a"
+        return f"half {article}" if fraction == "half" else f"{fraction} of {article}"
 
     def share(self, part: str, whole: str) -> str:
         return f"{part} out of {whole}"

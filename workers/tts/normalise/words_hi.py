@@ -32,15 +32,15 @@ _HALVES = {"एक दशमलव पाँच": "डेढ़", "दो दश
 _UNITS: dict[str, tuple[str, str]] = {
     key: (name, name)
     for keys, name in (
-        ("km|Km|KM|kms|Kms|किमी|कि.मी.", "किलोमीटर"),
+        ("km|Km|KM|kms|Kms|KMS|किमी|कि.मी.", "किलोमीटर"),
         ("m|mtr|mtrs", "मीटर"),
-        ("cm|cms|सेमी", "सेंटीमीटर"),
+        ("cm|cms|CM|सेमी|से.मी.", "सेंटीमीटर"),
         ("mm", "मिलीमीटर"),
-        ("kg|Kg|KG|kgs|Kgs|किग्रा", "किलोग्राम"),
-        ("g|gm|gms", "ग्राम"),
-        ("mg", "मिलीग्राम"),
-        ("l|ltr|ltrs", "लीटर"),
-        ("ml|mL", "मिलीलीटर"),
+        ("kg|Kg|KG|kgs|Kgs|KGS|किग्रा|कि.ग्रा.", "किलोग्राम"),
+        ("g|gm|gms|GM|GMS", "ग्राम"),
+        ("mg|MG|mgs", "मिलीग्राम"),
+        ("l|ltr|ltrs|Ltr|Ltrs|lit", "लीटर"),
+        ("ml|mL|ML|Ml", "मिलीलीटर"),
         ("km/h|kmph|kmh|km/hr", "किलोमीटर प्रति घंटा"),
         ("°C|℃", "डिग्री सेल्सियस"),
         ("°F|℉", "डिग्री फ़ारेनहाइट"),
@@ -57,13 +57,27 @@ _UNITS: dict[str, tuple[str, str]] = {
         ("sq ft|sq. ft|sq.ft|sqft|sq. ft.|sq.ft.", "वर्ग फ़ुट"),
         ("sq m|sq. m|sqm|m²", "वर्ग मीटर"),
         ("ft", "फ़ुट"),
-        ("hr|hrs|h", "घंटे"),
+        ("in.", "इंच"),
+        ("kmpl|km/l", "किलोमीटर प्रति लीटर"),
+        ("mg/dL|mg/dl", "मिलीग्राम प्रति डेसीलीटर"),
+        ("g/dL|g/dl", "ग्राम प्रति डेसीलीटर"),
+        ("mmHg", "मिलीमीटर मरकरी"),
+        ("mcg|µg", "माइक्रोग्राम"),
+        ("मिग्रा|मि.ग्रा.", "मिलीग्राम"),
+        ("मिली|मि.ली.", "मिलीलीटर"),
+        ("ली.", "लीटर"),
+        ("mAh", "एमएएच"),
+        ("MP", "मेगापिक्सल"),
+        ("tsp", "छोटे चम्मच"),
+        ("tbsp", "बड़े चम्मच"),
+        ("LPA", "लाख सालाना"),
+        ("pcs", "पीस"),
         ("min|mins", "मिनट"),
         ("sec|secs", "सेकंड"),
         ("yr|yrs", "साल"),
     )
     for key in keys.split("|")
-}
+} | dict.fromkeys(("hr", "hrs", "h"), ("घंटा", "घंटे"))
 _CURRENCIES = {
     "INR": Currency("रुपया", "रुपये", "पैसा", "पैसे"),
     "USD": Currency("डॉलर", "डॉलर", "सेंट", "सेंट"),
@@ -77,9 +91,10 @@ _SCALES = {
 }  # fmt: skip
 _SIGNS = Signs(
     point="दशमलव", minus="माइनस", plus="प्लस", to="से", percent="प्रतिशत", degrees="डिग्री", number="नंबर",
-    about="लगभग", less="से कम", more="से ज़्यादा", at_least="कम से कम", at_most="ज़्यादा से ज़्यादा", equals="बराबर",
-    times="गुणा", by="बटा", divided="भागा", either="या", also="और", per="प्रति", ending="आख़िरी अंक",
-    always="चौबीसों घंटे", version="वर्ज़न", at="ऐट", dot="डॉट", slash="स्लैश", dash="डैश", underscore="अंडरस्कोर",
+    about="लगभग", less="से कम", more="से ज़्यादा", at_least="कम से कम", at_most="ज़्यादा से ज़्यादा",
+    equals="बराबर", times="गुणा", by="बटा", across="बाई", inch=" इंच", star="स्टार", hash="हैश",
+    divided="भागा", either="या", also="और", per="प्रति", ending="आख़िरी अंक", always="चौबीसों घंटे",
+    version="वर्ज़न", at="ऐट", dot="डॉट", slash="स्लैश", dash="डैश", underscore="अंडरस्कोर",
 )  # fmt: skip
 
 
@@ -109,6 +124,10 @@ class Hindi:
 
     def ordinal(self, number: int) -> str:
         return _ORDINALS.get(number) or f"{self.cardinal(number)}वाँ"
+
+    def titled(self, number: int) -> str:
+        """After the name of a king or a pope: Hindi says English ordinals or none."""
+        return self.cardinal(number)
 
     def digits(self, digits: str) -> str:
         return " ".join(_BELOW_100[int(digit)] for digit in digits)
@@ -140,6 +159,10 @@ class Hindi:
         if (over, under) == (1, 2) and whole in (1, 2):
             return {1: "डेढ़", 2: "ढाई"}[whole]
         return f"साढ़े {self.cardinal(whole)}" if (over, under) == (1, 2) else f"{self.cardinal(whole)} सही {part}"
+
+    def portion(self, fraction: str, noun: str) -> str:
+        """A fraction before what it is of."""
+        return fraction
 
     def share(self, part: str, whole: str) -> str:
         return f"{whole} में से {part}"
@@ -183,3 +206,28 @@ ORDINALS: tuple[Pass, ...] = (
     Pass(re.compile(r"(?<![0-9.,])([0-9]{1,6})(वाँ|वां|वें|वीं)"), _numbered, "व"),
 )
 """5वीं, 2रा: digits with the ending of an ordinal."""
+
+
+def _and_a_half(match: re.Match[str]) -> str:
+    whole = int(match[1])
+    return {1: "डेढ़", 2: "ढाई"}.get(whole) or f"साढ़े {Hindi().cardinal(whole)}"
+
+
+HALVED: tuple[Pass, ...] = (
+    Pass(
+        re.compile(
+            r"(?<![\w.,])([1-9][0-9]?)\.50?(?= ?(?:घंटे|घंटा|साल|महीने|महीना|दिन|हफ़्ते|हफ्ते|किलो|"
+            r"हज़ार|हजार|लीटर)(?![\w\u0900-\u0963]))"
+        ),
+        _and_a_half,
+        ".",
+    ),
+)
+"""2.5 घंटे: nobody says "two point five hours"."""
+INFLECTED: tuple[Pass, ...] = (
+    Pass(re.compile(r"(?<=एक )रुपया(?= (?:का|की|के|में|से|को|तक|पर)(?![\w\u0900-\u0963]))"), lambda match: "रुपये", "र"),
+    Pass(
+        re.compile(r"आधा(?= (?:गोली|प्लेट|कटोरी|बोतल|टिकिया|रोटी|टैबलेट)(?![\w\u0900-\u0963]))"), lambda match: "आधी", "आ"
+    ),
+)
+"""Endings that the word behind asks for."""
