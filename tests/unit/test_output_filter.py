@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.llm.output_filter import OutputFilter, Retracted
-from workers.providers import ToolCall
+from workers.llm.output_filter import OutputFilter
+from workers.providers import Retracted, ToolCall
 
 TOOLS = ("end_call", "look_up")
 
@@ -79,7 +79,7 @@ UNSPOKEN = {
     "ChatML's head": ("<|im_start|>assistant\nAt nine.<|im_end|>", "At nine.", []),
     "Llama's head": ("<|start_header_id|>assistant<|end_header_id|>\n\nAt nine.<|eot_id|>", "At nine.", []),
     "a byte token": ("At<0x0A>nine.", "Atnine.", []),
-    "the caller's next turn invented": ("At nine.<|im_end|>\n<|im_start|>user\nAnd on Sunday?<|im_end|>", "At nine.", []),
+    "the caller's next turn invented": ("At nine.<|im_end|>\n<|im_start|>user\nAnd?<|im_end|>", "At nine.", []),
     "the same, Llama": ("At nine.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nAnd?", "At nine.", []),
     "the same, Mistral": ("At nine.</s>[INST] And on Sunday? [/INST] Closed.", "At nine.", []),
     "the same, Phi": ("At nine.<|end|><|user|>And on Sunday?", "At nine.", []),
@@ -142,7 +142,7 @@ UNSPOKEN = {
     ),
     "Command's call": ('<|START_ACTION|>[{"tool_name": "end_call", "parameters": {}}]<|END_ACTION|>', "", END),
     "Granite's call": ('<|tool_call|>[{"name": "end_call", "arguments": {}}]', "", END),
-    "a tool that is not there": ('Yes. <tool_call>{"name": "fly", "arguments": {}}</tool_call>', "Yes.", [("fly", "{}")]),
+    "a tool that is not there": ('Yes. <tool_call>{"name": "fly"}</tool_call>', "Yes.", [("fly", "{}")]),
 }  # fmt: skip
 
 
@@ -195,8 +195,8 @@ def test_a_server_that_leaves_out_the_opening_tag_is_waited_for() -> None:
 
 
 PARTS = st.sampled_from(
-    ["<think>", "</think>", "<|im_end|>", "<function=end_call>", "</function>", "end_call", "()", "[", "{", '"', "`", "\n",
-     "Hi. ", "<", ">", "|", "analysis", "assistantfinal", "<|channel|>", "<|message|>", "to=functions.", "*", "[THINK]"]
+    ["<think>", "</think>", "<|im_end|>", "<function=end_call>", "</function>", "end_call", "()", "[", "{", '"', "`",
+     "\n", "Hi. ", "<", ">", "|", "analysis", "assistantfinal", "<|channel|>", "<|message|>", "to=functions.", "*"]
 )  # fmt: skip
 
 

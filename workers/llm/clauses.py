@@ -93,12 +93,14 @@ class Clauses:
         return ready
 
     def finish(self) -> list[str]:
-        """The text is over: return the clauses that were still open.  Nothing may be fed afterwards."""
+        """The text is over, or seems to be: return the clauses that were still open."""
         ready: list[str] = []
         self._complete(ready)
         if self._words:
             ready.append(" ".join(self._words))
             self._words = []
+            self._count += 1
+        self._undecided = False
         return ready
 
     def _complete(self, ready: list[str]) -> None:

@@ -13,20 +13,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from workers.llm.text_calls import CALL_CHARS_MAX, TextCalls
-from workers.providers import ToolCall
+from workers.providers import Retracted, ToolCall
 
 TAG_CHARS_MAX = 100
 FENCE_CHARS_MAX = 2_000
 """What may be a tag, or a fenced tool call, is held back to this length; anything longer is text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retracted:
-    """What the filter gave before this was not speech: reasoning whose opening tag was never written."""
 
 
 Filtered: TypeAlias = str | ToolCall | Retracted
@@ -47,7 +41,8 @@ _CALLS = re.compile(
     re.I,
 )
 _SPECIAL = re.compile(
-    r"[|｜][^<>]*[|｜]|/?s|/?(?:eos|bos|pad|unk|sop|eop)|/?end_of_\w+|unused\d+|extra_id_\d+|0x[0-9a-f]{2}"
+    r"[|｜][^<>]*[|｜]|/?s|/?(?:eos|bos|pad|unk|sop|eop)|/?end_of_\w+|unused\d+|extra_id_\d+|0x[0-9a-f]{2}",
+    re.I,
 )
 _CALL_LEFTOVERS = re.compile(
     r"/(?:antml:)?(?:tool_?calls?|function_?calls?|tool_use|invoke|function|parameter.*)", re.I
@@ -236,7 +231,7 @@ class OutputFilter:
         if re.match(r"<function\s*=", text, re.I):
             self._ends = re.compile(r"</function>(?:\s*</tool_call>)?|</tool_call>|(?<=/)>", re.I)
             return self._skip(1, self._call)
-        if not re.match(r"<(?:[^\W\d]|[/|｜]|$)", text):
+        if not re.match(r"<(?:[^\W\d]|[/|｜]|0(?:x|$)|$)", text):
             return None
         if found := re.match(r"<([^<>\n]+)>", text):
             return self._inside(out, found[1].strip(), found.end())
