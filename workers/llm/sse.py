@@ -16,6 +16,10 @@ class Events:
         self._rest = b""
         self._data: list[bytes] = []
 
+    def rest(self) -> list[bytes]:
+        """The bytes are over: the event whose blank line never came, if there is one."""
+        return [*self.feed(b"\n\n")]
+
     def feed(self, chunk: bytes) -> list[bytes]:
         """Raises ValueError for an event without end."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
