@@ -1,4 +1,4 @@
-"""What is behind OPENAI_BASE_URL: a wrong address, another model, one that sleeps.  Told at the start, in a sentence."""
+"""What is behind OPENAI_BASE_URL: a wrong address, another model, one that sleeps.  Told at the start, in a line."""
 
 from __future__ import annotations
 
