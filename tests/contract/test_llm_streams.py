@@ -11,7 +11,7 @@ import pytest
 
 from tests.simulators.openai_standin import CLOSE, END, STALL, USAGE, Reply, chunk, standing_in, stop, text, tool_piece
 from workers.llm.openai_chat import ChatOptions, OpenAIChat
-from workers.providers import Down, Retracted, TextComplete, TokensUsed, ToolCall
+from workers.providers import Busy, Down, Retracted, TextComplete, TokensUsed, ToolCall
 
 pytestmark = pytest.mark.anyio
 
@@ -239,6 +239,22 @@ async def test_a_server_that_begins_in_its_reasoning_is_known_by_its_first_reply
         await pieces.aclose()
         await model.aclose()
     assert sum("begins its replies with reasoning" in record.message for record in caplog.records) == 1
+
+
+async def test_a_first_reply_that_was_cut_short_says_nothing_of_the_server() -> None:
+    async with standing_in() as server:
+        model = OpenAIChat("some-model", key="", url=server.url)
+        server.will_refuse(404)
+        server.will(*text("They ask if I can hear them. Well, "), *stop("length"))
+        await model.warm()
+        server.will(*text("They ask. I say nine. ", "</think>", "At nine."), *stop())
+        assert [piece async for piece in model.reply(HOURS) if isinstance(piece, str)] == ["At nine."]
+        await model.aclose()
+
+
+async def test_a_rate_limit_within_the_stream_is_one() -> None:
+    with pytest.raises(Busy):
+        await replied(raw(error={"code": 429, "message": "slow down"}))
 
 
 async def test_an_unknown_server_that_is_slow_is_held_back_for_a_moment_only(caplog: pytest.LogCaptureFixture) -> None:

@@ -23,7 +23,7 @@ from common import metrics, traces
 from common.clock import wall_ms
 from common.tasks import cancel
 from workers.failover import Failover, Source, Use
-from workers.llm.speakable import has_letters, is_speakable
+from workers.llm.speakable import begins_to_speak, has_letters, is_speakable
 from workers.llm.text_calls import tool_name
 from workers.providers import (
     ChatMessage,
@@ -211,7 +211,7 @@ class _Content:
         match piece:
             case str() if not self.speaks:
                 self._text += piece
-                self.speaks = has_letters(piece) and is_speakable(self._text)
+                self.speaks = has_letters(piece) and begins_to_speak(self._text)
             case ToolCall() if self._offered is None or tool_name(piece.name) in self._offered:
                 self.speaks = True
             case ToolCall():
@@ -223,7 +223,7 @@ class _Content:
 
     def check(self, unseen: Sequence[Piece] = ()) -> None:
         """The reply is over: raises Empty if it said nothing; `unseen` are the pieces that nobody has got yet."""
-        if self.speaks or self._offered is None:
+        if self.speaks or self._offered is None or is_speakable(self._text):
             return
         spent = [Spent(self._spec, piece) for piece in unseen if isinstance(piece, TokensUsed)]
         what = f"the reply has no word to speak (finish reason {self._reason}){self._strange}"

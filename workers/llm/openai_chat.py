@@ -201,7 +201,8 @@ class OpenAIChat:
         if reply.retracted and not self._reasons_first:
             self._reasons_first = True
             log.warning("%s begins its replies with reasoning; nothing is spoken before its end", self._name)
-        self._known = self._known or (reply.words and not reply.retracted)
+        # One that was cut short may have been nothing but reasoning, whose end would have shown that.
+        self._known = self._known or (reply.words and not reply.retracted and not reply.cut_short)
         self._finish_is_final = self._finish_is_final and not reply.late_words
 
     async def _begin(
@@ -266,7 +267,7 @@ class OpenAIChat:
         choice = choose_model(self._dialect.model, names)
         self._missing = "" if choice.known else choice.note
         self._dialect.model = choice.model
-        if choice.note:
+        if choice.known and choice.note:
             log.warning("%s", choice.note)
 
     async def _close(self, stream: ChunkStream | None) -> None:

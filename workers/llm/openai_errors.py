@@ -72,6 +72,8 @@ def as_provider_error(name: str, error: Exception, fault: str = "") -> ProviderE
             told = fault or f"check the model and {SETTING}"
             return Rejected(f"{name} refused the request ({status}){code}; {told}")
         return Down(f"{name} answered {status}{code}")
+    if isinstance(error, ErrorInStream) and refusal(error)[0].status == 429:
+        return Busy(f"{name} is at its rate limit")
     if isinstance(error, TimeoutError | openai.APITimeoutError):
         return Down(f"{name} did not answer in time" + (f": {fault}" if fault else ""))
     if isinstance(error, openai.APIConnectionError | http.HTTPError):

@@ -35,6 +35,8 @@ class StreamedReply:
         self.words = False
         """There were words, or tool calls; perhaps they are still held back."""
         self.finished = False
+        self.cut_short = False
+        """It ended at the bound of tokens, and not because it was complete."""
         self.retracted = False
         """What was taken for words at first was reasoning."""
         self.late_words = False
@@ -57,6 +59,7 @@ class StreamedReply:
         self.late_words = self.late_words or (progress and self.finished)
         if chunk.finish_reason and not self.finished:
             self.finished = True
+            self.cut_short = chunk.finish_reason == "length"
             if self._finish_is_final:
                 pieces += [*self._rest(), TextComplete(chunk.finish_reason), *self._complete()]
         return pieces, progress

@@ -69,7 +69,7 @@ class OutputFilter:
         self._begun = False
         self._ends: re.Pattern[str] | None = None
         self._scanned = 0
-        self._candidates = re.compile(r"[<\[{`◁*(\"'_]|(?<!\w)(?:" + "|".join(self._calls.first_letters) + ")", re.I)
+        self._candidates = re.compile(r"[<\[{`◁*(\"'_]|(?<!\w)(?:" + "|".join(self._calls.beginnings) + ")", re.I)
 
     def feed(self, text: str) -> list[Filtered]:
         """Take more text, split anywhere; return what is decided by now."""

@@ -37,7 +37,7 @@ from workers.llm.asking import Minds, Spent, Switched
 from workers.llm.clauses import Clauses
 from workers.llm.dialogue import Dialogue, Verdict, Wanted
 from workers.llm.phrases import APOLOGIES, FAREWELLS
-from workers.llm.speakable import has_letters
+from workers.llm.speakable import is_speakable
 from workers.llm.text_calls import tool_name
 from workers.providers import ChatMessage, ProviderError, Retracted, TextComplete, after
 from workers.runner import Fenced
@@ -290,7 +290,7 @@ class _Writer:
             await self._publish(clause)
 
     async def _publish(self, text: str) -> None:
-        if not has_letters(text):
+        if not is_speakable(text):
             return  # a smile or a rule at the end: there is nothing to synthesise
         number = self.count
         self.count += 1

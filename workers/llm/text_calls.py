@@ -57,9 +57,11 @@ class TextCalls:
         self._alone = re.compile(rf"(?:{prefixes})?({names})[ \t]*(?:[.!]?[ \t]*(?:\r?\n|$))", re.I)
 
     @property
-    def first_letters(self) -> list[str]:
-        """What a call in the middle of text may begin with, as regular expressions."""
-        return sorted({re.escape(f"{prefix}{name}"[0]) for prefix in _PREFIXES for name in (*self._tools, "t") if name})
+    def beginnings(self) -> list[str]:
+        """What a call within text may begin with, as regular expressions: three letters, or fewer at the end."""
+        wholes = {*self._tools, *(prefix for prefix in _PREFIXES if prefix)}
+        threes = sorted({whole[:3].ljust(3, "x") for whole in wholes})
+        return ["{}(?:{}(?:{}|$)|$)".format(*map(re.escape, three)) for three in threes]
 
     def known(self, written: str) -> str | None:
         """The known tool of this name, in its own spelling."""
