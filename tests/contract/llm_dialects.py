@@ -99,6 +99,15 @@ DIALECTS: dict[str, list[tuple[Refuses, Reply]]] = {
     "a proxy that knows neither bound": [
         (sends("max_tokens", "max_completion_tokens"), openai_error(400, "Unrecognized request argument: max_tokens")),
     ],
+    "OpenAI for an organisation that is not verified": [
+        (
+            sends("stream"),
+            openai_error(400, "Your organization must be verified to stream this model.", param="stream"),
+        ),
+    ],
+    "o1-pro": [
+        (sends("stream"), openai_error(400, "Unsupported value: 'stream' does not support true with this model.")),
+    ],
     "Mistral's API": [(sends("stream_options"), forbidden("stream_options"))],
     "an older Azure": [
         (sends("stream_options"), openai_error(400, "Unrecognized request argument supplied: stream_options")),
@@ -158,6 +167,9 @@ def speaking(
         for refuses, refusal in rules:
             if refuses(request.body):
                 return refusal
+        if not request.body.get("stream"):
+            message = {"role": "assistant", "content": "".join(words)}
+            return Reply(body=json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}))
         return Reply([*text(*words), *stop()])
 
     return answer

@@ -139,6 +139,7 @@ def test_ends_in_other_scripts_and_layouts(text: str, clauses: list[str]) -> Non
 SENTENCES = {
     "English": ("We open at nine.", "Will you come?"),
     "Hindi, Marathi, Nepali, Konkani, Bodo, Dogri, Maithili": ("हम नौ बजे खुलते हैं।", "क्या आप आएँगे?"),
+    "Hindi, with a bar that was typed": ("हम नौ बजे खुलते हैं |", "क्या आप आएँगे?"),
     "Sanskrit": ("वयं नववादने उद्घाटयामः॥", "भवान् आगमिष्यति वा?"),
     "Bengali, Assamese": ("আমরা সকাল নয়টায় খুলি।", "আপনি কি আসবেন?"),
     "Punjabi": ("ਅਸੀਂ ਨੌਂ ਵਜੇ ਖੁੱਲ੍ਹਦੇ ਹਾਂ।", "ਕੀ ਤੁਸੀਂ ਆਓਗੇ?"),

@@ -84,6 +84,9 @@ UNSPOKEN = {
     "the same, Mistral": ("At nine.</s>[INST] And on Sunday? [/INST] Closed.", "At nine.", []),
     "the same, Phi": ("At nine.<|end|><|user|>And on Sunday?", "At nine.", []),
     "the same, Gemma": ("At nine.<end_of_turn>\n<start_of_turn>user\nAnd?", "At nine.", []),
+    "the agent's own label": ("Assistant: At nine.", "At nine.", []),
+    "the same in bold": ("**Assistant:** At nine.", "At nine.", []),
+    "the caller's next turn in plain text": ("At nine.\n\nUser: And on Sunday?\nAssistant: Closed.", "At nine.", []),
     "function=": ("Goodbye! <function=end_call></function>", "Goodbye!", END),
     "function= with arguments": (
         'One moment. <function=look_up>{"day": "Friday"}</function>', "One moment.", [("look_up", '{"day": "Friday"}')],
@@ -170,6 +173,10 @@ def test_what_is_not_speech_is_not_spoken_and_a_call_is_a_call(text: str, words:
         "f",
         "*checks the calendar* (softly) Yes_ 'well' \"so\"",
         "समय नौ बजे है। ठीक?",
+        "Useful things:\nUsers come at nine.\nAgents, too.",
+        "Assistants are here.\nNote: bring a card.",
+        "Ai!",
+        "a",
         "a<b and c",
         "Anything [else",
     ],
@@ -195,7 +202,8 @@ def test_a_server_that_leaves_out_the_opening_tag_is_waited_for() -> None:
 
 
 PARTS = st.sampled_from(
-    ["<think>", "</think>", "<|im_end|>", "<function=end_call>", "</function>", "end_call", "()", "[", "{", '"', "`",
+    ["Assistant", "User", ":",
+     "<think>", "</think>", "<|im_end|>", "<function=end_call>", "</function>", "end_call", "()", "[", "{", '"', "`",
      "\n", "Hi. ", "<", ">", "|", "analysis", "assistantfinal", "<|channel|>", "<|message|>", "to=functions.", "*"]
 )  # fmt: skip
 

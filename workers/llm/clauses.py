@@ -152,7 +152,7 @@ class Clauses:
         if last == ".":
             if _abbreviated(word) or (len(self._words) == 1 and _LIST_MARK.fullmatch(word)):
                 return False
-        elif last not in ENDS and not _ends_locally(word):
+        elif last not in ENDS and not _ends_locally(" ".join(self._words[-2:])):
             return False
         words = FIRST_SENTENCE_WORDS if self._count == 0 else LATER_SENTENCE_WORDS
         return len(self._words) >= words or self._length() >= SENTENCE_CHARS
@@ -184,10 +184,10 @@ def _last(word: str) -> str:
     return word.rstrip(CLOSERS)[-1:]
 
 
-def _ends_locally(word: str) -> bool:
-    """Does the mark end a sentence in the script of the letter before it?"""
-    least, most = LOCAL_ENDS.get(_last(word), ("", ""))
-    return bool(least) and any(least <= char <= most for char in word.rstrip(CLOSERS)[-2:-1])
+def _ends_locally(words: str) -> bool:
+    """Does the mark at the end of these words end a sentence in the script of the letter before it?"""
+    least, most = LOCAL_ENDS.get(_last(words), ("", ""))
+    return bool(least) and any(least <= char <= most for char in words.rstrip(CLOSERS)[:-1].rstrip()[-1:])
 
 
 def _is_phrase(word: str) -> bool:

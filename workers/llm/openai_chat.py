@@ -26,7 +26,7 @@ from workers.llm.openai_dialect import LEARNT_MAX, ServerDialect
 from workers.llm.openai_errors import answered, as_provider_error, connection_fault, refusal
 from workers.llm.openai_reply import StreamedReply
 from workers.llm.openai_server import answer_fault, choose_model, model_names, shown, speaks_of_missing_model
-from workers.llm.openai_stream import ChunkStream
+from workers.llm.openai_stream import ChunkStream, WholeAnswer
 from workers.openai_http import ERRORS, http
 from workers.providers import Busy, ChatMessage, Down, Piece, ProviderError, Rejected
 
@@ -164,7 +164,7 @@ class OpenAIChat:
                     break
                 if progress:
                     deadline = loop.time() + gap_s
-                elif chunk.finish_reason:
+                elif chunk.finish_reason and reply.words:
                     deadline = loop.time() + TAIL_S
                 if reply.holding and not await stream.comes_before(min(hold_until, deadline)):
                     for piece in reply.release():
@@ -214,7 +214,7 @@ class OpenAIChat:
             stream: ChunkStream | None = None
             try:
                 async with asyncio.timeout_at(deadline):
-                    stream = ChunkStream(await self._client.chat.completions.create(**request))
+                    stream = ChunkStream(await self._opened(request))
                 chunk = await stream.next(deadline)
                 if chunk is None:
                     raise self._nothing(stream)
@@ -230,6 +230,13 @@ class OpenAIChat:
                 await self._close(stream)
                 raise
         raise Rejected(f"{self._name} refused the request in every form")
+
+    async def _opened(self, request: dict[str, Any]) -> Any:
+        """The answer's head; of a server that does not stream, the whole answer."""
+        completions = self._client.chat.completions
+        if "stream" in request:
+            return await completions.create(**request)
+        return WholeAnswer((await completions.with_raw_response.create(**request)).http_response)
 
     async def _changed(self, request: dict[str, Any], error: Exception, deadline: float) -> bool:
         """Is there another way to ask, after this refusal?"""

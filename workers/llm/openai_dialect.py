@@ -4,7 +4,7 @@ Every server is asked in the same way first.  What it refuses is left out, or sa
 refusal costs one request, at the start of the process as a rule, because warming up asks like a call.
 
     `max_tokens`               -> `max_completion_tokens` (Azure's newer models) -> left out
-    `stream_options`, `temperature`  -> left out
+    `stream_options`, `temperature`, `stream` -> left out
     `tools`                    -> described in the instructions, and called in the text
     the system role            -> the instructions begin the first message of the user
 """
@@ -31,7 +31,7 @@ TOOLS_IN_TEXT = (
     '<tool_call>{{"name": "{name}", "arguments": {{}}}}</tool_call>. It is not spoken. The tools:\n{tools}'
 )
 REFUSAL_CHARS_MAX = 4_000
-LEARNT_MAX = 6
+LEARNT_MAX = 7
 """Refusals that one request may meet."""
 
 _TOOLS = re.compile(r"\btools?\b|tool_choice|tool.(?:use|call)|function.?call", re.I)
@@ -41,6 +41,11 @@ _ROLES = re.compile(
     r"|(?:unexpected|unsupported|invalid|unknown) (?:message )?role|alternat\w+.{0,60}roles?|roles? .{0,20}system\b"
     r"|got system",
     re.I | re.DOTALL,
+)
+_NO_STREAM = re.compile(
+    r"\bstream(?:ing)?\b.{0,60}(?:not|unsupported|disabled)|verified to stream"
+    r"|(?:not|un)\w* .{0,30}\bstream(?:ing)?\b",
+    re.I,
 )
 _TOO_MUCH = re.compile(
     r"context.(?:length|window)|too (?:long|large|many)|content.(?:filter|management)|moderation", re.I
@@ -59,6 +64,7 @@ class ServerDialect:
         self._tokens_fields = [tokens_field, *({"max_tokens", "max_completion_tokens"} - {tokens_field})]
         self._tokens_max = tokens_max
         self._temperature = temperature
+        self._streams = True
         self._usage = True
         self._tools = True
         self._system = True
@@ -70,9 +76,10 @@ class ServerDialect:
         request: dict[str, Any] = {
             "model": self.model,
             "messages": self._messages(dialogue, tools, said),
-            "stream": True,
         }
-        if self._usage:
+        if self._streams:
+            request["stream"] = True
+        if self._streams and self._usage:
             request["stream_options"] = {"include_usage": True}
         if tools and self._tools:
             request["tools"] = list(tools)
@@ -91,6 +98,9 @@ class ServerDialect:
         if self._usage and re.search(r"stream.options|include.usage", said):
             self._usage = False
             return "without `stream_options`"
+        if self._streams and _NO_STREAM.search(said):
+            self._streams = False
+            return "without `stream`, so that the caller waits for the whole reply"
         if "temperature" in request and re.search(r"temperature", said):
             self._temperature = None
             return "without `temperature`"
@@ -116,6 +126,7 @@ class ServerDialect:
         turns = [message for message in dialogue if message.get("role") != "system"]
         if not turns or turns[0].get("role") != "user":
             turns = [{"role": "user", "content": OPENING}, *turns]
+        turns = _merged(turns)
         if said:
             turns += [{"role": "assistant", "content": said}, {"role": "user", "content": GO_ON}]
         instructions = "\n\n".join(str(message.get("content") or "") for message in system)
@@ -127,6 +138,20 @@ class ServerDialect:
             return [{"role": "system", "content": instructions}, *turns]
         first = {**turns[0], "content": f"{instructions}\n\n{turns[0].get('content') or ''}"}
         return [first, *turns[1:]]
+
+
+def _merged(turns: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """Two texts of one role in a row as one: templates want turns."""
+    merged: list[ChatMessage] = []
+    for turn in turns:
+        before = merged[-1] if merged else {}
+        texts = before.get("content"), turn.get("content")
+        plain = all(isinstance(text, str) for text in texts) and before.keys() | turn.keys() == {"role", "content"}
+        if plain and before.get("role") == turn.get("role"):
+            merged[-1] = {**turn, "content": f"{texts[0]} {texts[1]}"}
+        else:
+            merged.append(turn)
+    return merged
 
 
 def _described(tools: Sequence[dict[str, Any]]) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 from workers.llm.openai_chunks import ChatChunk, understood
@@ -13,6 +14,16 @@ from workers.llm.openai_server import BODY_CHARS_MAX, Answer
 from workers.llm.sse import EVENT_BYTES_MAX, Events
 
 DONE = "[DONE]"
+
+
+@dataclass(frozen=True, slots=True)
+class WholeAnswer:
+    """An answer that was read whole, in the shape of one that streams."""
+
+    response: Any
+
+    async def close(self) -> None:
+        """It is closed already."""
 
 
 class ChunkStream:

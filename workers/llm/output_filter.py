@@ -2,7 +2,7 @@
 
     reasoning            `<think>…</think>`, `[THINK]…`, Harmony's analysis channel; also without its opening tag
     special tokens       `<|im_end|>`, `</s>`, `<start_of_turn>model`, `[/INST]`, …
-    another's turn       what follows `<|im_start|>user` or `[INST]` is invented, and nothing after it counts
+    another's turn       what follows `<|im_start|>user`, `[INST]` or `User:` is invented, and nothing after it counts
     tool calls as text   `<function=end_call>`, `<tool_call>{…}</tool_call>`, `end_call()`, …: a `ToolCall`
 
 A server that parses its model's output sends none of these; many do not parse it, or not in every case.  The tags of
@@ -53,6 +53,9 @@ _BRACKETS = ("[THINK]", "[/THINK]", "[TOOL_CALLS]", "[INST]", "[/INST]", "[ARGS]
 _ROLE = re.compile(r"\s*(\w*)(?: to=(?:functions\.)?[\w.-]+)?(\s*\n|<\|end_(?:header_id|of_role)\|>|\s*(?=<)|\s*$)")
 _AGENT = re.compile(r"\s*(?:(?:assistant|model|bot)\b:?)?", re.I)
 _UNCLOSED = re.compile(r"function\s*=\s*[\w.\"'-]+\s*/?>(?!\s*[{<])", re.I)
+_LABEL = re.compile(r"[*_]{0,2}([A-Za-z]{2,9})[*_]{0,2}:[*_]{0,2}\s*")
+_OWN_LABELS = frozenset({"assistant", "agent", "ai", "bot"})
+_OTHER_LABELS = frozenset({"user", "human"})
 _FENCE = re.compile(r"```[\w-]*\s(.*?)```", re.DOTALL)
 
 
@@ -69,7 +72,7 @@ class OutputFilter:
         self._begun = False
         self._ends: re.Pattern[str] | None = None
         self._scanned = 0
-        self._candidates = re.compile(r"[<\[{`◁*(\"'_]|(?<!\w)(?:" + "|".join(self._calls.beginnings) + ")", re.I)
+        self._candidates = re.compile(r"[<\[{`◁*(\"'_\n]|(?<!\w)(?:" + "|".join(self._calls.beginnings) + ")", re.I)
 
     def feed(self, text: str) -> list[Filtered]:
         """Take more text, split anywhere; return what is decided by now."""
@@ -186,6 +189,8 @@ class OutputFilter:
     def _speech(self, out: list[Filtered], final: bool) -> bool:
         if not self._begun and (head := self._bare_harmony(final)) is not None:
             return head
+        if self._line_start and (label := self._label(final)) is not None:
+            return label if label or not final else self._emit(out, 1)
         before = self._last
         found = self._candidates.search(before + self._buffer, len(before))
         if found is None:
@@ -217,6 +222,17 @@ class OutputFilter:
                 self._ends = _BARE_HARMONY_ENDS
                 return self._skip(len(self._buffer) - len(rest), self._hidden)
         return None
+
+    def _label(self, final: bool) -> bool | None:
+        """`Assistant: Hello.` is no word of the agent's, and what follows a later `User:` is invented."""
+        if found := _LABEL.match(self._buffer):
+            if found[1].lower() in _OWN_LABELS and not self._begun:
+                length = found.end()
+                return self._skip(length) if length < len(self._buffer) or final else False
+            return self._skip(found.end(), self._stopped) if found[1].lower() in _OTHER_LABELS and self._begun else None
+        begun = re.fullmatch(r"[*_]{0,2}([A-Za-z]{0,9})[*_]{0,2}", self._buffer)
+        labels = _OTHER_LABELS if self._begun else _OWN_LABELS
+        return False if begun is not None and any(label.startswith(begun[1].lower()) for label in labels) else None
 
     def _tag(self, out: list[Filtered], final: bool) -> bool | None:
         """Anything in angle brackets."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 SENTENCE_ENDS = {
     "Latin, and common": "?!…‼⁇⁈⁉‽⸮",
     "Chinese, Japanese": "。！？｡．﹖﹗",
-    "Indian scripts": "।॥",  # danda: Devanagari, Bengali, Gurmukhi, Odia and more
+    "Indian scripts": "।॥৷",  # danda: Devanagari, Bengali, Gurmukhi, Odia and more
     "Arabic (Urdu, Sindhi, Kashmiri, Persian)": "؟۔؞",
     "Ol Chiki (Santali)": "᱾᱿",
     "Meitei Mayek (Manipuri)": "꯫꫰꫱",
@@ -61,7 +61,8 @@ WITHOUT_SPACES = frozenset(
     "。！？｡।॥、，｡．" + "".join(ends for script, ends in SENTENCE_ENDS.items() if "Latin" not in script)
 )
 """Marks behind which a sentence begins even where no space follows."""
-LOCAL_ENDS = {";": ("\u0370", "\u03ff"), ":": ("\u0531", "\u058f")}
-"""A mark that ends a sentence only behind a letter of one script: the Greek question mark, the Armenian full stop."""
+LOCAL_ENDS = {";": ("\u0370", "\u03ff"), ":": ("\u0531", "\u058f"), "|": ("\u0900", "\u0dff")}
+"""A mark that ends a sentence only behind a letter of one script: the Greek question mark, the Armenian full stop, and
+the bar that is typed for a danda."""
 SPACED_PHRASES = (("\u0e00", "\u0eff"), ("\u1000", "\u109f"), ("\u1780", "\u17ff"))
 """Thai, Lao, Myanmar, Khmer: words are not separated, so a space ends a phrase."""
