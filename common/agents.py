@@ -24,6 +24,7 @@ NATIONAL_DIGITS = 10
 INDIA = "91"
 
 GREETING_CHARS_MAX = 1_000
+FAREWELL_CHARS_MAX = 500
 INSTRUCTIONS_CHARS_MAX = 20_000
 VOICE_CHARS_MAX = 128
 PROVIDERS_MAX = 5
@@ -90,6 +91,8 @@ class Agent:
     """Said when the call is answered; empty means that the caller speaks first."""
     instructions: str
     """The system prompt: everything that the language model knows about its task."""
+    farewell: str = ""
+    """Said before the agent hangs up without a word of its own; empty means the default of its language."""
     language: str = "en"
     """BCP 47 tag."""
     voice: str = ""
@@ -230,7 +233,7 @@ def to_document(agent: Agent) -> dict[str, Any]:
 
 
 def with_variables(agent: Agent, variables: Mapping[str, str]) -> Agent:
-    """The agent for one call: `{{name}}` in its greeting and instructions is filled in; unknown names vanish.
+    """The agent for one call: `{{name}}` in greeting, farewell and instructions is filled in; unknown names vanish.
 
     The version stays the file's: the variables are the call's.
     """
@@ -238,8 +241,12 @@ def with_variables(agent: Agent, variables: Mapping[str, str]) -> Agent:
     def filled(template: str, chars_max: int) -> str:
         return _VARIABLE.sub(lambda found: variables.get(found[1], ""), template)[:chars_max]
 
-    greeting = filled(agent.greeting, GREETING_CHARS_MAX)
-    return replace(agent, greeting=greeting, instructions=filled(agent.instructions, INSTRUCTIONS_CHARS_MAX))
+    return replace(
+        agent,
+        greeting=filled(agent.greeting, GREETING_CHARS_MAX),
+        farewell=filled(agent.farewell, FAREWELL_CHARS_MAX),
+        instructions=filled(agent.instructions, INSTRUCTIONS_CHARS_MAX),
+    )
 
 
 def from_document(document: Mapping[str, Any]) -> Agent:
@@ -278,6 +285,7 @@ def _canonical(agent: Agent) -> dict[str, Any]:
         "name": agent.name,
         "greeting": agent.greeting,
         "instructions": agent.instructions,
+        **({"farewell": agent.farewell} if agent.farewell else {}),  # without it a version stays what it was
         "language": agent.language,
         "voice": agent.voice,
         "providers": {"stt": list(providers.stt), "llm": list(providers.llm), "tts": list(providers.tts)},
@@ -330,6 +338,7 @@ AGENT: Shape = {
     "name": name_text,
     "greeting": text(0, GREETING_CHARS_MAX),
     "instructions": text(1, INSTRUCTIONS_CHARS_MAX),
+    "farewell": text(0, FAREWELL_CHARS_MAX),
     "language": pattern(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}", "a language tag such as 'en', 'en-IN' or 'hi'"),
     "voice": text(0, VOICE_CHARS_MAX),
     "providers": (PROVIDERS, Providers),

@@ -165,7 +165,7 @@ def begin(process: str, calls_max: int) -> None:
 
 def begin_provider(pool: str, spec: str) -> None:
     """This process may use the provider: its counters stand at 0 from now on."""
-    for kind in ("busy", "down", "rejected", "timeouterror"):
+    for kind in ("busy", "down", "rejected", "timeouterror", *(("empty",) if pool == "llm" else ())):
         PROVIDER_ERRORS.labels(spec, kind)
     for unit in _UNITS.get(pool, ()):
         PROVIDER_USAGE.labels(spec, unit)

@@ -76,7 +76,10 @@ class Settings:
         "", "Speech to text; unset = deepgram if its key is set, else local", _PROVIDERS, _PROVIDERS_EXPECTED
     )
     llm_provider: str = _text(
-        "", "Language model; unset = openai if its key is set, else local", _PROVIDERS, _PROVIDERS_EXPECTED
+        "",
+        "Language model; unset = openai if its key or another server of its kind is set, else local",
+        _PROVIDERS,
+        _PROVIDERS_EXPECTED,
     )
     tts_provider: str = _text(
         "",
@@ -247,7 +250,7 @@ class Settings:
             return [spec.strip() for spec in chosen.split(",")]
         if pool == "stt" and self.deepgram_api_key:
             return ["deepgram/nova-3"]
-        if pool == "llm" and self.openai_api_key:
+        if pool == "llm" and (self.openai_api_key or not self._is_openai):
             return ["openai/gpt-4o-mini"]
         if pool == "tts" and (spec := self._paid_voice):
             return [spec]
@@ -258,9 +261,17 @@ class Settings:
         if self.elevenlabs_api_key:
             return "elevenlabs/eleven_flash_v2_5"
         # A compatible chat server rarely speaks.
-        if self.openai_api_key and urlsplit(self.openai_base_url).hostname == "api.openai.com":
+        if self.openai_api_key and self._is_openai:
             return "openai/gpt-4o-mini-tts"
         return "deepgram/aura-2-thalia-en" if self.deepgram_api_key else ""
+
+    @property
+    def _is_openai(self) -> bool:
+        """Is OPENAI_BASE_URL the vendor's own, and not a compatible server?"""
+        try:
+            return urlsplit(self.openai_base_url).hostname == "api.openai.com"
+        except ValueError:
+            return False  # no URL: the provider says so, in its own words
 
     @property
     def places(self) -> dict[str, int]:

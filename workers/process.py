@@ -23,6 +23,7 @@ from common.log import start_logging
 from common.node import node_id, run_process
 from common.probes import Probes
 from common.settings import BadSettings, Settings
+from common.tasks import cancel
 from common.traces import exporting
 from workers.failover import Failover, Source
 from workers.providers import Down, ProviderError
@@ -94,15 +95,16 @@ class Providers(Generic[P]):
             self._source(spec)
 
     async def warm(self, specs: Sequence[str]) -> None:
-        """Get the providers ready.  Raises Rejected (a wrong key) or, if no other is left, whatever the last raised."""
+        """Get the providers ready, all at once: each has its own deadline.
+
+        Raises Rejected (a wrong key) or, if no other is left, Down.  Whatever else a provider raises counts as Down.
+        """
         sources = self.choose(specs).sources
-        for source in sources:
-            try:
-                await source.provider.warm()
-            except Down as error:
-                if source is sources[-1] and len(sources) == 1:
-                    raise
+        for error in await asyncio.gather(*(_warmed(source) for source in sources)):
+            if isinstance(error, Down) and len(sources) > 1:
                 log.warning("a provider is not ready: %s", error)
+            elif error is not None:
+                raise error
 
     def _source(self, spec: str) -> Source[P]:
         if spec not in self._sources:
@@ -117,6 +119,17 @@ class Providers(Generic[P]):
             await source.provider.aclose()
 
 
+async def _warmed(source: Source[Any]) -> ProviderError | None:
+    """What kept the provider from getting ready."""
+    try:
+        await source.provider.warm()
+    except ProviderError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - a start never ends in a traceback; the first call shows what it is
+        return Down(f"{source.spec} could not get ready ({type(error).__name__})")
+    return None
+
+
 async def serve(pool: str, settings: Settings, providers: Providers[P], open_session: OpenSession[P]) -> None:
     """Run until SIGTERM or SIGINT, then pass the calls on and return."""
     owner = node_id(pool)
@@ -126,7 +139,7 @@ async def serve(pool: str, settings: Settings, providers: Providers[P], open_ses
 
     async with (
         contextlib.AsyncExitStack() as stack,
-        _ready(providers, default),
+        _ready(providers, default, stop),
         connect_bus(options) as bus,
         connect_ledger(settings.redis_url, owner, settings.call_retention_s, settings.lease_ms) as ledger,
     ):
@@ -145,11 +158,21 @@ async def serve(pool: str, settings: Settings, providers: Providers[P], open_ses
 
 
 @contextlib.asynccontextmanager
-async def _ready(providers: Providers[Any], specs: Sequence[str]) -> AsyncIterator[None]:
+async def _ready(providers: Providers[Any], specs: Sequence[str], stop: asyncio.Event) -> AsyncIterator[None]:
+    """The providers, warm; or not, if the process is asked to stop while they get ready: that may take a minute."""
+    warming = asyncio.create_task(providers.warm(specs), name="warm")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
-        await providers.warm(specs)
+        await asyncio.wait([warming, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if warming.done():
+            warming.result()
+        else:
+            await cancel(warming)
         yield
     finally:
+        warming.cancel()
+        stopping.cancel()
         await providers.aclose()
 
 

@@ -145,7 +145,20 @@ class TokensUsed:
     tokens_out: int
 
 
-Piece: TypeAlias = str | ToolCall | TokensUsed
+@dataclass(frozen=True, slots=True)
+class TextComplete:
+    """All words of the reply have come; its tool calls and its bill may follow."""
+
+    reason: str = ""
+    """Why the model stopped, in the vendor's word (`stop`, `length`, `content_filter`); empty if it did not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retracted:
+    """The text before this was not meant to be spoken: reasoning that was known as such at its end only."""
+
+
+Piece: TypeAlias = str | ToolCall | TokensUsed | TextComplete | Retracted
 
 
 def after(said: str, text: str) -> str:
@@ -164,7 +177,8 @@ class LanguageModel(Protocol):
         """Stream the next assistant message: text as it is made (any split), tool calls when complete.
 
         `tools` are OpenAI function tools.  `said` is how this very message begins, because another model (or another
-        process) said that much before it failed: only what follows is streamed.  `TokensUsed` comes last, if known.
+        process) said that much before it failed: only what follows is streamed.  `TextComplete` comes where the
+        words end, if that is known before the stream ends; `TokensUsed` comes last, if known.
         Raises a `ProviderError`, at any point of the stream.
         """
 

@@ -135,7 +135,7 @@ class Vendors:
         body = await request.json()
         if body["model"] in self.down:
             return DOWN
-        said = [str(m["content"]) for m in body["messages"] if m["role"] == "user"]
+        said = [str(m["content"]) for m in body["messages"] if _is_callers(m)]
         whole = answer(said[-1] if said else "")
         self.asked[said[-1] if said else ""] += 1
         begun = _begun(body["messages"])
@@ -196,9 +196,14 @@ async def _tell(socket: WebSocket, due: asyncio.Queue[tuple[float, str]]) -> Non
             return
 
 
+def _is_callers(message: dict[str, Any]) -> bool:
+    """Did the caller say it?  What stands in round brackets is the platform's word to the model."""
+    return message["role"] == "user" and not str(message["content"]).startswith("(")
+
+
 def _begun(messages: list[dict[str, Any]]) -> str:
     """How the answer begins already: what the assistant said after the caller's last words."""
-    last = max((place for place, message in enumerate(messages) if message["role"] == "user"), default=-1)
+    last = max((place for place, message in enumerate(messages) if _is_callers(message)), default=-1)
     said = [str(message["content"]) for message in messages[last + 1 :] if message["role"] == "assistant"]
     return " ".join(said)
 

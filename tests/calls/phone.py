@@ -65,6 +65,7 @@ class Phone:
     mind: Mind = field(default_factory=Mind)
     mouth: Mouth = field(default_factory=Mouth)
     greeting: str = GREETING
+    farewell: str = "Bye for now."
     workers: list[Worker] = field(default_factory=list)
     more: dict[str, list[Any]] = field(default_factory=dict)
     """Pool -> further providers, in the order of failover."""
@@ -140,7 +141,7 @@ class Phone:
                 return ListenSession(claim, bus, self.ledger, self._sources("stt", self.ears), self.listen)
             case "llm":
                 minds = Minds(self._sources("llm", self.mind))
-                character = Character(self.greeting, "Be brief.", minds, self.options.interruptible)
+                character = Character(self.greeting, "Be brief.", minds, self.options.interruptible, self.farewell)
                 return ReplySession(claim, bus, self.ledger, character)
             case _:
                 return SpeakSession(claim, bus, self.ledger, self._sources("tts", self.mouth), VoiceOptions())

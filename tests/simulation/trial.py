@@ -32,7 +32,7 @@ from common.messages import (
     UserTurn,
 )
 from tests.simulation.providers import FRAME_BYTES, FRAMES_PER_CHARACTER, Saying, saying_of, word_ended
-from workers.llm.reply import APOLOGY
+from workers.llm.phrases import APOLOGIES
 
 FRAME_MS = 20
 HELD_FRAMES_MAX = 90_000 // FRAME_MS
@@ -314,7 +314,7 @@ class Trial:
     def _fits(self, reply: Reply) -> None:
         """Is it the answer to what was said?  Its words are named for the last word that it answers."""
         asked = self.utterances.get(reply.utterance, "").split(" ")[-1]
-        if not reply.clauses[0].startswith((asked, APOLOGY[:APOLOGY_BEGIN])):
+        if not reply.clauses[0].startswith((asked, APOLOGIES["en"][:APOLOGY_BEGIN])):
             self._breach(f"reply {reply.turn} answers {asked!r} with {reply.clauses[0]!r}")
 
     def _mute(self, reply: Reply) -> bool:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,10 @@ class Reply:
     events: list[str | bytes] = field(default_factory=list)
     status: int = 200
     body: str = ""
+    media: str = "application/json"
+    """Of the body."""
+    location: str = ""
+    """Where a redirect leads."""
 
 
 @dataclass
@@ -69,6 +73,8 @@ class OpenAIStandin:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
+        self.rule: Callable[[Request], Reply | None] = lambda request: None
+        """What a request is answered with; None: what was scripted next."""
         self.connections = 0
         self.url = ""
         self._replies: deque[Reply] = deque()
@@ -99,7 +105,7 @@ class OpenAIStandin:
             while request := await self._request(reader):
                 self.requests.append(request)
                 self.asked.set()
-                if not await self._answer(reader, writer):
+                if not await self._answer(request, reader, writer):
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
             self._closed.set()
@@ -118,18 +124,22 @@ class OpenAIStandin:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         return Request(line.decode().split()[1], headers, json.loads(body or b"{}"))
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Play the next reply; False when the connection is over."""
-        reply = (
-            self._replies.popleft() if self._replies else Reply(status=500, body='{"error": {"message": "no reply"}}')
-        )
-        if reply.body:
+        reply = self.rule(request)
+        if reply is None:
+            nothing = Reply(status=500, body='{"error": {"message": "no reply"}}')
+            reply = self._replies.popleft() if self._replies else nothing
+        if not reply.events or reply.status != 200:
             body = reply.body.encode()
-            head = f"HTTP/1.1 {reply.status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-            writer.write(head.encode() + body)
+            head = [f"HTTP/1.1 {reply.status} X", f"content-type: {reply.media}", f"content-length: {len(body)}"]
+            if reply.location:
+                head.append(f"location: {reply.location}")
+            writer.write("\r\n".join([*head, "", ""]).encode() + body)
             await writer.drain()
             return True
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        await writer.drain()
         for event in reply.events:
             if event == STALL:
                 await writer.drain()

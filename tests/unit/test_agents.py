@@ -20,7 +20,9 @@ from common.agents import (
     from_document,
     load_agents,
     number_key,
+    parse,
     to_document,
+    with_variables,
 )
 
 SHIPPED = Path(__file__).parents[2] / "agents"
@@ -325,3 +327,15 @@ def test_any_document_is_an_agent_or_told_to_be_none(document: object) -> None:
         from_document({"name": "a", "greeting": "", "instructions": "x", "turn": document, "numbers": document})
     except BadAgents as error:
         assert error.problems
+
+
+def test_a_farewell_is_a_key_of_the_file_and_may_hold_variables() -> None:
+    plain = {"name": "desk", "greeting": "Hello.", "instructions": "Be kind."}
+    silent, _ = parse(plain)
+    polite, problems = parse({**plain, "farewell": "Goodbye, {{name}}."})
+    assert silent is not None and polite is not None and not problems
+    assert with_variables(polite, {"name": "Asha"}).farewell == "Goodbye, Asha."
+    assert from_document(to_document(polite)).farewell == "Goodbye, {{name}}."
+    assert silent.version != polite.version and "farewell" not in to_document(silent)
+    _, too_long = parse({**plain, "farewell": "x" * 501})
+    assert [problem.path for problem in too_long] == [("farewell",)]

@@ -130,3 +130,23 @@ async def test_a_reply_that_is_not_wanted_any_more_is_closed_at_once():
     await asyncio.wait([asking])
     assert (slow.open, fast.open) == (0, 0)
     assert [task for task in asyncio.all_tasks() if "first word" in task.get_name()] == []
+
+
+async def test_a_rival_that_says_nothing_does_not_win_by_being_fast():
+    slow, empty = Model("slow but there", first_s=1.0), Model("👍", "…", first_s=0.01)
+    assert "slow but there" in await told(minds(slow, empty, hedge=lately(0.3)))
+
+
+async def test_nothing_is_an_answer_when_another_model_has_said_it_all():
+    asked = minds(Model())
+    assert [event async for event in asked.reply(DIALOGUE, [], lambda: "We open at nine.", "call-1")] == [
+        Spent("m/0", TokensUsed(10, 4, 2))
+    ]
+
+
+async def test_a_reply_without_words_is_no_sign_of_life_for_the_breaker():
+    models = [Model("…"), Model("Hi.")]
+    asked = minds(*models)
+    for _ in range(4):
+        assert "Hi." in await told(asked)
+    assert models[0].asked == 3, "after three such replies it is left alone"

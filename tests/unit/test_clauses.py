@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.llm.clauses import CLAUSE_CHARS_MAX, Clauses
+from workers.llm.sentence_marks import WITHOUT_SPACES
 from workers.tts.normalise.abbreviations import BEFORE_NUMBERS, NUMBERS_OF
 
 
@@ -161,6 +162,75 @@ def test_ends_in_other_scripts_and_layouts(text: str, clauses: list[str]) -> Non
     assert spoken(text) == clauses
 
 
+SENTENCES = {
+    "English": ("We open at nine.", "Will you come?"),
+    "Hindi, Marathi, Nepali, Konkani, Bodo, Dogri, Maithili": ("हम नौ बजे खुलते हैं।", "क्या आप आएँगे?"),
+    "Hindi, with a bar that was typed": ("हम नौ बजे खुलते हैं |", "क्या आप आएँगे?"),
+    "Sanskrit": ("वयं नववादने उद्घाटयामः॥", "भवान् आगमिष्यति वा?"),
+    "Bengali, Assamese": ("আমরা সকাল নয়টায় খুলি।", "আপনি কি আসবেন?"),
+    "Punjabi": ("ਅਸੀਂ ਨੌਂ ਵਜੇ ਖੁੱਲ੍ਹਦੇ ਹਾਂ।", "ਕੀ ਤੁਸੀਂ ਆਓਗੇ?"),
+    "Odia": ("ଆମେ ନଅଟାରେ ଖୋଲୁ।", "ଆପଣ ଆସିବେ କି?"),
+    "Gujarati": ("અમે નવ વાગ્યે ખોલીએ છીએ.", "તમે આવશો?"),
+    "Kannada": ("ನಾವು ಒಂಬತ್ತಕ್ಕೆ ತೆರೆಯುತ್ತೇವೆ.", "ನೀವು ಬರುತ್ತೀರಾ?"),
+    "Malayalam": ("ഞങ്ങൾ ഒമ്പതിന് തുറക്കും.", "നിങ്ങൾ വരുമോ?"),
+    "Tamil": ("நாங்கள் ஒன்பது மணிக்குத் திறக்கிறோம்.", "நீங்கள் வருவீர்களா?"),
+    "Telugu": ("మేము తొమ్మిదికి తెరుస్తాము.", "మీరు వస్తారా?"),
+    "Urdu": ("ہم نو بجے کھلتے ہیں۔", "کیا آپ آئیں گے؟"),
+    "Sindhi": ("اسان نائين بجي کلون ٿا۔", "ڇا توهان ايندؤ؟"),
+    "Kashmiri": ("أسۍ چھِ نَو بجہِ کھُلان۔", "تۄہۍ ییوا؟"),
+    "Santali": ("ᱟᱞᱮ ᱟᱨᱮ ᱵᱟᱡᱮ ᱠᱷᱩᱞᱟᱹᱭ᱾", "ᱟᱢ ᱦᱮᱡ ᱟᱢ?"),
+    "Manipuri": ("ꯑꯩꯈꯣꯏ ꯃꯥꯄꯟ ꯍꯥꯡꯉꯤ꯫", "ꯅꯍꯥꯛ ꯂꯥꯛꯀꯗ꯭ꯔꯥ?"),
+    "Arabic": ("نفتح في التاسعة صباحاً.", "هل ستأتي غداً؟"),
+    "Persian": ("ما ساعت نه باز می‌کنیم.", "آیا می‌آیید؟"),
+    "Hebrew": ("אנחנו פותחים בתשע.", "האם תבוא?"),
+    "Chinese": ("我们早上九点开门。", "您要来吗？"),
+    "Japanese": ("九時に開店いたします。", "いらっしゃいますか？"),
+    "Korean": ("저희는 아홉 시에 엽니다.", "오시겠어요?"),
+    "Burmese": ("ကျွန်ုပ်တို့ ကိုးနာရီတွင်ဖွင့်ပါသည်။", "လာမလား။"),
+    "Khmer": ("យើងបើកនៅម៉ោងប្រាំបួន។", "តើអ្នកមកទេ?"),
+    "Tibetan": ("ང་ཚོ་ཆུ་ཚོད་དགུ་པར་སྒོ་འབྱེད།", "ཁྱེད་རང་ཡོང་ངམ།"),
+    "Amharic": ("በዘጠኝ ሰዓት እንከፍታለን።", "ይመጣሉ፧"),
+    "Armenian": ("Մենք բացում ենք իննին։", "Դուք կգա՞ք։"),
+    "Greek": ("Ανοίγουμε στις εννέα.", "Θα έρθετε αύριο;"),
+    "Sinhala": ("අපි නවයට විවෘත කරමු.", "ඔබ එනවාද?"),
+}
+
+
+@pytest.mark.parametrize("sentences", SENTENCES.values(), ids=SENTENCES)
+def test_a_sentence_ends_in_every_language_of_the_documentation(sentences: tuple[str, str]) -> None:
+    first, second = sentences
+    clauses = Clauses()
+    assert clauses.feed(f"{first} ") == [first], "not only when the reply is over"
+    assert clauses.feed(f"{second} ") + clauses.finish() == [second]
+    assert spoken(f"{first} {second} {first}") == [first, second, first] or len(second) < 12
+
+
+@pytest.mark.parametrize("mark", ["؟", "۔", "।", "॥", "᱾", "᱿", "꯫", "။", "។", "።", "։", "。"])
+def test_behind_the_mark_of_such_a_script_no_space_is_needed(mark: str) -> None:
+    assert spoken(f"one two three four{mark}five six seven") == [f"one two three four{mark}", "five six seven"]
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("ร้านเปิดเวลาเก้าโมงเช้าทุกวัน ยกเว้นวันอาทิตย์และวันหยุด", "ร้านเปิดเวลาเก้าโมงเช้าทุกวัน"),
+        ("ພວກເຮົາເປີດເວລາເກົ້າໂມງເຊົ້າ ທຸກໆມື້", "ພວກເຮົາເປີດເວລາເກົ້າໂມງເຊົ້າ"),
+        ("جی ہاں، ہم کل صبح نو بجے، کھلیں گے", "جی ہاں، ہم کل صبح نو بجے،"),
+        ("እኛ ነገ ጠዋት፣ በዘጠኝ ሰዓት እንከፍታለን", "እኛ ነገ ጠዋት፣"),
+    ],
+    ids=["Thai", "Lao", "Urdu's comma", "Amharic's comma"],
+)
+def test_a_part_ends_where_its_script_has_no_sentence_mark_yet(text: str, first: str) -> None:
+    assert spoken(text)[0] == first
+
+
+@pytest.mark.parametrize("number", ["Rt. 66", "Hwy. 44", "H.No. 4", "No. 5"])
+def test_an_address_is_not_cut_before_its_number(number: str) -> None:
+    assert spoken(f"Well then. The clinic is at {number} near the lake.")[1:] == [
+        f"The clinic is at {number} near the lake."
+    ]
+
+
 def test_a_long_sentence_is_cut_at_a_comma_and_an_endless_one_at_the_bound() -> None:
     parts = spoken("All right. " + "one of the many words, " * 8 + "and the end.")
     assert all(len(part) < 120 for part in parts) and all(part.endswith((",", ".")) for part in parts)
@@ -198,5 +268,5 @@ def test_no_word_is_lost_added_or_reordered_and_every_clause_has_a_bound(text: s
     assert all(clause and clause == " ".join(clause.split()) for clause in clauses)
     assert all(len(clause) <= CLAUSE_CHARS_MAX for clause in clauses)
     assert "".join("".join(clauses).split()) == "".join(text.split())
-    if not set(text) & set("。！？｡।॥、，") and all(len(word) < CLAUSE_CHARS_MAX for word in text.split()):
+    if not set(text) & WITHOUT_SPACES and all(len(word) < CLAUSE_CHARS_MAX for word in text.split()):
         assert " ".join(clauses) == " ".join(text.split())

@@ -125,6 +125,13 @@ def test_the_providers_of_a_pool() -> None:
     assert keyless.providers("llm") == ["local/receptionist"]
     assert keyed.providers("llm") == ["openai/gpt-4o-mini"]
     assert keyed.providers("stt") == keyless.providers("stt")
+    own_server = Settings.from_env({"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1"})
+    assert own_server.providers("llm") == ["openai/gpt-4o-mini"], "a server of one's own is no reason for the script"
+    assert own_server.providers("tts") == keyless.providers("tts"), "a chat server rarely speaks"
+    assert Settings.from_env({"OPENAI_BASE_URL": "http://[::1/v1"}).providers("llm") == ["openai/gpt-4o-mini"]
+    assert Settings.from_env({"OPENAI_BASE_URL": "https://api.openai.com/v1"}).providers("llm") == [
+        "local/receptionist"
+    ]
     chosen = Settings.from_env({"TTS_PROVIDER": "one/voice-1, two/voice.2"})
     assert chosen.providers("tts") == ["one/voice-1", "two/voice.2"]
     assert chosen.providers("tts", agent_choice=("three/voice",)) == ["three/voice"]

@@ -25,3 +25,17 @@ def test_events_do_not_depend_on_how_the_bytes_arrive(cuts: list[int]) -> None:
 def test_an_event_without_end_is_refused() -> None:
     with pytest.raises(ValueError, match="no end"):
         Events().feed(b"data: " + b"x" * EVENT_BYTES_MAX)
+
+
+@given(st.lists(st.integers(0, 60), max_size=4))
+def test_a_byte_order_mark_at_the_head_is_skipped(cuts: list[int]) -> None:
+    wire = b"\xef\xbb\xbf" + WIRE
+    events, ends = Events(), [0, *sorted(cuts), len(wire)]
+    got = [data for begin, end in itertools.pairwise(ends) for data in events.feed(wire[begin:end])]
+    assert got == WHOLE
+
+
+def test_the_last_event_may_lack_its_blank_line() -> None:
+    events = Events()
+    assert events.feed(WIRE) == WHOLE
+    assert events.rest() == [b"half"]

@@ -4,6 +4,7 @@ import sys
 
 from workers.failover import Failover
 from workers.llm.asking import FirstWords, Minds
+from workers.llm.phrases import apology, farewell
 from workers.llm.reply import Character, ReplySession
 from workers.llm.vendors import language_model
 from workers.process import Assignment, main
@@ -19,7 +20,14 @@ class _Replies:
     def __call__(self, call: Assignment, models: Failover[LanguageModel]) -> ReplySession:
         agent = call.agent
         minds = Minds(models, self._first_words if call.settings.llm_hedge == "on" else None)
-        character = Character(agent.greeting, agent.instructions, minds, agent.turn.interruptible)
+        character = Character(
+            agent.greeting,
+            agent.instructions,
+            minds,
+            agent.turn.interruptible,
+            agent.farewell or farewell(agent.language),
+            apology(agent.language),
+        )
         return ReplySession(call.claim, call.bus, call.ledger, character)
 
 

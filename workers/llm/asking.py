@@ -1,7 +1,10 @@
 """One reply from the first model of a list that can give it.  Failover before and within the reply, and hedging.
 
 A model that fails in the middle is followed by the next one, which is told how the reply begins and goes on from
-there.  `Switched` says that text which was streamed but not published must be forgotten.
+there.  `Switched` says that text which was streamed but not published is the next one's to say again.
+
+A reply without a word to speak (`Empty`) is a failure like any other: silence is the one answer a caller cannot use.
+A call of a tool that was offered counts as words.
 
 Hedging: if no word has come after the time in which nine of ten first words came lately, the next model is asked
 too; the first word wins, and the other request is closed at once.  It costs the loser's prompt, which is counted.
@@ -11,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
@@ -20,7 +23,19 @@ from common import metrics, traces
 from common.clock import wall_ms
 from common.tasks import cancel
 from workers.failover import Failover, Source, Use
-from workers.providers import ChatMessage, Down, LanguageModel, Piece, ProviderError, TokensUsed, ToolCall
+from workers.llm.speakable import begins_to_speak, has_letters, is_speakable
+from workers.llm.text_calls import tool_name
+from workers.providers import (
+    ChatMessage,
+    Down,
+    LanguageModel,
+    Piece,
+    ProviderError,
+    Retracted,
+    TextComplete,
+    TokensUsed,
+    ToolCall,
+)
 
 FIRST_WORDS_KEPT = 100
 HEDGE_SAMPLES_MIN = 20
@@ -45,7 +60,15 @@ class Spent:
     estimated: bool = False
 
 
-Event: TypeAlias = str | ToolCall | Switched | Spent
+Event: TypeAlias = str | ToolCall | TextComplete | Retracted | Switched | Spent
+
+
+class Empty(Down):
+    """The reply has no word to speak, and calls no tool that was offered.  `spent` is what it cost all the same."""
+
+    def __init__(self, message: str, spent: Sequence[Spent] = ()) -> None:
+        super().__init__(message)
+        self.spent = tuple(spent)
 
 
 class FirstWords:
@@ -78,10 +101,8 @@ class Minds:
     ) -> AsyncGenerator[Event, None]:
         """Stream the reply to `dialogue` after `said()`.  Raises the last model's error when all have failed."""
         asks = _Asks(self.models, dialogue, tools, call_id)
-        while True:
-            source = asks.next()
-            if source is None:
-                raise asks.error
+        source = asks.next()
+        while source is not None:
             try:
                 patience_s = self.hedge.patience_s if self.hedge is not None and not asks.failed else None
                 async with asks.open(source, said(), patience_s) as stream:
@@ -93,7 +114,12 @@ class Minds:
                 return
             except ProviderError as error:
                 asks.failed.append(error)
-                yield Switched(error)
+                for spent in error.spent if isinstance(error, Empty) else ():
+                    yield spent
+                source = asks.next()
+                if source is not None:
+                    yield Switched(error)
+        raise asks.error
 
 
 class _Asks:
@@ -109,6 +135,7 @@ class _Asks:
         self._models = models
         self._dialogue = dialogue
         self._tools = tools
+        self._names = frozenset(str((tool.get("function") or {}).get("name")) for tool in tools)
         self._call_id = call_id
         self._tried: set[str] = set()
         self.failed: list[ProviderError] = []
@@ -150,7 +177,8 @@ class _Asks:
 
     def _stream(self, source: Source[LanguageModel], use: Use, said: str) -> _Stream:
         pieces = source.provider.reply(self._dialogue, self._tools, said)
-        return _Stream(source.spec, use, cast("AsyncGenerator[Piece, None]", pieces))
+        offered = None if said else self._names
+        return _Stream(source.spec, use, cast("AsyncGenerator[Piece, None]", pieces), offered)
 
     async def _late(self, stream: _Stream, patience_s: float | None) -> Source[LanguageModel] | None:
         """Whom to ask besides, if the first word does not come in time and there is somebody."""
@@ -166,22 +194,62 @@ class _Asks:
         return second
 
 
-class _Stream:
-    """One request.  `first` is the task that waits for its first piece."""
+class _Content:
+    """Has a reply said anything yet that a caller can use?"""
 
-    def __init__(self, spec: str, use: Use, pieces: AsyncGenerator[Piece, None]) -> None:
+    def __init__(self, spec: str, offered: Collection[str] | None) -> None:
+        """`offered`: the tools whose calls count as words; None: the reply goes on with another, and may be empty."""
+        self._spec = spec
+        self._offered = offered
+        self._text = ""
+        self._reason = "unknown"
+        self._strange = ""
+        self.speaks = False
+        """It has a word to speak, or calls an offered tool."""
+
+    def note(self, piece: Piece) -> None:
+        match piece:
+            case str() if not self.speaks:
+                self._text += piece
+                self.speaks = has_letters(piece) and begins_to_speak(self._text)
+            case ToolCall() if self._offered is None or tool_name(piece.name) in self._offered:
+                self.speaks = True
+            case ToolCall():
+                self._strange = "; it calls a tool that is not there"
+            case Retracted():
+                self._text, self.speaks = "", False
+            case TextComplete(reason):
+                self._reason = reason or self._reason
+
+    def check(self, unseen: Sequence[Piece] = ()) -> None:
+        """The reply is over: raises Empty if it said nothing; `unseen` are the pieces that nobody has got yet."""
+        if self.speaks or self._offered is None or is_speakable(self._text):
+            return
+        spent = [Spent(self._spec, piece) for piece in unseen if isinstance(piece, TokensUsed)]
+        what = f"the reply has no word to speak (finish reason {self._reason}){self._strange}"
+        raise Empty(f"{self._spec}: {what}", spent)
+
+
+class _Stream:
+    """One request.  `first` is the task that waits for its first words, and gives the pieces until then."""
+
+    def __init__(
+        self, spec: str, use: Use, pieces: AsyncGenerator[Piece, None], offered: Collection[str] | None
+    ) -> None:
+        """`offered`: see `_Content`."""
         self.spec = spec
         self._use = use
         self._pieces = pieces
+        self._content = _Content(spec, offered)
         self._began = asyncio.get_running_loop().time()
-        self.first: asyncio.Task[Piece | None] = asyncio.create_task(self._first(), name=f"first word of {spec}")
+        self.first: asyncio.Task[list[Piece]] = asyncio.create_task(self._first(), name=f"first word of {spec}")
         self.first_s = 0.0
         self.lost: Spent | None = None
 
-    async def _first(self) -> Piece | None:
+    async def _first(self) -> list[Piece]:
         begun_ms, outcome = wall_ms(), "cancelled"  # by the caller, or by a rival that was faster
         try:
-            piece = await anext(self._pieces, None)
+            pieces = await self._until_words()
             outcome = "first word"
         except ProviderError as error:
             outcome = type(error).__name__.lower()
@@ -190,16 +258,29 @@ class _Stream:
             traces.stage("model", begun_ms, wall_ms(), provider=self.spec, outcome=outcome)
         self.first_s = asyncio.get_running_loop().time() - self._began
         self._use.worked()
-        return piece
+        return pieces
+
+    async def _until_words(self) -> list[Piece]:
+        """The pieces up to the first word or offered tool; raises Empty if there is none."""
+        pieces: list[Piece] = []
+        while (piece := await anext(self._pieces, None)) is not None:
+            pieces.append(piece)
+            self._content.note(piece)
+            if self._content.speaks:
+                return pieces
+        self._content.check(pieces)
+        return pieces
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """The whole reply, and what it and its rival cost."""
         if self.lost is not None:
             yield self.lost
-        piece = await self.first
-        while piece is not None:
+        for piece in await self.first:
             yield Spent(self.spec, piece) if isinstance(piece, TokensUsed) else piece
-            piece = await anext(self._pieces, None)
+        async for piece in self._pieces:
+            self._content.note(piece)
+            yield Spent(self.spec, piece) if isinstance(piece, TokensUsed) else piece
+        self._content.check()
 
     def estimate(self, dialogue: Sequence[ChatMessage]) -> Spent:
         """What the request costs if it is closed now, before its first word."""

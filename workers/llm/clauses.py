@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import re
 
+from workers.llm.sentence_marks import LOCAL_ENDS, PART_ENDS, SENTENCE_ENDS, SPACED_PHRASES, WITHOUT_SPACES
+
 CLAUSE_CHARS_MAX = 240
 """No clause is longer; about 15 s of speech."""
 
@@ -32,9 +34,8 @@ COMMA_CHARS = 16
 """A single long word ("Absolutely!") and scripts without spaces are measured in characters instead of words."""
 
 CLOSERS = "\"')]}”’»›*_」』）】》〉"
-ENDS = frozenset("?!…。！？｡।॥")
-GLUED = frozenset("。！？｡।॥、，")  # break also where no space follows
-COMMAS = frozenset(",;:，、；：،—–")
+ENDS = frozenset("".join(SENTENCE_ENDS.values()))
+COMMAS = frozenset("".join(PART_ENDS.values()))
 JOINTS = frozenset(":：—–")
 """Commas that may join what follows to a number: "your code is: 4521", "9:30 – 12:00"."""
 LINKS = set(
@@ -92,7 +93,7 @@ class Clauses:
                 if char in "\n\r\u2028\u2029" and self._words and not _abbreviated(self._words[-1]):
                     self._cut(ready)
                 continue
-            if _last(self._word) in GLUED and char not in CLOSERS and char not in ENDS and char not in COMMAS:
+            if _last(self._word) in WITHOUT_SPACES and char not in CLOSERS and char not in ENDS and char not in COMMAS:
                 self._complete(ready)
             if self._undecided and char not in _OPENERS:
                 self._undecided = False
@@ -105,12 +106,14 @@ class Clauses:
         return ready
 
     def finish(self) -> list[str]:
-        """The text is over: return the clauses that were still open.  Nothing may be fed afterwards."""
+        """The text is over, or seems to be: return the clauses that were still open."""
         ready: list[str] = []
         self._complete(ready)
         if self._words:
             ready.append(" ".join(self._words))
             self._words = []
+            self._count += 1
+        self._undecided = False
         return ready
 
     def _complete(self, ready: list[str]) -> None:
@@ -164,13 +167,13 @@ class Clauses:
                 return False
             if _bare(word).lower() in ("no", "nos") and self._words[-2:-1] and self._words[-2].endswith("."):
                 return False  # Ref. No. AB12
-        elif last not in ENDS:
+        elif last not in ENDS and not _ends_locally(" ".join(self._words[-2:])):
             return False
         words = FIRST_SENTENCE_WORDS if self._count == 0 else LATER_SENTENCE_WORDS
         return len(self._words) >= words or self._length() >= SENTENCE_CHARS
 
     def _ends_part(self, word: str) -> bool:
-        if _last(word) not in COMMAS or word[:-1].isdigit():  # "July 5, 2026" stays together
+        if not (_last(word) in COMMAS or _is_phrase(word)) or word[:-1].isdigit():  # "July 5, 2026" stays together
             return False
         if word[:-1].lower() in ("e.g.", "i.e."):
             return False
@@ -194,6 +197,17 @@ class Clauses:
 def _last(word: str) -> str:
     """The character that decides: the last one inside quotes and brackets."""
     return word.rstrip(CLOSERS)[-1:]
+
+
+def _ends_locally(words: str) -> bool:
+    """Does the mark at the end of these words end a sentence in the script of the letter before it?"""
+    least, most = LOCAL_ENDS.get(_last(words), ("", ""))
+    return bool(least) and any(least <= char <= most for char in words.rstrip(CLOSERS)[:-1].rstrip()[-1:])
+
+
+def _is_phrase(word: str) -> bool:
+    """Is it of a script that puts spaces between phrases only?"""
+    return any(least <= word[-1] <= most for least, most in SPACED_PHRASES)
 
 
 def _bare(word: str) -> str:

@@ -1,7 +1,8 @@
 """`openai/<model>`: OpenAI's chat completions, and every server that speaks them (vLLM, llama.cpp, Ollama, …).
 
-One object serves all calls of a process; its connections are kept alive between turns.  Nothing is retried here: the
-next provider in the list is tried instead, which is quicker than waiting for this one.
+One object serves all calls of a process; its connections are kept alive between turns.  A request that failed is not
+made again: the next provider in the list is tried instead, which is quicker than waiting for this one.  The exception
+is a refusal of something that the request can do without (`openai_dialect`).
 
     429 -> Busy      other 4xx, but 408 -> Rejected      5xx, 408, no connection, a deadline, a broken stream -> Down
 
@@ -12,18 +13,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import re
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 import openai
 
-from workers.llm.sse import Events
+from workers.llm.openai_chunks import ChatChunk
+from workers.llm.openai_dialect import LEARNT_MAX, ServerDialect
+from workers.llm.openai_errors import answered, as_provider_error, connection_fault, refusal
+from workers.llm.openai_reply import StreamedReply
+from workers.llm.openai_server import answer_fault, choose_model, model_names, shown, speaks_of_missing_model
+from workers.llm.openai_stream import ChunkStream, WholeAnswer
 from workers.openai_http import ERRORS, http
-from workers.providers import Busy, ChatMessage, Down, Piece, ProviderError, Rejected, TokensUsed, ToolCall
+from workers.providers import Busy, ChatMessage, Down, Piece, ProviderError, Rejected
+
+log = logging.getLogger(__name__)
 
 OPENAI_URL = "https://api.openai.com/v1"
 CONNECTIONS_MAX = 1_000
@@ -31,14 +38,22 @@ KEEPALIVE_S = 30.0  # the client's own 5 s would drop the connection between two
 CLOSE_S = 1.0
 TAIL_S = 1.0
 """After the reply is complete the usage may still come: so long is waited for it."""
-GO_ON = (
-    "The connection broke while you spoke the message above. Go on exactly where it stops, in the middle of the "
-    "sentence if need be. Do not repeat any of it, and do not mention the break. If nothing is missing, say nothing."
+HOLD_S = 2.0
+"""So long the words of an unknown server's first reply are held back: they may turn out to be its reasoning."""
+WARM_S = 60.0
+"""A model that is loaded when it is first asked has so long for that, at the start of a process."""
+_LEARNABLE = frozenset({400, 404, 422, 500, 501})
+_FAULTS = (*ERRORS, OSError, TimeoutError, ValueError, LookupError, AttributeError, TypeError, RuntimeError)
+"""All that asking may raise, whatever the server answers and whatever the address is."""
+_REHEARSAL: Sequence[ChatMessage] = (
+    {"role": "system", "content": "You are on the phone. Answer with one short word."},
+    {"role": "assistant", "content": "Hello."},
+    {"role": "user", "content": "Can you hear me?"},
 )
-"""Follows the beginning of a reply that another request made: what comes next must fit behind it."""
-REPLY_CHARS_MAX = 20_000
-TOOL_CALLS_MAX = 16
-ARGUMENTS_CHARS_MAX = 32_000
+_REHEARSAL_TOOL = {
+    "type": "function",
+    "function": {"name": "end_call", "description": "Hang up.", "parameters": {"type": "object", "properties": {}}},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,34 +68,15 @@ class ChatOptions:
     """From the request to the first words, connecting included."""
     gap_s: float = 3.0
     """From words to words."""
-
-
-@dataclass(slots=True)
-class _Call:
-    """A tool call, of which pieces still come."""
-
-    call_id: str = ""
-    name: str = ""
-    arguments: str = ""
-
-
-@dataclass(slots=True)
-class _Piece:
-    """One chunk of the stream, understood."""
-
-    text: str = ""
-    calls: list[_Call] = field(default_factory=list)
-    indexes: list[int | None] = field(default_factory=list)
-    finished: bool = False
-    used: TokensUsed | None = None
+    warm_s: float = WARM_S
 
 
 class OpenAIChat:
     """A `LanguageModel`.  `key` may be empty for servers that want none."""
 
     def __init__(self, model: str, *, key: str, url: str = OPENAI_URL, options: ChatOptions | None = None) -> None:
-        self._model = model
         self._options = options = options or ChatOptions()
+        self._url = url
         limits = http.Limits(
             max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX, keepalive_expiry=KEEPALIVE_S
         )
@@ -88,28 +84,51 @@ class OpenAIChat:
             api_key=key or "none",
             base_url=url,
             max_retries=0,
-            # Whole deadlines are kept below; these bound what the loop cannot see, such as one connection attempt.
-            timeout=openai.Timeout(max(options.first_token_s, options.gap_s), connect=options.connect_s),
+            # Whole deadlines are kept below; this bounds what the loop cannot see, one connection attempt.
+            timeout=openai.Timeout(options.warm_s, connect=options.connect_s),
             http_client=openai.DefaultAsyncHttpxClient(limits=limits),
         )
+        own = "api.openai.com" in url
         # OpenAI's newer models refuse `max_tokens`, compatible servers may not know its successor.
-        self._tokens_field = "max_completion_tokens" if "api.openai.com" in url else "max_tokens"
+        tokens_field = "max_completion_tokens" if own else "max_tokens"
+        self._dialect = ServerDialect(model, tokens_field, options.tokens_max, options.temperature)
+        self._models_seen = own
+        self._missing = ""
+        """Which models there are, if the wanted one is not among them."""
+        self._known = own
+        """It has given a whole reply, and did not begin it in the middle of its reasoning."""
+        self._reasons_first = False
+        self._finish_is_final = True
 
     def __repr__(self) -> str:
-        return f"<OpenAIChat {self._model}>"
+        return f"<OpenAIChat {self._dialect.model}>"
+
+    @property
+    def _name(self) -> str:
+        return f"openai/{self._dialect.model}"
 
     async def warm(self) -> None:
-        """Open a connection and see whether the key is good: raises `Rejected` if it is not.
+        """Look up the model, and have it answer once: a model that sleeps is loaded, what it refuses is learnt.
 
-        A vendor that is down or knows no such route now is no reason to stop: calls find out, and go elsewhere.
+        Raises `Rejected`, in one sentence, if the key, the address or the model cannot work.  A vendor that is down or
+        slow now is no reason to stop: it is said in the log, and calls find out and go elsewhere.
         """
         try:
-            async with asyncio.timeout(self._options.first_token_s):
-                await self._client.models.list()
-        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            raise self._told(error) from None
-        except (openai.OpenAIError, TimeoutError, ValueError):
-            return
+            async with asyncio.timeout(self._options.warm_s):
+                await self._look_up()
+                async with aclosing(
+                    self._stream(_REHEARSAL, [_REHEARSAL_TOOL], "", self._options.warm_s, self._options.warm_s)
+                ) as pieces:
+                    async for _ in pieces:
+                        pass
+        except (Busy, Down) as error:
+            log.warning("%s is not ready: %s", self._name, error)
+        except TimeoutError:
+            log.warning("%s is not ready: no answer within %.0f s", self._name, self._options.warm_s)
+        except ProviderError:
+            raise
+        except _FAULTS as error:
+            log.warning("%s is not ready: %s", self._name, self._told(error))
 
     async def aclose(self) -> None:
         """Close all connections; the object cannot be used afterwards."""
@@ -117,173 +136,173 @@ class OpenAIChat:
             async with asyncio.timeout(CLOSE_S):
                 await self._client.close()
 
-    async def reply(
+    def reply(
         self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), said: str = ""
-    ) -> AsyncIterator[Piece]:
+    ) -> AsyncGenerator[Piece, None]:
         """See `LanguageModel`.  Closing the iterator closes the connection at once, and so ends the bill."""
+        return self._stream(dialogue, tools, said, self._options.first_token_s, self._options.gap_s)
+
+    async def _stream(
+        self,
+        dialogue: Sequence[ChatMessage],
+        tools: Sequence[dict[str, Any]],
+        said: str,
+        first_s: float,
+        gap_s: float,
+    ) -> AsyncGenerator[Piece, None]:
+        """The reply; `first_s` to its first words, `gap_s` between words."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._options.first_token_s
-        begun = [{"role": "assistant", "content": said}, {"role": "system", "content": GO_ON}] if said else []
-        stream = _Stream(await self._ask([*dialogue, *begun], tools, deadline))
-        calls: dict[int, _Call] = {}
-        chars = 0
-        used: TokensUsed | None = None
+        deadline, hold_until = loop.time() + first_s, loop.time() + HOLD_S
+        stream, chunk = await self._begin(dialogue, tools, said, deadline)
+        reply = self._folding(tools)
         try:
-            while True:
-                piece = await self._next(stream, deadline)
-                if piece is None:
-                    raise Down(f"openai/{self._model}: the stream ended before the reply did")
-                used = piece.used or used
-                if piece.calls:
-                    self._gather(piece, calls)
-                if piece.text or piece.calls:
-                    deadline = loop.time() + self._options.gap_s
-                if piece.text:
-                    chars += len(piece.text)
-                    yield piece.text
-                if piece.finished or chars > REPLY_CHARS_MAX:
+            while chunk is not None:
+                pieces, progress = reply.take(chunk)
+                for piece in pieces:
+                    yield piece
+                if reply.too_long:
                     break
-            for call in self._complete(calls):
-                yield call
-            used = await self._tail(stream, loop.time() + TAIL_S) or used
-            if used is not None:
-                yield used
+                if progress:
+                    deadline = loop.time() + gap_s
+                elif chunk.finish_reason and reply.words:
+                    deadline = loop.time() + TAIL_S
+                if reply.holding and not await stream.comes_before(min(hold_until, deadline)):
+                    for piece in reply.release():
+                        yield piece
+                chunk = await stream.next(deadline)
+            if not (reply.finished or reply.too_long):
+                raise self._told(EOFError(), reply)
+        except _FAULTS as error:
+            for piece in reply.release():
+                yield piece
+            if not reply.finished:
+                raise self._told(error, reply) from None
+        except ProviderError:
+            for piece in reply.release():
+                yield piece
+            raise
         finally:
             await self._close(stream)
+        for piece in reply.end():
+            yield piece
+        self._learn_from(reply)
 
-    async def _ask(self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]], deadline: float) -> Any:
-        request: dict[str, Any] = {
-            "model": self._model,
-            "messages": list(dialogue),
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-        if tools:
-            request["tools"] = list(tools)
-        if self._options.temperature is not None:
-            request["temperature"] = self._options.temperature
-        if self._options.tokens_max is not None:
-            request[self._tokens_field] = self._options.tokens_max
-        try:
+    def _folding(self, tools: Sequence[dict[str, Any]]) -> StreamedReply:
+        names = [str((tool.get("function") or {}).get("name")) for tool in tools]
+        return StreamedReply(
+            names,
+            reasons_first=self._reasons_first,
+            holding=not self._known and not self._reasons_first,
+            finish_is_final=self._finish_is_final,
+        )
+
+    def _learn_from(self, reply: StreamedReply) -> None:
+        """What a whole reply shows of the server's ways."""
+        if reply.retracted and not self._reasons_first:
+            self._reasons_first = True
+            log.warning("%s begins its replies with reasoning; nothing is spoken before its end", self._name)
+        # One that was cut short may have been nothing but reasoning, whose end would have shown that.
+        self._known = self._known or (reply.words and not reply.retracted and not reply.cut_short)
+        self._finish_is_final = self._finish_is_final and not reply.late_words
+
+    async def _begin(
+        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]], said: str, deadline: float
+    ) -> tuple[ChunkStream, ChatChunk | None]:
+        """A stream that was accepted, and its first chunk.  Without what the server refuses, it is asked again."""
+        for _ in range(LEARNT_MAX + 1):
+            request = self._dialect.request(dialogue, tools, said)
+            stream: ChunkStream | None = None
+            try:
+                async with asyncio.timeout_at(deadline):
+                    stream = ChunkStream(await self._opened(request))
+                chunk = await stream.next(deadline)
+                if chunk is None:
+                    raise self._nothing(stream)
+                return stream, chunk
+            except ProviderError:
+                await self._close(stream)
+                raise
+            except _FAULTS as error:
+                await self._close(stream)
+                if not await self._changed(request, error, deadline):
+                    raise self._told(error) from None
+            except BaseException:
+                await self._close(stream)
+                raise
+        raise Rejected(f"{self._name} refused the request in every form")
+
+    async def _opened(self, request: dict[str, Any]) -> Any:
+        """The answer's head; of a server that does not stream, the whole answer."""
+        completions = self._client.chat.completions
+        if "stream" in request:
+            return await completions.create(**request)
+        return WholeAnswer((await completions.with_raw_response.create(**request)).http_response)
+
+    async def _changed(self, request: dict[str, Any], error: Exception, deadline: float) -> bool:
+        """Is there another way to ask, after this refusal?"""
+        answer, document = refusal(error)
+        if answer.status not in _LEARNABLE or answer_fault(self._url, answer):
+            return False
+        if note := self._dialect.learn(request, document):
+            log.warning("%s refused a part of the request; it is asked %s from now on", self._name, note)
+            return True
+        if self._models_seen or not speaks_of_missing_model(answer):
+            return False
+        with contextlib.suppress(*_FAULTS, ProviderError):
             async with asyncio.timeout_at(deadline):
-                return await self._client.chat.completions.create(**request)
-        except (openai.OpenAIError, TimeoutError, ValueError) as error:
-            raise self._told(error) from None
+                await self._look_up()
+        return str(request["model"]) != self._dialect.model
 
-    async def _next(self, stream: _Stream, deadline: float) -> _Piece | None:
-        """The next chunk; None when the stream has ended: read to its last byte, the connection serves again."""
+    async def _look_up(self) -> None:
+        """See which models there are: the wanted one, or the only one, is asked for.  Raises `Rejected` for the key."""
         try:
-            while True:
-                while not stream.waiting:
-                    async with asyncio.timeout_at(deadline):
-                        await stream.more()
-                if (data := stream.waiting.popleft()) != b"[DONE]":
-                    return _understood(json.loads(data))
-        except StopAsyncIteration:
-            return None
-        except (*ERRORS, TimeoutError, ValueError, LookupError, AttributeError, TypeError) as error:
+            response = await self._client.get("/models", cast_to=http.Response)
+        except openai.AuthenticationError as error:
             raise self._told(error) from None
+        except _FAULTS:
+            return  # it has no list, or is down: the first request tells
+        answer = answered(response)
+        if answer.moved_to:
+            log.warning(
+                "OPENAI_BASE_URL redirects each request to %s; write that",
+                shown(answer.moved_to.removesuffix("/models")),
+            )
+        names = model_names(answer.document)
+        if names is None:
+            return
+        self._models_seen = True
+        choice = choose_model(self._dialect.model, names)
+        self._missing = "" if choice.known else choice.note
+        self._dialect.model = choice.model
+        if choice.known and choice.note:
+            log.warning("%s", choice.note)
 
-    async def _tail(self, stream: _Stream, deadline: float) -> TokensUsed | None:
-        """Read on for the usage, which comes last.  The reply is complete: no fault here may spoil it."""
-        used = None
-        try:
-            while (piece := await self._next(stream, deadline)) is not None:
-                used = piece.used or used
-        except ProviderError:
-            return used  # the bill is worth no more waiting
-        return used
-
-    async def _close(self, stream: _Stream) -> None:
+    async def _close(self, stream: ChunkStream | None) -> None:
+        if stream is None:
+            return
         try:
             async with asyncio.timeout(CLOSE_S):
-                await stream.chunks.close()
+                await stream.close()
         except (*ERRORS, OSError, TimeoutError):
             return  # it is closed all the same, and a reply that was good stays good
 
-    def _gather(self, piece: _Piece, calls: dict[int, _Call]) -> None:
-        """Join the pieces of tool calls.  Servers that leave out the index send each call whole."""
-        for index, part in zip(piece.indexes, piece.calls, strict=True):
-            slot = len(calls) if index is None else index
-            call = calls.setdefault(slot, _Call())
-            call.call_id = call.call_id or part.call_id
-            call.name = call.name or part.name
-            call.arguments += part.arguments
-            if len(calls) > TOOL_CALLS_MAX or len(call.arguments) > ARGUMENTS_CHARS_MAX:
-                raise Down(f"openai/{self._model}: the tool calls have no end")
+    def _nothing(self, stream: ChunkStream) -> ProviderError:
+        """The answer ended, and there was no chunk in it."""
+        fault = answer_fault(self._url, stream.answer)
+        return (
+            Rejected(f"{self._name}: {fault}")
+            if fault
+            else Down(f"{self._name}: the stream ended before the reply did")
+        )
 
-    def _complete(self, calls: dict[int, _Call]) -> list[ToolCall]:
-        if not all(call.name for call in calls.values()):
-            raise Down(f"openai/{self._model}: a tool call without a name")
-        return [
-            ToolCall(call.call_id or f"call_{index}", call.name, call.arguments or "{}")
-            for index, call in sorted(calls.items())
-        ]
-
-    def _told(self, error: Exception) -> ProviderError:
+    def _told(self, error: Exception, reply: StreamedReply | None = None) -> ProviderError:
         """The vendor's error as one of ours, in our own words."""
-        name = f"openai/{self._model}"
-        if isinstance(error, openai.APIStatusError):
-            status, code = error.status_code, _code(error)
-            if status == 429:
-                return Busy(f"{name} is at its rate limit{code}")
-            if status in (401, 403):
-                return Rejected(f"{name} does not accept the key ({status}){code}; check OPENAI_API_KEY")
-            if 400 <= status < 500 and status != 408:
-                return Rejected(f"{name} refused the request ({status}){code}; check the model and OPENAI_BASE_URL")
-            return Down(f"{name} answered {status}{code}")
-        if isinstance(error, TimeoutError | openai.APITimeoutError):
-            return Down(f"{name} did not answer in time")
-        if isinstance(error, openai.APIConnectionError | http.HTTPError):
-            return Down(f"{name} cannot be reached, or closed the connection")
-        return Down(f"{name} sent a malformed stream ({type(error).__name__})")
-
-
-class _Stream:
-    """The events of one answer.  The package opens and closes it; the events are taken from its bytes."""
-
-    def __init__(self, chunks: Any) -> None:
-        self.chunks = chunks
-        self.waiting: deque[bytes] = deque()
-        self._events = Events()
-        self._bytes: AsyncIterator[bytes] = chunks.response.aiter_bytes()
-
-    async def more(self) -> None:
-        """Wait for what comes next.  Raises StopAsyncIteration at the end."""
-        self.waiting.extend(self._events.feed(await anext(self._bytes)))
-
-
-def _understood(chunk: dict[str, Any]) -> _Piece:
-    """Nobody has checked what the server sent: whatever is wrong with it raises, and counts as malformed."""
-    piece = _Piece()
-    if "error" in chunk:
-        raise ValueError("an error instead of a chunk")
-    if usage := chunk.get("usage"):
-        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-        piece.used = TokensUsed(int(usage["prompt_tokens"] or 0), int(cached), int(usage["completion_tokens"] or 0))
-    for choice in chunk.get("choices") or ():
-        if choice.get("index"):
-            continue
-        if delta := choice.get("delta"):
-            piece.text += _text(delta.get("content"))
-            for part in delta.get("tool_calls") or ():
-                index, function = part.get("index"), part.get("function") or {}
-                piece.indexes.append(index if isinstance(index, int) else None)
-                name, arguments = _text(function.get("name")), _text(function.get("arguments"))
-                piece.calls.append(_Call(_text(part.get("id")), name, arguments))
-        piece.finished = piece.finished or choice.get("finish_reason") is not None
-    return piece
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise TypeError("expected text")
-    return value
-
-
-def _code(error: openai.APIStatusError) -> str:
-    """The vendor's error code, if it looks like one: a word such as `model_not_found` says nothing private."""
-    code = error.code
-    return f" {code}" if isinstance(code, str) and re.fullmatch(r"[a-z_]{3,40}", code) else ""
+        answer, _ = refusal(error)
+        fault = answer_fault(self._url, answer) or connection_fault(self._url, error)
+        if not fault and self._missing and answer.status in (400, 404):
+            fault = self._missing
+        if isinstance(error, EOFError):
+            return Down(f"{self._name}: the stream ended before the reply did")
+        if isinstance(error, TimeoutError) and reply is not None and reply.chars and not reply.words:
+            fault = "it reasons for too long before its first word; turn its reasoning off"
+        return as_provider_error(self._name, error, fault)

@@ -36,14 +36,16 @@ from common.tasks import cancel
 from workers.llm.asking import Minds, Spent, Switched
 from workers.llm.clauses import Clauses
 from workers.llm.dialogue import Dialogue, Verdict, Wanted
-from workers.providers import ChatMessage, ProviderError, after
+from workers.llm.phrases import APOLOGIES, FAREWELLS
+from workers.llm.speakable import is_speakable
+from workers.llm.text_calls import tool_name
+from workers.providers import ChatMessage, ProviderError, Retracted, TextComplete, after
 from workers.runner import Fenced
 
 log = logging.getLogger(__name__)
 
 REPLY_SECONDS_MAX = 60.0
 """A model that is still talking after this is cut off at the clause."""
-APOLOGY = "I am sorry, I have a problem right now. Could you say that again, please?"
 SPEECHLESS_MAX = 2
 """So many replies in a row for which no model could be had, and the call is given up: the spoken fallback follows."""
 END_CALL: dict[str, Any] = {
@@ -64,6 +66,10 @@ class Character:
     instructions: str
     minds: Minds
     interruptible: bool = True
+    farewell: str = FAREWELLS["en"]
+    """Said if the model hangs up without a word."""
+    apology: str = APOLOGIES["en"]
+    """Said if no model could answer."""
 
 
 class ReplySession:
@@ -159,7 +165,7 @@ class ReplySession:
         traces.about(traces.Turn(self._claim.call_id, wanted.utterance, wanted.turn))
         asked = self._dialogue.asked(wanted.utterance)
         writer = _Writer(self, wanted, asked)
-        then = ""
+        then, failed = "", False
         try:
             async with asyncio.timeout(REPLY_SECONDS_MAX):
                 if wanted.utterance == 0:
@@ -169,22 +175,24 @@ class ReplySession:
                     self._speechless = 0
         except (ProviderError, TimeoutError) as error:
             log.warning("no model could answer: %s", error, extra={"call_id": self._claim.call_id})
-            if not writer.count:
-                metrics.ANSWERS_FAILED.labels("no model").inc()
-                then = await self._apologise(writer)
-        await writer.finish()
+            failed = True
+        await writer.finish()  # also what a model said before it failed, if nobody could go on
+        if not writer.count and failed:
+            metrics.ANSWERS_FAILED.labels("no model").inc()
+            await self._apologise(writer)
+        elif not writer.count and then:
+            await writer.whole(self._character.farewell)
         await self.write(ReplyEnded(wanted.turn, writer.count, then))
 
-    async def _apologise(self, writer: _Writer) -> str:
+    async def _apologise(self, writer: _Writer) -> None:
         """Say that something is wrong; when that happens again at once, end the call rather than say it for ever."""
         self._speechless += 1
         if self._speechless >= SPEECHLESS_MAX:
             self._bus.publish(
                 edge_priority(self._dialogue.edge or self._claim.record.edge), HangUp(self._claim.call_id, "error")
             )
-            return ""
-        await writer.text(APOLOGY)
-        return ""
+            return
+        await writer.whole(self._character.apology)
 
     async def _answer(self, writer: _Writer, chat: list[ChatMessage]) -> str:
         """Stream the answer; returns what follows it ("" or "hangup")."""
@@ -195,17 +203,22 @@ class ReplySession:
                 match event:
                     case str():
                         await writer.text(event)
-                    case Switched(error):
+                    case TextComplete():
+                        await writer.finish()
+                    case Retracted():
                         writer.forget()
+                    case Switched(error):
+                        writer.set_aside()
                         log.warning("a model failed: %s", error, extra={"call_id": self._claim.call_id})
                     case Spent():
                         await self.write(_used(event))
-                    case _ if event.name == "end_call":
+                    case _ if tool_name(event.name) == END_CALL["function"]["name"]:
                         then = "hangup"
                     case _:
                         log.warning(
                             "the model asked for a tool that is not there", extra={"call_id": self._claim.call_id}
                         )
+        writer.forget_aside()
         return then
 
     def said(self, turn: int) -> str:
@@ -233,6 +246,7 @@ class _Writer:
         self._turn = wanted.turn
         self._stamps: Stamps = asked.stamps if asked is not None else ()
         self._clauses = Clauses()
+        self._aside = False
         self._first_token_ms = 0
         self.said = session.said(wanted.turn)
         """What was published of the reply, perhaps by a dead owner."""
@@ -242,6 +256,8 @@ class _Writer:
     async def text(self, piece: str) -> None:
         if piece and not self._first_token_ms:
             self._first_token_ms = wall_ms()
+        if piece and self._aside:
+            self.forget()
         for clause in self._clauses.feed(piece):
             await self._publish(clause)
 
@@ -249,15 +265,33 @@ class _Writer:
         """The whole text is known; say what was not said of it yet."""
         await self.text(after(self.said, text))
 
+    async def whole(self, text: str) -> None:
+        """Say this text and nothing after it."""
+        await self.text(text)
+        await self.finish()
+
     def forget(self) -> None:
-        """Text that makes no whole clause yet was a dead model's."""
+        """Text that makes no whole clause yet is not to be said."""
         self._clauses = Clauses()
+        self._aside = False
+
+    def set_aside(self) -> None:
+        """The model failed: its unpublished text is only said if nobody says anything after it."""
+        self._aside = True
+
+    def forget_aside(self) -> None:
+        """Another model has gone on, and so decided what follows."""
+        if self._aside:
+            self.forget()
 
     async def finish(self) -> None:
+        """The text is over, as far as it is known: nothing waits for more of it."""
         for clause in self._clauses.finish():
             await self._publish(clause)
 
     async def _publish(self, text: str) -> None:
+        if not is_speakable(text):
+            return  # a smile or a rule at the end: there is nothing to synthesise
         number = self.count
         self.count += 1
         self.said = f"{self.said} {text}".strip()

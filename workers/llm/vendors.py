@@ -18,9 +18,12 @@ def _local(model: str, environ: Mapping[str, str]) -> LanguageModel:
 
 def _openai(model: str, environ: Mapping[str, str]) -> LanguageModel:
     from workers.llm.openai_chat import OPENAI_URL, OpenAIChat
+    from workers.llm.openai_server import address_fault
 
     url = environ.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL
     key = environ.get("OPENAI_API_KEY", "").strip()
+    if fault := address_fault(url):
+        raise ValueError(fault)
     if not key and url == OPENAI_URL:
         raise ValueError("a key is needed: set OPENAI_API_KEY, or OPENAI_BASE_URL to a server without keys")
     return OpenAIChat(model, key=key, url=url)

@@ -5,7 +5,7 @@
 
 Source: the vendor's API reference, "Chat completions" and "Streaming".  The answer is chosen by how often the user has
 spoken in the request, so that a repeated request (a failover, a takeover) is answered alike.  `{said}` in an answer is
-what the user said last.
+what the user said last.  A message of the user's in round brackets is a stage direction, and nobody's speech.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ class OpenAIChatStandin:
 
     def answer(self, messages: Sequence[Mapping[str, Any]]) -> Answer:
         """What this dialogue is answered with."""
-        said = [str(message.get("content") or "") for message in messages if message.get("role") == "user"]
+        users = [str(message.get("content") or "") for message in messages if message.get("role") == "user"]
+        said = [content for content in users if not (content.startswith("(") and content.endswith(")"))]
         chosen = self.answers[max(0, len(said) - 1) % len(self.answers)]
         return Answer(chosen.text.replace("{said}", said[-1] if said else "nothing"), chosen.tool)
 
