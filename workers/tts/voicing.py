@@ -183,7 +183,7 @@ class Voice:
                         use.worked()
                         part.spoken_bytes += len(audible)
                         voicing.add(audible)
-            if fault := part.fault(silence, self._options.speed):
+            if fault := part.fault(silence, text, self._options.speed):
                 metrics.CLAUSE_AUDIO_FAULTS.labels(source.spec, fault).inc()
                 raise IncompleteAudio(f"{source.spec} spoke a clause of {letters(text)} letters with {fault}")
         part.complete()
@@ -219,16 +219,16 @@ class _Part:
     def spelled(self, spelled: Spelled) -> None:
         self.marks += [(self._from + offset, self._from_ms + at_ms) for offset, at_ms in spelled.marks]
 
-    def fault(self, silence: LeadingSilence, speed: float) -> str:
+    def fault(self, silence: LeadingSilence, text: str, speed: float) -> str:
         """What is wrong with the audio of a voice that ended in order; empty if nothing is.
 
-        What is left of the text after the last mark must fit into what is left of the audio.
+        `text` is `rest` as the voice was given it.  What is left of the text after the last mark must fit into what is left of the audio.
         """
         if not silence.open:
             return SILENCE if silence.received else NO_AUDIO
         at, at_ms = next(((at, ms) for at, ms in reversed(self.marks) if at >= self._from), (self._from, self._from_ms))
         left_ms = self._from_ms + self.spoken_bytes / BYTES_PER_MS - at_ms
-        return TOO_SHORT if left_ms < shortest_ms(self._text[at + 1 :], speed) else ""
+        return TOO_SHORT if left_ms < shortest_ms(text[at + 1 - self._from :], speed) else ""
 
     def broken_off(self) -> None:
         """The next voice begins at the word that this one did not finish."""
