@@ -40,6 +40,9 @@ CALLS_ENDED = Counter("voice_calls_ended", "Calls ended, by reason", ["reason"])
 CALLS_REFUSED = Counter("voice_calls_refused", "Calls or sockets turned away, by reason", ["reason"])
 
 CALLS_PLACED = Counter("voice_calls_placed", "Outbound calls that the carrier accepted")
+DIALS_PAUSED = Gauge(
+    "voice_dials_paused", "1 while outbound calls wait because the carrier refuses the account, by reason", ["reason"]
+)
 FAILURES_LIMITED = Counter(
     "voice_failures_limited", "Failed requests answered 429 because their address had too many", ["kind"]
 )

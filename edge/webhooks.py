@@ -27,7 +27,7 @@ from common.once import NotDone, once
 from common.streams import edge_priority
 from edge.calls import Calls
 from edge.dialer import Dialer
-from edge.dialing import Answered, Dial, MachineHeard, News, Over, Rang
+from edge.dialing import Dial, MachineHeard, News, Rang, over_of
 from edge.facts import facts
 from edge.gate import Gate
 from edge.parameters import BadRequest, parameters, read_body
@@ -85,7 +85,7 @@ class Webhooks:
         if fields.get("Event") == "Hangup":  # hangup_url falls back to answer_url: never a <Stream> for it
             return await self.hangup(request, fields)
         call_id = _call_id(fields)
-        dial = await self._tell(fields, Answered(call_id))
+        dial = await self._tell(fields, Rang(call_id))  # asked for is not answered: that is the stream's start
         agent = self._agent(fields, dial)
         refusal = self.calls.busy(call_id) or ("" if agent else "no agent")
         if not refusal and agent is not None:
@@ -109,7 +109,7 @@ class Webhooks:
     async def hangup(self, request: Request, fields: Fields) -> Response:
         """A call is over; said before or after its socket closes, once or three times."""
         call_id = _call_id(fields)
-        await self._tell(fields, Over(fields.get("HangupCauseCode") or fields.get("HangupCause") or "unknown"))
+        await self._tell(fields, over_of(fields))
         call = self.calls.get(call_id)
         if call is not None:
             call.end("caller hung up")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from common.agents import number_key
+
 _SEPARATORS = re.compile(r"[ ().\-\u00a0]")
 _DIALLED = re.compile(r"\+?[0-9]{4,15}")
 _SIP = re.compile(r"sips?:[^\s<>,]{1,250}")
@@ -43,3 +45,8 @@ def e164(text: str) -> str:
 def without_numbers(text: str) -> str:
     """The text with everything that could be somebody's number or SIP address replaced."""
     return _NUMBER_IN_TEXT.sub("<number>", _SIP_IN_TEXT.sub("<address>", text))
+
+
+def same_party(one: str, other: str) -> bool:
+    """Do two texts name one party, however each writes the number?  SIP addresses are compared as a whole."""
+    return number_key(one) == number_key(other)

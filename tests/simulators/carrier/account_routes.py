@@ -17,6 +17,7 @@ SILENT_WAV = (
     b"RIFF\x24\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00@\x1f\x00\x00\x80>\x00\x00\x02\x00\x10\x00"
     b"data\x00\x00\x00\x00"
 )
+SEARCH_FILTERS = ("call_direction", "from_number", "hangup_cause", "to_number")
 CSV_COLUMNS = ("uuid", "call_direction", "start_time", "duration", "billsec", "total_cost", "hangup_cause_code")
 
 
@@ -102,11 +103,15 @@ def _cdr(carrier: Carrier, asked: Asked) -> Reply:
         for call in carrier.ended.values()
         if call.record.cause is not None
     ]
+    account = carrier.options.auth_id
     match asked.kind(1):
-        case "" | "search":
-            return Reply(200, page(rows, asked.query))
+        case "":
+            return Reply(200, page(account, rows, asked.query))
+        case "search":
+            filters = {name: asked.query.get(name, "") for name in SEARCH_FILTERS}
+            return Reply(200, {**page(account, rows, asked.query), "filters": filters})
         case "recent":
-            return Reply(200, page(rows, {"per_page": "20"}))
+            return Reply(200, page(account, rows, {"per_page": "20"}))
         case "export":
             lines = [",".join(str(row[column]) for column in CSV_COLUMNS) for row in rows]
             return Reply(200, file="\n".join([",".join(CSV_COLUMNS), *lines, ""]).encode(), media_type="text/csv")

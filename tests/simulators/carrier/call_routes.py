@@ -61,37 +61,44 @@ def _live(carrier: Carrier, asked: Asked) -> PhoneCall:
     return call
 
 
-def _list(carrier: Carrier, query: Mapping[str, str]) -> Reply:
-    status = query.get("status")
-    if status not in ("live", "queued"):
+STANDINGS = {"live": ("in-progress",), "queued": ("queued", "ringing")}
+"""Under which `status` a call in this state is found: one that rings still counts as queued."""
+
+
+def _standing(query: Mapping[str, str]) -> str:
+    status = query.get("status", "")
+    if status not in STANDINGS:
         raise Refusal(400, "status is required: live or queued")
-    wanted = ("ringing", "in-progress") if status == "live" else ("queued",)
-    ids = [call_id for call_id, call in carrier.live.items() if call.record.state in wanted]
+    return status
+
+
+def _list(carrier: Carrier, query: Mapping[str, str]) -> Reply:
+    status = _standing(query)
+    ids = [call_id for call_id, call in carrier.live.items() if call.record.state in STANDINGS[status]]
     return Reply(200, {"api_id": str(uuid.uuid4()), "calls": ids if status == "live" else ids[:QUEUED_MAX]})
 
 
 def _details(carrier: Carrier, asked: Asked) -> Reply:
-    if asked.query.get("status", "live") not in ("live", "queued"):
-        raise Refusal(400, "status: expected live or queued")
+    """A call that stands under another status is not found, as if there were none."""
+    status = _standing(asked.query)
     call = _live(carrier, asked)
     record = call.record
-    return Reply(
-        200,
-        {
-            "api_id": str(uuid.uuid4()),
-            "call_status": record.state,
-            "call_uuid": record.call_id,
-            "caller_name": call.plan.caller_name,
-            "direction": record.direction,
-            "from": bare(record.from_number),
-            "to": bare(record.to_number),
-            "request_uuid": record.call_id,
-            "session_start": utc_text(record.started),
-            "stir_attestation": "Not Applicable",
-            "stir_verification": "Not Applicable",
-        },
-        (record.call_id,),
-    )
+    if record.state not in STANDINGS[status]:
+        raise Refusal(404, "call not found")
+    details = {
+        "api_id": str(uuid.uuid4()),
+        "call_status": record.state if status == "live" else "queued",
+        "call_uuid": record.call_id,
+        "caller_name": call.plan.caller_name,
+        "direction": record.direction,
+        "from": bare(record.from_number),
+        "to": bare(record.to_number),
+        "request_uuid": record.call_id,
+    }
+    if status == "live":
+        more = {"stir_attestation": "Not Applicable", "stir_verification": "Not Applicable"}
+        details |= {"session_start": utc_text(record.started), **more}
+    return Reply(200, details, (record.call_id,))
 
 
 def _transfer(call: PhoneCall, body: Mapping[str, Any]) -> Reply:
