@@ -14,6 +14,7 @@ from tests.simulators.carrier.interpreter import CHARS_PER_S, PLAY_S
 from tests.simulators.carrier.phone_call import PhoneCall
 from tests.simulators.carrier.plan import Target
 from tests.simulators.carrier.record import utc_text
+from tests.simulators.carrier.recordings import CHANNEL_TYPES
 from tests.simulators.carrier.refusals import Refusal
 from tests.simulators.carrier.routes import Asked, Reply, said
 
@@ -133,7 +134,7 @@ def _on_live(carrier: Carrier, call: PhoneCall, asked: Asked) -> Reply:
             if not call.streams.stop(stream_id, "stopped by REST"):
                 raise Refusal(404, "stream not found")
         elif kind == "record":
-            _stop_recordings(carrier, call)
+            _stop_recordings(carrier, call, str(asked.body.get("URL") or asked.body.get("url") or ""))
         elif kind in ("play", "speak"):
             call.quiet(kind)
         else:
@@ -171,8 +172,8 @@ def _dtmf(call: PhoneCall, body: Mapping[str, Any]) -> dict[str, Any]:
     digits = str(body.get("digits") or "")
     if not DTMF.fullmatch(digits):
         raise Refusal(400, "digits: only 0-9, *, #, w and W")
-    if str(body.get("leg", "aleg")) not in ("aleg", "bleg"):
-        raise Refusal(400, "leg: expected aleg or bleg")
+    if str(body.get("leg", "aleg")) not in ("aleg", "bleg", "both"):
+        raise Refusal(400, "leg: expected aleg, bleg or both")
     call.record.digits.append(digits)
     return said("digits sent")
 
@@ -186,7 +187,7 @@ def _stream(call: PhoneCall, body: Mapping[str, Any]) -> dict[str, Any]:
     track = str(body.get("audio_track") or "both")
     if track not in TRACKS or (two_way and track != "inbound"):
         raise Refusal(400, "audio_track: a bidirectional stream takes only inbound")
-    content_type = str(body.get("content_type") or L16_8K).replace(" ", "")
+    content_type = str(body.get("content_type") or body.get("audio_format") or L16_8K).replace(" ", "")
     if content_type not in (MULAW, L16_8K, L16_16K):
         raise Refusal(400, "content_type is not supported")
     status = read_target(body, "status_callback")
@@ -223,15 +224,23 @@ def _record(carrier: Carrier, call: PhoneCall, body: Mapping[str, Any]) -> Reply
     file_format = str(body.get("file_format") or "mp3")
     if file_format not in ("mp3", "wav"):
         raise Refusal(400, "file_format: expected mp3 or wav")
+    channel_type = str(body.get("record_channel_type") or "mono")
+    if channel_type not in CHANNEL_TYPES:
+        raise Refusal(400, "record_channel_type: expected mono or stereo")
     limit_s = read_whole(body, "time_limit", 1, 86_400, 60)
     callback: Target = read_target(body, "callback")
-    recording = carrier.recordings.start(call.record, file_format, callback, limit_s, by_rest=True)
+    recording = carrier.recordings.start(call.record, file_format, callback, limit_s, channel_type, by_rest=True)
     ids = (call.record.call_id,)
     return Reply(200, said("recording started", recording_id=recording.recording_id, url=recording.url), ids)
 
 
-def _stop_recordings(carrier: Carrier, call: PhoneCall) -> None:
-    running = [recording for recording in carrier.recordings.running(call.record) if recording.by_rest]
+def _stop_recordings(carrier: Carrier, call: PhoneCall, url: str) -> None:
+    """The one with this URL; all of them, if none is named."""
+    running = [
+        recording
+        for recording in carrier.recordings.running(call.record)
+        if recording.by_rest and url in ("", recording.url)
+    ]
     if not running:
         raise Refusal(404, "recording not found")
     for recording in running:
