@@ -23,6 +23,7 @@ from common.agents import Agent, Agents, BadAgents, from_document, to_document, 
 from common.ledger import CallRecord, Ledger
 from common.ledger.effects import Effect
 from common.messages import HangUp
+from common.numbers import same_party
 from common.once import NotDone, once
 from common.streams import edge_priority
 from edge.calls import Calls
@@ -259,6 +260,8 @@ class Webhooks:
         if agent is None or not agent.fallback_number:
             return []
         shown = fields.get("From" if fields.get("Direction") == "outbound" else "To", "")
+        if same_party(agent.fallback_number, shown):  # our own number: the caller would come back to us, at our cost
+            return []
         person = DialVerb(
             numbers=(Number(agent.fallback_number),),
             caller_id=shown if _DIALLED.fullmatch(shown) else None,

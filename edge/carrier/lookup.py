@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
+from common.numbers import same_party
 from edge.carrier.causes import told_cause
 from edge.carrier.client import QUEUED_MAX, Standing, VobizClient
 from edge.carrier.errors import Refused
-from edge.carrier.numbers import same_party
 from edge.carrier.times import moment_ms
 
 CLOCK_SLACK_MS = 5000
