@@ -26,7 +26,6 @@ from common.costs import estimate, prices
 from common.ledger import CallRecord, Ledger
 from common.ledger.dials import QueueFull
 from common.messages import CallEnded, CallStarted, HangUp, Message
-from common.numbers import same_party
 from common.story import Story
 from common.streams import call_events, edge_priority
 from edge.carrier.numbers import dialled
@@ -161,7 +160,6 @@ class Api:
             for text, wrong in {
                 "to: expected a phone number": not _is_number(wanted.to),
                 "from: expected a phone number, or set VOBIZ_FROM_NUMBER": not _is_number(wanted.sender or self.sender),
-                "to: is the number that would call": same_party(wanted.to, wanted.sender or self.sender),
                 "agent: no agent of this name": bool(wanted.agent) and wanted.agent not in self.agents.by_name,
                 "variables: at most 50, of 1000 characters": len(wanted.variables) > 50
                 or any(len(value) > 1000 for value in wanted.variables.values()),

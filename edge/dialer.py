@@ -21,11 +21,11 @@ from urllib.parse import urlencode
 from common import metrics
 from common.clock import wall_ms
 from common.ledger.dials import DialBook, Entry
-from edge.carrier.account import REASONS, account_news
+from edge.carrier.account import REASONS, account_problem
 from edge.carrier.causes import account_reason
 from edge.carrier.client import VobizClient
 from edge.carrier.errors import CarrierError, Limited, Unavailable, Uncertain
-from edge.carrier.lookup import Found, Inconclusive, Lookup, Nothing, Wanted
+from edge.carrier.lookup import Found, Inconclusive, Lookup, LostRequest, Nothing
 from edge.carrier.orders import CallRequest, MachineDetection
 from edge.dialing import (
     CLOSED,
@@ -91,7 +91,7 @@ class Dialer:
         self._next_at = 0.0
         self._asked_ms = 0
         self._placing: set[asyncio.Task[None]] = set()
-        self._telling: set[asyncio.Task[None]] = set()
+        self._reporting: set[asyncio.Task[None]] = set()
         self._refused_because = ""
         """What is wrong with the account.  Until a call is placed again, one at a time is tried after each pause."""
         self._paused = False
@@ -141,8 +141,8 @@ class Dialer:
     def answered(self, dial_id: str, call_id: str) -> None:
         """The call's media stream has begun: only now it is certain that somebody, or something, picked up."""
         task = asyncio.create_task(self._answered(dial_id, call_id), name=f"answer of dial {dial_id}")
-        self._telling.add(task)  # beside the call, which must not wait for Redis
-        task.add_done_callback(self._telling.discard)
+        self._reporting.add(task)  # beside the call, which must not wait for Redis
+        task.add_done_callback(self._reporting.discard)
 
     async def _answered(self, dial_id: str, call_id: str) -> None:
         try:
@@ -178,7 +178,7 @@ class Dialer:
         try:
             await self._dial_forever()
         finally:
-            if under_way := self._placing | self._telling:
+            if under_way := self._placing | self._reporting:
                 await asyncio.wait(under_way, timeout=STOP_SECONDS)
 
     async def _dial_forever(self) -> None:
@@ -270,7 +270,7 @@ class Dialer:
     async def _refused(self, dial: Dial, error: CarrierError | ValueError) -> News:
         """Of the account, or of this call?  What may be either is of this call once others were taken since."""
         log.warning("the carrier refused a call: %s", error)
-        of_account = account_news(error) if isinstance(error, CarrierError) else None
+        of_account = account_problem(error) if isinstance(error, CarrierError) else None
         if of_account is None:
             return Denied(str(error))
         if not of_account.sure and 0 < dial.refused_ms < self._accepted_ms:
@@ -330,7 +330,7 @@ class Dialer:
                 found: Found | Nothing | Inconclusive = await self._lookup.by_id(dial.call_id)
             else:
                 sent_ms = request.sent_ms or dial.changed_ms - POST_MS_MAX
-                found = await self._lookup.by_numbers(Wanted(dial.sender, dial.to, sent_ms), is_others)
+                found = await self._lookup.by_numbers(LostRequest(dial.sender, dial.to, sent_ms), is_others)
         except CarrierError:
             return None
         match found:

@@ -9,7 +9,7 @@
        │                                   └── Absent, twice (the carrier knows of no such call): queued again
        └── Over before it was answered, by a cause worth another try, with attempts left
 
-Every request that leaves has a name of its own (`Request.name`), which no other request of this call ever gets: it
+Every request that leaves has a name of its own (`DialRequest.name`), which no other request of this call ever gets: it
 stands in the URLs of the request's webhooks.  News is matched by the carrier's id of the call first, then by that name.
 So the late end of one request says nothing about another, and a request that was given up for lost and then shows a
 sign of life takes the call out of the queue again.  While any request is alive, nothing more is sent.
@@ -20,11 +20,35 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeAlias
 
-from edge.carrier.causes import account_reason, may_retry, told_cause
+from edge.carrier.causes import account_reason, may_retry
+from edge.outbound_events import (
+    Absent,
+    Accepted,
+    AccountRefused,
+    Answered,
+    Cancelled,
+    Denied,
+    LineClosed,
+    MachineHeard,
+    OutboundEvent,
+    Over,
+    Rang,
+    Sent,
+    Throttled,
+    Unclear,
+    over_of,
+)
+
+__all__ = [
+    "CLOSED", "GIVEN_UP", "OPEN", "OVER", "POST_MS_MAX", "REQUESTS_KEPT", "STATES", "UNCERTAIN_MS",
+    "Absent", "Accepted", "AccountRefused", "Answered", "Cancelled", "Denied", "Dial", "DialRequest", "LineClosed",
+    "MachineHeard", "News", "Over", "Plan", "Rang", "Sent", "Throttled", "Unclear", "advance", "over_of",
+]  # fmt: skip
+
+News: TypeAlias = OutboundEvent
 
 STATES = ("queued", "dialing", "uncertain", "placed", "ringing", "answered", "ended", "failed")
 OPEN = frozenset({"dialing", "uncertain", "placed", "ringing", "answered"})
@@ -61,7 +85,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class DialRequest:
     """One request for the call that has left for the carrier."""
 
     name: int
@@ -97,12 +121,12 @@ class Dial:
     changed_ms: int = 0
     sent: int = 0
     """Requests that have left, whatever became of them; the name of the newest."""
-    requests: tuple[Request, ...] = ()
+    requests: tuple[DialRequest, ...] = ()
     refused_ms: int = 0
     """When the carrier last refused the account, and not this call; 0: never."""
 
     @property
-    def lead(self) -> Request | None:
+    def lead(self) -> DialRequest | None:
         """Of the requests that are alive the one that has come furthest: `state` and `call_id` are its."""
         alive = [request for request in self.requests if request.state in OPEN]
         return max(alive, key=lambda request: (_RANK[request.state], request.name), default=None)
@@ -116,119 +140,9 @@ class Dial:
         """The dial that `to_document` wrote, here or in an older or newer release: unknown keys are skipped."""
         known = {item.name for item in fields(cls)}
         values = {key: value for key, value in document.items() if key in known}
-        requests = tuple(Request(**request) for request in values.pop("requests", ()))
+        requests = tuple(DialRequest(**request) for request in values.pop("requests", ()))
         dial = cls(**{**values, "plan": Plan(**document["plan"]), "requests": requests})
         return _with_older_request(dial, "sent" in document)
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """The request is about to leave; written down before it does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The carrier took the request; `call_id` is the CallUUID of the call's webhooks."""
-
-    call_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Throttled:
-    """Over the account's limit, or the carrier is away: nothing was placed.  Whoever dials pauses for all calls."""
-
-
-@dataclass(frozen=True, slots=True)
-class AccountRefused:
-    """The carrier refused the account, not this call (no credit, say): nothing was placed, and nothing is lost.
-
-    `keeps_place` is false if the answer could be about this call after all: then the others are tried first.
-    """
-
-    why: str
-    keeps_place: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Unclear:
-    """No answer, or one that cannot be read: it may have been placed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Denied:
-    """The carrier refused; asking again does not help."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Rang:
-    """The phone rings, or the carrier has the call."""
-
-    call_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """Somebody, or something, picked up."""
-
-    call_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class MachineHeard:
-    """The carrier has decided: a machine (True) or a person."""
-
-    machine: bool
-    call_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Over:
-    """The carrier says that the call is over; `cause` is its code or name, `answered` that somebody had picked up."""
-
-    cause: str
-    call_id: str = ""
-    answered: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Absent:
-    """The carrier knows of no such call."""
-
-
-@dataclass(frozen=True, slots=True)
-class LineClosed:
-    """The media stream is over, so the call should be: look it up soon if its hangup webhook does not come."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """Nobody wants it any more, and it was not placed."""
-
-
-News: TypeAlias = (
-    Sent
-    | Accepted
-    | Throttled
-    | AccountRefused
-    | Unclear
-    | Denied
-    | Rang
-    | Answered
-    | MachineHeard
-    | Over
-    | Absent
-    | Cancelled
-    | LineClosed
-)
-
-
-def over_of(fields: Mapping[str, str]) -> Over:
-    """What a Hangup webhook says of the call's end: the first field that is understood, whichever it is."""
-    names = ("HangupCauseCode", "HangupCause", "HangupCauseName", "CallStatus")
-    code, text, name, status = (fields.get(key, "") for key in names)
-    return Over(told_cause(code, text, name, status), fields.get("CallUUID", ""), bool(fields.get("AnswerTime")))
 
 
 _RANK = {state: rank for rank, state in enumerate(STATES)} | {GIVEN_UP: -1}
@@ -269,14 +183,14 @@ def advance(dial: Dial, news: News, now_ms: int, name: int | None = None) -> Dia
 
 
 def _sent(dial: Dial, now_ms: int) -> Dial:
-    request = Request(dial.sent + 1, sent_ms=now_ms)
+    request = DialRequest(dial.sent + 1, sent_ms=now_ms)
     requests = (*dial.requests, request)[-REQUESTS_KEPT:]
     due_ms = now_ms + POST_MS_MAX
     changes = {"sent": request.name, "requests": requests, "attempt": dial.attempt + 1, "call_id": ""}
     return _to(dial, "dialing", now_ms, due_ms=due_ms, lookups=0, **changes)
 
 
-def _request_of(dial: Dial, call_id: str, name: int | None) -> Request | None:
+def _request_of(dial: Dial, call_id: str, name: int | None) -> DialRequest | None:
     """The request that the news is of, by the id of its call, else by its name, else the one that is most alive."""
     for request in reversed(dial.requests):
         if call_id and request.call_id == call_id:
@@ -287,7 +201,7 @@ def _request_of(dial: Dial, call_id: str, name: int | None) -> Request | None:
     return dial.lead or (given_up[-1] if given_up else None)
 
 
-def _alive(dial: Dial, request: Request, state: str, call_id: str, now_ms: int) -> Dial:
+def _alive(dial: Dial, request: DialRequest, state: str, call_id: str, now_ms: int) -> Dial:
     """A sign of life: forward only.  It settles an uncertain request, and revives one that was given up."""
     if _RANK[request.state] >= _RANK[state]:
         return dial
@@ -296,7 +210,7 @@ def _alive(dial: Dial, request: Request, state: str, call_id: str, now_ms: int) 
     return _led(dial, now_ms, attempt=dial.attempt + revived)
 
 
-def _replied(dial: Dial, request: Request, news: News, now_ms: int) -> Dial:
+def _replied(dial: Dial, request: DialRequest, news: News, now_ms: int) -> Dial:
     """What the carrier answered to a request, if it was not yes."""
     match news:
         case Unclear():
@@ -311,7 +225,7 @@ def _replied(dial: Dial, request: Request, news: News, now_ms: int) -> Dial:
     return dial
 
 
-def _absent(dial: Dial, request: Request, now_ms: int) -> Dial:
+def _absent(dial: Dial, request: DialRequest, now_ms: int) -> Dial:
     if request.state == "uncertain" and dial.lookups + 1 < LOOKUPS:
         return _to(dial, dial.state, now_ms, due_ms=now_ms + UNCERTAIN_MS, lookups=dial.lookups + 1)
     if request.state == "uncertain":
@@ -320,7 +234,7 @@ def _absent(dial: Dial, request: Request, now_ms: int) -> Dial:
     return _over(dial, request, Over(dial.cause or "unknown"), now_ms) if request.state in OPEN else dial
 
 
-def _over(dial: Dial, request: Request, news: Over, now_ms: int) -> Dial:
+def _over(dial: Dial, request: DialRequest, news: Over, now_ms: int) -> Dial:
     """A request has come to its end; one that was given up had reached the carrier after all, so it counts."""
     attempt = dial.attempt + (request.state == GIVEN_UP)
     call_id = news.call_id or request.call_id or dial.call_id
@@ -340,7 +254,9 @@ def _again(dial: Dial, now_ms: int) -> dict[str, Any]:
     return {"state": "queued", "due_ms": dial.created_ms if dial.attempt <= 1 else now_ms}
 
 
-def _gone(dial: Dial, request: Request, now_ms: int, alone: dict[str, Any], state: str = OVER, **changes: Any) -> Dial:
+def _gone(
+    dial: Dial, request: DialRequest, now_ms: int, alone: dict[str, Any], state: str = OVER, **changes: Any
+) -> Dial:
     """The request is not alive any more.  Another that is leads; if there is none, the dial becomes `alone`."""
     dial = _with(dial, request, state, changes.get("call_id", ""))
     if dial.lead is not None:
@@ -368,7 +284,7 @@ def _patience_ms(dial: Dial, state: str) -> int:
     return UNCERTAIN_MS if state == "uncertain" else POST_MS_MAX
 
 
-def _with(dial: Dial, request: Request, state: str, call_id: str = "") -> Dial:
+def _with(dial: Dial, request: DialRequest, state: str, call_id: str = "") -> Dial:
     """The dial with this request in another state."""
     changed = replace(request, state=state, call_id=call_id or request.call_id)
     return replace(dial, requests=tuple(changed if other is request else other for other in dial.requests))
@@ -385,7 +301,7 @@ def _with_older_request(dial: Dial, counted: bool) -> Dial:
     """
     lead, attempt = dial.lead, dial.attempt
     if dial.state in OPEN and (lead is None or (lead.state, lead.call_id) != (dial.state, dial.call_id)):
-        known = lead or Request(attempt, sent_ms=dial.changed_ms)
+        known = lead or DialRequest(attempt, sent_ms=dial.changed_ms)
         dial = replace(dial, requests=(*(request for request in dial.requests if request is not lead), known))
         dial = _with(dial, known, dial.state, dial.call_id)
     elif dial.state not in OPEN and lead is not None:

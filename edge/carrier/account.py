@@ -2,7 +2,7 @@
 
 Without credit, with credentials that are refused, or with a suspended account every call is refused alike.  That is no
 reason to give up the calls: they wait until the account is in order.  An answer whose status leaves it open is read by
-its words; where those leave it open, too, `AccountNews.sure` is false, and whoever asked tries another call.
+its words; where those leave it open, too, `AccountProblem.sure` is false, and whoever asked tries another call.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ _OF_THE_CALL = frozenset({400, 406, 409, 413, 414, 415, 422})
 
 
 @dataclass(frozen=True, slots=True)
-class AccountNews:
+class AccountProblem:
     """Something is wrong with the account; `reason` is a key of `REASONS`."""
 
     reason: str
     sure: bool = True
 
 
-def account_news(error: CarrierError) -> AccountNews | None:
+def account_problem(error: CarrierError) -> AccountProblem | None:
     """What an answer to a new call says of the account; None if it speaks of the call."""
     if not isinstance(error, Refused | Unauthorized):
         return None
     status, words = error.status, f"{error.message} {error.code}"
     if status < 400:
-        return AccountNews("account", sure=False)  # a redirect: these are not the API's own words
+        return AccountProblem("account", sure=False)  # a redirect: these are not the API's own words
     if status == 401:
-        return AccountNews("credentials")
+        return AccountProblem("credentials")
     if status == 402 or _CREDIT.search(words):
-        return AccountNews("credit")
+        return AccountProblem("credit")
     if _CREDENTIALS.search(words):
-        return AccountNews("credentials", sure=False)
+        return AccountProblem("credentials", sure=False)
     if _CALL.search(words):
         return None
     if _ACCOUNT.search(words) or status not in _OF_THE_CALL:
-        return AccountNews("account", sure=False)
+        return AccountProblem("account", sure=False)
     return None

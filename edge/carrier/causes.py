@@ -176,7 +176,7 @@ def cause_of(code: int | str = "", text: str = "", *more: str) -> Cause:
     return Cause(UNKNOWN_CODE, words[:_NAME_CHARS_MAX]) if words else CAUSES[UNKNOWN_CODE]
 
 
-def told_cause(code: int | str = "", text: str = "", *more: str) -> str:
+def cause_text(code: int | str = "", text: str = "", *more: str) -> str:
     """`cause_of` as one word that `cause_of` understands again: the code, else what was said, else "unknown"."""
     cause = cause_of(code, text, *more)
     if cause.code != UNKNOWN_CODE:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
-from common.numbers import same_party
-from edge.carrier.causes import told_cause
+from common.numbers import international, same_party
+from edge.carrier.causes import cause_text
 from edge.carrier.client import QUEUED_MAX, Standing, VobizClient
 from edge.carrier.errors import Refused
 from edge.carrier.times import moment_ms
@@ -30,7 +30,7 @@ DIGITS_ASKED = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LostRequest:
     """The call that is looked for: from whom to whom, and when its request left (Unix ms)."""
 
     sender: str
@@ -71,7 +71,7 @@ class Lookup:
         return _ended(record, call_id) if record else Nothing()
 
     async def by_numbers(
-        self, wanted: Wanted, is_others: Callable[[str], Awaitable[bool]]
+        self, lost: LostRequest, is_others: Callable[[str], Awaitable[bool]]
     ) -> Found | Nothing | Inconclusive:
         """The call that a request made whose answer was lost.
 
@@ -89,10 +89,10 @@ class Lookup:
                 continue
             details = await self._details(call_id, standing)
             began_ms = moment_ms(details.get("session_start"), UTC)
-            if _is_wanted(wanted, details.get("from"), details.get("to"), began_ms):
+            if _is_wanted(lost, details.get("from"), details.get("to"), began_ms):
                 return Found(call_id, answered=_is_up(details))
             complete &= bool(details)  # it ended just now: its record may not be there yet
-        record, all_read = await self._record_of(wanted, is_others)
+        record, all_read = await self._record_of(lost, is_others)
         if record:
             return _ended(record, str(record.get("uuid") or ""))
         return Nothing() if complete and all_read else Inconclusive()
@@ -104,36 +104,36 @@ class Lookup:
         return {}
 
     async def _record_of(
-        self, wanted: Wanted, is_others: Callable[[str], Awaitable[bool]]
+        self, lost: LostRequest, is_others: Callable[[str], Awaitable[bool]]
     ) -> tuple[dict[str, Any], bool]:
         """The record of a call that is over already, if there is one; and whether all that could be it were read."""
         filters = {"call_direction": "outbound"}
-        if digits := "".join(char for char in wanted.to if char.isdigit())[-DIGITS_ASKED:]:
-            filters["to_number"] = digits
+        if number := international(lost.to):
+            filters["to_number"] = number[-DIGITS_ASKED:]
         for page in range(1, RECORD_PAGES_MAX + 1):
             answer = await self._client.cdr(page, RECORDS_A_PAGE, filters)
             records = [record for record in answer.get("data") or () if isinstance(record, dict)]
             for record in records:
-                began_ms, number = moment_ms(record.get("start_time")), record.get("caller_id_number")
-                if began_ms is None or not _is_wanted(wanted, number, record.get("destination_number"), began_ms):
+                began_ms, sender = moment_ms(record.get("start_time")), record.get("caller_id_number")
+                if began_ms is None or not _is_wanted(lost, sender, record.get("destination_number"), began_ms):
                     continue
                 if not await is_others(str(record.get("uuid") or "")):
                     return record, True
             oldest_ms = moment_ms(records[-1].get("start_time")) if records else None
             if not _has_next(answer, records):
                 return {}, True
-            if oldest_ms is not None and oldest_ms < wanted.sent_ms - CLOCK_SLACK_MS:
+            if oldest_ms is not None and oldest_ms < lost.sent_ms - CLOCK_SLACK_MS:
                 return {}, True  # the newest come first
         return {}, False
 
 
-def _is_wanted(wanted: Wanted, sender: object, to: object, began_ms: float | None) -> bool:
+def _is_wanted(lost: LostRequest, sender: object, to: object, began_ms: float | None) -> bool:
     """Is it a call between these numbers that began after the request?  What is not said speaks for it."""
-    if not isinstance(to, str) or not same_party(to, wanted.to):
+    if not isinstance(to, str) or not same_party(to, lost.to):
         return False
-    if isinstance(sender, str) and sender and not same_party(sender, wanted.sender):
+    if isinstance(sender, str) and sender and not same_party(sender, lost.sender):
         return False
-    return began_ms is None or began_ms >= wanted.sent_ms - CLOCK_SLACK_MS
+    return began_ms is None or began_ms >= lost.sent_ms - CLOCK_SLACK_MS
 
 
 def _is_up(details: dict[str, Any]) -> bool:
@@ -145,7 +145,7 @@ def _ended(record: dict[str, Any], call_id: str) -> Found:
     names = ("hangup_cause_code", "hangup_cause", "hangup_cause_name", "hangup_disposition")
     code, text, name, disposition = (str(record.get(key) or "") for key in names)
     answered = bool(record.get("answer_time")) or bool(record.get("billsec"))
-    return Found(call_id, answered, told_cause(code, text, name, disposition))
+    return Found(call_id, answered, cause_text(code, text, name, disposition))
 
 
 def _has_next(answer: dict[str, Any], records: list[dict[str, Any]]) -> bool:

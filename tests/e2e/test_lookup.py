@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edge.carrier.client import VobizClient
-from edge.carrier.lookup import RECORDS_A_PAGE, Found, Inconclusive, Lookup, Nothing, Wanted
+from edge.carrier.lookup import RECORDS_A_PAGE, Found, Inconclusive, Lookup, LostRequest, Nothing
 from edge.carrier.rest import CarrierOptions as Account
 from tests.simulators.carrier import Callee
 from tests.simulators.lab import FROM, TO, Lab, lab
@@ -35,8 +35,8 @@ async def looking(callee: Callee) -> AsyncIterator[tuple[Lab, Lookup]]:
             yield it, Lookup(client)
 
 
-def wanted(to: str = TO, sent_ms: int | None = None) -> Wanted:
-    return Wanted(FROM, to, int(time.time() * 1000) if sent_ms is None else sent_ms)
+def lost_request(to: str = TO, sent_ms: int | None = None) -> LostRequest:
+    return LostRequest(FROM, to, int(time.time() * 1000) if sent_ms is None else sent_ms)
 
 
 def known(*call_ids: str) -> Callable[[str], Any]:
@@ -49,16 +49,16 @@ def known(*call_ids: str) -> Callable[[str], Any]:
 async def test_a_ringing_call_stands_among_the_queued_and_is_found() -> None:
     async with looking(RINGS) as (it, lookup):
         call = await it.dial()
-        assert await lookup.by_numbers(wanted(), known()) == Found(call.call_id)
+        assert await lookup.by_numbers(lost_request(), known()) == Found(call.call_id)
         assert await lookup.by_id(call.call_id) == Found(call.call_id)
 
 
 async def test_of_two_ringing_calls_to_one_number_each_is_found_for_its_own_request() -> None:
     async with looking(RINGS) as (it, lookup):
         first, second = await it.dial(), await it.dial()
-        assert await lookup.by_numbers(wanted(), known(first.call_id)) == Found(second.call_id)
-        assert await lookup.by_numbers(wanted(), known(second.call_id)) == Found(first.call_id)
-        assert isinstance(await lookup.by_numbers(wanted(), known(first.call_id, second.call_id)), Nothing)
+        assert await lookup.by_numbers(lost_request(), known(first.call_id)) == Found(second.call_id)
+        assert await lookup.by_numbers(lost_request(), known(second.call_id)) == Found(first.call_id)
+        assert isinstance(await lookup.by_numbers(lost_request(), known(first.call_id, second.call_id)), Nothing)
 
 
 async def test_an_answered_call_is_found_among_the_live() -> None:
@@ -66,16 +66,16 @@ async def test_an_answered_call_is_found_among_the_live() -> None:
         call = await it.dial()
         while not it.server.sockets:
             await it.rest.get("Call/?status=live")
-        assert await lookup.by_numbers(wanted(), known()) == Found(call.call_id, answered=True)
+        assert await lookup.by_numbers(lost_request(), known()) == Found(call.call_id, answered=True)
         assert await lookup.by_id(call.call_id) == Found(call.call_id, answered=True)
 
 
 async def test_a_call_that_was_busy_is_found_in_the_records() -> None:
     async with looking(Callee("busy")) as (it, lookup):
         call = await it.whole()
-        assert await lookup.by_numbers(wanted(), known()) == Found(call.call_id, cause="3010")
+        assert await lookup.by_numbers(lost_request(), known()) == Found(call.call_id, cause="3010")
         assert await lookup.by_id(call.call_id) == Found(call.call_id, cause="3010")
-        later = wanted(sent_ms=int(time.time() * 1000) + LONG_AGO_MS)
+        later = lost_request(sent_ms=int(time.time() * 1000) + LONG_AGO_MS)
         assert isinstance(await lookup.by_numbers(later, known()), Nothing)  # that one was before this request
 
 
@@ -87,7 +87,7 @@ async def test_a_full_list_of_queued_calls_proves_nothing() -> None:
         listed = (await it.rest.get("Call/?status=queued")).json()["calls"]
         assert len(listed) == 20
         assert call.call_id not in listed
-        assert isinstance(await lookup.by_numbers(wanted(), known()), Inconclusive)
+        assert isinstance(await lookup.by_numbers(lost_request(), known()), Inconclusive)
         assert await lookup.by_id(call.call_id) == Found(call.call_id)
 
 
@@ -95,7 +95,7 @@ async def test_a_call_that_was_never_placed_is_not_found() -> None:
     async with looking(RINGS) as (it, lookup):
         await it.dial(to="919876543210")
         await it.dial(**{"from": "911234567899"})  # somebody else's call to this number
-        assert isinstance(await lookup.by_numbers(wanted(), known()), Nothing)
+        assert isinstance(await lookup.by_numbers(lost_request(), known()), Nothing)
         assert isinstance(await lookup.by_id("no-such-call"), Nothing)
 
 
@@ -200,6 +200,6 @@ def answering(**answers: Any) -> Callable[[Request], Reply]:
 async def test_only_what_follows_from_the_answers_is_concluded(answers: dict[str, Any], found: Any) -> None:
     async with on_the_line() as line:
         line.vobiz.answers = answering(**answers)
-        seen = await Lookup(line.client).by_numbers(Wanted(FROM, TO, SENT_MS), known())
+        seen = await Lookup(line.client).by_numbers(LostRequest(FROM, TO, SENT_MS), known())
     assert seen == found if isinstance(found, Found) else isinstance(seen, found)
     assert len(OTHERS) == RECORDS_A_PAGE

@@ -142,17 +142,17 @@ def test_no_two_requests_of_a_call_ever_have_one_name(before: tuple[News, ...], 
     assert len({request.name for request in dial.requests}) == len(dial.requests) == name
 
 
-def told(dial: Dial, *news: tuple[int, News], now_ms: int = 5000) -> Dial:
+def hearing(dial: Dial, *news: tuple[int, News], now_ms: int = 5000) -> Dial:
     """News of requests by their names."""
     return reduce(lambda dial, item: advance(dial, item[1], now_ms, item[0]), news, dial)
 
 
 def test_the_late_end_of_a_lost_request_does_not_queue_the_call_while_the_next_one_rings():
-    ringing = told(after(*LOST, Sent(), dial=PATIENT), (2, Accepted("c-2")), (2, Rang("c-2")))
-    dial = told(ringing, (1, Over("3010", "c-1")))
+    ringing = hearing(after(*LOST, Sent(), dial=PATIENT), (2, Accepted("c-2")), (2, Rang("c-2")))
+    dial = hearing(ringing, (1, Over("3010", "c-1")))
     assert (dial.state, dial.call_id) == ("ringing", "c-2")
-    assert told(dial, (2, Answered("c-2"))).state == "answered"
-    assert told(dial, (2, Over("3010", "c-2"))).attempt == 2  # both reached the person: both count
+    assert hearing(dial, (2, Answered("c-2"))).state == "answered"
+    assert hearing(dial, (2, Over("3010", "c-2"))).attempt == 2  # both reached the person: both count
 
 
 @pytest.mark.parametrize(
@@ -167,33 +167,33 @@ def test_the_late_end_of_a_lost_request_does_not_queue_the_call_while_the_next_o
     ],
 )
 def test_any_sign_of_life_of_a_lost_request_takes_the_call_out_of_the_queue(sign: News, state: str, call_id: str):
-    dial = told(after(*LOST, dial=PATIENT), (1, sign))
+    dial = hearing(after(*LOST, dial=PATIENT), (1, sign))
     assert (dial.state, dial.call_id, dial.attempt) == (state, call_id, 1)
     assert advance(dial, Sent(), 9000) is dial  # nobody is rung a second time
 
 
 def test_a_lost_request_that_turns_out_busy_waits_before_the_next_try():
-    dial = told(after(*LOST, dial=PATIENT), (1, Over("3010", "c-1")))
+    dial = hearing(after(*LOST, dial=PATIENT), (1, Over("3010", "c-1")))
     assert (dial.state, dial.attempt, dial.due_ms) == ("queued", 1, 5000 + 60_000)
 
 
 def test_while_two_requests_are_alive_the_end_of_either_ends_nothing():
-    both = told(after(*LOST, Sent(), dial=PATIENT), (2, Accepted("c-2")), (1, Rang("c-1")))
+    both = hearing(after(*LOST, Sent(), dial=PATIENT), (2, Accepted("c-2")), (1, Rang("c-1")))
     assert (both.state, both.call_id) == ("ringing", "c-1")
-    first_ends, second_ends = told(both, (1, Over("3010", "c-1"))), told(both, (2, Over("3010", "c-2")))
+    first_ends, second_ends = hearing(both, (1, Over("3010", "c-1"))), hearing(both, (2, Over("3010", "c-2")))
     assert (first_ends.state, first_ends.call_id) == ("placed", "c-2")
     assert (second_ends.state, second_ends.call_id) == ("ringing", "c-1")
-    assert told(first_ends, (2, Over("4000", "c-2"))).state == "ended"
+    assert hearing(first_ends, (2, Over("4000", "c-2"))).state == "ended"
 
 
 @pytest.mark.parametrize("reply", [Throttled(), AccountRefused("no credit"), Denied("bad number")])
 def test_a_request_that_is_refused_does_not_disturb_the_one_that_came_back_to_life(reply: News):
-    dial = told(after(*LOST, Sent(), dial=PATIENT), (1, Rang("c-1")), (2, reply))
+    dial = hearing(after(*LOST, Sent(), dial=PATIENT), (1, Rang("c-1")), (2, reply))
     assert (dial.state, dial.call_id) == ("ringing", "c-1")
 
 
 def test_news_is_matched_by_the_carriers_own_id_of_the_call_before_its_name():
-    retried = told(after(Sent(), Accepted("c-1"), Over("3010"), Sent(), dial=PATIENT), (2, Accepted("c-2")))
+    retried = hearing(after(Sent(), Accepted("c-1"), Over("3010"), Sent(), dial=PATIENT), (2, Accepted("c-2")))
     assert advance(retried, Over("3010", "c-1"), 6000, 2) is retried  # of the first call, whatever its URL says
     assert advance(retried, Rang("c-1"), 6000) is retried
     assert advance(retried, Rang("c-2"), 6000, 1).state == "ringing"
@@ -202,12 +202,12 @@ def test_news_is_matched_by_the_carriers_own_id_of_the_call_before_its_name():
 def test_what_is_over_does_not_come_back():
     queued = after(Sent(), Accepted("c-1"), Over("3010"), dial=PATIENT)
     for late in (Rang("c-1"), Answered("c-1"), Accepted("c-1"), Over("3010", "c-1"), MachineHeard(True)):
-        assert told(queued, (1, late)) is queued
+        assert hearing(queued, (1, late)) is queued
 
 
 def test_news_of_a_request_that_never_left_changes_nothing():
     dial = after(Sent(), Accepted("c-1"))
-    assert told(dial, (7, Over("3010")), (0, Rang("c-9"))) is dial
+    assert hearing(dial, (7, Over("3010")), (0, Rang("c-9"))) is dial
 
 
 def test_the_requests_that_are_remembered_are_bounded():
@@ -284,7 +284,7 @@ OLD = {key: value for key, value in DIAL.to_document().items() if key not in ("s
 @pytest.mark.parametrize("state", ["dialing", "uncertain", "placed", "ringing", "answered"])
 def test_a_call_that_an_older_release_has_sent_goes_on(state: str):
     dial = Dial.from_document({**OLD, "state": state, "attempt": 1, "call_id": "c-1" if state > "p" else ""})
-    assert told(dial, (1, Over("4000", "c-1"))).state == "ended"
+    assert hearing(dial, (1, Over("4000", "c-1"))).state == "ended"
     assert Dial.from_document({**OLD, "state": "queued", "attempt": 1}).sent == 2  # it may have used 1 and 2
 
 
@@ -294,7 +294,7 @@ def test_what_an_older_release_did_to_a_call_of_this_one_counts():
     assert ringing.lead is not None
     assert (ringing.lead.state, ringing.lead.name) == ("ringing", 1)
     queued = Dial.from_document({**placed, "state": "queued", "attempt": 0})
-    assert told(queued, (1, Rang("c-1"))).state == "ringing"
+    assert hearing(queued, (1, Rang("c-1"))).state == "ringing"
     assert advance(queued, Sent(), 9000).sent > 1
 
 

@@ -20,7 +20,7 @@ CODES = {
     503: "SERVICE_UNAVAILABLE",
 }
 SHAPES = 3
-SAID = {
+MESSAGES = {
     400: "a parameter is missing or invalid",
     401: "invalid credentials",
     402: "Insufficient balance",
@@ -29,7 +29,7 @@ SAID = {
     422: "unprocessable",
 }
 """What a fault made to order says, if it is not told what."""
-FAULTS = (*map(str, SAID), "429", "500", "503", "timeout-before", "timeout-after", "malformed")
+FAULTS = (*map(str, MESSAGES), "429", "500", "503", "timeout-before", "timeout-after", "malformed")
 FAULTS_MAX = 10_000
 
 

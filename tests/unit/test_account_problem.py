@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from edge.carrier.account import AccountNews, account_news
+from edge.carrier.account import AccountProblem, account_problem
 from edge.carrier.errors import Answer, CarrierError, Limited, Unavailable, Uncertain, error_of
 
 
@@ -31,7 +31,7 @@ def said(status: int, body: object) -> CarrierError:
     ],
 )
 def test_an_answer_about_the_account(status: int, body: object, reason: str, sure: bool) -> None:
-    assert account_news(said(status, body)) == AccountNews(reason, sure)
+    assert account_problem(said(status, body)) == AccountProblem(reason, sure)
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def test_an_answer_about_the_account(status: int, body: object, reason: str, sur
     ],
 )
 def test_an_answer_about_the_call(status: int, body: object) -> None:
-    assert account_news(said(status, body)) is None
+    assert account_problem(said(status, body)) is None
 
 
 @pytest.mark.parametrize("error", [Limited(1.0), Unavailable("no connection", sent=False), Uncertain("lost")])
 def test_what_is_no_refusal_says_nothing_of_the_account(error: CarrierError) -> None:
-    assert account_news(error) is None
+    assert account_problem(error) is None
