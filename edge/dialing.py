@@ -40,12 +40,14 @@ from edge.outbound_events import (
     Throttled,
     Unclear,
     over_of,
+    sign_of_life,
 )
 
 __all__ = [
     "CLOSED", "GIVEN_UP", "OPEN", "OVER", "POST_MS_MAX", "REQUESTS_KEPT", "STATES", "UNCERTAIN_MS",
     "Absent", "Accepted", "AccountRefused", "Answered", "Cancelled", "Denied", "Dial", "DialRequest", "LineClosed",
     "MachineHeard", "News", "Over", "Plan", "Rang", "Sent", "Throttled", "Unclear", "advance", "over_of",
+    "sign_of_life",
 ]  # fmt: skip
 
 News: TypeAlias = OutboundEvent

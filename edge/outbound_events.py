@@ -120,3 +120,16 @@ def over_of(fields: Mapping[str, str]) -> Over:
     names = ("HangupCauseCode", "HangupCause", "HangupCauseName", "CallStatus")
     code, text, name, status = (fields.get(key, "") for key in names)
     return Over(cause_text(code, text, name, status), fields.get("CallUUID", ""), bool(fields.get("AnswerTime")))
+
+
+def sign_of_life(fields: Mapping[str, str]) -> Rang | Over:
+    """What a webhook of a call that begins says: that the carrier has it, or by its CallStatus that it is over already.
+
+    No CallStatus says that somebody picked up: `in-progress` was seen on a call that ended busy.
+    """
+    status = fields.get("CallStatus", "").strip().lower().replace("_", "-")
+    return over_of(fields) if status in _ENDED else Rang(fields.get("CallUUID", ""))
+
+
+_ENDED = frozenset({"completed", "busy", "failed", "timeout", "no-answer", "cancel", "cancelled", "canceled"})
+"""Values of CallStatus that end a call."""

@@ -28,7 +28,7 @@ from common.once import NotDone, once
 from common.streams import edge_priority
 from edge.calls import Calls
 from edge.dialer import Dialer
-from edge.dialing import Dial, MachineHeard, News, Rang, over_of
+from edge.dialing import Dial, MachineHeard, News, over_of, sign_of_life
 from edge.facts import facts
 from edge.gate import Gate
 from edge.parameters import BadRequest, parameters, read_body
@@ -86,7 +86,7 @@ class Webhooks:
         if fields.get("Event") == "Hangup":  # hangup_url falls back to answer_url: never a <Stream> for it
             return await self.hangup(request, fields)
         call_id = _call_id(fields)
-        dial = await self._tell(fields, Rang(call_id))  # asked for is not answered: that is the stream's start
+        dial = await self._tell(fields, sign_of_life(fields))  # an answer is only the stream's start
         agent = self._agent(fields, dial)
         refusal = self.calls.busy(call_id) or ("" if agent else "no agent")
         if not refusal and agent is not None:
@@ -120,7 +120,8 @@ class Webhooks:
 
     async def ring(self, request: Request, fields: Fields) -> Response:
         """An outbound call rings at the other end."""
-        await self._tell(fields, Rang(_call_id(fields)))
+        _call_id(fields)
+        await self._tell(fields, sign_of_life(fields))
         return PlainTextResponse("ok")
 
     async def machine(self, request: Request, fields: Fields) -> Response:

@@ -24,6 +24,7 @@ from edge.dialing import (
     Unclear,
     advance,
     over_of,
+    sign_of_life,
 )
 
 DIAL = Dial("d-1", to="911234567890", sender="919876543210", created_ms=0)
@@ -268,6 +269,23 @@ def test_a_busy_call_whose_answer_url_was_fetched_is_tried_again():
     """The fetch is a sign of life and no more: only the stream's start says that somebody picked up."""
     assert after(Sent(), Accepted("c-1"), Rang("c-1"), Over("3010"), dial=PATIENT).state == "queued"
     assert after(Sent(), Accepted("c-1"), Answered("c-1"), Over("3010"), dial=PATIENT).state == "ended"
+
+
+@pytest.mark.parametrize(
+    ("status", "event"),
+    [
+        ("ringing", Rang("c-1")),
+        ("in-progress", Rang("c-1")),
+        ("", Rang("c-1")),
+        ("busy", Over("3010", "c-1")),
+        ("no-answer", Over("3000", "c-1")),
+        ("Timeout", Over("6010", "c-1")),
+        ("completed", Over("4000", "c-1")),
+        ("failed", Over("failed", "c-1")),
+    ],
+)
+def test_the_status_of_a_call_whose_answer_url_is_fetched_is_read(status: str, event: News):
+    assert sign_of_life({"CallUUID": "c-1", "CallStatus": status}) == event
 
 
 def test_an_answer_time_says_that_somebody_had_picked_up_although_no_stream_was_seen():
