@@ -28,7 +28,7 @@ QUEUE_MAX = 10_000
 KEY_SECONDS = 86_400
 """How long an idempotency key is remembered."""
 
-PAUSE_MS = 5000
+PAUSE_MS = 2000
 """The first pause after the carrier has refused the account; each that follows is twice as long."""
 PAUSE_MS_MAX = 300_000
 _ADDED = frozenset({"sent", "requests", "refused_ms"})

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
 
+from common.ledger.dials import DialBook
 from edge.carrier.client import VobizClient
 from edge.carrier.lookup import RECORDS_A_PAGE, Found, Inconclusive, Lookup, LostRequest, Nothing
 from edge.carrier.rest import CarrierOptions as Account
-from tests.simulators.carrier import Callee
+from edge.dialer import Dialer, DialerOptions
+from edge.dialing import Dial
+from tests.simulators.carrier import Callee, Carrier, CarrierOptions
+from tests.simulators.carrier.refusals import Fault
 from tests.simulators.lab import FROM, TO, Lab, lab
 from tests.unit.rest_standin import Reply, Request, on_the_line
 
@@ -97,6 +102,42 @@ async def test_a_call_that_was_never_placed_is_not_found() -> None:
         await it.dial(**{"from": "911234567899"})  # somebody else's call to this number
         assert isinstance(await lookup.by_numbers(lost_request(), known()), Nothing)
         assert isinstance(await lookup.by_id("no-such-call"), Nothing)
+
+
+async def test_a_person_who_is_being_rung_is_not_rung_again_although_the_answer_was_lost(valkey_url: str) -> None:
+    """Two calls to one number, no webhook comes through, and the second request's answer is lost."""
+    options = CarrierOptions(callee=RINGS, numbers=(f"+{FROM}",))
+    async with Carrier(options) as carrier, aclosing(DialBook.connect(valkey_url, "test", 60)) as book:
+        account = Account(options.auth_id, options.auth_token, carrier.api_url, total_s=0.5, attempts_max=1)
+        async with VobizClient(account) as client:
+            dialer = Dialer("test", book, (client, client), DialerOptions("http://127.0.0.1:9", 50.0, 10))
+            running = asyncio.create_task(dialer.run())
+            first = await dialer.ask(Dial("", TO, FROM), "")
+            await until(dialer, first.dial_id, "placed")
+            carrier.faults.add(Fault("timeout-after", "/call/", "POST"), 1)
+            second = await dialer.ask(Dial("", TO, FROM), "")
+            await until(dialer, second.dial_id, "uncertain")
+            await look_now(book, second.dial_id)
+            found = await until(dialer, second.dial_id, "ringing")
+            running.cancel()
+            await asyncio.wait([running])
+            placed = await dialer.read(first.dial_id)
+    assert placed is not None
+    assert [placed.call_id, found.call_id] == list(carrier.calls)
+
+
+async def until(dialer: Dialer, dial_id: str, state: str) -> Dial:
+    async with asyncio.timeout(10):
+        while (dial := await dialer.read(dial_id)) is None or dial.state != state:
+            await asyncio.sleep(0.01)
+    return dial
+
+
+async def look_now(book: DialBook, dial_id: str) -> None:
+    """As if the time until the next look-up were over."""
+    entry = await book.read(dial_id)
+    assert entry is not None
+    assert await book.write(dial_id, entry.version, {**entry.body, "due_ms": 0}, "open", 0)
 
 
 # --- what the fake is too tame for ------------------------------------------------------------------------------------
