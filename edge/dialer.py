@@ -121,9 +121,12 @@ class Dialer:
     async def tell(self, dial_id: str, news: News, name: int | None = None, seen: Dial | None = None) -> Dial | None:
         """Write the news down; returns the dial after it, or None if there is none.
 
+        Without a `dial_id` the dial is the one that the news's CallUUID is known to belong to.
         `name` is that of the request which the news is of.  With `seen`, the news is a conclusion from that state of
         the dial, and counts for nothing if it has another one by now.
         """
+        if not dial_id and (call_id := getattr(news, "call_id", "")):
+            dial_id = await self._book.owner(call_id)
         for _ in range(CHANGES_MAX):
             entry = await self._entry(dial_id)
             if entry is None:

@@ -140,10 +140,9 @@ class Dial:
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Dial:
         """The dial that `to_document` wrote, here or in an older or newer release: unknown keys are skipped."""
-        known = {item.name for item in fields(cls)}
-        values = {key: value for key, value in document.items() if key in known}
-        requests = tuple(DialRequest(**request) for request in values.pop("requests", ()))
-        dial = cls(**{**values, "plan": Plan(**document["plan"]), "requests": requests})
+        requests = tuple(DialRequest(**_known(DialRequest, request)) for request in document.get("requests", ()))
+        plan = Plan(**_known(Plan, document["plan"]))
+        dial = cls(**{**_known(cls, document), "plan": plan, "requests": requests})
         return _with_older_request(dial, "sent" in document)
 
 
@@ -294,6 +293,12 @@ def _with(dial: Dial, request: DialRequest, state: str, call_id: str = "") -> Di
 
 def _to(dial: Dial, state: str, now_ms: int, **changes: Any) -> Dial:
     return replace(dial, state=state, changed_ms=now_ms, **changes)
+
+
+def _known(kind: type, document: dict[str, Any]) -> dict[str, Any]:
+    """Of a document what this release knows of."""
+    names = {item.name for item in fields(kind)}
+    return {key: value for key, value in document.items() if key in names}
 
 
 def _with_older_request(dial: Dial, counted: bool) -> Dial:

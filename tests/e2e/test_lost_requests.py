@@ -15,7 +15,7 @@ from common.ledger.dials import DialBook
 from edge.carrier.client import VobizClient
 from edge.carrier.rest import CarrierOptions as Account
 from edge.dialer import Dialer, DialerOptions
-from edge.dialing import Absent, Dial, Plan, Sent, Unclear
+from edge.dialing import Absent, Dial, Over, Plan, Sent, Unclear
 from tests.e2e.loopback_edge import FROM, TO, Edge, phone, running_edge, start_of
 from tests.unit.rest_standin import ID, TOKEN, standing_in
 
@@ -147,3 +147,13 @@ async def test_each_request_that_leaves_has_another_name(valkey_url: str) -> Non
             query = urlsplit(person.dialer._request(dial).json()["answer_url"]).query
             names += parse_qs(query)["attempt"]
         assert names == ["1", "2", "3"]
+
+
+async def test_news_without_our_parameters_finds_its_call_by_the_carriers_id(valkey_url: str) -> None:
+    async with asked_for(valkey_url) as person:
+        await person.send_request()
+        await person.hook("/ring", 1, "c-1", Event="Ring", CallStatus="ringing")
+        dial = await person.dialer.tell("", Over("3010", "c-1"))
+        assert dial is not None
+        assert (dial.dial_id, dial.state) == (person.dial_id, "queued")
+        assert await person.dialer.tell("", Over("3010", "somebody else's")) is None
