@@ -49,6 +49,13 @@ def test_no_two_parties_have_the_same_key() -> None:
     assert len(set(keys)) == len(keys)
 
 
+@pytest.mark.parametrize("spellings", SAME, ids=lambda row: row[0])
+def test_every_spelling_of_a_party_is_the_same_party_and_no_other_one(spellings: tuple[str, ...]) -> None:
+    assert all(same_party(spellings[0], spelling) for spelling in spellings)
+    others = [row[0] for row in SAME if number_key(row[0]) != number_key(spellings[0])]
+    assert not any(same_party(other, spelling) for spelling in spellings for other in others)
+
+
 def test_two_sip_addresses_of_one_number_are_two_parties_when_they_are_dialled() -> None:
     here, there = "sip:+911234567890@a.example.com", "sip:+911234567890@b.example.com"
     assert not same_party(here, there)
