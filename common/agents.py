@@ -17,11 +17,10 @@ from typing import Any
 
 from common.agent_fields import Problem, Shape, bounded, flag, mapping, name_text, pattern, specs, text, texts
 from common.agent_files import Document, read_document
+from common.numbers import number_key
 
 VERSION_DIGITS = 12
 ANY_NUMBER = "*"
-NATIONAL_DIGITS = 10
-INDIA = "91"
 
 GREETING_CHARS_MAX = 1_000
 FAREWELL_CHARS_MAX = 500
@@ -133,8 +132,8 @@ class Agents:
     def for_number(self, number: str, name: str | None = None) -> Agent | None:
         """Who answers a call to `number`?  None if nobody does.
 
-        An agent asked for by `name` wins.  Then the one that has the number, written with or without `+`, country
-        code 91, or leading zeros; then the one that has `*`; then the only one there is.
+        An agent asked for by `name` wins.  Then the one that has the number or SIP address, in whatever spelling
+        (numbers.py); then the one that has `*`; then the only one there is.
         """
         if name is not None:
             return self.by_name.get(name)
@@ -144,26 +143,14 @@ class Agents:
         return found
 
 
-def number_key(number: str) -> str:
-    """The one spelling under which numbers are compared.
-
-    Carriers write one Indian number in five ways (+91…, 91…, 0091…, 0…, bare).  Zeros go first: with the country code
-    tested first, `0091…` would look like a national number.  One of those may itself begin with 91: hence the length.
-    """
-    if number.strip() == ANY_NUMBER:
-        return ANY_NUMBER
-    user = number.strip().removeprefix("sips:").removeprefix("sip:").partition("@")[0]
-    digits = re.sub(r"[^0-9]", "", user).lstrip("0")
-    if len(digits) == len(INDIA) + NATIONAL_DIGITS and digits.startswith(INDIA):
-        return digits.removeprefix(INDIA)
-    return digits
-
-
 # --- files --------------------------------------------------------------------------------------------------------
 
 
-def load_agents(folder: Path) -> Agents:
-    """Read every `*.yaml` of `folder`.  Raises one `BadAgents` that lists all problems of all files, by line."""
+def load_agents(folder: Path, own_numbers: Iterable[str] = ()) -> Agents:
+    """Read every `*.yaml` of `folder`.  Raises one `BadAgents` that lists all problems of all files, by line.
+
+    `own_numbers` are the deployment's besides those of the files: no agent may hand a caller on to one of them.
+    """
     if not folder.is_dir():
         raise BadAgents([f"{folder}: no such folder; set AGENTS_DIR to the folder of your agent files"])
     problems = [f"{path}:1: would be ignored; rename it to {path.stem}.yaml" for path in sorted(folder.glob("*.yml"))]
@@ -181,7 +168,7 @@ def load_agents(folder: Path) -> Agents:
         problems += [f"{path}:{line}: {what}" for line, what in told]
         if agent is not None:
             agents.append((document, agent))
-    problems += _clashes(agents)
+    problems += _clashes(agents) + _loops(agents, own_numbers)
     if problems:
         raise BadAgents(problems)
     return Agents({agent.name: agent for _, agent in agents})
@@ -222,6 +209,18 @@ def _clashes(agents: list[tuple[Document, Agent]]) -> list[str]:
                 which = "'*'" if key == ANY_NUMBER else "this number"
                 problems.append(f"{place}: {which} is claimed at {first} too; keep it in one agent")
     return problems
+
+
+def _loops(agents: list[tuple[Document, Agent]], own_numbers: Iterable[str]) -> list[str]:
+    """A caller who is handed on to a number of ours comes back to an agent, and we pay for both calls."""
+    own = {number_key(number) for number in own_numbers if number}
+    own |= {number_key(number) for _, agent in agents for number in agent.numbers}
+    return [
+        f"{document.place(('fallback_number',))}: 'fallback_number' is a number of your own, so the caller would come"
+        " back to an agent; write the number of a person"
+        for document, agent in agents
+        if agent.fallback_number and number_key(agent.fallback_number) in own
+    ]
 
 
 # --- documents ----------------------------------------------------------------------------------------------------
@@ -309,7 +308,7 @@ def _version(agent: Agent) -> str:
 
 def _number(value: str) -> str | None:
     """What is wrong with one entry of `numbers`.  Never quotes it: phone numbers stay out of error texts."""
-    if value == ANY_NUMBER or re.fullmatch(r"\+?[0-9][0-9 ()-]{2,24}", value):
+    if value == ANY_NUMBER or re.fullmatch(r"\+?[0-9][0-9 ()-]{2,24}|sips?:[^\s<>,;?]{1,250}", value):
         return None
     return "is no phone number; write digits such as '+911234567890', or '*' for every number"
 

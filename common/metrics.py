@@ -49,6 +49,9 @@ CALLS_UNSERVED = Counter(
 )
 
 CALLS_PLACED = Counter("voice_calls_placed", "Outbound calls that the carrier accepted")
+DIALS_PAUSED = Gauge(
+    "voice_dials_paused", "1 while outbound calls wait because the carrier refuses the account, by reason", ["reason"]
+)
 FAILURES_LIMITED = Counter(
     "voice_failures_limited", "Failed requests answered 429 because their address had too many", ["kind"]
 )

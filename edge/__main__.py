@@ -151,7 +151,7 @@ def main() -> int:
     """Serve; returns the exit code, 2 if the settings or the agents cannot be used."""
     try:
         settings = Settings.from_env()
-        agents = load_agents(Path(settings.agents_dir))
+        agents = load_agents(Path(settings.agents_dir), (settings.vobiz_from_number,))
     except (BadSettings, BadAgents) as error:
         print(error, file=sys.stderr)  # noqa: T201 - for a person, before there are logs
         return 2

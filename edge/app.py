@@ -57,9 +57,13 @@ class Front:
         await self.streams.serve(websocket, websocket.path_params.get("token", ""))
 
     async def ready(self, request: Request) -> Response:
-        """Does this edge take new calls?"""
+        """Does this edge take new calls?  Outbound calls that wait do not make it unready: it can be called."""
         refusal = self.calls.busy()
-        return PlainTextResponse(f"not ready: {refusal}\n", 503) if refusal else PlainTextResponse("ready\n")
+        if refusal:
+            return PlainTextResponse(f"not ready: {refusal}\n", 503)
+        dialer = self.webhooks.dialer
+        waits = f"outbound calls wait: {dialer.waits}\n" if dialer is not None and dialer.waits else ""
+        return PlainTextResponse(f"ready\n{waits}")
 
 
 async def _alive(request: Request) -> Response:

@@ -1,28 +1,31 @@
 """Places the outbound calls of the whole deployment, one dialer at a time, within the account's limits.
 
-Every edge runs one; whoever holds the lead dials.  Before a request leaves, its attempt is written down; so a dialer
+Every edge runs one; whoever holds the lead dials.  Before a request leaves, its name is written down; so a dialer
 that dies in between leaves an uncertain call, never a doubled one.  What happened to an uncertain call is told by its
-webhooks, which carry the dial's id in their URL, or else by the carrier when it is asked.
+webhooks, which carry the dial's id and the request's name in their URL, or else by the carrier when it is asked.
+
+While the carrier refuses the account (no credit, say), no call is placed and none is given up: all of them wait, for a
+time that grows with every refusal, and every edge says why (`waits`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 import time
-from collections.abc import Awaitable
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
 from urllib.parse import urlencode
 
 from common import metrics
-from common.agents import number_key
 from common.clock import wall_ms
-from common.ledger.dials import DialBook
+from common.ledger.dials import DialBook, Entry
+from edge.carrier.account import REASONS, account_problem
+from edge.carrier.causes import account_reason
 from edge.carrier.client import VobizClient
-from edge.carrier.errors import CarrierError, Limited, Refused, Unauthorized, Unavailable
+from edge.carrier.errors import CarrierError, Limited, Unavailable, Uncertain
+from edge.carrier.lookup import Found, Inconclusive, Lookup, LostRequest, Nothing
 from edge.carrier.orders import CallRequest, MachineDetection
 from edge.dialing import (
     CLOSED,
@@ -30,6 +33,8 @@ from edge.dialing import (
     POST_MS_MAX,
     Absent,
     Accepted,
+    AccountRefused,
+    Answered,
     Denied,
     Dial,
     LineClosed,
@@ -48,16 +53,18 @@ POLL_SECONDS = 0.1
 LEAD_MS = 3000
 UNAVAILABLE_SECONDS = 5.0
 """Pause after the carrier could not be reached at all."""
+PAUSED_LOOK_SECONDS = 0.5
+"""How often an edge asks whether calls are placed at all; another edge may have stopped them."""
 STOP_SECONDS = 12.0
 """Longer than a request may take: who leaves earlier leaves an uncertain call behind."""
 SPACING = 1.1
 """Our seconds and the carrier's are not the same: keep a tenth more distance than the limit asks for."""
 LOOKUPS_MAX = 20
-CDR_SLACK_MS = 2000
-"""How much our clock may differ from the carrier's."""
 LOOKUP_AGAIN_MS = 60_000
 CHANGES_MAX = 10
 """Tries to write a dial down while webhooks change it too."""
+_DIAL_ID = re.compile(r"out-[0-9a-f]{25}")
+"""What `ask` makes; the book has other keys, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +86,24 @@ class Dialer:
         self._owner = owner
         self._book = book
         self._client, self._placer = clients
+        self._lookup = Lookup(self._client)
         self._options = options
         self._next_at = 0.0
         self._asked_ms = 0
         self._placing: set[asyncio.Task[None]] = set()
+        self._reporting: set[asyncio.Task[None]] = set()
+        self._refused_because = ""
+        """What is wrong with the account.  Until a call is placed again, one at a time is tried after each pause."""
+        self._paused = False
+        self._paused_look_at = 0.0
+        self._accepted_ms = 0
+        for reason in REASONS:
+            metrics.DIALS_PAUSED.labels(reason).set(0)
+
+    @property
+    def waits(self) -> str:
+        """Why no outbound call is placed at the moment; empty if calls are placed."""
+        return REASONS.get(self._refused_because, self._refused_because)
 
     async def ask(self, dial: Dial, key: str) -> Dial:
         """Queue a call; with a known idempotency key, return the one that it made before.  Raises QueueFull."""
@@ -94,25 +115,43 @@ class Dialer:
 
     async def read(self, dial_id: str) -> Dial | None:
         """The dial as it stands, or None if it is not known (any more)."""
-        entry = await self._book.read(dial_id)
+        entry = await self._entry(dial_id)
         return Dial.from_document(entry.body) if entry else None
 
-    async def tell(self, dial_id: str, news: News, attempt: int | None = None) -> Dial | None:
+    async def tell(self, dial_id: str, news: News, name: int | None = None, seen: Dial | None = None) -> Dial | None:
         """Write the news down; returns the dial after it, or None if there is none.
 
-        News of another attempt than the current one is ignored.
+        Without a `dial_id` the dial is the one that the news's CallUUID is known to belong to.
+        `name` is that of the request which the news is of.  With `seen`, the news is a conclusion from that state of
+        the dial, and counts for nothing if it has another one by now.
         """
+        if not dial_id and (call_id := getattr(news, "call_id", "")):
+            dial_id = await self._book.owner(call_id)
         for _ in range(CHANGES_MAX):
-            entry = await self._book.read(dial_id)
+            entry = await self._entry(dial_id)
             if entry is None:
                 return None
             dial = Dial.from_document(entry.body)
-            if attempt is not None and attempt != dial.attempt:
+            if seen is not None and dial != seen:
                 return dial
-            changed = advance(dial, news, wall_ms())
+            changed = advance(dial, news, wall_ms(), name)
             if changed is dial or await self._write(changed, entry.version):
+                if isinstance(news, Over) and changed is not dial and (reason := account_reason(news.cause)):
+                    await self._pause_account(reason)
                 return changed
         raise TimeoutError("a dial changes faster than it can be written")
+
+    def answered(self, dial_id: str, call_id: str) -> None:
+        """The call's media stream has begun: only now it is certain that somebody, or something, picked up."""
+        task = asyncio.create_task(self._answered(dial_id, call_id), name=f"answer of dial {dial_id}")
+        self._reporting.add(task)  # beside the call, which must not wait for Redis
+        task.add_done_callback(self._reporting.discard)
+
+    async def _answered(self, dial_id: str, call_id: str) -> None:
+        try:
+            await self.tell(dial_id, Answered(call_id))
+        except (ConnectionError, TimeoutError):
+            log.warning("the answer of an outbound call could not be written down; it will be looked up")
 
     async def closed(self, dial_id: str) -> None:
         """The call's media are over at this edge."""
@@ -142,8 +181,8 @@ class Dialer:
         try:
             await self._dial_forever()
         finally:
-            if self._placing:
-                await asyncio.wait(self._placing, timeout=STOP_SECONDS)
+            if under_way := self._placing | self._reporting:
+                await asyncio.wait(under_way, timeout=STOP_SECONDS)
 
     async def _dial_forever(self) -> None:
         led = False
@@ -154,15 +193,45 @@ class Dialer:
                 if leads and not led:
                     self._pause(SPACING / self._options.calls_per_second)  # another may just have dialed
                 led = leads
+                await self._look_at_pause()
                 if leads:
                     await self._look_up()
                     await self._place_next()
             except (ConnectionError, TimeoutError):
                 led = False
 
+    async def _look_at_pause(self) -> None:
+        if time.monotonic() >= self._paused_look_at:
+            self._paused_look_at = time.monotonic() + PAUSED_LOOK_SECONDS
+            self._set_paused(*await self._book.paused())
+
+    def _set_paused(self, reason: str, holds: bool) -> None:
+        if reason and reason != self._refused_because:
+            log.warning("outbound calls wait: %s", REASONS.get(reason, reason))
+        self._refused_because, self._paused = reason, holds
+        for known in REASONS:
+            metrics.DIALS_PAUSED.labels(known).set(known == reason)
+
+    async def _pause_account(self, reason: str) -> None:
+        self._set_paused(reason, holds=True)
+        try:
+            await self._book.pause(reason)
+        except (ConnectionError, TimeoutError):
+            log.warning("the pause of the outbound calls could not be written down")
+
+    async def _unpause(self) -> None:
+        self._set_paused("", holds=False)
+        try:
+            await self._book.unpause()
+        except (ConnectionError, TimeoutError):
+            log.warning("the end of a pause of the outbound calls could not be written down")
+
     async def _place_next(self) -> None:
-        """Begin the next call if the account's limits allow one now."""
-        if time.monotonic() < self._next_at or await self._book.open_count() >= self._options.calls_at_once:
+        """Begin the next call if the account and its limits allow one now."""
+        busy_trying = bool(self._refused_because and self._placing)
+        if self._paused or busy_trying or time.monotonic() < self._next_at:
+            return
+        if await self._book.open_count() >= self._options.calls_at_once:
             return
         for dial_id in await self._book.due(wall_ms(), 1):
             dial = await self.tell(dial_id, Sent())
@@ -174,9 +243,9 @@ class Dialer:
             task.add_done_callback(self._placing.discard)
 
     async def _place(self, dial: Dial) -> None:
-        news = await self._post(dial)
         try:
-            await self.tell(dial.dial_id, news, dial.attempt)
+            news = await self._post(dial)
+            await self.tell(dial.dial_id, news, dial.sent)
         except (ConnectionError, TimeoutError):
             log.warning("the outcome of a dial could not be written down; it will be looked up")
 
@@ -190,21 +259,34 @@ class Dialer:
         except Unavailable as error:
             self._pause(UNAVAILABLE_SECONDS)
             return Unclear() if error.sent else Throttled()
-        except (Refused, Unauthorized, ValueError) as error:
-            log.warning("the carrier refused a call: %s", error)
-            return Denied(str(error))
-        except CarrierError as error:
+        except Uncertain as error:
             log.warning("it is not known whether a call was placed: %s", error)
             return Unclear()
+        except (CarrierError, ValueError) as error:
+            return await self._refused(dial, error)
         metrics.CALLS_PLACED.inc()
+        self._accepted_ms = wall_ms()
+        if self._refused_because:
+            await self._unpause()
         return Accepted(call_ids[0])
+
+    async def _refused(self, dial: Dial, error: CarrierError | ValueError) -> News:
+        """Of the account, or of this call?  What may be either is of this call once others were taken since."""
+        log.warning("the carrier refused a call: %s", error)
+        of_account = account_problem(error) if isinstance(error, CarrierError) else None
+        if of_account is None:
+            return Denied(str(error))
+        if not of_account.sure and 0 < dial.refused_ms < self._accepted_ms:
+            return Denied(str(error))
+        await self._pause_account(of_account.reason)
+        return AccountRefused(str(error), keeps_place=of_account.sure)
 
     def _pause(self, seconds: float) -> None:
         self._next_at = max(self._next_at, time.monotonic() + seconds)
 
     def _request(self, dial: Dial) -> CallRequest:
         def url(path: str) -> str:
-            query = urlencode({"dial": dial.dial_id, "attempt": dial.attempt})
+            query = urlencode({"dial": dial.dial_id, "attempt": dial.sent})
             return f"{self._options.public_url.rstrip('/')}{path}?{query}"
 
         plan = dial.plan
@@ -225,64 +307,48 @@ class Dialer:
         """Ask the carrier about calls of which nothing was heard for too long."""
         for dial_id in await self._book.overdue(wall_ms(), LOOKUPS_MAX):
             dial = await self.read(dial_id)
-            if dial is None or dial.state in CLOSED:
+            if dial is None or dial.state in CLOSED or dial.lead is None:
                 continue
             if dial.state == "dialing":  # its dialer died, or could not write
-                await self.tell(dial_id, Unclear(), dial.attempt)
+                await self.tell(dial_id, Unclear(), dial.lead.name)
                 continue
             news = await self._news_of(dial)
-            if news is not None:
-                await self.tell(dial_id, news, dial.attempt)
-            elif (entry := await self._book.read(dial_id)) is not None:
+            told = await self.tell(dial_id, news, dial.lead.name, seen=dial) if news is not None else dial
+            entry = await self._entry(dial_id) if told == dial else None
+            if entry is not None:  # it goes on, or nothing is known of it: ask again later
                 later = replace(Dial.from_document(entry.body), due_ms=wall_ms() + LOOKUP_AGAIN_MS)
                 await self._write(later, entry.version)
 
     async def _news_of(self, dial: Dial) -> News | None:
-        """What the carrier knows of the call; None if it goes on, or if the carrier cannot be asked."""
+        """What the carrier knows of the call; None if that says nothing."""
+        request = dial.lead
+        assert request is not None
+
+        async def is_others(call_id: str) -> bool:
+            owner = await self._book.owner(call_id)
+            return bool(owner) and not (owner == dial.dial_id and request.call_id == call_id)
+
         try:
             if dial.call_id:
-                return await self._end_of(dial.call_id)
-            for call_id in [*await self._client.live_calls(), *await self._client.queued_calls()]:
-                details = await _found(self._client.call_details(call_id))
-                if _is_to(details.get("to"), dial):
-                    return Rang(call_id)
-            for record in (await self._client.cdr()).get("data") or ():
-                if _is_to(record.get("destination_number"), dial) and _began_after(record, dial):
-                    return Over(str(record.get("hangup_cause_code") or "unknown"))
+                found: Found | Nothing | Inconclusive = await self._lookup.by_id(dial.call_id)
+            else:
+                sent_ms = request.sent_ms or dial.changed_ms - POST_MS_MAX
+                found = await self._lookup.by_numbers(LostRequest(dial.sender, dial.to, sent_ms), is_others)
         except CarrierError:
             return None
-        return Absent()
+        match found:
+            case Nothing():
+                return Absent()
+            case Found(call_id, answered, ""):
+                return Answered(call_id) if answered else Rang(call_id)
+            case Found(call_id, answered, cause):
+                return Over(cause, call_id, answered)
+        return None
 
-    async def _end_of(self, call_id: str) -> News | None:
-        """How a call ended, by the carrier's records; None if it goes on."""
-        if await _found(self._client.call_details(call_id)):
-            return None
-        record = await _found(self._client.cdr_of(call_id))
-        return Over(str(record.get("hangup_cause_code") or "unknown")) if record else Absent()
+    async def _entry(self, dial_id: str) -> Entry | None:
+        return await self._book.read(dial_id) if _DIAL_ID.fullmatch(dial_id) else None
 
     async def _write(self, dial: Dial, version: int) -> bool:
         where = "queued" if dial.state == "queued" else "open" if dial.state in OPEN else "closed"
-        return await self._book.write(dial.dial_id, version, dial.to_document(), where, dial.due_ms)
-
-
-def _is_to(number: object, dial: Dial) -> bool:
-    return isinstance(number, str) and number_key(number) == number_key(dial.to)
-
-
-def _began_after(record: dict[str, Any], dial: Dial) -> bool:
-    """Is this call record of the dial's last attempt, and not of an earlier call to the same number?"""
-    try:
-        began = datetime.fromisoformat(str(record.get("start_time")))
-    except ValueError:
-        return False
-    return began.timestamp() * 1000 >= dial.changed_ms - CDR_SLACK_MS - POST_MS_MAX
-
-
-async def _found(asked: Awaitable[dict[str, Any]]) -> dict[str, Any]:
-    """What was asked for, or nothing if the carrier does not know it (404)."""
-    try:
-        return await asked
-    except Refused as error:
-        if error.status != 404:
-            raise
-        return {}
+        call_ids = [request.call_id for request in dial.requests if request.call_id]
+        return await self._book.write(dial.dial_id, version, dial.to_document(), where, dial.due_ms, call_ids)

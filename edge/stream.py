@@ -162,6 +162,8 @@ class Streams:
         log.info("call answered", extra={"call_id": call.call_id})
         began = time.monotonic()
         stream.connect(call)
+        if dial_id and self.dialer is not None:
+            self.dialer.answered(dial_id, call.call_id)
         try:
             reason, written = await self._ended(call)
         finally:

@@ -23,11 +23,12 @@ from common.agents import Agent, Agents, BadAgents, from_document, to_document, 
 from common.ledger import CallRecord, Ledger
 from common.ledger.effects import Effect
 from common.messages import HangUp
+from common.numbers import same_party
 from common.once import NotDone, once
 from common.streams import edge_priority
 from edge.calls import Calls
 from edge.dialer import Dialer
-from edge.dialing import Answered, Dial, MachineHeard, News, Over, Rang
+from edge.dialing import Dial, MachineHeard, News, over_of, sign_of_life
 from edge.facts import facts
 from edge.gate import Gate
 from edge.parameters import BadRequest, parameters, read_body
@@ -86,7 +87,7 @@ class Webhooks:
         if fields.get("Event") == "Hangup":  # hangup_url falls back to answer_url: never a <Stream> for it
             return await self.hangup(request, fields)
         call_id = _call_id(fields)
-        dial = await self._tell(fields, Answered(call_id))
+        dial = await self._tell(fields, sign_of_life(fields))  # an answer is only the stream's start
         agent = self._agent(fields, dial)
         refusal = self.calls.busy(call_id) or ("" if agent else "no agent")
         if not refusal and agent is not None:
@@ -110,7 +111,7 @@ class Webhooks:
     async def hangup(self, request: Request, fields: Fields) -> Response:
         """A call is over; said before or after its socket closes, once or three times."""
         call_id = _call_id(fields)
-        await self._tell(fields, Over(fields.get("HangupCauseCode") or fields.get("HangupCause") or "unknown"))
+        await self._tell(fields, over_of(fields))
         call = self.calls.get(call_id)
         if call is not None:
             call.end("caller hung up")
@@ -120,7 +121,8 @@ class Webhooks:
 
     async def ring(self, request: Request, fields: Fields) -> Response:
         """An outbound call rings at the other end."""
-        await self._tell(fields, Rang(_call_id(fields)))
+        _call_id(fields)
+        await self._tell(fields, sign_of_life(fields))
         return PlainTextResponse("ok")
 
     async def machine(self, request: Request, fields: Fields) -> Response:
@@ -261,6 +263,8 @@ class Webhooks:
         if agent is None or not agent.fallback_number:
             return []
         shown = fields.get("From" if fields.get("Direction") == "outbound" else "To", "")
+        if same_party(agent.fallback_number, shown):  # our own number: the caller would come back to us, at our cost
+            return []
         person = DialVerb(
             numbers=(Number(agent.fallback_number),),
             caller_id=shown if _DIALLED.fullmatch(shown) else None,

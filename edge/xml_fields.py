@@ -15,6 +15,8 @@ from types import MappingProxyType, NoneType
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
+from edge.carrier.numbers import dialled
+
 URL_CHARS_MAX = 2048
 HEADERS_BYTES_MAX = 512
 HINTS_MAX = 500
@@ -133,8 +135,11 @@ def _is_phone(value: object) -> bool:
 
 
 def _digits(number: str) -> str:
-    """People write +91 12345 67890; Vobiz reads digits."""
-    return re.sub(r"[ ()-]", "", number)
+    """People write +91 12345 67890, or +91 (0) 12345 67890; Vobiz reads digits."""
+    try:
+        return dialled(number)
+    except ValueError:
+        return re.sub(r"[ ()-]", "", number)
 
 
 WsUrl: TypeAlias = Annotated[str, url_of("wss", "ws")]

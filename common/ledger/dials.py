@@ -2,15 +2,19 @@
 
 Keys (one Redis Cluster slot, by the tag {dials}):
 
-  {dials}:<id>        hash    version, body (msgpack); expires CALL_RETENTION after the last change
+  {dials}:<id>        hash    version, body, added (msgpack); expires CALL_RETENTION after the last change
   {dials}:key:<key>   string  the dial that an idempotency key made
+  {dials}:call:<id>   string  the dial that the carrier's call with this id belongs to; expires with the dial
   {dials}:queued      zset    by the time at which to place it
   {dials}:open        zset    by the time at which to look it up
   {dials}:dialer      string  who dials now; expires unless renewed
+  {dials}:paused      string  no call is placed while it is there; expires when the next one is to be tried
+  {dials}:pauses      string  how many such pauses have followed each other, and why; until a call is placed again
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +28,17 @@ QUEUE_MAX = 10_000
 KEY_SECONDS = 86_400
 """How long an idempotency key is remembered."""
 
+PAUSE_MS = 2000
+"""The first pause after the carrier has refused the account; each that follows is twice as long."""
+PAUSE_MS_MAX = 300_000
+_ADDED = frozenset({"sent", "requests", "refused_ms"})
+"""Keys that stand in a field of their own: the previous release reads `body` and refuses keys that it does not know."""
+
 _ADD = """
 local known = ARGV[1] ~= '' and redis.call('GET', KEYS[4])
 if known then return {0, known} end
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[6]) then return {-1, ''} end
-redis.call('HSET', KEYS[1], 'version', 1, 'body', ARGV[3])
+redis.call('HSET', KEYS[1], 'version', 1, 'body', ARGV[3], 'added', ARGV[8])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
 redis.call('ZADD', KEYS[2], ARGV[4], ARGV[2])
 if ARGV[1] ~= '' then redis.call('SET', KEYS[4], ARGV[2], 'EX', ARGV[7]) end
@@ -37,7 +47,8 @@ return {1, ARGV[2]}
 
 _WRITE = """
 if redis.call('HGET', KEYS[1], 'version') ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], 'version', ARGV[2] + 1, 'body', ARGV[3])
+redis.call('HSET', KEYS[1], 'version', ARGV[2] + 1, 'body', ARGV[3], 'added', ARGV[7])
+for place = 4, #KEYS do redis.call('SET', KEYS[place], ARGV[1], 'EX', ARGV[6]) end
 redis.call('EXPIRE', KEYS[1], ARGV[6])
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
@@ -50,6 +61,15 @@ _LEAD = """
 local leader = redis.call('GET', KEYS[1])
 if leader and leader ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+
+_PAUSE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local before = tonumber(string.match(redis.call('GET', KEYS[2]) or '0', '^%d+'))
+local ms = math.min(ARGV[2] * 2 ^ math.min(before, 20), tonumber(ARGV[3]))
+redis.call('SET', KEYS[1], 1, 'PX', ms)
+redis.call('SET', KEYS[2], (before + 1) .. ' ' .. ARGV[1], 'PX', ms + ARGV[3])
 return 1
 """
 
@@ -76,6 +96,7 @@ class DialBook:
         self._add = self._redis.register_script(_ADD)
         self._write = self._redis.register_script(_WRITE)
         self._lead = self._redis.register_script(_LEAD)
+        self._pause = self._redis.register_script(_PAUSE)
 
     @classmethod
     def connect(cls, url: str, name: str, retention_s: int) -> DialBook:
@@ -92,7 +113,8 @@ class DialBook:
         Raises QueueFull.
         """
         keys = [_name(dial_id), _QUEUED, _OPEN, f"{{dials}}:key:{key}"]
-        args = [key, dial_id, msgpack.packb(body), due_ms, self._retention_s, QUEUE_MAX, KEY_SECONDS]
+        packed, added = _packed(body)
+        args: list[Any] = [key, dial_id, packed, due_ms, self._retention_s, QUEUE_MAX, KEY_SECONDS, added]
         outcome, known = await self._client.reached(self._add(keys=keys, args=args))
         if outcome < 0:
             raise QueueFull(f"{QUEUE_MAX} calls wait already")
@@ -101,12 +123,27 @@ class DialBook:
     async def read(self, dial_id: str) -> Entry | None:
         """The dial as it stands, or None if it is not known (any more)."""
         fields: Any = await self._client.reached(self._redis.hgetall(_name(dial_id)))
-        return Entry(int(fields[b"version"]), msgpack.unpackb(fields[b"body"])) if fields else None
+        if not fields:
+            return None
+        added = msgpack.unpackb(fields[b"added"]) if b"added" in fields else {}
+        return Entry(int(fields[b"version"]), {**msgpack.unpackb(fields[b"body"]), **added})
 
-    async def write(self, dial_id: str, version: int, body: dict[str, Any], where: str, due_ms: int) -> bool:
-        """Replace the document if it still has this version.  `where`: "queued", "open" or "closed"."""
-        keys = [_name(dial_id), _QUEUED, _OPEN]
-        args = [dial_id, version, msgpack.packb(body), where, due_ms, self._retention_s]
+    async def write(
+        self,
+        dial_id: str,
+        version: int,
+        body: dict[str, Any],
+        where: str,
+        due_ms: int,
+        call_ids: Sequence[str] = (),
+    ) -> bool:
+        """Replace the document if it still has this version.  `where`: "queued", "open" or "closed".
+
+        `call_ids` are the carrier's calls that belong to the dial: `owner` finds it by them.
+        """
+        keys = [_name(dial_id), _QUEUED, _OPEN, *map(_call_name, call_ids)]
+        packed, added = _packed(body)
+        args: list[Any] = [dial_id, version, packed, where, due_ms, self._retention_s, added]
         return bool(await self._client.reached(self._write(keys=keys, args=args)))
 
     async def due(self, now_ms: int, count: int) -> list[str]:
@@ -125,6 +162,28 @@ class DialBook:
         """Be, or go on being, the one who dials."""
         return bool(await self._client.reached(self._lead(keys=["{dials}:dialer"], args=[owner, ms])))
 
+    async def owner(self, call_id: str) -> str:
+        """The dial that the carrier's call belongs to; empty if it is none of ours, or not known to be."""
+        found: Any = await self._client.reached(self._redis.get(_call_name(call_id)))
+        return found.decode() if found else ""
+
+    async def pause(self, reason: str) -> None:
+        """Place no call for a while, which grows with each pause that follows another; one that is on goes on."""
+        args: list[Any] = [reason, PAUSE_MS, PAUSE_MS_MAX]
+        await self._client.reached(self._pause(keys=[_PAUSED, _PAUSES], args=args))
+
+    async def paused(self) -> tuple[str, bool]:
+        """Why calls were refused of late, empty if they were not; and whether none may be placed now."""
+        found: Any = await self._client.reached(self._redis.get(_PAUSES))
+        if not found:
+            return "", False
+        holds = await self._client.reached(self._redis.get(_PAUSED))
+        return found.decode().partition(" ")[2], bool(holds)
+
+    async def unpause(self) -> None:
+        """A call was placed again: the next pause is a short one."""
+        await self._client.reached(self._redis.delete(_PAUSED, _PAUSES))
+
     async def _range(self, key: str, until_ms: int, count: int) -> list[str]:
         found: Any = await self._client.reached(self._redis.zrangebyscore(key, "-inf", until_ms, start=0, num=count))
         return [dial_id.decode() for dial_id in found]
@@ -132,7 +191,19 @@ class DialBook:
 
 _QUEUED = "{dials}:queued"
 _OPEN = "{dials}:open"
+_PAUSED = "{dials}:paused"
+_PAUSES = "{dials}:pauses"
+
+
+def _packed(body: dict[str, Any]) -> tuple[bytes, bytes]:
+    """A document as the two fields that hold it."""
+    known = {key: value for key, value in body.items() if key not in _ADDED}
+    return msgpack.packb(known), msgpack.packb({key: body[key] for key in body.keys() & _ADDED})
 
 
 def _name(dial_id: str) -> str:
     return f"{{dials}}:{dial_id}"
+
+
+def _call_name(call_id: str) -> str:
+    return f"{{dials}}:call:{call_id}"

@@ -7,6 +7,7 @@ no error: it becomes a cause of its own that is not retried.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 UNKNOWN_CODE = 0
@@ -113,23 +114,76 @@ TEXTS_ALONE = frozenset(
 )
 """Documented without a number, and without advice to call again."""
 
-_BY_NAME = {cause.name.lower(): cause for cause in CAUSES.values()}
+_ALONE = {text: Cause(UNKNOWN_CODE, text) for text in TEXTS_ALONE}
+_SPELLINGS: dict[str, int] = {
+    # CallStatus and DialStatus of the webhooks, and names that other tables give the same thing.
+    "BUSY": 3010,
+    "LINE_BUSY": 3010,
+    "NOANSWER": 3000,
+    "NO_USER_RESPONSE": 3000,
+    "TIMEOUT": 6010,
+    "CANCEL": 1000,
+    "CANCELED": 1000,
+    "COMPLETED": 4000,
+}
+_OTHER_NUMBERS: dict[int, int] = {
+    # Q.850, which an older page shows.
+    1: 3050,
+    16: 4000,
+    17: 3010,
+    18: 3000,
+    19: 3000,
+    20: 3000,
+    21: 3020,
+    28: 2000,
+    31: 4000,
+    34: 3090,
+    38: 5000,
+    41: 5000,
+    42: 3090,
+    44: 3090,
+    47: 3090,
+    102: 3070,
+    # SIP, which Q.850 has no number of.
+    404: 3050,
+    408: 3070,
+    480: 3000,
+    486: 3010,
+    487: 1000,
+    600: 3100,
+    603: 3110,
+}
+"""Numbers of other tables, as the nearest cause: believed only if no field says it in Vobiz's own words."""
+
+ACCOUNT_CAUSES: dict[int, str] = {1010: "credit", 1020: "limit", 5030: "limit"}
+"""Causes that speak of the account and not of the call, by what is wrong with it (account.py)."""
 
 
-def cause_of(code: int | str = "", text: str = "") -> Cause:
-    """The cause in a webhook's HangupCauseCode and HangupCause (or HangupCauseName), either of which may be missing.
+def cause_of(code: int | str = "", text: str = "", *more: str) -> Cause:
+    """The cause in a webhook's HangupCauseCode, HangupCause, HangupCauseName and CallStatus; any may be missing.
 
-    A code of the table decides.  Else the text; else a cause with code 0 and the text, bounded, as its name.
+    The first of them that is understood decides, as a number, a text or a name, in whichever field it stands; after
+    those the numbers of other tables (Q.850, SIP).  Else a cause with code 0 and the first words, bounded, as its name.
     """
-    number = _number(code)
-    if number in CAUSES and number != UNKNOWN_CODE:
-        return CAUSES[number]
-    word = text.strip()
-    if word.upper() in TEXT_CAUSES:
-        return CAUSES[TEXT_CAUSES[word.upper()]]
-    if word.lower() in _BY_NAME:
-        return _BY_NAME[word.lower()]
-    return Cause(UNKNOWN_CODE, word[:_NAME_CHARS_MAX]) if word else CAUSES[UNKNOWN_CODE]
+    given = [str(value).strip() for value in (code, text, *more)]
+    for value in given:
+        if (cause := _understood(value)) is not None:
+            return cause
+    for value in given:
+        if _number(value) in _OTHER_NUMBERS:
+            return CAUSES[_OTHER_NUMBERS[_number(value)]]
+    words = next((value for value in given if value and not value.isdigit()), "")
+    return Cause(UNKNOWN_CODE, words[:_NAME_CHARS_MAX]) if words else CAUSES[UNKNOWN_CODE]
+
+
+def cause_text(code: int | str = "", text: str = "", *more: str) -> str:
+    """`cause_of` as one word that `cause_of` understands again: the code, else what was said, else "unknown"."""
+    cause = cause_of(code, text, *more)
+    if cause.code != UNKNOWN_CODE:
+        return str(cause.code)
+    given = (str(value).strip() for value in (code, text, *more))
+    said = cause.name if cause is not CAUSES[UNKNOWN_CODE] else next(filter(None, given), "")
+    return said[:_NAME_CHARS_MAX] or "unknown"
 
 
 def may_retry(cause: Cause | int | str) -> bool:
@@ -140,6 +194,32 @@ def may_retry(cause: Cause | int | str) -> bool:
     return (cause if isinstance(cause, Cause) else cause_of(cause, str(cause))).retry
 
 
+def account_reason(cause: Cause | int | str) -> str:
+    """What is wrong with the account, if the cause speaks of it and not of the call; else empty."""
+    found = cause if isinstance(cause, Cause) else cause_of(cause, str(cause))
+    return ACCOUNT_CAUSES.get(found.code, "")
+
+
+def _understood(value: str) -> Cause | None:
+    """The cause that one field names, in whatever spelling; None if it names none that Vobiz documents."""
+    number = _number(value)
+    if number != UNKNOWN_CODE:
+        return CAUSES.get(number)
+    found = _BY_WORD.get(_word(value))
+    return found if found is not CAUSES[UNKNOWN_CODE] else None
+
+
+def _word(text: str) -> str:
+    return re.sub(r"[\s_-]+", "_", text.strip().upper())
+
+
 def _number(code: int | str) -> int:
     text = str(code).strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 6 else UNKNOWN_CODE
+
+
+_BY_WORD: dict[str, Cause] = {
+    **{_word(cause.name): cause for cause in CAUSES.values()},
+    **_ALONE,
+    **{text: CAUSES[code] for text, code in {**_SPELLINGS, **TEXT_CAUSES}.items()},
+}

@@ -25,6 +25,10 @@ PAGE_SIZE = 20
 PAGES_MAX = 50
 """Of a list that is read whole: 1000 entries."""
 
+QUEUED_MAX = 20
+"""Ids that Vobiz lists at most: a list of so many may be only a part."""
+
+Standing: TypeAlias = Literal["live", "queued"]
 Legs: TypeAlias = Literal["aleg", "bleg", "both"]
 Json: TypeAlias = dict[str, Any]
 
@@ -90,16 +94,19 @@ class VobizClient:
         await self._rest.request("POST", self._of("Call", call_id), body=body)
 
     async def live_calls(self) -> list[str]:
-        """The ids of the calls that are up."""
+        """The ids of the calls that were answered and go on."""
         return await self._calls("live")
 
     async def queued_calls(self) -> list[str]:
-        """The ids of the calls that wait to be dialled; Vobiz names at most 20."""
+        """The ids of the calls that were not answered yet, the ringing ones too; Vobiz names at most `QUEUED_MAX`."""
         return await self._calls("queued")
 
-    async def call_details(self, call_id: str) -> Json:
-        """A live call.  Raises Refused with status 404 once it has ended; `cdr_of` then tells about it."""
-        return _object(await self._rest.request("GET", self._of("Call", call_id), query={"status": "live"}))
+    async def call_details(self, call_id: str, status: Standing = "live") -> Json:
+        """A call that stands under `status`: "live" once it was answered, "queued" before.
+
+        Raises Refused with status 404 for one that stands elsewhere, or has ended; `cdr_of` then tells about it.
+        """
+        return _object(await self._rest.request("GET", self._of("Call", call_id), query={"status": status}))
 
     async def _calls(self, status: str) -> list[str]:
         answer = _object(await self._rest.request("GET", self._of("Call"), query={"status": status}))
@@ -182,7 +189,11 @@ class VobizClient:
     # --- records ---------------------------------------------------------------------------------------------------
 
     async def cdr(self, page: int = 1, per_page: int = PAGE_SIZE, filters: Mapping[str, str] | None = None) -> Json:
-        """One page of call records, newest first: `data`, `pagination`, `summary`."""
+        """One page of call records, newest first: `data`, `pagination`, `summary`.
+
+        `filters` as documented: from_number, to_number (a part of the digits will do), call_direction, min_duration,
+        start_date and end_date (both, YYYY-MM-DD).
+        """
         query = {"page": page, "per_page": per_page, **(filters or {})}
         return _object(await self._rest.request("GET", self._lower("cdr"), query=query))
 

@@ -44,9 +44,11 @@ class Limited(CarrierError):
 class Unauthorized(CarrierError):
     """401 or 403.  Nothing was done."""
 
-    def __init__(self, status: int, message: str = "") -> None:
+    def __init__(self, status: int, message: str = "", code: str = "") -> None:
         super().__init__(f"Vobiz does not accept VOBIZ_AUTH_ID and VOBIZ_AUTH_TOKEN ({status}){_said(message)}")
         self.status = status
+        self.message = message
+        self.code = code
 
 
 class Refused(CarrierError):
@@ -104,7 +106,7 @@ def error_of(method: str, answer: Answer, now_s: float, secrets: Sequence[str] =
     if status == 429:
         return Limited(RETRY_AFTER_S if wait_s is None else wait_s, said.message)
     if status in (401, 403):
-        return Unauthorized(status, said.message)
+        return Unauthorized(status, said.message, said.code)
     if 400 <= status < 500:
         return Refused(status, said.message, said.code)
     if status < 400:

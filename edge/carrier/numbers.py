@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 
-_SEPARATORS = re.compile(r"[ ().\-\u00a0]")
-_DIALLED = re.compile(r"\+?[0-9]{4,15}")
+from common.numbers import HOME_CODE, NATIONAL_DIGITS, compact, international, is_possible
+
+_DIALLED = re.compile(r"\+?[0-9]{4,17}")
 _SIP = re.compile(r"sips?:[^\s<>,]{1,250}")
-_INTERNATIONAL = re.compile(r"(?:\+|00)([1-9][0-9]{7,14})|([1-9][0-9]{10,14})")
+_INTERNATIONAL = re.compile(r"(?:\+|00)[1-9][0-9]{7,15}|[1-9][0-9]{10,15}")
 _NUMBER_IN_TEXT = re.compile(r"\+?\d[\d ().\-]{5,}\d")
 _SIP_IN_TEXT = re.compile(r"\bsips?:[^\s<>\"',;]+", re.IGNORECASE)
 
@@ -18,26 +19,37 @@ _SIP_IN_TEXT = re.compile(r"\bsips?:[^\s<>\"',;]+", re.IGNORECASE)
 def dialled(text: str) -> str:
     """A number to dial or to show, without its separators: "+91 12345 67890", "01123456789", or a `sip:` URI.
 
-    Raises ValueError.
+    With its country it becomes E.164, without the 0 that only callers inside that country dial: "+91 (0) 12345 67890".
+    Raises ValueError, also for a country or a length that does not exist.
     """
     if _SIP.fullmatch(text):
         return text
-    compact = _SEPARATORS.sub("", text)
-    if not _DIALLED.fullmatch(compact):
+    digits = compact(text)
+    if not _DIALLED.fullmatch(digits):
         raise ValueError("not a phone number and not a sip: URI")
-    return compact
+    full = international(digits)
+    if digits.startswith(("+", "00")):
+        if not is_possible(full):
+            raise ValueError("not a number of any country")
+        return full
+    has_trunk_zero = len(digits) > NATIONAL_DIGITS + 1 and full not in (
+        f"+{digits}",
+        f"{HOME_CODE}{digits.lstrip('0')}",
+    )
+    return full if has_trunk_zero else digits
 
 
 def e164(text: str) -> str:
     """The number with its country, as Vobiz lists it: "+911234567890".
 
-    Takes "+" or "00" before the country; without either, only what is too long to be a national number: ten digits
-    could belong to any country.  Raises ValueError.
+    Takes "+" or "00" before the country; without either, only what is too long for an ordinary national number: ten
+    digits could belong to any country.  Of those, 1800 and 1860 are India's.  Raises ValueError.
     """
-    found = _INTERNATIONAL.fullmatch(_SEPARATORS.sub("", text))
-    if found is None:
+    digits = compact(text)
+    full = international(digits) if _INTERNATIONAL.fullmatch(digits) else ""
+    if not full or not is_possible(full):
         raise ValueError("not a phone number in international form, such as +91 12345 67890")
-    return f"+{found[1] or found[2]}"
+    return full
 
 
 def without_numbers(text: str) -> str:

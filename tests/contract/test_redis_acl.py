@@ -126,7 +126,11 @@ async def test_an_edge_may_all_that_its_house_keeping_needs(server: Server):
         entry = await book.read("out-1")
         assert entry is not None
         assert await book.due(1, 1) == ["out-1"]
-        assert await book.write("out-1", entry.version, entry.body, "open", 0)
+        assert await book.write("out-1", entry.version, entry.body, "open", 0, ["call-1"])
+        assert await book.owner("call-1") == "out-1"
+        await book.pause("credit")
+        assert await book.paused() == ("credit", True)
+        await book.unpause()
         assert (await book.overdue(1, 1), await book.open_count(), await book.lead("edge-a", 1000)) == (
             ["out-1"],
             1,

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from tests.simulators.sound import FRAME_MS, Samples, from_l16, from_mulaw, loud_windows, mulaw_loud_windows
+from tests.simulators.sound import Samples, from_l16, from_mulaw, loud_windows, mulaw_loud_windows
 
 MESSAGE_BYTES_MAX = 1_000_000
 PAYLOAD_BYTES_MAX = 64_000  # reported limit of the carrier (unverified): larger ones are played and named
@@ -115,9 +115,8 @@ def _read_audio(media: Any, violations: list[str]) -> Received:
         payload = binascii.a2b_base64(str(media.get("payload", "")), strict_mode=True)
     except (binascii.Error, ValueError):
         return Received(None, [*violations, "payload is not base64"])
-    frame_bytes = SAMPLE_BYTES[encoding] * rate_hz * FRAME_MS // 1000
-    if not payload or len(payload) % frame_bytes:
-        violations.append(f"playAudio of {len(payload)} bytes is not whole {frame_bytes}-byte frames")
+    if not payload or len(payload) % SAMPLE_BYTES[encoding]:  # frames of any size are taken, half a sample is not
+        violations.append(f"playAudio of {len(payload)} bytes is not whole samples")
     if len(payload) > PAYLOAD_BYTES_MAX:
         violations.append(f"playAudio of more than {PAYLOAD_BYTES_MAX} bytes")
     return Received(PlayAudio(payload, encoding, rate_hz), violations)

@@ -72,6 +72,15 @@ async def test_a_call_that_nobody_takes(callee: Callee, code: str, status: str) 
     assert call.state == status
 
 
+@pytest.mark.parametrize(("does", "code"), [("busy", "3010"), ("rejects", "3020"), ("no-answer", "6010")])
+async def test_the_answer_url_may_be_fetched_for_a_call_that_nobody_takes(does: str, code: str) -> None:
+    async with lab(callees={TO: Callee(does, asked_early=True)}) as it:
+        await it.whole(ring_timeout=10)
+    assert [asked.fields["Event"] for asked in it.server.asked] == ["StartApp", "Hangup"]
+    assert "AnswerTime" not in it.server.asked[1].fields
+    assert it.server.asked[1].fields["HangupCauseCode"] == code
+
+
 async def test_a_number_behaves_differently_at_each_call() -> None:
     async with lab(callees={f"+{TO}": (Callee("busy"), person(Wait(20)))}) as it:
         states = [(await it.whole()).state for _ in range(3)]

@@ -5,8 +5,10 @@ from functools import reduce
 import pytest
 
 from edge.dialing import (
+    REQUESTS_KEPT,
     Absent,
     Accepted,
+    AccountRefused,
     Answered,
     Cancelled,
     Denied,
@@ -21,6 +23,8 @@ from edge.dialing import (
     Throttled,
     Unclear,
     advance,
+    over_of,
+    sign_of_life,
 )
 
 DIAL = Dial("d-1", to="911234567890", sender="919876543210", created_ms=0)
@@ -117,6 +121,207 @@ def test_only_a_waiting_call_can_be_cancelled():
 def test_it_survives_its_document():
     dial = after(Sent(), Accepted("c-1"), dial=PATIENT)
     assert Dial.from_document(dial.to_document()) == dial
+
+
+# --- several requests for one call ------------------------------------------------------------------------------------
+
+LOST = (Sent(), Unclear(), Absent(), Absent())
+"""A request whose answer was lost, and which the carrier seems not to know."""
+NAMED: tuple[tuple[str, tuple[News, ...], int], ...] = (
+    ("given up and sent again", LOST, 2),
+    ("throttled and sent again", (Sent(), Throttled()), 2),
+    ("refused for the account and sent again", (Sent(), AccountRefused("no credit")), 2),
+    ("busy and tried again", (Sent(), Accepted("c-1"), Over("3010")), 2),
+    ("three times lost", LOST * 3, 4),
+)
+
+
+@pytest.mark.parametrize(("before", "name"), [row[1:] for row in NAMED], ids=[row[0] for row in NAMED])
+def test_no_two_requests_of_a_call_ever_have_one_name(before: tuple[News, ...], name: int):
+    dial = after(*before, Sent(), dial=PATIENT)
+    assert dial.sent == name
+    assert len({request.name for request in dial.requests}) == len(dial.requests) == name
+
+
+def hearing(dial: Dial, *news: tuple[int, News], now_ms: int = 5000) -> Dial:
+    """News of requests by their names."""
+    return reduce(lambda dial, item: advance(dial, item[1], now_ms, item[0]), news, dial)
+
+
+def test_the_late_end_of_a_lost_request_does_not_queue_the_call_while_the_next_one_rings():
+    ringing = hearing(after(*LOST, Sent(), dial=PATIENT), (2, Accepted("c-2")), (2, Rang("c-2")))
+    dial = hearing(ringing, (1, Over("3010", "c-1")))
+    assert (dial.state, dial.call_id) == ("ringing", "c-2")
+    assert hearing(dial, (2, Answered("c-2"))).state == "answered"
+    assert hearing(dial, (2, Over("3010", "c-2"))).attempt == 2  # both reached the person: both count
+
+
+@pytest.mark.parametrize(
+    ("sign", "state", "call_id"),
+    [
+        (Accepted("c-1"), "placed", "c-1"),
+        (Rang("c-1"), "ringing", "c-1"),
+        (Answered("c-1"), "answered", "c-1"),
+        (MachineHeard(True), "ringing", ""),
+        (Over("4000", "c-1", answered=True), "ended", "c-1"),
+        (Over("3020", "c-1"), "ended", "c-1"),
+    ],
+)
+def test_any_sign_of_life_of_a_lost_request_takes_the_call_out_of_the_queue(sign: News, state: str, call_id: str):
+    dial = hearing(after(*LOST, dial=PATIENT), (1, sign))
+    assert (dial.state, dial.call_id, dial.attempt) == (state, call_id, 1)
+    assert advance(dial, Sent(), 9000) is dial  # nobody is rung a second time
+
+
+def test_a_lost_request_that_turns_out_busy_waits_before_the_next_try():
+    dial = hearing(after(*LOST, dial=PATIENT), (1, Over("3010", "c-1")))
+    assert (dial.state, dial.attempt, dial.due_ms) == ("queued", 1, 5000 + 60_000)
+
+
+def test_while_two_requests_are_alive_the_end_of_either_ends_nothing():
+    both = hearing(after(*LOST, Sent(), dial=PATIENT), (2, Accepted("c-2")), (1, Rang("c-1")))
+    assert (both.state, both.call_id) == ("ringing", "c-1")
+    first_ends, second_ends = hearing(both, (1, Over("3010", "c-1"))), hearing(both, (2, Over("3010", "c-2")))
+    assert (first_ends.state, first_ends.call_id) == ("placed", "c-2")
+    assert (second_ends.state, second_ends.call_id) == ("ringing", "c-1")
+    assert hearing(first_ends, (2, Over("4000", "c-2"))).state == "ended"
+
+
+@pytest.mark.parametrize("reply", [Throttled(), AccountRefused("no credit"), Denied("bad number")])
+def test_a_request_that_is_refused_does_not_disturb_the_one_that_came_back_to_life(reply: News):
+    dial = hearing(after(*LOST, Sent(), dial=PATIENT), (1, Rang("c-1")), (2, reply))
+    assert (dial.state, dial.call_id) == ("ringing", "c-1")
+
+
+def test_news_is_matched_by_the_carriers_own_id_of_the_call_before_its_name():
+    retried = hearing(after(Sent(), Accepted("c-1"), Over("3010"), Sent(), dial=PATIENT), (2, Accepted("c-2")))
+    assert advance(retried, Over("3010", "c-1"), 6000, 2) is retried  # of the first call, whatever its URL says
+    assert advance(retried, Rang("c-1"), 6000) is retried
+    assert advance(retried, Rang("c-2"), 6000, 1).state == "ringing"
+
+
+def test_what_is_over_does_not_come_back():
+    queued = after(Sent(), Accepted("c-1"), Over("3010"), dial=PATIENT)
+    for late in (Rang("c-1"), Answered("c-1"), Accepted("c-1"), Over("3010", "c-1"), MachineHeard(True)):
+        assert hearing(queued, (1, late)) is queued
+
+
+def test_news_of_a_request_that_never_left_changes_nothing():
+    dial = after(Sent(), Accepted("c-1"))
+    assert hearing(dial, (7, Over("3010")), (0, Rang("c-9"))) is dial
+
+
+def test_the_requests_that_are_remembered_are_bounded():
+    dial = after(*(Sent(), Throttled()) * 100)
+    assert (dial.state, dial.sent, len(dial.requests)) == ("queued", 100, REQUESTS_KEPT)
+
+
+# --- of the account, or of the call -----------------------------------------------------------------------------------
+
+
+def test_a_refusal_of_the_account_loses_nothing():
+    dial = after(Sent(), AccountRefused("no credit"), dial=PATIENT)
+    assert (dial.state, dial.attempt, dial.due_ms, dial.cause) == ("queued", 0, dial.created_ms, "no credit")
+    behind = after(Sent(), AccountRefused("forbidden", keeps_place=False))
+    assert (behind.state, behind.due_ms) == ("queued", 1000)  # it may be this call's fault: others are tried first
+
+
+@pytest.mark.parametrize("cause", ["1010", "Out of credits", "1020", "5030"])
+def test_a_call_that_ends_for_want_of_credit_or_room_is_queued_again_and_does_not_count(cause: str):
+    dial = after(Sent(), Accepted("c-1"), Over(cause))
+    assert (dial.state, dial.attempt) == ("queued", 0)
+    assert after(Sent(), Accepted("c-1"), Answered("c-1"), Over(cause)).state == "ended"
+
+
+# --- why a call ended, in whichever field it stands -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [
+        ({"HangupCauseCode": "17", "HangupCause": "USER_BUSY"}, "3010"),
+        ({"HangupCauseCode": "", "HangupCause": "SOMETHING_NEW", "HangupCauseName": "Busy Line"}, "3010"),
+        ({"HangupCause": "something new", "CallStatus": "busy"}, "3010"),
+        ({"HangupCauseCode": "0", "HangupCause": "UNKNOWN", "CallStatus": "no-answer"}, "3000"),
+        ({"HangupCauseCode": "7777", "HangupCause": "NO_ANSWER"}, "3000"),
+        ({"HangupCauseCode": "USER_BUSY"}, "3010"),
+        ({"HangupCause": "3010"}, "3010"),
+        ({"HangupCauseName": "user busy"}, "3010"),
+        ({"CallStatus": "timeout"}, "6010"),
+        ({"HangupCauseCode": "17"}, "3010"),
+        ({"HangupCauseCode": "486", "CallStatus": "failed"}, "3010"),
+        ({"HangupCauseCode": "17", "HangupCause": "NORMAL_CLEARING"}, "4000"),
+        ({"HangupCauseCode": "3020", "HangupCause": "USER_BUSY"}, "3020"),
+        ({"HangupCauseCode": "16", "HangupCause": "SOMETHING_NEW", "CallStatus": "failed"}, "4000"),
+        ({"HangupCauseCode": "7777", "HangupCause": "SOMETHING_NEW"}, "SOMETHING_NEW"),
+        ({"HangupCauseCode": "7777"}, "7777"),
+        ({}, "unknown"),
+    ],
+)
+def test_the_first_field_that_is_understood_says_why_a_call_ended(fields: dict[str, str], cause: str):
+    assert over_of({"CallUUID": "c-1", **fields}) == Over(cause, "c-1")
+
+
+# --- answered, or only asked for --------------------------------------------------------------------------------------
+
+
+def test_a_busy_call_whose_answer_url_was_fetched_is_tried_again():
+    """The fetch is a sign of life and no more: only the stream's start says that somebody picked up."""
+    assert after(Sent(), Accepted("c-1"), Rang("c-1"), Over("3010"), dial=PATIENT).state == "queued"
+    assert after(Sent(), Accepted("c-1"), Answered("c-1"), Over("3010"), dial=PATIENT).state == "ended"
+
+
+@pytest.mark.parametrize(
+    ("status", "event"),
+    [
+        ("ringing", Rang("c-1")),
+        ("in-progress", Rang("c-1")),
+        ("", Rang("c-1")),
+        ("busy", Over("3010", "c-1")),
+        ("no-answer", Over("3000", "c-1")),
+        ("Timeout", Over("6010", "c-1")),
+        ("completed", Over("4000", "c-1")),
+        ("failed", Over("failed", "c-1")),
+    ],
+)
+def test_the_status_of_a_call_whose_answer_url_is_fetched_is_read(status: str, event: News):
+    assert sign_of_life({"CallUUID": "c-1", "CallStatus": status}) == event
+
+
+def test_an_answer_time_says_that_somebody_had_picked_up_although_no_stream_was_seen():
+    busy = {"CallUUID": "c-1", "HangupCauseCode": "5010", "AnswerTime": "2026-07-21 13:38:41"}
+    assert after(Sent(), Accepted("c-1"), over_of(busy), dial=PATIENT).state == "ended"
+    assert after(Sent(), Accepted("c-1"), over_of({**busy, "AnswerTime": ""}), dial=PATIENT).state == "queued"
+
+
+# --- two releases -----------------------------------------------------------------------------------------------------
+
+OLD = {key: value for key, value in DIAL.to_document().items() if key not in ("sent", "requests", "refused_ms")}
+
+
+@pytest.mark.parametrize("state", ["dialing", "uncertain", "placed", "ringing", "answered"])
+def test_a_call_that_an_older_release_has_sent_goes_on(state: str):
+    dial = Dial.from_document({**OLD, "state": state, "attempt": 1, "call_id": "c-1" if state > "p" else ""})
+    assert hearing(dial, (1, Over("4000", "c-1"))).state == "ended"
+    assert Dial.from_document({**OLD, "state": "queued", "attempt": 1}).sent == 2  # it may have used 1 and 2
+
+
+def test_what_an_older_release_did_to_a_call_of_this_one_counts():
+    placed = after(Sent(), Accepted("c-1")).to_document()
+    ringing = Dial.from_document({**placed, "state": "ringing"})
+    assert ringing.lead is not None
+    assert (ringing.lead.state, ringing.lead.name) == ("ringing", 1)
+    queued = Dial.from_document({**placed, "state": "queued", "attempt": 0})
+    assert hearing(queued, (1, Rang("c-1"))).state == "ringing"
+    assert advance(queued, Sent(), 9000).sent > 1
+
+
+def test_what_a_newer_release_adds_is_skipped():
+    dial = after(Sent())
+    document = dial.to_document()
+    newer = {**document, "plan": {**document["plan"], "hours": "9-17"}, "purpose": "reminder"}
+    newer["requests"] = [{**request, "trunk": "a"} for request in document["requests"]]
+    assert Dial.from_document(newer) == dial
 
 
 def _growing(*news: News) -> list[tuple[News, ...]]:

@@ -78,7 +78,8 @@ def test_what_a_server_may_say() -> None:
         (play_audio("audio/mp3", 8000, "/w=="), "contentType 'audio/mp3'"),
         (play_audio("audio/x-mulaw", 16000, "/w=="), "sampleRate '16000'"),
         (play_audio("audio/x-mulaw", 8000, "!!"), "not base64"),
-        (play_audio("audio/x-mulaw", 8000, "/w=="), "of 1 bytes is not whole"),
+        (play_audio("audio/x-l16", 8000, "/w=="), "of 1 bytes is not whole samples"),
+        (play_audio("audio/x-mulaw", 8000, ""), "of 0 bytes"),
         (play_audio("audio/x-mulaw;rate=8000", 8000, "/w=="), "carries parameters"),
     ],
 )
@@ -86,10 +87,11 @@ def test_what_a_server_may_not_say(message: str | bytes, violation: str) -> None
     assert any(violation in found for found in read_message(message, STREAM).violations)
 
 
-def test_an_odd_frame_is_named_and_played_all_the_same() -> None:
-    odd = audio(b"\x00" * 100)
-    assert odd.violations == ["playAudio of 100 bytes is not whole 160-byte frames"]
-    assert len(odd.command.samples) == 100
+@pytest.mark.parametrize("size", [1, 100, 161, 8000])
+def test_a_frame_of_any_size_is_played_and_no_violation(size: int) -> None:
+    odd = audio(b"\x00" * size)
+    assert odd.violations == []
+    assert len(odd.command.samples) == size
 
 
 def test_the_carrier_writes_what_was_captured() -> None:

@@ -222,7 +222,8 @@ class _Part:
     def fault(self, silence: LeadingSilence, text: str, speed: float) -> str:
         """What is wrong with the audio of a voice that ended in order; empty if nothing is.
 
-        `text` is `rest` as the voice was given it.  What is left of the text after the last mark must fit into what is left of the audio.
+        `text` is `rest` as the voice was given it.  What is left of it after the last mark must fit into what is left
+        of the audio.
         """
         if not silence.open:
             return SILENCE if silence.received else NO_AUDIO

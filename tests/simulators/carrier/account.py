@@ -40,11 +40,12 @@ class Account:
     def change(self, app_id: str, body: Mapping[str, Any]) -> None:
         """New values for the settings that `body` names, the name among them.  Raises `Refusal`."""
         application = self.application(app_id)
-        name = self._free_name(body, app_id) if "app_name" in body else application["app_name"]
+        named = "app_name" in body or "name" in body
+        name = self._free_name(body, app_id) if named else application["app_name"]
         application.update({**_settings(body), "app_name": name})
 
     def _free_name(self, body: Mapping[str, Any], app_id: str) -> str:
-        name = str(body.get("app_name", ""))
+        name = str(body.get("app_name") or body.get("name") or "")  # the carrier's own SDK says `name`
         if not APP_NAME.fullmatch(name):
             raise Refusal(400, "app_name is required: letters, digits, _ and -")
         others = (other for other in self.applications.values() if other["app_id"] != app_id)
@@ -87,6 +88,11 @@ class Account:
         if number in self.numbers:
             raise Refusal(409, "number is already owned")
         self.numbers[number] = ""
+
+    def release(self, number: str) -> None:
+        """Give it back.  Raises `Refusal` 404."""
+        self.number(number)
+        del self.numbers[number]
 
     def plan_for(self, number: str) -> CallPlan | None:
         """How an inbound call to this number is answered; None if no application is attached."""

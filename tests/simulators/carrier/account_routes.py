@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -17,6 +18,8 @@ SILENT_WAV = (
     b"RIFF\x24\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00@\x1f\x00\x00\x80>\x00\x00\x02\x00\x10\x00"
     b"data\x00\x00\x00\x00"
 )
+SEARCH_FILTERS = ("call_direction", "from_number", "hangup_cause", "to_number")
+RECORDING_FILTERS = ("call_uuid", "recording_type", "recording_format")
 CSV_COLUMNS = ("uuid", "call_direction", "start_time", "duration", "billsec", "total_cost", "hangup_cause_code")
 
 
@@ -78,13 +81,25 @@ def _numbers(carrier: Carrier, asked: Asked) -> Reply:
         case "DELETE", ("numbers", number, "application"):
             account.detach(unquote(number))
             return Reply(204)
+        case "DELETE", ("numbers", number):
+            account.release(unquote(number))
+            return Reply(204)
+        case "GET", ("numbers", number, "health"):
+            account.number(unquote(number))
+            return Reply(200, {"e164": unquote(number), "is_spam": False, "answer_rate": 1.0})
     raise Refusal(404, "not found")
 
 
 def _recording(carrier: Carrier, asked: Asked) -> Reply:
     shelf = carrier.recordings.shelf
     if asked.shape == ("GET", "recording", 1):
-        return Reply(200, _listed([recording.to_json() for recording in shelf.values()], asked))
+        rows = [recording.to_json() for recording in shelf.values()]
+        return Reply(200, _listed([row for row in rows if _fits(row, asked.query, RECORDING_FILTERS)], asked))
+    if asked.method == "DELETE" and asked.kind(1) == "bulkdelete":
+        for recording in list(shelf.values()):
+            if _fits(recording.to_json(), {**asked.query, **asked.body}, RECORDING_FILTERS):
+                del shelf[recording.recording_id]
+        return Reply(204)
     name, _, suffix = asked.segments[1].partition(".") if len(asked.segments) == 2 else ("", "", "")
     if name not in shelf:
         raise Refusal(404, "recording not found")
@@ -96,17 +111,25 @@ def _recording(carrier: Carrier, asked: Asked) -> Reply:
     return Reply(200, {"api_id": str(uuid.uuid4()), **shelf[name].to_json()})
 
 
+def _fits(row: Mapping[str, Any], query: Mapping[str, Any], names: tuple[str, ...]) -> bool:
+    return all(query.get(name) in (None, "", row[name]) for name in names)
+
+
 def _cdr(carrier: Carrier, asked: Asked) -> Reply:
     rows = [
         detail(call.record, carrier.options.account, call.streams.entries)
         for call in carrier.ended.values()
         if call.record.cause is not None
     ]
+    account = carrier.options.auth_id
     match asked.kind(1):
-        case "" | "search":
-            return Reply(200, page(rows, asked.query))
+        case "":
+            return Reply(200, page(account, rows, asked.query))
+        case "search":
+            filters = {name: asked.query.get(name, "") for name in SEARCH_FILTERS}
+            return Reply(200, {**page(account, rows, asked.query), "filters": filters})
         case "recent":
-            return Reply(200, page(rows, {"per_page": "20"}))
+            return Reply(200, page(account, rows, {"per_page": "20"}))
         case "export":
             lines = [",".join(str(row[column]) for column in CSV_COLUMNS) for row in rows]
             return Reply(200, file="\n".join([",".join(CSV_COLUMNS), *lines, ""]).encode(), media_type="text/csv")

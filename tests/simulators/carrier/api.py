@@ -22,7 +22,7 @@ from starlette.routing import Route
 from tests.simulators.carrier.account_routes import account_route
 from tests.simulators.carrier.call_routes import call_route
 from tests.simulators.carrier.record import ApiRequest
-from tests.simulators.carrier.refusals import SHAPES, Fault, Refusal, error_body
+from tests.simulators.carrier.refusals import MESSAGES, SHAPES, Fault, Refusal, error_body
 from tests.simulators.carrier.routes import Asked, Reply
 from tests.simulators.carrier.side_door import side_door
 
@@ -138,7 +138,8 @@ def _made_to_order(fault: Fault) -> Refusal:
     details = {"limitType": "cps", "limit": 1, "current": 2} if fault.kind == "429" else {}
     if fault.retry_after_s is not None and fault.kind in ("429", "503"):
         details |= {"retryAfter": fault.retry_after_s}
-    return Refusal(int(fault.kind), "a fault made to order", details, fault.shape)
+    message = fault.message or MESSAGES.get(int(fault.kind), "a fault made to order")
+    return Refusal(int(fault.kind), message, details, fault.shape)
 
 
 def _rendered(reply: Reply) -> Response:

@@ -14,6 +14,7 @@ from tests.simulators.carrier.interpreter import CHARS_PER_S, PLAY_S
 from tests.simulators.carrier.phone_call import PhoneCall
 from tests.simulators.carrier.plan import Target
 from tests.simulators.carrier.record import utc_text
+from tests.simulators.carrier.recordings import CHANNEL_TYPES
 from tests.simulators.carrier.refusals import Refusal
 from tests.simulators.carrier.routes import Asked, Reply, said
 
@@ -61,37 +62,44 @@ def _live(carrier: Carrier, asked: Asked) -> PhoneCall:
     return call
 
 
-def _list(carrier: Carrier, query: Mapping[str, str]) -> Reply:
-    status = query.get("status")
-    if status not in ("live", "queued"):
+STANDINGS = {"live": ("in-progress",), "queued": ("queued", "ringing")}
+"""Under which `status` a call in this state is found: one that rings still counts as queued."""
+
+
+def _standing(query: Mapping[str, str]) -> str:
+    status = query.get("status", "")
+    if status not in STANDINGS:
         raise Refusal(400, "status is required: live or queued")
-    wanted = ("ringing", "in-progress") if status == "live" else ("queued",)
-    ids = [call_id for call_id, call in carrier.live.items() if call.record.state in wanted]
+    return status
+
+
+def _list(carrier: Carrier, query: Mapping[str, str]) -> Reply:
+    status = _standing(query)
+    ids = [call_id for call_id, call in carrier.live.items() if call.record.state in STANDINGS[status]]
     return Reply(200, {"api_id": str(uuid.uuid4()), "calls": ids if status == "live" else ids[:QUEUED_MAX]})
 
 
 def _details(carrier: Carrier, asked: Asked) -> Reply:
-    if asked.query.get("status", "live") not in ("live", "queued"):
-        raise Refusal(400, "status: expected live or queued")
+    """A call that stands under another status is not found, as if there were none."""
+    status = _standing(asked.query)
     call = _live(carrier, asked)
     record = call.record
-    return Reply(
-        200,
-        {
-            "api_id": str(uuid.uuid4()),
-            "call_status": record.state,
-            "call_uuid": record.call_id,
-            "caller_name": call.plan.caller_name,
-            "direction": record.direction,
-            "from": bare(record.from_number),
-            "to": bare(record.to_number),
-            "request_uuid": record.call_id,
-            "session_start": utc_text(record.started),
-            "stir_attestation": "Not Applicable",
-            "stir_verification": "Not Applicable",
-        },
-        (record.call_id,),
-    )
+    if record.state not in STANDINGS[status]:
+        raise Refusal(404, "call not found")
+    details = {
+        "api_id": str(uuid.uuid4()),
+        "call_status": record.state if status == "live" else "queued",
+        "call_uuid": record.call_id,
+        "caller_name": call.plan.caller_name,
+        "direction": record.direction,
+        "from": bare(record.from_number),
+        "to": bare(record.to_number),
+        "request_uuid": record.call_id,
+    }
+    if status == "live":
+        more = {"stir_attestation": "Not Applicable", "stir_verification": "Not Applicable"}
+        details |= {"session_start": utc_text(record.started), **more}
+    return Reply(200, details, (record.call_id,))
 
 
 def _transfer(call: PhoneCall, body: Mapping[str, Any]) -> Reply:
@@ -126,7 +134,7 @@ def _on_live(carrier: Carrier, call: PhoneCall, asked: Asked) -> Reply:
             if not call.streams.stop(stream_id, "stopped by REST"):
                 raise Refusal(404, "stream not found")
         elif kind == "record":
-            _stop_recordings(carrier, call)
+            _stop_recordings(carrier, call, str(asked.body.get("URL") or asked.body.get("url") or ""))
         elif kind in ("play", "speak"):
             call.quiet(kind)
         else:
@@ -164,8 +172,8 @@ def _dtmf(call: PhoneCall, body: Mapping[str, Any]) -> dict[str, Any]:
     digits = str(body.get("digits") or "")
     if not DTMF.fullmatch(digits):
         raise Refusal(400, "digits: only 0-9, *, #, w and W")
-    if str(body.get("leg", "aleg")) not in ("aleg", "bleg"):
-        raise Refusal(400, "leg: expected aleg or bleg")
+    if str(body.get("leg", "aleg")) not in ("aleg", "bleg", "both"):
+        raise Refusal(400, "leg: expected aleg, bleg or both")
     call.record.digits.append(digits)
     return said("digits sent")
 
@@ -179,7 +187,7 @@ def _stream(call: PhoneCall, body: Mapping[str, Any]) -> dict[str, Any]:
     track = str(body.get("audio_track") or "both")
     if track not in TRACKS or (two_way and track != "inbound"):
         raise Refusal(400, "audio_track: a bidirectional stream takes only inbound")
-    content_type = str(body.get("content_type") or L16_8K).replace(" ", "")
+    content_type = str(body.get("content_type") or body.get("audio_format") or L16_8K).replace(" ", "")
     if content_type not in (MULAW, L16_8K, L16_16K):
         raise Refusal(400, "content_type is not supported")
     status = read_target(body, "status_callback")
@@ -216,15 +224,23 @@ def _record(carrier: Carrier, call: PhoneCall, body: Mapping[str, Any]) -> Reply
     file_format = str(body.get("file_format") or "mp3")
     if file_format not in ("mp3", "wav"):
         raise Refusal(400, "file_format: expected mp3 or wav")
+    channel_type = str(body.get("record_channel_type") or "mono")
+    if channel_type not in CHANNEL_TYPES:
+        raise Refusal(400, "record_channel_type: expected mono or stereo")
     limit_s = read_whole(body, "time_limit", 1, 86_400, 60)
     callback: Target = read_target(body, "callback")
-    recording = carrier.recordings.start(call.record, file_format, callback, limit_s, by_rest=True)
+    recording = carrier.recordings.start(call.record, file_format, callback, limit_s, channel_type, by_rest=True)
     ids = (call.record.call_id,)
     return Reply(200, said("recording started", recording_id=recording.recording_id, url=recording.url), ids)
 
 
-def _stop_recordings(carrier: Carrier, call: PhoneCall) -> None:
-    running = [recording for recording in carrier.recordings.running(call.record) if recording.by_rest]
+def _stop_recordings(carrier: Carrier, call: PhoneCall, url: str) -> None:
+    """The one with this URL; all of them, if none is named."""
+    running = [
+        recording
+        for recording in carrier.recordings.running(call.record)
+        if recording.by_rest and url in ("", recording.url)
+    ]
     if not running:
         raise Refusal(404, "recording not found")
     for recording in running:

@@ -1,16 +1,21 @@
 """Call detail records, as REST shows them after the call.  Pure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.simulators.carrier.fields import bare, billed_s
 from tests.simulators.carrier.media import StreamEntry
 from tests.simulators.carrier.record import CallRecord, iso_text
+from tests.simulators.carrier.refusals import Refusal
 
 PAISE_PER_MINUTE = 65
 PER_PAGE = 20
 PER_PAGE_MAX = 100
-FILTERS = {"call_direction": "call_direction", "from_number": "caller_id_number", "to_number": "destination_number"}
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+NUMBERS = {"from_number": "caller_id_number", "to_number": "destination_number"}
+"""Filters on a number, by the field of the record: a part of its digits will do."""
+EXACT = ("call_direction", "hangup_cause")
 
 
 def detail(call: CallRecord, account_id: str, streams: Sequence[StreamEntry]) -> dict[str, Any]:
@@ -58,18 +63,18 @@ def detail(call: CallRecord, account_id: str, streams: Sequence[StreamEntry]) ->
     }
 
 
-def page(rows: Sequence[Mapping[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:
-    """The envelope of a list: filtered, newest first, one page of it."""
-    for name, key in FILTERS.items():
-        if name in query:
-            rows = [row for row in rows if str(row[key]) == query[name].lstrip("+ ")]
-    rows = rows[::-1]
+def page(account_id: str, rows: Sequence[Mapping[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:
+    """The envelope of a list: filtered, newest first, one page of it.  Raises `Refusal` 400."""
+    rows = [row for row in rows if _is_asked_for(row, query)][::-1]
     number = max(1, _whole(query.get("page"), 1))
     per_page = min(PER_PAGE_MAX, max(1, _whole(query.get("per_page"), PER_PAGE)))
     pages = -(-len(rows) // per_page)
+    data = list(rows[(number - 1) * per_page : number * per_page])
     return {
         "success": True,
-        "data": list(rows[(number - 1) * per_page : number * per_page]),
+        "account_id": account_id,
+        "count": len(data),
+        "data": data,
         "pagination": {
             "page": number,
             "per_page": per_page,
@@ -78,8 +83,46 @@ def page(rows: Sequence[Mapping[str, Any]], query: Mapping[str, str]) -> dict[st
             "has_next": number < pages,
             "has_prev": number > 1,
         },
-        "summary": {"total_calls": len(rows), "total_cost": round(sum(row["total_cost"] for row in rows), 2)},
+        "summary": _summary(rows),
     }
+
+
+def _is_asked_for(row: Mapping[str, Any], query: Mapping[str, str]) -> bool:
+    """All filters combine; the dates only together."""
+    wanted = all(_digits(query.get(name, "")) in _digits(str(row[key])) for name, key in NUMBERS.items())
+    wanted &= all(query.get(name) in (None, "", row[name]) for name in EXACT)
+    wanted &= int(row["duration"]) >= _whole(query.get("min_duration"), 0)
+    first, last = (_day(query, name) for name in ("start_date", "end_date"))
+    if (first is None) != (last is None):
+        raise Refusal(400, "start_date and end_date are required together")
+    return wanted and (first is None or last is None or first <= row["start_time"][:10] <= last)
+
+
+def _day(query: Mapping[str, str], name: str) -> str | None:
+    day = query.get(name)
+    if day and not DAY.fullmatch(day):
+        raise Refusal(400, f"{name}: expected YYYY-MM-DD")
+    return day or None
+
+
+def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Over all that was asked for, not over the page."""
+    answered = sum(1 for row in rows if row["answer_time"])
+    seconds = sum(int(row["duration"]) for row in rows)
+    return {
+        "totalCalls": len(rows),
+        "answeredCalls": answered,
+        "answerRate": round(100 * answered / len(rows)) if rows else 0,
+        "avgCallDuration": f"{round(seconds / len(rows)) if rows else 0}s",
+        "total_duration_seconds": seconds,
+        "total_billable_seconds": sum(int(row["billsec"]) for row in rows),
+        "total_cost": round(sum(row["total_cost"] for row in rows), 2),
+        "last_call_at": rows[0]["start_time"] if rows else None,
+    }
+
+
+def _digits(number: str) -> str:
+    return "".join(char for char in number if char.isdigit())
 
 
 def _whole(text: str | None, default: int) -> int:

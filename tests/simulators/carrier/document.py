@@ -68,6 +68,7 @@ class Record:
     file_format: str
     session: bool
     """Goes on in the background while the document runs."""
+    channel_type: str = "mono"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,7 @@ def _record(element: Element, where: str) -> Record:
         length_s_max=_number(element, "maxLength", 60),
         file_format=element.get("fileFormat", "mp3"),
         session=_flag(element, "recordSession", False),
+        channel_type="stereo" if element.get("recordChannelType", "").strip().lower() == "stereo" else "mono",
     )
 
 

@@ -146,7 +146,9 @@ class Interpreter:
     async def _record(self, verb: Record) -> Outcome:
         call, recordings = self._call, self._call.world.recordings
         callback = Target(verb.callback_url, verb.callback_method)
-        recording = recordings.start(call.record, verb.file_format, callback, verb.length_s_max, by_rest=False)
+        recording = recordings.start(
+            call.record, verb.file_format, callback, verb.length_s_max, verb.channel_type, by_rest=False
+        )
         if verb.session:
             return None
         talk_s = call.callee.talk_ms / 1000

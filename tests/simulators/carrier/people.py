@@ -41,6 +41,9 @@ class Callee:
     hangs_up_after_ms: float | None = None
     """Hang up this long after the answer, whatever the document is doing."""
 
+    asked_early: bool = False
+    """The answer URL is fetched although this person does not answer; others saw that on the real line."""
+
     def __post_init__(self) -> None:
         if self.does not in DOES:
             raise BadCallee(f"does: expected one of {', '.join(DOES)}")
@@ -89,7 +92,9 @@ def read_callee(entry: Mapping[str, Any]) -> Callee:
             values[key] = tuple(str(text) for text in value)
         elif key in ("does", "digits"):
             values[key] = str(value)
-        elif isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 3_600_000:
+        elif (key == "asked_early" and isinstance(value, bool)) or (
+            isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 3_600_000
+        ):
             values[key] = value
         else:
             raise BadCallee(f"{key}: expected a number from 0 to 3600000")

@@ -184,6 +184,8 @@ class PhoneCall:
             return await self.interpreter.run(document)
         unanswered = await self._ring()
         if unanswered is not None:
+            if self.callee.asked_early:
+                await self._ask_answer("in-progress")
             return unanswered
         self._answered()
         if self.plan.send_digits:

@@ -10,6 +10,7 @@ from tests.simulators.carrier.plan import Target
 from tests.simulators.carrier.record import CallRecord, Webhook
 
 RECORDINGS_MAX = 10_000
+CHANNEL_TYPES = ("mono", "stereo")
 
 
 @dataclass(slots=True)
@@ -25,6 +26,7 @@ class Recording:
     callback: Target
     limit_ms: float
     by_rest: bool
+    channel_type: str = "mono"
     api_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     stop_ms: float | None = None
     end_reason: str = ""
@@ -62,7 +64,14 @@ class Recordings:
     shelf: dict[str, Recording] = field(default_factory=dict)
 
     def start(
-        self, call: CallRecord, file_format: str, callback: Target, limit_s: float, *, by_rest: bool
+        self,
+        call: CallRecord,
+        file_format: str,
+        callback: Target,
+        limit_s: float,
+        channel_type: str = "mono",
+        *,
+        by_rest: bool,
     ) -> Recording:
         recording_id = str(uuid.uuid4())
         if len(self.shelf) >= RECORDINGS_MAX:
@@ -71,7 +80,16 @@ class Recordings:
         start_ms = now_ms - (call.answered_ms if call.answered_ms is not None else now_ms)
         url = f"{self.media_url}/v1/Account/{self.auth_id}/Recording/{recording_id}.{file_format}"
         recording = Recording(
-            recording_id, call.call_id, file_format, now_ms, start_ms, url, callback, limit_s * 1000, by_rest
+            recording_id,
+            call.call_id,
+            file_format,
+            now_ms,
+            start_ms,
+            url,
+            callback,
+            limit_s * 1000,
+            by_rest,
+            channel_type,
         )
         self.shelf[recording_id] = recording
         call.recordings.append(recording_id)

@@ -20,7 +20,16 @@ CODES = {
     503: "SERVICE_UNAVAILABLE",
 }
 SHAPES = 3
-FAULTS = ("429", "500", "503", "timeout-before", "timeout-after", "malformed")
+MESSAGES = {
+    400: "a parameter is missing or invalid",
+    401: "invalid credentials",
+    402: "Insufficient balance",
+    403: "Forbidden",
+    404: "not found",
+    422: "unprocessable",
+}
+"""What a fault made to order says, if it is not told what."""
+FAULTS = (*map(str, MESSAGES), "429", "500", "503", "timeout-before", "timeout-after", "malformed")
 FAULTS_MAX = 10_000
 
 
@@ -88,6 +97,7 @@ class Fault:
     method: str = ""
     shape: int | None = None
     retry_after_s: int | None = 1
+    message: str = ""
 
 
 @dataclass(slots=True)

@@ -69,9 +69,8 @@ def _faults(carrier: Carrier, body: Mapping[str, Any]) -> Reply:
     times = body.get("next", 1)
     if not isinstance(times, int):
         raise Refusal(400, "next: how many requests")
-    fault = Fault(
-        str(body.get("kind", "")), str(body.get("path", "")), str(body.get("method", "")).upper(), shape, retry_after
-    )
+    kind, path, method, message = (str(body.get(name, "")) for name in ("kind", "path", "method", "message"))
+    fault = Fault(kind, path, method.upper(), shape, retry_after, message)
     carrier.faults.add(fault, times)
     return Reply(204)
 

@@ -1,0 +1,104 @@
+"""Phone numbers and SIP addresses: which spellings are one and the same.  Pure.
+
+The rules of each country (how long a number is, which digit is only dialled inside the country) come from
+libphonenumber; what follows from them for a carrier in India is here:
+
+- A number without a country is Indian if India has such a number; else it is read as if a "+" had been lost, for the
+  carrier strips it.  So 1800 123 4567 is India's toll-free number, not one of the United States.
+- Nothing is refused because libphonenumber does not know its series: regulators open new ones faster than it learns.
+
+What it gets wrong is kept in `tests/unit/test_numbers.py`.  Nothing here repeats a number in an error.
+"""
+
+from __future__ import annotations
+
+import re
+
+import phonenumbers
+from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat
+
+HOME = "IN"
+HOME_CODE = "+91"
+NATIONAL_DIGITS = 10
+"""Of an ordinary Indian number, without the 0 that is dialled before it."""
+LAST_DIGITS = 4
+"""Of a number; no spelling changes them."""
+_SEPARATORS = re.compile(r"[ ().\-\u00a0]")
+_DIGITS = re.compile(r"\+?[0-9]{3,20}")
+_SIP = re.compile(r"(sips?):([^@;?>]*@)?([^;?>]+)", re.IGNORECASE)
+_SIP_OF_A_NUMBER = re.compile(r"sips?:(\+[0-9]{7,15})@", re.IGNORECASE)
+
+
+def compact(text: str) -> str:
+    """The number without what people put between its digits."""
+    return _SEPARATORS.sub("", text)
+
+
+def international(text: str) -> str:
+    """The number as E.164, "+911234567890", in whatever spelling; empty if the text is no number.
+
+    A 0 that is dialled only inside the country is dropped: "+91 (0) 12345 67890", "+44 (0)20 …".  Not in Italy.
+    """
+    digits = compact(text)
+    if not _DIGITS.fullmatch(digits):
+        return ""
+    if digits.startswith("+"):
+        return _e164(_parsed(digits))
+    if digits.startswith("00") and (abroad := _parsed(f"+{digits[2:]}")) is not None:
+        return _e164(abroad)
+    home = _parsed(digits, HOME)
+    if home is not None and phonenumbers.is_valid_number(home):
+        return _e164(home)
+    bare = digits.lstrip("0")
+    if len(bare) <= NATIONAL_DIGITS:
+        return f"{HOME_CODE}{bare}" if bare else ""
+    abroad = _parsed(f"+{bare}")
+    return _e164(abroad) if abroad is not None and phonenumbers.is_valid_number(abroad) else f"+{bare}"
+
+
+def is_possible(number: str) -> bool:
+    """Has this number (E.164) a country, and a length that its country has?"""
+    parsed = _parsed(number)
+    return parsed is not None and phonenumbers.is_possible_number(parsed)
+
+
+def number_key(number: str) -> str:
+    """The one spelling under which numbers and SIP addresses are compared.
+
+    Carriers write one Indian number in five ways (+91…, 91…, 0091…, 0…, bare): the key is the bare one; of a number of
+    another country it is E.164.  A SIP address is compared as a whole (scheme and host in any case, parameters left
+    out), unless its user is a number with its country: `sip:+911234567890@…` is that number.
+    """
+    text = number.strip()
+    if found := _SIP_OF_A_NUMBER.search(text):
+        text = found[1]
+    elif address := _sip_address(text):
+        return address
+    full = international(text)
+    return full.removeprefix(HOME_CODE) if full else text.lower()
+
+
+def same_party(one: str, other: str) -> bool:
+    """Do two texts name one party, however each is written?  Two SIP addresses only if they are the same address."""
+    first, second = _sip_address(one), _sip_address(other)
+    if first and second:
+        return first == second
+    if not first and not second and compact(one)[-LAST_DIGITS:] != compact(other)[-LAST_DIGITS:]:
+        return False  # hundreds of records are compared beside calls that go on, and parsing takes 0.1 ms
+    return number_key(one) == number_key(other)
+
+
+def _sip_address(text: str) -> str:
+    found = _SIP.search(text)
+    return f"{found[1].lower()}:{found[2] or ''}{found[3].lower().strip()}" if found else ""
+
+
+def _parsed(text: str, region: str | None = None) -> PhoneNumber | None:
+    try:
+        return phonenumbers.parse(text, region)
+    except NumberParseException:
+        return None
+
+
+def _e164(number: PhoneNumber | None) -> str:
+    return phonenumbers.format_number(number, PhoneNumberFormat.E164) if number is not None else ""
