@@ -111,13 +111,13 @@ _EDGE: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
     (CALLS_ENDED, END_REASONS),
     (CALLS_REFUSED, (*_REFUSALS, *_STREAM_REFUSALS)),
     (FAILURES_LIMITED, ("http", "websocket")),
-    (HALF_OPEN_CLOSED, ("late", "crowded out")),
+    (HALF_OPEN_CLOSED, ("late", "crowded out", "idle")),
     (WEBHOOKS_REFUSED, _SIGNATURES),
     (STAGE_SECONDS, STAGES[1:]),
     (TURNS, ("heard", "interrupted")),
     (FRAMES, ("in", "out")),
     (FRAMES_DROPPED, _DROPS),
-    (BAD_INPUT, ("request", "unknown event")),
+    (BAD_INPUT, ("request", "sender went away", "unknown event")),
 )
 _POOL: dict[str, tuple[tuple[Counter | Histogram, tuple[str, ...]], ...]] = {
     "stt": ((BUS_LAG_SECONDS, ("edge to stt",)), (FRAMES_DROPPED, ("ear backlog",))),

@@ -346,4 +346,4 @@ def _of_ended(ending: Ending, person: list[Verb]) -> list[Verb]:
 
 
 def _xml(*verbs: Verb) -> Response:
-    return Response(render(*verbs), media_type="application/xml")
+    return Response(render(*verbs), media_type="application/xml", headers={"cache-control": "no-store"})

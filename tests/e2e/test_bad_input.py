@@ -54,7 +54,7 @@ BAD_MESSAGES: list[tuple[str | bytes, str]] = [
     ('{"event":"media","media":{"payload":17}}', "bad media"),
     ('{"event":"media","media":{"payload":"abcde"}}', "bad base64"),
     (json.dumps(media(bytes(17_000))), "too large"),
-    ('{"event":"dtmf","digit":"12"}', "bad dtmf"),
+    ('{"event":"dtmf","digit":"1x2"}', "bad dtmf"),
     ('{"event":"degradedStream"}', "unknown event"),
     ('{"event":"media","media":{"track":"outbound","payload":"//8="}}', "unknown event"),
     (json.dumps(start_of("c-1")), "second start"),
