@@ -114,6 +114,22 @@ async def test_an_absolute_target_is_served_like_its_path_and_its_host_counts(ta
         assert b"other" not in xml
 
 
+QUERIES = [b"x=\xff", b"CallUUID=c-1&From=\xff\xfe", b"%ff=%ff", b"&&=&", b"=", b"CallUUID=%ed%a0%80", b"x=%00",
+           b"a" * 5000, b"CallUUID=c-1;From=x", b"dial=\xff&attempt=\xd9\xa1", b"a?b#c", b"x=\xc3\xab"]  # fmt: skip
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: repr(query[:20]))
+async def test_a_query_may_be_bytes_of_any_kind(query: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async with running_edge(public_url="https://voice.example.com", tokens=(TOKEN,)) as edge:
+        for number, path in enumerate((b"/answer", b"/hangup", b"/v1/calls/x")):
+            signed = signature(f"https://voice.example.com{path.decode()}", f"1234567890123456789{number}")
+            headers = "".join(f"{name}: {value}\r\n" for name, value in signed.items()).encode()
+            async with connected(edge) as client:
+                client.writer.write(post("c-1", headers, path + b"?" + query))
+                assert (await client.answer())[0] < 500
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
 @pytest.mark.parametrize("target", [b"http://", b"answer", b"://x/answer", b"host:80", b"?x", b"*", b"http:///answer"])
 async def test_a_target_that_is_none_is_refused_and_logs_no_error(
     target: bytes, caplog: pytest.LogCaptureFixture
