@@ -55,10 +55,14 @@ async def read_body(request: Request, bytes_max: int = BODY_BYTES_MAX) -> bytes:
 
 async def parameters(request: Request, body: bytes) -> dict[str, str]:
     """All parameters, the body's over the query's.  Raises BadRequest."""
+    of_body = await _of_body(body, request.headers.get("content-type", ""))
+    return _checked({**query_of(request), **{_whole(name): _whole(value) for name, value in of_body.items()}})
+
+
+def query_of(request: Request) -> dict[str, str]:
+    """The parameters in the URL alone.  Raises BadRequest."""
     query = request.scope["query_string"].decode("latin-1")
-    found = dict(parse_qsl(query, keep_blank_values=True)) if query else {}
-    found.update(await _of_body(body, request.headers.get("content-type", "")))
-    return _checked({_whole(name): _whole(value) for name, value in found.items()})
+    return _checked(dict(parse_qsl(query, keep_blank_values=True)) if query else {})
 
 
 async def _of_body(body: bytes, content_type: str) -> dict[str, str]:

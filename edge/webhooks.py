@@ -52,7 +52,7 @@ from edge.dialer import Dialer
 from edge.dialing import Answered, Dial, MachineHeard, News, Over, Rang
 from edge.facts import facts
 from edge.gate import Gate
-from edge.parameters import BadRequest, parameters, read_body
+from edge.parameters import BadRequest, parameters, query_of, read_body
 from edge.tokens import CALL_ID, mint
 from edge.xml import Hangup, Redirect, Speak, Stream, Verb, Wait, render
 from edge.xml_fields import spoken
@@ -223,7 +223,7 @@ class Webhooks:
             if reason := await self.gate.refusal(request, body):
                 code = reason.replace(" ", "_")
                 return JSONResponse({"error": {"code": code, "message": f"The signature is refused: {reason}."}}, 403)
-            fields = canonical(await parameters(request, body))
+            fields = canonical(await _parameters(request, body))
             meaning = says(fields)
             meant = self._meant(path, meaning, fields)
             if meaning is Says.MACHINE and meant is None:  # what it says, and a request for XML in one
@@ -327,6 +327,17 @@ def _record(call_id: str, fields: Fields, agent: Agent, dial: Dial | None) -> Ca
         direction="outbound" if dial is not None or is_outbound(fields) else "inbound",
         dial_id=dial.dial_id if dial is not None else "",
     )
+
+
+async def _parameters(request: Request, body: bytes) -> Fields:
+    """All parameters; those of the URL alone, if the body cannot be read and they name an outbound call of ours."""
+    try:
+        return await parameters(request, body)
+    except BadRequest:
+        in_url = query_of(request)
+        if not dial_id_of(in_url):
+            raise
+        return in_url
 
 
 def _call_id(fields: Fields, dial: Dial | None) -> str:

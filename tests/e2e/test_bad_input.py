@@ -106,6 +106,14 @@ async def test_a_message_in_pieces_is_put_together() -> None:
         await other.goes_on()
 
 
+async def test_several_keys_in_one_message_are_as_many_events() -> None:
+    async with two_calls() as (_, caller, other):
+        await caller.send({"event": "dtmf", "dtmf": {"digits": "42#"}})
+        await caller.send({"event": "dtmf", "dtmf": "d"})
+        assert [message.digit for message in await caller.events.until(Digit, 4)] == ["4", "2", "#", "D"]
+        await other.goes_on()
+
+
 async def test_payloads_of_odd_sizes_are_joined_to_frames() -> None:
     async with two_calls() as (_, caller, other):
         speech = bytes(n * 3 % 256 for n in range(480))

@@ -129,6 +129,26 @@ async def test_a_call_is_named_by_any_of_its_ids(path: str, field: str) -> None:
             assert (record.from_number, record.to_number, record.direction) == (FROM, TO, "inbound")
 
 
+TWO = Agents(
+    {name: Agent(name, greeting="Hello.", instructions="Be brief.", numbers=(number,))
+     for name, number in (("called", TO), ("calling", FROM))}
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("direction", "agent", "kept"),
+    [("Outbound", "calling", "outbound"), ("OUTBOUND", "calling", "outbound"), ("outbound-api", "calling", "outbound"),
+     ("outbound", "calling", "outbound"), ("Inbound", "called", "inbound"), ("", "called", "inbound"),
+     ("sideways", "called", "inbound")],
+)  # fmt: skip
+async def test_a_direction_is_read_in_any_spelling(direction: str, agent: str, kept: str) -> None:
+    async with running_edge(TWO) as edge:
+        assert tags(await tell(edge, "/answer", "c-1", Direction=direction))[0] == "Stream"
+        record = await edge.ledger.read("c-1")
+        assert record is not None
+        assert (record.agent["name"], record.direction) == (agent, kept)
+
+
 # --- an end before its beginning ----------------------------------------------------------------------------------
 
 
@@ -198,6 +218,17 @@ async def test_news_with_our_own_id_is_told_whatever_else_is_missing(
             assert now is not None
             assert now.state == expected
             assert now.call_id == "c-1"
+
+
+@pytest.mark.parametrize("body", [b'{"Event":', b"<Hangup/>", b"hello", b"a=" + b"x" * 5000, b'["c-1"]'])
+async def test_news_whose_body_cannot_be_read_is_told_by_its_url(body: bytes, valkey_url: str) -> None:
+    async with dialed(valkey_url) as (edge, dialer, dial):
+        query = {"dial": dial.dial_id, "attempt": "1"}
+        for path, expected in (("/ring", "ringing"), ("/hangup", "ended")):
+            assert (await edge.http.post(path, params=query, content=body)).status_code == 200
+            now = await dialer.read(dial.dial_id)
+            assert now is not None
+            assert now.state == expected
 
 
 async def test_an_outbound_call_is_connected_though_its_webhook_says_nothing_but_our_id(valkey_url: str) -> None:
