@@ -79,6 +79,8 @@ async def desk(redis_url: str) -> AsyncIterator[Desk]:
         dial = await dialer.ask(Dial("", TO, FROM, plan=Plan(machine="message", message="Call back.")), "k")
         await dialer.tell(dial.dial_id, Sent())
         await dialer.tell(dial.dial_id, Accepted("c-1"))
+        await dialer.ask(Dial("", TO, FROM), "k-2")  # so that every key of the book is there
+        await book.lead("test", 60_000)
         hooks = Webhooks(calls, ledger, ANY_AGENT, Gate(ledger, Policy.OFF, (), "", ()), dialer, "", SECRET)
         streams = MediaStreams(calls, ledger, bus, ticker, ANY_AGENT, SECRET, 200, dialer)
         api = Api(ANY_AGENT, ledger, bus, dialer, TOKEN, FROM)
