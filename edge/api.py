@@ -7,6 +7,7 @@ by the id that `POST /v1/calls` gave or by the carrier's CallUUID.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import ipaddress
 import json
@@ -32,6 +33,7 @@ from edge.call_events import DIAL_ID
 from edge.carrier.numbers import dialled
 from edge.dialer import Dialer
 from edge.dialing import CLOSED, Cancelled, Dial, Plan
+from edge.live_call import STOP_SECONDS
 from edge.parameters import BadRequest, read_body
 from edge.tokens import CALL_ID
 from edge.xml_fields import spoken
@@ -135,9 +137,16 @@ class Api:
             dial = await self.dialer.tell(dial.dial_id, Cancelled()) or dial
             if dial.state in ("dialing", "uncertain"):
                 raise BadRequest(409, "being_placed", "The call is being placed at this moment; try again in a moment.")
-            if dial.call_id and dial.state not in CLOSED:
-                await self.dialer.hang_up(dial.call_id)
+            if dial.call_id and dial.state not in CLOSED and not await self._hung_up(dial.call_id):
+                raise BadRequest(502, "carrier_away", "Vobiz could not be told to hang up; try again.")
         return Response(status_code=204)
+
+    async def _hung_up(self, call_id: str) -> bool:
+        """Tell the carrier, within the time that every hang-up has."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                return self.dialer is not None and await self.dialer.hang_up(call_id)
+        return False
 
     async def events(self, request: Request) -> Response:
         """The call's story as server-sent events, from its start or after `Last-Event-ID`, until it ends."""

@@ -275,7 +275,12 @@ class Webhooks:
         if self.dialer is None or not dial_id:
             return None
         try:
-            return await self.dialer.tell(dial_id, news, int(attempt) if attempt.isdecimal() else None)
+            if attempt.isdecimal():
+                return await self.dialer.tell(dial_id, news, int(attempt))
+            dial = await self.dialer.read(dial_id)
+            if dial is not None and dial.call_id and call_id_of(fields) not in ("", dial.call_id):
+                return dial  # of another attempt's call
+            return await self.dialer.tell(dial_id, news)
         except (ConnectionError, TimeoutError):
             log.warning("news of an outbound call could not be written down")
             return None

@@ -276,6 +276,22 @@ async def test_senders_that_go_away_leave_one_counted_word_and_no_line(
     assert [record.getMessage() for record in noise if "connection broke" not in record.getMessage()] == []
 
 
+async def test_a_reader_of_events_who_goes_away_leaves_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async with running_edge() as edge, edge.call("c-1") as caller:
+        for aborts in (True, False):
+            async with connected(edge) as client:
+                client.writer.write(b"GET /v1/calls/c-1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+                async with asyncio.timeout(SECONDS):
+                    head = await client.reader.readuntil(b"\r\n\r\n")
+                    await client.reader.readuntil(b"CallStarted")
+                assert b"x-accel-buffering: no" in head
+                assert b"cache-control: no-store" in head
+                if aborts:
+                    client.writer.transport.abort()
+        await caller.goes_on()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
 async def test_a_websocket_whose_peer_goes_away_at_once_leaves_no_error(caplog: pytest.LogCaptureFixture) -> None:
     async with running_edge() as edge:
         for number in range(20):

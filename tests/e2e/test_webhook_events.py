@@ -181,11 +181,13 @@ def test_an_end_is_remembered_for_a_minute() -> None:
 
 
 @asynccontextmanager
-async def dialed(redis_url: str, plan: Plan | None = None) -> AsyncIterator[tuple[Edge, Dialer, Dial]]:
-    """An edge, and an outbound call that the carrier has accepted as c-1."""
+async def dialed(
+    redis_url: str, plan: Plan | None = None, transport: httpx.MockTransport | None = None
+) -> AsyncIterator[tuple[Edge, Dialer, Dial]]:
+    """An edge, and an outbound call that the carrier has accepted as c-1, and of which it knows no more."""
     options = CarrierOptions("MA_XXXXXXXX", "token")
-    refuses = httpx.MockTransport(lambda request: httpx.Response(404))
-    async with aclosing(DialBook.connect(redis_url, "test", 60)) as book, VobizClient(options, refuses) as client:
+    rest = transport or httpx.MockTransport(lambda request: httpx.Response(404))
+    async with aclosing(DialBook.connect(redis_url, "test", 60)) as book, VobizClient(options, rest) as client:
         dialer = Dialer("test", book, (client, client), DialerOptions("http://127.0.0.1"))
         dial = await dialer.ask(Dial("", TO, FROM, plan=plan or Plan()), "")
         await dialer.tell(dial.dial_id, Sent())
@@ -218,6 +220,15 @@ async def test_news_with_our_own_id_is_told_whatever_else_is_missing(
             assert now is not None
             assert now.state == expected
             assert now.call_id == "c-1"
+
+
+async def test_news_of_another_call_without_its_attempt_is_not_told(valkey_url: str) -> None:
+    async with dialed(valkey_url) as (edge, dialer, dial):
+        for path in ("/ring", "/hangup"):
+            await edge.http.post(path, params={"dial": dial.dial_id}, data={"CallUUID": "the-attempt-before"})
+        now = await dialer.read(dial.dial_id)
+        assert now is not None
+        assert (now.state, now.call_id) == ("placed", "c-1")
 
 
 @pytest.mark.parametrize("body", [b'{"Event":', b"<Hangup/>", b"hello", b"a=" + b"x" * 5000, b'["c-1"]'])
@@ -258,6 +269,16 @@ async def test_a_machine_is_one_only_if_the_webhook_says_so(said: str | None, ma
 async def test_a_message_without_a_word_is_not_spoken(message: str, valkey_url: str) -> None:
     async with dialed(valkey_url, Plan(machine="message", message=message)) as (edge, _, dial):
         assert tags(await edge.http.post("/voicemail", params={"dial": dial.dial_id})) == ["Hangup"]
+
+
+async def test_an_operator_is_told_if_the_carrier_could_not_be(valkey_url: str) -> None:
+    """A line that rings, and a REST API that refuses: 204 would say that the phone rings no more."""
+    refuses = httpx.MockTransport(lambda request: httpx.Response(401))
+    async with dialed(valkey_url, transport=refuses) as (edge, _, dial):
+        response = await edge.http.delete(f"/v1/calls/{dial.dial_id}")
+        assert (response.status_code, response.json()["error"]["code"]) == (502, "carrier_away")
+    async with dialed(valkey_url) as (edge, _, dial):  # it is over already
+        assert (await edge.http.delete(f"/v1/calls/{dial.dial_id}")).status_code == 204
 
 
 # --- what follows the stream --------------------------------------------------------------------------------------
