@@ -128,13 +128,13 @@ _EDGE: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
     (CALLS_REFUSED, (*_REFUSALS, *_STREAM_REFUSALS)),
     (CALLS_UNSERVED, POOLS),
     (FAILURES_LIMITED, ("http", "websocket")),
-    (HALF_OPEN_CLOSED, ("late", "crowded out")),
+    (HALF_OPEN_CLOSED, ("late", "crowded out", "idle")),
     (WEBHOOKS_REFUSED, _SIGNATURES),
     (STAGE_SECONDS, STAGES[1:]),
     (TURNS, ("heard", "interrupted")),
     (FRAMES, ("in", "out")),
     (FRAMES_DROPPED, _DROPS),
-    (BAD_INPUT, ("request", "unknown event")),
+    (BAD_INPUT, ("request", "sender went away", "unknown event")),
 )
 _POOL: dict[str, tuple[tuple[Counter | Histogram, tuple[str, ...]], ...]] = {
     "stt": ((BUS_LAG_SECONDS, ("edge to stt",)), (FRAMES_DROPPED, ("ear backlog",))),

@@ -63,6 +63,9 @@ class Settings:
     )
     http_host: str = _text("0.0.0.0", "Address on which the edge listens")  # noqa: S104 - a server in a container
     http_port: int = _number(8000, "Port on which the edge listens", 0, 65535)
+    http_keepalive_s: int = _number(
+        75, "Seconds for which the edge keeps an idle HTTP connection: longer than the proxy before it does", 1, 3600
+    )
     metrics_port: int = _number(
         0, "Port of a worker's /metrics, /healthz and /readyz; 0 = 9101 (stt), 9102 (llm), 9103 (tts)", 0, 65535
     )

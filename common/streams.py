@@ -69,6 +69,11 @@ def call_effects(call_id: str) -> str:
     return f"call:{shard(call_id)}:{call_id}:effects"
 
 
+def call_end(call_id: str) -> str:
+    """Marks a call that the carrier called over; it may have no record (yet)."""
+    return f"call:{shard(call_id)}:{call_id}:ended"
+
+
 def nonce(value: str) -> str:
     """String: the digest of the webhook that came with this nonce."""
     return f"nonce:{value}"

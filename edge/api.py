@@ -7,11 +7,12 @@ by the id that `POST /v1/calls` gave or by the carrier's CallUUID.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import ipaddress
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,15 +29,25 @@ from common.ledger.dials import QueueFull
 from common.messages import CallEnded, CallStarted, HangUp, Message
 from common.story import Story
 from common.streams import call_events, edge_priority
+from edge.call_events import DIAL_ID
 from edge.carrier.numbers import dialled
 from edge.dialer import Dialer
 from edge.dialing import CLOSED, Cancelled, Dial, Plan
+from edge.live_call import STOP_SECONDS
 from edge.parameters import BadRequest, read_body
+from edge.tokens import CALL_ID
+from edge.xml_fields import spoken
 
 BODY_BYTES_MAX = 16 * 1024
 EVENT_ID = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?")
+EVENT_NUMBER_MAX = 2**64 - 1
+UNBUFFERED = {"cache-control": "no-store", "x-accel-buffering": "no"}
+"""Or nginx keeps events until it has a few kilobytes of them."""
 KEEPALIVE_SECONDS = 15.0
 LISTED_MAX = 1000
+
+
+Serve = Callable[[Request], Awaitable[Response]]
 
 
 class NewCall(msgspec.Struct, forbid_unknown_fields=True):
@@ -66,13 +77,16 @@ class Api:
     sender: str
 
     def routes(self) -> list[Route]:
-        """All of /v1, each behind the bearer token."""
+        """All of /v1, each behind the bearer token, and each with and without a slash at its end."""
+        routes: dict[str, dict[str, Serve]] = {
+            "/v1/calls": {"GET": self.list, "POST": self.place},
+            "/v1/calls/{id}": {"GET": self.show, "DELETE": self.hang_up},
+            "/v1/calls/{id}/events": {"GET": self.events},
+        }
         return [
-            Route("/v1/calls", self._guarded(self.place), methods=["POST"]),
-            Route("/v1/calls", self._guarded(self.list), methods=["GET"]),
-            Route("/v1/calls/{id}", self._guarded(self.show), methods=["GET"]),
-            Route("/v1/calls/{id}", self._guarded(self.hang_up), methods=["DELETE"]),
-            Route("/v1/calls/{id}/events", self._guarded(self.events), methods=["GET"]),
+            Route(spelt, self._guarded(methods), methods=[*methods, "OPTIONS"])
+            for path, methods in routes.items()
+            for spelt in (path, f"{path}/")
         ]
 
     async def place(self, request: Request) -> Response:
@@ -123,9 +137,16 @@ class Api:
             dial = await self.dialer.tell(dial.dial_id, Cancelled()) or dial
             if dial.state in ("dialing", "uncertain"):
                 raise BadRequest(409, "being_placed", "The call is being placed at this moment; try again in a moment.")
-            if dial.call_id and dial.state not in CLOSED:
-                await self.dialer.hang_up(dial.call_id)
+            if dial.call_id and dial.state not in CLOSED and not await self._hung_up(dial.call_id):
+                raise BadRequest(502, "carrier_away", "Vobiz could not be told to hang up; try again.")
         return Response(status_code=204)
+
+    async def _hung_up(self, call_id: str) -> bool:
+        """Tell the carrier, within the time that every hang-up has."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                return self.dialer is not None and await self.dialer.hang_up(call_id)
+        return False
 
     async def events(self, request: Request) -> Response:
         """The call's story as server-sent events, from its start or after `Last-Event-ID`, until it ends."""
@@ -133,9 +154,13 @@ class Api:
         if record is None:
             raise BadRequest(404, "not_begun", "The call has not been answered yet.")
         after = request.headers.get("last-event-id", START)
-        if not EVENT_ID.fullmatch(after):
+        if not EVENT_ID.fullmatch(after) or any(int(part) > EVENT_NUMBER_MAX for part in after.split("-")):
             raise BadRequest(400, "bad_event_id", "Last-Event-ID is none that this stream has sent.")
-        return StreamingResponse(self._follow(record.call_id, after), media_type="text/event-stream")
+        if request.method == "HEAD":  # it has an end
+            return Response(media_type="text/event-stream", headers=UNBUFFERED)
+        return StreamingResponse(
+            self._follow(record.call_id, after), media_type="text/event-stream", headers=UNBUFFERED
+        )
 
     async def _follow(self, call_id: str, after: str) -> AsyncIterator[str]:
         """Polls the stream: a page for each reader would make subscribers of one stream collide."""
@@ -167,7 +192,8 @@ class Api:
                 "attempts_max: 1 to 10": not 1 <= wanted.attempts_max <= 10,
                 "retry_after_s: 1 to 86400": not 1 <= wanted.retry_after_s <= 86_400,
                 'machine: "", "hangup" or "message"': wanted.machine not in ("", "hangup", "message"),
-                "message: needed for machine=message": wanted.machine == "message" and not wanted.message,
+                "message: needed for machine=message": wanted.machine == "message"
+                and not spoken(wanted.message).strip(),
                 "call_s_max: 10 to 86400": not 10 <= wanted.call_s_max <= 86_400,
             }.items()
             if wrong
@@ -188,15 +214,22 @@ class Api:
 
     async def _find(self, request: Request) -> tuple[Dial | None, CallRecord | None]:
         name = request.path_params["id"]
-        dial = await self.dialer.read(name) if self.dialer is not None else None
-        record = await self.ledger.read(dial.call_id if dial else name) if (dial is None or dial.call_id) else None
+        is_dial = self.dialer is not None and DIAL_ID.fullmatch(name)
+        dial = await self.dialer.read(name) if self.dialer is not None and is_dial else None
+        call_id = dial.call_id if dial is not None else name
+        record = await self.ledger.read(call_id) if CALL_ID.fullmatch(call_id) else None
         if dial is None and record is None:
             raise BadRequest(404, "no_such_call", "There is no such call, or it was too long ago.")
         return dial, record
 
-    def _guarded(self, serve: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    def _guarded(self, methods: Mapping[str, Serve]) -> Serve:
+        allow = {"allow": ", ".join([*methods, "HEAD", "OPTIONS"])}
+
         async def guarded(request: Request) -> Response:
+            if request.method == "OPTIONS":
+                return Response(status_code=204, headers=allow)
             self._authorise(request)
+            serve = methods["GET" if request.method == "HEAD" else request.method]
             try:
                 return await serve(request)
             except (ConnectionError, TimeoutError):
@@ -206,7 +239,8 @@ class Api:
 
     def _authorise(self, request: Request) -> None:
         if self.token:
-            given = request.headers.get("authorization", "").removeprefix("Bearer ")
+            scheme, _, given = request.headers.get("authorization", "").strip().partition(" ")
+            given = given.strip() if scheme.lower() == "bearer" else ""
             if not hmac.compare_digest(given.encode(), self.token.encode()):
                 raise BadRequest(401, "unauthorized", "Send Authorization: Bearer <API_TOKEN>.")
         elif not _is_loopback(request):
@@ -216,9 +250,14 @@ class Api:
 async def _body(request: Request) -> NewCall:
     body = await read_body(request, BODY_BYTES_MAX)
     try:
-        return msgspec.json.decode(body, type=NewCall)
+        given = msgspec.json.decode(body)
+        if isinstance(given, dict):  # null says nothing
+            given = {name: value for name, value in given.items() if value is not None}
+        return msgspec.convert(given, NewCall)
     except msgspec.DecodeError as error:
         raise BadRequest(422, "bad_call", str(error)) from None
+    except (UnicodeDecodeError, RecursionError):
+        raise BadRequest(422, "bad_call", "The body is not JSON.") from None
 
 
 def _is_number(text: str) -> bool:

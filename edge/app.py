@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
@@ -24,6 +24,9 @@ from edge.limits.failures import Buckets, Limited
 from edge.parameters import BadRequest
 from edge.stream import Streams
 from edge.webhooks import Webhooks
+
+CLIENT_CLOSED = 499
+"""nginx's status for a request whose sender did not wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +45,19 @@ class Front:
             routes=[
                 *self.webhooks.routes(),
                 *self.api.routes(),
-                WebSocketRoute("/ws", self.media_stream),
-                WebSocketRoute("/ws/{token}", self.media_stream),
-                Route("/healthz", _alive),
-                Route("/readyz", self.ready),
-                Route("/metrics", _metrics),
+                *(WebSocketRoute(path, self.media_stream) for path in ("/ws", "/ws/", "/ws/{token}", "/ws/{token}/")),
+                *(Route(path, _alive) for path in ("/healthz", "/healthz/")),
+                *(Route(path, self.ready) for path in ("/readyz", "/readyz/")),
+                *(Route(path, _metrics) for path in ("/metrics", "/metrics/")),
             ],
-            exception_handlers={BadRequest: _bad_request, HTTPException: _http_error, Exception: _server_error},
+            exception_handlers={
+                BadRequest: _bad_request,
+                ClientDisconnect: _sender_gone,
+                HTTPException: _http_error,
+                Exception: _server_error,
+            },
         )
+        routed.router.redirect_slashes = False  # it would lead to the host and scheme that a proxy let through
         return Limited(routed, self.failures, self.webhooks.gate.proxies, time.monotonic)
 
     async def media_stream(self, websocket: WebSocket) -> None:
@@ -84,9 +92,17 @@ async def _bad_request(request: Request, error: Exception) -> Response:
     return _error(error.status, error.code, str(error))
 
 
+async def _sender_gone(request: Request, error: Exception) -> Response:
+    """Nobody reads this answer; it is no failure of an address, and no error of ours."""
+    metrics.BAD_INPUT.labels("sender went away").inc()
+    return Response(status_code=CLIENT_CLOSED)
+
+
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _error(error.status_code, error.detail.lower().replace(" ", "_"), error.detail)
+    response = _error(error.status_code, error.detail.lower().replace(" ", "_"), error.detail)
+    response.headers.update(error.headers or {})  # `Allow` of a 405
+    return response
 
 
 async def _server_error(request: Request, error: Exception) -> Response:

@@ -129,9 +129,10 @@ class Call:
             case vobiz.ClearedAudio():
                 self._playout.cleared()
                 self._schedule()
-            case vobiz.Dtmf(digit):
+            case vobiz.Dtmf(digits):
                 self._active_ms = self._ticker.now_ms()
-                self._bus.publish(self._events, Digit(digit, wall_ms()))
+                for digit in digits:
+                    self._bus.publish(self._events, Digit(digit, wall_ms()))
             case vobiz.Stop():
                 self.closed()
             case vobiz.Start():

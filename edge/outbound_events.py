@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from edge.call_events import call_id_of, is_over
 from edge.carrier.causes import cause_text
 
 
@@ -119,7 +120,7 @@ def over_of(fields: Mapping[str, str]) -> Over:
     """What a Hangup webhook says of the call's end: the first field that is understood, whichever it is."""
     names = ("HangupCauseCode", "HangupCause", "HangupCauseName", "CallStatus")
     code, text, name, status = (fields.get(key, "") for key in names)
-    return Over(cause_text(code, text, name, status), fields.get("CallUUID", ""), bool(fields.get("AnswerTime")))
+    return Over(cause_text(code, text, name, status), call_id_of(fields), bool(fields.get("AnswerTime")))
 
 
 def sign_of_life(fields: Mapping[str, str]) -> Rang | Over:
@@ -127,9 +128,4 @@ def sign_of_life(fields: Mapping[str, str]) -> Rang | Over:
 
     No CallStatus says that somebody picked up: `in-progress` was seen on a call that ended busy.
     """
-    status = fields.get("CallStatus", "").strip().lower().replace("_", "-")
-    return over_of(fields) if status in _ENDED else Rang(fields.get("CallUUID", ""))
-
-
-_ENDED = frozenset({"completed", "busy", "failed", "timeout", "no-answer", "cancel", "cancelled", "canceled"})
-"""Values of CallStatus that end a call."""
+    return over_of(fields) if is_over(fields) else Rang(call_id_of(fields))

@@ -1,22 +1,35 @@
 """The parameters of a webhook, however they come: a form (normally), the query, JSON or multipart.
 
-All are texts, and each may be missing.
+The body is read by what it is: senders leave Content-Type out, or name another type than they send.  All parameters
+are texts, and each may be missing; JSON's null says nothing, so it is as if the name were not there.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
+from collections.abc import AsyncGenerator
 from typing import Any
+from urllib.parse import parse_qsl
 
 from python_multipart.exceptions import FormParserError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 BODY_BYTES_MAX = 64 * 1024
 """A real answer request has about 500 bytes."""
 FIELDS_MAX = 200
 VALUE_CHARS_MAX = 4096
+
+_BLANK = "\ufeff\x00 \t\r\n"
+_FIRST_LINE = re.compile(rb"\s*--([0-9A-Za-z'()+_,./:=?-]{1,70})[ \t]*\r?\n")
+_NAMED_BOUNDARY = re.compile(r"boundary\s*=\s*\"?([0-9A-Za-z'()+_,./:=?-]{1,70})", re.IGNORECASE)
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
+_ONE_BYTE = frozenset({"iso8859-1", "iso8859-15", "cp1252", "ascii"})
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class BadRequest(ValueError):
@@ -29,7 +42,7 @@ class BadRequest(ValueError):
 
 
 async def read_body(request: Request, bytes_max: int = BODY_BYTES_MAX) -> bytes:
-    """The whole body, once.  Raises BadRequest if it is too large."""
+    """The whole body, once.  Raises BadRequest if it is too large, and ClientDisconnect if its sender goes away."""
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
@@ -37,41 +50,112 @@ async def read_body(request: Request, bytes_max: int = BODY_BYTES_MAX) -> bytes:
         if size > bytes_max:
             raise BadRequest(413, "too_large", f"The body is larger than {bytes_max} bytes.")
         chunks.append(chunk)
-    request._body = b"".join(chunks)  # where Starlette's own body() keeps it, for form() to parse
-    return request._body
+    return b"".join(chunks)
 
 
 async def parameters(request: Request, body: bytes) -> dict[str, str]:
     """All parameters, the body's over the query's.  Raises BadRequest."""
-    found = dict(request.query_params)
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if not body:
-        return _checked(found)
-    if kind in ("application/x-www-form-urlencoded", "multipart/form-data", ""):
-        found.update(await _form(request))
-    elif kind == "application/json":
-        found.update(_json(body))
-    else:
+    of_body = await _of_body(body, request.headers.get("content-type", ""))
+    return _checked({**query_of(request), **{_whole(name): _whole(value) for name, value in of_body.items()}})
+
+
+def query_of(request: Request) -> dict[str, str]:
+    """The parameters in the URL alone.  Raises BadRequest."""
+    query = request.scope["query_string"].decode("latin-1")
+    return _checked(dict(parse_qsl(query, keep_blank_values=True)) if query else {})
+
+
+async def _of_body(body: bytes, content_type: str) -> dict[str, str]:
+    """What the body says.  Its type is a hint, asked only where the body itself leaves it open."""
+    kind, _, about = content_type.partition(";")
+    named_form = kind.strip().lower() == "application/x-www-form-urlencoded"
+    encoding = _encoding(body, about)
+    text = body.decode(encoding, "replace").strip(_BLANK)
+    if not text:
+        return {}
+    if boundary := _boundary(body, about):
+        return await _multipart(body, boundary)
+    if text[0] in "{[" or text == "null":
+        try:
+            return _json(body.decode(encoding))
+        except BadRequest:
+            if not named_form or "=" not in text:
+                raise
+        except UnicodeDecodeError:
+            raise BadRequest(400, "bad_json", "The body is not JSON.") from None
+    if text[0] == "<":
         raise BadRequest(415, "unsupported_media_type", "Send a form, multipart or JSON.")
-    return _checked(found)
+    return _form(text, encoding)
 
 
-async def _form(request: Request) -> dict[str, str]:
+def _encoding(body: bytes, about: str) -> str:
+    """A byte order mark, or zeros between ASCII, decide; else the charset of Content-Type, if we know it."""
+    found = json.detect_encoding(body)
+    charset = _CHARSET.search(about)
+    if found != "utf-8" or charset is None:
+        return found
     try:
-        async with request.form(max_files=0, max_fields=FIELDS_MAX) as form:
-            return {name: value for name, value in form.items() if isinstance(value, str)}
+        named = codecs.lookup(charset[1]).name
+    except LookupError:
+        return found
+    return named if named in _ONE_BYTE else found
+
+
+def _boundary(body: bytes, about: str) -> str:
+    """What parts a multipart body; empty if it is none.  The body's own first line is believed before the header."""
+    if b"content-disposition:" not in body.lower():
+        return ""
+    if first := _FIRST_LINE.match(body):
+        return first[1].decode()
+    named = _NAMED_BOUNDARY.search(about)
+    return named[1] if named is not None and b"--" + named[1].encode() in body else ""
+
+
+async def _multipart(body: bytes, boundary: str) -> dict[str, str]:
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    headers = Headers({"content-type": f'multipart/form-data; boundary="{boundary}"'})
+    try:
+        form = await MultiPartParser(headers, stream(), max_files=0, max_fields=FIELDS_MAX).parse()
     except (HTTPException, MultiPartException, FormParserError, UnicodeDecodeError):
         raise BadRequest(400, "bad_form", "The body is not a form.") from None
+    return {name: value for name, value in form.items() if isinstance(value, str)}
 
 
-def _json(body: bytes) -> dict[str, str]:
+def _form(text: str, encoding: str) -> dict[str, str]:
+    """Pairs between "&", or line ends (text/plain writes one a line)."""
+    pairs = re.sub(r"[\r\n]+", "&", text)
+    if "=" not in pairs:
+        raise BadRequest(400, "bad_form", "The body is not a form.")
+    percent = encoding if encoding in _ONE_BYTE else "utf-8"
+    return dict(parse_qsl(pairs, keep_blank_values=True, encoding=percent, errors="replace"))
+
+
+def _json(text: str) -> dict[str, str]:
     try:
-        value: Any = json.loads(body)
+        value: Any = json.loads(text.strip(_BLANK))
     except (ValueError, RecursionError):
         raise BadRequest(400, "bad_json", "The body is not JSON.") from None
+    if value is None:
+        return {}
     if not isinstance(value, dict):
         raise BadRequest(400, "bad_json", "The body must be a JSON object.")
-    return {str(name): item if isinstance(item, str) else json.dumps(item) for name, item in value.items()}
+    return {name: _spelt(item) for name, item in value.items() if item is not None}
+
+
+def _spelt(value: Any) -> str:
+    """A JSON value as a form would have it: 4000.0 is "4000", true is "true"."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    return json.dumps(value)
+
+
+def _whole(text: str) -> str:
+    """Without halves of surrogate pairs, which JSON can hold and UTF-8 cannot."""
+    return _SURROGATES.sub("\ufffd", text)
 
 
 def _checked(found: dict[str, str]) -> dict[str, str]:

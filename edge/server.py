@@ -9,11 +9,15 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
-from edge.limits.half_open import RequestProtocol
+from edge.http_protocol import RequestProtocol
 from edge.socket import LineProtocol
 from edge.vobiz import MESSAGE_BYTES_MAX
 
 BACKLOG = 2048
+KEEPALIVE_SECONDS = 75
+"""An idle connection lasts this long unless HTTP_KEEPALIVE_S says otherwise: longer than the proxy before us keeps it.
+nginx and most balancers keep one for 60 s; who closes first, and is met by a request on its way, costs a 502.
+"""
 PING_SECONDS = 20.0
 SHUTDOWN_SECONDS = 5
 """For requests that are still under way once all calls have ended."""
@@ -22,7 +26,6 @@ SHUTDOWN_SECONDS = 5
 _STRANGERS = (
     "ASGI callable returned without completing handshake",
     "Invalid HTTP request received",
-    "Unsupported upgrade request",
 )
 
 
@@ -39,7 +42,7 @@ def _worth_a_line(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(_STRANGERS)
 
 
-def make_server(app: ASGIApp, host: str, port: int) -> Server:
+def make_server(app: ASGIApp, host: str, port: int, keepalive_s: int = KEEPALIVE_SECONDS) -> Server:
     """The server of the edge; binds when it is told to serve."""
     logging.getLogger("uvicorn.error").addFilter(_worth_a_line)
     return Server(
@@ -55,6 +58,7 @@ def make_server(app: ASGIApp, host: str, port: int) -> Server:
             ws_ping_interval=PING_SECONDS,
             ws_ping_timeout=PING_SECONDS,
             backlog=BACKLOG,
+            timeout_keep_alive=keepalive_s,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             lifespan="off",
             proxy_headers=False,  # it trusts loopback unasked, and hides the proxy that TRUSTED_PROXIES names

@@ -30,6 +30,8 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 SIGNATURES_MAX = 8
 """In one header: Vobiz sends one.  Bounds the work that a stranger can ask for."""
 HEADER_CHARS_MAX = 1024
+HEADERS_MAX, NONCES_MAX = 8, 4
+"""Of one name, that are looked at."""
 
 _PREFIX = "x-vobiz-signature-"
 _SIGNATURE = re.compile(r"[A-Za-z0-9+/]{43}=")
@@ -54,7 +56,7 @@ class Verdict(StrEnum):
     WRONG = "wrong"
     """Well-formed, but not made with our tokens for our URL."""
     MALFORMED = "malformed"
-    """Such as Vobiz does not send: no nonce, no base64 of 32 bytes, too many."""
+    """Nothing among them that Vobiz could have sent: no nonce, no base64 of 32 bytes, too many."""
 
 
 class Refusal(StrEnum):
@@ -94,9 +96,9 @@ class Checked:
 def verify(headers: Mapping[str, str], urls: Iterable[str], tokens: Iterable[str]) -> Checked:
     """Check a request that came to one of `urls`, as signed with one of `tokens` (our account's, its parent's).
 
-    Header names are compared without case; a header given twice counts as a list.  URLs are compared as spelt, with
-    the path undecoded; one with userinfo matches with and without it.  Raises ValueError if there is no token: a
-    signature made with an empty key is anybody's.
+    Header names are compared without case; each of several signatures, in one header or in several, is tried.  URLs are
+    compared as spelt, with the path undecoded; one with userinfo matches with and without it.  Raises ValueError if
+    there is no token: a signature made with an empty key is anybody's.
     """
     keys = [token.encode() for token in tokens if token]
     if not keys:
@@ -115,21 +117,36 @@ def verify(headers: Mapping[str, str], urls: Iterable[str], tokens: Iterable[str
 
 
 def _verify_version(
-    version: str, headers: Mapping[str, str], bases: Sequence[str], keys: Sequence[bytes]
+    version: str, headers: Mapping[str, Sequence[str]], bases: Sequence[str], keys: Sequence[bytes]
 ) -> tuple[Verdict, str]:
-    given = [headers[name] for name in (f"{_PREFIX}{version}", f"{_PREFIX}ma-{version}") if name in headers]
-    nonce = headers.get(f"{_PREFIX}{version}-nonce", "").strip()
+    """The verdict on one version's headers, and the nonce of a valid one.
+
+    One signature that matches is enough, whatever stands beside it: proxies double headers, and whoever signs for two
+    keys may send one that we cannot read.
+    """
+    given = [*headers.get(f"{_PREFIX}{version}", ()), *headers.get(f"{_PREFIX}ma-{version}", ())]
     if not given:
         return Verdict.MISSING, ""
-    if not _NONCES[version].fullmatch(nonce) or any(len(value) > HEADER_CHARS_MAX for value in given):
-        return Verdict.MALFORMED, ""
-    signatures = [text.strip() for value in given for text in value.split(",")]
-    if len(signatures) > SIGNATURES_MAX * len(given) or not all(map(_SIGNATURE.fullmatch, signatures)):
+    nonces = [nonce.strip() for nonce in headers.get(f"{_PREFIX}{version}-nonce", ())]
+    nonces = [nonce for nonce in dict.fromkeys(nonces) if _NONCES[version].fullmatch(nonce)][:NONCES_MAX]
+    signatures = [signature for value in given[:HEADERS_MAX] for signature in _well_formed(value)]
+    if not nonces or not signatures:
         return Verdict.MALFORMED, ""
     dot = "." if version == "v3" else ""
-    expected = [_sign(key, f"{base}{dot}{nonce}") for base in bases for key in keys]
-    matches = [hmac.compare_digest(signature, right) for signature in signatures for right in expected]
-    return (Verdict.VALID, nonce) if any(matches) else (Verdict.WRONG, "")
+    valid = ""
+    for nonce in nonces:
+        expected = [_sign(key, f"{base}{dot}{nonce}") for base in bases for key in keys]
+        matches = [hmac.compare_digest(signature, right) for signature in signatures for right in expected]
+        valid = valid or (nonce if any(matches) else "")
+    return (Verdict.VALID, valid) if valid else (Verdict.WRONG, "")
+
+
+def _well_formed(header: str) -> list[str]:
+    """The signatures in one header that could be right; none of a header such as nobody sends."""
+    if len(header) > HEADER_CHARS_MAX:
+        return []
+    found = [signature for text in header.split(",") if _SIGNATURE.fullmatch(signature := text.strip())]
+    return found if len(found) <= SIGNATURES_MAX else []
 
 
 def _sign(key: bytes, text: str) -> str:
@@ -153,11 +170,11 @@ def _split(url: str) -> SplitResult | None:
         return None
 
 
-def _folded(headers: Mapping[str, str]) -> dict[str, str]:
-    folded: dict[str, str] = {}
+def _folded(headers: Mapping[str, str]) -> dict[str, list[str]]:
+    """Each header's values, by its name in small letters."""
+    folded: dict[str, list[str]] = {}
     for name, value in headers.items():
-        name = name.lower()
-        folded[name] = f"{folded[name]},{value}" if name in folded else value
+        folded.setdefault(name.lower(), []).append(value)
     return folded
 
 
@@ -194,8 +211,10 @@ def public_url_candidates(
     if trusted:
         known = _folded(forwarded)
         # Of several values only the last was written by our own proxy; the others are hearsay.
-        proto = known.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower()
-        name = known.get("x-forwarded-host", "").rpartition(",")[2].strip()
+        proto, name = (
+            known.get(f"x-forwarded-{what}", [""])[-1].rpartition(",")[2].strip() for what in ("proto", "host")
+        )
+        proto = proto.lower()
         scheme = proto if proto in ("http", "https") else scheme
         host = name if HOST.fullmatch(name) else host
     return (urlunsplit((scheme, host, request.path, "", "")),)

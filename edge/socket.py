@@ -26,6 +26,8 @@ EXTENSION = "voice.line"
 class LineProtocol(WebSocketsSansIOProtocol):
     """One WebSocket, usable as ASGI says or, after `attach`, as an `edge.line.Line`."""
 
+    _heard = True
+    """Has anything come since the last ping went out?"""
     _receive_text: Callable[[bytes], None] | None = None
     _receive_binary: Callable[[], None]
     _receive_close: Callable[[bool], None]
@@ -75,6 +77,22 @@ class LineProtocol(WebSocketsSansIOProtocol):
         return self.transport.get_write_buffer_size()
 
     # --- uvicorn's hooks ----------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = True
+        super().data_received(data)
+
+    def send_keepalive_ping(self) -> None:
+        self._heard = False
+        super().send_keepalive_ping()
+
+    def keepalive_timeout(self) -> None:
+        """No pong.  A peer that sends media is there all the same, whatever it or a proxy does with our pings."""
+        if not self._heard:
+            super().keepalive_timeout()
+            return
+        self.pong_timer = self.pending_ping_payload = None
+        self.schedule_ping()
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)

@@ -8,6 +8,7 @@ Media may come before `start`; it is kept and played into the call.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from dataclasses import dataclass
@@ -24,11 +25,12 @@ from common.ledger import CallRecord, Ledger
 from common.messages import AudioIn, Offer
 from common.streams import POOLS, call_audio, pool_calls
 from edge import vobiz
+from edge.after_stream import LOST_ENDS
 from edge.bridge import GAP_MS, bridge
 from edge.caller_audio import CallerAudio
 from edge.calls import Calls
 from edge.dialer import Dialer
-from edge.live_call import HANDED_OVER, REPLACED, Call, CallOptions
+from edge.live_call import HANDED_OVER, REPLACED, STOP_SECONDS, Call, CallOptions
 from edge.socket import EXTENSION, LineProtocol
 from edge.ticker import Ticker
 from edge.tokens import CALL_ID, BadToken, verify
@@ -41,10 +43,10 @@ START_SECONDS = 10.0
 """How long a socket may be open without `start`."""
 COME_BACK_SECONDS = 15.0
 """How long a call whose connection broke waits for the carrier's next one (`maxRetries`)."""
+LEDGER_SECONDS = 1.0
+"""How long the hang-up of a call waits until its end is written down; afterwards that is tried again."""
 EARLY_EVENTS_MAX = 250
 """Events kept until the call is set up: 5 s of media."""
-APOLOGISED = ("error", "no worker")
-"""Reasons for which we end a call and owe the caller a word: the XML after the stream has it."""
 END_TRIES_MAX = 60
 """How often the end of a call is written down while the ledger is away, a second apart; then it is left to `Calls`."""
 END_PAUSE_SECONDS = 1.0
@@ -194,19 +196,35 @@ class Streams:
             return call.ended.result(), False
         if not call.stopping.done():
             return "carrier", False
-        # First the ledger: the carrier may ask at once what comes next.
-        ours = await self._write_end(call, call.stopping.result())
-        if ours is False and await self._goes_on_elsewhere(call):
-            call.replaced()
-            return REPLACED, True  # to hang up would end the call of that connection
-        written = ours is not None
-        # After a failure of ours the caller is told so, by what follows the stream; else the call ends here.
-        by_rest = call.stopping.result() not in APOLOGISED and self.dialer is not None
-        if not by_rest or self.dialer is None or not await self.dialer.hang_up(call.call_id):
-            call.stop_stream()
+        by_s = asyncio.get_running_loop().time() + STOP_SECONDS
+        # First the ledger: the carrier may ask at once what comes next.  It may be slow; the caller does not wait.
+        ours: bool | None = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEDGER_SECONDS):
+                ours = await self._write_end(call, call.stopping.result())
+                if ours is False and await self._goes_on_elsewhere(call):
+                    call.replaced()
+                    return REPLACED, True  # to hang up would end the call of that connection
+        await self._hang_up(call, by_s)
+        return await call.ended, ours is not None
+
+    async def _hang_up(self, call: Call, by_s: float) -> None:
+        """Tell the carrier both ways at once, the stream's and REST's, and give up on either at the loop time `by_s`.
+
+        After an error, or once the carrier has given the stream up, it is told by the stream alone: REST would take
+        the call from under the words that follow the stream.
+        """
+        reason = call.stopping.result()
+        call.stop_stream()
         if call.broken.done():
-            call.end(call.stopping.result())  # nobody is there to close the stream
-        return await call.ended, written
+            call.end(reason)  # nobody is there to close the stream
+        if self.dialer is None or reason in LOST_ENDS:
+            return
+        try:
+            async with asyncio.timeout_at(by_s):
+                await self.dialer.hang_up(call.call_id)
+        except TimeoutError:
+            log.warning("the carrier did not say in time that it hung up", extra={"call_id": call.call_id})
 
     async def _write_end(self, call: Call, reason: str, again: bool = False) -> bool | None:
         """Write the end down; False if somebody else did before, or if another connection carries the call on.

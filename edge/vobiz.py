@@ -17,6 +17,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from edge.dtmf import keys_of
+
 MESSAGE_BYTES_MAX = 64 * 1024
 """Vobiz sends under 2 KB; a larger message ends the socket with code 1009 before it is parsed."""
 PAYLOAD_BYTES_MAX = 16 * 1024
@@ -60,9 +62,9 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class Dtmf:
-    """The caller pressed a key: one of 0-9 * # A-D."""
+    """The caller pressed one key, or several: 0-9 * # A-D, in their order."""
 
-    digit: str
+    digits: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +165,10 @@ def _start(message: dict[str, Any]) -> Start:
 
 
 def _dtmf(message: dict[str, Any]) -> Event:
-    digit = _text(_object(message.get("dtmf")).get("digit")) or _text(message.get("digit"))
-    if len(digit) != 1 or digit not in "0123456789*#ABCD":
-        raise BadFrame("bad dtmf", "expected one key of 0-9 * #")
-    return Dtmf(digit)
+    digits = keys_of(message)
+    if not digits:
+        raise BadFrame("bad dtmf", "expected keys of 0-9 * #")
+    return Dtmf(digits)
 
 
 def _format(body: dict[str, Any], message: dict[str, Any]) -> MediaFormat | None:

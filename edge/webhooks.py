@@ -1,17 +1,17 @@
 """What Vobiz asks and tells over HTTP, and what it is answered.
 
 Every webhook may come twice, late, in any order, and to the wrong URL (a hangup falls back to the answer URL); each is
-idempotent.  What it says is kept with the call, field by field (facts.py).
+idempotent.  What it means is told by its event, wherever it came (call_events.py); the URL decides where that is left
+open.  What it says is kept with the call, field by field (facts.py).  An outbound call is told the news first, whatever
+else is missing: our own `?dial=` names it.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -19,34 +19,57 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from common import metrics
-from common.agents import Agent, Agents, BadAgents, from_document, to_document, with_variables
+from common.agents import Agent, Agents, to_document, with_variables
 from common.ledger import CallRecord, Ledger
 from common.ledger.effects import Effect
 from common.messages import HangUp
-from common.numbers import same_party
 from common.once import NotDone, once
 from common.streams import edge_priority
+from edge.after_stream import (
+    BUSY,
+    END_SECONDS,
+    LOST,
+    AfterStream,
+    Ending,
+    agent_of,
+    lost,
+    person_of,
+    turned_away,
+)
+from edge.call_events import (
+    Says,
+    call_id_of,
+    canonical,
+    dial_id_of,
+    is_machine,
+    is_outbound,
+    is_over,
+    is_person_done,
+    says,
+)
 from edge.calls import Calls
 from edge.dialer import Dialer
 from edge.dialing import Dial, MachineHeard, News, over_of, sign_of_life
 from edge.facts import facts
 from edge.gate import Gate
-from edge.parameters import BadRequest, parameters, read_body
-from edge.stream import APOLOGISED
-from edge.tokens import mint
-from edge.xml import Dial as DialVerb
-from edge.xml import Hangup, Number, Redirect, Speak, Stream, Verb, Wait, render
+from edge.parameters import BadRequest, parameters, query_of, read_body
+from edge.tokens import CALL_ID, mint
+from edge.xml import Hangup, Redirect, Speak, Stream, Verb, Wait, render
+from edge.xml_fields import spoken
 
 log = logging.getLogger(__name__)
 
-CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-BUSY = "Sorry, we cannot take your call right now. Please call again in a few minutes."
-LOST = "Sorry, we lost the connection."
 STREAM_RETRIES = 3
 STREAM_GRACE_S = 60
 """The stream may last this much longer than the agent's longest call: we end it, not the carrier."""
 BEEP_MS = 2000
 """Silence that an answering machine makes before its beep is over."""
+
+CUT_OFF = "cut off from Redis"
+METHODS = ("GET", "POST", "HEAD", "OPTIONS")
+ALLOW = ", ".join(METHODS)
+XML_PATHS = frozenset({"/answer", "/fallback", "/hangup", "/voicemail", "/after-stream", "/dial-status"})
+"""Where the carrier asks for XML, or may: a hangup falls back to the answer URL."""
 
 Fields = dict[str, str]
 Serve = Callable[[Request, Fields], Awaitable[Response]]
@@ -66,8 +89,15 @@ class Webhooks:
     when_busy: str = "apology"
     """What a caller meets whom we cannot take: an "apology", or the carrier's "reject" or "busy"."""
 
+    @property
+    def after(self) -> AfterStream:
+        """How calls ended, and what follows."""
+        return AfterStream(self.calls, self.ledger)
+
     def routes(self) -> list[Route]:
-        """All webhooks, each behind the gate."""
+        """All webhooks, each behind the gate, and each with and without a slash at its end: Vobiz calls the URL that
+        somebody typed, and follows no redirect that we know of.
+        """
         hooks: dict[str, Serve] = {
             "/answer": self.answer,
             "/fallback": self.answer,
@@ -80,14 +110,16 @@ class Webhooks:
             "/dial-status": self.dial_status,
             "/record-status": self.noted,
         }
-        return [Route(path, self._hook(serve), methods=["GET", "POST"]) for path, serve in hooks.items()]
+        return [
+            Route(spelt, self._hook(path, serve), methods=METHODS)
+            for path, serve in hooks.items()
+            for spelt in (path, f"{path}/")
+        ]
 
     async def answer(self, request: Request, fields: Fields) -> Response:
         """What to do with a call: connect it to its agent."""
-        if fields.get("Event") == "Hangup":  # hangup_url falls back to answer_url: never a <Stream> for it
-            return await self.hangup(request, fields)
-        call_id = _call_id(fields)
         dial = await self._tell(fields, sign_of_life(fields))  # an answer is only the stream's start
+        call_id = _call_id(fields, dial)
         agent = self._agent(fields, dial)
         refusal = self.calls.busy(call_id) or ("" if agent else "no agent")
         if not refusal and agent is not None:
@@ -96,41 +128,48 @@ class Webhooks:
                 await self.ledger.create(_record(call_id, fields, agent, dial))
             except (ConnectionError, TimeoutError):
                 self.calls.break_promise(call_id)
-                refusal = "cut off from Redis"
+                refusal = CUT_OFF
+        person = person_of(agent, fields, self._url(request, "/dial-status"))
+        if refusal != CUT_OFF and (ended := _of_ended(await self.after.ending(call_id), person)):
+            self.calls.break_promise(call_id)
+            return _xml(*ended)
         if refusal or agent is None:
             metrics.CALLS_REFUSED.labels(refusal).inc()
-            return _xml(*self._turned_away(request, fields, agent))
+            return _xml(*turned_away(self.when_busy, is_outbound(fields), person))
         stream = Stream(
             self._stream_url(request, call_id),
             stream_timeout_s=agent.limits.call_s + STREAM_GRACE_S,
             max_retries=STREAM_RETRIES,
             status_callback_url=self._url(request, "/stream-status"),
         )
-        return _xml(stream, *self._after(request, agent, fields))
+        # Whether the stream ended or broke is known only afterwards: the carrier shall ask then.
+        return _xml(stream, Redirect(self._url(request, "/after-stream")))
 
     async def hangup(self, request: Request, fields: Fields) -> Response:
         """A call is over; said before or after its socket closes, once or three times."""
-        call_id = _call_id(fields)
-        await self._tell(fields, over_of(fields))
+        call_id = _call_id(fields, await self._tell(fields, over_of(fields)))
         call = self.calls.get(call_id)
         if call is not None:
             call.end("caller hung up")
-        else:
+        # Before the record is read: an /answer that comes in between finds either this, or is found.
+        await self._note_end(call_id)
+        if call is None:
             await self._end_elsewhere(call_id)
         return _xml(Hangup())
 
     async def ring(self, request: Request, fields: Fields) -> Response:
         """An outbound call rings at the other end."""
-        _call_id(fields)
         await self._tell(fields, sign_of_life(fields))
         return PlainTextResponse("ok")
 
     async def machine(self, request: Request, fields: Fields) -> Response:
         """The carrier has decided whether a person or a machine answered."""
-        call_id = _call_id(fields)
-        machine = fields.get("Machine", "").lower() == "true"
+        machine = is_machine(fields)
+        if machine is None:
+            return PlainTextResponse("ok")
         dial = await self._tell(fields, MachineHeard(machine))
-        if machine and dial is not None and dial.plan.machine == "message":
+        call_id = call_id_of(fields) or (dial.call_id if dial else "")
+        if machine and call_id and dial is not None and dial.plan.machine == "message":
             await self._leave_message(call_id, f"{self._url(request, '/voicemail')}?dial={dial.dial_id}")
         return PlainTextResponse("ok")
 
@@ -152,23 +191,22 @@ class Webhooks:
     async def voicemail(self, request: Request, fields: Fields) -> Response:
         """What is left on an answering machine."""
         dial = await self._dial(fields)
-        if dial is None or not dial.plan.message:
+        if dial is None or not spoken(dial.plan.message).strip():
             return _xml(Hangup())
         return _xml(Wait(length_s=30, silence=True, min_silence_ms=BEEP_MS), Speak(dial.plan.message), Hangup())
 
     async def after_stream(self, request: Request, fields: Fields) -> Response:
         """The stream has ended but the call has not: hang up if we ended it, else say that something broke."""
-        record = await self._record(_call_id(fields))
-        if record is None or record.ended_because not in ("", *APOLOGISED):
+        ending = await self.after.over_or_lost(_call_id(fields, await self._dial(fields)))
+        if not ending.reached and ending.record is None:
+            return _xml(Speak(LOST), Hangup())  # more likely than not; but nobody is rung for a perhaps
+        if not ending.lost:
             return _xml(Hangup())
-        apology = BUSY if record.ended_because == "no worker" else LOST
-        return _xml(Speak(apology), *self._person(request, fields, _agent_of(record)), Hangup())
+        return _xml(*lost(ending, person_of(agent_of(ending.record), fields, self._url(request, "/dial-status"))))
 
     async def dial_status(self, request: Request, fields: Fields) -> Response:
         """A call to a person (the agent's fallback number) has ended or failed."""
-        if fields.get("DialStatus") in (None, "", "completed"):
-            return _xml(Hangup())
-        return _xml(Speak(BUSY), Hangup())
+        return _xml(Hangup()) if is_person_done(fields) else _xml(Speak(BUSY), Hangup())
 
     async def noted(self, request: Request, fields: Fields) -> Response:
         """Nothing to do but to remember it."""
@@ -176,22 +214,47 @@ class Webhooks:
 
     # --- parts --------------------------------------------------------------------------------------------------
 
-    def _hook(self, serve: Serve) -> Callable[[Request], Awaitable[Response]]:
+    def _hook(self, path: str, serve: Serve) -> Callable[[Request], Awaitable[Response]]:
         async def hook(request: Request) -> Response:
+            if request.method in ("HEAD", "OPTIONS"):  # whoever looks whether we are there changes nothing by it
+                return Response(status_code=204 if request.method == "OPTIONS" else 200, headers={"allow": ALLOW})
             body = await read_body(request)
             if reason := await self.gate.refusal(request, body):
                 code = reason.replace(" ", "_")
                 return JSONResponse({"error": {"code": code, "message": f"The signature is refused: {reason}."}}, 403)
-            fields = await parameters(request, body)
-            response = await serve(request, fields)
-            await self._keep(request.url.path, fields)
+            fields = canonical(await _parameters(request, body))
+            meaning = says(fields)
+            meant = self._meant(path, meaning, fields)
+            if meaning is Says.MACHINE and meant is None:  # what it says, and a request for XML in one
+                await self.machine(request, fields)
+            response = await (meant or serve)(request, fields)
+            if meant not in (None, self.hangup) and path in XML_PATHS:
+                response = _xml()  # whoever asks for XML takes nothing else for an answer
+            await self._keep(path, fields)
             return response
 
         return hook
 
+    def _meant(self, path: str, meaning: Says, fields: Fields) -> Serve | None:
+        """Who serves an event that came to another URL than its own; None: the URL's own."""
+        match meaning:
+            case Says.ENDS:
+                return self.hangup
+            case Says.RINGS:
+                return self.ring
+            case Says.MACHINE if path not in ("/answer", "/fallback"):
+                return self.machine
+            case Says.MACHINE if is_over(fields) or self.calls.get(call_id_of(fields)) is not None:
+                return self.machine
+            case Says.PROGRESS if path in ("/answer", "/fallback", "/hangup", "/ring", "/machine"):
+                return self.noted
+            case Says.UNKNOWN if path in ("/answer", "/fallback"):
+                return self.noted
+        return None
+
     async def _keep(self, path: str, fields: Fields) -> None:
-        call_id = fields.get("CallUUID") or fields.get("call_uuid", "")
-        if not CALL_ID.fullmatch(call_id):
+        call_id = call_id_of(fields)
+        if not call_id:
             return
         event = fields.get("Event") or path.strip("/")
         try:
@@ -203,75 +266,45 @@ class Webhooks:
         if dial is not None:
             agent = self.agents.for_number(dial.sender, dial.agent or None)
             return with_variables(agent, dial.variables) if agent is not None else None
-        inbound = fields.get("Direction", "inbound") != "outbound"
-        return self.agents.for_number(fields.get("To" if inbound else "From", ""))
+        return self.agents.for_number(fields.get("From" if is_outbound(fields) else "To", ""))
 
     async def _tell(self, fields: Fields, news: News) -> Dial | None:
-        """News of an outbound call, by the id that we put into its URLs."""
-        dial_id, attempt = fields.get("dial", ""), fields.get("attempt", "")
-        if self.dialer is None or not dial_id or not attempt.isdecimal():
+        """News of an outbound call, by the id that we put into its URLs, else by its CallUUID."""
+        dial_id, attempt = dial_id_of(fields), fields.get("attempt", "")
+        if self.dialer is None:
             return None
         try:
-            return await self.dialer.tell(dial_id, news, int(attempt))
+            if attempt.isdecimal() or not dial_id:
+                return await self.dialer.tell(dial_id, news, int(attempt) if dial_id else None)
+            dial = await self.dialer.read(dial_id)
+            if dial is not None and dial.call_id and call_id_of(fields) not in ("", dial.call_id):
+                return dial  # of another attempt's call
+            return await self.dialer.tell(dial_id, news)
         except (ConnectionError, TimeoutError):
             log.warning("news of an outbound call could not be written down")
             return None
 
     async def _dial(self, fields: Fields) -> Dial | None:
-        return await self.dialer.read(fields["dial"]) if self.dialer is not None and fields.get("dial") else None
-
-    async def _record(self, call_id: str) -> CallRecord | None:
         try:
-            return await self.ledger.read(call_id)
+            return await self.dialer.read(dial_id) if self.dialer and (dial_id := dial_id_of(fields)) else None
         except (ConnectionError, TimeoutError):
             return None
 
+    async def _note_end(self, call_id: str) -> None:
+        try:
+            await self.ledger.note_end(call_id, END_SECONDS)
+        except (ConnectionError, TimeoutError):
+            log.warning("the end of a call could not be remembered", extra={"call_id": call_id})
+
     async def _end_elsewhere(self, call_id: str) -> None:
         """The call is at another edge, or was never answered."""
-        record = await self._record(call_id)
+        record = (await self.after.ending(call_id)).record
         if record is not None and record.status == "live":
             self.calls.bus.publish(edge_priority(record.edge), HangUp(call_id, "caller hung up"))
         elif record is not None and record.status == "new":
             self.calls.break_promise(call_id)
-            try:
-                await self.ledger.end(call_id, "carrier")
-            except (ConnectionError, TimeoutError):
+            if not await self.after.end(call_id, "carrier"):
                 log.warning("the end of a call could not be written down", extra={"call_id": call_id})
-
-    def _after(self, request: Request, agent: Agent, fields: Fields) -> list[Verb]:
-        """What the carrier does once the stream has ended.
-
-        With REST credentials we end a call by REST, and whatever follows the stream is only ever reached when the
-        stream broke, or when we gave up (an "error"): it can be said without asking us.  Without, we end it by `stop`,
-        and must be asked which it was.
-        """
-        if self.dialer is not None:
-            return _lost(self._person(request, fields, agent))
-        return [Redirect(self._url(request, "/after-stream"))]
-
-    def _turned_away(self, request: Request, fields: Fields, agent: Agent | None) -> list[Verb]:
-        """A person who helps out is better than any tone; and whom we called, we do not turn away without a word."""
-        person = self._person(request, fields, agent)
-        reasons: dict[str, Literal["rejected", "busy"]] = {"reject": "rejected", "busy": "busy"}
-        reason = reasons.get(self.when_busy)
-        if reason is None or person or fields.get("Direction") == "outbound":
-            return [Speak(BUSY), *person, Hangup()]
-        return [Hangup(reason)]
-
-    def _person(self, request: Request, fields: Fields, agent: Agent | None) -> list[Verb]:
-        """Somebody who can help, if the agent's file names one; they are shown our number, which Vobiz allows."""
-        if agent is None or not agent.fallback_number:
-            return []
-        shown = fields.get("From" if fields.get("Direction") == "outbound" else "To", "")
-        if same_party(agent.fallback_number, shown):  # our own number: the caller would come back to us, at our cost
-            return []
-        person = DialVerb(
-            numbers=(Number(agent.fallback_number),),
-            caller_id=shown if _DIALLED.fullmatch(shown) else None,
-            timeout_s=PERSON_RING_S,
-            action=self._url(request, "/dial-status"),
-        )
-        return [person]
 
     def _url(self, request: Request, path: str) -> str:
         return (self.public_url or self.gate.base_url(request)).rstrip("/") + path
@@ -285,9 +318,6 @@ class Webhooks:
         return f"{scheme}://{public.netloc}{path}"
 
 
-_DIALLED = re.compile(r"\+?[0-9]{4,15}")
-PERSON_RING_S = 30
-"""How long the phone of the person who helps out may ring."""
 _OURS = frozenset({"dial", "attempt"})
 """Parameters that we put into our own URLs."""
 
@@ -296,30 +326,39 @@ def _record(call_id: str, fields: Fields, agent: Agent, dial: Dial | None) -> Ca
     return CallRecord(
         call_id,
         agent=to_document(agent),
-        from_number=fields.get("From", ""),
-        to_number=fields.get("To", ""),
-        direction="outbound" if dial is not None or fields.get("Direction") == "outbound" else "inbound",
+        from_number=fields.get("From") or (dial.sender if dial is not None else ""),
+        to_number=fields.get("To") or (dial.to if dial is not None else ""),
+        direction="outbound" if dial is not None or is_outbound(fields) else "inbound",
         dial_id=dial.dial_id if dial is not None else "",
     )
 
 
-def _call_id(fields: Fields) -> str:
-    call_id = fields.get("CallUUID", "")
+async def _parameters(request: Request, body: bytes) -> Fields:
+    """All parameters; those of the URL alone, if the body cannot be read and they name an outbound call of ours."""
+    try:
+        return await parameters(request, body)
+    except BadRequest:
+        in_url = query_of(request)
+        if not dial_id_of(in_url):
+            raise
+        return in_url
+
+
+def _call_id(fields: Fields, dial: Dial | None) -> str:
+    """The call's id, by the webhook or else by the outbound call that it names."""
+    call_id = call_id_of(fields) or (dial.call_id if dial is not None else "")
     if not CALL_ID.fullmatch(call_id):
         raise BadRequest(400, "bad_call_uuid", "CallUUID is missing or not an id.")
     return call_id
 
 
-def _agent_of(record: CallRecord) -> Agent | None:
-    try:
-        return from_document(record.agent)
-    except BadAgents:
-        return None
-
-
-def _lost(person: list[Verb]) -> list[Verb]:
-    return [Speak(LOST), *person, Hangup()]
+def _of_ended(ending: Ending, person: list[Verb]) -> list[Verb]:
+    """What is answered for a call that ended before it was asked for; nothing for one that may begin or go on."""
+    if ending.over:
+        return [Hangup()]
+    ended = ending.record is not None and ending.record.status == "ended"
+    return lost(ending, person) if ended and ending.lost else []
 
 
 def _xml(*verbs: Verb) -> Response:
-    return Response(render(*verbs), media_type="application/xml")
+    return Response(render(*verbs), media_type="application/xml", headers={"cache-control": "no-store"})

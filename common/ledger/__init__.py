@@ -95,6 +95,15 @@ class Ledger(Protocol):
         With an `epoch`, only if that still is the call's connection: an old socket's end ends nothing.
         """
 
+    async def note_end(self, call_id: str, seconds: int) -> None:
+        """The carrier says that the call is over; remember it that long, whether or not there is a record.
+
+        Webhooks overtake each other: the end of a call may come before its beginning.
+        """
+
+    async def end_noted(self, call_id: str) -> bool:
+        """Did the carrier say lately that the call is over?"""
+
     async def touch(self, call_ids: Iterable[str]) -> None:
         """These calls are still on the line at this edge."""
 

@@ -40,6 +40,7 @@ class MemoryLedger:
         self._settled: set[tuple[str, int]] = set()
         self._facts: dict[str, dict[str, str]] = {}
         self._nonces: dict[str, tuple[str, float]] = {}
+        self._noted_ends: dict[str, float] = {}  # call -> until when it is remembered
         self._scans: dict[str, float] = {}  # pool -> when the next look is due
         self._ready: dict[tuple[str, str], float] = {}
         """(pool, member) -> loop time until which it is believed to take calls"""
@@ -66,6 +67,12 @@ class MemoryLedger:
             return False
         call.record = replace(call.record, status="ended", ended_because=reason)
         return True
+
+    async def note_end(self, call_id: str, seconds: int) -> None:
+        self._noted_ends[call_id] = _now() + seconds
+
+    async def end_noted(self, call_id: str) -> bool:
+        return self._noted_ends.get(call_id, 0.0) > _now()
 
     async def touch(self, call_ids: Iterable[str]) -> None:
         """Calls do not go stale in memory."""

@@ -8,6 +8,7 @@ Keys (all names in common/streams.py):
   pool:<name>:calls             stream  offers; its consumer group "members" hands each to one member
   call:{sNN}:<id>:facts         hash    what the carrier's webhooks said, by event and field
   call:{sNN}:<id>:effects       hash    side effects that must not happen twice: begun by whom, or done with what result
+  call:{sNN}:<id>:ended         string  the carrier called this call over; expires after a minute
   calls:live, nodes:<kind>      zset    by the time of the last sign of life
   nonce:<nonce>                 string  digest of the webhook that used this nonce; expires after ten minutes
 
@@ -117,6 +118,12 @@ class RedisLedger:
         if first >= 0:
             await self._client.reached(self._redis.zrem(streams.CALLS_LIVE, call_id))
         return bool(first > 0)
+
+    async def note_end(self, call_id: str, seconds: int) -> None:
+        await self._client.reached(self._redis.set(streams.call_end(call_id), "", ex=seconds))
+
+    async def end_noted(self, call_id: str) -> bool:
+        return bool(await self._client.reached(self._redis.exists(streams.call_end(call_id))))
 
     async def touch(self, call_ids: Iterable[str]) -> None:
         scores = dict.fromkeys(call_ids, _now_ms())

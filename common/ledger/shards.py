@@ -62,6 +62,12 @@ class ShardedLedger:
     async def end(self, call_id: str, reason: str, epoch: int = 0) -> bool:
         return await self._of(call_id).end(call_id, reason, epoch)
 
+    async def note_end(self, call_id: str, seconds: int) -> None:
+        await self._of(call_id).note_end(call_id, seconds)
+
+    async def end_noted(self, call_id: str) -> bool:
+        return await self._of(call_id).end_noted(call_id)
+
     async def touch(self, call_ids: Iterable[str]) -> None:
         ids = list(call_ids)
         await self._reach(ids, lambda shard, own: shard.touch(own))

@@ -1,4 +1,4 @@
-"""Connections that have not asked for anything yet: how long each may take, and how many there may be.
+"""Connections without a request under way: how long each may take to ask, and how many of them there may be.
 
 uvicorn waits for a request for ever, so a stranger could hold every file descriptor of an edge with silence, or a byte
 now and then.  Here each request has `REQUEST_SECONDS` to arrive, and of the connections that are still at it the
@@ -8,17 +8,18 @@ Media sockets are no matter of this file: they have made their request.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Protocol
-
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from common import metrics
 
 REQUEST_SECONDS = 10.0
 """For a whole request, body included, from the connection or from its first byte."""
 HALF_OPEN_MAX = 256
+IDLE_MAX = 1024
+"""Kept-alive connections without a request."""
+HEAD_BYTES_MAX = 64 * 1024
+"""Request line and headers; a real webhook has about 1 KB of them."""
 
 
 class Timer(Protocol):
@@ -59,34 +60,27 @@ class HalfOpen:
         close()
 
 
-class RequestProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP, with an end to its patience.  All connections of a server share a table."""
+class Idle:
+    """Connections that have been answered and may ask again, the longest idle first; no more than `most`.
 
-    @property
-    def _half_open(self) -> HalfOpen:
-        state = self.server_state  # uvicorn makes the protocols; this is what it gives to all of one server
-        table: HalfOpen | None = getattr(state, "half_open", None)
-        if table is None:
-            table = HalfOpen(self.loop.call_later)
-            state.half_open = table  # type: ignore[attr-defined]
-        return table
+    A proxy keeps a few for a minute and more; a stranger would keep as many as there are file descriptors.
+    """
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._half_open.enter(self, transport.abort)
+    def __init__(self, most: int = IDLE_MAX) -> None:
+        self._most = most
+        self._closes: dict[object, Callable[[], None]] = {}
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._half_open.leave(self)
-        super().connection_lost(exc)
+    def __len__(self) -> int:
+        return len(self._closes)
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._half_open.enter(self, self.transport.abort)
+    def enter(self, connection: object, close: Callable[[], None]) -> None:
+        """It was answered."""
+        self.leave(connection)
+        self._closes[connection] = close
+        if len(self._closes) > self._most:
+            metrics.HALF_OPEN_CLOSED.labels("idle").inc()
+            self._closes.pop(next(iter(self._closes)))()
 
-    def on_message_complete(self) -> None:
-        self._half_open.leave(self)
-        super().on_message_complete()
-
-    def handle_websocket_upgrade(self) -> None:
-        self._half_open.leave(self)
-        super().handle_websocket_upgrade()
+    def leave(self, connection: object) -> None:
+        """It asks again, or is gone."""
+        self._closes.pop(connection, None)

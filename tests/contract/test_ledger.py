@@ -108,6 +108,15 @@ async def test_a_nonce_is_good_for_one_body_only(server: Server):
     assert not await ledger.remember_nonce("12345678901234567890", "two", 600)
 
 
+async def test_an_end_is_noted_for_a_call_without_a_record_and_makes_none(server: Server):
+    assert not await server.ledger.end_noted("c-1")
+    await server.ledger.note_end("c-1", 60)
+    await server.ledger.note_end("c-1", 60)
+    assert await server.ledger.end_noted("c-1")
+    assert not await server.ledger.end_noted("c-2")
+    assert await server.ledger.read("c-1") is None
+
+
 async def test_an_unknown_or_ended_call_cannot_start(server: Server):
     assert await server.ledger.start("nobody", "e-1") is None
     assert await server.ledger.read("nobody") is None

@@ -117,6 +117,8 @@ async def test_an_edge_may_all_that_its_house_keeping_needs(server: Server):
         await ledger.add_facts(CALL, {"Hangup.HangupCause": "NORMAL_CLEARING"})
         assert await ledger.facts(CALL)
         assert await ledger.remember_nonce("12345678901234567890", "digest", 600)
+        await ledger.note_end(CALL, 60)
+        assert await ledger.end_noted(CALL)
         await ledger.keep_secret(await ledger.shared_secret())
         assert (await ledger.begin_effect(Effect(CALL, name="voicemail"))).state is State.NEW
         assert (await ledger.finish_effect(Effect(CALL, name="voicemail"), "done")).state is State.DONE

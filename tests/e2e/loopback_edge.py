@@ -217,10 +217,11 @@ async def running_edge(
     port: int = 0,
     when_busy: str = "apology",
     failures: Buckets | None = None,
+    ledgers: type[MemoryLedger] = MemoryLedger,
 ) -> AsyncIterator[Edge]:
     """`policy` is REQUIRED if there are `tokens`, unless it is said; `port` 0 takes a free one."""
     streams = Streams()
-    bus, ledger = MemoryBus(streams), MemoryLedger(streams)
+    bus, ledger = MemoryBus(streams), ledgers(streams)
     calls, ticker = Calls(EDGE, bus, ledger, calls_max), Ticker(asyncio.get_running_loop())
     media = MediaStreams(calls, ledger, bus, ticker, agents, secret, 200, dialer)
     gate = Gate(ledger, policy or (Policy.REQUIRED if tokens else Policy.OFF), tokens, public_url, proxies)

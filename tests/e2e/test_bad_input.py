@@ -54,7 +54,7 @@ BAD_MESSAGES: list[tuple[str | bytes, str]] = [
     ('{"event":"media","media":{"payload":17}}', "bad media"),
     ('{"event":"media","media":{"payload":"abcde"}}', "bad base64"),
     (json.dumps(media(bytes(17_000))), "too large"),
-    ('{"event":"dtmf","digit":"12"}', "bad dtmf"),
+    ('{"event":"dtmf","digit":"1x2"}', "bad dtmf"),
     ('{"event":"degradedStream"}', "unknown event"),
     ('{"event":"media","media":{"track":"outbound","payload":"//8="}}', "unknown event"),
     (json.dumps(start_of("c-1")), "second start"),
@@ -103,6 +103,14 @@ async def test_a_message_in_pieces_is_put_together() -> None:
         await caller.socket.send([text[:5], text[5:6], text[6:]])
         assert [message.digit for message in await caller.events.until(Digit)] == ["5"]
         await caller.goes_on()
+        await other.goes_on()
+
+
+async def test_several_keys_in_one_message_are_as_many_events() -> None:
+    async with two_calls() as (_, caller, other):
+        await caller.send({"event": "dtmf", "dtmf": {"digits": "42#"}})
+        await caller.send({"event": "dtmf", "dtmf": "d"})
+        assert [message.digit for message in await caller.events.until(Digit, 4)] == ["4", "2", "#", "D"]
         await other.goes_on()
 
 

@@ -61,8 +61,8 @@ def check_frame(text: bytes, tally: Tally) -> None:
     match event:
         case Media(payload):
             assert len(payload) <= PAYLOAD_BYTES_MAX
-        case Dtmf(digit):
-            assert digit in set("0123456789*#ABCD")
+        case Dtmf(digits):
+            assert digits and set(digits) <= set("0123456789*#ABCD")
         case Start(call_id, stream_id):
             assert max(len(call_id), len(stream_id)) <= NAME_CHARS_MAX
     return tally.count("frames", type(event).__name__)

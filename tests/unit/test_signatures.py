@@ -111,6 +111,49 @@ def test_several_signatures_in_a_header_are_each_tried() -> None:
         assert verify({**v3(), "X-Vobiz-Signature-V3": listed}, [URL], [TOKEN]).verdict is Verdict.VALID
 
 
+RIGHT = v3()["X-Vobiz-Signature-V3"]
+STRANGERS = by_hand("stranger", "text")
+JUNK = ["not base64", "", "\u00e9" * 43 + "=", RIGHT[:-1], RIGHT + "=", '"' + RIGHT + '"', " ", "v3=" + RIGHT]
+
+
+@pytest.mark.parametrize("junk", [*JUNK, STRANGERS, "x" * 2000], ids=lambda text: text[:12])
+def test_one_signature_that_matches_is_enough_whatever_stands_beside_it(junk: str) -> None:
+    """In one header, in two of one name, and in the twin of the parent account; first, last and between."""
+    if len(junk) < 1000:
+        for listed in (f"{junk},{RIGHT}", f"{RIGHT}, {junk}", f"{junk},{RIGHT},{junk}", f",{RIGHT},"):
+            checked = verify({**v3(), "X-Vobiz-Signature-V3": listed}, [URL], [TOKEN])
+            assert checked == Checked(Verdict.VALID, (NONCE,)), listed
+    name, nonce = b"x-vobiz-signature-v3", (b"x-vobiz-signature-v3-nonce", NONCE.encode())
+    good, bad = RIGHT.encode(), junk.encode("latin-1")
+    for pairs in (
+        [(name, good), (name, bad)],
+        [(name, bad), (name, good)],
+        [(name, bad), (b"x-vobiz-signature-ma-v3", good)],
+    ):
+        assert verify(Headers(raw=[*pairs, nonce]), [URL], [TOKEN]) == Checked(Verdict.VALID, (NONCE,))
+
+
+def test_many_that_are_none_do_not_hide_one_that_is() -> None:
+    listed = ",".join(["x"] * 100 + [RIGHT])
+    assert verify({**v3(), "X-Vobiz-Signature-V3": listed}, [URL], [TOKEN]).verdict is Verdict.VALID
+
+
+def test_a_nonce_header_that_came_twice_is_read_twice() -> None:
+    raw = [(b"x-vobiz-signature-v3", RIGHT.encode())]
+    for other in (NONCE, OTHER_NONCE, "", "not/a/nonce"):
+        for nonces in ((other, NONCE), (NONCE, other)):
+            doubled = [(b"x-vobiz-signature-v3-nonce", nonce.encode()) for nonce in nonces]
+            assert verify(Headers(raw=raw + doubled), [URL], [TOKEN]) == Checked(Verdict.VALID, (NONCE,))
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=lambda text: text[:12])
+def test_junk_alone_stays_malformed_and_beside_a_strangers_wrong(junk: str) -> None:
+    only = {**v3(), "X-Vobiz-Signature-V3": f"{junk},{junk}"}
+    assert verify(only, [URL], [TOKEN]) == Checked(Verdict.MALFORMED)
+    both = {**v3(), "X-Vobiz-Signature-V3": f"{junk},{STRANGERS}"}
+    assert verify(both, [URL], [TOKEN]) == Checked(Verdict.WRONG)
+
+
 def test_headers_are_read_in_any_case_and_when_repeated() -> None:
     lower = {name.lower(): value for name, value in v3().items()}
     assert verify(lower, [URL], [TOKEN]).verdict is Verdict.VALID

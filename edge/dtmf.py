@@ -1,0 +1,33 @@
+"""The keys in a `dtmf` message of the stream.  Vobiz documents none, so every shape that was seen elsewhere is read.
+
+{"dtmf": {"digit": "3"}}   {"dtmf": {"digits": "42#"}}   {"dtmf": "3"}   {"digit": 3}   {"digits": ["4", "2"]}
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+KEYS = "0123456789*#ABCD"
+KEYS_MAX = 32
+"""In one message; more than a person presses between two of them."""
+_NAMES = ("digit", "digits", "key", "keys", "value")
+_WORDS = {"STAR": "*", "ASTERISK": "*", "HASH": "#", "POUND": "#"}
+
+
+def keys_of(message: dict[str, Any]) -> str:
+    """The keys in the order in which they were pressed, letters large; empty if there is anything else, or nothing."""
+    body = message.get("dtmf")
+    places = [body] if not isinstance(body, dict) else [body.get(name) for name in _NAMES]
+    for value in [*places, *(message.get(name) for name in _NAMES)]:
+        if value is not None and value != "":
+            return _keys(value)
+    return ""
+
+
+def _keys(value: Any) -> str:
+    parts = value if isinstance(value, list) else [value]
+    if not all(isinstance(part, str | int) and not isinstance(part, bool) for part in parts) or len(parts) > KEYS_MAX:
+        return ""
+    texts = [_WORDS.get(text, text) for part in parts if (text := str(part)[: KEYS_MAX + 1].strip().upper())]
+    pressed = "".join(texts)
+    return pressed if len(pressed) <= KEYS_MAX and all(key in KEYS for key in pressed) else ""
