@@ -155,8 +155,9 @@ def _served(url: str) -> list[str]:
     if not url.startswith("$API") and urlsplit(url).netloc not in ("127.0.0.1:8000", "localhost:8000"):
         return []
     sources = "".join(path.read_text("utf-8") for path in sorted((ROOT / "edge").rglob("*.py")))
-    routes = {re.sub(r"\{\w+\}", "[^/]+", route) for route in re.findall(r'Route\(\s*"([^"]+)"', sources)}
-    routes |= set(re.findall(r'^ +"(/[\w-]+)": self\.', sources, re.MULTILINE))
+    written = re.findall(r'Route\(\s*"([^"]+)"', sources)
+    written += re.findall(r'^ +"(/[\w{}/-]+)": (?:self\.|\{)', sources, re.MULTILINE)
+    routes = {re.sub(r"\{\w+\}", "[^/]+", route) for route in written}
     return [] if any(re.fullmatch(route, path) for route in routes) else [f"the edge has no {path}"]
 
 
