@@ -1,6 +1,6 @@
 """One call at its edge: the caller's frames to the bus, the agent's frames to the caller, and whose turn it is.
 
-    socket ──heard()──▶ ToEars ──▶ call:<id>:audio
+    socket ──heard()──▶ Uplink ──▶ call:<id>:audio
     edge:<eid>:audio ──▶ play() ──▶ Playout ──wake()──▶ socket
     edge:<eid>:priority ──▶ speech_started() ──▶ Turn ──▶ clearAudio
 
@@ -10,7 +10,7 @@ All methods are plain callbacks of the event loop; none waits.  Decisions are in
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from common import metrics
 from common.bus import Bus
@@ -38,6 +38,8 @@ from common.messages import (
 from common.streams import call_events
 from edge import vobiz
 from edge.answer_times import AnswerTimes
+from edge.call_limits import CallLimits, is_lost
+from edge.call_options import CallOptions
 from edge.caller_audio import CallerAudio
 from edge.line import Line
 from edge.marks import mark_of, name_of
@@ -47,31 +49,16 @@ from edge.prepared import Prepared
 from edge.ticker import SLOT_MS, Ticker
 from edge.to_ears import ToEars
 from edge.turn import Continue, Drop, Effect, Finish, Hold, Interrupt, Resume, Turn, Wake
+from edge.uplink import Uplink
 
-SOCKET_BYTES_MAX = 256 * 1024
-"""Unsent bytes of a socket (about 15 s of audio) at which its call is ended: nobody is listening."""
 STOP_SECONDS = 5.0
 """How long the carrier may take to close the stream that we stopped."""
 REPLACED = "replaced"
 """Not a reason to end: another socket carries the call on."""
 HANDED_OVER = "handed over"
 """Not a reason to end either: another edge will carry the call on."""
-MEDIA_GAP_SECONDS = 60.0
-"""The carrier sends media all the time; without any for this long, nobody is there (its own limit is the same)."""
 
 _FRAMES_OUT = metrics.FRAMES.labels("out")
-
-
-@dataclass(frozen=True, slots=True)
-class CallOptions:
-    """What an agent's file says about its calls, as far as the edge minds it."""
-
-    interruptible: bool = True
-    call_s_max: int = 1800
-    silence_s_max: int = 60
-    lead_ms: int = 200
-    position_ms: int = 0
-    """Where the call's audio goes on after a reconnect."""
 
 
 class Call:
@@ -94,10 +81,10 @@ class Call:
         self._line = line
         self._bus = bus
         self._ticker = ticker
-        self._options = options
         self._commands = vobiz.Commands(start.stream_id)
         audio = CallerAudio(start.media_format or vobiz.MediaFormat())
-        self._ears = ToEars(bus, record, audio, options.position_ms)
+        self._ears = ToEars(bus, record, options.position_ms)
+        self._uplink = Uplink(audio, self._ears, ticker)
         self.turn = Turn(options.interruptible)
         """Whose turn it is; for others to read only."""
         self._playout = Playout(options.lead_ms)
@@ -108,7 +95,9 @@ class Call:
         self._fence = 0  # newest token of a mouth
         self._stamps: tuple[int, Stamps] = (0, ())
         self._slot = -1  # the ticker's slot in which we are woken next
-        self._started_ms = self._active_ms = self._media_ms = ticker.now_ms()
+        now = ticker.now_ms()
+        self._active_ms = now - options.silent_ms
+        self._limits = CallLimits(options.call_s_max, options.silence_s_max, now - options.age_ms)
         self._clears = 0
         self._cut = Interrupted(0, 0, 0)  # the newest
         bus.publish(self._events, CallStarted(self._epoch, record.edge, wall_ms(), holds=True))
@@ -122,8 +111,7 @@ class Call:
         """One event from the socket."""
         match event:
             case vobiz.Media(payload):
-                self._media_ms = self._ticker.now_ms()
-                self._ears.feed(payload)
+                self._uplink.media(payload)
             case vobiz.PlayedStream(name):
                 self._played(name)
             case vobiz.ClearedAudio():
@@ -141,7 +129,7 @@ class Call:
 
     def hears_nothing(self) -> None:
         """20 ms of silence, for want of a connection (bridge.py)."""
-        self._ears.silence()
+        self._ears.fill()
 
     def closed(self, clean: bool = True) -> None:
         """The socket or the stream is gone: we stopped it, the caller hung up, or (not clean) it broke."""
@@ -150,6 +138,7 @@ class Call:
         elif clean:
             self.end("caller hung up")
         elif not self.ended.done() and not self.broken.done():
+            self._uplink.close()
             self.broken.set_result(None)
 
     def _played(self, name: str) -> None:
@@ -266,15 +255,13 @@ class Call:
 
     def housekeep(self, now: float) -> None:
         """About once a second: limits, and answers that never came."""
-        for mark in self._playout.overdue(now, self._media_ms):
+        for mark in self._playout.overdue(now, self._uplink.media_ms):
             self._perform(self.turn.clause_heard(mark.turn, mark.clause))
         self._wake_turn(now)
-        if self._line.unsent_bytes > SOCKET_BYTES_MAX or now - self._media_ms > 1000 * MEDIA_GAP_SECONDS:
+        if is_lost(now, self._uplink.media_ms, self._line.unsent_bytes):
             self.end("carrier")
-        elif now - self._started_ms > 1000 * self._options.call_s_max:
-            self.stop("too long")
-        elif now - self._active_ms > 1000 * self._options.silence_s_max:
-            self.stop("silence")
+        elif limit := self._limits.passed(now, self._active_ms):
+            self.stop(limit)
 
     def _wake_turn(self, now: float) -> None:
         if not self.ended.done():
@@ -294,11 +281,13 @@ class Call:
     def replaced(self) -> None:
         """The carrier has come back on another socket: this one says no more."""
         if not self.ended.done():
+            self._uplink.close()
             self.ended.set_result(REPLACED)
 
     def hand_over(self) -> None:
         """This edge goes: the carrier shall come back to another one.  All that matters is on the bus."""
         if not self.ended.done() and not self.stopping.done():
+            self._uplink.close()
             self._playout.drop()
             self.ended.set_result(HANDED_OVER)
 
@@ -314,6 +303,7 @@ class Call:
         if self.ended.done():
             return
         self._answers.closed("call over", wall_ms())
+        self._uplink.close()
         self._ears.end()
         self._bus.publish(self._events, CallEnded(self._epoch, reason, wall_ms()))
         self._playout.drop()

@@ -25,10 +25,11 @@ from common.messages import AudioIn, Offer
 from common.streams import POOLS, call_audio, pool_calls
 from edge import vobiz
 from edge.bridge import GAP_MS, bridge
+from edge.call_options import CallOptions
 from edge.caller_audio import CallerAudio
 from edge.calls import Calls
 from edge.dialer import Dialer
-from edge.live_call import HANDED_OVER, REPLACED, Call, CallOptions
+from edge.live_call import HANDED_OVER, REPLACED, Call
 from edge.socket import EXTENSION, LineProtocol
 from edge.ticker import Ticker
 from edge.tokens import CALL_ID, BadToken, verify
