@@ -1,6 +1,7 @@
 """What ends a call by itself: its length, its silence, a carrier that sends nothing or takes nothing.  Pure.
 
-The limits are the call's and not the connection's: a carrier that connects again does not begin them anew.
+The limits are the call's and not the connection's: a carrier that connects again, or to another edge, does not begin
+them anew.  How old the call is, and since when nobody has said anything, stands in its record.
 """
 
 from __future__ import annotations
@@ -12,21 +13,31 @@ MEDIA_GAP_SECONDS = 60.0
 
 
 class CallLimits:
-    """One connection's view of them.  All times are milliseconds of any one monotonic clock."""
+    """One connection's view of them.  `now` is in milliseconds of any one monotonic clock."""
 
-    def __init__(self, call_s_max: int, silence_s_max: int, started_ms: float) -> None:
-        """`started_ms`: when the call began, perhaps at another edge."""
-        self._over_ms = started_ms + 1000 * call_s_max
+    def __init__(self, call_s_max: int, silence_s_max: int, began_ms: float, active_ms: float) -> None:
+        """`began_ms`: when the call began; `active_ms`: when anybody last said anything; perhaps at another edge."""
+        self._over_ms = began_ms + 1000 * call_s_max
         self._silence_ms_max = 1000 * silence_s_max
+        self._active_ms = active_ms
+        self._noted_ms = active_ms
 
-    def passed(self, now: float, active_ms: float) -> str:
-        """The limit of the call that is passed ("too long" or "silence"), or "".
+    def active(self, now: float) -> None:
+        """Somebody says something, or presses a key."""
+        self._active_ms = now
 
-        `active_ms`: when anybody last said anything.
-        """
+    def passed(self, now: float) -> str:
+        """The limit of the call that is passed ("too long" or "silence"), or ""."""
         if now > self._over_ms:
             return "too long"
-        return "silence" if now - active_ms > self._silence_ms_max else ""
+        return "silence" if now - self._active_ms > self._silence_ms_max else ""
+
+    def silence_to_note(self, now: float) -> int | None:
+        """For how many ms nobody has said anything, for the record; None: the record knows."""
+        if self._noted_ms == self._active_ms:
+            return None
+        self._noted_ms = self._active_ms
+        return max(0, round(now - self._active_ms))
 
 
 def is_lost(now: float, media_ms: float, unsent_bytes: int) -> bool:

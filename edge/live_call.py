@@ -65,7 +65,7 @@ class Call:
     """From the carrier's `start` to the end.
 
     `stopping` is set when we want the call to end, `ended` when it has, each once and with the reason; `broken` when
-    the connection was lost without a word: the carrier may come back with another one.
+    the connection is gone and nobody said that the call is over (true: after a goodbye): it may come back.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Call:
         self.record = record
         self.call_id = record.call_id
         self.stopping: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.broken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._epoch = record.epoch
         self._line = line
@@ -96,8 +96,10 @@ class Call:
         self._stamps: tuple[int, Stamps] = (0, ())
         self._slot = -1  # the ticker's slot in which we are woken next
         now = ticker.now_ms()
-        self._active_ms = now - options.silent_ms
-        self._limits = CallLimits(options.call_s_max, options.silence_s_max, now - options.age_ms)
+        self.limits = CallLimits(
+            options.call_s_max, options.silence_s_max, now - options.age_ms, now - options.silent_ms
+        )
+        """How long the call may last; for others to note."""
         self._clears = 0
         self._cut = Interrupted(0, 0, 0)  # the newest
         bus.publish(self._events, CallStarted(self._epoch, record.edge, wall_ms(), holds=True))
@@ -118,7 +120,7 @@ class Call:
                 self._playout.cleared()
                 self._schedule()
             case vobiz.Dtmf(digit):
-                self._active_ms = self._ticker.now_ms()
+                self.limits.active(self._ticker.now_ms())
                 self._bus.publish(self._events, Digit(digit, wall_ms()))
             case vobiz.Stop():
                 self.closed()
@@ -131,15 +133,20 @@ class Call:
         """20 ms of silence, for want of a connection (bridge.py)."""
         self._ears.fill()
 
-    def closed(self, clean: bool = True) -> None:
-        """The socket or the stream is gone: we stopped it, the caller hung up, or (not clean) it broke."""
+    def closed(self) -> None:
+        """The carrier says that the stream is over: we stopped it, or the caller hung up."""
+        self.end(self.stopping.result() if self.stopping.done() else "caller hung up")
+
+    def disconnected(self, clean: bool) -> None:
+        """The socket is gone, with a goodbye (`clean`) or without.
+
+        That is no end of the call: a proxy closes sockets, too, and the carrier may come back.
+        """
         if self.stopping.done():
             self.end(self.stopping.result())
-        elif clean:
-            self.end("caller hung up")
         elif not self.ended.done() and not self.broken.done():
             self._uplink.close()
-            self.broken.set_result(None)
+            self.broken.set_result(clean)
 
     def _played(self, name: str) -> None:
         mark = mark_of(name, range(self.record.epoch, self._epoch + 1))
@@ -206,7 +213,8 @@ class Call:
     def _speaks(self, speech: SpeechStarted) -> None:
         if self.ended.done():
             return
-        now = self._active_ms = self._ticker.now_ms()
+        now = self._ticker.now_ms()
+        self.limits.active(now)
         clears = self._clears
         self._perform(self.turn.caller_speaks(speech.utterance, self._playout.begun, now, speech.words))
         if self._clears > clears and speech.at_ms:
@@ -214,9 +222,10 @@ class Call:
 
     def speech_ended(self, speech: SpeechEnded) -> None:
         """The ears hear the caller no more: what was held may play."""
-        self._active_ms = self._ticker.now_ms()
+        now = self._ticker.now_ms()
+        self.limits.active(now)
         self._onsets.ended(speech)
-        self._perform(self.turn.caller_silent(speech.utterance, self._active_ms))
+        self._perform(self.turn.caller_silent(speech.utterance, now))
 
     def understood(self, speech: Understood) -> None:
         """What the ears hear has words."""
@@ -248,7 +257,7 @@ class Call:
                 case Begin(turn):
                     self._begin(turn)
         if messages:
-            self._active_ms = now
+            self.limits.active(now)
             self._line.send_texts(messages)
             _FRAMES_OUT.inc(frames)
         self._schedule()
@@ -260,7 +269,7 @@ class Call:
         self._wake_turn(now)
         if is_lost(now, self._uplink.media_ms, self._line.unsent_bytes):
             self.end("carrier")
-        elif limit := self._limits.passed(now, self._active_ms):
+        elif not self.broken.done() and (limit := self.limits.passed(now)):
             self.stop(limit)
 
     def _wake_turn(self, now: float) -> None:

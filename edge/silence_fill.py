@@ -76,7 +76,7 @@ class SilenceFill:
         """When to ask again."""
         if self._filled:
             return now + FRAME_MS
-        return max(now, self._media_ms + (self._payload_ms - FRAME_MS) + GAP_MS)
+        return max(now + 1, self._media_ms + (self._payload_ms - FRAME_MS) + GAP_MS)  # never at once: times are floats
 
 
 def is_quiet(frame: bytes) -> bool:

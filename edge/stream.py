@@ -41,7 +41,7 @@ SERVICE_RESTART = 1012
 START_SECONDS = 10.0
 """How long a socket may be open without `start`."""
 COME_BACK_SECONDS = 15.0
-"""How long a call whose connection broke waits for the carrier's next one (`maxRetries`)."""
+"""How long a call without a connection waits for the carrier's next one (`maxRetries`), or for word of its end."""
 EARLY_EVENTS_MAX = 250
 """Events kept until the call is set up: 5 s of media."""
 END_TRIES_MAX = 60
@@ -96,7 +96,7 @@ class Streams:
             record = await self.ledger.read(stream_token.call_id)
         except (ConnectionError, TimeoutError):
             return "", "cut off from Redis"
-        if record is None or record.status == "ended":
+        if record is None or (record.status == "ended" and not record.reopens_ms):
             return "", "call is over"
         if record.epoch == 0 and time.time() > stream_token.expires_s:
             return "", "token expired"
@@ -139,13 +139,14 @@ class Streams:
             await self.ledger.end(record.call_id, "refused", record.epoch)
             raise _Refused("no agent") from None
         position_ms = await self._position_ms(record) if record.epoch > 1 else 0
-        limits = agent.limits
         return CallOptions(
             agent.turn.interruptible,
-            limits.call_s,
-            limits.silence_s,
+            agent.limits.call_s,
+            agent.limits.silence_s,
             self.lead_ms,
             position_ms,
+            record.age_ms,
+            record.silent_ms,
         )
 
     async def _position_ms(self, record: CallRecord) -> int:
@@ -184,13 +185,13 @@ class Streams:
         signs: list[asyncio.Future[Any]] = [call.ended, call.stopping, call.broken]
         await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)
         if not call.ended.done() and not call.stopping.done():
-            log.warning("a connection broke; waiting for the carrier to come back", extra={"call_id": call.call_id})
+            log.info("a connection is gone; waiting for the carrier", extra={"call_id": call.call_id})
             await bridge(call, signs[:2])
             await asyncio.wait(signs[:2], timeout=COME_BACK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if call.ended.done():
             return call.ended.result(), False
         if not call.stopping.done():
-            return "carrier", False
+            return "caller hung up" if call.broken.result() else "carrier", False
         # First the ledger: the carrier may ask at once what comes next.
         ours = await self._write_end(call, call.stopping.result())
         if ours is False and await self._goes_on_elsewhere(call):
@@ -264,7 +265,8 @@ class _Stream:
         self.started: asyncio.Future[vobiz.Start | None] = asyncio.get_running_loop().create_future()
         self._early: list[vobiz.Event] = []
         self._call: Call | None = None
-        self._closed: bool | None = None
+        self._closed = False
+        self._clean: bool | None = False
         line.attach(self._text, self._binary, self._close)
 
     def connect(self, call: Call) -> None:
@@ -273,8 +275,8 @@ class _Stream:
         for event in self._early:
             self._tell(event)
         self._early.clear()
-        if self._closed is not None:
-            call.closed(self._closed)
+        if self._closed:
+            self._hang_up(call)
 
     def refuse(self, reason: str) -> None:
         metrics.CALLS_REFUSED.labels(reason).inc()
@@ -312,14 +314,20 @@ class _Stream:
     def _binary(self) -> None:
         metrics.BAD_INPUT.labels("binary message").inc()
 
-    def _close(self, clean: bool) -> None:
-        if self._closed is not None:
+    def _close(self, clean: bool | None) -> None:
+        if self._closed:
             return
-        self._closed = clean
+        self._closed, self._clean = True, clean
         if self._call is not None:
-            self._call.closed(clean)
+            self._hang_up(self._call)
         elif not self.started.done():
             self.started.set_result(None)
+
+    def _hang_up(self, call: Call) -> None:
+        if self._clean is None:
+            call.closed()
+        else:
+            call.disconnected(self._clean)
 
 
 async def _deny(websocket: WebSocket, refusal: str) -> None:

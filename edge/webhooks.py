@@ -86,7 +86,10 @@ class Webhooks:
             return await self.hangup(request, fields)
         call_id = _call_id(fields)
         dial = await self._tell(fields, Answered(call_id))
-        agent = self._agent(fields, dial)
+        known = await self._record(call_id)
+        if known is not None and not await self._goes_on(known):
+            return _xml(Hangup())
+        agent = self._agent(fields, dial) if known is None else _agent_of(known)
         refusal = self.calls.busy(call_id) or ("" if agent else "no agent")
         if not refusal and agent is not None:
             self.calls.promise(call_id)
@@ -110,6 +113,7 @@ class Webhooks:
         """A call is over; said before or after its socket closes, once or three times."""
         call_id = _call_id(fields)
         await self._tell(fields, Over(fields.get("HangupCauseCode") or fields.get("HangupCause") or "unknown"))
+        await self._seal(call_id)
         call = self.calls.get(call_id)
         if call is not None:
             call.end("caller hung up")
@@ -221,6 +225,23 @@ class Webhooks:
             return await self.ledger.read(call_id)
         except (ConnectionError, TimeoutError):
             return None
+
+    async def _goes_on(self, record: CallRecord) -> bool:
+        """May a call that is known have a stream?  It may come back from a `<Redirect>`, or from talking to a person.
+
+        Not if we ended it, or the carrier has told its end: then this is an old question, or a late one.
+        """
+        try:
+            return await self.ledger.reopen(record.call_id)
+        except (ConnectionError, TimeoutError):
+            return record.status != "ended"
+
+    async def _seal(self, call_id: str) -> None:
+        """The carrier has told the end of the call: it does not come back."""
+        try:
+            await self.ledger.seal(call_id)
+        except (ConnectionError, TimeoutError):
+            log.warning("the end of a call could not be written down", extra={"call_id": call_id})
 
     async def _end_elsewhere(self, call_id: str) -> None:
         """The call is at another edge, or was never answered."""

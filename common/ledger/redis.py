@@ -28,7 +28,7 @@ import redis
 from redis.asyncio.client import Pipeline
 
 from common import streams
-from common.ledger import UNSTARTED_SECONDS, CallRecord, Claim, scripts
+from common.ledger import MAY_GO_ON, REOPEN_SECONDS, UNSTARTED_SECONDS, CallRecord, Claim, scripts
 from common.ledger.client import Client
 from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
 from common.messages import Message, Offer
@@ -66,6 +66,8 @@ class RedisLedger:
         self._create = self._redis.register_script(scripts.CREATE)
         self._start = self._redis.register_script(scripts.START)
         self._end = self._redis.register_script(scripts.END)
+        self._reopen = self._redis.register_script(scripts.REOPEN)
+        self._note = self._redis.register_script(scripts.NOTE)
         self._claim = self._redis.register_script(scripts.CLAIM)
         self._renew = self._redis.register_script(scripts.RENEW)
         self._release = self._redis.register_script(scripts.RELEASE)
@@ -102,18 +104,30 @@ class RedisLedger:
         return _record(fields) if fields else None
 
     async def start(self, call_id: str, edge: str) -> CallRecord | None:
-        if not await self._client.reached(self._start(keys=[streams.call_state(call_id)], args=[edge])):
+        if not await self._client.reached(self._start(keys=_keys(call_id), args=[edge, _now_ms()])):
             return None
         await self.touch([call_id])
         return await self.read(call_id)
 
     async def end(self, call_id: str, reason: str, epoch: int = 0) -> bool:
-        keys = [streams.call_state(call_id), streams.call_events(call_id), streams.call_audio(call_id)]
-        keys.append(streams.call_effects(call_id))
-        first = await self._client.reached(self._end(keys=keys, args=[reason, self._retention_s, epoch]))
+        args: list[Any] = [reason, self._retention_s, epoch, _now_ms()]
+        first = await self._client.reached(self._end(keys=_keys(call_id), args=args))
         if first >= 0:
             await self._client.reached(self._redis.zrem(streams.CALLS_LIVE, call_id))
         return bool(first > 0)
+
+    async def seal(self, call_id: str) -> None:
+        await self._client.reached(self._note(keys=[streams.call_state(call_id)], args=["sealed", "1"]))
+
+    async def reopen(self, call_id: str) -> bool:
+        args: list[Any] = [_now_ms() + 1000 * REOPEN_SECONDS, *MAY_GO_ON]
+        return bool(await self._client.reached(self._reopen(keys=[streams.call_state(call_id)], args=args)))
+
+    async def note_silence(self, silent_ms: Mapping[str, int]) -> None:
+        now_ms, pipeline = _now_ms(), await self._loaded(self._note.script)
+        for call_id, ms in silent_ms.items():
+            pipeline.evalsha(self._note.sha, 1, streams.call_state(call_id), "active_ms", str(now_ms - ms))
+        await self._client.reached(pipeline.execute())
 
     async def touch(self, call_ids: Iterable[str]) -> None:
         scores = dict.fromkeys(call_ids, _now_ms())
@@ -303,6 +317,16 @@ class RedisLedger:
         except redis.ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
+
+
+def _keys(call_id: str) -> list[str]:
+    """What lasts as long as the record of a call."""
+    return [
+        streams.call_state(call_id),
+        streams.call_events(call_id),
+        streams.call_audio(call_id),
+        streams.call_effects(call_id),
+    ]
 
 
 def _fields(record: CallRecord) -> dict[str, Any]:

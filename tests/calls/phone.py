@@ -124,6 +124,13 @@ class Phone:
         await self._connect("edge-2", replace(self.options, position_ms=self.call.frames_in * 20 + GAP_MS))
         self._connected = True
 
+    async def comes_back(self) -> None:
+        """The call was over for us, and the carrier hands it back."""
+        await self._connect("edge-1", replace(self.options, position_ms=self.call.frames_in * 20 + GAP_MS))
+        for pool in POOLS:
+            self.bus.publish(pool_calls(pool), Offer(CALL))
+        self._tasks.append(asyncio.create_task(self._microphone()))
+
     def hire(self, pool: str) -> Worker:
         """Start another member of a pool."""
         bus = MemoryBus(self.streams)

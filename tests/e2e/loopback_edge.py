@@ -19,6 +19,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from common.agents import Agent, Agents
@@ -87,6 +88,11 @@ class Edge:
         assert stream.text
         return stream.text
 
+    def hangup(self, call_id: str) -> None:
+        """What Vobiz does last, some seconds after it has closed the socket."""
+        if (call := self.calls.get(call_id)) is not None:
+            call.end("caller hung up")
+
     def token_url(self, token: str) -> str:
         return f"ws://127.0.0.1:{self.port}/ws/{token}"
 
@@ -118,6 +124,9 @@ class Edge:
             await caller.send(start or start_of(call_id))
             await caller.events.until(CallStarted)
             yield caller
+            if caller.socket.state is State.OPEN:
+                await caller.socket.close()
+                self.hangup(call_id)
 
 
 class Phone:
@@ -239,6 +248,7 @@ async def running_edge(
         async with httpx.AsyncClient(base_url=base_url, trust_env=False, timeout=SECONDS) as http:
             yield Edge(port, http, calls, ledger, MemoryBus(streams), front.failures)
     finally:
+        calls.hand_over()  # those whose end nobody told
         server.should_exit = True
         async with asyncio.timeout(SECONDS):
             await serving

@@ -75,6 +75,7 @@ class Dialogue:
                 self._asked = max(self._asked, 0)
                 if epoch > self._epoch:
                     self._epoch, self.edge = epoch, edge
+                    self.over = False  # the carrier may come back with a call that was over for us
             case CallEnded(epoch):
                 self.over = self.over or epoch == 0 or epoch >= self._epoch
             case OwnerChanged("tts", holds=holds):
