@@ -115,7 +115,7 @@ class Streams:
             record = await self._start(call_id or start.call_id)
             call = Call(record, start, stream.line, self.bus, self.ticker, await self._options(record))
         except (TimeoutError, ConnectionError, vobiz.BadFrame, _Refused) as error:
-            stream.refuse(_why(error, stream.started.done()))
+            stream.refuse(_why(error, stream.started.done()), str(error) if isinstance(error, vobiz.BadFrame) else "")
             return None
         for pool in POOLS:
             self.bus.publish(pool_calls(pool), Offer(record.call_id))
@@ -278,9 +278,10 @@ class _Stream:
         if self._closed:
             self._hang_up(call)
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, reason: str, what: str = "") -> None:
+        """`what` says more; it is fit for the log."""
         metrics.CALLS_REFUSED.labels(reason).inc()
-        log.warning("a stream was refused", extra={"reason": reason})
+        log.warning(f"a stream was refused: {what}" if what else "a stream was refused", extra={"reason": reason})
         self.line.end(1008)
 
     def _text(self, text: bytes) -> None:

@@ -6,11 +6,15 @@ What comes from the carrier is told from what is filled in: `media_ms` and `firs
 from __future__ import annotations
 
 import asyncio
+import logging
 
+from common import metrics
 from edge.caller_audio import CallerAudio
 from edge.silence_fill import SilenceFill
 from edge.ticker import Ticker
 from edge.to_ears import ToEars
+
+log = logging.getLogger(__name__)
 
 STOOD_STILL_MS = 60
 """A wake so late says that we stood still, not the line: what came meanwhile waits in the socket."""
@@ -35,6 +39,9 @@ class Uplink:
         self.media_ms = now = self._ticker.now_ms()
         if self.first_media_ms is None:
             self.first_media_ms = now
+        if other := self._audio.corrected(payload):
+            metrics.BAD_INPUT.labels("another format").inc()
+            log.warning("the carrier sends %s at %s Hz, and said otherwise", other.encoding, other.sample_rate)
         self._ears.feed(self._fill.media(self._audio.feed(payload), now))
 
     def close(self) -> None:

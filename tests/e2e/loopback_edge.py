@@ -124,7 +124,7 @@ class Edge:
             await caller.send(start or start_of(call_id))
             await caller.events.until(CallStarted)
             yield caller
-            if caller.socket.state is State.OPEN:
+            if caller.socket.state is State.OPEN and not caller.socket.transport.is_closing():
                 await caller.socket.close()
                 self.hangup(call_id)
 
