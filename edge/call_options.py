@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+FIRST_MEDIA_MS = 1000
+"""The greeting waits no longer than this for the first media: a carrier may send none before the caller speaks."""
+
 
 @dataclass(frozen=True, slots=True)
 class CallOptions:
@@ -21,3 +24,10 @@ class CallOptions:
     """How long nobody has said anything."""
     greeting_after_ms: int = 0
     """So long after the first media nothing is played: nobody would hear it."""
+
+    def plays_from_ms(self, now: float, epoch: int) -> float:
+        """Before this time nothing is played, should the caller neither be heard nor send media; 0: play at once.
+
+        Only on the first connection: later ones find the caller listening.
+        """
+        return now + FIRST_MEDIA_MS + self.greeting_after_ms if self.greeting_after_ms and epoch == 1 else 0.0

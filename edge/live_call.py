@@ -84,7 +84,7 @@ class Call:
         self._commands = vobiz.Commands(start.stream_id)
         audio = CallerAudio(start.media_format or vobiz.MediaFormat())
         self._ears = ToEars(bus, record, options.position_ms)
-        self._uplink = Uplink(audio, self._ears, ticker)
+        self._uplink = Uplink(audio, self._ears, ticker, self._media_began)
         self.turn = Turn(options.interruptible)
         """Whose turn it is; for others to read only."""
         self._playout = Playout(options.lead_ms)
@@ -99,13 +99,11 @@ class Call:
         self.limits = CallLimits(
             options.call_s_max, options.silence_s_max, now - options.age_ms, now - options.silent_ms
         )
-        """How long the call may last; for others to note."""
+        self._options = options
+        self._playout.not_before_ms = options.plays_from_ms(now, record.epoch)
         self._clears = 0
         self._cut = Interrupted(0, 0, 0)  # the newest
         bus.publish(self._events, CallStarted(self._epoch, record.edge, wall_ms(), holds=True))
-
-    def __repr__(self) -> str:
-        return f"<Call {self.call_id} epoch {self._epoch} turn {self.turn.turn} held {self._playout.held_frames}>"
 
     # --- from the carrier ---------------------------------------------------------------------------------------
 
@@ -128,6 +126,10 @@ class Call:
                 metrics.BAD_INPUT.labels("second start").inc()
             case vobiz.Unknown():
                 metrics.BAD_INPUT.labels("unknown event").inc()
+
+    def _media_began(self, now: float) -> None:
+        self._playout.not_before_ms = min(self._playout.not_before_ms, now + self._options.greeting_after_ms)
+        self._schedule()
 
     def hears_nothing(self) -> None:
         """20 ms of silence, for want of a connection (bridge.py)."""
@@ -215,6 +217,7 @@ class Call:
             return
         now = self._ticker.now_ms()
         self.limits.active(now)
+        self._playout.not_before_ms = 0  # they are there
         clears = self._clears
         self._perform(self.turn.caller_speaks(speech.utterance, self._playout.begun, now, speech.words))
         if self._clears > clears and speech.at_ms:

@@ -147,6 +147,7 @@ class Streams:
             position_ms,
             record.age_ms,
             record.silent_ms,
+            agent.greeting_after_ms.outbound if record.direction == "outbound" else agent.greeting_after_ms.inbound,
         )
 
     async def _position_ms(self, record: CallRecord) -> int:

@@ -1,12 +1,13 @@
 """The caller's side of one connection: media to the ears as they come, and silence where none come.
 
-What comes from the carrier is told from what is filled in: `media_ms` and `first_media_ms` know real media only.
+What comes from the carrier is told from what is filled in: `media_ms` and `began` know real media only.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from common import metrics
 from edge.caller_audio import CallerAudio
@@ -23,13 +24,16 @@ STOOD_STILL_MS = 60
 class Uplink:
     """`media` what comes, `close` when no more can.  One timer, that looks some six times a second for a gap."""
 
-    def __init__(self, audio: CallerAudio, ears: ToEars, ticker: Ticker) -> None:
+    def __init__(
+        self, audio: CallerAudio, ears: ToEars, ticker: Ticker, began: Callable[[float], None] = lambda now: None
+    ) -> None:
+        """`began(now)` is called with the first media."""
         self._audio = audio
         self._ears = ears
         self._ticker = ticker
         self.media_ms = ticker.now_ms()
         """When the carrier last sent media, or the connection began."""
-        self.first_media_ms: float | None = None
+        self._began: Callable[[float], None] | None = began
         self._fill = SilenceFill(self.media_ms)
         self._excused = False
         self._timer = self._at(self._fill.next_due(self.media_ms))
@@ -37,8 +41,9 @@ class Uplink:
     def media(self, payload: bytes) -> None:
         """A payload of the carrier's, of any length."""
         self.media_ms = now = self._ticker.now_ms()
-        if self.first_media_ms is None:
-            self.first_media_ms = now
+        if self._began is not None:
+            self._began(now)
+            self._began = None
         if other := self._audio.corrected(payload):
             metrics.BAD_INPUT.labels("another format").inc()
             log.warning("the carrier sends %s at %s Hz, and said otherwise", other.encoding, other.sample_rate)

@@ -78,6 +78,11 @@ class Carrier:
         self.hooks = Webhooks(self.calls, self.ledger, self.agents, gate, None, "https://voice.example.com", SECRET)
         self.tasks.append(asyncio.create_task(self.calls.keep_house()))
 
+    async def close(self) -> None:
+        for task in self.tasks:
+            await cancel(task)
+        self.ticker.close()
+
     async def asks(self, **fields: str) -> str:
         """/answer; returns the token of the stream that is offered, "" if none is."""
         request = Request({"type": "http", "method": "POST", "headers": [], "path": "/answer"})
@@ -119,6 +124,4 @@ async def carrier(limits: Limits | None = None) -> AsyncIterator[Carrier]:
     try:
         yield one
     finally:
-        for task in one.tasks:
-            await cancel(task)
-        one.ticker.close()
+        await one.close()

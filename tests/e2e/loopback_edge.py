@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
-from common.agents import Agent, Agents
+from common.agents import Agent, Agents, GreetingAfter
 from common.bus.memory import MemoryBus, Streams
 from common.ledger.memory import MemoryLedger
 from common.messages import AudioIn, AudioOut, CallStarted, Message
@@ -43,7 +43,10 @@ SECRET = b"the secret of this test"
 EDGE = "edge-a"
 SECONDS = 5.0
 FROM, TO = "911234567891", "911234567890"
-ANY_AGENT = Agents({"desk": Agent("desk", greeting="Hello.", instructions="Be brief.", numbers=("*",))})
+_DESK = Agent(
+    "desk", greeting="Hello.", instructions="Be brief.", numbers=("*",), greeting_after_ms=GreetingAfter(0, 0)
+)
+ANY_AGENT = Agents({"desk": _DESK})
 
 
 @dataclass
