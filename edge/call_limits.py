@@ -6,6 +6,8 @@ them anew.  How old the call is, and since when nobody has said anything, stands
 
 from __future__ import annotations
 
+from edge.call_options import CallOptions
+
 SOCKET_BYTES_MAX = 256 * 1024
 """Unsent bytes of a socket (about 15 s of audio) at which its call is ended: nobody is listening."""
 MEDIA_GAP_SECONDS = 60.0
@@ -15,12 +17,10 @@ MEDIA_GAP_SECONDS = 60.0
 class CallLimits:
     """One connection's view of them.  `now` is in milliseconds of any one monotonic clock."""
 
-    def __init__(self, call_s_max: int, silence_s_max: int, began_ms: float, active_ms: float) -> None:
-        """`began_ms`: when the call began; `active_ms`: when anybody last said anything; perhaps at another edge."""
-        self._over_ms = began_ms + 1000 * call_s_max
-        self._silence_ms_max = 1000 * silence_s_max
-        self._active_ms = active_ms
-        self._noted_ms = active_ms
+    def __init__(self, options: CallOptions, now: float) -> None:
+        self._over_ms = now - options.age_ms + 1000 * options.call_s_max
+        self._silence_ms_max = 1000 * options.silence_s_max
+        self._active_ms = self._noted_ms = now - options.silent_ms
 
     def active(self, now: float) -> None:
         """Somebody says something, or presses a key."""

@@ -85,6 +85,7 @@ class Call:
         audio = CallerAudio(start.media_format or vobiz.MediaFormat())
         self._ears = ToEars(bus, record, options.position_ms)
         self._uplink = Uplink(audio, self._ears, ticker, self._media_began)
+        self.ended.add_done_callback(lambda ended: self._uplink.close())
         self.turn = Turn(options.interruptible)
         """Whose turn it is; for others to read only."""
         self._playout = Playout(options.lead_ms)
@@ -96,14 +97,15 @@ class Call:
         self._stamps: tuple[int, Stamps] = (0, ())
         self._slot = -1  # the ticker's slot in which we are woken next
         now = ticker.now_ms()
-        self.limits = CallLimits(
-            options.call_s_max, options.silence_s_max, now - options.age_ms, now - options.silent_ms
-        )
+        self.limits = CallLimits(options, now)
         self._options = options
         self._playout.not_before_ms = options.plays_from_ms(now, record.epoch)
         self._clears = 0
         self._cut = Interrupted(0, 0, 0)  # the newest
         bus.publish(self._events, CallStarted(self._epoch, record.edge, wall_ms(), holds=True))
+
+    def __repr__(self) -> str:
+        return f"<Call {self.call_id} epoch {self._epoch} turn {self.turn.turn} held {self._playout.held_frames}>"
 
     # --- from the carrier ---------------------------------------------------------------------------------------
 
@@ -293,13 +295,11 @@ class Call:
     def replaced(self) -> None:
         """The carrier has come back on another socket: this one says no more."""
         if not self.ended.done():
-            self._uplink.close()
             self.ended.set_result(REPLACED)
 
     def hand_over(self) -> None:
         """This edge goes: the carrier shall come back to another one.  All that matters is on the bus."""
         if not self.ended.done() and not self.stopping.done():
-            self._uplink.close()
             self._playout.drop()
             self.ended.set_result(HANDED_OVER)
 
@@ -315,7 +315,6 @@ class Call:
         if self.ended.done():
             return
         self._answers.closed("call over", wall_ms())
-        self._uplink.close()
         self._ears.end()
         self._bus.publish(self._events, CallEnded(self._epoch, reason, wall_ms()))
         self._playout.drop()

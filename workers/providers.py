@@ -76,6 +76,8 @@ class Utterance:
     """Where in the call's audio the words began and ended, as far as the provider knows."""
     decided_ms: int = 0
     """Where in the call's audio it was clear that the turn was over; 0: not known."""
+    unsure: bool = False
+    """The words stood in interim results only (workers/stt/interim_words.py)."""
 
 
 @dataclass(frozen=True, slots=True)
