@@ -100,6 +100,7 @@ class Call:
         self.limits = CallLimits(options, now)
         self._options = options
         self._playout.not_before_ms = options.plays_from_ms(now, record.epoch)
+        self._lost_ms = float("inf")  # when the connection went: nothing is heard after it
         self._clears = 0
         self._cut = Interrupted(0, 0, 0)  # the newest
         bus.publish(self._events, CallStarted(self._epoch, record.edge, wall_ms(), holds=True))
@@ -150,6 +151,7 @@ class Call:
             self.end(self.stopping.result())
         elif not self.ended.done() and not self.broken.done():
             self._uplink.close()
+            self._lost_ms = self._ticker.now_ms()
             self.broken.set_result(clean)
 
     def _played(self, name: str) -> None:
@@ -378,7 +380,7 @@ class Call:
 
     def _interrupt(self, utterance: int) -> None:
         """The caller's ear first, the story second.  What is unheard is kept if the `utterance` may be a cough."""
-        cut = self._playout.cut(self._ticker.now_ms())
+        cut = self._playout.cut(min(self._ticker.now_ms(), self._lost_ms))
         if cut.at_carrier:
             self._line.send_texts([self._commands.clear()])
             self._clears += 1

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from common.messages import CallStarted, PlayStarted, ReplyStarted
+from common.messages import CallStarted, PlayStarted, ReplyStarted, SpeechStarted
 from edge.stream import COME_BACK_SECONDS
 from tests.calls.carrier import CALL, carrier
 from tests.calls.phone import answered_call
@@ -139,3 +139,20 @@ async def test_a_call_that_is_handed_back_is_not_greeted_again_and_is_answered()
         assert [message.epoch for message in phone.events if isinstance(message, CallStarted)] == [1, 2]
         assert [message.utterance for message in phone.events if isinstance(message, ReplyStarted)] == [0, 1]
         assert sum(isinstance(message, PlayStarted) for message in phone.events) == 2
+
+
+@pytest.mark.parametrize("late_s", [0.05, 1.0])
+async def test_what_was_sent_into_a_closed_socket_was_not_heard(late_s: float):
+    """News of the caller's speech may come after the close; the story says how far they had heard until then."""
+    async with answered_call({"hours": "We are open from Monday to Friday, from nine to six."}) as phone:
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.hears("We are open")
+        phone.starts_saying("wait a moment")
+        await phone.after(0.1)
+        heard_ms = 60 * len(phone.heard.removeprefix("Hello."))
+        phone.call.disconnected(True)
+        await phone.after(late_s)
+        phone.call.speech_started(SpeechStarted("call-1", 9, 99, phone.call.frames_in * 20))
+        cut = phone.call._cut
+        assert cut.heard_ms == pytest.approx(heard_ms, abs=60)
