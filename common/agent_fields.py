@@ -102,6 +102,18 @@ def bounded(least: int, most: int) -> Check:
     return check
 
 
+def per_direction(check: Check, make: Callable[..., Any]) -> Check:
+    """One value for both directions of a call, or one under `inbound` and one under `outbound`."""
+
+    def checked(value: Any, path: Path, problems: list[Problem]) -> Any:
+        if isinstance(value, dict):
+            return make(**mapping({"inbound": check, "outbound": check}, value, path, problems, strict=True))
+        one = check(value, path, problems)
+        return make(inbound=one, outbound=one)
+
+    return checked
+
+
 def flag(value: Any, path: Path, problems: list[Problem]) -> bool:
     """True or false, in the words that people write for them."""
     word = str(value).strip().lower()

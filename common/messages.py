@@ -136,6 +136,8 @@ class UserTurn:
     utterance: int
     text: str
     stamps: Stamps
+    unsure: bool = False
+    """The words stood in interim results only: they count if the agent was waiting for an answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ _EDGE: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
     (WEBHOOKS_REFUSED, _SIGNATURES),
     (STAGE_SECONDS, STAGES[1:]),
     (TURNS, ("heard", "interrupted")),
-    (FRAMES, ("in", "out")),
+    (FRAMES, ("in", "filled", "out")),
     (FRAMES_DROPPED, _DROPS),
     (BAD_INPUT, ("request", "sender went away", "unknown event")),
 )

@@ -12,6 +12,7 @@ from common.heard import ABOUT_REPLY, AboutReply, Reply
 from common.messages import (
     STAGES,
     CallEnded,
+    CallStarted,
     Message,
     PlayStarted,
     Release,
@@ -63,6 +64,7 @@ class Story:
         self._speech: dict[int, tuple[int, int]] = {}
         self.usage: Counter[tuple[str, str, str]] = Counter()
         """(pool, provider, unit of `USAGE_UNITS`) -> how much of it the call used."""
+        self._epoch = 0
         self.ended_by = ""
 
     @property
@@ -92,7 +94,9 @@ class Story:
             case Used(pool, provider, amounts):
                 for unit, amount in amounts:
                     self.usage[pool, provider, unit] += amount
-            case CallEnded(_, reason):
+            case CallStarted(epoch) if epoch > self._epoch:
+                self._epoch, self.ended_by = epoch, ""
+            case CallEnded(epoch, reason) if not epoch or epoch >= self._epoch:
                 self.ended_by = self.ended_by or reason
             case _:
                 pass

@@ -164,15 +164,17 @@ class Api:
 
     async def _follow(self, call_id: str, after: str) -> AsyncIterator[str]:
         """Polls the stream: a page for each reader would make subscribers of one stream collide."""
-        quiet, epoch = 0.0, 0
+        quiet, epoch, over = 0.0, 0, False
         while True:
             page = await self.bus.read(call_events(call_id), after)
             for after, message in page:
                 yield f"id: {after}\nevent: {type(message).__name__}\ndata: {_event_json(message)}\n\n"
                 if isinstance(message, CallStarted):
-                    epoch = message.epoch
-                elif isinstance(message, CallEnded) and (message.epoch == 0 or message.epoch >= epoch):
-                    return
+                    epoch, over = message.epoch, False  # the carrier may come back with a call that was over
+                elif isinstance(message, CallEnded):
+                    over = over or message.epoch == 0 or message.epoch >= epoch
+            if over:
+                return
             quiet = 0.0 if page else quiet + 0.25
             if quiet >= KEEPALIVE_SECONDS:
                 quiet = 0.0

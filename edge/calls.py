@@ -188,10 +188,24 @@ class Calls:
                     self._guarded(call, call.housekeep, loop.time() * 1000)
 
     async def _keep_ledger(self) -> None:
+        touched = now = asyncio.get_running_loop().time()
         while True:
-            await asyncio.sleep(TOUCH_SECONDS)
-            await self._touch()
-            await self._bury()
+            await asyncio.sleep(HOUSEKEEP_SECONDS)
+            await self._note_silence()
+            now = asyncio.get_running_loop().time()
+            if now - touched >= TOUCH_SECONDS:
+                touched = now
+                await self._touch()
+                await self._bury()
+
+    async def _note_silence(self) -> None:
+        """Where somebody has spoken since the last time: whoever takes the call over goes on counting from there."""
+        now = _now_ms()
+        silent = {call_id: call.limits.silence_to_note(now) for call_id, call in self._calls.items()}
+        noted = {call_id: ms for call_id, ms in silent.items() if ms is not None}
+        if noted:
+            with contextlib.suppress(ConnectionError, TimeoutError):  # `_touch` says that the ledger is away
+                await self._ledger.note_silence(noted)
 
     async def _touch(self) -> None:
         try:

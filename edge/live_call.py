@@ -1,6 +1,6 @@
 """One call at its edge: the caller's frames to the bus, the agent's frames to the caller, and whose turn it is.
 
-    socket ──heard()──▶ ToEars ──▶ call:<id>:audio
+    socket ──heard()──▶ Uplink ──▶ call:<id>:audio
     edge:<eid>:audio ──▶ play() ──▶ Playout ──wake()──▶ socket
     edge:<eid>:priority ──▶ speech_started() ──▶ Turn ──▶ clearAudio
 
@@ -10,7 +10,7 @@ All methods are plain callbacks of the event loop; none waits.  Decisions are in
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from common import metrics
 from common.bus import Bus
@@ -38,6 +38,8 @@ from common.messages import (
 from common.streams import call_events
 from edge import vobiz
 from edge.answer_times import AnswerTimes
+from edge.call_limits import CallLimits, is_lost
+from edge.call_options import CallOptions
 from edge.caller_audio import CallerAudio
 from edge.line import Line
 from edge.marks import mark_of, name_of
@@ -47,38 +49,23 @@ from edge.prepared import Prepared
 from edge.ticker import SLOT_MS, Ticker
 from edge.to_ears import ToEars
 from edge.turn import Continue, Drop, Effect, Finish, Hold, Interrupt, Resume, Turn, Wake
+from edge.uplink import Uplink
 
-SOCKET_BYTES_MAX = 256 * 1024
-"""Unsent bytes of a socket (about 15 s of audio) at which its call is ended: nobody is listening."""
 STOP_SECONDS = 5.0
 """How long the carrier may take to close the stream that we stopped."""
 REPLACED = "replaced"
 """Not a reason to end: another socket carries the call on."""
 HANDED_OVER = "handed over"
 """Not a reason to end either: another edge will carry the call on."""
-MEDIA_GAP_SECONDS = 60.0
-"""The carrier sends media all the time; without any for this long, nobody is there (its own limit is the same)."""
 
 _FRAMES_OUT = metrics.FRAMES.labels("out")
-
-
-@dataclass(frozen=True, slots=True)
-class CallOptions:
-    """What an agent's file says about its calls, as far as the edge minds it."""
-
-    interruptible: bool = True
-    call_s_max: int = 1800
-    silence_s_max: int = 60
-    lead_ms: int = 200
-    position_ms: int = 0
-    """Where the call's audio goes on after a reconnect."""
 
 
 class Call:
     """From the carrier's `start` to the end.
 
     `stopping` is set when we want the call to end, `ended` when it has, each once and with the reason; `broken` when
-    the connection was lost without a word: the carrier may come back with another one.
+    the connection is gone and nobody said that the call is over (true: after a goodbye): it may come back.
     """
 
     def __init__(
@@ -88,16 +75,17 @@ class Call:
         self.record = record
         self.call_id = record.call_id
         self.stopping: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.broken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._epoch = record.epoch
         self._line = line
         self._bus = bus
         self._ticker = ticker
-        self._options = options
         self._commands = vobiz.Commands(start.stream_id)
+        self._ears = ToEars(bus, record, options.position_ms)
         audio = CallerAudio(start.media_format or vobiz.MediaFormat())
-        self._ears = ToEars(bus, record, audio, options.position_ms)
+        self._uplink = Uplink(audio, self._ears, ticker, self._media_began)
+        self.ended.add_done_callback(lambda ended: self._uplink.close())
         self.turn = Turn(options.interruptible)
         """Whose turn it is; for others to read only."""
         self._playout = Playout(options.lead_ms)
@@ -108,7 +96,11 @@ class Call:
         self._fence = 0  # newest token of a mouth
         self._stamps: tuple[int, Stamps] = (0, ())
         self._slot = -1  # the ticker's slot in which we are woken next
-        self._started_ms = self._active_ms = self._media_ms = ticker.now_ms()
+        now = ticker.now_ms()
+        self.limits = CallLimits(options, now)
+        self._options = options
+        self._playout.not_before_ms = options.plays_from_ms(now, record.epoch)
+        self._lost_ms = float("inf")  # when the connection went: nothing is heard after it
         self._clears = 0
         self._cut = Interrupted(0, 0, 0)  # the newest
         bus.publish(self._events, CallStarted(self._epoch, record.edge, wall_ms(), holds=True))
@@ -122,15 +114,14 @@ class Call:
         """One event from the socket."""
         match event:
             case vobiz.Media(payload):
-                self._media_ms = self._ticker.now_ms()
-                self._ears.feed(payload)
+                self._uplink.media(payload)
             case vobiz.PlayedStream(name):
                 self._played(name)
             case vobiz.ClearedAudio():
                 self._playout.cleared()
                 self._schedule()
             case vobiz.Dtmf(digits):
-                self._active_ms = self._ticker.now_ms()
+                self.limits.active(self._ticker.now_ms())
                 for digit in digits:
                     self._bus.publish(self._events, Digit(digit, wall_ms()))
             case vobiz.Stop():
@@ -140,18 +131,29 @@ class Call:
             case vobiz.Unknown():
                 metrics.BAD_INPUT.labels("unknown event").inc()
 
+    def _media_began(self, now: float) -> None:
+        self._playout.not_before_ms = min(self._playout.not_before_ms, now + self._options.greeting_after_ms)
+        self._schedule()
+
     def hears_nothing(self) -> None:
         """20 ms of silence, for want of a connection (bridge.py)."""
-        self._ears.silence()
+        self._ears.fill()
 
-    def closed(self, clean: bool = True) -> None:
-        """The socket or the stream is gone: we stopped it, the caller hung up, or (not clean) it broke."""
+    def closed(self) -> None:
+        """The carrier says that the stream is over: we stopped it, or the caller hung up."""
+        self.end(self.stopping.result() if self.stopping.done() else "caller hung up")
+
+    def disconnected(self, clean: bool) -> None:
+        """The socket is gone, with a goodbye (`clean`) or without.
+
+        That is no end of the call: a proxy closes sockets, too, and the carrier may come back.
+        """
         if self.stopping.done():
             self.end(self.stopping.result())
-        elif clean:
-            self.end("caller hung up")
         elif not self.ended.done() and not self.broken.done():
-            self.broken.set_result(None)
+            self._uplink.close()
+            self._lost_ms = self._ticker.now_ms()
+            self.broken.set_result(clean)
 
     def _played(self, name: str) -> None:
         mark = mark_of(name, range(self.record.epoch, self._epoch + 1))
@@ -218,7 +220,9 @@ class Call:
     def _speaks(self, speech: SpeechStarted) -> None:
         if self.ended.done():
             return
-        now = self._active_ms = self._ticker.now_ms()
+        now = self._ticker.now_ms()
+        self.limits.active(now)
+        self._playout.not_before_ms = 0  # they are there
         clears = self._clears
         self._perform(self.turn.caller_speaks(speech.utterance, self._playout.begun, now, speech.words))
         if self._clears > clears and speech.at_ms:
@@ -226,9 +230,10 @@ class Call:
 
     def speech_ended(self, speech: SpeechEnded) -> None:
         """The ears hear the caller no more: what was held may play."""
-        self._active_ms = self._ticker.now_ms()
+        now = self._ticker.now_ms()
+        self.limits.active(now)
         self._onsets.ended(speech)
-        self._perform(self.turn.caller_silent(speech.utterance, self._active_ms))
+        self._perform(self.turn.caller_silent(speech.utterance, now))
 
     def understood(self, speech: Understood) -> None:
         """What the ears hear has words."""
@@ -260,22 +265,20 @@ class Call:
                 case Begin(turn):
                     self._begin(turn)
         if messages:
-            self._active_ms = now
+            self.limits.active(now)
             self._line.send_texts(messages)
             _FRAMES_OUT.inc(frames)
         self._schedule()
 
     def housekeep(self, now: float) -> None:
         """About once a second: limits, and answers that never came."""
-        for mark in self._playout.overdue(now, self._media_ms):
+        for mark in self._playout.overdue(now, self._uplink.media_ms):
             self._perform(self.turn.clause_heard(mark.turn, mark.clause))
         self._wake_turn(now)
-        if self._line.unsent_bytes > SOCKET_BYTES_MAX or now - self._media_ms > 1000 * MEDIA_GAP_SECONDS:
+        if is_lost(now, self._uplink.media_ms, self._line.unsent_bytes):
             self.end("carrier")
-        elif now - self._started_ms > 1000 * self._options.call_s_max:
-            self.stop("too long")
-        elif now - self._active_ms > 1000 * self._options.silence_s_max:
-            self.stop("silence")
+        elif not self.broken.done() and (limit := self.limits.passed(now)):
+            self.stop(limit)
 
     def _wake_turn(self, now: float) -> None:
         if not self.ended.done():
@@ -347,9 +350,8 @@ class Call:
 
     def _begin(self, turn: int) -> None:
         at_ms = wall_ms()
-        stamped_turn, stamps = self._stamps
-        stamps = self._prepared.stamped(turn, stamps)
-        complete = (*stamps, at_ms) if stamped_turn == turn and len(stamps) == len(STAGES) - 1 else ()
+        stamps = self._prepared.stamped(turn, self._stamps[1])
+        complete = (*stamps, at_ms) if self._stamps[0] == turn and len(stamps) == len(STAGES) - 1 else ()
         self._publish(PlayStarted(turn, at_ms, complete))
         self._answers.begun(turn, self.turn.answers, at_ms, complete)
 
@@ -378,7 +380,7 @@ class Call:
 
     def _interrupt(self, utterance: int) -> None:
         """The caller's ear first, the story second.  What is unheard is kept if the `utterance` may be a cough."""
-        cut = self._playout.cut(self._ticker.now_ms())
+        cut = self._playout.cut(min(self._ticker.now_ms(), self._lost_ms))
         if cut.at_carrier:
             self._line.send_texts([self._commands.clear()])
             self._clears += 1

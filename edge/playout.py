@@ -108,6 +108,8 @@ class Playout:
         """The newest reply of which a frame was sent."""
         self.paused = False
         """While set, nothing is sent: the caller is speaking."""
+        self.not_before_ms = 0.0
+        """Nothing is sent before this: nobody would hear it."""
 
     def push(self, turn: int, clause: int, seq: int, mulaw: bytes, last: bool) -> int:
         """Take whole frames of a clause; returns how many were not taken: duplicates, or no room."""
@@ -133,12 +135,12 @@ class Playout:
         """When to call `due` again; None as long as nothing can be sent."""
         if not self._waiting or self.paused:
             return None
-        return max(self._dry_at - self._room_ms, self._open_at)
+        return max(self._dry_at - self._room_ms, self._open_at, self.not_before_ms)
 
     def due(self, now: float) -> list[Out]:
         """What must be sent at `now`, in order."""
         out: list[Out] = []
-        if self.paused or now < self._open_at:
+        if self.paused or now < max(self._open_at, self.not_before_ms):
             return out
         while self._waiting and self._dry_at - now <= self._room_ms:
             chunk = self._waiting[0]

@@ -18,7 +18,7 @@ from websockets.http11 import Request
 from common import metrics
 
 CLEAN_CODES = (1000, 1001, 1005)
-"""What Vobiz closes with when the call is over; anything else, or nothing, is a broken connection."""
+"""What Vobiz closes with when the call is over, and proxies when it is not; anything else, or nothing, is a break."""
 EXTENSION = "voice.line"
 """Key in the ASGI scope's `extensions` under which the connection offers itself as a `Line`."""
 
@@ -30,14 +30,15 @@ class LineProtocol(WebSocketsSansIOProtocol):
     """Has anything come since the last ping went out?"""
     _receive_text: Callable[[bytes], None] | None = None
     _receive_binary: Callable[[], None]
-    _receive_close: Callable[[bool], None]
+    _receive_close: Callable[[bool | None], None]
 
     def attach(
-        self, on_text: Callable[[bytes], None], on_binary: Callable[[], None], on_close: Callable[[bool], None]
+        self, on_text: Callable[[bytes], None], on_binary: Callable[[], None], on_close: Callable[[bool | None], None]
     ) -> None:
         """From now on text messages, refused binary ones, and the end of the socket are told by callback.
 
-        `on_close(clean)`: the peer said goodbye, or the connection just broke.  It may be called twice.
+        `on_close(clean)`: the peer said goodbye, or the connection just broke; None: we closed it, because the peer
+        speaks no WebSocket.  It may be called twice.
         """
         self._receive_text, self._receive_binary, self._receive_close = on_text, on_binary, on_close
         while not self.queue.empty():
@@ -127,7 +128,7 @@ class LineProtocol(WebSocketsSansIOProtocol):
         too_large = self.conn.close_sent is not None and self.conn.close_sent.code == CloseCode.MESSAGE_TOO_BIG
         metrics.BAD_INPUT.labels("message too large" if too_large else "bad websocket frame").inc()
         if self._receive_text is not None:
-            self._receive_close(True)  # we closed it: whoever sends this is not served again
+            self._receive_close(None)  # whoever sends this is not served again
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

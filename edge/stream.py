@@ -27,10 +27,11 @@ from common.streams import POOLS, call_audio, pool_calls
 from edge import vobiz
 from edge.after_stream import LOST_ENDS
 from edge.bridge import GAP_MS, bridge
+from edge.call_options import CallOptions
 from edge.caller_audio import CallerAudio
 from edge.calls import Calls
 from edge.dialer import Dialer
-from edge.live_call import HANDED_OVER, REPLACED, STOP_SECONDS, Call, CallOptions
+from edge.live_call import HANDED_OVER, REPLACED, STOP_SECONDS, Call
 from edge.socket import EXTENSION, LineProtocol
 from edge.ticker import Ticker
 from edge.tokens import CALL_ID, BadToken, verify
@@ -42,7 +43,7 @@ SERVICE_RESTART = 1012
 START_SECONDS = 10.0
 """How long a socket may be open without `start`."""
 COME_BACK_SECONDS = 15.0
-"""How long a call whose connection broke waits for the carrier's next one (`maxRetries`)."""
+"""How long a call without a connection waits for the carrier's next one (`maxRetries`), or for word of its end."""
 LEDGER_SECONDS = 1.0
 """How long the hang-up of a call waits until its end is written down; afterwards that is tried again."""
 EARLY_EVENTS_MAX = 250
@@ -99,7 +100,7 @@ class Streams:
             record = await self.ledger.read(stream_token.call_id)
         except (ConnectionError, TimeoutError):
             return "", "cut off from Redis"
-        if record is None or record.status == "ended":
+        if record is None or (record.status == "ended" and not record.reopens_ms):
             return "", "call is over"
         if record.epoch == 0 and time.time() > stream_token.expires_s:
             return "", "token expired"
@@ -118,7 +119,7 @@ class Streams:
             record = await self._start(call_id or start.call_id)
             call = Call(record, start, stream.line, self.bus, self.ticker, await self._options(record))
         except (TimeoutError, ConnectionError, vobiz.BadFrame, _Refused) as error:
-            stream.refuse(_why(error, stream.started.done()))
+            stream.refuse(_why(error, stream.started.done()), str(error) if isinstance(error, vobiz.BadFrame) else "")
             return None
         for pool in POOLS:
             self.bus.publish(pool_calls(pool), Offer(record.call_id))
@@ -142,13 +143,15 @@ class Streams:
             await self.ledger.end(record.call_id, "refused", record.epoch)
             raise _Refused("no agent") from None
         position_ms = await self._position_ms(record) if record.epoch > 1 else 0
-        limits = agent.limits
         return CallOptions(
             agent.turn.interruptible,
-            limits.call_s,
-            limits.silence_s,
+            agent.limits.call_s,
+            agent.limits.silence_s,
             self.lead_ms,
             position_ms,
+            record.age_ms,
+            record.silent_ms,
+            agent.greeting_after_ms.outbound if record.direction == "outbound" else agent.greeting_after_ms.inbound,
         )
 
     async def _position_ms(self, record: CallRecord) -> int:
@@ -189,13 +192,13 @@ class Streams:
         signs: list[asyncio.Future[Any]] = [call.ended, call.stopping, call.broken]
         await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)
         if not call.ended.done() and not call.stopping.done():
-            log.warning("a connection broke; waiting for the carrier to come back", extra={"call_id": call.call_id})
+            log.info("a connection is gone; waiting for the carrier", extra={"call_id": call.call_id})
             await bridge(call, signs[:2])
             await asyncio.wait(signs[:2], timeout=COME_BACK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if call.ended.done():
             return call.ended.result(), False
         if not call.stopping.done():
-            return "carrier", False
+            return "caller hung up" if call.broken.result() else "carrier", False
         by_s = asyncio.get_running_loop().time() + STOP_SECONDS
         # First the ledger: the carrier may ask at once what comes next.  It may be slow; the caller does not wait.
         ours: bool | None = None
@@ -285,7 +288,8 @@ class _Stream:
         self.started: asyncio.Future[vobiz.Start | None] = asyncio.get_running_loop().create_future()
         self._early: list[vobiz.Event] = []
         self._call: Call | None = None
-        self._closed: bool | None = None
+        self._closed = False
+        self._clean: bool | None = False
         line.attach(self._text, self._binary, self._close)
 
     def connect(self, call: Call) -> None:
@@ -294,12 +298,13 @@ class _Stream:
         for event in self._early:
             self._tell(event)
         self._early.clear()
-        if self._closed is not None:
-            call.closed(self._closed)
+        if self._closed:
+            self._hang_up(call)
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, reason: str, what: str = "") -> None:
+        """`what` says more; it is fit for the log."""
         metrics.CALLS_REFUSED.labels(reason).inc()
-        log.warning("a stream was refused", extra={"reason": reason})
+        log.warning(f"a stream was refused: {what}" if what else "a stream was refused", extra={"reason": reason})
         self.line.end(1008)
 
     def _text(self, text: bytes) -> None:
@@ -333,14 +338,20 @@ class _Stream:
     def _binary(self) -> None:
         metrics.BAD_INPUT.labels("binary message").inc()
 
-    def _close(self, clean: bool) -> None:
-        if self._closed is not None:
+    def _close(self, clean: bool | None) -> None:
+        if self._closed:
             return
-        self._closed = clean
+        self._closed, self._clean = True, clean
         if self._call is not None:
-            self._call.closed(clean)
+            self._hang_up(self._call)
         elif not self.started.done():
             self.started.set_result(None)
+
+    def _hang_up(self, call: Call) -> None:
+        if self._clean is None:
+            call.closed()
+        else:
+            call.disconnected(self._clean)
 
 
 async def _deny(websocket: WebSocket, refusal: str) -> None:

@@ -9,21 +9,20 @@ from common.clock import wall_ms
 from common.ledger import CallRecord
 from common.messages import AudioEnded, AudioIn, AudioStarted
 from common.streams import call_audio
-from edge.caller_audio import CallerAudio
 
 _SILENCE = SILENCE * FRAME_BYTES
 _FRAMES_IN = metrics.FRAMES.labels("in")
+_FRAMES_FILLED = metrics.FRAMES.labels("filled")
 
 
 class ToEars:
     """One connection's.  Its audio begins at `position_ms` of the call."""
 
-    def __init__(self, bus: Bus, record: CallRecord, audio: CallerAudio, position_ms: int) -> None:
+    def __init__(self, bus: Bus, record: CallRecord, position_ms: int) -> None:
         self._bus = bus
         self._edge = record.edge
         self._epoch = record.epoch
         self._stream = call_audio(record.call_id)
-        self._audio = audio
         self.frames = position_ms // FRAME_MS
         """20 ms frames of the call so far."""
         bus.publish(self._stream, AudioStarted(self._epoch, self._edge))
@@ -33,15 +32,16 @@ class ToEars:
         """Where the call's audio is by now."""
         return self.frames * FRAME_MS
 
-    def feed(self, payload: bytes) -> None:
-        """A payload of the carrier's, of any length."""
-        for frame in self._audio.feed(payload):
+    def feed(self, frames: list[bytes]) -> None:
+        """20 ms frames of the carrier's."""
+        for frame in frames:
             self._publish(frame)
             _FRAMES_IN.inc()
 
-    def silence(self) -> None:
-        """20 ms without a sound, for want of a connection (bridge.py)."""
+    def fill(self) -> None:
+        """20 ms without a sound, for want of media (silence_fill.py) or of a connection (bridge.py)."""
         self._publish(_SILENCE)
+        _FRAMES_FILLED.inc()
 
     def goes_on_as(self, epoch: int) -> None:
         """The same connection counts as another one from now on."""

@@ -18,6 +18,9 @@ from typing import Any, TypeAlias
 import msgspec
 
 from edge.dtmf import keys_of
+from edge.media_format import BadFormat, MediaFormat, media_format
+
+__all__ = ["BadFrame", "Commands", "Event", "MediaFormat", "parse"]
 
 MESSAGE_BYTES_MAX = 64 * 1024
 """Vobiz sends under 2 KB; a larger message ends the socket with code 1009 before it is parsed."""
@@ -34,14 +37,6 @@ class BadFrame(ValueError):
 
 
 # --- what Vobiz says --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class MediaFormat:
-    """Encoding "mulaw" or "l16" (signed 16-bit, little-endian) at `sample_rate` Hz, mono."""
-
-    encoding: str = "mulaw"
-    sample_rate: int = 8000
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +171,10 @@ def _format(body: dict[str, Any], message: dict[str, Any]) -> MediaFormat | None
     kind = _text(body.get("encoding")) or _text(body.get("contentType")) or _text(message.get("contentType"))
     if not kind:
         return None
-    name, _, parameters = kind.lower().partition(";")
-    rate = _text(body.get("sampleRate")) or parameters.partition("rate=")[2] or "8000"
-    encoding = {"audio/x-mulaw": "mulaw", "mulaw": "mulaw", "audio/x-l16": "l16", "l16": "l16"}.get(name.strip())
-    if encoding is None or rate not in ("8000", "16000", "24000"):
-        raise BadFrame("bad format", "expected audio/x-mulaw or audio/x-l16 at 8000, 16000 or 24000 Hz")
-    return MediaFormat(encoding, int(rate))
+    try:
+        return media_format(kind, _number(body.get("sampleRate")) or _number(message.get("sampleRate")))
+    except BadFormat as error:
+        raise BadFrame("bad format", str(error)) from None
 
 
 def _first(objects: tuple[dict[str, Any], ...], *names: str) -> str:
@@ -194,6 +187,11 @@ def _first(objects: tuple[dict[str, Any], ...], *names: str) -> str:
 
 def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _number(value: Any) -> str:
+    """A number as text, however it was written."""
+    return _text(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
 
 
 def _text(value: Any) -> str:

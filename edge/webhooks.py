@@ -120,7 +120,9 @@ class Webhooks:
         """What to do with a call: connect it to its agent."""
         dial = await self._tell(fields, sign_of_life(fields))  # an answer is only the stream's start
         call_id = _call_id(fields, dial)
-        agent = self._agent(fields, dial)
+        known = (await self.after.ending(call_id)).record
+        goes_on = known is None or await self._goes_on(known)
+        agent = self._agent(fields, dial) if known is None else agent_of(known)
         refusal = self.calls.busy(call_id) or ("" if agent else "no agent")
         if not refusal and agent is not None:
             self.calls.promise(call_id)
@@ -130,7 +132,7 @@ class Webhooks:
                 self.calls.break_promise(call_id)
                 refusal = CUT_OFF
         person = person_of(agent, fields, self._url(request, "/dial-status"))
-        if refusal != CUT_OFF and (ended := _of_ended(await self.after.ending(call_id), person)):
+        if refusal != CUT_OFF and (ended := _of_ended(await self.after.ending(call_id), goes_on, person)):
             self.calls.break_promise(call_id)
             return _xml(*ended)
         if refusal or agent is None:
@@ -296,6 +298,16 @@ class Webhooks:
         except (ConnectionError, TimeoutError):
             log.warning("the end of a call could not be remembered", extra={"call_id": call_id})
 
+    async def _goes_on(self, record: CallRecord) -> bool:
+        """May a call that is known have a stream?  It may come back from a `<Redirect>`, or from talking to a person.
+
+        Not if we ended it, or the carrier has told its end: then this is an old question, or a late one.
+        """
+        try:
+            return await self.ledger.reopen(record.call_id)
+        except (ConnectionError, TimeoutError):
+            return record.status != "ended"
+
     async def _end_elsewhere(self, call_id: str) -> None:
         """The call is at another edge, or was never answered."""
         record = (await self.after.ending(call_id)).record
@@ -352,12 +364,13 @@ def _call_id(fields: Fields, dial: Dial | None) -> str:
     return call_id
 
 
-def _of_ended(ending: Ending, person: list[Verb]) -> list[Verb]:
+def _of_ended(ending: Ending, goes_on: bool, person: list[Verb]) -> list[Verb]:
     """What is answered for a call that ended before it was asked for; nothing for one that may begin or go on."""
     if ending.over:
         return [Hangup()]
-    ended = ending.record is not None and ending.record.status == "ended"
-    return lost(ending, person) if ended and ending.lost else []
+    if goes_on:
+        return []
+    return lost(ending, person) if ending.lost else [Hangup()]
 
 
 def _xml(*verbs: Verb) -> Response:

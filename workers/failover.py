@@ -23,7 +23,7 @@ from typing import Generic, TypeVar
 
 from common import metrics
 from workers.breaker import Breaker
-from workers.providers import Busy, Down, ProviderError
+from workers.providers import Busy, ProviderError
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Source(Generic[P]):
             raise
         except (ProviderError, TimeoutError) as error:
             self._breaker.failed(self._clock())
-            kind = "down" if isinstance(error, Down) else type(error).__name__.lower()
+            kind = error.kind if isinstance(error, ProviderError) else "timeouterror"
             metrics.PROVIDER_ERRORS.labels(self.spec, kind).inc()
             raise
         finally:

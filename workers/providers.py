@@ -18,13 +18,20 @@ from typing import Any, Protocol, TypeAlias
 class ProviderError(Exception):
     """The root of the three errors; adapters raise one of those below."""
 
+    kind = "down"
+    """Label of `voice_provider_errors_total`."""
+
 
 class Busy(ProviderError):
     """At capacity (429, no free connection).  Try another provider now."""
 
+    kind = "busy"
+
 
 class Down(ProviderError):
     """Unreachable or broken (connect failure, 5xx, deadline passed).  Try another and trip the breaker."""
+
+    kind = "down"
 
 
 class IncompleteAudio(Down):
@@ -33,6 +40,8 @@ class IncompleteAudio(Down):
 
 class Rejected(ProviderError):
     """Our request or our key is wrong (400, 401, 403).  The same request cannot succeed here."""
+
+    kind = "rejected"
 
 
 # --- ears -------------------------------------------------------------------------------------------------------
@@ -80,6 +89,8 @@ class Utterance:
     """Where in the call's audio the words began and ended, as far as the provider knows."""
     decided_ms: int = 0
     """Where in the call's audio it was clear that the turn was over; 0: not known."""
+    unsure: bool = False
+    """The words stood in interim results only (workers/stt/interim_words.py)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""G.711 mu-law (ITU-T G.711, tables 2a/2b) by table, without `audioop`, which Python 3.13 removed.
+"""G.711 mu-law (ITU-T G.711, tables 2a/2b) by table, without `audioop`, which Python 3.13 removed; A-law comes in.
 
 `encode` and `decode` work on bytes; the two tables are public so that array code can index them directly:
 
@@ -40,10 +40,21 @@ def _expand(code: int) -> int:
     return -magnitude if code & 0x80 else magnitude
 
 
+def _expand_alaw(code: int) -> int:
+    """One A-law byte as a linear 16-bit sample: the middle of its step."""
+    code ^= 0x55
+    segment, step = code >> 4 & 0x07, code & 0x0F
+    magnitude = (step << 4) + 8 if segment == 0 else (step << 4) + 0x108 << segment - 1
+    return magnitude if code & 0x80 else -magnitude
+
+
 LINEAR_OF_MULAW: array[int] = array("h", map(_expand, range(256)))
 """256 samples, indexed by the mu-law byte."""
 MULAW_OF_LINEAR: bytes = bytes(_compress(u if u < 0x8000 else u - 0x10000) for u in range(0x10000))
 """65,536 mu-law bytes, indexed by the sample read as an unsigned 16-bit number."""
+
+MULAW_OF_ALAW: bytes = bytes(MULAW_OF_LINEAR[_expand_alaw(code) & 0xFFFF] for code in range(256))
+"""256 mu-law bytes, indexed by the A-law byte: `alaw.translate(MULAW_OF_ALAW)`."""
 
 
 def decode(mulaw: bytes) -> bytes:

@@ -9,6 +9,7 @@ per call and pool (`call:<id>:lease:<pool>`):
   renew    every third of the lease's life; who comes too late and was replaced is told so
   append   writes to the story of the call, refused once a newer token exists
   end      once, whoever comes first                                            status "ended"
+  reopen   the carrier asks again for a call that ended for want of a connection; the next start takes it up
   restore  the server lost the record: the edge that has the call writes it again
 
 The fencing token is a counter in the record, so it outlives the lease: a member that merely slept (SIGSTOP, a long
@@ -37,6 +38,10 @@ END_REASONS = (
 )
 """Why a call ended; a closed set, as metrics count it.  "no worker": no member of a pool took it for too long."""
 
+MAY_GO_ON = ("carrier", "caller hung up")
+"""The reasons with which a call ends when its connection is gone; if the carrier has it still, it may go on."""
+REOPEN_SECONDS = 60
+"""How long a call that was reopened waits for its stream."""
 READY_STALE_MS = 3000
 """A member that has not said for so long that it takes calls is thought to be gone."""
 UNSTARTED_SECONDS = 600
@@ -60,6 +65,16 @@ class CallRecord:
     ended_because: str = ""
     dial_id: str = ""
     """The outbound request that made the call, if one did."""
+    started_ms: int = 0
+    """When the call began.  Time without a connection, between an end and a reopening, is not counted."""
+    active_ms: int = 0
+    """When anybody last said anything, as far as it was noted."""
+    ended_ms: int = 0
+    reopens_ms: int = 0
+    """Until when a stream may take the ended call up again; 0: none may.  These four are of the ledger's clock."""
+    age_ms: int = 0
+    silent_ms: int = 0
+    """How long the call had lasted, and nobody said anything, when its newest connection came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +111,23 @@ class Ledger(Protocol):
         """
 
     async def note_end(self, call_id: str, seconds: int) -> None:
-        """The carrier says that the call is over; remember it that long, whether or not there is a record.
+        """The carrier has no such call any more; remember it that long, whether or not there is a record.
 
-        Webhooks overtake each other: the end of a call may come before its beginning.
+        Webhooks overtake each other: the end of a call may come before its beginning.  A call that has a record cannot
+        be reopened from now on.
         """
 
     async def end_noted(self, call_id: str) -> bool:
         """Did the carrier say lately that the call is over?"""
+
+    async def reopen(self, call_id: str) -> bool:
+        """The carrier asks what to do with a call that it has.  False if the call is unknown, or over for good.
+
+        One that ended because its connection was gone may be started again within `REOPEN_SECONDS`.
+        """
+
+    async def note_silence(self, silent_ms: Mapping[str, int]) -> None:
+        """For how long nobody has said anything in each of these calls."""
 
     async def touch(self, call_ids: Iterable[str]) -> None:
         """These calls are still on the line at this edge."""

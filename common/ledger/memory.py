@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from common import streams
 from common.bus.memory import Streams
-from common.ledger import READY_STALE_MS, CallRecord, Claim
+from common.ledger import MAY_GO_ON, READY_STALE_MS, REOPEN_SECONDS, CallRecord, Claim
 from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
 from common.ledger.redis import LEASE_MS, OFFER_IDLE_MS
 from common.messages import Message, Offer
@@ -24,6 +24,7 @@ class _Call:
     checkpoints: dict[str, str] = field(default_factory=dict)
     leases: dict[str, tuple[int, float]] = field(default_factory=dict)
     """pool -> (token, loop time at which it expires)"""
+    sealed: bool = False
 
     def is_held_by(self, claim: Claim) -> bool:
         return (self.tokens.get(claim.pool), self.owners.get(claim.pool)) == (claim.token, claim.owner)
@@ -56,23 +57,58 @@ class MemoryLedger:
 
     async def start(self, call_id: str, edge: str) -> CallRecord | None:
         call = self._calls.get(call_id)
-        if call is None or call.record.status == "ended":
+        now_ms = round(_now() * 1000)
+        if call is None or (call.record.status == "ended" and call.record.reopens_ms < now_ms):
             return None
-        call.record = replace(call.record, status="live", edge=edge, epoch=call.record.epoch + 1)
+        record = call.record
+        started_ms, active_ms = record.started_ms or now_ms, record.active_ms or now_ms
+        if record.status == "ended":
+            started_ms, active_ms = started_ms + now_ms - record.ended_ms, now_ms
+        call.record = replace(
+            record,
+            status="live",
+            edge=edge,
+            epoch=record.epoch + 1,
+            ended_because="",
+            reopens_ms=0,
+            started_ms=started_ms,
+            active_ms=active_ms,
+            age_ms=now_ms - started_ms,
+            silent_ms=now_ms - active_ms,
+        )
         return call.record
 
     async def end(self, call_id: str, reason: str, epoch: int = 0) -> bool:
         call = self._calls.get(call_id)
         if call is None or call.record.status == "ended" or (epoch and epoch != call.record.epoch):
             return False
-        call.record = replace(call.record, status="ended", ended_because=reason)
+        now_ms = round(_now() * 1000)
+        call.record = replace(call.record, status="ended", ended_because=reason, ended_ms=now_ms, reopens_ms=0)
         return True
 
     async def note_end(self, call_id: str, seconds: int) -> None:
         self._noted_ends[call_id] = _now() + seconds
+        if call_id in self._calls:
+            self._calls[call_id].sealed = True
 
     async def end_noted(self, call_id: str) -> bool:
         return self._noted_ends.get(call_id, 0.0) > _now()
+
+    async def reopen(self, call_id: str) -> bool:
+        call = self._calls.get(call_id)
+        if call is None or call.sealed:
+            return False
+        if call.record.status != "ended":
+            return True
+        if call.record.ended_because not in MAY_GO_ON:
+            return False
+        call.record = replace(call.record, reopens_ms=round(1000 * (_now() + REOPEN_SECONDS)))
+        return True
+
+    async def note_silence(self, silent_ms: Mapping[str, int]) -> None:
+        for call_id, ms in silent_ms.items():
+            if (call := self._calls.get(call_id)) is not None:
+                call.record = replace(call.record, active_ms=round(_now() * 1000) - ms)
 
     async def touch(self, call_ids: Iterable[str]) -> None:
         """Calls do not go stale in memory."""

@@ -22,19 +22,20 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
+from itertools import compress, product
 from typing import Any, TypeVar, cast
 
-import msgpack
 import redis
 from redis.asyncio.client import Pipeline
 
 from common import streams
-from common.ledger import READY_STALE_MS, UNSTARTED_SECONDS, CallRecord, Claim, scripts
+from common.ledger import MAY_GO_ON, READY_STALE_MS, REOPEN_SECONDS, UNSTARTED_SECONDS, CallRecord, Claim, scripts
 from common.ledger.client import Client
 from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
-from common.messages import Message, Offer
-from common.packing import BadMessage, decode, encode
+from common.ledger.redis_values import entries_of, fields_of, offered_call, record_of
+from common.messages import Message
+from common.packing import encode
 from common.redis_url import Place, parse_redis_url
 
 T = TypeVar("T")
@@ -68,6 +69,8 @@ class RedisLedger:
         self._create = self._redis.register_script(scripts.CREATE)
         self._start = self._redis.register_script(scripts.START)
         self._end = self._redis.register_script(scripts.END)
+        self._reopen = self._redis.register_script(scripts.REOPEN)
+        self._note = self._redis.register_script(scripts.NOTE)
         self._claim = self._redis.register_script(scripts.CLAIM)
         self._renew = self._redis.register_script(scripts.RENEW)
         self._release = self._redis.register_script(scripts.RELEASE)
@@ -92,38 +95,50 @@ class RedisLedger:
         return cls(Client(place, f"{name}:ledger"), retention_s, lease_ms)
 
     async def aclose(self) -> None:
-        """Close the connections; the ledger is not used afterwards."""
+        """Close the connections, for good."""
         await self._client.aclose()
 
     async def create(self, record: CallRecord) -> None:
-        flat = [part for pair in _fields(record).items() for part in pair]
+        flat = [part for pair in fields_of(record, _now_ms()).items() for part in pair]
         await self._client.reached(
             self._create(keys=[streams.call_state(record.call_id)], args=[UNSTARTED_SECONDS, *flat])
         )
 
     async def read(self, call_id: str) -> CallRecord | None:
         fields: Any = await self._client.reached(self._redis.hgetall(streams.call_state(call_id)))
-        return _record(fields) if fields else None
+        return record_of(fields) if fields else None
 
     async def start(self, call_id: str, edge: str) -> CallRecord | None:
-        if not await self._client.reached(self._start(keys=[streams.call_state(call_id)], args=[edge])):
+        if not await self._client.reached(self._start(keys=_keys(call_id), args=[edge, _now_ms()])):
             return None
         await self.touch([call_id])
         return await self.read(call_id)
 
     async def end(self, call_id: str, reason: str, epoch: int = 0) -> bool:
-        keys = [streams.call_state(call_id), streams.call_events(call_id), streams.call_audio(call_id)]
-        keys.append(streams.call_effects(call_id))
-        first = await self._client.reached(self._end(keys=keys, args=[reason, self._retention_s, epoch]))
+        args: list[Any] = [reason, self._retention_s, epoch, _now_ms()]
+        first = await self._client.reached(self._end(keys=_keys(call_id), args=args))
         if first >= 0:
             await self._client.reached(self._redis.zrem(streams.CALLS_LIVE, call_id))
         return bool(first > 0)
 
     async def note_end(self, call_id: str, seconds: int) -> None:
-        await self._client.reached(self._redis.set(streams.call_end(call_id), "", ex=seconds))
+        pipeline = await self._loaded(self._note.script)
+        pipeline.set(streams.call_end(call_id), "", ex=seconds)
+        pipeline.evalsha(self._note.sha, 1, streams.call_state(call_id), "sealed", "1")
+        await self._client.reached(pipeline.execute())
 
     async def end_noted(self, call_id: str) -> bool:
         return bool(await self._client.reached(self._redis.exists(streams.call_end(call_id))))
+
+    async def reopen(self, call_id: str) -> bool:
+        args: list[Any] = [_now_ms() + 1000 * REOPEN_SECONDS, *MAY_GO_ON]
+        return bool(await self._client.reached(self._reopen(keys=[streams.call_state(call_id)], args=args)))
+
+    async def note_silence(self, silent_ms: Mapping[str, int]) -> None:
+        now_ms, pipeline = _now_ms(), await self._loaded(self._note.script)
+        for call_id, ms in silent_ms.items():
+            pipeline.evalsha(self._note.sha, 1, streams.call_state(call_id), "active_ms", str(now_ms - ms))
+        await self._client.reached(pipeline.execute())
 
     async def touch(self, call_ids: Iterable[str]) -> None:
         scores = dict.fromkeys(call_ids, _now_ms())
@@ -155,7 +170,9 @@ class RedisLedger:
 
     async def restore(self, record: CallRecord, notes: Mapping[str, str], story: Sequence[Message]) -> bool:
         call_id = record.call_id
-        fields = _fields(replace(record, status="live")) | {name: notes[name] for name in NOTES[1:] if name in notes}
+        fields = fields_of(replace(record, status="live"), _now_ms()) | {
+            name: notes[name] for name in NOTES[1:] if name in notes
+        }
         flat = [part for pair in fields.items() for part in pair]
         keys = [streams.call_state(call_id), streams.call_events(call_id)]
         keys += [streams.call_lease(call_id, pool) for pool in streams.POOLS]
@@ -169,18 +186,18 @@ class RedisLedger:
         pipeline = await self._loaded(self._has_room.script)
         for pool in streams.POOLS:
             pipeline.evalsha(self._has_room.sha, 1, streams.pool_ready(pool), str(READY_STALE_MS))
-        members = (await self._client.reached(pipeline.execute()))[1:]
-        return {pool for pool, count in zip(streams.POOLS, members, strict=True) if count}
+        _, *members = await self._client.reached(pipeline.execute())
+        return set(compress(streams.POOLS, members))
 
     async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
-        leases = [(call_id, pool) for call_id in call_ids for pool in streams.POOLS]
+        leases = list(product(call_ids, streams.POOLS))
         pipeline = self._redis.pipeline(transaction=False)
-        for call_id, pool in leases:
-            pipeline.exists(streams.call_lease(call_id, pool))
+        for lease in leases:
+            pipeline.exists(streams.call_lease(*lease))
         found: dict[str, set[str]] = {}
         held = await self._client.reached(pipeline.execute()) if leases else []
-        for (call_id, pool), lease in zip(leases, held, strict=True):
-            if not lease:
+        for (call_id, pool), there in zip(leases, held, strict=True):
+            if not there:
                 found.setdefault(call_id, set()).add(pool)
         return found
 
@@ -238,13 +255,13 @@ class RedisLedger:
                 found = await self._client.reached(
                     self._redis.xreadgroup(GROUP, owner, {stream: ">"}, count=count, block=block_ms or None)
                 )
-                entries = _entries(found)
+                entries = entries_of(found)
         except redis.ResponseError as error:
             if not str(error).startswith("NOGROUP"):
                 raise
             await self._make_group(stream)
             return []
-        return [(offer_id.decode(), call_id) for offer_id, fields in entries if (call_id := _offered(fields))]
+        return [(offer_id.decode(), call_id) for offer_id, fields in entries if (call_id := offered_call(fields))]
 
     async def settle(self, pool: str, offer_id: str) -> None:
         stream = streams.pool_calls(pool)
@@ -260,7 +277,7 @@ class RedisLedger:
             return None
         fields = dict(zip(found[::2], found[1::2], strict=True))
         checkpoint = fields.get(f"checkpoint:{pool}".encode(), b"").decode()
-        return Claim(call_id, pool, owner, token, _record(fields), checkpoint)
+        return Claim(call_id, pool, owner, token, record_of(fields), checkpoint)
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
         pipeline = await self._loaded(self._renew.script)
@@ -299,8 +316,8 @@ class RedisLedger:
         return [call_id for call_id, lease in zip(calls, held, strict=True) if not lease]
 
     async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
-        args: list[Any] = [owner, int(has_room), READY_STALE_MS]
-        await self._client.reached(self._report_room(keys=[streams.pool_ready(pool)], args=args))
+        script = self._report_room(keys=[streams.pool_ready(pool)], args=[owner, int(has_room), READY_STALE_MS])
+        await self._client.reached(script)
 
     async def beat(self, kind: str, node: str) -> None:
         pipeline = self._redis.pipeline(transaction=False)
@@ -338,39 +355,14 @@ class RedisLedger:
                 raise
 
 
-def _fields(record: CallRecord) -> dict[str, Any]:
-    return {**asdict(record), "agent": msgpack.packb(record.agent), "created_ms": record.created_ms or _now_ms()}
-
-
-def _record(fields: dict[bytes, bytes]) -> CallRecord:
-    texts = {name.decode(): value for name, value in fields.items()}
-    known: dict[str, Any] = {}
-    for name, default in asdict(CallRecord("")).items():
-        if name not in texts:
-            continue
-        raw = texts[name]
-        if name == "agent":
-            known[name] = msgpack.unpackb(raw)
-        else:
-            known[name] = int(raw) if isinstance(default, int) else raw.decode()
-    return replace(CallRecord(""), **known)
-
-
-def _entries(found: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    """The entries of a one-stream XREADGROUP reply, in either protocol version."""
-    if not found:
-        return []
-    if isinstance(found, dict):
-        return [entry for pages in found.values() for page in pages for entry in page]
-    return [entry for _, entries in found for entry in entries]
-
-
-def _offered(fields: dict[bytes, bytes] | None) -> str | None:
-    try:
-        message = decode((fields or {}).get(b"d", b""))
-    except BadMessage:
-        return None
-    return message.call_id if isinstance(message, Offer) else None
+def _keys(call_id: str) -> list[str]:
+    """What lasts as long as the record of a call."""
+    return [
+        streams.call_state(call_id),
+        streams.call_events(call_id),
+        streams.call_audio(call_id),
+        streams.call_effects(call_id),
+    ]
 
 
 def _now_ms() -> int:

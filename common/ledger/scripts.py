@@ -1,10 +1,24 @@
 """What the ledger in Redis decides in one step: scripts over the keys of one call (common/ledger/redis.py has them)."""
 
+# Keys: the state, and what expires with it.  Arguments: edge, now.
 START = """
-local status = redis.call('HGET', KEYS[1], 'status')
-if not status or status == 'ended' then return 0 end
-redis.call('HSET', KEYS[1], 'status', 'live', 'edge', ARGV[1])
-redis.call('PERSIST', KEYS[1])
+local known = redis.call('HMGET', KEYS[1], 'status', 'reopens_ms', 'started_ms', 'active_ms', 'ended_ms')
+local now = tonumber(ARGV[2])
+local function ms(value, otherwise)
+  value = tonumber(value or '0')
+  return value > 0 and value or otherwise
+end
+if not known[1] then return 0 end
+local started, active = ms(known[3], now), ms(known[4], now)
+if known[1] == 'ended' then
+  if ms(known[2], 0) < now then return 0 end
+  started, active = started + now - ms(known[5], now), now
+end
+local function whole(value) return string.format('%.0f', math.max(value, 0)) end
+redis.call('HSET', KEYS[1], 'status', 'live', 'edge', ARGV[1], 'ended_because', '', 'reopens_ms', '0',
+  'started_ms', whole(started), 'active_ms', whole(active),
+  'age_ms', whole(now - started), 'silent_ms', whole(now - active))
+for i = 1, #KEYS do redis.call('PERSIST', KEYS[i]) end
 return redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 """
 
@@ -22,6 +36,27 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now[1] * 1000 + math.floor(now[2
 return redis.call('ZCARD', KEYS[1])
 """
 
+# Arguments: until when, and the reasons of an end that may be none.
+REOPEN = """
+local known = redis.call('HMGET', KEYS[1], 'status', 'ended_because', 'sealed')
+if not known[1] or known[3] then return 0 end
+if known[1] ~= 'ended' then return 1 end
+for i = 2, #ARGV do
+  if known[2] == ARGV[i] then
+    redis.call('HSET', KEYS[1], 'reopens_ms', ARGV[1])
+    return 1
+  end
+end
+return 0
+"""
+
+# A field of a call that is known.  Arguments: its name, its value.
+NOTE = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 1
+"""
+
 CREATE = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 2))
@@ -33,7 +68,7 @@ END = """
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status or status == 'ended' then return 0 end
 if ARGV[3] ~= '0' and redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[3] then return -1 end
-redis.call('HSET', KEYS[1], 'status', 'ended', 'ended_because', ARGV[1])
+redis.call('HSET', KEYS[1], 'status', 'ended', 'ended_because', ARGV[1], 'ended_ms', ARGV[4], 'reopens_ms', '0')
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 redis.call('EXPIRE', KEYS[3], 60)

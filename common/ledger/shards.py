@@ -68,6 +68,15 @@ class ShardedLedger:
     async def end_noted(self, call_id: str) -> bool:
         return await self._of(call_id).end_noted(call_id)
 
+    async def reopen(self, call_id: str) -> bool:
+        return await self._of(call_id).reopen(call_id)
+
+    async def note_silence(self, silent_ms: Mapping[str, int]) -> None:
+        def note(shard: Ledger, own: list[str]) -> Awaitable[None]:
+            return shard.note_silence({call_id: silent_ms[call_id] for call_id in own})
+
+        await self._reach(list(silent_ms), note)
+
     async def touch(self, call_ids: Iterable[str]) -> None:
         ids = list(call_ids)
         await self._reach(ids, lambda shard, own: shard.touch(own))

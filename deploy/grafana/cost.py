@@ -3,7 +3,7 @@
 from deploy.grafana.panels import Dashboard, Panel, Query, Row, warns_above
 
 # A call's minutes, counted by the frames that its caller sent: 3,000 are a minute.
-_MINUTES = 'sum(increase(voice_frames_total{{direction="in"}}[{0}])) / 3000'
+_MINUTES = 'sum(increase(voice_frames_total{{direction=~"in|filled"}}[{0}])) / 3000'
 _DOLLARS = "sum(increase(voice_provider_cost_dollars_total[{0}]))"
 
 _NOW = Row(

@@ -77,6 +77,9 @@ class Phone:
         self.ledger = MemoryLedger(self.streams)
         self._speech: list[bytes] = []
         self._connected = True
+        self.muted = False
+        """The carrier sends no media while the caller says nothing (or has muted their phone)."""
+        self._stalled: list[bytes] | None = None  # what the caller said while the network stands still
         self.heard_before = ""
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -121,6 +124,13 @@ class Phone:
         self.calls.listen()
         await self._connect("edge-2", replace(self.options, position_ms=self.call.frames_in * 20 + GAP_MS))
         self._connected = True
+
+    async def comes_back(self) -> None:
+        """The call was over for us, and the carrier hands it back."""
+        await self._connect("edge-1", replace(self.options, position_ms=self.call.frames_in * 20 + GAP_MS))
+        for pool in POOLS:
+            self.bus.publish(pool_calls(pool), Offer(CALL))
+        self._tasks.append(asyncio.create_task(self._microphone()))
 
     def hire(self, pool: str) -> Worker:
         """Start another member of a pool."""
@@ -179,6 +189,14 @@ class Phone:
         """200 ms of noise that is no word."""
         self._speech.extend([b"~" * 160] * 10)
 
+    async def stalls(self, seconds: float) -> None:
+        """The network stands still; then all that it held comes at once."""
+        self._stalled = []
+        await self.after(seconds)
+        held, self._stalled = self._stalled, None
+        for frame in held:
+            self._from_carrier(media(frame))
+
     async def hears(self, text: str) -> None:
         """Wait until the agent's words end with this text."""
         await self.until(lambda: self.line.heard().rstrip().endswith(text), f"{text!r} to be heard")
@@ -226,8 +244,12 @@ class Phone:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while not self.call.ended.done() or self.call.handed_over:
-            if self._connected:
-                self._from_carrier(media(self._speech.pop(0) if self._speech else SILENCE))
+            if self._connected and (self._speech or not self.muted):
+                frame = self._speech.pop(0) if self._speech else SILENCE
+                if self._stalled is not None:
+                    self._stalled.append(frame)
+                else:
+                    self._from_carrier(media(frame))
             due += 0.02
             await asyncio.sleep(due - loop.time())
 

@@ -46,6 +46,10 @@ class Socket:
     ) -> None:
         self.text, self.close = on_text, on_close
 
+    def stop(self) -> None:
+        """The carrier says that the stream is over."""
+        self.text(b'{"event":"stop","streamId":"stream-1","reason":"call_ended"}')
+
     def send_texts(self, messages: list[bytes]) -> None:
         """Nobody listens."""
 
@@ -109,7 +113,7 @@ async def call_under_way() -> AsyncIterator[Edge]:
 async def test_an_end_that_redis_did_not_take_is_told_again():
     async with call_under_way() as edge:
         edge.ledger.away = True
-        edge.socket.close(True)
+        edge.socket.stop()
         await asyncio.sleep(5)
         edge.ledger.away = False
         await asyncio.sleep(1.5)

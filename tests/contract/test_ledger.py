@@ -92,6 +92,75 @@ async def test_a_reconnect_raises_the_epoch_and_moves_the_edge(server: Server):
     assert await server.ledger.end("c-1", "caller hung up", epoch=2)
 
 
+@pytest.mark.parametrize("reason", ["carrier", "caller hung up"])
+async def test_a_call_whose_connection_was_gone_may_be_reopened_and_started_again(server: Server, reason: str):
+    ledger = server.ledger
+    await ledger.create(RECORD)
+    assert await ledger.reopen("c-1")  # it has not begun
+    await ledger.start("c-1", "e-1")
+    assert await ledger.reopen("c-1")  # it is live
+    await ledger.end("c-1", reason)
+    assert await ledger.reopen("c-1")
+    again = await ledger.start("c-1", "e-2")
+    assert again is not None
+    assert (again.epoch, again.edge, again.status, again.ended_because) == (2, "e-2", "live", "")
+    assert await ledger.claim("llm", "c-1", "w-1") is not None
+    assert await ledger.end("c-1", reason)
+    assert await ledger.start("c-1", "e-2") is None  # once is once
+
+
+@pytest.mark.parametrize("reason", ["agent hung up", "operator hung up", "silence", "too long", "refused", "error"])
+async def test_a_call_that_we_ended_is_not_reopened(server: Server, reason: str):
+    await server.ledger.create(RECORD)
+    await server.ledger.start("c-1", "e-1")
+    await server.ledger.end("c-1", reason)
+    assert not await server.ledger.reopen("c-1")
+    assert await server.ledger.start("c-1", "e-1") is None
+
+
+@pytest.mark.parametrize("first", ["end", "seal"])
+async def test_a_call_whose_end_the_carrier_told_is_not_reopened(server: Server, first: str):
+    ledger = server.ledger
+    await ledger.note_end("nobody", 60)
+    assert await ledger.read("nobody") is None
+    assert not await ledger.reopen("nobody")
+    await ledger.create(RECORD)
+    await ledger.start("c-1", "e-1")
+    for step in ("end", "seal") if first == "end" else ("seal", "end"):
+        await (ledger.note_end("c-1", 60) if step == "seal" else ledger.end("c-1", "caller hung up"))
+    assert not await ledger.reopen("c-1")
+    assert await ledger.start("c-1", "e-1") is None
+
+
+async def test_the_age_and_the_silence_of_a_call_go_on_over_its_connections(server: Server):
+    ledger = server.ledger
+    await ledger.create(RECORD)
+    first = await ledger.start("c-1", "e-1")
+    assert first is not None
+    assert (first.age_ms, first.silent_ms) == (0, 0)
+    await ledger.note_silence({"c-1": 7_000, "nobody": 1})
+    assert await ledger.read("nobody") is None
+    await asyncio.sleep(0.05)
+    second = await ledger.start("c-1", "e-2")
+    assert second is not None
+    assert 50 <= second.age_ms < 5_000
+    assert 7_050 <= second.silent_ms < 12_000
+
+
+async def test_the_time_in_which_a_call_was_over_for_us_is_not_counted(server: Server):
+    ledger = server.ledger
+    await ledger.create(RECORD)
+    await ledger.start("c-1", "e-1")
+    await ledger.note_silence({"c-1": 60_000})
+    await ledger.end("c-1", "carrier")
+    await asyncio.sleep(0.3)
+    await ledger.reopen("c-1")
+    again = await ledger.start("c-1", "e-1")
+    assert again is not None
+    assert again.age_ms < 250
+    assert again.silent_ms == 0
+
+
 async def test_what_the_carrier_says_is_kept_once(server: Server):
     ledger = server.ledger
     for _ in range(2):

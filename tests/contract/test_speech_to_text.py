@@ -305,6 +305,19 @@ async def test_an_early_decode_is_thrown_away_if_the_caller_goes_on():
     assert (await call.heard(5))[-1] == Utterance("hello there", 0, 38 * WINDOW_MS, decided_ms=54 * WINDOW_MS)
 
 
+@pytest.mark.parametrize(("first", "told"), [("yes", ["yes"]), ("", [])])
+async def test_a_word_that_stood_in_two_early_decodes_is_told_if_the_last_has_none(first: str, told: list[str]):
+    call = Call()
+    for decode in (first, "yes", ""):
+        call.sounds("#" * 10 + "." * 8)
+        call.decoder.asked[-1][1].set_result(decode)
+        await asyncio.sleep(0)
+    call.sounds("." * 20)
+    await asyncio.sleep(0)
+    call.ear.close()
+    assert [event.text async for event in call.ear if isinstance(event, Utterance) and event.unsure] == told
+
+
 async def test_whisper_gets_the_utterance_with_a_little_before_and_after():
     call = Call()
     call.sounds("." * 100 + "#" * 20 + "." * 20)

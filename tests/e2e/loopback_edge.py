@@ -19,9 +19,10 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.protocol import State
 from websockets.typing import Subprotocol
 
-from common.agents import Agent, Agents
+from common.agents import Agent, Agents, GreetingAfter
 from common.bus.memory import MemoryBus, Streams
 from common.ledger.memory import MemoryLedger
 from common.messages import AudioIn, AudioOut, CallStarted, Message
@@ -42,7 +43,10 @@ SECRET = b"the secret of this test"
 EDGE = "edge-a"
 SECONDS = 5.0
 FROM, TO = "911234567891", "911234567890"
-ANY_AGENT = Agents({"desk": Agent("desk", greeting="Hello.", instructions="Be brief.", numbers=("*",))})
+_DESK = Agent(
+    "desk", greeting="Hello.", instructions="Be brief.", numbers=("*",), greeting_after_ms=GreetingAfter(0, 0)
+)
+ANY_AGENT = Agents({"desk": _DESK})
 
 
 @dataclass
@@ -87,6 +91,11 @@ class Edge:
         assert stream.text
         return stream.text
 
+    def hangup(self, call_id: str) -> None:
+        """What Vobiz does last, some seconds after it has closed the socket."""
+        if (call := self.calls.get(call_id)) is not None:
+            call.end("caller hung up")
+
     def token_url(self, token: str) -> str:
         return f"ws://127.0.0.1:{self.port}/ws/{token}"
 
@@ -118,6 +127,9 @@ class Edge:
             await caller.send(start or start_of(call_id))
             await caller.events.until(CallStarted)
             yield caller
+            if caller.socket.state is State.OPEN and not caller.socket.transport.is_closing():
+                await caller.socket.close()
+                self.hangup(call_id)
 
 
 class Phone:
@@ -240,6 +252,7 @@ async def running_edge(
         async with httpx.AsyncClient(base_url=base_url, trust_env=False, timeout=SECONDS) as http:
             yield Edge(port, http, calls, ledger, MemoryBus(streams), front.failures)
     finally:
+        calls.hand_over()  # those whose end nobody told
         server.should_exit = True
         async with asyncio.timeout(SECONDS):
             await serving

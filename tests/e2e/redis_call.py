@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 import httpx
 
-from common.agents import Agent, Agents, to_document
+from common.agents import Agent, Agents, GreetingAfter, to_document
 from common.bus import Bus
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
@@ -45,7 +45,10 @@ from workers.tts.speak import SpeakSession
 
 WAIT_SECONDS = 20.0
 EDGE = "edge-1"
-AGENTS = Agents({"desk": Agent("desk", greeting="Hello.", instructions="Be brief.", numbers=("*",))})
+_DESK = Agent(
+    "desk", greeting="Hello.", instructions="Be brief.", numbers=("*",), greeting_after_ms=GreetingAfter(0, 0)
+)
+AGENTS = Agents({"desk": _DESK})
 
 
 class Caller:

@@ -297,7 +297,7 @@ async def test_after_a_call_that_ended_nothing_is_said_and_nobody_is_rung(reason
                 assert tags(await tell(edge, path, "c-1", Event="StartApp", CallStatus="in-progress")) == ["Hangup"]
 
 
-@pytest.mark.parametrize("reason", ["carrier", "error", "refused"])
+@pytest.mark.parametrize("reason", ["error", "refused"])
 async def test_after_a_call_that_was_lost_the_caller_hears_so_and_meets_a_person(reason: str) -> None:
     async with running_edge(HELPED) as edge:
         await tell(edge, "/answer", "c-1")

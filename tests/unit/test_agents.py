@@ -14,6 +14,7 @@ from common.agents import (
     Agent,
     Agents,
     BadAgents,
+    GreetingAfter,
     Limits,
     Providers,
     TurnOptions,
@@ -52,6 +53,28 @@ def test_the_shipped_agents_load_and_leave_the_providers_to_the_deployment() -> 
 def test_a_small_file_is_an_agent_named_like_the_file(tmp_path: Path) -> None:
     agent = load_agents(written(tmp_path, kind=SMALL)).by_name["kind"]
     assert agent == Agent("kind", "Hello.", "Be kind.")
+
+
+@pytest.mark.parametrize(
+    ("said", "after"),
+    [
+        ("", GreetingAfter(2000, 0)),
+        ("greeting_after_ms: 700\n", GreetingAfter(700, 700)),
+        ("greeting_after_ms: {inbound: 1_500}\n", GreetingAfter(1500, 0)),
+        ("greeting_after_ms:\n  inbound: 0\n  outbound: 300\n", GreetingAfter(0, 300)),
+    ],
+)
+def test_the_greeting_waits_as_the_file_says_by_direction(tmp_path: Path, said: str, after: GreetingAfter) -> None:
+    agent = load_agents(written(tmp_path, kind=SMALL + said)).by_name["kind"]
+    assert agent.greeting_after_ms == after
+    assert from_document(json.loads(json.dumps(to_document(agent)))) == agent
+
+
+@pytest.mark.parametrize("said", ["soon", "-1", "20000", "{inbund: 5}", "{inbound: soon}", "[1, 2]"])
+def test_a_wait_that_is_none_is_told_by_line(tmp_path: Path, said: str) -> None:
+    (problem,) = problems(written(tmp_path, kind=f"{SMALL}greeting_after_ms: {said}\n"))
+    assert problem.startswith("kind.yaml:3: ")
+    assert "greeting_after_ms" in problem or "inbound" in problem
 
 
 def test_everything_can_be_said(tmp_path: Path) -> None:

@@ -267,3 +267,34 @@ def test_a_long_replay_gives_a_vendor_the_time_to_hear_it() -> None:
     pace.feed(20_000, 100.0)
     assert pace.allowance_s(100.0) == 20.0 - FREE_S
     assert pace.allowance_s(110.0) == 10.0 - FREE_S and pace.allowance_s(116.0) == 0.0
+
+
+# --- words that stood in interims only ------------------------------------------------------------------------------
+
+
+def said(heard: Sequence[Heard]) -> list[tuple[str, bool]]:
+    return [(event.text, event.unsure) for event in heard if isinstance(event, Utterance)]
+
+
+@pytest.mark.parametrize(
+    ("interims", "told"),
+    [(["yes", "yes"], [("yes", True)]), (["yes"], []), ([], []), (["yes", "yes", "yes"], [("yes", True)])],
+)
+def test_ink_tells_a_word_that_stood_in_two_interims_and_is_missing_in_the_final(
+    interims: list[str], told: list[tuple[str, bool]]
+) -> None:
+    call = ink()
+    heard = call.sounds("..####...")
+    heard += call.says(*map(interim, interims), final(""), DONE)
+    heard += call.sounds("........")
+    heard += call.says(final(""), DONE)
+    assert said(heard) == told
+
+
+def test_ink_forgets_it_when_a_later_final_has_words() -> None:
+    call = ink()
+    heard = call.sounds("..####...")
+    heard += call.says(interim("yes"), interim("yes"), final(""), final("Yes."), DONE)
+    heard += call.sounds("........")
+    heard += call.says(DONE)
+    assert said(heard) == [("Yes.", False)]

@@ -66,6 +66,8 @@ Event: TypeAlias = str | ToolCall | TextComplete | Retracted | Switched | Spent
 class Empty(Down):
     """The reply has no word to speak, and calls no tool that was offered.  `spent` is what it cost all the same."""
 
+    kind = "empty"
+
     def __init__(self, message: str, spent: Sequence[Spent] = ()) -> None:
         super().__init__(message)
         self.spent = tuple(spent)

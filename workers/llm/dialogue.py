@@ -75,6 +75,7 @@ class Dialogue:
                 self._asked = max(self._asked, 0)
                 if epoch > self._epoch:
                     self._epoch, self.edge = epoch, edge
+                    self.over = False  # the carrier may come back with a call that was over for us
             case CallEnded(epoch):
                 self.over = self.over or epoch == 0 or epoch >= self._epoch
             case OwnerChanged("tts", holds=holds):
@@ -86,7 +87,7 @@ class Dialogue:
                 if utterance > self._asked and not self._mere_nod(message):
                     self._maybe = message
             case UserTurn():
-                if not self._mere_nod(message):
+                if not self._mere_nod(message) and (self._waits or not message.unsure):
                     self._take(message)
             case ReplyStarted(turn, utterance, prepared_for):
                 if turn not in self._replies:
@@ -102,6 +103,12 @@ class Dialogue:
             return False
         interrupted_by = reply.cut.utterance if reply.cut is not None else reply.resumed_by
         return 0 < interrupted_by <= said.utterance
+
+    @property
+    def _waits(self) -> bool:
+        """Is it the caller's turn: has the agent said what it had to say, or been stopped for good?"""
+        reply = self._newest
+        return reply is None or reply.played or (reply.cut is not None and not reply.may_resume)
 
     def _take(self, said: UserTurn) -> None:
         """The caller has said something: their line comes before a reply that was prepared for it."""

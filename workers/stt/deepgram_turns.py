@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workers.providers import Down, Heard, Likely, ListenOptions, Offset, Onset, Utterance
+from workers.stt.interim_words import InterimWords
 from workers.stt.vendor_feed import VendorFeed
 
 FINALIZE = '{"type": "Finalize"}'
@@ -47,6 +48,9 @@ class _Turn:
     words_end_ms: int = -1  # of the last word known, final or not; -1: no words yet
     finals: list[str] = field(default_factory=list)
     interim: str = ""
+    interims: InterimWords = field(default_factory=InterimWords)
+    sure: bool = False
+    """A final has words; else those of `finals` stood in interims only."""
     hushed: bool = False
     """The vendor's detector heard the speech end, and nothing new since."""
     likely: bool = False
@@ -129,8 +133,9 @@ class DeepgramTurns:
         if turn is None:
             return
         if is_final:
-            if words is not None:
-                turn.finals.append(words.text)
+            turn.sure = turn.sure or words is not None
+            missing = turn.interims.final(words.text if words is not None else "")
+            turn.finals += [words.text] if words is not None else [missing] if missing else []
             turn.interim = ""
             if not turn.finals:
                 turn.words_end_ms = -1  # the interim words were none
@@ -165,6 +170,8 @@ class DeepgramTurns:
             self._news_ms = now_ms
         turn.words_end_ms = max(turn.words_end_ms, words.end_ms)
         turn.interim = words.text
+        if not is_final:
+            turn.interims.interim(words.text)
 
     def _words(self, alternative: dict[str, Any], start: float, duration: float) -> _Words | None:
         """The words of a result, without those of turns that are over."""
@@ -257,7 +264,7 @@ class DeepgramTurns:
             yield Offset(onset_ms + self._options.onset_ms if noise else turn.words_end_ms)
         if turn.words_end_ms < 0:
             self._turn = None  # a noise before any word
-        elif not turn.likely and self._options.likely_ms and not turn.interim:
+        elif not turn.likely and self._options.likely_ms and turn.sure and not turn.interim:
             turn.likely = True
             yield Likely(turn.text, turn.start_ms, turn.words_end_ms)
 
@@ -267,7 +274,8 @@ class DeepgramTurns:
             yield Offset(turn.words_end_ms)
         self._turn, self._asked_ms = None, None
         self._told_ms = turn.words_end_ms
-        yield Utterance(turn.text, turn.start_ms, turn.words_end_ms, max(turn.words_end_ms, self._clock(turn)))
+        unsure = not turn.sure and not turn.interim
+        yield Utterance(turn.text, turn.start_ms, turn.words_end_ms, max(turn.words_end_ms, self._clock(turn)), unsure)
 
     def _cut(self, turn: _Turn) -> Iterator[Heard | str]:
         """End a turn that is too long; a caller in full flow begins the next piece at once."""

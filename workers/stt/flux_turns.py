@@ -10,10 +10,11 @@ streams were seen to stay open in the middle of a turn and say nothing more: a t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from workers.providers import Busy, Down, Heard, Likely, ListenOptions, Offset, Onset, ProviderError, Utterance
+from workers.stt.interim_words import InterimWords
 from workers.stt.vendor_feed import VendorFeed
 
 FORCE_END = '{"type": "ForceEndTurn"}'
@@ -31,6 +32,8 @@ class _Turn:
     text: str = ""
     words_end_ms: int = 0
     speaking: bool = True
+    interims: InterimWords = field(default_factory=InterimWords)
+    unsure: bool = False
 
 
 class FluxTurns:
@@ -96,6 +99,10 @@ class FluxTurns:
             self._turn = turn = _Turn(max(start_ms, self._told_ms))
             self._news_ms = now_ms
             yield Onset(turn.start_ms)
+        if event != "EndOfTurn":
+            turn.interims.interim(text)
+        elif missing := turn.interims.final(text):
+            text, turn.unsure = missing, True
         if text != turn.text:
             turn.start_ms = max(start_ms, self._told_ms) if not turn.text else turn.start_ms
             turn.text, turn.words_end_ms = text, max(turn.words_end_ms, end_ms)
@@ -137,7 +144,7 @@ class FluxTurns:
         if turn.text:
             end_ms = max(turn.words_end_ms, turn.start_ms + 1)
             self._told_ms = end_ms
-            yield Utterance(turn.text, turn.start_ms, end_ms, max(end_ms, self._feed.fed_ms))
+            yield Utterance(turn.text, turn.start_ms, end_ms, max(end_ms, self._feed.fed_ms), turn.unsure)
 
 
 def _error(name: str, code: str) -> ProviderError:

@@ -22,6 +22,7 @@ from workers.cartesia_wire import failure
 from workers.providers import Down, Heard, Likely, ListenOptions, Offset, Onset, Utterance
 from workers.stt.batched_ear import IDLE_S, SilentVendor
 from workers.stt.endpointing import WINDOW_MS, End, Endpointing, LikelyEnd
+from workers.stt.interim_words import InterimWords
 from workers.stt.loudness import NOT, Loudness
 from workers.stt.pace import Pace
 
@@ -53,6 +54,8 @@ class InkTurns:
         self._asked: deque[_Flush] = deque()
         self._finals: list[str] = []
         self._interim = ""
+        self._interims = InterimWords()
+        self._missing = ""  # in the finals, though it stood in interims
         self._flushed_to_ms = -1  # the words up to here are known
         self._speaking = False
         self._started_ms: int | None = None  # of the open turn
@@ -101,8 +104,10 @@ class InkTurns:
             if fields.get("is_final"):
                 self._finals += [text] if text else []
                 self._interim = ""
+                self._missing = self._interims.final(text) or self._missing
             elif text:
                 self._interim = text
+                self._interims.interim(text)
         return self._answered() if kind == "flush_done" else []
 
     def wake(self, now: float) -> list[Heard]:
@@ -157,9 +162,12 @@ class InkTurns:
         return []
 
     def _utterance(self, start_ms: int, end_ms: int, decided_ms: int) -> list[Heard]:
-        text = self._words()
+        text, missing = self._words(), self._missing
         self._finals.clear()
-        self._interim = ""
+        self._interim = self._missing = ""
+        self._interims = InterimWords()
+        if not text and missing:
+            return [Utterance(missing, start_ms, end_ms, decided_ms, unsure=True)]
         return [Utterance(text, start_ms, end_ms, decided_ms)] if text else []
 
     def _words(self) -> str:

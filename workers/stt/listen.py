@@ -174,13 +174,14 @@ class ListenSession:
                 stamps = (self._timeline.wall(end_ms), now_ms, now_ms)
                 self._understood(self._utterance_of(end_ms), text)
                 await self._write(MaybeTurn(self._utterance_of(end_ms), text, stamps))
-            case Utterance(text, _, end_ms, decided_ms):
+            case Utterance(text, _, end_ms, decided_ms, unsure):
                 speech_end = self._timeline.wall(end_ms)
                 endpoint = self._timeline.wall(decided_ms) if decided_ms else wall_ms()
                 utterance = self._utterance_of(end_ms)
-                self._understood(utterance, text)
+                if not unsure:  # an agent that speaks is not stopped for it
+                    self._understood(utterance, text)
                 now_ms = wall_ms()
-                await self._write(UserTurn(utterance, text, (speech_end, endpoint, now_ms)))
+                await self._write(UserTurn(utterance, text, (speech_end, endpoint, now_ms), unsure))
                 turn = traces.Turn(self._claim.call_id, utterance)
                 traces.stage("endpoint", speech_end, endpoint, turn=turn, provider=spec)
                 traces.stage("transcript", endpoint, now_ms, turn=turn, provider=spec)

@@ -35,6 +35,7 @@ from workers.providers import (
 from workers.stt import silero_vad
 from workers.stt.endpointing import LIKELY_END_MS, Endpointing, LikelyEnd
 from workers.stt.heard_queue import HeardQueue
+from workers.stt.interim_words import InterimWords
 from workers.stt.silero_vad import SileroVad
 from workers.stt.whisper_decoder import Decoder
 
@@ -94,6 +95,8 @@ class _Decode:
     text: asyncio.Future[str]
     deadline: asyncio.TimerHandle | None = None
     decided_ms: int = 0
+    missing: str = ""
+    """What stood in earlier decodes of the turn, should this one have no words."""
 
 
 class LocalEar:
@@ -108,6 +111,7 @@ class LocalEar:
         self._audio_at = -1  # where `_audio` begins, in bytes of the call; -1: nothing fed yet
         self._decoded_to_ms = 0  # audio up to here belongs to earlier utterances
         self._early: _Decode | None = None
+        self._interims = InterimWords()
         self._ended: deque[_Decode] = deque()  # their text is wanted, in this order
         self._heard = HeardQueue()
 
@@ -186,6 +190,7 @@ class LocalEar:
             self._fail(error)
             return
         decode.decided_ms = decided_ms
+        decode.missing = self._interims.final("")
         self._decoded_to_ms = end_ms
         decode.deadline = asyncio.get_running_loop().call_later(
             DECODE_S_MAX, self._fail, Down(f"whisper needed more than {DECODE_S_MAX:.0f} s")
@@ -218,15 +223,17 @@ class LocalEar:
                 self._fail(error)
             elif error is not None:
                 self._fail(Down(f"whisper failed: {type(error).__name__}"))
-            elif text := decode.text.result():
-                self._hear(Utterance(text, decode.start_ms, decode.end_ms, decode.decided_ms))
+            elif text := decode.text.result() or decode.missing:
+                unsure = not decode.text.result()
+                self._hear(Utterance(text, decode.start_ms, decode.end_ms, decode.decided_ms, unsure))
 
     def _tell_likely(self, text: asyncio.Future[str]) -> None:
         """The early text is there, and the turn is not over yet: the answer may be prepared."""
         early = self._early
-        if early is None or early.text is not text or not self._options.likely_ms:
+        if early is None or early.text is not text or text.cancelled() or text.exception() is not None:
             return
-        if not text.cancelled() and text.exception() is None and text.result():
+        self._interims.interim(text.result())
+        if self._options.likely_ms and text.result():
             self._hear(Likely(text.result(), early.start_ms, early.end_ms))
 
     def _hear(self, heard: Heard) -> None:

@@ -79,6 +79,7 @@ class Script:
                 self.epoch, self.edge, self._edge_holds = epoch, edge, holds
                 self._spoken = set(self._played)  # what the lost connection still held was never heard
                 self._told = False
+                self.over = False  # the carrier may come back with a call that was over for us
             case CallEnded(epoch):
                 self.over = self.over or epoch == 0 or epoch >= self.epoch
             case ReplyStarted(turn, utterance, prepared_for):

@@ -1,0 +1,67 @@
+"""The caller's side of one connection: media to the ears as they come, and silence where none come.
+
+What comes from the carrier is told from what is filled in: `media_ms` and `began` know real media only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from common import metrics
+from edge.caller_audio import CallerAudio
+from edge.silence_fill import SilenceFill
+from edge.ticker import Ticker
+from edge.to_ears import ToEars
+
+log = logging.getLogger(__name__)
+
+STOOD_STILL_MS = 60
+"""A wake so late says that we stood still, not the line: what came meanwhile waits in the socket."""
+
+
+class Uplink:
+    """`media` what comes, `close` when no more can.  One timer, that looks some six times a second for a gap."""
+
+    def __init__(
+        self, audio: CallerAudio, ears: ToEars, ticker: Ticker, began: Callable[[float], None] = lambda now: None
+    ) -> None:
+        """`began(now)` is called with the first media."""
+        self._audio = audio
+        self._ears = ears
+        self._ticker = ticker
+        self.media_ms = ticker.now_ms()
+        """When the carrier last sent media, or the connection began."""
+        self._began: Callable[[float], None] | None = began
+        self._fill = SilenceFill(self.media_ms)
+        self._excused = False
+        self._timer = self._at(self._fill.next_due(self.media_ms))
+
+    def media(self, payload: bytes) -> None:
+        """A payload of the carrier's, of any length."""
+        self.media_ms = now = self._ticker.now_ms()
+        if self._began is not None:
+            self._began(now)
+            self._began = None
+        if other := self._audio.corrected(payload):
+            metrics.BAD_INPUT.labels("another format").inc()
+            log.warning("the carrier sends %s at %s Hz, and said otherwise", other.encoding, other.sample_rate)
+        self._ears.feed(self._fill.media(self._audio.feed(payload), now))
+
+    def close(self) -> None:
+        """The connection is gone, and with it the line that silence would stand for."""
+        self._timer.cancel()
+
+    def _at(self, due_ms: float) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_at(due_ms / 1000, self._wake, due_ms)
+
+    def _wake(self, due_ms: float) -> None:
+        now = self._ticker.now_ms()
+        self._excused = now - due_ms > STOOD_STILL_MS and not self._excused
+        if self._excused:
+            self._timer = self._at(now + 1)
+            return
+        for _ in range(self._fill.due(now)):
+            self._ears.fill()
+        self._timer = self._at(self._fill.next_due(now))
