@@ -156,6 +156,11 @@ def number_key(number: str) -> str:
 
 def load_agents(folder: Path) -> Agents:
     """Read every `*.yaml` of `folder`.  Raises one `BadAgents` that lists all problems of all files, by line."""
+    return Agents({agent.name: agent for _, agent in read_agents(folder)})
+
+
+def read_agents(folder: Path) -> list[tuple[Document, Agent]]:
+    """Every agent of `folder` with the document that it was read from.  Raises `BadAgents` as `load_agents`."""
     if not folder.is_dir():
         raise BadAgents([f"{folder}: no such folder; set AGENTS_DIR to the folder of your agent files"])
     problems = [f"{path}:1: would be ignored; rename it to {path.stem}.yaml" for path in sorted(folder.glob("*.yml"))]
@@ -176,7 +181,7 @@ def load_agents(folder: Path) -> Agents:
     problems += _clashes(agents)
     if problems:
         raise BadAgents(problems)
-    return Agents({agent.name: agent for _, agent in agents})
+    return agents
 
 
 def _clashes(agents: list[tuple[Document, Agent]]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_network
 from pathlib import Path
@@ -23,7 +23,11 @@ SECRET_CHARS_MAX = 16_384
 
 
 class BadSettings(Exception):
-    """Its text lists every problem, one a line."""
+    """Its text lists every problem, one a line; `problems` has each, and begins with the variable's name."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(["These settings cannot be used:", *(f"  {problem}" for problem in self.problems)]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +229,22 @@ class Settings:
                 problems.append(str(error))
         problems += _contradictions({**{item.name: item.default for item in fields(cls)}, **values})
         if problems:
-            raise BadSettings("\n".join(["These settings cannot be used:", *(f"  {problem}" for problem in problems)]))
+            raise BadSettings(problems)
         return cls(**values)
+
+    @classmethod
+    def variables(cls) -> frozenset[str]:
+        """The name of every variable that is read, with `<NAME>_FILE` for each secret."""
+        names = {item.name.upper() for item in fields(cls)}
+        return frozenset(names | {f"{item.name.upper()}_FILE" for item in fields(cls) if item.metadata["rule"].secret})
+
+    def as_environment(self) -> dict[str, str]:
+        """What is set, by the variable's name: for the adapters of vendors, which take theirs from it by name.
+
+        A secret that came from a file is here like any other, so that nobody reads the environment a second time.
+        """
+        given = ((item.name, getattr(self, item.name), item.default) for item in fields(self))
+        return {name.upper(): str(value) for name, value, default in given if value != default}
 
     def providers(self, pool: str, agent_choice: tuple[str, ...] = ()) -> list[str]:
         """The providers of a pool in the order of failover: the agent's, else the deployment's, else the default."""
@@ -251,6 +269,12 @@ class Settings:
         if self.openai_api_key and urlsplit(self.openai_base_url).hostname == "api.openai.com":
             return "openai/gpt-4o-mini-tts"
         return "deepgram/aura-2-thalia-en" if self.deepgram_api_key else ""
+
+    @property
+    def agents_folder(self) -> Path:
+        """AGENTS_DIR; a relative one is looked for here, and beside the program, wherever a command is started."""
+        here = Path(self.agents_dir)
+        return here if here.is_absolute() or here.is_dir() else Path(__file__).resolve().parents[1] / here
 
     @property
     def places(self) -> dict[str, int]:

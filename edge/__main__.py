@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 from common import metrics
 from common.agents import Agents, BadAgents, load_agents
@@ -142,7 +141,7 @@ def main() -> int:
     """Serve; returns the exit code, 2 if the settings or the agents cannot be used."""
     try:
         settings = Settings.from_env()
-        agents = load_agents(Path(settings.agents_dir))
+        agents = load_agents(settings.agents_folder)
     except (BadSettings, BadAgents) as error:
         print(error, file=sys.stderr)  # noqa: T201 - for a person, before there are logs
         return 2

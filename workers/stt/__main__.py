@@ -6,7 +6,7 @@ from workers.failover import Failover
 from workers.process import Assignment, main
 from workers.providers import ListenOptions, SpeechToText
 from workers.stt.listen import ListenSession
-from workers.stt.vendors import speech_to_text
+from workers.stt.vendors import CATALOG
 
 
 def listen(call: Assignment, ears: Failover[SpeechToText]) -> ListenSession:
@@ -23,4 +23,4 @@ def listen(call: Assignment, ears: Failover[SpeechToText]) -> ListenSession:
 
 
 if __name__ == "__main__":
-    sys.exit(main("stt", speech_to_text, listen))
+    sys.exit(main("stt", CATALOG, listen))

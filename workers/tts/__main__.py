@@ -6,7 +6,7 @@ from workers.failover import Failover
 from workers.process import Assignment, main
 from workers.providers import TextToSpeech, VoiceOptions
 from workers.tts.speak import SpeakSession
-from workers.tts.vendors import text_to_speech
+from workers.tts.vendors import CATALOG
 
 
 def speak(call: Assignment, voices: Failover[TextToSpeech]) -> SpeakSession:
@@ -16,4 +16,4 @@ def speak(call: Assignment, voices: Failover[TextToSpeech]) -> SpeakSession:
 
 
 if __name__ == "__main__":
-    sys.exit(main("tts", text_to_speech, speak))
+    sys.exit(main("tts", CATALOG, speak))

@@ -21,7 +21,7 @@ from workers.vendor_http import VendorHttp
 DEEPGRAM_URL = "https://api.deepgram.com"
 TEXT_CHARS_MAX = 2000
 """The vendor's own limit."""
-_MODEL = re.compile(r"aura-(?:\d-)?[a-z]+-(?P<language>[a-z]{2})")
+MODEL = re.compile(r"aura-(?:\d-)?[a-z]+-(?P<language>[a-z]{2})")
 _AUDIO = {"encoding": "mulaw", "sample_rate": str(SAMPLE_RATE), "container": "none"}
 
 
@@ -32,7 +32,7 @@ class Aura:
         self, model: str, *, key: str, url: str = DEEPGRAM_URL, deadlines: SpeechDeadlines | None = None
     ) -> None:
         """`model` names the voice and its language: aura-2-thalia-en.  Raises ValueError for another one."""
-        if not _MODEL.fullmatch(model):
+        if not MODEL.fullmatch(model):
             raise ValueError(f"{model!r} is no voice of Deepgram's; they look like aura-2-thalia-en")
         self._model = model
         self._deadlines = deadlines or SpeechDeadlines()
@@ -45,7 +45,7 @@ class Aura:
             raise Rejected(f"a clause of {len(text)} characters; at most {TEXT_CHARS_MAX} are spoken at once")
         if not any(map(str.isalnum, text)):
             return
-        model = options.voice if _MODEL.fullmatch(options.voice) else self._model
+        model = options.voice if MODEL.fullmatch(options.voice) else self._model
         language = options.language.replace("_", "-").partition("-")[0].lower()
         if not model.endswith(f"-{language}"):
             raise Rejected(f"the voice {model} does not speak {options.language}")

@@ -35,13 +35,13 @@ ELEVENLABS_URL = "wss://api.elevenlabs.io"
 VOICE = "JBFqnCBsd6RMkjVDRZzb"
 """The voice of the vendor's own examples, which every account has."""
 TEXT_CHARS_MAX = 2000
-_VOICE = re.compile(r"[A-Za-z0-9]{15,40}")
+VOICE_ID = re.compile(r"[A-Za-z0-9]{15,40}")
 _KEY = "ELEVENLABS_API_KEY"
 
 
 def _voice_for(options: VoiceOptions, default: str) -> str:
     """`options.voice` if it can be an id of theirs; otherwise it is another vendor's."""
-    return options.voice if _VOICE.fullmatch(options.voice) else default
+    return options.voice if VOICE_ID.fullmatch(options.voice) else default
 
 
 def _worth_saying(text: str) -> bool:
