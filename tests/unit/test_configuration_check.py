@@ -10,7 +10,7 @@ import pytest
 
 from common.agents import Agent, Providers
 from common.env_file import EnvFile
-from deploy.local.check import Configuration, check
+from deploy.local.check import CATALOGS, Configuration, check
 from workers import process
 from workers.llm.vendors import CATALOG as MODELS
 from workers.stt.vendors import CATALOG as EARS
@@ -282,3 +282,24 @@ def test_providers_of_the_agent_that_can_work_are_kept() -> None:
     providers = process.Providers("llm", MODELS.build, {"OPENAI_API_KEY": "k"})
     agent = Agent("desk", "Hi.", "x", providers=Providers(llm=("gorq/llama", "openai/gpt-4o")))
     assert [source.spec for source in providers.choose_for(agent, ["local/receptionist"]).sources] == ["openai/gpt-4o"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "environ"),
+    [
+        ("OPENAI_API_KEY", {"LLM_PROVIDER": "openai/gpt-4o", "TTS_PROVIDER": "openai/tts-1"}),
+        ("DEEPGRAM_API_KEY", {"STT_PROVIDER": "deepgram/nova-3", "TTS_PROVIDER": "deepgram/aura-2-luna-en"}),
+        ("ELEVENLABS_API_KEY", {"TTS_PROVIDER": "elevenlabs/eleven_v3+http"}),
+        ("CARTESIA_API_KEY", {"STT_PROVIDER": "cartesia/ink-whisper", "TTS_PROVIDER": "cartesia/sonic-3"}),
+        ("SARVAM_API_KEY", {"STT_PROVIDER": "sarvam/saaras:v3", "TTS_PROVIDER": "sarvam/bulbul:v2"}),
+    ],
+)
+def test_a_key_in_a_file_is_a_key_for_every_adapter(variable: str, environ: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("a-key\n")
+    found = checked(tmp_path, SMALL, **environ, **{f"{variable}_FILE": str(tmp_path / "key")})
+    assert found.mistakes == () and found.settings is not None
+    given = found.settings.as_environment()
+    assert given[variable] == "a-key"
+    for pool, catalog in CATALOGS.items():
+        for spec in found.settings.providers(pool):
+            catalog.build(spec, given)
