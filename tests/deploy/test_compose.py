@@ -14,7 +14,8 @@ import yaml
 
 from common.settings import Settings
 from tests.deploy.compose_dockerfile import ROOT, Stage, stages
-from tests.deploy.compose_file import PROFILES, compose, environment, program, project, seconds, services
+from tests.deploy.compose_file import PROFILES, compose, environment, project, seconds, services
+from tests.programs import program
 from workers.process import METRICS_PORTS
 
 FILE = ROOT / "docker-compose.yml"
@@ -274,7 +275,7 @@ def test_prometheus_asks_every_replica_where_it_answers() -> None:
 
 
 def test_promtool_accepts_prometheus_configuration() -> None:
-    promtool = program("promtool", "apt-get install prometheus")
+    promtool = program("promtool")
     command = [promtool, "check", "config", str(ROOT / "deploy/prometheus/prometheus.yml")]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stdout + ran.stderr
