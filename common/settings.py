@@ -177,6 +177,7 @@ class Settings:
         "", "Opens a tunnel in `make run`, and uses its URL as PUBLIC_URL (needs the extra `tunnel`)", secret=True
     )
     agents_dir: str = _text("agents", "Folder of agent files")
+    data_dir: str = _text("data", "Folder of what `make run` keeps when it ends: the included Redis's append-only file")
     calls_max: int = _number(50, "Calls that one process takes at once", 1, 10_000)
     when_busy: str = _text(
         "apology",

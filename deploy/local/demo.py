@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from common.bus.redis import BusOptions, RedisBus
+from common.env_file import ENV_FILE, EnvFile
 from common.story import Story
 from common.streams import call_events
+from deploy.local.check import check
 from deploy.local.fake_providers import CALLER, fake_providers
 from deploy.local.stack import ROOT, Stack, StackError, StackOptions
 from deploy.local.telling import faults, matched, tell
@@ -40,6 +42,7 @@ async def demo() -> int:
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
     fake = _fake()
+    refuse_mistakes()
     async with _providers(fake) as chosen, Stack(StackOptions({**os.environ, **chosen}, logs=OUT / "logs")) as stack:
         say("the caller phones in:")
         caller = await _phone(stack, str(CALLER) if fake else "demo")
@@ -57,6 +60,13 @@ async def demo() -> int:
     if fake:
         say(paint("warn", "the providers were fake"))
     return 1 if problems else 0
+
+
+def refuse_mistakes() -> None:
+    """Raises StackError if an agent's file cannot be used, or cannot work without keys."""
+    found = check(EnvFile(ENV_FILE), KEYLESS)
+    if found.mistakes:
+        raise StackError("\n".join(["The demo answers with the agents of agents/:", *found.mistakes]))
 
 
 def _fake() -> bool:

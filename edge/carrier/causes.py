@@ -143,3 +143,9 @@ def may_retry(cause: Cause | int | str) -> bool:
 def _number(code: int | str) -> int:
     text = str(code).strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 6 else UNKNOWN_CODE
+
+
+def named_cause(cause: str) -> str:
+    """A cause for people: "Normal hangup (4000)" for a code of the table; anything else as it is."""
+    known = CAUSES.get(_number(cause))
+    return f"{known.name} ({known.code})" if known and known.code != UNKNOWN_CODE else cause

@@ -22,8 +22,8 @@ FILE = ROOT / "docker-compose.yml"
 MONITORING = ("prometheus", "grafana", "alertmanager")
 OURS = ("edge", "stt", "llm", "tts", "stt-providers", "tts-providers", "demo")
 WORKERS = ("stt", "llm", "tts", "stt-providers", "tts-providers")
-ONLY_OF_MAKE_RUN = {"NGROK_AUTH_TOKEN"}
-"""The container `tunnel` gets it under ngrok's own name."""
+ONLY_OF_MAKE_RUN = {"NGROK_AUTH_TOKEN", "DATA_DIR"}
+"""The container `tunnel` gets the first under ngrok's own name; what containers keep is in volumes."""
 FIXED = {"REDIS_URL", "HTTP_HOST", "HTTP_PORT", "METRICS_PORT", "AGENTS_DIR"}
 """What the containers' own network and folders decide; a .env for `make run` must not lead them astray."""
 VENDOR_KEYS = {"OPENAI_API_KEY", "DEEPGRAM_API_KEY", "ELEVENLABS_API_KEY", "CARTESIA_API_KEY", "SARVAM_API_KEY"}
