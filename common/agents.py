@@ -15,7 +15,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from common.agent_fields import Problem, Shape, bounded, flag, mapping, name_text, pattern, specs, text, texts
+from common.agent_fields import (
+    Problem,
+    Shape,
+    bounded,
+    flag,
+    mapping,
+    name_text,
+    named_texts,
+    pattern,
+    specs,
+    text,
+    texts,
+)
 from common.agent_files import Document, read_document
 
 VERSION_DIGITS = 12
@@ -30,6 +42,8 @@ PROVIDERS_MAX = 5
 NUMBERS_MAX = 1_000
 KEYTERMS_MAX = 100
 KEYTERM_CHARS_MAX = 64
+VARIABLES_MAX = 50
+VARIABLE_CHARS_MAX = 1_000
 
 
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z0-9_]{1,64})\s*\}\}")
@@ -96,6 +110,8 @@ class Agent:
     limits: Limits = field(default_factory=Limits)
     numbers: tuple[str, ...] = ()
     """The phone numbers that this agent answers, as written in the file; `*` is every number nobody else has."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What `{{name}}` is in greeting and instructions when a call brings no value of its own: on every inbound call."""
     fallback_number: str = ""
     """A person's number, for when the agent cannot be reached; empty means that the call ends with an apology."""
     version: str = ""
@@ -134,6 +150,11 @@ class Agents:
         if found is None and len(self.by_name) == 1:
             return next(iter(self.by_name.values()))
         return found
+
+
+def for_inbound(agent: Agent | None) -> Agent | None:
+    """The agent as it answers a call that brings no variables: its own fill its texts."""
+    return with_variables(agent, {}) if agent is not None else None
 
 
 def number_key(number: str) -> str:
@@ -212,16 +233,24 @@ def to_document(agent: Agent) -> dict[str, Any]:
 
 
 def with_variables(agent: Agent, variables: Mapping[str, str]) -> Agent:
-    """The agent for one call: `{{name}}` in its greeting and instructions is filled in; unknown names vanish.
+    """The agent for one call: `{{name}}` in its greeting and instructions is filled in.
 
-    The version stays the file's: the variables are the call's.
+    By the call's own `variables`, else by the agent's; a name without a value vanishes, braces are never spoken.  The
+    version stays the file's: the variables are the call's.
     """
+    values = {**agent.variables, **variables}
 
     def filled(template: str, chars_max: int) -> str:
-        return _VARIABLE.sub(lambda found: variables.get(found[1], ""), template)[:chars_max]
+        return _VARIABLE.sub(lambda found: values.get(found[1], ""), template)[:chars_max]
 
     greeting = filled(agent.greeting, GREETING_CHARS_MAX)
     return replace(agent, greeting=greeting, instructions=filled(agent.instructions, INSTRUCTIONS_CHARS_MAX))
+
+
+def missing_variables(agent: Agent, variables: Mapping[str, str]) -> list[str]:
+    """The names in greeting and instructions that neither the call nor the agent has a value for, in their order."""
+    names = _VARIABLE.findall(f"{agent.greeting}\n{agent.instructions}")
+    return [name for name in dict.fromkeys(names) if name not in variables and name not in agent.variables]
 
 
 def from_document(document: Mapping[str, Any]) -> Agent:
@@ -272,6 +301,7 @@ def _canonical(agent: Agent) -> dict[str, Any]:
         "limits": {"call_s": limits.call_s, "silence_s": limits.silence_s},
         "keyterms": list(agent.keyterms),
         "numbers": list(agent.numbers),
+        "variables": dict(agent.variables),
         "fallback_number": agent.fallback_number,
     }
 
@@ -319,6 +349,7 @@ AGENT: Shape = {
     "limits": (LIMITS, Limits),
     "keyterms": texts(KEYTERMS_MAX, _keyterm),
     "numbers": texts(NUMBERS_MAX, _number),
+    "variables": named_texts(VARIABLES_MAX, VARIABLE_CHARS_MAX),
     "fallback_number": pattern(
         r"(\+?[0-9]([ ()-]*[0-9]){3,14})?", "a phone number such as '+911234567890', or nothing"
     ),

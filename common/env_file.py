@@ -38,11 +38,14 @@ class EnvFile:
 
     @classmethod
     def read(cls, path: Path = ENV_FILE) -> Self:
-        """Read the file.  A missing one is empty; raises OSError or UnicodeDecodeError if it cannot be read."""
+        """Read the file.  A missing one is empty; so is one that cannot be read, with a problem."""
         values: dict[str, str] = {}
         lines: dict[str, int] = {}
         problems: list[str] = []
-        raw = path.read_text("utf-8-sig") if path.is_file() else ""
+        try:
+            raw = path.read_text("utf-8-sig", errors="replace") if path.is_file() else ""
+        except OSError as error:
+            raw, problems = "", [f"{path.name}: cannot be read ({type(error).__name__})"]
         for number, line in enumerate(raw.splitlines(), 1):
             text = line.strip().removeprefix("export ").strip()
             if not text or text.startswith("#"):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
+from common.env_file import EnvFile
 from common.redis_url import BadRedisUrl, parse_redis_url
 from common.traces import Collector
 
@@ -232,6 +233,18 @@ class Settings:
         if problems:
             raise BadSettings(problems)
         return cls(**values)
+
+    @classmethod
+    def for_command(cls, environ: Mapping[str, str] = os.environ, file: EnvFile | None = None) -> Self:
+        """For what a person types: the environment, and for what it does not say the repository's `.env`.
+
+        Raises BadSettings, with the file's line where a problem comes from it.
+        """
+        file = file if file is not None else EnvFile.read()
+        try:
+            return cls.from_env(file.merged(environ))
+        except BadSettings as error:
+            raise BadSettings(file.located(problem, environ) for problem in error.problems) from None
 
     @classmethod
     def variables(cls) -> frozenset[str]:

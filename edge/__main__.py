@@ -7,13 +7,14 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from common import metrics
 from common.agents import Agents, BadAgents, load_agents
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
+from common.command_line import no_arguments
 from common.ledger import Ledger
 from common.ledger.dials import DialBook
 from common.ledger.shards import connect_ledger
@@ -137,8 +138,13 @@ async def _secret(settings: Settings, ledger: Ledger, stop: asyncio.Event) -> by
     return b""
 
 
-def main() -> int:
+def main(argv: Sequence[str] = ()) -> int:
     """Serve; returns the exit code, 2 if the settings or the agents cannot be used."""
+    no_arguments(
+        "python -m edge",
+        "The edge: takes the carrier's webhooks and media streams, serves the REST API; SIGTERM drains it.",
+        argv,
+    )
     try:
         settings = Settings.from_env()
         agents = load_agents(settings.agents_folder)
@@ -150,4 +156,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from common import metrics
-from common.agents import Agent, Agents, BadAgents, from_document, to_document, with_variables
+from common.agents import Agent, Agents, BadAgents, for_inbound, from_document, to_document, with_variables
 from common.ledger import CallRecord, Ledger
 from common.ledger.effects import Effect
 from common.messages import HangUp
@@ -200,7 +200,7 @@ class Webhooks:
             agent = self.agents.for_number(dial.sender, dial.agent or None)
             return with_variables(agent, dial.variables) if agent is not None else None
         inbound = fields.get("Direction", "inbound") != "outbound"
-        return self.agents.for_number(fields.get("To" if inbound else "From", ""))
+        return for_inbound(self.agents.for_number(fields.get("To" if inbound else "From", "")))
 
     async def _tell(self, fields: Fields, news: News) -> Dial | None:
         """News of an outbound call, by the id that we put into its URLs."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from common.agent_files import Document
-from common.agents import Agent, read_agents
+from common.agents import Agent, missing_variables, read_agents
 from common.settings import Settings
 from workers.vendors import Catalog
 
@@ -61,6 +61,19 @@ def check_pool(pool: str, catalog: Catalog[Any], agents: Sequence[AgentFile], se
             _language(pool, catalog, usable, (document, agent), found)
             _voice(catalog, usable, (document, agent), environ, found)
     return found
+
+
+def braces(agents: Sequence[AgentFile]) -> list[str]:
+    """A warning for each `{{name}}` that an inbound call would have no value for."""
+    told = []
+    for document, agent in agents:
+        for name in missing_variables(agent, {}) if agent.numbers or len(agents) == 1 else ():
+            key = "greeting" if f"{{{{{name}" in agent.greeting.replace("{{ ", "{{") else "instructions"
+            told.append(
+                f"{document.place((key,))}: {{{{{name}}}}} is empty in calls that come in; give it a value under "
+                f"`variables: {name}:`"
+            )
+    return told
 
 
 def _problem(catalog: Catalog[Any], spec: str, environ: dict[str, str]) -> str:

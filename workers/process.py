@@ -17,6 +17,7 @@ from common.agents import Agent, BadAgents, from_document
 from common.bus import Bus
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
+from common.command_line import no_arguments
 from common.ledger import Claim, Ledger
 from common.ledger.shards import connect_ledger
 from common.log import start_logging
@@ -205,8 +206,13 @@ def _stop_signal() -> asyncio.Event:
     return stop
 
 
-def main(pool: str, catalog: Catalog[P], open_session: OpenSession[P]) -> int:
+def main(pool: str, catalog: Catalog[P], open_session: OpenSession[P], argv: Sequence[str] = ()) -> int:
     """The whole of a worker's `__main__`.  2 if the settings, an agent's file, or the only provider cannot be used."""
+    no_arguments(
+        f"python -m workers.{pool}",
+        f"A worker of the pool {pool} ({catalog.shape}): holds up to CALLS_MAX calls; SIGTERM passes them on.",
+        argv,
+    )
     # Before numpy is imported: its OpenBLAS joins its threads in every fork, and was seen to wait for ever there.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:

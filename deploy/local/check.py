@@ -9,7 +9,7 @@ from pathlib import Path
 from common.agents import BadAgents, read_agents
 from common.env_file import EnvFile, compose_variables
 from common.settings import BadSettings, Settings
-from workers.agent_check import AgentFile, Findings, check_pool
+from workers.agent_check import AgentFile, Findings, braces, check_pool
 from workers.llm.vendors import CATALOG as LANGUAGE_MODELS
 from workers.stt.vendors import CATALOG as SPEECH_TO_TEXT
 from workers.tts.vendors import CATALOG as TEXT_TO_SPEECH
@@ -57,7 +57,7 @@ def check(file: EnvFile, environ: Mapping[str, str]) -> Configuration:
 
 def check_providers(settings: Settings, agents: list[AgentFile]) -> Findings:
     """The check of all three pools; each worker does that of its own once more when it starts."""
-    found = Findings()
+    found = Findings(warnings=braces(agents))
     for pool, catalog in CATALOGS.items():
         one = check_pool(pool, catalog, agents, settings)
         found.mistakes += one.mistakes

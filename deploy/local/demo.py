@@ -13,12 +13,13 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from common.bus.redis import BusOptions, RedisBus
+from common.command_line import no_arguments
 from common.env_file import ENV_FILE, EnvFile
 from common.story import Story
 from common.streams import call_events
@@ -144,7 +145,13 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def main() -> int:
+def main(argv: Sequence[str] = ()) -> int:
+    no_arguments(
+        "make demo",
+        "A simulated caller phones in, is answered and interrupts; writes out/demo. PROVIDERS=fake takes fake vendors.",
+        argv,
+        "It takes no arguments, and reads no .env.",
+    )
     try:
         return asyncio.run(demo())
     except StackError as error:
@@ -156,4 +163,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

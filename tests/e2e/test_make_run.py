@@ -244,3 +244,25 @@ async def test_two_runs_do_not_share_a_data_folder(tmp_path: Path) -> None:
             assert "DATA_DIR=" in second.lines[-1]
         first.signal(signal.SIGINT)
         assert await first.ended() == 0
+
+
+# --- where it listens -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "listens"),
+    [
+        ({}, "127.0.0.1"),  # webhooks may be unsigned: nobody else's business
+        ({"HTTP_HOST": "127.0.0.2"}, "127.0.0.2"),
+        ({"HTTP_HOST": "::1"}, "::1"),
+        ({"PUBLIC_URL": "https://voice.example.com"}, "0.0.0.0"),
+    ],
+)
+async def test_it_listens_on_loopback_until_it_has_a_public_url(
+    settings: dict[str, str], listens: str, tmp_path: Path
+) -> None:
+    async with make_run(tmp_path, **VENDORS, **settings) as terminal:
+        await terminal.until("ready; Ctrl-C stops everything")
+        assert any(f"is up on {listens}:" in line for line in terminal.lines)
+        terminal.signal(signal.SIGINT)
+        assert await terminal.ended() == 0

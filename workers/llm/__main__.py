@@ -24,4 +24,4 @@ class _Replies:
 
 
 if __name__ == "__main__":
-    sys.exit(main("llm", CATALOG, _Replies()))
+    sys.exit(main("llm", CATALOG, _Replies(), sys.argv[1:]))

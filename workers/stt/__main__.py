@@ -23,4 +23,4 @@ def listen(call: Assignment, ears: Failover[SpeechToText]) -> ListenSession:
 
 
 if __name__ == "__main__":
-    sys.exit(main("stt", CATALOG, listen))
+    sys.exit(main("stt", CATALOG, listen, sys.argv[1:]))

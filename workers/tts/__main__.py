@@ -16,4 +16,4 @@ def speak(call: Assignment, voices: Failover[TextToSpeech]) -> SpeakSession:
 
 
 if __name__ == "__main__":
-    sys.exit(main("tts", CATALOG, speak))
+    sys.exit(main("tts", CATALOG, speak, sys.argv[1:]))
