@@ -186,6 +186,12 @@ class Settings:
         r"apology|reject|busy",
         "apology, reject or busy",
     )
+    answer_xml: str = _text(
+        "text",
+        "How the stream stands in our answer: its URL as the element's `text`, or `connect`: the guide's other form",
+        r"text|connect",
+        "text or connect",
+    )
     shed_lag_ms: int = _number(100, "An edge whose event loop is later than this takes no new calls; 0 = any", 0, 1000)
     call_retention_s: int = _number(86_400, "Seconds for which an ended call can still be read", 60, 31_536_000)
     playout_lead_ms: int = _number(200, "How far ahead of real time audio is sent to the carrier", 40, 1000)

@@ -65,7 +65,8 @@ async def serve(settings: Settings, agents: Agents) -> None:
         gate = Gate(
             ledger, Policy(settings.signature_policy), _tokens(settings), settings.public_url, _proxies(settings)
         )
-        webhooks = Webhooks(calls, ledger, agents, gate, dialer, settings.public_url, secret, settings.when_busy)
+        choices = (settings.when_busy, settings.answer_xml)
+        webhooks = Webhooks(calls, ledger, agents, gate, dialer, settings.public_url, secret, *choices)
         api = Api(agents, ledger, bus, dialer, settings.api_token, settings.vobiz_from_number)
         server = make_server(Front(calls, streams, webhooks, api).app(), settings.http_host, settings.http_port)
         copies = Copies(calls, ledger, (bus, slow_bus), None if settings.stream_secret else secret)

@@ -63,6 +63,8 @@ class Webhooks:
     secret: bytes | None
     when_busy: str = "apology"
     """What a caller meets whom we cannot take: an "apology", or the carrier's "reject" or "busy"."""
+    answer_xml: str = "text"
+    """How the stream is written: its URL as "text", or as Vobiz's guide has it, in a "connect" element."""
 
     def routes(self) -> list[Route]:
         """All webhooks, each behind the gate."""
@@ -104,7 +106,7 @@ class Webhooks:
             max_retries=STREAM_RETRIES,
             status_callback_url=self._url(request, "/stream-status"),
         )
-        return _xml(stream, *self._after(request, agent, fields))
+        return _xml(stream, *self._after(request, agent, fields), connect=self.answer_xml == "connect")
 
     async def hangup(self, request: Request, fields: Fields) -> Response:
         """A call is over; said before or after its socket closes, once or three times."""
@@ -315,5 +317,5 @@ def _lost(person: list[Verb]) -> list[Verb]:
     return [Speak(LOST), *person, Hangup()]
 
 
-def _xml(*verbs: Verb) -> Response:
-    return Response(render(*verbs), media_type="application/xml")
+def _xml(*verbs: Verb, connect: bool = False) -> Response:
+    return Response(render(*verbs, connect=connect), media_type="application/xml")
