@@ -63,13 +63,12 @@ async def tell_calls(redis_url: str, ours: Callable[[CallRecord], bool]) -> None
         calls: dict[str, LiveCall | None] = {}
         while True:
             with contextlib.suppress(ConnectionError, TimeoutError):
-                await _look(bus, ledger, calls, ours)
+                await look(bus, ledger, calls, ours)
             await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _look(
-    bus: Bus, ledger: Ledger, calls: dict[str, LiveCall | None], ours: Callable[[CallRecord], bool]
-) -> None:
+async def look(bus: Bus, ledger: Ledger, calls: dict[str, LiveCall | None], ours: Callable[[CallRecord], bool]) -> None:
+    """Tell what is new of every call; `calls` remembers what was told, and is empty at first."""
     live = await ledger.live()
     for call_id in live:
         if call_id in calls or sum(call is not None for call in calls.values()) >= CALLS_MAX:
