@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +63,11 @@ def check_providers(settings: Settings, agents: list[AgentFile]) -> Findings:
         one = check_pool(pool, catalog, agents, settings)
         found.mistakes += one.mistakes
         found.warnings += one.warnings
+    vendors = {vendor for catalog in CATALOGS.values() for vendor in catalog.vendors}
+    for vendor in settings.places.keys() - vendors:
+        near = difflib.get_close_matches(vendor, vendors, 1)
+        advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(vendors))}"
+        found.mistakes.append(f"PROVIDER_PLACES: unknown vendor {vendor!r}; {advice}")
     return found
 
 

@@ -24,6 +24,7 @@ from common.env_file import ENV_FILE, EnvFile
 from common.story import Story
 from common.streams import call_events
 from deploy.local.check import check
+from deploy.local.children import die_with_parent
 from deploy.local.fake_providers import CALLER, fake_providers
 from deploy.local.stack import ROOT, Stack, StackError, StackOptions
 from deploy.local.telling import faults, matched, tell
@@ -103,6 +104,7 @@ async def _phone(stack: Stack, script: str) -> dict[str, Any]:
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        preexec_fn=die_with_parent(),
     )
     assert process.stdout is not None
     try:
