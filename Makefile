@@ -20,8 +20,8 @@ install-dev:
 demo: install ## a simulated phone call, end to end, without keys: prints it, writes out/demo [PROVIDERS=fake]
 	@PROVIDERS=$(PROVIDERS) $(VENV)/python -m deploy.local.demo
 
-run: install ## the whole system in the foreground; Ctrl-C stops it (reads .env)
-	@$(VENV)/python -m deploy.local.run
+run: install ## the whole system in the foreground; Ctrl-C stops it (reads .env) [QUIET=1]
+	@$(VENV)/python -m deploy.local.run $(if $(QUIET),--quiet)
 
 up: ## the whole system in containers, docs/compose.md (reads .env, needs none)
 	docker compose up --build --wait

@@ -146,6 +146,26 @@ def texts(count_max: int, wrong: Callable[[str], str | None], *, quote: bool = F
     return check
 
 
+def named_texts(count_max: int, chars_max: int) -> Check:
+    """`name: text` lines; a name is letters, digits and `_`."""
+
+    def check(value: Any, path: Path, problems: list[Problem]) -> dict[str, str]:
+        entries = value if value not in (None, "") else {}
+        if not isinstance(entries, dict) or len(entries) > count_max:
+            problems.append(Problem(path, f"{_where(path)} must be at most {count_max} lines of `name: text`"))
+            return {}
+        for name, text in entries.items():
+            if not re.fullmatch(r"[A-Za-z0-9_]{1,64}", str(name)):
+                problems.append(Problem((*path, name), f"{_shown(name)} is no name; write letters, digits and '_'"))
+            elif not isinstance(text, str) or len(text) > chars_max:
+                problems.append(
+                    Problem((*path, name), f"{_where((*path, name))} must be text of {chars_max:,} at most")
+                )
+        return {str(name): str(text).strip() for name, text in entries.items()}
+
+    return check
+
+
 def specs(count_max: int) -> Check:
     """Providers: a list, or one text with commas, as in the environment."""
 

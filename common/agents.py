@@ -22,6 +22,7 @@ from common.agent_fields import (
     flag,
     mapping,
     name_text,
+    named_texts,
     pattern,
     per_direction,
     specs,
@@ -42,12 +43,13 @@ PROVIDERS_MAX = 5
 NUMBERS_MAX = 1_000
 KEYTERMS_MAX = 100
 KEYTERM_CHARS_MAX = 64
+VARIABLES_MAX = 50
+VARIABLE_CHARS_MAX = 1_000
 
 SENTENCES = frozenset({"greeting", "farewell", "instructions", "keyterms"})
 """Keys whose values are said or heard: what YAML takes for a comment there was meant to be text."""
 NAMES = frozenset({"voice", "name"})
 """Keys whose values are names: a comment may follow, but not without a space after its `#`."""
-
 
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z0-9_]{1,64})\s*\}\}")
 
@@ -126,6 +128,8 @@ class Agent:
     greeting_after_ms: GreetingAfter = field(default_factory=GreetingAfter)
     numbers: tuple[str, ...] = ()
     """The phone numbers that this agent answers, as written in the file; `*` is every number nobody else has."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What `{{name}}` is in greeting and instructions when a call brings no value of its own: on every inbound call."""
     fallback_number: str = ""
     """A person's number, for when the agent cannot be reached; empty means that the call ends with an apology."""
     version: str = ""
@@ -166,6 +170,11 @@ class Agents:
         return found
 
 
+def for_inbound(agent: Agent | None) -> Agent | None:
+    """The agent as it answers a call that brings no variables: its own fill its texts."""
+    return with_variables(agent, {}) if agent is not None else None
+
+
 # --- files --------------------------------------------------------------------------------------------------------
 
 
@@ -174,6 +183,11 @@ def load_agents(folder: Path, own_numbers: Iterable[str] = ()) -> Agents:
 
     `own_numbers` are the deployment's besides those of the files: no agent may hand a caller on to one of them.
     """
+    return Agents({agent.name: agent for _, agent in read_agents(folder, own_numbers)})
+
+
+def read_agents(folder: Path, own_numbers: Iterable[str] = ()) -> list[tuple[Document, Agent]]:
+    """Every agent of `folder` with the document that it was read from.  Raises `BadAgents` as `load_agents`."""
     if not folder.is_dir():
         raise BadAgents([f"{folder}: no such folder; set AGENTS_DIR to the folder of your agent files"])
     problems = [f"{path}:1: would be ignored; rename it to {path.stem}.yaml" for path in sorted(folder.glob("*.yml"))]
@@ -194,7 +208,7 @@ def load_agents(folder: Path, own_numbers: Iterable[str] = ()) -> Agents:
     problems += _clashes(agents) + _loops(agents, own_numbers)
     if problems:
         raise BadAgents(problems)
-    return Agents({agent.name: agent for _, agent in agents})
+    return agents
 
 
 def _cut_texts(document: Document) -> list[Problem]:
@@ -255,13 +269,15 @@ def to_document(agent: Agent) -> dict[str, Any]:
 
 
 def with_variables(agent: Agent, variables: Mapping[str, str]) -> Agent:
-    """The agent for one call: `{{name}}` in greeting, farewell and instructions is filled in; unknown names vanish.
+    """The agent for one call: `{{name}}` in its greeting, farewell and instructions is filled in.
 
-    The version stays the file's: the variables are the call's.
+    By the call's own `variables`, else by the agent's; a name without a value vanishes, braces are never spoken.  The
+    version stays the file's: the variables are the call's.
     """
+    values = {**agent.variables, **variables}
 
     def filled(template: str, chars_max: int) -> str:
-        return _VARIABLE.sub(lambda found: variables.get(found[1], ""), template)[:chars_max]
+        return _VARIABLE.sub(lambda found: values.get(found[1], ""), template)[:chars_max]
 
     return replace(
         agent,
@@ -269,6 +285,12 @@ def with_variables(agent: Agent, variables: Mapping[str, str]) -> Agent:
         farewell=filled(agent.farewell, FAREWELL_CHARS_MAX),
         instructions=filled(agent.instructions, INSTRUCTIONS_CHARS_MAX),
     )
+
+
+def missing_variables(agent: Agent, variables: Mapping[str, str]) -> list[str]:
+    """The names in the agent's texts that neither the call nor the agent has a value for, in their order."""
+    names = _VARIABLE.findall(f"{agent.greeting}\n{agent.farewell}\n{agent.instructions}")
+    return [name for name in dict.fromkeys(names) if name not in variables and name not in agent.variables]
 
 
 def from_document(document: Mapping[str, Any]) -> Agent:
@@ -321,6 +343,7 @@ def _canonical(agent: Agent) -> dict[str, Any]:
         "greeting_after_ms": {"inbound": after.inbound, "outbound": after.outbound},
         "keyterms": list(agent.keyterms),
         "numbers": list(agent.numbers),
+        "variables": dict(agent.variables),
         "fallback_number": agent.fallback_number,
     }
 
@@ -370,6 +393,7 @@ AGENT: Shape = {
     "greeting_after_ms": per_direction(bounded(0, 10_000), GreetingAfter),
     "keyterms": texts(KEYTERMS_MAX, _keyterm),
     "numbers": texts(NUMBERS_MAX, _number),
+    "variables": named_texts(VARIABLES_MAX, VARIABLE_CHARS_MAX),
     "fallback_number": pattern(
         r"(\+?[0-9]([ ()-]*[0-9]){3,14})?", "a phone number such as '+911234567890', or nothing"
     ),

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
+from common.env_file import EnvFile
 from common.redis_url import BadRedisUrl, parse_redis_url
 from common.traces import Collector
 
@@ -23,7 +24,11 @@ SECRET_CHARS_MAX = 16_384
 
 
 class BadSettings(Exception):
-    """Its text lists every problem, one a line."""
+    """Its text lists every problem, one a line; `problems` has each, and begins with the variable's name."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(["These settings cannot be used:", *(f"  {problem}" for problem in self.problems)]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +184,19 @@ class Settings:
         "", "Opens a tunnel in `make run`, and uses its URL as PUBLIC_URL (needs the extra `tunnel`)", secret=True
     )
     agents_dir: str = _text("agents", "Folder of agent files")
+    data_dir: str = _text("data", "Folder of what `make run` keeps when it ends: the included Redis's append-only file")
     calls_max: int = _number(50, "Calls that one process takes at once", 1, 10_000)
     when_busy: str = _text(
         "apology",
         "What a caller meets whom we cannot take: an `apology`, or the carrier's `reject` or `busy`",
         r"apology|reject|busy",
         "apology, reject or busy",
+    )
+    answer_xml: str = _text(
+        "text",
+        "How the stream stands in our answer: its URL as the element's `text`, or `connect`: the guide's other form",
+        r"text|connect",
+        "text or connect",
     )
     shed_lag_ms: int = _number(100, "An edge whose event loop is later than this takes no new calls; 0 = any", 0, 1000)
     call_retention_s: int = _number(86_400, "Seconds for which an ended call can still be read", 60, 31_536_000)
@@ -241,8 +253,34 @@ class Settings:
                 problems.append(str(error))
         problems += _contradictions({**{item.name: item.default for item in fields(cls)}, **values})
         if problems:
-            raise BadSettings("\n".join(["These settings cannot be used:", *(f"  {problem}" for problem in problems)]))
+            raise BadSettings(problems)
         return cls(**values)
+
+    @classmethod
+    def for_command(cls, environ: Mapping[str, str] = os.environ, file: EnvFile | None = None) -> Self:
+        """For what a person types: the environment, and for what it does not say the repository's `.env`.
+
+        Raises BadSettings, with the file's line where a problem comes from it.
+        """
+        file = file if file is not None else EnvFile.read()
+        try:
+            return cls.from_env(file.merged(environ))
+        except BadSettings as error:
+            raise BadSettings(file.located(problem, environ) for problem in error.problems) from None
+
+    @classmethod
+    def variables(cls) -> frozenset[str]:
+        """The name of every variable that is read, with `<NAME>_FILE` for each secret."""
+        names = {item.name.upper() for item in fields(cls)}
+        return frozenset(names | {f"{item.name.upper()}_FILE" for item in fields(cls) if item.metadata["rule"].secret})
+
+    def as_environment(self) -> dict[str, str]:
+        """What is set, by the variable's name: for the adapters of vendors, which take theirs from it by name.
+
+        A secret that came from a file is here like any other, so that nobody reads the environment a second time.
+        """
+        given = ((item.name, getattr(self, item.name), item.default) for item in fields(self))
+        return {name.upper(): str(value) for name, value, default in given if value != default}
 
     def providers(self, pool: str, agent_choice: tuple[str, ...] = ()) -> list[str]:
         """The providers of a pool in the order of failover: the agent's, else the deployment's, else the default."""
@@ -275,6 +313,12 @@ class Settings:
             return urlsplit(self.openai_base_url).hostname == "api.openai.com"
         except ValueError:
             return False  # no URL: the provider says so, in its own words
+
+    @property
+    def agents_folder(self) -> Path:
+        """AGENTS_DIR; a relative one is looked for here, and beside the program, wherever a command is started."""
+        here = Path(self.agents_dir)
+        return here if here.is_absolute() or here.is_dir() else Path(__file__).resolve().parents[1] / here
 
     @property
     def places(self) -> dict[str, int]:

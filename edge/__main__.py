@@ -7,14 +7,14 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from common import metrics
 from common.agents import Agents, BadAgents, load_agents
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
+from common.command_line import no_arguments
 from common.ledger import Ledger
 from common.ledger.dials import DialBook
 from common.ledger.shards import connect_ledger
@@ -67,7 +67,8 @@ async def serve(settings: Settings, agents: Agents) -> None:
         gate = Gate(
             ledger, Policy(settings.signature_policy), _tokens(settings), settings.public_url, _proxies(settings)
         )
-        webhooks = Webhooks(calls, ledger, agents, gate, dialer, settings.public_url, secret, settings.when_busy)
+        choices = (settings.when_busy, settings.answer_xml)
+        webhooks = Webhooks(calls, ledger, agents, gate, dialer, settings.public_url, secret, *choices)
         api = Api(agents, ledger, bus, dialer, settings.api_token, settings.vobiz_from_number)
         front = Front(calls, streams, webhooks, api)
         server = make_server(front.app(), settings.http_host, settings.http_port, settings.http_keepalive_s)
@@ -148,11 +149,16 @@ async def _secret(settings: Settings, ledger: Ledger, stop: asyncio.Event) -> by
     return b""
 
 
-def main() -> int:
+def main(argv: Sequence[str] = ()) -> int:
     """Serve; returns the exit code, 2 if the settings or the agents cannot be used."""
+    no_arguments(
+        "python -m edge",
+        "The edge: takes the carrier's webhooks and media streams, serves the REST API; SIGTERM drains it.",
+        argv,
+    )
     try:
         settings = Settings.from_env()
-        agents = load_agents(Path(settings.agents_dir), (settings.vobiz_from_number,))
+        agents = load_agents(settings.agents_folder, (settings.vobiz_from_number,))
     except (BadSettings, BadAgents) as error:
         print(error, file=sys.stderr)  # noqa: T201 - for a person, before there are logs
         return 2
@@ -161,4 +167,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from common.agents import Agents
+from common.agents import Agents, missing_variables
 from common.bus import START, Bus
 from common.costs import estimate, prices
 from common.ledger import CallRecord, Ledger
@@ -182,12 +182,15 @@ class Api:
             await asyncio.sleep(0.25)
 
     def _dial(self, wanted: NewCall) -> Dial:
+        agent = self.agents.for_number(wanted.sender or self.sender, wanted.agent or None)
+        missing = missing_variables(agent, wanted.variables) if agent is not None else []
         problems = [
             text
             for text, wrong in {
                 "to: expected a phone number": not _is_number(wanted.to),
                 "from: expected a phone number, or set VOBIZ_FROM_NUMBER": not _is_number(wanted.sender or self.sender),
                 "agent: no agent of this name": bool(wanted.agent) and wanted.agent not in self.agents.by_name,
+                "variables: the agent needs " + ", ".join(missing): bool(missing),
                 "variables: at most 50, of 1000 characters": len(wanted.variables) > 50
                 or any(len(value) > 1000 for value in wanted.variables.values()),
                 "ring_timeout_s: 5 to 120": not 5 <= wanted.ring_timeout_s <= 120,

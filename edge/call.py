@@ -14,7 +14,9 @@ from typing import Any
 
 import httpx
 
+from common.addresses import near_url
 from common.settings import BadSettings, Settings
+from edge.carrier.causes import named_cause
 
 POLL_SECONDS = 0.5
 REQUEST_SECONDS = 10.0
@@ -38,7 +40,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--machine", choices=("hangup", "message"), default="", help="what to do with a machine")
     parser.add_argument("--message", default="", help="what to leave on a machine")
     parser.add_argument("--attempts", type=int, default=1, help="how often to try, if the cause is worth it")
-    parser.add_argument("--edge", default="", help="URL of the edge; default http://127.0.0.1:HTTP_PORT")
+    parser.add_argument("--edge", default="", help="URL of the edge; default: this machine's, at HTTP_PORT")
     parser.add_argument("--no-wait", action="store_true", help="do not follow the call")
     return parser.parse_args(argv)
 
@@ -47,11 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Ask, follow, report."""
     asked = arguments(argv)
     try:
-        settings = Settings.from_env()
+        settings = Settings.for_command()
     except BadSettings as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
-    edge = asked.edge or f"http://127.0.0.1:{settings.http_port or 8000}"
+    edge = asked.edge or near_url(settings.http_host, settings.http_port or 8000)
     headers = {"authorization": f"Bearer {settings.api_token}"} if settings.api_token else {}
     try:
         with httpx.Client(base_url=edge, headers=headers, timeout=REQUEST_SECONDS) as client:
@@ -86,7 +88,7 @@ def _follow(client: httpx.Client, call: dict[str, Any]) -> int:
         answered = answered or call["state"] == "answered"
         if call["state"] != shown:
             shown = call["state"]
-            print(f"{shown:<10} {call.get('cause', '')}".rstrip(), flush=True)  # noqa: T201
+            print(f"{shown:<10} {named_cause(str(call.get('cause', '')))}".rstrip(), flush=True)  # noqa: T201
     return 0 if answered or call.get("turns") else 1
 
 

@@ -28,7 +28,7 @@ Say: TypeAlias = Callable[[str], None]
 APP_NAME = "voice_agent"
 DONE, FAILED, MISUSED = 0, 1, 2
 
-_WHERE = "In a shell, `set -a; . ./.env; set +a` takes over what .env says."
+_WHERE = "They may stand in .env, too."
 _VARIABLES = {
     "VOBIZ_AUTH_ID": "the Auth ID that the Vobiz console shows",
     "VOBIZ_AUTH_TOKEN": "the Auth Token next to it",
@@ -185,7 +185,7 @@ async def run(argv: Sequence[str], environ: Mapping[str, str] | None, say: Say, 
     """The command as a coroutine; returns the exit status.  `environ` None is the process's own."""
     arguments = _parser().parse_args(argv)
     try:
-        settings = Settings.from_env() if environ is None else Settings.from_env(environ)
+        settings = Settings.for_command() if environ is None else Settings.from_env(environ)
         settings = replace(settings, public_url=arguments.public_url or settings.public_url)
         _complete(settings, dry_run=arguments.dry_run)
         wanted = Wanted.at(settings.public_url, arguments.app_name, arguments.number)
@@ -216,14 +216,15 @@ def _complete(settings: Settings, *, dry_run: bool) -> None:
     missing = [name for name in needed if not getattr(settings, name.lower())]
     if missing:
         lines = [f"  {name:<17} {_VARIABLES[name]}" for name in missing]
-        raise SetupError("\n".join(["Set these in the environment first:", *lines, _WHERE]))
+        raise SetupError("\n".join(["Set these in the environment or in .env first:", *lines, _WHERE]))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m edge.setup",
         description="Tell Vobiz where the webhooks are: create or correct an application, attach a number to it. "
-        "Takes VOBIZ_AUTH_ID, VOBIZ_AUTH_TOKEN and PUBLIC_URL from the environment. Can be run again at any time.",
+        "Takes VOBIZ_AUTH_ID, VOBIZ_AUTH_TOKEN and PUBLIC_URL from the environment or "
+        "from .env. Can be run again at any time.",
     )
     parser.add_argument(
         "--number", default="", metavar="+91…", help="a number of the account whose calls shall come here"

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
 from common import metrics
-from common.agents import Agents, BadAgents, from_document, to_document
+from common.agents import Agents, BadAgents, for_inbound, from_document, to_document
 from common.audio.g711 import FRAME_MS
 from common.bus import Bus
 from common.ledger import CallRecord, Ledger
@@ -129,7 +129,7 @@ class Streams:
         if not CALL_ID.fullmatch(call_id):
             raise _Refused("no call id")
         if self.secret is None and await self.ledger.read(call_id) is None:
-            agent = self.agents.for_number("")  # a bare socket: nobody told us the number
+            agent = for_inbound(self.agents.for_number(""))  # a bare socket: nobody told us the number
             await self.ledger.create(CallRecord(call_id, to_document(agent) if agent else {}))
         record = await self.ledger.start(call_id, self.calls.edge)
         if record is None:

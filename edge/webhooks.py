@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from common import metrics
-from common.agents import Agent, Agents, to_document, with_variables
+from common.agents import Agent, Agents, for_inbound, to_document, with_variables
 from common.ledger import CallRecord, Ledger
 from common.ledger.effects import Effect
 from common.messages import HangUp
@@ -88,6 +88,8 @@ class Webhooks:
     secret: bytes | None
     when_busy: str = "apology"
     """What a caller meets whom we cannot take: an "apology", or the carrier's "reject" or "busy"."""
+    answer_xml: str = "text"
+    """How the stream is written: its URL as "text", or as Vobiz's guide has it, in a "connect" element."""
 
     @property
     def after(self) -> AfterStream:
@@ -145,7 +147,8 @@ class Webhooks:
             status_callback_url=self._url(request, "/stream-status"),
         )
         # Whether the stream ended or broke is known only afterwards: the carrier shall ask then.
-        return _xml(stream, Redirect(self._url(request, "/after-stream")))
+        after = Redirect(self._url(request, "/after-stream"))
+        return _xml(stream, after, connect=self.answer_xml == "connect")
 
     async def hangup(self, request: Request, fields: Fields) -> Response:
         """A call is over; said before or after its socket closes, once or three times."""
@@ -268,7 +271,7 @@ class Webhooks:
         if dial is not None:
             agent = self.agents.for_number(dial.sender, dial.agent or None)
             return with_variables(agent, dial.variables) if agent is not None else None
-        return self.agents.for_number(fields.get("From" if is_outbound(fields) else "To", ""))
+        return for_inbound(self.agents.for_number(fields.get("From" if is_outbound(fields) else "To", "")))
 
     async def _tell(self, fields: Fields, news: News) -> Dial | None:
         """News of an outbound call, by the id that we put into its URLs, else by its CallUUID."""
@@ -373,5 +376,6 @@ def _of_ended(ending: Ending, goes_on: bool, person: list[Verb]) -> list[Verb]:
     return lost(ending, person) if ending.lost else [Hangup()]
 
 
-def _xml(*verbs: Verb) -> Response:
-    return Response(render(*verbs), media_type="application/xml", headers={"cache-control": "no-store"})
+def _xml(*verbs: Verb, connect: bool = False) -> Response:
+    headers = {"cache-control": "no-store"}
+    return Response(render(*verbs, connect=connect), media_type="application/xml", headers=headers)

@@ -319,10 +319,11 @@ Verb: TypeAlias = (
 )
 
 
-def render(*verbs: Verb, answered: bool = False) -> bytes:
+def render(*verbs: Verb, answered: bool = False, connect: bool = False) -> bytes:
     """The document as UTF-8.  Without verbs it is empty, which neither ends nor starts anything.
 
     `answered` says whether the caller is already connected: false for the first document of an inbound call.
+    `connect` writes a Stream as Vobiz's guide has it: `<Connect><Stream url="…"/></Connect>`, with all its attributes.
     Raises BadXml if the verbs do not make a call together, or are more than `DOCUMENT_BYTES_MAX`.
     """
     problems = list(_disorder(verbs, answered))
@@ -330,7 +331,7 @@ def render(*verbs: Verb, answered: bool = False) -> bytes:
         raise BadXml("; ".join(problems))
     response = ElementTree.Element("Response")
     for verb in verbs:
-        _append(response, verb)
+        _append(response, verb, connect and isinstance(verb, Stream))
     document: bytes = ElementTree.tostring(response, encoding="UTF-8", xml_declaration=True)
     if len(document) > DOCUMENT_BYTES_MAX:
         raise BadXml(f"the document has {len(document)} bytes: write at most {DOCUMENT_BYTES_MAX}, or Redirect")
@@ -358,11 +359,15 @@ def _disorder(verbs: tuple[Verb, ...], answered: bool) -> Iterator[str]:
                 yield f"{type(verb).__name__}: expected a verb of edge.xml; Number and User stand in a Dial"
 
 
-def _append(parent: ElementTree.Element, part: Element) -> None:
+def _append(parent: ElementTree.Element, part: Element, connect: bool = False) -> None:
+    if connect:
+        parent = ElementTree.SubElement(parent, "Connect")
     element = ElementTree.SubElement(parent, "DTMF" if isinstance(part, Dtmf) else type(part).__name__)
     for field, written in part.written().items():
         value = getattr(part, field)
-        if not written.attribute:
+        if connect and not written.attribute:
+            element.set(field, written.rule.spell(value))
+        elif not written.attribute:
             element.text = written.rule.spell(value)
         elif value is not None:
             element.set(written.attribute, written.rule.spell(value))

@@ -1,13 +1,13 @@
 """Servers for the contract and end-to-end tests.  Each test that asks for one gets an empty database."""
 
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from deploy.local.ports import free_port
+from tests.programs import program
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its threads can hang a fork (workers/process.py)
 
@@ -32,11 +32,7 @@ def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def redis7_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Debian's redis-server 7.  Skipped on a laptop without it; in CI its absence is a failure."""
-    program = shutil.which("redis-server")
-    if program is None:
-        message = "redis-server is not installed: apt-get install redis-server"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    yield from _server(Path(program), tmp_path_factory.mktemp("redis"))
+    yield from _server(Path(program("redis-server")), tmp_path_factory.mktemp("redis"))
 
 
 @pytest.fixture
@@ -61,10 +57,10 @@ def _emptied(url: str) -> str:
     return url
 
 
-def _server(program: Path, folder: Path) -> Iterator[str]:
+def _server(server: Path, folder: Path) -> Iterator[str]:
     port = free_port()
     options = f"--port {port} --bind 127.0.0.1 --save '' --appendonly no --dir {folder} --maxmemory-policy noeviction"
-    process = subprocess.Popen([str(program), *options.replace("''", '""').split()], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([str(server), *options.replace("''", '""').split()], stdout=subprocess.DEVNULL)
     try:
         url = f"redis://127.0.0.1:{port}/0"
         with redis.Redis.from_url(url) as client:

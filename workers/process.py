@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from common.agents import Agent, from_document
+from common.agents import Agent, BadAgents, from_document
 from common.bus import Bus
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
+from common.command_line import no_arguments
 from common.ledger import Claim, Ledger
 from common.ledger.shards import connect_ledger
 from common.log import start_logging
@@ -25,12 +26,16 @@ from common.probes import Probes
 from common.settings import BadSettings, Settings
 from common.tasks import cancel
 from common.traces import exporting
+from workers.agent_check import AgentFile, BadProviders, agents_here, check_pool
 from workers.failover import Failover, Source
 from workers.providers import Down, ProviderError
 from workers.runner import Runner, RunnerOptions, Session
+from workers.vendors import Catalog, Unfit
 
 log = logging.getLogger(__name__)
 
+NOTICES_MAX = 1_000
+"""Warnings that are given once; beyond that many different ones they are given each time."""
 METRICS_PORTS = {"stt": 9101, "llm": 9102, "tts": 9103}
 
 
@@ -71,6 +76,9 @@ class Providers(Generic[P]):
         self._sources: dict[str, Source[P]] = {}
         self.places: Mapping[str, int] = {}
         """Vendor -> how often it may be used at once in this process."""
+        self.unfit: Callable[[str, str, str], Unfit | None] = lambda spec, language, voice: None
+        """(spec, language, voice) -> why it cannot serve the language: `Catalog.unfit`."""
+        self._warned: set[str] = set()
 
     def choose(self, specs: Sequence[str]) -> Failover[P]:
         """The providers of these specs.  One that cannot be used here (a key is missing) is left out, with a warning.
@@ -84,10 +92,35 @@ class Providers(Generic[P]):
                 sources.append(self._source(spec))
             except ValueError as error:
                 problems.append(error)
-                log.warning("a provider is left out: %s", error)
+                self._warn_once(f"a provider is left out: {error}")
         if not sources:
             raise problems[0]
         return Failover(tuple(sources))
+
+    def choose_for(self, agent: Agent, default: Sequence[str]) -> Failover[P]:
+        """The agent's own providers; the deployment's if it names none, or if none of its own can carry its calls.
+
+        The warning of that is given once for each list, not for each call.
+        """
+        own = getattr(agent.providers, self._pool)
+        if not own:
+            return self.choose(default)
+        unfits = [self.unfit(spec, agent.language, agent.voice) for spec in own]
+        try:
+            if all(unfit is not None and unfit.certain for unfit in unfits):
+                raise ValueError("none knows the language")
+            return self.choose(own)
+        except ValueError as error:
+            self._warn_once(
+                f"{', '.join(own)} cannot be used by agent {agent.name} ({error}); {', '.join(default)} takes over"
+            )
+            return self.choose(default)
+
+    def _warn_once(self, text: str) -> None:
+        if text not in self._warned:
+            log.warning("%s", text)
+            if len(self._warned) < NOTICES_MAX:
+                self._warned.add(text)
 
     def check(self, specs: Sequence[str]) -> None:
         """Raises ValueError for the first spec or key that cannot work: a start is the time to be strict."""
@@ -130,16 +163,23 @@ async def _warmed(source: Source[Any]) -> ProviderError | None:
     return None
 
 
-async def serve(pool: str, settings: Settings, providers: Providers[P], open_session: OpenSession[P]) -> None:
+async def serve(
+    pool: str,
+    settings: Settings,
+    providers: Providers[P],
+    open_session: OpenSession[P],
+    agents: Sequence[AgentFile] = (),
+) -> None:
     """Run until SIGTERM or SIGINT, then pass the calls on and return."""
     owner = node_id(pool)
     stop = _stop_signal()
     options = BusOptions(settings.redis_url, owner, settings.bus_flush_ms, settings.bus_pause_ms)
     default = settings.providers(pool)
+    own = {spec: None for _, agent in agents for spec in getattr(agent.providers, pool) if spec not in default}
 
     async with (
         contextlib.AsyncExitStack() as stack,
-        _ready(providers, default, stop),
+        _ready(providers, default, list(own), stop),
         connect_bus(options) as bus,
         connect_ledger(settings.redis_url, owner, settings.call_retention_s, settings.lease_ms) as ledger,
     ):
@@ -147,8 +187,8 @@ async def serve(pool: str, settings: Settings, providers: Providers[P], open_ses
 
         def open_one(claim: Claim) -> Session:
             agent = from_document(claim.record.agent)
-            specs = settings.providers(pool, getattr(agent.providers, pool))
-            return open_session(Assignment(claim, agent, bus, ledger, settings), providers.choose(specs))
+            chosen = providers.choose_for(agent, default)
+            return open_session(Assignment(claim, agent, bus, ledger, settings), chosen)
 
         runner = Runner(RunnerOptions(pool, owner, settings.calls_max, settings.lease_ms), bus, ledger, open_one)
         with Probes(settings.metrics_port or METRICS_PORTS[pool], lambda: runner.refusal) as probes:
@@ -157,10 +197,24 @@ async def serve(pool: str, settings: Settings, providers: Providers[P], open_ses
     log.info("%s has ended", owner)
 
 
+async def _warm_all(providers: Providers[Any], default: Sequence[str], own: Sequence[str]) -> None:
+    await providers.warm(default)
+    for spec in own:
+        try:
+            await providers.warm([spec])
+        except ProviderError as error:
+            log.error("%s, which an agent names, is not ready: %s", spec, error)
+
+
 @contextlib.asynccontextmanager
-async def _ready(providers: Providers[Any], specs: Sequence[str], stop: asyncio.Event) -> AsyncIterator[None]:
-    """The providers, warm; or not, if the process is asked to stop while they get ready: that may take a minute."""
-    warming = asyncio.create_task(providers.warm(specs), name="warm")
+async def _ready(
+    providers: Providers[Any], default: Sequence[str], own: Sequence[str], stop: asyncio.Event
+) -> AsyncIterator[None]:
+    """With the deployment's providers warm, and those that only some agents name, as far as they get.
+
+    Or not, if the process is asked to stop while they get ready: that may take a minute.
+    """
+    warming = asyncio.create_task(_warm_all(providers, default, own), name="warm")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
         await asyncio.wait([warming, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -184,27 +238,41 @@ def _stop_signal() -> asyncio.Event:
 
 
 def main(
-    pool: str, build: Build[P], open_session: OpenSession[P], at_start: Callable[[Settings], None] | None = None
+    pool: str,
+    catalog: Catalog[P],
+    open_session: OpenSession[P],
+    argv: Sequence[str] = (),
+    at_start: Callable[[Settings], None] | None = None,
 ) -> int:
-    """The whole of a worker's `__main__`.  2 if the settings, or the only provider, cannot be used.
+    """The whole of a worker's `__main__`.  2 if the settings, an agent's file, or the only provider cannot be used.
 
     `at_start` may warn of what it finds; it is called once there is a log.
     """
+    no_arguments(
+        f"python -m workers.{pool}",
+        f"A worker of the pool {pool} ({catalog.shape}): holds up to CALLS_MAX calls; SIGTERM passes them on.",
+        argv,
+    )
     # Before numpy is imported: its OpenBLAS joins its threads in every fork, and was seen to wait for ever there.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    providers = Providers(pool, build, os.environ)
     try:
         settings = Settings.from_env()
-        providers.places = settings.places
-        providers.check(settings.providers(pool))
-    except (BadSettings, ValueError) as error:
+        agents = agents_here(settings)
+        found = check_pool(pool, catalog, agents, settings)
+        if found.mistakes:
+            raise BadProviders(found.mistakes)
+    except (BadSettings, BadAgents, BadProviders) as error:
         print(error, file=sys.stderr)  # noqa: T201 - for a person, before there are logs
         return 2
     start_logging(settings.log_level)
+    for warning in found.warnings:
+        log.warning("%s", warning)
     if at_start is not None:
         at_start(settings)
+    providers = Providers(pool, catalog.build, settings.as_environment())
+    providers.places, providers.unfit = settings.places, catalog.unfit
     try:
-        return run_process(serve(pool, settings, providers, open_session))
+        return run_process(serve(pool, settings, providers, open_session, agents))
     except ProviderError as error:
         log.error("cannot start: %s. Set a vendor's key, or %s_PROVIDER (docs/providers.md)", error, pool.upper())
         return 2

@@ -53,7 +53,9 @@ LINEAR_OF_MULAW: array[int] = array("h", map(_expand, range(256)))
 MULAW_OF_LINEAR: bytes = bytes(_compress(u if u < 0x8000 else u - 0x10000) for u in range(0x10000))
 """65,536 mu-law bytes, indexed by the sample read as an unsigned 16-bit number."""
 
-MULAW_OF_ALAW: bytes = bytes(MULAW_OF_LINEAR[_expand_alaw(code) & 0xFFFF] for code in range(256))
+LINEAR_OF_ALAW: tuple[int, ...] = tuple(_expand_alaw(code) for code in range(256))
+"""256 16-bit samples, indexed by the A-law byte."""
+MULAW_OF_ALAW: bytes = bytes(MULAW_OF_LINEAR[linear & 0xFFFF] for linear in LINEAR_OF_ALAW)
 """256 mu-law bytes, indexed by the A-law byte: `alaw.translate(MULAW_OF_ALAW)`."""
 
 

@@ -13,14 +13,18 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from common.bus.redis import BusOptions, RedisBus
+from common.command_line import no_arguments
+from common.env_file import ENV_FILE, EnvFile
 from common.story import Story
 from common.streams import call_events
+from deploy.local.check import check
+from deploy.local.children import die_with_parent
 from deploy.local.fake_providers import CALLER, fake_providers
 from deploy.local.stack import ROOT, Stack, StackError, StackOptions
 from deploy.local.telling import faults, matched, tell
@@ -40,6 +44,7 @@ async def demo() -> int:
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
     fake = _fake()
+    refuse_mistakes()
     async with _providers(fake) as chosen, Stack(StackOptions({**os.environ, **chosen}, logs=OUT / "logs")) as stack:
         say("the caller phones in:")
         caller = await _phone(stack, str(CALLER) if fake else "demo")
@@ -57,6 +62,13 @@ async def demo() -> int:
     if fake:
         say(paint("warn", "the providers were fake"))
     return 1 if problems else 0
+
+
+def refuse_mistakes() -> None:
+    """Raises StackError if an agent's file cannot be used, or cannot work without keys."""
+    found = check(EnvFile(ENV_FILE), KEYLESS)
+    if found.mistakes:
+        raise StackError("\n".join(["The demo answers with the agents of agents/:", *found.mistakes]))
 
 
 def _fake() -> bool:
@@ -92,6 +104,7 @@ async def _phone(stack: Stack, script: str) -> dict[str, Any]:
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        preexec_fn=die_with_parent(),
     )
     assert process.stdout is not None
     try:
@@ -134,7 +147,13 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def main() -> int:
+def main(argv: Sequence[str] = ()) -> int:
+    no_arguments(
+        "make demo",
+        "A simulated caller phones in, is answered and interrupts; writes out/demo. PROVIDERS=fake takes fake vendors.",
+        argv,
+        "It takes no arguments, and reads no .env.",
+    )
     try:
         return asyncio.run(demo())
     except StackError as error:
@@ -146,4 +165,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from deploy.local.children import die_with_parent
 from deploy.local.stack import ROOT, StackError
 
 SCRIPT = ROOT / "tests" / "simulators" / "providers" / "demo.json"
@@ -31,6 +32,7 @@ async def fake_providers(script: Path = SCRIPT) -> AsyncIterator[dict[str, str]]
         cwd=ROOT,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
+        preexec_fn=die_with_parent(),
         start_new_session=True,  # Ctrl-C reaches us alone; we end it after the stack
     )
     try:

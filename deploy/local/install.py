@@ -92,9 +92,21 @@ def run_with_progress(command, packages):
     return code, output
 
 
+def make_importable(site_packages):
+    """Let `.venv/bin/python -m edge.call` and its like work from any folder: put the repository on the path."""
+    path = site_packages / "vobiz-voice-agent.pth"
+    if not path.is_file() or path.read_text() != f"{ROOT}\n":
+        path.write_text(f"{ROOT}\n")
+
+
 def main():
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        print(__doc__)
+        sys.exit(0 if sys.argv[1:] in (["-h"], ["--help"]) else 2)
     lock = ROOT / sys.argv[1]
     make_venv()
+    for site_packages in VENV.glob("lib/python*/site-packages"):
+        make_importable(site_packages)
     if stamp(lock).exists():
         return
     install(lock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import socket
@@ -22,3 +23,20 @@ def free_port() -> int:
                 continue
             return FIRST + candidate % COUNT
     raise OSError(f"no port from {FIRST} to {FIRST + COUNT - 1} is free on 127.0.0.1")
+
+
+def is_free(host: str, port: int) -> bool:
+    """Can a server listen there?  Raises OSError if `host` is no address of this machine."""
+    wanted = host.strip("[]") or None
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        wanted, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[:1]:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(address)
+            except OSError as error:
+                if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                    return False
+                raise
+    return True

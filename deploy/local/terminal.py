@@ -1,5 +1,6 @@
 """Colour where a person looks, plain text where a file does."""
 
+import contextlib
 import os
 import sys
 
@@ -14,4 +15,6 @@ def paint(style: str, text: str) -> str:
 
 
 def say(text: str = "") -> None:
-    print(text, flush=True)
+    """One line to the person; a terminal that was closed meanwhile is no error."""
+    with contextlib.suppress(OSError):
+        print(text, flush=True)

@@ -223,3 +223,9 @@ _BY_WORD: dict[str, Cause] = {
     **_ALONE,
     **{text: CAUSES[code] for text, code in {**_SPELLINGS, **TEXT_CAUSES}.items()},
 }
+
+
+def named_cause(cause: str) -> str:
+    """A cause for people: "Normal hangup (4000)" for a code of the table; anything else as it is."""
+    known = CAUSES.get(_number(cause))
+    return f"{known.name} ({known.code})" if known and known.code != UNKNOWN_CODE else cause

@@ -17,6 +17,7 @@ from typing import Any, Literal, Self, TypeAlias
 import httpx
 
 from edge.carrier.errors import Refused, Unavailable, Uncertain
+from edge.carrier.exports import ExportRequest
 from edge.carrier.numbers import e164
 from edge.carrier.orders import ApplicationRequest, CallRequest, Method, RecordRequest, StreamRequest
 from edge.carrier.rest import CarrierOptions, Rest, segment
@@ -211,6 +212,10 @@ class VobizClient:
         """Recordings of the account; Vobiz keeps them for 30 days."""
         query = {"limit": limit, "offset": offset}
         return _objects(await self._rest.request("GET", self._of("Recording"), query=query))
+
+    async def export_recordings(self, export: ExportRequest) -> None:
+        """Have a link to recordings sent by e-mail.  Raises Refused with status 409 while another export is made."""
+        await self._rest.request("POST", self._of("export", "recording"), body=export.json())
 
     # --- applications, numbers, account ----------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -36,10 +35,11 @@ class Engine:
     @classmethod
     def found(cls) -> Engine:
         """The engine of this machine.  Raises NoEngine."""
-        if shutil.which("docker") is None:
-            raise NoEngine("the program `docker` is not installed")
         for command in (("info",), ("compose", "version")):
-            ran = subprocess.run(["docker", *command], capture_output=True, text=True, timeout=30)
+            try:
+                ran = subprocess.run(["docker", *command], capture_output=True, text=True, timeout=30)
+            except FileNotFoundError:
+                raise NoEngine("the program `docker` is not installed") from None
             if ran.returncode:
                 raise NoEngine(f"`docker {' '.join(command)}` failed: {ran.stderr.strip()[-200:]}")
         return cls()

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from common.audio import g711
+from tests.programs import program
 from workers.models import model_path
 from workers.providers import Busy, Down, ListenOptions, Rejected, TextToSpeech, Utterance, VoiceOptions
 from workers.stt.vendors import speech_to_text
@@ -40,6 +41,8 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 
 @pytest.fixture(scope="module", params=MOUTHS)
 async def mouth(request: pytest.FixtureRequest) -> AsyncIterator[TextToSpeech]:
+    if request.param == "local/espeak":
+        program("espeak-ng")
     provider = text_to_speech(request.param, {})
     await provider.warm()
     yield provider
@@ -169,6 +172,7 @@ async def test_a_missing_program_is_down_and_names_the_package():
 
 
 async def test_an_unknown_voice_is_rejected():
+    program("espeak-ng")
     for voice in ("xx", "--version"):
         with pytest.raises(Rejected):
             await LocalEspeak(voice).warm()
@@ -185,10 +189,12 @@ async def test_a_program_that_makes_no_sound_or_nonsense_is_no_voice(tmp_path: P
 
 
 async def test_it_speaks_the_language_of_the_call():
+    program("espeak-ng")
     assert len(await said(LocalEspeak(), "नमस्ते", VoiceOptions(language="hi-IN"))) > 4000
 
 
 async def test_no_process_outlives_its_clause():
+    program("espeak-ng")
     before = children()
     await cut_short(LocalEspeak(), LONG)
     assert children() == before

@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.programs import program
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_SECONDS = 30
 PROFILES = ("providers", "demo", "tunnel", "metrics", "dashboards", "alerts")
-
-
-def program(name: str, remedy: str = "make install-dev") -> str:
-    """A tool, beside this Python or on the PATH.  Skipped on a laptop without it; in CI its absence is a failure."""
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.is_file() else shutil.which(name)
-    if found is not None:
-        return found
-    message = f"{name} is not installed: {remedy}"
-    if os.environ.get("CI"):
-        pytest.fail(message)
-    pytest.skip(message)
 
 
 def compose(*arguments: str, profiles: tuple[str, ...] = (), env_file: Path = Path(os.devnull)) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Self
 from deploy.local.ports import free_port
 from tests.deploy.compose_dockerfile import ROOT, Stage, stages
 from tests.deploy.compose_file import environment, seconds, services
+from tests.programs import program
 from tests.simulators.redis_servers import redis_program
 
 PORTS = {"redis": 6379, "edge": 8000, "llm": 9102, "stt": 9101, "tts": 9103}
@@ -109,7 +110,7 @@ class Services:
             case ["redis-server", *rest]:
                 return [redis_program(), *rest, "--port", str(self.ports["redis"]), "--bind", "127.0.0.1"]
             case ["redis-cli", *rest]:
-                return ["redis-cli", "-p", str(self.ports["redis"]), *rest]
+                return [program("redis-cli"), "-p", str(self.ports["redis"]), *rest]
             case ["bash", script, *rest]:
                 return ["bash", str(ROOT / "deploy/compose" / Path(script).name), *(self.here(rest) if rest else [])]
         raise AssertionError(f"no container of ours runs {command[0]}")

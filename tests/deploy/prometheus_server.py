@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import os
-import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -18,29 +16,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import pytest
 import yaml
 
 from deploy.local.ports import free_port
+from tests.programs import program
 
 READY_SECONDS = 20.0
 STOP_SECONDS = 5.0
 TOOL_SECONDS = 60
-PACKAGES = {
-    "promtool": "prometheus",
-    "prometheus": "prometheus",
-    "amtool": "prometheus-alertmanager",
-    "prometheus-alertmanager": "prometheus-alertmanager",
-}
 
 
 def tool(name: str) -> str:
     """The program's path; skips or fails the test without it."""
-    program = shutil.which(name)
-    if program is None:
-        message = f"{name} is not installed: apt-get install {PACKAGES[name]}"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    return program
+    return program(name)
 
 
 def run_tool(name: str, *arguments: str | Path) -> str:

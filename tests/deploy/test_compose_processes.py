@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.compose_dockerfile import ROOT
-from tests.deploy.compose_file import environment, program, services
+from tests.deploy.compose_file import environment, services
 from tests.deploy.compose_processes import PORTS, Service, Services, in_order
+from tests.programs import program
 
 pytestmark = pytest.mark.anyio
 CALL_SECONDS = 200.0
@@ -39,7 +40,7 @@ def test_the_ports_are_the_files() -> None:
 @pytest.mark.redis
 async def test_a_caller_is_answered_by_the_services_of_the_compose_file(tmp_path: Path) -> None:
     """`docker compose up --wait`, `docker compose run --rm demo`, `docker compose down`."""
-    program("redis-cli", "apt-get install redis-server")
+    program("redis-cli")
     async with Services(tmp_path) as running:
         assert [service.name for service in running.started] == ["redis", "llm", "stt", "tts", "edge"]
         demo = services(("demo",))["demo"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.compose_dockerfile import ROOT, Stage, exec_form, logical_lines, stages
-from tests.deploy.compose_file import program
+from tests.programs import program
 
 FILES = (ROOT / "Dockerfile", ROOT / "deploy/compose/redis.Dockerfile")
 IMAGES = ("edge", "demo", "llm", "stt", "tts", "local")

@@ -228,6 +228,7 @@ async def running_edge(
     dialer: Dialer | None = None,
     port: int = 0,
     when_busy: str = "apology",
+    answer_xml: str = "text",
     failures: Buckets | None = None,
     ledgers: type[MemoryLedger] = MemoryLedger,
 ) -> AsyncIterator[Edge]:
@@ -237,7 +238,7 @@ async def running_edge(
     calls, ticker = Calls(EDGE, bus, ledger, calls_max), Ticker(asyncio.get_running_loop())
     media = MediaStreams(calls, ledger, bus, ticker, agents, secret, 200, dialer)
     gate = Gate(ledger, policy or (Policy.REQUIRED if tokens else Policy.OFF), tokens, public_url, proxies)
-    webhooks = Webhooks(calls, ledger, agents, gate, dialer, public_url, secret, when_busy)
+    webhooks = Webhooks(calls, ledger, agents, gate, dialer, public_url, secret, when_busy, answer_xml)
     api = Api(agents, ledger, bus, dialer, "", FROM)
     front = Front(calls, media, webhooks, api, Buckets() if failures is None else failures)
     server = make_server(front.app(), "127.0.0.1", port)

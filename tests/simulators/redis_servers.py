@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
-import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from deploy.local.ports import free_port
+from tests.programs import program
 
 START_SECONDS = 10.0
 SET = "voice"
@@ -30,11 +28,7 @@ SET = "voice"
 
 def redis_program() -> str:
     """Debian's redis-server 7.  Skipped on a laptop without it; in CI its absence is a failure."""
-    program = shutil.which("redis-server")
-    if program is None:
-        message = "redis-server is not installed: apt-get install redis-server"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    return program
+    return program("redis-server")
 
 
 async def until(true: Callable[[], Any], what: str, seconds: float = START_SECONDS) -> None:

@@ -70,6 +70,6 @@ async def test_a_process_that_is_asked_to_stop_while_it_gets_ready_does_not_wait
     stop = asyncio.Event()
     asyncio.get_running_loop().call_later(1.0, stop.set)
     began = asyncio.get_running_loop().time()
-    async with _ready(made, specs, stop):
+    async with _ready(made, specs, [], stop):
         assert stop.is_set() and not slow.warm_now
     assert asyncio.get_running_loop().time() - began == pytest.approx(1.0, abs=0.1)

@@ -47,6 +47,19 @@ def one(verb: Verb) -> ElementTree.Element:
     return parsed(verb, Wait())[0]
 
 
+def test_the_guides_form_says_the_same_with_the_url_as_an_attribute() -> None:
+    """`<Connect><Stream url="…"/></Connect>`: for a carrier that reads the one page and not the other."""
+    stream = Stream(WS, status_callback_url=HTTP)
+    text, hangup = ElementTree.fromstring(render(stream, Hangup()))
+    connect, after = ElementTree.fromstring(render(stream, Hangup(), connect=True))
+    assert (connect.tag, connect.attrib, connect.text, len(connect)) == ("Connect", {}, None, 1)
+    assert connect[0].tag == "Stream" and connect[0].text is None
+    assert connect[0].attrib == {"url": WS, **text.attrib}
+    assert after.tag == hangup.tag == "Hangup"
+    (url,) = ElementTree.fromstring(render(Redirect(HTTP), connect=True))
+    assert (url.tag, url.text) == ("Redirect", HTTP)
+
+
 # --- as documented -------------------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ from workers.failover import Failover
 from workers.llm.asking import FirstWords, Minds
 from workers.llm.phrases import apology, farewell
 from workers.llm.reply import Character, ReplySession
-from workers.llm.vendors import language_model
+from workers.llm.vendors import CATALOG
 from workers.process import Assignment, main
 from workers.providers import LanguageModel
 
@@ -32,4 +32,4 @@ class _Replies:
 
 
 if __name__ == "__main__":
-    sys.exit(main("llm", language_model, _Replies()))
+    sys.exit(main("llm", CATALOG, _Replies(), sys.argv[1:]))

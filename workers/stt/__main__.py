@@ -10,7 +10,7 @@ from workers.failover import Failover
 from workers.process import Assignment, main
 from workers.providers import ListenOptions, SpeechToText
 from workers.stt.listen import ListenSession
-from workers.stt.vendors import speech_to_text
+from workers.stt.vendors import CATALOG
 
 WITHOUT_KEYTERMS = frozenset({"local", "cartesia", "sarvam"})
 """Vendors whose speech-to-text takes no list of words."""
@@ -44,4 +44,4 @@ def listen(call: Assignment, ears: Failover[SpeechToText]) -> ListenSession:
 
 
 if __name__ == "__main__":
-    sys.exit(main("stt", speech_to_text, listen, warnings.check_files))
+    sys.exit(main("stt", CATALOG, listen, sys.argv[1:], warnings.check_files))

@@ -10,7 +10,7 @@ from workers.failover import Failover
 from workers.process import Assignment, main
 from workers.providers import TextToSpeech, VoiceOptions
 from workers.tts.speak import SpeakSession
-from workers.tts.vendors import text_to_speech
+from workers.tts.vendors import CATALOG
 from workers.tts.voice_names import is_openai, unused_voice
 
 
@@ -25,10 +25,11 @@ warnings = AgentWarnings("tts", unused)
 
 def speak(call: Assignment, voices: Failover[TextToSpeech]) -> SpeakSession:
     """The mouth's part in one call, in the agent's voice."""
-    warnings.check(call.agent, [source.spec for source in voices.sources], call.settings)
+    if not call.settings.agents_folder.is_dir():  # else it was told at the start
+        warnings.check(call.agent, [source.spec for source in voices.sources], call.settings)
     options = VoiceOptions(language=call.agent.language, voice=call.agent.voice)
     return SpeakSession(call.claim, call.bus, call.ledger, voices, options)
 
 
 if __name__ == "__main__":
-    sys.exit(main("tts", text_to_speech, speak, warnings.check_files))
+    sys.exit(main("tts", CATALOG, speak, sys.argv[1:]))

@@ -10,29 +10,16 @@ Nothing passes before it is known to be samples; a server that sends 100 ms at o
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from common.audio.g711 import LINEAR_OF_MULAW
 from workers.patience import Patience
 from workers.providers import Down, Rejected
 from workers.tts import audio_format
 from workers.tts.audio_format import MULAW_8K, WAV, WINDOW_MS, Encoding, NotSamples
-from workers.tts.resample import Telephone
 from workers.tts.wav import WavStream
 
-_LINEAR = np.array(LINEAR_OF_MULAW, np.int16)
-
-
-def _linear_of_alaw(code: int) -> int:
-    """ITU-T G.711, table 1: the middle of the step."""
-    code ^= 0x55
-    segment, step = code >> 4 & 7, code & 15
-    magnitude = (step << 4) + 8 if segment == 0 else ((step << 4) + 0x108) << segment - 1
-    return magnitude if code & 0x80 else -magnitude
-
-
-_LINEAR_OF_ALAW = np.array([_linear_of_alaw(code) for code in range(256)], np.int16)
+if TYPE_CHECKING:
+    from workers.tts.resample import Telephone
 
 
 class ReceivedAudio:
@@ -127,13 +114,15 @@ class ReceivedAudio:
         return self._judged(whole=False)
 
     def _judged(self, *, whole: bool) -> bytes:
+        from workers.tts.samples import linear_of
+
         assert self._window is not None
         size = WINDOW_MS * self._encoding.rate // 1000 * self._encoding.frame_bytes
         if len(self._window) < size and not whole:
             return b""
         at = 0
         while at < len(self._window):
-            samples = self._linear(self._window[at : at + size]).tolist()
+            samples = linear_of(self._window[at : at + size], self._encoding).tolist()
             if self._encoding.coding == "l16":
                 samples = self._settled(samples)
             if audio_format.is_noise(samples):
@@ -147,7 +136,9 @@ class ReceivedAudio:
 
     def _settled(self, samples: list[int]) -> list[int]:
         """audio/L16 is big-endian by its definition, and little-endian by most servers: a voice changes slowly."""
-        swapped = np.array(samples, np.int16).byteswap().tolist()
+        from workers.tts.samples import byteswapped
+
+        swapped = byteswapped(samples)
         if not any(samples):
             return samples
         is_big = audio_format.likeness(swapped) > audio_format.likeness(samples)
@@ -160,32 +151,12 @@ class ReceivedAudio:
             return data
         if not data:
             return b""
+        from workers.tts.resample import Telephone  # numpy and soxr are loaded with the first sound that needs them
+        from workers.tts.samples import linear_of
+
         if self._telephone is None:
             self._telephone = Telephone(encoding.rate)
-        return self._telephone.feed(self._linear(data).astype("<i2", copy=False).tobytes())
-
-    def _linear(self, data: bytes) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
-        """Whole samples as 16 bits, mono."""
-        encoding = self._encoding
-        match encoding.coding, encoding.bits:
-            case "mulaw", _:
-                linear = _LINEAR[np.frombuffer(data, np.uint8)]
-            case "alaw", _:
-                linear = _LINEAR_OF_ALAW[np.frombuffer(data, np.uint8)]
-            case "unsigned", _:
-                linear = ((np.frombuffer(data, np.uint8).astype(np.int16) - 128) * 256).astype(np.int16)
-            case "float", bits:
-                wide = np.nan_to_num(np.frombuffer(data, f"<f{bits // 8}").astype(np.float64))
-                linear = (np.clip(wide, -1.0, 1.0) * 32_767).astype(np.int16)
-            case "pcm", 24 | 32 as bits:
-                linear = np.frombuffer(data, np.uint8).reshape(-1, bits // 8)[:, -2:].copy().view("<i2").reshape(-1)
-            case "big", _:
-                linear = np.frombuffer(data, ">i2")
-            case _:
-                linear = np.frombuffer(data, "<i2")
-        if encoding.channels > 1:
-            linear = linear.reshape(-1, encoding.channels).mean(axis=1).astype(np.int16)
-        return linear.astype(np.int16, copy=False)
+        return self._telephone.feed(linear_of(data, encoding).astype("<i2", copy=False).tobytes())
 
     def _tell_rate(self) -> None:
         if self._patience is not None:
