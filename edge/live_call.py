@@ -96,7 +96,7 @@ class Call:
         self._fence = 0  # newest token of a mouth
         self._stamps: tuple[int, Stamps] = (0, ())
         self._slot = -1  # the ticker's slot in which we are woken next
-        now = ticker.now_ms()
+        now = self.began_ms = ticker.now_ms()
         self.limits = CallLimits(options, now)
         self._options = options
         self._playout.not_before_ms = options.plays_from_ms(now, record.epoch)

@@ -55,7 +55,7 @@ class PoolWatch:
         """Ask once, and give up whoever waited too long.  True while a call waits."""
         self._note(await self._ledger.pools_with_room())
         live = {call.call_id: call for call in self._calls.live()}
-        self._unserved.follow({call_id: call.epoch == 1 for call_id, call in live.items()}, _now_ms())
+        self._unserved.follow({call_id: call.began_ms if call.epoch == 1 else None for call_id, call in live.items()})
         if self._calls.bus.away_s():
             self._unserved.redis_away(_now_ms())
         suspects = self._unserved.suspects(all_have_room=not self.missing())

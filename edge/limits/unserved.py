@@ -37,11 +37,11 @@ class Unserved:
         self._waits = waits
         self._calls: dict[str, _Wait] = {}
 
-    def follow(self, calls: Mapping[str, bool], now_ms: float) -> None:
-        """These are the edge's calls now; True for one that has just been offered for the first time."""
+    def follow(self, calls: Mapping[str, float | None]) -> None:
+        """These are the edge's calls now: when each was offered for the first time, None if it came from elsewhere."""
         fresh = {
-            call_id: _Wait(not new, dict.fromkeys(POOLS, now_ms) if new else {})
-            for call_id, new in calls.items()
+            call_id: _Wait(False, dict.fromkeys(POOLS, offered_ms)) if offered_ms is not None else _Wait(True)
+            for call_id, offered_ms in calls.items()
             if call_id not in self._calls
         }
         self._calls = {call_id: wait for call_id, wait in self._calls.items() if call_id in calls} | fresh

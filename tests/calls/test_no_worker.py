@@ -52,7 +52,7 @@ async def test_a_new_call_that_nobody_takes_ends_after_four_seconds(pool: str):
     async with watched(phone):
         assert await given_up(phone) == "no worker"
     waited = asyncio.get_running_loop().time() - began
-    assert 4 <= waited < 5, f"the apology is due within 5 s, not after {waited:.1f}"
+    assert 4 <= waited < 4.3, f"the apology is due within 5 s, and the carrier asks for it first: {waited:.1f}"
     await phone.close()
 
 

@@ -11,7 +11,7 @@ def unserved() -> Unserved:
 
 def test_a_new_call_is_given_up_when_a_pool_has_not_taken_it_in_time() -> None:
     calls = unserved()
-    calls.follow({"c-1": True}, 0)
+    calls.follow({"c-1": 0})
     assert calls.suspects(True) == ["c-1"]
     assert calls.look({"c-1": {"llm"}}, ["c-1"], 3999) == {}
     assert calls.look({"c-1": {"llm"}}, ["c-1"], 4000) == {"c-1": "llm"}
@@ -19,16 +19,16 @@ def test_a_new_call_is_given_up_when_a_pool_has_not_taken_it_in_time() -> None:
 
 def test_a_call_that_every_pool_holds_raises_no_question() -> None:
     calls = unserved()
-    calls.follow({"c-1": True}, 0)
+    calls.follow({"c-1": 0})
     assert calls.look({}, ["c-1"], 100) == {}
-    calls.follow({"c-1": True}, 5000)
+    calls.follow({"c-1": 5000})
     assert calls.suspects(all_have_room=True) == []
     assert calls.suspects(all_have_room=False) == ["c-1"]
 
 
 def test_a_call_in_progress_waits_longer_and_from_the_moment_it_was_let_go() -> None:
     calls = unserved()
-    calls.follow({"c-1": True}, 0)
+    calls.follow({"c-1": 0})
     calls.look({}, ["c-1"], 100)
     assert calls.look({"c-1": {"tts"}}, ["c-1"], 60_000) == {}
     assert calls.suspects(all_have_room=True) == ["c-1"], "it is asked about until somebody holds it again"
@@ -38,7 +38,7 @@ def test_a_call_in_progress_waits_longer_and_from_the_moment_it_was_let_go() -> 
 
 def test_who_takes_it_over_in_time_ends_the_wait() -> None:
     calls = unserved()
-    calls.follow({"c-1": False}, 0)
+    calls.follow({"c-1": None})
     assert calls.look({"c-1": {"stt"}}, ["c-1"], 1000) == {}
     assert calls.look({}, ["c-1"], 15_000) == {}
     assert calls.look({"c-1": {"stt"}}, ["c-1"], 17_000) == {}, "the wait begins anew"
@@ -46,14 +46,14 @@ def test_who_takes_it_over_in_time_ends_the_wait() -> None:
 
 def test_one_pool_after_another_is_not_one_long_wait() -> None:
     calls = unserved()
-    calls.follow({"c-1": False}, 0)
+    calls.follow({"c-1": None})
     for second, pool in ((0, "stt"), (10, "llm"), (20, "tts"), (30, "stt")):
         assert calls.look({"c-1": {pool}}, ["c-1"], second * 1000) == {}
 
 
 def test_a_connection_that_came_back_counts_as_served() -> None:
     calls = unserved()
-    calls.follow({"c-1": False}, 0)
+    calls.follow({"c-1": None})
     assert calls.suspects(all_have_room=True) == []
     assert calls.look({"c-1": set(ALL)}, ["c-1"], 0) == {}
     assert calls.look({"c-1": set(ALL)}, ["c-1"], 14_000) == {}
@@ -62,7 +62,7 @@ def test_a_connection_that_came_back_counts_as_served() -> None:
 
 def test_time_without_redis_does_not_count() -> None:
     calls = unserved()
-    calls.follow({"c-1": True}, 0)
+    calls.follow({"c-1": 0})
     calls.redis_away(3900)
     assert calls.look({"c-1": {"llm"}}, ["c-1"], 7800) == {}
     assert calls.look({"c-1": {"llm"}}, ["c-1"], 7900) == {"c-1": "llm"}
@@ -70,7 +70,7 @@ def test_time_without_redis_does_not_count() -> None:
 
 def test_a_call_that_is_over_is_forgotten() -> None:
     calls = unserved()
-    calls.follow({"c-1": True, "c-2": True}, 0)
-    calls.follow({"c-2": True}, 1000)
+    calls.follow({"c-1": 0, "c-2": 0})
+    calls.follow({"c-2": 0})
     assert calls.suspects(True) == ["c-2"]
     assert calls.look({"c-1": set(ALL)}, ["c-1"], 9000) == {}
