@@ -26,7 +26,6 @@ from deploy.local.terminal import paint, say
 from tests.simulators.call import Caller, CallOptions
 from tests.simulators.loop import run_fast
 from tests.simulators.script import DEMO, read_script
-from tests.simulators.stream import WireOptions
 
 CALL_SECONDS_MAX = 300.0
 READY_SECONDS = 60.0
@@ -54,8 +53,8 @@ async def ready(url: str) -> bool:
     return False
 
 
-async def demo(url: str, settings: Settings, retry_pause_ms: float = 500.0) -> int:
-    """Phone the edge at `url`; the exit code.  `retry_pause_ms`: before the carrier opens a lost socket again."""
+async def demo(url: str, settings: Settings) -> int:
+    """Phone the edge at `url`; the exit code."""
     if not await ready(url):
         return 1
     options = CallOptions(
@@ -63,7 +62,6 @@ async def demo(url: str, settings: Settings, retry_pause_ms: float = 500.0) -> i
         hangup_url=f"{url}/hangup",
         auth_token=settings.vobiz_auth_token or None,
         call_s_max=CALL_SECONDS_MAX,
-        wire=WireOptions(retry_pause_ms=retry_pause_ms),
     )
     say(f"the caller phones {url} …")
     caller = Caller(options, lambda at_ms, line: say(paint("dim", f"  {at_ms / 1000:7.2f} s  {line}")))
@@ -101,15 +99,13 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m deploy.compose.demo", description=__doc__.partition("\n")[0])
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="where the edge is")
-    pause = "before the carrier opens a lost socket again"
-    parser.add_argument("--retry-pause-ms", type=float, default=500.0, metavar="MS", help=pause)
     parsed = parser.parse_args()
     try:
         settings = Settings.from_env()
     except BadSettings as error:
         say(str(error))
         return 2
-    return run_fast(demo(parsed.url.rstrip("/"), settings, max(0.0, parsed.retry_pause_ms)))
+    return run_fast(demo(parsed.url.rstrip("/"), settings))
 
 
 if __name__ == "__main__":

@@ -57,14 +57,14 @@ class DemoCall:
             raise Failed(f"the demo ended with {code}:\n" + "\n".join(self.lines[-25:]))
         with self._news:
             waits = [int(found[1]) for line in self.lines if (found := re.match(r"time +(\d+) ms heard", line))]
-        return f"{len(waits)} turns answered, longest wait {max(waits, default=0)} ms"
+            heard = [line for line in self.lines if line.startswith(("1 calls", "response latency"))]
+        return f"{len(waits)} turns answered, longest wait {max(waits)} ms" if waits else "; ".join(heard)
 
 
 @contextmanager
-def demo_call(engine: Engine, *options: str) -> Iterator[DemoCall]:
-    """The demo's caller phones; the container is removed however this ends."""
-    command = ["python", "-m", "deploy.compose.demo", "--url", "http://edge:8000", *options]
-    call = DemoCall(engine.start("run", "--rm", "-T", "demo", *(command if options else ())))
+def demo_call(engine: Engine, *command: str) -> Iterator[DemoCall]:
+    """The demo's caller phones, or another `command` of its image; the container is removed however this ends."""
+    call = DemoCall(engine.start("run", "--rm", "-T", "demo", *command))
     reader = threading.Thread(target=call.follow, daemon=True)
     reader.start()
     try:
