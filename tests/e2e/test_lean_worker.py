@@ -30,5 +30,6 @@ def test_it_names_the_variables_to_set_before_anything_else(pool: str, key: str,
     )
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr
-    assert ended.stderr.startswith("set ") and key in ended.stderr.partition(":")[0]
+    variable, _, told = ended.stderr.partition(": set ")
+    assert variable == f"{pool.upper()}_PROVIDER" and key in told.partition(":")[0]
     assert "voice-local" in ended.stderr
