@@ -16,16 +16,13 @@ pytestmark = pytest.mark.e2e
 
 
 def test_without_a_usable_voice_a_worker_names_it_and_the_setting(tmp_path: Path) -> None:
-    agent = "greeting: Hello.\ninstructions: Be kind.\nvoice: Rachel\n"
-    (tmp_path / "desk.yaml").write_text(agent)
-    environ = {**os.environ, "HOME": str(tmp_path), "TTS_PROVIDER": "local/piper-nobody", "AGENTS_DIR": str(tmp_path)}
+    environ = {**os.environ, "HOME": str(tmp_path), "TTS_PROVIDER": "local/piper-nobody"}
     ended = subprocess.run(
         [sys.executable, "-m", "workers.tts"], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60
     )
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr
     assert "nobody" in ended.stderr and "TTS_PROVIDER" in ended.stderr
-    assert "desk.yaml" in ended.stderr and "is named 'Rachel'" in ended.stderr
 
 
 class _Page(http.server.BaseHTTPRequestHandler):
