@@ -22,6 +22,7 @@ REMEDIES = {
     "kubectl": "make install-dev",
     "nginx": "apt-get install nginx-light",
     "prometheus": "apt-get install prometheus",
+    "prometheus-alertmanager": "apt-get install prometheus-alertmanager",
     "promtool": "apt-get install prometheus",
     "redis-cli": "apt-get install redis-server",
     "redis-server": "apt-get install redis-server",
@@ -32,7 +33,7 @@ def program(name: str) -> str:
     """The path of a program, beside this Python or on the PATH; without it the test is skipped, in CI failed."""
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.is_file() else shutil.which(name)
-    return found or without(f"{name} is not installed: {REMEDIES[name]}")
+    return found or without(f"{name} is not installed: {REMEDIES.get(name, 'see docs/testing.md')}")
 
 
 def without(message: str) -> NoReturn:
