@@ -99,6 +99,15 @@ PREPARED = Counter("voice_prepared_replies", "Replies begun before the caller's 
 TRACE_SPANS = Counter("voice_trace_spans", "Spans of traces, by what became of them", ["outcome"])
 SESSION_ERRORS = Counter("voice_session_errors", "Errors that ended this process's part in a call", ["process"])
 
+STALE_ORDERS = Counter(
+    "voice_stale_orders", "Messages ignored because a newer owner or connection has the call, by message", ["message"]
+)
+CALLS_FOUND_ENDED = Counter(
+    "voice_calls_found_ended", "Calls ended by others, who took this edge for dead, with the caller on the line here"
+)
+CLOCK_OFFSET_SECONDS = Gauge(
+    "voice_clock_offset_seconds", "How far the clock of this host is ahead of the Redis server's", ["server"]
+)
 BUS_RECONNECTS = Counter("voice_bus_reconnects", "Connections to Redis that were lost and made again")
 CALLS_RESTORED = Counter("voice_calls_restored", "Live calls written down again after Redis had lost them")
 REDIS_AWAY = Counter("voice_redis_away", "Times that Redis could not be used, by kind", ["kind"])
