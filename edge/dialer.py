@@ -118,12 +118,14 @@ class Dialer:
         entry = await self._entry(dial_id)
         return Dial.from_document(entry.body) if entry else None
 
-    async def tell(self, dial_id: str, news: News, name: int | None = None, seen: Dial | None = None) -> Dial | None:
+    async def tell(
+        self, dial_id: str, news: News, name: int | None = None, seen: Dial | None = None, dialer: str = ""
+    ) -> Dial | None:
         """Write the news down; returns the dial after it, or None if there is none.
 
         Without a `dial_id` the dial is the one that the news's CallUUID is known to belong to.
         `name` is that of the request which the news is of.  With `seen`, the news is a conclusion from that state of
-        the dial, and counts for nothing if it has another one by now.
+        the dial, and counts for nothing if it has another one by now.  With a `dialer`, only while that one dials.
         """
         if not dial_id and (call_id := getattr(news, "call_id", "")):
             dial_id = await self._book.owner(call_id)
@@ -135,7 +137,6 @@ class Dialer:
             if seen is not None and dial != seen:
                 return dial
             changed = advance(dial, news, entry.now_ms, name)
-            dialer = self._owner if isinstance(news, Sent) else ""  # who froze, and dials no more, sends nothing
             if changed is dial or await self._write(changed, entry.version, dialer):
                 if isinstance(news, Over) and changed is not dial and (reason := account_reason(news.cause)):
                     await self._pause_account(reason)
@@ -235,7 +236,7 @@ class Dialer:
         if await self._book.open_count() >= self._options.calls_at_once:
             return
         for dial_id in await self._book.due(1):
-            dial = await self.tell(dial_id, Sent())
+            dial = await self.tell(dial_id, Sent(), dialer=self._owner)  # who froze, and dials no more, sends nothing
             if dial is None or dial.state != "dialing":
                 return
             self._pause(SPACING / self._options.calls_per_second)
