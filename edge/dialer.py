@@ -208,6 +208,7 @@ class Dialer:
             self._set_paused(*await self._book.paused())
 
     def _set_paused(self, reason: str, holds: bool) -> None:
+        reason = reason if not reason or reason in REASONS else "account"  # of another release: its text is no log's
         if reason and reason != self._refused_because:
             log.warning("outbound calls wait: %s", REASONS.get(reason, reason))
         self._refused_because, self._paused = reason, holds
