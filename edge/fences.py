@@ -7,7 +7,7 @@ once a second from the ledger, whose word is final: after a failover a token may
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from common.messages import HangUp, Message, Release, SpeechEnded, SpeechStarted, Understood
 from common.streams import POOLS
@@ -25,8 +25,10 @@ ORDERS: dict[type[Message], str] = {
 class Fences:
     """The newest token of each pool, of one call."""
 
-    def __init__(self) -> None:
+    def __init__(self, fell_back: Callable[[], None] = lambda: None) -> None:
+        """`fell_back` is called when the ledger has lost the newest claim of the ears: theirs begin anew."""
         self._newest: dict[str, int] = {}
+        self._fell_back = fell_back
 
     def admits(self, pool: str, token: int) -> bool:
         """Is this the newest owner that is known?  A newer one is known from now on."""
@@ -39,8 +41,11 @@ class Fences:
         """What the ledger says (`Ledger.notes`): neither older tokens nor ones that it has lost."""
         for pool in POOLS:
             token = notes.get(f"token:{pool}", "")
-            if token.isdecimal():
-                self._newest[pool] = int(token)
+            if not token.isdecimal():
+                continue
+            if pool == "stt" and int(token) < self._newest.get(pool, 0):
+                self._fell_back()
+            self._newest[pool] = int(token)
 
     def forget(self) -> None:
         """Redis had lost the call: its tokens begin anew."""

@@ -95,7 +95,7 @@ class Call:
         self._onsets = Onsets(self._speaks)
         self._answers = AnswerTimes(record)
         self._events = call_events(record.call_id)
-        self.fences = Fences()
+        self.fences = Fences(self._onsets.forget)
         self._stamps: tuple[int, Stamps] = (0, ())
         self._slot = -1  # the ticker's slot in which we are woken next
         now = self.began_ms = ticker.now_ms()

@@ -3,7 +3,10 @@
 import pytest
 
 from common import metrics
+from common.bus.memory import MemoryBus, Streams
 from common.end_reasons import EndReason
+from common.ledger import CallRecord
+from common.ledger.memory import MemoryLedger
 from common.messages import (
     AudioOut,
     CallEnded,
@@ -21,6 +24,7 @@ from common.story import Story
 from common.streams import edge_priority
 from edge.fences import Fences
 from tests.calls.phone import CALL, Phone, answered_call
+from workers.hang_up import hang_up_anywhere
 from workers.llm.dialogue import Dialogue
 from workers.tts.script import Script
 
@@ -138,6 +142,33 @@ def test_the_ledgers_word_is_final(pool: str):
     assert not fences.admits(pool, 3)
     fences.forget()
     assert fences.admits(pool, 1)
+
+
+async def test_a_failover_that_lost_the_ears_claims_does_not_make_their_successors_unheard():
+    async with answered_call({"hours": ANSWER}) as phone:
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.hears("Monday")
+        position_ms = phone.call.frames_in * 20
+        await ordered(phone, SpeechEnded(CALL, 9, 0, position_ms))
+        phone.call.fences.settle({"token:stt": "7"})  # the claims 8 and 9 are lost
+        clears = len(phone.line.clears)
+        await ordered(phone, SpeechStarted(CALL, 7, 91, phone.call.frames_in * 20))
+        assert len(phone.line.clears) == clears + 1
+
+
+async def test_a_worker_that_does_not_follow_its_call_gives_it_up_where_it_is_by_now():
+    streams = Streams()
+    ledger, bus = MemoryLedger(streams), MemoryBus(streams)
+    await ledger.create(CallRecord(CALL))
+    await ledger.start(CALL, "edge-1")
+    claim = await ledger.claim("stt", CALL, "stt-1")
+    assert claim is not None
+    await ledger.start(CALL, "edge-2")
+    await hang_up_anywhere(bus, ledger, claim, EndReason.ERROR)
+    assert streams.after(edge_priority("edge-1"), 0) == []
+    ((_, order),) = streams.after(edge_priority("edge-2"), 0)
+    assert order == HangUp(CALL, "error", claim.token, 2, "stt")
 
 
 def test_what_no_worker_says_is_not_fenced():
