@@ -5,7 +5,8 @@ readers fill the gap, and a reader skips (and counts) a tag it does not know.  S
 
 Every message is harmless when it arrives twice: `(epoch, turn, clause, seq)` says exactly what it is.
 
-  epoch       how often the call has been (re)connected to an edge; audio of an older epoch is dropped
+  epoch       how often the call has been (re)connected to an edge; audio of an older epoch is dropped, and what an edge
+              says of an older one is ignored (no part of what is said, so two messages do not differ by it)
   turn        number of a reply of the agent, counted by the mind; 1 is the greeting
   clause      number of a clause in its turn, from 0
   seq         number of the first 20 ms frame of this message in its clause, from 0
@@ -17,7 +18,7 @@ Every message is harmless when it arrives twice: `(epoch, turn, clause, seq)` sa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 Stamps: TypeAlias = tuple[int, ...]
@@ -228,6 +229,7 @@ class PlayStarted:
     turn: int
     at_ms: int
     stamps: Stamps = ()
+    epoch: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +238,7 @@ class Played:
 
     turn: int
     clause: int
+    epoch: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +250,7 @@ class Interrupted:
     heard_ms: int
     utterance: int = 0
     """The speech that did it, if the reply may yet go on (`Resumed`); 0: it does not."""
+    epoch: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +259,7 @@ class Resumed:
 
     turn: int
     utterance: int
+    epoch: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +267,7 @@ class ReplyPlayed:
     """The whole reply was heard; the agent is listening."""
 
     turn: int
+    epoch: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +285,20 @@ class Digit:
 
     digit: str
     at_ms: int
+    epoch: int = field(default=0, compare=False)
 
+
+def of_past_connection(message: object, epoch: int) -> bool:
+    """Does an edge say this that has the call no more?  It may have frozen, and been replaced by connection `epoch`.
+
+    0 stands for an older release, which does not say.
+    """
+    return isinstance(message, _EDGE_NEWS) and 0 < message.epoch < epoch
+
+
+_EDGE_NEWS = (PlayStarted, Played, Interrupted, Resumed, ReplyPlayed, Digit)
+EdgeNews: TypeAlias = PlayStarted | Played | Interrupted | Resumed | ReplyPlayed | Digit
+"""What an edge says in the call's events, of the connection that it has."""
 
 # --- edge:<eid>:audio, written by the mouths -----------------------------------------------------------------------
 
@@ -320,10 +339,17 @@ class ReplySpoken:
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """End the call now.  `reason` is one of `END_REASONS`."""
+    """End the call now.  `reason` is a value of `EndReason` (common/end_reasons.py); any other counts as "other".
+
+    `token` and `pool` are of the member that says so (0, "": an edge, or an older release), `epoch` is the connection
+    of which it speaks (0: whichever).  An edge ignores one of an older token, or of another connection.
+    """
 
     call_id: str
     reason: str
+    token: int = 0
+    epoch: int = 0
+    pool: str = ""
 
 
 # --- pool:<name>:calls ---------------------------------------------------------------------------------------------

@@ -1,21 +1,19 @@
-"""Every metric of every process: names, labels, buckets.  Nobody else imports prometheus_client.
+"""Every metric of every process: names, labels, buckets.  Only label_sets.py imports prometheus_client, too.
 
-Labels are closed sets; a call id, a number or a text is never one.  Buckets follow the targets: an answer under 1.2 s
-(the objective that deploy/prometheus counts, so 1.2 is a bucket), a hop under ten milliseconds, a clear within one
-frame.
+Labels are closed sets; a call id, a number or a text is never one.  Where a value is not written in the code beside it
+(it came over the bus, or out of a record), `CLOSED` names the set, and any other value counts as "other".  Buckets
+follow the targets: an answer under 1.2 s (the objective that deploy/prometheus counts, so 1.2 is a bucket), a hop
+under ten milliseconds, a clear within one frame.
 
 A counter that has never counted is not there for Prometheus, and the first event of a kind would be no increase.  So
 `begin` and `begin_provider` name what a process may count, at its start.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
-    Counter,
-    Gauge,
-    Histogram,
     disable_created_metrics,
     generate_latest,
 )
@@ -23,8 +21,9 @@ from prometheus_client import (
 from common.build import this_build
 from common.bus.refusals import AWAY_KINDS
 from common.costs import estimate, prices
+from common.label_sets import Counter, Gauge, Histogram
 from common.ledger import END_REASONS
-from common.messages import STAGES
+from common.messages import STAGES, USAGE_UNITS
 from common.streams import POOLS
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more per counter, that nobody asks for
@@ -99,6 +98,15 @@ PREPARED = Counter("voice_prepared_replies", "Replies begun before the caller's 
 TRACE_SPANS = Counter("voice_trace_spans", "Spans of traces, by what became of them", ["outcome"])
 SESSION_ERRORS = Counter("voice_session_errors", "Errors that ended this process's part in a call", ["process"])
 
+STALE_ORDERS = Counter(
+    "voice_stale_orders", "Messages ignored because a newer owner or connection has the call, by message", ["message"]
+)
+CALLS_FOUND_ENDED = Counter(
+    "voice_calls_found_ended", "Calls ended by others, who took this edge for dead, with the caller on the line here"
+)
+CLOCK_OFFSET_SECONDS = Gauge(
+    "voice_clock_offset_seconds", "How far the clock of this host is ahead of the Redis server's", ["server"]
+)
 BUS_RECONNECTS = Counter("voice_bus_reconnects", "Connections to Redis that were lost and made again")
 CALLS_RESTORED = Counter("voice_calls_restored", "Live calls written down again after Redis had lost them")
 REDIS_AWAY = Counter("voice_redis_away", "Times that Redis could not be used, by kind", ["kind"])
@@ -115,6 +123,40 @@ REDIS_CHANGES = Counter("voice_redis_changes", "Times that another Redis answere
 STREAM_ENTRIES = Gauge("voice_stream_entries", "Entries of the streams that are not about one call", ["stream"])
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+PROCESSES = ("edge", *POOLS)
+PROVIDERS_MAX = 500
+"""Providers with series of their own in one process; an agent's file may name any."""
+_ERROR_KINDS = ("busy", "down", "rejected", "timeouterror", "empty")
+_AUDIO_FAULTS = ("no audio", "silence", "too short")
+_providers: set[str] = set()
+CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
+    CALLS_ACTIVE: (PROCESSES,),
+    DRAINING: (PROCESSES,),
+    SESSION_ERRORS: (PROCESSES,),
+    LEASES_LOST: (POOLS,),
+    TAKEOVERS: (POOLS,),
+    CALLS_STARTED: (("inbound", "outbound"),),
+    CALLS_ENDED: (END_REASONS,),
+    CALLS_UNSERVED: (POOLS,),
+    POOL_HAS_ROOM: (POOLS,),
+    DIALS_PAUSED: (("credit", "credentials", "limit", "account"),),
+    STAGE_SECONDS: (STAGES,),
+    TURNS: (("heard", "interrupted"),),
+    PREPARED: (("released", "withdrawn"),),
+    REDIS_AWAY: (AWAY_KINDS,),
+    STALE_ORDERS: (("hang up", "speech started", "speech ended", "understood", "release"),),
+    CLAUSE_AUDIO_FAULTS: (_providers, _AUDIO_FAULTS),
+    PROVIDER_ERRORS: (_providers, _ERROR_KINDS),
+    PROVIDER_SWITCHES: (_providers,),
+    PROVIDER_IN_USE: (_providers,),
+    PROVIDER_STATE: (_providers,),
+    PROVIDER_USAGE: (_providers, USAGE_UNITS),
+    PROVIDER_COST: (_providers,),
+    PROVIDER_UNPRICED: (_providers,),
+}
+"""Family -> the set of each of its labels."""
+for _family, _sets in CLOSED.items():
+    _family.close(*_sets)
 _DROPS = ("stale", "duplicate or no room", "call is over", "too early")
 _REFUSALS = ("full", "overloaded", "draining", "cut off from Redis", "no agent", *(f"no {pool}" for pool in POOLS))
 _STREAM_REFUSALS = (
@@ -127,6 +169,7 @@ _EDGE: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
     (CALLS_ENDED, END_REASONS),
     (CALLS_REFUSED, (*_REFUSALS, *_STREAM_REFUSALS)),
     (CALLS_UNSERVED, POOLS),
+    (STALE_ORDERS, ("hang up", "speech started", "speech ended", "understood", "release")),
     (FAILURES_LIMITED, ("http", "websocket")),
     (HALF_OPEN_CLOSED, ("late", "crowded out", "idle")),
     (WEBHOOKS_REFUSED, _SIGNATURES),
@@ -168,11 +211,13 @@ def begin(process: str, calls_max: int) -> None:
 
 def begin_provider(pool: str, spec: str) -> None:
     """This process may use the provider: its counters stand at 0 from now on."""
+    if len(_providers) < PROVIDERS_MAX:
+        _providers.add(spec)
     for kind in ("busy", "down", "rejected", "timeouterror", *(("empty",) if pool == "llm" else ())):
         PROVIDER_ERRORS.labels(spec, kind)
     for unit in _UNITS.get(pool, ()):
         PROVIDER_USAGE.labels(spec, unit)
-    for fault in ("no audio", "silence", "too short") if pool == "tts" else ():
+    for fault in _AUDIO_FAULTS if pool == "tts" else ():
         CLAUSE_AUDIO_FAULTS.labels(spec, fault)
     PROVIDER_SWITCHES.labels(spec)
     PROVIDER_IN_USE.labels(spec).set(0)

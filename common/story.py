@@ -22,6 +22,7 @@ from common.messages import (
     Stamps,
     Used,
     UserTurn,
+    of_past_connection,
 )
 
 
@@ -74,6 +75,8 @@ class Story:
 
     def receive(self, message: Message) -> None:
         """One event; a repeated one changes nothing."""
+        if of_past_connection(message, self._epoch):
+            return
         if isinstance(message, ABOUT_REPLY):
             self._about_reply(message)
             return

@@ -91,16 +91,16 @@ class AfterStream:
             return Ending(call.record)
         record = ending.record
         if record is not None and record.status == "live" and not ending.noted:
-            self.calls.bus.publish(edge_priority(record.edge), HangUp(call_id, "carrier"))
+            self.calls.bus.publish(edge_priority(record.edge), HangUp(call_id, "carrier", epoch=record.epoch))
         elif record is not None and record.status == "new":
             self.calls.break_promise(call_id)
-            await self.end(call_id, "carrier")
+            await self.end_unstarted(call_id, "carrier")
         return ending
 
-    async def end(self, call_id: str, reason: str) -> bool:
-        """Write the end down; False if the ledger is away."""
+    async def end_unstarted(self, call_id: str, reason: str) -> bool:
+        """Write down the end of a call that no edge has started (meanwhile, either); False if the ledger is away."""
         try:
-            await self.ledger.end(call_id, reason)
+            await self.ledger.end(call_id, reason, 0)
         except (ConnectionError, TimeoutError):
             return False
         return True

@@ -132,7 +132,7 @@ class Api:
         """End the call, or do not begin it."""
         dial, record = await self._find(request)
         if record is not None and record.status == "live":
-            self.bus.publish(edge_priority(record.edge), HangUp(record.call_id, "operator hung up"))
+            self.bus.publish(edge_priority(record.edge), HangUp(record.call_id, "operator hung up", epoch=record.epoch))
         elif dial is not None and self.dialer is not None and dial.state not in CLOSED:
             dial = await self.dialer.tell(dial.dial_id, Cancelled()) or dial
             if dial.state in ("dialing", "uncertain"):

@@ -12,6 +12,7 @@ from typing import Any
 from common import metrics
 from common.bus import Bus
 from common.clock import wall_ms
+from common.end_reasons import EndReason
 from common.ledger import Ledger
 from common.messages import (
     AudioOut,
@@ -26,8 +27,10 @@ from common.messages import (
     Understood,
 )
 from common.streams import call_events, edge_audio, edge_priority
+from edge.fences import ORDERS
 from edge.limits.promises import Promises
 from edge.live_call import Call
+from edge.lost_calls import LostCalls
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +67,7 @@ class Calls:
         self._promises = Promises()
         self._overbooked = max(1, int(calls_max * OVERBOOKED))
         self._opening: Counter[str] = Counter()
+        self._lost = LostCalls()
         self._changed = asyncio.Event()
         metrics.begin("edge", calls_max)
 
@@ -182,6 +186,7 @@ class Calls:
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_ledger(), name="signs of life")  # of its own: Redis may be slow, calls not
+            tasks.create_task(self._bury_lost(), name="lost calls")  # of its own: there may be thousands
             while True:
                 await asyncio.sleep(HOUSEKEEP_SECONDS)
                 for call in list(self._calls.values()):
@@ -196,7 +201,6 @@ class Calls:
             if now - touched >= TOUCH_SECONDS:
                 touched = now
                 await self._touch()
-                await self._bury()
 
     async def _note_silence(self) -> None:
         """Where somebody has spoken since the last time: whoever takes the call over goes on counting from there."""
@@ -205,26 +209,45 @@ class Calls:
         noted = {call_id: ms for call_id, ms in silent.items() if ms is not None}
         if noted:
             with contextlib.suppress(ConnectionError, TimeoutError):  # `_touch` says that the ledger is away
-                await self._ledger.note_silence(noted)
+                await self._ledger.note_silence(noted, {call_id: self._calls[call_id].epoch for call_id in noted})
 
     async def _touch(self) -> None:
         try:
             await self._ledger.touch(list(self._calls))
             await self._ledger.beat("edge", self.edge)
+            await self._notice_ends()
         except (ConnectionError, TimeoutError):
             log.warning("the ledger cannot be reached")
 
-    async def _bury(self) -> None:
-        """End the calls that no edge has any more and of which the carrier said nothing."""
-        try:
-            for call_id in await self._ledger.lost():
-                told = _told_end([message for _, message in await self.bus.read(call_events(call_id))])
-                if await self._ledger.end(call_id, told or "carrier"):
-                    if not told:
-                        self.bus.publish(call_events(call_id), CallEnded(0, "carrier", wall_ms()))
-                    metrics.CALLS_ENDED.labels(told or "carrier").inc()
-        except (ConnectionError, TimeoutError):
-            log.warning("the ledger cannot be reached")
+    async def _notice_ends(self) -> None:
+        """Whoever took this edge for dead has ended its calls.  The callers are still on the line: hang them up."""
+        for call_id in await self._ledger.ended(list(self._calls)):
+            call = self._calls.get(call_id)
+            if call is not None and not call.stopping.done() and not call.ended.done():
+                log.warning("a call of this edge stands as ended", extra={"call_id": call_id})
+                metrics.CALLS_FOUND_ENDED.inc()
+                call.stop("carrier")
+
+    async def _bury_lost(self) -> None:
+        while True:
+            await asyncio.sleep(TOUCH_SECONDS)
+            try:
+                for call_id in self._lost.look(await self._ledger.lost(), _now_ms()):
+                    await self._bury(call_id)
+            except (ConnectionError, TimeoutError):
+                log.warning("the ledger cannot be reached")
+
+    async def _bury(self, call_id: str) -> None:
+        """End a call that no edge has any more and of which the carrier said nothing; its edge is told all the same."""
+        record = await self._ledger.read(call_id)
+        told = _told_end([message for _, message in await self.bus.read(call_events(call_id))])
+        epoch = record.epoch if record is not None else None
+        if not await self._ledger.end(call_id, told or "carrier", epoch) or record is None:
+            return  # somebody else did, or a newer connection carries it on
+        self.bus.publish(edge_priority(record.edge), HangUp(call_id, "carrier", epoch=record.epoch))
+        if not told:
+            self.bus.publish(call_events(call_id), CallEnded(record.epoch, "carrier", wall_ms()))
+        metrics.CALLS_ENDED.labels(told or "carrier").inc()
 
     def _count(self) -> None:
         metrics.CALLS_ACTIVE.labels("edge").set(len(self._calls))
@@ -235,6 +258,9 @@ class Calls:
         if call is None:
             if isinstance(message, AudioOut):
                 metrics.FRAMES_DROPPED.labels("call is over").inc()
+            return
+        if not call.fences.obeys(message, call.epoch):
+            metrics.STALE_ORDERS.labels(ORDERS[type(message)]).inc()
             return
         self._guarded(call, _deliver, call, message)
 
@@ -270,7 +296,7 @@ def _deliver(call: Call, message: Message) -> None:
         case Release():
             call.release(message)
         case HangUp():
-            call.stop(message.reason)
+            call.stop(EndReason.of(message.reason))
 
 
 def _told_end(story: list[Message]) -> str:
@@ -281,5 +307,5 @@ def _told_end(story: list[Message]) -> str:
             case CallStarted():
                 epoch, reason = max(epoch, message.epoch), "" if message.epoch > epoch else reason
             case CallEnded() if not message.epoch or message.epoch >= epoch:
-                reason = reason or message.reason
+                reason = reason or EndReason.of(message.reason).value
     return reason

@@ -17,10 +17,11 @@ from common import metrics
 from common.bus import Bus
 from common.clock import wall_ms
 from common.ledger import Ledger
-from common.messages import CallStarted, Message, Offer, ReplyPlayed, ReplyStarted, UserTurn
+from common.messages import CallStarted, Message, Offer, OwnerChanged, ReplyPlayed, ReplyStarted, UserTurn
 from common.resume import Resume
 from common.streams import EVENTS_MAXLEN, POOLS, call_events, pool_calls
 from edge.calls import Calls
+from edge.fences import Fences
 from edge.live_call import Call
 
 log = logging.getLogger(__name__)
@@ -37,10 +38,13 @@ class _Copy:
     """`story` by entry id: what is read twice after a failover is there once."""
 
     epoch: int
+    fences: Fences
     story: dict[str, Message] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
 
     def receive(self, entry_id: str, message: Message) -> None:
+        if isinstance(message, OwnerChanged):
+            self.fences.admits(message.pool, message.token)
         if len(self.story) < EVENTS_MAXLEN:
             self.story[entry_id] = message
 
@@ -97,10 +101,13 @@ class Copies:
             notes = noted.get(call_id)
             if notes is None:
                 await self._restore(call, _all_lost(self._copies[call_id]))
-            elif int(notes.get("epoch", call.epoch)) < call.epoch:
+            elif (epoch := int(notes.get("epoch", call.epoch))) < call.epoch:
                 await self._restore(call, self._copies[call_id].notes)
+            elif epoch > call.epoch:
+                call.replaced()  # the carrier has come back to another edge, and this one was not told
             elif notes:  # else its server is away
                 self._copies[call_id].notes = notes
+                call.fences.settle(notes)
 
     async def _restore(self, call: Call, notes: Mapping[str, str]) -> None:
         copy = self._copies[call.call_id]
@@ -121,7 +128,7 @@ class Copies:
 
     def _follow(self, call: Call) -> None:
         self._forget(call.call_id)
-        copy = self._copies[call.call_id] = _Copy(call.epoch)
+        copy = self._copies[call.call_id] = _Copy(call.epoch, call.fences)
         self._slow.subscribe(call_events(call.call_id), copy.receive, _unexpected)
 
     def _forget(self, call_id: str) -> None:

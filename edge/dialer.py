@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from common import metrics
-from common.clock import wall_ms
 from common.ledger.dials import DialBook, Entry
 from edge.carrier.account import REASONS, account_problem
 from edge.carrier.causes import account_reason
@@ -107,7 +106,8 @@ class Dialer:
 
     async def ask(self, dial: Dial, key: str) -> Dial:
         """Queue a call; with a known idempotency key, return the one that it made before.  Raises QueueFull."""
-        now_ms = self._asked_ms = max(wall_ms(), self._asked_ms + 1)  # no two at once: the queue is in order
+        # No two at once: the queue is in order.
+        now_ms = self._asked_ms = max(await self._book.now_ms(), self._asked_ms + 1)
         dial_id = f"out-{now_ms:013x}{secrets.token_hex(6)}"
         dial = replace(dial, dial_id=dial_id, created_ms=now_ms, changed_ms=now_ms, due_ms=now_ms)
         made = await self._book.add(dial_id, dial.to_document(), now_ms, key)
@@ -118,12 +118,14 @@ class Dialer:
         entry = await self._entry(dial_id)
         return Dial.from_document(entry.body) if entry else None
 
-    async def tell(self, dial_id: str, news: News, name: int | None = None, seen: Dial | None = None) -> Dial | None:
+    async def tell(
+        self, dial_id: str, news: News, name: int | None = None, seen: Dial | None = None, dialer: str = ""
+    ) -> Dial | None:
         """Write the news down; returns the dial after it, or None if there is none.
 
         Without a `dial_id` the dial is the one that the news's CallUUID is known to belong to.
         `name` is that of the request which the news is of.  With `seen`, the news is a conclusion from that state of
-        the dial, and counts for nothing if it has another one by now.
+        the dial, and counts for nothing if it has another one by now.  With a `dialer`, only while that one dials.
         """
         if not dial_id and (call_id := getattr(news, "call_id", "")):
             dial_id = await self._book.owner(call_id)
@@ -134,8 +136,8 @@ class Dialer:
             dial = Dial.from_document(entry.body)
             if seen is not None and dial != seen:
                 return dial
-            changed = advance(dial, news, wall_ms(), name)
-            if changed is dial or await self._write(changed, entry.version):
+            changed = advance(dial, news, entry.now_ms, name)
+            if changed is dial or await self._write(changed, entry.version, dialer):
                 if isinstance(news, Over) and changed is not dial and (reason := account_reason(news.cause)):
                     await self._pause_account(reason)
                 return changed
@@ -206,6 +208,7 @@ class Dialer:
             self._set_paused(*await self._book.paused())
 
     def _set_paused(self, reason: str, holds: bool) -> None:
+        reason = reason if not reason or reason in REASONS else "account"  # of another release: its text is no log's
         if reason and reason != self._refused_because:
             log.warning("outbound calls wait: %s", REASONS.get(reason, reason))
         self._refused_because, self._paused = reason, holds
@@ -233,8 +236,8 @@ class Dialer:
             return
         if await self._book.open_count() >= self._options.calls_at_once:
             return
-        for dial_id in await self._book.due(wall_ms(), 1):
-            dial = await self.tell(dial_id, Sent())
+        for dial_id in await self._book.due(1):
+            dial = await self.tell(dial_id, Sent(), dialer=self._owner)  # who froze, and dials no more, sends nothing
             if dial is None or dial.state != "dialing":
                 return
             self._pause(SPACING / self._options.calls_per_second)
@@ -251,6 +254,7 @@ class Dialer:
 
     async def _post(self, dial: Dial) -> News:
         """Ask the carrier for the call; every way that can go is news."""
+        began = time.monotonic()
         try:
             call_ids = await self._placer.make_call(self._request(dial))
         except Limited as error:
@@ -265,7 +269,7 @@ class Dialer:
         except (CarrierError, ValueError) as error:
             return await self._refused(dial, error)
         metrics.CALLS_PLACED.inc()
-        self._accepted_ms = wall_ms()
+        self._accepted_ms = dial.changed_ms + round(1000 * (time.monotonic() - began))
         if self._refused_because:
             await self._unpause()
         return Accepted(call_ids[0])
@@ -305,7 +309,7 @@ class Dialer:
 
     async def _look_up(self) -> None:
         """Ask the carrier about calls of which nothing was heard for too long."""
-        for dial_id in await self._book.overdue(wall_ms(), LOOKUPS_MAX):
+        for dial_id in await self._book.overdue(LOOKUPS_MAX):
             dial = await self.read(dial_id)
             if dial is None or dial.state in CLOSED or dial.lead is None:
                 continue
@@ -316,7 +320,7 @@ class Dialer:
             told = await self.tell(dial_id, news, dial.lead.name, seen=dial) if news is not None else dial
             entry = await self._entry(dial_id) if told == dial else None
             if entry is not None:  # it goes on, or nothing is known of it: ask again later
-                later = replace(Dial.from_document(entry.body), due_ms=wall_ms() + LOOKUP_AGAIN_MS)
+                later = replace(Dial.from_document(entry.body), due_ms=entry.now_ms + LOOKUP_AGAIN_MS)
                 await self._write(later, entry.version)
 
     async def _news_of(self, dial: Dial) -> News | None:
@@ -348,7 +352,8 @@ class Dialer:
     async def _entry(self, dial_id: str) -> Entry | None:
         return await self._book.read(dial_id) if _DIAL_ID.fullmatch(dial_id) else None
 
-    async def _write(self, dial: Dial, version: int) -> bool:
+    async def _write(self, dial: Dial, version: int, dialer: str = "") -> bool:
         where = "queued" if dial.state == "queued" else "open" if dial.state in OPEN else "closed"
         call_ids = [request.call_id for request in dial.requests if request.call_id]
-        return await self._book.write(dial.dial_id, version, dial.to_document(), where, dial.due_ms, call_ids)
+        document = dial.to_document()
+        return await self._book.write(dial.dial_id, version, document, where, dial.due_ms, call_ids, dialer)

@@ -100,7 +100,7 @@ class DialRequest:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """One requested call.  All times are Unix ms."""
+    """One requested call.  All times are Unix ms by the clock of the server that keeps the book."""
 
     dial_id: str
     to: str

@@ -15,6 +15,7 @@ from dataclasses import replace
 from common import metrics
 from common.bus import Bus
 from common.clock import wall_ms
+from common.end_reasons import EndReason
 from common.ledger import CallRecord
 from common.messages import (
     STAGES,
@@ -22,8 +23,8 @@ from common.messages import (
     CallEnded,
     CallStarted,
     Digit,
+    EdgeNews,
     Interrupted,
-    Message,
     Played,
     PlayStarted,
     Release,
@@ -41,6 +42,7 @@ from edge.answer_times import AnswerTimes
 from edge.call_limits import CallLimits, is_lost
 from edge.call_options import CallOptions
 from edge.caller_audio import CallerAudio
+from edge.fences import Fences
 from edge.line import Line
 from edge.marks import mark_of, name_of
 from edge.onsets import Onsets
@@ -93,7 +95,7 @@ class Call:
         self._onsets = Onsets(self._speaks)
         self._answers = AnswerTimes(record)
         self._events = call_events(record.call_id)
-        self._fence = 0  # newest token of a mouth
+        self.fences = Fences(self._onsets.forget)
         self._stamps: tuple[int, Stamps] = (0, ())
         self._slot = -1  # the ticker's slot in which we are woken next
         now = self.began_ms = ticker.now_ms()
@@ -123,7 +125,7 @@ class Call:
             case vobiz.Dtmf(digits):
                 self.limits.active(self._ticker.now_ms())
                 for digit in digits:
-                    self._bus.publish(self._events, Digit(digit, wall_ms()))
+                    self._publish(Digit(digit, wall_ms()))
             case vobiz.Stop():
                 self.closed()
             case vobiz.Start():
@@ -156,11 +158,10 @@ class Call:
             self.broken.set_result(clean)
 
     def _played(self, name: str) -> None:
-        mark = mark_of(name, range(self.record.epoch, self._epoch + 1))
-        if mark is None:
+        if (mark := mark_of(name, range(self.record.epoch, self._epoch + 1))) is None:
             return
         self._playout.played(mark)
-        self._bus.publish(self._events, Played(mark.turn, mark.clause))
+        self._publish(Played(mark.turn, mark.clause))
         self._perform(self.turn.clause_heard(mark.turn, mark.clause))
 
     # --- from the bus -------------------------------------------------------------------------------------------
@@ -241,10 +242,8 @@ class Call:
 
     def _admits(self, message: AudioOut | ReplySpoken) -> bool:
         """Is it of this epoch, of the newest mouth, and of a reply that may still be heard?"""
-        if message.epoch != self._epoch or message.token < self._fence or not self.turn.admits(message.turn):
-            return False
-        self._fence = message.token
-        return True
+        known = message.epoch == self._epoch and self.turn.admits(message.turn)
+        return known and self.fences.admits("tts", message.token)
 
     # --- time ---------------------------------------------------------------------------------------------------
 
@@ -288,7 +287,7 @@ class Call:
         """We want the call to end: whoever waits for `stopping` tells the carrier; without an answer it ends anyway."""
         if self.stopping.done() or self.ended.done():
             return
-        self.stopping.set_result(reason)
+        self.stopping.set_result(EndReason.of(reason).value)
         asyncio.get_running_loop().call_later(STOP_SECONDS, self.end, reason)
 
     def stop_stream(self) -> None:
@@ -309,7 +308,7 @@ class Call:
     def written_again(self, epoch: int) -> None:
         """Redis had lost the call, and has it again under its next epoch.  What comes under the last one is stale."""
         self._epoch = epoch
-        self._fence = 0
+        self.fences.forget()
         self._onsets.forget()
         self._ears.goes_on_as(epoch)
 
@@ -317,6 +316,7 @@ class Call:
         """The call is over; only the first reason counts."""
         if self.ended.done():
             return
+        reason = EndReason.of(reason).value
         self._answers.closed("call over", wall_ms())
         self._ears.end()
         self._bus.publish(self._events, CallEnded(self._epoch, reason, wall_ms()))
@@ -396,5 +396,5 @@ class Call:
         self._answers.ended("interrupted", wall_ms())
         self._publish(replace(self._cut, utterance=0))
 
-    def _publish(self, message: Message) -> None:
-        self._bus.publish(self._events, message)
+    def _publish(self, message: EdgeNews) -> None:
+        self._bus.publish(self._events, replace(message, epoch=self._epoch))

@@ -14,7 +14,9 @@ NAMES = {
 """A name without `audio/` and `x-`, in small letters, "_" as "-": its encoding."""
 RATES = {MULAW: (8000,), ALAW: (8000,), L16: (8000, 16000, 24000)}
 """G.711 has one rate; of L16 at 24,000 Hz Vobiz sends nothing that is usable, which edge/caller_audio.py refuses."""
-NAME_CHARS_MAX = 64
+_NAME = re.compile(r"(?!.*[0-9]{6})[A-Za-z][A-Za-z0-9/_.;= -]{0,63}")
+"""What an encoding's name looks like; anything else, a phone number perhaps, is not repeated in an error."""
+_HERTZ = re.compile(r"[0-9]{1,6}")
 
 
 class BadFormat(ValueError):
@@ -48,8 +50,9 @@ def media_format(name: str, rate: str = "") -> MediaFormat:
     encoding = NAMES.get(kind.strip())
     hertz = re.sub(r"\.0+$", "", next(one.strip() for one in rates if one.strip()))
     if encoding is None or channels != "1" or hertz not in map(str, RATES[encoding]):
+        told_name = repr(name) if _NAME.fullmatch(name) else "a name that is none"
+        told_hertz = hertz if _HERTZ.fullmatch(hertz) else "unreadable"
         raise BadFormat(
-            f"{name[:NAME_CHARS_MAX]!r} at {hertz[:8]} Hz; expected mu-law or A-law at 8000 Hz or L16 at 8000 or "
-            "16000 Hz, mono"
+            f"{told_name} at {told_hertz} Hz; expected mu-law or A-law at 8000 Hz or L16 at 8000 or 16000 Hz, mono"
         )
     return MediaFormat(encoding, int(hertz))

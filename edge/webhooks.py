@@ -9,7 +9,6 @@ else is missing: our own `?dial=` names it.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -125,11 +124,12 @@ class Webhooks:
         known = (await self.after.ending(call_id)).record
         goes_on = known is None or await self._goes_on(known)
         agent = self._agent(fields, dial) if known is None else agent_of(known)
-        refusal = self.calls.busy(call_id) or ("" if agent else "no agent")
+        refusal, now_ms = self.calls.busy(call_id) or ("" if agent else "no agent"), 0
         if not refusal and agent is not None:
             self.calls.promise(call_id)
             try:
                 await self.ledger.create(_record(call_id, fields, agent, dial))
+                now_ms = await self.ledger.now_ms(call_id)  # another edge may get the stream: its clock is not ours
             except (ConnectionError, TimeoutError):
                 self.calls.break_promise(call_id)
                 refusal = CUT_OFF
@@ -141,7 +141,7 @@ class Webhooks:
             metrics.CALLS_REFUSED.labels(refusal).inc()
             return _xml(*turned_away(self.when_busy, is_outbound(fields), person))
         stream = Stream(
-            self._stream_url(request, call_id),
+            self._stream_url(request, call_id, now_ms / 1000),
             stream_timeout_s=agent.limits.call_s + STREAM_GRACE_S,
             max_retries=STREAM_RETRIES,
             status_callback_url=self._url(request, "/stream-status"),
@@ -315,21 +315,21 @@ class Webhooks:
         """The call is at another edge, or was never answered."""
         record = (await self.after.ending(call_id)).record
         if record is not None and record.status == "live":
-            self.calls.bus.publish(edge_priority(record.edge), HangUp(call_id, "caller hung up"))
+            self.calls.bus.publish(edge_priority(record.edge), HangUp(call_id, "caller hung up", epoch=record.epoch))
         elif record is not None and record.status == "new":
             self.calls.break_promise(call_id)
-            if not await self.after.end(call_id, "carrier"):
+            if not await self.after.end_unstarted(call_id, "carrier"):
                 log.warning("the end of a call could not be written down", extra={"call_id": call_id})
 
     def _url(self, request: Request, path: str) -> str:
         return (self.public_url or self.gate.base_url(request)).rstrip("/") + path
 
-    def _stream_url(self, request: Request, call_id: str) -> str:
+    def _stream_url(self, request: Request, call_id: str, now_s: float) -> str:
         public = urlsplit(self.public_url or self.gate.base_url(request))
         scheme = "wss" if public.scheme == "https" else "ws"
         path = public.path.rstrip("/") + "/ws"
         if self.secret is not None:
-            path += "/" + mint(self.secret, call_id, time.time())
+            path += "/" + mint(self.secret, call_id, now_s)
         return f"{scheme}://{public.netloc}{path}"
 
 

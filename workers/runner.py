@@ -23,9 +23,11 @@ from typing import Protocol
 
 from common import metrics
 from common.bus import Bus
+from common.end_reasons import EndReason
 from common.ledger import Claim, Ledger
-from common.messages import HangUp, Offer
-from common.streams import edge_priority, pool_calls
+from common.messages import Offer
+from common.streams import pool_calls
+from workers.hang_up import hang_up_anywhere
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +177,7 @@ class Runner:
             self._failures[claim.call_id] += 1
             if self._failures[claim.call_id] >= FAILURES_MAX:
                 self._failures.pop(claim.call_id)
-                self._bus.publish(edge_priority(claim.record.edge), HangUp(claim.call_id, "error"))
+                await hang_up_anywhere(self._bus, self._ledger, claim, EndReason.ERROR)
         finally:
             if (held := self._held.get(claim.call_id)) and held.claim is claim:
                 del self._held[claim.call_id]

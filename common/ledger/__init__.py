@@ -14,6 +14,9 @@ per call and pool (`call:<id>:lease:<pool>`):
 
 The fencing token is a counter in the record, so it outlives the lease: a member that merely slept (SIGSTOP, a long
 garbage collection, a lost network) and was not replaced goes on; one that was replaced can write nothing.
+
+Time is the server's, everywhere: no host's clock judges what another host wrote.  After a failover that may be another
+machine's, some seconds off; what follows from that is in docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -22,26 +25,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from common.end_reasons import EndReason
 from common.ledger.effects import Effect, Known
 from common.messages import Message
 
-END_REASONS = (
-    "caller hung up",
-    "agent hung up",
-    "operator hung up",
-    "silence",
-    "too long",
-    "carrier",
-    "refused",
-    "no worker",
-    "error",
-)
-"""Why a call ended; a closed set, as metrics count it.  "no worker": no member of a pool took it for too long."""
+END_REASONS = tuple(reason.value for reason in EndReason)
+"""Why a call ended; a closed set (common/end_reasons.py), as metrics count it."""
 
 MAY_GO_ON = ("carrier", "caller hung up")
 """The reasons with which a call ends when its connection is gone; if the carrier has it still, it may go on."""
 REOPEN_SECONDS = 60
 """How long a call that was reopened waits for its stream."""
+NO_EPOCHS: Mapping[str, int] = {}
 READY_STALE_MS = 3000
 """A member that has not said for so long that it takes calls is thought to be gone."""
 UNSTARTED_SECONDS = 600
@@ -104,10 +99,11 @@ class Ledger(Protocol):
     async def start(self, call_id: str, edge: str) -> CallRecord | None:
         """The caller is on the line at `edge`: raise the epoch.  None if the call is unknown or has ended."""
 
-    async def end(self, call_id: str, reason: str, epoch: int = 0) -> bool:
+    async def end(self, call_id: str, reason: str, epoch: int | None = None) -> bool:
         """The call is over.  True for whoever said so first; the record and the story expire later.
 
-        With an `epoch`, only if that still is the call's connection: an old socket's end ends nothing.
+        With an `epoch`, only if that still is the call's connection: an old socket's end ends nothing.  Epoch 0: only
+        if no edge has started the call.
         """
 
     async def note_end(self, call_id: str, seconds: int) -> None:
@@ -126,17 +122,30 @@ class Ledger(Protocol):
         One that ended because its connection was gone may be started again within `REOPEN_SECONDS`.
         """
 
-    async def note_silence(self, silent_ms: Mapping[str, int]) -> None:
-        """For how long nobody has said anything in each of these calls."""
+    async def note_silence(self, silent_ms: Mapping[str, int], epochs: Mapping[str, int] = NO_EPOCHS) -> None:
+        """For how long nobody has said anything in each of these calls.  With a call's epoch, only if that still is
+        its connection.
+        """
 
     async def touch(self, call_ids: Iterable[str]) -> None:
         """These calls are still on the line at this edge."""
 
+    async def ended(self, call_ids: Sequence[str]) -> set[str]:
+        """Of these calls, those that stand as ended.  A call whose server is away is not in the answer."""
+
+    async def now_ms(self, call_id: str) -> int:
+        """The clock of the server that has the call, Unix time in ms: for what another host will judge by it."""
+
     async def live(self) -> list[str]:
         """Every call that is on the line somewhere."""
 
-    async def lost(self) -> list[str]:
-        """Calls whose edge has not touched them for so long that nobody has them on the line any more."""
+    async def lost(self) -> dict[str, int]:
+        """Calls whose edge has not touched them for so long that nobody seems to have them on the line any more, with
+        the server's time (ms) of the last touch.
+
+        One look is no proof: a failover may have set the server's clock forward.  A call is lost if a second look,
+        later, finds the same last touch (edge/lost_calls.py).
+        """
 
     async def notes(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """What stands in each call's record besides `CallRecord`: the pools' fencing tokens and checkpoints, by name,

@@ -47,8 +47,9 @@ return {1, ARGV[2]}
 
 _WRITE = """
 if redis.call('HGET', KEYS[1], 'version') ~= ARGV[2] then return 0 end
+if ARGV[8] ~= '' and redis.call('GET', KEYS[4]) ~= ARGV[8] then return 0 end
 redis.call('HSET', KEYS[1], 'version', ARGV[2] + 1, 'body', ARGV[3], 'added', ARGV[7])
-for place = 4, #KEYS do redis.call('SET', KEYS[place], ARGV[1], 'EX', ARGV[6]) end
+for place = 5, #KEYS do redis.call('SET', KEYS[place], ARGV[1], 'EX', ARGV[6]) end
 redis.call('EXPIRE', KEYS[1], ARGV[6])
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
@@ -80,10 +81,11 @@ class QueueFull(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A stored dial; `version` must be given back to `write`."""
+    """A stored dial; `version` must be given back to `write`.  `now_ms`: the server's clock when it was read."""
 
     version: int
     body: dict[str, Any]
+    now_ms: int = 0
 
 
 class DialBook:
@@ -122,11 +124,14 @@ class DialBook:
 
     async def read(self, dial_id: str) -> Entry | None:
         """The dial as it stands, or None if it is not known (any more)."""
-        fields: Any = await self._client.reached(self._redis.hgetall(_name(dial_id)))
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.hgetall(_name(dial_id))
+        pipeline.time()
+        fields, time = await self._client.reached(pipeline.execute())
         if not fields:
             return None
         added = msgpack.unpackb(fields[b"added"]) if b"added" in fields else {}
-        return Entry(int(fields[b"version"]), {**msgpack.unpackb(fields[b"body"]), **added})
+        return Entry(int(fields[b"version"]), {**msgpack.unpackb(fields[b"body"]), **added}, _ms(time))
 
     async def write(
         self,
@@ -136,23 +141,29 @@ class DialBook:
         where: str,
         due_ms: int,
         call_ids: Sequence[str] = (),
+        dialer: str = "",
     ) -> bool:
         """Replace the document if it still has this version.  `where`: "queued", "open" or "closed".
 
-        `call_ids` are the carrier's calls that belong to the dial: `owner` finds it by them.
+        `call_ids` are the carrier's calls that belong to the dial: `owner` finds it by them.  With a `dialer`, only
+        while that is the one who dials.
         """
-        keys = [_name(dial_id), _QUEUED, _OPEN, *map(_call_name, call_ids)]
+        keys = [_name(dial_id), _QUEUED, _OPEN, _DIALER, *map(_call_name, call_ids)]
         packed, added = _packed(body)
-        args: list[Any] = [dial_id, version, packed, where, due_ms, self._retention_s, added]
+        args: list[Any] = [dial_id, version, packed, where, due_ms, self._retention_s, added, dialer]
         return bool(await self._client.reached(self._write(keys=keys, args=args)))
 
-    async def due(self, now_ms: int, count: int) -> list[str]:
-        """Queued dials whose time has come, the earliest first."""
-        return await self._range(_QUEUED, now_ms, count)
+    async def now_ms(self) -> int:
+        """The server's clock, Unix time in ms: every time in the book is of it, since any edge may dial next."""
+        return _ms(await self._client.reached(self._redis.time()))
 
-    async def overdue(self, now_ms: int, count: int) -> list[str]:
+    async def due(self, count: int) -> list[str]:
+        """Queued dials whose time has come, the earliest first."""
+        return await self._range(_QUEUED, await self.now_ms(), count)
+
+    async def overdue(self, count: int) -> list[str]:
         """Open dials of which nothing was heard for too long."""
-        return await self._range(_OPEN, now_ms, count)
+        return await self._range(_OPEN, await self.now_ms(), count)
 
     async def open_count(self) -> int:
         """Dials that take a line now."""
@@ -160,7 +171,7 @@ class DialBook:
 
     async def lead(self, owner: str, ms: int) -> bool:
         """Be, or go on being, the one who dials."""
-        return bool(await self._client.reached(self._lead(keys=["{dials}:dialer"], args=[owner, ms])))
+        return bool(await self._client.reached(self._lead(keys=[_DIALER], args=[owner, ms])))
 
     async def owner(self, call_id: str) -> str:
         """The dial that the carrier's call belongs to; empty if it is none of ours, or not known to be."""
@@ -191,8 +202,15 @@ class DialBook:
 
 _QUEUED = "{dials}:queued"
 _OPEN = "{dials}:open"
+_DIALER = "{dials}:dialer"
 _PAUSED = "{dials}:paused"
 _PAUSES = "{dials}:pauses"
+
+
+def _ms(time: Any) -> int:
+    """The answer to TIME in ms."""
+    seconds, micros = time
+    return int(seconds) * 1000 + int(micros) // 1000
 
 
 def _packed(body: dict[str, Any]) -> tuple[bytes, bytes]:

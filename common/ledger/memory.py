@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from common import streams
 from common.bus.memory import Streams
-from common.ledger import MAY_GO_ON, READY_STALE_MS, REOPEN_SECONDS, CallRecord, Claim
+from common.clock import wall_ms
+from common.ledger import MAY_GO_ON, NO_EPOCHS, READY_STALE_MS, REOPEN_SECONDS, CallRecord, Claim
 from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
-from common.ledger.redis import LEASE_MS, OFFER_IDLE_MS
+from common.ledger.redis import LEASE_MS, LIVE_STALE_MS, LOST_MS, OFFER_IDLE_MS
 from common.messages import Message, Offer
 
 OFFER_POLL_SECONDS = 0.05
@@ -37,6 +38,9 @@ class MemoryLedger:
         self._streams = streams_
         self._lease_s = lease_ms / 1000
         self._calls: dict[str, _Call] = {}
+        self._unix_ms: float | None = None  # at the loop's time 0
+        self.touched_ms: dict[str, int] = {}
+        """call -> loop time of its edge's last sign of life"""
         self._taken: dict[tuple[str, int], float] = {}
         self._settled: set[tuple[str, int]] = set()
         self._facts: dict[str, dict[str, str]] = {}
@@ -76,11 +80,12 @@ class MemoryLedger:
             age_ms=now_ms - started_ms,
             silent_ms=now_ms - active_ms,
         )
+        self.touched_ms[call_id] = now_ms
         return call.record
 
-    async def end(self, call_id: str, reason: str, epoch: int = 0) -> bool:
+    async def end(self, call_id: str, reason: str, epoch: int | None = None) -> bool:
         call = self._calls.get(call_id)
-        if call is None or call.record.status == "ended" or (epoch and epoch != call.record.epoch):
+        if call is None or call.record.status == "ended" or epoch not in (None, call.record.epoch):
             return False
         now_ms = round(_now() * 1000)
         call.record = replace(call.record, status="ended", ended_because=reason, ended_ms=now_ms, reopens_ms=0)
@@ -105,19 +110,36 @@ class MemoryLedger:
         call.record = replace(call.record, reopens_ms=round(1000 * (_now() + REOPEN_SECONDS)))
         return True
 
-    async def note_silence(self, silent_ms: Mapping[str, int]) -> None:
+    async def note_silence(self, silent_ms: Mapping[str, int], epochs: Mapping[str, int] = NO_EPOCHS) -> None:
         for call_id, ms in silent_ms.items():
-            if (call := self._calls.get(call_id)) is not None:
+            call = self._calls.get(call_id)
+            if call is not None and epochs.get(call_id, call.record.epoch) == call.record.epoch:
                 call.record = replace(call.record, active_ms=round(_now() * 1000) - ms)
 
     async def touch(self, call_ids: Iterable[str]) -> None:
-        """Calls do not go stale in memory."""
+        self.touched_ms.update(dict.fromkeys(call_ids, round(_now() * 1000)))
+
+    async def ended(self, call_ids: Sequence[str]) -> set[str]:
+        known = {call_id: self._calls[call_id] for call_id in call_ids if call_id in self._calls}
+        return {call_id for call_id, call in known.items() if call.record.status == "ended"}
+
+    async def now_ms(self, call_id: str) -> int:
+        """Unix time at the first question, and from then on as the loop's goes."""
+        if self._unix_ms is None:
+            self._unix_ms = wall_ms() - _now() * 1000
+        return round(self._unix_ms + _now() * 1000)
 
     async def live(self) -> list[str]:
-        return [call_id for call_id, call in self._calls.items() if call.record.status == "live"]
+        fresh_ms = _now() * 1000 - LIVE_STALE_MS
+        return [call_id for call_id, touched_ms in self._touched() if touched_ms >= fresh_ms]
 
-    async def lost(self) -> list[str]:
-        return []
+    async def lost(self) -> dict[str, int]:
+        now_ms = _now() * 1000
+        return {call_id: ms for call_id, ms in self._touched() if abs(now_ms - ms) >= LOST_MS}
+
+    def _touched(self) -> list[tuple[str, int]]:
+        live = (call_id for call_id, call in self._calls.items() if call.record.status == "live")
+        return [(call_id, self.touched_ms.get(call_id, 0)) for call_id in live]
 
     async def notes(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         return {call_id: self._notes(self._calls[call_id]) for call_id in call_ids if call_id in self._calls}
@@ -132,6 +154,7 @@ class MemoryLedger:
         if known.record.status == "ended" or known.record.epoch >= record.epoch:
             return False
         call = self._calls[record.call_id] = _Call(replace(record, status="live"))
+        await self.touch([record.call_id])
         for pool in streams.POOLS:
             if f"token:{pool}" in notes:
                 call.tokens[pool] = max(int(notes[f"token:{pool}"]), known.tokens.get(pool, 0)) + 1

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import compress, product
@@ -30,8 +29,19 @@ import redis
 from redis.asyncio.client import Pipeline
 
 from common import streams
-from common.ledger import MAY_GO_ON, READY_STALE_MS, REOPEN_SECONDS, UNSTARTED_SECONDS, CallRecord, Claim, scripts
+from common.clock import wall_ms
+from common.ledger import (
+    MAY_GO_ON,
+    NO_EPOCHS,
+    READY_STALE_MS,
+    REOPEN_SECONDS,
+    UNSTARTED_SECONDS,
+    CallRecord,
+    Claim,
+    scripts,
+)
 from common.ledger.client import Client
+from common.ledger.clock_offset import note_clock_offset
 from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
 from common.ledger.redis_values import entries_of, fields_of, offered_call, record_of
 from common.messages import Message
@@ -62,6 +72,8 @@ class RedisLedger:
     """See `common.ledger.Ledger`.  `retention_s` is how long an ended call can still be read."""
 
     def __init__(self, client: Client, retention_s: int, lease_ms: int = LEASE_MS) -> None:
+        self.server = "0"
+        """The server's number in REDIS_URL, for its metrics."""
         self._client = client
         self._redis = client.redis
         self._retention_s = retention_s
@@ -71,6 +83,9 @@ class RedisLedger:
         self._end = self._redis.register_script(scripts.END)
         self._reopen = self._redis.register_script(scripts.REOPEN)
         self._note = self._redis.register_script(scripts.NOTE)
+        self._note_silence = self._redis.register_script(scripts.NOTE_SILENCE)
+        self._touch = self._redis.register_script(scripts.TOUCH)
+        self._beat = self._redis.register_script(scripts.BEAT)
         self._claim = self._redis.register_script(scripts.CLAIM)
         self._renew = self._redis.register_script(scripts.RENEW)
         self._release = self._redis.register_script(scripts.RELEASE)
@@ -99,7 +114,7 @@ class RedisLedger:
         await self._client.aclose()
 
     async def create(self, record: CallRecord) -> None:
-        flat = [part for pair in fields_of(record, _now_ms()).items() for part in pair]
+        flat = [part for pair in fields_of(record).items() for part in pair]
         await self._client.reached(
             self._create(keys=[streams.call_state(record.call_id)], args=[UNSTARTED_SECONDS, *flat])
         )
@@ -109,13 +124,13 @@ class RedisLedger:
         return record_of(fields) if fields else None
 
     async def start(self, call_id: str, edge: str) -> CallRecord | None:
-        if not await self._client.reached(self._start(keys=_keys(call_id), args=[edge, _now_ms()])):
+        if not await self._client.reached(self._start(keys=_keys(call_id), args=[edge])):
             return None
         await self.touch([call_id])
         return await self.read(call_id)
 
-    async def end(self, call_id: str, reason: str, epoch: int = 0) -> bool:
-        args: list[Any] = [reason, self._retention_s, epoch, _now_ms()]
+    async def end(self, call_id: str, reason: str, epoch: int | None = None) -> bool:
+        args: list[Any] = [reason, self._retention_s, "" if epoch is None else epoch]
         first = await self._client.reached(self._end(keys=_keys(call_id), args=args))
         if first >= 0:
             await self._client.reached(self._redis.zrem(streams.CALLS_LIVE, call_id))
@@ -131,31 +146,43 @@ class RedisLedger:
         return bool(await self._client.reached(self._redis.exists(streams.call_end(call_id))))
 
     async def reopen(self, call_id: str) -> bool:
-        args: list[Any] = [_now_ms() + 1000 * REOPEN_SECONDS, *MAY_GO_ON]
+        args: list[Any] = [1000 * REOPEN_SECONDS, *MAY_GO_ON]
         return bool(await self._client.reached(self._reopen(keys=[streams.call_state(call_id)], args=args)))
 
-    async def note_silence(self, silent_ms: Mapping[str, int]) -> None:
-        now_ms, pipeline = _now_ms(), await self._loaded(self._note.script)
+    async def note_silence(self, silent_ms: Mapping[str, int], epochs: Mapping[str, int] = NO_EPOCHS) -> None:
+        pipeline = await self._loaded(self._note_silence.script)
         for call_id, ms in silent_ms.items():
-            pipeline.evalsha(self._note.sha, 1, streams.call_state(call_id), "active_ms", str(now_ms - ms))
+            args = (str(ms), str(epochs.get(call_id, "")))
+            pipeline.evalsha(self._note_silence.sha, 1, streams.call_state(call_id), *args)
         await self._client.reached(pipeline.execute())
 
     async def touch(self, call_ids: Iterable[str]) -> None:
-        scores = dict.fromkeys(call_ids, _now_ms())
-        if scores:
-            await self._client.reached(self._redis.zadd(streams.CALLS_LIVE, scores))
+        if ids := list(call_ids):
+            await self._client.reached(self._touch(keys=[streams.CALLS_LIVE], args=ids))
+
+    async def ended(self, call_ids: Sequence[str]) -> set[str]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for call_id in call_ids:
+            pipeline.hget(streams.call_state(call_id), "status")
+        found = await self._client.reached(pipeline.execute()) if call_ids else []
+        return {call_id for call_id, status in zip(call_ids, found, strict=True) if status == b"ended"}
+
+    async def now_ms(self, call_id: str) -> int:
+        return await self._now_ms()
 
     async def live(self) -> list[str]:
-        fresh: Any = await self._client.reached(
-            self._redis.zrangebyscore(streams.CALLS_LIVE, _now_ms() - LIVE_STALE_MS, "+inf")
-        )
+        fresh_ms = await self._now_ms() - LIVE_STALE_MS
+        fresh: Any = await self._client.reached(self._redis.zrangebyscore(streams.CALLS_LIVE, fresh_ms, "+inf"))
         return [call_id.decode() for call_id in fresh]
 
-    async def lost(self) -> list[str]:
-        stale: Any = await self._client.reached(
-            self._redis.zrangebyscore(streams.CALLS_LIVE, "-inf", _now_ms() - LOST_MS)
-        )
-        return [call_id.decode() for call_id in stale]
+    async def lost(self) -> dict[str, int]:
+        now_ms = await self._now_ms()
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.zrangebyscore(streams.CALLS_LIVE, "-inf", now_ms - LOST_MS, withscores=True)
+        # Touched long after now: before a failover whose new server is behind.  A living edge would have since.
+        pipeline.zrangebyscore(streams.CALLS_LIVE, now_ms + LOST_MS, "+inf", withscores=True)
+        old, ahead = await self._client.reached(pipeline.execute())
+        return {call_id.decode(): int(touched_ms) for call_id, touched_ms in (*old, *ahead)}
 
     async def notes(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         pipeline = self._redis.pipeline(transaction=False)
@@ -170,9 +197,7 @@ class RedisLedger:
 
     async def restore(self, record: CallRecord, notes: Mapping[str, str], story: Sequence[Message]) -> bool:
         call_id = record.call_id
-        fields = fields_of(replace(record, status="live"), _now_ms()) | {
-            name: notes[name] for name in NOTES[1:] if name in notes
-        }
+        fields = fields_of(replace(record, status="live")) | {name: notes[name] for name in NOTES[1:] if name in notes}
         flat = [part for pair in fields.items() for part in pair]
         keys = [streams.call_state(call_id), streams.call_events(call_id)]
         keys += [streams.call_lease(call_id, pool) for pool in streams.POOLS]
@@ -320,13 +345,19 @@ class RedisLedger:
         await self._client.reached(script)
 
     async def beat(self, kind: str, node: str) -> None:
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.zadd(streams.nodes(kind), {node: _now_ms()})
-        pipeline.zremrangebyscore(streams.nodes(kind), "-inf", _now_ms() - 10 * LIVE_STALE_MS)
+        asked_ms = wall_ms()
+        told: Any = await self._client.reached(self._beat(keys=[streams.nodes(kind)], args=[node, 10 * LIVE_STALE_MS]))
+        note_clock_offset(self.server, asked_ms, int(told), wall_ms())
         if kind == "edge":
+            pipeline = self._redis.pipeline(transaction=False)
             for stream in (streams.edge_audio(node), streams.edge_priority(node)):
                 pipeline.expire(stream, EDGE_STREAMS_SECONDS)
-        await self._client.reached(pipeline.execute())
+            await self._client.reached(pipeline.execute())
+
+    async def _now_ms(self) -> int:
+        """The server's clock.  No clock of this machine decides anything here."""
+        seconds, micros = await self._client.reached(self._redis.time())
+        return int(seconds) * 1000 + int(micros) // 1000
 
     async def _insist(self, command: Callable[[], Awaitable[T]]) -> T:
         """What a session must write before it goes on.  Said again, it may be written twice; that is harmless."""
@@ -363,7 +394,3 @@ def _keys(call_id: str) -> list[str]:
         streams.call_audio(call_id),
         streams.call_effects(call_id),
     ]
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -12,9 +12,9 @@ from common.messages import Offer
 from common.packing import BadMessage, decode
 
 
-def fields_of(record: CallRecord, now_ms: int) -> dict[str, Any]:
-    """The hash of a call's record; `now_ms` is when it was created, unless the record says so."""
-    return {**asdict(record), "agent": msgpack.packb(record.agent), "created_ms": record.created_ms or now_ms}
+def fields_of(record: CallRecord) -> dict[str, Any]:
+    """The hash of a call's record."""
+    return {**asdict(record), "agent": msgpack.packb(record.agent)}
 
 
 def record_of(fields: dict[bytes, bytes]) -> CallRecord:

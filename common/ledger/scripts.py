@@ -1,9 +1,28 @@
 """What the ledger in Redis decides in one step: scripts over the keys of one call (common/ledger/redis.py has them)."""
 
-# Keys: the state, and what expires with it.  Arguments: edge, now.
-START = """
+# The server's clock judges everybody's life: the hosts' own clocks differ.
+NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function whole(value) return string.format('%.0f', math.max(value, 0)) end
+"""
+
+# Keys: the live calls.  Arguments: call ids.
+TOUCH = f"""{NOW}
+for i = 1, #ARGV do redis.call('ZADD', KEYS[1], whole(now), ARGV[i]) end
+return #ARGV
+"""
+
+# Keys: the nodes of a kind.  Arguments: the node, after how many ms one is forgotten.  The clock, for its offset.
+BEAT = f"""{NOW}
+redis.call('ZADD', KEYS[1], whole(now), ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now - ARGV[2]))
+return whole(now)
+"""
+
+# Keys: the state, and what expires with it.  Arguments: edge.
+START = f"""{NOW}
 local known = redis.call('HMGET', KEYS[1], 'status', 'reopens_ms', 'started_ms', 'active_ms', 'ended_ms')
-local now = tonumber(ARGV[2])
 local function ms(value, otherwise)
   value = tonumber(value or '0')
   return value > 0 and value or otherwise
@@ -14,7 +33,6 @@ if known[1] == 'ended' then
   if ms(known[2], 0) < now then return 0 end
   started, active = started + now - ms(known[5], now), now
 end
-local function whole(value) return string.format('%.0f', math.max(value, 0)) end
 redis.call('HSET', KEYS[1], 'status', 'live', 'edge', ARGV[1], 'ended_because', '', 'reopens_ms', '0',
   'started_ms', whole(started), 'active_ms', whole(active),
   'age_ms', whole(now - started), 'silent_ms', whole(now - active))
@@ -22,7 +40,6 @@ for i = 1, #KEYS do redis.call('PERSIST', KEYS[i]) end
 return redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 """
 
-# The server's clock judges the members' lives: their own clocks may differ.
 REPORT_ROOM = """
 if ARGV[2] == '0' then return redis.call('ZREM', KEYS[1], ARGV[1]) end
 local now = redis.call('TIME')
@@ -36,14 +53,14 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now[1] * 1000 + math.floor(now[2
 return redis.call('ZCARD', KEYS[1])
 """
 
-# Arguments: until when, and the reasons of an end that may be none.
-REOPEN = """
+# Arguments: for how many ms, and the reasons of an end that may be none.
+REOPEN = f"""{NOW}
 local known = redis.call('HMGET', KEYS[1], 'status', 'ended_because', 'sealed')
 if not known[1] or known[3] then return 0 end
 if known[1] ~= 'ended' then return 1 end
 for i = 2, #ARGV do
   if known[2] == ARGV[i] then
-    redis.call('HSET', KEYS[1], 'reopens_ms', ARGV[1])
+    redis.call('HSET', KEYS[1], 'reopens_ms', whole(now + ARGV[1]))
     return 1
   end
 end
@@ -57,18 +74,28 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
 """
 
-CREATE = """
+# How long nobody has spoken.  Arguments: ms, and the epoch that must be the newest (empty: whichever it is).
+NOTE_SILENCE = f"""{NOW}
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if not epoch or (ARGV[2] ~= '' and epoch ~= ARGV[2]) then return 0 end
+redis.call('HSET', KEYS[1], 'active_ms', whole(now - ARGV[1]))
+return 1
+"""
+
+CREATE = f"""{NOW}
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+if redis.call('HGET', KEYS[1], 'created_ms') == '0' then redis.call('HSET', KEYS[1], 'created_ms', whole(now)) end
 redis.call('EXPIRE', KEYS[1], ARGV[1])
 return 1
 """
 
-END = """
+# Arguments: reason, seconds to keep it, the epoch that must be the newest (empty: whichever it is).
+END = f"""{NOW}
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status or status == 'ended' then return 0 end
-if ARGV[3] ~= '0' and redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[3] then return -1 end
-redis.call('HSET', KEYS[1], 'status', 'ended', 'ended_because', ARGV[1], 'ended_ms', ARGV[4], 'reopens_ms', '0')
+if ARGV[3] ~= '' and (redis.call('HGET', KEYS[1], 'epoch') or '0') ~= ARGV[3] then return -1 end
+redis.call('HSET', KEYS[1], 'status', 'ended', 'ended_because', ARGV[1], 'ended_ms', whole(now), 'reopens_ms', '0')
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 redis.call('EXPIRE', KEYS[3], 60)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from typing import ParamSpec, TypeVar
 
 from common import streams
-from common.ledger import CallRecord, Claim, Ledger
+from common.ledger import NO_EPOCHS, CallRecord, Claim, Ledger
 from common.ledger.effects import Effect, Known
 from common.ledger.redis import LEASE_MS, RedisLedger
 from common.messages import Message
@@ -29,8 +29,9 @@ async def connect_ledger(url: str, name: str, retention_s: int, lease_ms: int = 
     """The ledger of REDIS_URL, whether that is one server or several.  Raises BadRedisUrl."""
     async with contextlib.AsyncExitStack() as stack:
         ledgers: list[Ledger] = []
-        for place in parse_redis_url(url):
+        for number, place in enumerate(parse_redis_url(url)):
             ledger = RedisLedger.connect(url, name, retention_s, lease_ms, place)
+            ledger.server = str(number)
             ledgers.append(await stack.enter_async_context(contextlib.aclosing(ledger)))
         if len(ledgers) == 1:
             yield ledgers[0]
@@ -59,7 +60,7 @@ class ShardedLedger:
     async def start(self, call_id: str, edge: str) -> CallRecord | None:
         return await self._of(call_id).start(call_id, edge)
 
-    async def end(self, call_id: str, reason: str, epoch: int = 0) -> bool:
+    async def end(self, call_id: str, reason: str, epoch: int | None = None) -> bool:
         return await self._of(call_id).end(call_id, reason, epoch)
 
     async def note_end(self, call_id: str, seconds: int) -> None:
@@ -71,9 +72,9 @@ class ShardedLedger:
     async def reopen(self, call_id: str) -> bool:
         return await self._of(call_id).reopen(call_id)
 
-    async def note_silence(self, silent_ms: Mapping[str, int]) -> None:
+    async def note_silence(self, silent_ms: Mapping[str, int], epochs: Mapping[str, int] = NO_EPOCHS) -> None:
         def note(shard: Ledger, own: list[str]) -> Awaitable[None]:
-            return shard.note_silence({call_id: silent_ms[call_id] for call_id in own})
+            return shard.note_silence({call_id: silent_ms[call_id] for call_id in own}, epochs)
 
         await self._reach(list(silent_ms), note)
 
@@ -84,8 +85,16 @@ class ShardedLedger:
     async def live(self) -> list[str]:
         return _joined(await self._ask(lambda shard: shard.live()))
 
-    async def lost(self) -> list[str]:
-        return _joined(await self._ask(lambda shard: shard.lost()))
+    async def lost(self) -> dict[str, int]:
+        found = await self._ask(lambda shard: shard.lost())
+        return {call_id: touched_ms for lost in found for call_id, touched_ms in lost.items()}
+
+    async def ended(self, call_ids: Sequence[str]) -> set[str]:
+        found = await self._reach(list(call_ids), lambda shard, own: shard.ended(own))
+        return {call_id for _, ended in found for call_id in ended or ()}
+
+    async def now_ms(self, call_id: str) -> int:
+        return await self._of(call_id).now_ms(call_id)
 
     async def notes(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """A call whose server is away is in the answer as well: it is not lost as far as anybody knows."""

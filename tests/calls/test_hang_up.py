@@ -50,7 +50,7 @@ class SlowLedger(MemoryLedger):
 
     end_s = 0.0
 
-    async def end(self, call_id: str, reason: str, epoch: int = 0) -> bool:
+    async def end(self, call_id: str, reason: str, epoch: int | None = None) -> bool:
         await asyncio.sleep(self.end_s)
         return await super().end(call_id, reason, epoch)
 

@@ -111,7 +111,9 @@ async def test_an_edge_may_all_that_its_house_keeping_needs(server: Server):
         await ledger.touch([CALL])
         await ledger.beat("edge", "edge-a")
         assert await ledger.live() == [CALL]
-        assert await ledger.lost() == []
+        assert await ledger.lost() == {}
+        assert await ledger.ended([CALL]) == set()
+        assert await ledger.now_ms(CALL) > 0
         assert (await ledger.notes([CALL])).keys() == {CALL}
         assert await ledger.restore(CallRecord(CALL, epoch=5, edge="edge-a"), {"epoch": "1"}, [ReplyPlayed(1)])
         await ledger.add_facts(CALL, {"Hangup.HangupCause": "NORMAL_CLEARING"})
@@ -127,13 +129,13 @@ async def test_an_edge_may_all_that_its_house_keeping_needs(server: Server):
         await book.add("out-1", {"to": "x"}, 0, "a key")
         entry = await book.read("out-1")
         assert entry is not None
-        assert await book.due(1, 1) == ["out-1"]
+        assert await book.due(1) == ["out-1"]
         assert await book.write("out-1", entry.version, entry.body, "open", 0, ["call-1"])
         assert await book.owner("call-1") == "out-1"
         await book.pause("credit")
         assert await book.paused() == ("credit", True)
         await book.unpause()
-        assert (await book.overdue(1, 1), await book.open_count(), await book.lead("edge-a", 1000)) == (
+        assert (await book.overdue(1), await book.open_count(), await book.lead("edge-a", 1000)) == (
             ["out-1"],
             1,
             True,

@@ -271,7 +271,7 @@ async def test_a_hangup_of_a_call_elsewhere_is_passed_on_to_its_edge() -> None:
         await edge.ledger.start("far", "edge-b")
         there = edge.follow(edge_priority("edge-b"))
         assert (await edge.http.post("/hangup", data={"CallUUID": "far"})).status_code == 200
-        assert await there.until(HangUp) == [HangUp("far", "caller hung up")]
+        assert await there.until(HangUp) == [HangUp("far", "caller hung up", epoch=1)]
 
 
 async def test_a_hangup_of_a_call_that_nobody_knows_is_accepted() -> None:

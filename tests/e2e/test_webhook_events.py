@@ -334,7 +334,7 @@ async def test_a_stream_that_broke_at_another_edge_is_told_there() -> None:
         await edge.ledger.start("far", "edge-b")
         there = edge.follow(edge_priority("edge-b"))
         assert tags(await tell(edge, "/after-stream", "far", Event="Redirect")) == APOLOGY
-        assert await there.until(HangUp) == [HangUp("far", "carrier")]
+        assert await there.until(HangUp) == [HangUp("far", "carrier", epoch=1)]
 
 
 @pytest.mark.parametrize("reason", ["agent hung up", "operator hung up", "silence", "too long"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Protocol
@@ -18,7 +18,7 @@ from common import streams
 from common.bus.memory import Streams
 from common.ledger import Claim
 from common.ledger.memory import MemoryLedger
-from common.ledger.redis import LEASE_MS, LIVE_STALE_MS, LOST_MS, OFFER_IDLE_MS
+from common.ledger.redis import LEASE_MS, OFFER_IDLE_MS
 from common.messages import AudioIn, AudioOut, Message
 from common.packing import decode, encode
 
@@ -89,30 +89,12 @@ class SimulatedStreams(Streams):
 
 
 class SimulatedLedger(MemoryLedger):
-    """The memory ledger, with calls that go stale and takers that need not poll."""
+    """The memory ledger, with takers that need not poll."""
 
     def __init__(self, all_streams: SimulatedStreams, witness: Witness) -> None:
         super().__init__(all_streams, LEASE_MS)
         self._witness = witness
-        self._touched: dict[str, float] = {}
         self._takers: dict[str, _Takers] = {}
-
-    async def start(self, call_id: str, edge: str):  # type: ignore[no-untyped-def]
-        record = await super().start(call_id, edge)
-        if record is not None:
-            self._touched[call_id] = _now()
-        return record
-
-    async def touch(self, call_ids: Iterable[str]) -> None:
-        self._touched.update(dict.fromkeys(call_ids, _now()))
-
-    async def live(self) -> list[str]:
-        fresh = _now() - LIVE_STALE_MS / 1000
-        return [call_id for call_id in await super().live() if self._touched[call_id] >= fresh]
-
-    async def lost(self) -> list[str]:
-        stale = _now() - LOST_MS / 1000
-        return [call_id for call_id in await super().live() if self._touched[call_id] < stale]
 
     async def claim(self, pool: str, call_id: str, owner: str) -> Claim | None:
         claim = await super().claim(pool, call_id, owner)

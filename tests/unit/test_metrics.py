@@ -116,6 +116,7 @@ def test_a_provider_begins_at_zero_and_says_whether_it_has_a_price() -> None:
 
 def test_tokens_that_were_cached_are_not_paid_twice() -> None:
     """openai/gpt-4.1: 2.00, 0.50 and 8.00 dollars for a million."""
+    metrics.begin_provider("llm", "openai/gpt-4.1")
     used = {"tokens_in": 1_000_000, "tokens_cached": 400_000, "tokens_out": 100_000}
     metrics.count_usage("llm", "openai/gpt-4.1", used)
     cost = shown("voice_provider_cost_dollars_total", provider="openai/gpt-4.1")

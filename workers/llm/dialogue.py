@@ -24,6 +24,7 @@ from common.messages import (
     ReplyStarted,
     SpeechStarted,
     UserTurn,
+    of_past_connection,
 )
 from workers.providers import ChatMessage
 
@@ -57,7 +58,8 @@ class Dialogue:
         self._asked = -1  # newest utterance that wants an answer; 0 wants the greeting
         self._asked_turn: UserTurn | None = None
         self._maybe: MaybeTurn | None = None  # what the caller said, if they are done
-        self._epoch = 0
+        self.epoch = 0
+        """Which of the call's connections that is."""
         self.mouth_holds = False
         """The mouth knows of tentative replies; one of release 0.1.0 would have them played."""
         self.edge = ""
@@ -66,6 +68,8 @@ class Dialogue:
 
     def receive(self, message: Message) -> None:
         """Fold one event.  A repeated one changes nothing."""
+        if of_past_connection(message, self.epoch):
+            return
         if isinstance(message, ABOUT_REPLY):
             if message.turn in self._replies:
                 self._replies[message.turn].receive(message)
@@ -73,11 +77,11 @@ class Dialogue:
         match message:
             case CallStarted(epoch, edge):
                 self._asked = max(self._asked, 0)
-                if epoch > self._epoch:
-                    self._epoch, self.edge = epoch, edge
+                if epoch > self.epoch:
+                    self.epoch, self.edge = epoch, edge
                     self.over = False  # the carrier may come back with a call that was over for us
             case CallEnded(epoch):
-                self.over = self.over or epoch == 0 or epoch >= self._epoch
+                self.over = self.over or epoch == 0 or epoch >= self.epoch
             case OwnerChanged("tts", holds=holds):
                 self.mouth_holds = holds
             case SpeechStarted(_, _, utterance):

@@ -15,10 +15,10 @@ from typing import Any
 from common import metrics, traces
 from common.bus import Bus
 from common.clock import wall_ms
+from common.end_reasons import EndReason
 from common.ledger import Claim, Ledger
 from common.messages import (
     Clause,
-    HangUp,
     Interrupted,
     MaybeTurn,
     Message,
@@ -33,6 +33,7 @@ from common.messages import (
 )
 from common.streams import EVENTS_MAXLEN, call_events, edge_priority
 from common.tasks import cancel
+from workers.hang_up import Connection, hang_up
 from workers.llm.asking import Minds, Spent, Switched
 from workers.llm.clauses import Clauses
 from workers.llm.dialogue import Dialogue, Verdict, Wanted
@@ -102,7 +103,7 @@ class ReplySession:
         self._dialogue.receive(message)
         self._events += 1
         if self._events == EVENTS_MAXLEN:
-            self._bus.publish(edge_priority(self._claim.record.edge), HangUp(self._claim.call_id, "too long"))
+            hang_up(self._bus, self._claim, EndReason.TOO_LONG, self._connection)
         if self._live:
             self._news.set()
 
@@ -149,7 +150,7 @@ class ReplySession:
         await self.write(message)
         self._dialogue.receive(message)  # not to settle it twice while our own news is on its way back
         if isinstance(message, Release):
-            self._bus.publish(edge_priority(self._dialogue.edge or self._claim.record.edge), message)
+            self._bus.publish(edge_priority(self._connection.edge), message)
         elif not self._dialogue.mouth_holds:
             await self.write(Interrupted(turn, 0, 0))  # a mouth of release 0.1.0 took over: this it understands
 
@@ -188,9 +189,7 @@ class ReplySession:
         """Say that something is wrong; when that happens again at once, end the call rather than say it for ever."""
         self._speechless += 1
         if self._speechless >= SPEECHLESS_MAX:
-            self._bus.publish(
-                edge_priority(self._dialogue.edge or self._claim.record.edge), HangUp(self._claim.call_id, "error")
-            )
+            hang_up(self._bus, self._claim, EndReason.ERROR, self._connection)
             return
         await writer.whole(self._character.apology)
 
@@ -220,6 +219,11 @@ class ReplySession:
                         )
         writer.forget_aside()
         return then
+
+    @property
+    def _connection(self) -> Connection:
+        known = self._dialogue if self._dialogue.edge else self._claim.record
+        return Connection(known.edge, known.epoch)
 
     def said(self, turn: int) -> str:
         """What is published of a reply."""

@@ -16,12 +16,12 @@ from common.audio.g711 import BYTES_PER_MS
 from common.backchannels import is_backchannel
 from common.bus import START, Bus
 from common.clock import wall_ms
+from common.end_reasons import EndReason
 from common.ledger import Claim, Ledger
 from common.messages import (
     AudioEnded,
     AudioIn,
     AudioStarted,
-    HangUp,
     MaybeTurn,
     Message,
     OwnerChanged,
@@ -35,6 +35,7 @@ from common.resume import Resume
 from common.streams import AUDIO_MAXLEN, call_audio, edge_priority
 from common.tasks import cancel
 from workers.failover import Failover, Source, Use
+from workers.hang_up import Connection, hang_up
 from workers.providers import Ear, Heard, Likely, ListenOptions, Offset, Onset, ProviderError, SpeechToText, Utterance
 from workers.runner import Fenced
 
@@ -124,7 +125,7 @@ class ListenSession:
             source = self._ears.choose(tried, self._claim.call_id)
             if source is None:
                 if loop.time() - heard_at > DEAF_SECONDS_MAX:
-                    self._bus.publish(edge_priority(self._edge), HangUp(self._claim.call_id, "error"))
+                    hang_up(self._bus, self._claim, EndReason.ERROR, Connection(self._edge, self._epoch))
                     heard_at = loop.time()
                 tried.clear()
                 await asyncio.sleep(pause)

@@ -28,6 +28,7 @@ from common.messages import (
     Spoken,
     UserTurn,
     Withdrawn,
+    of_past_connection,
 )
 
 
@@ -74,6 +75,8 @@ class Script:
 
     def receive(self, message: Message) -> None:
         """Fold one event.  A repeated one changes nothing."""
+        if of_past_connection(message, self.epoch):
+            return
         match message:
             case CallStarted(epoch, edge, holds=holds) if epoch > self.epoch:
                 self.epoch, self.edge, self._edge_holds = epoch, edge, holds

@@ -13,11 +13,13 @@ from common import metrics, traces
 from common.audio.g711 import BYTES_PER_MS, FRAME_BYTES, padded
 from common.bus import Bus
 from common.clock import wall_ms
+from common.end_reasons import EndReason
 from common.ledger import Claim, Ledger
-from common.messages import AudioOut, HangUp, Message, OwnerChanged, ReplySpoken, Spoken, Stamps
-from common.streams import call_events, edge_audio, edge_priority
+from common.messages import AudioOut, Message, OwnerChanged, ReplySpoken, Spoken, Stamps
+from common.streams import call_events, edge_audio
 from common.tasks import cancel
 from workers.failover import Failover
+from workers.hang_up import Connection, hang_up
 from workers.providers import TextToSpeech, VoiceOptions
 from workers.runner import Fenced
 from workers.tts.script import Done, Say, Script
@@ -125,7 +127,7 @@ class SpeakSession:
         """An agent that cannot speak must not keep a caller in silence."""
         self._mute = self._mute + 1 if mute else 0
         if self._mute >= MUTE_MAX:
-            self._bus.publish(edge_priority(self._script.edge), HangUp(self._claim.call_id, "error"))
+            hang_up(self._bus, self._claim, EndReason.ERROR, Connection(self._script.edge, self._script.epoch))
 
     async def _write(self, message: Message) -> None:
         if not await self._ledger.append(self._claim, [message]):
