@@ -10,7 +10,7 @@ Keys (all names in common/streams.py):
   call:{sNN}:<id>:effects       hash    side effects that must not happen twice: begun by whom, or done with what result
   call:{sNN}:<id>:ended         string  the carrier called this call over; expires after a minute
   calls:live, nodes:<kind>      zset    by the time of the last sign of life
-  nonce:<nonce>                 string  digest of the webhook that used this nonce; expires after ten minutes
+  nonce:<nonce>                 string  digest of the webhook that used this nonce; expires after a day
 
 What must be decided in one step is a Lua script over keys of one call, hence of one Redis Cluster slot.  A claim is
 checked by its token *and* its owner: a failover may lose a claim, and then the same token is given out again.
@@ -24,13 +24,24 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import compress, product
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import redis
 from redis.asyncio.client import Pipeline
 
 from common import streams
-from common.ledger import MAY_GO_ON, READY_STALE_MS, REOPEN_SECONDS, UNSTARTED_SECONDS, CallRecord, Claim, scripts
+from common.ledger import (
+    FACTS_BYTES_MAX,
+    FACTS_MAX,
+    MAY_GO_ON,
+    READY_STALE_MS,
+    REOPEN_SECONDS,
+    UNKNOWN_FACTS_SECONDS,
+    UNSTARTED_SECONDS,
+    CallRecord,
+    Claim,
+    scripts,
+)
 from common.ledger.client import Client
 from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
 from common.ledger.redis_values import entries_of, fields_of, offered_call, record_of
@@ -49,6 +60,8 @@ OFFER_IDLE_MS = 1000
 """An offer taken this long ago and not settled had a taker who died."""
 EDGE_STREAMS_SECONDS = 120
 """The streams of an edge that is gone are forgotten after this."""
+PROBE_SECONDS = 10
+"""What an edge wrote to see whether it can is forgotten after this."""
 GROUP = "members"
 NOTES = ("epoch", *(f"{what}:{pool}" for pool in streams.POOLS for what in ("token", "checkpoint")))
 """Fields of a record that an edge keeps a copy of."""
@@ -81,6 +94,7 @@ class RedisLedger:
         self._has_room = self._redis.register_script(scripts.HAS_ROOM)
         self._begin_effect = self._redis.register_script(scripts.BEGIN_EFFECT)
         self._finish_effect = self._redis.register_script(scripts.FINISH_EFFECT)
+        self._add_facts = self._redis.register_script(scripts.ADD_FACTS)
 
     @classmethod
     def connect(
@@ -204,11 +218,10 @@ class RedisLedger:
     async def add_facts(self, call_id: str, facts: Mapping[str, str]) -> None:
         if not facts:
             return
-        key = streams.call_facts(call_id)
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hset(key, mapping=cast(Any, facts))
-        pipeline.expire(key, self._retention_s)
-        await self._client.reached(pipeline.execute())
+        keys = [streams.call_state(call_id), streams.call_facts(call_id)]
+        bounds = [self._retention_s, UNKNOWN_FACTS_SECONDS, FACTS_MAX, FACTS_BYTES_MAX]
+        flat = [part for pair in facts.items() for part in pair]
+        await self._client.reached(self._add_facts(keys=keys, args=[*bounds, *flat]))
 
     async def facts(self, call_id: str) -> dict[str, str]:
         found: Any = await self._client.reached(self._redis.hgetall(streams.call_facts(call_id)))
@@ -240,6 +253,9 @@ class RedisLedger:
         await self._client.reached(self._redis.set(streams.STREAM_SECRET, secrets.token_hex(32), nx=True))
         secret: Any = await self._client.reached(self._redis.get(streams.STREAM_SECRET))
         return bytes(secret)
+
+    async def check_write(self, edge: str) -> None:
+        await self._client.reached(self._redis.set(streams.edge_probe(edge), "", ex=PROBE_SECONDS))
 
     async def keep_secret(self, secret: bytes) -> None:
         await self._client.reached(self._redis.set(streams.STREAM_SECRET, secret, nx=True))

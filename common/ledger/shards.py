@@ -123,6 +123,10 @@ class ShardedLedger:
     async def shared_secret(self) -> bytes:
         return await self._shards[0].shared_secret()
 
+    async def check_write(self, edge: str) -> None:
+        """Raises if none takes writes: calls of the others are still answered."""
+        await self._ask(lambda shard: shard.check_write(edge))
+
     async def keep_secret(self, secret: bytes) -> None:
         await self._shards[0].keep_secret(secret)
 

@@ -13,7 +13,7 @@ from common.streams import call_events, edge_priority
 from edge.tokens import verify
 from tests.conformance.captured import AGENT, answer, facts, hangup, post, shown, tags, until_ended, verbs
 from tests.conformance.scenes import Scenes
-from tests.e2e.loopback_edge import EDGE, FROM, SECRET, TO, Edge, phone, running_edge, start_of
+from tests.e2e.loopback_edge import EDGE, FROM, SECRET, TO, Edge, given, phone, running_edge, start_of
 from tests.simulators.answer import read_answer
 from tests.simulators.carrier import Callee, Carrier, CarrierOptions, Target
 from tests.simulators.script import HangUp as HangsUp
@@ -323,7 +323,7 @@ async def _(edge: Edge, call_id: str) -> None:
         while not edge.calls.get(record.call_id):
             await asyncio.sleep(0.005)
         events = edge.follow(call_events(record.call_id))
-        carrier.live[record.call_id].transfer(Target(f"{edge.http.base_url}/after-stream"))
+        carrier.live[record.call_id].transfer(Target(f"{edge.http.base_url}{given('/after-stream', record.call_id)}"))
         assert [ended.reason for ended in await events.until(CallEnded)] == ["carrier"]  # its stream, and not by us
         await record.over(10)
 

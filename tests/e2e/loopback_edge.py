@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ from edge.server import make_server
 from edge.signatures import Policy
 from edge.stream import Streams as MediaStreams
 from edge.ticker import Ticker
+from edge.url_proof import of_call
 from edge.webhooks import Webhooks
 
 SECRET = b"the secret of this test"
@@ -130,6 +132,11 @@ class Edge:
             if caller.socket.state is State.OPEN and not caller.socket.transport.is_closing():
                 await caller.socket.close()
                 self.hangup(call_id)
+
+
+def given(path: str, call_id: str) -> str:
+    """The path with the query that the edge gave the carrier for this call."""
+    return of_call(SECRET, path, call_id, time.time() + 3600)
 
 
 class Phone:
