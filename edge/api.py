@@ -259,7 +259,7 @@ class Api:
         asked = _asked(request)
         if refused := refusal(asked, self.token):
             raise _bad_request(refused)
-        if request.method == "POST" and (refused := body_refusal(asked)):
+        if not self.token and request.method == "POST" and (refused := body_refusal(asked)):
             raise _bad_request(refused)
 
 

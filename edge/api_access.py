@@ -70,7 +70,7 @@ def refusal(asked: Asked, token: str) -> Refused | None:
 
 
 def body_refusal(asked: Asked) -> Refused | None:
-    """Why a request with a body is refused: it must be called JSON."""
+    """Why a request with a body and without a token is refused: it must be called JSON."""
     named = asked.values("content-type")
     if len(named) == 1 and named[0].partition(";")[0].strip().lower() == JSON_TYPE:
         return None

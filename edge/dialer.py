@@ -128,8 +128,7 @@ class Dialer:
 
         Raises QueueFull and DayIsSpent.
         """
-        made = await self._book.made_by(key) if key else ""
-        if made and (known := await self.read(made)) is not None:
+        if key and (known := await self.read(await self._book.made_by(key))) is not None:
             return known
         if await self._book.spent_today() + await self._book.queued_count() >= self.options.dials_per_day:
             raise DayIsSpent(DAY_IS_SPENT)

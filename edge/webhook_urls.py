@@ -21,8 +21,10 @@ from edge.dialer import Dialer
 from edge.tokens import CALL_ID
 from edge.url_proof import Proof, check
 
-GIVEN_ONLY = frozenset({"/ring", "/machine", "/voicemail", "/after-stream", "/stream-status", "/dial-status"})
-"""Paths that nobody but us writes down for the carrier."""
+OF_CALLS = frozenset({"/after-stream", "/stream-status", "/dial-status"})
+OF_DIALS = frozenset({"/ring", "/machine", "/voicemail"})
+GIVEN_ONLY = OF_CALLS | OF_DIALS
+"""Paths that nobody but us writes down for the carrier: in the answer to a call, or when one is placed."""
 OURS = ("call", "proof", "dial", "attempt")
 """Parameters that we put into our own URLs: only the URL's are believed where it has a proof."""
 
@@ -68,10 +70,12 @@ class WebhookUrls:
         """Has the carrier URLs with a proof for what this webhook names?"""
         call_id = call_id_of(fields)
         record = await self._record(call_id)
-        live = record is not None and record.status != "ended" and record.signed_urls
-        if record is not None and live and (path in GIVEN_ONLY or record.dial_id):
+        if record is not None and record.status != "ended" and record.signed_urls and _is_given(path, record):
             return True
-        return self.dialer is not None and await self.dialer.has_signed(dial_id_of(fields), call_id)
+        if self.dialer is None:
+            return False
+        dial_id = dial_id_of(fields) or (record.dial_id if record is not None else "")
+        return await self.dialer.has_signed(dial_id, call_id)  # an edge of an older release may have placed it
 
     async def _record(self, call_id: str) -> CallRecord | None:
         """Of a call that is here without asking Redis, which may be away."""
@@ -79,3 +83,8 @@ class WebhookUrls:
             return None
         here = self.calls.get(call_id)
         return here.record if here is not None else await self.ledger.read(call_id)
+
+
+def _is_given(path: str, record: CallRecord) -> bool:
+    """Does only that reach the path which the answer to this call named?"""
+    return path in OF_CALLS or (path in OF_DIALS and not record.dial_id)

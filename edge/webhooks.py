@@ -51,12 +51,12 @@ from edge.calls import Calls
 from edge.destinations import OperatorLimits
 from edge.dialer import Dialer
 from edge.dialing import Dial, MachineHeard, News, over_of, sign_of_life
-from edge.facts import facts
 from edge.gate import Gate
 from edge.parameters import BadRequest, parameters, query_of, read_body
 from edge.tokens import CALL_ID, mint
 from edge.url_proof import SPARE_SECONDS, of_call, of_dial
-from edge.webhook_urls import OURS, WebhookUrls
+from edge.webhook_facts import WebhookFacts
+from edge.webhook_urls import WebhookUrls
 from edge.xml import Hangup, Redirect, Speak, Stream, Verb, Wait, render
 from edge.xml_fields import spoken
 
@@ -96,6 +96,10 @@ class Webhooks:
     answer_xml: str = "text"
     """How the stream is written: its URL as "text", or as Vobiz's guide has it, in a "connect" element."""
     limits: OperatorLimits = field(default_factory=OperatorLimits)
+    facts: WebhookFacts = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "facts", WebhookFacts(self.ledger))
 
     @property
     def urls(self) -> WebhookUrls:
@@ -253,7 +257,7 @@ class Webhooks:
             response = await (meant or serve)(request, fields)
             if meant not in (None, self.hangup) and path in XML_PATHS:
                 response = _xml()  # whoever asks for XML takes nothing else for an answer
-            await self._keep(path, fields)
+            await self.facts.keep(path, fields)
             return response
 
         return hook
@@ -274,16 +278,6 @@ class Webhooks:
             case Says.UNKNOWN if path in ("/answer", "/fallback"):
                 return self.noted
         return None
-
-    async def _keep(self, path: str, fields: Fields) -> None:
-        call_id = call_id_of(fields)
-        if not call_id:
-            return
-        event = fields.get("Event") or path.strip("/")
-        try:
-            await self.ledger.add_facts(call_id, facts(event, {k: v for k, v in fields.items() if k not in OURS}))
-        except (ConnectionError, TimeoutError):
-            log.warning("what the carrier said could not be kept", extra={"call_id": call_id})
 
     def _agent(self, fields: Fields, dial: Dial | None) -> Agent | None:
         if dial is not None:

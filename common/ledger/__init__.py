@@ -166,10 +166,11 @@ class Ledger(Protocol):
     async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
         """Of these calls, those that some pool does not hold right now, with the pools."""
 
-    async def add_facts(self, call_id: str, facts: Mapping[str, str]) -> None:
+    async def add_facts(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
         """Keep what the carrier said about a call, by name; saying it again changes nothing.
 
-        Of a call without a record for `UNKNOWN_FACTS_SECONDS` only.  `FACTS_MAX` and `FACTS_BYTES_MAX` hold for each
+        True if the call has a record.  Of one without they are kept for `UNKNOWN_FACTS_SECONDS`, or with
+        `unknown=False` not at all.  `FACTS_MAX` and `FACTS_BYTES_MAX` hold for each
         call; what does not fit is dropped.
         """
 

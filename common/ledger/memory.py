@@ -163,7 +163,9 @@ class MemoryLedger:
         }
         return {call_id: pools for call_id, pools in missing.items() if pools}
 
-    async def add_facts(self, call_id: str, facts: Mapping[str, str]) -> None:
+    async def add_facts(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
+        if call_id not in self._calls and not unknown:
+            return False
         known = self._facts_of(call_id)
         if call_id in self._calls:
             self._facts_until.pop(call_id, None)
@@ -176,6 +178,7 @@ class MemoryLedger:
             larger = size - before + len(name.encode()) + len(value.encode())
             if len(known) + (name not in known) <= FACTS_MAX and larger <= FACTS_BYTES_MAX:
                 known[name], size = value, larger
+        return call_id in self._calls
 
     def _facts_of(self, call_id: str) -> dict[str, str]:
         if self._facts_until.get(call_id, _now() + 1) <= _now():

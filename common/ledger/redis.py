@@ -215,13 +215,11 @@ class RedisLedger:
                 found.setdefault(call_id, set()).add(pool)
         return found
 
-    async def add_facts(self, call_id: str, facts: Mapping[str, str]) -> None:
-        if not facts:
-            return
+    async def add_facts(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
         keys = [streams.call_state(call_id), streams.call_facts(call_id)]
-        bounds = [self._retention_s, UNKNOWN_FACTS_SECONDS, FACTS_MAX, FACTS_BYTES_MAX]
+        bounds = [self._retention_s, UNKNOWN_FACTS_SECONDS if unknown else 0, FACTS_MAX, FACTS_BYTES_MAX]
         flat = [part for pair in facts.items() for part in pair]
-        await self._client.reached(self._add_facts(keys=keys, args=[*bounds, *flat]))
+        return bool(await self._client.reached(self._add_facts(keys=keys, args=[*bounds, *flat])))
 
     async def facts(self, call_id: str) -> dict[str, str]:
         found: Any = await self._client.reached(self._redis.hgetall(streams.call_facts(call_id)))

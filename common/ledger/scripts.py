@@ -165,11 +165,12 @@ return {{'done', ARGV[5]}}
 """
 
 # What the carrier said.  Keys: the state, the facts.  Arguments: seconds to keep them if the call has a record, and if
-# it has none; most facts, most bytes; then name, value, ...
+# it has none (0: not at all); most facts, most bytes; then name, value, ...
 ADD_FACTS = """
-local count, bytes = 0, 0
+local there = redis.call('EXISTS', KEYS[1])
+if there == 0 and ARGV[2] == '0' then return 0 end
+local count, bytes, sizes = 0, 0, {}
 local known = redis.call('HGETALL', KEYS[2])
-local sizes = {}
 for i = 1, #known, 2 do
   sizes[known[i]] = #known[i] + #known[i + 1]
   count, bytes = count + 1, bytes + sizes[known[i]]
@@ -182,8 +183,10 @@ for i = 5, #ARGV, 2 do
     count, bytes, sizes[ARGV[i]] = more, larger, size
   end
 end
-local there = redis.call('EXISTS', KEYS[1]) == 1
-if there then return redis.call('EXPIRE', KEYS[2], ARGV[1]) end
-if #known == 0 then return redis.call('EXPIRE', KEYS[2], ARGV[2]) end
-return 0
+if there == 1 then
+  redis.call('EXPIRE', KEYS[2], ARGV[1])
+elseif #known == 0 then
+  redis.call('EXPIRE', KEYS[2], ARGV[2])
+end
+return there
 """

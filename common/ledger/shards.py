@@ -105,8 +105,8 @@ class ShardedLedger:
         found = await self._reach(list(call_ids), lambda shard, own: shard.unheld(own))
         return {call_id: pools for _, unheld in found for call_id, pools in (unheld or {}).items()}
 
-    async def add_facts(self, call_id: str, facts: Mapping[str, str]) -> None:
-        await self._of(call_id).add_facts(call_id, facts)
+    async def add_facts(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
+        return await self._of(call_id).add_facts(call_id, facts, unknown)
 
     async def facts(self, call_id: str) -> dict[str, str]:
         return await self._of(call_id).facts(call_id)

@@ -4,7 +4,7 @@ import pytest
 
 from edge.api_access import Asked, body_refusal, is_loopback_name, refusal
 
-TOKEN = "a-token-of-32-characters-or-so-ok"  # noqa: S105
+TOKEN = "a-token-of-32-characters-or-so-ok"
 
 
 def asked(*more: tuple[str, str], peer: str = "127.0.0.1", host: str = "127.0.0.1:8000", version: str = "1.1") -> Asked:
