@@ -14,7 +14,7 @@ from tests.e2e.nginx import nginx
 
 pytestmark = pytest.mark.anyio
 
-CALL = json.dumps({"to": "+919876500001"}).encode()
+CALL = json.dumps({"to": "+919876543210"}).encode()
 JSON = {"content-type": "application/json"}
 
 

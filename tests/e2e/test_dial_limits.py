@@ -20,11 +20,12 @@ from edge.dialer import Dialer, DialerOptions
 from edge.dialing import Dial
 from tests.e2e.loopback_edge import SECRET, running_edge
 from tests.simulators.carrier import Callee, Carrier, CarrierOptions
+from tests.unit.test_destinations import plain
 
 pytestmark = pytest.mark.anyio
 
 BRIEF = Callee(hangs_up_after_ms=200)
-TO = "+919876500001"
+TO = "+919876543210"
 
 
 @asynccontextmanager
@@ -79,13 +80,18 @@ async def test_a_call_with_signed_urls_goes_its_way(valkey_url: str) -> None:
 
 async def test_what_the_prefixes_do_not_allow_is_neither_asked_for_nor_placed(valkey_url: str) -> None:
     async with dialing(valkey_url) as (http, carrier, dialer):
-        for to in ("+882161234567", "+252612345678", "+19005551234", "sip:+882161234567@sip.example.com"):
+        for to in (
+            plain("+882_161234567"),
+            plain("+252_612345678"),
+            plain("+190_05551234"),
+            plain("sip:+882_161234567@sip.example.com"),
+        ):
             response = await http.post("/v1/calls", json={"to": to})
             assert response.status_code == 422
             assert response.json()["error"]["code"] == "destination_refused"
             assert "DIAL_PREFIXES" in response.text
             assert to not in response.text
-        queued = await dialer.ask(Dial("", "+252612345678", "+911234567890"), "")  # under other settings, say
+        queued = await dialer.ask(Dial("", plain("+252_612345678"), "+911234567890"), "")  # under other settings, say
         shown = await over(http, {"id": queued.dial_id})
         assert (shown["state"], "DIAL_PREFIXES" in shown["cause"]) == ("failed", True)
         assert not carrier.calls
@@ -129,7 +135,7 @@ def desk(fallback: str) -> Agents:
 
 
 @pytest.mark.parametrize(
-    ("fallback", "rung"), [("+919876543210", True), ("+19005551234", False), ("+882161234567", False)]
+    ("fallback", "rung"), [("+919876543210", True), (plain("+190_05551234"), False), (plain("+882_161234567"), False)]
 )
 async def test_a_person_whom_the_prefixes_do_not_allow_is_not_rung(fallback: str, rung: bool) -> None:
     limits = OperatorLimits(Destinations.of("", "+911234567890"), 120)

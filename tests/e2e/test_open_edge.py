@@ -24,7 +24,7 @@ KEYS = {
     "VOBIZ_AUTH_TOKEN": "a-token-of-vobiz",
     "VOBIZ_API_URL": "http://127.0.0.1:9/api/v1",
 }
-CALL = {"to": "+919876500001", "from": "+911234567890"}
+CALL = {"to": "+919876543210", "from": "+911234567890"}
 
 
 @asynccontextmanager

@@ -8,7 +8,13 @@ from edge.destinations import Destinations, NotAllowed
 INDIA = Destinations.of("", "+911234567890")
 
 
+def plain(number: str) -> str:
+    """The number: "_" stands in those of no example series, so that none is taken for somebody's."""
+    return number.replace("_", "")
+
+
 def reason(destinations: Destinations, to: str) -> str:
+    to = plain(to)
     try:
         destinations.check(to)
     except NotAllowed as error:
@@ -19,7 +25,7 @@ def reason(destinations: Destinations, to: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "to", ["+919876500001", "919876500001", "9876500001", "09876500001", "00919876500001", "+91 (0) 98765 00001",
+    "to", ["+919876543210", "919876543210", "9876543210", "09876543210", "00919876543210", "+91 (0) 98765 43210",
            "+911234567890", "1800 123 4567"]
 )  # fmt: skip
 def test_the_country_of_the_number_that_is_shown_may_be_dialled(to: str) -> None:
@@ -29,17 +35,17 @@ def test_the_country_of_the_number_that_is_shown_may_be_dialled(to: str) -> None
 @pytest.mark.parametrize(
     ("to", "why"),
     [
-        ("+882161234567", "prefix"),
+        ("+882_161234567", "prefix"),
         ("882161234567", "prefix"),
-        ("+88216123456", "prefix"),
-        ("+881612345678", "prefix"),
-        ("+870773111632", "prefix"),
-        ("+252612345678", "prefix"),
+        ("+882_16123456", "prefix"),
+        ("+881_612345678", "prefix"),
+        ("+870_773111632", "prefix"),
+        ("+252_612345678", "prefix"),
         ("00252612345678", "prefix"),
-        ("+1 900 555 1234", "prefix"),
-        ("+979123456789", "prefix"),
-        ("+442071838750", "prefix"),
-        ("+911860 123 4567", "number type"),
+        ("+1 9_00 555 1234", "prefix"),
+        ("+979_123456789", "prefix"),
+        ("+442_071838750", "prefix"),
+        ("+911_860 123 4567", "number type"),
         ("1860 123 4567", "number type"),
         ("sip:alice@example.com", "sip"),
         ("sip:+882161234567@sip.example.com", "sip"),
@@ -53,23 +59,23 @@ def test_other_countries_satellites_and_dear_numbers_may_not(to: str, why: str) 
 @pytest.mark.parametrize(
     ("prefixes", "to", "why"),
     [
-        ("+91,+1", "+12125551234", ""),
-        ("+91, +1", "+919876500001", ""),
-        ("+1", "+19005551234", "number type"),
-        ("+1", "+19001234567", "number type"),
-        ("+1900", "+19005551234", ""),
-        ("+1212", "+13105551234", "prefix"),
-        ("+44", "+447009123456", "number type"),
-        ("+447", "+447009123456", "number type"),
-        ("+44", "+449098790000", "number type"),
-        ("+4470", "+447009123456", ""),
-        ("+447", "+447400123456", ""),
-        ("+8", "+881612345678", "number type"),
-        ("+881", "+881612345678", ""),
-        ("+911860", "+9118601234567", ""),
+        ("+91,+1", "+121_25551234", ""),
+        ("+91, +1", "+919876543210", ""),
+        ("+1", "+190_05551234", "number type"),
+        ("+1", "+190_01234567", "number type"),
+        ("+1900", "+190_05551234", ""),
+        ("+1212", "+131_05551234", "prefix"),
+        ("+44", "+447_009123456", "number type"),
+        ("+447", "+447_009123456", "number type"),
+        ("+44", "+449_098790000", "number type"),
+        ("+4470", "+447_009123456", ""),
+        ("+447", "+447_400123456", ""),
+        ("+8", "+881_612345678", "number type"),
+        ("+881", "+881_612345678", ""),
+        ("+911860", "+911_8601234567", ""),
         ("sip:", "sip:alice@example.com", ""),
         ("sip:,+91", "sip:+882161234567@sip.example.com", "prefix"),
-        ("sip:,+91", "sips:+919876500001@sip.example.com", ""),
+        ("sip:,+91", "sips:+919876543210@sip.example.com", ""),
         ("sip:alice@example.com", "sip:alice@EXAMPLE.com", ""),
         ("sip:alice@example.com", "sip:bob@example.com", "sip"),
     ],
@@ -81,15 +87,15 @@ def test_prefixes_open_what_they_name(prefixes: str, to: str, why: str) -> None:
 @pytest.mark.parametrize(
     ("shown", "to", "allowed"),
     [
-        ("+12125551234", "+13105551234", True),
-        ("+12125551234", "+18765551234", False),  # Jamaica has +1, too
-        ("+12125551234", "+14165551234", False),
-        ("+442071838750", "+441481960194", False),  # Guernsey has +44, too
-        ("", "+919876500001", True),
+        ("+121_25551234", "+131_05551234", True),
+        ("+121_25551234", "+187_65551234", False),  # Jamaica has +1, too
+        ("+121_25551234", "+141_65551234", False),
+        ("+442_071838750", "+441_481960194", False),  # Guernsey has +44, too
+        ("", "+919876543210", True),
     ],
 )
 def test_a_country_is_not_all_that_share_its_code(shown: str, to: str, allowed: bool) -> None:
-    assert Destinations.of("", shown).allows(to) is allowed
+    assert Destinations.of("", plain(shown)).allows(plain(to)) is allowed
 
 
 @pytest.mark.parametrize("value", ["91", "+", "IN", "+91;+1", "+0", "*", "+91,,x"])
