@@ -250,7 +250,8 @@ async def _(edge: Edge, call_id: str) -> None:
     """Stated: unset, Vobiz posts to the text `no-stream-status-callback-url`.  POST is the default; GET is served."""
     stream = verbs(await post(edge, "/answer", answer(call_id)))[0]
     url = stream.get("statusCallbackUrl", "")
-    assert (await edge.http.get(url, params=answer(call_id, Event="StartStream"))).status_code == 200
+    asked = f"{url}&{urlencode(answer(call_id, Event='StartStream'))}"  # the URL has a query of its own
+    assert (await edge.http.get(asked)).status_code == 200
     assert (await edge.http.post(url, data=answer(call_id, Event="StopStream"))).status_code == 200
     assert stream.get("statusCallbackMethod", "POST") == "POST"
 
