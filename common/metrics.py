@@ -51,6 +51,9 @@ CALLS_PLACED = Counter("voice_calls_placed", "Outbound calls that the carrier ac
 DIALS_PAUSED = Gauge(
     "voice_dials_paused", "1 while outbound calls wait because the carrier refuses the account, by reason", ["reason"]
 )
+DIALS_REFUSED = Counter(
+    "voice_dials_refused", "Calls that were not dialled because a setting forbids it, by reason", ["reason"]
+)
 FAILURES_LIMITED = Counter(
     "voice_failures_limited", "Failed requests answered 429 because their address had too many", ["kind"]
 )
@@ -158,18 +161,30 @@ CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
 for _family, _sets in CLOSED.items():
     _family.close(*_sets)
 _DROPS = ("stale", "duplicate or no room", "call is over", "too early")
-_REFUSALS = ("full", "overloaded", "draining", "cut off from Redis", "no agent", *(f"no {pool}" for pool in POOLS))
+_REFUSALS = (
+    "full",
+    "overloaded",
+    "draining",
+    "cut off from Redis",
+    "Redis refuses writes",
+    "no agent",
+    *(f"no {pool}" for pool in POOLS),
+)
 _STREAM_REFUSALS = (
     *("bad token", "token expired", "another call's token", "call is over", "too many sockets"),
     *("no start", "no call id", "bad format"),
 )
-_SIGNATURES = ("signature_missing", "signature_wrong", "signature_malformed", "nonce_replayed")
+_SIGNATURES = (
+    *("signature_missing", "signature_wrong", "signature_malformed", "nonce_replayed"),
+    *("url_unproven", "url_forged", "url_expired"),
+)
 _EDGE: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
     (CALLS_STARTED, ("inbound", "outbound")),
     (CALLS_ENDED, END_REASONS),
     (CALLS_REFUSED, (*_REFUSALS, *_STREAM_REFUSALS)),
     (CALLS_UNSERVED, POOLS),
     (STALE_ORDERS, ("hang up", "speech started", "speech ended", "understood", "release")),
+    (DIALS_REFUSED, ("prefix", "number type", "sip", "day")),
     (FAILURES_LIMITED, ("http", "websocket")),
     (HALF_OPEN_CLOSED, ("late", "crowded out", "idle")),
     (WEBHOOKS_REFUSED, _SIGNATURES),

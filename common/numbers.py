@@ -13,6 +13,7 @@ What it gets wrong is kept in `tests/unit/test_numbers.py`.  Nothing here repeat
 from __future__ import annotations
 
 import re
+from enum import Enum
 
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat
@@ -102,3 +103,48 @@ def _parsed(text: str, region: str | None = None) -> PhoneNumber | None:
 
 def _e164(number: PhoneNumber | None) -> str:
     return phonenumbers.format_number(number, PhoneNumberFormat.E164) if number is not None else ""
+
+
+class Kind(Enum):
+    """What a number may cost, as far as its series says."""
+
+    PLAIN = "plain"
+    DEAR = "dear"
+    """Premium rate, shared cost, personal numbers, pagers: dearer than a call to a person."""
+    NO_COUNTRY = "no country"
+    """Satellites, international networks and services: their code is no country's, and dear as a whole."""
+
+
+_DEAR = frozenset(
+    {
+        phonenumbers.PhoneNumberType.PREMIUM_RATE,
+        phonenumbers.PhoneNumberType.SHARED_COST,
+        phonenumbers.PhoneNumberType.PERSONAL_NUMBER,
+        phonenumbers.PhoneNumberType.PAGER,
+    }
+)
+_NO_COUNTRY = "001"
+"""libphonenumber's region of codes that are no country's: +870, +881, +882, +883, +979 and others."""
+
+
+def kind_of(number: str) -> tuple[Kind, str]:
+    """What kind of number this is (E.164), and its country code with "+"."""
+    parsed = _parsed(number)
+    if parsed is None or parsed.country_code is None:
+        return Kind.NO_COUNTRY, number
+    code = f"+{parsed.country_code}"
+    if phonenumbers.region_code_for_country_code(parsed.country_code) in (_NO_COUNTRY, "ZZ"):
+        return Kind.NO_COUNTRY, code
+    return (Kind.DEAR if phonenumbers.number_type(parsed) in _DEAR else Kind.PLAIN), code
+
+
+def regions_of(number: str) -> tuple[str, ...]:
+    """The countries (two letters) that the number (E.164) is of: one, or none if several share its code and it is not
+    known whose it is.
+    """
+    parsed = _parsed(number)
+    if parsed is None or parsed.country_code is None:
+        return ()
+    sharing = phonenumbers.region_codes_for_country_code(parsed.country_code)
+    known = phonenumbers.region_code_for_number(parsed)
+    return (known,) if known else tuple(sharing) if len(sharing) == 1 else ()

@@ -10,17 +10,14 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 from common.env_file import EnvFile
 from common.redis_url import BadRedisUrl, parse_redis_url
+from common.setting_checks import contradictions, raw_value
 from common.traces import Collector
-
-SECRET_CHARS_MAX = 16_384
-"""In the file of a secret: REDIS_URL may be a long one."""
 
 
 class BadSettings(Exception):
@@ -167,6 +164,11 @@ class Settings:
     )
     vobiz_calls_per_second: int = _number(1, "Outbound calls that the account may start in a second", 1, 1000)
     vobiz_calls_at_once: int = _number(3, "Outbound calls that the account may have at once", 1, 100_000)
+    dial_prefixes: str = _text(
+        "", "Where may be dialled, such as `+91,+4420`; unset = the country of VOBIZ_FROM_NUMBER, else India"
+    )
+    dials_per_day: int = _number(2000, "Requests for outbound calls that may leave in a day (UTC)", 1, 10_000_000)
+    call_s_max: int = _number(14_400, "No call lasts longer, whatever its agent or request says", 10, 86_400)
     webhook_signatures: str = _text(
         "",
         "`required`, `if-present` or `off`; unset = required once VOBIZ_AUTH_TOKEN is set, else off",
@@ -179,7 +181,13 @@ class Settings:
         r"|[0-9a-fA-F.:/]+(,\s*[0-9a-fA-F.:/]+)*",
         "such as 10.0.0.0/8, 192.168.1.7",
     )
-    api_token: str = _text("", "Bearer token of the REST API; unset = it answers on loopback only", secret=True)
+    api_token: str = _text(
+        "",
+        "Bearer token of the REST API; unset = it answers on loopback only, or a token is made (edge/api_token.py)",
+        r"|[ -~]{24,512}",
+        "at least 24 characters, such as `openssl rand -hex 32` prints",
+        secret=True,
+    )
     ngrok_auth_token: str = _text(
         "", "Opens a tunnel in `make run`, and uses its URL as PUBLIC_URL (needs the extra `tunnel`)", secret=True
     )
@@ -245,13 +253,13 @@ class Settings:
         problems: list[str] = []
         for item in fields(cls):
             try:
-                raw = _raw(environ, item.name.upper(), item.metadata["rule"].secret)
+                raw = raw_value(environ, item.name.upper(), item.metadata["rule"].secret)
                 if not raw:
                     continue
                 values[item.name] = _read(item.name, raw, item.metadata["rule"], item.default)
             except ValueError as error:
                 problems.append(str(error))
-        problems += _contradictions({**{item.name: item.default for item in fields(cls)}, **values})
+        problems += contradictions({**{item.name: item.default for item in fields(cls)}, **values})
         if problems:
             raise BadSettings(problems)
         return cls(**values)
@@ -347,38 +355,6 @@ class Settings:
     def redis_place(self) -> str:
         """The servers' addresses without user and password, fit for logs."""
         return " and ".join(map(str, parse_redis_url(self.redis_url)))
-
-
-def _contradictions(values: Mapping[str, Any]) -> list[str]:
-    """What is wrong with values that are each right."""
-    problems = []
-    if values["webhook_signatures"] in ("required", "if-present") and not values["vobiz_auth_token"]:
-        problems.append(f"WEBHOOK_SIGNATURES: {values['webhook_signatures']} needs VOBIZ_AUTH_TOKEN to check with")
-    if bool(values["vobiz_auth_id"]) != bool(values["vobiz_auth_token"]):
-        problems.append("VOBIZ_AUTH_ID, VOBIZ_AUTH_TOKEN: set both or neither")
-    for network in filter(None, (part.strip() for part in values["trusted_proxies"].split(","))):
-        try:
-            ip_network(network, strict=False)
-        except ValueError:
-            problems.append(f"TRUSTED_PROXIES: {network!r} is no address and no network")
-    return problems
-
-
-def _raw(environ: Mapping[str, str], variable: str, secret: bool) -> str:
-    """What the variable says, or for a secret the file that its twin names; "" if neither does."""
-    raw, path = environ.get(variable, "").strip(), environ.get(f"{variable}_FILE", "").strip()
-    if not secret or not path:
-        return raw
-    if raw:
-        raise ValueError(f"{variable}, {variable}_FILE: set one of them")
-    try:
-        with Path(path).open(encoding="utf-8") as file:
-            held = file.read(SECRET_CHARS_MAX + 1).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{variable}_FILE: the file cannot be read ({type(error).__name__})") from None
-    if not held or len(held) > SECRET_CHARS_MAX:
-        raise ValueError(f"{variable}_FILE: expected a file of 1 to {SECRET_CHARS_MAX} characters")
-    return held
 
 
 def _read(name: str, raw: str, rule: _Rule, default: Any) -> Any:

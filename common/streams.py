@@ -79,6 +79,11 @@ def nonce(value: str) -> str:
     return f"nonce:{value}"
 
 
+def edge_probe(edge: str) -> str:
+    """String with a short life: written to see whether the server takes writes."""
+    return f"edge:{edge}:probe"
+
+
 def edge_audio(edge: str) -> str:
     """Stream: audio for all callers of an edge."""
     return f"edge:{edge}:audio"

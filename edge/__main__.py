@@ -22,12 +22,14 @@ from common.log import start_logging
 from common.node import node_id, run_process
 from common.settings import BadSettings, Settings
 from common.traces import exporting
+from edge import api_token
 from edge.api import Api
 from edge.app import Front
 from edge.calls import Calls
 from edge.carrier.client import VobizClient
 from edge.carrier.rest import CarrierOptions
 from edge.copies import COPY_PAUSE_MS, Copies
+from edge.destinations import Destinations, OperatorLimits
 from edge.dialer import Dialer, DialerOptions
 from edge.gate import Gate
 from edge.limits.shedding import Shedding
@@ -62,14 +64,23 @@ async def serve(settings: Settings, agents: Agents) -> None:
         ticker, shedding = Ticker(loop), Shedding(settings.shed_lag_ms)
         calls.overloaded = lambda: shedding.overloaded(ticker.now_ms())
         secret = await _secret(settings, ledger, stop)
-        dialer = await stack.enter_async_context(_dialer(settings, edge)) if settings.can_dial else None
-        streams = Streams(calls, ledger, bus, ticker, agents, secret, settings.playout_lead_ms, dialer)
+        limits = OperatorLimits(
+            Destinations.of(settings.dial_prefixes, settings.vobiz_from_number), settings.call_s_max
+        )
+        _warn(settings, agents, limits)
+        signing = secret or None
+        dialer = None
+        if settings.can_dial:
+            dialer = await stack.enter_async_context(_dialer(settings, edge, limits, signing))
+        lead_ms, call_s_max = settings.playout_lead_ms, settings.call_s_max
+        streams = Streams(calls, ledger, bus, ticker, agents, secret, lead_ms, dialer, call_s_max)
         gate = Gate(
             ledger, Policy(settings.signature_policy), _tokens(settings), settings.public_url, _proxies(settings)
         )
         choices = (settings.when_busy, settings.answer_xml)
-        webhooks = Webhooks(calls, ledger, agents, gate, dialer, settings.public_url, secret, *choices)
-        api = Api(agents, ledger, bus, dialer, settings.api_token, settings.vobiz_from_number)
+        webhooks = Webhooks(calls, ledger, agents, gate, dialer, settings.public_url, secret, *choices, limits)
+        token = await _api_token(settings, ledger, secret)
+        api = Api(agents, ledger, bus, dialer, token, settings.vobiz_from_number)
         front = Front(calls, streams, webhooks, api)
         server = make_server(front.app(), settings.http_host, settings.http_port, settings.http_keepalive_s)
         pools = PoolWatch(calls, ledger, Waits(settings.offer_wait_ms, settings.takeover_wait_ms))
@@ -94,13 +105,48 @@ async def serve(settings: Settings, agents: Agents) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _dialer(settings: Settings, edge: str) -> AsyncIterator[Dialer]:
+async def _dialer(settings: Settings, edge: str, limits: OperatorLimits, secret: bytes | None) -> AsyncIterator[Dialer]:
     account = CarrierOptions(settings.vobiz_auth_id, settings.vobiz_auth_token, settings.vobiz_api_url)
     book = DialBook.connect(settings.redis_url, edge, settings.call_retention_s)
-    limits = DialerOptions(settings.public_url, settings.vobiz_calls_per_second, settings.vobiz_calls_at_once)
+    options = DialerOptions(
+        settings.public_url,
+        settings.vobiz_calls_per_second,
+        settings.vobiz_calls_at_once,
+        limits.destinations,
+        settings.dials_per_day,
+        limits.call_s_max,
+        secret,
+    )
     once = replace(account, attempts_max=1)  # the dialer itself decides when to repeat
     async with contextlib.aclosing(book), VobizClient(account) as client, VobizClient(once) as placing:
-        yield Dialer(edge, book, (client, placing), limits)
+        yield Dialer(edge, book, (client, placing), options)
+
+
+def _warn(settings: Settings, agents: Agents, limits: OperatorLimits) -> None:
+    """What is open by the settings, and what they forbid, in one line each."""
+    match settings.signature_policy:
+        case "off":
+            log.warning(
+                "webhooks are not verified: whoever reaches this port can answer and end calls; "
+                "set VOBIZ_AUTH_TOKEN, or WEBHOOK_SIGNATURES=required with it"
+            )
+        case "if-present":
+            log.warning(
+                "webhooks without a signature are believed: whoever reaches this port can answer and end calls; "
+                "set WEBHOOK_SIGNATURES=required"
+            )
+    for name, agent in sorted(agents.by_name.items()):
+        if agent.fallback_number and not limits.destinations.allows(agent.fallback_number):
+            log.warning("agent %s: its fallback_number is never rung, for DIAL_PREFIXES does not allow it", name)
+
+
+async def _api_token(settings: Settings, ledger: Ledger, secret: bytes | None) -> str:
+    """API_TOKEN; else, where strangers may come or calls cost money, one that is made; else none."""
+    if not api_token.is_needed(settings):
+        return settings.api_token
+    token = api_token.token_of(secret or await ledger.shared_secret())
+    print(api_token.announcement(settings, token), flush=True)  # noqa: T201 - for a person, and not for the log
+    return token
 
 
 def _tokens(settings: Settings) -> tuple[str, ...]:

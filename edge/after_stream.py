@@ -12,11 +12,13 @@ Nobody is rung for a call that is over.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from common import metrics
 from common.agents import Agent, BadAgents, from_document
 from common.ledger import END_REASONS, CallRecord, Ledger
 from common.messages import HangUp
@@ -24,9 +26,14 @@ from common.numbers import same_party
 from common.streams import edge_priority
 from edge.call_events import is_outbound
 from edge.calls import Calls
+from edge.destinations import NotAllowed, OperatorLimits
 from edge.live_call import Call
 from edge.xml import Dial, Hangup, Number, Speak, Verb
 
+log = logging.getLogger(__name__)
+
+CARRIER_CALL_S_MAX = 14_400
+"""How long the carrier lets a <Dial> last if it is not told."""
 BUSY = "Sorry, we cannot take your call right now. Please call again in a few minutes."
 LOST = "Sorry, we lost the connection."
 PERSON_RING_S = 30
@@ -127,17 +134,29 @@ def turned_away(when_busy: str, outbound: bool, person: list[Verb]) -> list[Verb
     return [Hangup(reason)]
 
 
-def person_of(agent: Agent | None, fields: Mapping[str, str], action: str) -> list[Verb]:
-    """Somebody who can help, if the agent's file names one; they are shown our number, which Vobiz allows."""
+def person_of(
+    agent: Agent | None, fields: Mapping[str, str], action: str, limits: OperatorLimits | None = None
+) -> list[Verb]:
+    """Somebody who can help, if the agent's file names one whom we may dial; they are shown our number, which Vobiz
+    allows.
+    """
     if agent is None or not agent.fallback_number:
         return []
     shown = fields.get("From" if is_outbound(fields) else "To", "")
     if same_party(agent.fallback_number, shown):  # our own number: the caller would come back to us, at our cost
         return []
+    limits = limits or OperatorLimits()
+    try:
+        limits.destinations.check(agent.fallback_number)
+    except NotAllowed as error:
+        metrics.DIALS_REFUSED.labels(error.reason).inc()
+        log.warning("the agent's fallback_number is not rung: %s", error)
+        return []
     person = Dial(
         numbers=(Number(agent.fallback_number),),
         caller_id=shown if _DIALLED.fullmatch(shown) else None,
         timeout_s=PERSON_RING_S,
+        time_limit_s=limits.call_s_max if limits.call_s_max < CARRIER_CALL_S_MAX else None,
         action=action,
     )
     return [person]

@@ -1,15 +1,13 @@
 """The REST API: place a call, see calls, follow one, hang one up.
 
-Authorised by `Authorization: Bearer <API_TOKEN>`; without a token set, only loopback is served.  A call may be named
-by the id that `POST /v1/calls` gave or by the carrier's CallUUID.
+Who may ask is decided in edge/api_access.py, where may be dialled in edge/destinations.py.  A call may be named by the
+id that `POST /v1/calls` gave or by the carrier's CallUUID.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
-import ipaddress
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -21,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from common import metrics
 from common.agents import Agents, missing_variables
 from common.bus import START, Bus
 from common.costs import estimate, prices
@@ -29,9 +28,11 @@ from common.ledger.dials import QueueFull
 from common.messages import CallEnded, CallStarted, HangUp, Message
 from common.story import Story
 from common.streams import call_events, edge_priority
+from edge.api_access import Asked, Refused, body_refusal, headers_of, refusal
 from edge.call_events import DIAL_ID
 from edge.carrier.numbers import dialled
-from edge.dialer import Dialer
+from edge.destinations import NotAllowed
+from edge.dialer import DayIsSpent, Dialer
 from edge.dialing import CLOSED, Cancelled, Dial, Plan
 from edge.live_call import STOP_SECONDS
 from edge.parameters import BadRequest, read_body
@@ -62,12 +63,15 @@ class NewCall(msgspec.Struct, forbid_unknown_fields=True):
     retry_after_s: int = 300
     machine: str = ""
     message: str = ""
-    call_s_max: int = 14_400
+    call_s_max: int = 0
+    """0: as long as CALL_S_MAX allows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The routes and what they need.  `dialer` is None without Vobiz credentials."""
+    """The routes and what they need.  `dialer` is None without Vobiz credentials.  Without a `token`, programs of this
+    machine are served alone.
+    """
 
     agents: Agents
     ledger: Ledger
@@ -96,7 +100,12 @@ class Api:
                 503, "no_credentials", "Set VOBIZ_AUTH_ID, VOBIZ_AUTH_TOKEN and PUBLIC_URL to place calls."
             )
         wanted = await _body(request)
-        dial = self._dial(wanted)
+        dial = self._dial(wanted, self.dialer.options.call_s_max)
+        try:
+            self.dialer.options.destinations.check(dial.to)
+        except NotAllowed as error:
+            metrics.DIALS_REFUSED.labels(error.reason).inc()
+            raise BadRequest(422, "destination_refused", f"to: {error}") from None
         key = request.headers.get("idempotency-key", "")
         if len(key) > 128:
             raise BadRequest(400, "bad_key", "Idempotency-Key is longer than 128 characters.")
@@ -104,6 +113,9 @@ class Api:
             dial = await self.dialer.ask(dial, key)
         except QueueFull as error:
             raise BadRequest(429, "queue_full", str(error)) from None
+        except DayIsSpent as error:
+            metrics.DIALS_REFUSED.labels("day").inc()
+            raise BadRequest(429, "day_is_spent", str(error)) from None
         return JSONResponse(_dial_json(dial), 202)
 
     async def list(self, request: Request) -> Response:
@@ -181,7 +193,7 @@ class Api:
                 yield ": nothing new\n\n"
             await asyncio.sleep(0.25)
 
-    def _dial(self, wanted: NewCall) -> Dial:
+    def _dial(self, wanted: NewCall, call_s_max: int) -> Dial:
         agent = self.agents.for_number(wanted.sender or self.sender, wanted.agent or None)
         missing = missing_variables(agent, wanted.variables) if agent is not None else []
         problems = [
@@ -199,7 +211,8 @@ class Api:
                 'machine: "", "hangup" or "message"': wanted.machine not in ("", "hangup", "message"),
                 "message: needed for machine=message": wanted.machine == "message"
                 and not spoken(wanted.message).strip(),
-                "call_s_max: 10 to 86400": not 10 <= wanted.call_s_max <= 86_400,
+                f"call_s_max: 10 to {call_s_max}, which is CALL_S_MAX": wanted.call_s_max != 0
+                and not 10 <= wanted.call_s_max <= call_s_max,
             }.items()
             if wrong
         ]
@@ -211,7 +224,7 @@ class Api:
             wanted.retry_after_s,
             wanted.machine,
             wanted.message,
-            wanted.call_s_max,
+            wanted.call_s_max or call_s_max,
         )
         return Dial(
             "", dialled(wanted.to), dialled(wanted.sender or self.sender), wanted.agent, dict(wanted.variables), plan
@@ -243,13 +256,20 @@ class Api:
         return guarded
 
     def _authorise(self, request: Request) -> None:
-        if self.token:
-            scheme, _, given = request.headers.get("authorization", "").strip().partition(" ")
-            given = given.strip() if scheme.lower() == "bearer" else ""
-            if not hmac.compare_digest(given.encode(), self.token.encode()):
-                raise BadRequest(401, "unauthorized", "Send Authorization: Bearer <API_TOKEN>.")
-        elif not _is_loopback(request):
-            raise BadRequest(403, "loopback_only", "Set API_TOKEN to use the API from other machines.")
+        asked = _asked(request)
+        if refused := refusal(asked, self.token):
+            raise _bad_request(refused)
+        if not self.token and request.method == "POST" and (refused := body_refusal(asked)):
+            raise _bad_request(refused)
+
+
+def _asked(request: Request) -> Asked:
+    peer = request.client.host if request.client else ""
+    return Asked(peer, request.scope.get("http_version", ""), headers_of(request.scope["headers"]))
+
+
+def _bad_request(refused: Refused) -> BadRequest:
+    return BadRequest(refused.status, refused.code, refused.message)
 
 
 async def _body(request: Request) -> NewCall:
@@ -268,16 +288,6 @@ async def _body(request: Request) -> NewCall:
 def _is_number(text: str) -> bool:
     try:
         return bool(dialled(text))
-    except ValueError:
-        return False
-
-
-def _is_loopback(request: Request) -> bool:
-    """A proxy on this machine would make every caller look local: a forwarded request is not."""
-    if request.client is None or "x-forwarded-for" in request.headers or "forwarded" in request.headers:
-        return False
-    try:
-        return ipaddress.ip_address(request.client.host).is_loopback
     except ValueError:
         return False
 

@@ -19,7 +19,7 @@ from starlette.websockets import WebSocket
 
 from common import metrics
 from edge.api import Api
-from edge.calls import Calls
+from edge.calls import UNWRITABLE, Calls
 from edge.limits.failures import Buckets, Limited
 from edge.parameters import BadRequest
 from edge.stream import Streams
@@ -67,6 +67,8 @@ class Front:
     async def ready(self, request: Request) -> Response:
         """Does this edge take new calls?  Outbound calls that wait do not make it unready: it can be called."""
         refusal = self.calls.busy()
+        if refusal == UNWRITABLE:
+            refusal = f"{refusal} ({self.calls.unwritable})"
         if refusal:
             return PlainTextResponse(f"not ready: {refusal}\n", 503)
         dialer = self.webhooks.dialer

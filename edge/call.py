@@ -7,6 +7,7 @@ call was answered, 1 if not, 2 if it could not be asked for.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import httpx
 
 from common.addresses import near_url
 from common.settings import BadSettings, Settings
+from edge.api_token import find_token
 from edge.carrier.causes import named_cause
 
 POLL_SECONDS = 0.5
@@ -54,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
     edge = asked.edge or near_url(settings.http_host, settings.http_port or 8000)
-    headers = {"authorization": f"Bearer {settings.api_token}"} if settings.api_token else {}
+    token = asyncio.run(find_token(settings))
+    headers = {"authorization": f"Bearer {token}"} if token else {}
     try:
         with httpx.Client(base_url=edge, headers=headers, timeout=REQUEST_SECONDS) as client:
             call = _send(client, "POST", "/v1/calls", _body(asked))

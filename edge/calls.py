@@ -42,6 +42,7 @@ HAND_OVER_SECONDS = 8.0
 HAND_OVER_LOOK_SECONDS = 0.005
 REDIS_GRACE_SECONDS = 3.0
 """Without Redis for longer, no new call is taken."""
+UNWRITABLE = "Redis refuses writes"
 OVERBOOKED = 0.1
 """More calls than there are places are answered, by this share: some streams come to another edge, some not at all."""
 OPENING_MAX = 2
@@ -60,6 +61,8 @@ class Calls:
         """Asked before a new call is answered, while there are others (limits/shedding.py)."""
         self.missing_pool: Callable[[], str] = lambda: ""
         """Asked before a new call is answered: a pool without a member that takes calls (pool_watch.py)."""
+        self.unwritable = ""
+        """Why Redis takes no writes, once that has lasted `REDIS_GRACE_SECONDS`; empty if it does."""
         self.bus = bus
         self._ledger = ledger
         self._calls_max = calls_max
@@ -69,6 +72,7 @@ class Calls:
         self._opening: Counter[str] = Counter()
         self._lost = LostCalls()
         self._changed = asyncio.Event()
+        self._unwritable_since = 0.0
         metrics.begin("edge", calls_max)
 
     def listen(self) -> None:
@@ -81,6 +85,8 @@ class Calls:
         refusal = self.refusal(call_id)
         if not refusal and self._calls and self.overloaded():
             return "overloaded"
+        if not refusal and self.unwritable:
+            return UNWRITABLE
         if not refusal and (pool := self.missing_pool()):
             return f"no {pool}"
         return refusal
@@ -196,11 +202,24 @@ class Calls:
         touched = now = asyncio.get_running_loop().time()
         while True:
             await asyncio.sleep(HOUSEKEEP_SECONDS)
+            await self._check_write()
             await self._note_silence()
             now = asyncio.get_running_loop().time()
             if now - touched >= TOUCH_SECONDS:
                 touched = now
                 await self._touch()
+
+    async def _check_write(self) -> None:
+        """Redis may be there and full, or read-only: it would answer every question, and take no call."""
+        now = asyncio.get_running_loop().time()
+        try:
+            await self._ledger.check_write(self.edge)
+        except (ConnectionError, TimeoutError) as error:
+            self._unwritable_since = self._unwritable_since or now
+            if now - self._unwritable_since >= REDIS_GRACE_SECONDS:
+                self.unwritable = str(error)
+        else:
+            self._unwritable_since, self.unwritable = 0.0, ""
 
     async def _note_silence(self) -> None:
         """Where somebody has spoken since the last time: whoever takes the call over goes on counting from there."""

@@ -15,8 +15,7 @@ import logging
 import re
 import secrets
 import time
-from dataclasses import dataclass, replace
-from urllib.parse import urlencode
+from dataclasses import dataclass, field, replace
 
 from common import metrics
 from common.ledger.dials import DialBook, Entry
@@ -26,6 +25,7 @@ from edge.carrier.client import VobizClient
 from edge.carrier.errors import CarrierError, Limited, Unavailable, Uncertain
 from edge.carrier.lookup import Found, Inconclusive, Lookup, LostRequest, Nothing
 from edge.carrier.orders import CallRequest, MachineDetection
+from edge.destinations import Destinations, NotAllowed
 from edge.dialing import (
     CLOSED,
     OPEN,
@@ -45,6 +45,7 @@ from edge.dialing import (
     Unclear,
     advance,
 )
+from edge.url_proof import SPARE_SECONDS, of_dial
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +59,11 @@ STOP_SECONDS = 12.0
 """Longer than a request may take: who leaves earlier leaves an uncertain call behind."""
 SPACING = 1.1
 """Our seconds and the carrier's are not the same: keep a tenth more distance than the limit asks for."""
+DAY_LOOK_SECONDS = 5.0
+"""How often it is looked whether a new day, or a raised DIALS_PER_DAY, lets calls be placed again."""
 LOOKUPS_MAX = 20
 LOOKUP_AGAIN_MS = 60_000
+DAY_IS_SPENT = "DIALS_PER_DAY is used up for today (UTC)"
 CHANGES_MAX = 10
 """Tries to write a dial down while webhooks change it too."""
 _DIAL_ID = re.compile(r"out-[0-9a-f]{25}")
@@ -68,11 +72,22 @@ _DIAL_ID = re.compile(r"out-[0-9a-f]{25}")
 
 @dataclass(frozen=True, slots=True)
 class DialerOptions:
-    """The account's limits, and where the carrier reaches us."""
+    """The account's limits, the operator's, and where the carrier reaches us.
+
+    `secret` signs the URLs that the carrier is given (url_proof.py); None: they are not signed.
+    """
 
     public_url: str
     calls_per_second: float = 1.0
     calls_at_once: int = 3
+    destinations: Destinations = field(default_factory=Destinations)
+    dials_per_day: int = 2000
+    call_s_max: int = 14_400
+    secret: bytes | None = None
+
+
+class DayIsSpent(Exception):
+    """DIALS_PER_DAY is used up, or will be by the calls that wait."""
 
 
 class Dialer:
@@ -86,7 +101,8 @@ class Dialer:
         self._book = book
         self._client, self._placer = clients
         self._lookup = Lookup(self._client)
-        self._options = options
+        self.options = options
+        self._day_is_spent = False
         self._next_at = 0.0
         self._asked_ms = 0
         self._placing: set[asyncio.Task[None]] = set()
@@ -102,10 +118,19 @@ class Dialer:
     @property
     def waits(self) -> str:
         """Why no outbound call is placed at the moment; empty if calls are placed."""
+        if self._day_is_spent and not self._refused_because:
+            return DAY_IS_SPENT
         return REASONS.get(self._refused_because, self._refused_because)
 
     async def ask(self, dial: Dial, key: str) -> Dial:
-        """Queue a call; with a known idempotency key, return the one that it made before.  Raises QueueFull."""
+        """Queue a call; with a known idempotency key, return the one that it made before.
+
+        Raises QueueFull and DayIsSpent.
+        """
+        if key and (known := await self.read(await self._book.made_by(key))) is not None:
+            return known
+        if await self._book.spent_today() + await self._book.queued_count() >= self.options.dials_per_day:
+            raise DayIsSpent(DAY_IS_SPENT)
         # No two at once: the queue is in order.
         now_ms = self._asked_ms = max(await self._book.now_ms(), self._asked_ms + 1)
         dial_id = f"out-{now_ms:013x}{secrets.token_hex(6)}"
@@ -117,6 +142,12 @@ class Dialer:
         """The dial as it stands, or None if it is not known (any more)."""
         entry = await self._entry(dial_id)
         return Dial.from_document(entry.body) if entry else None
+
+    async def has_signed(self, dial_id: str, call_id: str) -> bool:
+        """Has the carrier URLs with our proof for this outbound call, named by its id or by the carrier's?"""
+        dial_id = dial_id or (await self._book.owner(call_id) if call_id else "")
+        dial = await self.read(dial_id) if dial_id else None
+        return dial is not None and any(request.signed for request in dial.requests)
 
     async def tell(
         self, dial_id: str, news: News, name: int | None = None, seen: Dial | None = None, dialer: str = ""
@@ -193,7 +224,7 @@ class Dialer:
             try:
                 leads = await self._book.lead(self._owner, LEAD_MS)
                 if leads and not led:
-                    self._pause(SPACING / self._options.calls_per_second)  # another may just have dialed
+                    self._pause(SPACING / self.options.calls_per_second)  # another may just have dialed
                 led = leads
                 await self._look_at_pause()
                 if leads:
@@ -234,13 +265,19 @@ class Dialer:
         busy_trying = bool(self._refused_because and self._placing)
         if self._paused or busy_trying or time.monotonic() < self._next_at:
             return
-        if await self._book.open_count() >= self._options.calls_at_once:
+        if await self._book.open_count() >= self.options.calls_at_once:
             return
         for dial_id in await self._book.due(1):
-            dial = await self.tell(dial_id, Sent(), dialer=self._owner)  # who froze, and dials no more, sends nothing
-            if dial is None or dial.state != "dialing":
+            self._day_is_spent = not await self._book.spend(self.options.dials_per_day)
+            if self._day_is_spent:
+                self._pause(DAY_LOOK_SECONDS)
                 return
-            self._pause(SPACING / self._options.calls_per_second)
+            sent = Sent(signed=self.options.secret is not None)
+            dial = await self.tell(dial_id, sent, dialer=self._owner)  # who froze, and dials no more, sends nothing
+            if dial is None or dial.state != "dialing":
+                await self._book.give_back()
+                return
+            self._pause(SPACING / self.options.calls_per_second)
             task = asyncio.create_task(self._place(dial), name=f"dial {dial_id}")
             self._placing.add(task)
             task.add_done_callback(self._placing.discard)
@@ -249,12 +286,19 @@ class Dialer:
         try:
             news = await self._post(dial)
             await self.tell(dial.dial_id, news, dial.sent)
+            if isinstance(news, Throttled | AccountRefused):  # nobody was rung
+                await self._book.give_back()
         except (ConnectionError, TimeoutError):
             log.warning("the outcome of a dial could not be written down; it will be looked up")
 
     async def _post(self, dial: Dial) -> News:
         """Ask the carrier for the call; every way that can go is news."""
         began = time.monotonic()
+        try:
+            self.options.destinations.check(dial.to)  # it may have been queued under other settings
+        except NotAllowed as error:
+            metrics.DIALS_REFUSED.labels(error.reason).inc()
+            return Denied(str(error))
         try:
             call_ids = await self._placer.make_call(self._request(dial))
         except Limited as error:
@@ -289,11 +333,14 @@ class Dialer:
         self._next_at = max(self._next_at, time.monotonic() + seconds)
 
     def _request(self, dial: Dial) -> CallRequest:
-        def url(path: str) -> str:
-            query = urlencode({"dial": dial.dial_id, "attempt": dial.sent})
-            return f"{self._options.public_url.rstrip('/')}{path}?{query}"
-
         plan = dial.plan
+        call_s = min(plan.call_s_max, self.options.call_s_max)
+        until_s = wall_ms() / 1000 + plan.ring_timeout_s + call_s + SPARE_SECONDS
+
+        def url(path: str) -> str:
+            proven = of_dial(self.options.secret, path, dial.dial_id, str(dial.sent), until_s)
+            return self.options.public_url.rstrip("/") + proven
+
         machine = MachineDetection.for_agents(url("/machine"), hang_up=plan.machine == "hangup")
         return CallRequest(
             from_number=dial.sender,
@@ -303,7 +350,7 @@ class Dialer:
             hangup_url=url("/hangup"),
             fallback_url=url("/fallback"),
             ring_timeout_s=plan.ring_timeout_s,
-            time_limit_s=plan.call_s_max,
+            time_limit_s=call_s,
             machine_detection=machine if plan.machine else None,
         )
 

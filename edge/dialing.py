@@ -96,6 +96,8 @@ class DialRequest:
     call_id: str = ""
     """The carrier's CallUUID, once it is known."""
     sent_ms: int = 0
+    signed: bool = False
+    """The URLs that the carrier was given with it carry our proof (url_proof.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ def advance(dial: Dial, news: News, now_ms: int, name: int | None = None) -> Dia
         return dial
     match news:
         case Sent():
-            return _sent(dial, now_ms) if dial.state == "queued" else dial
+            return _sent(dial, now_ms, news.signed) if dial.state == "queued" else dial
         case Cancelled():
             return _to(dial, "ended", now_ms, cause="cancelled") if dial.state == "queued" else dial
         case LineClosed():
@@ -183,8 +185,8 @@ def advance(dial: Dial, news: News, now_ms: int, name: int | None = None) -> Dia
     return _replied(dial, request, news, now_ms) if request.state == "dialing" else dial
 
 
-def _sent(dial: Dial, now_ms: int) -> Dial:
-    request = DialRequest(dial.sent + 1, sent_ms=now_ms)
+def _sent(dial: Dial, now_ms: int, signed: bool) -> Dial:
+    request = DialRequest(dial.sent + 1, sent_ms=now_ms, signed=signed)
     requests = (*dial.requests, request)[-REQUESTS_KEPT:]
     due_ms = now_ms + POST_MS_MAX
     changes = {"sent": request.name, "requests": requests, "attempt": dial.attempt + 1, "call_id": ""}

@@ -1,15 +1,17 @@
 """Who may call our webhooks: Vobiz, by its signature, once.
 
-The signature covers the URL and a nonce, not the body, and has no time; so a nonce is remembered for ten minutes, with
-a digest of the request it came with.  The same request again is one of Vobiz's own retries and is served again (every
-webhook is idempotent); the same nonce with another body or query is a replay and is refused.
+The signature covers the URL and a nonce, not the body, and has no time; so a nonce is remembered for a day (nonces.py),
+with a digest of the request it came with.  The same request again is one of Vobiz's own retries and is served again
+(every webhook is idempotent); the same nonce with another body or query is a replay and is refused.  That the URL is
+one that we gave away for this call is checked afterwards (webhook_urls.py).
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -17,12 +19,11 @@ from starlette.requests import Request
 from common import metrics
 from common.ledger import Ledger
 from edge.limits.failures import LIMITED
+from edge.nonces import Nonces
 from edge.parameters import BadRequest
 from edge.signatures import HOST, Policy, public_url_candidates, trusted_peer, verify
 
 log = logging.getLogger(__name__)
-
-NONCE_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,10 @@ class Gate:
     tokens: tuple[str, ...]
     public_url: str
     proxies: tuple[str, ...]
+    nonces: Nonces = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nonces", Nonces(self.ledger))
 
     async def refusal(self, request: Request, body: bytes) -> str:
         """Why the request is refused, from a closed set; empty if it is let in."""
@@ -43,10 +48,14 @@ class Gate:
         refused = self.policy.refuses(checked)
         reason = str(refused) if refused else await self._replayed(checked.nonces, request, body)
         if reason:
-            metrics.WEBHOOKS_REFUSED.labels(reason).inc()
-            if not request.scope.get(LIMITED):  # whoever fails all the time fills no log with it
-                log.warning("a webhook to %s was refused: %s", request.url.path, reason)
+            self.note_refused(request, reason)
         return reason
+
+    def note_refused(self, request: Request, reason: str) -> None:
+        """Count a webhook that is refused, and say so."""
+        metrics.WEBHOOKS_REFUSED.labels(reason).inc()
+        if not request.scope.get(LIMITED):  # whoever fails all the time fills no log with it
+            log.warning("a webhook to %s was refused: %s", request.url.path, reason)
 
     def base_url(self, request: Request) -> str:
         """Where this request reached us from outside; what our own proxy says of that is believed.
@@ -67,12 +76,10 @@ class Gate:
 
     async def _replayed(self, nonces: tuple[str, ...], request: Request, body: bytes) -> str:
         digest = hashlib.sha256(b"\0".join((str(request.url).encode(), body))).hexdigest()[:32]
-        try:
-            for nonce in nonces:
-                if not await self.ledger.remember_nonce(nonce, digest, NONCE_SECONDS):
-                    return "nonce_replayed"
-        except (ConnectionError, TimeoutError):
-            return ""  # without Redis no call can begin anyway; a hangup must still get through
+        now_s = asyncio.get_running_loop().time()
+        for nonce in nonces:
+            if not await self.nonces.is_new(nonce, digest, now_s):
+                return "nonce_replayed"
         return ""
 
 

@@ -17,6 +17,9 @@ from edge.carrier.causes import cause_text
 class Sent:
     """The request is about to leave; written down before it does."""
 
+    signed: bool = False
+    """The URLs that the carrier is given carry our proof."""
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:

@@ -66,6 +66,8 @@ class Streams:
     lead_ms: int
     dialer: Dialer | None = None
     """Hangs up by REST; None without Vobiz credentials."""
+    call_s_max: int = 14_400
+    """CALL_S_MAX: no agent's call lasts longer."""
 
     async def serve(self, websocket: WebSocket, token: str) -> None:
         """Carry one socket to its end."""
@@ -147,7 +149,7 @@ class Streams:
         position_ms = await self._position_ms(record) if record.epoch > 1 else 0
         return CallOptions(
             agent.turn.interruptible,
-            agent.limits.call_s,
+            min(agent.limits.call_s, self.call_s_max),
             agent.limits.silence_s,
             self.lead_ms,
             position_ms,

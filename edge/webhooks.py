@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -47,12 +47,15 @@ from edge.call_events import (
     says,
 )
 from edge.calls import Calls
+from edge.destinations import OperatorLimits
 from edge.dialer import Dialer
 from edge.dialing import Dial, MachineHeard, News, over_of, sign_of_life
-from edge.facts import facts
 from edge.gate import Gate
 from edge.parameters import BadRequest, parameters, query_of, read_body
 from edge.tokens import CALL_ID, mint
+from edge.url_proof import SPARE_SECONDS, of_call, of_dial
+from edge.webhook_facts import WebhookFacts
+from edge.webhook_urls import WebhookUrls
 from edge.xml import Hangup, Redirect, Speak, Stream, Verb, Wait, render
 from edge.xml_fields import spoken
 
@@ -61,6 +64,8 @@ log = logging.getLogger(__name__)
 STREAM_RETRIES = 3
 STREAM_GRACE_S = 60
 """The stream may last this much longer than the agent's longest call: we end it, not the carrier."""
+NUMBER_CHARS_MAX = 256
+"""Of a number or SIP address in a call's record: whoever sends more names nobody."""
 BEEP_MS = 2000
 """Silence that an answering machine makes before its beep is over."""
 
@@ -89,6 +94,16 @@ class Webhooks:
     """What a caller meets whom we cannot take: an "apology", or the carrier's "reject" or "busy"."""
     answer_xml: str = "text"
     """How the stream is written: its URL as "text", or as Vobiz's guide has it, in a "connect" element."""
+    limits: OperatorLimits = field(default_factory=OperatorLimits)
+    facts: WebhookFacts = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "facts", WebhookFacts(self.ledger))
+
+    @property
+    def urls(self) -> WebhookUrls:
+        """Whether a webhook's URL is one that we gave away for its call."""
+        return WebhookUrls(self.calls, self.ledger, self.dialer, self.secret)
 
     @property
     def after(self) -> AfterStream:
@@ -128,12 +143,12 @@ class Webhooks:
         if not refusal and agent is not None:
             self.calls.promise(call_id)
             try:
-                await self.ledger.create(_record(call_id, fields, agent, dial))
+                await self.ledger.create(_record(call_id, fields, agent, dial, self.secret is not None))
                 now_ms = await self.ledger.now_ms(call_id)  # another edge may get the stream: its clock is not ours
             except (ConnectionError, TimeoutError):
                 self.calls.break_promise(call_id)
                 refusal = CUT_OFF
-        person = person_of(agent, fields, self._url(request, "/dial-status"))
+        person = person_of(agent, fields, self._url(request, "/dial-status", call_id), self.limits)
         if refusal != CUT_OFF and (ended := _of_ended(await self.after.ending(call_id), goes_on, person)):
             self.calls.break_promise(call_id)
             return _xml(*ended)
@@ -142,12 +157,12 @@ class Webhooks:
             return _xml(*turned_away(self.when_busy, is_outbound(fields), person))
         stream = Stream(
             self._stream_url(request, call_id, now_ms / 1000),
-            stream_timeout_s=agent.limits.call_s + STREAM_GRACE_S,
+            stream_timeout_s=min(agent.limits.call_s, self.limits.call_s_max) + STREAM_GRACE_S,
             max_retries=STREAM_RETRIES,
-            status_callback_url=self._url(request, "/stream-status"),
+            status_callback_url=self._url(request, "/stream-status", call_id),
         )
         # Whether the stream ended or broke is known only afterwards: the carrier shall ask then.
-        after = Redirect(self._url(request, "/after-stream"))
+        after = Redirect(self._url(request, "/after-stream", call_id))
         return _xml(stream, after, connect=self.answer_xml == "connect")
 
     async def hangup(self, request: Request, fields: Fields) -> Response:
@@ -175,7 +190,9 @@ class Webhooks:
         dial = await self._tell(fields, MachineHeard(machine))
         call_id = call_id_of(fields) or (dial.call_id if dial else "")
         if machine and call_id and dial is not None and dial.plan.machine == "message":
-            await self._leave_message(call_id, f"{self._url(request, '/voicemail')}?dial={dial.dial_id}")
+            until_s = time.time() + self.limits.call_s_max + SPARE_SECONDS
+            path = of_dial(self.secret, "/voicemail", dial.dial_id, "", until_s)
+            await self._leave_message(call_id, self._base(request) + path)
         return PlainTextResponse("ok")
 
     async def _leave_message(self, call_id: str, url: str) -> None:
@@ -202,12 +219,14 @@ class Webhooks:
 
     async def after_stream(self, request: Request, fields: Fields) -> Response:
         """The stream has ended but the call has not: hang up if we ended it, else say that something broke."""
-        ending = await self.after.over_or_lost(_call_id(fields, await self._dial(fields)))
+        call_id = _call_id(fields, await self._dial(fields))
+        ending = await self.after.over_or_lost(call_id)
         if not ending.reached and ending.record is None:
             return _xml(Speak(LOST), Hangup())  # more likely than not; but nobody is rung for a perhaps
         if not ending.lost:
             return _xml(Hangup())
-        return _xml(*lost(ending, person_of(agent_of(ending.record), fields, self._url(request, "/dial-status"))))
+        action = self._url(request, "/dial-status", call_id)
+        return _xml(*lost(ending, person_of(agent_of(ending.record), fields, action, self.limits)))
 
     async def dial_status(self, request: Request, fields: Fields) -> Response:
         """A call to a person (the agent's fallback number) has ended or failed."""
@@ -228,6 +247,9 @@ class Webhooks:
                 code = reason.replace(" ", "_")
                 return JSONResponse({"error": {"code": code, "message": f"The signature is refused: {reason}."}}, 403)
             fields = canonical(await _parameters(request, body))
+            if reason := await self.urls.refusal(path, query_of(request), fields):
+                self.gate.note_refused(request, reason)
+                return JSONResponse({"error": {"code": reason, "message": f"The URL is refused: {reason}."}}, 403)
             meaning = says(fields)
             meant = self._meant(path, meaning, fields)
             if meaning is Says.MACHINE and meant is None:  # what it says, and a request for XML in one
@@ -235,7 +257,7 @@ class Webhooks:
             response = await (meant or serve)(request, fields)
             if meant not in (None, self.hangup) and path in XML_PATHS:
                 response = _xml()  # whoever asks for XML takes nothing else for an answer
-            await self._keep(path, fields)
+            await self.facts.keep(path, fields)
             return response
 
         return hook
@@ -256,16 +278,6 @@ class Webhooks:
             case Says.UNKNOWN if path in ("/answer", "/fallback"):
                 return self.noted
         return None
-
-    async def _keep(self, path: str, fields: Fields) -> None:
-        call_id = call_id_of(fields)
-        if not call_id:
-            return
-        event = fields.get("Event") or path.strip("/")
-        try:
-            await self.ledger.add_facts(call_id, facts(event, {k: v for k, v in fields.items() if k not in _OURS}))
-        except (ConnectionError, TimeoutError):
-            log.warning("what the carrier said could not be kept", extra={"call_id": call_id})
 
     def _agent(self, fields: Fields, dial: Dial | None) -> Agent | None:
         if dial is not None:
@@ -321,11 +333,15 @@ class Webhooks:
             if not await self.after.end_unstarted(call_id, "carrier"):
                 log.warning("the end of a call could not be written down", extra={"call_id": call_id})
 
-    def _url(self, request: Request, path: str) -> str:
-        return (self.public_url or self.gate.base_url(request)).rstrip("/") + path
+    def _base(self, request: Request) -> str:
+        return (self.public_url or self.gate.base_url(request)).rstrip("/")
+
+    def _url(self, request: Request, path: str, call_id: str) -> str:
+        until_s = time.time() + self.limits.call_s_max + SPARE_SECONDS
+        return self._base(request) + of_call(self.secret, path, call_id, until_s)
 
     def _stream_url(self, request: Request, call_id: str, now_s: float) -> str:
-        public = urlsplit(self.public_url or self.gate.base_url(request))
+        public = urlsplit(self._base(request))
         scheme = "wss" if public.scheme == "https" else "ws"
         path = public.path.rstrip("/") + "/ws"
         if self.secret is not None:
@@ -333,18 +349,15 @@ class Webhooks:
         return f"{scheme}://{public.netloc}{path}"
 
 
-_OURS = frozenset({"dial", "attempt"})
-"""Parameters that we put into our own URLs."""
-
-
-def _record(call_id: str, fields: Fields, agent: Agent, dial: Dial | None) -> CallRecord:
+def _record(call_id: str, fields: Fields, agent: Agent, dial: Dial | None, signed_urls: bool) -> CallRecord:
     return CallRecord(
         call_id,
         agent=to_document(agent),
-        from_number=fields.get("From") or (dial.sender if dial is not None else ""),
-        to_number=fields.get("To") or (dial.to if dial is not None else ""),
+        from_number=(fields.get("From") or (dial.sender if dial is not None else ""))[:NUMBER_CHARS_MAX],
+        to_number=(fields.get("To") or (dial.to if dial is not None else ""))[:NUMBER_CHARS_MAX],
         direction="outbound" if dial is not None or is_outbound(fields) else "inbound",
         dial_id=dial.dial_id if dial is not None else "",
+        signed_urls=int(signed_urls),
     )
 
 

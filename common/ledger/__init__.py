@@ -42,6 +42,13 @@ READY_STALE_MS = 3000
 UNSTARTED_SECONDS = 600
 """A record that no edge has started is forgotten after this: nobody picked up."""
 
+FACTS_MAX = 256
+"""Facts of one call: some fifteen webhooks, each with the fields of its event."""
+FACTS_BYTES_MAX = 16_384
+"""Of one call's facts, names and values.  A real call has about 4 KB."""
+UNKNOWN_FACTS_SECONDS = 60
+"""How long facts of a call without a record are kept: its record may be on its way."""
+
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
@@ -70,6 +77,8 @@ class CallRecord:
     age_ms: int = 0
     silent_ms: int = 0
     """How long the call had lasted, and nobody said anything, when its newest connection came."""
+    signed_urls: int = 0
+    """1: the URLs that the carrier was given for the call carry our proof (edge/url_proof.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +175,13 @@ class Ledger(Protocol):
     async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
         """Of these calls, those that some pool does not hold right now, with the pools."""
 
-    async def add_facts(self, call_id: str, facts: Mapping[str, str]) -> None:
-        """Keep what the carrier said about a call, by name; saying it again changes nothing."""
+    async def add_facts(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
+        """Keep what the carrier said about a call, by name; saying it again changes nothing.
+
+        True if the call has a record.  Of one without they are kept for `UNKNOWN_FACTS_SECONDS`, or with
+        `unknown=False` not at all.  `FACTS_MAX` and `FACTS_BYTES_MAX` hold for each
+        call; what does not fit is dropped.
+        """
 
     async def facts(self, call_id: str) -> dict[str, str]:
         """All that the carrier said about a call."""
@@ -185,6 +199,11 @@ class Ledger(Protocol):
 
     async def shared_secret(self) -> bytes:
         """A random secret that all edges of the deployment share, made by the first that asks."""
+
+    async def check_write(self, edge: str) -> None:
+        """Raises ConnectionError (its text says why) or TimeoutError if the server takes no writes: full, read-only,
+        away.  A server that is asked only for what it has would not show it.
+        """
 
     async def keep_secret(self, secret: bytes) -> None:
         """Give the shared secret back to a server that has lost it."""

@@ -23,7 +23,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 
 from common import metrics
-from common.bus.primary import find_primary
+from common.bus.primary import NoPrimary, find_primary
 from common.bus.refusals import away_kind
 from common.redis_url import Place
 
@@ -142,6 +142,8 @@ class _Primary:
             address = await find_primary(self._place)
         except hiredis.ReplyError as error:
             raise redis.ConnectionError(str(error)) from error
+        except NoPrimary as error:
+            raise redis.ConnectionError(f"READONLY {error}" if not self._place.set else str(error)) from error
         if not isinstance(address, str):
             self.host, self.port = address
         await super()._connect()  # type: ignore[misc]  # of the class that this is mixed into

@@ -9,6 +9,7 @@ Keys (one Redis Cluster slot, by the tag {dials}):
   {dials}:open        zset    by the time at which to look it up
   {dials}:dialer      string  who dials now; expires unless renewed
   {dials}:paused      string  no call is placed while it is there; expires when the next one is to be tried
+  {dials}:day         hash    how many requests have left on a day (UTC, by the server's clock); expires two days later
   {dials}:pauses      string  how many such pauses have followed each other, and why; until a call is placed again
 """
 
@@ -74,6 +75,19 @@ redis.call('SET', KEYS[2], (before + 1) .. ' ' .. ARGV[1], 'PX', ms + ARGV[3])
 return 1
 """
 
+# What was spent today by the server's clock.  Arguments: how many more (or fewer), and the most of a day.
+_SPEND = """
+local day = tostring(math.floor(redis.call('TIME')[1] / 86400))
+local known = redis.call('HMGET', KEYS[1], 'day', 'count')
+local count = known[1] == day and tonumber(known[2]) or 0
+local more = tonumber(ARGV[1])
+if more == 0 then return count end
+if more > 0 and count + more > tonumber(ARGV[2]) then return -1 end
+redis.call('HSET', KEYS[1], 'day', day, 'count', math.max(0, count + more))
+redis.call('EXPIRE', KEYS[1], 172800)
+return math.max(0, count + more)
+"""
+
 
 class QueueFull(Exception):
     """`QUEUE_MAX` calls wait already."""
@@ -99,6 +113,7 @@ class DialBook:
         self._write = self._redis.register_script(_WRITE)
         self._lead = self._redis.register_script(_LEAD)
         self._pause = self._redis.register_script(_PAUSE)
+        self._spend = self._redis.register_script(_SPEND)
 
     @classmethod
     def connect(cls, url: str, name: str, retention_s: int) -> DialBook:
@@ -169,6 +184,27 @@ class DialBook:
         """Dials that take a line now."""
         return int(await self._client.reached(self._redis.zcard(_OPEN)))
 
+    async def queued_count(self) -> int:
+        """Dials that wait."""
+        return int(await self._client.reached(self._redis.zcard(_QUEUED)))
+
+    async def made_by(self, key: str) -> str:
+        """The dial that an idempotency key made; empty if it made none."""
+        found: Any = await self._client.reached(self._redis.get(f"{{dials}}:key:{key}"))
+        return found.decode() if found else ""
+
+    async def spent_today(self) -> int:
+        """Requests that have left today, a day of UTC by the server's clock."""
+        return int(await self._client.reached(self._spend(keys=[_DAY], args=[0, 0])))
+
+    async def spend(self, most: int) -> bool:
+        """Count a request that is about to leave; False, and it is not counted, if today has had `most`."""
+        return int(await self._client.reached(self._spend(keys=[_DAY], args=[1, most]))) >= 0
+
+    async def give_back(self) -> None:
+        """A request that was counted has rung nobody."""
+        await self._client.reached(self._spend(keys=[_DAY], args=[-1, 0]))
+
     async def lead(self, owner: str, ms: int) -> bool:
         """Be, or go on being, the one who dials."""
         return bool(await self._client.reached(self._lead(keys=[_DIALER], args=[owner, ms])))
@@ -203,6 +239,7 @@ class DialBook:
 _QUEUED = "{dials}:queued"
 _OPEN = "{dials}:open"
 _DIALER = "{dials}:dialer"
+_DAY = "{dials}:day"
 _PAUSED = "{dials}:paused"
 _PAUSES = "{dials}:pauses"
 

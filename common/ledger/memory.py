@@ -9,7 +9,17 @@ from dataclasses import dataclass, field, replace
 from common import streams
 from common.bus.memory import Streams
 from common.clock import wall_ms
-from common.ledger import MAY_GO_ON, NO_EPOCHS, READY_STALE_MS, REOPEN_SECONDS, CallRecord, Claim
+from common.ledger import (
+    FACTS_BYTES_MAX,
+    FACTS_MAX,
+    MAY_GO_ON,
+    NO_EPOCHS,
+    READY_STALE_MS,
+    REOPEN_SECONDS,
+    UNKNOWN_FACTS_SECONDS,
+    CallRecord,
+    Claim,
+)
 from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
 from common.ledger.redis import LEASE_MS, LIVE_STALE_MS, LOST_MS, OFFER_IDLE_MS
 from common.messages import Message, Offer
@@ -44,6 +54,8 @@ class MemoryLedger:
         self._taken: dict[tuple[str, int], float] = {}
         self._settled: set[tuple[str, int]] = set()
         self._facts: dict[str, dict[str, str]] = {}
+        self._facts_until: dict[str, float] = {}
+        """Calls without a record whose facts are kept until then."""
         self._nonces: dict[str, tuple[str, float]] = {}
         self._noted_ends: dict[str, float] = {}  # call -> until when it is remembered
         self._scans: dict[str, float] = {}  # pool -> when the next look is due
@@ -175,11 +187,31 @@ class MemoryLedger:
         }
         return {call_id: pools for call_id, pools in missing.items() if pools}
 
-    async def add_facts(self, call_id: str, facts: Mapping[str, str]) -> None:
-        self._facts.setdefault(call_id, {}).update(facts)
+    async def add_facts(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
+        if call_id not in self._calls and not unknown:
+            return False
+        known = self._facts_of(call_id)
+        if call_id in self._calls:
+            self._facts_until.pop(call_id, None)
+        elif not known:
+            self._facts_until[call_id] = _now() + UNKNOWN_FACTS_SECONDS
+        self._facts[call_id] = known
+        size = sum(len(name.encode()) + len(value.encode()) for name, value in known.items())
+        for name, value in facts.items():
+            before = len(name.encode()) + len(known[name].encode()) if name in known else 0
+            larger = size - before + len(name.encode()) + len(value.encode())
+            if len(known) + (name not in known) <= FACTS_MAX and larger <= FACTS_BYTES_MAX:
+                known[name], size = value, larger
+        return call_id in self._calls
+
+    def _facts_of(self, call_id: str) -> dict[str, str]:
+        if self._facts_until.get(call_id, _now() + 1) <= _now():
+            self._facts.pop(call_id, None)
+            del self._facts_until[call_id]
+        return self._facts.get(call_id, {})
 
     async def facts(self, call_id: str) -> dict[str, str]:
-        return dict(sorted(self._facts.get(call_id, {}).items()))
+        return dict(sorted(self._facts_of(call_id).items()))
 
     async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
         if self._is_fenced(claim):
@@ -216,6 +248,9 @@ class MemoryLedger:
 
     async def shared_secret(self) -> bytes:
         return b"a secret in memory"
+
+    async def check_write(self, edge: str) -> None:
+        """Memory takes writes."""
 
     async def keep_secret(self, secret: bytes) -> None:
         """It is never lost in memory."""

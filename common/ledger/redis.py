@@ -10,7 +10,7 @@ Keys (all names in common/streams.py):
   call:{sNN}:<id>:effects       hash    side effects that must not happen twice: begun by whom, or done with what result
   call:{sNN}:<id>:ended         string  the carrier called this call over; expires after a minute
   calls:live, nodes:<kind>      zset    by the time of the last sign of life
-  nonce:<nonce>                 string  digest of the webhook that used this nonce; expires after ten minutes
+  nonce:<nonce>                 string  digest of the webhook that used this nonce; expires after a day
 
 What must be decided in one step is a Lua script over keys of one call, hence of one Redis Cluster slot.  A claim is
 checked by its token *and* its owner: a failover may lose a claim, and then the same token is given out again.
@@ -23,7 +23,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import compress, product
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import redis
 from redis.asyncio.client import Pipeline
@@ -31,10 +31,13 @@ from redis.asyncio.client import Pipeline
 from common import streams
 from common.clock import wall_ms
 from common.ledger import (
+    FACTS_BYTES_MAX,
+    FACTS_MAX,
     MAY_GO_ON,
     NO_EPOCHS,
     READY_STALE_MS,
     REOPEN_SECONDS,
+    UNKNOWN_FACTS_SECONDS,
     UNSTARTED_SECONDS,
     CallRecord,
     Claim,
@@ -59,6 +62,8 @@ OFFER_IDLE_MS = 1000
 """An offer taken this long ago and not settled had a taker who died."""
 EDGE_STREAMS_SECONDS = 120
 """The streams of an edge that is gone are forgotten after this."""
+PROBE_SECONDS = 10
+"""What an edge wrote to see whether it can is forgotten after this."""
 GROUP = "members"
 NOTES = ("epoch", *(f"{what}:{pool}" for pool in streams.POOLS for what in ("token", "checkpoint")))
 """Fields of a record that an edge keeps a copy of."""
@@ -96,6 +101,7 @@ class RedisLedger:
         self._has_room = self._redis.register_script(scripts.HAS_ROOM)
         self._begin_effect = self._redis.register_script(scripts.BEGIN_EFFECT)
         self._finish_effect = self._redis.register_script(scripts.FINISH_EFFECT)
+        self._add_facts = self._redis.register_script(scripts.ADD_FACTS)
 
     @classmethod
     def connect(
@@ -226,14 +232,11 @@ class RedisLedger:
                 found.setdefault(call_id, set()).add(pool)
         return found
 
-    async def add_facts(self, call_id: str, facts: Mapping[str, str]) -> None:
-        if not facts:
-            return
-        key = streams.call_facts(call_id)
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hset(key, mapping=cast(Any, facts))
-        pipeline.expire(key, self._retention_s)
-        await self._client.reached(pipeline.execute())
+    async def add_facts(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
+        keys = [streams.call_state(call_id), streams.call_facts(call_id)]
+        bounds = [self._retention_s, UNKNOWN_FACTS_SECONDS if unknown else 0, FACTS_MAX, FACTS_BYTES_MAX]
+        flat = [part for pair in facts.items() for part in pair]
+        return bool(await self._client.reached(self._add_facts(keys=keys, args=[*bounds, *flat])))
 
     async def facts(self, call_id: str) -> dict[str, str]:
         found: Any = await self._client.reached(self._redis.hgetall(streams.call_facts(call_id)))
@@ -265,6 +268,9 @@ class RedisLedger:
         await self._client.reached(self._redis.set(streams.STREAM_SECRET, secrets.token_hex(32), nx=True))
         secret: Any = await self._client.reached(self._redis.get(streams.STREAM_SECRET))
         return bytes(secret)
+
+    async def check_write(self, edge: str) -> None:
+        await self._client.reached(self._redis.set(streams.edge_probe(edge), "", ex=PROBE_SECONDS))
 
     async def keep_secret(self, secret: bytes) -> None:
         await self._client.reached(self._redis.set(streams.STREAM_SECRET, secret, nx=True))

@@ -190,3 +190,30 @@ redis.call('HSET', KEYS[2], ARGV[4], 'd' .. ARGV[5])
 if redis.call('HGET', KEYS[1], 'status') ~= 'live' then redis.call('EXPIRE', KEYS[2], ARGV[6]) end
 return {{'done', ARGV[5]}}
 """
+
+# What the carrier said.  Keys: the state, the facts.  Arguments: seconds to keep them if the call has a record, and if
+# it has none (0: not at all); most facts, most bytes; then name, value, ...
+ADD_FACTS = """
+local there = redis.call('EXISTS', KEYS[1])
+if there == 0 and ARGV[2] == '0' then return 0 end
+local count, bytes, sizes = 0, 0, {}
+local known = redis.call('HGETALL', KEYS[2])
+for i = 1, #known, 2 do
+  sizes[known[i]] = #known[i] + #known[i + 1]
+  count, bytes = count + 1, bytes + sizes[known[i]]
+end
+for i = 5, #ARGV, 2 do
+  local size, before = #ARGV[i] + #ARGV[i + 1], sizes[ARGV[i]]
+  local more, larger = count + (before and 0 or 1), bytes + size - (before or 0)
+  if more <= tonumber(ARGV[3]) and larger <= tonumber(ARGV[4]) then
+    redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
+    count, bytes, sizes[ARGV[i]] = more, larger, size
+  end
+end
+if there == 1 then
+  redis.call('EXPIRE', KEYS[2], ARGV[1])
+elseif #known == 0 then
+  redis.call('EXPIRE', KEYS[2], ARGV[2])
+end
+return there
+"""

@@ -114,8 +114,8 @@ class ShardedLedger:
         found = await self._reach(list(call_ids), lambda shard, own: shard.unheld(own))
         return {call_id: pools for _, unheld in found for call_id, pools in (unheld or {}).items()}
 
-    async def add_facts(self, call_id: str, facts: Mapping[str, str]) -> None:
-        await self._of(call_id).add_facts(call_id, facts)
+    async def add_facts(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
+        return await self._of(call_id).add_facts(call_id, facts, unknown)
 
     async def facts(self, call_id: str) -> dict[str, str]:
         return await self._of(call_id).facts(call_id)
@@ -131,6 +131,10 @@ class ShardedLedger:
 
     async def shared_secret(self) -> bytes:
         return await self._shards[0].shared_secret()
+
+    async def check_write(self, edge: str) -> None:
+        """Raises if none takes writes: calls of the others are still answered."""
+        await self._ask(lambda shard: shard.check_write(edge))
 
     async def keep_secret(self, secret: bytes) -> None:
         await self._shards[0].keep_secret(secret)

@@ -27,9 +27,11 @@ from typing import IO, Self
 import httpx
 
 from common.addresses import near_url
+from common.settings import Settings
 from deploy.local import redis_server
 from deploy.local.children import die_with_parent
 from deploy.local.ports import free_port, is_free
+from edge.api_token import find_token
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 90.0
@@ -209,7 +211,7 @@ class Stack:
 
     async def _hang_up(self) -> None:
         """Have our edge end its calls at the carrier: nobody is there who could take them over."""
-        token = self._environ.get("API_TOKEN", "")
+        token = await find_token(Settings.from_env({**self._environ, "REDIS_URL": self.redis_url}))
         headers = {"authorization": f"Bearer {token}"} if token else {}
         with contextlib.suppress(httpx.HTTPError, TimeoutError, ValueError, KeyError):
             async with (

@@ -1,5 +1,7 @@
 """Who keeps failing is answered 429: garbage, bad signatures, bad tokens, addresses that are not there.
 
+Wrong tokens of the API are counted by themselves: ten at once, then one every 5 s.
+
 Only failures are counted.  The carrier sends thousands of calls from a few addresses, and everybody may share one with
 a stranger behind a proxy; so whatever is valid is served, always.  What a stranger costs is bounded all the same: no
 line in the log and no body for each try, and the table of addresses has an end.
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 
@@ -22,6 +24,9 @@ from edge.signatures import trusted_peer
 
 FAILURES_AT_ONCE = 200
 FAILURES_PER_SECOND = 2.0
+GUESSES_AT_ONCE = 10
+GUESSES_PER_SECOND = 0.2
+"""Wrong tokens of the API that one address may send: whoever has the right one sends no wrong ones, or few."""
 ADDRESSES_MAX = 10_000
 IPV6_PREFIX = 64
 """Of an IPv6 address counts as one: everybody has as many behind it as they like."""
@@ -29,6 +34,8 @@ FORWARDED_MAX = 20
 """Hops in X-Forwarded-For that are looked at, from ours on."""
 LIMITED = "voice.limited"
 """Key in the ASGI scope: this address has used up its failures, so another one is no news for the log."""
+UNAUTHORIZED = 401
+"""Only the API answers it, to a wrong token."""
 _FAILURES = frozenset({400, 401, 403, 404, 405, 411, 413, 415})
 _API_FAILURES = frozenset({401, 403})
 """Under /v1 the others are an authorised client's own."""
@@ -93,6 +100,7 @@ class Limited:
     buckets: Buckets
     proxies: tuple[str, ...]
     now_s: Callable[[], float]
+    guesses: Buckets = field(default_factory=lambda: Buckets(GUESSES_AT_ONCE, GUESSES_PER_SECOND))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -108,8 +116,9 @@ class Limited:
             nonlocal replaced
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 if message["status"] in failures:
-                    wait_s = self.buckets.wait_s(address, self.now_s())
-                    self.buckets.charge(address, self.now_s())
+                    buckets = self.guesses if message["status"] == UNAUTHORIZED else self.buckets
+                    wait_s = buckets.wait_s(address, self.now_s())
+                    buckets.charge(address, self.now_s())
                     if wait_s > 0:
                         replaced = True
                         metrics.FAILURES_LIMITED.labels(scope["type"]).inc()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from common.streams import call_audio, call_events, edge_audio
 from edge.api import Api
 from edge.app import Front
 from edge.calls import Calls
+from edge.destinations import OperatorLimits
 from edge.dialer import Dialer
 from edge.gate import Gate
 from edge.limits.failures import Buckets
@@ -37,6 +39,7 @@ from edge.server import make_server
 from edge.signatures import Policy
 from edge.stream import Streams as MediaStreams
 from edge.ticker import Ticker
+from edge.url_proof import of_call
 from edge.webhooks import Webhooks
 
 SECRET = b"the secret of this test"
@@ -130,6 +133,11 @@ class Edge:
             if caller.socket.state is State.OPEN and not caller.socket.transport.is_closing():
                 await caller.socket.close()
                 self.hangup(call_id)
+
+
+def given(path: str, call_id: str) -> str:
+    """The path with the query that the edge gave the carrier for this call."""
+    return of_call(SECRET, path, call_id, time.time() + 3600)
 
 
 class Phone:
@@ -231,6 +239,8 @@ async def running_edge(
     answer_xml: str = "text",
     failures: Buckets | None = None,
     ledgers: type[MemoryLedger] = MemoryLedger,
+    api_token: str = "",
+    limits: OperatorLimits | None = None,
 ) -> AsyncIterator[Edge]:
     """`policy` is REQUIRED if there are `tokens`, unless it is said; `port` 0 takes a free one."""
     streams = Streams()
@@ -238,8 +248,9 @@ async def running_edge(
     calls, ticker = Calls(EDGE, bus, ledger, calls_max), Ticker(asyncio.get_running_loop())
     media = MediaStreams(calls, ledger, bus, ticker, agents, secret, 200, dialer)
     gate = Gate(ledger, policy or (Policy.REQUIRED if tokens else Policy.OFF), tokens, public_url, proxies)
-    webhooks = Webhooks(calls, ledger, agents, gate, dialer, public_url, secret, when_busy, answer_xml)
-    api = Api(agents, ledger, bus, dialer, "", FROM)
+    choices = (when_busy, answer_xml, limits or OperatorLimits())
+    webhooks = Webhooks(calls, ledger, agents, gate, dialer, public_url, secret, *choices)
+    api = Api(agents, ledger, bus, dialer, api_token, FROM)
     front = Front(calls, media, webhooks, api, Buckets() if failures is None else failures)
     server = make_server(front.app(), "127.0.0.1", port)
     calls.listen()

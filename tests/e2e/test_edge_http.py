@@ -72,7 +72,7 @@ async def test_a_call_is_answered_by_a_stream_however_it_is_asked() -> None:
     async with running_edge() as edge:
         for call_id, request in SPELLINGS.items():
             stream, after = xml_of(await edge.http.request(url="/answer", **request))
-            assert (after.tag, (after.text or "").rpartition("/")[2]) == ("Redirect", "after-stream")
+            assert (after.tag, (after.text or "").partition("?")[0].rpartition("/")[2]) == ("Redirect", "after-stream")
             assert (stream.tag, stream.get("bidirectional"), stream.get("keepCallAlive")) == ("Stream", "true", "true")
             assert (stream.get("audioTrack"), stream.get("contentType")) == ("inbound", "audio/x-mulaw;rate=8000")
             place, _, token = (stream.text or "").rpartition("/")

@@ -8,7 +8,7 @@ from common.messages import AudioIn, CallEnded, CallStarted, SpeechEnded, Speech
 from common.streams import edge_priority
 from edge.bridge import GAP_MS
 from edge.live_call import Call
-from tests.e2e.loopback_edge import EDGE, SECONDS, Edge, phone, running_edge, start_of
+from tests.e2e.loopback_edge import EDGE, SECONDS, Edge, given, phone, running_edge, start_of
 
 pytestmark = pytest.mark.anyio
 
@@ -51,7 +51,7 @@ async def test_a_call_that_is_given_up_for_an_error_says_so_to_the_caller() -> N
             assert call is not None
             call.stop("error")
             await caller.until("stop")
-        after = await edge.http.post("/after-stream", data={"CallUUID": "c-1"})
+        after = await edge.http.post(given("/after-stream", "c-1"), data={"CallUUID": "c-1"})
         assert "<Speak>" in after.text
 
 

@@ -16,7 +16,7 @@ import pytest
 from common.messages import CallStarted
 from edge.limits.half_open import HEAD_BYTES_MAX, IDLE_MAX, Idle
 from edge.server import KEEPALIVE_SECONDS, make_server
-from tests.e2e.loopback_edge import FROM, SECONDS, TO, Edge, phone, running_edge, start_of
+from tests.e2e.loopback_edge import FROM, SECONDS, TO, Edge, given, phone, running_edge, start_of
 from tests.e2e.test_edge_http import xml_of
 from tests.e2e.test_flood import TOKEN, signature
 
@@ -280,7 +280,7 @@ async def test_a_reader_of_events_who_goes_away_leaves_no_error(caplog: pytest.L
     async with running_edge() as edge, edge.call("c-1") as caller:
         for aborts in (True, False):
             async with connected(edge) as client:
-                client.writer.write(b"GET /v1/calls/c-1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+                client.writer.write(b"GET /v1/calls/c-1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
                 async with asyncio.timeout(SECONDS):
                     head = await client.reader.readuntil(b"\r\n\r\n")
                     await client.reader.readuntil(b"CallStarted")
@@ -340,7 +340,7 @@ async def test_the_api_says_what_it_takes_and_its_heads_have_an_end() -> None:
 
 async def test_an_answer_is_not_kept_by_a_cache() -> None:
     async with running_edge() as edge:
-        for path in ("/answer", "/after-stream"):
-            response = await edge.http.get(path, params={"CallUUID": "c-1"})
+        for path in ("/answer", given("/after-stream", "c-1")):
+            response = await edge.http.post(path, data={"CallUUID": "c-1"})
             assert xml_of(response)
             assert response.headers["cache-control"] == "no-store"

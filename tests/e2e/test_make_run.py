@@ -37,6 +37,9 @@ VENDORS = {
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 
+TOKEN = "the token of the test, long enough"
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+
 
 @dataclass
 class Terminal:
@@ -196,9 +199,10 @@ async def test_ctrl_c_hangs_up_the_live_call_at_the_carrier(tmp_path: Path) -> N
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         settings = {**vendors, **account(carrier, options), "PUBLIC_URL": url, "HTTP_PORT": str(port)}
+        settings |= {"API_TOKEN": TOKEN}
         async with make_run(tmp_path, **settings) as terminal:
             await terminal.until("ready; Ctrl-C stops everything")
-            async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+            async with httpx.AsyncClient(base_url=url, headers=BEARER, trust_env=False) as http:
                 asked = (await http.post("/v1/calls", json={"to": CALLED})).json()
                 async with asyncio.timeout(30):
                     while not (await http.get("/v1/calls")).json()["calls"]:
@@ -217,18 +221,18 @@ async def test_a_queued_call_is_there_after_a_restart(tmp_path: Path) -> None:
     async with Carrier(options) as carrier:
         port = free_port()
         url = f"http://127.0.0.1:{port}"
-        settings = {**VENDORS, "PUBLIC_URL": url, "HTTP_PORT": str(port)}
+        settings = {**VENDORS, "PUBLIC_URL": url, "HTTP_PORT": str(port), "API_TOKEN": TOKEN}
         away = account(carrier, options, f"http://127.0.0.1:{free_port()}/api/v1")
         async with make_run(tmp_path, **settings, **away) as terminal:
             await terminal.until("ready; Ctrl-C stops everything")
-            async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+            async with httpx.AsyncClient(base_url=url, headers=BEARER, trust_env=False) as http:
                 asked = (await http.post("/v1/calls", json={"to": CALLED, "attempts_max": 3})).json()
             await asyncio.sleep(1.5)  # the append-only file is written every second
             terminal.signal(signal.SIGINT)
             assert await terminal.ended() == 0
         async with make_run(tmp_path, **settings, **account(carrier, options)) as terminal:
             await terminal.until("ready; Ctrl-C stops everything")
-            async with httpx.AsyncClient(base_url=url, trust_env=False) as http, asyncio.timeout(40):
+            async with httpx.AsyncClient(base_url=url, headers=BEARER, trust_env=False) as http, asyncio.timeout(40):
                 while (call := (await http.get(f"/v1/calls/{asked['id']}")).json()).get("state") != "ended":
                     await asyncio.sleep(0.2)
             assert call["id"] == asked["id"]

@@ -23,8 +23,9 @@ from edge.carrier.client import VobizClient
 from edge.carrier.rest import CarrierOptions
 from edge.dialer import Dialer, DialerOptions
 from edge.dialing import Accepted, Dial, Plan, Sent
+from edge.webhook_urls import GIVEN_ONLY
 from tests.clock import VirtualLoop
-from tests.e2e.loopback_edge import EDGE, FROM, SECONDS, TO, Edge, refused, running_edge
+from tests.e2e.loopback_edge import EDGE, FROM, SECONDS, TO, Edge, given, refused, running_edge
 from tests.e2e.test_edge_http import xml_of
 
 pytestmark = pytest.mark.anyio
@@ -40,7 +41,8 @@ def tags(response: httpx.Response) -> list[str]:
 
 
 async def tell(edge: Edge, path: str, call_id: str, **fields: str) -> httpx.Response:
-    return await edge.http.post(path, data={"CallUUID": call_id, "From": FROM, "To": TO, **fields})
+    url = given(path, call_id) if path in GIVEN_ONLY else path
+    return await edge.http.post(url, data={"CallUUID": call_id, "From": FROM, "To": TO, **fields})
 
 
 async def state(edge: Edge, call_id: str) -> tuple[str, str]:

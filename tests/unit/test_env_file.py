@@ -63,9 +63,9 @@ def test_names_of_others_are_no_typos(name: str, tmp_path: Path) -> None:
 
 
 def test_the_environment_wins_and_a_command_reads_both(tmp_path: Path) -> None:
-    file = env_file(tmp_path, "API_TOKEN=from-the-file\nHTTP_PORT=8010\n")
+    file = env_file(tmp_path, "API_TOKEN=a-token-from-the-file-of-a-person\nHTTP_PORT=8010\n")
     settings = Settings.for_command({"HTTP_PORT": "8020"}, file)
-    assert (settings.api_token, settings.http_port) == ("from-the-file", 8020)
+    assert (settings.api_token, settings.http_port) == ("a-token-from-the-file-of-a-person", 8020)
 
 
 def test_a_command_says_where_a_bad_value_stands(tmp_path: Path) -> None:

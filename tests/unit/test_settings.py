@@ -179,7 +179,7 @@ def test_every_secret_may_be_in_a_file(variable: str, tmp_path: Path) -> None:
         "VOBIZ_FROM_NUMBER": "+911234567890",
         "OTEL_EXPORTER_OTLP_HEADERS": "authorization=a-secret",
     }
-    value = odd.get(variable, "a-secret-of-length")
+    value = odd.get(variable, "a-secret-of-sufficient-length")
     both = {"VOBIZ_AUTH_ID": "VOBIZ_AUTH_TOKEN", "VOBIZ_AUTH_TOKEN": "VOBIZ_AUTH_ID"}  # one needs the other
     file = tmp_path / "secret"
     file.write_text(f"{value}\n")

@@ -1,0 +1,76 @@
+"""Our own signature in every URL that we hand to the carrier: whoever calls it was given it, for this call, till then.
+
+The carrier signs a webhook's URL without its query, and not its body; so a captured signature would be good for another
+call's webhook once its nonce is forgotten.  A URL of ours therefore says whose it is and carries a proof of that:
+
+    /after-stream?call=<CallUUID>&proof=<expiry>.<signature>      of a call that was answered
+    /ring?dial=<id>&attempt=<n>&proof=<expiry>.<signature>        of one request for an outbound call
+
+The signature is HMAC-SHA256 with the secret of the stream tokens over the path, the subject and the expiry (Unix time,
+s), cut to 144 bits.  Pure.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from enum import StrEnum
+from hashlib import sha256
+from urllib.parse import urlencode
+
+SPARE_SECONDS = 3600
+"""A proof is good for this much longer than its call can last: webhooks come late."""
+_PROOF = re.compile(r"([0-9]{1,12})\.([A-Za-z0-9_-]{24})")
+
+
+class Proof(StrEnum):
+    """What the query of a webhook proves; the values of the bad ones are labels of a metric."""
+
+    GOOD = "good"
+    NONE = "url_unproven"
+    """There is none: the URL was set up in the carrier's console, or comes from an older release."""
+    FORGED = "url_forged"
+    EXPIRED = "url_expired"
+
+
+def of_call(secret: bytes | None, path: str, call_id: str, until_s: float) -> str:
+    """The path with the query that proves it for this call; without a secret as it is."""
+    return _proven(secret, path, {"call": call_id}, until_s)
+
+
+def of_dial(secret: bytes | None, path: str, dial_id: str, attempt: str, until_s: float) -> str:
+    """The path with the query of an outbound call's webhook; `attempt` is the request's name, or empty."""
+    about = {"dial": dial_id, "attempt": attempt} if attempt else {"dial": dial_id}
+    return _proven(secret, path, about, until_s)
+
+
+def check(secret: bytes, path: str, query: Mapping[str, str], now_s: float) -> Proof:
+    """What the query proves of itself; whose it is stands in its `call`, or `dial` and `attempt`."""
+    given = query.get("proof", "")
+    if not given:
+        return Proof.NONE
+    shape = _PROOF.fullmatch(given)
+    about = {name: query[name] for name in ("call", "dial", "attempt") if name in query}
+    if shape is None or not about:
+        return Proof.FORGED
+    expires, signature = shape.groups()
+    if not any(hmac.compare_digest(signature, _signature(one, path, about, expires)) for one in secret.split(b",")):
+        return Proof.FORGED
+    return Proof.EXPIRED if now_s > int(expires) else Proof.GOOD
+
+
+def _proven(secret: bytes | None, path: str, about: Mapping[str, str], until_s: float) -> str:
+    query = dict(about)
+    if secret is not None:
+        expires = str(int(until_s))
+        query["proof"] = f"{expires}.{_signature(secret.split(b',')[0], path, about, expires)}"
+    elif "call" in query:
+        return path
+    return f"{path}?{urlencode(query)}"
+
+
+def _signature(secret: bytes, path: str, about: Mapping[str, str], expires: str) -> str:
+    text = "\n".join(("url", path, *(f"{name}={about[name]}" for name in sorted(about)), expires))
+    return urlsafe_b64encode(hmac.digest(secret, text.encode(), sha256)[:18]).decode()

@@ -1,0 +1,59 @@
+"""Nonces of webhooks: remembered for a day, while Redis is away, and after it has lost what it knew."""
+
+import pytest
+
+from common.bus.memory import Streams
+from common.ledger.memory import MemoryLedger
+from edge.nonces import NONCE_SECONDS, Nonces
+
+pytestmark = pytest.mark.anyio
+
+
+class Forgetful(MemoryLedger):
+    """A ledger that is away at will, and comes back without what it knew."""
+
+    away = False
+
+    async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
+        if self.away:
+            raise ConnectionError("unreachable")
+        return await super().remember_nonce(nonce, digest, seconds)
+
+
+async def test_a_nonce_is_good_for_one_webhook_for_a_day() -> None:
+    assert NONCE_SECONDS >= 24 * 3600
+    nonces = Nonces(MemoryLedger(Streams()))
+    assert await nonces.is_new("n", "one", 0.0)
+    assert await nonces.is_new("n", "one", 1.0)  # the carrier's own repeat
+    assert not await nonces.is_new("n", "two", 86_399.0)
+
+
+async def test_while_redis_is_away_it_is_remembered_here() -> None:
+    ledger = Forgetful(Streams())
+    nonces, other = Nonces(ledger), Nonces(ledger)
+    assert await nonces.is_new("before", "one", 0.0)
+    ledger.away = True
+    assert not await nonces.is_new("before", "two", 1.0)
+    assert await nonces.is_new("during", "one", 2.0)
+    assert await nonces.is_new("during", "one", 3.0)
+    assert not await nonces.is_new("during", "two", 4.0)
+    ledger.away = False
+    assert await nonces.is_new("after", "one", 5.0)  # and what came in the meantime is written down
+    assert not await other.is_new("during", "two", 6.0)
+
+
+async def test_a_server_that_comes_back_empty_is_no_help_to_a_replay() -> None:
+    nonces = Nonces(MemoryLedger(Streams()))
+    assert await nonces.is_new("n", "one", 0.0)
+    nonces.ledger = MemoryLedger(Streams())
+    assert not await nonces.is_new("n", "two", 1.0)
+
+
+async def test_at_the_bound_the_oldest_is_forgotten() -> None:
+    ledger = Forgetful(Streams())
+    ledger.away = True
+    nonces = Nonces(ledger, most=3)
+    for number in range(5):
+        assert await nonces.is_new(f"n{number}", "one", float(number))
+    assert not await nonces.is_new("n4", "two", 9.0)
+    assert await nonces.is_new("n0", "two", 9.0)  # only while Redis is away, and only here
