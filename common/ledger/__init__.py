@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from common.ledger.effects import Effect, Known
+from common.ledger.ended_calls import EndedCalls
 from common.messages import Message
 
 END_REASONS = (
@@ -93,6 +94,10 @@ class Claim:
 class Ledger(Protocol):
     """Every method raises ConnectionError or TimeoutError while the server is away."""
 
+    @property
+    def ended_calls(self) -> EndedCalls:
+        """The calls that are over, and what is kept of them."""
+
     # The edge's side.
 
     async def create(self, record: CallRecord) -> None:
@@ -107,7 +112,8 @@ class Ledger(Protocol):
     async def end(self, call_id: str, reason: str, epoch: int = 0) -> bool:
         """The call is over.  True for whoever said so first; the record and the story expire later.
 
-        With an `epoch`, only if that still is the call's connection: an old socket's end ends nothing.
+        With an `epoch`, only if that still is the call's connection: an old socket's end ends nothing.  After the end, or
+        for a call that is not known, it sees to it that what was written too late expires as well.
         """
 
     async def note_end(self, call_id: str, seconds: int) -> None:

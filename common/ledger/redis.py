@@ -10,6 +10,7 @@ Keys (all names in common/streams.py):
   call:{sNN}:<id>:effects       hash    side effects that must not happen twice: begun by whom, or done with what result
   call:{sNN}:<id>:ended         string  the carrier called this call over; expires after a minute
   calls:live, nodes:<kind>      zset    by the time of the last sign of life
+  calls:ended, calls:to-compact zset    ended calls (ended_calls_redis.py)
   nonce:<nonce>                 string  digest of the webhook that used this nonce; expires after ten minutes
 
 What must be decided in one step is a Lua script over keys of one call, hence of one Redis Cluster slot.  A claim is
@@ -32,6 +33,7 @@ from redis.asyncio.client import Pipeline
 from common import streams
 from common.ledger import MAY_GO_ON, READY_STALE_MS, REOPEN_SECONDS, UNSTARTED_SECONDS, CallRecord, Claim, scripts
 from common.ledger.client import Client
+from common.ledger.ended_calls_redis import RedisEndedCalls
 from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
 from common.ledger.redis_values import entries_of, fields_of, offered_call, record_of
 from common.messages import Message
@@ -47,8 +49,8 @@ LOST_MS = 75_000
 """A call untouched for this long is over: its edge died, and the carrier did not come back to another one."""
 OFFER_IDLE_MS = 1000
 """An offer taken this long ago and not settled had a taker who died."""
-EDGE_STREAMS_SECONDS = 120
-"""The streams of an edge that is gone are forgotten after this."""
+CONSUMER_IDLE_MS = 150_000
+"""A member of a consumer group that asked for nothing for this long, and owes nothing, is forgotten."""
 GROUP = "members"
 NOTES = ("epoch", *(f"{what}:{pool}" for pool in streams.POOLS for what in ("token", "checkpoint")))
 """Fields of a record that an edge keeps a copy of."""
@@ -68,6 +70,7 @@ class RedisLedger:
         self._lease_ms = lease_ms
         self._create = self._redis.register_script(scripts.CREATE)
         self._start = self._redis.register_script(scripts.START)
+        self._keep = self._redis.register_script(scripts.KEEP)
         self._end = self._redis.register_script(scripts.END)
         self._reopen = self._redis.register_script(scripts.REOPEN)
         self._note = self._redis.register_script(scripts.NOTE)
@@ -81,6 +84,8 @@ class RedisLedger:
         self._has_room = self._redis.register_script(scripts.HAS_ROOM)
         self._begin_effect = self._redis.register_script(scripts.BEGIN_EFFECT)
         self._finish_effect = self._redis.register_script(scripts.FINISH_EFFECT)
+        self._forget_idle = self._redis.register_script(scripts.FORGET_IDLE)
+        self.ended_calls = RedisEndedCalls(client, retention_s)
 
     @classmethod
     def connect(
@@ -109,7 +114,8 @@ class RedisLedger:
         return record_of(fields) if fields else None
 
     async def start(self, call_id: str, edge: str) -> CallRecord | None:
-        if not await self._client.reached(self._start(keys=_keys(call_id), args=[edge, _now_ms()])):
+        args = [edge, _now_ms(), streams.LIVE_SECONDS]
+        if not await self._client.reached(self._start(keys=_keys(call_id), args=args)):
             return None
         await self.touch([call_id])
         return await self.read(call_id)
@@ -118,6 +124,8 @@ class RedisLedger:
         args: list[Any] = [reason, self._retention_s, epoch, _now_ms()]
         first = await self._client.reached(self._end(keys=_keys(call_id), args=args))
         if first >= 0:
+            await self.ended_calls.add(call_id)
+        elif first == -2:
             await self._client.reached(self._redis.zrem(streams.CALLS_LIVE, call_id))
         return bool(first > 0)
 
@@ -142,8 +150,14 @@ class RedisLedger:
 
     async def touch(self, call_ids: Iterable[str]) -> None:
         scores = dict.fromkeys(call_ids, _now_ms())
-        if scores:
-            await self._client.reached(self._redis.zadd(streams.CALLS_LIVE, scores))
+        if not scores:
+            return
+        await self._client.reached(self._redis.zadd(streams.CALLS_LIVE, scores))
+        pipeline = await self._loaded(self._keep.script)
+        for call_id in scores:
+            kept = (streams.call_state(call_id), streams.call_events(call_id), streams.call_effects(call_id))
+            pipeline.evalsha(self._keep.sha, 3, *kept, str(streams.LIVE_SECONDS))
+        await self._client.reached(pipeline.execute())
 
     async def live(self) -> list[str]:
         fresh: Any = await self._client.reached(
@@ -176,7 +190,7 @@ class RedisLedger:
         flat = [part for pair in fields.items() for part in pair]
         keys = [streams.call_state(call_id), streams.call_events(call_id)]
         keys += [streams.call_lease(call_id, pool) for pool in streams.POOLS]
-        args: list[Any] = [record.epoch, len(flat), *flat, *map(encode, story)]
+        args: list[Any] = [record.epoch, len(flat), *flat, *map(encode, story), streams.LIVE_SECONDS]
         restored = bool(await self._client.reached(self._restore(keys=keys, args=args)))
         if restored:
             await self.touch([call_id])
@@ -223,7 +237,7 @@ class RedisLedger:
     async def _effect(self, script: Any, effect: Effect, claim: Claim | None, *about: Any) -> Known:
         keys = [streams.call_state(effect.call_id), streams.call_effects(effect.call_id)]
         fence = [claim.pool, claim.token, claim.owner] if claim else ["", "", ""]
-        args = [*fence, effect.place, *about, self._retention_s]
+        args = [*fence, effect.place, *about, self._retention_s, streams.LIVE_SECONDS]
         # A session has time to wait for the server; whoever answers a webhook has not.
         insist = self._insist if claim else lambda command: self._client.reached(command())
         state, result = await insist(lambda: script(keys=keys, args=args))
@@ -294,7 +308,7 @@ class RedisLedger:
 
     async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
         keys = [streams.call_state(claim.call_id), streams.call_events(claim.call_id)]
-        args: list[Any] = [claim.pool, claim.token, claim.owner, *map(encode, messages)]
+        args: list[Any] = [claim.pool, claim.token, claim.owner, streams.LIVE_SECONDS, *map(encode, messages)]
         return bool(await self._insist(lambda: self._append(keys=keys, args=args)))
 
     async def save_checkpoint(self, claim: Claim, checkpoint: str) -> bool:
@@ -320,13 +334,17 @@ class RedisLedger:
         await self._client.reached(script)
 
     async def beat(self, kind: str, node: str) -> None:
-        pipeline = self._redis.pipeline(transaction=False)
+        pipeline = await self._loaded(self._forget_idle.script)
         pipeline.zadd(streams.nodes(kind), {node: _now_ms()})
         pipeline.zremrangebyscore(streams.nodes(kind), "-inf", _now_ms() - 10 * LIVE_STALE_MS)
+        pipeline.expire(streams.nodes(kind), LIVE_STALE_MS // 100)
         if kind == "edge":
             for stream in (streams.edge_audio(node), streams.edge_priority(node)):
-                pipeline.expire(stream, EDGE_STREAMS_SECONDS)
+                pipeline.expire(stream, streams.WRITTEN_SECONDS)
+        else:
+            pipeline.evalsha(self._forget_idle.sha, 1, streams.pool_calls(kind), GROUP, str(CONSUMER_IDLE_MS))
         await self._client.reached(pipeline.execute())
+
 
     async def _insist(self, command: Callable[[], Awaitable[T]]) -> T:
         """What a session must write before it goes on.  Said again, it may be written twice; that is harmless."""

@@ -1,6 +1,6 @@
 """What the ledger in Redis decides in one step: scripts over the keys of one call (common/ledger/redis.py has them)."""
 
-# Keys: the state, and what expires with it.  Arguments: edge, now.
+# Keys: the state, and what expires with it.  Arguments: edge, now, seconds.
 START = """
 local known = redis.call('HMGET', KEYS[1], 'status', 'reopens_ms', 'started_ms', 'active_ms', 'ended_ms')
 local now = tonumber(ARGV[2])
@@ -18,8 +18,15 @@ local function whole(value) return string.format('%.0f', math.max(value, 0)) end
 redis.call('HSET', KEYS[1], 'status', 'live', 'edge', ARGV[1], 'ended_because', '', 'reopens_ms', '0',
   'started_ms', whole(started), 'active_ms', whole(active),
   'age_ms', whole(now - started), 'silent_ms', whole(now - active))
-for i = 1, #KEYS do redis.call('PERSIST', KEYS[i]) end
+for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[3]) end
 return redis.call('HINCRBY', KEYS[1], 'epoch', 1)
+"""
+
+# Keys: the state, and what lives as long as the call does.  Argument: seconds.
+KEEP = """
+if redis.call('HGET', KEYS[1], 'status') ~= 'live' then return 0 end
+for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[1]) end
+return 1
 """
 
 # The server's clock judges the members' lives: their own clocks may differ.
@@ -28,6 +35,22 @@ if ARGV[2] == '0' then return redis.call('ZREM', KEYS[1], ARGV[1]) end
 local now = redis.call('TIME')
 redis.call('ZADD', KEYS[1], now[1] * 1000 + math.floor(now[2] / 1000), ARGV[1])
 return redis.call('PEXPIRE', KEYS[1], 2 * ARGV[3])
+"""
+
+# Members that are gone.  One that was only slow is made anew when it asks.  Arguments: the group, ms.
+FORGET_IDLE = """
+local members = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
+if members.err then return 0 end
+local forgotten = 0
+for _, member in ipairs(members) do
+  local known = {}
+  for i = 1, #member, 2 do known[member[i]] = member[i + 1] end
+  if known.pending == 0 and known.idle > tonumber(ARGV[2]) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], known.name)
+    forgotten = forgotten + 1
+  end
+end
+return forgotten
 """
 
 HAS_ROOM = """
@@ -64,9 +87,14 @@ redis.call('EXPIRE', KEYS[1], ARGV[1])
 return 1
 """
 
+# 1: it is over now; 0: it was; -1: it has another connection; -2: there is none.  What was written after the end of a
+# call, or to one that nobody knows, ends all the same.
 END = """
 local status = redis.call('HGET', KEYS[1], 'status')
-if not status or status == 'ended' then return 0 end
+if not status or status == 'ended' then
+  for i = 2, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[2], 'NX') end
+  return status and 0 or -2
+end
 if ARGV[3] ~= '0' and redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[3] then return -1 end
 redis.call('HSET', KEYS[1], 'status', 'ended', 'ended_because', ARGV[1], 'ended_ms', ARGV[4], 'reopens_ms', '0')
 redis.call('EXPIRE', KEYS[1], ARGV[2])
@@ -99,8 +127,11 @@ redis.call('PEXPIRE', KEYS[2], ARGV[4])
 return 1
 """
 
+# Arguments: seconds that the events stay, unless the end of the call has said so, and the messages.
 APPEND = f"""{HOLDS}
-for i = 4, #ARGV do redis.call('XADD', KEYS[2], '*', 'd', ARGV[i]) end
+for i = 5, #ARGV do redis.call('XADD', KEYS[2], '*', 'd', ARGV[i]) end
+if redis.call('HGET', KEYS[1], 'status') == 'live' then redis.call('EXPIRE', KEYS[2], ARGV[4])
+else redis.call('EXPIRE', KEYS[2], ARGV[4], 'NX') end
 return 1
 """
 
@@ -115,7 +146,8 @@ if held[1] == ARGV[1] and held[2] == ARGV[2] then return redis.call('DEL', KEYS[
 return 0
 """
 
-# Keys: the state, the events, the leases.  Arguments: epoch, how many of the next are fields, those, the story.
+# Keys: the state, the events, the leases.  Arguments: epoch, how many of the next are fields, those, the story; the
+# last one: seconds.
 RESTORE = """
 local known = redis.call('HMGET', KEYS[1], 'status', 'epoch')
 if known[1] == 'ended' or tonumber(known[2] or '0') >= tonumber(ARGV[1]) then return 0 end
@@ -127,9 +159,9 @@ for i = 3, fields + 2, 2 do
   end
   redis.call('HSET', KEYS[1], name, value)
 end
-redis.call('PERSIST', KEYS[1])
 for i = 3, #KEYS do redis.call('DEL', KEYS[i]) end
-for i = fields + 3, #ARGV do redis.call('XADD', KEYS[2], '*', 'd', ARGV[i]) end
+for i = fields + 3, #ARGV - 1 do redis.call('XADD', KEYS[2], '*', 'd', ARGV[i]) end
+for i = 1, 2 do redis.call('EXPIRE', KEYS[i], ARGV[#ARGV]) end
 return 1
 """
 
@@ -147,19 +179,19 @@ local known = redis.call('HGET', KEYS[2], ARGV[4])
 if known and string.sub(known, 1, 1) == 'd' then return {{'done', string.sub(known, 2)}} end
 """
 
-# attempt, most effects, seconds to keep them unless the call is live: then its end says how long
+# attempt, most effects, seconds to keep them, seconds while the call is live: then its end says how long
 BEGIN_EFFECT = f"""{_MAY_ACT}
 if known == 'b' .. ARGV[5] then return {{'new', ''}} end
 if known then return {{'begun', ''}} end
 if redis.call('HLEN', KEYS[2]) >= tonumber(ARGV[6]) then return {{'full', ''}} end
 redis.call('HSET', KEYS[2], ARGV[4], 'b' .. ARGV[5])
-if redis.call('HGET', KEYS[1], 'status') ~= 'live' then redis.call('EXPIRE', KEYS[2], ARGV[7]) end
+redis.call('EXPIRE', KEYS[2], redis.call('HGET', KEYS[1], 'status') == 'live' and ARGV[8] or ARGV[7])
 return {{'new', ''}}
 """
 
 # result, seconds as above
 FINISH_EFFECT = f"""{_MAY_ACT}
 redis.call('HSET', KEYS[2], ARGV[4], 'd' .. ARGV[5])
-if redis.call('HGET', KEYS[1], 'status') ~= 'live' then redis.call('EXPIRE', KEYS[2], ARGV[6]) end
+redis.call('EXPIRE', KEYS[2], redis.call('HGET', KEYS[1], 'status') == 'live' and ARGV[7] or ARGV[6])
 return {{'done', ARGV[5]}}
 """
