@@ -138,7 +138,7 @@ async def write(numbers: range, bus: Bus, ledger: Ledger) -> list[str]:
             await ledger.add_facts(call_id, {f"{event}.{name}": "2026-01-31 10:00:00+05:30" for name in names})
         await ledger.end(call_id, "caller hung up")
         await ledger.note_end(call_id, 1)
-    while len(await bus.read(call_events(ids[-1]))) < len(conversation(ids[-1])):
+    while len(await bus.read(call_events(ids[-1]))) < len(conversation(ids[-1])):  # noqa: ASYNC110 - another process
         await asyncio.sleep(0.05)
     await asyncio.sleep(2)  # leases and noted ends expire
     return ids
@@ -164,7 +164,7 @@ async def run(calls: int, url: str) -> tuple[Kept, Kept]:
             connect_bus(BusOptions(url, "bench")) as bus,
             connect_ledger(url, "bench", RETENTION_S) as ledger,
         ):
-            while not bus.connected:
+            while not bus.connected:  # noqa: ASYNC110 - the bus tells nobody
                 await asyncio.sleep(0.01)
             await write(range(1), bus, ledger)  # connections and scripts are no call's
             empty = int(server.info("memory")["used_memory"])  # type: ignore[index]

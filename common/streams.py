@@ -17,9 +17,9 @@ EDGE_PRIORITY_MAXLEN = 2_000
 POOL_CALLS_MAXLEN = 10_000
 
 LIVE_SECONDS = 3600
-"""A live call's keys expire this long after the last sign of life of its edge: whatever dies, nothing stays for ever."""
+"""A live call's keys expire this long after the last sign of life of its edge."""
 WRITTEN_SECONDS = 120
-"""A call's audio, and the streams of an edge, expire this long after somebody last wrote to them (or the edge lived)."""
+"""A call's audio, and the streams of an edge, expire this long after the last append (or the edge's heartbeat)."""
 EXPIRE_AGAIN_SECONDS = 30
 """How often who writes to a stream says when it expires."""
 

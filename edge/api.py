@@ -136,7 +136,7 @@ class Api:
         dial, record = await self._find(request)
         if record is not None and record.status == "live":
             if not await self._is_ended(record):
-                raise BadRequest(504, "edge_away", "The call's edge does not answer, and the call may go on; try again.")
+                raise BadRequest(504, "edge_away", "The call's edge does not answer; the call may go on; try again.")
         elif record is not None and record.status == "new" and dial is None:
             await self.ledger.end(record.call_id, "operator hung up")
         elif dial is not None and self.dialer is not None and dial.state not in CLOSED:

@@ -112,8 +112,8 @@ class Ledger(Protocol):
     async def end(self, call_id: str, reason: str, epoch: int = 0) -> bool:
         """The call is over.  True for whoever said so first; the record and the story expire later.
 
-        With an `epoch`, only if that still is the call's connection: an old socket's end ends nothing.  After the end, or
-        for a call that is not known, it sees to it that what was written too late expires as well.
+        With an `epoch`, only if that still is the call's connection: an old socket's end ends nothing.  After the end,
+        or for a call that is not known, it sees to it that what was written too late expires as well.
         """
 
     async def note_end(self, call_id: str, seconds: int) -> None:

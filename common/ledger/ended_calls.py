@@ -49,7 +49,7 @@ class EndedCalls(Protocol):
 
 
 class ShardedEndedCalls:
-    """See `EndedCalls`: those of several servers."""
+    """See `common.ledger.ended_calls.EndedCalls`: those of several servers."""
 
     def __init__(self, shards: Sequence[EndedCalls]) -> None:
         self._shards = shards

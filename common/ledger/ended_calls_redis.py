@@ -80,7 +80,7 @@ return 1
 
 
 class RedisEndedCalls:
-    """See `EndedCalls`.  `retention_s` is how long an ended call can still be read."""
+    """See `common.ledger.ended_calls.EndedCalls`.  `retention_s` is how long an ended call can still be read."""
 
     def __init__(self, client: Client, retention_s: int) -> None:
         self._client = client
@@ -92,7 +92,7 @@ class RedisEndedCalls:
     async def add(self, call_id: str) -> None:
         """The call is not live any more, and is kept."""
         keys = [streams.CALLS_LIVE, streams.CALLS_ENDED, streams.CALLS_TO_COMPACT]
-        args = [call_id, self._retention_s, COMPACT_AFTER_SECONDS]
+        args: list[Any] = [call_id, self._retention_s, COMPACT_AFTER_SECONDS]
         await self._client.reached(self._ended(keys=keys, args=args))
 
     async def take(self) -> list[str]:

@@ -33,8 +33,8 @@ from redis.asyncio.client import Pipeline
 from common import streams
 from common.ledger import MAY_GO_ON, READY_STALE_MS, REOPEN_SECONDS, UNSTARTED_SECONDS, CallRecord, Claim, scripts
 from common.ledger.client import Client
-from common.ledger.ended_calls_redis import RedisEndedCalls
 from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
+from common.ledger.ended_calls_redis import RedisEndedCalls
 from common.ledger.redis_values import entries_of, fields_of, offered_call, record_of
 from common.messages import Message
 from common.packing import encode
@@ -63,7 +63,10 @@ OUTAGE_PAUSE_SECONDS = (0.05, 0.5)
 class RedisLedger:
     """See `common.ledger.Ledger`.  `retention_s` is how long an ended call can still be read."""
 
-    def __init__(self, client: Client, retention_s: int, lease_ms: int = LEASE_MS) -> None:
+    def __init__(
+        self, client: Client, retention_s: int, lease_ms: int = LEASE_MS, idle_ms: int = CONSUMER_IDLE_MS
+    ) -> None:
+        self._idle_ms = idle_ms
         self._client = client
         self._redis = client.redis
         self._retention_s = retention_s
@@ -114,7 +117,7 @@ class RedisLedger:
         return record_of(fields) if fields else None
 
     async def start(self, call_id: str, edge: str) -> CallRecord | None:
-        args = [edge, _now_ms(), streams.LIVE_SECONDS]
+        args: list[Any] = [edge, _now_ms(), streams.LIVE_SECONDS]
         if not await self._client.reached(self._start(keys=_keys(call_id), args=args)):
             return None
         await self.touch([call_id])
@@ -342,9 +345,8 @@ class RedisLedger:
             for stream in (streams.edge_audio(node), streams.edge_priority(node)):
                 pipeline.expire(stream, streams.WRITTEN_SECONDS)
         else:
-            pipeline.evalsha(self._forget_idle.sha, 1, streams.pool_calls(kind), GROUP, str(CONSUMER_IDLE_MS))
+            pipeline.evalsha(self._forget_idle.sha, 1, streams.pool_calls(kind), GROUP, str(self._idle_ms))
         await self._client.reached(pipeline.execute())
-
 
     async def _insist(self, command: Callable[[], Awaitable[T]]) -> T:
         """What a session must write before it goes on.  Said again, it may be written twice; that is harmless."""

@@ -1,4 +1,4 @@
-"""What stays of an ended call tells the same as its whole event log: to people, and to whoever takes the call up again."""
+"""What stays of an ended call tells the same as its whole event log: to people, and to whoever takes it up again."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ CALLS: dict[str, list[Message]] = {
                                        CallStarted(2, "edge-b", 2), Spoken(2, 0, 480, (), 2), PlayStarted(2, 1),
                                        Interrupted(2, 0, 200), ENDED],
     "keys, noise and three owners": [CallStarted(1, "edge-a", 1), *(OwnerChanged(pool, token, f"{pool}-{token}", 1)
-                                     for pool in ("stt", "llm", "tts") for token in (1, 2)), Digit("4", 5), Digit("4", 5),
+                                     for pool in ("stt", "llm", "tts") for token in (1, 2)), *[Digit("4", 5)] * 2,
                                      *(SpeechStarted(CALL, 1, number, 100 * number) for number in range(1, 9)),
                                      UserTurn(8, "hello", ()), ENDED],
     "much used": [CallStarted(1, "edge-a", 1), *(Used("llm", "openai/gpt", (("tokens_in", 9), ("tokens_out", 1))),) * 3,
