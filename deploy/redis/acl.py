@@ -60,7 +60,8 @@ USERS = (
         "edge",
         "~call:* ~edge:* %W~pool:*:calls ~pool:*:ready ~calls:* ~nodes:edge ~nonce:* ~deployment:stream-secret"
         " ~{dials}:* ~pulse",
-        f"{_CONNECT} {_SCRIPTS} xread xrange xrevrange xlen copy get set zadd zcard zrangebyscore zremrangebyscore info",
+        f"{_CONNECT} {_SCRIPTS} xread xrange xrevrange xlen copy get set zadd zcard zrangebyscore zremrangebyscore"
+        " info",
     ),
     _pool("stt", "%R~call:*:audio"),
     _pool("llm", ""),

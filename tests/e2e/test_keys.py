@@ -228,7 +228,8 @@ async def test_however_a_call_ends_all_that_it_leaves_is_listed_and_expires(url:
     await nothing_else(url)
 
 
-async def test_after_two_hundred_calls_and_a_restart_of_everything_nothing_else_is_left(url: str):
+async def test_after_two_hundred_calls_and_a_restart_of_everything_nothing_else_is_left(valkey_url: str):
+    url = valkey_url
     for generation in range(2):
         async with open_office(url, generation=generation, places=60) as office:
             for first in range(0, 100, 50):
