@@ -119,6 +119,7 @@ LOOP_LAG_SECONDS = Histogram("voice_loop_lag_seconds", "How late the event loop 
 REDIS_UP = Gauge("voice_redis_up", "1 if the server answered this edge's last question", ["server"])
 REDIS_MEMORY_BYTES = Gauge("voice_redis_memory_bytes", "Memory that Redis uses", ["server"])
 REDIS_MEMORY_MAX_BYTES = Gauge("voice_redis_memory_max_bytes", "maxmemory, or the machine's without it", ["server"])
+CALLS_RETAINED = Gauge("voice_calls_retained", "Ended calls of which Redis still has the record", ["server"])
 REDIS_OPS_PER_SECOND = Gauge("voice_redis_ops_per_second", "Commands per second, as Redis counts them", ["server"])
 REDIS_CPU_SECONDS = Gauge("voice_redis_cpu_seconds", "CPU time that Redis has used since its start", ["server"])
 REDIS_REPLICAS = Gauge("voice_redis_replicas", "Replicas that are connected to the primary", ["server"])

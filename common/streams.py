@@ -16,9 +16,21 @@ EDGE_AUDIO_MAXLEN = 20_000
 EDGE_PRIORITY_MAXLEN = 2_000
 POOL_CALLS_MAXLEN = 10_000
 
+LIVE_SECONDS = 3600
+"""A live call's keys expire this long after the last sign of life of its edge."""
+WRITTEN_SECONDS = 120
+"""A call's audio, and the streams of an edge, expire this long after the last append (or the edge's heartbeat)."""
+EXPIRE_AGAIN_SECONDS = 30
+"""How often who writes to a stream says when it expires."""
+
 POOLS = ("stt", "llm", "tts")
 CALLS_LIVE = "calls:live"
 """Sorted set: call id by the Unix time in ms at which its edge last said that it is up."""
+
+CALLS_ENDED = "calls:ended"
+"""Sorted set: ended calls that can still be read, by the server's time in ms at which they ended."""
+CALLS_TO_COMPACT = "calls:to-compact"
+"""Sorted set: ended calls whose event log is still whole, by the server's time in ms at which to shorten it."""
 
 STREAM_SECRET = "deployment:stream-secret"  # noqa: S105 - the name of the key
 """String: signs the stream tokens when STREAM_SECRET is not set."""
@@ -47,6 +59,11 @@ def call_audio(call_id: str) -> str:
 def call_events(call_id: str) -> str:
     """Stream: the story of the call."""
     return f"call:{shard(call_id)}:{call_id}:events"
+
+
+def call_events_compacted(call_id: str) -> str:
+    """Stream: where the shortened events are built, within the one step that puts them in place."""
+    return f"call:{shard(call_id)}:{call_id}:compacted"
 
 
 def call_state(call_id: str) -> str:
@@ -121,6 +138,16 @@ def maxlen(stream: str) -> int | None:
     if stream.startswith("edge:"):
         return EDGE_AUDIO_MAXLEN if stream.endswith(":audio") else EDGE_PRIORITY_MAXLEN
     return POOL_CALLS_MAXLEN
+
+
+def expiry(stream: str) -> tuple[str | int, ...]:
+    """What EXPIRE is told after an append to the stream; nothing for one that never expires.
+
+    The end of a call decides how long its events stay: an append only sees to it that they do not stay for ever.
+    """
+    if stream.startswith("call:") and not stream.endswith(":audio"):
+        return (LIVE_SECONDS, "NX")
+    return (WRITTEN_SECONDS,) if stream.startswith(("call:", "edge:")) else ()
 
 
 def is_priority(stream: str) -> bool:

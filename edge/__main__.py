@@ -34,6 +34,7 @@ from edge.dialer import Dialer, DialerOptions
 from edge.gate import Gate
 from edge.limits.shedding import Shedding
 from edge.limits.unserved import Waits
+from edge.log_compaction import LogCompaction
 from edge.pool_watch import PoolWatch
 from edge.redis_watch import RedisWatch
 from edge.server import Server, make_server
@@ -94,11 +95,12 @@ async def serve(settings: Settings, agents: Agents) -> None:
             copying = tasks.create_task(copies.run(), name="copies")
             looking = tasks.create_task(pools.run(), name="pool watch")
             watching = tasks.create_task(watch.run(), name="redis watch")
+            shortening = tasks.create_task(LogCompaction(slow_bus, ledger).run(), name="log compaction")
             serving = tasks.create_task(server.serve(), name="server")
             stopping = tasks.create_task(_drain(stop, calls, server, settings.drain_seconds), name="drain")
             log.info("edge %s is up on %s:%s", edge, settings.http_host, settings.http_port)
             await serving
-            for task in (house, copying, looking, watching, stopping, *dialing):
+            for task in (house, copying, looking, watching, shortening, stopping, *dialing):
                 task.cancel()
         ticker.close()
     log.info("edge %s has ended", edge)

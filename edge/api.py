@@ -11,7 +11,7 @@ import contextlib
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -46,6 +46,9 @@ UNBUFFERED = {"cache-control": "no-store", "x-accel-buffering": "no"}
 """Or nginx keeps events until it has a few kilobytes of them."""
 KEEPALIVE_SECONDS = 15.0
 LISTED_MAX = 1000
+END_SECONDS = 5.0
+"""How long the edge of a call may take to say that it is over."""
+END_LOOK_SECONDS = 0.05
 
 
 Serve = Callable[[Request], Awaitable[Response]]
@@ -141,10 +144,13 @@ class Api:
         return JSONResponse(shown)
 
     async def hang_up(self, request: Request) -> Response:
-        """End the call, or do not begin it."""
+        """End the call, or do not begin it.  Answered once that is so; an error says that it is not."""
         dial, record = await self._find(request)
         if record is not None and record.status == "live":
-            self.bus.publish(edge_priority(record.edge), HangUp(record.call_id, "operator hung up", epoch=record.epoch))
+            if not await self._is_ended(record):
+                raise BadRequest(504, "edge_away", "The call's edge does not answer; the call may go on; try again.")
+        elif record is not None and record.status == "new" and dial is None:
+            await self.ledger.end(record.call_id, "operator hung up", epoch=0)
         elif dial is not None and self.dialer is not None and dial.state not in CLOSED:
             dial = await self.dialer.tell(dial.dial_id, Cancelled()) or dial
             if dial.state in ("dialing", "uncertain"):
@@ -152,6 +158,23 @@ class Api:
             if dial.call_id and dial.state not in CLOSED and not await self._hung_up(dial.call_id):
                 raise BadRequest(502, "carrier_away", "Vobiz could not be told to hang up; try again.")
         return Response(status_code=204)
+
+    async def _is_ended(self, record: CallRecord) -> bool:
+        """Tell the call's edge, and wait until it says that the call is over; if it does not, tell the carrier."""
+        told, call_id = "", record.call_id
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS):
+                while record.status == "live":
+                    if record.edge != told:  # the call may just be changing its edge
+                        told = record.edge
+                        self.bus.publish(edge_priority(told), HangUp(call_id, "operator hung up", epoch=record.epoch))
+                    await asyncio.sleep(END_LOOK_SECONDS)
+                    record = await self.ledger.read(call_id) or replace(record, status="ended")
+                return True
+        if not await self._hung_up(call_id):
+            return False
+        await self.ledger.end(call_id, "operator hung up", record.epoch)
+        return True
 
     async def _hung_up(self, call_id: str) -> bool:
         """Tell the carrier, within the time that every hang-up has."""

@@ -335,7 +335,7 @@ class Dialer:
     def _request(self, dial: Dial) -> CallRequest:
         plan = dial.plan
         call_s = min(plan.call_s_max, self.options.call_s_max)
-        until_s = wall_ms() / 1000 + plan.ring_timeout_s + call_s + SPARE_SECONDS
+        until_s = time.time() + plan.ring_timeout_s + call_s + SPARE_SECONDS
 
         def url(path: str) -> str:
             proven = of_dial(self.options.secret, path, dial.dial_id, str(dial.sent), until_s)

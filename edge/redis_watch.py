@@ -16,7 +16,7 @@ from typing import Any
 from common import metrics
 from common.ledger.client import Client
 from common.redis_url import Place, parse_redis_url
-from common.streams import POOLS, edge_audio, edge_priority, pool_calls
+from common.streams import CALLS_ENDED, POOLS, edge_audio, edge_priority, pool_calls
 
 log = logging.getLogger(__name__)
 
@@ -106,15 +106,18 @@ class RedisWatch:
         pipeline.info()
         for key in self._streams.values():
             pipeline.xlen(key)
+        pipeline.zcard(CALLS_ENDED)
         try:
             # An answer that refuses (no right to INFO, still loading) is a value here, and no reason to end.
-            info, *lengths = await client.reached(pipeline.execute(raise_on_error=False))
+            info, *lengths, retained = await client.reached(pipeline.execute(raise_on_error=False))
         except (ConnectionError, TimeoutError):
             metrics.REDIS_UP.labels(server).set(0)
             return []
         metrics.REDIS_UP.labels(server).set(1)
         if isinstance(info, dict):
             self._note(number, health(info))
+        if isinstance(retained, int):
+            metrics.CALLS_RETAINED.labels(server).set(retained)
         return [length if isinstance(length, int) else 0 for length in lengths]
 
     def _note(self, number: int, seen: Health) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from common import streams
@@ -33,6 +34,14 @@ class Streams:
             del entries[: len(entries) - bound]
         for bus in self.watchers:
             bus.wake(stream)
+
+    def replace(self, stream: str, kept: Sequence[tuple[str, Message]]) -> None:
+        """These entries, which have their ids, instead of all."""
+        self._entries[stream] = [(_number(entry_id), encode(message)) for entry_id, message in kept]
+
+    def length(self, stream: str) -> int:
+        """How many entries there are, those that cannot be read included."""
+        return len(self._entries[stream])
 
     def after(self, stream: str, position: int) -> list[tuple[int, Message]]:
         """(entry number, message) of all entries behind `position`, without those that cannot be read."""

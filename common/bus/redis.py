@@ -19,6 +19,7 @@ import hiredis
 
 from common import streams
 from common.bus import START, Failed, Receive
+from common.bus.expiries import Expiries
 from common.bus.lanes import READ_COUNT, Lane, Subscription, count_unreadable
 from common.bus.outbox import Entry
 from common.bus.primary import open_primary
@@ -49,6 +50,7 @@ class RedisBus:
         self._name = options.name
         self._replay: Wire | None = None
         self._replaying = asyncio.Lock()
+        self._expiries = Expiries()
         pace = (options.flush_ms, options.pause_ms)
         self._media = Lane(place, f"{options.name}:media", pace, self._suspect, self._agree)
         self._priority = Lane(place, f"{options.name}:priority", (0, 0), self._suspect, self._agree)
@@ -92,7 +94,10 @@ class RedisBus:
         trim: tuple[str | int, ...] = ("MAXLEN", "~", bound) if bound else ()
         packed = pack("XADD", stream, *trim, "*", FIELD, encode(message))
         owner = getattr(message, "call_id", "") or stream
-        self._lane(stream).writer.add(Entry(packed, owner, type(message) is AudioIn))
+        writer = self._lane(stream).writer
+        writer.add(Entry(packed, owner, type(message) is AudioIn))
+        if self._expiries.due(stream) and (told := streams.expiry(stream)):
+            writer.add(Entry(pack("EXPIRE", stream, *told), owner))
 
     def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> None:
         lane = self._lane(stream)
@@ -126,6 +131,7 @@ class RedisBus:
         A reader at a server that was replaced while it was frozen would wait there in silence until it is told, ten
         seconds later: nothing that it does is refused.
         """
+        self._expiries.forget()  # the server may have lost what it was told
         for lane in (self._media, self._priority):
             lane.leave_all_but(newest.peer)
 

@@ -27,6 +27,7 @@ from typing import Any, Protocol
 
 from common.end_reasons import EndReason
 from common.ledger.effects import Effect, Known
+from common.ledger.ended_calls import EndedCalls
 from common.messages import Message
 
 END_REASONS = tuple(reason.value for reason in EndReason)
@@ -97,6 +98,10 @@ class Claim:
 class Ledger(Protocol):
     """Every method raises ConnectionError or TimeoutError while the server is away."""
 
+    @property
+    def ended_calls(self) -> EndedCalls:
+        """The calls that are over, and what is kept of them."""
+
     # The edge's side.
 
     async def create(self, record: CallRecord) -> None:
@@ -112,7 +117,8 @@ class Ledger(Protocol):
         """The call is over.  True for whoever said so first; the record and the story expire later.
 
         With an `epoch`, only if that still is the call's connection: an old socket's end ends nothing.  Epoch 0: only
-        if no edge has started the call.
+        if no edge has started the call.  After the end, or for a call that is not known, it sees to it that what was
+        written too late expires as well.
         """
 
     async def note_end(self, call_id: str, seconds: int) -> None:

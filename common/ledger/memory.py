@@ -22,6 +22,7 @@ from common.ledger import (
 )
 from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
 from common.ledger.redis import LEASE_MS, LIVE_STALE_MS, LOST_MS, OFFER_IDLE_MS
+from common.ledger.ended_calls import COMPACT_AFTER_SECONDS, COMPACT_SECONDS, COMPACT_TRIES_MAX, DUE_MAX, Entries
 from common.messages import Message, Offer
 
 OFFER_POLL_SECONDS = 0.05
@@ -36,9 +37,49 @@ class _Call:
     leases: dict[str, tuple[int, float]] = field(default_factory=dict)
     """pool -> (token, loop time at which it expires)"""
     sealed: bool = False
+    compact_tries: int = 0
 
     def is_held_by(self, claim: Claim) -> bool:
         return (self.tokens.get(claim.pool), self.owners.get(claim.pool)) == (claim.token, claim.owner)
+
+
+class MemoryEndedCalls:
+    """See `common.ledger.ended_calls.EndedCalls`."""
+
+    def __init__(self, calls: dict[str, _Call], streams_: Streams) -> None:
+        self._calls = calls
+        self._streams = streams_
+        self._due: dict[str, float] = {}
+
+    def add(self, call_id: str) -> None:
+        """The call has ended."""
+        self._due[call_id] = _now() + COMPACT_AFTER_SECONDS
+
+    async def take(self) -> list[str]:
+        due = [call_id for call_id, when in self._due.items() if when <= _now()][:DUE_MAX]
+        self._due |= dict.fromkeys(due, _now() + COMPACT_SECONDS)
+        return due
+
+    async def compact(self, call_id: str, agent: str, read: Entries, kept: Entries) -> bool:
+        call, events = self._calls.get(call_id), streams.call_events(call_id)
+        if call is None or call.record.status != "ended":
+            await self.leave(call_id)
+            return True
+        if self._streams.length(events) != len(read):
+            call.compact_tries += 1
+            if call.compact_tries < COMPACT_TRIES_MAX:
+                return False
+        else:
+            self._streams.replace(events, kept)
+            if call.sealed or call.record.ended_because not in MAY_GO_ON:
+                call.record = replace(call.record, agent={"name": agent})
+                for pools in (call.tokens, call.owners, call.checkpoints):
+                    pools.clear()
+        await self.leave(call_id)
+        return True
+
+    async def leave(self, call_id: str) -> None:
+        self._due.pop(call_id, None)
 
 
 class MemoryLedger:
@@ -63,6 +104,7 @@ class MemoryLedger:
         """(pool, member) -> loop time until which it is believed to take calls"""
         self._effects: dict[str, dict[str, tuple[State, str]]] = {}
         """call -> place -> (begun, attempt) or (done, result)"""
+        self.ended_calls = MemoryEndedCalls(self._calls, streams_)
 
     async def create(self, record: CallRecord) -> None:
         self._calls.setdefault(record.call_id, _Call(record))
@@ -101,6 +143,7 @@ class MemoryLedger:
             return False
         now_ms = round(_now() * 1000)
         call.record = replace(call.record, status="ended", ended_because=reason, ended_ms=now_ms, reopens_ms=0)
+        self.ended_calls.add(call_id)
         return True
 
     async def note_end(self, call_id: str, seconds: int) -> None:

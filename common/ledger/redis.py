@@ -10,6 +10,7 @@ Keys (all names in common/streams.py):
   call:{sNN}:<id>:effects       hash    side effects that must not happen twice: begun by whom, or done with what result
   call:{sNN}:<id>:ended         string  the carrier called this call over; expires after a minute
   calls:live, nodes:<kind>      zset    by the time of the last sign of life
+  calls:ended, calls:to-compact zset    ended calls (ended_calls_redis.py)
   nonce:<nonce>                 string  digest of the webhook that used this nonce; expires after a day
 
 What must be decided in one step is a Lua script over keys of one call, hence of one Redis Cluster slot.  A claim is
@@ -46,6 +47,7 @@ from common.ledger import (
 from common.ledger.client import Client
 from common.ledger.clock_offset import note_clock_offset
 from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
+from common.ledger.ended_calls_redis import RedisEndedCalls
 from common.ledger.redis_values import entries_of, fields_of, offered_call, record_of
 from common.messages import Message
 from common.packing import encode
@@ -60,10 +62,10 @@ LOST_MS = 75_000
 """A call untouched for this long is over: its edge died, and the carrier did not come back to another one."""
 OFFER_IDLE_MS = 1000
 """An offer taken this long ago and not settled had a taker who died."""
-EDGE_STREAMS_SECONDS = 120
-"""The streams of an edge that is gone are forgotten after this."""
 PROBE_SECONDS = 10
 """What an edge wrote to see whether it can is forgotten after this."""
+CONSUMER_IDLE_MS = 150_000
+"""A member of a consumer group that asked for nothing for this long, and owes nothing, is forgotten."""
 GROUP = "members"
 NOTES = ("epoch", *(f"{what}:{pool}" for pool in streams.POOLS for what in ("token", "checkpoint")))
 """Fields of a record that an edge keeps a copy of."""
@@ -76,15 +78,19 @@ OUTAGE_PAUSE_SECONDS = (0.05, 0.5)
 class RedisLedger:
     """See `common.ledger.Ledger`.  `retention_s` is how long an ended call can still be read."""
 
-    def __init__(self, client: Client, retention_s: int, lease_ms: int = LEASE_MS) -> None:
+    def __init__(
+        self, client: Client, retention_s: int, lease_ms: int = LEASE_MS, idle_ms: int = CONSUMER_IDLE_MS
+    ) -> None:
         self.server = "0"
         """The server's number in REDIS_URL, for its metrics."""
+        self._idle_ms = idle_ms
         self._client = client
         self._redis = client.redis
         self._retention_s = retention_s
         self._lease_ms = lease_ms
         self._create = self._redis.register_script(scripts.CREATE)
         self._start = self._redis.register_script(scripts.START)
+        self._keep = self._redis.register_script(scripts.KEEP)
         self._end = self._redis.register_script(scripts.END)
         self._reopen = self._redis.register_script(scripts.REOPEN)
         self._note = self._redis.register_script(scripts.NOTE)
@@ -102,6 +108,8 @@ class RedisLedger:
         self._begin_effect = self._redis.register_script(scripts.BEGIN_EFFECT)
         self._finish_effect = self._redis.register_script(scripts.FINISH_EFFECT)
         self._add_facts = self._redis.register_script(scripts.ADD_FACTS)
+        self._forget_idle = self._redis.register_script(scripts.FORGET_IDLE)
+        self.ended_calls = RedisEndedCalls(client, retention_s)
 
     @classmethod
     def connect(
@@ -130,7 +138,7 @@ class RedisLedger:
         return record_of(fields) if fields else None
 
     async def start(self, call_id: str, edge: str) -> CallRecord | None:
-        if not await self._client.reached(self._start(keys=_keys(call_id), args=[edge])):
+        if not await self._client.reached(self._start(keys=_keys(call_id), args=[edge, streams.LIVE_SECONDS])):
             return None
         await self.touch([call_id])
         return await self.read(call_id)
@@ -139,6 +147,8 @@ class RedisLedger:
         args: list[Any] = [reason, self._retention_s, "" if epoch is None else epoch]
         first = await self._client.reached(self._end(keys=_keys(call_id), args=args))
         if first >= 0:
+            await self.ended_calls.add(call_id)
+        elif first == -2:
             await self._client.reached(self._redis.zrem(streams.CALLS_LIVE, call_id))
         return bool(first > 0)
 
@@ -163,8 +173,15 @@ class RedisLedger:
         await self._client.reached(pipeline.execute())
 
     async def touch(self, call_ids: Iterable[str]) -> None:
-        if ids := list(call_ids):
-            await self._client.reached(self._touch(keys=[streams.CALLS_LIVE], args=ids))
+        ids = list(call_ids)
+        if not ids:
+            return
+        await self._client.reached(self._touch(keys=[streams.CALLS_LIVE], args=ids))
+        pipeline = await self._loaded(self._keep.script)
+        for call_id in ids:
+            kept = (streams.call_state(call_id), streams.call_events(call_id), streams.call_effects(call_id))
+            pipeline.evalsha(self._keep.sha, 3, *kept, str(streams.LIVE_SECONDS))
+        await self._client.reached(pipeline.execute())
 
     async def ended(self, call_ids: Sequence[str]) -> set[str]:
         pipeline = self._redis.pipeline(transaction=False)
@@ -207,7 +224,7 @@ class RedisLedger:
         flat = [part for pair in fields.items() for part in pair]
         keys = [streams.call_state(call_id), streams.call_events(call_id)]
         keys += [streams.call_lease(call_id, pool) for pool in streams.POOLS]
-        args: list[Any] = [record.epoch, len(flat), *flat, *map(encode, story)]
+        args: list[Any] = [record.epoch, len(flat), *flat, *map(encode, story), streams.LIVE_SECONDS]
         restored = bool(await self._client.reached(self._restore(keys=keys, args=args)))
         if restored:
             await self.touch([call_id])
@@ -251,7 +268,7 @@ class RedisLedger:
     async def _effect(self, script: Any, effect: Effect, claim: Claim | None, *about: Any) -> Known:
         keys = [streams.call_state(effect.call_id), streams.call_effects(effect.call_id)]
         fence = [claim.pool, claim.token, claim.owner] if claim else ["", "", ""]
-        args = [*fence, effect.place, *about, self._retention_s]
+        args = [*fence, effect.place, *about, self._retention_s, streams.LIVE_SECONDS]
         # A session has time to wait for the server; whoever answers a webhook has not.
         insist = self._insist if claim else lambda command: self._client.reached(command())
         state, result = await insist(lambda: script(keys=keys, args=args))
@@ -325,7 +342,7 @@ class RedisLedger:
 
     async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
         keys = [streams.call_state(claim.call_id), streams.call_events(claim.call_id)]
-        args: list[Any] = [claim.pool, claim.token, claim.owner, *map(encode, messages)]
+        args: list[Any] = [claim.pool, claim.token, claim.owner, streams.LIVE_SECONDS, *map(encode, messages)]
         return bool(await self._insist(lambda: self._append(keys=keys, args=args)))
 
     async def save_checkpoint(self, claim: Claim, checkpoint: str) -> bool:
@@ -354,11 +371,13 @@ class RedisLedger:
         asked_ms = wall_ms()
         told: Any = await self._client.reached(self._beat(keys=[streams.nodes(kind)], args=[node, 10 * LIVE_STALE_MS]))
         note_clock_offset(self.server, asked_ms, int(told), wall_ms())
+        pipeline = await self._loaded(self._forget_idle.script)
         if kind == "edge":
-            pipeline = self._redis.pipeline(transaction=False)
             for stream in (streams.edge_audio(node), streams.edge_priority(node)):
-                pipeline.expire(stream, EDGE_STREAMS_SECONDS)
-            await self._client.reached(pipeline.execute())
+                pipeline.expire(stream, streams.WRITTEN_SECONDS)
+        else:
+            pipeline.evalsha(self._forget_idle.sha, 1, streams.pool_calls(kind), GROUP, str(self._idle_ms))
+        await self._client.reached(pipeline.execute())
 
     async def _now_ms(self) -> int:
         """The server's clock.  No clock of this machine decides anything here."""

@@ -17,10 +17,11 @@ return #ARGV
 BEAT = f"""{NOW}
 redis.call('ZADD', KEYS[1], whole(now), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now - ARGV[2]))
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return whole(now)
 """
 
-# Keys: the state, and what expires with it.  Arguments: edge.
+# Keys: the state, and what expires with it.  Arguments: edge, seconds.
 START = f"""{NOW}
 local known = redis.call('HMGET', KEYS[1], 'status', 'reopens_ms', 'started_ms', 'active_ms', 'ended_ms')
 local function ms(value, otherwise)
@@ -36,15 +37,39 @@ end
 redis.call('HSET', KEYS[1], 'status', 'live', 'edge', ARGV[1], 'ended_because', '', 'reopens_ms', '0',
   'started_ms', whole(started), 'active_ms', whole(active),
   'age_ms', whole(now - started), 'silent_ms', whole(now - active))
-for i = 1, #KEYS do redis.call('PERSIST', KEYS[i]) end
+for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
 return redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 """
 
+# Keys: the state, and what lives as long as the call does.  Argument: seconds.
+KEEP = """
+if redis.call('HGET', KEYS[1], 'status') ~= 'live' then return 0 end
+for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[1]) end
+return 1
+"""
+
+# The server's clock judges the members' lives: their own clocks may differ.
 REPORT_ROOM = """
 if ARGV[2] == '0' then return redis.call('ZREM', KEYS[1], ARGV[1]) end
 local now = redis.call('TIME')
 redis.call('ZADD', KEYS[1], now[1] * 1000 + math.floor(now[2] / 1000), ARGV[1])
 return redis.call('PEXPIRE', KEYS[1], 2 * ARGV[3])
+"""
+
+# Members that are gone.  One that was only slow is made anew when it asks.  Arguments: the group, ms.
+FORGET_IDLE = """
+local members = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
+if members.err then return 0 end
+local forgotten = 0
+for _, member in ipairs(members) do
+  local known = {}
+  for i = 1, #member, 2 do known[member[i]] = member[i + 1] end
+  if known.pending == 0 and known.idle > tonumber(ARGV[2]) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], known.name)
+    forgotten = forgotten + 1
+  end
+end
+return forgotten
 """
 
 HAS_ROOM = """
@@ -91,9 +116,14 @@ return 1
 """
 
 # Arguments: reason, seconds to keep it, the epoch that must be the newest (empty: whichever it is).
+# 1: it is over now; 0: it was; -1: it has another connection; -2: there is none.  What was written after the end of a
+# call, or to one that nobody knows, ends all the same.
 END = f"""{NOW}
 local status = redis.call('HGET', KEYS[1], 'status')
-if not status or status == 'ended' then return 0 end
+if not status or status == 'ended' then
+  for i = 2, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[2], 'NX') end
+  return status and 0 or -2
+end
 if ARGV[3] ~= '' and (redis.call('HGET', KEYS[1], 'epoch') or '0') ~= ARGV[3] then return -1 end
 redis.call('HSET', KEYS[1], 'status', 'ended', 'ended_because', ARGV[1], 'ended_ms', whole(now), 'reopens_ms', '0')
 redis.call('EXPIRE', KEYS[1], ARGV[2])
@@ -126,8 +156,11 @@ redis.call('PEXPIRE', KEYS[2], ARGV[4])
 return 1
 """
 
+# Arguments: seconds that the events stay, unless the end of the call has said so, and the messages.
 APPEND = f"""{HOLDS}
-for i = 4, #ARGV do redis.call('XADD', KEYS[2], '*', 'd', ARGV[i]) end
+for i = 5, #ARGV do redis.call('XADD', KEYS[2], '*', 'd', ARGV[i]) end
+if redis.call('HGET', KEYS[1], 'status') == 'live' then redis.call('EXPIRE', KEYS[2], ARGV[4])
+else redis.call('EXPIRE', KEYS[2], ARGV[4], 'NX') end
 return 1
 """
 
@@ -142,7 +175,8 @@ if held[1] == ARGV[1] and held[2] == ARGV[2] then return redis.call('DEL', KEYS[
 return 0
 """
 
-# Keys: the state, the events, the leases.  Arguments: epoch, how many of the next are fields, those, the story.
+# Keys: the state, the events, the leases.  Arguments: epoch, how many of the next are fields, those, the story; the
+# last one: seconds.
 RESTORE = """
 local known = redis.call('HMGET', KEYS[1], 'status', 'epoch')
 if known[1] == 'ended' or tonumber(known[2] or '0') >= tonumber(ARGV[1]) then return 0 end
@@ -154,9 +188,9 @@ for i = 3, fields + 2, 2 do
   end
   redis.call('HSET', KEYS[1], name, value)
 end
-redis.call('PERSIST', KEYS[1])
 for i = 3, #KEYS do redis.call('DEL', KEYS[i]) end
-for i = fields + 3, #ARGV do redis.call('XADD', KEYS[2], '*', 'd', ARGV[i]) end
+for i = fields + 3, #ARGV - 1 do redis.call('XADD', KEYS[2], '*', 'd', ARGV[i]) end
+for i = 1, 2 do redis.call('EXPIRE', KEYS[i], ARGV[#ARGV]) end
 return 1
 """
 
@@ -174,20 +208,20 @@ local known = redis.call('HGET', KEYS[2], ARGV[4])
 if known and string.sub(known, 1, 1) == 'd' then return {{'done', string.sub(known, 2)}} end
 """
 
-# attempt, most effects, seconds to keep them unless the call is live: then its end says how long
+# attempt, most effects, seconds to keep them, seconds while the call is live: then its end says how long
 BEGIN_EFFECT = f"""{_MAY_ACT}
 if known == 'b' .. ARGV[5] then return {{'new', ''}} end
 if known then return {{'begun', ''}} end
 if redis.call('HLEN', KEYS[2]) >= tonumber(ARGV[6]) then return {{'full', ''}} end
 redis.call('HSET', KEYS[2], ARGV[4], 'b' .. ARGV[5])
-if redis.call('HGET', KEYS[1], 'status') ~= 'live' then redis.call('EXPIRE', KEYS[2], ARGV[7]) end
+redis.call('EXPIRE', KEYS[2], redis.call('HGET', KEYS[1], 'status') == 'live' and ARGV[8] or ARGV[7])
 return {{'new', ''}}
 """
 
 # result, seconds as above
 FINISH_EFFECT = f"""{_MAY_ACT}
 redis.call('HSET', KEYS[2], ARGV[4], 'd' .. ARGV[5])
-if redis.call('HGET', KEYS[1], 'status') ~= 'live' then redis.call('EXPIRE', KEYS[2], ARGV[6]) end
+redis.call('EXPIRE', KEYS[2], redis.call('HGET', KEYS[1], 'status') == 'live' and ARGV[7] or ARGV[6])
 return {{'done', ARGV[5]}}
 """
 

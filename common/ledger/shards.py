@@ -15,6 +15,7 @@ from typing import ParamSpec, TypeVar
 from common import streams
 from common.ledger import NO_EPOCHS, CallRecord, Claim, Ledger
 from common.ledger.effects import Effect, Known
+from common.ledger.ended_calls import ShardedEndedCalls
 from common.ledger.redis import LEASE_MS, RedisLedger
 from common.messages import Message
 from common.redis_url import parse_redis_url
@@ -45,6 +46,7 @@ class ShardedLedger:
     def __init__(self, shards: list[Ledger]) -> None:
         self._shards = shards
         self._taking: dict[tuple[str, str], _Taking] = {}
+        self.ended_calls = ShardedEndedCalls([shard.ended_calls for shard in shards])
 
     async def aclose(self) -> None:
         """End the reads that still wait for offers; what one of them takes now is offered again after a second."""

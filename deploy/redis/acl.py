@@ -22,9 +22,12 @@ VARIABLE = "REDIS_PASSWORD_"
 
 _CONNECT = "hello auth ping role select client|setname client|id client|unblock script|load"
 """What every process says to a server before and between its work."""
-_SCRIPTS = "evalsha time hget hset hmget hgetall hlen hincrby exists expire pexpire persist del xadd zrem"
+_SCRIPTS = "evalsha time hget hset hmget hgetall hlen hincrby exists expire pexpire persist pttl del xadd zrem"
 """The ledger's scripts, and what they call: commands in scripts are checked like any others."""
-_POOL = "set xread xrange xrevrange xreadgroup xautoclaim xack xdel xgroup|create zadd zrangebyscore zremrangebyscore"
+_POOL = (
+    "set xread xrange xrevrange xreadgroup xautoclaim xack xdel xgroup|create xgroup|delconsumer xinfo|consumers zadd"
+    " zrangebyscore zremrangebyscore"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,10 @@ def _pool(pool: str, media: str) -> User:
 USERS = (
     User(
         "edge",
-        "~call:* ~edge:* %W~pool:*:calls ~pool:*:ready ~calls:live ~nodes:edge ~nonce:* ~deployment:stream-secret"
+        "~call:* ~edge:* %W~pool:*:calls ~pool:*:ready ~calls:* ~nodes:edge ~nonce:* ~deployment:stream-secret"
         " ~{dials}:* ~pulse",
-        f"{_CONNECT} {_SCRIPTS} xread xrange xrevrange xlen get set zadd zcard zrangebyscore zremrangebyscore info",
+        f"{_CONNECT} {_SCRIPTS} xread xrange xrevrange xlen copy get set zadd zcard zrangebyscore zremrangebyscore"
+        " info",
     ),
     _pool("stt", "%R~call:*:audio"),
     _pool("llm", ""),

@@ -149,7 +149,9 @@ async def test_effects_go_when_their_call_goes(request: pytest.FixtureRequest, f
     async with connect_ledger(url, "test", RETENTION_S) as ledger, redis.Redis.from_url(url) as client:
         claim = await held(ledger)
         await ledger.begin_effect(Effect("c-1", 1), claim)
-        assert await client.ttl(call_effects("c-1")) == -1  # while the call lives, however long
+        await client.expire(call_effects("c-1"), 5)
+        await ledger.touch(["c-1"])
+        assert await client.ttl(call_effects("c-1")) > RETENTION_S  # while the call lives, however long
         await ledger.end("c-1", "caller hung up")
         assert 0 < await client.ttl(call_effects("c-1")) <= RETENTION_S
         await ledger.begin_effect(Effect("c-2", name="voicemail"))  # a call that is not live

@@ -11,6 +11,8 @@ import pytest
 import redis
 
 from common import streams
+from common.bus.redis import BusOptions
+from common.bus.shards import connect_bus
 from common.ledger import CallRecord
 from common.ledger.dials import DialBook
 from common.ledger.effects import Effect, State
@@ -125,6 +127,11 @@ async def test_an_edge_may_all_that_its_house_keeping_needs(server: Server):
         assert (await ledger.begin_effect(Effect(CALL, name="voicemail"))).state is State.NEW
         assert (await ledger.finish_effect(Effect(CALL, name="voicemail"), "done")).state is State.DONE
         assert await ledger.end(CALL, "caller hung up")
+        assert await ledger.ended_calls.take() == []
+        async with connect_bus(BusOptions(server.url("edge"), "edge-a")) as bus:
+            entries = await bus.read(streams.call_events(CALL))
+        assert entries
+        assert await ledger.ended_calls.compact(CALL, "desk", entries, entries)
     async with contextlib.aclosing(DialBook.connect(server.url("edge"), "edge-a", 60)) as book:
         await book.add("out-1", {"to": "x"}, 0, "a key")
         entry = await book.read("out-1")

@@ -64,7 +64,7 @@ class Caller:
     async def connect(self) -> None:
         office = self._office
         await office.ledger.create(CallRecord(self.call_id, to_document(AGENTS.for_number("")), "911234567890"))
-        record = await office.ledger.start(self.call_id, EDGE)
+        record = await office.ledger.start(self.call_id, office.edge)
         assert record is not None
         start = vobiz.Start(self.call_id, f"stream-of-{self.call_id}", vobiz.MediaFormat())
         self.call = Call(record, start, self.line, office.bus, office.ticker, CallOptions())
@@ -119,16 +119,20 @@ class Office:
     runners: dict[str, Runner] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)
     """Of "edge" or a pool, if it has a user of its own."""
+    generation: int = 1
+    """How often everything was started: each process has a name of its own."""
+    places: int = 5
+    """Calls that a worker takes; the edge takes twice as many."""
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Start everything; it ends with the stack."""
         self.ticker = Ticker(asyncio.get_running_loop())
         stack.callback(self.ticker.close)
-        self.bus, self.ledger = await self._connect(stack, EDGE)
+        self.bus, self.ledger = await self._connect(stack, self.edge)
         slow = await stack.enter_async_context(
-            connect_bus(BusOptions(self._url(EDGE), "copies", pause_ms=COPY_PAUSE_MS))
+            connect_bus(BusOptions(self._url(self.edge), "copies", pause_ms=COPY_PAUSE_MS))
         )
-        self.calls = Calls(EDGE, self.bus, self.ledger, calls_max=10)
+        self.calls = Calls(self.edge, self.bus, self.ledger, calls_max=2 * self.places)
         self.calls.listen()
         secret = b"the secret of this test"
         webhooks = Webhooks(
@@ -145,6 +149,11 @@ class Office:
         for pool in POOLS:
             await self._hire(stack, pool)
         stack.push_async_callback(self._close)
+
+    @property
+    def edge(self) -> str:
+        """The edge's name."""
+        return f"edge-{self.generation}"
 
     async def answers(self, call_id: str) -> str:
         """The first verb of what a caller gets: "Stream", or "Speak" if the call cannot be taken."""
@@ -169,7 +178,8 @@ class Office:
         return self.urls.get(name.partition("-")[0], self.url)
 
     async def _hire(self, stack: AsyncExitStack, pool: str) -> None:
-        bus, ledger = await self._connect(stack, f"{pool}-1")
+        name = f"{pool}-{self.generation}"
+        bus, ledger = await self._connect(stack, name)
         provider: Any = {"stt": self.ears, "llm": self.mind, "tts": self.mouth}[pool]
         sources: Failover[Any] = Failover([Source(pool, f"test/{pool}", provider, 0, asyncio.get_running_loop().time)])
 
@@ -182,7 +192,7 @@ class Office:
                 case _:
                     return SpeakSession(claim, bus, ledger, sources, VoiceOptions())
 
-        runner = self.runners[pool] = Runner(RunnerOptions(pool, f"{pool}-1", 5, 600), bus, ledger, open_session)
+        runner = self.runners[pool] = Runner(RunnerOptions(pool, name, self.places, 600), bus, ledger, open_session)
         self._tasks.append(asyncio.create_task(runner.run(asyncio.Event())))
 
     async def _close(self) -> None:
@@ -194,9 +204,11 @@ class Office:
 
 
 @asynccontextmanager
-async def open_office(url: str, urls: dict[str, str] | None = None, **answers: str) -> AsyncIterator[Office]:
+async def open_office(
+    url: str, urls: dict[str, str] | None = None, generation: int = 1, places: int = 5, **answers: str
+) -> AsyncIterator[Office]:
     """`answers`: what the mind says to a word."""
-    office = Office(url, urls=urls or {})
+    office = Office(url, urls=urls or {}, generation=generation, places=places)
     office.mind.answers.update(answers)
     try:
         async with AsyncExitStack() as stack:
