@@ -5,6 +5,8 @@ Keys (all names in common/streams.py):
   call:{sNN}:<id>:state         hash    agent, numbers, status, epoch, edge; token:, owner: and checkpoint:<pool>
   call:{sNN}:<id>:lease:<pool>  hash    owner, token; expires by itself unless renewed
   pool:<name>:ready             zset    members that take calls, by the server's time at which they last said so
+  pool:<name>:healthy           zset    members whose providers can be reached, likewise
+  pool:<name>:quarantine        list    calls that are not run again, for people
   pool:<name>:calls             stream  offers; its consumer group "members" hands each to one member
   call:{sNN}:<id>:facts         hash    what the carrier's webhooks said, by event and field
   call:{sNN}:<id>:effects       hash    side effects that must not happen twice: begun by whom, or done with what result
@@ -31,9 +33,13 @@ from redis.asyncio.client import Pipeline
 
 from common import streams
 from common.ledger import MAY_GO_ON, READY_STALE_MS, REOPEN_SECONDS, UNSTARTED_SECONDS, CallRecord, Claim, scripts
+from common.ledger import suspicion as holds
 from common.ledger.client import Client
 from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
-from common.ledger.redis_values import entries_of, fields_of, offered_call, record_of
+from common.ledger.members import Members, Quarantined
+from common.ledger.membership import Membership
+from common.ledger.offers import Offers
+from common.ledger.redis_values import claimed, entries_of, fields_of, offered_call, record_of
 from common.messages import Message
 from common.packing import encode
 from common.redis_url import Place, parse_redis_url
@@ -71,9 +77,9 @@ class RedisLedger:
         self._end = self._redis.register_script(scripts.END)
         self._reopen = self._redis.register_script(scripts.REOPEN)
         self._note = self._redis.register_script(scripts.NOTE)
-        self._claim = self._redis.register_script(scripts.CLAIM)
+        self._claim = self._redis.register_script(holds.CLAIM)
         self._renew = self._redis.register_script(scripts.RENEW)
-        self._release = self._redis.register_script(scripts.RELEASE)
+        self._release = self._redis.register_script(holds.RELEASE)
         self._append = self._redis.register_script(scripts.APPEND)
         self._checkpoint = self._redis.register_script(scripts.CHECKPOINT)
         self._restore = self._redis.register_script(scripts.RESTORE)
@@ -81,6 +87,7 @@ class RedisLedger:
         self._has_room = self._redis.register_script(scripts.HAS_ROOM)
         self._begin_effect = self._redis.register_script(scripts.BEGIN_EFFECT)
         self._finish_effect = self._redis.register_script(scripts.FINISH_EFFECT)
+        self._offers, self._membership = Offers(client), Membership(client)
 
     @classmethod
     def connect(
@@ -270,14 +277,10 @@ class RedisLedger:
         pipeline.xdel(stream, offer_id)
         await self._client.reached(pipeline.execute())
 
-    async def claim(self, pool: str, call_id: str, owner: str) -> Claim | None:
+    async def claim(self, pool: str, call_id: str, owner: str, take: holds.Take = holds.Take.TRUSTED) -> Claim | None:
         keys = [streams.call_state(call_id), streams.call_lease(call_id, pool)]
-        token, found = await self._client.reached(self._claim(keys=keys, args=[pool, owner, self._lease_ms]))
-        if not token:
-            return None
-        fields = dict(zip(found[::2], found[1::2], strict=True))
-        checkpoint = fields.get(f"checkpoint:{pool}".encode(), b"").decode()
-        return Claim(call_id, pool, owner, token, record_of(fields), checkpoint)
+        args: list[Any] = [pool, owner, self._lease_ms, take.value]
+        return claimed(call_id, pool, owner, await self._client.reached(self._claim(keys=keys, args=args)))
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
         pipeline = await self._loaded(self._renew.script)
@@ -287,10 +290,16 @@ class RedisLedger:
         replies = (await self._client.reached(pipeline.execute()))[1:]
         return [claim for claim, renewed in zip(claims, replies, strict=True) if not renewed]
 
-    async def release(self, claim: Claim) -> None:
-        await self._client.reached(
-            self._release(keys=[streams.call_lease(claim.call_id, claim.pool)], args=[claim.token, claim.owner])
-        )
+    async def release(self, claim: Claim, left: holds.Left = holds.Left.CLEAN) -> None:
+        keys = [streams.call_state(claim.call_id), streams.call_lease(claim.call_id, claim.pool)]
+        args: list[Any] = [claim.pool, claim.token, claim.owner, left.value]
+        await self._client.reached(self._release(keys=keys, args=args))
+
+    async def offer(self, pool: str, call_ids: Sequence[str], all_that_wait: bool = False) -> None:
+        await self._offers.offer(pool, list(call_ids), all_that_wait)
+
+    async def quarantine(self, call: Quarantined) -> None:
+        await self._membership.quarantine(call)
 
     async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
         keys = [streams.call_state(claim.call_id), streams.call_events(claim.call_id)]
@@ -318,6 +327,13 @@ class RedisLedger:
     async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
         script = self._report_room(keys=[streams.pool_ready(pool)], args=[owner, int(has_room), READY_STALE_MS])
         await self._client.reached(script)
+
+    async def report_health(self, pool: str, owner: str, well: bool) -> None:
+        script = self._report_room(keys=[streams.pool_healthy(pool)], args=[owner, int(well), READY_STALE_MS])
+        await self._client.reached(script)
+
+    async def members(self, pool: str) -> Members:
+        return await self._membership.members(pool, READY_STALE_MS)
 
     async def beat(self, kind: str, node: str) -> None:
         pipeline = self._redis.pipeline(transaction=False)

@@ -19,6 +19,7 @@ from common.bus.memory import Streams
 from common.ledger import Claim
 from common.ledger.memory import MemoryLedger
 from common.ledger.redis import LEASE_MS, LIVE_STALE_MS, LOST_MS, OFFER_IDLE_MS
+from common.ledger.suspicion import Take
 from common.messages import AudioIn, AudioOut, Message
 from common.packing import decode, encode
 
@@ -114,8 +115,8 @@ class SimulatedLedger(MemoryLedger):
         stale = _now() - LOST_MS / 1000
         return [call_id for call_id in await super().live() if self._touched[call_id] < stale]
 
-    async def claim(self, pool: str, call_id: str, owner: str) -> Claim | None:
-        claim = await super().claim(pool, call_id, owner)
+    async def claim(self, pool: str, call_id: str, owner: str, take: Take = Take.TRUSTED) -> Claim | None:
+        claim = await super().claim(pool, call_id, owner, take)
         if claim is not None:
             self._witness.claimed(claim)
         return claim

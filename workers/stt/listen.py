@@ -123,6 +123,7 @@ class ListenSession:
         while True:
             source = self._ears.choose(tried, self._claim.call_id)
             if source is None:
+                await self._ears.exhausted(self._claim.call_id)
                 if loop.time() - heard_at > DEAF_SECONDS_MAX:
                     self._bus.publish(edge_priority(self._edge), HangUp(self._claim.call_id, "error"))
                     heard_at = loop.time()
