@@ -235,9 +235,10 @@ class Runner:
         pool, owner = self._options.pool, self._options.owner
         try:
             self._hold(await self._ledger.claim(pool, call_id, owner))
-        except Suspect:
+        except Suspect as suspect:
             async with self._trials:
-                take = Take.BESIDE if self._trial_s > 0 else Take.ALONE
+                risky = self._trial_s > 0 or (self._held and await self._last_one({str(suspect)}))
+                take = Take.BESIDE if risky else Take.ALONE
                 if take is Take.BESIDE and _now() < self._stand_back_until:
                     return False
                 try:
@@ -246,6 +247,11 @@ class Runner:
                     return False
                 self._stand_back_until = _now() + STAND_BACK_SECONDS  # the next one is for somebody else
         return True
+
+    async def _last_one(self, dead: set[str]) -> bool:
+        """Is there nobody else who could go on with the calls that are held here?"""
+        await self._health.look()
+        return not self._health.others.with_room - dead
 
     def _hold(self, claim: Claim | None) -> None:
         if claim is None:

@@ -222,7 +222,7 @@ class MemoryLedger:
             return None
         hold = call.holds.setdefault(pool, Hold())
         if not hold.claim(call.tokens.get(pool, 0), call.owners.get(pool) == owner, take, _now() * 1000):
-            raise Suspect
+            raise Suspect(call.owners.get(pool, ""))
         token = call.tokens[pool] = call.tokens.get(pool, 0) + 1
         call.owners[pool] = owner
         call.leases[pool] = (token, _now() + self._lease_s)

@@ -38,7 +38,7 @@ def claimed(call_id: str, pool: str, owner: str, reply: Any) -> Claim | None:
     token, found, *about = reply
     if not token:
         if found == b"suspect":
-            raise Suspect
+            raise Suspect(about[0].decode())
         return None
     fields = dict(zip(found[::2], found[1::2], strict=True))
     checkpoint = fields.get(f"checkpoint:{pool}".encode(), b"").decode()

@@ -10,9 +10,9 @@ other end counts: the owner crashed, stood still for longer than its lease, or i
                                  CRASHES_MAX owners lost ────────────────▶ CONDEMNED: ended, never run again
 
 When a worker dies all its calls look alike.  So a first loss changes nothing: whoever has room takes them all.  A
-*suspect* is claimed after a pause, and by a member that has no other suspect on trial: its death then says which call
-it was, and the calls that died beside it have survived elsewhere.  A suspect that finds no such member is not kept
-waiting for longer than TRIAL_WAIT_MS: its caller hears nothing meanwhile.
+*suspect* is claimed after a pause, by a member that has no other suspect on trial and, if it holds calls, is not the
+last of its pool: its death then says which call it was, and the calls that died beside it have survived elsewhere.  A
+suspect that finds no such member is not kept waiting for longer than TRIAL_WAIT_MS: its caller hears nothing meanwhile.
 
 `SCRIPT` is the same in Lua, for one step of Redis; tests/contract/test_suspicion.py holds the two to each other.
 """
@@ -35,7 +35,7 @@ TRIAL_WAIT_MS = 9_000
 
 
 class Suspect(Exception):
-    """The call may kill its owner: claim it alone, or later."""
+    """The call may kill its owner: claim it alone, or later.  Its text is the owner that was lost last."""
 
 
 class Take(Enum):
@@ -195,7 +195,9 @@ if token > 0 and hold.ended ~= token then
 end
 if hold.standing == 1 then
   local least = ARGV[4] == 'beside' and {TRIAL_WAIT_MS} or {BACKOFF_MS} * 2 ^ math.max(hold.crashes - 2, 0)
-  if ARGV[4] == 'trusted' or now - hold.waits < least then return {{0, 'suspect'}} end
+  if ARGV[4] == 'trusted' or now - hold.waits < least then
+    return {{0, 'suspect', redis.call('HGET', KEYS[1], 'owner:' .. pool) or ''}}
+  end
   hold.standing = ARGV[4] == 'alone' and 2 or 0
 end
 local passed_on = hold.passed_on
