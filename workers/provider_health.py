@@ -70,6 +70,11 @@ class ProviderHealth:
         found = await self._ledger.members(self._pool)
         self.others = Members(found.well - {self._owner}, found.with_room - {self._owner})
 
+    async def last_one(self, dead: str) -> bool:
+        """Is there nobody but the `dead` one who could go on with the calls that are held here?"""
+        await self.look()
+        return not self.others.with_room - {dead}
+
     async def somebody_better(self, claim: Claim, held_s: float) -> bool:
         """Should another member have the call, which was held here for so long?"""
         if claim.passed_on and held_s < PASS_AGAIN_SECONDS:

@@ -27,6 +27,7 @@ from common.bus import Bus
 from common.ledger import Claim, Ledger
 from common.ledger.suspicion import Left, Suspect, Take
 from workers.failover import PassOn
+from workers.held_call import HeldCall, trial_left_s
 from workers.provider_health import ProviderHealth, never
 from workers.quarantine import QuarantinedCall
 
@@ -77,14 +78,6 @@ class RunnerOptions:
     lease_ms: int
 
 
-@dataclass(slots=True)
-class _Held:
-    claim: Claim
-    task: asyncio.Task[None]
-    since_s: float
-    passing: bool = False
-
-
 class Runner:
     """A member of a pool.  `run` it until it is told to stop."""
 
@@ -101,7 +94,7 @@ class Runner:
         self._bus = bus
         self._ledger = ledger
         self._open = open_session
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, HeldCall] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._health = ProviderHealth(ledger, options.pool, options.owner, failing)
         self._was_failing = False
@@ -219,11 +212,7 @@ class Runner:
 
     @property
     def _trial_s(self) -> float:
-        """For how long the suspect that is held here is still on trial; 0 without one."""
-        now = _now()
-        on_trial = [held for held in self._held.values() if held.claim.trial_ms]
-        lease_ms = self._options.lease_ms  # its last sign of life may be so old when we die
-        return max((held.since_s + (held.claim.trial_ms + lease_ms) / 1000 - now for held in on_trial), default=0.0)
+        return trial_left_s(self._held.values(), self._options.lease_ms, _now())
 
     async def _settle_later(self, offer_id: str) -> None:
         await asyncio.sleep(SUSPECT_SECONDS)
@@ -237,7 +226,7 @@ class Runner:
             self._hold(await self._ledger.claim(pool, call_id, owner))
         except Suspect as suspect:
             async with self._trials:
-                risky = self._trial_s > 0 or (self._held and await self._last_one({str(suspect)}))
+                risky = self._trial_s > 0 or (self._held and await self._health.last_one(str(suspect)))
                 take = Take.BESIDE if risky else Take.ALONE
                 if take is Take.BESIDE and _now() < self._stand_back_until:
                     return False
@@ -247,11 +236,6 @@ class Runner:
                     return False
                 self._stand_back_until = _now() + STAND_BACK_SECONDS  # the next one is for somebody else
         return True
-
-    async def _last_one(self, dead: set[str]) -> bool:
-        """Is there nobody else who could go on with the calls that are held here?"""
-        await self._health.look()
-        return not self._health.others.with_room - dead
 
     def _hold(self, claim: Claim | None) -> None:
         if claim is None:
@@ -265,7 +249,7 @@ class Runner:
             metrics.CALLS_SUSPECT.labels(pool).inc()
             log.warning("a call whose last owners were lost is tried alone", extra={"call_id": call_id, "pool": pool})
         task = self._tasks.create_task(self._carry(claim), name=f"{pool} {call_id}")
-        self._held[call_id] = _Held(claim, task, _now())
+        self._held[call_id] = HeldCall(claim, task, _now())
         metrics.CALLS_ACTIVE.labels(pool).set(len(self._held))
 
     async def _carry(self, claim: Claim) -> None:
@@ -368,7 +352,7 @@ class Runner:
                 held.passing = True
                 self._tasks.create_task(self._move(held), name=f"{pool} pass on")
 
-    async def _move(self, held: _Held) -> None:
+    async def _move(self, held: HeldCall) -> None:
         held.task.cancel()
         await asyncio.wait([held.task])
         await self._pass_on(held.claim)
@@ -397,7 +381,7 @@ class Runner:
         room = asyncio.Semaphore(CLAIMS_AT_ONCE)
         await asyncio.gather(*(self._give_back(one, room) for one in list(self._held.values())))
 
-    async def _give_back(self, one: _Held, room: asyncio.Semaphore) -> None:
+    async def _give_back(self, one: HeldCall, room: asyncio.Semaphore) -> None:
         """As soon as its own session has ended: saying goodbye to a vendor may take others a while."""
         one.task.cancel()
         await asyncio.wait([one.task])
