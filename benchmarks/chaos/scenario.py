@@ -19,7 +19,7 @@ REPLICA_RESTART_S = 5.0
 FROZEN_S = 3.0
 BAD_MINUTE_S = 10.0
 CUT_OFF_S = 8.0
-POISON_S = 14.0
+POISON_S = 20.0
 """So long the dead are counted, and started again; then the call must be over."""
 EVERYONE = "*"
 
@@ -59,7 +59,7 @@ SCENARIOS = (
         "vendor", "a vendor down for 10 s of every 20", EVERYONE, "vendor", 1500, 3000, (5.0, 25.0, 45.0), 60.0, 2.5
     ),
     Scenario("grey", "language model: a worker without a way out", "llm", "grey", 1500, 3000, (6.0,), 19.0),
-    Scenario("poison", "language model: a call that kills its workers", "llm", "poison", 8000, 4000, (6.0,), 26.0, 0.5),
+    Scenario("poison", "language model: a call that kills its workers", "llm", "poison", 8000, 4000, (6.0,), 30.0, 0.5),
 )
 
 
