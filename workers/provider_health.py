@@ -26,6 +26,8 @@ from workers.providers import ListenOptions, ProviderError, VoiceOptions
 log = logging.getLogger(__name__)
 
 PASS_AGAIN_SECONDS = 60.0
+ALIVE_MS = 1_100
+"""A member that has said nothing for longer may have died: they report every 0.8 s (workers/runner.py)."""
 PROBE_SECONDS = 10.0
 """One probe takes so long at most."""
 PROBE_PAUSE_SECONDS = 0.5
@@ -72,8 +74,8 @@ class ProviderHealth:
 
     async def last_one(self, dead: str) -> bool:
         """Is there nobody but the `dead` one who could go on with the calls that are held here?"""
-        await self.look()
-        return not self.others.with_room - {dead}
+        found = await self._ledger.members(self._pool, ALIVE_MS)
+        return not found.with_room - {dead, self._owner}
 
     async def somebody_better(self, claim: Claim, held_s: float) -> bool:
         """Should another member have the call, which was held here for so long?"""

@@ -244,8 +244,8 @@ class Ledger(Protocol):
     async def report_health(self, pool: str, owner: str, well: bool) -> None:
         """This member can reach a provider, or none.  To be said again within `READY_STALE_MS`."""
 
-    async def members(self, pool: str) -> Members:
-        """What the members of the pool have said of themselves within `READY_STALE_MS`."""
+    async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
+        """What the members of the pool have said of themselves lately."""
 
     async def beat(self, kind: str, node: str) -> None:
         """This node is alive.  `kind` is "edge" or a pool."""

@@ -295,9 +295,11 @@ class MemoryLedger:
     async def report_health(self, pool: str, owner: str, well: bool) -> None:
         self._healthy[pool, owner] = _now() + READY_STALE_MS / 1000 if well else 0.0
 
-    async def members(self, pool: str) -> Members:
+    async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
+        since = _now() + (READY_STALE_MS - within_ms) / 1000
+
         def fresh(said: Mapping[tuple[str, str], float]) -> frozenset[str]:
-            return frozenset(owner for (of, owner), until in said.items() if of == pool and until > _now())
+            return frozenset(owner for (of, owner), until in said.items() if of == pool and until > since)
 
         return Members(fresh(self._healthy), fresh(self._ready))
 

@@ -332,8 +332,8 @@ class RedisLedger:
         script = self._report_room(keys=[streams.pool_healthy(pool)], args=[owner, int(well), READY_STALE_MS])
         await self._client.reached(script)
 
-    async def members(self, pool: str) -> Members:
-        return await self._membership.members(pool, READY_STALE_MS)
+    async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
+        return await self._membership.members(pool, within_ms)
 
     async def beat(self, kind: str, node: str) -> None:
         pipeline = self._redis.pipeline(transaction=False)

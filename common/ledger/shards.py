@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from typing import ParamSpec, TypeVar
 
 from common import streams
-from common.ledger import CallRecord, Claim, Ledger
+from common.ledger import READY_STALE_MS, CallRecord, Claim, Ledger
 from common.ledger.effects import Effect, Known
 from common.ledger.members import Members, Quarantined
 from common.ledger.redis import LEASE_MS, RedisLedger
@@ -177,9 +177,9 @@ class ShardedLedger:
     async def report_health(self, pool: str, owner: str, well: bool) -> None:
         await self._ask(lambda shard: shard.report_health(pool, owner, well))
 
-    async def members(self, pool: str) -> Members:
+    async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
         found = Members()
-        for members in await self._ask(lambda shard: shard.members(pool)):
+        for members in await self._ask(lambda shard: shard.members(pool, within_ms)):
             found |= members
         return found
 

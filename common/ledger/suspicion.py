@@ -30,7 +30,7 @@ TRIAL_MS = 2_000
 """An owner that is lost so soon after its claim was killed by what it claimed; longer the more were lost before."""
 BACKOFF_MS = 500
 """Before a suspect is claimed again; doubled for each owner lost after the second."""
-TRIAL_WAIT_MS = 9_000
+TRIAL_WAIT_MS = 12_000
 """A suspect waits so long at most for a member without another suspect."""
 
 
