@@ -83,6 +83,18 @@ UNKNOWN_TAGS = Counter("voice_unknown_tags", "Bus messages of a newer process th
 
 LEASES_LOST = Counter("voice_leases_lost", "Calls that this pool member held and lost to another", ["pool"])
 TAKEOVERS = Counter("voice_takeovers", "Calls taken over from another pool member", ["pool"])
+CALLS_SUSPECT = Counter(
+    "voice_calls_suspect", "Claims of calls whose last owners were lost soon after they had claimed them", ["pool"]
+)
+CALLS_QUARANTINED = Counter(
+    "voice_calls_quarantined", "Calls ended because too many owners in a row were lost with them", ["pool"]
+)
+CALLS_PASSED_ON = Counter(
+    "voice_calls_passed_on", "Calls given to another member because no provider could be reached from here", ["pool"]
+)
+PROVIDERS_FAILING = Gauge(
+    "voice_providers_failing", "1 while this process can reach none of its providers", ["process"]
+)
 PROVIDER_ERRORS = Counter("voice_provider_errors", "Errors of a provider, by kind", ["provider", "kind"])
 PROVIDER_SWITCHES = Counter(
     "voice_provider_switches", "Uses of a provider because those preferred to it were failing or full", ["provider"]
@@ -223,6 +235,10 @@ def begin(process: str, calls_max: int) -> None:
     if process in POOLS:
         LEASES_LOST.labels(process)
         TAKEOVERS.labels(process)
+        CALLS_SUSPECT.labels(process)
+        CALLS_QUARANTINED.labels(process)
+        CALLS_PASSED_ON.labels(process)
+        PROVIDERS_FAILING.labels(process).set(0)
 
 
 def begin_provider(pool: str, spec: str) -> None:

@@ -126,6 +126,16 @@ def pool_ready(pool: str) -> str:
     return f"pool:{pool}:ready"
 
 
+def pool_healthy(pool: str) -> str:
+    """Sorted set: members of the pool whose providers can be reached, by the server's time in ms of their last word."""
+    return f"pool:{pool}:healthy"
+
+
+def pool_quarantine(pool: str) -> str:
+    """List: the calls that the pool will not run again, because its members were lost with them; the newest first."""
+    return f"pool:{pool}:quarantine"
+
+
 def nodes(kind: str) -> str:
     """Sorted set: node id by the Unix time in ms of its last heartbeat.  `kind` is "edge" or a pool."""
     return f"nodes:{kind}"

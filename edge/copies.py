@@ -17,9 +17,9 @@ from common import metrics
 from common.bus import Bus
 from common.clock import wall_ms
 from common.ledger import Ledger
-from common.messages import CallStarted, Message, Offer, OwnerChanged, ReplyPlayed, ReplyStarted, UserTurn
+from common.messages import CallStarted, Message, OwnerChanged, ReplyPlayed, ReplyStarted, UserTurn
 from common.resume import Resume
-from common.streams import EVENTS_MAXLEN, POOLS, call_events, pool_calls
+from common.streams import EVENTS_MAXLEN, POOLS, call_events
 from edge.calls import Calls
 from edge.fences import Fences
 from edge.live_call import Call
@@ -124,7 +124,7 @@ class Copies:
         call.written_again(epoch)
         self._follow(call)
         for pool in POOLS:
-            self._bus.publish(pool_calls(pool), Offer(call.call_id))
+            await self._ledger.offer(pool, [call.call_id])
 
     def _follow(self, call: Call) -> None:
         self._forget(call.call_id)

@@ -22,8 +22,8 @@ from common.agents import Agents, BadAgents, for_inbound, from_document, to_docu
 from common.audio.g711 import FRAME_MS
 from common.bus import Bus
 from common.ledger import CallRecord, Ledger
-from common.messages import AudioIn, Offer
-from common.streams import POOLS, call_audio, pool_calls
+from common.messages import AudioIn
+from common.streams import POOLS, call_audio
 from edge import vobiz
 from edge.after_stream import LOST_ENDS
 from edge.bridge import GAP_MS, bridge
@@ -125,8 +125,8 @@ class Streams:
         except (TimeoutError, ConnectionError, vobiz.BadFrame, _Refused) as error:
             stream.refuse(_why(error, stream.started.done()), str(error) if isinstance(error, vobiz.BadFrame) else "")
             return None
-        for pool in POOLS:
-            self.bus.publish(pool_calls(pool), Offer(record.call_id))
+        with contextlib.suppress(ConnectionError, TimeoutError):  # then a member's scan finds that nobody holds it
+            await asyncio.gather(*(self.ledger.offer(pool, [record.call_id]) for pool in POOLS))
         return call, record.dial_id
 
     async def _start(self, call_id: str) -> CallRecord:

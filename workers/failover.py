@@ -16,18 +16,27 @@ not be lost or said twice:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from common import metrics
-from workers.breaker import Breaker
+from workers.breaker import Breaker, State
 from workers.providers import Busy, ProviderError
 
 log = logging.getLogger(__name__)
 
 P = TypeVar("P")
+
+
+class PassOn(Exception):
+    """No provider can be reached from here, and another member of the pool may do better: it should have the call."""
+
+
+async def nobody_else(call_id: str) -> bool:
+    """Of a process that is alone."""
+    return False
 
 
 class Use:
@@ -56,6 +65,8 @@ class Source(Generic[P]):
         self._clock = clock
         self._in_use = 0
         self._breaker = Breaker()
+        self.asked = False
+        """Was it ever used?"""
         metrics.begin_provider(pool, spec)
 
     def __repr__(self) -> str:
@@ -65,6 +76,16 @@ class Source(Generic[P]):
     def well(self) -> bool:
         """May it be asked now?"""
         return self._breaker.allows(self._clock()) and not self._full
+
+    @property
+    def failing(self) -> bool:
+        """It failed too often in a row, and has not worked since."""
+        return self._breaker.state is not State.CLOSED
+
+    @property
+    def due(self) -> bool:
+        """May one use find out whether it works again?"""
+        return self.failing and self.well and not self._in_use
 
     @property
     def back_at(self) -> float:
@@ -77,6 +98,7 @@ class Source(Generic[P]):
         if self._full:
             metrics.PROVIDER_ERRORS.labels(self.spec, "busy").inc()
             raise Busy(f"{self.spec}: all {self._places_max} places of this process are taken")
+        self.asked = True
         self._breaker.begun(self._clock())
         self._count(+1)
         use = Use(self._breaker)
@@ -110,6 +132,13 @@ class Failover(Generic[P]):
     """One agent's providers, in the order in which they are preferred; never empty."""
 
     sources: Sequence[Source[P]]
+    elsewhere: Callable[[str], Awaitable[bool]] = nobody_else
+    """Should another member of the pool have this call, because none of these can be reached from here?"""
+
+    async def exhausted(self, call_id: str) -> None:
+        """Every provider has failed this call.  Raises PassOn if another member may do better."""
+        if await self.elsewhere(call_id):
+            raise PassOn
 
     def choose(self, tried: Collection[str], call_id: str = "") -> Source[P] | None:
         """The first that is well and was not tried; else the one that will be well soonest; None if all were tried.

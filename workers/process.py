@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from common.agents import Agent, BadAgents, from_document
@@ -28,6 +28,7 @@ from common.tasks import cancel
 from common.traces import exporting
 from workers.agent_check import AgentFile, BadProviders, agents_here, check_pool
 from workers.failover import Failover, Source
+from workers.provider_health import probe_for_ever
 from workers.providers import Down, ProviderError
 from workers.runner import Runner, RunnerOptions, Session
 from workers.vendors import Catalog, Unfit
@@ -79,6 +80,15 @@ class Providers(Generic[P]):
         self.unfit: Callable[[str, str, str], Unfit | None] = lambda spec, language, voice: None
         """(spec, language, voice) -> why it cannot serve the language: `Catalog.unfit`."""
         self._warned: set[str] = set()
+
+    def failing(self, default: Sequence[str]) -> bool:
+        """Does none work, of those of the deployment and of whatever else was asked?"""
+        counted = [source for spec, source in self._sources.items() if spec in default or source.asked]
+        return bool(counted) and all(source.failing for source in counted)
+
+    def sources(self) -> list[Source[P]]:
+        """All that were built."""
+        return list(self._sources.values())
 
     def choose(self, specs: Sequence[str]) -> Failover[P]:
         """The providers of these specs.  One that cannot be used here (a key is missing) is left out, with a warning.
@@ -187,10 +197,16 @@ async def serve(
 
         def open_one(claim: Claim) -> Session:
             agent = from_document(claim.record.agent)
-            chosen = providers.choose_for(agent, default)
+            chosen = replace(providers.choose_for(agent, default), elsewhere=runner.elsewhere)
             return open_session(Assignment(claim, agent, bus, ledger, settings), chosen)
 
-        runner = Runner(RunnerOptions(pool, owner, settings.calls_max, settings.lease_ms), bus, ledger, open_one)
+        def failing() -> bool:
+            return providers.failing(default)
+
+        limits = RunnerOptions(pool, owner, settings.calls_max, settings.lease_ms)
+        runner = Runner(limits, bus, ledger, open_one, failing)
+        probing = asyncio.create_task(probe_for_ever(lambda: providers.sources() if failing() else ()), name="probe")
+        stack.push_async_callback(cancel, probing)
         with Probes(settings.metrics_port or METRICS_PORTS[pool], lambda: runner.refusal) as probes:
             log.info("%s is up with %s, probes on port %s", owner, ", ".join(default), probes.port)
             await runner.run(stop)

@@ -24,6 +24,13 @@ from benchmarks.chaos.verdict import Row, absent, judge
 from deploy.local.stack import StackError
 
 GROUPS = tuple(dict.fromkeys(scenario.group for scenario in SCENARIOS))
+CRASHING = (("stt", "workers.stt"), ("llm", "benchmarks.chaos.crashing_llm"), ("tts", "workers.tts"))
+OWN_FLEETS: dict[str, dict[str, Any]] = {
+    "sentinel": {"sentinel": True},
+    "grey": {"ways_out": True},
+    "poison": {"members": 3, "modules": CRASHING},
+}
+"""Groups that need another fleet than the rest, and what it has."""
 CALLS_MAX = 100
 """As many callers as two spelled digits can name."""
 
@@ -48,8 +55,8 @@ async def run_all(asked: argparse.Namespace, logs: Path) -> list[Row]:
     """Every scenario that was asked for, on one fleet for each kind of store."""
     rows: list[Row] = []
     wanted = [scenario for _ in range(asked.rounds) for scenario in SCENARIOS if scenario.group in asked.only]
-    for sentinel, scenarios in groupby(wanted, key=lambda scenario: scenario.group == "sentinel"):
-        plan = FleetPlan(logs / ("sentinel" if sentinel else "single"), sentinel=sentinel)
+    for kind, scenarios in groupby(wanted, key=lambda one: one.group if one.group in OWN_FLEETS else "single"):
+        plan = FleetPlan(logs / kind, **OWN_FLEETS.get(kind, {}))
         await _on_fleets(plan, list(scenarios), asked, rows)
     return rows
 

@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidState
 
 from benchmarks.chaos.line import Ear, Mouth
-from benchmarks.chaos.sentences import NUMBER_MAX, question
+from benchmarks.chaos.sentences import NUMBER_MAX, POISON, question
 from benchmarks.chaos.tones import Reader, is_quiet, spoken
 from benchmarks.chaos.turns import ANSWER_MS_MAX, IN_FLIGHT_MS, Lived, Turn
 from common.audio.g711 import FRAME_MS
@@ -61,6 +61,11 @@ class Caller:
         self._back_ms = self._sounded_ms = self._voiced_ms = 0.0
         self._next_ms = 0.0
         self._quit = self._over = False
+        self._poisoned = False
+
+    def poison(self) -> None:
+        """From now on say what kills a worker."""
+        self._poisoned = True
 
     def quit(self) -> None:
         """Ask no more; hang up when the last answer is over."""
@@ -141,7 +146,8 @@ class Caller:
             self._over = True
             return
         self.lived.turns.append(Turn(len(self.lived.turns), now))
-        self._mouth.say(spoken(question(self.lived.caller, self.lived.turns[-1].number)))
+        asked = question(self.lived.caller, self.lived.turns[-1].number)
+        self._mouth.say(spoken(f"{POISON} {asked}" if self._poisoned else asked))
 
     # --- the ear ---
 

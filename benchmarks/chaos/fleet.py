@@ -23,6 +23,7 @@ import httpx
 
 from benchmarks.chaos.balancer import Backend, Balancer
 from benchmarks.chaos.children import Children
+from benchmarks.chaos.egress import Egress
 from benchmarks.chaos.sentences import GREETING
 from benchmarks.chaos.store import Store
 from deploy.local.ports import free_port
@@ -64,6 +65,8 @@ class FleetPlan:
     drain_seconds: int = 2
     more: tuple[tuple[str, str], ...] = ()
     """Further settings of every process."""
+    ways_out: bool = False
+    """Has each worker a way of its own to the vendors, that can be cut?"""
     modules: tuple[tuple[str, str], ...] = tuple((pool, f"workers.{pool}") for pool in POOLS)
 
 
@@ -85,6 +88,8 @@ class Fleet:
         self.children = Children(plan.logs, os.environ)
         self.store = Store(self.children, folder, plan.sentinel)
         self._ports = {name: free_port() for name in self.members()}
+        workers = [name for pool in POOLS for name in self.members(pool)] if plan.ways_out else []
+        self.ways_out = {name: Egress(free_port(), self._vendors_port) for name in workers}
         self.balancer = Balancer(port, [Backend(self._ports[name]) for name in self.members("edge")])
         self._settings = self._environ(folder / "agents")
         self._http = httpx.AsyncClient(timeout=ASK_S, trust_env=False)
@@ -99,6 +104,8 @@ class Fleet:
             await self.store.start()
             command = (sys.executable, "-m", "benchmarks.chaos.vendors", "--port", str(self._vendors_port))
             self.children.start("vendors", command)
+            for way in self.ways_out.values():
+                await way.open()
             for name in self.members():
                 self.start(name)
             await self.ready()
@@ -116,6 +123,8 @@ class Fleet:
 
     async def _stop(self) -> None:
         await self._http.aclose()
+        for way in self.ways_out.values():
+            way.cut()
         await self.children.stop(self.members())
         await self.children.stop()
         self._folder.cleanup()
@@ -125,7 +134,8 @@ class Fleet:
         kind = name.partition("-")[0]
         module = "edge" if kind == "edge" else dict(self._plan.modules)[kind]
         port = {"HTTP_PORT" if kind == "edge" else "METRICS_PORT": str(self._ports[name])}
-        self.children.start(name, (sys.executable, "-m", module), {**self._settings, **port})
+        way = self._vendors_at(self.ways_out[name].port) if name in self.ways_out else {}
+        self.children.start(name, (sys.executable, "-m", module), {**self._settings, **way, **port})
 
     async def ready(self, names: list[str] | None = None) -> None:
         """Until these say that they are.  Raises NotReady."""
@@ -200,8 +210,10 @@ class Fleet:
             return int(float(found[1])) if found else 0
         return -1
 
+    def _vendors_at(self, port: int) -> dict[str, str]:
+        return {"DEEPGRAM_BASE_URL": f"ws://127.0.0.1:{port}", "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1"}
+
     def _environ(self, agents: Path) -> Mapping[str, str]:
-        vendors = f"127.0.0.1:{self._vendors_port}"
         return {
             "PYTHONUNBUFFERED": "1",
             "REDIS_URL": self.store.url,
@@ -213,8 +225,7 @@ class Fleet:
             "STT_PROVIDER": ",".join(f"deepgram/{model}" for model in MODELS["stt"]),
             "LLM_PROVIDER": ",".join(f"openai/{model}" for model in MODELS["llm"]),
             "TTS_PROVIDER": ",".join(f"deepgram/{model}" for model in MODELS["tts"]),
-            "DEEPGRAM_BASE_URL": f"ws://{vendors}",
-            "OPENAI_BASE_URL": f"http://{vendors}/v1",
+            **self._vendors_at(self._vendors_port),
             "WEBHOOK_SIGNATURES": "off",
             "VOBIZ_AUTH_ID": "",
             "VOBIZ_AUTH_TOKEN": "",

@@ -22,6 +22,8 @@ FINISH_S = 25.0
 """The last answers, the hang-ups and their webhooks may take so long."""
 ACT_S_MAX = 120.0
 STORY_S = 5.0
+TAKEOVERS_MAX = 3
+"""Of a call that only was where another one killed its worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ async def carry_out(fleet: Fleet, scenario: Scenario, calls: int, seed: int) -> 
     count = max(1, round(calls * scenario.calls))
     before = Counter(await fleet.asked())
     callers = [Caller(fleet.url, number, seed, RAMP_S * number) for number in range(count)]
-    hand = Hand(fleet, scenario)
+    hand = Hand(fleet, scenario, poison=callers[0].poison)
     began_s = asyncio.get_running_loop().time()
     running = [asyncio.create_task(caller.run(), name=f"caller {caller.lived.caller}") for caller in callers]
     try:
@@ -69,12 +71,21 @@ async def carry_out(fleet: Fleet, scenario: Scenario, calls: int, seed: int) -> 
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
     healed = await _heal(hand)
+    if scenario.fault == "poison":
+        poisoner, *callers = callers
+        if not poisoner.lived.died:
+            hand.trouble.append("the call that kills its workers was not ended")
     stories = {caller.lived.call_id: await _story(fleet, caller) for caller in callers}
+    owners = {call_id: read_story(events) for call_id, events in stories.items()}
+    if scenario.fault == "poison":
+        most = max(len(one.changes.get(scenario.pool, ())) - 1 for one in owners.values())
+        if most > TAKEOVERS_MAX:
+            hand.trouble.append(f"an innocent call was taken over {most} times; at most {TAKEOVERS_MAX} are allowed")
     outcome = Outcome(
         scenario,
         [caller.lived for caller in callers],
         hand.strikes,
-        {call_id: read_story(events) for call_id, events in stories.items()},
+        owners,
         Counter(await fleet.asked()) - before,
         _p99([late_ms for caller in callers for late_ms in caller.lateness_ms[SETTLED_FRAMES:]]),
         hand.trouble,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from benchmarks.chaos.fleet import MODELS, POOLS, Fleet
+from common.ledger.suspicion import CRASHES_MAX
 
 RESTART_S = 1.0
 """A killed process is started again so soon, as Kubernetes would."""
@@ -17,6 +18,9 @@ REPLICA_RESTART_S = 5.0
 """A killed primary of a Sentinel set: later than the failover, or there would be none."""
 FROZEN_S = 3.0
 BAD_MINUTE_S = 10.0
+CUT_OFF_S = 8.0
+POISON_S = 20.0
+"""So long the dead are counted, and started again; then the call must be over."""
 EVERYONE = "*"
 
 
@@ -54,6 +58,8 @@ SCENARIOS = (
     Scenario(
         "vendor", "a vendor down for 10 s of every 20", EVERYONE, "vendor", 1500, 3000, (5.0, 25.0, 45.0), 60.0, 2.5
     ),
+    Scenario("grey", "language model: a worker without a way out", "llm", "grey", 1500, 3000, (6.0,), 19.0),
+    Scenario("poison", "language model: a call that kills its workers", "llm", "poison", 8000, 4000, (6.0,), 30.0, 0.5),
 )
 
 
@@ -75,6 +81,8 @@ class Hand:
     scenario: Scenario
     strikes: list[Strike] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
+    poison: Callable[[], None] = lambda: None
+    """Has one caller say what kills a worker."""
 
     async def act(self, began_s: float) -> None:
         """All faults of the scenario, at their times after `began_s` (of the loop's clock)."""
@@ -86,6 +94,8 @@ class Hand:
             "roll workers": lambda number: self._roll([*POOLS]),
             "roll edges": lambda number: self._roll(["edge"]),
             "vendor": self._bad_minute,
+            "grey": self._cut_off,
+            "poison": self._poison,
         }
         loop = asyncio.get_running_loop()
         for number, at_s in enumerate(self.scenario.strikes_s):
@@ -154,3 +164,34 @@ class Hand:
             await asyncio.sleep(BAD_MINUTE_S)
         finally:
             await self.fleet.break_down()
+
+    async def _cut_off(self, number: int) -> None:
+        """One member cannot reach its vendors; for a while it is to take nothing."""
+        victim = await self.fleet.victim(self.scenario.pool)
+        self._struck(victim)
+        self.fleet.ways_out[victim].cut()
+        await asyncio.sleep(CUT_OFF_S)
+        held = (await self.fleet.calls_held())[victim]
+        if held:
+            self.trouble.append(f"{victim} still holds {held} calls, {CUT_OFF_S:.0f} s after it was cut off")
+        await self.fleet.ways_out[victim].open()
+
+    async def _poison(self, number: int) -> None:
+        """A caller says what kills a worker; the dead are started again, as Kubernetes would."""
+        loop, deaths = asyncio.get_running_loop(), 0
+        self.poison()
+        until = loop.time() + POISON_S
+        restarts: list[tuple[float, str]] = []
+        while loop.time() < until or restarts:
+            down = {name for _, name in restarts}
+            for name in self.fleet.members(self.scenario.pool):
+                if name not in down and self.fleet.children.ended(name):
+                    deaths += 1
+                    self._struck(name)
+                    restarts.append((loop.time() + RESTART_S, name))
+            for due, name in [one for one in restarts if one[0] <= loop.time()]:
+                self.fleet.start(name)
+                restarts.remove((due, name))
+            await asyncio.sleep(0.05)
+        if not 1 <= deaths <= CRASHES_MAX:
+            self.trouble.append(f"{deaths} workers died of one call; at most {CRASHES_MAX} may")

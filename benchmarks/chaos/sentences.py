@@ -16,6 +16,8 @@ PARTS = ("alpha", "bravo", "charlie")
 GREETING = "Welcome to the line."
 PARDON = "Pardon me, what was that."
 """The answer to what was not understood; nobody should ever hear it, but after a broken connection."""
+POISON = "poison"
+"""The word of a caller of whom a worker dies (crashing_llm.py)."""
 NUMBER_MAX = 99
 _DIGIT = f"({'|'.join(DIGITS)})"
 _QUESTION = re.compile(rf"ask {_DIGIT} {_DIGIT} by {_DIGIT} {_DIGIT}")

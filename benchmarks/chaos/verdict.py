@@ -19,6 +19,8 @@ from benchmarks.chaos.turns import ANSWER_MS_MAX, Lived, Turn
 
 LATENESS_MS_MAX = 100.0
 """p99 of how late the callers' own frames were; beyond it the machine was too busy to say anything."""
+STRICT = ("grey", "poison")
+"""Faults whose trouble is a failure: what the callers hear is not all that must hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Row:
     off_line_p50_ms: float = 0.0
     """For how long a hit turn had no connection: mostly the carrier's pause before it connects again."""
     unconfirmed: int = 0
+    broken: int = 0
+    """Rules of the scenario itself that were not kept."""
     findings: list[str] = field(default_factory=list)
 
     @property
@@ -70,7 +74,7 @@ class Row:
             return "FAIL"
         if self.lateness_p99_ms > LATENESS_MS_MAX:
             return "VOID"
-        broken = self.died + self.unanswered + self.lost + self.unheard + self.repeated + self.doubled
+        broken = self.broken + self.died + self.unanswered + self.lost + self.unheard + self.repeated + self.doubled
         if broken:
             return "FAIL"
         if not self.hit:
@@ -119,6 +123,7 @@ def judge(outcome: Outcome) -> Row:
         lateness_p99_ms=outcome.lateness_p99_ms,
         off_line_p50_ms=_rank(off_line, 0.5) if off_line else 0.0,
         unconfirmed=sum(turn.unconfirmed for _, turn in turns),
+        broken=len(outcome.trouble) if outcome.scenario.fault in STRICT else 0,
         findings=list(findings(outcome)),
     )
 

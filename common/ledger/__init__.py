@@ -28,6 +28,8 @@ from typing import Any, Protocol
 from common.end_reasons import EndReason
 from common.ledger.effects import Effect, Known
 from common.ledger.ended_calls import EndedCalls
+from common.ledger.members import Members, Quarantined
+from common.ledger.suspicion import Left, Take
 from common.messages import Message
 
 END_REASONS = tuple(reason.value for reason in EndReason)
@@ -93,6 +95,14 @@ class Claim:
     record: CallRecord
     checkpoint: str = ""
     """What the last owner left for the next one; the pool's own format."""
+    trial_ms: int = 0
+    """The call may kill its owner: for so long no other such call should be claimed.  0: it is trusted."""
+    condemned: bool = False
+    """It has killed too many: end it, and do not run it (common/ledger/suspicion.py)."""
+    crashes: int = 0
+    """Owners in a row that were lost with it."""
+    passed_on: bool = False
+    """The last owner could reach no provider."""
 
 
 class Ledger(Protocol):
@@ -225,14 +235,30 @@ class Ledger(Protocol):
     async def settle(self, pool: str, offer_id: str) -> None:
         """The offer needs nobody any more: the call is held, or over."""
 
-    async def claim(self, pool: str, call_id: str, owner: str) -> Claim | None:
-        """Take the lease and the next fencing token.  None if another member holds it or the call is over."""
+    async def claim(self, pool: str, call_id: str, owner: str, take: Take = Take.TRUSTED) -> Claim | None:
+        """Take the lease and the next fencing token.  None if another member holds it or the call is over.
+
+        Raises Suspect if the call may kill its owner and `take` does not allow that, or it is too early.
+        """
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
         """Prolong the leases; returns those that were lost to a newer owner or whose call is gone."""
 
-    async def release(self, claim: Claim) -> None:
-        """Give the lease up now, so that another member can claim the call at once."""
+    async def release(self, claim: Claim, left: Left = Left.CLEAN) -> None:
+        """Give the lease up now, so that another member can claim the call at once.
+
+        Whoever only learns later that it was replaced, because Redis was away, may say so too: then its loss is not
+        counted against the call.
+        """
+
+    async def offer(self, pool: str, call_ids: Sequence[str], all_that_wait: bool = False) -> None:
+        """Offer the calls to the pool; one that is on offer already is not offered twice.
+
+        `all_that_wait`: no other call waits, so that offers of calls that ended meanwhile can be forgotten.
+        """
+
+    async def quarantine(self, call: Quarantined) -> None:
+        """Note for people that the call is not run again."""
 
     async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
         """Write to the call's events in one step, if the claim still is the newest.  False: drop the call."""
@@ -248,6 +274,12 @@ class Ledger(Protocol):
 
     async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
         """This member takes calls, or it takes none for now.  To be said again within `READY_STALE_MS`."""
+
+    async def report_health(self, pool: str, owner: str, well: bool) -> None:
+        """This member can reach a provider, or none.  To be said again within `READY_STALE_MS`."""
+
+    async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
+        """What the members of the pool have said of themselves lately."""
 
     async def beat(self, kind: str, node: str) -> None:
         """This node is alive.  `kind` is "edge" or a pool."""

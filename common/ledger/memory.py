@@ -21,8 +21,10 @@ from common.ledger import (
     Claim,
 )
 from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
-from common.ledger.redis import LEASE_MS, LIVE_STALE_MS, LOST_MS, OFFER_IDLE_MS
 from common.ledger.ended_calls import COMPACT_AFTER_SECONDS, COMPACT_SECONDS, COMPACT_TRIES_MAX, DUE_MAX, Entries
+from common.ledger.members import QUARANTINE_MAX, Members, Quarantined
+from common.ledger.redis import LEASE_MS, LIVE_STALE_MS, LOST_MS, OFFER_IDLE_MS
+from common.ledger.suspicion import Hold, Left, Standing, Suspect, Take
 from common.messages import Message, Offer
 
 OFFER_POLL_SECONDS = 0.05
@@ -36,6 +38,7 @@ class _Call:
     checkpoints: dict[str, str] = field(default_factory=dict)
     leases: dict[str, tuple[int, float]] = field(default_factory=dict)
     """pool -> (token, loop time at which it expires)"""
+    holds: dict[str, Hold] = field(default_factory=dict)
     sealed: bool = False
     compact_tries: int = 0
 
@@ -102,6 +105,9 @@ class MemoryLedger:
         self._scans: dict[str, float] = {}  # pool -> when the next look is due
         self._ready: dict[tuple[str, str], float] = {}
         """(pool, member) -> loop time until which it is believed to take calls"""
+        self._healthy: dict[tuple[str, str], float] = {}
+        """Likewise, that it can reach a provider."""
+        self.quarantined: list[Quarantined] = []
         self._effects: dict[str, dict[str, tuple[State, str]]] = {}
         """call -> place -> (begun, attempt) or (done, result)"""
         self.ended_calls = MemoryEndedCalls(self._calls, streams_)
@@ -311,14 +317,20 @@ class MemoryLedger:
     async def settle(self, pool: str, offer_id: str) -> None:
         self._settled.add((pool, int(offer_id.partition("-")[0])))
 
-    async def claim(self, pool: str, call_id: str, owner: str) -> Claim | None:
+    async def claim(self, pool: str, call_id: str, owner: str, take: Take = Take.TRUSTED) -> Claim | None:
         call = self._calls.get(call_id)
         if call is None or call.record.status != "live" or self._held(call, pool):
             return None
+        hold = call.holds.setdefault(pool, Hold())
+        if not hold.claim(call.tokens.get(pool, 0), call.owners.get(pool) == owner, take, _now() * 1000):
+            raise Suspect(call.owners.get(pool, ""))
         token = call.tokens[pool] = call.tokens.get(pool, 0) + 1
         call.owners[pool] = owner
         call.leases[pool] = (token, _now() + self._lease_s)
-        return Claim(call_id, pool, owner, token, call.record, call.checkpoints.get(pool, ""))
+        passed_on, hold.passed_on = hold.passed_on, False
+        trial_ms = round(hold.trial_ms) if hold.standing is Standing.ON_TRIAL else 0
+        about = (trial_ms, hold.standing is Standing.CONDEMNED, hold.crashes, passed_on)
+        return Claim(call_id, pool, owner, token, call.record, call.checkpoints.get(pool, ""), *about)
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
         lost = []
@@ -328,12 +340,31 @@ class MemoryLedger:
                 lost.append(claim)
             else:
                 call.leases[claim.pool] = (claim.token, _now() + self._lease_s)
+                call.holds.setdefault(claim.pool, Hold()).seen_ms = _now() * 1000
         return lost
 
-    async def release(self, claim: Claim) -> None:
+    async def release(self, claim: Claim, left: Left = Left.CLEAN) -> None:
         call = self._calls.get(claim.call_id)
-        if call is not None and call.is_held_by(claim) and claim.pool in call.leases:
-            del call.leases[claim.pool]
+        if call is None:
+            return
+        newest = call.tokens.get(claim.pool, 0)
+        if call.is_held_by(claim):
+            call.leases.pop(claim.pool, None)
+        if call.is_held_by(claim) or claim.token < newest:
+            call.holds.setdefault(claim.pool, Hold()).leave(claim.token, newest, left, _now() * 1000)
+
+    async def offer(self, pool: str, call_ids: Sequence[str], all_that_wait: bool = False) -> None:
+        known = {
+            message.call_id
+            for number, message in self._streams.after(streams.pool_calls(pool), 0)
+            if isinstance(message, Offer) and (pool, number) not in self._settled
+        }
+        for call_id in dict.fromkeys(call_ids):
+            if call_id not in known:
+                self._streams.append(streams.pool_calls(pool), Offer(call_id))
+
+    async def quarantine(self, call: Quarantined) -> None:
+        self.quarantined = [call, *self.quarantined][:QUARANTINE_MAX]
 
     async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
         call = self._calls.get(claim.call_id)
@@ -361,6 +392,17 @@ class MemoryLedger:
 
     async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
         self._ready[pool, owner] = _now() + READY_STALE_MS / 1000 if has_room else 0.0
+
+    async def report_health(self, pool: str, owner: str, well: bool) -> None:
+        self._healthy[pool, owner] = _now() + READY_STALE_MS / 1000 if well else 0.0
+
+    async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
+        since = _now() + (READY_STALE_MS - within_ms) / 1000
+
+        def fresh(said: Mapping[tuple[str, str], float]) -> frozenset[str]:
+            return frozenset(owner for (of, owner), until in said.items() if of == pool and until > since)
+
+        return Members(fresh(self._healthy), fresh(self._ready))
 
     async def beat(self, kind: str, node: str) -> None:
         """Nobody reads heartbeats in memory."""

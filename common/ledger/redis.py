@@ -5,6 +5,8 @@ Keys (all names in common/streams.py):
   call:{sNN}:<id>:state         hash    agent, numbers, status, epoch, edge; token:, owner: and checkpoint:<pool>
   call:{sNN}:<id>:lease:<pool>  hash    owner, token; expires by itself unless renewed
   pool:<name>:ready             zset    members that take calls, by the server's time at which they last said so
+  pool:<name>:healthy           zset    members whose providers can be reached, likewise
+  pool:<name>:quarantine        list    calls that are not run again, for people
   pool:<name>:calls             stream  offers; its consumer group "members" hands each to one member
   call:{sNN}:<id>:facts         hash    what the carrier's webhooks said, by event and field
   call:{sNN}:<id>:effects       hash    side effects that must not happen twice: begun by whom, or done with what result
@@ -44,11 +46,15 @@ from common.ledger import (
     Claim,
     scripts,
 )
+from common.ledger import suspicion as holds
 from common.ledger.client import Client
 from common.ledger.clock_offset import note_clock_offset
 from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
 from common.ledger.ended_calls_redis import RedisEndedCalls
-from common.ledger.redis_values import entries_of, fields_of, offered_call, record_of
+from common.ledger.members import Members, Quarantined
+from common.ledger.membership import Membership
+from common.ledger.offers import Offers
+from common.ledger.redis_values import claimed, entries_of, fields_of, offered_call, record_of
 from common.messages import Message
 from common.packing import encode
 from common.redis_url import Place, parse_redis_url
@@ -97,9 +103,9 @@ class RedisLedger:
         self._note_silence = self._redis.register_script(scripts.NOTE_SILENCE)
         self._touch = self._redis.register_script(scripts.TOUCH)
         self._beat = self._redis.register_script(scripts.BEAT)
-        self._claim = self._redis.register_script(scripts.CLAIM)
+        self._claim = self._redis.register_script(holds.CLAIM)
         self._renew = self._redis.register_script(scripts.RENEW)
-        self._release = self._redis.register_script(scripts.RELEASE)
+        self._release = self._redis.register_script(holds.RELEASE)
         self._append = self._redis.register_script(scripts.APPEND)
         self._checkpoint = self._redis.register_script(scripts.CHECKPOINT)
         self._restore = self._redis.register_script(scripts.RESTORE)
@@ -110,6 +116,7 @@ class RedisLedger:
         self._add_facts = self._redis.register_script(scripts.ADD_FACTS)
         self._forget_idle = self._redis.register_script(scripts.FORGET_IDLE)
         self.ended_calls = RedisEndedCalls(client, retention_s)
+        self._offers, self._membership = Offers(client), Membership(client)
 
     @classmethod
     def connect(
@@ -318,14 +325,10 @@ class RedisLedger:
         pipeline.xdel(stream, offer_id)
         await self._client.reached(pipeline.execute())
 
-    async def claim(self, pool: str, call_id: str, owner: str) -> Claim | None:
+    async def claim(self, pool: str, call_id: str, owner: str, take: holds.Take = holds.Take.TRUSTED) -> Claim | None:
         keys = [streams.call_state(call_id), streams.call_lease(call_id, pool)]
-        token, found = await self._client.reached(self._claim(keys=keys, args=[pool, owner, self._lease_ms]))
-        if not token:
-            return None
-        fields = dict(zip(found[::2], found[1::2], strict=True))
-        checkpoint = fields.get(f"checkpoint:{pool}".encode(), b"").decode()
-        return Claim(call_id, pool, owner, token, record_of(fields), checkpoint)
+        args: list[Any] = [pool, owner, self._lease_ms, take.value]
+        return claimed(call_id, pool, owner, await self._client.reached(self._claim(keys=keys, args=args)))
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
         pipeline = await self._loaded(self._renew.script)
@@ -335,10 +338,16 @@ class RedisLedger:
         replies = (await self._client.reached(pipeline.execute()))[1:]
         return [claim for claim, renewed in zip(claims, replies, strict=True) if not renewed]
 
-    async def release(self, claim: Claim) -> None:
-        await self._client.reached(
-            self._release(keys=[streams.call_lease(claim.call_id, claim.pool)], args=[claim.token, claim.owner])
-        )
+    async def release(self, claim: Claim, left: holds.Left = holds.Left.CLEAN) -> None:
+        keys = [streams.call_state(claim.call_id), streams.call_lease(claim.call_id, claim.pool)]
+        args: list[Any] = [claim.pool, claim.token, claim.owner, left.value]
+        await self._client.reached(self._release(keys=keys, args=args))
+
+    async def offer(self, pool: str, call_ids: Sequence[str], all_that_wait: bool = False) -> None:
+        await self._offers.offer(pool, list(call_ids), all_that_wait)
+
+    async def quarantine(self, call: Quarantined) -> None:
+        await self._membership.quarantine(call)
 
     async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
         keys = [streams.call_state(claim.call_id), streams.call_events(claim.call_id)]
@@ -366,6 +375,13 @@ class RedisLedger:
     async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
         script = self._report_room(keys=[streams.pool_ready(pool)], args=[owner, int(has_room), READY_STALE_MS])
         await self._client.reached(script)
+
+    async def report_health(self, pool: str, owner: str, well: bool) -> None:
+        script = self._report_room(keys=[streams.pool_healthy(pool)], args=[owner, int(well), READY_STALE_MS])
+        await self._client.reached(script)
+
+    async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
+        return await self._membership.members(pool, within_ms)
 
     async def beat(self, kind: str, node: str) -> None:
         asked_ms = wall_ms()

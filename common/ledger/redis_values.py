@@ -7,7 +7,8 @@ from typing import Any
 
 import msgpack
 
-from common.ledger import CallRecord
+from common.ledger import CallRecord, Claim
+from common.ledger.suspicion import TRIAL_MS, Standing, Suspect
 from common.messages import Offer
 from common.packing import BadMessage, decode
 
@@ -30,6 +31,22 @@ def record_of(fields: dict[bytes, bytes]) -> CallRecord:
         else:
             known[name] = int(raw) if isinstance(default, int) else raw.decode()
     return replace(CallRecord(""), **known)
+
+
+def claimed(call_id: str, pool: str, owner: str, reply: Any) -> Claim | None:
+    """What the script of a claim says; None if the call cannot be had.  Raises Suspect."""
+    token, found, *about = reply
+    if not token:
+        if found == b"suspect":
+            raise Suspect(about[0].decode())
+        return None
+    fields = dict(zip(found[::2], found[1::2], strict=True))
+    checkpoint = fields.get(f"checkpoint:{pool}".encode(), b"").decode()
+    standing, crashes, passed_on = about
+    trial_ms = TRIAL_MS * max(crashes - 1, 1) if standing == Standing.ON_TRIAL else 0
+    condemned = standing == Standing.CONDEMNED
+    record = record_of(fields)
+    return Claim(call_id, pool, owner, token, record, checkpoint, trial_ms, condemned, crashes, bool(passed_on))
 
 
 def entries_of(found: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:

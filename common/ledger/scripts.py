@@ -1,4 +1,7 @@
-"""What the ledger in Redis decides in one step: scripts over the keys of one call (common/ledger/redis.py has them)."""
+"""What the ledger in Redis decides in one step: scripts over the keys of one call (common/ledger/redis.py has them).
+
+A claim and its release are in common/ledger/suspicion.py.
+"""
 
 # The server's clock judges everybody's life: the hosts' own clocks differ.
 NOW = """
@@ -133,16 +136,6 @@ redis.call('EXPIRE', KEYS[4], ARGV[2])
 return 1
 """
 
-CLAIM = """
-if redis.call('HGET', KEYS[1], 'status') ~= 'live' then return {0, 'over'} end
-if redis.call('EXISTS', KEYS[2]) == 1 then return {0, 'held'} end
-local token = redis.call('HINCRBY', KEYS[1], 'token:' .. ARGV[1], 1)
-redis.call('HSET', KEYS[1], 'owner:' .. ARGV[1], ARGV[2])
-redis.call('HSET', KEYS[2], 'owner', ARGV[2], 'token', token)
-redis.call('PEXPIRE', KEYS[2], ARGV[3])
-return {token, redis.call('HGETALL', KEYS[1])}
-"""
-
 # The next three begin with the claim: pool, token, owner.
 HOLDS = """
 local newest = redis.call('HMGET', KEYS[1], 'token:' .. ARGV[1], 'owner:' .. ARGV[1])
@@ -153,6 +146,8 @@ RENEW = f"""{HOLDS}
 if redis.call('HGET', KEYS[1], 'status') ~= 'live' then return 0 end
 redis.call('HSET', KEYS[2], 'owner', ARGV[3], 'token', ARGV[2])
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
+local time = redis.call('TIME')
+redis.call('HSET', KEYS[1], 'seen:' .. ARGV[1], string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)))
 return 1
 """
 
@@ -167,12 +162,6 @@ return 1
 CHECKPOINT = f"""{HOLDS}
 redis.call('HSET', KEYS[1], 'checkpoint:' .. ARGV[1], ARGV[4])
 return 1
-"""
-
-RELEASE = """
-local held = redis.call('HMGET', KEYS[1], 'token', 'owner')
-if held[1] == ARGV[1] and held[2] == ARGV[2] then return redis.call('DEL', KEYS[1]) end
-return 0
 """
 
 # Keys: the state, the events, the leases.  Arguments: epoch, how many of the next are fields, those, the story; the

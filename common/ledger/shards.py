@@ -13,10 +13,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from typing import ParamSpec, TypeVar
 
 from common import streams
-from common.ledger import NO_EPOCHS, CallRecord, Claim, Ledger
+from common.ledger import NO_EPOCHS, READY_STALE_MS, CallRecord, Claim, Ledger
 from common.ledger.effects import Effect, Known
 from common.ledger.ended_calls import ShardedEndedCalls
+from common.ledger.members import Members, Quarantined
 from common.ledger.redis import LEASE_MS, RedisLedger
+from common.ledger.suspicion import Left, Take
 from common.messages import Message
 from common.redis_url import parse_redis_url
 from common.tasks import cancel
@@ -149,8 +151,8 @@ class ShardedLedger:
         number, _, own_id = offer_id.partition("/")
         await self._shards[int(number)].settle(pool, own_id)
 
-    async def claim(self, pool: str, call_id: str, owner: str) -> Claim | None:
-        return await self._of(call_id).claim(pool, call_id, owner)
+    async def claim(self, pool: str, call_id: str, owner: str, take: Take = Take.TRUSTED) -> Claim | None:
+        return await self._of(call_id).claim(pool, call_id, owner, take)
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
         def renew(shard: Ledger, call_ids: list[str]) -> Awaitable[list[Claim]]:
@@ -160,8 +162,17 @@ class ShardedLedger:
         calls = list(dict.fromkeys(claim.call_id for claim in claims))
         return _joined([lost or [] for _, lost in await self._reach(calls, renew)])
 
-    async def release(self, claim: Claim) -> None:
-        await self._of(claim.call_id).release(claim)
+    async def release(self, claim: Claim, left: Left = Left.CLEAN) -> None:
+        await self._of(claim.call_id).release(claim, left)
+
+    async def offer(self, pool: str, call_ids: Sequence[str], all_that_wait: bool = False) -> None:
+        def of(shard: Ledger) -> list[str]:
+            return [call_id for call_id in call_ids if self._of(call_id) is shard]
+
+        await self._ask(lambda shard: shard.offer(pool, of(shard), all_that_wait))
+
+    async def quarantine(self, call: Quarantined) -> None:
+        await self._of(call.call_id).quarantine(call)
 
     async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
         return await self._of(claim.call_id).append(claim, messages)
@@ -177,6 +188,15 @@ class ShardedLedger:
 
     async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
         await self._ask(lambda shard: shard.report_room(pool, owner, has_room))
+
+    async def report_health(self, pool: str, owner: str, well: bool) -> None:
+        await self._ask(lambda shard: shard.report_health(pool, owner, well))
+
+    async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
+        found = Members()
+        for members in await self._ask(lambda shard: shard.members(pool, within_ms)):
+            found |= members
+        return found
 
     async def beat(self, kind: str, node: str) -> None:
         await self._ask(lambda shard: shard.beat(kind, node))

@@ -24,9 +24,11 @@ _CONNECT = "hello auth ping role select client|setname client|id client|unblock 
 """What every process says to a server before and between its work."""
 _SCRIPTS = "evalsha time hget hset hmget hgetall hlen hincrby exists expire pexpire persist pttl del xadd zrem"
 """The ledger's scripts, and what they call: commands in scripts are checked like any others."""
+_OFFERS = "xlen xrange xdel"
+"""The script of an offer looks for one that is there already."""
 _POOL = (
-    "set xread xrange xrevrange xreadgroup xautoclaim xack xdel xgroup|create xgroup|delconsumer xinfo|consumers zadd"
-    " zrangebyscore zremrangebyscore"
+    "set xread xrevrange xreadgroup xautoclaim xack xgroup|create xgroup|delconsumer xinfo|consumers zadd"
+    " zrangebyscore zremrangebyscore lpush ltrim"
 )
 
 
@@ -50,18 +52,18 @@ class User:
 def _pool(pool: str, media: str) -> User:
     keys = (
         f"~call:*:state ~call:*:events ~call:*:effects ~call:*:lease:{pool} ~pool:{pool}:calls ~pool:{pool}:scan"
-        f" ~pool:{pool}:ready ~pulse %R~calls:live ~nodes:{pool} %W~edge:*:priority {media}"
+        f" ~pool:{pool}:ready ~pool:{pool}:healthy ~pool:{pool}:quarantine"
+        f" ~pulse %R~calls:live ~nodes:{pool} %W~edge:*:priority {media}"
     )
-    return User(pool, keys.strip(), f"{_CONNECT} {_SCRIPTS} {_POOL}")
+    return User(pool, keys.strip(), f"{_CONNECT} {_SCRIPTS} {_OFFERS} {_POOL}")
 
 
 USERS = (
     User(
         "edge",
-        "~call:* ~edge:* %W~pool:*:calls ~pool:*:ready ~calls:* ~nodes:edge ~nonce:* ~deployment:stream-secret"
+        "~call:* ~edge:* ~pool:*:calls ~pool:*:ready ~calls:* ~nodes:edge ~nonce:* ~deployment:stream-secret"
         " ~{dials}:* ~pulse",
-        f"{_CONNECT} {_SCRIPTS} xread xrange xrevrange xlen copy get set zadd zcard zrangebyscore zremrangebyscore"
-        " info",
+        f"{_CONNECT} {_SCRIPTS} {_OFFERS} xread xrevrange copy get set zadd zcard zrangebyscore zremrangebyscore info",
     ),
     _pool("stt", "%R~call:*:audio"),
     _pool("llm", ""),

@@ -19,6 +19,7 @@ from common.bus.memory import Streams
 from common.ledger import Claim
 from common.ledger.memory import MemoryLedger
 from common.ledger.redis import LEASE_MS, OFFER_IDLE_MS
+from common.ledger.suspicion import Take
 from common.messages import AudioIn, AudioOut, Message
 from common.packing import decode, encode
 
@@ -96,8 +97,8 @@ class SimulatedLedger(MemoryLedger):
         self._witness = witness
         self._takers: dict[str, _Takers] = {}
 
-    async def claim(self, pool: str, call_id: str, owner: str) -> Claim | None:
-        claim = await super().claim(pool, call_id, owner)
+    async def claim(self, pool: str, call_id: str, owner: str, take: Take = Take.TRUSTED) -> Claim | None:
+        claim = await super().claim(pool, call_id, owner, take)
         if claim is not None:
             self._witness.claimed(claim)
         return claim

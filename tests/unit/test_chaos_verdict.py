@@ -200,7 +200,18 @@ def test_the_page_has_a_line_for_each_run_and_the_findings_of_those_that_failed(
 
 
 def test_every_scenario_has_a_bar_and_ends_after_its_last_strike():
-    assert {s.group for s in SCENARIOS} == {"stt", "llm", "tts", "edge", "redis", "sentinel", "rolling", "vendor"}
+    assert {s.group for s in SCENARIOS} == {
+        "stt",
+        "llm",
+        "tts",
+        "edge",
+        "redis",
+        "sentinel",
+        "rolling",
+        "vendor",
+        "grey",
+        "poison",
+    }
     for scenario in SCENARIOS:
         assert scenario.bar_ms > 0
         assert scenario.asks_s > scenario.strikes_s[-1] or scenario.fault.startswith("roll")

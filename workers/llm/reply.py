@@ -176,6 +176,8 @@ class ReplySession:
                     self._speechless = 0
         except (ProviderError, TimeoutError) as error:
             log.warning("no model could answer: %s", error, extra={"call_id": self._claim.call_id})
+            if isinstance(error, ProviderError):
+                await self._character.minds.models.exhausted(self._claim.call_id)
             failed = True
         await writer.finish()  # also what a model said before it failed, if nobody could go on
         if not writer.count and failed:

@@ -124,6 +124,7 @@ class ListenSession:
         while True:
             source = self._ears.choose(tried, self._claim.call_id)
             if source is None:
+                await self._ears.exhausted(self._claim.call_id)
                 if loop.time() - heard_at > DEAF_SECONDS_MAX:
                     hang_up(self._bus, self._claim, EndReason.ERROR, Connection(self._edge, self._epoch))
                     heard_at = loop.time()

@@ -162,6 +162,9 @@ class Voice:
         except TimeoutError:
             log.warning("a voice took too long", extra={"call_id": self._call_id})
             part.broken_off()
+        else:
+            if letters(part.rest):
+                await self._voices.exhausted(self._call_id)
         voicing.marks = tuple((speech.source(at), at_ms) for at, at_ms in part.word_marks)
         voicing.mute = self._was_mute = not voicing.size and letters(speech.text) > 0
         if letters(part.rest):

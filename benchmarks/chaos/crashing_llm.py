@@ -1,0 +1,55 @@
+"""`python -m benchmarks.chaos.crashing_llm`: a language-model worker whose process dies of what one caller says.
+
+All of it is `python -m workers.llm`, but that a request whose dialogue holds `POISON` ends the process at once, as a
+segmentation fault in a library would.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from benchmarks.chaos.sentences import POISON
+from workers.llm.vendors import VENDORS
+from workers.providers import ChatMessage, LanguageModel, Piece
+
+EXIT_CODE = 139
+
+
+class CrashingModel:
+    """See `workers.providers.LanguageModel`."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+
+    async def reply(
+        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), said: str = ""
+    ) -> AsyncIterator[Piece]:
+        if any(POISON in str(message.get("content")) for message in dialogue):
+            os._exit(EXIT_CODE)
+        async for piece in self._model.reply(dialogue, tools, said):
+            yield piece
+
+    async def warm(self) -> None:
+        await self._model.warm()
+
+    async def aclose(self) -> None:
+        await self._model.aclose()
+
+
+def main() -> None:
+    """Be the worker."""
+    known = VENDORS["openai"]
+
+    def build(model: str, environ: Mapping[str, str]) -> LanguageModel:
+        return CrashingModel(known.build(model, environ))
+
+    VENDORS["openai"] = replace(known, build=build)
+    runpy.run_module("workers.llm", run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""Does a call kill the workers that hold it?  What one pool knows of one call, in its record as `hold:<pool>`.  Pure.
+
+An end of a hold is *clean* if its owner said so: the session was over, or was handed over (SIGTERM, a lost Redis).  Any
+other end counts: the owner crashed, stood still for longer than its lease, or its session raised an exception.
+
+    TRUSTED ──two owners lost, the second soon after its claim; or three──▶ SUSPECT ◀──────────────────┐
+       ▲                                                                      │ claimed alone          │ survives
+       └──held for SURVIVED_MS without an end that counts                  ON_TRIAL ───────────────────┘
+                                                                              │ its owner is lost again, soon
+                                 CRASHES_MAX owners lost ────────────────▶ CONDEMNED: ended, never run again
+
+When a worker dies all its calls look alike.  So a first loss changes nothing: whoever has room takes them all.  A
+*suspect* is claimed after a pause, by a member that has no other suspect on trial and, if it holds calls, is not the
+last of its pool: its death then says which call it was, and the calls that died beside it have survived elsewhere.  A
+suspect that finds no such member is not kept waiting for longer than TRIAL_WAIT_MS: its caller hears nothing meanwhile.
+
+`SCRIPT` is the same in Lua, for one step of Redis; tests/contract/test_suspicion.py holds the two to each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+SURVIVED_MS = 60_000
+"""A call that was held for so long has not killed its owner: what was counted before is forgotten."""
+CRASHES_MAX = 6
+"""So many owners in a row are lost at most, however slowly the call kills them."""
+TRIAL_MS = 2_000
+"""An owner that is lost so soon after its claim was killed by what it claimed; longer the more were lost before."""
+BACKOFF_MS = 500
+"""Before a suspect is claimed again; doubled for each owner lost after the second."""
+TRIAL_WAIT_MS = 12_000
+"""A suspect waits so long at most for a member without another suspect."""
+
+
+class Suspect(Exception):
+    """The call may kill its owner: claim it alone, or later.  Its text is the owner that was lost last."""
+
+
+class Take(Enum):
+    """Which calls a member claims."""
+
+    TRUSTED = "trusted"
+    """No suspect."""
+    ALONE = "alone"
+    """A suspect as well: this member has no other on trial."""
+    BESIDE = "beside"
+    """A suspect that has waited for too long as well, though there is another on trial here."""
+
+
+class Left(Enum):
+    """How an owner lets a call go.  A crash says nothing, and counts like FAILED."""
+
+    CLEAN = "clean"
+    FAILED = "failed"
+    """The session raised an exception."""
+    PASSED_ON = "passed on"
+    """No provider can be reached from here; another member may do better."""
+
+
+class Standing(IntEnum):
+    """Of a call with one pool; the numbers are those of the script."""
+
+    TRUSTED = 0
+    SUSPECT = 1
+    ON_TRIAL = 2
+    CONDEMNED = 3
+
+
+@dataclass(slots=True)
+class Hold:
+    """See the module.  Times are of the ledger's clock, in ms."""
+
+    token: int = 0
+    """Of the newest claim that was counted here."""
+    began_ms: float = 0.0
+    ended: int = 0
+    """The token whose end is accounted for."""
+    crashes: int = 0
+    standing: Standing = Standing.TRUSTED
+    waits_ms: float = 0.0
+    """Since when it waits for an owner."""
+    blamed: int = 0
+    """The token whose end was counted last."""
+    passed_on: bool = False
+    seen_ms: float = 0.0
+    """When the owner last renewed its lease."""
+
+    @property
+    def trial_ms(self) -> float:
+        """How soon is soon."""
+        return TRIAL_MS * max(self.crashes - 1, 1)
+
+    def claim(self, token: int, same_owner: bool, take: Take, now_ms: float) -> bool:
+        """The last owner, whose token was `token`, holds it no more.  False: not now (`Suspect`)."""
+        if token > 0 and self.ended != token:
+            # A claim that was not counted here is of another release, or was written again after a loss.
+            self._end(token, self.token == token and not same_owner, now_ms)
+        if self.standing is Standing.SUSPECT:
+            waited_ms = now_ms - self.waits_ms
+            least_ms = TRIAL_WAIT_MS if take is Take.BESIDE else BACKOFF_MS * 2 ** max(self.crashes - 2, 0)
+            if take is Take.TRUSTED or waited_ms < least_ms:
+                return False
+            # Beside others, the loss of its owner says little.
+            self.standing = Standing.ON_TRIAL if take is Take.ALONE else Standing.TRUSTED
+        self.token, self.began_ms, self.seen_ms = token + 1, now_ms, now_ms
+        return True
+
+    def leave(self, token: int, newest: int, left: Left, now_ms: float) -> None:
+        """The owner with `token` says that it holds the call no more, perhaps after it was replaced."""
+        if token == newest == self.token and self.ended != token:
+            self.seen_ms = now_ms
+            self._end(token, left is Left.FAILED, now_ms)
+            self.passed_on = left is Left.PASSED_ON
+        elif token < newest and left is Left.CLEAN and self.blamed == token:
+            self.crashes, self.blamed = self.crashes - 1, 0  # it was cut off, not dead
+            if self.crashes < 2 and self.standing is not Standing.ON_TRIAL:
+                self.standing = Standing.TRUSTED
+
+    def _end(self, token: int, counts: bool, now_ms: float) -> None:
+        held_ms = max(self.seen_ms - self.began_ms, 0)
+        if held_ms >= SURVIVED_MS and self.standing is not Standing.CONDEMNED:
+            self.crashes, self.standing = 0, Standing.TRUSTED
+        on_trial = self.standing is Standing.ON_TRIAL
+        if counts:
+            soon = held_ms < self.trial_ms
+            self.crashes += 1
+            self.blamed = token
+            if self.crashes >= CRASHES_MAX or (on_trial and soon):
+                self.standing = Standing.CONDEMNED
+            elif self.standing is not Standing.CONDEMNED:
+                suspect = self.crashes >= 3 or (self.crashes == 2 and soon)
+                self.standing = Standing.SUSPECT if suspect else Standing.TRUSTED
+        elif on_trial:
+            self.standing = Standing.SUSPECT if held_ms < self.trial_ms else Standing.TRUSTED
+        self.ended, self.waits_ms = token, now_ms
+
+
+_NUMBERS = "'token', 'began', 'ended', 'crashes', 'standing', 'waits', 'blamed', 'passed_on'"
+
+SCRIPT = f"""
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local NUMBERS = {{{_NUMBERS}}}
+local function hold_of(pool)
+  local hold, at = {{}}, 1
+  for number in string.gmatch(redis.call('HGET', KEYS[1], 'hold:' .. pool) or '', '%d+') do
+    if NUMBERS[at] then hold[NUMBERS[at]] = tonumber(number) end
+    at = at + 1
+  end
+  for _, name in ipairs(NUMBERS) do hold[name] = hold[name] or 0 end
+  hold.seen = tonumber(redis.call('HGET', KEYS[1], 'seen:' .. pool) or '0') or 0
+  return hold
+end
+local function keep(pool, hold)
+  local numbers = {{}}
+  for at, name in ipairs(NUMBERS) do numbers[at] = string.format('%.0f', hold[name]) end
+  redis.call('HSET', KEYS[1], 'hold:' .. pool, table.concat(numbers, ' '))
+end
+local function trial_ms(hold) return {TRIAL_MS} * math.max(hold.crashes - 1, 1) end
+local function finish(hold, token, counts, now)
+  local held = math.max(hold.seen - hold.began, 0)
+  if held >= {SURVIVED_MS} and hold.standing ~= 3 then hold.crashes, hold.standing = 0, 0 end
+  local on_trial = hold.standing == 2
+  if counts then
+    local soon = held < trial_ms(hold)
+    hold.crashes = hold.crashes + 1
+    hold.blamed = token
+    if hold.crashes >= {CRASHES_MAX} or (on_trial and soon) then
+      hold.standing = 3
+    elseif hold.standing ~= 3 then
+      hold.standing = (hold.crashes >= 3 or (hold.crashes == 2 and soon)) and 1 or 0
+    end
+  elseif on_trial then
+    hold.standing = held < trial_ms(hold) and 1 or 0
+  end
+  hold.ended, hold.waits = token, now
+end
+"""
+
+# Keys: the state, the lease.  Arguments: pool, owner, the lease's life in ms, which calls are claimed.
+CLAIM = f"""{SCRIPT}
+local pool = ARGV[1]
+if redis.call('HGET', KEYS[1], 'status') ~= 'live' then return {{0, 'over'}} end
+if redis.call('EXISTS', KEYS[2]) == 1 then return {{0, 'held'}} end
+local now, hold = now_ms(), hold_of(pool)
+local token = tonumber(redis.call('HGET', KEYS[1], 'token:' .. pool) or '0')
+if token > 0 and hold.ended ~= token then
+  local counts = hold.token == token and redis.call('HGET', KEYS[1], 'owner:' .. pool) ~= ARGV[2]
+  finish(hold, token, counts, now)
+  keep(pool, hold)
+end
+if hold.standing == 1 then
+  local least = ARGV[4] == 'beside' and {TRIAL_WAIT_MS} or {BACKOFF_MS} * 2 ^ math.max(hold.crashes - 2, 0)
+  if ARGV[4] == 'trusted' or now - hold.waits < least then
+    return {{0, 'suspect', redis.call('HGET', KEYS[1], 'owner:' .. pool) or ''}}
+  end
+  hold.standing = ARGV[4] == 'alone' and 2 or 0
+end
+local passed_on = hold.passed_on
+token = redis.call('HINCRBY', KEYS[1], 'token:' .. pool, 1)
+redis.call('HSET', KEYS[1], 'owner:' .. pool, ARGV[2], 'seen:' .. pool, string.format('%.0f', now))
+hold.token, hold.began, hold.passed_on = token, now, 0
+keep(pool, hold)
+redis.call('HSET', KEYS[2], 'owner', ARGV[2], 'token', token)
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+return {{token, redis.call('HGETALL', KEYS[1]), hold.standing, hold.crashes, passed_on}}
+"""
+
+# Keys: the state, the lease.  Arguments: pool, token, owner, how it is left.
+RELEASE = f"""{SCRIPT}
+local held, freed = redis.call('HMGET', KEYS[2], 'token', 'owner'), 0
+if held[1] == ARGV[2] and held[2] == ARGV[3] then freed = redis.call('DEL', KEYS[2]) end
+local newest = redis.call('HMGET', KEYS[1], 'token:' .. ARGV[1], 'owner:' .. ARGV[1])
+if not newest[1] then return freed end
+local hold, token, now = hold_of(ARGV[1]), tonumber(ARGV[2]), now_ms()
+if newest[1] == ARGV[2] and newest[2] == ARGV[3] and hold.token == token and hold.ended ~= token then
+  hold.seen = now
+  finish(hold, token, ARGV[4] == 'failed', now)
+  hold.passed_on = ARGV[4] == 'passed on' and 1 or 0
+  keep(ARGV[1], hold)
+elseif token < tonumber(newest[1]) and ARGV[4] == 'clean' and hold.blamed == token then
+  hold.crashes, hold.blamed = hold.crashes - 1, 0
+  if hold.crashes < 2 and hold.standing ~= 2 then hold.standing = 0 end
+  keep(ARGV[1], hold)
+end
+return freed
+"""

@@ -1,0 +1,101 @@
+"""A call that waits for a worker is offered once, however long it waits and whoever notices; and a lease that was lost
+for an older claim leaves the newer session alone."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from common.bus.memory import MemoryBus, Streams
+from common.ledger import CallRecord, Claim
+from common.ledger.memory import MemoryLedger
+from common.messages import Offer
+from common.streams import pool_calls
+from workers.runner import Runner, RunnerOptions
+
+pytestmark = pytest.mark.anyio
+
+
+class Quiet:
+    """A session that goes on until it is cancelled."""
+
+    def __init__(self, claim: Claim, carried: Counter[str]) -> None:
+        carried[claim.call_id] += 1
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+
+def offers(streams: Streams) -> Counter[str]:
+    return Counter(m.call_id for _, m in streams.after(pool_calls("stt"), 0) if isinstance(m, Offer))
+
+
+async def test_thirty_nine_calls_that_wait_for_half_a_minute_are_thirty_nine_offers():
+    streams, carried = Streams(), Counter[str]()
+    ledger = MemoryLedger(streams, 700)
+    members = [
+        asyncio.create_task(
+            Runner(
+                RunnerOptions("stt", f"stt-{n}", 1, 700), MemoryBus(streams), ledger, lambda c: Quiet(c, carried)
+            ).run(asyncio.Event())
+        )
+        for n in range(2)
+    ]
+    calls = [f"call-{n}" for n in range(41)]
+    for call_id in calls:
+        await ledger.create(CallRecord(call_id))
+        await ledger.start(call_id, "edge-1")
+        await ledger.offer("stt", [call_id])
+        await ledger.offer("stt", [call_id])  # its caller was reconnected
+    await asyncio.sleep(30)
+    assert len(carried) == 2, "both members are full"
+    assert offers(streams) == Counter(calls)
+    for member in members:
+        member.cancel()
+    await asyncio.wait(members)
+
+
+class SlowRenewal(MemoryLedger):
+    """An answer to a renewal takes its time on the way back."""
+
+    slow = False
+
+    async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
+        lost = await super().renew(claims)
+        if self.slow and claims:
+            self.slow = False
+            await asyncio.sleep(0.4)
+        return lost
+
+
+async def test_a_lease_that_was_lost_for_an_older_claim_does_not_drop_the_newer_session():
+    """A -> B -> A: the answer about the first claim comes when the second is held."""
+    streams, carried = Streams(), Counter[str]()
+    ledger = SlowRenewal(streams, 700)
+    runner = Runner(RunnerOptions("stt", "stt-a", 5, 700), MemoryBus(streams), ledger, lambda c: Quiet(c, carried))
+    member = asyncio.create_task(runner.run(asyncio.Event()))
+    await ledger.create(CallRecord("call-1"))
+    await ledger.start("call-1", "edge-1")
+    await ledger.offer("stt", ["call-1"])
+    await asyncio.sleep(0.5)
+    older = runner._held["call-1"]
+    del ledger._calls["call-1"].leases["stt"]
+    between = await ledger.claim("stt", "call-1", "stt-b")
+    assert between is not None
+    ledger.slow = True
+    while ledger.slow:
+        await asyncio.sleep(0.01)  # the answer is on its way: lost
+    older.task.cancel()  # its session learnt it by itself, when it wrote
+    await asyncio.wait([older.task])
+    await ledger.release(between)
+    await ledger.offer("stt", ["call-1"])
+    await asyncio.sleep(0.2)
+    newer = runner._held["call-1"]
+    assert newer.claim.token == 3
+    await asyncio.sleep(3)
+    assert runner._held.get("call-1") is newer
+    assert await ledger.orphans("stt") == []
+    assert carried["call-1"] == 2
+    member.cancel()
+    await asyncio.wait([member])

@@ -1,0 +1,209 @@
+"""A call that kills every worker that holds it: it is found, ended, and takes as few of the others along as can be."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from common.bus.memory import MemoryBus, Streams
+from common.ledger import CallRecord, Claim
+from common.ledger.memory import MemoryLedger
+from common.ledger.suspicion import CRASHES_MAX
+from common.messages import HangUp
+from common.streams import edge_priority
+from workers.runner import Runner, RunnerOptions
+
+pytestmark = pytest.mark.anyio
+
+POISON = "poison"
+RESTART_SECONDS = 1.0
+
+
+@dataclass
+class Member:
+    """A worker process; `die` is a segfault, `stall` an event loop that does not come back."""
+
+    number: int
+    bus: MemoryBus
+    runner: Runner
+    task: asyncio.Task[None]
+    stop: asyncio.Event
+
+
+@dataclass
+class Pool:
+    """Members that are started again when they die, as Kubernetes would, and the calls that they hold."""
+
+    members: int
+    kills_after_s: float = 0.05
+    """How long the poison takes, each time that somebody holds it."""
+    dies: bool = True
+    """Or its session raises an exception."""
+    deaths: int = 0
+    held: Counter[str] = field(default_factory=Counter)
+    carried: dict[str, str] = field(default_factory=dict)
+    hung_up: list[HangUp] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.streams = Streams()
+        self.ledger = MemoryLedger(self.streams, 700)
+        self.bus = MemoryBus(self.streams)
+        self._members: dict[str, Member] = {}
+        self._started = 0
+        self._restarts: set[asyncio.Task[None]] = set()
+
+    async def call(self, call_id: str) -> None:
+        await self.ledger.create(CallRecord(call_id))
+        await self.ledger.start(call_id, "edge-1")
+        await self.ledger.offer("llm", [call_id])
+
+    def start(self) -> str:
+        self._started += 1
+        name, bus, stop = f"llm-{self._started}", MemoryBus(self.streams), asyncio.Event()
+        runner = Runner(RunnerOptions("llm", name, 50, 700), bus, self.ledger, lambda claim: Session(self, claim))
+        self._members[name] = Member(self._started, bus, runner, asyncio.create_task(runner.run(stop)), stop)
+        return name
+
+    async def die(self, name: str) -> None:
+        member = self._members.pop(name)
+        self.deaths += 1
+        member.bus.kill()
+        member.task.cancel()
+        await asyncio.sleep(RESTART_SECONDS)
+        self.start()
+
+    def kill(self, name: str) -> None:
+        if name in self._members:
+            task = asyncio.get_running_loop().create_task(self.die(name))
+            self._restarts.add(task)
+            task.add_done_callback(self._restarts.discard)
+
+    async def roll(self) -> None:
+        """A rolling restart: SIGTERM, and another in its place."""
+        for name in list(self._members):
+            member = self._members.pop(name)
+            self.start()
+            member.stop.set()
+            await member.task
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._members)
+
+    def _edge(self, entry_id: str, message: object) -> None:
+        if isinstance(message, HangUp):
+            self.hung_up.append(message)
+            asyncio.get_running_loop().create_task(self.ledger.end(message.call_id, message.reason))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Pool"]:
+        self.bus.subscribe(edge_priority("edge-1"), self._edge, lambda error: None)
+        for _ in range(self.members):
+            self.start()
+        try:
+            yield self
+        finally:
+            tasks = [*self._restarts, *(member.task for member in self._members.values())]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Session:
+    """A quiet call, or the poison."""
+
+    def __init__(self, pool: Pool, claim: Claim) -> None:
+        self._pool = pool
+        self._claim = claim
+
+    async def run(self) -> None:
+        pool, call_id = self._pool, self._claim.call_id
+        pool.held[call_id] += 1
+        pool.carried[call_id] = self._claim.owner
+        if call_id == POISON:
+            await asyncio.sleep(pool.kills_after_s)
+            if not pool.dies:
+                raise RuntimeError("a session that cannot be")
+            pool.kill(self._claim.owner)
+        await asyncio.Event().wait()
+
+
+def innocents(count: int) -> list[str]:
+    return [f"call-{number}" for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("members", "kills_after_s", "deaths"),
+    [(2, 0.0, 3), (4, 0.0, 3), (2, 1.0, 3), (4, 1.0, 3), (2, 5.0, 6), (4, 12.0, 6)],
+)
+async def test_a_call_that_kills_its_workers_ends_and_the_others_live(members: int, kills_after_s: float, deaths: int):
+    async with Pool(members, kills_after_s).running() as pool:
+        others = innocents(9)
+        for call_id in [*others[:5], POISON, *others[5:]]:
+            await pool.call(call_id)
+        async with asyncio.timeout(200):
+            while not pool.hung_up or await pool.ledger.orphans("llm"):
+                await asyncio.sleep(1)
+        assert {message.call_id for message in pool.hung_up} == {POISON}
+        assert 3 <= pool.deaths <= deaths <= CRASHES_MAX
+        assert sorted(await pool.ledger.live()) == others
+        assert [call.call_id for call in pool.ledger.quarantined] == [POISON]
+        taken_over = [pool.held[call_id] - 1 for call_id in others]
+        assert max(taken_over) <= deaths
+        if deaths == 3:
+            assert max(taken_over) <= 3, "and a third time only those who were tried where the poison was"
+            assert sum(taken_over) / len(others) <= 2.5
+
+
+async def test_two_calls_of_which_one_kills_and_each_finds_a_member_for_itself():
+    async with Pool(4, 0.2).running() as pool:
+        await pool.call("call-0")
+        await pool.call(POISON)
+        await asyncio.sleep(20)
+        assert (pool.deaths, pool.held[POISON]) == (3, 3)
+        assert pool.held["call-0"] - 1 <= 2
+        assert await pool.ledger.live() == ["call-0"]
+
+
+async def test_a_session_that_raises_everywhere_is_ended_after_a_few_and_kills_nobody():
+    async with Pool(3, 0.1, dies=False).running() as pool:
+        for call_id in ["call-0", POISON, "call-1"]:
+            await pool.call(call_id)
+        await asyncio.sleep(20)
+        assert {message.call_id for message in pool.hung_up} == {POISON}
+        assert pool.held[POISON] == 3
+        assert pool.held["call-0"] == pool.held["call-1"] == 1
+        assert pool.ledger.quarantined[0].crashes == 3
+
+
+async def test_a_worker_that_dies_now_and_then_ends_no_call():
+    """Two deaths in a minute, then one a minute: the calls had nothing to do with it."""
+    async with Pool(2).running() as pool:
+        for call_id in innocents(3):
+            await pool.call(call_id)
+        await asyncio.sleep(1)
+        for pause_s in (6, 70, 70, 70, 70, 70):
+            pool.kill(pool.carried["call-0"])
+            await asyncio.sleep(pause_s)
+        assert pool.deaths == 6
+        assert pool.hung_up == []
+        assert await pool.ledger.orphans("llm") == []
+
+
+async def test_rolling_restarts_are_nobodys_fault():
+    async with Pool(2).running() as pool:
+        for call_id in innocents(3):
+            await pool.call(call_id)
+        for _ in range(8):
+            await asyncio.sleep(1)
+            await pool.roll()
+        await asyncio.sleep(2)
+        assert pool.hung_up == []
+        assert min(pool.held.values()) >= 8
+        again = await pool.ledger.claim("llm", "call-0", "nobody")
+        assert again is None, "it is held"
+        holds = [pool.ledger._calls[call_id].holds["llm"] for call_id in innocents(3)]
+        assert [hold.crashes for hold in holds] == [0, 0, 0]
