@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from common import metrics
 from common.bus import Bus
+from common.bus.refusals import KeyRefused
 from common.clock import wall_ms
 from common.ledger import Ledger
 from common.messages import (
@@ -25,6 +26,7 @@ from common.messages import (
     SpeechStarted,
     Understood,
 )
+from common.skipped import skip
 from common.streams import call_events, edge_audio, edge_priority
 from edge.limits.promises import Promises
 from edge.live_call import Call
@@ -191,12 +193,24 @@ class Calls:
         touched = now = asyncio.get_running_loop().time()
         while True:
             await asyncio.sleep(HOUSEKEEP_SECONDS)
-            await self._note_silence()
+            await self._step("ledger", self._note_silence)
             now = asyncio.get_running_loop().time()
             if now - touched >= TOUCH_SECONDS:
                 touched = now
-                await self._touch()
-                await self._bury()
+                await self._step("ledger", self._touch)
+                await self._step("lost calls", self._bury)
+                await self._step("ledger", self._mend)
+
+    async def _step(self, loop: str, step: Callable[[], Awaitable[None]]) -> None:
+        """What is wrong with one step, or one key, costs that step and no other."""
+        try:
+            await step()
+        except Exception as error:  # noqa: BLE001 - the loop serves all calls
+            skip(loop, error)
+
+    async def _mend(self) -> None:
+        with contextlib.suppress(ConnectionError, TimeoutError):  # `_touch` says that the ledger is away
+            await self._ledger.mend(self.edge, list(self._calls))
 
     async def _note_silence(self) -> None:
         """Where somebody has spoken since the last time: whoever takes the call over goes on counting from there."""
@@ -218,19 +232,38 @@ class Calls:
         """End the calls that no edge has any more and of which the carrier said nothing."""
         try:
             for call_id in await self._ledger.lost():
-                told = _told_end([message for _, message in await self.bus.read(call_events(call_id))])
-                if await self._ledger.end(call_id, told or "carrier"):
-                    if not told:
-                        self.bus.publish(call_events(call_id), CallEnded(0, "carrier", wall_ms()))
-                    metrics.CALLS_ENDED.labels(told or "carrier").inc()
+                try:
+                    await self._bury_one(call_id)
+                except KeyRefused as error:  # `_mend` removes what cannot be used
+                    skip("lost calls", error, call_id)
         except (ConnectionError, TimeoutError):
             log.warning("the ledger cannot be reached")
+
+    async def _bury_one(self, call_id: str) -> None:
+        told = await self._end_told(call_id)
+        if await self._ledger.end(call_id, told or "carrier"):
+            if not told:
+                self.bus.publish(call_events(call_id), CallEnded(0, "carrier", wall_ms()))
+            metrics.CALLS_ENDED.labels(told or "carrier").inc()
+
+    async def _end_told(self, call_id: str) -> str:
+        """The reason that the call's own events name; empty if they name none, or cannot be read."""
+        try:
+            return _told_end([message for _, message in await self.bus.read(call_events(call_id))])
+        except KeyRefused:
+            return ""
 
     def _count(self) -> None:
         metrics.CALLS_ACTIVE.labels("edge").set(len(self._calls))
         self._changed.set()
 
     def _receive(self, entry_id: str, message: Message) -> None:
+        try:
+            self._route(message)
+        except Exception as error:  # noqa: BLE001 - it would end what all calls are fed by
+            skip("bus", error)
+
+    def _route(self, message: Message) -> None:
         call = self._calls.get(getattr(message, "call_id", ""))
         if call is None:
             if isinstance(message, AudioOut):
@@ -248,7 +281,7 @@ class Calls:
             call.end("error")
 
     def _deaf(self, error: Exception) -> None:
-        raise AssertionError("the edge's own subscription cannot fail: every call is guarded") from error
+        skip("bus", error)  # cannot be: every message is guarded
 
 
 def _now_ms() -> float:

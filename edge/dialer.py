@@ -14,21 +14,23 @@ import asyncio
 import logging
 import re
 import secrets
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from common import metrics
+from common.bus.refusals import KeyRefused
 from common.clock import wall_ms
-from common.ledger.dials import DialBook, Entry
-from edge.carrier.account import REASONS, account_problem
+from common.ledger.outbound import OutboundQueue, UnreadableDial
+from common.skipped import skip
+from edge.account_pause import AccountPause
+from edge.carrier.account import account_problem
 from edge.carrier.causes import account_reason
 from edge.carrier.client import VobizClient
 from edge.carrier.errors import CarrierError, Limited, Unavailable, Uncertain
 from edge.carrier.lookup import Found, Inconclusive, Lookup, LostRequest, Nothing
 from edge.carrier.orders import CallRequest, MachineDetection
 from edge.dialing import (
-    CLOSED,
     OPEN,
     POST_MS_MAX,
     Absent,
@@ -45,6 +47,7 @@ from edge.dialing import (
     Throttled,
     Unclear,
     advance,
+    over_at_ms,
 )
 
 log = logging.getLogger(__name__)
@@ -53,13 +56,15 @@ POLL_SECONDS = 0.1
 LEAD_MS = 3000
 UNAVAILABLE_SECONDS = 5.0
 """Pause after the carrier could not be reached at all."""
-PAUSED_LOOK_SECONDS = 0.5
-"""How often an edge asks whether calls are placed at all; another edge may have stopped them."""
 STOP_SECONDS = 12.0
 """Longer than a request may take: who leaves earlier leaves an uncertain call behind."""
 SPACING = 1.1
 """Our seconds and the carrier's are not the same: keep a tenth more distance than the limit asks for."""
 LOOKUPS_MAX = 20
+DUE_MAX = 10
+"""Queued calls that one look goes through until one of them can be placed."""
+MEND_SECONDS = 5.0
+"""How often keys that cannot be used are looked for."""
 LOOKUP_AGAIN_MS = 60_000
 CHANGES_MAX = 10
 """Tries to write a dial down while webhooks change it too."""
@@ -74,15 +79,26 @@ class DialerOptions:
     public_url: str
     calls_per_second: float = 1.0
     calls_at_once: int = 3
+    poll_s: float = POLL_SECONDS
 
 
 class Dialer:
     """`ask` for a call, `tell` it news, and `run` it on every edge."""
 
     def __init__(
-        self, owner: str, book: DialBook, clients: tuple[VobizClient, VobizClient], options: DialerOptions
+        self,
+        owner: str,
+        book: OutboundQueue,
+        clients: tuple[VobizClient, VobizClient],
+        options: DialerOptions,
+        now_ms: Callable[[], int] = wall_ms,
     ) -> None:
-        """`clients`: one for questions and hang-ups, which repeats itself, and one for placing, which must not."""
+        """`clients`: one for questions and hang-ups, which repeats itself, and one for placing, which must not.
+
+        `now_ms` is the wall clock.
+        """
+        self._now_ms = now_ms
+        self._mended_at = 0.0
         self._owner = owner
         self._book = book
         self._client, self._placer = clients
@@ -92,22 +108,17 @@ class Dialer:
         self._asked_ms = 0
         self._placing: set[asyncio.Task[None]] = set()
         self._reporting: set[asyncio.Task[None]] = set()
-        self._refused_because = ""
-        """What is wrong with the account.  Until a call is placed again, one at a time is tried after each pause."""
-        self._paused = False
-        self._paused_look_at = 0.0
+        self._account = AccountPause(book)
         self._accepted_ms = 0
-        for reason in REASONS:
-            metrics.DIALS_PAUSED.labels(reason).set(0)
 
     @property
     def waits(self) -> str:
         """Why no outbound call is placed at the moment; empty if calls are placed."""
-        return REASONS.get(self._refused_because, self._refused_because)
+        return self._account.words
 
     async def ask(self, dial: Dial, key: str) -> Dial:
         """Queue a call; with a known idempotency key, return the one that it made before.  Raises QueueFull."""
-        now_ms = self._asked_ms = max(wall_ms(), self._asked_ms + 1)  # no two at once: the queue is in order
+        now_ms = self._asked_ms = max(self._now_ms(), self._asked_ms + 1)  # no two at once: the queue is in order
         dial_id = f"out-{now_ms:013x}{secrets.token_hex(6)}"
         dial = replace(dial, dial_id=dial_id, created_ms=now_ms, changed_ms=now_ms, due_ms=now_ms)
         made = await self._book.add(dial_id, dial.to_document(), now_ms, key)
@@ -115,8 +126,8 @@ class Dialer:
 
     async def read(self, dial_id: str) -> Dial | None:
         """The dial as it stands, or None if it is not known (any more)."""
-        entry = await self._entry(dial_id)
-        return Dial.from_document(entry.body) if entry else None
+        found = await self._find(dial_id)
+        return found[0] if found else None
 
     async def tell(self, dial_id: str, news: News, name: int | None = None, seen: Dial | None = None) -> Dial | None:
         """Write the news down; returns the dial after it, or None if there is none.
@@ -128,16 +139,16 @@ class Dialer:
         if not dial_id and (call_id := getattr(news, "call_id", "")):
             dial_id = await self._book.owner(call_id)
         for _ in range(CHANGES_MAX):
-            entry = await self._entry(dial_id)
-            if entry is None:
+            found = await self._find(dial_id)
+            if found is None:
                 return None
-            dial = Dial.from_document(entry.body)
+            dial, version = found
             if seen is not None and dial != seen:
                 return dial
-            changed = advance(dial, news, wall_ms(), name)
-            if changed is dial or await self._write(changed, entry.version):
+            changed = advance(dial, news, self._now_ms(), name)
+            if changed is dial or await self._write(changed, version):
                 if isinstance(news, Over) and changed is not dial and (reason := account_reason(news.cause)):
-                    await self._pause_account(reason)
+                    await self._account.pause(reason)
                 return changed
         raise TimeoutError("a dial changes faster than it can be written")
 
@@ -187,60 +198,61 @@ class Dialer:
     async def _dial_forever(self) -> None:
         led = False
         while True:
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(self._options.poll_s)
             try:
+                await self._mend()
                 leads = await self._book.lead(self._owner, LEAD_MS)
                 if leads and not led:
                     self._pause(SPACING / self._options.calls_per_second)  # another may just have dialed
                 led = leads
-                await self._look_at_pause()
+                await self._account.look()
                 if leads:
                     await self._look_up()
                     await self._place_next()
             except (ConnectionError, TimeoutError):
                 led = False
+            except Exception as error:  # noqa: BLE001 - one call that cannot be placed keeps no other
+                skip("dialer", error)
 
-    async def _look_at_pause(self) -> None:
-        if time.monotonic() >= self._paused_look_at:
-            self._paused_look_at = time.monotonic() + PAUSED_LOOK_SECONDS
-            self._set_paused(*await self._book.paused())
-
-    def _set_paused(self, reason: str, holds: bool) -> None:
-        if reason and reason != self._refused_because:
-            log.warning("outbound calls wait: %s", REASONS.get(reason, reason))
-        self._refused_because, self._paused = reason, holds
-        for known in REASONS:
-            metrics.DIALS_PAUSED.labels(known).set(known == reason)
-
-    async def _pause_account(self, reason: str) -> None:
-        self._set_paused(reason, holds=True)
-        try:
-            await self._book.pause(reason)
-        except (ConnectionError, TimeoutError):
-            log.warning("the pause of the outbound calls could not be written down")
-
-    async def _unpause(self) -> None:
-        self._set_paused("", holds=False)
-        try:
-            await self._book.unpause()
-        except (ConnectionError, TimeoutError):
-            log.warning("the end of a pause of the outbound calls could not be written down")
+    async def _mend(self) -> None:
+        """Beside the lead: it is one of the keys that may have to be mended."""
+        if _now_s() >= self._mended_at:
+            self._mended_at = _now_s() + MEND_SECONDS
+            await self._book.mend()
 
     async def _place_next(self) -> None:
         """Begin the next call if the account and its limits allow one now."""
-        busy_trying = bool(self._refused_because and self._placing)
-        if self._paused or busy_trying or time.monotonic() < self._next_at:
+        busy_trying = bool(self._account.refused_because and self._placing)
+        if self._account.paused or busy_trying or _now_s() < self._next_at:
             return
         if await self._book.open_count() >= self._options.calls_at_once:
             return
-        for dial_id in await self._book.due(wall_ms(), 1):
-            dial = await self.tell(dial_id, Sent())
-            if dial is None or dial.state != "dialing":
-                return
+        for dial_id in await self._book.due(self._now_ms(), DUE_MAX):
+            dial = await self._begin(dial_id)
+            if dial is None:
+                continue  # it is gone, or was in the queue by mistake
             self._pause(SPACING / self._options.calls_per_second)
             task = asyncio.create_task(self._place(dial), name=f"dial {dial_id}")
             self._placing.add(task)
             task.add_done_callback(self._placing.discard)
+            return
+
+    async def _begin(self, dial_id: str) -> Dial | None:
+        """The call, once it is written down that its request leaves; None if it cannot be placed, and waits no more."""
+        before = await self.read(dial_id)
+        dial = await self.tell(dial_id, Sent()) if before is not None and before.state == "queued" else None
+        if before is not None and dial is not None and dial.sent == before.sent + 1:
+            return dial
+        await self._put_back(dial_id)
+        return None
+
+    async def _put_back(self, dial_id: str) -> None:
+        """An id is in the queue, or takes a line, and its document says otherwise, or is gone: the document counts."""
+        found = await self._find(dial_id)
+        if found is None:
+            await self._book.set_aside(dial_id)
+        else:
+            await self._write(*found)
 
     async def _place(self, dial: Dial) -> None:
         try:
@@ -248,6 +260,8 @@ class Dialer:
             await self.tell(dial.dial_id, news, dial.sent)
         except (ConnectionError, TimeoutError):
             log.warning("the outcome of a dial could not be written down; it will be looked up")
+        except Exception as error:  # noqa: BLE001 - it is looked up as well
+            skip("dialer", error)
 
     async def _post(self, dial: Dial) -> News:
         """Ask the carrier for the call; every way that can go is news."""
@@ -265,9 +279,9 @@ class Dialer:
         except (CarrierError, ValueError) as error:
             return await self._refused(dial, error)
         metrics.CALLS_PLACED.inc()
-        self._accepted_ms = wall_ms()
-        if self._refused_because:
-            await self._unpause()
+        self._accepted_ms = self._now_ms()
+        if self._account.refused_because:
+            await self._account.unpause()
         return Accepted(call_ids[0])
 
     async def _refused(self, dial: Dial, error: CarrierError | ValueError) -> News:
@@ -278,11 +292,11 @@ class Dialer:
             return Denied(str(error))
         if not of_account.sure and 0 < dial.refused_ms < self._accepted_ms:
             return Denied(str(error))
-        await self._pause_account(of_account.reason)
+        await self._account.pause(of_account.reason)
         return AccountRefused(str(error), keeps_place=of_account.sure)
 
     def _pause(self, seconds: float) -> None:
-        self._next_at = max(self._next_at, time.monotonic() + seconds)
+        self._next_at = max(self._next_at, _now_s() + seconds)
 
     def _request(self, dial: Dial) -> CallRequest:
         def url(path: str) -> str:
@@ -305,19 +319,34 @@ class Dialer:
 
     async def _look_up(self) -> None:
         """Ask the carrier about calls of which nothing was heard for too long."""
-        for dial_id in await self._book.overdue(wall_ms(), LOOKUPS_MAX):
-            dial = await self.read(dial_id)
-            if dial is None or dial.state in CLOSED or dial.lead is None:
-                continue
-            if dial.state == "dialing":  # its dialer died, or could not write
-                await self.tell(dial_id, Unclear(), dial.lead.name)
-                continue
-            news = await self._news_of(dial)
-            told = await self.tell(dial_id, news, dial.lead.name, seen=dial) if news is not None else dial
-            entry = await self._entry(dial_id) if told == dial else None
-            if entry is not None:  # it goes on, or nothing is known of it: ask again later
-                later = replace(Dial.from_document(entry.body), due_ms=wall_ms() + LOOKUP_AGAIN_MS)
-                await self._write(later, entry.version)
+        for dial_id in await self._book.overdue(self._now_ms(), LOOKUPS_MAX):
+            try:
+                await self._look_up_one(dial_id)
+            except Exception as error:
+                if isinstance(error, ConnectionError | TimeoutError) and not isinstance(error, KeyRefused):
+                    raise
+                skip("look-up", error)
+                await self._ask_later(dial_id)
+
+    async def _look_up_one(self, dial_id: str) -> None:
+        dial = await self.read(dial_id)
+        if dial is None or dial.state not in OPEN or dial.lead is None:
+            await self._put_back(dial_id)
+            return
+        if dial.state == "dialing":  # its dialer died, or could not write
+            await self.tell(dial_id, Unclear(), dial.lead.name)
+            return
+        news = await self._news_of(dial)
+        if news is None and self._now_ms() > over_at_ms(dial):
+            news = Over(dial.cause or "unknown")  # the carrier says nothing, and no call lasts so long
+        told = await self.tell(dial_id, news, dial.lead.name, seen=dial) if news is not None else dial
+        if told == dial:  # it goes on, or nothing is known of it
+            await self._ask_later(dial_id)
+
+    async def _ask_later(self, dial_id: str) -> None:
+        found = await self._find(dial_id)
+        if found is not None:
+            await self._write(replace(found[0], due_ms=self._now_ms() + LOOKUP_AGAIN_MS), found[1])
 
     async def _news_of(self, dial: Dial) -> News | None:
         """What the carrier knows of the call; None if that says nothing."""
@@ -345,10 +374,25 @@ class Dialer:
                 return Over(cause, call_id, answered)
         return None
 
-    async def _entry(self, dial_id: str) -> Entry | None:
-        return await self._book.read(dial_id) if _DIAL_ID.fullmatch(dial_id) else None
+    async def _find(self, dial_id: str) -> tuple[Dial, int] | None:
+        """The dial and the version of its document; one that cannot be read is set aside."""
+        if not _DIAL_ID.fullmatch(dial_id):
+            return None
+        try:
+            entry = await self._book.read(dial_id)
+            dial = Dial.from_document(entry.body) if entry else None
+            if dial is not None and dial.dial_id != dial_id:
+                raise UnreadableDial("another's document")
+        except (UnreadableDial, ValueError):
+            await self._book.set_aside(dial_id)
+            return None
+        return (dial, entry.version) if entry and dial else None
 
     async def _write(self, dial: Dial, version: int) -> bool:
         where = "queued" if dial.state == "queued" else "open" if dial.state in OPEN else "closed"
         call_ids = [request.call_id for request in dial.requests if request.call_id]
         return await self._book.write(dial.dial_id, version, dial.to_document(), where, dial.due_ms, call_ids)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -10,7 +10,8 @@ All methods are plain callbacks of the event loop; none waits.  Decisions are in
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from common import metrics
 from common.bus import Bus

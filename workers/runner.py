@@ -23,8 +23,10 @@ from typing import Protocol
 
 from common import metrics
 from common.bus import Bus
+from common.bus.refusals import KeyRefused
 from common.ledger import Claim, Ledger
 from common.messages import HangUp, Offer
+from common.skipped import skip
 from common.streams import edge_priority, pool_calls
 
 log = logging.getLogger(__name__)
@@ -109,7 +111,7 @@ class Runner:
                 "room": (self._report_room, ROOM_SECONDS),
             }
             loops = [
-                tasks.create_task(self._forever(step, seconds), name=f"{self._options.pool} {name}")
+                tasks.create_task(self._forever(name, step, seconds), name=f"{self._options.pool} {name}")
                 for name, (step, seconds) in steps.items()
             ]
             await stop.wait()
@@ -119,7 +121,7 @@ class Runner:
                 task.cancel()
             await self._pass_on()
 
-    async def _forever(self, step: Callable[[], Awaitable[None]], seconds: float) -> None:
+    async def _forever(self, name: str, step: Callable[[], Awaitable[None]], seconds: float) -> None:
         away = False
         while True:
             if seconds:
@@ -131,6 +133,9 @@ class Runner:
                 if not away:
                     log.warning("the ledger cannot be reached (%s)", error)
                 away = True
+                await asyncio.sleep(RETRY_SECONDS)
+            except Exception as error:  # noqa: BLE001 - what is wrong with one item ends no pool
+                skip(name, error)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _take(self, tasks: asyncio.TaskGroup) -> None:
@@ -150,7 +155,7 @@ class Runner:
 
     async def _accept(self, tasks: asyncio.TaskGroup, offer_id: str, call_id: str) -> None:
         pool = self._options.pool
-        claim = None if call_id in self._held else await self._ledger.claim(pool, call_id, self._options.owner)
+        claim = None if call_id in self._held else await self._claim(call_id)
         if claim is not None:
             if claim.token > 1:
                 metrics.TAKEOVERS.labels(pool).inc()
@@ -158,6 +163,16 @@ class Runner:
             self._held[call_id] = _Held(claim, tasks.create_task(self._carry(claim), name=f"{pool} {call_id}"))
             metrics.CALLS_ACTIVE.labels(pool).set(len(self._held))
         await self._ledger.settle(pool, offer_id)
+
+    async def _claim(self, call_id: str) -> Claim | None:
+        """None, too, for a call whose keys cannot be used: nobody is helped by its offer."""
+        try:
+            return await self._ledger.claim(self._options.pool, call_id, self._options.owner)
+        except Exception as error:
+            if isinstance(error, ConnectionError | TimeoutError) and not isinstance(error, KeyRefused):
+                raise  # the ledger is away, and the offer stays
+            skip("take", error, call_id)
+            return None
 
     async def _carry(self, claim: Claim) -> None:
         """One session to its end; whatever it raises stays here."""
@@ -198,6 +213,8 @@ class Runner:
         try:
             mine = await self._ledger.may_scan(pool, owner, int(900 * SCAN_SECONDS))
             first = set(await self._ledger.orphans(pool)) if mine else set()
+        except KeyRefused:
+            raise
         except (ConnectionError, TimeoutError):
             self._trust_until = math.inf
             raise

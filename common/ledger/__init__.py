@@ -215,5 +215,11 @@ class Ledger(Protocol):
     async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
         """This member takes calls, or it takes none for now.  To be said again within `READY_STALE_MS`."""
 
+    async def mend(self, edge: str, call_ids: Sequence[str]) -> int:
+        """Remove what nobody can use: shared keys, this edge's and those of its calls (`call_ids`) that hold another
+        type than docs/bus.md says, locks without an end, and ids in `calls:live` of which there is no live record.
+        Returns how many; said again it does nothing.
+        """
+
     async def beat(self, kind: str, node: str) -> None:
         """This node is alive.  `kind` is "edge" or a pool."""

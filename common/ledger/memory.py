@@ -261,6 +261,10 @@ class MemoryLedger:
     async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
         self._ready[pool, owner] = _now() + READY_STALE_MS / 1000 if has_room else 0.0
 
+    async def mend(self, edge: str, call_ids: Sequence[str]) -> int:
+        """Nobody else writes to memory."""
+        return 0
+
     async def beat(self, kind: str, node: str) -> None:
         """Nobody reads heartbeats in memory."""
 

@@ -30,13 +30,33 @@ import redis
 from redis.asyncio.client import Pipeline
 
 from common import streams
-from common.ledger import MAY_GO_ON, READY_STALE_MS, REOPEN_SECONDS, UNSTARTED_SECONDS, CallRecord, Claim, scripts
+from common.bus.refusals import KeyRefused
+from common.ledger import (
+    MAY_GO_ON,
+    READY_STALE_MS,
+    REOPEN_SECONDS,
+    UNSTARTED_SECONDS,
+    CallRecord,
+    Claim,
+    mending,
+    scripts,
+)
 from common.ledger.client import Client
 from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
-from common.ledger.redis_values import entries_of, fields_of, offered_call, record_of
+from common.ledger.redis_values import (
+    BadRecord,
+    call_ids_of,
+    entries_of,
+    fields_of,
+    notes_of,
+    offered_call,
+    record_of,
+    texts_of,
+)
 from common.messages import Message
 from common.packing import encode
 from common.redis_url import Place, parse_redis_url
+from common.skipped import unreadable
 
 T = TypeVar("T")
 
@@ -101,12 +121,16 @@ class RedisLedger:
     async def create(self, record: CallRecord) -> None:
         flat = [part for pair in fields_of(record, _now_ms()).items() for part in pair]
         await self._client.reached(
-            self._create(keys=[streams.call_state(record.call_id)], args=[UNSTARTED_SECONDS, *flat])
+            self._create(keys=mending.call_keys(record.call_id), args=[UNSTARTED_SECONDS, *flat])
         )
 
     async def read(self, call_id: str) -> CallRecord | None:
         fields: Any = await self._client.reached(self._redis.hgetall(streams.call_state(call_id)))
-        return record_of(fields) if fields else None
+        try:
+            return record_of(fields, call_id) if fields else None
+        except BadRecord:
+            unreadable("record", call_id)
+            return None
 
     async def start(self, call_id: str, edge: str) -> CallRecord | None:
         if not await self._client.reached(self._start(keys=_keys(call_id), args=[edge, _now_ms()])):
@@ -125,7 +149,7 @@ class RedisLedger:
         pipeline = await self._loaded(self._note.script)
         pipeline.set(streams.call_end(call_id), "", ex=seconds)
         pipeline.evalsha(self._note.sha, 1, streams.call_state(call_id), "sealed", "1")
-        await self._client.reached(pipeline.execute())
+        await self._client.each(pipeline)
 
     async def end_noted(self, call_id: str) -> bool:
         return bool(await self._client.reached(self._redis.exists(streams.call_end(call_id))))
@@ -138,7 +162,7 @@ class RedisLedger:
         now_ms, pipeline = _now_ms(), await self._loaded(self._note.script)
         for call_id, ms in silent_ms.items():
             pipeline.evalsha(self._note.sha, 1, streams.call_state(call_id), "active_ms", str(now_ms - ms))
-        await self._client.reached(pipeline.execute())
+        await self._client.each(pipeline)
 
     async def touch(self, call_ids: Iterable[str]) -> None:
         scores = dict.fromkeys(call_ids, _now_ms())
@@ -149,24 +173,21 @@ class RedisLedger:
         fresh: Any = await self._client.reached(
             self._redis.zrangebyscore(streams.CALLS_LIVE, _now_ms() - LIVE_STALE_MS, "+inf")
         )
-        return [call_id.decode() for call_id in fresh]
+        return call_ids_of(fresh)
 
     async def lost(self) -> list[str]:
         stale: Any = await self._client.reached(
             self._redis.zrangebyscore(streams.CALLS_LIVE, "-inf", _now_ms() - LOST_MS)
         )
-        return [call_id.decode() for call_id in stale]
+        return call_ids_of(stale)
 
     async def notes(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         pipeline = self._redis.pipeline(transaction=False)
         for call_id in call_ids:
             pipeline.hmget(streams.call_state(call_id), NOTES)
-        found = await self._client.reached(pipeline.execute())
-        return {
-            call_id: {name: value.decode() for name, value in zip(NOTES, values, strict=True) if value is not None}
-            for call_id, values in zip(call_ids, found, strict=True)
-            if values[0] is not None
-        }
+        found = await self._client.each(pipeline)
+        notes = {call_id: notes_of(NOTES, values) for call_id, values in zip(call_ids, found, strict=True)}
+        return {call_id: known for call_id, known in notes.items() if known is not None}
 
     async def restore(self, record: CallRecord, notes: Mapping[str, str], story: Sequence[Message]) -> bool:
         call_id = record.call_id
@@ -186,7 +207,7 @@ class RedisLedger:
         pipeline = await self._loaded(self._has_room.script)
         for pool in streams.POOLS:
             pipeline.evalsha(self._has_room.sha, 1, streams.pool_ready(pool), str(READY_STALE_MS))
-        _, *members = await self._client.reached(pipeline.execute())
+        _, *members = await self._client.each(pipeline)
         return set(compress(streams.POOLS, members))
 
     async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
@@ -212,7 +233,7 @@ class RedisLedger:
 
     async def facts(self, call_id: str) -> dict[str, str]:
         found: Any = await self._client.reached(self._redis.hgetall(streams.call_facts(call_id)))
-        return {name.decode(): value.decode() for name, value in sorted(found.items())}
+        return texts_of(dict(sorted(found.items())))
 
     async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
         return await self._effect(self._begin_effect, effect, claim, effect.attempt, EFFECTS_MAX)
@@ -227,19 +248,19 @@ class RedisLedger:
         # A session has time to wait for the server; whoever answers a webhook has not.
         insist = self._insist if claim else lambda command: self._client.reached(command())
         state, result = await insist(lambda: script(keys=keys, args=args))
-        return Known(State(state.decode()), result.decode())
+        return Known(State(state.decode()), result.decode("utf-8", "replace"))
 
     async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
         key = streams.nonce(nonce)
         if await self._client.reached(self._redis.set(key, digest, nx=True, ex=seconds)):
             return True
         known: Any = await self._client.reached(self._redis.get(key))
-        return known is None or known.decode() == digest
+        return known is None or bytes(known) == digest.encode()
 
     async def shared_secret(self) -> bytes:
-        await self._client.reached(self._redis.set(streams.STREAM_SECRET, secrets.token_hex(32), nx=True))
-        secret: Any = await self._client.reached(self._redis.get(streams.STREAM_SECRET))
-        return bytes(secret)
+        made = secrets.token_hex(32)
+        keeps = self._redis.register_script(mending.SHARED)
+        return bytes(await self._client.reached(keeps(keys=[streams.STREAM_SECRET], args=[made, len(made)])))
 
     async def keep_secret(self, secret: bytes) -> None:
         await self._client.reached(self._redis.set(streams.STREAM_SECRET, secret, nx=True))
@@ -261,14 +282,17 @@ class RedisLedger:
                 raise
             await self._make_group(stream)
             return []
-        return [(offer_id.decode(), call_id) for offer_id, fields in entries if (call_id := offered_call(fields))]
+        offers = [(offer_id, fields, offered_call(fields)) for offer_id, fields in entries]
+        if broken := [(offer_id, fields) for offer_id, fields, call_id in offers if not call_id]:
+            await mending.set_offers_aside(self._client, pool, broken)
+        return [(offer_id.decode(), call_id) for offer_id, _, call_id in offers if call_id]
 
     async def settle(self, pool: str, offer_id: str) -> None:
         stream = streams.pool_calls(pool)
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.xack(stream, GROUP, offer_id)
         pipeline.xdel(stream, offer_id)
-        await self._client.reached(pipeline.execute())
+        await self._client.each(pipeline)
 
     async def claim(self, pool: str, call_id: str, owner: str) -> Claim | None:
         keys = [streams.call_state(call_id), streams.call_lease(call_id, pool)]
@@ -276,15 +300,19 @@ class RedisLedger:
         if not token:
             return None
         fields = dict(zip(found[::2], found[1::2], strict=True))
-        checkpoint = fields.get(f"checkpoint:{pool}".encode(), b"").decode()
-        return Claim(call_id, pool, owner, token, record_of(fields), checkpoint)
+        checkpoint = fields.get(f"checkpoint:{pool}".encode(), b"").decode("utf-8", "replace")
+        try:
+            return Claim(call_id, pool, owner, token, record_of(fields, call_id), checkpoint)
+        except BadRecord:  # the lease runs out by itself: who tries again soon is not helped by that
+            unreadable("record", call_id)
+            return None
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
         pipeline = await self._loaded(self._renew.script)
         for claim in claims:
             keys = (streams.call_state(claim.call_id), streams.call_lease(claim.call_id, claim.pool))
             pipeline.evalsha(self._renew.sha, 2, *keys, claim.pool, str(claim.token), claim.owner, str(self._lease_ms))
-        replies = (await self._client.reached(pipeline.execute()))[1:]
+        replies = (await self._client.each(pipeline))[1:]
         return [claim for claim, renewed in zip(claims, replies, strict=True) if not renewed]
 
     async def release(self, claim: Claim) -> None:
@@ -326,7 +354,10 @@ class RedisLedger:
         if kind == "edge":
             for stream in (streams.edge_audio(node), streams.edge_priority(node)):
                 pipeline.expire(stream, EDGE_STREAMS_SECONDS)
-        await self._client.reached(pipeline.execute())
+        await self._client.each(pipeline)
+
+    async def mend(self, edge: str, call_ids: Sequence[str]) -> int:
+        return await mending.mend(self._client, edge, call_ids)
 
     async def _insist(self, command: Callable[[], Awaitable[T]]) -> T:
         """What a session must write before it goes on.  Said again, it may be written twice; that is harmless."""
@@ -335,6 +366,8 @@ class RedisLedger:
         while True:
             try:
                 return await self._client.reached(command())
+            except KeyRefused:
+                raise
             except (ConnectionError, TimeoutError):
                 if asyncio.get_running_loop().time() + pause > until:
                     raise

@@ -5,7 +5,7 @@ START = """
 local known = redis.call('HMGET', KEYS[1], 'status', 'reopens_ms', 'started_ms', 'active_ms', 'ended_ms')
 local now = tonumber(ARGV[2])
 local function ms(value, otherwise)
-  value = tonumber(value or '0')
+  value = tonumber(value or '0') or 0
   return value > 0 and value or otherwise
 end
 if not known[1] then return 0 end
@@ -33,6 +33,7 @@ return redis.call('PEXPIRE', KEYS[1], 2 * ARGV[3])
 HAS_ROOM = """
 local now = redis.call('TIME')
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '(' .. now[1] * 1000 + 60000, '+inf')
 return redis.call('ZCARD', KEYS[1])
 """
 
@@ -57,8 +58,21 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
 """
 
+# Keys: the state, events, audio, effects, facts, leases.  What somebody else wrote there must not keep a caller out.
 CREATE = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local types = {'hash', 'stream', 'stream', 'hash', 'hash'}
+for i = 1, #KEYS do
+  local kind = redis.call('TYPE', KEYS[i])
+  kind = kind.ok or kind
+  if kind ~= 'none' and kind ~= (types[i] or 'hash') then redis.call('DEL', KEYS[i]) end
+end
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  if redis.call('HGET', KEYS[1], 'status') then return 0 end
+  redis.call('DEL', KEYS[1])
+end
+for i = 6, #KEYS do  -- no DEL without need: after one, a server that is out of memory would take the rest
+  if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DEL', KEYS[i]) end
+end
 redis.call('HSET', KEYS[1], unpack(ARGV, 2))
 redis.call('EXPIRE', KEYS[1], ARGV[1])
 return 1
@@ -118,12 +132,12 @@ return 0
 # Keys: the state, the events, the leases.  Arguments: epoch, how many of the next are fields, those, the story.
 RESTORE = """
 local known = redis.call('HMGET', KEYS[1], 'status', 'epoch')
-if known[1] == 'ended' or tonumber(known[2] or '0') >= tonumber(ARGV[1]) then return 0 end
+if known[1] == 'ended' or (tonumber(known[2] or '0') or 0) >= tonumber(ARGV[1]) then return 0 end
 local fields = tonumber(ARGV[2])
 for i = 3, fields + 2, 2 do
   local name, value = ARGV[i], ARGV[i + 1]
   if string.sub(name, 1, 6) == 'token:' then
-    value = math.max(tonumber(value), tonumber(redis.call('HGET', KEYS[1], name) or '0')) + 1
+    value = math.max(tonumber(value), tonumber(redis.call('HGET', KEYS[1], name) or '0') or 0) + 1
   end
   redis.call('HSET', KEYS[1], name, value)
 end

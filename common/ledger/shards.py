@@ -163,6 +163,12 @@ class ShardedLedger:
     async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
         await self._ask(lambda shard: shard.report_room(pool, owner, has_room))
 
+    async def mend(self, edge: str, call_ids: Sequence[str]) -> int:
+        groups: dict[Ledger, list[str]] = {shard: [] for shard in self._shards}
+        for call_id in call_ids:
+            groups[self._of(call_id)].append(call_id)
+        return sum(await self._ask(lambda shard: shard.mend(edge, groups[shard])))
+
     async def beat(self, kind: str, node: str) -> None:
         await self._ask(lambda shard: shard.beat(kind, node))
 

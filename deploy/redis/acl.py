@@ -47,7 +47,7 @@ class User:
 def _pool(pool: str, media: str) -> User:
     keys = (
         f"~call:*:state ~call:*:events ~call:*:effects ~call:*:lease:{pool} ~pool:{pool}:calls ~pool:{pool}:scan"
-        f" ~pool:{pool}:ready ~pulse %R~calls:live ~nodes:{pool} %W~edge:*:priority {media}"
+        f" ~pool:{pool}:ready ~pool:{pool}:unreadable ~pulse %R~calls:live ~nodes:{pool} %W~edge:*:priority {media}"
     )
     return User(pool, keys.strip(), f"{_CONNECT} {_SCRIPTS} {_POOL}")
 
@@ -55,9 +55,10 @@ def _pool(pool: str, media: str) -> User:
 USERS = (
     User(
         "edge",
-        "~call:* ~edge:* %W~pool:*:calls ~pool:*:ready ~calls:live ~nodes:edge ~nonce:* ~deployment:stream-secret"
-        " ~{dials}:* ~pulse",
-        f"{_CONNECT} {_SCRIPTS} xread xrange xrevrange xlen get set zadd zcard zrangebyscore zremrangebyscore info",
+        "~call:* ~edge:* %W~pool:*:calls ~pool:*:ready ~pool:*:scan ~calls:live ~nodes:edge ~nonce:*"
+        " ~deployment:stream-secret ~{dials}:* ~pulse",
+        f"{_CONNECT} {_SCRIPTS} xread xrange xrevrange xlen get set zadd zcard zrange zrangebyscore zremrangebyscore"
+        " zscore type pttl info",
     ),
     _pool("stt", "%R~call:*:audio"),
     _pool("llm", ""),
