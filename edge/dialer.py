@@ -61,10 +61,8 @@ STOP_SECONDS = 12.0
 SPACING = 1.1
 """Our seconds and the carrier's are not the same: keep a tenth more distance than the limit asks for."""
 LOOKUPS_MAX = 20
-DUE_MAX = 10
-"""Queued calls that one look goes through until one of them can be placed."""
-MEND_SECONDS = 5.0
-"""How often keys that cannot be used are looked for."""
+DUE_MAX = 10  # queued calls that one look goes through until one of them can be placed
+MEND_SECONDS = 5.0  # between two looks for keys that cannot be used
 LOOKUP_AGAIN_MS = 60_000
 CHANGES_MAX = 10
 """Tries to write a dial down while webhooks change it too."""
@@ -363,7 +361,11 @@ class Dialer:
             else:
                 sent_ms = request.sent_ms or dial.changed_ms - POST_MS_MAX
                 found = await self._lookup.by_numbers(LostRequest(dial.sender, dial.to, sent_ms), is_others)
-        except CarrierError:
+        except (ConnectionError, TimeoutError):
+            raise
+        except Exception as error:  # noqa: BLE001 - an answer that nobody thought of is no answer
+            if not isinstance(error, CarrierError):
+                skip("look-up", error)
             return None
         match found:
             case Nothing():

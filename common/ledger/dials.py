@@ -96,8 +96,7 @@ return {gone, found}
 # What cannot be read leaves the queue and gives its line back.  Keys: the document, queued, open, unreadable.
 # Arguments: the id, how many to keep, how long, how much of each, how long the document stays.
 _SET_ASIDE = """
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('ZREM', KEYS[3], ARGV[1])
+if redis.call('ZREM', KEYS[2], ARGV[1]) + redis.call('ZREM', KEYS[3], ARGV[1]) == 0 then return 0 end
 local kind = redis.call('TYPE', KEYS[1])
 local body = (kind.ok or kind) == 'hash' and redis.call('HGET', KEYS[1], 'body') or ''
 redis.call('LPUSH', KEYS[4], string.sub(ARGV[1], 1, ARGV[4]) .. ' ' .. string.sub(body, 1, ARGV[4]))
@@ -171,10 +170,10 @@ class DialBook:
 
     async def set_aside(self, dial_id: str) -> None:
         """A dial that cannot be read waits no more and takes no line; what there is of it is kept for a while."""
-        unreadable("outbound call")
         keys = [_name(dial_id), _QUEUED, _OPEN, _UNREADABLE]
         args: list[Any] = [dial_id, UNREADABLE_MAX, UNREADABLE_SECONDS, UNREADABLE_BYTES, self._retention_s]
-        await self._client.reached(self._set_aside(keys=keys, args=args))
+        if await self._client.reached(self._set_aside(keys=keys, args=args)):
+            unreadable("outbound call")
 
     async def mend(self) -> None:
         """Remove keys of another type, and give locks without an end one: nobody could place a call."""

@@ -6,6 +6,7 @@ for ever, as a tag is.  Of a shared key it would stop all calls, so an edge look
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -63,6 +64,13 @@ local score = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]))
 if score and score > tonumber(ARGV[2]) then redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1]) end
 return 0
 """
+
+
+async def shared_secret(client: Client) -> bytes:
+    """The deployment's secret, made now if there is none, or none that is long enough."""
+    made = secrets.token_hex(32)
+    script: Any = client.redis.register_script(SHARED)
+    return bytes(await client.reached(script(keys=[streams.STREAM_SECRET], args=[made, len(made)])))
 
 
 def call_keys(call_id: str) -> list[str]:

@@ -71,13 +71,17 @@ class MemoryOutboundQueue:
         """As anybody may write to a server."""
         self._documents[dial_id] = (1, packed, NEVER)
 
+    def expires(self, dial_id: str) -> bool:
+        """Has the document an end?"""
+        return self._documents[dial_id][2] < NEVER
+
     def lose(self, dial_id: str) -> None:
         """The document is gone, however that came."""
         self._documents.pop(dial_id, None)
 
     async def set_aside(self, dial_id: str) -> None:
-        self.queued.pop(dial_id, None)
-        self.open.pop(dial_id, None)
+        if self.queued.pop(dial_id, None) is None and self.open.pop(dial_id, None) is None:
+            return
         self.unreadable = [dial_id, *self.unreadable][:UNREADABLE_MAX]
         if dial_id in self._documents:
             self._documents[dial_id] = (*self._documents[dial_id][:2], _now() + self._retention_s)

@@ -19,7 +19,6 @@ checked by its token *and* its owner: a failover may lose a claim, and then the 
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -43,20 +42,10 @@ from common.ledger import (
 )
 from common.ledger.client import Client
 from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
-from common.ledger.redis_values import (
-    BadRecord,
-    call_ids_of,
-    entries_of,
-    fields_of,
-    notes_of,
-    offered_call,
-    record_of,
-    texts_of,
-)
+from common.ledger.redis_values import call_ids_of, entries_of, fields_of, notes_of, offered_call, readable, texts_of
 from common.messages import Message
 from common.packing import encode
 from common.redis_url import Place, parse_redis_url
-from common.skipped import unreadable
 
 T = TypeVar("T")
 
@@ -126,11 +115,7 @@ class RedisLedger:
 
     async def read(self, call_id: str) -> CallRecord | None:
         fields: Any = await self._client.reached(self._redis.hgetall(streams.call_state(call_id)))
-        try:
-            return record_of(fields, call_id) if fields else None
-        except BadRecord:
-            unreadable("record", call_id)
-            return None
+        return readable(fields, call_id) if fields else None
 
     async def start(self, call_id: str, edge: str) -> CallRecord | None:
         if not await self._client.reached(self._start(keys=_keys(call_id), args=[edge, _now_ms()])):
@@ -258,9 +243,7 @@ class RedisLedger:
         return known is None or bytes(known) == digest.encode()
 
     async def shared_secret(self) -> bytes:
-        made = secrets.token_hex(32)
-        keeps = self._redis.register_script(mending.SHARED)
-        return bytes(await self._client.reached(keeps(keys=[streams.STREAM_SECRET], args=[made, len(made)])))
+        return await mending.shared_secret(self._client)
 
     async def keep_secret(self, secret: bytes) -> None:
         await self._client.reached(self._redis.set(streams.STREAM_SECRET, secret, nx=True))
@@ -301,11 +284,8 @@ class RedisLedger:
             return None
         fields = dict(zip(found[::2], found[1::2], strict=True))
         checkpoint = fields.get(f"checkpoint:{pool}".encode(), b"").decode("utf-8", "replace")
-        try:
-            return Claim(call_id, pool, owner, token, record_of(fields, call_id), checkpoint)
-        except BadRecord:  # the lease runs out by itself: who tries again soon is not helped by that
-            unreadable("record", call_id)
-            return None
+        record = readable(fields, call_id)  # if it is not, the lease runs out by itself
+        return Claim(call_id, pool, owner, token, record, checkpoint) if record is not None else None
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
         pipeline = await self._loaded(self._renew.script)

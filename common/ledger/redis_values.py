@@ -40,6 +40,15 @@ def record_of(fields: dict[bytes, bytes], call_id: str) -> CallRecord:
     return replace(CallRecord(""), **known, call_id=call_id)
 
 
+def readable(fields: dict[bytes, bytes], call_id: str) -> CallRecord | None:
+    """The record, or None if it cannot be read; counted."""
+    try:
+        return record_of(fields, call_id)
+    except BadRecord:
+        unreadable("record", call_id)
+        return None
+
+
 def _value(name: str, default: Any, raw: bytes) -> Any:
     """Raises ValueError."""
     if name == "agent":

@@ -1,0 +1,78 @@
+"""Garbage in every key that docs/bus.md lists: entries that nobody can read, and keys of another type."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import redis
+
+from common import streams
+from tests.fuzz.garbage import RAWS
+
+DIALS = ("queued", "open", "dialer", "paused", "pauses", "out-0000000000000000000000000", "call:call-1", "key:a")
+
+
+EDGES_SECONDS = 15.0
+
+
+def call_keys(call_id: str) -> list[str]:
+    """All keys of a call."""
+    named = (streams.call_audio, streams.call_events, streams.call_state, streams.call_facts, streams.call_effects)
+    return [*(name(call_id) for name in named), *(streams.call_lease(call_id, pool) for pool in streams.POOLS)]
+
+
+def shared_keys(edges: Iterable[str]) -> list[str]:
+    """What all calls, and all edges, share."""
+    pools = [
+        name(pool) for pool in streams.POOLS for name in (streams.pool_calls, streams.pool_ready, streams.pool_scan)
+    ]
+    own = [name(edge) for edge in edges for name in (streams.edge_audio, streams.edge_priority)]
+    nodes = [streams.nodes(kind) for kind in ("edge", *streams.POOLS)]
+    return [*pools, *own, *nodes, streams.CALLS_LIVE, *(f"{{dials}}:{name}" for name in DIALS)]
+
+
+def poison_entries(client: Any, call_ids: Iterable[str], edges: Iterable[str]) -> None:
+    """What nobody can read, in keys of the right type; it is added to what is there."""
+    for key in [*shared_keys(edges), *(key for call_id in call_ids for key in call_keys(call_id))]:
+        for raw in RAWS:
+            _add(client, key, raw)
+
+
+def _add(client: Any, key: str, raw: bytes) -> None:
+    match (client.type(key).decode(), key.rpartition(":")[2]):
+        case ("stream", _) | ("none", "audio" | "events" | "priority" | "calls" | "stt" | "llm" | "tts") if (
+            not key.startswith("nodes:") and ":lease:" not in key
+        ):
+            client.xadd(key, {"d": raw})
+            client.xadd(key, {"not d": raw, "d": raw})
+        case ("zset", _) | ("none", "live" | "ready" | "queued" | "open" | "edge"):
+            client.zadd(key, {raw[:1000]: 0, raw[:999] + b"?": "+inf", "call-that-never-was": 9e15})
+        case ("hash", _):
+            client.hset(key, raw[:1000], raw[:1000])
+
+
+def poison_types(client: Any, keys: Iterable[str]) -> None:
+    """Keys of another type than everybody expects."""
+    for at, key in enumerate(keys):
+        is_list = client.type(key) == b"list"
+        client.delete(key)
+        if at % 2 and not is_list:
+            client.rpush(key, b"\xff\xfe", "garbage")
+        else:
+            client.sadd(key, b"\xff\xfe", "garbage")
+
+
+def edges_of(client: Any) -> list[str]:
+    """The edges that there are, as soon as they can say so."""
+    deadline = time.monotonic() + EDGES_SECONDS
+    while client.type(streams.nodes("edge")) != b"zset":
+        assert time.monotonic() < deadline, "no edge has said that it is there"
+        time.sleep(0.1)
+    return [member.decode() for member in client.zrange(streams.nodes("edge"), 0, -1)]
+
+
+def client_of(url: str) -> redis.Redis:
+    """An operator's."""
+    return redis.Redis.from_url(url, socket_timeout=5)
