@@ -32,8 +32,13 @@ def away_kind(error: str) -> str:
     return _KINDS.get(error.partition(" ")[0], "")
 
 
-_REFUSED_KINDS = {"WRONGTYPE": "wrong type", "NOPERM": "no permission"}
-REFUSED_KINDS = (*_REFUSED_KINDS.values(), "other")
+_REFUSED_KINDS = {
+    "WRONGTYPE": "wrong type",
+    "NOPERM": "no permission",
+    "permission": "no permission",
+    "ACL": "no permission",
+}
+REFUSED_KINDS = (*dict.fromkeys(_REFUSED_KINDS.values()), "other")
 """All values of the label `kind` of `voice_redis_refused`."""
 
 
@@ -44,8 +49,9 @@ class KeyRefused(ConnectionError):
     helps nobody.
     """
 
-    def __init__(self, kind: str) -> None:
-        super().__init__(f"refused: {kind}")
+    def __init__(self, kind: str, said: str = "") -> None:
+        """`said` are the server's own words, if they hold nothing of the key's."""
+        super().__init__(f"refused: {kind}" + (f" ({said})" if said else ""))
         self.kind = kind
 
 

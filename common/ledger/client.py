@@ -130,7 +130,7 @@ def _told(error: redis.RedisError) -> ConnectionError:
     if not kind:
         kind = refused_kind(str(error))
         metrics.REDIS_REFUSED.labels(kind).inc()
-        return KeyRefused(kind)
+        return KeyRefused(kind, _first_sentence(error) if kind == "no permission" else "")
     metrics.REDIS_AWAY.labels(kind).inc()
     return ConnectionError(f"{kind}: {_first_sentence(error)}" if kind == "no access" else kind)
 
@@ -143,7 +143,9 @@ def _first_sentence(error: redis.RedisError) -> str:
 def _kind(error: redis.RedisError) -> str:
     """redis-py takes the code off the errors that it has classes for, and puts a pipeline's command before others."""
     match error:
-        case redis.AuthenticationError() | redis.exceptions.NoPermissionError():
+        case redis.exceptions.NoPermissionError():
+            return ""  # of one command or key; who may do nothing at all is told so when it connects
+        case redis.AuthenticationError():
             return "no access"
         case redis.BusyLoadingError():
             return "loading"

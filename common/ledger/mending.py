@@ -155,7 +155,7 @@ async def set_offers_aside(
     aside = streams.pool_unreadable(pool)
     for entry_id, fields in entries:
         raw = next(iter((fields or {}).values()), b"")[:UNREADABLE_BYTES]
-        pipeline.xadd(aside, {"d": raw}, maxlen=UNREADABLE_MAXLEN)
+        pipeline.xadd(aside, {"d": raw}, maxlen=UNREADABLE_MAXLEN, approximate=False)
         pipeline.xack(streams.pool_calls(pool), "members", entry_id)
         pipeline.xdel(streams.pool_calls(pool), entry_id)
         unreadable("offer")
