@@ -309,8 +309,7 @@ class Call:
 
     def written_again(self, epoch: int) -> None:
         """Redis had lost the call, and has it again under its next epoch.  What comes under the last one is stale."""
-        self._epoch = epoch
-        self._fence = 0
+        self._epoch, self._fence = epoch, 0
         self._onsets.forget()
         self._ears.goes_on_as(epoch)
 

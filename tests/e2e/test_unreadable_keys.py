@@ -42,7 +42,7 @@ async def test_all_keys_hold_garbage_before_the_phone_rings(valkey_url: str, tmp
     with contextlib.closing(client_of(valkey_url)) as client:
         poison_types(client, shared_keys(()))
     async with office(valkey_url, tmp_path) as (system, client):
-        edges = await asyncio.to_thread(edges_of, client)
+        edges = await there(client)
         poison_types(client, [*call_keys("call-1"), *shared_keys(edges)])
         await mended(client, edges)
         poison_entries(client, ["call-1"], edges)
@@ -54,7 +54,7 @@ async def test_all_keys_hold_garbage_before_the_phone_rings(valkey_url: str, tmp
 async def test_all_keys_hold_garbage_in_the_middle_of_a_call(valkey_url: str, tmp_path: Path) -> None:
     async with office(valkey_url, tmp_path) as (system, client), calling(system) as caller:
         await asks(caller, "one")
-        edges = await asyncio.to_thread(edges_of, client)
+        edges = await there(client)
         poison_entries(client, ["call-1"], edges)
         await asks(caller, "two")
         poison_types(client, shared_keys(edges))
@@ -64,6 +64,14 @@ async def test_all_keys_hold_garbage_in_the_middle_of_a_call(valkey_url: str, tm
         await asyncio.sleep(MENDED_SECONDS / 2)  # the edge has all that it needs to write the call again
         await asks(caller, "one")
         await asks(caller, "two")
+
+
+async def there(client: Any) -> list[str]:
+    """The edges, once they can say that they are there."""
+    async with asyncio.timeout(MENDED_SECONDS):
+        while not (edges := edges_of(client)):
+            await asyncio.sleep(0.1)
+    return edges
 
 
 async def mended(client: Any, edges: list[str]) -> None:
