@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -33,7 +34,8 @@ def poison_entries(client: Any, call_ids: Iterable[str], edges: Iterable[str]) -
     """What nobody can read, in keys of the right type; it is added to what is there."""
     for key in [*shared_keys(edges), *(key for call_id in call_ids for key in call_keys(call_id))]:
         for raw in RAWS:
-            _add(client, key, raw)
+            with contextlib.suppress(redis.ResponseError):  # it has just become another type, or ended
+                _add(client, key, raw)
 
 
 def _add(client: Any, key: str, raw: bytes) -> None:
@@ -53,11 +55,13 @@ def poison_types(client: Any, keys: Iterable[str]) -> None:
     """Keys of another type than everybody expects."""
     for at, key in enumerate(keys):
         is_list = client.type(key) == b"list"
-        client.delete(key)
-        if at % 2 and not is_list:
-            client.rpush(key, b"\xff\xfe", "garbage")
-        else:
-            client.sadd(key, b"\xff\xfe", "garbage")
+        with client.pipeline(transaction=True) as at_once:  # or a live process writes its own in between
+            at_once.delete(key)
+            if at % 2 and not is_list:
+                at_once.rpush(key, b"\xff\xfe", "garbage")
+            else:
+                at_once.sadd(key, b"\xff\xfe", "garbage")
+            at_once.execute()
 
 
 def edges_of(client: Any) -> list[str]:
