@@ -19,7 +19,7 @@ from prometheus_client import (
 )
 
 from common.build import this_build
-from common.bus.refusals import AWAY_KINDS
+from common.bus.refusals import AWAY_KINDS, REFUSED_KINDS
 from common.costs import estimate, prices
 from common.label_sets import Counter, Gauge, Histogram
 from common.ledger import END_REASONS
@@ -79,6 +79,10 @@ CLAUSE_AUDIO_FAULTS = Counter(
 FRAMES = Counter("voice_frames", "20 ms frames by direction", ["direction"])
 FRAMES_DROPPED = Counter("voice_frames_dropped", "Frames that were not played or not sent on, by reason", ["reason"])
 BAD_INPUT = Counter("voice_bad_input", "Messages or requests that were not understood, by kind", ["kind"])
+UNREADABLE = Counter(
+    "voice_unreadable", "What was found in Redis and could not be read, by what it should be", ["what"]
+)
+LOOP_ERRORS = Counter("voice_loop_errors", "Errors of which a loop skipped one item, or one round, by loop", ["loop"])
 UNKNOWN_TAGS = Counter("voice_unknown_tags", "Bus messages of a newer process that were skipped")
 
 LEASES_LOST = Counter("voice_leases_lost", "Calls that this pool member held and lost to another", ["pool"])
@@ -125,6 +129,7 @@ CLOCK_OFFSET_SECONDS = Gauge(
 BUS_RECONNECTS = Counter("voice_bus_reconnects", "Connections to Redis that were lost and made again")
 CALLS_RESTORED = Counter("voice_calls_restored", "Live calls written down again after Redis had lost them")
 REDIS_AWAY = Counter("voice_redis_away", "Times that Redis could not be used, by kind", ["kind"])
+REDIS_REFUSED = Counter("voice_redis_refused", "Commands that Redis refused for good, by kind", ["kind"])
 BUS_DROPPED = Counter("voice_bus_dropped", "Bus messages given up while Redis was away, by reason", ["reason"])
 LOOP_LAG_SECONDS = Histogram("voice_loop_lag_seconds", "How late the event loop woke a timer", buckets=_HOP)
 
@@ -216,6 +221,9 @@ _POOL: dict[str, tuple[tuple[Counter | Histogram, tuple[str, ...]], ...]] = {
     ),
     "tts": ((ANSWERS_FAILED, ("no voice",)),),
 }
+UNREADABLE_WHATS = ("call id", "record", "notes", "checkpoint", "offer", "outbound call", "key", "secret")
+EDGE_LOOPS = ("bus", "housekeeping", "ledger", "lost calls", "copies", "pool watch", "redis watch", "dialer", "look-up")
+WORKER_LOOPS = ("bus", "take", "renew", "scan", "beat", "room", "health", "session")
 _UNITS = {"stt": ("audio_ms",), "llm": ("tokens_in", "tokens_cached", "tokens_out"), "tts": ("characters",)}
 
 
@@ -227,9 +235,15 @@ def begin(process: str, calls_max: int) -> None:
     CALLS_ACTIVE.labels(process).set(0)
     DRAINING.labels(process).set(0)
     mine = _EDGE if process == "edge" else _POOL.get(process, ())
-    both = ((SESSION_ERRORS, (process,)), (BAD_INPUT, ("bus",)), (REDIS_AWAY, AWAY_KINDS))
+    both = (
+        (SESSION_ERRORS, (process,)),
+        (BAD_INPUT, ("bus",)),
+        (REDIS_AWAY, AWAY_KINDS),
+        (REDIS_REFUSED, REFUSED_KINDS),
+    )
+    broken = ((UNREADABLE, UNREADABLE_WHATS), (LOOP_ERRORS, EDGE_LOOPS if process == "edge" else WORKER_LOOPS))
     more = ((BUS_DROPPED, ("server away", "refused")), (TRACE_SPANS, ("sent", "failed", "dropped")))
-    for family, values in (*mine, *both, *more):
+    for family, values in (*mine, *both, *broken, *more):
         for value in values:
             family.labels(value)
     if process in POOLS:

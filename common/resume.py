@@ -5,10 +5,15 @@ It is the checkpoint of the pool "stt" in the ledger.
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass
 
+import msgspec
+
 from common.bus import START
+from common.skipped import unreadable
+
+_ENTRY = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +25,18 @@ class Resume:
 
     @classmethod
     def of(cls, checkpoint: str) -> Resume:
-        """Read a checkpoint; an empty one is the beginning of the call."""
-        note = json.loads(checkpoint) if checkpoint else {}
-        return cls(int(note.get("utterance", 0)), str(note.get("entry", START)))
+        """Read a checkpoint; an empty one, or one that cannot be read, is the beginning of the call."""
+        if not checkpoint:
+            return cls()
+        try:
+            found = msgspec.json.decode(checkpoint, type=cls)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            found = None
+        if found is None or found.utterance < 0 or not _ENTRY.fullmatch(found.entry):
+            unreadable("checkpoint")
+            return cls()
+        return found
 
     def checkpoint(self) -> str:
         """As it is kept in the ledger."""
-        return json.dumps({"utterance": self.utterance, "entry": self.entry})
+        return msgspec.json.encode(self).decode()

@@ -116,6 +116,11 @@ def pool_calls(pool: str) -> str:
     return f"pool:{pool}:calls"
 
 
+def pool_unreadable(pool: str) -> str:
+    """Stream: what stood among the offers and was none, for a person to look at."""
+    return f"pool:{pool}:unreadable"
+
+
 def pool_scan(pool: str) -> str:
     """String with a short life: the member that looks for calls that nobody holds."""
     return f"pool:{pool}:scan"

@@ -24,7 +24,7 @@ from common.agents import Agents, missing_variables
 from common.bus import START, Bus
 from common.costs import estimate, prices
 from common.ledger import CallRecord, Ledger
-from common.ledger.dials import QueueFull
+from common.ledger.outbound import QueueFull
 from common.messages import CallEnded, CallStarted, HangUp, Message
 from common.story import Story
 from common.streams import call_events, edge_priority
@@ -377,5 +377,5 @@ def _usage_json(story: Story) -> dict[str, Any]:
 
 
 def _event_json(message: Message) -> str:
-    fields = {name: getattr(message, name) for name in message.__slots__}
+    fields = {name: getattr(message, name) for name in message.__struct_fields__}
     return json.dumps(fields, ensure_ascii=False)

@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from common import metrics
 from common.bus import Bus
+from common.bus.refusals import KeyRefused
 from common.clock import wall_ms
 from common.end_reasons import EndReason
 from common.ledger import Ledger
@@ -26,6 +27,7 @@ from common.messages import (
     SpeechStarted,
     Understood,
 )
+from common.skipped import skip
 from common.streams import call_events, edge_audio, edge_priority
 from edge.fences import ORDERS
 from edge.limits.promises import Promises
@@ -202,12 +204,20 @@ class Calls:
         touched = now = asyncio.get_running_loop().time()
         while True:
             await asyncio.sleep(HOUSEKEEP_SECONDS)
-            await self._check_write()
-            await self._note_silence()
+            await self._step("ledger", self._check_write)
+            await self._step("ledger", self._note_silence)
             now = asyncio.get_running_loop().time()
             if now - touched >= TOUCH_SECONDS:
                 touched = now
-                await self._touch()
+                await self._step("ledger", self._touch)
+                await self._step("ledger", self._mend)
+
+    async def _step(self, loop: str, step: Callable[[], Awaitable[None]]) -> None:
+        """What is wrong with one step, or one key, costs that step and no other."""
+        try:
+            await step()
+        except Exception as error:  # noqa: BLE001 - the loop serves all calls
+            skip(loop, error)
 
     async def _check_write(self) -> None:
         """Redis may be there and full, or read-only: it would answer every question, and take no call."""
@@ -220,6 +230,10 @@ class Calls:
                 self.unwritable = str(error)
         else:
             self._unwritable_since, self.unwritable = 0.0, ""
+
+    async def _mend(self) -> None:
+        with contextlib.suppress(ConnectionError, TimeoutError):  # `_touch` says that the ledger is away
+            await self._ledger.mend(self.edge, list(self._calls))
 
     async def _note_silence(self) -> None:
         """Where somebody has spoken since the last time: whoever takes the call over goes on counting from there."""
@@ -250,16 +264,22 @@ class Calls:
     async def _bury_lost(self) -> None:
         while True:
             await asyncio.sleep(TOUCH_SECONDS)
-            try:
-                for call_id in self._lost.look(await self._ledger.lost(), _now_ms()):
+            await self._step("lost calls", self._look_for_lost)
+
+    async def _look_for_lost(self) -> None:
+        try:
+            for call_id in self._lost.look(await self._ledger.lost(), _now_ms()):
+                try:
                     await self._bury(call_id)
-            except (ConnectionError, TimeoutError):
-                log.warning("the ledger cannot be reached")
+                except KeyRefused as error:  # `_mend` removes what cannot be used
+                    skip("lost calls", error, call_id)
+        except (ConnectionError, TimeoutError):
+            log.warning("the ledger cannot be reached")
 
     async def _bury(self, call_id: str) -> None:
         """End a call that no edge has any more and of which the carrier said nothing; its edge is told all the same."""
         record = await self._ledger.read(call_id)
-        told = _told_end([message for _, message in await self.bus.read(call_events(call_id))])
+        told = await self._end_told(call_id)
         epoch = record.epoch if record is not None else None
         if not await self._ledger.end(call_id, told or "carrier", epoch) or record is None:
             return  # somebody else did, or a newer connection carries it on
@@ -268,11 +288,24 @@ class Calls:
             self.bus.publish(call_events(call_id), CallEnded(record.epoch, "carrier", wall_ms()))
         metrics.CALLS_ENDED.labels(told or "carrier").inc()
 
+    async def _end_told(self, call_id: str) -> str:
+        """The reason that the call's own events name; empty if they name none, or cannot be read."""
+        try:
+            return _told_end([message for _, message in await self.bus.read(call_events(call_id))])
+        except KeyRefused:
+            return ""
+
     def _count(self) -> None:
         metrics.CALLS_ACTIVE.labels("edge").set(len(self._calls))
         self._changed.set()
 
     def _receive(self, entry_id: str, message: Message) -> None:
+        try:
+            self._route(message)
+        except Exception as error:  # noqa: BLE001 - it would end what all calls are fed by
+            skip("bus", error)
+
+    def _route(self, message: Message) -> None:
         call = self._calls.get(getattr(message, "call_id", ""))
         if call is None:
             if isinstance(message, AudioOut):
@@ -293,7 +326,7 @@ class Calls:
             call.end("error")
 
     def _deaf(self, error: Exception) -> None:
-        raise AssertionError("the edge's own subscription cannot fail: every call is guarded") from error
+        skip("bus", error)  # cannot be: every message is guarded
 
 
 def _now_ms() -> float:

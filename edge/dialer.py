@@ -18,8 +18,11 @@ import time
 from dataclasses import dataclass, field, replace
 
 from common import metrics
-from common.ledger.dials import DialBook, Entry
-from edge.carrier.account import REASONS, account_problem
+from common.bus.refusals import KeyRefused
+from common.ledger.outbound import Entry, OutboundQueue, UnreadableDial
+from common.skipped import skip
+from edge.account_pause import AccountPause
+from edge.carrier.account import account_problem
 from edge.carrier.causes import account_reason
 from edge.carrier.client import VobizClient
 from edge.carrier.errors import CarrierError, Limited, Unavailable, Uncertain
@@ -27,7 +30,6 @@ from edge.carrier.lookup import Found, Inconclusive, Lookup, LostRequest, Nothin
 from edge.carrier.orders import CallRequest, MachineDetection
 from edge.destinations import Destinations, NotAllowed
 from edge.dialing import (
-    CLOSED,
     OPEN,
     POST_MS_MAX,
     Absent,
@@ -44,6 +46,7 @@ from edge.dialing import (
     Throttled,
     Unclear,
     advance,
+    over_at_ms,
 )
 from edge.url_proof import SPARE_SECONDS, of_dial
 
@@ -53,8 +56,6 @@ POLL_SECONDS = 0.1
 LEAD_MS = 3000
 UNAVAILABLE_SECONDS = 5.0
 """Pause after the carrier could not be reached at all."""
-PAUSED_LOOK_SECONDS = 0.5
-"""How often an edge asks whether calls are placed at all; another edge may have stopped them."""
 STOP_SECONDS = 12.0
 """Longer than a request may take: who leaves earlier leaves an uncertain call behind."""
 SPACING = 1.1
@@ -62,6 +63,8 @@ SPACING = 1.1
 DAY_LOOK_SECONDS = 5.0
 """How often it is looked whether a new day, or a raised DIALS_PER_DAY, lets calls be placed again."""
 LOOKUPS_MAX = 20
+DUE_MAX = 10  # queued calls that one look goes through until one of them can be placed
+MEND_SECONDS = 5.0  # between two looks for keys that cannot be used
 LOOKUP_AGAIN_MS = 60_000
 DAY_IS_SPENT = "DIALS_PER_DAY is used up for today (UTC)"
 CHANGES_MAX = 10
@@ -84,6 +87,7 @@ class DialerOptions:
     dials_per_day: int = 2000
     call_s_max: int = 14_400
     secret: bytes | None = None
+    poll_s: float = POLL_SECONDS
 
 
 class DayIsSpent(Exception):
@@ -94,9 +98,14 @@ class Dialer:
     """`ask` for a call, `tell` it news, and `run` it on every edge."""
 
     def __init__(
-        self, owner: str, book: DialBook, clients: tuple[VobizClient, VobizClient], options: DialerOptions
+        self,
+        owner: str,
+        book: OutboundQueue,
+        clients: tuple[VobizClient, VobizClient],
+        options: DialerOptions,
     ) -> None:
         """`clients`: one for questions and hang-ups, which repeats itself, and one for placing, which must not."""
+        self._mended_at = 0.0
         self._owner = owner
         self._book = book
         self._client, self._placer = clients
@@ -107,20 +116,13 @@ class Dialer:
         self._asked_ms = 0
         self._placing: set[asyncio.Task[None]] = set()
         self._reporting: set[asyncio.Task[None]] = set()
-        self._refused_because = ""
-        """What is wrong with the account.  Until a call is placed again, one at a time is tried after each pause."""
-        self._paused = False
-        self._paused_look_at = 0.0
+        self._account = AccountPause(book)
         self._accepted_ms = 0
-        for reason in REASONS:
-            metrics.DIALS_PAUSED.labels(reason).set(0)
 
     @property
     def waits(self) -> str:
         """Why no outbound call is placed at the moment; empty if calls are placed."""
-        if self._day_is_spent and not self._refused_because:
-            return DAY_IS_SPENT
-        return REASONS.get(self._refused_because, self._refused_because)
+        return self._account.words or (DAY_IS_SPENT if self._day_is_spent else "")
 
     async def ask(self, dial: Dial, key: str) -> Dial:
         """Queue a call; with a known idempotency key, return the one that it made before.
@@ -140,8 +142,8 @@ class Dialer:
 
     async def read(self, dial_id: str) -> Dial | None:
         """The dial as it stands, or None if it is not known (any more)."""
-        entry = await self._entry(dial_id)
-        return Dial.from_document(entry.body) if entry else None
+        found = await self._find(dial_id)
+        return found[0] if found else None
 
     async def has_signed(self, dial_id: str, call_id: str) -> bool:
         """Has the carrier URLs with our proof for this outbound call, named by its id or by the carrier's?"""
@@ -161,16 +163,16 @@ class Dialer:
         if not dial_id and (call_id := getattr(news, "call_id", "")):
             dial_id = await self._book.owner(call_id)
         for _ in range(CHANGES_MAX):
-            entry = await self._entry(dial_id)
-            if entry is None:
+            found = await self._find(dial_id)
+            if found is None:
                 return None
-            dial = Dial.from_document(entry.body)
+            dial, entry = found
             if seen is not None and dial != seen:
                 return dial
             changed = advance(dial, news, entry.now_ms, name)
             if changed is dial or await self._write(changed, entry.version, dialer):
                 if isinstance(news, Over) and changed is not dial and (reason := account_reason(news.cause)):
-                    await self._pause_account(reason)
+                    await self._account.pause(reason)
                 return changed
         raise TimeoutError("a dial changes faster than it can be written")
 
@@ -220,67 +222,68 @@ class Dialer:
     async def _dial_forever(self) -> None:
         led = False
         while True:
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(self.options.poll_s)
             try:
+                await self._mend()
                 leads = await self._book.lead(self._owner, LEAD_MS)
                 if leads and not led:
                     self._pause(SPACING / self.options.calls_per_second)  # another may just have dialed
                 led = leads
-                await self._look_at_pause()
+                await self._account.look()
                 if leads:
                     await self._look_up()
                     await self._place_next()
             except (ConnectionError, TimeoutError):
                 led = False
+            except Exception as error:  # noqa: BLE001 - one call that cannot be placed keeps no other
+                skip("dialer", error)
 
-    async def _look_at_pause(self) -> None:
-        if time.monotonic() >= self._paused_look_at:
-            self._paused_look_at = time.monotonic() + PAUSED_LOOK_SECONDS
-            self._set_paused(*await self._book.paused())
-
-    def _set_paused(self, reason: str, holds: bool) -> None:
-        reason = reason if not reason or reason in REASONS else "account"  # of another release: its text is no log's
-        if reason and reason != self._refused_because:
-            log.warning("outbound calls wait: %s", REASONS.get(reason, reason))
-        self._refused_because, self._paused = reason, holds
-        for known in REASONS:
-            metrics.DIALS_PAUSED.labels(known).set(known == reason)
-
-    async def _pause_account(self, reason: str) -> None:
-        self._set_paused(reason, holds=True)
-        try:
-            await self._book.pause(reason)
-        except (ConnectionError, TimeoutError):
-            log.warning("the pause of the outbound calls could not be written down")
-
-    async def _unpause(self) -> None:
-        self._set_paused("", holds=False)
-        try:
-            await self._book.unpause()
-        except (ConnectionError, TimeoutError):
-            log.warning("the end of a pause of the outbound calls could not be written down")
+    async def _mend(self) -> None:
+        """Beside the lead: it is one of the keys that may have to be mended."""
+        if _now_s() >= self._mended_at:
+            self._mended_at = _now_s() + MEND_SECONDS
+            await self._book.mend()
 
     async def _place_next(self) -> None:
         """Begin the next call if the account and its limits allow one now."""
-        busy_trying = bool(self._refused_because and self._placing)
-        if self._paused or busy_trying or time.monotonic() < self._next_at:
+        busy_trying = bool(self._account.refused_because and self._placing)
+        if self._account.paused or busy_trying or _now_s() < self._next_at:
             return
         if await self._book.open_count() >= self.options.calls_at_once:
             return
-        for dial_id in await self._book.due(1):
+        for dial_id in await self._book.due(DUE_MAX):
             self._day_is_spent = not await self._book.spend(self.options.dials_per_day)
             if self._day_is_spent:
                 self._pause(DAY_LOOK_SECONDS)
                 return
-            sent = Sent(signed=self.options.secret is not None)
-            dial = await self.tell(dial_id, sent, dialer=self._owner)  # who froze, and dials no more, sends nothing
-            if dial is None or dial.state != "dialing":
+            dial = await self._begin(dial_id)
+            if dial is None:
                 await self._book.give_back()
-                return
+                continue  # it is gone, or was in the queue by mistake
             self._pause(SPACING / self.options.calls_per_second)
             task = asyncio.create_task(self._place(dial), name=f"dial {dial_id}")
             self._placing.add(task)
             task.add_done_callback(self._placing.discard)
+            return
+
+    async def _begin(self, dial_id: str) -> Dial | None:
+        """The call, once it is written down that its request leaves; None if it cannot be placed, and waits no more."""
+        before = await self.read(dial_id)
+        sent = Sent(signed=self.options.secret is not None)
+        waits = before is not None and before.state == "queued"
+        dial = await self.tell(dial_id, sent, dialer=self._owner) if waits else None  # who froze sends nothing
+        if before is not None and dial is not None and dial.sent == before.sent + 1:
+            return dial
+        await self._put_back(dial_id)
+        return None
+
+    async def _put_back(self, dial_id: str) -> None:
+        """An id is in the queue, or takes a line, and its document says otherwise, or is gone: the document counts."""
+        found = await self._find(dial_id)
+        if found is None:
+            await self._book.set_aside(dial_id)
+        else:
+            await self._write(found[0], found[1].version)
 
     async def _place(self, dial: Dial) -> None:
         try:
@@ -290,10 +293,12 @@ class Dialer:
                 await self._book.give_back()
         except (ConnectionError, TimeoutError):
             log.warning("the outcome of a dial could not be written down; it will be looked up")
+        except Exception as error:  # noqa: BLE001 - it is looked up as well
+            skip("dialer", error)
 
     async def _post(self, dial: Dial) -> News:
         """Ask the carrier for the call; every way that can go is news."""
-        began = time.monotonic()
+        began_s = _now_s()
         try:
             self.options.destinations.check(dial.to)  # it may have been queued under other settings
         except NotAllowed as error:
@@ -313,9 +318,9 @@ class Dialer:
         except (CarrierError, ValueError) as error:
             return await self._refused(dial, error)
         metrics.CALLS_PLACED.inc()
-        self._accepted_ms = dial.changed_ms + round(1000 * (time.monotonic() - began))
-        if self._refused_because:
-            await self._unpause()
+        self._accepted_ms = dial.changed_ms + round(1000 * (_now_s() - began_s))
+        if self._account.refused_because:
+            await self._account.unpause()
         return Accepted(call_ids[0])
 
     async def _refused(self, dial: Dial, error: CarrierError | ValueError) -> News:
@@ -326,11 +331,11 @@ class Dialer:
             return Denied(str(error))
         if not of_account.sure and 0 < dial.refused_ms < self._accepted_ms:
             return Denied(str(error))
-        await self._pause_account(of_account.reason)
+        await self._account.pause(of_account.reason)
         return AccountRefused(str(error), keeps_place=of_account.sure)
 
     def _pause(self, seconds: float) -> None:
-        self._next_at = max(self._next_at, time.monotonic() + seconds)
+        self._next_at = max(self._next_at, _now_s() + seconds)
 
     def _request(self, dial: Dial) -> CallRequest:
         plan = dial.plan
@@ -357,18 +362,34 @@ class Dialer:
     async def _look_up(self) -> None:
         """Ask the carrier about calls of which nothing was heard for too long."""
         for dial_id in await self._book.overdue(LOOKUPS_MAX):
-            dial = await self.read(dial_id)
-            if dial is None or dial.state in CLOSED or dial.lead is None:
-                continue
-            if dial.state == "dialing":  # its dialer died, or could not write
-                await self.tell(dial_id, Unclear(), dial.lead.name)
-                continue
-            news = await self._news_of(dial)
-            told = await self.tell(dial_id, news, dial.lead.name, seen=dial) if news is not None else dial
-            entry = await self._entry(dial_id) if told == dial else None
-            if entry is not None:  # it goes on, or nothing is known of it: ask again later
-                later = replace(Dial.from_document(entry.body), due_ms=entry.now_ms + LOOKUP_AGAIN_MS)
-                await self._write(later, entry.version)
+            try:
+                await self._look_up_one(dial_id)
+            except Exception as error:
+                if isinstance(error, ConnectionError | TimeoutError) and not isinstance(error, KeyRefused):
+                    raise
+                skip("look-up", error)
+                await self._ask_later(dial_id)
+
+    async def _look_up_one(self, dial_id: str) -> None:
+        dial = await self.read(dial_id)
+        if dial is None or dial.state not in OPEN or dial.lead is None:
+            await self._put_back(dial_id)
+            return
+        if dial.state == "dialing":  # its dialer died, or could not write
+            await self.tell(dial_id, Unclear(), dial.lead.name)
+            return
+        news = await self._news_of(dial)
+        if news is None and await self._book.now_ms() > over_at_ms(dial):
+            news = Over(dial.cause or "unknown")  # the carrier says nothing, and no call lasts so long
+        told = await self.tell(dial_id, news, dial.lead.name, seen=dial) if news is not None else dial
+        if told == dial:  # it goes on, or nothing is known of it
+            await self._ask_later(dial_id)
+
+    async def _ask_later(self, dial_id: str) -> None:
+        found = await self._find(dial_id)
+        if found is not None:
+            dial, entry = found
+            await self._write(replace(dial, due_ms=entry.now_ms + LOOKUP_AGAIN_MS), entry.version)
 
     async def _news_of(self, dial: Dial) -> News | None:
         """What the carrier knows of the call; None if that says nothing."""
@@ -385,7 +406,11 @@ class Dialer:
             else:
                 sent_ms = request.sent_ms or dial.changed_ms - POST_MS_MAX
                 found = await self._lookup.by_numbers(LostRequest(dial.sender, dial.to, sent_ms), is_others)
-        except CarrierError:
+        except (ConnectionError, TimeoutError):
+            raise
+        except Exception as error:  # noqa: BLE001 - an answer that nobody thought of is no answer
+            if not isinstance(error, CarrierError):
+                skip("look-up", error)
             return None
         match found:
             case Nothing():
@@ -396,11 +421,26 @@ class Dialer:
                 return Over(cause, call_id, answered)
         return None
 
-    async def _entry(self, dial_id: str) -> Entry | None:
-        return await self._book.read(dial_id) if _DIAL_ID.fullmatch(dial_id) else None
+    async def _find(self, dial_id: str) -> tuple[Dial, Entry] | None:
+        """The dial and its document; one that cannot be read is set aside."""
+        if not _DIAL_ID.fullmatch(dial_id):
+            return None
+        try:
+            entry = await self._book.read(dial_id)
+            dial = Dial.from_document(entry.body) if entry else None
+            if dial is not None and dial.dial_id != dial_id:
+                raise UnreadableDial("another's document")
+        except (UnreadableDial, ValueError):
+            await self._book.set_aside(dial_id)
+            return None
+        return (dial, entry) if entry and dial else None
 
     async def _write(self, dial: Dial, version: int, dialer: str = "") -> bool:
         where = "queued" if dial.state == "queued" else "open" if dial.state in OPEN else "closed"
         call_ids = [request.call_id for request in dial.requests if request.call_id]
         document = dial.to_document()
         return await self._book.write(dial.dial_id, version, document, where, dial.due_ms, call_ids, dialer)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

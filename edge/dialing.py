@@ -20,8 +20,10 @@ nothing.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeAlias
+
+import msgspec
 
 from edge.carrier.causes import account_reason, may_retry
 from edge.outbound_events import (
@@ -69,6 +71,9 @@ LOOKUPS = 2
 """Look-ups that must find nothing before an uncertain call counts as never placed."""
 UNHEARD_MS = 60_000
 """Grace beyond the ring timeout until an accepted call of which nothing was heard is looked up."""
+UNSEEN_MS = 600_000
+"""An answered call is asked about this often: who tells of its end may have died with it, and it takes a line."""
+DUE_MS_MAX = 2**53
 REQUESTS_KEPT = 32
 """Requests of one call that are remembered, so that their late news is understood; the oldest are forgotten."""
 
@@ -141,10 +146,16 @@ class Dial:
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Dial:
-        """The dial that `to_document` wrote, here or in an older or newer release: unknown keys are skipped."""
-        requests = tuple(DialRequest(**_known(DialRequest, request)) for request in document.get("requests", ()))
-        plan = Plan(**_known(Plan, document["plan"]))
-        dial = cls(**{**_known(cls, document), "plan": plan, "requests": requests})
+        """The dial that `to_document` wrote, here or in an older or newer release: unknown keys are skipped.
+
+        Raises ValueError, which does not quote it, if it is none.
+        """
+        try:
+            dial = msgspec.convert(document, cls)
+        except msgspec.ValidationError as error:
+            raise ValueError(str(error)) from None
+        if dial.state not in STATES or not 0 <= dial.due_ms <= DUE_MS_MAX:
+            raise ValueError("no state that we know, or no time")
         return _with_older_request(dial, "sent" in document)
 
 
@@ -278,10 +289,16 @@ def _led(dial: Dial, now_ms: int, **changes: Any) -> Dial:
     return _to(dial, lead.state, now_ms, call_id=lead.call_id, **changes)
 
 
+def over_at_ms(dial: Dial) -> int:
+    """When the newest request is over in any case: the carrier ends a call that rings, or talks, for longer."""
+    sent_ms = max((request.sent_ms for request in dial.requests), default=0) or dial.changed_ms
+    return sent_ms + (dial.plan.ring_timeout_s + dial.plan.call_s_max) * 1000 + UNHEARD_MS
+
+
 def _patience_ms(dial: Dial, state: str) -> int:
     """How long nothing need be heard of a call in this state."""
     if state == "answered":
-        return dial.plan.call_s_max * 1000
+        return min(dial.plan.call_s_max * 1000, UNSEEN_MS)
     if state in ("placed", "ringing"):
         return dial.plan.ring_timeout_s * 1000 + UNHEARD_MS
     return UNCERTAIN_MS if state == "uncertain" else POST_MS_MAX
@@ -295,12 +312,6 @@ def _with(dial: Dial, request: DialRequest, state: str, call_id: str = "") -> Di
 
 def _to(dial: Dial, state: str, now_ms: int, **changes: Any) -> Dial:
     return replace(dial, state=state, changed_ms=now_ms, **changes)
-
-
-def _known(kind: type, document: dict[str, Any]) -> dict[str, Any]:
-    """Of a document what this release knows of."""
-    names = {item.name for item in fields(kind)}
-    return {key: value for key, value in document.items() if key in names}
 
 
 def _with_older_request(dial: Dial, counted: bool) -> Dial:

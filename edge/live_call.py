@@ -10,7 +10,8 @@ All methods are plain callbacks of the event loop; none waits.  Decisions are in
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from common import metrics
 from common.bus import Bus
@@ -23,7 +24,7 @@ from common.messages import (
     CallEnded,
     CallStarted,
     Digit,
-    EdgeNews,
+    OfConnection,
     Interrupted,
     Played,
     PlayStarted,
@@ -396,5 +397,5 @@ class Call:
         self._answers.ended("interrupted", wall_ms())
         self._publish(replace(self._cut, utterance=0))
 
-    def _publish(self, message: EdgeNews) -> None:
+    def _publish(self, message: OfConnection) -> None:
         self._bus.publish(self._events, replace(message, epoch=self._epoch))

@@ -11,6 +11,7 @@ import logging
 
 from common import metrics
 from common.ledger import Ledger
+from common.skipped import skip
 from common.streams import POOLS
 from edge.calls import Calls
 from edge.limits.unserved import Unserved, Waits
@@ -49,6 +50,9 @@ class PoolWatch:
             except (ConnectionError, TimeoutError):
                 waiting = False  # others count and log it; what the last look said still holds
                 self._unserved.redis_away(_now_ms())
+            except Exception as error:  # noqa: BLE001 - the watch goes on
+                waiting = False
+                skip("pool watch", error)
             await asyncio.sleep(WAITING_LOOK_SECONDS if waiting else LOOK_SECONDS)
 
     async def look(self) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 from common import metrics
 from common.ledger.client import Client
 from common.redis_url import Place, parse_redis_url
+from common.skipped import skip
 from common.streams import CALLS_ENDED, POOLS, edge_audio, edge_priority, pool_calls
 
 log = logging.getLogger(__name__)
@@ -86,12 +87,12 @@ class RedisWatch:
 
     async def run(self) -> None:
         """For as long as the process runs; a server that is away is asked again."""
-        try:
-            while True:
+        while True:
+            try:
                 await self.look()
-                await asyncio.sleep(WATCH_SECONDS)
-        except Exception:
-            log.exception("Redis is watched no more")  # no gauge is worth the calls of this edge
+            except Exception as error:  # noqa: BLE001 - no gauge is worth the calls of this edge
+                skip("redis watch", error)
+            await asyncio.sleep(WATCH_SECONDS)
 
     async def look(self) -> None:
         """Ask every server once."""

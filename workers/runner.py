@@ -24,8 +24,10 @@ from typing import Protocol
 
 from common import metrics
 from common.bus import Bus
+from common.bus.refusals import KeyRefused
 from common.ledger import Claim, Ledger
 from common.ledger.suspicion import Left, Suspect, Take
+from common.skipped import skip
 from workers.failover import PassOn
 from workers.held_call import HeldCall, trial_left_s
 from workers.provider_health import ProviderHealth, never
@@ -145,7 +147,7 @@ class Runner:
                 "health": (self._mind_health, HEALTH_SECONDS),
             }
             loops = [
-                tasks.create_task(self._forever(step, seconds), name=f"{self._options.pool} {name}")
+                tasks.create_task(self._forever(name, step, seconds), name=f"{self._options.pool} {name}")
                 for name, (step, seconds) in steps.items()
             ]
             await stop.wait()
@@ -155,7 +157,7 @@ class Runner:
                 task.cancel()
             await self._give_all_back()
 
-    async def _forever(self, step: Callable[[], Awaitable[None]], seconds: float) -> None:
+    async def _forever(self, name: str, step: Callable[[], Awaitable[None]], seconds: float) -> None:
         away = False
         while True:
             if seconds:
@@ -167,6 +169,9 @@ class Runner:
                 if not away:
                     log.warning("the ledger cannot be reached (%s)", error)
                 away = True
+                await asyncio.sleep(RETRY_SECONDS)
+            except Exception as error:  # noqa: BLE001 - what is wrong with one item ends no pool
+                skip(name, error)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _take(self) -> None:
@@ -194,11 +199,10 @@ class Runner:
         try:
             if not for_another and call_id not in self._held:
                 refused = not await self._claim(call_id)
-        except (ConnectionError, TimeoutError):
-            raise
-        except Exception:  # of this call's record; it is no other call's trouble
-            metrics.SESSION_ERRORS.labels(pool).inc()
-            log.exception("an offered call cannot be claimed", extra={"call_id": call_id, "pool": pool})
+        except Exception as error:
+            if isinstance(error, ConnectionError | TimeoutError) and not isinstance(error, KeyRefused):
+                raise  # the ledger is away, and the offer stays
+            skip("take", error, call_id)  # of this call's keys; it is no other call's trouble
         if refused and (trial_s := self._trial_s) > 0:
             for_another, back_in_s = True, trial_s  # nor any other call, beside one that may kill us
         elif refused:
@@ -314,6 +318,8 @@ class Runner:
         try:
             mine = await self._ledger.may_scan(pool, owner, int(900 * SCAN_SECONDS))
             first = set(await self._ledger.orphans(pool)) if mine else set()
+        except KeyRefused:
+            raise
         except (ConnectionError, TimeoutError):
             self._trust_until = math.inf
             raise

@@ -16,9 +16,7 @@ import asyncio
 import contextlib
 import logging
 import random
-import time
-from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,12 +24,13 @@ import hiredis
 
 from common import metrics
 from common.bus import START, Failed, Receive
-from common.bus.outbox import Entry, Outbox
 from common.bus.primary import open_primary
-from common.bus.refusals import away_kind
-from common.bus.wire import Wire, pack
+from common.bus.refusals import away_kind, refused_kind
+from common.bus.wire import Wire
+from common.bus.writer import PING, PULSE_SECONDS, SILENT_SECONDS, WRITE, Writer, count_away, monotonic_s
 from common.packing import BadMessage, UnknownTag, decode
 from common.redis_url import Place
+from common.skipped import skip
 
 log = logging.getLogger(__name__)
 
@@ -41,19 +40,8 @@ READ_COUNT = 256
 """Entries of one stream in one read: bounds what a single reply may hold."""
 RETRY_SECONDS = (0.05, 1.0)
 """First and longest pause before the next attempt to connect."""
-PULSE_SECONDS = 0.5
-"""How often the writing connection is asked for a sign of life."""
-SILENT_SECONDS = 2.0
-"""No answer for so long: the connection is given up."""
-AWAY_SECONDS = 1.0
-"""No answer for so long: the server counts as away."""
-LEAST_SECONDS = 0.001
-"""So that "away since just now" is not 0: a loop's clock may count milliseconds."""
-
-_PING = pack("PING")
-_WRITE = pack("DEL", "pulse")
-"""A sign of life that counts as a write: a primary that was replaced while it was frozen answers PING, but refuses this
-(`min-replicas-to-write`).  A process that only reads would otherwise wait there until somebody tells the server."""
+ASIDE_SECONDS = 1.0
+"""A stream that Redis refuses to read is set aside for so long: the others are read without it."""
 
 
 @dataclass(slots=True)
@@ -66,148 +54,6 @@ class Subscription:
     position: bytes
 
 
-class Writer:
-    """Appends in batches, and again after a reconnect until the server has said yes."""
-
-    def __init__(self, flush_ms: float, suspect: Callable[[], None], sign: bytes = _PING) -> None:
-        """`suspect()`: every connection to this server is to be given up.  `sign`: what is asked as a sign of life."""
-        self._sign = sign
-        self._flush_s = flush_ms / 1000
-        self._suspect = suspect
-        self._fresh: list[Entry] = []  # of this flush, while there is a connection
-        self._outbox = Outbox()  # of the time without one
-        self._sent: deque[Entry] = deque()
-        self._pings = 0
-        self._flushing = False
-        self._wire: Wire | None = None
-        self._refused = False
-        self._asked_at = self._answered_at = self._pulsed_at = _now()
-
-    def add(self, entry: Entry) -> None:
-        """Write this with everything else of the next `flush_ms`."""
-        if self._alive:
-            self._fresh.append(entry)
-        else:
-            for earlier in self._fresh:  # added while there still was a connection
-                self._outbox.add(earlier)
-            self._fresh.clear()
-            self._outbox.add(entry)
-        if not self._flushing:
-            self._flushing = True
-            loop = asyncio.get_running_loop()
-            if self._flush_s:
-                loop.call_later(self._flush_s, self.flush)
-            else:
-                loop.call_soon(self.flush)
-
-    def attach(self, wire: Wire) -> None:
-        """Use this connection from now on; what the last one left unanswered goes first."""
-        self._wire = wire
-        self._pings = 0
-        self._asked_at = self._pulsed_at = _now()
-        if not self._refused:
-            self._answered_at = self._asked_at
-        self._outbox.put_back(self._sent)
-        self._sent.clear()
-        self.flush()
-
-    def flush(self) -> None:
-        """Write what waits, if there is a connection."""
-        self._flushing = False
-        entries = self._outbox.take() if self._outbox else []
-        entries += self._fresh
-        self._fresh.clear()
-        if not entries:
-            return
-        if self._alive:
-            with contextlib.suppress(ConnectionError):
-                self._send(b"".join([entry.packed for entry in entries]), self._on_reply, len(entries))
-                self._sent.extend(entries)
-                return
-        self._outbox.put_back(entries)
-
-    def pulse(self) -> None:
-        """Every `PULSE_SECONDS` while connected: ask for a sign of life, and give up a server that gives none."""
-        now = _now()
-        if not self._alive:
-            return
-        late = now - self._pulsed_at > 2 * PULSE_SECONDS
-        self._pulsed_at = now
-        if late:  # we slept, not the server: what it said meanwhile is still unread
-            self._asked_at = now
-        elif self._unanswered and now - self._asked_at > SILENT_SECONDS:
-            _count_away("silent")
-            self._suspect()
-            return
-        if not self._unanswered:
-            with contextlib.suppress(ConnectionError):
-                self._send(self._sign, self._on_pong, 1)
-                self._pings += 1
-
-    def tell(self, *command: bytes | str | int) -> None:
-        """A command of the moment: not kept while the server is away, and nobody minds its reply."""
-        if self._alive:
-            with contextlib.suppress(ConnectionError):
-                self._send(pack(*command), self._on_pong, 1)
-                self._pings += 1
-
-    @property
-    def away_s(self) -> float:
-        """For how long the server has taken nothing from us; 0 while it does."""
-        since_answer = max(_now() - self._answered_at, LEAST_SECONDS)
-        usable = self._alive and not self._refused and since_answer <= AWAY_SECONDS
-        return 0.0 if usable else since_answer
-
-    @property
-    def _alive(self) -> bool:
-        return self._wire is not None and not self._wire.lost.is_set()
-
-    @property
-    def _unanswered(self) -> int:
-        return len(self._sent) + self._pings
-
-    def _send(self, packed: bytes, on_reply: Callable[[Any], None], replies: int) -> None:
-        assert self._wire is not None
-        if not self._unanswered:
-            self._asked_at = _now()
-        self._wire.send(packed, on_reply, replies)
-
-    def _on_pong(self, reply: Any) -> None:
-        self._pings -= 1
-        self._asked_at = _now()
-        if isinstance(reply, hiredis.ReplyError):
-            if kind := away_kind(str(reply)):
-                self._refuse(kind)
-            return
-        if not (self._sent or self._outbox or self._fresh):
-            self._refused = False  # it was a ping that was refused: there is no append to try it with
-        if not self._refused:
-            self._answered_at = self._asked_at
-
-    def _on_reply(self, reply: Any) -> None:
-        if isinstance(reply, hiredis.ReplyError):
-            if kind := away_kind(str(reply)):
-                self._refuse(kind)
-                return
-            metrics.BUS_DROPPED.labels("refused").inc()
-            log.error("Redis refused an append: %s", str(reply).split(" ", 1)[0])
-        else:
-            self._refused = False
-        self._sent.popleft()
-        self._asked_at = self._answered_at = _now()
-
-    def _refuse(self, kind: str) -> None:
-        """Everything from the refused command on is written again, in order, to whoever is found next."""
-        assert self._wire is not None
-        if not self._refused:
-            log.warning("Redis takes nothing now: %s", kind)
-        self._refused = True
-        _count_away(kind)
-        if kind in ("read-only", "no replicas"):  # it may have been replaced: ask who is the primary now
-            self._suspect()
-        self._wire.abort()
-
-
 class Reader:
     """One XREAD over all subscribed streams; each message to its own subscriber."""
 
@@ -215,6 +61,8 @@ class Reader:
         self._pause_s = pause_ms / 1000
         self._subscriptions: dict[bytes, Subscription] = {}
         self._any = asyncio.Event()
+        self._aside: dict[bytes, float] = {}
+        """Stream -> until when it is not asked for, because Redis refused it."""
 
     def add(self, subscription: Subscription) -> None:
         """Read this stream, too."""
@@ -232,13 +80,16 @@ class Reader:
         await self._rewind(wire)
         while True:
             await self._any.wait()
-            live = list(self._subscriptions.values())
-            reply = await wire.call(
-                *("XREAD", "COUNT", READ_COUNT, "BLOCK", BLOCK_MS, "STREAMS"),
-                *(subscription.stream for subscription in live),
-                *(subscription.position for subscription in live),
-                seconds=BLOCK_MS / 1000 + SILENT_SECONDS,
-            )
+            live = self._readable()
+            if not live:
+                await asyncio.sleep(ASIDE_SECONDS / 2)
+                continue
+            try:
+                reply = await _xread(wire, live, "COUNT", READ_COUNT, "BLOCK", BLOCK_MS)
+            except hiredis.ReplyError as error:
+                if away_kind(str(error)) or not await self._set_aside(wire, live):
+                    raise
+                continue
             for stream, entries in reply or ():
                 self._deliver(stream, entries)
             if self._pause_s:
@@ -252,15 +103,31 @@ class Reader:
         """
         read = [one for one in self._subscriptions.values() if one.position != START.encode()]
         newest = await asyncio.gather(
-            *(wire.call("XREVRANGE", one.stream, one.position, "-", "COUNT", 1) for one in read)
+            *(_answer(wire.call("XREVRANGE", one.stream, one.position, "-", "COUNT", 1)) for one in read)
         )
         rewound = 0
         for subscription, found in zip(read, newest, strict=True):
+            if found is REFUSED:
+                continue  # refused: it is set aside when it is read
             if not found or found[0][0] != subscription.position:
                 rewound += bool(found)
                 subscription.position = START.encode()
         if rewound:
             log.warning("Redis has lost entries; %s streams are read again from their start", rewound)
+
+    def _readable(self) -> list[Subscription]:
+        """All that are not set aside, those whose time is over included."""
+        now = monotonic_s()
+        self._aside = {stream: until for stream, until in self._aside.items() if until > now}
+        return [one for one in self._subscriptions.values() if one.stream not in self._aside]
+
+    async def _set_aside(self, wire: Wire, live: list[Subscription]) -> bool:
+        """One XREAD reads them all and is refused if one of them is: find out which.  False if it is none."""
+        answers = await asyncio.gather(*(_answer(_xread(wire, [one], "COUNT", 1)) for one in live))
+        refused = [one.stream for one, answer in zip(live, answers, strict=True) if answer is REFUSED]
+        for stream in refused:
+            self._aside[stream] = monotonic_s() + ASIDE_SECONDS
+        return bool(refused)
 
     def _deliver(self, stream: bytes, entries: list[tuple[bytes, list[bytes]]]) -> None:
         for entry_id, pairs in entries:
@@ -269,7 +136,7 @@ class Reader:
                 return
             subscription.position = entry_id
             try:
-                message = decode(pairs[1])
+                message = decode(field_d(pairs))
             except BadMessage as error:
                 count_unreadable(error)
                 continue
@@ -277,7 +144,10 @@ class Reader:
                 subscription.receive(entry_id.decode(), message)
             except Exception as error:  # noqa: BLE001 - one call's error must never reach the reader that all share
                 self.remove(stream)
-                subscription.failed(error)
+                try:
+                    subscription.failed(error)
+                except Exception as worse:  # noqa: BLE001 - nor may what it does about that
+                    skip("bus", worse)
 
 
 class Lane:
@@ -300,7 +170,7 @@ class Lane:
         self._name = name
         self._writing: Wire | None = None
         self._reading: Wire | None = None
-        self.writer = Writer(pace_ms[0], suspect, _WRITE if place.set else _PING)
+        self.writer = Writer(pace_ms[0], suspect, WRITE if place.set else PING)
         self.reader = Reader(pace_ms[1])
 
     def wake(self) -> None:
@@ -344,12 +214,39 @@ class Lane:
                 except hiredis.ReplyError as error:
                     kind = away_kind(str(error))
                     if not kind:
-                        log.error("Redis refused a read: %s", str(error).split(" ", 1)[0])
-                    _count_away(kind or "unreachable")
+                        log.error("Redis refused a read: %s", refused_kind(str(error)))
+                    count_away(kind or "unreachable")
                 except TimeoutError:
-                    _count_away("silent")
+                    count_away("silent")
                 except OSError:
                     continue  # the connection broke; what follows is counted where it is made again
+
+
+REFUSED = object()
+"""In place of an answer: Redis refuses the command, now and later."""
+
+
+async def _answer(command: Coroutine[Any, Any, Any]) -> Any:
+    """The command's reply, or `REFUSED`.  Raises what says "not now"."""
+    try:
+        return await command
+    except hiredis.ReplyError as error:
+        if away_kind(str(error)):
+            raise
+        metrics.REDIS_REFUSED.labels(refused_kind(str(error))).inc()
+        return REFUSED
+
+
+def _xread(wire: Wire, live: list[Subscription], *options: str | int) -> Coroutine[Any, Any, Any]:
+    return wire.call(
+        "XREAD", *options, "STREAMS", *(one.stream for one in live), *(one.position for one in live),
+        seconds=BLOCK_MS / 1000 + SILENT_SECONDS,
+    )  # fmt: skip
+
+
+def field_d(pairs: Sequence[bytes]) -> bytes:
+    """What stands in the one field that we write; empty, which is no message, if somebody else wrote the entry."""
+    return pairs[1] if len(pairs) >= 2 and pairs[0] == b"d" else b""
 
 
 async def _connections(place: Place, name: str) -> AsyncGenerator[Wire, None]:
@@ -365,7 +262,7 @@ async def _connections(place: Place, name: str) -> AsyncGenerator[Wire, None]:
             if pause == first:
                 said = str(error).partition(".")[0][:80] if isinstance(error, hiredis.ReplyError) else ""
                 log.warning("cannot reach Redis (%s); trying again", said or type(error).__name__)
-            _count_away((away_kind(str(error)) if isinstance(error, hiredis.ReplyError) else "") or "unreachable")
+            count_away((away_kind(str(error)) if isinstance(error, hiredis.ReplyError) else "") or "unreachable")
         else:
             metrics.BUS_RECONNECTS.inc(1 if made else 0)
             made += 1
@@ -386,11 +283,3 @@ def count_unreadable(error: BadMessage) -> None:
         metrics.UNKNOWN_TAGS.inc()
     else:
         metrics.BAD_INPUT.labels("bus").inc()
-
-
-def _count_away(kind: str) -> None:
-    metrics.REDIS_AWAY.labels(kind).inc()
-
-
-def _now() -> float:
-    return time.monotonic()  # not the loop's: probes ask from a thread of their own

@@ -26,9 +26,13 @@ class Streams:
 
     def append(self, stream: str, message: Message) -> None:
         """Trims exactly, where Redis trims about."""
+        self.append_raw(stream, encode(message))
+
+    def append_raw(self, stream: str, raw: bytes) -> None:
+        """An entry as anybody may write it, a message or not."""
         self._count += 1
         entries = self._entries[stream]
-        entries.append((self._count, encode(message)))
+        entries.append((self._count, raw))
         bound = streams.maxlen(stream)
         if bound and len(entries) > bound:
             del entries[: len(entries) - bound]

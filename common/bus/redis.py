@@ -17,12 +17,13 @@ from dataclasses import dataclass
 
 import hiredis
 
-from common import streams
+from common import metrics, streams
 from common.bus import START, Failed, Receive
 from common.bus.expiries import Expiries
-from common.bus.lanes import READ_COUNT, Lane, Subscription, count_unreadable
+from common.bus.lanes import READ_COUNT, Lane, Subscription, count_unreadable, field_d
 from common.bus.outbox import Entry
 from common.bus.primary import open_primary
+from common.bus.refusals import KeyRefused, away_kind, refused_kind
 from common.bus.wire import Wire, pack
 from common.messages import AudioIn, Message
 from common.packing import BadMessage, decode, encode
@@ -114,6 +115,9 @@ class RedisBus:
                     self._replay = await open_primary(self._place, f"{self._name}:replay")
                 return await _read_all(self._replay, stream, after)
             except hiredis.ReplyError as error:
+                if not away_kind(str(error)):
+                    metrics.REDIS_REFUSED.labels(refused_kind(str(error))).inc()
+                    raise KeyRefused(refused_kind(str(error))) from error
                 if self._replay is not None:
                     self._replay.close()  # the next read looks for the primary again
                 raise ConnectionError(str(error).partition(" ")[0]) from error
@@ -150,7 +154,7 @@ async def _read_all(wire: Wire, stream: str, after: str) -> list[tuple[str, Mess
         for entry_id, pairs in page:
             after = entry_id.decode()
             try:
-                entries.append((after, decode(pairs[1])))
+                entries.append((after, decode(field_d(pairs))))
             except BadMessage as error:
                 count_unreadable(error)
         if len(page) < READ_COUNT:

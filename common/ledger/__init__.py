@@ -281,5 +281,11 @@ class Ledger(Protocol):
     async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
         """What the members of the pool have said of themselves lately."""
 
+    async def mend(self, edge: str, call_ids: Sequence[str]) -> int:
+        """Remove what nobody can use: shared keys, this edge's and those of its calls (`call_ids`) that hold another
+        type than docs/bus.md says, locks without an end, and ids in `calls:live` of which there is no live record.
+        Returns how many; said again it does nothing.
+        """
+
     async def beat(self, kind: str, node: str) -> None:
         """This node is alive.  `kind` is "edge" or a pool."""

@@ -2,7 +2,8 @@
 
 `Client.reached(command)` awaits a command of `Client.redis`.  Whatever says "not now" (no connection, no answer in
 time, or one of the answers in common/bus/refusals.py) comes out as ConnectionError or TimeoutError; any other error
-answer is a fault of ours and comes out as it is.
+answer as KeyRefused, which is a ConnectionError too: of the command's own key, and of no other.  `Client.each` does so
+for every command of a pipeline by itself.
 
 A server that swallows what it is sent would cost every caller the whole deadline.  So after one that ran out, only one
 command at a time is tried; the others fail at once, until one succeeds.
@@ -19,12 +20,13 @@ from typing import Any, TypeVar
 import hiredis
 import redis
 from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 
 from common import metrics
 from common.bus.primary import NoPrimary, find_primary
-from common.bus.refusals import away_kind
+from common.bus.refusals import KeyRefused, away_kind, refused_kind
 from common.redis_url import Place
 
 T = TypeVar("T")
@@ -92,11 +94,9 @@ class Client:
         except (redis.ConnectionError, redis.ResponseError) as error:
             broken = isinstance(error, redis.ConnectionError)
             self._silent = self._silent and broken
-            kind = _kind(error) or ("unreachable" if broken else "")
-            if not kind:
+            if isinstance(error, redis.ResponseError) and str(error).startswith(GROUP_ANSWERS):
                 raise
-            metrics.REDIS_AWAY.labels(kind).inc()
-            raise ConnectionError(f"{kind}: {_first_sentence(error)}" if kind == "no access" else kind) from error
+            raise _told(error) from error
         finally:
             if tried:
                 self._trying = False
@@ -104,6 +104,35 @@ class Client:
                 raise asyncio.CancelledError
         self._silent = False
         return reply
+
+    async def each(self, pipeline: Pipeline) -> list[Any]:
+        """The replies of a pipeline; None for a command that Redis refuses for good: the others are done without it.
+
+        Raises ConnectionError or TimeoutError while the server is away.
+        """
+        replies: list[Any] = await self.reached(pipeline.execute(raise_on_error=False))
+        for at, reply in enumerate(replies):
+            if isinstance(reply, redis.RedisError):
+                told = _told(reply)
+                if not isinstance(told, KeyRefused):
+                    raise told from reply
+                replies[at] = None
+        return replies
+
+
+GROUP_ANSWERS = ("NOGROUP", "BUSYGROUP")
+"""Errors that are an answer: whoever asks makes the group, or has it."""
+
+
+def _told(error: redis.RedisError) -> ConnectionError:
+    """What an error means for whoever asked; counted."""
+    kind = _kind(error) or ("unreachable" if isinstance(error, redis.ConnectionError) else "")
+    if not kind:
+        kind = refused_kind(str(error))
+        metrics.REDIS_REFUSED.labels(kind).inc()
+        return KeyRefused(kind, _first_sentence(error) if kind == "no permission" else "")
+    metrics.REDIS_AWAY.labels(kind).inc()
+    return ConnectionError(f"{kind}: {_first_sentence(error)}" if kind == "no access" else kind)
 
 
 def _first_sentence(error: redis.RedisError) -> str:
@@ -114,7 +143,9 @@ def _first_sentence(error: redis.RedisError) -> str:
 def _kind(error: redis.RedisError) -> str:
     """redis-py takes the code off the errors that it has classes for, and puts a pipeline's command before others."""
     match error:
-        case redis.AuthenticationError() | redis.exceptions.NoPermissionError():
+        case redis.exceptions.NoPermissionError():
+            return ""  # of one command or key; who may do nothing at all is told so when it connects
+        case redis.AuthenticationError():
             return "no access"
         case redis.BusyLoadingError():
             return "loading"

@@ -22,7 +22,6 @@ checked by its token *and* its owner: a failover may lose a claim, and then the 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import compress, product
@@ -32,6 +31,7 @@ import redis
 from redis.asyncio.client import Pipeline
 
 from common import streams
+from common.bus.refusals import KeyRefused
 from common.clock import wall_ms
 from common.ledger import (
     FACTS_BYTES_MAX,
@@ -44,6 +44,7 @@ from common.ledger import (
     UNSTARTED_SECONDS,
     CallRecord,
     Claim,
+    mending,
     scripts,
 )
 from common.ledger import suspicion as holds
@@ -54,7 +55,16 @@ from common.ledger.ended_calls_redis import RedisEndedCalls
 from common.ledger.members import Members, Quarantined
 from common.ledger.membership import Membership
 from common.ledger.offers import Offers
-from common.ledger.redis_values import claimed, entries_of, fields_of, offered_call, record_of
+from common.ledger.redis_values import (
+    call_ids_of,
+    claimed,
+    entries_of,
+    fields_of,
+    notes_of,
+    offered_call,
+    readable,
+    texts_of,
+)
 from common.messages import Message
 from common.packing import encode
 from common.redis_url import Place, parse_redis_url
@@ -137,12 +147,12 @@ class RedisLedger:
     async def create(self, record: CallRecord) -> None:
         flat = [part for pair in fields_of(record).items() for part in pair]
         await self._client.reached(
-            self._create(keys=[streams.call_state(record.call_id)], args=[UNSTARTED_SECONDS, *flat])
+            self._create(keys=mending.call_keys(record.call_id), args=[UNSTARTED_SECONDS, *flat])
         )
 
     async def read(self, call_id: str) -> CallRecord | None:
         fields: Any = await self._client.reached(self._redis.hgetall(streams.call_state(call_id)))
-        return record_of(fields) if fields else None
+        return readable(fields, call_id) if fields else None
 
     async def start(self, call_id: str, edge: str) -> CallRecord | None:
         if not await self._client.reached(self._start(keys=_keys(call_id), args=[edge, streams.LIVE_SECONDS])):
@@ -163,7 +173,7 @@ class RedisLedger:
         pipeline = await self._loaded(self._note.script)
         pipeline.set(streams.call_end(call_id), "", ex=seconds)
         pipeline.evalsha(self._note.sha, 1, streams.call_state(call_id), "sealed", "1")
-        await self._client.reached(pipeline.execute())
+        await self._client.each(pipeline)
 
     async def end_noted(self, call_id: str) -> bool:
         return bool(await self._client.reached(self._redis.exists(streams.call_end(call_id))))
@@ -177,7 +187,7 @@ class RedisLedger:
         for call_id, ms in silent_ms.items():
             args = (str(ms), str(epochs.get(call_id, "")))
             pipeline.evalsha(self._note_silence.sha, 1, streams.call_state(call_id), *args)
-        await self._client.reached(pipeline.execute())
+        await self._client.each(pipeline)
 
     async def touch(self, call_ids: Iterable[str]) -> None:
         ids = list(call_ids)
@@ -188,13 +198,13 @@ class RedisLedger:
         for call_id in ids:
             kept = (streams.call_state(call_id), streams.call_events(call_id), streams.call_effects(call_id))
             pipeline.evalsha(self._keep.sha, 3, *kept, str(streams.LIVE_SECONDS))
-        await self._client.reached(pipeline.execute())
+        await self._client.each(pipeline)
 
     async def ended(self, call_ids: Sequence[str]) -> set[str]:
         pipeline = self._redis.pipeline(transaction=False)
         for call_id in call_ids:
             pipeline.hget(streams.call_state(call_id), "status")
-        found = await self._client.reached(pipeline.execute()) if call_ids else []
+        found = await self._client.each(pipeline) if call_ids else []
         return {call_id for call_id, status in zip(call_ids, found, strict=True) if status == b"ended"}
 
     async def now_ms(self, call_id: str) -> int:
@@ -203,7 +213,7 @@ class RedisLedger:
     async def live(self) -> list[str]:
         fresh_ms = await self._now_ms() - LIVE_STALE_MS
         fresh: Any = await self._client.reached(self._redis.zrangebyscore(streams.CALLS_LIVE, fresh_ms, "+inf"))
-        return [call_id.decode() for call_id in fresh]
+        return call_ids_of(fresh)
 
     async def lost(self) -> dict[str, int]:
         now_ms = await self._now_ms()
@@ -212,18 +222,16 @@ class RedisLedger:
         # Touched long after now: before a failover whose new server is behind.  A living edge would have since.
         pipeline.zrangebyscore(streams.CALLS_LIVE, now_ms + LOST_MS, "+inf", withscores=True)
         old, ahead = await self._client.reached(pipeline.execute())
-        return {call_id.decode(): int(touched_ms) for call_id, touched_ms in (*old, *ahead)}
+        touched = [(members[0], int(ms)) for one, ms in (*old, *ahead) if (members := call_ids_of([one]))]
+        return dict(touched)
 
     async def notes(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         pipeline = self._redis.pipeline(transaction=False)
         for call_id in call_ids:
             pipeline.hmget(streams.call_state(call_id), NOTES)
-        found = await self._client.reached(pipeline.execute())
-        return {
-            call_id: {name: value.decode() for name, value in zip(NOTES, values, strict=True) if value is not None}
-            for call_id, values in zip(call_ids, found, strict=True)
-            if values[0] is not None
-        }
+        found = await self._client.each(pipeline)
+        notes = {call_id: notes_of(NOTES, values) for call_id, values in zip(call_ids, found, strict=True)}
+        return {call_id: known for call_id, known in notes.items() if known is not None}
 
     async def restore(self, record: CallRecord, notes: Mapping[str, str], story: Sequence[Message]) -> bool:
         call_id = record.call_id
@@ -241,7 +249,7 @@ class RedisLedger:
         pipeline = await self._loaded(self._has_room.script)
         for pool in streams.POOLS:
             pipeline.evalsha(self._has_room.sha, 1, streams.pool_ready(pool), str(READY_STALE_MS))
-        _, *members = await self._client.reached(pipeline.execute())
+        _, *members = await self._client.each(pipeline)
         return set(compress(streams.POOLS, members))
 
     async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
@@ -264,7 +272,7 @@ class RedisLedger:
 
     async def facts(self, call_id: str) -> dict[str, str]:
         found: Any = await self._client.reached(self._redis.hgetall(streams.call_facts(call_id)))
-        return {name.decode(): value.decode() for name, value in sorted(found.items())}
+        return texts_of(dict(sorted(found.items())))
 
     async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
         return await self._effect(self._begin_effect, effect, claim, effect.attempt, EFFECTS_MAX)
@@ -279,19 +287,17 @@ class RedisLedger:
         # A session has time to wait for the server; whoever answers a webhook has not.
         insist = self._insist if claim else lambda command: self._client.reached(command())
         state, result = await insist(lambda: script(keys=keys, args=args))
-        return Known(State(state.decode()), result.decode())
+        return Known(State(state.decode()), result.decode("utf-8", "replace"))
 
     async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
         key = streams.nonce(nonce)
         if await self._client.reached(self._redis.set(key, digest, nx=True, ex=seconds)):
             return True
         known: Any = await self._client.reached(self._redis.get(key))
-        return known is None or known.decode() == digest
+        return known is None or bytes(known) == digest.encode()
 
     async def shared_secret(self) -> bytes:
-        await self._client.reached(self._redis.set(streams.STREAM_SECRET, secrets.token_hex(32), nx=True))
-        secret: Any = await self._client.reached(self._redis.get(streams.STREAM_SECRET))
-        return bytes(secret)
+        return await mending.shared_secret(self._client)
 
     async def check_write(self, edge: str) -> None:
         await self._client.reached(self._redis.set(streams.edge_probe(edge), "", ex=PROBE_SECONDS))
@@ -316,14 +322,17 @@ class RedisLedger:
                 raise
             await self._make_group(stream)
             return []
-        return [(offer_id.decode(), call_id) for offer_id, fields in entries if (call_id := offered_call(fields))]
+        offers = [(offer_id, fields, offered_call(fields)) for offer_id, fields in entries]
+        if broken := [(offer_id, fields) for offer_id, fields, call_id in offers if not call_id]:
+            await mending.set_offers_aside(self._client, pool, broken)
+        return [(offer_id.decode(), call_id) for offer_id, _, call_id in offers if call_id]
 
     async def settle(self, pool: str, offer_id: str) -> None:
         stream = streams.pool_calls(pool)
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.xack(stream, GROUP, offer_id)
         pipeline.xdel(stream, offer_id)
-        await self._client.reached(pipeline.execute())
+        await self._client.each(pipeline)
 
     async def claim(self, pool: str, call_id: str, owner: str, take: holds.Take = holds.Take.TRUSTED) -> Claim | None:
         keys = [streams.call_state(call_id), streams.call_lease(call_id, pool)]
@@ -335,7 +344,7 @@ class RedisLedger:
         for claim in claims:
             keys = (streams.call_state(claim.call_id), streams.call_lease(claim.call_id, claim.pool))
             pipeline.evalsha(self._renew.sha, 2, *keys, claim.pool, str(claim.token), claim.owner, str(self._lease_ms))
-        replies = (await self._client.reached(pipeline.execute()))[1:]
+        replies = (await self._client.each(pipeline))[1:]
         return [claim for claim, renewed in zip(claims, replies, strict=True) if not renewed]
 
     async def release(self, claim: Claim, left: holds.Left = holds.Left.CLEAN) -> None:
@@ -393,7 +402,10 @@ class RedisLedger:
                 pipeline.expire(stream, streams.WRITTEN_SECONDS)
         else:
             pipeline.evalsha(self._forget_idle.sha, 1, streams.pool_calls(kind), GROUP, str(self._idle_ms))
-        await self._client.reached(pipeline.execute())
+        await self._client.each(pipeline)
+
+    async def mend(self, edge: str, call_ids: Sequence[str]) -> int:
+        return await mending.mend(self._client, edge, call_ids)
 
     async def _now_ms(self) -> int:
         """The server's clock.  No clock of this machine decides anything here."""
@@ -407,6 +419,8 @@ class RedisLedger:
         while True:
             try:
                 return await self._client.reached(command())
+            except KeyRefused:
+                raise
             except (ConnectionError, TimeoutError):
                 if asyncio.get_running_loop().time() + pause > until:
                     raise

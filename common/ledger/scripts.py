@@ -28,7 +28,7 @@ return whole(now)
 START = f"""{NOW}
 local known = redis.call('HMGET', KEYS[1], 'status', 'reopens_ms', 'started_ms', 'active_ms', 'ended_ms')
 local function ms(value, otherwise)
-  value = tonumber(value or '0')
+  value = tonumber(value or '0') or 0
   return value > 0 and value or otherwise
 end
 if not known[1] then return 0 end
@@ -78,6 +78,7 @@ return forgotten
 HAS_ROOM = """
 local now = redis.call('TIME')
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '(' .. now[1] * 1000 + 60000, '+inf')
 return redis.call('ZCARD', KEYS[1])
 """
 
@@ -110,8 +111,21 @@ redis.call('HSET', KEYS[1], 'active_ms', whole(now - ARGV[1]))
 return 1
 """
 
+# Keys: the state, events, audio, effects, facts, leases.  What somebody else wrote there must not keep a caller out.
 CREATE = f"""{NOW}
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local types = {{'hash', 'stream', 'stream', 'hash', 'hash'}}
+for i = 1, #KEYS do
+  local kind = redis.call('TYPE', KEYS[i])
+  kind = kind.ok or kind
+  if kind ~= 'none' and kind ~= (types[i] or 'hash') then redis.call('DEL', KEYS[i]) end
+end
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  if redis.call('HGET', KEYS[1], 'status') then return 0 end
+  redis.call('DEL', KEYS[1])
+end
+for i = 6, #KEYS do  -- no DEL without need: after one, a server that is out of memory would take the rest
+  if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DEL', KEYS[i]) end
+end
 redis.call('HSET', KEYS[1], unpack(ARGV, 2))
 if redis.call('HGET', KEYS[1], 'created_ms') == '0' then redis.call('HSET', KEYS[1], 'created_ms', whole(now)) end
 redis.call('EXPIRE', KEYS[1], ARGV[1])
@@ -168,12 +182,12 @@ return 1
 # last one: seconds.
 RESTORE = """
 local known = redis.call('HMGET', KEYS[1], 'status', 'epoch')
-if known[1] == 'ended' or tonumber(known[2] or '0') >= tonumber(ARGV[1]) then return 0 end
+if known[1] == 'ended' or (tonumber(known[2] or '0') or 0) >= tonumber(ARGV[1]) then return 0 end
 local fields = tonumber(ARGV[2])
 for i = 3, fields + 2, 2 do
   local name, value = ARGV[i], ARGV[i + 1]
   if string.sub(name, 1, 6) == 'token:' then
-    value = math.max(tonumber(value), tonumber(redis.call('HGET', KEYS[1], name) or '0')) + 1
+    value = math.max(tonumber(value), tonumber(redis.call('HGET', KEYS[1], name) or '0') or 0) + 1
   end
   redis.call('HSET', KEYS[1], name, value)
 end

@@ -198,6 +198,12 @@ class ShardedLedger:
             found |= members
         return found
 
+    async def mend(self, edge: str, call_ids: Sequence[str]) -> int:
+        groups: dict[Ledger, list[str]] = {shard: [] for shard in self._shards}
+        for call_id in call_ids:
+            groups[self._of(call_id)].append(call_id)
+        return sum(await self._ask(lambda shard: shard.mend(edge, groups[shard])))
+
     async def beat(self, kind: str, node: str) -> None:
         await self._ask(lambda shard: shard.beat(kind, node))
 

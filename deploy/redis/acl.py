@@ -52,7 +52,7 @@ class User:
 def _pool(pool: str, media: str) -> User:
     keys = (
         f"~call:*:state ~call:*:events ~call:*:effects ~call:*:lease:{pool} ~pool:{pool}:calls ~pool:{pool}:scan"
-        f" ~pool:{pool}:ready ~pool:{pool}:healthy ~pool:{pool}:quarantine"
+        f" ~pool:{pool}:ready ~pool:{pool}:healthy ~pool:{pool}:quarantine ~pool:{pool}:unreadable"
         f" ~pulse %R~calls:live ~nodes:{pool} %W~edge:*:priority {media}"
     )
     return User(pool, keys.strip(), f"{_CONNECT} {_SCRIPTS} {_OFFERS} {_POOL}")
@@ -61,9 +61,10 @@ def _pool(pool: str, media: str) -> User:
 USERS = (
     User(
         "edge",
-        "~call:* ~edge:* ~pool:*:calls ~pool:*:ready ~calls:* ~nodes:edge ~nonce:* ~deployment:stream-secret"
-        " ~{dials}:* ~pulse",
-        f"{_CONNECT} {_SCRIPTS} {_OFFERS} xread xrevrange copy get set zadd zcard zrangebyscore zremrangebyscore info",
+        "~call:* ~edge:* ~pool:*:calls ~pool:*:ready ~pool:*:scan ~calls:* ~nodes:edge ~nonce:*"
+        " ~deployment:stream-secret ~{dials}:* ~pulse",
+        f"{_CONNECT} {_SCRIPTS} {_OFFERS} xread xrevrange copy get set zadd zcard zrange zrangebyscore zremrangebyscore"
+        " zscore type info lpush ltrim",
     ),
     _pool("stt", "%R~call:*:audio"),
     _pool("llm", ""),

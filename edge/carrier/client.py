@@ -111,7 +111,7 @@ class VobizClient:
 
     async def _calls(self, status: str) -> list[str]:
         answer = _object(await self._rest.request("GET", self._of("Call"), query={"status": status}))
-        return [call for call in answer.get("calls") or () if isinstance(call, str)]
+        return [call for call in _list(answer.get("calls")) if isinstance(call, str)]
 
     # --- what a live call hears ------------------------------------------------------------------------------------
 
@@ -307,7 +307,12 @@ def _objects(answer: Any) -> list[Json]:
     found = answer
     if isinstance(answer, dict):
         found = next((answer[name] for name in ("objects", "items", "data") if isinstance(answer.get(name), list)), [])
-    return [item for item in found or () if isinstance(item, dict)]
+    return [item for item in _list(found) if isinstance(item, dict)]
+
+
+def _list(found: Any) -> list[Any]:
+    """Whatever else it is holds nothing."""
+    return found if isinstance(found, list) else []
 
 
 def _total(answer: Any) -> int:

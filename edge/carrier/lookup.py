@@ -112,7 +112,8 @@ class Lookup:
             filters["to_number"] = number[-DIGITS_ASKED:]
         for page in range(1, RECORD_PAGES_MAX + 1):
             answer = await self._client.cdr(page, RECORDS_A_PAGE, filters)
-            records = [record for record in answer.get("data") or () if isinstance(record, dict)]
+            data = answer.get("data")
+            records = [record for record in data if isinstance(record, dict)] if isinstance(data, list) else []
             for record in records:
                 began_ms, sender = moment_ms(record.get("start_time")), record.get("caller_id_number")
                 if began_ms is None or not _is_wanted(lost, sender, record.get("destination_number"), began_ms):

@@ -100,6 +100,15 @@ class Phone:
         self._tasks.append(asyncio.create_task(self._tell_the_carrier()))
         self._tasks.append(asyncio.create_task(self._write_down_the_end()))
 
+    @property
+    def still_running(self) -> bool:
+        """Has nothing of the edge, or of the line, ended?"""
+        return not any(task.done() for task in self._tasks)
+
+    def leaves_checkpoint(self, pool: str, checkpoint: str) -> None:
+        """As anybody may write to a server."""
+        self.ledger.overwrite_checkpoint(CALL, pool, checkpoint)
+
     async def _connect(self, edge: str, options: CallOptions) -> None:
         """The carrier's socket reaches an edge."""
         record = await self.ledger.start(CALL, edge)

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import random as global_random
 import traceback
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from random import Random
 
 from common.ledger import CallRecord, Claim
@@ -371,5 +371,5 @@ class Run:
 
 
 def _told(message: Message) -> str:
-    shown = {field.name: getattr(message, field.name) for field in fields(message) if field.name not in _HIDDEN}
+    shown = {name: getattr(message, name) for name in message.__struct_fields__ if name not in _HIDDEN}
     return f"{type(message).__name__} {' '.join(f'{name}={value!r}' for name, value in shown.items())}"

@@ -31,6 +31,7 @@ from common.messages import (
     UserTurn,
     Withdrawn,
 )
+from common.skipped import skipping
 from common.streams import EVENTS_MAXLEN, call_events, edge_priority
 from common.tasks import cancel
 from workers.hang_up import Connection, hang_up
@@ -91,7 +92,7 @@ class ReplySession:
     async def run(self) -> None:
         events = call_events(self._claim.call_id)
         await self.write(OwnerChanged("llm", self._claim.token, self._claim.owner, wall_ms()))
-        self._bus.subscribe(events, self._receive, self._fail)
+        self._bus.subscribe(events, skipping(self._receive, self._claim.call_id), self._fail)
         try:
             await self._follow()
         finally:

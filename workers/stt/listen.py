@@ -32,6 +32,7 @@ from common.messages import (
     UserTurn,
 )
 from common.resume import Resume
+from common.skipped import skipping
 from common.streams import AUDIO_MAXLEN, call_audio, edge_priority
 from common.tasks import cancel
 from workers.failover import Failover, Source, Use
@@ -153,7 +154,7 @@ class ListenSession:
                 self._ear = ear
                 self._utterance = self._resume.utterance
                 self._audio = (0, 0)
-                self._bus.subscribe(audio, self._receive, self._fail, self._resume.entry)
+                self._bus.subscribe(audio, skipping(self._receive, self._claim.call_id), self._fail, self._resume.entry)
                 async for heard in ear:
                     use.worked()
                     self._lively = True

@@ -16,6 +16,7 @@ from common.clock import wall_ms
 from common.end_reasons import EndReason
 from common.ledger import Claim, Ledger
 from common.messages import AudioOut, Message, OwnerChanged, ReplySpoken, Spoken, Stamps
+from common.skipped import skipping
 from common.streams import call_events, edge_audio
 from common.tasks import cancel
 from workers.failover import Failover
@@ -55,7 +56,7 @@ class SpeakSession:
     async def run(self) -> None:
         events = call_events(self._claim.call_id)
         await self._write(OwnerChanged("tts", self._claim.token, self._claim.owner, wall_ms(), holds=True))
-        self._bus.subscribe(events, self._receive, self._fail)
+        self._bus.subscribe(events, skipping(self._receive, self._claim.call_id), self._fail)
         try:
             while not self._script.over:
                 await self._step()

@@ -1,0 +1,270 @@
+"""What one key holds is the trouble of whoever needs that key: the ledger and the bus go on with all others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+import pytest
+from redis.asyncio import Redis
+
+from common import streams
+from common.bus import Bus
+from common.bus.redis import BusOptions
+from common.bus.refusals import KeyRefused
+from common.bus.shards import connect_bus
+from common.ledger import CallRecord, Ledger
+from common.ledger.effects import Effect
+from common.ledger.shards import connect_ledger
+from common.messages import Digit, HangUp, Message, Offer
+from tests.conftest import server_url
+
+pytestmark = [pytest.mark.anyio, pytest.mark.redis]
+
+BAD, GOOD = "c-bad", "c-good"
+EDGE = "edge-1"
+
+
+@dataclass
+class Server:
+    ledger: Ledger
+    bus: Bus
+    redis: Any
+
+    async def live(self, *call_ids: str) -> None:
+        for call_id in call_ids:
+            await self.ledger.create(CallRecord(call_id, agent={"name": "desk"}))
+            assert await self.ledger.start(call_id, EDGE) is not None
+
+    async def poison(self, *keys: str) -> None:
+        """Keys of another type."""
+        for key in keys:
+            await self.redis.delete(key)
+            await self.redis.sadd(key, b"\xff\xfe")
+
+
+@pytest.fixture(params=["valkey", "redis-7"])
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
+    url = server_url(request)
+    async with (
+        connect_ledger(url, "test", retention_s=60, lease_ms=500) as ledger,
+        connect_bus(BusOptions(url, "test")) as bus,
+        Redis.from_url(url) as redis,
+    ):
+        yield Server(ledger, bus, redis)
+
+
+async def test_one_call_of_many_with_a_key_of_another_type_is_the_only_one_that_suffers(server: Server) -> None:
+    ledger = server.ledger
+    await server.live(BAD, GOOD)
+    claims = [await ledger.claim("stt", call_id, "stt-1") for call_id in (BAD, GOOD)]
+    held = [claim for claim in claims if claim is not None]
+    await server.poison(streams.call_state(BAD))
+    assert await ledger.renew(held) == [held[0]]
+    assert (await ledger.notes([BAD, GOOD])) == {BAD: {}, GOOD: {"epoch": "1", "token:stt": "1"}}
+    await ledger.note_silence({BAD: 10, GOOD: 10})
+    assert (await ledger.unheld([GOOD]))[GOOD] == {"llm", "tts"}
+    for refused in (
+        ledger.read(BAD), ledger.claim("llm", BAD, "llm-1"), ledger.end(BAD, "carrier"),
+        ledger.append(held[0], [Digit("1", 1)]), ledger.begin_effect(Effect(BAD, name="x")),
+    ):  # fmt: skip
+        async with asyncio.timeout(2):  # and nobody waits for what no time mends
+            with pytest.raises(KeyRefused):
+                await refused
+    assert await ledger.append(held[1], [Digit("1", 1)])
+
+
+FIELDS: dict[str, bytes] = {
+    "epoch": b"one", "created_ms": b"1e999", "started_ms": b"-5", "ended_ms": b"9" * 4000, "edge": b"\xff\xfe",
+    "agent": b"\x91" * 50_000, "active_ms": b"nan", "status": b"\xff",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", FIELDS)
+async def test_a_record_with_a_field_that_cannot_be_read_is_no_record(server: Server, field: str) -> None:
+    await server.live(BAD, GOOD)
+    await server.redis.hset(streams.call_state(BAD), field, FIELDS[field])
+    assert await server.ledger.read(BAD) is None
+    assert await server.ledger.claim("stt", BAD, "stt-1") is None
+    assert await server.ledger.read(GOOD) is not None
+
+
+async def test_an_agent_that_is_no_map_makes_the_record_unreadable(server: Server) -> None:
+    await server.live(BAD)
+    for agent in (msgpack.packb([1]), msgpack.packb(None), b"\xc1", b""):
+        await server.redis.hset(streams.call_state(BAD), "agent", agent)
+        assert await server.ledger.read(BAD) is None
+
+
+async def test_a_record_of_a_newer_release_is_read(server: Server) -> None:
+    await server.live(GOOD)
+    await server.redis.hset(streams.call_state(GOOD), "a new field", b"\xff\xfe")
+    record = await server.ledger.read(GOOD)
+    assert record is not None
+    assert (record.call_id, record.agent) == (GOOD, {"name": "desk"})
+
+
+async def test_ids_that_are_none_are_passed_over_and_removed(server: Server) -> None:
+    await server.live(GOOD)
+    odd = {b"\xff\xfe": 9e15, b"": 9e15, b"x" * 70_000: 9e15, "a b": 0, "c-gone": 9e15, "c-older": 0}
+    await server.redis.zadd(streams.CALLS_LIVE, odd)
+    assert set(await server.ledger.live()) <= {GOOD, "c-gone"}
+    assert set(await server.ledger.lost()) <= {"c-older"}
+    assert set(await server.ledger.orphans("stt")) <= {GOOD, "c-gone"}
+    await server.ledger.mend(EDGE, [GOOD])
+    assert await server.redis.zrange(streams.CALLS_LIVE, 0, -1) == [GOOD.encode()]
+    assert await server.ledger.mend(EDGE, [GOOD]) == 0
+
+
+async def test_a_member_from_the_future_is_no_member_that_takes_calls(server: Server) -> None:
+    for pool in streams.POOLS:
+        await server.redis.zadd(streams.pool_ready(pool), {"garbage": "+inf"})
+    assert await server.ledger.pools_with_room() == set()
+    await server.ledger.report_room("stt", "stt-1", True)
+    assert await server.ledger.pools_with_room() == {"stt"}
+
+
+SHARED = [
+    streams.CALLS_LIVE, streams.nodes("edge"), streams.edge_audio(EDGE), streams.edge_priority(EDGE),
+    *(name(pool) for pool in streams.POOLS for name in (streams.pool_calls, streams.pool_ready, streams.pool_scan)),
+]  # fmt: skip
+
+
+async def test_shared_keys_of_another_type_are_removed_and_all_goes_on(server: Server) -> None:
+    await server.poison(*SHARED)
+    await server.ledger.mend(EDGE, [])
+    await server.live(GOOD)
+    await server.ledger.report_room("stt", "stt-1", True)
+    await server.ledger.beat("edge", EDGE)
+    assert await server.ledger.live() == [GOOD]
+    assert await server.ledger.may_scan("stt", "stt-1", 50)
+    server.bus.publish(streams.pool_calls("stt"), Offer(GOOD))
+    assert await offers(server, 1) == [GOOD]
+
+
+async def test_a_scan_that_somebody_does_for_ever_gets_an_end(server: Server) -> None:
+    await server.redis.set(streams.pool_scan("stt"), "garbage")
+    assert not await server.ledger.may_scan("stt", "stt-1", 50)
+    await server.ledger.mend(EDGE, [])
+    assert 0 < await server.redis.pttl(streams.pool_scan("stt")) <= 5000
+
+
+async def test_keys_of_a_call_that_hold_something_else_keep_no_caller_out(server: Server) -> None:
+    keys = [streams.call_state(BAD), streams.call_events(BAD), streams.call_audio(BAD), streams.call_effects(BAD)]
+    await server.poison(*keys, *(streams.call_lease(BAD, pool) for pool in streams.POOLS))
+    await server.live(BAD)
+    claim = await server.ledger.claim("stt", BAD, "stt-1")
+    assert claim is not None
+    assert await server.ledger.append(claim, [Digit("1", 1)])
+
+
+async def test_a_secret_that_is_none_is_made_anew(server: Server) -> None:
+    for secret in (b"", b"short"):
+        await server.redis.set(streams.STREAM_SECRET, secret)
+        assert len(await server.ledger.shared_secret()) >= 32
+    await server.poison(streams.STREAM_SECRET)
+    made = await server.ledger.shared_secret()
+    assert made == await server.ledger.shared_secret()
+
+
+async def test_offers_that_are_none_are_set_aside_and_block_nobody(server: Server) -> None:
+    key = streams.pool_calls("stt")
+    with contextlib.suppress(Exception):
+        await server.ledger.take_offers("stt", "stt-1", 1, 1)  # makes the group
+    garbage = [
+        b"",
+        b"\xc1",
+        msgpack.packb([80, {"a": 1}]),
+        msgpack.packb([80, "not an id"]),
+        msgpack.packb([70, "x", "y"]),
+    ]
+    for raw in garbage * 40:
+        await server.redis.xadd(key, {"d": raw})
+    await server.redis.xadd(key, {"e": b"x" * 100_000})
+    server.bus.publish(key, Offer(GOOD))
+    assert await offers(server, 1) == [GOOD]
+    assert (await server.redis.xpending(key, "members"))["pending"] == 1
+    aside = await server.redis.xrange(streams.pool_unreadable("stt"))
+    assert 0 < len(aside) <= 100
+    assert all(len(fields[b"d"]) <= 1024 for _, fields in aside)
+    assert 0 < await server.redis.ttl(streams.pool_unreadable("stt")) <= 86_400
+
+
+async def offers(server: Server, count: int) -> list[str]:
+    found: list[str] = []
+    async with asyncio.timeout(5):
+        while len(found) < count:
+            found += [call_id for _, call_id in await server.ledger.take_offers("stt", "stt-1", 2, 50)]
+    return found
+
+
+async def test_a_stream_of_another_type_stops_no_other_and_is_read_once_it_is_one(server: Server) -> None:
+    got: dict[str, list[Message]] = {}
+
+    def follow(stream: str) -> None:
+        got[stream] = []
+        server.bus.subscribe(stream, lambda entry_id, message: got[stream].append(message), lambda error: None)
+
+    bad, good = streams.call_events(BAD), streams.call_events(GOOD)
+    await server.poison(bad)
+    for stream in (bad, good):
+        follow(stream)
+    for number in range(3):
+        server.bus.publish(good, Digit("1", number))
+        await until(lambda number=number: len(got[good]) == number + 1)
+    with pytest.raises(KeyRefused):
+        await server.bus.read(bad)
+    assert len(await server.bus.read(good)) == 3
+    await server.redis.delete(bad)
+    server.bus.publish(bad, Digit("2", 0))
+    await until(lambda: got[bad] == [Digit("2", 0)])
+
+
+async def test_entries_that_somebody_else_wrote_are_passed_over(server: Server) -> None:
+    stream = streams.edge_priority(EDGE)
+    got: list[Message] = []
+    server.bus.subscribe(stream, lambda entry_id, message: got.append(message), lambda error: None)
+    for fields in (
+        {"d": b"\xc1"},
+        {"e": b"x"},
+        {b"\xff": b"\xff", "d": b""},
+        {"d": msgpack.packb([70, {"a": 1}, "x"])},
+    ):
+        await server.redis.xadd(stream, fields)
+    server.bus.publish(stream, HangUp(GOOD, "error"))
+    await until(lambda: bool(got))
+    assert got == [HangUp(GOOD, "error")]
+    assert [message for _, message in await server.bus.read(stream)] == got
+
+
+async def until(true: Any) -> None:
+    async with asyncio.timeout(8):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def test_no_right_to_one_key_is_not_redis_being_away(redis7_url: str) -> None:
+    async with Redis.from_url(redis7_url) as redis:
+        await redis.execute_command(
+            "ACL", "SETUSER", "half", "on", ">secret", "resetkeys", "~call:*", "~calls:live", "~pulse", "+@all"
+        )
+        url = redis7_url.replace("redis://", "redis://half:secret@")
+        got: list[Message] = []
+        try:
+            async with connect_ledger(url, "test", 60) as ledger, connect_bus(BusOptions(url, "test")) as bus:
+                bus.subscribe(streams.edge_audio(EDGE), lambda entry_id, message: None, lambda error: None)
+                bus.subscribe(
+                    streams.call_events(GOOD), lambda entry_id, message: got.append(message), lambda error: None
+                )
+                await ledger.create(CallRecord(GOOD))
+                await ledger.beat("edge", EDGE)  # it may not, and goes on
+                assert await ledger.pools_with_room() == set()
+                bus.publish(streams.call_events(GOOD), Digit("1", 1))
+                await until(lambda: got == [Digit("1", 1)])
+                assert bus.connected
+        finally:
+            await redis.execute_command("ACL", "DELUSER", "half")

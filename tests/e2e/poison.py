@@ -1,0 +1,75 @@
+"""Garbage in every key that docs/bus.md lists: entries that nobody can read, and keys of another type."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from typing import Any
+
+import redis
+
+from common import streams
+from tests.fuzz.garbage import RAWS
+
+DIALS = ("queued", "open", "dialer", "paused", "pauses", "out-0000000000000000000000000", "call:call-1", "key:a")
+
+
+def call_keys(call_id: str) -> list[str]:
+    """All keys of a call."""
+    named = (streams.call_audio, streams.call_events, streams.call_state, streams.call_facts, streams.call_effects)
+    return [*(name(call_id) for name in named), *(streams.call_lease(call_id, pool) for pool in streams.POOLS)]
+
+
+def shared_keys(edges: Iterable[str]) -> list[str]:
+    """What all calls, and all edges, share."""
+    pools = [
+        name(pool) for pool in streams.POOLS for name in (streams.pool_calls, streams.pool_ready, streams.pool_scan)
+    ]
+    own = [name(edge) for edge in edges for name in (streams.edge_audio, streams.edge_priority)]
+    nodes = [streams.nodes(kind) for kind in ("edge", *streams.POOLS)]
+    return [*pools, *own, *nodes, streams.CALLS_LIVE, *(f"{{dials}}:{name}" for name in DIALS)]
+
+
+def poison_entries(client: Any, call_ids: Iterable[str], edges: Iterable[str]) -> None:
+    """What nobody can read, in keys of the right type; it is added to what is there."""
+    for key in [*shared_keys(edges), *(key for call_id in call_ids for key in call_keys(call_id))]:
+        for raw in RAWS:
+            with contextlib.suppress(redis.ResponseError):  # it has just become another type, or ended
+                _add(client, key, raw)
+
+
+def _add(client: Any, key: str, raw: bytes) -> None:
+    match (client.type(key).decode(), key.rpartition(":")[2]):
+        case ("stream", _) | ("none", "audio" | "events" | "priority" | "calls" | "stt" | "llm" | "tts") if (
+            not key.startswith("nodes:") and ":lease:" not in key
+        ):
+            client.xadd(key, {"d": raw})
+            client.xadd(key, {"not d": raw, "d": raw})
+        case ("zset", _) | ("none", "live" | "ready" | "queued" | "open" | "edge"):
+            client.zadd(key, {raw[:1000]: 0, raw[:999] + b"?": "+inf", "call-that-never-was": 9e15})
+        case ("hash", _):
+            client.hset(key, raw[:1000], raw[:1000])
+
+
+def poison_types(client: Any, keys: Iterable[str]) -> None:
+    """Keys of another type than everybody expects."""
+    for at, key in enumerate(keys):
+        is_list = client.type(key) == b"list"
+        with client.pipeline(transaction=True) as at_once:  # or a live process writes its own in between
+            at_once.delete(key)
+            if at % 2 and not is_list:
+                at_once.rpush(key, b"\xff\xfe", "garbage")
+            else:
+                at_once.sadd(key, b"\xff\xfe", "garbage")
+            at_once.execute()
+
+
+def edges_of(client: Any) -> list[str]:
+    """The edges that have said that they are there."""
+    key = streams.nodes("edge")
+    return [member.decode() for member in client.zrange(key, 0, -1)] if client.type(key) == b"zset" else []
+
+
+def client_of(url: str) -> redis.Redis:
+    """An operator's."""
+    return redis.Redis.from_url(url, socket_timeout=5)
