@@ -16,20 +16,17 @@ import asyncio
 import contextlib
 import logging
 import random
-import time
-from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from typing import Any
 
 import hiredis
 
 from common import metrics
 from common.bus import START, Failed, Receive
-from common.bus.outbox import Entry, Outbox
 from common.bus.primary import open_primary
 from common.bus.refusals import away_kind
-from common.bus.wire import Wire, pack
+from common.bus.wire import Wire
+from common.bus.writer import PING, PULSE_SECONDS, SILENT_SECONDS, WRITE, Writer, count_away
 from common.packing import BadMessage, UnknownTag, decode
 from common.redis_url import Place
 
@@ -41,190 +38,46 @@ READ_COUNT = 256
 """Entries of one stream in one read: bounds what a single reply may hold."""
 RETRY_SECONDS = (0.05, 1.0)
 """First and longest pause before the next attempt to connect."""
-PULSE_SECONDS = 0.5
-"""How often the writing connection is asked for a sign of life."""
-SILENT_SECONDS = 2.0
-"""No answer for so long: the connection is given up."""
-AWAY_SECONDS = 1.0
-"""No answer for so long: the server counts as away."""
-LEAST_SECONDS = 0.001
-"""So that "away since just now" is not 0: a loop's clock may count milliseconds."""
-
-_PING = pack("PING")
-_WRITE = pack("DEL", "pulse")
-"""A sign of life that counts as a write: a primary that was replaced while it was frozen answers PING, but refuses this
-(`min-replicas-to-write`).  A process that only reads would otherwise wait there until somebody tells the server."""
 
 
-@dataclass(slots=True)
-class Subscription:
-    """Who reads a stream, and the last entry that they have."""
+@dataclass(slots=True, eq=False)
+class LaneSubscription:
+    """Who reads a stream, and the last entry that they have (see `common.bus.Subscription`)."""
 
+    reader: Reader
     stream: bytes
     receive: Receive
     failed: Failed
     position: bytes
+    closed: bool = False
 
-
-class Writer:
-    """Appends in batches, and again after a reconnect until the server has said yes."""
-
-    def __init__(self, flush_ms: float, suspect: Callable[[], None], sign: bytes = _PING) -> None:
-        """`suspect()`: every connection to this server is to be given up.  `sign`: what is asked as a sign of life."""
-        self._sign = sign
-        self._flush_s = flush_ms / 1000
-        self._suspect = suspect
-        self._fresh: list[Entry] = []  # of this flush, while there is a connection
-        self._outbox = Outbox()  # of the time without one
-        self._sent: deque[Entry] = deque()
-        self._pings = 0
-        self._flushing = False
-        self._wire: Wire | None = None
-        self._refused = False
-        self._asked_at = self._answered_at = self._pulsed_at = _now()
-
-    def add(self, entry: Entry) -> None:
-        """Write this with everything else of the next `flush_ms`."""
-        if self._alive:
-            self._fresh.append(entry)
-        else:
-            for earlier in self._fresh:  # added while there still was a connection
-                self._outbox.add(earlier)
-            self._fresh.clear()
-            self._outbox.add(entry)
-        if not self._flushing:
-            self._flushing = True
-            loop = asyncio.get_running_loop()
-            if self._flush_s:
-                loop.call_later(self._flush_s, self.flush)
-            else:
-                loop.call_soon(self.flush)
-
-    def attach(self, wire: Wire) -> None:
-        """Use this connection from now on; what the last one left unanswered goes first."""
-        self._wire = wire
-        self._pings = 0
-        self._asked_at = self._pulsed_at = _now()
-        if not self._refused:
-            self._answered_at = self._asked_at
-        self._outbox.put_back(self._sent)
-        self._sent.clear()
-        self.flush()
-
-    def flush(self) -> None:
-        """Write what waits, if there is a connection."""
-        self._flushing = False
-        entries = self._outbox.take() if self._outbox else []
-        entries += self._fresh
-        self._fresh.clear()
-        if not entries:
-            return
-        if self._alive:
-            with contextlib.suppress(ConnectionError):
-                self._send(b"".join([entry.packed for entry in entries]), self._on_reply, len(entries))
-                self._sent.extend(entries)
-                return
-        self._outbox.put_back(entries)
-
-    def pulse(self) -> None:
-        """Every `PULSE_SECONDS` while connected: ask for a sign of life, and give up a server that gives none."""
-        now = _now()
-        if not self._alive:
-            return
-        late = now - self._pulsed_at > 2 * PULSE_SECONDS
-        self._pulsed_at = now
-        if late:  # we slept, not the server: what it said meanwhile is still unread
-            self._asked_at = now
-        elif self._unanswered and now - self._asked_at > SILENT_SECONDS:
-            _count_away("silent")
-            self._suspect()
-            return
-        if not self._unanswered:
-            with contextlib.suppress(ConnectionError):
-                self._send(self._sign, self._on_pong, 1)
-                self._pings += 1
-
-    def tell(self, *command: bytes | str | int) -> None:
-        """A command of the moment: not kept while the server is away, and nobody minds its reply."""
-        if self._alive:
-            with contextlib.suppress(ConnectionError):
-                self._send(pack(*command), self._on_pong, 1)
-                self._pings += 1
-
-    @property
-    def away_s(self) -> float:
-        """For how long the server has taken nothing from us; 0 while it does."""
-        since_answer = max(_now() - self._answered_at, LEAST_SECONDS)
-        usable = self._alive and not self._refused and since_answer <= AWAY_SECONDS
-        return 0.0 if usable else since_answer
-
-    @property
-    def _alive(self) -> bool:
-        return self._wire is not None and not self._wire.lost.is_set()
-
-    @property
-    def _unanswered(self) -> int:
-        return len(self._sent) + self._pings
-
-    def _send(self, packed: bytes, on_reply: Callable[[Any], None], replies: int) -> None:
-        assert self._wire is not None
-        if not self._unanswered:
-            self._asked_at = _now()
-        self._wire.send(packed, on_reply, replies)
-
-    def _on_pong(self, reply: Any) -> None:
-        self._pings -= 1
-        self._asked_at = _now()
-        if isinstance(reply, hiredis.ReplyError):
-            if kind := away_kind(str(reply)):
-                self._refuse(kind)
-            return
-        if not (self._sent or self._outbox or self._fresh):
-            self._refused = False  # it was a ping that was refused: there is no append to try it with
-        if not self._refused:
-            self._answered_at = self._asked_at
-
-    def _on_reply(self, reply: Any) -> None:
-        if isinstance(reply, hiredis.ReplyError):
-            if kind := away_kind(str(reply)):
-                self._refuse(kind)
-                return
-            metrics.BUS_DROPPED.labels("refused").inc()
-            log.error("Redis refused an append: %s", str(reply).split(" ", 1)[0])
-        else:
-            self._refused = False
-        self._sent.popleft()
-        self._asked_at = self._answered_at = _now()
-
-    def _refuse(self, kind: str) -> None:
-        """Everything from the refused command on is written again, in order, to whoever is found next."""
-        assert self._wire is not None
-        if not self._refused:
-            log.warning("Redis takes nothing now: %s", kind)
-        self._refused = True
-        _count_away(kind)
-        if kind in ("read-only", "no replicas"):  # it may have been replaced: ask who is the primary now
-            self._suspect()
-        self._wire.abort()
+    def close(self) -> None:
+        self.closed = True
+        self.reader.remove(self)
 
 
 class Reader:
-    """One XREAD over all subscribed streams; each message to its own subscriber."""
+    """One XREAD over all subscribed streams; each message to its own subscribers.
+
+    A stream with several subscribers is read from the position of the one that is furthest behind.
+    """
 
     def __init__(self, pause_ms: float) -> None:
         self._pause_s = pause_ms / 1000
-        self._subscriptions: dict[bytes, Subscription] = {}
+        self._subscribers: dict[bytes, list[LaneSubscription]] = {}
         self._any = asyncio.Event()
 
-    def add(self, subscription: Subscription) -> None:
+    def add(self, subscription: LaneSubscription) -> None:
         """Read this stream, too."""
-        self._subscriptions[subscription.stream] = subscription
+        self._subscribers.setdefault(subscription.stream, []).append(subscription)
         self._any.set()
 
-    def remove(self, stream: bytes) -> None:
-        """Read it no more."""
-        self._subscriptions.pop(stream, None)
-        if not self._subscriptions:
+    def remove(self, subscription: LaneSubscription) -> None:
+        """This one reads no more; others of its stream do."""
+        left = [one for one in self._subscribers.pop(subscription.stream, ()) if one is not subscription]
+        if left:
+            self._subscribers[subscription.stream] = left
+        if not self._subscribers:
             self._any.clear()
 
     async def run(self, wire: Wire) -> None:
@@ -232,15 +85,17 @@ class Reader:
         await self._rewind(wire)
         while True:
             await self._any.wait()
-            live = list(self._subscriptions.values())
+            asked = {stream: tuple(subscribers) for stream, subscribers in self._subscribers.items()}
             reply = await wire.call(
                 *("XREAD", "COUNT", READ_COUNT, "BLOCK", BLOCK_MS, "STREAMS"),
-                *(subscription.stream for subscription in live),
-                *(subscription.position for subscription in live),
+                *asked,
+                *(_furthest_behind(subscribers) for subscribers in asked.values()),
                 seconds=BLOCK_MS / 1000 + SILENT_SECONDS,
             )
             for stream, entries in reply or ():
-                self._deliver(stream, entries)
+                subscribers = asked[stream]  # who came since has a position of their own, and is served next
+                for subscription in subscribers:
+                    self._deliver(subscription, entries, alone=len(subscribers) == 1)
             if self._pause_s:
                 await asyncio.sleep(self._pause_s)
 
@@ -250,7 +105,8 @@ class Reader:
         Without this a position beyond the stream's end would wait in silence, and entries that were written after
         the loss with smaller ids would never be read.  A stream that begins behind the position was only trimmed.
         """
-        read = [one for one in self._subscriptions.values() if one.position != START.encode()]
+        everybody = [one for subscribers in self._subscribers.values() for one in subscribers]
+        read = [one for one in everybody if one.position != START.encode()]
         newest = await asyncio.gather(
             *(wire.call("XREVRANGE", one.stream, one.position, "-", "COUNT", 1) for one in read)
         )
@@ -262,11 +118,14 @@ class Reader:
         if rewound:
             log.warning("Redis has lost entries; %s streams are read again from their start", rewound)
 
-    def _deliver(self, stream: bytes, entries: list[tuple[bytes, list[bytes]]]) -> None:
+    def _deliver(
+        self, subscription: LaneSubscription, entries: list[tuple[bytes, list[bytes]]], *, alone: bool
+    ) -> None:
         for entry_id, pairs in entries:
-            subscription = self._subscriptions.get(stream)
-            if subscription is None:
+            if subscription.closed:
                 return
+            if not alone and order(entry_id) <= order(subscription.position):
+                continue  # another subscriber is further behind
             subscription.position = entry_id
             try:
                 message = decode(pairs[1])
@@ -276,8 +135,20 @@ class Reader:
             try:
                 subscription.receive(entry_id.decode(), message)
             except Exception as error:  # noqa: BLE001 - one call's error must never reach the reader that all share
-                self.remove(stream)
+                subscription.close()
                 subscription.failed(error)
+
+
+def _furthest_behind(subscribers: tuple[LaneSubscription, ...]) -> bytes:
+    if len(subscribers) == 1:
+        return subscribers[0].position
+    return min((one.position for one in subscribers), key=order)
+
+
+def order(entry_id: bytes) -> tuple[int, int]:
+    """By which entries of a stream follow each other."""
+    ms, _, number = entry_id.partition(b"-")
+    return int(ms), int(number or 0)
 
 
 class Lane:
@@ -300,7 +171,7 @@ class Lane:
         self._name = name
         self._writing: Wire | None = None
         self._reading: Wire | None = None
-        self.writer = Writer(pace_ms[0], suspect, _WRITE if place.set else _PING)
+        self.writer = Writer(pace_ms[0], suspect, WRITE if place.set else PING)
         self.reader = Reader(pace_ms[1])
 
     def wake(self) -> None:
@@ -345,9 +216,9 @@ class Lane:
                     kind = away_kind(str(error))
                     if not kind:
                         log.error("Redis refused a read: %s", str(error).split(" ", 1)[0])
-                    _count_away(kind or "unreachable")
+                    count_away(kind or "unreachable")
                 except TimeoutError:
-                    _count_away("silent")
+                    count_away("silent")
                 except OSError:
                     continue  # the connection broke; what follows is counted where it is made again
 
@@ -365,7 +236,7 @@ async def _connections(place: Place, name: str) -> AsyncGenerator[Wire, None]:
             if pause == first:
                 said = str(error).partition(".")[0][:80] if isinstance(error, hiredis.ReplyError) else ""
                 log.warning("cannot reach Redis (%s); trying again", said or type(error).__name__)
-            _count_away((away_kind(str(error)) if isinstance(error, hiredis.ReplyError) else "") or "unreachable")
+            count_away((away_kind(str(error)) if isinstance(error, hiredis.ReplyError) else "") or "unreachable")
         else:
             metrics.BUS_RECONNECTS.inc(1 if made else 0)
             made += 1
@@ -386,11 +257,3 @@ def count_unreadable(error: BadMessage) -> None:
         metrics.UNKNOWN_TAGS.inc()
     else:
         metrics.BAD_INPUT.labels("bus").inc()
-
-
-def _count_away(kind: str) -> None:
-    metrics.REDIS_AWAY.labels(kind).inc()
-
-
-def _now() -> float:
-    return time.monotonic()  # not the loop's: probes ask from a thread of their own

@@ -19,7 +19,7 @@ import hiredis
 
 from common import streams
 from common.bus import START, Failed, Receive
-from common.bus.lanes import READ_COUNT, Lane, Subscription, count_unreadable
+from common.bus.lanes import READ_COUNT, Lane, LaneSubscription, count_unreadable
 from common.bus.outbox import Entry
 from common.bus.primary import open_primary
 from common.bus.wire import Wire, pack
@@ -94,13 +94,12 @@ class RedisBus:
         owner = getattr(message, "call_id", "") or stream
         self._lane(stream).writer.add(Entry(packed, owner, type(message) is AudioIn))
 
-    def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> None:
+    def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> LaneSubscription:
         lane = self._lane(stream)
-        lane.reader.add(Subscription(stream.encode(), receive, failed, after.encode()))
+        subscription = LaneSubscription(lane.reader, stream.encode(), receive, failed, after.encode())
+        lane.reader.add(subscription)
         lane.wake()
-
-    def unsubscribe(self, stream: str) -> None:
-        self._lane(stream).reader.remove(stream.encode())
+        return subscription
 
     async def read(self, stream: str, after: str = START) -> list[tuple[str, Message]]:
         async with self._replaying:

@@ -132,9 +132,9 @@ class Phone:
             self.bus.publish(pool_calls(pool), Offer(CALL))
         self._tasks.append(asyncio.create_task(self._microphone()))
 
-    def hire(self, pool: str) -> Worker:
-        """Start another member of a pool."""
-        bus = MemoryBus(self.streams)
+    def hire(self, pool: str, bus: MemoryBus | None = None) -> Worker:
+        """Start another member of a pool, perhaps with an ill bus."""
+        bus = bus or MemoryBus(self.streams)
         owner = f"{pool}-{len(self.workers)}"
         runner = Runner(RunnerOptions(pool, owner, 5, 1500), bus, self.ledger, lambda claim: self._open(claim, bus))
         stop = asyncio.Event()

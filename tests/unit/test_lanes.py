@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from common.bus.lanes import Writer
 from common.bus.outbox import Entry
+from common.bus.writer import Writer
 
 pytestmark = pytest.mark.anyio
 

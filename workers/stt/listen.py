@@ -37,6 +37,7 @@ from common.tasks import cancel
 from workers.failover import Failover, Source, Use
 from workers.providers import Ear, Heard, Likely, ListenOptions, Offset, Onset, ProviderError, SpeechToText, Utterance
 from workers.runner import Fenced
+from workers.stt.line_watch import LineWatch
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class ListenSession:
         self._utterance = 0
         self._onsets: deque[tuple[int, int]] = deque(maxlen=ONSETS_MAX)  # (position_ms, utterance)
         self._timeline = _Timeline()
+        self._watch = LineWatch(bus, claim.call_id)
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ear: Ear | None = None
         self._lively = False  # the ear that is open has heard something
@@ -77,16 +79,20 @@ class ListenSession:
     async def run(self) -> None:
         await self._write(OwnerChanged("stt", self._claim.token, self._claim.owner, wall_ms()))
         hearing = asyncio.create_task(self._hear(), name=f"ear {self._claim.call_id}")
+        watching = asyncio.create_task(self._watch.run(self._unheard), name=f"line {self._claim.call_id}")
+        tasks = [hearing, watching]
         try:
-            await asyncio.wait([hearing, self._over], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*tasks, self._over], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._bus.unsubscribe(call_audio(self._claim.call_id))
-            if hearing.done():
-                hearing.exception()  # seen, even if we are cancelled with it
-            else:
-                await cancel(hearing)
-        if not hearing.cancelled():
-            hearing.result()
+            for task in tasks:
+                if task.done():
+                    task.exception()  # seen, even if we are cancelled with it
+            for task in tasks:
+                if not task.done():
+                    await cancel(task)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
         self._over.result()
         await self._count_use(self._spec)
 
@@ -96,6 +102,7 @@ class ListenSession:
                 return  # heard already: Redis was away, and the edge wrote it twice
             case AudioIn(epoch, position_ms, at_ms, mulaw):
                 self._audio = (epoch, position_ms + 1)  # an edge that knows nothing of the last counts from the start
+                self._watch.entry = entry_id
                 self._timeline.note(entry_id, position_ms, at_ms)
                 if self._ear is not None:
                     self._ear.feed(position_ms, mulaw)
@@ -109,6 +116,9 @@ class ListenSession:
             case AudioEnded(epoch):
                 if not self._over.done() and (epoch == 0 or epoch >= self._epoch):
                     self._over.set_result(None)
+
+    def _unheard(self, audio: AudioIn) -> bool:
+        return (audio.epoch, audio.position_ms) >= self._audio
 
     def _fail(self, error: Exception) -> None:
         if not self._over.done():
@@ -144,21 +154,22 @@ class ListenSession:
 
     async def _listen(self, source: Source[SpeechToText], use: Use) -> None:
         """Hear the call with one ear until that fails.  Silence is no failure: an open ear is a good one."""
-        audio = call_audio(self._claim.call_id)
         self._spec = source.spec
-        try:
-            async with source.provider.listen(self._options) as ear:
-                self._ear = ear
-                self._utterance = self._resume.utterance
-                self._audio = (0, 0)
-                self._bus.subscribe(audio, self._receive, self._fail, self._resume.entry)
+        async with source.provider.listen(self._options) as ear:
+            self._ear = ear
+            self._utterance = self._resume.utterance
+            self._audio = (0, 0)
+            self._watch.entry, self._watch.open = self._resume.entry, True
+            audio = call_audio(self._claim.call_id)
+            subscription = self._bus.subscribe(audio, self._receive, self._fail, self._resume.entry)
+            try:
                 async for heard in ear:
                     use.worked()
                     self._lively = True
                     await self._tell(heard, source.spec)
-        finally:
-            self._ear = None
-            self._bus.unsubscribe(audio)
+            finally:  # before the goodbye to the vendor, which may take its time
+                self._ear, self._watch.open = None, False
+                subscription.close()
 
     async def _tell(self, heard: Heard, spec: str) -> None:
         call_id, token = self._claim.call_id, self._claim.token

@@ -53,12 +53,12 @@ class SpeakSession:
     async def run(self) -> None:
         events = call_events(self._claim.call_id)
         await self._write(OwnerChanged("tts", self._claim.token, self._claim.owner, wall_ms(), holds=True))
-        self._bus.subscribe(events, self._receive, self._fail)
+        subscription = self._bus.subscribe(events, self._receive, self._fail)
         try:
             while not self._script.over:
                 await self._step()
         finally:
-            self._bus.unsubscribe(events)
+            subscription.close()
             await self._voice.close()
 
     def _receive(self, entry_id: str, message: Message) -> None:
