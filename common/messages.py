@@ -26,6 +26,10 @@ Stamps: TypeAlias = tuple[int, ...]
 STAGES = ("speech_end", "endpoint", "transcript", "first_token", "first_clause", "first_audio", "first_frame")
 """What a stamp stands for.  `first_frame - speech_end` is what the caller waited, up to the carrier."""
 
+Heard: TypeAlias = tuple[int, ...]
+"""How far the caller has heard a reply: (turn, clause, ms), all before `clause` and the first `ms` of it.  Empty: no
+reply is unfinished, or nobody knows."""
+
 USAGE_UNITS = ("audio_ms", "characters", "tokens_in", "tokens_cached", "tokens_out")
 """What providers charge for: audio heard, text spoken, and tokens (`tokens_cached` are part of `tokens_in`)."""
 
@@ -49,6 +53,8 @@ class AudioIn:
     position_ms: int
     at_ms: int
     mulaw: bytes
+    heard: Heard = ()
+    """How far the caller had certainly heard the agent by then: should the edge die now, the next one goes on there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,8 @@ class CallStarted:
     edge: str
     at_ms: int
     holds: bool = False
+    heard: Heard = ()
+    """How far the connection before this one was heard: the reply goes on there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,8 @@ class CallEnded:
     epoch: int
     reason: str
     at_ms: int
+    heard: Heard = ()
+    """How far the caller had heard the reply in which the call ended."""
 
 
 @dataclass(frozen=True, slots=True)

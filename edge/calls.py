@@ -26,6 +26,7 @@ from common.messages import (
     Understood,
 )
 from common.streams import call_events, edge_audio, edge_priority
+from edge.last_connection import last_connection
 from edge.limits.promises import Promises
 from edge.live_call import Call
 
@@ -221,7 +222,8 @@ class Calls:
                 told = _told_end([message for _, message in await self.bus.read(call_events(call_id))])
                 if await self._ledger.end(call_id, told or "carrier"):
                     if not told:
-                        self.bus.publish(call_events(call_id), CallEnded(0, "carrier", wall_ms()))
+                        heard = (await last_connection(self.bus, call_id)).heard
+                        self.bus.publish(call_events(call_id), CallEnded(0, "carrier", wall_ms(), heard))
                     metrics.CALLS_ENDED.labels(told or "carrier").inc()
         except (ConnectionError, TimeoutError):
             log.warning("the ledger cannot be reached")

@@ -52,6 +52,7 @@ class LaneSubscription:
     closed: bool = False
 
     def close(self) -> None:
+        """See `common.bus.Subscription`."""
         self.closed = True
         self.reader.remove(self)
 

@@ -67,6 +67,7 @@ class MemoryBus:
 
     def __init__(self, streams_: Streams) -> None:
         self._streams = streams_
+        self._dead = False
         self._subscriptions: dict[str, list[_Subscription]] = defaultdict(list)
         streams_.watchers.append(self)
 
@@ -78,7 +79,8 @@ class MemoryBus:
         return 0.0
 
     def publish(self, stream: str, message: Message) -> None:
-        self._streams.append(stream, message)
+        if not self._dead:
+            self._streams.append(stream, message)
 
     def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> _Subscription:
         subscription = _Subscription(self, stream, receive, failed, _number(after))
@@ -97,7 +99,8 @@ class MemoryBus:
         return [(f"{number}-0", message) for number, message in self._streams.after(stream, _number(after))]
 
     def kill(self) -> None:
-        """The process of this bus is gone: nothing reaches it any more."""
+        """The process of this bus is gone: nothing reaches it any more, and nothing comes from it."""
+        self._dead = True
         for subscription in [one for subscribers in self._subscriptions.values() for one in subscribers]:
             subscription.close()
         if self in self._streams.watchers:

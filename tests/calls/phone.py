@@ -20,6 +20,7 @@ from common.streams import POOLS, call_events, pool_calls
 from edge import vobiz
 from edge.bridge import GAP_MS, bridge
 from edge.calls import Calls
+from edge.last_connection import last_connection
 from edge.live_call import Call, CallOptions
 from edge.ticker import Ticker
 from tests.calls.doubles import SILENCE, CarrierLine, Mind, Mouth, TextEars, media, spoken
@@ -122,7 +123,8 @@ class Phone:
         self.bus = MemoryBus(self.streams)
         self.calls = Calls("edge-2", self.bus, self.ledger, calls_max=10)
         self.calls.listen()
-        await self._connect("edge-2", replace(self.options, position_ms=self.call.frames_in * 20 + GAP_MS))
+        last = await last_connection(self.bus, CALL)
+        await self._connect("edge-2", replace(self.options, position_ms=last.position_ms, heard=last.heard))
         self._connected = True
 
     async def comes_back(self) -> None:
