@@ -82,6 +82,9 @@ UNKNOWN_TAGS = Counter("voice_unknown_tags", "Bus messages of a newer process th
 LEASES_LOST = Counter("voice_leases_lost", "Calls that this pool member held and lost to another", ["pool"])
 TAKEOVERS = Counter("voice_takeovers", "Calls taken over from another pool member", ["pool"])
 PROVIDER_ERRORS = Counter("voice_provider_errors", "Errors of a provider, by kind", ["provider", "kind"])
+PROVIDER_REOPENED = Counter(
+    "voice_provider_reopened", "Ears that failed in a call and were opened again, by who was asked", ["provider"]
+)
 PROVIDER_SWITCHES = Counter(
     "voice_provider_switches", "Uses of a provider because those preferred to it were failing or full", ["provider"]
 )
@@ -175,6 +178,8 @@ def begin_provider(pool: str, spec: str) -> None:
     for fault in ("no audio", "silence", "too short") if pool == "tts" else ():
         CLAUSE_AUDIO_FAULTS.labels(spec, fault)
     PROVIDER_SWITCHES.labels(spec)
+    if pool == "stt":
+        PROVIDER_REOPENED.labels(spec)
     PROVIDER_IN_USE.labels(spec).set(0)
     PROVIDER_STATE.labels(spec).set(0)
     PROVIDER_COST.labels(spec)

@@ -38,6 +38,7 @@ from workers.failover import Failover, Source, Use
 from workers.providers import Ear, Heard, Likely, ListenOptions, Offset, Onset, ProviderError, SpeechToText, Utterance
 from workers.runner import Fenced
 from workers.stt.line_watch import LineWatch
+from workers.stt.reopening import Reopening
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +46,6 @@ LAG_SAMPLE_FRAMES = 50
 """Every so many frames the bus's lag is measured."""
 ONSETS_MAX = 64
 """Speech onsets remembered until their words are there."""
-REOPEN_SECONDS = (0.2, 5.0)
-"""First and longest pause after every provider has failed."""
 DEAF_SECONDS_MAX = 20.0
 """A call that no provider hears for so long is given up: the spoken fallback follows."""
 
@@ -127,7 +126,7 @@ class ListenSession:
     async def _hear(self) -> None:
         """Keep an ear open; when one fails the next is opened, from the start of the utterance it was in."""
         loop = asyncio.get_running_loop()
-        pause, longest = REOPEN_SECONDS
+        reopening = Reopening()
         tried: set[str] = set()
         heard_at = loop.time()
         while True:
@@ -137,10 +136,13 @@ class ListenSession:
                     self._bus.publish(edge_priority(self._edge), HangUp(self._claim.call_id, "error"))
                     heard_at = loop.time()
                 tried.clear()
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, longest)
+                await asyncio.sleep(reopening.pause_s())
                 continue
+            if limit_s := reopening.limit_s(loop.time()):
+                await asyncio.sleep(limit_s)
             tried.add(source.spec)
+            metrics.PROVIDER_REOPENED.labels(source.spec).inc(reopening.count > 0)
+            reopening.opened(loop.time())
             self._lively = False
             try:
                 with source.use() as use:
@@ -149,8 +151,9 @@ class ListenSession:
                 log.warning("an ear failed: %s", error, extra={"call_id": self._claim.call_id})
             await self._count_use(source.spec)
             if self._lively:
+                heard_at = loop.time()
+            if reopening.failed(loop.time(), self._lively):
                 tried.clear()
-                pause, heard_at = REOPEN_SECONDS[0], loop.time()
 
     async def _listen(self, source: Source[SpeechToText], use: Use) -> None:
         """Hear the call with one ear until that fails.  Silence is no failure: an open ear is a good one."""
