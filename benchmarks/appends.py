@@ -99,11 +99,13 @@ async def _published(bus: RedisBus, run: str, stream: str, count: int, size: int
     arrived = asyncio.Event()
     marks = call_events(run)
     entries = await bus.read(marks)
-    bus.subscribe(marks, lambda entry_id, message: arrived.set(), broken, after=entries[-1][0] if entries else "0-0")
+    subscription = bus.subscribe(
+        marks, lambda entry_id, message: arrived.set(), broken, after=entries[-1][0] if entries else "0-0"
+    )
     for first in range(0, count, size):
         for number in range(first, min(first + size, count)):
             bus.publish(stream, _frame(number))
         await asyncio.sleep(0)
     bus.publish(marks, Digit("#", 0))
     await arrived.wait()
-    bus.unsubscribe(marks)
+    subscription.close()

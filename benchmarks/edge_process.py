@@ -97,11 +97,12 @@ class CountingBus:
         """An entry has come in."""
         self._receivers[stream]("1-0", decode(raw))
 
-    def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> None:
+    def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> CountingBus:
         self._receivers[stream] = receive
+        return self
 
-    def unsubscribe(self, stream: str) -> None:
-        self._receivers.pop(stream, None)
+    def close(self) -> None:
+        """The edge's own subscriptions are never closed."""
 
     async def read(self, stream: str, after: str = START) -> list[tuple[str, Message]]:
         return []

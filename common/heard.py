@@ -5,11 +5,13 @@ The carrier's account decides (`Interrupted`), and the length of each clause (`S
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from common.messages import (
     Clause,
+    Heard,
     Interrupted,
     PlayStarted,
     Release,
@@ -58,6 +60,13 @@ class Reply:
     cut: Interrupted | None = None
     resumed_by: int = 0
     """The newest speech that interrupted it and proved to be a cough."""
+    lost_at: tuple[int, int] | None = None
+    """(clause, ms) up to where it was heard when its connection went; None while it is being played."""
+
+    def lose(self, clause: int, heard_ms: int) -> None:
+        """The connection is gone, or the call is over; it may go on there on the next one."""
+        if not self.played:
+            self.lost_at = (clause, heard_ms)
 
     def receive(self, message: AboutReply) -> None:
         """One event about this reply."""
@@ -72,7 +81,7 @@ class Reply:
                 self.marks[clause] = marks
                 self.spoken_chars[clause] = spoken_chars
             case PlayStarted():
-                self.begun = True
+                self.begun, self.lost_at = True, None
             case ReplyPlayed():
                 self.played = True
             case Interrupted(utterance=utterance):
@@ -89,6 +98,13 @@ class Reply:
             case Withdrawn(turn):
                 self.withdrawn = True
                 self.cut = self.cut or Interrupted(turn, 0, 0)
+
+    @property
+    def stopped_at(self) -> tuple[int, int] | None:
+        """(clause, ms) up to where it was heard, if it was not heard to its end and is not being played."""
+        if self.cut is not None:
+            return self.cut.clause, self.cut.heard_ms
+        return None if self.played else self.lost_at
 
     @property
     def may_resume(self) -> bool:
@@ -110,10 +126,11 @@ class Reply:
 
         What no voice spoke was not heard, even if the reply was played to its end.
         """
-        if self.cut is None:
+        if self.stopped_at is None:
             count, part = (len(self.clauses), "") if self.begun else (0, "")
         else:
-            count, part = self.cut.clause, self._part(self.cut.clause, self.cut.heard_ms)
+            clause, heard_ms = self.stopped_at
+            count, part = clause, self._part(clause, heard_ms)
         heard = " ".join(text for text in [*map(self._voiced, range(min(count, len(self.clauses)))), part] if text)
         if not heard or self._heard_out(heard):
             return heard
@@ -121,7 +138,7 @@ class Reply:
 
     def _heard_out(self, heard: str) -> bool:
         """Does what was heard end as the reply does?"""
-        if self.cut is None:
+        if self.stopped_at is None:
             last = len(self.clauses) - 1
             while last > 0 and not any(map(str.isalnum, self.clauses[last])):
                 last -= 1  # an emoji is not spoken, and not missed
@@ -147,3 +164,9 @@ class Reply:
         reached = [offset for offset, at_ms in self.marks.get(clause, ()) if at_ms < heard_ms]
         begun = text[: reached[-1] + 1] if reached else text[: len(text) * heard_ms // duration_ms]
         return begun.rpartition(" ")[0].strip()  # the word that was being spoken does not count
+
+
+def lose(replies: Mapping[int, Reply], heard: Heard) -> None:
+    """What a connection's end says of the reply that was being played (`CallStarted`, `CallEnded`)."""
+    if len(heard) == 3 and (reply := replies.get(heard[0])) is not None:
+        reply.lose(heard[1], heard[2])

@@ -51,6 +51,10 @@ Stamps: TypeAlias = Annotated[tuple[UnixMs, ...], Meta(max_length=32)]
 STAGES = ("speech_end", "endpoint", "transcript", "first_token", "first_clause", "first_audio", "first_frame")
 """What a stamp stands for.  `first_frame - speech_end` is what the caller waited, up to the carrier."""
 
+Heard: TypeAlias = Annotated[tuple[Count, ...], Meta(max_length=3)]
+"""How far the caller has heard a reply: (turn, clause, ms), all before `clause` and the first `ms` of it.  Empty: no
+reply is unfinished, or nobody knows."""
+
 USAGE_UNITS = ("audio_ms", "characters", "tokens_in", "tokens_cached", "tokens_out")
 """What providers charge for: audio heard, text spoken, and tokens (`tokens_cached` are part of `tokens_in`)."""
 
@@ -92,6 +96,8 @@ class AudioIn(Tagged, frozen=True, tag=2):
     position_ms: PositionMs
     at_ms: UnixMs
     mulaw: Mulaw
+    heard: Heard = ()
+    """How far the caller had certainly heard the agent by then: should the edge die now, the next one goes on there."""
 
 
 class AudioEnded(Tagged, frozen=True, tag=3):
@@ -110,6 +116,8 @@ class CallStarted(Tagged, frozen=True, tag=10):
     edge: NodeId
     at_ms: UnixMs
     holds: bool = False
+    heard: Heard = ()
+    """How far the connection before this one was heard: the reply goes on there."""
 
 
 class CallEnded(Tagged, frozen=True, tag=11):
@@ -121,6 +129,8 @@ class CallEnded(Tagged, frozen=True, tag=11):
     epoch: Count
     reason: Word
     at_ms: UnixMs
+    heard: Heard = ()
+    """How far the caller had heard the reply in which the call ended."""
 
 
 class OwnerChanged(Tagged, frozen=True, tag=12):

@@ -100,6 +100,9 @@ PROVIDERS_FAILING = Gauge(
     "voice_providers_failing", "1 while this process can reach none of its providers", ["process"]
 )
 PROVIDER_ERRORS = Counter("voice_provider_errors", "Errors of a provider, by kind", ["provider", "kind"])
+PROVIDER_REOPENED = Counter(
+    "voice_provider_reopened", "Ears that failed in a call and were opened again, by who was asked", ["provider"]
+)
 PROVIDER_SWITCHES = Counter(
     "voice_provider_switches", "Uses of a provider because those preferred to it were failing or full", ["provider"]
 )
@@ -266,6 +269,8 @@ def begin_provider(pool: str, spec: str) -> None:
     for fault in _AUDIO_FAULTS if pool == "tts" else ():
         CLAUSE_AUDIO_FAULTS.labels(spec, fault)
     PROVIDER_SWITCHES.labels(spec)
+    if pool == "stt":
+        PROVIDER_REOPENED.labels(spec)
     PROVIDER_IN_USE.labels(spec).set(0)
     PROVIDER_STATE.labels(spec).set(0)
     PROVIDER_COST.labels(spec)

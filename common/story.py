@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from common.heard import ABOUT_REPLY, AboutReply, Reply
+from common.heard import ABOUT_REPLY, AboutReply, Reply, lose
 from common.messages import (
     STAGES,
     CallEnded,
@@ -97,10 +97,12 @@ class Story:
             case Used(pool, provider, amounts):
                 for unit, amount in amounts:
                     self.usage[pool, provider, unit] += amount
-            case CallStarted(epoch) if epoch > self._epoch:
+            case CallStarted(epoch, heard=heard) if epoch > self._epoch:
                 self._epoch, self.ended_by = epoch, ""
-            case CallEnded(epoch, reason) if not epoch or epoch >= self._epoch:
+                lose(self._replies, heard)
+            case CallEnded(epoch, reason, heard=heard) if not epoch or epoch >= self._epoch:
                 self.ended_by = self.ended_by or reason
+                lose(self._replies, heard)
             case _:
                 pass
 

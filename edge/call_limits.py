@@ -11,7 +11,8 @@ from edge.call_options import CallOptions
 SOCKET_BYTES_MAX = 256 * 1024
 """Unsent bytes of a socket (about 15 s of audio) at which its call is ended: nobody is listening."""
 MEDIA_GAP_SECONDS = 60.0
-"""Without media for this long, nobody is there; what we fill in is none (the carrier's own limit is the same)."""
+"""Without a word of the carrier's for this long, nobody is there.  Media that are missing prove nothing: a carrier that
+sends none while the caller is muted still tells what was played."""
 
 
 class CallLimits:
@@ -40,6 +41,6 @@ class CallLimits:
         return max(0, round(now - self._active_ms))
 
 
-def is_lost(now: float, media_ms: float, unsent_bytes: int) -> bool:
-    """Is nobody at the other end of the connection?  `media_ms`: when the carrier last sent media."""
-    return unsent_bytes > SOCKET_BYTES_MAX or now - media_ms > 1000 * MEDIA_GAP_SECONDS
+def is_lost(now: float, alive_ms: float, unsent_bytes: int) -> bool:
+    """Is nobody at the other end of the connection?  `alive_ms`: when the carrier last sent anything."""
+    return unsent_bytes > SOCKET_BYTES_MAX or now - alive_ms > 1000 * MEDIA_GAP_SECONDS

@@ -30,6 +30,7 @@ from common.messages import (
 from common.skipped import skip
 from common.streams import call_events, edge_audio, edge_priority
 from edge.fences import ORDERS
+from edge.last_connection import last_connection
 from edge.limits.promises import Promises
 from edge.live_call import Call
 from edge.lost_calls import LostCalls
@@ -285,7 +286,8 @@ class Calls:
             return  # somebody else did, or a newer connection carries it on
         self.bus.publish(edge_priority(record.edge), HangUp(call_id, "carrier", epoch=record.epoch))
         if not told:
-            self.bus.publish(call_events(call_id), CallEnded(record.epoch, "carrier", wall_ms()))
+            heard = (await last_connection(self.bus, call_id)).heard
+            self.bus.publish(call_events(call_id), CallEnded(record.epoch, "carrier", wall_ms(), heard))
         metrics.CALLS_ENDED.labels(told or "carrier").inc()
 
     async def _end_told(self, call_id: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from common import metrics
-from common.bus import Bus
+from common.bus import Bus, Subscription
 from common.bus.refusals import KeyRefused
 from common.clock import wall_ms
 from common.ledger import Ledger
@@ -43,6 +43,7 @@ class _Copy:
     fences: Fences
     story: dict[str, Message] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    subscription: Subscription | None = None
 
     def receive(self, entry_id: str, message: Message) -> None:
         if isinstance(message, OwnerChanged):
@@ -138,11 +139,12 @@ class Copies:
     def _follow(self, call: Call) -> None:
         self._forget(call.call_id)
         copy = self._copies[call.call_id] = _Copy(call.epoch, call.fences)
-        self._slow.subscribe(call_events(call.call_id), copy.receive, _unexpected)
+        copy.subscription = self._slow.subscribe(call_events(call.call_id), copy.receive, _unexpected)
 
     def _forget(self, call_id: str) -> None:
-        if self._copies.pop(call_id, None) is not None:
-            self._slow.unsubscribe(call_events(call_id))
+        copy = self._copies.pop(call_id, None)
+        if copy is not None and copy.subscription is not None:
+            copy.subscription.close()
 
 
 def _all_lost(copy: _Copy) -> dict[str, str]:

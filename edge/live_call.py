@@ -24,8 +24,9 @@ from common.messages import (
     CallEnded,
     CallStarted,
     Digit,
-    OfConnection,
+    Heard,
     Interrupted,
+    OfConnection,
     Played,
     PlayStarted,
     Release,
@@ -62,6 +63,7 @@ HANDED_OVER = "handed over"
 """Not a reason to end either: another edge will carry the call on."""
 
 _FRAMES_OUT = metrics.FRAMES.labels("out")
+_FRAMES_REFUSED = metrics.FRAMES_DROPPED.labels("duplicate or no room")
 
 
 class Call:
@@ -85,7 +87,7 @@ class Call:
         self._bus = bus
         self._ticker = ticker
         self._commands = vobiz.Commands(start.stream_id)
-        self._ears = ToEars(bus, record, options.position_ms)
+        self._ears = ToEars(bus, record, options.position_ms, self._heard_so_far)
         audio = CallerAudio(start.media_format or vobiz.MediaFormat())
         self._uplink = Uplink(audio, self._ears, ticker, self._media_began)
         self.ended.add_done_callback(lambda ended: self._uplink.close())
@@ -106,7 +108,7 @@ class Call:
         self._lost_ms = float("inf")  # when the connection went: nothing is heard after it
         self._clears = 0
         self._cut = Interrupted(0, 0, 0)  # the newest
-        bus.publish(self._events, CallStarted(self._epoch, record.edge, wall_ms(), holds=True))
+        bus.publish(self._events, CallStarted(self._epoch, record.edge, wall_ms(), True, options.heard))
 
     def __repr__(self) -> str:
         return f"<Call {self.call_id} epoch {self._epoch} turn {self.turn.turn} held {self._playout.held_frames}>"
@@ -115,6 +117,7 @@ class Call:
 
     def heard(self, event: vobiz.Event) -> None:
         """One event from the socket."""
+        self._uplink.alive()
         match event:
             case vobiz.Media(payload):
                 self._uplink.media(payload)
@@ -174,7 +177,7 @@ class Call:
             return
         if audio.held and not self._prepared.released(audio.turn):
             if not self._prepared.keep(audio):
-                metrics.FRAMES_DROPPED.labels("duplicate or no room").inc(len(audio.mulaw) // FRAME_BYTES)
+                _FRAMES_REFUSED.inc(len(audio.mulaw) // FRAME_BYTES)
             return
         self._let_go(audio.turn)
         self._play(audio)
@@ -187,17 +190,14 @@ class Call:
     def _let_go(self, turn: int) -> None:
         """Play what was kept of this reply."""
         for message in self._prepared.take(turn):
-            if isinstance(message, AudioOut):
-                self._play(message)
-            else:
-                self._complete(message)
+            self._play(message) if isinstance(message, AudioOut) else self._complete(message)
 
     def _play(self, audio: AudioOut) -> None:
         self._perform(self.turn.audio_arrived(audio.turn, audio.answers))
         if audio.stamps:
             self._stamps = (audio.turn, audio.stamps)
-        if refused := self._playout.push(audio.turn, audio.clause, audio.seq, audio.mulaw, audio.last):
-            metrics.FRAMES_DROPPED.labels("duplicate or no room").inc(refused)
+        refused = self._playout.push(audio.turn, audio.clause, audio.seq, audio.mulaw, audio.last)
+        _FRAMES_REFUSED.inc(refused)
         self._schedule()
 
     def reply_spoken(self, reply: ReplySpoken) -> None:
@@ -272,10 +272,10 @@ class Call:
 
     def housekeep(self, now: float) -> None:
         """About once a second: limits, and answers that never came."""
-        for mark in self._playout.overdue(now, self._uplink.media_ms):
+        for mark in self._playout.overdue(now, self._uplink.alive_ms):
             self._perform(self.turn.clause_heard(mark.turn, mark.clause))
         self._wake_turn(now)
-        if is_lost(now, self._uplink.media_ms, self._line.unsent_bytes):
+        if is_lost(now, self._uplink.alive_ms, self._line.unsent_bytes):
             self.end("carrier")
         elif not self.broken.done() and (limit := self.limits.passed(now)):
             self.stop(limit)
@@ -320,7 +320,7 @@ class Call:
         reason = EndReason.of(reason).value
         self._answers.closed("call over", wall_ms())
         self._ears.end()
-        self._bus.publish(self._events, CallEnded(self._epoch, reason, wall_ms()))
+        self._bus.publish(self._events, CallEnded(self._epoch, reason, wall_ms(), self._ears.heard))
         self._playout.drop()
         self.ended.set_result(reason)
 
@@ -345,8 +345,7 @@ class Call:
         return self._playout.begun
 
     def _schedule(self) -> None:
-        due = self._playout.next_due()
-        if due is not None and (self._slot < 0 or due < (self._slot - 1) * SLOT_MS):
+        if (due := self._playout.next_due()) is not None and (self._slot < 0 or due < (self._slot - 1) * SLOT_MS):
             self._slot = self._ticker.at(due, self.wake)
 
     def _begin(self, turn: int) -> None:
@@ -386,16 +385,17 @@ class Call:
             self._line.send_texts([self._commands.clear()])
             self._clears += 1
         self._cut = Interrupted(cut.turn, cut.clause, cut.heard_ms, utterance)
-        if utterance:
-            self._publish(self._cut)
-        else:
-            self._end_reply()
+        self._publish(self._cut) if utterance else self._end_reply()
 
     def _end_reply(self) -> None:
         """It was an interruption.  The story must know: a "mm-hm" that no reply goes on after wants an answer."""
         self._playout.drop()
         self._answers.ended("interrupted", wall_ms())
         self._publish(replace(self._cut, utterance=0))
+
+    def _heard_so_far(self) -> Heard:
+        cut = self._playout.position(min(self._ticker.now_ms(), self._lost_ms))
+        return (cut.turn, cut.clause, cut.heard_ms) if self.turn.unfinished else ()
 
     def _publish(self, message: OfConnection) -> None:
         self._bus.publish(self._events, replace(message, epoch=self._epoch))

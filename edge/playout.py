@@ -174,7 +174,7 @@ class Playout:
         A frame that is being played counts as heard.  The rest waits here as if it had never been sent: `drop` it, or
         let it go out again.
         """
-        position = self._position(now)
+        position = self.position(now)
         self._take_back(now)
         if position.at_carrier:
             self._dry_at = now
@@ -197,7 +197,8 @@ class Playout:
         self._underway.clear()
         self._marks = deque((end_ms, mark) for end_ms, mark in self._marks if end_ms <= now)
 
-    def _position(self, now: float) -> Cut:
+    def position(self, now: float) -> Cut:
+        """How far the caller has heard at `now`; changes nothing."""
         at_carrier = self._dry_at > now
         for sent in self._underway:
             if sent.end_ms - FRAME_MS >= now:

@@ -19,18 +19,17 @@ from starlette.websockets import WebSocket
 
 from common import metrics
 from common.agents import Agents, BadAgents, for_inbound, from_document, to_document
-from common.audio.g711 import FRAME_MS
 from common.bus import Bus
 from common.ledger import CallRecord, Ledger
-from common.messages import AudioIn
-from common.streams import POOLS, call_audio
+from common.streams import POOLS
 from edge import vobiz
 from edge.after_stream import LOST_ENDS
-from edge.bridge import GAP_MS, bridge
+from edge.bridge import bridge
 from edge.call_options import CallOptions
 from edge.caller_audio import CallerAudio
 from edge.calls import Calls
 from edge.dialer import Dialer
+from edge.last_connection import LastConnection, last_connection
 from edge.live_call import HANDED_OVER, REPLACED, STOP_SECONDS, Call
 from edge.socket import EXTENSION, LineProtocol
 from edge.ticker import Ticker
@@ -146,23 +145,18 @@ class Streams:
         except BadAgents:
             await self.ledger.end(record.call_id, "refused", record.epoch)
             raise _Refused("no agent") from None
-        position_ms = await self._position_ms(record) if record.epoch > 1 else 0
+        last = await last_connection(self.bus, record.call_id) if record.epoch > 1 else LastConnection()
         return CallOptions(
             agent.turn.interruptible,
             min(agent.limits.call_s, self.call_s_max),
             agent.limits.silence_s,
             self.lead_ms,
-            position_ms,
+            last.position_ms,
             record.age_ms,
             record.silent_ms,
             agent.greeting_after_ms.outbound if record.direction == "outbound" else agent.greeting_after_ms.inbound,
+            last.heard,
         )
-
-    async def _position_ms(self, record: CallRecord) -> int:
-        """Where the audio of the last connection ended: the ears go on counting from there."""
-        entries = await self.bus.read(call_audio(record.call_id))
-        known_ms = [message.position_ms for _, message in entries if isinstance(message, AudioIn)]
-        return max(known_ms) + FRAME_MS + GAP_MS if known_ms else 0
 
     async def _carry(self, call: Call, dial_id: str, stream: _Stream) -> None:
         self.calls.add(call)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from common import metrics
 from common.audio.g711 import FRAME_BYTES, FRAME_MS, SILENCE
 from common.bus import Bus
 from common.clock import wall_ms
 from common.ledger import CallRecord
-from common.messages import AudioEnded, AudioIn, AudioStarted
+from common.messages import AudioEnded, AudioIn, AudioStarted, Heard
 from common.streams import call_audio
 
 _SILENCE = SILENCE * FRAME_BYTES
@@ -18,11 +20,15 @@ _FRAMES_FILLED = metrics.FRAMES.labels("filled")
 class ToEars:
     """One connection's.  Its audio begins at `position_ms` of the call."""
 
-    def __init__(self, bus: Bus, record: CallRecord, position_ms: int) -> None:
+    def __init__(self, bus: Bus, record: CallRecord, position_ms: int, heard: Callable[[], Heard] = lambda: ()) -> None:
+        """`heard()`: how far the caller has heard the agent by now."""
         self._bus = bus
         self._edge = record.edge
         self._epoch = record.epoch
         self._stream = call_audio(record.call_id)
+        self._ask_heard = heard
+        self.heard: Heard = ()
+        """How far the caller has certainly heard the agent."""
         self.frames = position_ms // FRAME_MS
         """20 ms frames of the call so far."""
         bus.publish(self._stream, AudioStarted(self._epoch, self._edge))
@@ -31,6 +37,10 @@ class ToEars:
     def position_ms(self) -> int:
         """Where the call's audio is by now."""
         return self.frames * FRAME_MS
+
+    def proven(self) -> None:
+        """The line lives, up to now."""
+        self.heard = self._ask_heard()
 
     def feed(self, frames: list[bytes]) -> None:
         """20 ms frames of the carrier's."""
@@ -53,5 +63,5 @@ class ToEars:
         self._bus.publish(self._stream, AudioEnded(self._epoch))
 
     def _publish(self, frame: bytes) -> None:
-        self._bus.publish(self._stream, AudioIn(self._epoch, self.position_ms, wall_ms(), frame))
+        self._bus.publish(self._stream, AudioIn(self._epoch, self.position_ms, wall_ms(), frame, self.heard))
         self.frames += 1

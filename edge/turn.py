@@ -134,13 +134,13 @@ class Turn:
     def reply_complete(self, turn: int, last_clause: int, then: str) -> list[Effect]:
         """All audio of an admitted reply is here; `last_clause` is -1 if it has none."""
         effects = self.audio_arrived(turn)
-        if turn == self.turn and self._unfinished:
+        if turn == self.turn and self.unfinished:
             self._complete = (last_clause, then)
         return [*effects, *self._finish()]
 
     def clause_heard(self, turn: int, clause: int) -> list[Effect]:
         """The carrier (or, failing it, the clock) says that the clause was played to its end."""
-        if turn == self.turn and self._unfinished:
+        if turn == self.turn and self.unfinished:
             self._heard = max(self._heard, clause)
         return self._finish()
 
@@ -221,7 +221,7 @@ class Turn:
         return self._asked
 
     @property
-    def _unfinished(self) -> bool:
+    def unfinished(self) -> bool:
         """May more of the current reply be heard?"""
         return self.speaking or self._doubt is not None
 

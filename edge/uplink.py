@@ -1,6 +1,6 @@
 """The caller's side of one connection: media to the ears as they come, and silence where none come.
 
-What comes from the carrier is told from what is filled in: `media_ms` and `began` know real media only.
+What comes from the carrier is told from what is filled in: `alive_ms` and `began` know only what really came.
 """
 
 from __future__ import annotations
@@ -31,16 +31,21 @@ class Uplink:
         self._audio = audio
         self._ears = ears
         self._ticker = ticker
-        self.media_ms = ticker.now_ms()
-        """When the carrier last sent media, or the connection began."""
+        self.alive_ms = ticker.now_ms()
+        """When the carrier last sent anything, or the connection began."""
         self._began: Callable[[float], None] | None = began
-        self._fill = SilenceFill(self.media_ms)
+        self._fill = SilenceFill(self.alive_ms)
         self._excused = False
-        self._timer = self._at(self._fill.next_due(self.media_ms))
+        self._timer = self._at(self._fill.next_due(self.alive_ms))
+
+    def alive(self) -> None:
+        """The carrier says something, whatever it is: the line lives, and what was played until now was heard."""
+        self.alive_ms = self._ticker.now_ms()
+        self._ears.proven()
 
     def media(self, payload: bytes) -> None:
         """A payload of the carrier's, of any length."""
-        self.media_ms = now = self._ticker.now_ms()
+        now = self._ticker.now_ms()
         if self._began is not None:
             self._began(now)
             self._began = None

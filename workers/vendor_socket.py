@@ -21,6 +21,8 @@ MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 MESSAGES_WAITING_MAX = 64
 """Messages read from a vendor and not yet taken; then its socket is read no further."""
 CLOSE_SECONDS = 1.0
+PONG_SECONDS = 3.0
+"""How long a socket that is in doubt has to answer a ping."""
 ADDRESS_SECONDS = 60.0
 """How long an address is believed without asking again."""
 
@@ -92,7 +94,7 @@ async def open_socket(
                 max_queue=MESSAGES_WAITING_MAX,
                 open_timeout=None,
                 close_timeout=CLOSE_SECONDS,
-                ping_interval=None,  # half-dead sockets are found by what does not come, sooner than by a ping
+                ping_interval=None,  # a socket in doubt is asked by `answers_ping`, sooner than by a regular ping
                 proxy=None,
             )
     except InvalidStatus as error:
@@ -101,6 +103,16 @@ async def open_socket(
         addresses.doubt(parts.hostname or "", port)
         reason = "did not answer in time" if isinstance(error, TimeoutError) else "cannot be reached"
         raise Down(f"{name} {reason} ({type(error).__name__})") from None
+
+
+async def answers_ping(connection: ClientConnection, seconds: float = PONG_SECONDS) -> bool:
+    """Does the other end answer, within so many seconds?  A vendor that has nothing to say is silent, not dead."""
+    try:
+        async with asyncio.timeout(seconds):
+            await (await connection.ping())
+    except (TimeoutError, ConnectionClosed):
+        return False
+    return True
 
 
 async def close_socket(connection: ClientConnection) -> None:

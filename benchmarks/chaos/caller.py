@@ -56,7 +56,7 @@ class Caller:
         self._starts_in_s = starts_in_s
         self._random = random.Random(seed * 1000 + number)
         self._party = Party(self.lived.call_id, FROM, TO, datetime.now(UTC))
-        self._mouth, self._ear, self._reader = Mouth(), Ear(), Reader()
+        self._mouth, self._ear, self._reader = Mouth(), Ear(), Reader(may_go_on=True)
         self._connection: Connection | None = None
         self._back_ms = self._sounded_ms = self._voiced_ms = 0.0
         self._next_ms = 0.0

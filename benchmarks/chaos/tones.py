@@ -5,7 +5,8 @@
 Every tone has whole periods in a frame, so that a character is one constant frame and reading is a look-up.  That is
 enough, because nothing on the way may touch the audio: a frame that was changed, cut or mixed is `unreadable`, and that
 is a finding.  Silence between frames (a starved playout) does not change the text; a lost or repeated frame does, and
-CHECK shows it.
+CHECK shows it.  A phrase that a broken connection tore may go on without a START, with a word or a letter of it; then
+it is read as one.
 """
 
 from __future__ import annotations
@@ -59,9 +60,13 @@ class Phrase:
 class Reader:
     """Reads one line's frames in the order in which they are heard."""
 
-    def __init__(self) -> None:
+    def __init__(self, may_go_on: bool = False) -> None:
+        """`may_go_on`: what was torn may be followed by its rest, without another START."""
+        self._may_go_on = may_go_on
         self._numbers: list[int] | None = None
         self._began_ms = self._ended_ms = 0.0
+        self._before: list[int] = []  # the phrase before: its end may come again, behind a broken connection
+        self._torn = self._goes_on = False
         self.unreadable = 0
         """Frames that are no tone of ours, or are where none should be."""
 
@@ -69,6 +74,10 @@ class Reader:
     def inside(self) -> bool:
         """Is a phrase under way?"""
         return self._numbers is not None
+
+    @property
+    def _has_before(self) -> bool:
+        return self._may_go_on and (self._torn or bool(self._before))
 
     @property
     def so_far(self) -> str:
@@ -80,13 +89,16 @@ class Reader:
         if is_quiet(frame):
             return []
         number = _NUMBER.get(frame)
-        if number is None or (self._numbers is None and number != len(ALPHABET)):
+        if number is None or (self._numbers is None and number != len(ALPHABET) and not self._has_before):
             self.unreadable += 1
             return []
         if number == len(ALPHABET):
             torn = self.torn()
             self._numbers, self._began_ms, self._ended_ms = [], at_ms, at_ms + FRAME_MS
+            self._goes_on = False
             return torn
+        if self._numbers is None:
+            self._numbers, self._began_ms, self._goes_on = [], at_ms, True
         self._ended_ms = at_ms + FRAME_MS
         if number > len(ALPHABET):
             return self._finished()
@@ -99,14 +111,26 @@ class Reader:
         numbers, self._numbers = self._numbers, None
         if numbers is None:
             return []
+        self._before, self._torn = _joined(self._before, numbers) if self._goes_on else numbers, True
         return [Phrase(_text(numbers), self._began_ms, self._ended_ms, whole=False)]
 
     def _finished(self) -> list[Phrase]:
         numbers, self._numbers = self._numbers, None
         assert numbers is not None
+        if self._goes_on:
+            numbers = _joined(self._before, numbers)
+            if not self._torn:
+                return []  # the end of what was heard to its end: it was not known that it was
+        self._before, self._torn = numbers, False
         *body, check = numbers or [-1]
         right = check == sum((place + 1) * number for place, number in enumerate(body)) % len(ALPHABET)
         return [Phrase(_text(body if right else numbers), self._began_ms, self._ended_ms, whole=right)]
+
+
+def _joined(before: list[int], rest: list[int]) -> list[int]:
+    """What was torn and what followed it, with what was heard twice there once."""
+    overlap = next(size for size in range(len(before), -1, -1) if before[len(before) - size :] == rest[:size])
+    return before + rest[overlap:]
 
 
 def _text(numbers: list[int]) -> str:

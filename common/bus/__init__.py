@@ -21,6 +21,16 @@ Failed: TypeAlias = Callable[[Exception], None]
 """Called once with what `receive` raised, after its subscription was ended.  Nobody else's is touched."""
 
 
+class Subscription(Protocol):
+    """One subscriber of one stream: whoever subscribed holds it, and nobody else can end it."""
+
+    def close(self) -> None:
+        """No further call of its `receive`, not even for entries already fetched.  Twice is as good as once.
+
+        Other subscribers of the stream, older or newer, are not touched.
+        """
+
+
 class Bus(Protocol):
     """What a process may do with the bus: append, follow, read once."""
 
@@ -31,11 +41,12 @@ class Bus(Protocol):
         it is dropped, the oldest first, and counted.  They may arrive twice.
         """
 
-    def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> None:
-        """Receive every entry after the position `after`, in order, until `unsubscribe`.  One per stream and bus."""
+    def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> Subscription:
+        """Receive every entry after the position `after`, in order, until the subscription is closed.
 
-    def unsubscribe(self, stream: str) -> None:
-        """No further call of this stream's `receive`, not even for entries already fetched.  Unknown: no effect."""
+        A stream may have several subscribers, each at a position of its own: two sessions of one call live in one
+        process while the older one, whose lease is gone, still says goodbye to its vendor.
+        """
 
     async def read(self, stream: str, after: str = START) -> list[tuple[str, Message]]:
         """All entries after a position, now (a replay).  Raises ConnectionError or TimeoutError."""

@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,35 +44,47 @@ ASIDE_SECONDS = 1.0
 """A stream that Redis refuses to read is set aside for so long: the others are read without it."""
 
 
-@dataclass(slots=True)
-class Subscription:
-    """Who reads a stream, and the last entry that they have."""
+@dataclass(slots=True, eq=False)
+class LaneSubscription:
+    """Who reads a stream, and the last entry that they have (see `common.bus.Subscription`)."""
 
+    reader: Reader
     stream: bytes
     receive: Receive
     failed: Failed
     position: bytes
+    closed: bool = False
+
+    def close(self) -> None:
+        """See `common.bus.Subscription`."""
+        self.closed = True
+        self.reader.remove(self)
 
 
 class Reader:
-    """One XREAD over all subscribed streams; each message to its own subscriber."""
+    """One XREAD over all subscribed streams; each message to its own subscribers.
+
+    A stream with several subscribers is read from the position of the one that is furthest behind.
+    """
 
     def __init__(self, pause_ms: float) -> None:
         self._pause_s = pause_ms / 1000
-        self._subscriptions: dict[bytes, Subscription] = {}
+        self._subscribers: dict[bytes, list[LaneSubscription]] = {}
         self._any = asyncio.Event()
         self._aside: dict[bytes, float] = {}
         """Stream -> until when it is not asked for, because Redis refused it."""
 
-    def add(self, subscription: Subscription) -> None:
+    def add(self, subscription: LaneSubscription) -> None:
         """Read this stream, too."""
-        self._subscriptions[subscription.stream] = subscription
+        self._subscribers.setdefault(subscription.stream, []).append(subscription)
         self._any.set()
 
-    def remove(self, stream: bytes) -> None:
-        """Read it no more."""
-        self._subscriptions.pop(stream, None)
-        if not self._subscriptions:
+    def remove(self, subscription: LaneSubscription) -> None:
+        """This one reads no more; others of its stream do."""
+        left = [one for one in self._subscribers.pop(subscription.stream, ()) if one is not subscription]
+        if left:
+            self._subscribers[subscription.stream] = left
+        if not self._subscribers:
             self._any.clear()
 
     async def run(self, wire: Wire) -> None:
@@ -80,18 +92,21 @@ class Reader:
         await self._rewind(wire)
         while True:
             await self._any.wait()
-            live = self._readable()
-            if not live:
+            asked = self._readable()
+            if not asked:
                 await asyncio.sleep(ASIDE_SECONDS / 2)
                 continue
+            positions = {stream: _furthest_behind(subscribers) for stream, subscribers in asked.items()}
             try:
-                reply = await _xread(wire, live, "COUNT", READ_COUNT, "BLOCK", BLOCK_MS)
+                reply = await _xread(wire, positions, "COUNT", READ_COUNT, "BLOCK", BLOCK_MS)
             except hiredis.ReplyError as error:
-                if away_kind(str(error)) or not await self._set_aside(wire, live):
+                if away_kind(str(error)) or not await self._set_aside(wire, positions):
                     raise
                 continue
             for stream, entries in reply or ():
-                self._deliver(stream, entries)
+                subscribers = asked[stream]  # who came since has a position of their own, and is served next
+                for subscription in subscribers:
+                    self._deliver(subscription, entries, alone=len(subscribers) == 1)
             if self._pause_s:
                 await asyncio.sleep(self._pause_s)
 
@@ -101,7 +116,8 @@ class Reader:
         Without this a position beyond the stream's end would wait in silence, and entries that were written after
         the loss with smaller ids would never be read.  A stream that begins behind the position was only trimmed.
         """
-        read = [one for one in self._subscriptions.values() if one.position != START.encode()]
+        everybody = [one for subscribers in self._subscribers.values() for one in subscribers]
+        read = [one for one in everybody if one.position != START.encode()]
         newest = await asyncio.gather(
             *(_answer(wire.call("XREVRANGE", one.stream, one.position, "-", "COUNT", 1)) for one in read)
         )
@@ -115,25 +131,29 @@ class Reader:
         if rewound:
             log.warning("Redis has lost entries; %s streams are read again from their start", rewound)
 
-    def _readable(self) -> list[Subscription]:
+    def _readable(self) -> dict[bytes, tuple[LaneSubscription, ...]]:
         """All that are not set aside, those whose time is over included."""
         now = monotonic_s()
         self._aside = {stream: until for stream, until in self._aside.items() if until > now}
-        return [one for one in self._subscriptions.values() if one.stream not in self._aside]
+        return {stream: tuple(some) for stream, some in self._subscribers.items() if stream not in self._aside}
 
-    async def _set_aside(self, wire: Wire, live: list[Subscription]) -> bool:
+    async def _set_aside(self, wire: Wire, positions: Mapping[bytes, bytes]) -> bool:
         """One XREAD reads them all and is refused if one of them is: find out which.  False if it is none."""
-        answers = await asyncio.gather(*(_answer(_xread(wire, [one], "COUNT", 1)) for one in live))
-        refused = [one.stream for one, answer in zip(live, answers, strict=True) if answer is REFUSED]
+        each = [_answer(_xread(wire, {stream: after}, "COUNT", 1)) for stream, after in positions.items()]
+        answers = await asyncio.gather(*each)
+        refused = [stream for stream, answer in zip(positions, answers, strict=True) if answer is REFUSED]
         for stream in refused:
             self._aside[stream] = monotonic_s() + ASIDE_SECONDS
         return bool(refused)
 
-    def _deliver(self, stream: bytes, entries: list[tuple[bytes, list[bytes]]]) -> None:
+    def _deliver(
+        self, subscription: LaneSubscription, entries: list[tuple[bytes, list[bytes]]], *, alone: bool
+    ) -> None:
         for entry_id, pairs in entries:
-            subscription = self._subscriptions.get(stream)
-            if subscription is None:
+            if subscription.closed:
                 return
+            if not alone and order(entry_id) <= order(subscription.position):
+                continue  # another subscriber is further behind
             subscription.position = entry_id
             try:
                 message = decode(field_d(pairs))
@@ -143,11 +163,23 @@ class Reader:
             try:
                 subscription.receive(entry_id.decode(), message)
             except Exception as error:  # noqa: BLE001 - one call's error must never reach the reader that all share
-                self.remove(stream)
+                subscription.close()
                 try:
                     subscription.failed(error)
                 except Exception as worse:  # noqa: BLE001 - nor may what it does about that
                     skip("bus", worse)
+
+
+def _furthest_behind(subscribers: tuple[LaneSubscription, ...]) -> bytes:
+    if len(subscribers) == 1:
+        return subscribers[0].position
+    return min((one.position for one in subscribers), key=order)
+
+
+def order(entry_id: bytes) -> tuple[int, int]:
+    """By which entries of a stream follow each other."""
+    ms, _, number = entry_id.partition(b"-")
+    return int(ms), int(number or 0)
 
 
 class Lane:
@@ -237,11 +269,9 @@ async def _answer(command: Coroutine[Any, Any, Any]) -> Any:
         return REFUSED
 
 
-def _xread(wire: Wire, live: list[Subscription], *options: str | int) -> Coroutine[Any, Any, Any]:
-    return wire.call(
-        "XREAD", *options, "STREAMS", *(one.stream for one in live), *(one.position for one in live),
-        seconds=BLOCK_MS / 1000 + SILENT_SECONDS,
-    )  # fmt: skip
+def _xread(wire: Wire, positions: Mapping[bytes, bytes], *options: str | int) -> Coroutine[Any, Any, Any]:
+    seconds = BLOCK_MS / 1000 + SILENT_SECONDS
+    return wire.call("XREAD", *options, "STREAMS", *positions, *positions.values(), seconds=seconds)
 
 
 def field_d(pairs: Sequence[bytes]) -> bytes:

@@ -59,12 +59,20 @@ class Streams:
         return found
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Subscription:
+    bus: MemoryBus
+    stream: str
     receive: Receive
     failed: Failed
     position: int
     woken: bool = field(default=False)
+    closed: bool = field(default=False)
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self.bus.forget(self)
 
 
 class MemoryBus:
@@ -72,7 +80,8 @@ class MemoryBus:
 
     def __init__(self, streams_: Streams) -> None:
         self._streams = streams_
-        self._subscriptions: dict[str, _Subscription] = {}
+        self._dead = False
+        self._subscriptions: dict[str, list[_Subscription]] = defaultdict(list)
         streams_.watchers.append(self)
 
     @property
@@ -83,41 +92,50 @@ class MemoryBus:
         return 0.0
 
     def publish(self, stream: str, message: Message) -> None:
-        self._streams.append(stream, message)
+        if not self._dead:
+            self._streams.append(stream, message)
 
-    def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> None:
-        self._subscriptions[stream] = _Subscription(receive, failed, _number(after))
+    def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> _Subscription:
+        subscription = _Subscription(self, stream, receive, failed, _number(after))
+        self._subscriptions[stream].append(subscription)
         self.wake(stream)
+        return subscription
 
-    def unsubscribe(self, stream: str) -> None:
-        self._subscriptions.pop(stream, None)
+    def forget(self, subscription: _Subscription) -> None:
+        """It was closed."""
+        subscribers = self._subscriptions[subscription.stream]
+        if subscription in subscribers:
+            subscribers.remove(subscription)
 
     async def read(self, stream: str, after: str = START) -> list[tuple[str, Message]]:
         await asyncio.sleep(0)
         return [(f"{number}-0", message) for number, message in self._streams.after(stream, _number(after))]
 
     def kill(self) -> None:
-        """The process of this bus is gone: nothing reaches it any more."""
-        self._subscriptions.clear()
-        self._streams.watchers.remove(self)
+        """The process of this bus is gone: nothing reaches it any more, and nothing comes from it."""
+        self._dead = True
+        for subscription in [one for subscribers in self._subscriptions.values() for one in subscribers]:
+            subscription.close()
+        if self in self._streams.watchers:
+            self._streams.watchers.remove(self)
 
     def wake(self, stream: str) -> None:
         """There may be something new: deliver it in the next round of the loop."""
-        subscription = self._subscriptions.get(stream)
-        if subscription is not None and not subscription.woken:
-            subscription.woken = True
-            asyncio.get_running_loop().call_soon(self._deliver, stream, subscription)
+        for subscription in self._subscriptions.get(stream, ()):
+            if not subscription.woken:
+                subscription.woken = True
+                asyncio.get_running_loop().call_soon(self._deliver, subscription)
 
-    def _deliver(self, stream: str, subscription: _Subscription) -> None:
+    def _deliver(self, subscription: _Subscription) -> None:
         subscription.woken = False
-        for number, message in self._streams.after(stream, subscription.position):
-            if self._subscriptions.get(stream) is not subscription:
+        for number, message in self._streams.after(subscription.stream, subscription.position):
+            if subscription.closed:
                 return
             subscription.position = number
             try:
                 subscription.receive(f"{number}-0", message)
             except Exception as error:  # noqa: BLE001 - as the real one: it ends this subscription only
-                self.unsubscribe(stream)
+                subscription.close()
                 subscription.failed(error)
 
 

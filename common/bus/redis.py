@@ -20,7 +20,7 @@ import hiredis
 from common import metrics, streams
 from common.bus import START, Failed, Receive
 from common.bus.expiries import Expiries
-from common.bus.lanes import READ_COUNT, Lane, Subscription, count_unreadable, field_d
+from common.bus.lanes import READ_COUNT, Lane, LaneSubscription, count_unreadable, field_d
 from common.bus.outbox import Entry
 from common.bus.primary import open_primary
 from common.bus.refusals import KeyRefused, away_kind, refused_kind
@@ -100,13 +100,12 @@ class RedisBus:
         if self._expiries.due(stream) and (told := streams.expiry(stream)):
             writer.add(Entry(pack("EXPIRE", stream, *told), owner))
 
-    def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> None:
+    def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> LaneSubscription:
         lane = self._lane(stream)
-        lane.reader.add(Subscription(stream.encode(), receive, failed, after.encode()))
+        subscription = LaneSubscription(lane.reader, stream.encode(), receive, failed, after.encode())
+        lane.reader.add(subscription)
         lane.wake()
-
-    def unsubscribe(self, stream: str) -> None:
-        self._lane(stream).reader.remove(stream.encode())
+        return subscription
 
     async def read(self, stream: str, after: str = START) -> list[tuple[str, Message]]:
         async with self._replaying:

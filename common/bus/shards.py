@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from common import streams
-from common.bus import START, Bus, Failed, Receive
+from common.bus import START, Bus, Failed, Receive, Subscription
 from common.bus.redis import BusOptions, RedisBus
 from common.messages import Message
 from common.redis_url import parse_redis_url
@@ -25,6 +26,17 @@ async def connect_bus(options: BusOptions) -> AsyncIterator[Bus]:
             await stack.enter_async_context(RedisBus.connect(options, place)) for place in parse_redis_url(options.url)
         ]
         yield buses[0] if len(buses) == 1 else ShardedBus(buses)
+
+
+@dataclass(frozen=True, slots=True)
+class _Subscriptions:
+    """One subscriber of a stream that is on several servers."""
+
+    parts: list[Subscription]
+
+    def close(self) -> None:
+        for part in self.parts:
+            part.close()
 
 
 class ShardedBus:
@@ -47,24 +59,21 @@ class ShardedBus:
         assert call_id, f"{type(message).__name__} is about no call: no server to send it to"
         self._of(call_id).publish(stream, message)
 
-    def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> None:
+    def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> Subscription:
         """Positions are each server's own: only a call's stream can be followed from within."""
         shards = self._having(stream)
         if len(shards) == 1:
-            shards[0].subscribe(stream, receive, failed, after)
-            return
+            return shards[0].subscribe(stream, receive, failed, after)
         assert after == START, "a stream on several servers has no one position"
 
+        everywhere = _Subscriptions([])
+
         def failed_on_one(error: Exception) -> None:
-            self.unsubscribe(stream)
+            everywhere.close()
             failed(error)
 
-        for shard in shards:
-            shard.subscribe(stream, receive, failed_on_one, after)
-
-    def unsubscribe(self, stream: str) -> None:
-        for shard in self._having(stream):
-            shard.unsubscribe(stream)
+        everywhere.parts.extend(shard.subscribe(stream, receive, failed_on_one, after) for shard in shards)
+        return everywhere
 
     async def read(self, stream: str, after: str = START) -> list[tuple[str, Message]]:
         entries: list[tuple[str, Message]] = []

@@ -54,6 +54,8 @@ class TextEars:
         self.corrections: dict[str, str] = {}
         """What was likely -> what it turns out to be at the end of the turn."""
         self.refuses = False
+        self.goodbye_seconds = 0.0
+        """How long an ear takes to leave."""
 
     @asynccontextmanager
     async def listen(self, options: ListenOptions) -> AsyncIterator["_TextEar"]:
@@ -65,6 +67,8 @@ class TextEars:
         try:
             yield ear
         finally:
+            if self.goodbye_seconds:
+                await asyncio.shield(asyncio.sleep(self.goodbye_seconds))
             self.open -= 1
 
 

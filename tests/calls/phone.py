@@ -20,6 +20,7 @@ from common.streams import POOLS, call_events, pool_calls
 from edge import vobiz
 from edge.bridge import GAP_MS, bridge
 from edge.calls import Calls
+from edge.last_connection import last_connection
 from edge.live_call import Call, CallOptions
 from edge.ticker import Ticker
 from tests.calls.doubles import SILENCE, CarrierLine, Mind, Mouth, TextEars, media, spoken
@@ -131,7 +132,8 @@ class Phone:
         self.bus = MemoryBus(self.streams)
         self.calls = Calls("edge-2", self.bus, self.ledger, calls_max=10)
         self.calls.listen()
-        await self._connect("edge-2", replace(self.options, position_ms=self.call.frames_in * 20 + GAP_MS))
+        last = await last_connection(self.bus, CALL)
+        await self._connect("edge-2", replace(self.options, position_ms=last.position_ms, heard=last.heard))
         self._connected = True
 
     async def comes_back(self) -> None:
@@ -141,9 +143,9 @@ class Phone:
             self.bus.publish(pool_calls(pool), Offer(CALL))
         self._tasks.append(asyncio.create_task(self._microphone()))
 
-    def hire(self, pool: str) -> Worker:
-        """Start another member of a pool."""
-        bus = MemoryBus(self.streams)
+    def hire(self, pool: str, bus: MemoryBus | None = None) -> Worker:
+        """Start another member of a pool, perhaps with an ill bus."""
+        bus = bus or MemoryBus(self.streams)
         owner = f"{pool}-{len(self.workers)}"
         runner = Runner(RunnerOptions(pool, owner, 5, 1500), bus, self.ledger, lambda claim: self._open(claim, bus))
         stop = asyncio.Event()

@@ -5,6 +5,8 @@ import pytest
 from common.messages import Spoken, UserTurn
 from tests.calls.doubles import Mind, Mouth, TextEars
 from tests.calls.phone import answered_call
+from workers.providers import Offset
+from workers.stt.reopening import OPENINGS_PER_MINUTE
 
 pytestmark = pytest.mark.anyio
 
@@ -106,3 +108,28 @@ async def test_the_story_says_what_was_used_and_of_whom():
         usage = phone.story.usage
         assert usage["tts", "test/tts-0", "characters"] == len("Hello.") + len("Hi there.")
         assert usage["stt", "test/stt-0", "audio_ms"] > 1500
+
+
+async def test_ears_that_break_again_and_again_are_not_opened_in_a_rush():
+    """Each of them hears that the caller speaks, and is gone: the same audio would be sent, and paid for, for ever."""
+    async with answered_call() as phone:
+        await phone.hears("Hello.")
+        began = len(phone.ears.ears)
+        for _ in range(600):  # a minute
+            if phone.ears.open:
+                phone.ears.ears[-1]._tell(Offset(0))
+                phone.ears.ears[-1].breaks()
+            await phone.after(0.1)
+        assert 3 <= len(phone.ears.ears) - began <= OPENINGS_PER_MINUTE + 2
+
+
+async def test_an_ear_that_breaks_once_is_replaced_at_once():
+    async with answered_call({"hours": "Nine to six.", "thanks": "Bye."}) as phone:
+        await phone.hears("Hello.")
+        await phone.says("thanks")
+        await phone.hears("Bye.")
+        phone.ears.ears[-1].breaks()
+        await phone.after(0.05)
+        assert len(phone.ears.ears) == 2
+        await phone.says("hours")
+        await phone.hears("Nine to six.")

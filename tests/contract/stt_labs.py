@@ -22,7 +22,15 @@ from workers.stt.deepgram_nova import DeepgramNova
 from workers.stt.vendor_ear import EarOptions
 
 KEY = "fake-key-not-to-be-seen"
-QUICK: dict[str, float] = {"connect_s": 0.5, "mute_s": 0.4, "final_s": 0.3, "grace_s": 0.15, "keepalive_s": 0.1}
+QUICK: dict[str, float] = {
+    "connect_s": 0.5,
+    "mute_s": 0.4,
+    "pong_s": 0.4,
+    "deaf_s": 0.6,
+    "final_s": 0.3,
+    "grace_s": 0.15,
+    "keepalive_s": 0.1,
+}
 """Long enough for a busy machine, short enough for many tests."""
 BURST_MS = 60
 STEP_S = 0.01

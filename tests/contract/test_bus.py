@@ -117,21 +117,93 @@ async def test_one_readers_error_ends_its_own_subscription_only(buses):
         assert [str(error) for error in failures] == ["this call is broken"]
 
 
-async def test_after_unsubscribe_nothing_arrives_even_from_the_same_batch(buses):
+async def test_after_close_nothing_arrives_even_from_the_same_batch(buses):
     async with buses("writer") as writer, buses("reader") as bus:
         got: list[Message] = []
 
         def receive(entry_id: str, message: Message) -> None:
             got.append(message)
-            bus.unsubscribe(EVENTS)
+            subscription.close()
 
-        bus.subscribe(EVENTS, receive, lambda error: None)
+        subscription = bus.subscribe(EVENTS, receive, lambda error: None)
         marker = listen(bus, call_events("c-2"))
         for number in range(3):
             writer.publish(EVENTS, Digit("1", number))
         writer.publish(call_events("c-2"), Digit("2", 0))
         await marker.until(1)
         assert got == [Digit("1", 0)]
+
+
+async def test_a_subscriber_that_leaves_takes_no_other_with_it(buses):
+    """A -> B -> A: the older session of a call still says goodbye to its vendor when the newer one listens."""
+    async with buses("writer") as writer, buses("reader") as bus:
+        older = Reader()
+        its = bus.subscribe(EVENTS, older.receive, older.errors.append)
+        writer.publish(EVENTS, Digit("1", 1))
+        await older.until(1)
+        newer = listen(bus, EVENTS)
+        await newer.until(1)
+        its.close()
+        its.close()
+        writer.publish(EVENTS, Digit("2", 2))
+        assert await newer.until(2) == [Digit("1", 1), Digit("2", 2)]
+        assert older.got == [Digit("1", 1)]
+
+
+async def test_a_subscriber_that_comes_back_takes_nothing_from_a_newer_one(buses):
+    """An older session opens its vendor again, once the newer one listens: both get all that is theirs."""
+    async with buses("writer") as writer, buses("reader") as bus:
+        for number in range(3):
+            writer.publish(EVENTS, Digit("1", number))
+        newer = listen(bus, EVENTS)
+        await newer.until(3)
+        older = listen(bus, EVENTS, after=newer.ids[1])
+        writer.publish(EVENTS, Digit("1", 3))
+        assert await older.until(2) == [Digit("1", 2), Digit("1", 3)]
+        assert await newer.until(4) == [Digit("1", number) for number in range(4)]
+
+
+async def test_a_subscriber_that_fails_takes_no_other_with_it(buses):
+    async with buses("writer") as writer, buses("reader") as bus:
+
+        def receive(entry_id: str, message: Message) -> None:
+            raise ValueError("this session is broken")
+
+        failures: list[Exception] = []
+        bus.subscribe(EVENTS, receive, failures.append)
+        healthy = listen(bus, EVENTS)
+        for number in range(2):
+            writer.publish(EVENTS, Digit("1", number))
+        assert await healthy.until(2) == [Digit("1", 0), Digit("1", 1)]
+        assert len(failures) == 1
+
+
+async def test_a_read_that_is_under_way_does_not_move_a_newer_subscriber_on(buses):
+    """One subscriber ends and another begins further back, while the server is being read for the first one."""
+    async with buses("writer") as writer, buses("reader") as bus:
+        writer.publish(EVENTS, Digit("1", 0))
+        older = Reader()
+        its = bus.subscribe(EVENTS, older.receive, older.errors.append)
+        await older.until(1)
+        for number in range(1, 200):
+            writer.publish(EVENTS, Digit("1", number))
+            await asyncio.sleep(0.0005)
+            its.close()
+            reader = Reader()
+            its = bus.subscribe(EVENTS, reader.receive, reader.errors.append)
+        assert await reader.until(200) == [Digit("1", number) for number in range(200)]
+
+
+@pytest.mark.parametrize("stream", [edge_priority("e-1"), EVENTS])
+async def test_closing_is_final_on_every_server(buses, stream: str):
+    async with buses("writer") as writer, buses("reader") as bus:
+        gone = Reader()
+        bus.subscribe(stream, gone.receive, gone.errors.append).close()
+        stays = listen(bus, stream)
+        for number in range(5):
+            writer.publish(stream, HangUp(f"c-{number}", "error") if stream != EVENTS else Digit("1", number))
+        await stays.until(5)
+        assert gone.got == []
 
 
 async def test_control_arrives_on_the_priority_stream(buses):

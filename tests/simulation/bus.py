@@ -47,12 +47,20 @@ class Weather:
     """How likely a read brings older entries once more."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Subscription:
+    lane: Lane
+    stream: str
     receive: Receive
     failed: Failed
     start: int
     position: int
+    closed: bool = False
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self.lane.forget(self)
 
 
 @dataclass(slots=True)
@@ -88,7 +96,7 @@ class Lane:
         self._pending: list[tuple[str, Message]] = []
         self._last: list[tuple[str, Message]] = []
         self._flushing = self._woken = False
-        self._subscriptions: dict[str, _Subscription] = {}
+        self._subscriptions: dict[str, list[_Subscription]] = {}
         self.stalled_until = 0.0
         self.delivered: Callable[[str, Message], None] | None = None
         """Told of each message before its subscriber."""
@@ -128,14 +136,17 @@ class Lane:
         for stream, message in self._last:
             self._streams.append(stream, message)
 
-    def subscribe(self, stream: str, subscription: _Subscription) -> None:
-        self._subscriptions[stream] = subscription
-        self._streams.follow(stream, self)
+    def add(self, subscription: _Subscription) -> None:
+        self._subscriptions.setdefault(subscription.stream, []).append(subscription)
+        self._streams.follow(subscription.stream, self)
         self.wake()
 
-    def unsubscribe(self, stream: str) -> None:
-        if self._subscriptions.pop(stream, None) is not None:
-            self._streams.forget(stream, self)
+    def forget(self, subscription: _Subscription) -> None:
+        subscribers = self._subscriptions[subscription.stream]
+        subscribers.remove(subscription)
+        if not subscribers:
+            del self._subscriptions[subscription.stream]
+            self._streams.forget(subscription.stream, self)
 
     def wake(self) -> None:
         """There may be something new."""
@@ -159,19 +170,17 @@ class Lane:
         if len(names) > 1:
             network.random.shuffle(names)
         for stream in names:
-            subscription = self._subscriptions.get(stream)
-            if subscription is None:
-                continue
-            fresh = self._streams.after(stream, subscription.position)
-            if fresh:
-                self._echo_old(stream, subscription)
-                self._hand_over(stream, subscription, fresh)
+            for subscription in list(self._subscriptions.get(stream, ())):
+                fresh = self._streams.after(stream, subscription.position)
+                if fresh:
+                    self._echo_old(stream, subscription)
+                    self._hand_over(stream, subscription, fresh)
 
     def _hand_over(self, stream: str, subscription: _Subscription, entries: list[tuple[int, Message]]) -> None:
         echo, random = self._network.weather.echo, self._network.random
         for number, message in entries:
             for _ in range(2 if echo and random.random() < echo else 1):
-                if self._subscriptions.get(stream) is not subscription:
+                if subscription.closed:
                     return
                 subscription.position = max(subscription.position, number)
                 if self.delivered is not None:
@@ -179,7 +188,7 @@ class Lane:
                 try:
                     subscription.receive(f"{number}-0", message)
                 except Exception as error:  # noqa: BLE001 - as the real one: it ends this subscription only
-                    self.unsubscribe(stream)
+                    subscription.close()
                     subscription.failed(error)
 
     def _echo_old(self, stream: str, subscription: _Subscription) -> None:
@@ -217,12 +226,12 @@ class ProcessBus:
             self.told(stream, message)
         self._lane(stream).publish(stream, message)
 
-    def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> None:
+    def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> _Subscription:
         position = int(after.partition("-")[0])
-        self._lane(stream).subscribe(stream, _Subscription(receive, failed, position, position))
-
-    def unsubscribe(self, stream: str) -> None:
-        self._lane(stream).unsubscribe(stream)
+        lane = self._lane(stream)
+        subscription = _Subscription(lane, stream, receive, failed, position, position)
+        lane.add(subscription)
+        return subscription
 
     async def read(self, stream: str, after: str = START) -> list[tuple[str, Message]]:
         await asyncio.sleep(0)

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from common.heard import ABOUT_REPLY, CUT_MARK, Reply
+from common.heard import ABOUT_REPLY, CUT_MARK, Reply, lose
 from common.ledger import END_REASONS
 from common.messages import (
     AudioIn,
@@ -20,6 +20,7 @@ from common.messages import (
     CallEnded,
     CallStarted,
     Clause,
+    Heard,
     Interrupted,
     Message,
     Played,
@@ -89,6 +90,8 @@ class Trial:
     _epochs: dict[int, _Epoch] = field(default_factory=lambda: defaultdict(_Epoch))
     _over_with: dict[int, tuple[set[Place], set[int]]] = field(default_factory=dict)
     """By epoch: clauses and turns that stood in the story as heard, or as cut, before it began."""
+    _ear: Counter[Place] = field(default_factory=Counter)
+    """How many frames of each clause the caller has heard, on all connections together."""
     _played: set[Place] = field(default_factory=set)
     _closed: set[int] = field(default_factory=set)
     _late: set[tuple[int, int, int]] = field(default_factory=set)
@@ -110,9 +113,10 @@ class Trial:
         match message:
             case CallStarted(epoch) if epoch > self.epoch:
                 self.epoch = epoch
+                lose(self.replies, message.heard)
                 self._over_with[epoch] = (set(self._played), set(self._closed))
-            case CallEnded(epoch, reason) if epoch == 0 or epoch >= self.epoch:
-                self._end(epoch, reason)
+            case CallEnded(epoch, reason, heard=heard) if epoch == 0 or epoch >= self.epoch:
+                self._end(epoch, reason, heard)
             case UserTurn(utterance, text):
                 if self.utterances.setdefault(utterance, text) != text:
                     self._breach(f"utterance {utterance} is {self.utterances[utterance]!r} and {text!r}")
@@ -141,7 +145,8 @@ class Trial:
         if isinstance(message, ABOUT_REPLY) and message.turn in self.replies:
             self.replies[message.turn].receive(message)
 
-    def _end(self, epoch: int, reason: str) -> None:
+    def _end(self, epoch: int, reason: str, heard: Heard) -> None:
+        lose(self.replies, heard)
         self.ends.add((epoch, reason))
         if len(self.ends) > 1:
             self._breach(f"it ends more than once: {sorted(self.ends)}")
@@ -232,10 +237,19 @@ class Trial:
             return
         if (turn, clause) < (last_turn, last_clause):
             self._breach(f"clause {turn}.{clause} follows clause {last_turn}.{last_clause}")
-        if frame != 0:
-            self._breach(f"clause {turn}.{clause} begins with frame {frame}")
         first = last_clause if turn == last_turn else 0
+        if last_turn == 0:  # the first sound of this connection: it may go on where the one before broke off
+            over_with = over_with | {place for place in self._ear if self._heard_out(place)}
+            if 0 < frame <= self._ear[turn, clause]:
+                state.sent[turn, clause] = state.heard[turn, clause] = frame
+                frame = 0
+        if frame != 0:
+            self._breach(f"clause {turn}.{clause} begins with frame {frame}, heard were {self._ear[turn, clause]}")
         self._complete(turn, [number for number in range(first, clause) if (turn, number) not in over_with], state)
+
+    def _heard_out(self, place: Place) -> bool:
+        """Has the caller heard this clause to its end, on whichever connection?"""
+        return self._ear[place] >= len(self.clauses.get(place, "")) * FRAMES_PER_CHARACTER
 
     def _complete(self, turn: int, clauses: Iterable[int], state: _Epoch) -> None:
         """Was all of these clauses sent, but for what a voice could not say?"""
@@ -256,6 +270,7 @@ class Trial:
         frame += self.sayings[number].first_seq
         state = self._epochs[epoch]
         place = (about.turn, about.clause)
+        self._ear[place] = max(self._ear[place], frame + 1)
         known = state.heard[place]
         if state.resumes and abs(known - frame) <= state.tolerance:
             state.heard[place] = max(known, frame + 1)  # it was cut there: the edge cannot see what was on its way
@@ -308,8 +323,19 @@ class Trial:
                 self._compare(reply, self._epochs[epochs[0]])
             if reply.begun and reply.utterance and reply.clauses:
                 self._fits(reply)
+            if reply.cut is None and reply.stopped_at is not None:
+                self._not_more_than_heard(reply, *reply.stopped_at)
             if reply.played and reply.cut is None and reply.clauses and not epochs and not self._mute(reply):
                 self._breach(f"reply {turn} was played, says the story, but nothing of it was sent")
+
+    def _not_more_than_heard(self, reply: Reply, clause: int, heard_ms: int) -> None:
+        """The call ended in it: the story must not say of any word that it was heard if it was not."""
+        tolerance = max((state.tolerance for state in self._epochs.values()), default=1)
+        if heard_ms // FRAME_MS > self._ear[reply.turn, clause] + tolerance:
+            place = f"{reply.turn}.{clause}"
+            self._breach(
+                f"of clause {place} {self._ear[reply.turn, clause]} frames were heard, by the story {heard_ms} ms"
+            )
 
     def _fits(self, reply: Reply) -> None:
         """Is it the answer to what was said?  Its words are named for the last word that it answers."""

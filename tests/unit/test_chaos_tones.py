@@ -161,3 +161,26 @@ def test_words_that_were_asked_for_early_are_not_told_twice():
     assert told == ["ask one seven by", "zero three"]
     ended_s = early["channel"]["alternatives"][0]["words"][-1]["end"]
     assert ended_s <= rest[0]["channel"]["alternatives"][0]["words"][0]["start"]
+
+
+@pytest.mark.parametrize("heard", range(1, 12))
+@pytest.mark.parametrize("again", [0, 1, 4])
+def test_a_phrase_that_goes_on_behind_a_broken_connection_is_one(heard: int, again: int):
+    said = frames(spoken("alpha one"))
+    reader = Reader(may_go_on=True)
+    for number, frame in enumerate(said[:heard]):
+        reader.feed(number * 20.0, frame)
+    assert [phrase.whole for phrase in reader.torn()] == [False]
+    from_frame = max(0, heard - again)
+    phrases = [phrase for frame in said[from_frame:] for phrase in reader.feed(1000.0, frame)]
+    assert [(phrase.text, phrase.whole) for phrase in phrases] == [("alpha one", True)]
+    assert reader.unreadable == 0
+
+
+def test_the_end_of_a_phrase_that_comes_again_is_no_other_phrase():
+    said = frames(spoken("alpha one"))
+    reader = Reader(may_go_on=True)
+    for frame in said:
+        reader.feed(0.0, frame)
+    assert [phrase for frame in said[-5:] for phrase in reader.feed(0.0, frame)] == []
+    assert reader.unreadable == 0

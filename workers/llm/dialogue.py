@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from common.backchannels import is_backchannel
-from common.heard import ABOUT_REPLY, Reply
+from common.heard import ABOUT_REPLY, Reply, lose
 from common.messages import (
     CallEnded,
     CallStarted,
@@ -75,13 +75,16 @@ class Dialogue:
                 self._replies[message.turn].receive(message)
             return
         match message:
-            case CallStarted(epoch, edge):
+            case CallStarted(epoch, edge, heard=heard):
                 self._asked = max(self._asked, 0)
                 if epoch > self.epoch:
                     self.epoch, self.edge = epoch, edge
+                    lose(self._replies, heard)
                     self.over = False  # the carrier may come back with a call that was over for us
-            case CallEnded(epoch):
-                self.over = self.over or epoch == 0 or epoch >= self.epoch
+            case CallEnded(epoch, heard=heard):
+                if epoch == 0 or epoch >= self.epoch:
+                    self.over = True
+                    lose(self._replies, heard)
             case OwnerChanged("tts", holds=holds):
                 self.mouth_holds = holds
             case SpeechStarted(_, _, utterance):

@@ -92,11 +92,11 @@ class ReplySession:
     async def run(self) -> None:
         events = call_events(self._claim.call_id)
         await self.write(OwnerChanged("llm", self._claim.token, self._claim.owner, wall_ms()))
-        self._bus.subscribe(events, skipping(self._receive, self._claim.call_id), self._fail)
+        subscription = self._bus.subscribe(events, skipping(self._receive, self._claim.call_id), self._fail)
         try:
             await self._follow()
         finally:
-            self._bus.unsubscribe(events)
+            subscription.close()
 
     def _receive(self, entry_id: str, message: Message) -> None:
         if isinstance(message, OwnerChanged) and (message.pool, message.token) == ("llm", self._claim.token):

@@ -39,6 +39,8 @@ from workers.failover import Failover, Source, Use
 from workers.hang_up import Connection, hang_up
 from workers.providers import Ear, Heard, Likely, ListenOptions, Offset, Onset, ProviderError, SpeechToText, Utterance
 from workers.runner import Fenced
+from workers.stt.line_watch import LineWatch
+from workers.stt.reopening import Reopening
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +48,6 @@ LAG_SAMPLE_FRAMES = 50
 """Every so many frames the bus's lag is measured."""
 ONSETS_MAX = 64
 """Speech onsets remembered until their words are there."""
-REOPEN_SECONDS = (0.2, 5.0)
-"""First and longest pause after every provider has failed."""
 DEAF_SECONDS_MAX = 20.0
 """A call that no provider hears for so long is given up: the spoken fallback follows."""
 
@@ -70,6 +70,7 @@ class ListenSession:
         self._utterance = 0
         self._onsets: deque[tuple[int, int]] = deque(maxlen=ONSETS_MAX)  # (position_ms, utterance)
         self._timeline = _Timeline()
+        self._watch = LineWatch(bus, claim.call_id)
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ear: Ear | None = None
         self._lively = False  # the ear that is open has heard something
@@ -79,16 +80,20 @@ class ListenSession:
     async def run(self) -> None:
         await self._write(OwnerChanged("stt", self._claim.token, self._claim.owner, wall_ms()))
         hearing = asyncio.create_task(self._hear(), name=f"ear {self._claim.call_id}")
+        watching = asyncio.create_task(self._watch.run(self._unheard), name=f"line {self._claim.call_id}")
+        tasks = [hearing, watching]
         try:
-            await asyncio.wait([hearing, self._over], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*tasks, self._over], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._bus.unsubscribe(call_audio(self._claim.call_id))
-            if hearing.done():
-                hearing.exception()  # seen, even if we are cancelled with it
-            else:
-                await cancel(hearing)
-        if not hearing.cancelled():
-            hearing.result()
+            for task in tasks:
+                if task.done():
+                    task.exception()  # seen, even if we are cancelled with it
+            for task in tasks:
+                if not task.done():
+                    await cancel(task)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
         self._over.result()
         await self._count_use(self._spec)
 
@@ -98,6 +103,7 @@ class ListenSession:
                 return  # heard already: Redis was away, and the edge wrote it twice
             case AudioIn(epoch, position_ms, at_ms, mulaw):
                 self._audio = (epoch, position_ms + 1)  # an edge that knows nothing of the last counts from the start
+                self._watch.entry = entry_id
                 self._timeline.note(entry_id, position_ms, at_ms)
                 if self._ear is not None:
                     self._ear.feed(position_ms, mulaw)
@@ -112,6 +118,9 @@ class ListenSession:
                 if not self._over.done() and (epoch == 0 or epoch >= self._epoch):
                     self._over.set_result(None)
 
+    def _unheard(self, audio: AudioIn) -> bool:
+        return (audio.epoch, audio.position_ms) >= self._audio
+
     def _fail(self, error: Exception) -> None:
         if not self._over.done():
             self._over.set_exception(error)
@@ -119,7 +128,7 @@ class ListenSession:
     async def _hear(self) -> None:
         """Keep an ear open; when one fails the next is opened, from the start of the utterance it was in."""
         loop = asyncio.get_running_loop()
-        pause, longest = REOPEN_SECONDS
+        reopening = Reopening()
         tried: set[str] = set()
         heard_at = loop.time()
         while True:
@@ -130,10 +139,13 @@ class ListenSession:
                     hang_up(self._bus, self._claim, EndReason.ERROR, Connection(self._edge, self._epoch))
                     heard_at = loop.time()
                 tried.clear()
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, longest)
+                await asyncio.sleep(reopening.pause_s())
                 continue
+            if limit_s := reopening.limit_s(loop.time()):
+                await asyncio.sleep(limit_s)
             tried.add(source.spec)
+            metrics.PROVIDER_REOPENED.labels(source.spec).inc(reopening.count > 0)
+            reopening.opened(loop.time())
             self._lively = False
             try:
                 with source.use() as use:
@@ -142,26 +154,29 @@ class ListenSession:
                 log.warning("an ear failed: %s", error, extra={"call_id": self._claim.call_id})
             await self._count_use(source.spec)
             if self._lively:
+                heard_at = loop.time()
+            if reopening.failed(loop.time(), self._lively):
                 tried.clear()
-                pause, heard_at = REOPEN_SECONDS[0], loop.time()
 
     async def _listen(self, source: Source[SpeechToText], use: Use) -> None:
         """Hear the call with one ear until that fails.  Silence is no failure: an open ear is a good one."""
-        audio = call_audio(self._claim.call_id)
         self._spec = source.spec
-        try:
-            async with source.provider.listen(self._options) as ear:
-                self._ear = ear
-                self._utterance = self._resume.utterance
-                self._audio = (0, 0)
-                self._bus.subscribe(audio, skipping(self._receive, self._claim.call_id), self._fail, self._resume.entry)
+        async with source.provider.listen(self._options) as ear:
+            self._ear = ear
+            self._utterance = self._resume.utterance
+            self._audio = (0, 0)
+            self._watch.entry, self._watch.open = self._resume.entry, True
+            audio = call_audio(self._claim.call_id)
+            receive = skipping(self._receive, self._claim.call_id)
+            subscription = self._bus.subscribe(audio, receive, self._fail, self._resume.entry)
+            try:
                 async for heard in ear:
                     use.worked()
                     self._lively = True
                     await self._tell(heard, source.spec)
-        finally:
-            self._ear = None
-            self._bus.unsubscribe(audio)
+            finally:  # before the goodbye to the vendor, which may take its time
+                self._ear, self._watch.open = None, False
+                subscription.close()
 
     async def _tell(self, heard: Heard, spec: str) -> None:
         call_id, token = self._claim.call_id, self._claim.token

@@ -6,6 +6,8 @@ of a bad line stops counting as speech after some seconds, and words, which have
 
 from __future__ import annotations
 
+from collections import deque
+
 from common.audio.g711 import BYTES_PER_MS, LINEAR_OF_MULAW
 from workers.stt.endpointing import WINDOW_MS
 
@@ -19,6 +21,9 @@ LASTS_OVER_FLOOR = 2.0
 """Speech is that many times louder than the floor: to begin, and to last."""
 FLOOR_RISE = 1.0055
 """Growth of the floor in a window: it doubles in 4 s."""
+
+FORGOTTEN_S = 10.0
+"""Noises that a vendor did not mind are forgotten after so long: a hundred coughs are no speech, either."""
 
 SURELY, PERHAPS, NOT = 1.0, 0.4, 0.0
 """Probabilities as `Endpointing` takes them: speech begins, speech lasts, silence."""
@@ -56,3 +61,30 @@ class Loudness:
         if level >= BEGINS_OVER_FLOOR * self._floor:
             return SURELY
         return PERHAPS if level >= LASTS_OVER_FLOOR * self._floor else NOT
+
+
+class UnnoticedSpeech:
+    """Speech, by its level, of which a vendor has said nothing for `seconds`.  Times are of any one clock."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._loudness = Loudness()
+        self._windows: deque[float] = deque(maxlen=int(FORGOTTEN_S * 1000 / WINDOW_MS))  # when each was fed
+
+    def feed(self, position_ms: int, mulaw: bytes, now: float) -> None:
+        """More of the call's audio, in order."""
+        for _, probability in self._loudness.feed(position_ms, mulaw):
+            if probability == NOT:
+                continue
+            if self._windows and now - self._windows[-1] > FORGOTTEN_S:
+                self._windows.clear()
+            self._windows.append(now)
+
+    def noticed(self, now: float) -> None:
+        """The vendor says something; what was fed just now it may not have looked at."""
+        while self._windows and self._windows[0] < now - self._seconds / 2:
+            self._windows.popleft()
+
+    def lasts(self, now: float) -> bool:
+        """Is there so much of it, and does it wait for so long?"""
+        return len(self._windows) * WINDOW_MS >= 1000 * self._seconds and now - self._windows[0] >= self._seconds

@@ -23,7 +23,7 @@ from workers.providers import Heard, Likely, ListenOptions, Offset, Onset, Utter
 from workers.sarvam_wire import parsed
 from workers.stt.batched_ear import IDLE_S, SilentVendor
 from workers.stt.endpointing import WINDOW_MS
-from workers.stt.loudness import NOT, Loudness
+from workers.stt.loudness import FORGOTTEN_S, NOT, Loudness
 from workers.stt.pace import Pace
 
 NAME = "sarvam"
@@ -88,6 +88,8 @@ class SarvamTurns:
             if probability > NOT:
                 if at_ms - self._loud_to_ms >= RUN_GAP_MS:
                     self._loud_from_ms = at_ms
+                if at_ms - self._loud_to_ms >= 1000 * FORGOTTEN_S:
+                    self._unnoticed_ms, self._deaf_at = 0, None
                 self._loud_to_ms = at_ms + WINDOW_MS
                 self._unnoticed_ms += WINDOW_MS
         if self._deaf_at is None and self._unnoticed_ms >= self._deaf_ms and not self._speaking:

@@ -4,6 +4,9 @@
 
 Nothing is started or awaited per frame.  One timer per ear looks at the clock: for a socket that is open and dead,
 for a final that does not come, for an idle line that must be kept.
+
+A vendor that says nothing has nothing to say: a silent socket is pinged, and one that answers lives.  That nobody
+listens behind it is known only by a turn that it began and does not finish, or by speech that it does not notice.
 """
 
 from __future__ import annotations
@@ -23,10 +26,11 @@ from websockets.exceptions import ConnectionClosed
 from common import metrics
 from common.audio.g711 import BYTES_PER_MS
 from common.tasks import cancel
-from workers.providers import Busy, Down, Heard, ProviderError, Rejected
+from workers.providers import Busy, Down, Heard, Offset, Onset, ProviderError, Rejected, Utterance
 from workers.stt.heard_queue import HeardQueue
+from workers.stt.loudness import UnnoticedSpeech
 from workers.stt.vendor_feed import VendorFeed
-from workers.vendor_socket import close_socket
+from workers.vendor_socket import PONG_SECONDS, close_socket
 
 TEXTS_MAX = 16
 """Control messages that wait to be sent."""
@@ -47,7 +51,11 @@ class EarOptions:
     connect_s: float = 3.0
     """Name, TCP, TLS and upgrade together."""
     mute_s: float = 3.0
-    """Audio went on and no message of any kind came for so long: the socket is dead, though open."""
+    """Audio went on and no message of any kind came for so long: the socket is pinged."""
+    pong_s: float = PONG_SECONDS
+    """How long it has to answer."""
+    deaf_s: float = 6.0
+    """So much speech, in at least as much time, without any message: the vendor does not listen."""
     final_s: float = 1.5
     """Words are known, nothing new comes, and the vendor does not say that they are final: it is asked to."""
     grace_s: float = 0.7
@@ -100,6 +108,10 @@ class VendorEar:
         self._heard = HeardQueue()
         self._work = asyncio.Event()
         self._sent_at = self._loop.time()
+        self._pinged_at: float | None = None  # and no answer yet
+        self._asked = False  # for a final, and no message since
+        self._turn_open = False  # speech began, by the vendor's word, and did not end
+        self._unnoticed = UnnoticedSpeech(options.deaf_s)
         self._answered_ms = 0  # how much audio was sent when the vendor's last message came
         self._unanswered_at: float | None = None  # when the first audio after it was sent
         self._tick_s = min(options.mute_s, options.final_s, options.grace_s, options.keepalive_s) / TICKS
@@ -113,6 +125,7 @@ class VendorEar:
         """Take the next audio (see `Ear`).  What was fed before is skipped; a gap moves the positions after it."""
         if self._heard.over:
             return
+        self._unnoticed.feed(position_ms, mulaw, self._loop.time())
         dropped = self._feed.put(position_ms, mulaw)
         if dropped:
             metrics.FRAMES_DROPPED.labels("ear backlog").inc(dropped)
@@ -140,6 +153,8 @@ class VendorEar:
         try:
             async for message in self._connection:
                 self._answered_ms, self._unanswered_at = self._feed.taken_ms, None
+                self._pinged_at, self._asked = None, False
+                self._unnoticed.noticed(self._loop.time())
                 self._take(message)
         except ConnectionClosed:
             pass  # told below, as a regular close is
@@ -160,7 +175,7 @@ class VendorEar:
                 while self._texts:
                     text = self._texts.popleft()
                     if text == PING:
-                        await self._connection.ping()
+                        asyncio.ensure_future(await self._connection.ping()).add_done_callback(self._ponged)
                     else:
                         await self._connection.send(text)
                 self._act(self._turns.advance(self._now_ms()))
@@ -179,19 +194,23 @@ class VendorEar:
     def _act(self, effects: Iterable[Heard | str]) -> None:
         for effect in effects:
             if isinstance(effect, str):
+                self._asked = True
                 self._say(effect)
-            elif not self._heard.over and not self._heard.add(effect):
+                continue
+            self._turn_open = isinstance(effect, Onset) or (
+                self._turn_open and not isinstance(effect, Offset | Utterance)
+            )
+            if not self._heard.over and not self._heard.add(effect):
                 self._fail(Down(f"{self._wire.name}: nobody takes what is heard"))
 
     def _tick(self) -> None:
         now = self._loop.time()
-        if (
-            self._unanswered_at is not None
-            and now - self._unanswered_at >= self._options.mute_s
-            and (self._feed.taken_ms - self._answered_ms >= self._wire.answer_ms or self._feed.waiting_bytes)
-        ):
-            self._fail(Down(f"{self._wire.name} went mute"))
+        if fault := self._fault(now):
+            self._fail(Down(f"{self._wire.name} {fault}"))
             return
+        if self._pinged_at is None and self._is_silent(now):
+            self._pinged_at = now
+            self._say(PING)
         if now - self._sent_at >= self._options.keepalive_s:
             self._sent_at = now
             self._say(self._wire.keepalive or PING)
@@ -200,6 +219,33 @@ class VendorEar:
         self._act(self._turns.advance(self._now_ms()))
         if not self._heard.over:
             self._timer = self._loop.call_later(self._tick_s, self._tick)
+
+    def _is_silent(self, now: float) -> bool:
+        """Would a vendor that hears this audio have said something by now?"""
+        return (
+            self._unanswered_at is not None
+            and now - self._unanswered_at >= self._options.mute_s
+            and bool(self._feed.taken_ms - self._answered_ms >= self._wire.answer_ms or self._feed.waiting_bytes)
+        )
+
+    def _fault(self, now: float) -> str:
+        """What says that nobody is at the other end, or that nobody listens there; empty if nothing does."""
+        options = self._options
+        if self._pinged_at is not None and now - self._pinged_at >= options.pong_s:
+            return "went mute"
+        if not self._is_silent(now):
+            return ""
+        if self._asked or self._turn_open:
+            return "does not finish a transcript"
+        return "does not notice speech" if self._unnoticed.lasts(now) else ""
+
+    def _ponged(self, pong: asyncio.Future[float]) -> None:
+        """It lives; if it goes on saying nothing, it is asked again."""
+        if pong.cancelled() or pong.exception() is not None:
+            return
+        self._pinged_at = None
+        if self._unanswered_at is not None and not (self._asked or self._turn_open):
+            self._unanswered_at = self._loop.time()
 
     def _say(self, text: str) -> None:
         if len(self._texts) < TEXTS_MAX:

@@ -34,13 +34,15 @@ from workers.providers import Busy, Down, ProviderError, Rejected, Sound, Spelle
 from workers.tts.audio_format import MULAW_8K
 from workers.tts.received_audio import ReceivedAudio
 from workers.tts.voice_names import CARTESIA_VOICE
-from workers.vendor_socket import close_socket, open_socket
+from workers.vendor_socket import answers_ping, close_socket, open_socket
 
 CONTEXTS_MAX = 200
 """Clauses under way on the socket; the vendor's own limit is the account's (429), and far lower."""
 CLAUSE_CHARS_MAX = 2000
 SEND_S = 2.0
 """For one message to leave."""
+LEAVE_LOOK_S = 0.1
+"""How often a socket that was retired is looked at: is its last clause over?"""
 CHUNKS_MAX = 2000
 """Chunks of one clause that wait for their reader."""
 DEADLINES = SpeechDeadlines()
@@ -188,7 +190,7 @@ class CartesiaSonic:
                 self._later(self._cancel(line, number))
 
     async def _next(self, line: _Line, context: _Context, patience: Patience) -> dict[str, Any]:
-        """The context's next message.  A socket on which nobody heard anything for so long is given up."""
+        """The context's next message.  A socket on which nobody heard anything for so long gets no further clause."""
         heard_at = line.heard_at
         now = asyncio.get_running_loop().time
         asked_at = now()
@@ -198,7 +200,7 @@ class CartesiaSonic:
         except TimeoutError:
             error = Down(f"{self._name} does not speak")
             if line.heard_at == heard_at:
-                self._drop(line, error)
+                self._retire(line, error)
             raise error from None
         finally:
             patience.waited(now() - asked_at)
@@ -257,6 +259,19 @@ class CartesiaSonic:
                     return
         except ConnectionClosed:
             line.end(_SocketGone(f"{self._name} closed the connection"))
+
+    def _retire(self, line: _Line, error: ProviderError) -> None:
+        """It left a clause unanswered: the next clauses go elsewhere, those that are on it may have more luck."""
+        if self._line is line:
+            self._line = None
+            self._later(self._leave(line, error))
+
+    async def _leave(self, line: _Line, error: ProviderError) -> None:
+        """A socket that answers a ping lives, and is left to its clauses: their own deadlines end them."""
+        if await answers_ping(line.connection):
+            while line.contexts and line.usable:  # noqa: ASYNC110 - ends with the deadlines of its clauses
+                await asyncio.sleep(LEAVE_LOOK_S)
+        self._drop(line, error)
 
     def _drop(self, line: _Line, error: ProviderError) -> None:
         """Use this socket no more."""

@@ -56,12 +56,12 @@ class SpeakSession:
     async def run(self) -> None:
         events = call_events(self._claim.call_id)
         await self._write(OwnerChanged("tts", self._claim.token, self._claim.owner, wall_ms(), holds=True))
-        self._bus.subscribe(events, skipping(self._receive, self._claim.call_id), self._fail)
+        subscription = self._bus.subscribe(events, skipping(self._receive, self._claim.call_id), self._fail)
         try:
             while not self._script.over:
                 await self._step()
         finally:
-            self._bus.unsubscribe(events)
+            subscription.close()
             await self._voice.close()
 
     def _receive(self, entry_id: str, message: Message) -> None:
@@ -115,6 +115,8 @@ class SpeakSession:
         sender = _Sender(self._bus, self._script, self._claim, say)
         voicing = self._voice.say(clause)
         async for sound in voicing:
+            if not (sound := sender.without_heard(sound)):
+                continue
             sender.send(sound)
             await self._ahead.wait(sender.turn, len(sound) / BYTES_PER_MS / 1000)
         sender.finish()
@@ -146,7 +148,15 @@ class _Sender:
         self._epoch = say.epoch
         self._clause = say.clause
         self._rest = b""
-        self._frames = 0
+        self._frames = say.from_ms * BYTES_PER_MS // FRAME_BYTES
+        self._heard_bytes = self._frames * FRAME_BYTES  # of the clause, on the connection before this one
+        self._begun = say.from_ms > 0
+
+    def without_heard(self, sound: bytes) -> bytes:
+        """What is left of the clause's next audio when that which was heard already is taken away."""
+        skipped = min(self._heard_bytes, len(sound))
+        self._heard_bytes -= skipped
+        return sound[skipped:] if skipped else sound
 
     def send(self, chunk: bytes) -> None:
         audio = self._rest + chunk
@@ -169,7 +179,8 @@ class _Sender:
 
     def _publish(self, mulaw: bytes, last: bool) -> None:
         clause = self._clause
-        stamps: Stamps = (*clause.stamps, wall_ms()) if clause.stamps and self._frames == 0 and mulaw else ()
+        stamps: Stamps = (*clause.stamps, wall_ms()) if clause.stamps and not self._begun and mulaw else ()
+        self._begun = self._begun or bool(mulaw)
         if stamps:
             traces.stage("first_audio", *stamps[-2:])
         self._bus.publish(
