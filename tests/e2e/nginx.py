@@ -80,7 +80,7 @@ async def _listens(process: asyncio.subprocess.Process, port: int, log: Path) ->
     async with asyncio.timeout(READY_SECONDS):
         while True:
             if process.returncode is not None:
-                raise AssertionError(f"nginx did not start: {log.read_text('utf-8') if log.is_file() else ''}")
+                raise AssertionError(f"nginx did not start: {_text(log)}")
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
             except ConnectionRefusedError:
@@ -88,6 +88,10 @@ async def _listens(process: asyncio.subprocess.Process, port: int, log: Path) ->
             else:
                 writer.close()
                 return
+
+
+def _text(log: Path) -> str:
+    return log.read_text("utf-8") if log.is_file() else "it says nothing"
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
