@@ -221,6 +221,8 @@ class RequestProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
             return  # either it is parsed again, or its handshake has only begun
+        if self._size.full():
+            raise ValueError("more trailers than are taken")
         self._size.end()
         self._limits.half_open.leave(self.transport)
         super().on_message_complete()

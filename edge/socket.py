@@ -125,6 +125,8 @@ class LineProtocol(WebSocketsSansIOProtocol):
         if not self.read_paused:
             self.read_paused = True
             self.transport.pause_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()  # the peer need not wait for us
         self.close_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
         if self._receive_text is not None:
             self._receive_close(False)
@@ -207,6 +209,10 @@ class LineProtocol(WebSocketsSansIOProtocol):
             self._receive_text(bytes(event.data))
         else:
             super().handle_text(event)
+
+    def handle_ping(self) -> None:
+        if not self._cut:
+            super().handle_ping()
 
     def handle_cont(self, event: Frame) -> None:
         if len(self.frames) >= FRAGMENTS_MAX:

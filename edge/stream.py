@@ -356,6 +356,8 @@ class _Stream:
         match event:
             case vobiz.Unknown(other_track=True):
                 self.pace.other_track(FRAME_MS, now)
+            case vobiz.Start() if not self.started.done():
+                pass  # whoever used up the last connection's events does not keep the carrier out
             case vobiz.Dtmf(digits):
                 self.pace.events(len(digits), now)
             case _:
