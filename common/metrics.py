@@ -58,6 +58,12 @@ FAILURES_LIMITED = Counter(
     "voice_failures_limited", "Failed requests answered 429 because their address had too many", ["kind"]
 )
 HALF_OPEN_CLOSED = Counter("voice_half_open_closed", "Connections closed before they had asked, by reason", ["reason"])
+REQUESTS_REFUSED = Counter(
+    "voice_requests_refused", "Requests and WebSocket handshakes that the application never saw, by reason", ["reason"]
+)
+STREAMS_TOO_FAST = Counter(
+    "voice_streams_too_fast", "Streams closed because their peer sent more than a line can, by reason", ["reason"]
+)
 WEBHOOKS_REFUSED = Counter("voice_webhooks_refused", "Webhooks turned away by their signature, by reason", ["reason"])
 
 ANSWER_SECONDS = Histogram(
@@ -195,6 +201,9 @@ _STREAM_REFUSALS = (
     *("bad token", "token expired", "another call's token", "call is over", "too many sockets"),
     *("no start", "no call id", "bad format"),
 )
+_REQUEST_REFUSALS = (
+    *("malformed", "head too large", "too many headers", "request too large", "too many pipelined", "bad handshake"),
+)
 _SIGNATURES = (
     *("signature_missing", "signature_wrong", "signature_malformed", "nonce_replayed"),
     *("url_unproven", "url_forged", "url_expired"),
@@ -207,7 +216,9 @@ _EDGE: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
     (STALE_ORDERS, ("hang up", "speech started", "speech ended", "understood", "release")),
     (DIALS_REFUSED, ("prefix", "number type", "sip", "day")),
     (FAILURES_LIMITED, ("http", "websocket")),
-    (HALF_OPEN_CLOSED, ("late", "crowded out", "idle")),
+    (HALF_OPEN_CLOSED, ("late", "crowded out", "idle", "too many", "unread")),
+    (REQUESTS_REFUSED, _REQUEST_REFUSALS),
+    (STREAMS_TOO_FAST, ("audio", "events", "frames", "pings")),
     (WEBHOOKS_REFUSED, _SIGNATURES),
     (STAGE_SECONDS, STAGES[1:]),
     (TURNS, ("heard", "interrupted")),

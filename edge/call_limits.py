@@ -19,6 +19,8 @@ class CallLimits:
     """One connection's view of them.  `now` is in milliseconds of any one monotonic clock."""
 
     def __init__(self, options: CallOptions, now: float) -> None:
+        self.pace = options.pace
+        """For the call's next connection, which goes on with it."""
         self._over_ms = now - options.age_ms + 1000 * options.call_s_max
         self._silence_ms_max = 1000 * options.silence_s_max
         self._active_ms = self._noted_ms = now - options.silent_ms

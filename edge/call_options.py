@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.messages import Heard
+from edge.limits.stream_pace import StreamPace
 
 FIRST_MEDIA_MS = 1000
 """The greeting waits no longer than this for the first media: a carrier may send none before the caller speaks."""
@@ -28,6 +29,8 @@ class CallOptions:
     """So long after the first media nothing is played: nobody would hear it."""
     heard: Heard = ()
     """How far the caller had heard the agent on the connection before."""
+    pace: StreamPace | None = None
+    """How fast the carrier may send; None: as fast as it likes."""
 
     def plays_from_ms(self, now: float, epoch: int) -> float:
         """Before this time nothing is played, should the caller neither be heard nor send media; 0: play at once.

@@ -89,7 +89,7 @@ class Call:
         self._commands = vobiz.Commands(start.stream_id)
         self._ears = ToEars(bus, record, options.position_ms, self._heard_so_far)
         audio = CallerAudio(start.media_format or vobiz.MediaFormat())
-        self._uplink = Uplink(audio, self._ears, ticker, self._media_began)
+        self._uplink = Uplink(audio, self._ears, ticker, self._media_began, options.pace)
         self.ended.add_done_callback(lambda ended: self._uplink.close())
         self.turn = Turn(options.interruptible)
         """Whose turn it is; for others to read only."""

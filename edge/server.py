@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import resource
 from collections.abc import Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from edge.http_protocol import RequestProtocol
+from edge.limits.connections import strangers_max
 from edge.socket import LineProtocol
 from edge.vobiz import MESSAGE_BYTES_MAX
 
 BACKLOG = 2048
+"""Connections that the system holds for us; no more than half of the strangers, for all may be accepted at once."""
 KEEPALIVE_SECONDS = 75
 """An idle connection lasts this long unless HTTP_KEEPALIVE_S says otherwise: longer than the proxy before us keeps it.
 nginx and most balancers keep one for 60 s; who closes first, and is met by a request on its way, costs a 502.
@@ -45,6 +48,7 @@ def _worth_a_line(record: logging.LogRecord) -> bool:
 def make_server(app: ASGIApp, host: str, port: int, keepalive_s: int = KEEPALIVE_SECONDS) -> Server:
     """The server of the edge; binds when it is told to serve."""
     logging.getLogger("uvicorn.error").addFilter(_worth_a_line)
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return Server(
         uvicorn.Config(
             app,
@@ -57,7 +61,7 @@ def make_server(app: ASGIApp, host: str, port: int, keepalive_s: int = KEEPALIVE
             ws_per_message_deflate=False,
             ws_ping_interval=PING_SECONDS,
             ws_ping_timeout=PING_SECONDS,
-            backlog=BACKLOG,
+            backlog=min(BACKLOG, strangers_max(descriptors) // 2),
             timeout_keep_alive=keepalive_s,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             lifespan="off",

@@ -19,6 +19,7 @@ from starlette.websockets import WebSocket
 
 from common import metrics
 from common.agents import Agents, BadAgents, for_inbound, from_document, to_document
+from common.audio.g711 import FRAME_MS
 from common.bus import Bus
 from common.ledger import CallRecord, Ledger
 from common.streams import POOLS
@@ -30,6 +31,7 @@ from edge.caller_audio import CallerAudio
 from edge.calls import Calls
 from edge.dialer import Dialer
 from edge.last_connection import LastConnection, last_connection
+from edge.limits.stream_pace import StreamPace, TooFast
 from edge.live_call import HANDED_OVER, REPLACED, STOP_SECONDS, Call
 from edge.socket import EXTENSION, LineProtocol
 from edge.ticker import Ticker
@@ -81,13 +83,18 @@ class Streams:
             offered = websocket.scope["subprotocols"]
             await websocket.accept(subprotocol=offered[0] if offered else None)
             line: LineProtocol = websocket.scope["extensions"][EXTENSION]
-            stream = _Stream(line)
+            stream = _Stream(line, self._pace(call_id), self.ticker)
             opened = await self._open(stream, call_id)
             release()
             if opened is not None:
                 await self._carry(*opened, stream)
         finally:
             release()
+
+    def _pace(self, call_id: str) -> StreamPace:
+        """That of the call's last connection, if it was here."""
+        older = self.calls.get(call_id)
+        return (older.limits.pace if older is not None else None) or StreamPace(self.ticker.now_ms())
 
     async def _permit(self, token: str) -> tuple[str, str]:
         """(call id, "") if the token is good, else ("", why not)."""
@@ -120,7 +127,7 @@ class Streams:
                 raise _Refused("another call's token")
             CallerAudio(start.media_format or vobiz.MediaFormat())  # refuses what cannot be used, before it is a call
             record = await self._start(call_id or start.call_id)
-            call = Call(record, start, stream.line, self.bus, self.ticker, await self._options(record))
+            call = Call(record, start, stream.line, self.bus, self.ticker, await self._options(record, stream.pace))
         except (TimeoutError, ConnectionError, vobiz.BadFrame, _Refused) as error:
             stream.refuse(_why(error, stream.started.done()), str(error) if isinstance(error, vobiz.BadFrame) else "")
             return None
@@ -139,7 +146,7 @@ class Streams:
             raise _Refused("call is over")
         return record
 
-    async def _options(self, record: CallRecord) -> CallOptions:
+    async def _options(self, record: CallRecord, pace: StreamPace) -> CallOptions:
         try:
             agent = from_document(record.agent)
         except BadAgents:
@@ -156,6 +163,7 @@ class Streams:
             record.silent_ms,
             agent.greeting_after_ms.outbound if record.direction == "outbound" else agent.greeting_after_ms.inbound,
             last.heard,
+            pace,
         )
 
     async def _carry(self, call: Call, dial_id: str, stream: _Stream) -> None:
@@ -281,8 +289,8 @@ class _Refused(Exception):
 class _Stream:
     """The socket's callbacks: parse, keep what is early, then hand to the call.  One call's error stays here."""
 
-    def __init__(self, line: LineProtocol) -> None:
-        self.line = line
+    def __init__(self, line: LineProtocol, pace: StreamPace, ticker: Ticker) -> None:
+        self.line, self.pace, self._ticker = line, pace, ticker
         self.started: asyncio.Future[vobiz.Start | None] = asyncio.get_running_loop().create_future()
         self._early: list[vobiz.Event] = []
         self._call: Call | None = None
@@ -294,7 +302,8 @@ class _Stream:
         """The call is there: it gets what was early, and everything from now on."""
         self._call = call
         for event in self._early:
-            self._tell(event)
+            if not self.line.close_sent:
+                self._tell(event)
         self._early.clear()
         if self._closed:
             self._hang_up(call)
@@ -308,8 +317,13 @@ class _Stream:
     def _text(self, text: bytes) -> None:
         try:
             event = vobiz.parse(text)
+            if not isinstance(event, vobiz.Media):
+                self._count(event)
+        except TooFast as error:
+            self.line.too_fast(error.reason)
+            return
         except vobiz.BadFrame as error:
-            metrics.BAD_INPUT.labels(error.kind).inc()
+            self._bad(error.kind)
             if not self.started.done() and error.kind == "bad format":
                 self.started.set_exception(error)
             return
@@ -326,6 +340,8 @@ class _Stream:
         assert self._call is not None
         try:
             self._call.heard(event)
+        except TooFast as error:
+            self.line.too_fast(error.reason)
         except vobiz.BadFrame as error:
             metrics.BAD_INPUT.labels(error.kind).inc()
         except Exception:
@@ -333,8 +349,29 @@ class _Stream:
             metrics.SESSION_ERRORS.labels("edge").inc()
             self._call.end("error")
 
+    def _count(self, event: vobiz.Event) -> None:
+        """Raises TooFast.  Audio is counted where its length is known (uplink.py)."""
+        now = self._ticker.now_ms()
+        match event:
+            case vobiz.Unknown(other_track=True):
+                self.pace.other_track(FRAME_MS, now)
+            case vobiz.Start() if not self.started.done():
+                pass  # whoever used up the last connection's events does not keep the carrier out
+            case vobiz.Dtmf(digits):
+                self.pace.events(len(digits), now)
+            case _:
+                self.pace.events(1, now)
+
+    def _bad(self, kind: str) -> None:
+        """What is not understood is an event, too."""
+        metrics.BAD_INPUT.labels(kind).inc()
+        try:
+            self.pace.events(1, self._ticker.now_ms())
+        except TooFast as error:
+            self.line.too_fast(error.reason)
+
     def _binary(self) -> None:
-        metrics.BAD_INPUT.labels("binary message").inc()
+        self._bad("binary message")
 
     def _close(self, clean: bool | None) -> None:
         if self._closed:

@@ -10,7 +10,9 @@ import logging
 from collections.abc import Callable
 
 from common import metrics
+from common.audio.g711 import FRAME_MS
 from edge.caller_audio import CallerAudio
+from edge.limits.stream_pace import StreamPace
 from edge.silence_fill import SilenceFill
 from edge.ticker import Ticker
 from edge.to_ears import ToEars
@@ -25,9 +27,15 @@ class Uplink:
     """`media` what comes, `close` when no more can.  One timer, that looks some six times a second for a gap."""
 
     def __init__(
-        self, audio: CallerAudio, ears: ToEars, ticker: Ticker, began: Callable[[float], None] = lambda now: None
+        self,
+        audio: CallerAudio,
+        ears: ToEars,
+        ticker: Ticker,
+        began: Callable[[float], None] = lambda now: None,
+        pace: StreamPace | None = None,
     ) -> None:
         """`began(now)` is called with the first media."""
+        self._pace = pace
         self._audio = audio
         self._ears = ears
         self._ticker = ticker
@@ -44,7 +52,7 @@ class Uplink:
         self._ears.proven()
 
     def media(self, payload: bytes) -> None:
-        """A payload of the carrier's, of any length."""
+        """A payload of the carrier's, of any length.  Raises TooFast: then the ears have none of it."""
         now = self._ticker.now_ms()
         if self._began is not None:
             self._began(now)
@@ -52,7 +60,10 @@ class Uplink:
         if other := self._audio.corrected(payload):
             metrics.BAD_INPUT.labels("another format").inc()
             log.warning("the carrier sends %s at %s Hz, and said otherwise", other.encoding, other.sample_rate)
-        self._ears.feed(self._fill.media(self._audio.feed(payload), now))
+        frames = self._fill.media(self._audio.feed(payload), now)
+        if self._pace is not None:
+            self._pace.audio(len(frames) * FRAME_MS, now)
+        self._ears.feed(frames)
 
     def close(self) -> None:
         """The connection is gone, and with it the line that silence would stand for."""

@@ -83,6 +83,9 @@ class Stop:
 class Unknown:
     """An event of a name we do not know: ignored, counted."""
 
+    other_track: bool = False
+    """It is the agent's own audio, sent back to us."""
+
 
 Event: TypeAlias = Start | Media | Dtmf | PlayedStream | ClearedAudio | Stop | Unknown
 
@@ -107,7 +110,7 @@ def parse(text: str | bytes) -> Event:
         return _parse_any(text)
     if len(body.payload) > PAYLOAD_BYTES_MAX:
         raise BadFrame("too large", f"media of {len(body.payload)} bytes; at most {PAYLOAD_BYTES_MAX}")
-    return Media(body.payload) if body.track != "outbound" else Unknown()
+    return Media(body.payload) if body.track != "outbound" else Unknown(True)
 
 
 def _parse_any(text: str | bytes) -> Event:
@@ -146,7 +149,7 @@ def _media(message: dict[str, Any]) -> Event:
         raise BadFrame("bad base64", "the payload is not base64") from None
     if len(audio) > PAYLOAD_BYTES_MAX:
         raise BadFrame("too large", f"media of {len(audio)} bytes; at most {PAYLOAD_BYTES_MAX}")
-    return Media(audio) if _object(message.get("media")).get("track") != "outbound" else Unknown()
+    return Media(audio) if _object(message.get("media")).get("track") != "outbound" else Unknown(True)
 
 
 def _start(message: dict[str, Any]) -> Start:

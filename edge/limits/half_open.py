@@ -3,7 +3,7 @@
 uvicorn waits for a request for ever, so a stranger could hold every file descriptor of an edge with silence, or a byte
 now and then.  Here each request has `REQUEST_SECONDS` to arrive, and of the connections that are still at it the
 oldest goes when there are more than `HALF_OPEN_MAX`: an honest client has sent its request long before.
-Media sockets are no matter of this file: they have made their request.
+An upgrade to a WebSocket is still at it until 101 was written; media sockets are no matter of this file.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ REQUEST_SECONDS = 10.0
 HALF_OPEN_MAX = 256
 IDLE_MAX = 1024
 """Kept-alive connections without a request."""
-HEAD_BYTES_MAX = 64 * 1024
-"""Request line and headers; a real webhook has about 1 KB of them."""
 
 
 class Timer(Protocol):
@@ -40,10 +38,13 @@ class HalfOpen:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def enter(self, connection: object, close: Callable[[], None]) -> None:
-        """A request is expected, or has begun."""
+    def __contains__(self, connection: object) -> bool:
+        return connection in self._waiting
+
+    def enter(self, connection: object, close: Callable[[], None], seconds: float = REQUEST_SECONDS) -> None:
+        """A request is expected, or has begun; or it was refused, and the peer may read the answer."""
         self.leave(connection)
-        self._waiting[connection] = (self._call_later(REQUEST_SECONDS, self._close, connection, "late"), close)
+        self._waiting[connection] = (self._call_later(seconds, self._close, connection, "late"), close)
         if len(self._waiting) > self._most:
             self._close(next(iter(self._waiting)), "crowded out")
 
@@ -66,8 +67,9 @@ class Idle:
     A proxy keeps a few for a minute and more; a stranger would keep as many as there are file descriptors.
     """
 
-    def __init__(self, most: int = IDLE_MAX) -> None:
-        self._most = most
+    def __init__(self, most: int = IDLE_MAX, reason: str = "idle") -> None:
+        """`reason` is the metric's label for those that go."""
+        self._most, self._reason = most, reason
         self._closes: dict[object, Callable[[], None]] = {}
 
     def __len__(self) -> int:
@@ -78,7 +80,7 @@ class Idle:
         self.leave(connection)
         self._closes[connection] = close
         if len(self._closes) > self._most:
-            metrics.HALF_OPEN_CLOSED.labels("idle").inc()
+            metrics.HALF_OPEN_CLOSED.labels(self._reason).inc()
             self._closes.pop(next(iter(self._closes)))()
 
     def leave(self, connection: object) -> None:

@@ -13,10 +13,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from common.audio.g711 import FRAME_MS
 from common.messages import AudioIn, CallStarted
 from edge.calls import OPENING_MAX
 from edge.limits.failures import Buckets
 from edge.limits.half_open import HALF_OPEN_MAX
+from edge.limits.stream_pace import AHEAD_MS_MAX
 from tests.e2e.loopback_edge import FROM, SECONDS, TO, Edge, Phone, phone, refused, running_edge, start_of
 from tests.e2e.test_edge_http import xml_of
 
@@ -48,9 +50,12 @@ async def call_in_progress(edge: Edge) -> AsyncIterator[Phone]:
         over = asyncio.Event()
 
         async def talk() -> None:
+            loop = asyncio.get_running_loop()
+            began_s = loop.time()
             while not over.is_set():
-                said.append(len(said).to_bytes(4, "big") * 40)
-                await caller.say(said[-1])
+                if len(said) * FRAME_MS < AHEAD_MS_MAX / 2 + 1000 * (loop.time() - began_s):  # as a line may
+                    said.append(len(said).to_bytes(4, "big") * 40)
+                    await caller.say(said[-1])
                 await asyncio.sleep(0)
 
         talking = asyncio.create_task(talk())

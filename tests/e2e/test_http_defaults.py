@@ -14,7 +14,8 @@ from urllib.parse import urlencode
 import pytest
 
 from common.messages import CallStarted
-from edge.limits.half_open import HEAD_BYTES_MAX, IDLE_MAX, Idle
+from edge.limits.half_open import IDLE_MAX, Idle
+from edge.limits.request_size import HEAD_BYTES_MAX
 from edge.server import KEEPALIVE_SECONDS, make_server
 from tests.e2e.loopback_edge import FROM, SECONDS, TO, Edge, given, phone, running_edge, start_of
 from tests.e2e.test_edge_http import xml_of

@@ -132,8 +132,10 @@ MEDIA = [
     case("2.3-no-padding", '{"event":"media","media":{"payload":"//////////8"}}', Media(b"\xff" * 8)),
     case("2.3-base64-with-line-ends", '{"event":"media","media":{"payload":"////\\n//////8=\\n"}}', Media(b"\xff" * 8)),
     case("2.3-track-null", '{"event":"media","media":{"payload":"//8=","track":null}}', Media(b"\xff\xff")),
-    case("2.3-track-outbound", '{"event":"media","media":{"payload":"//8=","track":"outbound"}}', Unknown()),
-    case("2.3-track-outbound-no-padding", '{"event":"media","media":{"payload":"//8","track":"outbound"}}', Unknown()),
+    case("2.3-track-outbound", '{"event":"media","media":{"payload":"//8=","track":"outbound"}}', Unknown(True)),
+    case(
+        "2.3-track-outbound-no-padding", '{"event":"media","media":{"payload":"//8","track":"outbound"}}', Unknown(True)
+    ),
 ]
 
 OTHERS = [
@@ -237,7 +239,7 @@ def test_the_fast_and_the_tolerant_path_agree(payload: bytes, track: str) -> Non
         parse(json.dumps({"event": "media", "streamId": STREAM, "media": {"track": track, "payload": spelling}}))
         for spelling in (encoded, encoded + "\n")  # msgspec takes only the first
     )
-    assert fast == tolerant == (Unknown() if track == "outbound" else Media(payload))
+    assert fast == tolerant == (Unknown(other_track=True) if track == "outbound" else Media(payload))
 
 
 def understood_or_refused(text: bytes) -> None:
