@@ -31,7 +31,7 @@ QUIET_S = RETENTION_S + 120.0
 """After the last call, until everything has expired that may: retention, and what an abandoned call takes to end."""
 SAMPLE_S, LOOK_S, SAY_S = 5.0, 2.0, 30.0
 WARM_UP_S_MAX, WARM_UP_SHARE = 300.0, 1 / 3
-STEADY_LOOKS = 3
+STEADY_LOOKS = 4
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -113,13 +113,14 @@ class Soak:
         """
         loop = asyncio.get_running_loop()
         until_s = loop.time() + QUIET_S
-        looks = [await self._look()]
-        while loop.time() < until_s and len(looks) <= STEADY_LOOKS:
+        looks: list[Sample] = []
+        last = await self._look()
+        while loop.time() < until_s and len(looks) < STEADY_LOOKS:
             await asyncio.sleep(LOOK_S)
             sample = await self._look()
-            busy = of_calls(sample) or still_up(before or looks[0], sample)
-            looks = [sample] if busy else [*looks, sample]
-        return looks[-1] if before is not None else highest(looks)
+            busy = of_calls(sample) or still_up(before or last, sample)
+            looks, last = [] if busy else [*looks, sample], sample
+        return last if before is not None else highest(looks or [last])
 
     async def _look(self) -> Sample:
         return await self._looker.look(asyncio.get_running_loop().time() - self._began_s)
