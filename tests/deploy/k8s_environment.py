@@ -19,7 +19,7 @@ HAND_OVER_SECONDS = 2
 MARGIN_SECONDS = 15
 UID = 10001
 SAMPLES = {
-    "REDIS_URL": "redis+sentinel://:0123abcd@sentinel-0.sentinel:26379/voice/0?sentinel_password=0123abcd",
+    "REDIS_URL": "redis+sentinel://edge:0123abcd@sentinel-0.sentinel:26379/voice/0?sentinel_password=0123abcd",
     "STREAM_SECRET": "0123456789abcdef",
     "VOBIZ_AUTH_ID": "MA_XXXXXXXX",
     "VOBIZ_AUTH_TOKEN": "token",
