@@ -37,7 +37,9 @@ PLACEHOLDER = re.compile(r"(?:00|0)?(?:91)?0?(?:123456789\d|9876543210|911234567
 """Nobody's: digits counted up or down, and one that begins with 91 to be told from the country code."""
 BINARY = frozenset({".wav", ".png"})
 
-ENVIRONMENT_READERS = ("common/settings.py", "common/node.py", "deploy/", "tests/", "benchmarks/")
+ENVIRONMENT_READERS = (
+    "common/settings.py", "common/node.py", "workers/child_environment.py", "deploy/", "tests/", "benchmarks/",
+)  # fmt: skip
 REDIS_USERS = ("common/bus/", "common/ledger/", "tests/", "benchmarks/")
 
 

@@ -21,8 +21,8 @@ LEGEND = (
     "between: the median of the slopes of all pairs of these samples (Theil-Sen) times their time, as a share of their "
     f"median; under {GROWTH_MAX:.0%} is flat. Of Redis, its size and its used_memory: without the streams of the edges "
     "and pools, which fill up to a fixed length (docs/bus.md). *Everything else*: counted in the quiet before the "
-    "first call, after a rehearsal by as many callers, and in the quiet after the last one; no more may be left. VOID: the "
-    "callers' own frames were late, or there were too few samples."
+    "first call, after a rehearsal by as many callers, and in the quiet after the last one; no more may be left. VOID: "
+    "the callers' own frames were late, or there were too few samples."
 )
 
 
