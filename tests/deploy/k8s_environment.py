@@ -164,7 +164,7 @@ def _container(container: Thing, volumes: set[str]) -> Iterator[str]:
         if not {"cpu", "memory"} <= bounds.get(way, {}).keys():
             yield f"no {way}"
     _, colon, tag = container["image"].rpartition("/")[2].partition(":")
-    if not colon or tag == "latest" or not re.fullmatch(r"[\w.-]+", tag):
+    if not colon or tag.startswith("latest") or not re.fullmatch(r"[\w.-]+(@sha256:[0-9a-f]{64})?", tag):
         yield f"image {container['image']}"
     if not container.get("securityContext", {}).get("readOnlyRootFilesystem"):
         yield "its root can be written"
