@@ -1,6 +1,6 @@
 """The images of others that we build on or start: each by digest, with the tag beside it for people.
 
-    python -m deploy.images            what the files name, and which digest each tag has now; 1 if one is missing or old
+    python -m deploy.images            what the files name, and which digest each tag has now; 1 if one is missing, old
     python -m deploy.images --offline  without asking anybody; 1 if a digest is missing
     python -m deploy.images --write    put the digests of now into the files
 

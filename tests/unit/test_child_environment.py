@@ -2,6 +2,9 @@
 
 import asyncio
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from workers.tts.piper_child import Deadlines, PiperChild
 pytestmark = pytest.mark.anyio
 
 VARIABLES = sorted(Settings.variables())
+ROOT = Path(__file__).resolve().parents[2]
 SECRETS = sorted(item.name.upper() for item in dataclasses.fields(Settings) if item.metadata["rule"].secret)
 
 
@@ -57,3 +61,26 @@ async def test_piper_sees_no_secret(tmp_path: Path, downloads: bool) -> None:
         await child.aclose()
     assert not seen(tmp_path) & {*SECRETS, *VARIABLES, "AWS_SECRET_ACCESS_KEY", "HF_TOKEN"}
     assert ("HTTPS_PROXY" in seen(tmp_path)) == downloads
+
+
+def test_a_child_of_the_same_user_cannot_read_its_parents_environment_instead() -> None:
+    """Root may, so what is looked at is the switch that the kernel goes by."""
+    program = (
+        "import ctypes; from workers.child_environment import child_environment; "
+        "ask = lambda: ctypes.CDLL(None).prctl(3, 0, 0, 0, 0); "
+        "before = ask(); child_environment(); print(before, ask())"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert ran.stdout.split() == ["1", "0"], ran.stderr
+
+
+def test_another_process_of_the_same_user_is_refused() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become another user")
+    program = (
+        "import ctypes, os, subprocess; from workers.child_environment import child_environment; os.setuid(65534); "
+        "ctypes.CDLL(None).prctl(4, 1, 0, 0, 0); given = child_environment(); "
+        "print(subprocess.run(['cat', f'/proc/{os.getpid()}/environ'], env=given, capture_output=True).returncode)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert ran.stdout.strip() == "1", ran.stderr
