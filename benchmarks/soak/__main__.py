@@ -31,7 +31,8 @@ QUIET_S = RETENTION_S + 120.0
 """After the last call, until everything has expired that may: retention, and what an abandoned call takes to end."""
 SAMPLE_S, LOOK_S, SAY_S = 5.0, 2.0, 30.0
 WARM_UP_S_MAX, WARM_UP_SHARE = 300.0, 1 / 3
-STEADY_LOOKS = 4
+STEADY_LOOKS = 13
+"""Longer than a ledger keeps a connection that nobody needs (common/ledger/idle.py)."""
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

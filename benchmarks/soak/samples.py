@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections import Counter
@@ -16,6 +17,7 @@ from common.streams import POOLS
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 SCAN_COUNT = 1000
+CLOSE_WAIT = "08"
 TIMEOUT_S = 5.0
 _CALL = re.compile(r"^call:\{s\d\d\}:.+?:(audio|events|state|facts|effects|ended|lease:\w+)$")
 _NODE = re.compile(r"\b(edge|stt|llm|tts)-[A-Za-z0-9-]+-[0-9a-f]{8}\b")
@@ -59,7 +61,7 @@ class Looker:
         folder = Path("/proc") / str(self._fleet.children.pid(name))
         rss = int((folder / "statm").read_text().split()[1]) * PAGE_BYTES
         threads = re.search(r"^Threads:\s+(\d+)", (folder / "status").read_text(), re.MULTILINE)
-        descriptors = len(list((folder / "fd").iterdir()))
+        descriptors = len(_open(folder))
         return ProcessSample(rss, descriptors, int(threads[1]) if threads else -1, tasks, calls)
 
     async def _store(self) -> RedisSample:
@@ -86,6 +88,17 @@ class Looker:
                 consumers += int(group["consumers"])
                 pending += int(group["pending"])
         return consumers, pending
+
+
+def _open(folder: Path) -> list[str]:
+    """What a process has open, without sockets that the other side has closed: a pool closes these at its next use."""
+    rows = [line.split() for line in (folder / "net" / "tcp").read_text().splitlines()[1:]]
+    left = {f"socket:[{row[9]}]" for row in rows if row[3] == CLOSE_WAIT}
+    found = []
+    for link in (folder / "fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            found.append(str(link.readlink()))
+    return [target for target in found if target not in left]
 
 
 def _value(text: str, metric: str) -> int:

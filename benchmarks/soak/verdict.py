@@ -17,6 +17,8 @@ from statistics import median
 GROWTH_MAX = 0.02
 """Of the median, from the end of the warm-up to the end of the run."""
 SAMPLES_MIN = 10
+FILL_SHARE, FULL_SHARE = 0.1, 0.95
+"""Streams of a fixed length matter from a tenth of used_memory on, and are full at 95 % of the most that was seen."""
 REDIS = "redis"
 """The name of that process."""
 LATE_MS_MAX = 100.0
@@ -100,13 +102,25 @@ def growth(points: Sequence[tuple[float, float]]) -> float:
     return slope(points) * (points[-1][0] - points[0][0]) / middle if middle else 0.0
 
 
+def filled_s(samples: Sequence[Sample]) -> float:
+    """When the streams of a fixed length were full; 0 if they are too small to matter.
+
+    Until then Redis grows by right, and its allocator with it, which cannot be subtracted.
+    """
+    largest = max((sample.redis.bounded_bytes for sample in samples), default=0)
+    if not samples or largest < FILL_SHARE * samples[-1].redis.used_bytes:
+        return 0.0
+    return next(sample.at_s for sample in samples if sample.redis.bounded_bytes >= FULL_SHARE * largest)
+
+
 def judge(samples: Sequence[Sample], ends: tuple[Sample, Sample], warm_up_s: float, calls: Calls) -> list[Line]:
     """Every line.  `ends` are the looks before the first call and after the last one, each in the quiet."""
     before, after = ends
     late = [sample for sample in samples if sample.at_s >= warm_up_s]
     lines = _of_calls(calls)
+    full = [sample for sample in late if sample.at_s >= filled_s(samples)]
     for name in before.processes:
-        sizes = [(s.at_s, s.processes[name].rss_bytes - s.redis.bounded_bytes * (name == REDIS)) for s in late]
+        sizes = [(s.at_s, s.processes[name].rss_bytes) for s in (full if name == REDIS else late)]
         lines.append(_memory(f"{name}: memory", sizes))
     lines.append(_memory("Redis: used_memory", [(s.at_s, s.redis.used_bytes - s.redis.bounded_bytes) for s in late]))
     for name, first in before.processes.items():

@@ -112,3 +112,17 @@ def test_what_flickers_is_no_growth():
 )
 def test_keys_are_counted_by_kind(key: str, kind: str):
     assert kind_of(key) == kind
+
+
+def test_redis_is_judged_from_when_its_streams_of_fixed_length_are_full():
+    def sample(n: int) -> Sample:
+        bounded = min(n, 30) * MIB
+        return Sample(
+            5.0 * n, {"redis": ProcessSample(20 * MIB + 2 * bounded, 9, 3)}, RedisSample(9 * MIB + bounded, bounded)
+        )
+
+    before = Sample(0, {"redis": ProcessSample(20 * MIB, 9, 3)}, RedisSample())
+    found = {line.title: line.verdict for line in judge([sample(n) for n in range(80)], (before, before), 0, GOOD)}
+    assert found["redis: memory"] == found["Redis: used_memory"] == "PASS"
+    still_filling = judge([sample(n) for n in range(25)], (before, before), 0, GOOD)
+    assert {line.title: line.verdict for line in still_filling}["redis: memory"] == "VOID"
