@@ -31,7 +31,8 @@ QUIET_S = RETENTION_S + 120.0
 """After the last call, until everything has expired that may: retention, and what an abandoned call takes to end."""
 SAMPLE_S, LOOK_S, SAY_S = 5.0, 2.0, 30.0
 WARM_UP_S_MAX, WARM_UP_SHARE = 300.0, 1 / 3
-STEADY_LOOKS = 13
+STEADY_LOOKS = 3
+QUIET_LOOKS = 13
 """Longer than a ledger keeps a connection that nobody needs (common/ledger/idle.py)."""
 
 
@@ -108,19 +109,19 @@ class Soak:
         )
 
     async def _quiet(self, before: Sample | None) -> Sample:
-        """Until nothing is left that was not there before and nothing changes any more, or the time is over.
+        """Until nothing is left that was not there before, some looks long, or the time is over.
 
-        Without a sample of before: until no call is left and nothing more is made; what was highest then is returned.
+        Without a sample of before: until no call is left for longer; what was highest in that time is returned.
         """
         loop = asyncio.get_running_loop()
         until_s = loop.time() + QUIET_S
         looks: list[Sample] = []
         last = await self._look()
-        while loop.time() < until_s and len(looks) < STEADY_LOOKS:
+        while loop.time() < until_s and len(looks) < (QUIET_LOOKS if before is None else STEADY_LOOKS):
             await asyncio.sleep(LOOK_S)
-            sample = await self._look()
-            busy = of_calls(sample) or still_up(before or last, sample)
-            looks, last = [] if busy else [*looks, sample], sample
+            last = await self._look()
+            busy = of_calls(last) or (before is not None and still_up(before, last))
+            looks = [] if busy else [*looks, last]
         return last if before is not None else highest(looks or [last])
 
     async def _look(self) -> Sample:
