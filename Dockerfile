@@ -6,9 +6,13 @@
 # imports.  Stages stand in the order of their cost, the engines last: Docker's classic builder builds every stage above
 # the target.  Nothing here needs BuildKit.
 
+# By digest, the tag beside it for people; `python -m deploy.images` compares and renews it.  Another base, such as one of
+# your own mirror: --build-arg PYTHON_IMAGE=...
+ARG PYTHON_IMAGE=python:3.11-slim@sha256:9c900dea9e8fb7e16277c179b555cc72d29a352dbc33cff48ad5a0412fd5bfc7
+
 # --- where environments are made; nothing of this stage but /opt/venv goes into an image ---------------------------
 
-FROM python:3.11-slim AS build
+FROM ${PYTHON_IMAGE} AS build
 # A mirror of the package index: --build-arg PIP_INDEX_URL=...  Unset arguments are not even in pip's environment.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
@@ -19,7 +23,7 @@ WORKDIR /locks
 
 # --- what all images have ------------------------------------------------------------------------------------------
 
-FROM python:3.11-slim AS runtime
+FROM ${PYTHON_IMAGE} AS runtime
 # tini reaps children and passes signals on before Python has installed its own handlers.  Without pip (and what comes
 # with it) nothing can be installed in a running container; a base image that has none is fine, too.
 # hadolint ignore=DL3008

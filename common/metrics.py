@@ -9,6 +9,7 @@ A counter that has never counted is not there for Prometheus, and the first even
 `begin` and `begin_provider` name what a process may count, at its start.
 """
 
+import asyncio
 from collections.abc import Container, Mapping
 
 from prometheus_client import (
@@ -37,6 +38,7 @@ BUILD_INFO = Gauge(
 )
 CALLS_ACTIVE = Gauge("voice_calls_active", "Calls this process holds now", ["process"])
 CALLS_MAX = Gauge("voice_calls_max", "Calls this process takes at once (CALLS_MAX)", ["process"])
+TASKS = Gauge("voice_tasks", "Asyncio tasks of this process now", ["process"])
 DRAINING = Gauge("voice_draining", "1 from SIGTERM until the process ends", ["process"])
 CALLS_STARTED = Counter("voice_calls_started", "Calls answered whose stream is open, by direction", ["direction"])
 CALLS_ENDED = Counter("voice_calls_ended", "Calls ended, by reason", ["reason"])
@@ -267,6 +269,11 @@ def begin(process: str, calls_max: int) -> None:
         CALLS_QUARANTINED.labels(process)
         CALLS_PASSED_ON.labels(process)
         PROVIDERS_FAILING.labels(process).set(0)
+
+
+def count_tasks(process: str, loop: asyncio.AbstractEventLoop) -> None:
+    """From now on the number of the loop's tasks is told whenever somebody asks; any thread may."""
+    TASKS.labels(process).set_function(lambda: len(asyncio.all_tasks(loop)))
 
 
 def begin_provider(pool: str, spec: str) -> None:

@@ -7,7 +7,9 @@
   rediss+sentinel://…                                             TLS to the sentinels and to the servers
 
 User and password are the data servers'; sentinels with a password of their own: `?sentinel_password=…` and, if they
-have users, `&sentinel_user=…`.  Several URLs separated by commas are shards (common/bus/shards.py); their order counts.
+have users, `&sentinel_user=…`.  With TLS, `?ca=/path` names the file of the authority that signed the servers'
+certificates, if it is none of the system's.  Several URLs separated by commas are shards (common/bus/shards.py); their
+order counts.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ SHARDS_MAX = 32
 _NEXT_URL = re.compile(r",\s*(?=[a-z+]+://)")
 _HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:/?#@\[\],]*))(?::(?P<port>[0-9]{1,5}))?")
 _SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
-_OPTIONS = frozenset({"db", "sentinel_user", "sentinel_password"})
+_OPTIONS = frozenset({"db", "sentinel_user", "sentinel_password", "ca"})
 
 
 class BadRedisUrl(ValueError):
@@ -49,6 +51,8 @@ class Place:
     """The sentinels' name of the primary and its replicas."""
     db: int = 0
     tls: bool = False
+    ca: str = ""
+    """File of the only authority that is believed (PEM); empty: the system's."""
     login: Login = Login()
     sentinel_login: Login = Login()
 
@@ -90,13 +94,17 @@ def _place(url: str) -> Place:
         hosts = tuple(_host(part, SENTINEL_PORT, required=True) for part in where.split(","))
     else:
         name, hosts = "", (_host(where, REDIS_PORT, required=False),)
+    tls = scheme.startswith("rediss")
+    if options.get("ca") and not tls:
+        raise BadRedisUrl("a ca without TLS (rediss)")
     if len(names) > 1:
         raise BadRedisUrl("a path that is no number of a database")
     return Place(
         hosts,
         set=name,
         db=_db(names[0] if names else options.get("db", "")),
-        tls=scheme.startswith("rediss"),
+        tls=tls,
+        ca=options.get("ca", ""),
         login=_login(login),
         sentinel_login=Login(options.get("sentinel_user", ""), options.get("sentinel_password", "")),
     )

@@ -50,6 +50,7 @@ async def serve(settings: Settings, agents: Agents) -> None:
     """Run until SIGTERM or SIGINT, then until the calls have ended or DRAIN_SECONDS are over."""
     edge = node_id("edge")
     loop = asyncio.get_running_loop()
+    metrics.count_tasks("edge", loop)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

@@ -21,6 +21,7 @@ REMEDIES = {
     "hadolint": "make install-dev",
     "kubectl": "make install-dev",
     "nginx": "apt-get install nginx-light",
+    "openssl": "apt-get install openssl",
     "prometheus": "apt-get install prometheus",
     "prometheus-alertmanager": "apt-get install prometheus-alertmanager",
     "promtool": "apt-get install prometheus",

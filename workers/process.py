@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
+from common import metrics
 from common.agents import Agent, BadAgents, from_document
 from common.bus import Bus
 from common.bus.redis import BusOptions
@@ -182,6 +183,7 @@ async def serve(
 ) -> None:
     """Run until SIGTERM or SIGINT, then pass the calls on and return."""
     owner = node_id(pool)
+    metrics.count_tasks(pool, asyncio.get_running_loop())
     stop = _stop_signal()
     options = BusOptions(settings.redis_url, owner, settings.bus_flush_ms, settings.bus_pause_ms)
     default = settings.providers(pool)

@@ -71,6 +71,12 @@ class Caller:
         """Ask no more; hang up when the last answer is over."""
         self._quit = True
 
+    def vanish(self) -> None:
+        """The line is gone, without a goodbye: the connection is reset, nothing is reported, nobody comes back."""
+        self._die("vanished")
+        if self._connection is not None:
+            self._connection.socket.transport.abort()
+
     async def run(self) -> None:
         """The whole call."""
         await asyncio.sleep(self._starts_in_s)

@@ -203,12 +203,16 @@ class Fleet:
             return (await self._http.get(f"http://127.0.0.1:{self._ports[name]}/readyz")).status_code == 200
         return False
 
-    async def _calls(self, name: str) -> int:
+    async def metrics(self, name: str) -> str:
+        """What a member's /metrics says; empty if it cannot be asked."""
         with contextlib.suppress(httpx.HTTPError):
-            text = (await self._http.get(f"http://127.0.0.1:{self._ports[name]}/metrics")).text
-            found = re.search(r"^voice_calls_active\{.*\} ([0-9.e+]+)", text, re.MULTILINE)
-            return int(float(found[1])) if found else 0
-        return -1
+            return (await self._http.get(f"http://127.0.0.1:{self._ports[name]}/metrics")).text
+        return ""
+
+    async def _calls(self, name: str) -> int:
+        text = await self.metrics(name)
+        found = re.search(r"^voice_calls_active\{.*\} ([0-9.e+]+)", text, re.MULTILINE)
+        return int(float(found[1])) if found else 0 if text else -1
 
     def _vendors_at(self, port: int) -> dict[str, str]:
         return {"DEEPGRAM_BASE_URL": f"ws://127.0.0.1:{port}", "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1"}

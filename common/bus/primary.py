@@ -85,7 +85,7 @@ async def _ask(sentinel: tuple[str, int], place: Place) -> Address | None:
     wire = None
     try:
         async with asyncio.timeout(ASK_SECONDS):
-            wire = await connect(sentinel, place.sentinel_login, place.tls)
+            wire = await connect(sentinel, place.sentinel_login, place.tls, place.ca)
             known = await wire.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", place.set)
     except (OSError, TimeoutError, hiredis.ReplyError) as error:
         log.warning("a sentinel does not answer (%s)", type(error).__name__)
@@ -97,7 +97,7 @@ async def _ask(sentinel: tuple[str, int], place: Place) -> Address | None:
 
 
 async def _verified(address: Address, place: Place) -> Wire:
-    wire = await connect(address, place.login, place.tls)
+    wire = await connect(address, place.login, place.tls, place.ca)
     try:
         # A server that was frozen takes the connection at once and answers when it thaws: that it is the primary,
         # which the sentinels will tell it otherwise only then.

@@ -124,9 +124,10 @@ class Wire(asyncio.Protocol):
                 answered.set_exception(self._refusal or ConnectionError("the connection to Redis is lost"))
 
 
-async def connect(address: tuple[str, int] | str, login: Login, tls: bool) -> Wire:
+async def connect(address: tuple[str, int] | str, login: Login, tls: bool, ca: str = "") -> Wire:
     """Connect to a host and port, or to the path of a socket, and log in.
 
+    With `tls` the server's certificate and name are verified, by the authorities of the file `ca`, else the system's.
     Raises OSError, TimeoutError or hiredis.ReplyError (wrong password).
     """
     loop = asyncio.get_running_loop()
@@ -134,7 +135,8 @@ async def connect(address: tuple[str, int] | str, login: Login, tls: bool) -> Wi
         if isinstance(address, str):
             _, wire = await loop.create_unix_connection(Wire, address)
         else:
-            _, wire = await loop.create_connection(Wire, *address, ssl=ssl.create_default_context() if tls else None)
+            context = ssl.create_default_context(cafile=ca or None) if tls else None
+            _, wire = await loop.create_connection(Wire, *address, ssl=context)
     try:
         if login.password:
             await wire.call("AUTH", login.user or "default", login.password)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import hiredis
 import redis
-from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio import Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
@@ -27,6 +27,7 @@ from redis.backoff import ConstantBackoff
 from common import metrics
 from common.bus.primary import NoPrimary, find_primary
 from common.bus.refusals import KeyRefused, away_kind, refused_kind
+from common.ledger.idle import IdleClosingPool
 from common.redis_url import Place
 
 T = TypeVar("T")
@@ -46,7 +47,9 @@ class Client:
         """Connects lazily; `name` shows in the server's CLIENT LIST."""
         kind: Any = _Unix if place.path else _Tls if place.tls else _Tcp
         where: dict[str, Any] = {"path": place.path} if place.path else {"socket_keepalive": True}
-        pool = ConnectionPool(
+        if place.ca:
+            where["ssl_ca_certs"] = place.ca
+        pool = IdleClosingPool(
             connection_class=kind,
             place=place,
             client_name=name,

@@ -30,6 +30,7 @@ from common.addresses import near_url
 from common.settings import Settings
 from deploy.local import redis_server
 from deploy.local.children import die_with_parent
+from deploy.local.own_secrets import own_environment
 from deploy.local.ports import free_port, is_free
 from edge.api_token import find_token
 
@@ -179,7 +180,7 @@ class Stack:
             self.processes[name] = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env={**self._environ, **settings},
+                env={**own_environment(name.partition("-")[0], self._environ), **settings},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT if sink else None,

@@ -1,19 +1,22 @@
 """The users of Redis: one for each kind of process, with the keys and commands of docs/bus.md and no others.
 
     REDIS_PASSWORD_EDGE=… REDIS_PASSWORD_STT=… … python -m deploy.redis.acl > users.acl
+    …                                            python -m deploy.redis.acl --sentinel > sentinel-users.acl
 
 Passwords come from the environment, or from files (`REDIS_PASSWORD_EDGE_FILE`), and leave as SHA-256; without any of
 them the template with placeholders is printed, which is `users.acl.example`.  `edge`, `stt`, `llm` and `tts` are
-needed.  `replica`, `sentinel`, `watch` (a metrics exporter) and `admin` are written if they have a password; the
-default user is off.  Redis 7 or Valkey: the key patterns that are only read or only written need it.
+needed.  `replica`, `sentinel`, `probe` (health checks and scripts beside a server), `watch` (a metrics exporter) and
+`admin` are written if they have a password; the default user is off.  Sentinels have users of their own: each role may
+ask them who the primary is.  Redis 7 or Valkey: the key patterns that are only read or only written need it.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +73,7 @@ USERS = (
     _pool("llm", ""),
     _pool("tts", "%W~edge:*:audio"),
     User("watch", "%R~pool:*:calls %R~edge:*", "ping info xlen xpending xinfo|groups client|setname", needed=False),
+    User("probe", "", "ping info role dbsize client|pause client|setname", needed=False),
     User("replica", "", "psync replconf ping", needed=False),
     User(
         "sentinel",
@@ -82,6 +86,21 @@ USERS = (
     User("admin", "~*", "+@all", needed=False, channels="allchannels"),
 )
 
+_ASK = "hello auth ping client|setname sentinel|get-master-addr-by-name"
+SENTINEL_USERS = (
+    *(User(role, "", _ASK) for role in ("edge", "stt", "llm", "tts")),
+    User("probe", "", "ping sentinel|get-master-addr-by-name sentinel|failover", needed=False),
+    User(
+        "sentinel",
+        "",
+        "hello auth ping publish client|setname sentinel|is-master-down-by-addr",
+        needed=False,
+        channels="allchannels",
+    ),
+    User("admin", "~*", "+@all", needed=False, channels="allchannels"),
+)
+"""Of the sentinels.  A role has the password that it has at the servers."""
+
 
 class BadPasswords(Exception):
     """Its text lists every problem, one a line, and no password."""
@@ -92,12 +111,12 @@ def template() -> str:
     return _file({user.name: f"<SHA-256 of {VARIABLE}{user.name.upper()}>" for user in USERS})
 
 
-def acl_file(environ: Mapping[str, str]) -> str:
-    """The file with the passwords' hashes.  Raises BadPasswords."""
+def acl_file(environ: Mapping[str, str], users: Sequence[User] = USERS) -> str:
+    """The file of these users with the passwords' hashes.  Raises BadPasswords."""
     hashes: dict[str, str] = {}
     known: dict[str, str] = {}
     problems = []
-    for user in USERS:
+    for user in users:
         variable = f"{VARIABLE}{user.name.upper()}"
         password = _password(environ, variable)
         if not password and not user.needed:
@@ -109,7 +128,7 @@ def acl_file(environ: Mapping[str, str]) -> str:
         hashes[user.name] = hashlib.sha256(password.encode()).hexdigest()
     if problems:
         raise BadPasswords("\n".join(problems))
-    return _file(hashes)
+    return _file(hashes, users)
 
 
 def _password(environ: Mapping[str, str], variable: str) -> str:
@@ -117,19 +136,22 @@ def _password(environ: Mapping[str, str], variable: str) -> str:
     return Path(path).read_text("utf-8").strip() if path else environ.get(variable, "").strip()
 
 
-def _file(hashes: Mapping[str, str]) -> str:
+def _file(hashes: Mapping[str, str], users: Sequence[User] = USERS) -> str:
     """Redis allows no comments in it."""
-    lines = [user.line(hashes[user.name]) for user in USERS if user.name in hashes]
+    lines = [user.line(hashes[user.name]) for user in users if user.name in hashes]
     return "\n".join(["user default off sanitize-payload resetchannels -@all", *lines, ""])
 
 
-def main() -> int:
+def main(argv: Sequence[str] = ()) -> int:
     """Print the file; 2 if the passwords cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.redis.acl", description="Prints the users of Redis.")
+    parser.add_argument("--sentinel", action="store_true", help="those of the sentinels instead")
+    users = SENTINEL_USERS if parser.parse_args(argv).sentinel else USERS
     if not any(name.startswith(VARIABLE) for name in os.environ):
         print(template(), end="")  # noqa: T201
         return 0
     try:
-        print(acl_file(os.environ), end="")  # noqa: T201
+        print(acl_file(os.environ, users), end="")  # noqa: T201
     except (BadPasswords, OSError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
@@ -137,4 +159,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -291,7 +291,7 @@ KINDS = {
     "secret": "Secret",
     "pod": "Pod",
 }
-SECRETS = frozenset({"voice-redis", "voice-edge", "voice-vendors", "voice-tls"})
+SECRETS = frozenset({"voice-redis-admin", "voice-edge", "voice-vendors", "voice-tls"})
 """Made by the reader."""
 
 

@@ -78,10 +78,15 @@ def exec_form(value: str) -> list[str]:
 def stages(path: Path = ROOT / "Dockerfile") -> dict[str, Stage]:
     """The stages by name, in their order; one without a name has its image's."""
     found: dict[str, Stage] = {}
+    given: dict[str, str] = {}
     for line in logical_lines(path.read_text("utf-8")):
         instruction, _, value = line.partition(" ")
-        if instruction == "FROM":
+        if instruction == "ARG" and not found:  # before the first FROM: for the FROMs alone
+            name, _, default = value.partition("=")
+            given[f"${{{name}}}"] = default
+        elif instruction == "FROM":
             image, _, name = value.partition(" AS ")
+            image = given.get(image, image)
             found[name or image] = Stage(name or image, image, (), found.get(image))
         else:
             stage = list(found.values())[-1]

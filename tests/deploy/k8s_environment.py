@@ -19,7 +19,7 @@ HAND_OVER_SECONDS = 2
 MARGIN_SECONDS = 15
 UID = 10001
 SAMPLES = {
-    "REDIS_URL": "redis+sentinel://:0123abcd@sentinel-0.sentinel:26379/voice/0?sentinel_password=0123abcd",
+    "REDIS_URL": "redis+sentinel://edge:0123abcd@sentinel-0.sentinel:26379/voice/0?sentinel_password=0123abcd",
     "STREAM_SECRET": "0123456789abcdef",
     "VOBIZ_AUTH_ID": "MA_XXXXXXXX",
     "VOBIZ_AUTH_TOKEN": "token",
@@ -164,7 +164,7 @@ def _container(container: Thing, volumes: set[str]) -> Iterator[str]:
         if not {"cpu", "memory"} <= bounds.get(way, {}).keys():
             yield f"no {way}"
     _, colon, tag = container["image"].rpartition("/")[2].partition(":")
-    if not colon or tag == "latest" or not re.fullmatch(r"[\w.-]+", tag):
+    if not colon or tag.startswith("latest") or not re.fullmatch(r"[\w.-]+(@sha256:[0-9a-f]{64})?", tag):
         yield f"image {container['image']}"
     if not container.get("securityContext", {}).get("readOnlyRootFilesystem"):
         yield "its root can be written"

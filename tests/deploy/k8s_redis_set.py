@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,17 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from deploy.k8s.redis_secrets import CA_FILE, new_passwords, url
 from deploy.local.ports import free_port
+from deploy.redis.acl import SENTINEL_USERS, acl_file
 from tests.deploy.k8s_manifests import K8S
+from tests.programs import program
 from tests.simulators.redis_servers import redis_program
 
-COMPONENT = K8S / "components" / "redis-sentinel"
-PASSWORD = "0123456789abcdef"
+COMPONENTS = (K8S / "components" / "redis-sentinel", K8S / "components" / "redis-tls")
+PASSWORDS = new_passwords()
+VARIABLE_OF = {"redis": "REDIS_PASSWORD_REPLICA", "sentinel": "REDIS_PASSWORD_SENTINEL"}
+"""Beside REDIS_PASSWORD_PROBE, the only password that a pod of this kind has."""
 SET = "voice"
 SERVERS = tuple(f"127.77.0.{number}" for number in (1, 2, 3))
 SENTINELS = tuple(f"127.77.1.{number}" for number in (1, 2, 3))
@@ -35,12 +40,19 @@ SCRIPT_SECONDS = 40.0
 class RedisSet:
     """Three servers, three sentinels, each a pod: a process and a disk that outlives it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tls: bool = False) -> None:
+        """With `tls`: as components/redis-tls makes it, with a certificate of an authority that is made here."""
         redis_program()
         self._folder = folder
+        self.tls = tls
+        self.ca = folder / "tls" / "ca.crt"
+        if tls:
+            certify(folder / "tls", [*SERVERS, *SENTINELS])
+        (folder / "redis.acl").write_text(acl_file(PASSWORDS), "utf-8")
+        (folder / "sentinel.acl").write_text(acl_file(PASSWORDS, SENTINEL_USERS), "utf-8")
         self._ports = {"26379": str(free_port()), "6379": str(free_port())}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        for path in COMPONENT.rglob("*"):
+        for path in (path for component in COMPONENTS for path in component.rglob("*")):
             if path.suffix in (".sh", ".conf"):
                 (folder / path.name).write_text(self._adapted(path.read_text("utf-8")), "utf-8")
 
@@ -49,6 +61,7 @@ class RedisSet:
             text = text.replace(port, ours)
         return (
             text.replace("dir /data\n", "")
+            .replace("/tls/", f"{self.ca.parent}/")
             .replace("down-after-milliseconds $SET 2000", "down-after-milliseconds $SET 500")
             .replace("PAUSE_SECONDS=2\n", "PAUSE_SECONDS=0.2\n")
         )
@@ -59,7 +72,9 @@ class RedisSet:
         disk.mkdir(exist_ok=True)
         return {
             "PATH": os.environ["PATH"],
-            "REDIS_PASSWORD": PASSWORD,
+            **{name: PASSWORDS[name] for name in (VARIABLE_OF[kind], "REDIS_PASSWORD_PROBE")},
+            "USERS": str(self._folder / f"{kind}.acl"),
+            **self._with_tls(kind),
             "SELF": name,
             "HERE": name,
             "PEERS": " ".join(SERVERS),
@@ -69,6 +84,21 @@ class RedisSet:
             "WRITTEN": str(disk / f"{kind}.conf"),
             "DATA": str(disk),
         }
+
+    def _with_tls(self, kind: str) -> dict[str, str]:
+        if not self.tls:
+            return {}
+        return {
+            "TLS_CONF": str(self._folder / f"{kind}-tls.conf"),
+            "TLS_OPTIONS": f"--tls --cacert {self.ca}",
+        }
+
+    def url(self, role: str) -> str:
+        """REDIS_URL of a role, as deploy/k8s/redis_secrets.py makes it."""
+        made = url(role, PASSWORDS[f"REDIS_PASSWORD_{role.upper()}"], "voice", self.tls)
+        for name, ours in zip((f"sentinel-{n}.sentinel.voice.svc" for n in range(3)), SENTINELS, strict=True):
+            made = made.replace(f"{name}:26379", f"{ours}:{self._ports['26379']}")
+        return made.replace(CA_FILE, str(self.ca))
 
     def start(self, *names: str) -> None:
         for name in names:
@@ -101,12 +131,15 @@ class RedisSet:
         return subprocess.run(command, env=self._environment(name), timeout=SCRIPT_SECONDS).returncode
 
     @contextlib.contextmanager
-    def client(self, name: str) -> Iterator[redis.Redis]:
+    def client(self, name: str, user: str = "admin", password: str = "") -> Iterator[redis.Redis]:
         port = int(self._ports["26379" if name in SENTINELS else "6379"])
         client = redis.Redis(
             host=name,
             port=port,
-            password=PASSWORD,
+            username=user,
+            password=password or PASSWORDS[f"REDIS_PASSWORD_{user.upper()}"],
+            ssl=self.tls,
+            ssl_ca_certs=str(self.ca) if self.tls else None,
             decode_responses=True,
             socket_timeout=1,
             retry=Retry(NoBackoff(), 0),
@@ -158,3 +191,18 @@ class RedisSet:
                 if state["num-other-sentinels"] != 2 or state["num-slaves"] != 2:
                     return False
         return True
+
+
+def certify(folder: Path, addresses: Sequence[str]) -> None:
+    """An authority, and a certificate of its for these addresses, as the Secret voice-redis-tls has them."""
+    folder.mkdir()
+    names = ",".join(f"IP:{address}" for address in [*addresses, "127.0.0.1"])
+    (folder / "names.cnf").write_text(f"subjectAltName={names}\nextendedKeyUsage=serverAuth\n")
+    new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    for words in (
+        ["req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=authority"],
+        ["req", *new, "-keyout", "tls.key", "-out", "tls.csr", "-subj", "/CN=redis"],
+        ["x509", "-req", "-in", "tls.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+         "-out", "tls.crt", "-extfile", "names.cnf"],
+    ):  # fmt: skip
+        subprocess.run([program("openssl"), *words], cwd=folder, check=True, capture_output=True, timeout=30)

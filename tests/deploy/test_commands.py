@@ -76,7 +76,7 @@ def test_what_is_made_for_the_cluster_is_made_without_one() -> None:
         )
         assert ran.returncode == 0, ran.stderr
         kinds.append(yaml.safe_load(ran.stdout)["kind"])
-    assert kinds == ["Secret"] * 4
+    assert kinds == ["Secret"] * 3
 
 
 def test_redis_knows_what_it_is_told(valkey_url: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from common.settings import Settings
+from deploy.local.own_secrets import ALL, OWN
 from tests.deploy.compose_dockerfile import ROOT, Stage, stages
 from tests.deploy.compose_file import PROFILES, compose, environment, project, seconds, services
 from tests.programs import program
@@ -168,7 +169,7 @@ def test_it_says_whether_it_is_well(name: str) -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_its_image_is_a_version(name: str) -> None:
-    tag = every()[name]["image"].rpartition(":")[2]
+    tag = every()[name]["image"].partition("@")[0].rpartition(":")[2]
     assert re.fullmatch(r"v?\d+(\.\d+){0,2}", tag), every()[name]["image"]
 
 
@@ -312,3 +313,11 @@ def test_the_page_names_every_service_and_profile() -> None:
     assert not [name for name in (*names(), *PROFILES) if f"`{name}`" not in page]
     images = set(re.findall(r"`(voice-[\w-]+)`", page))
     assert {service["image"].partition(":")[0] for service in every().values() if "build" in service} <= images
+
+
+@pytest.mark.parametrize("name", [*OWN, "stt-providers", "tts-providers"])
+def test_a_service_is_given_the_secrets_of_its_own_process(name: str) -> None:
+    """As `make run` gives them: a vendor's key to the pool that uses it, the carrier's to the edge."""
+    given = set(every()[name]["environment"])
+    assert given & ALL == OWN[name.removesuffix("-providers")]
+    assert not {f"{secret}_FILE" for secret in ALL} & given

@@ -323,8 +323,8 @@ def test_a_mistake_of_kedas_triggers_is_seen(check: Check, plant: Plant, words: 
 @pytest.mark.parametrize(
     ("secrets", "words"),
     [
-        ({}, "Secret voice-redis is neither here nor in README.md"),
-        ({"voice-redis": {"REDIS_URL", "REDIS_PASSWORD"}, "voice-edge": {"STREAM_TOKEN"}}, "has no STREAM_SECRET"),
+        ({}, "Secret voice-redis-stt is neither here nor in README.md"),
+        ({"voice-redis-edge": {"REDIS_URL"}, "voice-edge": {"STREAM_TOKEN"}}, "has no STREAM_SECRET"),
     ],
 )
 def test_a_secret_that_nobody_documents_is_seen(secrets: dict[str, set[str]], words: str) -> None:

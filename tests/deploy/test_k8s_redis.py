@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
-from tests.deploy.k8s_redis_set import SENTINELS, SERVERS, RedisSet
+from common.bus.primary import open_primary
+from common.ledger import CallRecord
+from common.ledger.shards import connect_ledger
+from common.redis_url import parse_redis_url
+from tests.deploy.k8s_redis_set import SENTINELS, SERVERS, RedisSet, certify
 from tests.simulators.redis_servers import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.redis]
@@ -44,19 +49,67 @@ def told(pods: RedisSet, name: str) -> str | None:
         return client.get("call")  # type: ignore[return-value]
 
 
-async def test_the_first_start_makes_one_primary_and_all_are_ready(pods: RedisSet) -> None:
-    assert await begun(pods) == SERVERS[0]
-    assert [pods.run(name, "ready.sh") for name in SERVERS] == [0, 0, 0]
+@pytest.fixture(params=[False, True], ids=["plain", "tls"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisSet]:
+    """The set without TLS, and with it."""
+    pods = RedisSet(tmp_path, request.param)
+    try:
+        yield pods
+    finally:
+        pods.kill_all()
 
 
-async def test_a_killed_primary_comes_back_as_a_replica(pods: RedisSet) -> None:
-    first = await begun(pods)
-    pods.kill(first)
-    await until(lambda: pods.primary() not in ("", first), "another primary", PATIENCE_SECONDS)
-    pods.start(first)
-    second = await whole(pods)
-    assert second != first and pods.role(first) == "slave"
-    assert told(pods, second) == "is live"
+async def test_the_first_start_makes_one_primary_and_all_are_ready(either: RedisSet) -> None:
+    assert await begun(either) == SERVERS[0]
+    assert [either.run(name, "ready.sh") for name in SERVERS] == [0, 0, 0]
+    assert [either.run(name, "sentinel-ready.sh") for name in SENTINELS] == [0, 0, 0]
+
+
+async def test_each_role_finds_the_primary_with_its_own_user_and_a_stranger_finds_nothing(either: RedisSet) -> None:
+    first = await begun(either)
+    for role in ("edge", "stt", "llm", "tts"):
+        async with connect_ledger(either.url(role), f"{role}-1", 60) as ledger:
+            if role == "edge":
+                await ledger.create(CallRecord("c-1"))
+                assert await ledger.start("c-1", "edge-1")
+            else:
+                assert await ledger.claim(role, "c-1", f"{role}-1")
+            await ledger.beat(role, f"{role}-1")
+        (place,) = parse_redis_url(either.url(role))
+        wire = await open_primary(place, f"{role}-1")
+        assert await wire.call("XADD", "edge:edge-1:priority", "*", "d", "x")
+        wire.close()
+    for name in (*SERVERS, *SENTINELS):
+        for user in ("default", "edge"):
+            with either.client(name, user, "a guess") as client, pytest.raises(redis.AuthenticationError):
+                client.ping()
+    with either.client(first, "probe") as client, pytest.raises(redis.exceptions.NoPermissionError):
+        client.get("call")
+    with either.client(SENTINELS[0], "stt") as client, pytest.raises(redis.exceptions.NoPermissionError):
+        client.execute_command("SENTINEL", "FAILOVER", "voice")
+
+
+async def test_with_tls_nobody_is_served_without_it_or_by_another_authority(tmp_path: Path) -> None:
+    pods = RedisSet(tmp_path, tls=True)
+    try:
+        await begun(pods)
+        certify(tmp_path / "others", SERVERS)
+        for tls, ca in ((False, None), (True, tmp_path / "others" / "ca.crt")):
+            pods.tls, pods.ca = tls, ca or pods.ca
+            with pods.client(SERVERS[0]) as client, pytest.raises(redis.ConnectionError):
+                client.ping()
+    finally:
+        pods.kill_all()
+
+
+async def test_a_killed_primary_comes_back_as_a_replica(either: RedisSet) -> None:
+    first = await begun(either)
+    either.kill(first)
+    await until(lambda: either.primary() not in ("", first), "another primary", PATIENCE_SECONDS)
+    either.start(first)
+    second = await whole(either)
+    assert second != first and either.role(first) == "slave"
+    assert told(either, second) == "is live"
 
 
 async def test_a_primary_that_is_stopped_steps_down_first(pods: RedisSet) -> None:

@@ -27,6 +27,7 @@ PASSWORD = "hunter2-not-to-be-seen"
             ),
         ),
         ("rediss+sentinel://s1/voice", Place((("s1", 26379),), set="voice", tls=True)),
+        ("rediss+sentinel://s1/voice?ca=/ca.crt", Place((("s1", 26379),), set="voice", tls=True, ca="/ca.crt")),
     ],
 )
 def test_one_server_or_one_set(url: str, place: Place) -> None:
@@ -53,7 +54,8 @@ def test_several_urls_are_shards_in_their_order() -> None:
         ("redis://cache/0/1", "a path that is no number"),
         ("redis://ca che", "a blank"),
         ("redis://a,b", "no host"),
-        ("redis://cache?ssl=1", "none of db, sentinel_password, sentinel_user"),
+        ("redis://cache?ssl=1", "none of ca, db, sentinel_password, sentinel_user"),
+        ("redis://cache?ca=/ca.crt", "a ca without TLS"),
         ("redis://cache?db", "not name=value"),
         ("unix://", "no path"),
         ("redis+sentinel://s1,s2", "no name of the set"),

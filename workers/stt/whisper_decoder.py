@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soxr
 
 from common.audio import g711
+from workers.downloaded_models import verify
 from workers.models import PackagedModel, model_path
 from workers.providers import Busy, Down, Rejected
 
@@ -68,11 +70,17 @@ class Decoder:
         if self.size not in sizes:
             raise Rejected(f"no whisper model {self.size!r}; known: {', '.join(sizes)}")
         threads = min(THREADS_MAX, os.cpu_count() or 1)
-        source = str(model_path(TINY_EN).parent) if self.size == "tiny.en" else self.size
         try:
-            model = faster_whisper.WhisperModel(
-                source, device="cpu", compute_type="int8", cpu_threads=1, num_workers=threads
+            source = (
+                model_path(TINY_EN).parent
+                if self.size == "tiny.en"
+                else downloaded(self.size, faster_whisper.download_model)
             )
+            model = faster_whisper.WhisperModel(
+                str(source), device="cpu", compute_type="int8", cpu_threads=1, num_workers=threads
+            )
+        except Down:
+            raise
         except Exception as error:  # noqa: BLE001 - the hub's client and ctranslate2 raise whatever they like
             raise Down(
                 f"whisper model {self.size!r} cannot be loaded ({type(error).__name__}): it is fetched from its hub "
@@ -132,6 +140,13 @@ class Decoder:
             return _words(segments)
         except Exception as error:  # noqa: BLE001 - as above
             raise Down(f"whisper failed: {type(error).__name__}") from None
+
+
+def downloaded(size: str, fetch: Callable[[str], str]) -> Path:
+    """The folder of a model of the hub, by what fetches it if need be.  Raises `Down` if nobody vouched for it."""
+    folder = Path(fetch(size))
+    verify(f"whisper-{size}", sorted(path for path in folder.iterdir() if path.is_file()))
+    return folder
 
 
 def believable(no_speech_prob: float, avg_logprob: float, compression_ratio: float) -> bool:

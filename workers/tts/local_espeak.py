@@ -13,6 +13,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
+from workers.child_environment import child_environment
 from workers.providers import Busy, Down, Rejected, VoiceOptions
 from workers.tts.resample import Telephone
 
@@ -71,7 +72,7 @@ class LocalEspeak:
         try:
             process = await asyncio.create_subprocess_exec(
                 self._program, "-v", voice, "-s", str(words_per_minute), "-b", "1", "--stdin", "--stdout",
-                stdin=PIPE, stdout=PIPE, stderr=DEVNULL,
+                stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=child_environment(),
             )  # fmt: skip
         except FileNotFoundError:
             raise Down(f"{self._program} is not installed; on Debian: apt-get install {DEBIAN_PACKAGE}") from None

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from workers.child_environment import child_environment
 from workers.providers import Busy, Down, ProviderError, Rejected
 from workers.tts.piper_process import AUDIO, END, FAILED, FRAME_BYTES_MAX, HEADER, READY
 
@@ -67,10 +68,13 @@ class Ready:
 class PiperChild:
     """Starts, watches and restarts the child; speaks through it."""
 
-    def __init__(self, arguments: Callable[[], Sequence[str]], deadlines: Deadlines) -> None:
+    def __init__(
+        self, arguments: Callable[[], Sequence[str]], deadlines: Deadlines, python: str = sys.executable
+    ) -> None:
         """`arguments` of the child; called in a thread before each start, may raise `Down`."""
         self._arguments = arguments
         self._deadlines = deadlines
+        self._python = python
         self._process: Process | None = None
         self._ready: Ready | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -172,8 +176,9 @@ class PiperChild:
         arguments = await asyncio.to_thread(self._arguments)
         # In the folder that holds `workers`, so that -m finds it wherever this process was started.
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "workers.tts.piper_process", *arguments, stdin=PIPE, stdout=PIPE, cwd=_ROOT
-        )
+            self._python, "-m", "workers.tts.piper_process", *arguments, stdin=PIPE, stdout=PIPE, cwd=_ROOT,
+            env=child_environment(downloads="--voice" in arguments),
+        )  # fmt: skip
         try:
             kind, _, payload = await self._frame(self._process)
         except (asyncio.IncompleteReadError, ConnectionError):

@@ -31,6 +31,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, BinaryIO
 
+from workers.downloaded_models import verify
 from workers.models import onnx_session, onnxruntime
 from workers.providers import Down
 
@@ -102,7 +103,10 @@ def load(model: Path) -> Any:
 
 
 def download(voice: str, folder: Path) -> Path:
-    """The model file of a voice from piper's own collection, fetched if need be.  Raises ValueError on a bad name."""
+    """The model file of a voice from piper's own collection, fetched if need be.
+
+    Raises ValueError on a bad name, `Down` if nobody has vouched for the files.
+    """
     from piper.download_voices import VOICE_PATTERN, download_voice
 
     if not VOICE_PATTERN.match(voice):
@@ -116,6 +120,7 @@ def download(voice: str, folder: Path) -> Path:
             download_voice(voice, Path(unfinished))
             for name in (f"{voice}.onnx.json", f"{voice}.onnx"):
                 (Path(unfinished) / name).replace(folder / name)
+    verify("piper", [model, model.with_name(f"{model.name}.json")])
     return model
 
 

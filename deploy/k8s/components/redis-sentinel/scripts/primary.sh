@@ -3,8 +3,11 @@
 #
 #   SELF  PEERS  SENTINELS  names of this server, of all servers, of all sentinels
 #   SET                     the sentinels' name of the servers
-#   REDIS_PASSWORD          of servers and sentinels: letters and digits
+#   USERS                   file of the users of Redis
+#   REDIS_PASSWORD_PROBE    asks servers and sentinels (user `probe`): letters and digits
+#   REDIS_PASSWORD_REPLICA  copies from the primary (user `replica`)
 #   GIVEN  WRITTEN  DATA    configuration to begin with, file to write, folder of the append-only file
+#   TLS_CONF  TLS_OPTIONS   with TLS: more configuration, options of redis-cli (components/redis-tls)
 #
 # It never guesses: without two sentinels of one mind it waits, then fails, and is started again. The first start needs
 # no exception: new sentinels know the first server's name from their own configuration.
@@ -16,7 +19,9 @@ ASK_SECONDS=3
 AGREE_MIN=2
 
 ask() {
-  REDISCLI_AUTH=$REDIS_PASSWORD timeout "$ASK_SECONDS" redis-cli --no-auth-warning --raw "$@" 2>/dev/null || true
+  # shellcheck disable=SC2086 # options, separated by blanks
+  REDISCLI_AUTH=$REDIS_PASSWORD_PROBE timeout "$ASK_SECONDS" redis-cli --user probe --no-auth-warning --raw \
+    ${TLS_OPTIONS:-} "$@" 2>/dev/null || true
 }
 
 # Every sentinel's answer on a line of its own; an error message is none of the servers.
@@ -43,9 +48,11 @@ write() {
   umask 077
   {
     cat "$GIVEN"
+    if [ -n "${TLS_CONF:-}" ]; then cat "$TLS_CONF"; fi
     echo "replica-announce-ip $SELF"
-    echo "requirepass $REDIS_PASSWORD"
-    echo "masterauth $REDIS_PASSWORD"
+    echo "aclfile $USERS"
+    echo "masteruser replica"
+    echo "masterauth $REDIS_PASSWORD_REPLICA"
     if [ "$1" != "$SELF" ]; then echo "replicaof $1 6379"; fi
   } >"$WRITTEN"
 }

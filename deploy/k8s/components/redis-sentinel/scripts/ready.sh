@@ -3,7 +3,9 @@
 set -eu
 
 ask() {
-  REDISCLI_AUTH=$REDIS_PASSWORD redis-cli -h "${HERE:-127.0.0.1}" -p 6379 --no-auth-warning --raw "$@"
+  # shellcheck disable=SC2086 # options, separated by blanks
+  REDISCLI_AUTH=$REDIS_PASSWORD_PROBE redis-cli --user probe --no-auth-warning --raw ${TLS_OPTIONS:-} \
+    -h "${HERE:-127.0.0.1}" -p 6379 "$@"
 }
 
 # INFO answers while the data is still loading, PING does not.

@@ -3,8 +3,11 @@
 #
 #   SELF  PEERS  SENTINELS  names of this sentinel, of all servers, of all sentinels; the first server begins as primary
 #   SET                     the sentinels' name of the servers
-#   REDIS_PASSWORD          of servers and sentinels: letters and digits
+#   USERS                   file of the users of the sentinels
+#   REDIS_PASSWORD_PROBE    asks the other sentinels (user `probe`): letters and digits
+#   REDIS_PASSWORD_SENTINEL the sentinels' own, at the servers and among themselves (user `sentinel`)
 #   GIVEN  WRITTEN          configuration to begin with; file that the sentinel keeps and rewrites
+#   TLS_CONF  TLS_OPTIONS   with TLS: more configuration, options of redis-cli (components/redis-tls)
 set -eu
 
 ASK_SECONDS=3
@@ -13,7 +16,9 @@ QUORUM=2
 known_to_others() {
   for sentinel in $SENTINELS; do
     if [ "$sentinel" = "$SELF" ]; then continue; fi
-    answer=$(REDISCLI_AUTH=$REDIS_PASSWORD timeout "$ASK_SECONDS" redis-cli --no-auth-warning --raw \
+    # shellcheck disable=SC2086 # options, separated by blanks
+    answer=$(REDISCLI_AUTH=$REDIS_PASSWORD_PROBE timeout "$ASK_SECONDS" \
+      redis-cli --user probe --no-auth-warning --raw ${TLS_OPTIONS:-} \
       -h "$sentinel" -p 26379 SENTINEL GET-MASTER-ADDR-BY-NAME "$SET" 2>/dev/null | head -n 1 || true)
     for peer in $PEERS; do
       if [ "$peer" = "$answer" ]; then
@@ -26,9 +31,9 @@ known_to_others() {
 
 umask 077
 if [ -s "$WRITTEN" ]; then
-  # What it learned stays; the password may have been changed.
-  sed -e '/^requirepass /d' -e '/^user default /d' -e '/^sentinel sentinel-pass /d' -e '/^sentinel auth-pass /d' \
-    "$WRITTEN" >"$WRITTEN.new"
+  # What it learned stays; passwords may have been changed, and TLS switched on or off.
+  sed -e '/^requirepass /d' -e '/^user /d' -e '/^aclfile /d' -e '/^tls-/d' -e '/^port /d' \
+    -e '/^sentinel sentinel-/d' -e '/^sentinel auth-/d' "$WRITTEN" >"$WRITTEN.new"
 else
   primary=$(known_to_others)
   first=${PEERS%% *}
@@ -43,8 +48,11 @@ else
   } >"$WRITTEN.new"
 fi
 {
-  echo "requirepass $REDIS_PASSWORD"
-  echo "sentinel sentinel-pass $REDIS_PASSWORD"
-  echo "sentinel auth-pass $SET $REDIS_PASSWORD"
+  if [ -n "${TLS_CONF:-}" ]; then cat "$TLS_CONF"; else echo "port 26379"; fi
+  echo "aclfile $USERS"
+  echo "sentinel sentinel-user sentinel"
+  echo "sentinel sentinel-pass $REDIS_PASSWORD_SENTINEL"
+  echo "sentinel auth-user $SET sentinel"
+  echo "sentinel auth-pass $SET $REDIS_PASSWORD_SENTINEL"
 } >>"$WRITTEN.new"
 mv "$WRITTEN.new" "$WRITTEN"

@@ -7,7 +7,9 @@ ASK_SECONDS=3
 AGREE_MIN=2
 
 ask() {
-  REDISCLI_AUTH=$REDIS_PASSWORD timeout "$ASK_SECONDS" redis-cli --no-auth-warning --raw "$@" 2>/dev/null || true
+  # shellcheck disable=SC2086 # options, separated by blanks
+  REDISCLI_AUTH=$REDIS_PASSWORD_PROBE timeout "$ASK_SECONDS" redis-cli --user probe --no-auth-warning --raw \
+    ${TLS_OPTIONS:-} "$@" 2>/dev/null || true
 }
 
 # Whoever starts now would ask most of the sentinels.

@@ -1,0 +1,150 @@
+"""The images of others that we build on or start: each by digest, with the tag beside it for people.
+
+    python -m deploy.images            what the files name, and which digest each tag has now; 1 if one is missing, old
+    python -m deploy.images --offline  without asking anybody; 1 if a digest is missing
+    python -m deploy.images --write    put the digests of now into the files
+
+A tag is moved at will by whoever owns it; a digest is the hash of what was tested.  `name:tag@sha256:…` is understood
+by Docker, Compose, containerd and kustomize, which all go by the digest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = (
+    "Dockerfile",
+    "deploy/compose/redis.Dockerfile",
+    "docker-compose.yml",
+    "deploy/k8s/overlays/dev/kustomization.yaml",
+    "deploy/k8s/overlays/prod/kustomization.yaml",
+)
+REGISTRY, LOGIN, SERVICE = "https://registry-1.docker.io", "https://auth.docker.io/token", "registry.docker.io"
+SECONDS = 20.0
+MANIFEST_BYTES_MAX = 4 << 20
+KINDS = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+_DIGEST = r"(?:@sha256:(?P<digest>[0-9a-f]{64}))?"
+_NAMED = re.compile(
+    r"(?:ARG \w+_IMAGE=|image: \$\{\w+_IMAGE:-|^FROM |^ +image: )"
+    rf"(?P<name>[a-z0-9][a-z0-9./-]*):(?P<tag>\w[\w.-]*){_DIGEST}",
+    re.MULTILINE,
+)
+_KUSTOMIZE = re.compile(rf"- name: (?P<name>[a-z0-9/-]+)\n +newTag: (?P<tag>\w[\w.-]*){_DIGEST}", re.MULTILINE)
+OURS = re.compile(r"(^|/)voice(-|/)")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One mention.  `digest` is hexadecimal; empty: by tag alone."""
+
+    file: str
+    name: str
+    tag: str
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.tag}"
+
+
+class NoAnswer(Exception):
+    """The registry cannot be asked, or said something else."""
+
+
+def named(file: str, text: str) -> Iterator[Image]:
+    """Every image of others that the file names."""
+    for pattern in (_NAMED, _KUSTOMIZE):
+        for found in pattern.finditer(text):
+            if not OURS.search(found["name"]):
+                yield Image(file, found["name"], found["tag"], found["digest"] or "")
+
+
+def pinned(text: str, image: Image, digest: str) -> str:
+    """The file's text with this digest behind every mention of the tag."""
+    for pattern in (_NAMED, _KUSTOMIZE):
+        for found in reversed(list(pattern.finditer(text))):
+            if (found["name"], found["tag"]) == (image.name, image.tag):
+                text = f"{text[: found.end('tag')]}@sha256:{digest}{text[found.end() :]}"
+    return text
+
+
+def digest_of(name: str, tag: str, registry: str = REGISTRY, login: str = LOGIN) -> str:
+    """The digest that Docker Hub has under the tag now, computed from what it sent.  Raises NoAnswer."""
+    repository = name if "/" in name else f"library/{name}"
+    scope = urllib.parse.urlencode({"service": SERVICE, "scope": f"repository:{repository}:pull"})
+    try:
+        token = json.loads(_get(f"{login}?{scope}", {}))["token"]
+        headers = {"Authorization": f"Bearer {token}", "Accept": ", ".join(KINDS)}
+        manifest = _get(f"{registry}/v2/{repository}/manifests/{tag}", headers)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NoAnswer(f"{name}:{tag}: {type(error).__name__}") from None
+    return hashlib.sha256(manifest).hexdigest()
+
+
+def _get(url: str, headers: dict[str, str]) -> bytes:
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - https, or a test's loopback
+    with urllib.request.urlopen(request, timeout=SECONDS) as reply:  # noqa: S310
+        body: bytes = reply.read(MANIFEST_BYTES_MAX + 1)
+    if len(body) > MANIFEST_BYTES_MAX:
+        raise ValueError("too long")
+    return body
+
+
+def check(root: Path, write: bool, resolve: Callable[[str, str], str] | None) -> tuple[list[str], bool]:
+    """A line for each image, and whether all is well.  Without `resolve` nobody is asked."""
+    lines, well = [], True
+    for file in FILES:
+        text = (root / file).read_text("utf-8")
+        for image in list(named(file, text)):
+            now = ""
+            if resolve is not None:
+                try:
+                    now = resolve(image.name, image.tag)
+                except NoAnswer as error:
+                    lines.append(f"{file}: {error}")
+                    well = False
+                    continue
+            good = image.digest and now in ("", image.digest)
+            if now and write and not good:
+                text, good = pinned(text, image, now), "written"
+            lines.append(f"{file}: {image} {_word(image, now, bool(good))}")
+            well = well and bool(good)
+        if write:
+            (root / file).write_text(text, "utf-8")
+    return lines, well
+
+
+def _word(image: Image, now: str, good: bool) -> str:
+    if good:
+        return f"sha256:{(now or image.digest)[:12]}…"
+    return f"has moved: it is sha256:{now} now" if image.digest else f"has no digest{f': sha256:{now}' if now else ''}"
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    """Say how it is; 1 if a digest is missing, old, or cannot be asked."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.images", description="Images of others, by digest.")
+    parser.add_argument("--offline", action="store_true", help="ask no registry")
+    parser.add_argument("--write", action="store_true", help="put the digests of now into the files")
+    asked = parser.parse_args(argv)
+    lines, well = check(ROOT, asked.write, None if asked.offline else digest_of)
+    print("\n".join(lines))  # noqa: T201
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
