@@ -6,9 +6,9 @@
 # imports.  Stages stand in the order of their cost, the engines last: Docker's classic builder builds every stage above
 # the target.  Nothing here needs BuildKit.
 
-# By digest, the tag beside it for people; `python -m deploy.images` compares and renews it.  Another base, such as one of
-# your own mirror: --build-arg PYTHON_IMAGE=...
-ARG PYTHON_IMAGE=python:3.11-slim@sha256:9c900dea9e8fb7e16277c179b555cc72d29a352dbc33cff48ad5a0412fd5bfc7
+# By its tag, so that an engine without a registry builds too; deploy/images.env has the digest, for what is released.
+# Another base, such as one of your own mirror: --build-arg PYTHON_IMAGE=...
+ARG PYTHON_IMAGE=python:3.11-slim
 
 # --- where environments are made; nothing of this stage but /opt/venv goes into an image ---------------------------
 

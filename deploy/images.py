@@ -1,11 +1,13 @@
-"""The images of others that we build on or start: each by digest, with the tag beside it for people.
+"""The images of others that we build on or start: each by digest in deploy/images.env, with the tag beside it for people.
 
     python -m deploy.images            what the files name, and which digest each tag has now; 1 if one is missing, old
     python -m deploy.images --offline  without asking anybody; 1 if a digest is missing
     python -m deploy.images --write    put the digests of now into the files
 
-A tag is moved at will by whoever owns it; a digest is the hash of what was tested.  `name:tag@sha256:…` is understood
-by Docker, Compose, containerd and kustomize, which all go by the digest.
+A tag is moved at will by whoever owns it; a digest is the hash of one build.  `name:tag@sha256:…` is understood
+by Docker, Compose, containerd and kustomize, which all go by the digest.  The Dockerfile and docker-compose.yml name tags
+alone, so that they also work with an engine that has its images from no registry; what is released and what a cluster
+pulls goes by digest.
 """
 
 from __future__ import annotations
@@ -24,9 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = (
-    "Dockerfile",
-    "deploy/compose/redis.Dockerfile",
-    "docker-compose.yml",
+    "deploy/images.env",
     "deploy/k8s/overlays/dev/kustomization.yaml",
     "deploy/k8s/overlays/prod/kustomization.yaml",
 )
@@ -41,7 +41,7 @@ KINDS = (
 )
 _DIGEST = r"(?:@sha256:(?P<digest>[0-9a-f]{64}))?"
 _NAMED = re.compile(
-    r"(?:ARG \w+_IMAGE=|image: \$\{\w+_IMAGE:-|^FROM |^ +image: )"
+    r"(?:^(?:ARG )?\w+_IMAGE=|image: \$\{\w+_IMAGE:-|^FROM |^ +image: )"
     rf"(?P<name>[a-z0-9][a-z0-9./-]*):(?P<tag>\w[\w.-]*){_DIGEST}",
     re.MULTILINE,
 )

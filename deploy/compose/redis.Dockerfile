@@ -1,6 +1,6 @@
 # Redis as the stack wants it: not root, the append-only file in a folder that a named volume can take over with its
 # owner.  The official image starts as root to change the owner of /data; ours has no capability to do that.
-ARG REDIS_IMAGE=redis:7@sha256:c6eabf748fc7a61dbb5a705c78bcf3d6377b1127a97d0ce965c11c44ba46896f
+ARG REDIS_IMAGE=redis:7
 FROM ${REDIS_IMAGE}
 RUN install --directory --owner=10001 --group=10001 --mode=0700 /var/lib/voice-redis
 COPY deploy/compose/healthy.sh /usr/local/bin/

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +15,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "voice-test"
 COMMAND_SECONDS = 120.0
 OUTPUT_CHARS = 4000
-_IMAGE = re.compile(r"\b(\w+_IMAGE)(?:=|:-)([\w./-]+:[\w.-]+)(@sha256:[0-9a-f]{64})")
 OURS = ("edge", "stt", "llm", "tts", "redis")
 
 
@@ -44,13 +42,7 @@ class Engine:
                 raise NoEngine("the program `docker` is not installed") from None
             if ran.returncode:
                 raise NoEngine(f"`docker {' '.join(command)}` failed: {ran.stderr.strip()[-200:]}")
-        engine = cls()
-        engine.settings |= images_by_tag(engine._has)
-        return engine
-
-    def _has(self, image: str) -> bool:
-        ran = subprocess.run(["docker", "image", "inspect", image], capture_output=True, timeout=COMMAND_SECONDS)
-        return ran.returncode == 0
+        return cls()
 
     def compose(self, *arguments: str, seconds: float = COMMAND_SECONDS, code: int | None = 0) -> str:
         """What the command prints.  Raises Failed if it takes too long or ends with another code (None: any)."""
@@ -128,16 +120,6 @@ class Engine:
 
 def _shown(command: list[str]) -> str:
     return " ".join(word for word in command if word not in ("--project-name", PROJECT, "--env-file", os.devnull))
-
-
-def images_by_tag(has: Callable[[str], bool]) -> dict[str, str]:
-    """Variables for the images that the engine has by their tags and from no registry, so that no digest finds them."""
-    found = {}
-    for file in ("Dockerfile", "deploy/compose/redis.Dockerfile", "docker-compose.yml"):
-        for variable, tag, digest in _IMAGE.findall((ROOT / file).read_text("utf-8")):
-            if has(tag) and not has(f"{tag}{digest}"):
-                found[variable] = tag
-    return found
 
 
 def _objects(line: str) -> list[dict[str, str]]:

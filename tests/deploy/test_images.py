@@ -14,7 +14,6 @@ from threading import Thread
 import pytest
 
 from deploy.images import FILES, ROOT, NoAnswer, check, digest_of, main, named
-from tests.compose.engine import images_by_tag
 from tests.deploy.compose_dockerfile import stages
 from tests.deploy.compose_file import PROFILES, services
 from tests.deploy.k8s_manifests import OVERLAYS, containers, overlay, workloads
@@ -22,6 +21,7 @@ from tests.deploy.k8s_manifests import OVERLAYS, containers, overlay, workloads
 BY_TAG = {"ngrok/ngrok"}
 """Whose digest nobody could tell when this was written; nothing but the profile `tunnel` uses it."""
 DIGEST = "0" * 64
+BUILDS = ("Dockerfile", "deploy/compose/redis.Dockerfile")
 OWN = re.compile(r"(^|/)voice[-/]")
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
@@ -30,16 +30,27 @@ def by_digest(image: str) -> bool:
     return bool(re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", image))
 
 
-@pytest.mark.parametrize("path", ["Dockerfile", "deploy/compose/redis.Dockerfile"])
-def test_a_build_begins_with_a_digest(path: str) -> None:
-    outside = {stage.image for stage in stages(ROOT / path).values() if stage.parent is None}
-    assert outside and all(map(by_digest, outside))
+def by_variable() -> dict[str, str]:
+    lines = (ROOT / "deploy/images.env").read_text("utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 
 
-def test_what_compose_pulls_is_a_digest() -> None:
+def test_each_image_that_the_files_name_has_its_digest_beside_them() -> None:
+    """They name tags, for engines without a registry; the variables of deploy/images.env put the digests in."""
+    named_by_tag = dict[str, str]()
+    for file in ("Dockerfile", "deploy/compose/redis.Dockerfile", "docker-compose.yml"):
+        text = (ROOT / file).read_text("utf-8")
+        named_by_tag.update(re.findall(r"(?:ARG |\$\{)(\w+_IMAGE)(?:=|:-)([\w./-]+:[\w.-]+)", text))
+    known = by_variable()
+    assert {variable: image.partition("@")[0] for variable, image in known.items()} == named_by_tag
+    assert {image.partition(":")[0] for image in known.values() if not by_digest(image)} == BY_TAG
+
+
+def test_nothing_is_built_on_or_pulled_that_has_no_variable() -> None:
+    outside = {stage.image for path in BUILDS for stage in stages(ROOT / path).values() if stage.parent is None}
     pulled = {service["image"] for service in services(PROFILES).values() if "build" not in service}
-    assert {image.partition(":")[0] for image in pulled if not by_digest(image)} == BY_TAG
-    assert len(pulled) == 4
+    tags = {image.partition("@")[0] for image in by_variable().values()}
+    assert outside | pulled <= tags and len(pulled) == 4
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -47,17 +58,6 @@ def test_what_the_cluster_pulls_is_a_digest(name: str) -> None:
     images = {one["image"] for workload in workloads(overlay(name)) for one in containers(workload)}
     assert {image for image in images if not OWN.search(image) and not by_digest(image)} == set()
     assert any(image.startswith("redis:") for image in images)
-
-
-def test_every_file_that_names_an_image_is_looked_at() -> None:
-    """`FROM`, `image:` and kustomize's `newTag`, wherever they stand."""
-    found = set()
-    for path in (ROOT / "Dockerfile", ROOT / "docker-compose.yml", *(ROOT / "deploy").rglob("*")):
-        if path.is_file() and path.suffix in ("", ".Dockerfile", ".yml", ".yaml"):
-            relative = str(path.relative_to(ROOT))
-            if list(named(relative, path.read_text("utf-8", errors="replace"))):
-                found.add(relative)
-    assert found == set(FILES)
 
 
 def test_one_tag_has_one_digest() -> None:
@@ -86,7 +86,7 @@ def test_what_has_moved_is_told_and_written(tmp_path: Path) -> None:
     root = copied(tmp_path)
     lines, well = check(root, False, lambda name, tag: DIGEST)
     assert not well and len(lines) == 8 and all(f"sha256:{DIGEST}" in line for line in lines)
-    assert (root / "Dockerfile").read_text() == (ROOT / "Dockerfile").read_text()
+    assert (root / FILES[0]).read_text() == (ROOT / FILES[0]).read_text()
     assert check(root, True, lambda name, tag: DIGEST)[1]
     assert check(root, False, lambda name, tag: DIGEST)[1]
     images = [image for file in FILES for image in named(file, (root / file).read_text("utf-8"))]
@@ -130,15 +130,6 @@ def test_a_digest_is_computed_from_what_the_registry_sent(hub: str) -> None:
     assert found == hashlib.sha256(Registry.manifest).hexdigest()
     with pytest.raises(NoAnswer, match="redis:8"):
         digest_of("redis", "8", hub, f"{hub}/token")
-
-
-def test_an_engine_without_a_registry_is_told_its_own_tags() -> None:
-    """`make test-compose` where base images were made by hand."""
-    assert images_by_tag(lambda image: "@" not in image and image.startswith(("python", "redis"))) == {
-        "PYTHON_IMAGE": "python:3.11-slim",
-        "REDIS_IMAGE": "redis:7",
-    }
-    assert images_by_tag(lambda image: True) == images_by_tag(lambda image: False) == {}
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
