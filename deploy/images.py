@@ -1,13 +1,12 @@
-"""The images of others that we build on or start: each by digest in deploy/images.env, with the tag beside it for people.
+"""The images of others that we build on or start: by digest in deploy/images.env, with the tag beside it for people.
 
     python -m deploy.images            what the files name, and which digest each tag has now; 1 if one is missing, old
     python -m deploy.images --offline  without asking anybody; 1 if a digest is missing
     python -m deploy.images --write    put the digests of now into the files
 
-A tag is moved at will by whoever owns it; a digest is the hash of one build.  `name:tag@sha256:…` is understood
-by Docker, Compose, containerd and kustomize, which all go by the digest.  The Dockerfile and docker-compose.yml name tags
-alone, so that they also work with an engine that has its images from no registry; what is released and what a cluster
-pulls goes by digest.
+A tag is moved at will by whoever owns it; a digest is the hash of one build.  `name:tag@sha256:…` is understood by
+Docker, Compose, containerd and kustomize, which all go by the digest.  The Dockerfile and docker-compose.yml name tags
+alone, so that they also work with an engine that has its images from no registry.
 """
 
 from __future__ import annotations
