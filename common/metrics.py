@@ -161,6 +161,14 @@ PROVIDERS_MAX = 500
 _ERROR_KINDS = ("busy", "down", "rejected", "timeouterror", "empty")
 _AUDIO_FAULTS = ("no audio", "silence", "too short")
 _providers: set[str] = set()
+UNREADABLE_WHATS = ("call id", "record", "notes", "checkpoint", "offer", "outbound call", "key", "secret")
+EDGE_LOOPS = ("bus", "housekeeping", "ledger", "lost calls", "copies", "pool watch", "redis watch", "dialer", "look-up")
+WORKER_LOOPS = ("bus", "take", "renew", "scan", "beat", "room", "health", "session")
+_REQUEST_REFUSALS = (
+    *("malformed", "head too large", "too many headers", "request too large", "too many pipelined", "bad handshake"),
+)
+_TOO_FAST = ("audio", "events", "frames", "pings")
+_NOT_DIALLED = ("prefix", "number type", "sip", "day")
 CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
     CALLS_ACTIVE: (PROCESSES,),
     DRAINING: (PROCESSES,),
@@ -185,6 +193,18 @@ CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
     PROVIDER_USAGE: (_providers, USAGE_UNITS),
     PROVIDER_COST: (_providers,),
     PROVIDER_UNPRICED: (_providers,),
+    PROVIDER_REOPENED: (_providers,),
+    TASKS: (PROCESSES,),
+    CALLS_SUSPECT: (POOLS,),
+    CALLS_QUARANTINED: (POOLS,),
+    CALLS_PASSED_ON: (POOLS,),
+    PROVIDERS_FAILING: (POOLS,),
+    DIALS_REFUSED: (_NOT_DIALLED,),
+    REQUESTS_REFUSED: (_REQUEST_REFUSALS,),
+    STREAMS_TOO_FAST: (_TOO_FAST,),
+    UNREADABLE: (UNREADABLE_WHATS,),
+    LOOP_ERRORS: ((*EDGE_LOOPS, *WORKER_LOOPS),),
+    REDIS_REFUSED: (REFUSED_KINDS,),
 }
 """Family -> the set of each of its labels."""
 for _family, _sets in CLOSED.items():
@@ -203,9 +223,6 @@ _STREAM_REFUSALS = (
     *("bad token", "token expired", "another call's token", "call is over", "too many sockets"),
     *("no start", "no call id", "bad format"),
 )
-_REQUEST_REFUSALS = (
-    *("malformed", "head too large", "too many headers", "request too large", "too many pipelined", "bad handshake"),
-)
 _SIGNATURES = (
     *("signature_missing", "signature_wrong", "signature_malformed", "nonce_replayed"),
     *("url_unproven", "url_forged", "url_expired"),
@@ -216,11 +233,11 @@ _EDGE: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
     (CALLS_REFUSED, (*_REFUSALS, *_STREAM_REFUSALS)),
     (CALLS_UNSERVED, POOLS),
     (STALE_ORDERS, ("hang up", "speech started", "speech ended", "understood", "release")),
-    (DIALS_REFUSED, ("prefix", "number type", "sip", "day")),
+    (DIALS_REFUSED, _NOT_DIALLED),
     (FAILURES_LIMITED, ("http", "websocket")),
     (HALF_OPEN_CLOSED, ("late", "crowded out", "idle", "too many", "unread")),
     (REQUESTS_REFUSED, _REQUEST_REFUSALS),
-    (STREAMS_TOO_FAST, ("audio", "events", "frames", "pings")),
+    (STREAMS_TOO_FAST, _TOO_FAST),
     (WEBHOOKS_REFUSED, _SIGNATURES),
     (STAGE_SECONDS, STAGES[1:]),
     (TURNS, ("heard", "interrupted")),
@@ -237,9 +254,6 @@ _POOL: dict[str, tuple[tuple[Counter | Histogram, tuple[str, ...]], ...]] = {
     ),
     "tts": ((ANSWERS_FAILED, ("no voice",)),),
 }
-UNREADABLE_WHATS = ("call id", "record", "notes", "checkpoint", "offer", "outbound call", "key", "secret")
-EDGE_LOOPS = ("bus", "housekeeping", "ledger", "lost calls", "copies", "pool watch", "redis watch", "dialer", "look-up")
-WORKER_LOOPS = ("bus", "take", "renew", "scan", "beat", "room", "health", "session")
 _UNITS = {"stt": ("audio_ms",), "llm": ("tokens_in", "tokens_cached", "tokens_out"), "tts": ("characters",)}
 
 

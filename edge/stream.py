@@ -23,6 +23,7 @@ from common.audio.g711 import FRAME_MS
 from common.bus import Bus
 from common.ledger import CallRecord, Ledger
 from common.streams import POOLS
+from common.tasks import cancel
 from edge import vobiz
 from edge.after_stream import LOST_ENDS
 from edge.bridge import bridge
@@ -131,8 +132,6 @@ class Streams:
         except (TimeoutError, ConnectionError, vobiz.BadFrame, _Refused) as error:
             stream.refuse(_why(error, stream.started.done()), str(error) if isinstance(error, vobiz.BadFrame) else "")
             return None
-        with contextlib.suppress(ConnectionError, TimeoutError):  # then a member's scan finds that nobody holds it
-            await asyncio.gather(*(self.ledger.offer(pool, [record.call_id]) for pool in POOLS))
         return call, record.dial_id
 
     async def _start(self, call_id: str) -> CallRecord:
@@ -173,11 +172,14 @@ class Streams:
         log.info("call answered", extra={"call_id": call.call_id})
         began = time.monotonic()
         stream.connect(call)
+        # Only now: whoever takes it may have something to say to it at once.
+        offering = asyncio.create_task(self._offer(call.call_id), name=f"offer {call.call_id}")
         if dial_id and self.dialer is not None:
             self.dialer.answered(dial_id, call.call_id)
         try:
             reason, written = await self._ended(call)
         finally:
+            await cancel(offering)
             self.calls.remove(call)
             stream.line.end(SERVICE_RESTART if call.handed_over else 1000)
         if reason == HANDED_OVER:
@@ -192,6 +194,10 @@ class Streams:
         call.end(reason)
         metrics.CALLS_ENDED.labels(reason).inc()
         log.info("call ended", extra={"call_id": call.call_id, **totals})
+
+    async def _offer(self, call_id: str) -> None:
+        with contextlib.suppress(ConnectionError, TimeoutError):  # then a member's scan finds that nobody holds it
+            await asyncio.gather(*(self.ledger.offer(pool, [call_id]) for pool in POOLS))
 
     async def _ended(self, call: Call) -> tuple[str, bool]:
         """Until the call is over here; the reason, and whether the ledger has it already."""

@@ -14,8 +14,8 @@ POOLS = ("stt", "llm", "tts")
 
 
 async def goes_to_another_and_comes_back(phone: Phone, pool: str) -> None:
-    """A -> B -> A: the lease of A ran out, B had the call for a moment and gave it back."""
-    del phone.ledger._calls[CALL].leases[pool]  # as if A had been stopped (SIGSTOP) for a second
+    """A -> B -> A: A has the lease no more and does not know it; B had the call for a moment and gave it back."""
+    await phone.ledger.release(phone.worker(pool).runner._held[CALL].claim)  # twice in seconds, and no owner is lost
     claim = await phone.ledger.claim(pool, CALL, "another member")
     assert claim is not None
     await phone.until(lambda: not phone.worker(pool).runner._held, "A to notice")

@@ -13,6 +13,7 @@ from common.bus.memory import MemoryBus, Streams
 from common.ledger import CallRecord, Claim
 from common.ledger.memory import MemoryLedger
 from tests.calls.phone import Phone, Worker
+from tests.calls.signs_of_life import signs_of_life
 from workers.failover import Failover, Source
 from workers.provider_health import probe_for_ever
 from workers.providers import Down, ProviderError
@@ -58,6 +59,7 @@ class Pool:
     def __post_init__(self) -> None:
         self.ledger = MemoryLedger(Streams(), 700)
         self.members: list[Member] = []
+        self._calls: list[str] = []
 
     def hire(self, calls_max: int = 50) -> Member:
         name, vendor = f"llm-{len(self.members)}", Vendor()
@@ -74,6 +76,7 @@ class Pool:
     async def call(self, call_id: str) -> None:
         await self.ledger.create(CallRecord(call_id))
         await self.ledger.start(call_id, "edge-1")
+        self._calls.append(call_id)
         await self.ledger.offer("llm", [call_id])
 
     def held(self) -> Counter[str]:
@@ -82,7 +85,8 @@ class Pool:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Pool"]:
         try:
-            yield self
+            async with signs_of_life(self.ledger, self._calls):
+                yield self
         finally:
             tasks = [task for member in self.members for task in member.tasks]
             for task in tasks:

@@ -195,7 +195,8 @@ async def test_an_edge_that_was_taken_for_dead_hangs_its_caller_up(two_edges: De
         (call,) = first.calls.live()
         first.ledger.away = True
         if not hears:
-            first.bus.unsubscribe(edge_priority("edge-1"))
+            (listening,) = first.bus._subscriptions[edge_priority("edge-1")]
+            listening.close()
         found = found_ended()
         await until_ended(two_edges)
         first.ledger.away = False

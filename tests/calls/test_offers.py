@@ -12,6 +12,7 @@ from common.ledger import CallRecord, Claim
 from common.ledger.memory import MemoryLedger
 from common.messages import Offer
 from common.streams import pool_calls
+from tests.calls.signs_of_life import signs_of_life
 from workers.runner import Runner, RunnerOptions
 
 pytestmark = pytest.mark.anyio
@@ -48,7 +49,8 @@ async def test_thirty_nine_calls_that_wait_for_half_a_minute_are_thirty_nine_off
         await ledger.start(call_id, "edge-1")
         await ledger.offer("stt", [call_id])
         await ledger.offer("stt", [call_id])  # its caller was reconnected
-    await asyncio.sleep(30)
+    async with signs_of_life(ledger, calls):
+        await asyncio.sleep(30)
     assert len(carried) == 2, "both members are full"
     assert offers(streams) == Counter(calls)
     for member in members:

@@ -94,17 +94,13 @@ class Office:
         return Counter(dial.state if dial else "gone" for dial in found)
 
 
-def now_ms() -> int:
-    return round(asyncio.get_running_loop().time() * 1000)
-
-
 @asynccontextmanager
 async def dialing(carrier: Carrier | None = None, **more: Any) -> AsyncIterator[Office]:
     carrier = carrier or Carrier()
     queue = MemoryOutboundQueue(Settings().call_retention_s)
-    options = DialerOptions("https://voice.example.com", poll_s=10.0, **more)
+    options = DialerOptions("https://voice.example.com", poll_s=10.0, dials_per_day=10_000, **more)
     client: Any = carrier
-    dialer = carrier.dialer = Dialer("edge-1", queue, (client, client), options, now_ms)
+    dialer = carrier.dialer = Dialer("edge-1", queue, (client, client), options)
     running = asyncio.create_task(dialer.run())
     try:
         yield Office(queue, carrier, dialer)
@@ -210,7 +206,9 @@ async def test_an_id_in_the_wrong_set_is_put_where_its_document_says(state: str)
         odd, good = await office.asks(2)
         entry = await office.queue.read(odd)
         assert entry is not None
-        office.queue.overwrite(odd, msgpack.packb({**entry.body, "state": state, "changed_ms": now_ms()}))
+        office.queue.overwrite(
+            odd, msgpack.packb({**entry.body, "state": state, "changed_ms": await office.queue.now_ms()})
+        )
         if state == "queued":
             office.queue.open[odd] = office.queue.queued.pop(odd)
         await office.until_all_are_over(hours=6)

@@ -14,6 +14,7 @@ from common.ledger.memory import MemoryLedger
 from common.ledger.suspicion import CRASHES_MAX
 from common.messages import HangUp
 from common.streams import edge_priority
+from tests.calls.signs_of_life import signs_of_life
 from workers.runner import Runner, RunnerOptions
 
 pytestmark = pytest.mark.anyio
@@ -53,11 +54,13 @@ class Pool:
         self.bus = MemoryBus(self.streams)
         self._members: dict[str, Member] = {}
         self._started = 0
+        self._calls: list[str] = []
         self._restarts: set[asyncio.Task[None]] = set()
 
     async def call(self, call_id: str) -> None:
         await self.ledger.create(CallRecord(call_id))
         await self.ledger.start(call_id, "edge-1")
+        self._calls.append(call_id)
         await self.ledger.offer("llm", [call_id])
 
     def start(self) -> str:
@@ -104,7 +107,8 @@ class Pool:
         for _ in range(self.members):
             self.start()
         try:
-            yield self
+            async with signs_of_life(self.ledger, self._calls):
+                yield self
         finally:
             tasks = [*self._restarts, *(member.task for member in self._members.values())]
             for task in tasks:

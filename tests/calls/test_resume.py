@@ -172,7 +172,7 @@ async def test_the_history_of_a_call_whose_edge_died_for_good_says_what_was_hear
         phone._connected = False
         heard = phone.heard.removeprefix("Hello.")
         undertaker = Calls("edge-2", phone.hire("stt").bus, LostCalls(phone), calls_max=1)  # type: ignore[arg-type]
-        await undertaker._bury()
+        await undertaker._bury(CALL)
         (end,) = [message for message in phone.events if isinstance(message, CallEnded)]
         assert end.heard[0] == 2
         (last,) = [exchange for exchange in phone.story.exchanges if exchange.utterance == 1]

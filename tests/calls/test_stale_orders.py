@@ -31,7 +31,7 @@ from workers.tts.script import Script
 pytestmark = pytest.mark.anyio
 
 ANSWER = "We are open from Monday to Friday. On Saturday we open at ten. On Sunday we are closed."
-SECRETS = ["+911234567890", "my name is Asha", "silence ", "Carrier", "", "x" * 100_000, "caller hung up\n", "0"]
+SECRETS = ["+911234567890", "my name is Asha", "silence ", "Carrier", "", "x" * 300, "caller hung up\n", "0"]
 """Reasons that no release knows."""
 
 

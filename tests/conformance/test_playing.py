@@ -58,13 +58,13 @@ async def _(edge: Edge, call_id: str) -> None:
 
 async def interrupted(edge: Edge, caller: Phone) -> None:
     """The agent is stopped in the middle of a reply (2), and has another (3) ready at once."""
-    edge.workers.publish(edge_audio(EDGE), AudioOut(caller.call_id, 1, 1, 2, 0, 0, b"\x22" * 160 * 500, last=True))
+    edge.workers.publish(edge_audio(EDGE), AudioOut(caller.call_id, 1, 1, 2, 0, 0, b"\x22" * 160 * 400, last=True))
     await caller.until("playAudio")
     edge.workers.publish(edge_priority(EDGE), SpeechStarted(caller.call_id, 1, 1, 1000))
     assert await caller.until("clearAudio") == {"event": "clearAudio", "streamId": f"stream-of-{caller.call_id}"}
     (cut,) = await caller.events.until(Interrupted)
     assert cut.turn == 2
-    edge.workers.publish(edge_audio(EDGE), AudioOut(caller.call_id, 1, 1, 2, 0, 500, b"\x22" * 160, last=True))
+    edge.workers.publish(edge_audio(EDGE), AudioOut(caller.call_id, 1, 1, 2, 0, 400, b"\x22" * 160, last=True))
     edge.workers.publish(edge_audio(EDGE), AudioOut(caller.call_id, 1, 1, 3, 0, 0, b"\x33" * 160, last=True))
     edge.workers.publish(edge_priority(EDGE), SpeechEnded(caller.call_id, 1, 1, 2000))
 

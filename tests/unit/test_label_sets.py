@@ -33,6 +33,7 @@ NOT_CLOSED = {
     "HALF_OPEN_CLOSED": "every reason is written beside it",
     "FAILURES_LIMITED": "the kind of an ASGI scope",
     "STREAM_ENTRIES": "the names of redis_watch.shared_streams",
+    "CALLS_RETAINED": "the number of a server in REDIS_URL",
     "REDIS_UP": "the number of a server in REDIS_URL",
     "REDIS_MEMORY_BYTES": "likewise",
     "REDIS_MEMORY_MAX_BYTES": "likewise",
@@ -80,7 +81,7 @@ def test_a_process_counts_a_bounded_number_of_providers():
 @given(direction=st.text(max_size=30))
 @settings(max_examples=40, deadline=None)
 def test_a_record_of_another_release_makes_no_direction(direction: str):
-    record = record_of({b"call_id": b"c-1", b"direction": direction.encode("utf-8", "replace")})
+    record = record_of({b"call_id": b"c-1", b"direction": direction.encode("utf-8", "replace")}, "c-1")
     metrics.CALLS_STARTED.labels(record.direction)
     assert {series[0] for series in metrics.CALLS_STARTED._metrics} <= {"inbound", "outbound", OTHER}
 

@@ -175,10 +175,19 @@ class PiperChild:
         """Start the child and wait until it is ready."""
         arguments = await asyncio.to_thread(self._arguments)
         # In the folder that holds `workers`, so that -m finds it wherever this process was started.
-        self._process = await asyncio.create_subprocess_exec(
-            self._python, "-m", "workers.tts.piper_process", *arguments, stdin=PIPE, stdout=PIPE, cwd=_ROOT,
-            env=child_environment(downloads="--voice" in arguments),
+        spawning = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                self._python, "-m", "workers.tts.piper_process", *arguments, stdin=PIPE, stdout=PIPE, cwd=_ROOT,
+                env=child_environment(downloads="--voice" in arguments),
+            )
         )  # fmt: skip
+        try:
+            self._process = await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            # Whoever gives up in this moment has a child all the same: nobody would end it, and it would hold up the
+            # loop's own end.
+            self._process = await spawning
+            raise
         try:
             kind, _, payload = await self._frame(self._process)
         except (asyncio.IncompleteReadError, ConnectionError):
