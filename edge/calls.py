@@ -28,7 +28,7 @@ from common.messages import (
     Understood,
 )
 from common.skipped import skip
-from common.streams import call_events, edge_audio, edge_priority
+from common.streams import POOLS, call_events, edge_audio, edge_priority
 from edge.fences import ORDERS
 from edge.last_connection import last_connection
 from edge.limits.promises import Promises
@@ -296,6 +296,11 @@ class Calls:
             return _told_end([message for _, message in await self.bus.read(call_events(call_id))])
         except KeyRefused:
             return ""
+
+    async def offer(self, call_id: str) -> None:
+        """Tell every pool that the call wants a member."""
+        with contextlib.suppress(ConnectionError, TimeoutError):  # then a member's scan finds that nobody holds it
+            await asyncio.gather(*(self._ledger.offer(pool, [call_id]) for pool in POOLS))
 
     def _count(self) -> None:
         metrics.CALLS_ACTIVE.labels("edge").set(len(self._calls))

@@ -22,7 +22,6 @@ from common.agents import Agents, BadAgents, for_inbound, from_document, to_docu
 from common.audio.g711 import FRAME_MS
 from common.bus import Bus
 from common.ledger import CallRecord, Ledger
-from common.streams import POOLS
 from common.tasks import cancel
 from edge import vobiz
 from edge.after_stream import LOST_ENDS
@@ -173,7 +172,7 @@ class Streams:
         began = time.monotonic()
         stream.connect(call)
         # Only now: whoever takes it may have something to say to it at once.
-        offering = asyncio.create_task(self._offer(call.call_id), name=f"offer {call.call_id}")
+        offering = asyncio.create_task(self.calls.offer(call.call_id), name=f"offer {call.call_id}")
         if dial_id and self.dialer is not None:
             self.dialer.answered(dial_id, call.call_id)
         try:
@@ -194,10 +193,6 @@ class Streams:
         call.end(reason)
         metrics.CALLS_ENDED.labels(reason).inc()
         log.info("call ended", extra={"call_id": call.call_id, **totals})
-
-    async def _offer(self, call_id: str) -> None:
-        with contextlib.suppress(ConnectionError, TimeoutError):  # then a member's scan finds that nobody holds it
-            await asyncio.gather(*(self.ledger.offer(pool, [call_id]) for pool in POOLS))
 
     async def _ended(self, call: Call) -> tuple[str, bool]:
         """Until the call is over here; the reason, and whether the ledger has it already."""
