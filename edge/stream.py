@@ -174,7 +174,7 @@ class Streams:
         began = time.monotonic()
         stream.connect(call)
         if dial_id and self.dialer is not None:
-            self.dialer.answered(dial_id, call.call_id)
+            self.dialer.outbound.answered(dial_id, call.call_id)
         try:
             reason, written = await self._ended(call)
         finally:
@@ -187,7 +187,7 @@ class Streams:
         if not written and not await self._write_end_at_last(call, reason):
             return  # another connection carries it on, or a webhook was first
         if dial_id and self.dialer is not None:
-            await self.dialer.closed(dial_id)
+            await self.dialer.outbound.closed(dial_id)
         totals = {"reason": reason, "seconds": round(time.monotonic() - began), "turns": call.turns}
         call.end(reason)
         metrics.CALLS_ENDED.labels(reason).inc()
