@@ -32,9 +32,10 @@ from edge.api_access import Asked, Refused, body_refusal, headers_of, refusal
 from edge.call_events import DIAL_ID
 from edge.carrier.numbers import dialled
 from edge.destinations import NotAllowed
-from edge.dialer import DayIsSpent, Dialer
+from edge.dialer import Dialer
 from edge.dialing import CLOSED, Cancelled, Dial, Plan
 from edge.live_call import STOP_SECONDS
+from edge.outbound_calls import DayIsSpent
 from edge.parameters import BadRequest, read_body
 from edge.tokens import CALL_ID
 from edge.xml_fields import spoken
@@ -113,7 +114,7 @@ class Api:
         if len(key) > 128:
             raise BadRequest(400, "bad_key", "Idempotency-Key is longer than 128 characters.")
         try:
-            dial = await self.dialer.ask(dial, key)
+            dial = await self.dialer.outbound.ask(dial, key)
         except QueueFull as error:
             raise BadRequest(429, "queue_full", str(error)) from None
         except DayIsSpent as error:
@@ -152,7 +153,7 @@ class Api:
         elif record is not None and record.status == "new" and dial is None:
             await self.ledger.end(record.call_id, "operator hung up", epoch=0)
         elif dial is not None and self.dialer is not None and dial.state not in CLOSED:
-            dial = await self.dialer.tell(dial.dial_id, Cancelled()) or dial
+            dial = await self.dialer.outbound.tell(dial.dial_id, Cancelled()) or dial
             if dial.state in ("dialing", "uncertain"):
                 raise BadRequest(409, "being_placed", "The call is being placed at this moment; try again in a moment.")
             if dial.call_id and dial.state not in CLOSED and not await self._hung_up(dial.call_id):
@@ -256,7 +257,7 @@ class Api:
     async def _find(self, request: Request) -> tuple[Dial | None, CallRecord | None]:
         name = request.path_params["id"]
         is_dial = self.dialer is not None and DIAL_ID.fullmatch(name)
-        dial = await self.dialer.read(name) if self.dialer is not None and is_dial else None
+        dial = await self.dialer.outbound.read(name) if self.dialer is not None and is_dial else None
         call_id = dial.call_id if dial is not None else name
         record = await self.ledger.read(call_id) if CALL_ID.fullmatch(call_id) else None
         if dial is None and record is None:

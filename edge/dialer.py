@@ -12,18 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import secrets
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from common import metrics
 from common.bus.refusals import KeyRefused
-from common.ledger.outbound import Entry, OutboundQueue, UnreadableDial
+from common.ledger.outbound import OutboundQueue
 from common.skipped import skip
 from edge.account_pause import AccountPause
 from edge.carrier.account import account_problem
-from edge.carrier.causes import account_reason
 from edge.carrier.client import VobizClient
 from edge.carrier.errors import CarrierError, Limited, Unavailable, Uncertain
 from edge.carrier.lookup import Found, Inconclusive, Lookup, LostRequest, Nothing
@@ -38,16 +35,15 @@ from edge.dialing import (
     Answered,
     Denied,
     Dial,
-    LineClosed,
     News,
     Over,
     Rang,
     Sent,
     Throttled,
     Unclear,
-    advance,
     over_at_ms,
 )
+from edge.outbound_calls import DAY_IS_SPENT, OutboundCalls
 from edge.url_proof import SPARE_SECONDS, of_dial
 
 log = logging.getLogger(__name__)
@@ -66,11 +62,6 @@ LOOKUPS_MAX = 20
 DUE_MAX = 10  # queued calls that one look goes through until one of them can be placed
 MEND_SECONDS = 5.0  # between two looks for keys that cannot be used
 LOOKUP_AGAIN_MS = 60_000
-DAY_IS_SPENT = "DIALS_PER_DAY is used up for today (UTC)"
-CHANGES_MAX = 10
-"""Tries to write a dial down while webhooks change it too."""
-_DIAL_ID = re.compile(r"out-[0-9a-f]{25}")
-"""What `ask` makes; the book has other keys, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +81,8 @@ class DialerOptions:
     poll_s: float = POLL_SECONDS
 
 
-class DayIsSpent(Exception):
-    """DIALS_PER_DAY is used up, or will be by the calls that wait."""
-
-
 class Dialer:
-    """`ask` for a call, `tell` it news, and `run` it on every edge."""
+    """`run` it on every edge; `outbound` has the calls that it places."""
 
     def __init__(
         self,
@@ -113,87 +100,16 @@ class Dialer:
         self.options = options
         self._day_is_spent = False
         self._next_at = 0.0
-        self._asked_ms = 0
         self._placing: set[asyncio.Task[None]] = set()
-        self._reporting: set[asyncio.Task[None]] = set()
         self._account = AccountPause(book)
+        self.outbound = OutboundCalls(book, self._account, options.dials_per_day)
+        """For the API and the webhooks, too."""
         self._accepted_ms = 0
 
     @property
     def waits(self) -> str:
         """Why no outbound call is placed at the moment; empty if calls are placed."""
         return self._account.words or (DAY_IS_SPENT if self._day_is_spent else "")
-
-    async def ask(self, dial: Dial, key: str) -> Dial:
-        """Queue a call; with a known idempotency key, return the one that it made before.
-
-        Raises QueueFull and DayIsSpent.
-        """
-        if key and (known := await self.read(await self._book.made_by(key))) is not None:
-            return known
-        if await self._book.spent_today() + await self._book.queued_count() >= self.options.dials_per_day:
-            raise DayIsSpent(DAY_IS_SPENT)
-        # No two at once: the queue is in order.
-        now_ms = self._asked_ms = max(await self._book.now_ms(), self._asked_ms + 1)
-        dial_id = f"out-{now_ms:013x}{secrets.token_hex(6)}"
-        dial = replace(dial, dial_id=dial_id, created_ms=now_ms, changed_ms=now_ms, due_ms=now_ms)
-        made = await self._book.add(dial_id, dial.to_document(), now_ms, key)
-        return dial if made == dial_id else await self.read(made) or dial
-
-    async def read(self, dial_id: str) -> Dial | None:
-        """The dial as it stands, or None if it is not known (any more)."""
-        found = await self._find(dial_id)
-        return found[0] if found else None
-
-    async def has_signed(self, dial_id: str, call_id: str) -> bool:
-        """Has the carrier URLs with our proof for this outbound call, named by its id or by the carrier's?"""
-        dial_id = dial_id or (await self._book.owner(call_id) if call_id else "")
-        dial = await self.read(dial_id) if dial_id else None
-        return dial is not None and any(request.signed for request in dial.requests)
-
-    async def tell(
-        self, dial_id: str, news: News, name: int | None = None, seen: Dial | None = None, dialer: str = ""
-    ) -> Dial | None:
-        """Write the news down; returns the dial after it, or None if there is none.
-
-        Without a `dial_id` the dial is the one that the news's CallUUID is known to belong to.
-        `name` is that of the request which the news is of.  With `seen`, the news is a conclusion from that state of
-        the dial, and counts for nothing if it has another one by now.  With a `dialer`, only while that one dials.
-        """
-        if not dial_id and (call_id := getattr(news, "call_id", "")):
-            dial_id = await self._book.owner(call_id)
-        for _ in range(CHANGES_MAX):
-            found = await self._find(dial_id)
-            if found is None:
-                return None
-            dial, entry = found
-            if seen is not None and dial != seen:
-                return dial
-            changed = advance(dial, news, entry.now_ms, name)
-            if changed is dial or await self._write(changed, entry.version, dialer):
-                if isinstance(news, Over) and changed is not dial and (reason := account_reason(news.cause)):
-                    await self._account.pause(reason)
-                return changed
-        raise TimeoutError("a dial changes faster than it can be written")
-
-    def answered(self, dial_id: str, call_id: str) -> None:
-        """The call's media stream has begun: only now it is certain that somebody, or something, picked up."""
-        task = asyncio.create_task(self._answered(dial_id, call_id), name=f"answer of dial {dial_id}")
-        self._reporting.add(task)  # beside the call, which must not wait for Redis
-        task.add_done_callback(self._reporting.discard)
-
-    async def _answered(self, dial_id: str, call_id: str) -> None:
-        try:
-            await self.tell(dial_id, Answered(call_id))
-        except (ConnectionError, TimeoutError):
-            log.warning("the answer of an outbound call could not be written down; it will be looked up")
-
-    async def closed(self, dial_id: str) -> None:
-        """The call's media are over at this edge."""
-        try:
-            await self.tell(dial_id, LineClosed())
-        except (ConnectionError, TimeoutError):
-            log.warning("the end of an outbound call could not be written down; it will be looked up")
 
     async def hang_up(self, call_id: str) -> bool:
         """End a call at the carrier.  False if the carrier could not be told; one that is over already is fine."""
@@ -216,7 +132,7 @@ class Dialer:
         try:
             await self._dial_forever()
         finally:
-            if under_way := self._placing | self._reporting:
+            if under_way := self._placing | self.outbound.reporting:
                 await asyncio.wait(under_way, timeout=STOP_SECONDS)
 
     async def _dial_forever(self) -> None:
@@ -268,27 +184,19 @@ class Dialer:
 
     async def _begin(self, dial_id: str) -> Dial | None:
         """The call, once it is written down that its request leaves; None if it cannot be placed, and waits no more."""
-        before = await self.read(dial_id)
+        before = await self.outbound.read(dial_id)
         sent = Sent(signed=self.options.secret is not None)
         waits = before is not None and before.state == "queued"
-        dial = await self.tell(dial_id, sent, dialer=self._owner) if waits else None  # who froze sends nothing
+        dial = await self.outbound.tell(dial_id, sent, dialer=self._owner) if waits else None  # who froze sends nothing
         if before is not None and dial is not None and dial.sent == before.sent + 1:
             return dial
-        await self._put_back(dial_id)
+        await self.outbound.put_back(dial_id)
         return None
-
-    async def _put_back(self, dial_id: str) -> None:
-        """An id is in the queue, or takes a line, and its document says otherwise, or is gone: the document counts."""
-        found = await self._find(dial_id)
-        if found is None:
-            await self._book.set_aside(dial_id)
-        else:
-            await self._write(found[0], found[1].version)
 
     async def _place(self, dial: Dial) -> None:
         try:
             news = await self._post(dial)
-            await self.tell(dial.dial_id, news, dial.sent)
+            await self.outbound.tell(dial.dial_id, news, dial.sent)
             if isinstance(news, Throttled | AccountRefused):  # nobody was rung
                 await self._book.give_back()
         except (ConnectionError, TimeoutError):
@@ -368,28 +276,22 @@ class Dialer:
                 if isinstance(error, ConnectionError | TimeoutError) and not isinstance(error, KeyRefused):
                     raise
                 skip("look-up", error)
-                await self._ask_later(dial_id)
+                await self.outbound.postpone(dial_id, LOOKUP_AGAIN_MS)
 
     async def _look_up_one(self, dial_id: str) -> None:
-        dial = await self.read(dial_id)
+        dial = await self.outbound.read(dial_id)
         if dial is None or dial.state not in OPEN or dial.lead is None:
-            await self._put_back(dial_id)
+            await self.outbound.put_back(dial_id)
             return
         if dial.state == "dialing":  # its dialer died, or could not write
-            await self.tell(dial_id, Unclear(), dial.lead.name)
+            await self.outbound.tell(dial_id, Unclear(), dial.lead.name)
             return
         news = await self._news_of(dial)
         if news is None and await self._book.now_ms() > over_at_ms(dial):
             news = Over(dial.cause or "unknown")  # the carrier says nothing, and no call lasts so long
-        told = await self.tell(dial_id, news, dial.lead.name, seen=dial) if news is not None else dial
+        told = await self.outbound.tell(dial_id, news, dial.lead.name, seen=dial) if news is not None else dial
         if told == dial:  # it goes on, or nothing is known of it
-            await self._ask_later(dial_id)
-
-    async def _ask_later(self, dial_id: str) -> None:
-        found = await self._find(dial_id)
-        if found is not None:
-            dial, entry = found
-            await self._write(replace(dial, due_ms=entry.now_ms + LOOKUP_AGAIN_MS), entry.version)
+            await self.outbound.postpone(dial_id, LOOKUP_AGAIN_MS)
 
     async def _news_of(self, dial: Dial) -> News | None:
         """What the carrier knows of the call; None if that says nothing."""
@@ -420,26 +322,6 @@ class Dialer:
             case Found(call_id, answered, cause):
                 return Over(cause, call_id, answered)
         return None
-
-    async def _find(self, dial_id: str) -> tuple[Dial, Entry] | None:
-        """The dial and its document; one that cannot be read is set aside."""
-        if not _DIAL_ID.fullmatch(dial_id):
-            return None
-        try:
-            entry = await self._book.read(dial_id)
-            dial = Dial.from_document(entry.body) if entry else None
-            if dial is not None and dial.dial_id != dial_id:
-                raise UnreadableDial("another's document")
-        except (UnreadableDial, ValueError):
-            await self._book.set_aside(dial_id)
-            return None
-        return (dial, entry) if entry and dial else None
-
-    async def _write(self, dial: Dial, version: int, dialer: str = "") -> bool:
-        where = "queued" if dial.state == "queued" else "open" if dial.state in OPEN else "closed"
-        call_ids = [request.call_id for request in dial.requests if request.call_id]
-        document = dial.to_document()
-        return await self._book.write(dial.dial_id, version, document, where, dial.due_ms, call_ids, dialer)
 
 
 def _now_s() -> float:

@@ -19,7 +19,6 @@ from common.clock import wall_ms
 from common.end_reasons import EndReason
 from common.ledger import CallRecord
 from common.messages import (
-    STAGES,
     AudioOut,
     CallEnded,
     CallStarted,
@@ -35,7 +34,6 @@ from common.messages import (
     Resumed,
     SpeechEnded,
     SpeechStarted,
-    Stamps,
     Understood,
 )
 from common.streams import call_events
@@ -99,7 +97,6 @@ class Call:
         self._answers = AnswerTimes(record)
         self._events = call_events(record.call_id)
         self.fences = Fences(self._onsets.forget)
-        self._stamps: tuple[int, Stamps] = (0, ())
         self._slot = -1  # the ticker's slot in which we are woken next
         now = self.began_ms = ticker.now_ms()
         self.limits = CallLimits(options, now)
@@ -184,7 +181,8 @@ class Call:
 
     def release(self, release: Release) -> None:
         """The caller is done, and what was prepared is the answer."""
-        self._prepared.release(release)
+        self._prepared.release(release.turn)
+        self._answers.released(release.turn, release.stamps)
         self._let_go(release.turn)
 
     def _let_go(self, turn: int) -> None:
@@ -194,8 +192,7 @@ class Call:
 
     def _play(self, audio: AudioOut) -> None:
         self._perform(self.turn.audio_arrived(audio.turn, audio.answers))
-        if audio.stamps:
-            self._stamps = (audio.turn, audio.stamps)
+        self._answers.arrived(audio.turn, audio.stamps)
         refused = self._playout.push(audio.turn, audio.clause, audio.seq, audio.mulaw, audio.last)
         _FRAMES_REFUSED.inc(refused)
         self._schedule()
@@ -350,10 +347,7 @@ class Call:
 
     def _begin(self, turn: int) -> None:
         at_ms = wall_ms()
-        stamps = self._prepared.stamped(turn, self._stamps[1])
-        complete = (*stamps, at_ms) if self._stamps[0] == turn and len(stamps) == len(STAGES) - 1 else ()
-        self._publish(PlayStarted(turn, at_ms, complete))
-        self._answers.begun(turn, self.turn.answers, at_ms, complete)
+        self._publish(PlayStarted(turn, at_ms, self._answers.begun(turn, self.turn.answers, at_ms)))
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from common.messages import AudioOut, Release, ReplySpoken, Stamps
+from common.messages import AudioOut, ReplySpoken
 
 KEPT_MAX = 1_000
 """Messages kept of one reply; with ten frames in each, more than the mouth makes ahead of time."""
@@ -23,7 +23,6 @@ class Prepared:
         self._turn = 0
         self._kept: list[Kept] = []
         self._released = 0
-        self._stamps: Stamps = ()
 
     def released(self, turn: int) -> bool:
         """May this reply be heard?  One before the released was taken back: its audio may come late, but not in."""
@@ -39,11 +38,9 @@ class Prepared:
         self._kept.append(message)
         return True
 
-    def release(self, release: Release) -> None:
+    def release(self, turn: int) -> None:
         """This reply is the answer."""
-        if release.turn > self._released:
-            self._released = release.turn
-            self._stamps = release.stamps
+        self._released = max(self._released, turn)
 
     def take(self, turn: int) -> list[Kept]:
         """What was kept of this reply, in order; older ones are forgotten."""
@@ -51,15 +48,3 @@ class Prepared:
             return []
         kept, self._kept = self._kept, []
         return kept if turn == self._turn else []
-
-    def stamped(self, turn: int, stamps: Stamps) -> Stamps:
-        """The stamps of a reply, with its caller's own (speech_end, endpoint, transcript) once it was released.
-
-        Work that was done before the turn was over took none of the caller's time: no stage ends before the last.
-        """
-        if turn == self._released and self._stamps:
-            stamps = (*self._stamps, *stamps[len(self._stamps) :])
-        in_order: list[int] = []
-        for stamp in stamps:
-            in_order.append(max(stamp, in_order[-1]) if in_order else stamp)
-        return tuple(in_order)

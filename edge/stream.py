@@ -174,7 +174,7 @@ class Streams:
         # Only now: whoever takes it may have something to say to it at once.
         offering = asyncio.create_task(self.calls.offer(call.call_id), name=f"offer {call.call_id}")
         if dial_id and self.dialer is not None:
-            self.dialer.answered(dial_id, call.call_id)
+            self.dialer.outbound.answered(dial_id, call.call_id)
         try:
             reason, written = await self._ended(call)
         finally:
@@ -188,7 +188,7 @@ class Streams:
         if not written and not await self._write_end_at_last(call, reason):
             return  # another connection carries it on, or a webhook was first
         if dial_id and self.dialer is not None:
-            await self.dialer.closed(dial_id)
+            await self.dialer.outbound.closed(dial_id)
         totals = {"reason": reason, "seconds": round(time.monotonic() - began), "turns": call.turns}
         call.end(reason)
         metrics.CALLS_ENDED.labels(reason).inc()

@@ -75,7 +75,7 @@ class WebhookUrls:
         if self.dialer is None:
             return False
         dial_id = dial_id_of(fields) or (record.dial_id if record is not None else "")
-        return await self.dialer.has_signed(dial_id, call_id)  # an edge of an older release may have placed it
+        return await self.dialer.outbound.has_signed(dial_id, call_id)  # an edge of an older release may have placed it
 
     async def _record(self, call_id: str) -> CallRecord | None:
         """Of a call that is here without asking Redis, which may be away."""

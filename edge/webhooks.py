@@ -293,18 +293,18 @@ class Webhooks:
             return None
         try:
             if attempt.isdecimal() or not dial_id:
-                return await self.dialer.tell(dial_id, news, int(attempt) if dial_id else None)
-            dial = await self.dialer.read(dial_id)
+                return await self.dialer.outbound.tell(dial_id, news, int(attempt) if dial_id else None)
+            dial = await self.dialer.outbound.read(dial_id)
             if dial is not None and dial.call_id and call_id_of(fields) not in ("", dial.call_id):
                 return dial  # of another attempt's call
-            return await self.dialer.tell(dial_id, news)
+            return await self.dialer.outbound.tell(dial_id, news)
         except (ConnectionError, TimeoutError):
             log.warning("news of an outbound call could not be written down")
             return None
 
     async def _dial(self, fields: Fields) -> Dial | None:
         try:
-            return await self.dialer.read(dial_id) if self.dialer and (dial_id := dial_id_of(fields)) else None
+            return await self.dialer.outbound.read(dial_id) if self.dialer and (dial_id := dial_id_of(fields)) else None
         except (ConnectionError, TimeoutError):
             return None
 

@@ -5,9 +5,9 @@
                         ├── lost: another member has a newer token; drop it, write nothing
                         └── SIGTERM: release and offer again; another member has it in milliseconds
 
-Any member offers again what nobody holds (its owner died): two scans in a row must agree, so that a call that was
-only just offered is left alone.  A call that seems to kill its owners is held alone, and ended after a few
-(common/ledger/suspicion.py).  A member that can reach no provider gives its calls away (workers/provider_health.py).
+Any member offers again what nobody holds (workers/orphan_scan.py).  A call that seems to kill its owners is held alone,
+and ended after a few (common/ledger/suspicion.py).  A member that can reach no provider gives its calls away
+(workers/provider_health.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -30,16 +29,13 @@ from common.ledger.suspicion import Left, Suspect, Take
 from common.skipped import skip
 from workers.failover import PassOn
 from workers.held_call import HeldCall, trial_left_s
+from workers.orphan_scan import SCAN_SECONDS, OrphanScan
 from workers.provider_health import ProviderHealth, never
 from workers.quarantine import QuarantinedCall
 
 log = logging.getLogger(__name__)
 
 TAKE_BLOCK_MS = 1000
-SCAN_SECONDS = 0.1
-"""How often a pool, by one of its members, looks for calls that nobody holds."""
-SECOND_LOOK_SECONDS = 0.04
-"""A call that was only just offered is claimed sooner."""
 CLAIMS_AT_ONCE = 8
 """Calls that are claimed, or given back, at a time: each of these needs a connection to the ledger."""
 BEAT_SECONDS = 5.0
@@ -98,6 +94,7 @@ class Runner:
         self._open = open_session
         self._held: dict[str, HeldCall] = {}
         self._tasks: asyncio.TaskGroup | None = None
+        self._scan = OrphanScan(ledger, options.pool, options.owner, options.lease_ms / 1000 + RETRY_SECONDS)
         self._health = ProviderHealth(ledger, options.pool, options.owner, failing)
         self._was_failing = False
         self._passing: set[str] = set()  # calls that were passed on, and are for somebody else
@@ -106,7 +103,6 @@ class Runner:
         self._unreleased: deque[tuple[Claim, Left]] = deque(maxlen=UNRELEASED_MAX)
         self._cut_off = False
         self._freed = asyncio.Event()
-        self._trust_until = 0.0  # until then every owner is thought to live
         self.draining = False
         metrics.begin(options.pool, options.calls_max)
 
@@ -141,7 +137,7 @@ class Runner:
             steps: dict[str, tuple[Callable[[], Awaitable[None]], float]] = {
                 "take": (self._take, 0.0),
                 "renew": (self._renew, self._options.lease_ms / 3000),
-                "scan": (self._offer_orphans, SCAN_SECONDS),
+                "scan": (self._scan.run, SCAN_SECONDS),
                 "beat": (self._beat, BEAT_SECONDS),
                 "room": (self._report_room, ROOM_SECONDS),
                 "health": (self._mind_health, HEALTH_SECONDS),
@@ -311,27 +307,6 @@ class Runner:
             if self._cut_off:  # Redis was away, the call has done nothing
                 await self._release(claim, Left.CLEAN)
         self._cut_off = False
-
-    async def _offer_orphans(self) -> None:
-        now = asyncio.get_running_loop().time
-        pool, owner = self._options.pool, self._options.owner
-        try:
-            mine = await self._ledger.may_scan(pool, owner, int(900 * SCAN_SECONDS))
-            first = set(await self._ledger.orphans(pool)) if mine else set()
-        except KeyRefused:
-            raise
-        except (ConnectionError, TimeoutError):
-            self._trust_until = math.inf
-            raise
-        if self._trust_until == math.inf:
-            # Leases ran out meanwhile, but their owners are as well as we are: they may renew them first.
-            self._trust_until = now() + self._options.lease_ms / 1000 + RETRY_SECONDS
-        if not mine or now() < self._trust_until:
-            return
-        if first:
-            await asyncio.sleep(SECOND_LOOK_SECONDS)
-            first &= set(await self._ledger.orphans(pool))
-        await self._ledger.offer(pool, sorted(first), True)
 
     async def _beat(self) -> None:
         await self._ledger.beat(self._options.pool, self._options.owner)

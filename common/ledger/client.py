@@ -3,7 +3,7 @@
 `Client.reached(command)` awaits a command of `Client.redis`.  Whatever says "not now" (no connection, no answer in
 time, or one of the answers in common/bus/refusals.py) comes out as ConnectionError or TimeoutError; any other error
 answer as KeyRefused, which is a ConnectionError too: of the command's own key, and of no other.  `Client.each` does so
-for every command of a pipeline by itself.
+for every command of a pipeline by itself.  `Client.insist` tries again while the server is away.
 
 A server that swallows what it is sent would cost every caller the whole deadline.  So after one that ran out, only one
 command at a time is tried; the others fail at once, until one succeeds.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import hiredis
@@ -38,6 +38,10 @@ REACH_SECONDS = 3.0
 """All that one command may take: finding the primary, connecting, and one repetition."""
 AGAIN_SECONDS = 0.05
 """Pause before that repetition: a connection that a restart closed is found out by using it."""
+OUTAGE_SECONDS = 20.0
+"""How long a session that must write waits for a server that is away, before it gives its call up."""
+OUTAGE_PAUSE_SECONDS = (0.05, 0.5)
+"""First and longest pause between its attempts."""
 
 
 class Client:
@@ -121,6 +125,30 @@ class Client:
                     raise told from reply
                 replies[at] = None
         return replies
+
+    async def insist(self, command: Callable[[], Awaitable[T]]) -> T:
+        """What a session must write before it goes on.  Said again, it may be written twice; that is harmless.
+
+        Raises KeyRefused at once, ConnectionError or TimeoutError after `OUTAGE_SECONDS`.
+        """
+        until = asyncio.get_running_loop().time() + OUTAGE_SECONDS
+        pause, longest = OUTAGE_PAUSE_SECONDS
+        while True:
+            try:
+                return await self.reached(command())
+            except KeyRefused:
+                raise
+            except (ConnectionError, TimeoutError):
+                if asyncio.get_running_loop().time() + pause > until:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
+
+    async def loaded(self, script: Any) -> Pipeline:
+        """A pipeline that first makes sure the server knows the script (it forgets at a restart)."""
+        pipeline = self.redis.pipeline(transaction=False)
+        pipeline.script_load(script)
+        return pipeline
 
 
 GROUP_ANSWERS = ("NOGROUP", "BUSYGROUP")

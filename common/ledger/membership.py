@@ -1,16 +1,20 @@
-"""What the members of a pool say of themselves, and the calls that a pool will not run again, in Redis."""
+"""Who lives, what the members of a pool say of themselves, and the calls that it will not run again, in Redis."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 from common import streams
+from common.ledger import READY_STALE_MS, scripts
 from common.ledger.client import Client
 from common.ledger.members import QUARANTINE_MAX, Members, Quarantined
 
 QUARANTINE_SECONDS = 7 * 24 * 3600
 """The list is forgotten so long after the last one."""
+NODE_STALE_MS = 150_000
+"""A node that was silent for so long is forgotten."""
 
 # Key: one of the sets of members.  Argument: for how many ms a member's word holds.
 _MEMBERS = """
@@ -25,6 +29,40 @@ class Membership:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._members = client.redis.register_script(_MEMBERS)
+        self._report = client.redis.register_script(scripts.REPORT_ROOM)
+        self._has_room = client.redis.register_script(scripts.HAS_ROOM)
+        self._beat = client.redis.register_script(scripts.BEAT)
+
+    async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
+        """See `Ledger.report_room`."""
+        script = self._report(keys=[streams.pool_ready(pool)], args=[owner, int(has_room), READY_STALE_MS])
+        await self._client.reached(script)
+
+    async def report_health(self, pool: str, owner: str, well: bool) -> None:
+        """See `Ledger.report_health`."""
+        script = self._report(keys=[streams.pool_healthy(pool)], args=[owner, int(well), READY_STALE_MS])
+        await self._client.reached(script)
+
+    async def pools_with_room(self) -> set[str]:
+        """See `Ledger.pools_with_room`."""
+        pipeline = await self._client.loaded(self._has_room.script)
+        for pool in streams.POOLS:
+            pipeline.evalsha(self._has_room.sha, 1, streams.pool_ready(pool), str(READY_STALE_MS))
+        _, *members = await self._client.each(pipeline)
+        return set(compress(streams.POOLS, members))
+
+    async def beat(self, kind: str, node: str) -> int:
+        """The node is alive; returns the server's time in ms."""
+        script = self._beat(keys=[streams.nodes(kind)], args=[node, NODE_STALE_MS])
+        told: Any = await self._client.reached(script)
+        return int(told)
+
+    async def keep_streams(self, edge: str) -> None:
+        """What is written for this edge is kept while it lives."""
+        pipeline = self._client.redis.pipeline(transaction=False)
+        for stream in (streams.edge_audio(edge), streams.edge_priority(edge)):
+            pipeline.expire(stream, streams.WRITTEN_SECONDS)
+        await self._client.each(pipeline)
 
     async def members(self, pool: str, stale_ms: int) -> Members:
         """Who has said what within `stale_ms`."""

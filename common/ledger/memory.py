@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from common import streams
 from common.bus.memory import Streams
@@ -20,69 +20,17 @@ from common.ledger import (
     CallRecord,
     Claim,
 )
-from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
-from common.ledger.ended_calls import COMPACT_AFTER_SECONDS, COMPACT_SECONDS, COMPACT_TRIES_MAX, DUE_MAX, Entries
+from common.ledger.effects import Effect, Known
+from common.ledger.effects_memory import MemoryEffects
+from common.ledger.ended_calls_memory import MemoryEndedCalls
 from common.ledger.members import QUARANTINE_MAX, Members, Quarantined
-from common.ledger.redis import LEASE_MS, LIVE_STALE_MS, LOST_MS, OFFER_IDLE_MS
+from common.ledger.memory_call import MemoryCall
+from common.ledger.offers import OFFER_IDLE_MS
+from common.ledger.redis import LEASE_MS, LIVE_STALE_MS, LOST_MS
 from common.ledger.suspicion import Hold, Left, Standing, Suspect, Take
 from common.messages import Message, Offer
 
 OFFER_POLL_SECONDS = 0.05
-
-
-@dataclass(slots=True)
-class _Call:
-    record: CallRecord
-    tokens: dict[str, int] = field(default_factory=dict)
-    owners: dict[str, str] = field(default_factory=dict)
-    checkpoints: dict[str, str] = field(default_factory=dict)
-    leases: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """pool -> (token, loop time at which it expires)"""
-    holds: dict[str, Hold] = field(default_factory=dict)
-    sealed: bool = False
-    compact_tries: int = 0
-
-    def is_held_by(self, claim: Claim) -> bool:
-        return (self.tokens.get(claim.pool), self.owners.get(claim.pool)) == (claim.token, claim.owner)
-
-
-class MemoryEndedCalls:
-    """See `common.ledger.ended_calls.EndedCalls`."""
-
-    def __init__(self, calls: dict[str, _Call], streams_: Streams) -> None:
-        self._calls = calls
-        self._streams = streams_
-        self._due: dict[str, float] = {}
-
-    def add(self, call_id: str) -> None:
-        """The call has ended."""
-        self._due[call_id] = _now() + COMPACT_AFTER_SECONDS
-
-    async def take(self) -> list[str]:
-        due = [call_id for call_id, when in self._due.items() if when <= _now()][:DUE_MAX]
-        self._due |= dict.fromkeys(due, _now() + COMPACT_SECONDS)
-        return due
-
-    async def compact(self, call_id: str, agent: str, read: Entries, kept: Entries) -> bool:
-        call, events = self._calls.get(call_id), streams.call_events(call_id)
-        if call is None or call.record.status != "ended":
-            await self.leave(call_id)
-            return True
-        if self._streams.length(events) != len(read):
-            call.compact_tries += 1
-            if call.compact_tries < COMPACT_TRIES_MAX:
-                return False
-        else:
-            self._streams.replace(events, kept)
-            if call.sealed or call.record.ended_because not in MAY_GO_ON:
-                call.record = replace(call.record, agent={"name": agent})
-                for pools in (call.tokens, call.owners, call.checkpoints):
-                    pools.clear()
-        await self.leave(call_id)
-        return True
-
-    async def leave(self, call_id: str) -> None:
-        self._due.pop(call_id, None)
 
 
 class MemoryLedger:
@@ -91,7 +39,7 @@ class MemoryLedger:
     def __init__(self, streams_: Streams, lease_ms: int = LEASE_MS) -> None:
         self._streams = streams_
         self._lease_s = lease_ms / 1000
-        self._calls: dict[str, _Call] = {}
+        self._calls: dict[str, MemoryCall] = {}
         self._unix_ms: float | None = None  # at the loop's time 0
         self.touched_ms: dict[str, int] = {}
         """call -> loop time of its edge's last sign of life"""
@@ -108,12 +56,11 @@ class MemoryLedger:
         self._healthy: dict[tuple[str, str], float] = {}
         """Likewise, that it can reach a provider."""
         self.quarantined: list[Quarantined] = []
-        self._effects: dict[str, dict[str, tuple[State, str]]] = {}
-        """call -> place -> (begun, attempt) or (done, result)"""
+        self._effects = MemoryEffects(self._calls)
         self.ended_calls = MemoryEndedCalls(self._calls, streams_)
 
     async def create(self, record: CallRecord) -> None:
-        self._calls.setdefault(record.call_id, _Call(record))
+        self._calls.setdefault(record.call_id, MemoryCall(record))
 
     async def read(self, call_id: str) -> CallRecord | None:
         call = self._calls.get(call_id)
@@ -205,16 +152,16 @@ class MemoryLedger:
     async def notes(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         return {call_id: self._notes(self._calls[call_id]) for call_id in call_ids if call_id in self._calls}
 
-    def _notes(self, call: _Call) -> dict[str, str]:
+    def _notes(self, call: MemoryCall) -> dict[str, str]:
         tokens = {f"token:{pool}": str(token) for pool, token in call.tokens.items()}
         checkpoints = {f"checkpoint:{pool}": checkpoint for pool, checkpoint in call.checkpoints.items()}
         return {"epoch": str(call.record.epoch), **tokens, **checkpoints}
 
     async def restore(self, record: CallRecord, notes: Mapping[str, str], story: Sequence[Message]) -> bool:
-        known = self._calls.get(record.call_id, _Call(CallRecord(record.call_id)))
+        known = self._calls.get(record.call_id, MemoryCall(CallRecord(record.call_id)))
         if known.record.status == "ended" or known.record.epoch >= record.epoch:
             return False
-        call = self._calls[record.call_id] = _Call(replace(record, status="live"))
+        call = self._calls[record.call_id] = MemoryCall(replace(record, status="live"))
         await self.touch([record.call_id])
         for pool in streams.POOLS:
             if f"token:{pool}" in notes:
@@ -263,30 +210,10 @@ class MemoryLedger:
         return dict(sorted(self._facts_of(call_id).items()))
 
     async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
-        if self._is_fenced(claim):
-            return Known(State.FENCED)
-        known = self._effects.setdefault(effect.call_id, {})
-        state, what = known.get(effect.place, (State.NEW, effect.attempt))
-        if state is State.DONE:
-            return Known(state, what)
-        if what != effect.attempt:
-            return Known(State.BEGUN)
-        if state is State.NEW and len(known) >= EFFECTS_MAX:
-            return Known(State.FULL)
-        known[effect.place] = (State.BEGUN, effect.attempt)
-        return Known(State.NEW)
+        return self._effects.begin(effect, claim)
 
     async def finish_effect(self, effect: Effect, result: str, claim: Claim | None = None) -> Known:
-        if self._is_fenced(claim):
-            return Known(State.FENCED)
-        known = self._effects.setdefault(effect.call_id, {})
-        if known.get(effect.place, (State.NEW, ""))[0] is not State.DONE:
-            known[effect.place] = (State.DONE, result)
-        return Known(*known[effect.place])
-
-    def _is_fenced(self, claim: Claim | None) -> bool:
-        call = self._calls.get(claim.call_id) if claim else None
-        return claim is not None and (call is None or not call.is_held_by(claim))
+        return self._effects.finish(effect, result, claim)
 
     async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
         known, until = self._nonces.get(nonce, (digest, 0.0))
@@ -415,7 +342,7 @@ class MemoryLedger:
     async def beat(self, kind: str, node: str) -> None:
         """Nobody reads heartbeats in memory."""
 
-    def _held(self, call: _Call, pool: str) -> bool:
+    def _held(self, call: MemoryCall, pool: str) -> bool:
         return pool in call.leases and call.leases[pool][1] > _now()
 
     def _open_offers(self, pool: str) -> list[tuple[int, str]]:

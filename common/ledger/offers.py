@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import redis
+
 from common import streams
+from common.ledger import mending, scripts
 from common.ledger.client import Client
+from common.ledger.redis_values import entries_of, offered_call
 from common.messages import Offer
 from common.packing import encode
 
 STALE_MS = 5_000
 """An offer so old of a call that does not wait (any more) is forgotten: the call has ended, or is held."""
+OFFER_IDLE_MS = 1000
+"""An offer taken this long ago and not settled had a taker who died."""
+CONSUMER_IDLE_MS = 150_000
+"""A member of a consumer group that asked for nothing for this long, and owes nothing, is forgotten."""
+GROUP = "members"
 
 # Key: the stream.  Arguments: its bound; 0, or the age in ms at which other offers are forgotten; the offers.
 _OFFER = """
@@ -48,8 +57,12 @@ return added
 class Offers:
     """Of one server."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, idle_ms: int = CONSUMER_IDLE_MS) -> None:
+        """`idle_ms`: a member that asked for nothing for so long is forgotten."""
         self._client = client
+        self._redis = client.redis
+        self._idle_ms = idle_ms
+        self._forget_idle = client.redis.register_script(scripts.FORGET_IDLE)
         self._offer = client.redis.register_script(_OFFER)
 
     async def offer(self, pool: str, call_ids: list[str], all_that_wait: bool = False) -> int:
@@ -63,3 +76,47 @@ class Offers:
         forget_ms = STALE_MS if all_that_wait else 0
         args: list[Any] = [streams.POOL_CALLS_MAXLEN, forget_ms, *(encode(Offer(call_id)) for call_id in call_ids)]
         return int(await self._client.reached(self._offer(keys=[stream], args=args)))
+
+    async def take(self, pool: str, owner: str, count: int, block_ms: int) -> list[tuple[str, str]]:
+        """See `Ledger.take_offers`."""
+        stream = streams.pool_calls(pool)
+        try:
+            left = await self._client.reached(
+                self._redis.xautoclaim(stream, GROUP, owner, min_idle_time=OFFER_IDLE_MS, start_id="0-0", count=count)
+            )
+            entries = left[1]
+            if not entries:
+                found = await self._client.reached(
+                    self._redis.xreadgroup(GROUP, owner, {stream: ">"}, count=count, block=block_ms or None)
+                )
+                entries = entries_of(found)
+        except redis.ResponseError as error:
+            if not str(error).startswith("NOGROUP"):
+                raise
+            await self._make_group(stream)
+            return []
+        offers = [(offer_id, fields, offered_call(fields)) for offer_id, fields in entries]
+        if broken := [(offer_id, fields) for offer_id, fields, call_id in offers if not call_id]:
+            await mending.set_offers_aside(self._client, pool, broken)
+        return [(offer_id.decode(), call_id) for offer_id, _, call_id in offers if call_id]
+
+    async def settle(self, pool: str, offer_id: str) -> None:
+        """See `Ledger.settle`."""
+        stream = streams.pool_calls(pool)
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.xack(stream, GROUP, offer_id)
+        pipeline.xdel(stream, offer_id)
+        await self._client.each(pipeline)
+
+    async def forget_idle(self, pool: str) -> None:
+        """Forget the members that are gone; whoever still owes something is not."""
+        pipeline = await self._client.loaded(self._forget_idle.script)
+        pipeline.evalsha(self._forget_idle.sha, 1, streams.pool_calls(pool), GROUP, str(self._idle_ms))
+        await self._client.each(pipeline)
+
+    async def _make_group(self, stream: str) -> None:
+        try:
+            await self._client.reached(self._redis.xgroup_create(stream, GROUP, id="0", mkstream=True))
+        except redis.ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise

@@ -21,17 +21,12 @@ checked by its token *and* its owner: a failover may lose a claim, and then the 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import compress, product
-from typing import Any, TypeVar
-
-import redis
-from redis.asyncio.client import Pipeline
+from itertools import product
+from typing import Any
 
 from common import streams
-from common.bus.refusals import KeyRefused
 from common.clock import wall_ms
 from common.ledger import (
     FACTS_BYTES_MAX,
@@ -50,18 +45,17 @@ from common.ledger import (
 from common.ledger import suspicion as holds
 from common.ledger.client import Client
 from common.ledger.clock_offset import note_clock_offset
-from common.ledger.effects import EFFECTS_MAX, Effect, Known, State
+from common.ledger.effects import Effect, Known
+from common.ledger.effects_redis import RedisEffects
 from common.ledger.ended_calls_redis import RedisEndedCalls
 from common.ledger.members import Members, Quarantined
 from common.ledger.membership import Membership
-from common.ledger.offers import Offers
+from common.ledger.offers import CONSUMER_IDLE_MS, Offers
 from common.ledger.redis_values import (
     call_ids_of,
     claimed,
-    entries_of,
     fields_of,
     notes_of,
-    offered_call,
     readable,
     texts_of,
 )
@@ -69,26 +63,15 @@ from common.messages import Message
 from common.packing import encode
 from common.redis_url import Place, parse_redis_url
 
-T = TypeVar("T")
-
 LEASE_MS = 700
 LIVE_STALE_MS = 15_000
 """An edge touches its calls every few seconds; one untouched for this long has no edge."""
 LOST_MS = 75_000
 """A call untouched for this long is over: its edge died, and the carrier did not come back to another one."""
-OFFER_IDLE_MS = 1000
-"""An offer taken this long ago and not settled had a taker who died."""
 PROBE_SECONDS = 10
 """What an edge wrote to see whether it can is forgotten after this."""
-CONSUMER_IDLE_MS = 150_000
-"""A member of a consumer group that asked for nothing for this long, and owes nothing, is forgotten."""
-GROUP = "members"
 NOTES = ("epoch", *(f"{what}:{pool}" for pool in streams.POOLS for what in ("token", "checkpoint")))
 """Fields of a record that an edge keeps a copy of."""
-OUTAGE_SECONDS = 20.0
-"""How long a session that must write waits for a server that is away, before it gives its call up."""
-OUTAGE_PAUSE_SECONDS = (0.05, 0.5)
-"""First and longest pause between its attempts."""
 
 
 class RedisLedger:
@@ -99,7 +82,6 @@ class RedisLedger:
     ) -> None:
         self.server = "0"
         """The server's number in REDIS_URL, for its metrics."""
-        self._idle_ms = idle_ms
         self._client = client
         self._redis = client.redis
         self._retention_s = retention_s
@@ -112,21 +94,16 @@ class RedisLedger:
         self._note = self._redis.register_script(scripts.NOTE)
         self._note_silence = self._redis.register_script(scripts.NOTE_SILENCE)
         self._touch = self._redis.register_script(scripts.TOUCH)
-        self._beat = self._redis.register_script(scripts.BEAT)
         self._claim = self._redis.register_script(holds.CLAIM)
         self._renew = self._redis.register_script(scripts.RENEW)
         self._release = self._redis.register_script(holds.RELEASE)
         self._append = self._redis.register_script(scripts.APPEND)
         self._checkpoint = self._redis.register_script(scripts.CHECKPOINT)
         self._restore = self._redis.register_script(scripts.RESTORE)
-        self._report_room = self._redis.register_script(scripts.REPORT_ROOM)
-        self._has_room = self._redis.register_script(scripts.HAS_ROOM)
-        self._begin_effect = self._redis.register_script(scripts.BEGIN_EFFECT)
-        self._finish_effect = self._redis.register_script(scripts.FINISH_EFFECT)
         self._add_facts = self._redis.register_script(scripts.ADD_FACTS)
-        self._forget_idle = self._redis.register_script(scripts.FORGET_IDLE)
         self.ended_calls = RedisEndedCalls(client, retention_s)
-        self._offers, self._membership = Offers(client), Membership(client)
+        self._effects = RedisEffects(client, retention_s)
+        self._offers, self._membership = Offers(client, idle_ms), Membership(client)
 
     @classmethod
     def connect(
@@ -170,7 +147,7 @@ class RedisLedger:
         return bool(first > 0)
 
     async def note_end(self, call_id: str, seconds: int) -> None:
-        pipeline = await self._loaded(self._note.script)
+        pipeline = await self._client.loaded(self._note.script)
         pipeline.set(streams.call_end(call_id), "", ex=seconds)
         pipeline.evalsha(self._note.sha, 1, streams.call_state(call_id), "sealed", "1")
         await self._client.each(pipeline)
@@ -183,7 +160,7 @@ class RedisLedger:
         return bool(await self._client.reached(self._reopen(keys=[streams.call_state(call_id)], args=args)))
 
     async def note_silence(self, silent_ms: Mapping[str, int], epochs: Mapping[str, int] = NO_EPOCHS) -> None:
-        pipeline = await self._loaded(self._note_silence.script)
+        pipeline = await self._client.loaded(self._note_silence.script)
         for call_id, ms in silent_ms.items():
             args = (str(ms), str(epochs.get(call_id, "")))
             pipeline.evalsha(self._note_silence.sha, 1, streams.call_state(call_id), *args)
@@ -194,7 +171,7 @@ class RedisLedger:
         if not ids:
             return
         await self._client.reached(self._touch(keys=[streams.CALLS_LIVE], args=ids))
-        pipeline = await self._loaded(self._keep.script)
+        pipeline = await self._client.loaded(self._keep.script)
         for call_id in ids:
             kept = (streams.call_state(call_id), streams.call_events(call_id), streams.call_effects(call_id))
             pipeline.evalsha(self._keep.sha, 3, *kept, str(streams.LIVE_SECONDS))
@@ -246,11 +223,7 @@ class RedisLedger:
         return restored
 
     async def pools_with_room(self) -> set[str]:
-        pipeline = await self._loaded(self._has_room.script)
-        for pool in streams.POOLS:
-            pipeline.evalsha(self._has_room.sha, 1, streams.pool_ready(pool), str(READY_STALE_MS))
-        _, *members = await self._client.each(pipeline)
-        return set(compress(streams.POOLS, members))
+        return await self._membership.pools_with_room()
 
     async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
         leases = list(product(call_ids, streams.POOLS))
@@ -275,19 +248,10 @@ class RedisLedger:
         return texts_of(dict(sorted(found.items())))
 
     async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
-        return await self._effect(self._begin_effect, effect, claim, effect.attempt, EFFECTS_MAX)
+        return await self._effects.begin(effect, claim)
 
     async def finish_effect(self, effect: Effect, result: str, claim: Claim | None = None) -> Known:
-        return await self._effect(self._finish_effect, effect, claim, result)
-
-    async def _effect(self, script: Any, effect: Effect, claim: Claim | None, *about: Any) -> Known:
-        keys = [streams.call_state(effect.call_id), streams.call_effects(effect.call_id)]
-        fence = [claim.pool, claim.token, claim.owner] if claim else ["", "", ""]
-        args = [*fence, effect.place, *about, self._retention_s, streams.LIVE_SECONDS]
-        # A session has time to wait for the server; whoever answers a webhook has not.
-        insist = self._insist if claim else lambda command: self._client.reached(command())
-        state, result = await insist(lambda: script(keys=keys, args=args))
-        return Known(State(state.decode()), result.decode("utf-8", "replace"))
+        return await self._effects.finish(effect, result, claim)
 
     async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
         key = streams.nonce(nonce)
@@ -306,33 +270,10 @@ class RedisLedger:
         await self._client.reached(self._redis.set(streams.STREAM_SECRET, secret, nx=True))
 
     async def take_offers(self, pool: str, owner: str, count: int, block_ms: int) -> list[tuple[str, str]]:
-        stream = streams.pool_calls(pool)
-        try:
-            left = await self._client.reached(
-                self._redis.xautoclaim(stream, GROUP, owner, min_idle_time=OFFER_IDLE_MS, start_id="0-0", count=count)
-            )
-            entries = left[1]
-            if not entries:
-                found = await self._client.reached(
-                    self._redis.xreadgroup(GROUP, owner, {stream: ">"}, count=count, block=block_ms or None)
-                )
-                entries = entries_of(found)
-        except redis.ResponseError as error:
-            if not str(error).startswith("NOGROUP"):
-                raise
-            await self._make_group(stream)
-            return []
-        offers = [(offer_id, fields, offered_call(fields)) for offer_id, fields in entries]
-        if broken := [(offer_id, fields) for offer_id, fields, call_id in offers if not call_id]:
-            await mending.set_offers_aside(self._client, pool, broken)
-        return [(offer_id.decode(), call_id) for offer_id, _, call_id in offers if call_id]
+        return await self._offers.take(pool, owner, count, block_ms)
 
     async def settle(self, pool: str, offer_id: str) -> None:
-        stream = streams.pool_calls(pool)
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.xack(stream, GROUP, offer_id)
-        pipeline.xdel(stream, offer_id)
-        await self._client.each(pipeline)
+        await self._offers.settle(pool, offer_id)
 
     async def claim(self, pool: str, call_id: str, owner: str, take: holds.Take = holds.Take.TRUSTED) -> Claim | None:
         keys = [streams.call_state(call_id), streams.call_lease(call_id, pool)]
@@ -340,7 +281,7 @@ class RedisLedger:
         return claimed(call_id, pool, owner, await self._client.reached(self._claim(keys=keys, args=args)))
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
-        pipeline = await self._loaded(self._renew.script)
+        pipeline = await self._client.loaded(self._renew.script)
         for claim in claims:
             keys = (streams.call_state(claim.call_id), streams.call_lease(claim.call_id, claim.pool))
             pipeline.evalsha(self._renew.sha, 2, *keys, claim.pool, str(claim.token), claim.owner, str(self._lease_ms))
@@ -361,12 +302,12 @@ class RedisLedger:
     async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
         keys = [streams.call_state(claim.call_id), streams.call_events(claim.call_id)]
         args: list[Any] = [claim.pool, claim.token, claim.owner, streams.LIVE_SECONDS, *map(encode, messages)]
-        return bool(await self._insist(lambda: self._append(keys=keys, args=args)))
+        return bool(await self._client.insist(lambda: self._append(keys=keys, args=args)))
 
     async def save_checkpoint(self, claim: Claim, checkpoint: str) -> bool:
         keys = [streams.call_state(claim.call_id)]
         args: list[Any] = [claim.pool, claim.token, claim.owner, checkpoint]
-        return bool(await self._insist(lambda: self._checkpoint(keys=keys, args=args)))
+        return bool(await self._client.insist(lambda: self._checkpoint(keys=keys, args=args)))
 
     async def may_scan(self, pool: str, owner: str, ms: int) -> bool:
         return bool(await self._client.reached(self._redis.set(streams.pool_scan(pool), owner, nx=True, px=ms)))
@@ -382,27 +323,21 @@ class RedisLedger:
         return [call_id for call_id, lease in zip(calls, held, strict=True) if not lease]
 
     async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
-        script = self._report_room(keys=[streams.pool_ready(pool)], args=[owner, int(has_room), READY_STALE_MS])
-        await self._client.reached(script)
+        await self._membership.report_room(pool, owner, has_room)
 
     async def report_health(self, pool: str, owner: str, well: bool) -> None:
-        script = self._report_room(keys=[streams.pool_healthy(pool)], args=[owner, int(well), READY_STALE_MS])
-        await self._client.reached(script)
+        await self._membership.report_health(pool, owner, well)
 
     async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
         return await self._membership.members(pool, within_ms)
 
     async def beat(self, kind: str, node: str) -> None:
         asked_ms = wall_ms()
-        told: Any = await self._client.reached(self._beat(keys=[streams.nodes(kind)], args=[node, 10 * LIVE_STALE_MS]))
-        note_clock_offset(self.server, asked_ms, int(told), wall_ms())
-        pipeline = await self._loaded(self._forget_idle.script)
+        note_clock_offset(self.server, asked_ms, await self._membership.beat(kind, node), wall_ms())
         if kind == "edge":
-            for stream in (streams.edge_audio(node), streams.edge_priority(node)):
-                pipeline.expire(stream, streams.WRITTEN_SECONDS)
+            await self._membership.keep_streams(node)
         else:
-            pipeline.evalsha(self._forget_idle.sha, 1, streams.pool_calls(kind), GROUP, str(self._idle_ms))
-        await self._client.each(pipeline)
+            await self._offers.forget_idle(kind)
 
     async def mend(self, edge: str, call_ids: Sequence[str]) -> int:
         return await mending.mend(self._client, edge, call_ids)
@@ -411,34 +346,6 @@ class RedisLedger:
         """The server's clock.  No clock of this machine decides anything here."""
         seconds, micros = await self._client.reached(self._redis.time())
         return int(seconds) * 1000 + int(micros) // 1000
-
-    async def _insist(self, command: Callable[[], Awaitable[T]]) -> T:
-        """What a session must write before it goes on.  Said again, it may be written twice; that is harmless."""
-        until = asyncio.get_running_loop().time() + OUTAGE_SECONDS
-        pause, longest = OUTAGE_PAUSE_SECONDS
-        while True:
-            try:
-                return await self._client.reached(command())
-            except KeyRefused:
-                raise
-            except (ConnectionError, TimeoutError):
-                if asyncio.get_running_loop().time() + pause > until:
-                    raise
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, longest)
-
-    async def _loaded(self, script: Any) -> Pipeline:
-        """A pipeline that first makes sure the server knows the script (it forgets at a restart)."""
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.script_load(script)
-        return pipeline
-
-    async def _make_group(self, stream: str) -> None:
-        try:
-            await self._client.reached(self._redis.xgroup_create(stream, GROUP, id="0", mkstream=True))
-        except redis.ResponseError as error:
-            if not str(error).startswith("BUSYGROUP"):
-                raise
 
 
 def _keys(call_id: str) -> list[str]:

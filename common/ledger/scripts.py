@@ -1,5 +1,6 @@
-"""What the ledger in Redis decides in one step: scripts over the keys of one call (common/ledger/redis.py has them).
+"""What the ledger in Redis decides in one step: scripts over the keys of one call.
 
+common/ledger/redis.py has them, and its parts: membership.py, offers.py and effects_redis.py.
 A claim and its release are in common/ledger/suspicion.py.
 """
 

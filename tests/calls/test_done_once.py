@@ -34,6 +34,7 @@ class Carrier:
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.outbound = self
 
     async def hang_up(self, call_id: str) -> bool:
         self.told.append("hang up")

@@ -76,10 +76,10 @@ async def desk(redis_url: str) -> AsyncIterator[Desk]:
     ):
         ticker, calls = Ticker(asyncio.get_running_loop()), Calls("edge-a", bus, ledger, 10_000)
         dialer = Dialer("test", book, (client, client), DialerOptions("http://edge.example.com"))
-        dial = await dialer.ask(Dial("", TO, FROM, plan=Plan(machine="message", message="Call back.")), "k")
-        await dialer.tell(dial.dial_id, Sent())
-        await dialer.tell(dial.dial_id, Accepted("c-1"))
-        await dialer.ask(Dial("", TO, FROM), "k-2")  # so that every key of the book is there
+        dial = await dialer.outbound.ask(Dial("", TO, FROM, plan=Plan(machine="message", message="Call back.")), "k")
+        await dialer.outbound.tell(dial.dial_id, Sent())
+        await dialer.outbound.tell(dial.dial_id, Accepted("c-1"))
+        await dialer.outbound.ask(Dial("", TO, FROM), "k-2")  # so that every key of the book is there
         await book.lead("test", 60_000)
         hooks = Webhooks(calls, ledger, ANY_AGENT, Gate(ledger, Policy.OFF, (), "", ()), dialer, "", SECRET)
         streams = MediaStreams(calls, ledger, bus, ticker, ANY_AGENT, SECRET, 200, dialer)
@@ -107,7 +107,7 @@ async def test_every_field_of_a_webhook_may_hold_anything(path: str, valkey_url:
         for value in VALUES[:20]:
             await at.post(path, {str(value): "x", "CallUUID": "c-1"})
             await at.post(path, value)
-        now = await at.dialer.read(at.dial.dial_id)
+        now = await at.dialer.outbound.read(at.dial.dial_id)
         assert now is not None
         shown = (await at.http.get(f"/v1/calls/{at.dial.dial_id}")).json()
         assert shown["id"] == at.dial.dial_id

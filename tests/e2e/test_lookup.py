@@ -112,23 +112,23 @@ async def test_a_person_who_is_being_rung_is_not_rung_again_although_the_answer_
         async with VobizClient(account) as client:
             dialer = Dialer("test", book, (client, client), DialerOptions("http://127.0.0.1:9", 50.0, 10))
             running = asyncio.create_task(dialer.run())
-            first = await dialer.ask(Dial("", TO, FROM), "")
+            first = await dialer.outbound.ask(Dial("", TO, FROM), "")
             await until(dialer, first.dial_id, "placed")
             carrier.faults.add(Fault("timeout-after", "/call/", "POST"), 1)
-            second = await dialer.ask(Dial("", TO, FROM), "")
+            second = await dialer.outbound.ask(Dial("", TO, FROM), "")
             await until(dialer, second.dial_id, "uncertain")
             await look_now(book, second.dial_id)
             found = await until(dialer, second.dial_id, "ringing")
             running.cancel()
             await asyncio.wait([running])
-            placed = await dialer.read(first.dial_id)
+            placed = await dialer.outbound.read(first.dial_id)
     assert placed is not None
     assert [placed.call_id, found.call_id] == list(carrier.calls)
 
 
 async def until(dialer: Dialer, dial_id: str, state: str) -> Dial:
     async with asyncio.timeout(10):
-        while (dial := await dialer.read(dial_id)) is None or dial.state != state:
+        while (dial := await dialer.outbound.read(dial_id)) is None or dial.state != state:
             await asyncio.sleep(0.01)
     return dial
 

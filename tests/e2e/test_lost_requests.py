@@ -38,10 +38,10 @@ class Person:
     async def lose_request(self) -> None:
         """A request leaves, nobody hears its answer, and the carrier seems not to know it."""
         for news in (Sent(), Unclear(), Absent(), Absent()):
-            await self.dialer.tell(self.dial_id, news)
+            await self.dialer.outbound.tell(self.dial_id, news)
 
     async def send_request(self) -> None:
-        await self.dialer.tell(self.dial_id, Sent())
+        await self.dialer.outbound.tell(self.dial_id, Sent())
 
     async def hook(self, path: str, request: int, call_id: str, **fields: str) -> httpx.Response:
         data = {"CallUUID": call_id, "From": FROM, "To": TO, "Direction": "outbound", **fields}
@@ -52,7 +52,7 @@ class Person:
         assert reply.status_code == 200
 
     async def state(self) -> str:
-        dial = await self.dialer.read(self.dial_id)
+        dial = await self.dialer.outbound.read(self.dial_id)
         assert dial is not None
         return dial.state
 
@@ -71,7 +71,7 @@ async def asked_for(redis_url: str, attempts_max: int = 3) -> AsyncIterator[Pers
         dialer = Dialer("test", book, (client, client), DialerOptions(URL))
         edge = await stack.enter_async_context(running_edge(dialer=dialer))
         plan = Plan(attempts_max=attempts_max, retry_after_s=60)
-        dial = await dialer.ask(Dial("", TO, FROM, plan=plan), "")
+        dial = await dialer.outbound.ask(Dial("", TO, FROM, plan=plan), "")
         yield Person(edge, dialer, dial.dial_id)
 
 
@@ -142,7 +142,7 @@ async def test_each_request_that_leaves_has_another_name(valkey_url: str) -> Non
         names = []
         for _ in range(3):
             await person.lose_request()
-            dial = await person.dialer.read(person.dial_id)
+            dial = await person.dialer.outbound.read(person.dial_id)
             assert dial is not None
             query = urlsplit(person.dialer._request(dial).json()["answer_url"]).query
             names += parse_qs(query)["attempt"]
@@ -153,7 +153,7 @@ async def test_news_without_our_parameters_finds_its_call_by_the_carriers_id(val
     async with asked_for(valkey_url) as person:
         await person.send_request()
         await person.hook("/ring", 1, "c-1", Event="Ring", CallStatus="ringing")
-        dial = await person.dialer.tell("", Over("3010", "c-1"))
+        dial = await person.dialer.outbound.tell("", Over("3010", "c-1"))
         assert dial is not None
         assert (dial.dial_id, dial.state) == (person.dial_id, "queued")
-        assert await person.dialer.tell("", Over("3010", "somebody else's")) is None
+        assert await person.dialer.outbound.tell("", Over("3010", "somebody else's")) is None

@@ -191,9 +191,9 @@ async def dialed(
     rest = transport or httpx.MockTransport(lambda request: httpx.Response(404))
     async with aclosing(DialBook.connect(redis_url, "test", 60)) as book, VobizClient(options, rest) as client:
         dialer = Dialer("test", book, (client, client), DialerOptions("http://127.0.0.1"))
-        dial = await dialer.ask(Dial("", TO, FROM, plan=plan or Plan()), "")
-        await dialer.tell(dial.dial_id, Sent())
-        await dialer.tell(dial.dial_id, Accepted("c-1"))
+        dial = await dialer.outbound.ask(Dial("", TO, FROM, plan=plan or Plan()), "")
+        await dialer.outbound.tell(dial.dial_id, Sent())
+        await dialer.outbound.tell(dial.dial_id, Accepted("c-1"))
         async with running_edge(dialer=dialer) as edge:
             yield edge, dialer, dial
 
@@ -218,7 +218,7 @@ async def test_news_with_our_own_id_is_told_whatever_else_is_missing(
         async with dialed(valkey_url) as (edge, dialer, dial):
             query = {"dial": dial.dial_id, **attempt}
             assert (await edge.http.post(path, params=query, data=fields)).status_code == 200
-            now = await dialer.read(dial.dial_id)
+            now = await dialer.outbound.read(dial.dial_id)
             assert now is not None
             assert now.state == expected
             assert now.call_id == "c-1"
@@ -228,7 +228,7 @@ async def test_news_of_another_call_without_its_attempt_is_not_told(valkey_url: 
     async with dialed(valkey_url) as (edge, dialer, dial):
         for path in ("/ring", "/hangup"):
             await edge.http.post(path, params={"dial": dial.dial_id}, data={"CallUUID": "the-attempt-before"})
-        now = await dialer.read(dial.dial_id)
+        now = await dialer.outbound.read(dial.dial_id)
         assert now is not None
         assert (now.state, now.call_id) == ("placed", "c-1")
 
@@ -239,7 +239,7 @@ async def test_news_whose_body_cannot_be_read_is_told_by_its_url(body: bytes, va
         query = {"dial": dial.dial_id, "attempt": "1"}
         for path, expected in (("/ring", "ringing"), ("/hangup", "ended")):
             assert (await edge.http.post(path, params=query, content=body)).status_code == 200
-            now = await dialer.read(dial.dial_id)
+            now = await dialer.outbound.read(dial.dial_id)
             assert now is not None
             assert now.state == expected
 
@@ -262,7 +262,7 @@ async def test_a_machine_is_one_only_if_the_webhook_says_so(said: str | None, ma
         fields = {"Event": "MachineDetection"} | ({"Machine": said} if said is not None else {})
         query = {"dial": dial.dial_id, "attempt": "1"}
         assert (await edge.http.post("/machine", params=query, data=fields)).status_code == 200
-        now = await dialer.read(dial.dial_id)
+        now = await dialer.outbound.read(dial.dial_id)
         assert now is not None
         assert now.machine == machine
 

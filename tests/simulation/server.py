@@ -18,7 +18,8 @@ from common import streams
 from common.bus.memory import Streams
 from common.ledger import Claim
 from common.ledger.memory import MemoryLedger
-from common.ledger.redis import LEASE_MS, OFFER_IDLE_MS
+from common.ledger.offers import OFFER_IDLE_MS
+from common.ledger.redis import LEASE_MS
 from common.ledger.suspicion import Take
 from common.messages import AudioIn, AudioOut, Message
 from common.packing import decode, encode
