@@ -7,6 +7,7 @@ from itertools import compress
 from typing import Any
 
 from common import streams
+from common.bus.refusals import KeyRefused
 from common.ledger import READY_STALE_MS, scripts
 from common.ledger.client import Client
 from common.ledger.members import QUARANTINE_MAX, Members, Quarantined
@@ -51,10 +52,13 @@ class Membership:
         _, *members = await self._client.each(pipeline)
         return set(compress(streams.POOLS, members))
 
-    async def beat(self, kind: str, node: str) -> int:
-        """The node is alive; returns the server's time in ms."""
+    async def beat(self, kind: str, node: str) -> int | None:
+        """The node is alive; returns the server's time in ms, or None if this user may not write there."""
         script = self._beat(keys=[streams.nodes(kind)], args=[node, NODE_STALE_MS])
-        told: Any = await self._client.reached(script)
+        try:
+            told: Any = await self._client.reached(script)
+        except KeyRefused:  # counted; nobody's work hangs on it
+            return None
         return int(told)
 
     async def keep_streams(self, edge: str) -> None:

@@ -333,7 +333,9 @@ class RedisLedger:
 
     async def beat(self, kind: str, node: str) -> None:
         asked_ms = wall_ms()
-        note_clock_offset(self.server, asked_ms, await self._membership.beat(kind, node), wall_ms())
+        told_ms = await self._membership.beat(kind, node)
+        if told_ms is not None:
+            note_clock_offset(self.server, asked_ms, told_ms, wall_ms())
         if kind == "edge":
             await self._membership.keep_streams(node)
         else:

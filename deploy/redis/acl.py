@@ -66,8 +66,8 @@ USERS = (
         "edge",
         "~call:* ~edge:* ~pool:*:calls ~pool:*:ready ~pool:*:scan ~calls:* ~nodes:edge ~nonce:*"
         " ~deployment:stream-secret ~{dials}:* ~pulse",
-        f"{_CONNECT} {_SCRIPTS} {_OFFERS} xread xrevrange copy get set zadd zcard zrange zrangebyscore zremrangebyscore"
-        " zscore type info lpush ltrim",
+        f"{_CONNECT} {_SCRIPTS} {_OFFERS} xread xrevrange copy get set zadd zcard zrange zrevrange zrangebyscore"
+        " zremrangebyscore zscore type info lpush ltrim",
     ),
     _pool("stt", "%R~call:*:audio"),
     _pool("llm", ""),

@@ -179,8 +179,11 @@ def _compose(words: Sequence[str]) -> list[str]:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))["services"]
     profiles = {profile for service in services.values() for profile in service.get("profiles", [])}
     found = []
-    while words[0] == "--profile":
-        found += [] if words[1] in profiles else [f"there is no profile {words[1]}"]
+    while words[0] in ("--profile", "--env-file"):
+        if words[0] == "--profile":
+            found += [] if words[1] in profiles else [f"there is no profile {words[1]}"]
+        elif words[1] != ".env":
+            found += [] if (ROOT / words[1]).is_file() else [f"there is no file {words[1]}"]
         words = words[2:]
     verb, *rest = words
     known = set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", _compose_help(verb)))
@@ -211,6 +214,8 @@ def _inside(where: str, words: Sequence[str]) -> list[str]:
     """A command for a container: Redis' have redis-cli, ours have Python."""
     if where.endswith(("redis", "sentinel")) or "redis-" in where or "sentinel-" in where or "$pod" in where:
         return [] if words[0] in ("redis-cli", "sh") else [f"{where} has no {words[0]}"]
+    if where == "compose grafana":
+        return [] if words[0] == "grafana" else [f"{where} has no {words[0]}"]
     if words[0] != "python":
         return [f"{where} has no {words[0]}"]
     package = words[2].split(".")[0]

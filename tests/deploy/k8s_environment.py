@@ -104,7 +104,7 @@ def _secret(objects: Sequence[Thing], name: str, entry: Thing) -> str:
     for one in of_kind(objects, "Secret"):
         if one["metadata"]["name"] == ref.get("name") and ref["key"] in one["data"]:
             return base64.b64decode(one["data"][ref["key"]]).decode()
-    return SAMPLES.get(name, "sample-of-a-key")
+    return SAMPLES.get(name, "sample-of-a-key-of-some-length")
 
 
 def drain(objects: Sequence[Thing]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 PROGRAMS = frozenset(
     {"make", "docker", "kubectl", "kind", "curl", "python", ".venv/bin/python", "redis-cli", "redis_in", "openssl"}
-    | {"base64", "chronyc", "cp", "git", "grep", "printf", "sh", "exec", "kill", "sudo", "apt-get", "ngrok"}
+    | {"base64", "chronyc", "cp", "git", "grep", "printf", "sh", "exec", "kill", "sudo", "apt-get", "ngrok", "tail"}
 )
 """What a reader may be told to start.  Whatever else begins a command is a mistake, or has to be added here."""
 BUILT_IN = frozenset({"for", "do", "done", "in", "set", ".", "shift", "export", "cd", "{", "}"})

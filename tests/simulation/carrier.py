@@ -171,6 +171,7 @@ class Connection:
         self._queue: deque[tuple[float, int, int]] = deque()  # (start of play, saying, frame)
         self._marks: list[asyncio.TimerHandle] = []
         self._clearing = False
+        self.close_sent = False
         self.dry_at = 0.0
         self.epoch = 0
 
@@ -211,6 +212,7 @@ class Connection:
             self._take_all(messages)
 
     def end(self, code: int = 1000) -> None:
+        self.close_sent = True
         self._at_carrier(self._ended_by_edge, code)
 
     @property
