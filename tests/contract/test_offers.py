@@ -77,13 +77,13 @@ async def test_offers_of_calls_that_ended_meanwhile_are_forgotten(client: redis.
     old_ms, new_ms = seconds * 1000 - STALE_MS - 1000, seconds * 1000 - 1000
     for call_id in ("gone", "waits"):
         await client.xadd(pool_calls("llm"), {"d": encode(Offer(call_id))}, id=f"{old_ms}-*")
-    await client.xadd(pool_calls("llm"), {"d": encode(Offer("just began"))}, id=f"{new_ms}-0")
+    await client.xadd(pool_calls("llm"), {"d": encode(Offer("just-began"))}, id=f"{new_ms}-0")
     await ledger.offer("llm", ["waits"])
     assert await client.xlen(pool_calls("llm")) == 3
     await ledger.offer("llm", ["waits"], True)
     left = [call_id for _, call_id in await ledger.take_offers("llm", "w-1", 50, 50)]
     left = left or [call_id for _, call_id in await ledger.take_offers("llm", "w-1", 50, 50)]
-    assert left == ["waits", "just began"]
+    assert left == ["waits", "just-began"]
 
 
 async def test_a_thousand_calls_that_wait_are_looked_through_in_milliseconds(ledger: RedisLedger):
