@@ -48,7 +48,7 @@ LABEL org.opencontainers.image.vendor="vobiz-voice-agent" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="MIT"
-# Read by common/build.py, for the metric voice_build_info.
+# Read by common/process/build.py, for the metric voice_build_info.
 RUN echo "${REVISION}" > REVISION
 ENTRYPOINT ["/usr/bin/tini", "--"]
 
@@ -81,10 +81,10 @@ LABEL org.opencontainers.image.title="voice-demo" \
 COPY --from=edge-packages /opt/venv /opt/venv
 COPY common ./common
 COPY deploy/__init__.py ./deploy/
-COPY deploy/local ./deploy/local
+COPY tools ./tools
 COPY deploy/compose ./deploy/compose
 COPY tests/__init__.py ./tests/
-COPY tests/simulators ./tests/simulators
+COPY simulators ./simulators
 RUN python -m compileall -q common deploy tests
 USER 10001:10001
 # It lives as long as one call: there is nothing to watch.

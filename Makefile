@@ -12,16 +12,16 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 install:
-	@$(PYTHON) deploy/local/install.py requirements.lock
+	@$(PYTHON) tools/install.py requirements.lock
 
 install-dev:
-	@$(PYTHON) deploy/local/install.py requirements-dev.lock
+	@$(PYTHON) tools/install.py requirements-dev.lock
 
 demo: install ## a simulated phone call, end to end, without keys: prints it, writes out/demo [PROVIDERS=fake]
-	@PROVIDERS=$(PROVIDERS) $(VENV)/python -m deploy.local.demo
+	@PROVIDERS=$(PROVIDERS) $(VENV)/python -m tools.demo
 
 run: install ## the whole system in the foreground; Ctrl-C stops it (reads .env) [QUIET=1]
-	@$(VENV)/python -m deploy.local.run $(if $(QUIET),--quiet)
+	@$(VENV)/python -m tools.run $(if $(QUIET),--quiet)
 
 up: ## the whole system in containers, docs/compose.md (reads .env, needs none)
 	docker compose up --build --wait

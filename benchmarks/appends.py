@@ -18,10 +18,10 @@ import redis.asyncio
 
 from benchmarks.hops import broken, connected
 from common.bus.redis import FIELD, BusOptions, RedisBus
-from common.messages import AudioIn, Digit
-from common.node import run_process
-from common.packing import encode
-from common.streams import call_audio, call_events, maxlen
+from common.process.node import run_process
+from common.protocol.codec import encode
+from common.protocol.messages import AudioIn, Digit
+from common.protocol.redis_keys import call_audio, call_events, maxlen
 
 PIPELINE = 100
 FEW = 3

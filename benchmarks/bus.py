@@ -17,7 +17,7 @@ from benchmarks.children import ChildFailed, child
 from benchmarks.hops import DRAIN_SECONDS, EdgeResult, Plan, edge_main, worker_main
 from benchmarks.redis_server import NoServer, client, cpu_seconds, redis_server, version
 from benchmarks.report import SPREAD_HEADS, publish, spread, surroundings, table
-from common.streams import call_audio, call_events, edge_audio, edge_priority
+from common.protocol.redis_keys import call_audio, call_events, edge_audio, edge_priority
 
 READY_SECONDS = 30.0
 LEAD_NS = 500_000_000

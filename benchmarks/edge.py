@@ -1,4 +1,4 @@
-"""`python -m benchmarks.edge`: what a call costs an edge, past ASGI (edge/socket.py) and through it.
+"""`python -m benchmarks.edge`: what a call costs an edge, past ASGI (edge/media/websocket.py) and through it.
 
 Media in and audio out all the time over real loopback WebSockets, the callers in a process of their own.
 """
@@ -18,7 +18,7 @@ from benchmarks.children import ChildFailed, child
 from benchmarks.edge_process import PATHS, EdgeLoad, EdgePlan, edge_main
 from benchmarks.lines import LinesPlan, LinesResult, lines_main
 from benchmarks.report import publish, spread, surroundings, table
-from deploy.local.ports import free_port
+from tools.ports import free_port
 
 READY_SECONDS = 60.0
 LEAD_NS = 500_000_000

@@ -20,23 +20,23 @@ from benchmarks.children import receive
 from benchmarks.hops import Metronome, cpu_between, until
 from benchmarks.lines import STAMP
 from benchmarks.report import ROOT
-from common.agents import load_agents
+from common.agents.model import load_agents
 from common.bus import START, Failed, Receive
 from common.bus.memory import Streams as MemoryStreams
 from common.bus.redis import FIELD
-from common.bus.wire import pack
-from common.ledger import CallRecord
-from common.ledger.memory import MemoryLedger
-from common.messages import AudioIn, AudioOut, CallStarted, Message
-from common.node import run_process
-from common.packing import decode, encode
-from common.streams import edge_audio, maxlen
-from edge import vobiz
-from edge.calls import Calls
-from edge.live_call import Call, CallOptions
-from edge.server import make_server
-from edge.stream import Streams
-from edge.ticker import Ticker
+from common.process.node import run_process
+from common.protocol.codec import decode, encode
+from common.protocol.messages import AudioIn, AudioOut, CallStarted, Message
+from common.protocol.redis_keys import edge_audio, maxlen
+from common.redis.connection import pack
+from common.store import CallRecord
+from common.store.memory import MemoryLedger
+from edge.http.server import make_server
+from edge.media.stream import Streams
+from edge.media.ticker import Ticker
+from edge.session.call import Call, CallOptions
+from edge.session.calls import Calls
+from edge.vobiz import stream_protocol
 
 EDGE = "edge-bench"
 PATHS = ("shortcut", "asgi")
@@ -128,7 +128,7 @@ class Mouths:
 
 
 class AsgiLine:
-    """An `edge.line.Line` as ASGI would have it: a queue, and a task that awaits each send."""
+    """An `edge.session.media_socket.Line` as ASGI would have it: a queue, and a task that awaits each send."""
 
     unsent_bytes = 0
 
@@ -148,7 +148,7 @@ class AsgiLine:
 
 @dataclass(frozen=True, slots=True)
 class ThroughAsgi:
-    """The media path without edge/socket.py: one await per message, in and out."""
+    """The media path without edge/media/websocket.py: one await per message, in and out."""
 
     calls: Calls
     bus: CountingBus
@@ -158,8 +158,8 @@ class ThroughAsgi:
         """Carry one socket to its end."""
         await websocket.accept()
         async with asyncio.timeout(START_SECONDS):
-            start = vobiz.parse(await websocket.receive_text())
-        assert isinstance(start, vobiz.Start)
+            start = stream_protocol.parse(await websocket.receive_text())
+        assert isinstance(start, stream_protocol.Start)
         line = AsgiLine(websocket)
         record = CallRecord(start.call_id, edge=EDGE, epoch=1)
         call = Call(record, start, line, self.bus, self.ticker, CallOptions())
@@ -167,7 +167,7 @@ class ThroughAsgi:
         sending = asyncio.create_task(line.send_forever(), name="sender")
         try:
             while True:
-                call.heard(vobiz.parse(await websocket.receive_text()))
+                call.heard(stream_protocol.parse(await websocket.receive_text()))
         except WebSocketDisconnect:
             call.closed()
         finally:

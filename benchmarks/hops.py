@@ -21,10 +21,10 @@ from multiprocessing.connection import Connection
 
 from benchmarks.children import receive
 from common.bus.redis import BusOptions, RedisBus
-from common.clock import wall_ms
-from common.messages import AudioIn, AudioOut, Message, SpeechStarted
-from common.node import run_process
-from common.streams import call_audio, edge_audio, edge_priority
+from common.process.clock import wall_ms
+from common.process.node import run_process
+from common.protocol.messages import AudioIn, AudioOut, Message, SpeechStarted
+from common.protocol.redis_keys import call_audio, edge_audio, edge_priority
 
 FRAME_NS = 20_000_000
 FRAME_BYTES = 160

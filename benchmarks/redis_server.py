@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import redis
 
-from deploy.local.ports import free_port
+from tools.ports import free_port
 
 START_ATTEMPTS = 100
 PAUSE_SECONDS = 0.05

@@ -21,14 +21,12 @@ import redis
 
 from benchmarks.redis_server import NoServer, client, redis_server, version
 from benchmarks.report import publish, surroundings, table
-from common.agents import load_agents, to_document
+from common.agents.model import load_agents, to_document
 from common.bus import Bus
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
-from common.ledger import CallRecord, Ledger
-from common.ledger.shards import connect_ledger
-from common.log_compaction import compacted
-from common.messages import (
+from common.call.log_compaction import compacted
+from common.protocol.messages import (
     CallEnded,
     CallStarted,
     Clause,
@@ -48,7 +46,9 @@ from common.messages import (
     Used,
     UserTurn,
 )
-from common.streams import POOLS, call_events
+from common.protocol.redis_keys import POOLS, call_events
+from common.store import CallRecord, Ledger
+from common.store.shards import connect_ledger
 
 ROOT = Path(__file__).resolve().parents[1]
 RETENTION_S = 86_400

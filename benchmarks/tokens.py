@@ -1,4 +1,4 @@
-"""What one token of a streamed answer costs: by the openai package's own decoder, and by ours (`workers/llm/sse.py`).
+"""What one token of a streamed answer costs: by the openai package's decoder, and by workers/llm/engines/sse.py.
 
     python -m benchmarks.tokens --tokens 2000 --rounds 5
 
@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable
 import openai
 
 from benchmarks.report import surroundings, table
-from tests.simulators.openai_standin import OpenAIStandin, standing_in, stop, text
-from workers.llm.openai_chat import ChatOptions, OpenAIChat
+from simulators.openai_standin import OpenAIStandin, standing_in, stop, text
+from workers.llm.engines.openai_chat import ChatOptions, OpenAIChat
 
 ASKED = [{"role": "user", "content": "Tell me everything."}]
 

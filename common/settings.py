@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
-from common.env_file import EnvFile
-from common.redis_url import BadRedisUrl, parse_redis_url
+from common.process.env_file import EnvFile
+from common.redis.url import BadRedisUrl, parse_redis_url
 from common.setting_checks import contradictions, raw_value
-from common.traces import Collector
+from common.telemetry.traces import Collector
 
 
 class BadSettings(Exception):
@@ -59,7 +59,7 @@ class Settings:
 
     redis_url: str = _text(
         "redis://127.0.0.1:6379/0",
-        "Redis that connects all processes; `rediss://` for TLS, `redis+sentinel://`, or several (common/redis_url.py)",
+        "Redis that connects all processes; `rediss://` for TLS, `redis+sentinel://`, or several (common/redis/url.py)",
         expected="redis://host:port/db",
         secret=True,
     )
@@ -183,7 +183,7 @@ class Settings:
     )
     api_token: str = _text(
         "",
-        "Bearer token of the REST API; unset = it answers on loopback only, or a token is made (edge/api_token.py)",
+        "Bearer token of the REST API; unset = on loopback only, or a token is made (edge/http/api_token.py)",
         r"|[ -~]{24,512}",
         "at least 24 characters, such as `openssl rand -hex 32` prints",
         secret=True,

@@ -10,38 +10,38 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from common import metrics
-from common.agents import Agents, BadAgents, load_agents
+from common.agents.model import Agents, BadAgents, load_agents
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
-from common.command_line import no_arguments
-from common.ledger import Ledger
-from common.ledger.dials import DialBook
-from common.ledger.shards import connect_ledger
-from common.log import start_logging
-from common.node import node_id, run_process
+from common.process.command_line import no_arguments
+from common.process.node import node_id, run_process
 from common.settings import BadSettings, Settings
-from common.traces import exporting
-from edge import api_token
-from edge.api import Api
-from edge.app import Front
-from edge.calls import Calls
-from edge.carrier.client import VobizClient
-from edge.carrier.rest import CarrierOptions
-from edge.copies import COPY_PAUSE_MS, Copies
-from edge.destinations import Destinations, OperatorLimits
-from edge.dialer import Dialer, DialerOptions
-from edge.gate import Gate
-from edge.limits.shedding import Shedding
-from edge.limits.unserved import Waits
-from edge.log_compaction import LogCompaction
-from edge.pool_watch import PoolWatch
-from edge.redis_watch import RedisWatch
-from edge.server import Server, make_server
-from edge.signatures import Policy
-from edge.stream import Streams
-from edge.ticker import Ticker
-from edge.webhooks import Webhooks
+from common.store import Ledger
+from common.store.dials import DialBook
+from common.store.shards import connect_ledger
+from common.telemetry import metrics
+from common.telemetry.log import start_logging
+from common.telemetry.traces import exporting
+from edge.http import api_token
+from edge.http.api import Api
+from edge.http.app import Front
+from edge.http.server import Server, make_server
+from edge.http.webhook_auth import Gate
+from edge.http.webhooks import Webhooks
+from edge.media.stream import Streams
+from edge.media.ticker import Ticker
+from edge.outbound.destinations import Destinations, OperatorLimits
+from edge.outbound.dialer import Dialer, DialerOptions
+from edge.session.admission.overload import Shedding
+from edge.session.admission.pool_watch import PoolWatch
+from edge.session.admission.redis_health import RedisWatch
+from edge.session.admission.unserved import Waits
+from edge.session.call_backup import COPY_PAUSE_MS, Copies
+from edge.session.calls import Calls
+from edge.session.log_compaction import LogCompaction
+from edge.vobiz.rest.client import VobizClient
+from edge.vobiz.rest.transport import CarrierOptions
+from edge.vobiz.signatures import Policy
 
 log = logging.getLogger("edge")
 

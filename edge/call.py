@@ -15,10 +15,10 @@ from typing import Any
 
 import httpx
 
-from common.addresses import near_url
+from common.process.addresses import near_url
 from common.settings import BadSettings, Settings
-from edge.api_token import find_token
-from edge.carrier.causes import named_cause
+from edge.http.api_token import find_token
+from edge.vobiz.hangup_causes import named_cause
 
 POLL_SECONDS = 0.5
 REQUEST_SECONDS = 10.0

@@ -15,11 +15,11 @@ from datetime import date
 from typing import TypeAlias
 
 from common.settings import BadSettings, Settings
-from edge.carrier.client import VobizClient
-from edge.carrier.errors import CarrierError, Refused
-from edge.carrier.exports import ExportRequest
-from edge.carrier.rest import CarrierOptions
 from edge.setup import DONE, FAILED, MISUSED, advice
+from edge.vobiz.rest.client import VobizClient
+from edge.vobiz.rest.errors import CarrierError, Refused
+from edge.vobiz.rest.exports import ExportRequest
+from edge.vobiz.rest.transport import CarrierOptions
 
 Say: TypeAlias = Callable[[str], None]
 CONFLICT = 409

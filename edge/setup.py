@@ -17,11 +17,11 @@ from typing import Any, TypeAlias
 import httpx
 
 from common.settings import BadSettings, Settings
-from edge.carrier.client import VobizClient
-from edge.carrier.errors import CarrierError, Limited, Refused, Unauthorized, Unavailable, Uncertain
-from edge.carrier.numbers import e164
-from edge.carrier.orders import ApplicationRequest
-from edge.carrier.rest import CarrierOptions
+from edge.vobiz.numbers import e164
+from edge.vobiz.rest.client import VobizClient
+from edge.vobiz.rest.errors import CarrierError, Limited, Refused, Unauthorized, Unavailable, Uncertain
+from edge.vobiz.rest.requests import ApplicationRequest
+from edge.vobiz.rest.transport import CarrierOptions
 
 Say: TypeAlias = Callable[[str], None]
 

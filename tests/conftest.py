@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from deploy.local.ports import free_port
 from tests.programs import program
+from tools.ports import free_port
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its threads can hang a fork (workers/process.py)
+os.environ.setdefault(
+    "OPENBLAS_NUM_THREADS", "1"
+)  # before numpy: its threads can hang a fork (workers/runtime/process.py)
 
 import pytest
 import redis

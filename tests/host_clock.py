@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, cast
 
-from common.ledger import Ledger
+from common.store import Ledger
 
 
 @contextlib.contextmanager

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from common import metrics, packing, streams
+from common.protocol import codec, redis_keys
 from common.settings import Settings
+from common.telemetry import metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("common", "edge", "workers")
@@ -38,9 +39,10 @@ PLACEHOLDER = re.compile(r"(?:00|0)?(?:91)?0?(?:123456789\d|9876543210|911234567
 BINARY = frozenset({".wav", ".png"})
 
 ENVIRONMENT_READERS = (
-    "common/settings.py", "common/node.py", "workers/child_environment.py", "deploy/", "tests/", "benchmarks/",
+    "common/settings.py", "common/process/node.py", "workers/runtime/child_environment.py", "deploy/", "tools/",
+    "simulators/", "tests/", "benchmarks/",
 )  # fmt: skip
-REDIS_USERS = ("common/bus/", "common/ledger/", "tests/", "benchmarks/")
+REDIS_USERS = ("common/bus/", "common/redis/", "common/store/", "simulators/", "tools/", "tests/", "benchmarks/")
 
 
 # --- what there is -------------------------------------------------------------------------------------------------
@@ -228,7 +230,7 @@ def test_only_the_settings_read_the_environment() -> None:
 @pytest.mark.parametrize(
     ("library", "users"),
     [
-        ("prometheus_client", ("common/metrics.py", "common/label_sets.py")),
+        ("prometheus_client", ("common/telemetry/metrics.py", "common/telemetry/label_sets.py")),
         ("redis", REDIS_USERS),
         ("hiredis", REDIS_USERS),
     ],
@@ -349,14 +351,14 @@ def test_metrics_are_documented() -> None:
 
 
 def test_messages_are_documented() -> None:
-    expected = {str(tag): (cls.__name__, list(cls.__struct_fields__)) for cls, tag in packing.TAGS.items()}
+    expected = {str(tag): (cls.__name__, list(cls.__struct_fields__)) for cls, tag in codec.TAGS.items()}
     tables = [cells for cells in rows("docs/bus.md") if cells[0].isdecimal()]
     assert {cells[0]: (names_in(cells[1])[0], names_in(cells[2])) for cells in tables} == expected
 
 
 def test_keys_are_documented() -> None:
-    made = {streams.CALLS_LIVE, streams.CALLS_ENDED, streams.CALLS_TO_COMPACT, streams.STREAM_SECRET}
-    for function in functions(tree(ROOT / "common/streams.py")):
+    made = {redis_keys.CALLS_LIVE, redis_keys.CALLS_ENDED, redis_keys.CALLS_TO_COMPACT, redis_keys.STREAM_SECRET}
+    for function in functions(tree(ROOT / "common/protocol/redis_keys.py")):
         patterns = [node for node in ast.walk(function) if isinstance(node, ast.JoinedStr)]
         if function.name != "shard" and patterns:
             key = ast.unparse(patterns[0])[2:-1].replace("{shard(call_id)}", "{sNN}").replace("{call_id}", "<id>")

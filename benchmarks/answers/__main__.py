@@ -20,7 +20,7 @@ from benchmarks.answers.run import Run, RunPlan, run
 from benchmarks.answers.servers import PLAIN, STACK
 from benchmarks.children import ChildFailed
 from benchmarks.report import publish, surroundings
-from deploy.local.stack import StackError
+from tools.stack import StackError
 
 SECONDS_MAX = 600.0
 PROFILE_SECONDS_MAX = 60.0

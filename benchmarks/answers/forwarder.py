@@ -25,9 +25,9 @@ from websockets.exceptions import ConnectionClosed
 
 from benchmarks.answers.cores import pin
 from benchmarks.children import receive
-from common.node import run_process
-from tests.simulators.providers.cast import KEY
-from workers.llm.clauses import Clauses
+from common.process.node import run_process
+from simulators.providers.cast import KEY
+from workers.llm.text.clauses import Clauses
 
 RUN_SECONDS_MAX = 1_000.0
 VOICE_SECONDS = 5.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.simulators.providers.openai_chat import ChatPace, tokens
-from workers.llm.clauses import Clauses
+from simulators.providers.openai_chat import ChatPace, tokens
+from workers.llm.text.clauses import Clauses
 
 FRAME_MS = 20
 FRAME_NS = FRAME_MS * 1_000_000

@@ -13,8 +13,8 @@ from benchmarks.answers.cores import children_on
 from benchmarks.answers.forwarder import ForwarderPlan, forwarder_main
 from benchmarks.children import child
 from benchmarks.report import FOLDER
-from deploy.local.stack import Stack, StackOptions
-from tests.simulators.providers.cast import settings
+from simulators.providers.cast import settings
+from tools.stack import Stack, StackOptions
 
 AGENTS = Path(__file__).with_name("agents")
 LOGS = FOLDER / "answers-logs"

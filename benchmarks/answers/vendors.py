@@ -20,12 +20,12 @@ from benchmarks.answers.cores import pin
 from benchmarks.answers.plan import ANSWER, SAID, Pace
 from benchmarks.children import receive
 from benchmarks.hops import Metronome
-from common.node import run_process
-from tests.simulators.loopback_server import LoopbackServer
-from tests.simulators.providers.bad_minutes import App, Receive, Scope, Send
-from tests.simulators.providers.cast import Cast, CastPace, CastScript
-from tests.simulators.providers.openai_chat import Answer
-from tests.simulators.providers.voices import VoicePace
+from common.process.node import run_process
+from simulators.loopback_server import LoopbackServer
+from simulators.providers.bad_minutes import App, Receive, Scope, Send
+from simulators.providers.cast import Cast, CastPace, CastScript
+from simulators.providers.openai_chat import Answer
+from simulators.providers.voices import VoicePace
 
 LISTEN = ("/v1/listen", "/v2/listen")
 ONSETS = ('"SpeechStarted"', '"StartOfTurn"')

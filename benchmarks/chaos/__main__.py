@@ -21,7 +21,7 @@ from benchmarks.chaos.report import FOLDER, publish, write_run
 from benchmarks.chaos.run import carry_out
 from benchmarks.chaos.scenario import SCENARIOS, Scenario
 from benchmarks.chaos.verdict import Row, absent, judge
-from deploy.local.stack import StackError
+from tools.stack import StackError
 
 GROUPS = tuple(dict.fromkeys(scenario.group for scenario in SCENARIOS))
 CRASHING = (("stt", "workers.stt"), ("llm", "benchmarks.chaos.crashing_llm"), ("tts", "workers.tts"))

@@ -22,9 +22,9 @@ from benchmarks.chaos.sentences import NUMBER_MAX, POISON, question
 from benchmarks.chaos.tones import Reader, is_quiet, spoken
 from benchmarks.chaos.turns import ANSWER_MS_MAX, IN_FLIGHT_MS, Lived, Turn
 from common.audio.g711 import FRAME_MS
-from tests.simulators.answer import CallDropped, Stream
-from tests.simulators.webhooks import Hangup, Party, fetch_answer, report_hangup
-from tests.simulators.wire import Checkpoint, ClearAudio, PlayAudio, Spelling, Stop, Writer, read_message
+from simulators.answer import CallDropped, Stream
+from simulators.webhooks import Hangup, Party, fetch_answer, report_hangup
+from simulators.wire import Checkpoint, ClearAudio, PlayAudio, Spelling, Stop, Writer, read_message
 
 FROM, TO = "+911234567890", "+911234567891"
 ANSWER_S, OPEN_S, CLOSE_S = 5.0, 5.0, 1.0

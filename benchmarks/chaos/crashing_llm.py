@@ -13,14 +13,14 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.chaos.sentences import POISON
-from workers.llm.vendors import VENDORS
-from workers.providers import ChatMessage, LanguageModel, Piece
+from workers.llm.engines.catalog import VENDORS
+from workers.providers.interfaces import ChatMessage, LanguageModel, Piece
 
 EXIT_CODE = 139
 
 
 class CrashingModel:
-    """See `workers.providers.LanguageModel`."""
+    """See `workers.providers.interfaces.LanguageModel`."""
 
     def __init__(self, model: LanguageModel) -> None:
         self._model = model

@@ -26,7 +26,7 @@ from benchmarks.chaos.children import Children
 from benchmarks.chaos.egress import Egress
 from benchmarks.chaos.sentences import GREETING
 from benchmarks.chaos.store import Store
-from deploy.local.ports import free_port
+from tools.ports import free_port
 
 POOLS = ("stt", "llm", "tts")
 READY_S = 30.0

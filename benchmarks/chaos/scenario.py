@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from benchmarks.chaos.fleet import MODELS, POOLS, Fleet
-from common.ledger.suspicion import CRASHES_MAX
+from common.store.suspicion import CRASHES_MAX
 
 RESTART_S = 1.0
 """A killed process is started again so soon, as Kubernetes would."""

@@ -16,8 +16,8 @@ import redis
 from redis.asyncio import Redis
 
 from benchmarks.chaos.children import Children
-from deploy.local.ports import free_port
-from deploy.local.stack import StackError
+from tools.ports import free_port
+from tools.stack import StackError
 
 MASTER = "chaos"
 DOWN_AFTER_MS = 1000

@@ -21,7 +21,7 @@ from benchmarks.soak.callers import FINISH_S, Talk, call_again_and_again
 from benchmarks.soak.report import FOLDER, log_lines, publish, write_samples
 from benchmarks.soak.samples import Looker
 from benchmarks.soak.verdict import Sample, highest, judge, of_calls, still_up
-from deploy.local.stack import StackError
+from tools.stack import StackError
 
 CALLS_MAX, MINUTES_MAX = 40, 240.0
 RETENTION_S = 60
@@ -33,7 +33,7 @@ SAMPLE_S, LOOK_S, SAY_S = 5.0, 2.0, 30.0
 WARM_UP_S_MAX, WARM_UP_SHARE = 300.0, 1 / 3
 STEADY_LOOKS = 3
 QUIET_LOOKS = 13
-"""Longer than a ledger keeps a connection that nobody needs (common/ledger/idle.py)."""
+"""Longer than a ledger keeps a connection that nobody needs (common/store/idle.py)."""
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from benchmarks.chaos.fleet import Fleet
 from benchmarks.soak.verdict import REDIS, ProcessSample, RedisSample, Sample
-from common.streams import POOLS
+from common.protocol.redis_keys import POOLS
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 SCAN_COUNT = 1000

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-from common.messages import Message
+from common.protocol.messages import Message
 
 START = "0-0"
 """The position before the first entry of any stream."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from common.streams import EXPIRE_AGAIN_SECONDS
+from common.protocol.redis_keys import EXPIRE_AGAIN_SECONDS
 
 
 class Expiries:

@@ -22,15 +22,15 @@ from typing import Any
 
 import hiredis
 
-from common import metrics
 from common.bus import START, Failed, Receive
-from common.bus.primary import open_primary
-from common.bus.refusals import away_kind, refused_kind
-from common.bus.wire import Wire
 from common.bus.writer import PING, PULSE_SECONDS, SILENT_SECONDS, WRITE, Writer, count_away, monotonic_s
-from common.packing import BadMessage, UnknownTag, decode
-from common.redis_url import Place
-from common.skipped import skip
+from common.process.skipped import skip
+from common.protocol.codec import BadMessage, UnknownTag, decode
+from common.redis.connection import Wire
+from common.redis.primary import open_primary
+from common.redis.refusals import away_kind, refused_kind
+from common.redis.url import Place
+from common.telemetry import metrics
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from common import streams
 from common.bus import START, Failed, Receive
-from common.messages import Message
-from common.packing import BadMessage, decode, encode
+from common.protocol import redis_keys
+from common.protocol.codec import BadMessage, decode, encode
+from common.protocol.messages import Message
 
 
 class Streams:
@@ -33,7 +33,7 @@ class Streams:
         self._count += 1
         entries = self._entries[stream]
         entries.append((self._count, raw))
-        bound = streams.maxlen(stream)
+        bound = redis_keys.maxlen(stream)
         if bound and len(entries) > bound:
             del entries[: len(entries) - bound]
         for bus in self.watchers:

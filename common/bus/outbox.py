@@ -11,13 +11,13 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from common import metrics
+from common.telemetry import metrics
 
 AUDIO_IN_MAX = 250
 """Frames of one caller that wait: 5 s."""
 OTHERS_MAX = 3000
 """Everything else of one call that waits.  An entry of the agent's audio has ten frames: this is beyond the minute
-that a mouth may be ahead (workers/tts/speak.py); of events it is hours."""
+that a mouth may be ahead (workers/tts/session.py); of events it is hours."""
 ENTRIES_MAX = 100_000
 """What waits in one process altogether: 5 s of 400 callers."""
 

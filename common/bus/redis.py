@@ -4,8 +4,8 @@ The media lane (lanes.py) carries everything but the priority streams; its write
 reader pauses `pause_ms` between two reads (so that one read fetches the frames of all calls).  The priority lane does
 neither: control never waits behind audio.
 
-Every entry has one field, `d`: an encoded message (common/messages.py).  A lost connection is made again for ever,
-with what was not yet acknowledged written again: duplicates are harmless, losses are not.
+Every entry has one field, `d`: an encoded message (common/protocol/messages.py).  A lost connection is made again for
+ever, with what was not yet acknowledged written again: duplicates are harmless, losses are not.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from dataclasses import dataclass
 
 import hiredis
 
-from common import metrics, streams
 from common.bus import START, Failed, Receive
 from common.bus.expiries import Expiries
 from common.bus.lanes import READ_COUNT, Lane, LaneSubscription, count_unreadable, field_d
 from common.bus.outbox import Entry
-from common.bus.primary import open_primary
-from common.bus.refusals import KeyRefused, away_kind, refused_kind
-from common.bus.wire import Wire, pack
-from common.messages import AudioIn, Message
-from common.packing import BadMessage, decode, encode
-from common.redis_url import Place, parse_redis_url
+from common.protocol import redis_keys
+from common.protocol.codec import BadMessage, decode, encode
+from common.protocol.messages import AudioIn, Message
+from common.redis.connection import Wire, pack
+from common.redis.primary import open_primary
+from common.redis.refusals import KeyRefused, away_kind, refused_kind
+from common.redis.url import Place, parse_redis_url
+from common.telemetry import metrics
 
 FIELD = b"d"
 
@@ -91,13 +92,13 @@ class RedisBus:
         return max(self._media.writer.away_s, self._priority.writer.away_s)
 
     def publish(self, stream: str, message: Message) -> None:
-        bound = streams.maxlen(stream)
+        bound = redis_keys.maxlen(stream)
         trim: tuple[str | int, ...] = ("MAXLEN", "~", bound) if bound else ()
         packed = pack("XADD", stream, *trim, "*", FIELD, encode(message))
         owner = getattr(message, "call_id", "") or stream
         writer = self._lane(stream).writer
         writer.add(Entry(packed, owner, type(message) is AudioIn))
-        if self._expiries.due(stream) and (told := streams.expiry(stream)):
+        if self._expiries.due(stream) and (told := redis_keys.expiry(stream)):
             writer.add(Entry(pack("EXPIRE", stream, *told), owner))
 
     def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> LaneSubscription:
@@ -126,7 +127,7 @@ class RedisBus:
                 raise ConnectionError(type(error).__name__) from error
 
     def _lane(self, stream: str) -> Lane:
-        return self._priority if streams.is_priority(stream) else self._media
+        return self._priority if redis_keys.is_priority(stream) else self._media
 
     def _agree(self, newest: Wire) -> None:
         """All connections lead to one server: those that lead elsewhere look for the primary again.

@@ -11,11 +11,11 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from common import streams
 from common.bus import START, Bus, Failed, Receive, Subscription
 from common.bus.redis import BusOptions, RedisBus
-from common.messages import Message
-from common.redis_url import parse_redis_url
+from common.protocol import redis_keys
+from common.protocol.messages import Message
+from common.redis.url import parse_redis_url
 
 
 @contextlib.asynccontextmanager
@@ -55,7 +55,7 @@ class ShardedBus:
         return min(shard.away_s() for shard in self._shards)
 
     def publish(self, stream: str, message: Message) -> None:
-        call_id = streams.call_of(stream) or getattr(message, "call_id", "")
+        call_id = redis_keys.call_of(stream) or getattr(message, "call_id", "")
         assert call_id, f"{type(message).__name__} is about no call: no server to send it to"
         self._of(call_id).publish(stream, message)
 
@@ -82,8 +82,8 @@ class ShardedBus:
         return entries
 
     def _of(self, call_id: str) -> Bus:
-        return self._shards[streams.shard_index(call_id, len(self._shards))]
+        return self._shards[redis_keys.shard_index(call_id, len(self._shards))]
 
     def _having(self, stream: str) -> list[Bus]:
-        call_id = streams.call_of(stream)
+        call_id = redis_keys.call_of(stream)
         return [self._of(call_id)] if call_id else self._shards

@@ -12,10 +12,10 @@ from typing import Any
 
 import hiredis
 
-from common import metrics
 from common.bus.outbox import Entry, Outbox
-from common.bus.refusals import away_kind, refused_kind
-from common.bus.wire import Wire, pack
+from common.redis.connection import Wire, pack
+from common.redis.refusals import away_kind, refused_kind
+from common.telemetry import metrics
 
 log = logging.getLogger(__name__)
 

@@ -18,14 +18,14 @@ import httpx
 
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
+from common.call.transcript import Story
+from common.protocol.redis_keys import call_events
 from common.settings import BadSettings, Settings
-from common.story import Story
-from common.streams import call_events
-from deploy.local.telling import faults, matched, tell
-from deploy.local.terminal import paint, say
-from tests.simulators.call import Caller, CallOptions
-from tests.simulators.loop import run_fast
-from tests.simulators.script import DEMO, read_script
+from simulators.call import Caller, CallOptions
+from simulators.loop import run_fast
+from simulators.script import DEMO, read_script
+from tools.telling import faults, matched, tell
+from tools.terminal import paint, say
 
 CALL_SECONDS_MAX = 300.0
 READY_SECONDS = 60.0

@@ -11,7 +11,7 @@ _NOW = Row(
     (
         Panel(
             "In this range",
-            "All providers together, by common/prices.yaml: list prices unless you put yours there. Good: in "
+            "All providers together, by common/telemetry/prices.yaml: list prices unless you put yours there. Good: in "
             "proportion to the minutes. Not in it: the carrier, the machines.",
             (Query(_DOLLARS.format("$__range")),),
             kind="stat",
@@ -50,7 +50,7 @@ _NOW = Row(
         ),
         Panel(
             "Providers without a price",
-            "Good: 0. Else the estimate leaves them out: add them to common/prices.yaml.",
+            "Good: 0. Else the estimate leaves them out: add them to common/telemetry/prices.yaml.",
             (Query("count(max by (provider) (voice_provider_unpriced) > 0) or vector(0)"),),
             kind="stat",
             width=6,
@@ -131,7 +131,7 @@ _BY_PROVIDER = Row(
 COST = Dashboard(
     "cost",
     "Cost",
-    "**What do the providers cost?** An estimate: what was used, times the table in common/prices.yaml, which has list "
-    "prices until you put your own there.",
+    "**What do the providers cost?** An estimate: what was used, times the table in common/telemetry/prices.yaml, "
+    "which has list prices until you put your own there.",
     (_NOW, _BY_PROVIDER),
 )

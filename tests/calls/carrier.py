@@ -10,19 +10,19 @@ from xml.etree import ElementTree
 from starlette.requests import Request
 from starlette.websockets import WebSocket
 
-from common.agents import Agent, Agents, Limits
+from common.agents.model import Agent, Agents, Limits
 from common.bus.memory import MemoryBus, Streams
-from common.ledger.memory import MemoryLedger
-from common.messages import CallEnded
-from common.streams import call_events
-from common.tasks import cancel
-from edge.calls import Calls
-from edge.gate import Gate
-from edge.signatures import Policy
-from edge.socket import EXTENSION
-from edge.stream import Streams as MediaStreams
-from edge.ticker import Ticker
-from edge.webhooks import Webhooks
+from common.process.tasks import cancel
+from common.protocol.messages import CallEnded
+from common.protocol.redis_keys import call_events
+from common.store.memory import MemoryLedger
+from edge.http.webhook_auth import Gate
+from edge.http.webhooks import Webhooks
+from edge.media.stream import Streams as MediaStreams
+from edge.media.ticker import Ticker
+from edge.media.websocket import EXTENSION
+from edge.session.calls import Calls
+from edge.vobiz.signatures import Policy
 
 SECRET = b"secret"
 CALL = "call-1"

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from workers.providers import (
+from workers.providers.interfaces import (
     ChatMessage,
     Down,
     Heard,
@@ -210,7 +210,7 @@ class Mouth:
 
 
 class CarrierLine:
-    """An `edge.line.Line` to a carrier that plays in real time and answers checkpoints and clears."""
+    """An `edge.session.media_socket.Line` to a carrier that plays in real time and answers checkpoints and clears."""
 
     CLEAR_SECONDS = 0.02
 

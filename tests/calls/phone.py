@@ -12,25 +12,25 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common.bus.memory import MemoryBus, Streams
-from common.ledger import CallRecord, Claim
-from common.ledger.memory import MemoryLedger
-from common.messages import Message, Offer
-from common.story import Story
-from common.streams import POOLS, call_events, pool_calls
-from edge import vobiz
-from edge.bridge import GAP_MS, bridge
-from edge.calls import Calls
-from edge.last_connection import last_connection
-from edge.live_call import Call, CallOptions
-from edge.ticker import Ticker
+from common.call.transcript import Story
+from common.protocol.messages import Message, Offer
+from common.protocol.redis_keys import POOLS, call_events, pool_calls
+from common.store import CallRecord, Claim
+from common.store.memory import MemoryLedger
+from edge.media.reconnect_silence import GAP_MS, bridge
+from edge.media.ticker import Ticker
+from edge.session.call import Call, CallOptions
+from edge.session.calls import Calls
+from edge.session.last_connection import last_connection
+from edge.vobiz import stream_protocol
 from tests.calls.doubles import SILENCE, CarrierLine, Mind, Mouth, TextEars, media, spoken
-from workers.failover import Failover, Source
-from workers.llm.asking import Minds
-from workers.llm.reply import Character, ReplySession
-from workers.providers import ListenOptions, VoiceOptions
-from workers.runner import Runner, RunnerOptions, Session
-from workers.stt.listen import ListenSession
-from workers.tts.speak import SpeakSession
+from workers.llm.model_chain import Minds
+from workers.llm.session import Character, ReplySession
+from workers.providers.failover import Failover, Source
+from workers.providers.interfaces import ListenOptions, VoiceOptions
+from workers.runtime.runner import Runner, RunnerOptions, Session
+from workers.stt.session import ListenSession
+from workers.tts.session import SpeakSession
 
 CALL = "call-1"
 GREETING = "Hello."
@@ -115,7 +115,7 @@ class Phone:
         record = await self.ledger.start(CALL, edge)
         assert record is not None
         self.line = CarrierLine(self._from_carrier)
-        start = vobiz.Start(CALL, f"stream-{record.epoch}", vobiz.MediaFormat())
+        start = stream_protocol.Start(CALL, f"stream-{record.epoch}", stream_protocol.MediaFormat())
         self.call = Call(record, start, self.line, self.bus, Ticker(asyncio.get_running_loop()), options)
         self.calls.add(self.call)
 
@@ -248,7 +248,7 @@ class Phone:
 
     def _from_carrier(self, text: str) -> None:
         if not self.call.ended.done():
-            self.call.heard(vobiz.parse(text))
+            self.call.heard(stream_protocol.parse(text))
 
     async def _microphone(self) -> None:
         """50 frames a second, silence included, for as long as the call lasts."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from common.ledger import Ledger
+from common.store import Ledger
 
 
 @asynccontextmanager

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 
 from common.bus.memory import MemoryBus, Streams
-from common.ledger import CallRecord, Claim
-from common.ledger.memory import MemoryLedger
-from common.messages import Offer
-from common.streams import pool_calls
-from workers.runner import Runner, RunnerOptions
+from common.protocol.messages import Offer
+from common.protocol.redis_keys import pool_calls
+from common.store import CallRecord, Claim
+from common.store.memory import MemoryLedger
+from workers.runtime.runner import Runner, RunnerOptions
 
 pytestmark = pytest.mark.anyio
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from common.messages import AudioOut, Interrupted, PlayStarted, Resumed
-from common.streams import edge_audio
-from edge.live_call import CallOptions
+from common.protocol.messages import AudioOut, Interrupted, PlayStarted, Resumed
+from common.protocol.redis_keys import edge_audio
+from edge.session.call import CallOptions
 from tests.calls.doubles import TextEars, spoken
 from tests.calls.phone import answered_call
-from workers.providers import ListenOptions
+from workers.providers.interfaces import ListenOptions
 
 pytestmark = pytest.mark.anyio
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from common.messages import CallStarted, PlayStarted, ReplyStarted, SpeechStarted
-from edge.stream import COME_BACK_SECONDS
+from common.protocol.messages import CallStarted, PlayStarted, ReplyStarted, SpeechStarted
+from edge.media.stream import COME_BACK_SECONDS
 from tests.calls.carrier import CALL, carrier
 from tests.calls.phone import answered_call
 

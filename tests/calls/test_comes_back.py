@@ -4,8 +4,8 @@ import pytest
 
 from common.bus import START, Failed, Receive, Subscription
 from common.bus.memory import MemoryBus
-from common.messages import Offer, OwnerChanged, UserTurn
-from common.streams import call_audio, pool_calls
+from common.protocol.messages import Offer, OwnerChanged, UserTurn
+from common.protocol.redis_keys import call_audio, pool_calls
 from tests.calls.phone import CALL, Phone, answered_call
 
 pytestmark = pytest.mark.anyio

@@ -2,9 +2,9 @@
 
 import pytest
 
-from common.messages import Digit, ReplyPlayed, UserTurn
-from common.streams import call_events
-from edge.live_call import CallOptions
+from common.protocol.messages import Digit, ReplyPlayed, UserTurn
+from common.protocol.redis_keys import call_events
+from edge.session.call import CallOptions
 from tests.calls.doubles import TextEars
 from tests.calls.phone import answered_call
 

@@ -7,21 +7,21 @@ import pytest
 from starlette.requests import Request
 from starlette.websockets import WebSocket
 
-from common.agents import Agent, Agents, to_document
+from common.agents.model import Agent, Agents, to_document
 from common.bus.memory import MemoryBus, Streams
-from common.ledger import CallRecord
-from common.ledger.memory import MemoryLedger
-from common.messages import CallEnded
-from common.streams import call_events
-from edge.calls import Calls
-from edge.dialer import Dialer
-from edge.dialing import Dial, MachineHeard, News, Plan
-from edge.gate import Gate
-from edge.signatures import Policy
-from edge.stream import Streams as MediaStreams
-from edge.ticker import Ticker
-from edge.tokens import mint
-from edge.webhooks import Webhooks
+from common.protocol.messages import CallEnded
+from common.protocol.redis_keys import call_events
+from common.store import CallRecord
+from common.store.memory import MemoryLedger
+from edge.http.webhook_auth import Gate
+from edge.http.webhooks import Webhooks
+from edge.media.stream import Streams as MediaStreams
+from edge.media.stream_token import mint
+from edge.media.ticker import Ticker
+from edge.outbound.dialer import Dialer
+from edge.outbound.state import Dial, MachineHeard, News, Plan
+from edge.session.calls import Calls
+from edge.vobiz.signatures import Policy
 from tests.calls.test_ends import SECRET, Socket
 
 pytestmark = pytest.mark.anyio

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from common import metrics
-from common.messages import Clause
+from common.protocol.messages import Clause
+from common.telemetry import metrics
 from tests.calls.doubles import Mind
 from tests.calls.phone import Phone, answered_call
-from workers.providers import ChatMessage, Down, Piece, Retracted, TextComplete, TokensUsed, ToolCall
+from workers.providers.interfaces import ChatMessage, Down, Piece, Retracted, TextComplete, TokensUsed, ToolCall
 
 pytestmark = pytest.mark.anyio
 

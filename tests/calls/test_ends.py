@@ -9,20 +9,20 @@ from typing import Any, cast
 import pytest
 from starlette.websockets import WebSocket
 
-from common.agents import Agent, Agents, to_document
+from common.agents.model import Agent, Agents, to_document
 from common.bus.memory import MemoryBus, Streams
-from common.clock import wall_ms
-from common.ledger import CallRecord
-from common.ledger.memory import MemoryLedger
-from common.messages import CallEnded, CallStarted, Message
-from common.streams import call_events
-from common.tasks import cancel
-from edge import stream
-from edge.calls import Calls
-from edge.lost_calls import SECOND_LOOK_MS
-from edge.socket import EXTENSION
-from edge.ticker import Ticker
-from edge.tokens import mint
+from common.process.clock import wall_ms
+from common.process.tasks import cancel
+from common.protocol.messages import CallEnded, CallStarted, Message
+from common.protocol.redis_keys import call_events
+from common.store import CallRecord
+from common.store.memory import MemoryLedger
+from edge.media import stream
+from edge.media.stream_token import mint
+from edge.media.ticker import Ticker
+from edge.media.websocket import EXTENSION
+from edge.session.calls import Calls
+from edge.session.lost_calls import SECOND_LOOK_MS
 
 pytestmark = pytest.mark.anyio
 

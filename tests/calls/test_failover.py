@@ -2,11 +2,11 @@
 
 import pytest
 
-from common.messages import Spoken, UserTurn
+from common.protocol.messages import Spoken, UserTurn
 from tests.calls.doubles import Mind, Mouth, TextEars
 from tests.calls.phone import answered_call
-from workers.providers import Offset
-from workers.stt.reopening import OPENINGS_PER_MINUTE
+from workers.providers.interfaces import Offset
+from workers.stt.stream.reopening import OPENINGS_PER_MINUTE
 
 pytestmark = pytest.mark.anyio
 

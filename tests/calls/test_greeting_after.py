@@ -2,8 +2,8 @@
 
 import pytest
 
-from common.agents import Agent, GreetingAfter
-from edge.call_options import FIRST_MEDIA_MS, CallOptions
+from common.agents.model import Agent, GreetingAfter
+from edge.session.call_options import FIRST_MEDIA_MS, CallOptions
 from tests.calls.carrier import CALL, Carrier
 from tests.calls.phone import Phone, answered_call
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from common.bus.memory import MemoryBus, Streams
-from common.ledger import CallRecord, Claim
-from common.ledger.memory import MemoryLedger
+from common.store import CallRecord, Claim
+from common.store.memory import MemoryLedger
 from tests.calls.phone import Phone, Worker
 from tests.calls.signs_of_life import signs_of_life
-from workers.failover import Failover, Source
-from workers.provider_health import probe_for_ever
-from workers.providers import Down, ProviderError
-from workers.runner import Runner, RunnerOptions
+from workers.providers.failover import Failover, Source
+from workers.providers.interfaces import Down, ProviderError
+from workers.runtime.provider_health import probe_for_ever
+from workers.runtime.runner import Runner, RunnerOptions
 
 pytestmark = pytest.mark.anyio
 

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from common.bus.memory import MemoryBus
-from common.messages import UserTurn
-from edge.bridge import bridge
-from edge.calls import Calls
+from common.protocol.messages import UserTurn
+from edge.media.reconnect_silence import bridge
+from edge.session.calls import Calls
 from tests.calls.phone import answered_call
 
 pytestmark = pytest.mark.anyio

@@ -10,21 +10,21 @@ import httpx
 import pytest
 from starlette.websockets import WebSocket
 
-from common.agents import Agent, Agents, to_document
+from common.agents.model import Agent, Agents, to_document
 from common.bus.memory import MemoryBus, Streams
-from common.ledger import CallRecord
-from common.ledger.dials import DialBook
-from common.ledger.memory import MemoryLedger
-from common.messages import CallEnded
-from common.streams import call_events
-from edge import stream
-from edge.calls import Calls
-from edge.carrier.client import VobizClient
-from edge.carrier.rest import CarrierOptions
-from edge.dialer import Dialer, DialerOptions
-from edge.live_call import STOP_SECONDS, Call
-from edge.ticker import Ticker
-from edge.tokens import mint
+from common.protocol.messages import CallEnded
+from common.protocol.redis_keys import call_events
+from common.store import CallRecord
+from common.store.dials import DialBook
+from common.store.memory import MemoryLedger
+from edge.media import stream
+from edge.media.stream_token import mint
+from edge.media.ticker import Ticker
+from edge.outbound.dialer import Dialer, DialerOptions
+from edge.session.call import STOP_SECONDS, Call
+from edge.session.calls import Calls
+from edge.vobiz.rest.client import VobizClient
+from edge.vobiz.rest.transport import CarrierOptions
 from tests.calls.test_ends import SECRET, Socket
 
 pytestmark = pytest.mark.anyio

@@ -11,22 +11,22 @@ import pytest
 from starlette.requests import Request
 from starlette.websockets import WebSocket
 
-from common import metrics
-from common.agents import Agent, Agents, Limits, to_document
+from common.agents.model import Agent, Agents, Limits, to_document
 from common.bus.memory import MemoryBus, Streams
-from common.ledger import CallRecord
-from common.ledger.memory import MemoryLedger
-from common.messages import CallEnded, HangUp, Message
-from common.streams import call_events, edge_priority
-from common.tasks import cancel
-from edge import stream
-from edge.calls import Calls
-from edge.copies import Copies
-from edge.gate import Gate
-from edge.signatures import Policy
-from edge.ticker import Ticker
-from edge.tokens import FIRST_USE_SECONDS, mint
-from edge.webhooks import Webhooks
+from common.process.tasks import cancel
+from common.protocol.messages import CallEnded, HangUp, Message
+from common.protocol.redis_keys import call_events, edge_priority
+from common.store import CallRecord
+from common.store.memory import MemoryLedger
+from common.telemetry import metrics
+from edge.http.webhook_auth import Gate
+from edge.http.webhooks import Webhooks
+from edge.media import stream
+from edge.media.stream_token import FIRST_USE_SECONDS, mint
+from edge.media.ticker import Ticker
+from edge.session.call_backup import Copies
+from edge.session.calls import Calls
+from edge.vobiz.signatures import Policy
 from tests.calls.test_ends import SECRET, Socket
 from tests.host_clock import host_clock
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import pytest
 
 from common.bus.memory import MemoryBus, Streams
-from common.ledger import CallRecord
-from common.messages import AudioIn, AudioOut, ReplySpoken, SpeechEnded, SpeechStarted, UserTurn
-from common.streams import call_audio
-from edge import vobiz
-from edge.live_call import Call, CallOptions
-from edge.ticker import Ticker
+from common.protocol.messages import AudioIn, AudioOut, ReplySpoken, SpeechEnded, SpeechStarted, UserTurn
+from common.protocol.redis_keys import call_audio
+from common.store import CallRecord
+from edge.media.ticker import Ticker
+from edge.session.call import Call, CallOptions
+from edge.vobiz import stream_protocol
 from tests.calls.doubles import SILENCE, CarrierLine, media, spoken
 from tests.calls.phone import CALL, answered_call
 
@@ -45,7 +45,7 @@ class CountingTicker(Ticker):
 async def test_a_clause_that_arrives_in_many_pieces_is_played_by_one_wake_a_frame():
     ticker = CountingTicker(asyncio.get_running_loop())
     line = CarrierLine(lambda text: None)
-    start = vobiz.Start(CALL, "stream-1", vobiz.MediaFormat())
+    start = stream_protocol.Start(CALL, "stream-1", stream_protocol.MediaFormat())
     call = Call(CallRecord(CALL, epoch=1), start, line, MemoryBus(Streams()), ticker, CallOptions())
     frames = spoken("one two three four five six seven")
     for seq in range(0, len(frames), 9):
@@ -60,7 +60,7 @@ async def test_a_clause_that_arrives_in_many_pieces_is_played_by_one_wake_a_fram
 async def test_a_reply_that_nobody_heard_is_gone_when_the_next_begins():
     ticker = CountingTicker(asyncio.get_running_loop())
     line = CarrierLine(lambda text: None)
-    start = vobiz.Start(CALL, "stream-1", vobiz.MediaFormat())
+    start = stream_protocol.Start(CALL, "stream-1", stream_protocol.MediaFormat())
     call = Call(CallRecord(CALL, epoch=1), start, line, MemoryBus(Streams()), ticker, CallOptions())
     call.speech_started(SpeechStarted(CALL, 1, 1, 0, words=True))
     for turn, text in ((1, "one"), (2, "two")):
@@ -75,7 +75,7 @@ async def test_a_line_that_has_fallen_silent_proves_nothing_about_what_was_heard
     line = CarrierLine(lambda text: None)
     ticker = Ticker(asyncio.get_running_loop())
     streams = Streams()
-    start = vobiz.Start(CALL, "stream-1", vobiz.MediaFormat())
+    start = stream_protocol.Start(CALL, "stream-1", stream_protocol.MediaFormat())
     call = Call(CallRecord(CALL, epoch=1), start, line, MemoryBus(streams), ticker, CallOptions())
     frames = spoken("hello")
     call.play(AudioOut(CALL, 1, 1, 1, 0, 0, b"".join(frames), last=True))
@@ -84,7 +84,7 @@ async def test_a_line_that_has_fallen_silent_proves_nothing_about_what_was_heard
         await asyncio.sleep(1)
         call.housekeep(ticker.now_ms())
     assert not call.stopping.done()
-    call.heard(vobiz.parse(media(SILENCE)))  # it was not: only the answer was lost
+    call.heard(stream_protocol.parse(media(SILENCE)))  # it was not: only the answer was lost
     call.housekeep(ticker.now_ms())
     assert call.stopping.result() == "agent hung up"
     ticker.close()

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from common.agents import Limits
-from edge.live_call import Call
+from common.agents.model import Limits
+from edge.session.call import Call
 from tests.calls.carrier import CALL, Carrier, carrier
 
 pytestmark = pytest.mark.anyio

@@ -2,9 +2,9 @@
 
 import pytest
 
-from common.messages import AudioIn, UserTurn
-from common.streams import call_audio
-from edge.live_call import CallOptions
+from common.protocol.messages import AudioIn, UserTurn
+from common.protocol.redis_keys import call_audio
+from edge.session.call import CallOptions
 from tests.calls.doubles import SILENCE, media
 from tests.calls.phone import CALL, Phone, answered_call
 

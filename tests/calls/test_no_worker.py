@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from common.ledger.memory import MemoryLedger
-from common.tasks import cancel
-from edge.limits.unserved import Waits
-from edge.pool_watch import PoolWatch
+from common.process.tasks import cancel
+from common.store.memory import MemoryLedger
+from edge.session.admission.pool_watch import PoolWatch
+from edge.session.admission.unserved import Waits
 from tests.calls.phone import Phone, answered_call
 
 pytestmark = pytest.mark.anyio

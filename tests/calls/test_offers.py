@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import pytest
 
 from common.bus.memory import MemoryBus, Streams
-from common.ledger import CallRecord, Claim
-from common.ledger.memory import MemoryLedger
-from common.messages import Offer
-from common.streams import pool_calls
+from common.protocol.messages import Offer
+from common.protocol.redis_keys import pool_calls
+from common.store import CallRecord, Claim
+from common.store.memory import MemoryLedger
 from tests.calls.signs_of_life import signs_of_life
-from workers.runner import Runner, RunnerOptions
+from workers.runtime.runner import Runner, RunnerOptions
 
 pytestmark = pytest.mark.anyio
 

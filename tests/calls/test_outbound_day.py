@@ -12,11 +12,11 @@ from typing import Any
 import msgpack
 import pytest
 
-from common.ledger.outbound_memory import MemoryOutboundQueue
 from common.settings import Settings
-from edge.carrier.errors import Refused, Unavailable
-from edge.dialer import Dialer, DialerOptions
-from edge.dialing import Answered, Dial, Over, Sent
+from common.store.outbound_memory import MemoryOutboundQueue
+from edge.outbound.dialer import Dialer, DialerOptions
+from edge.outbound.state import Answered, Dial, Over, Sent
+from edge.vobiz.rest.errors import Refused, Unavailable
 
 pytestmark = pytest.mark.anyio
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 import pytest
 
 from common.bus.memory import MemoryBus, Streams
-from common.ledger import CallRecord, Claim
-from common.ledger.memory import MemoryLedger
-from common.ledger.suspicion import CRASHES_MAX
-from common.messages import HangUp
-from common.streams import edge_priority
+from common.protocol.messages import HangUp
+from common.protocol.redis_keys import edge_priority
+from common.store import CallRecord, Claim
+from common.store.memory import MemoryLedger
+from common.store.suspicion import CRASHES_MAX
 from tests.calls.signs_of_life import signs_of_life
-from workers.runner import Runner, RunnerOptions
+from workers.runtime.runner import Runner, RunnerOptions
 
 pytestmark = pytest.mark.anyio
 

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from common.messages import Interrupted, MaybeTurn, OwnerChanged, Release, ReplyStarted, Withdrawn
-from common.streams import call_events
+from common.protocol.messages import Interrupted, MaybeTurn, OwnerChanged, Release, ReplyStarted, Withdrawn
+from common.protocol.redis_keys import call_events
 from tests.calls.phone import CALL, answered_call
-from workers.providers import ListenOptions
+from workers.providers.interfaces import ListenOptions
 
 pytestmark = pytest.mark.anyio
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.messages import CallStarted, UserTurn
+from common.protocol.messages import CallStarted, UserTurn
 from tests.calls.phone import answered_call
 
 pytestmark = pytest.mark.anyio

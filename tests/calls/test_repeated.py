@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from common import packing
 from common.bus.memory import Streams
-from common.messages import AudioIn, AudioOut, Message, PlayStarted
+from common.protocol import codec
+from common.protocol.messages import AudioIn, AudioOut, Message, PlayStarted
 from tests.calls.phone import answered_call
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +21,7 @@ ANSWERS = {
     "and on monday": "On Monday we open at ten.",
     "bye": "Goodbye. <end_call>",
 }
-KINDS = sorted(packing.TAGS, key=lambda kind: packing.TAGS[kind])
+KINDS = sorted(codec.TAGS, key=lambda kind: codec.TAGS[kind])
 
 
 class RepeatingStreams(Streams):

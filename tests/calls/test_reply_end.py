@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from common.messages import Clause
+from common.protocol.messages import Clause
 from tests.calls.doubles import Mind
 from tests.calls.phone import answered_call
-from workers.providers import ChatMessage, Piece, TextComplete, TokensUsed, ToolCall
+from workers.providers.interfaces import ChatMessage, Piece, TextComplete, TokensUsed, ToolCall
 
 pytestmark = pytest.mark.anyio
 

@@ -5,9 +5,9 @@ A character is 60 ms of sound, so what the caller's ear got can be counted to th
 
 import pytest
 
-from common.messages import AudioIn, CallEnded, CallStarted, Clause
-from common.streams import call_audio
-from edge.calls import Calls
+from common.protocol.messages import AudioIn, CallEnded, CallStarted, Clause
+from common.protocol.redis_keys import call_audio
+from edge.session.calls import Calls
 from tests.calls.phone import CALL, Phone, answered_call
 
 pytestmark = pytest.mark.anyio

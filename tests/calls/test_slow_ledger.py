@@ -7,9 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from common.bus.memory import MemoryBus, Streams
-from common.ledger import CallRecord, Claim
-from common.ledger.memory import MemoryLedger
-from common.messages import (
+from common.protocol.messages import (
     CallStarted,
     Clause,
     MaybeTurn,
@@ -22,11 +20,13 @@ from common.messages import (
     SpeechStarted,
     UserTurn,
 )
-from common.streams import call_events
+from common.protocol.redis_keys import call_events
+from common.store import CallRecord, Claim
+from common.store.memory import MemoryLedger
 from tests.calls.doubles import Mind
-from workers.failover import Failover, Source
-from workers.llm.asking import Minds
-from workers.llm.reply import Character, ReplySession
+from workers.llm.model_chain import Minds
+from workers.llm.session import Character, ReplySession
+from workers.providers.failover import Failover, Source
 
 pytestmark = pytest.mark.anyio
 

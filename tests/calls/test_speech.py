@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.messages import Spoken
+from common.protocol.messages import Spoken
 from tests.calls.doubles import Mouth
 from tests.calls.phone import answered_call
 

@@ -2,12 +2,10 @@
 
 import pytest
 
-from common import metrics
 from common.bus.memory import MemoryBus, Streams
-from common.end_reasons import EndReason
-from common.ledger import CallRecord
-from common.ledger.memory import MemoryLedger
-from common.messages import (
+from common.call.end_reasons import EndReason
+from common.call.transcript import Story
+from common.protocol.messages import (
     AudioOut,
     CallEnded,
     HangUp,
@@ -20,13 +18,15 @@ from common.messages import (
     SpeechStarted,
     Understood,
 )
-from common.story import Story
-from common.streams import edge_priority
-from edge.fences import Fences
+from common.protocol.redis_keys import edge_priority
+from common.store import CallRecord
+from common.store.memory import MemoryLedger
+from common.telemetry import metrics
+from edge.session.fences import Fences
 from tests.calls.phone import CALL, Phone, answered_call
-from workers.hang_up import hang_up_anywhere
-from workers.llm.dialogue import Dialogue
-from workers.tts.script import Script
+from workers.llm.conversation import Dialogue
+from workers.runtime.hang_up import hang_up_anywhere
+from workers.tts.plan import Script
 
 pytestmark = pytest.mark.anyio
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.messages import Clause, OwnerChanged, UserTurn
+from common.protocol.messages import Clause, OwnerChanged, UserTurn
 from tests.calls.phone import answered_call
 
 pytestmark = pytest.mark.anyio

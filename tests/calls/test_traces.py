@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from common import traces
-from common.messages import STAGES
+from common.protocol.messages import STAGES
+from common.telemetry import traces
 from tests.calls.phone import CALL, answered_call
 
 pytestmark = pytest.mark.anyio

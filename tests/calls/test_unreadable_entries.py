@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.bus import START
-from common.messages import UserTurn
-from common.resume import Resume
-from common.streams import POOLS, call_audio, call_events, edge_audio, edge_priority, pool_calls
+from common.call.resume import Resume
+from common.protocol.messages import UserTurn
+from common.protocol.redis_keys import POOLS, call_audio, call_events, edge_audio, edge_priority, pool_calls
 from tests.calls.phone import CALL, Phone, answered_call
 from tests.fuzz.garbage import RAWS, unreadable
 

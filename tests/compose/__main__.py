@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.terminal import paint, say
 from tests.compose.engine import ROOT, Engine, Failed, NoEngine
 from tests.compose.scenes import SCENES, UP_SECONDS, Scene
+from tools.terminal import paint, say
 
 REPORT = ROOT / "out/compose/report.md"
 IMAGES = ("edge", "llm", "stt", "tts", "local-stt", "local-tts", "demo", "redis")

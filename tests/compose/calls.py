@@ -80,7 +80,7 @@ def demo_call(engine: Engine, *command: str) -> Iterator[DemoCall]:
 @contextmanager
 def carrier(engine: Engine) -> Iterator[Carrier]:
     """The fake carrier as a container of its own."""
-    command = ("python", "-m", "tests.simulators.vobiz", "carrier", "--host", "0.0.0.0", "--signing", "none")
+    command = ("python", "-m", "simulators.vobiz", "carrier", "--host", "0.0.0.0", "--signing", "none")
     engine.docker("rm", "--force", CARRIER, code=None)
     engine.compose("run", "--detach", "--name", CARRIER, "demo", *command)
     try:

@@ -15,7 +15,7 @@ POOLS = ("stt", "llm", "tts")
 APOLOGY_SECONDS = 5.0
 
 
-RECONNECTING = ("python", "-m", "tests.simulators.vobiz", "--answer-url", "http://edge:8000/answer")
+RECONNECTING = ("python", "-m", "simulators.vobiz", "--answer-url", "http://edge:8000/answer")
 RECONNECTING += ("--retry-pause-ms", "3000")
 """A caller whose carrier comes back: three tries must outlast the start of the only edge (the real carrier's pause is
 not known).  It judges by what it hears; the demo compares times, which such a break shifts.

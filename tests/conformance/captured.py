@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import httpx
 
-from edge.webhook_urls import GIVEN_ONLY
+from edge.http.webhook_urls import GIVEN_ONLY
 from tests.e2e.loopback_edge import FROM, SECONDS, TO, Edge, given
 
 ACCOUNT = "MA_XXXXXXXX"

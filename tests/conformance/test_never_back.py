@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 from starlette.websockets import WebSocket
 
-from common.agents import Agents
+from common.agents.model import Agents
 from common.bus.memory import MemoryBus
 from common.bus.memory import Streams as Entries
-from common.ledger import CallRecord
-from common.ledger.memory import MemoryLedger
-from common.messages import CallEnded
-from common.streams import call_events
-from edge.calls import Calls
-from edge.socket import EXTENSION
-from edge.stream import COME_BACK_SECONDS, START_SECONDS, Streams
-from edge.ticker import Ticker
-from edge.tokens import mint
+from common.protocol.messages import CallEnded
+from common.protocol.redis_keys import call_events
+from common.store import CallRecord
+from common.store.memory import MemoryLedger
+from edge.media.stream import COME_BACK_SECONDS, START_SECONDS, Streams
+from edge.media.stream_token import mint
+from edge.media.ticker import Ticker
+from edge.media.websocket import EXTENSION
+from edge.session.calls import Calls
 from tests.clock import VirtualLoop
 from tests.e2e.loopback_edge import ANY_AGENT, SECRET
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from common.audio import g711
-from common.messages import (
+from common.protocol.messages import (
     AudioIn,
     AudioOut,
     CallEnded,
@@ -22,11 +22,11 @@ from common.messages import (
     SpeechEnded,
     SpeechStarted,
 )
-from common.streams import edge_audio, edge_priority
-from edge.bridge import GAP_MS
-from edge.carrier.orders import StreamRequest
-from edge.server import PING_SECONDS
-from edge.xml import BadXml, Stream
+from common.protocol.redis_keys import edge_audio, edge_priority
+from edge.http.server import PING_SECONDS
+from edge.media.reconnect_silence import GAP_MS
+from edge.vobiz.rest.requests import StreamRequest
+from edge.vobiz.xml import BadXml, Stream
 from tests.conformance.captured import AGENT, answer, media, post, start, tags, text
 from tests.conformance.scenes import Scenes
 from tests.e2e.loopback_edge import EDGE, SECONDS, Edge, Phone, phone, refused

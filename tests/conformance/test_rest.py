@@ -11,13 +11,13 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from edge.carrier.client import VobizClient
-from edge.carrier.errors import CarrierError, Limited, Refused, Unauthorized, Unavailable, Uncertain
-from edge.carrier.orders import ApplicationRequest, CallRequest, MachineDetection, RecordRequest, StreamRequest
-from edge.carrier.rest import CarrierOptions as Account
+from edge.vobiz.rest.client import VobizClient
+from edge.vobiz.rest.errors import CarrierError, Limited, Refused, Unauthorized, Unavailable, Uncertain
+from edge.vobiz.rest.requests import ApplicationRequest, CallRequest, MachineDetection, RecordRequest, StreamRequest
+from edge.vobiz.rest.transport import CarrierOptions as Account
+from simulators.carrier import Carrier, CarrierOptions
+from simulators.carrier.refusals import Fault
 from tests.e2e.loopback_edge import FROM, TO
-from tests.simulators.carrier import Carrier, CarrierOptions
-from tests.simulators.carrier.refusals import Fault
 from tests.unit.rest_standin import Line, Reply, on_the_line
 
 pytestmark = pytest.mark.anyio

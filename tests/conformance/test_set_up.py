@@ -7,17 +7,17 @@ import json
 import time
 from urllib.parse import urlencode
 
-from common.agents import Agent, Agents
-from common.messages import CallEnded, CallStarted, HangUp
-from common.streams import call_events, edge_priority
-from edge.tokens import verify
+from common.agents.model import Agent, Agents
+from common.protocol.messages import CallEnded, CallStarted, HangUp
+from common.protocol.redis_keys import call_events, edge_priority
+from edge.media.stream_token import verify
+from simulators.answer import read_answer
+from simulators.carrier import Callee, Carrier, CarrierOptions, Target
+from simulators.script import HangUp as HangsUp
+from simulators.script import Wait
 from tests.conformance.captured import AGENT, answer, facts, hangup, post, shown, tags, until_ended, verbs
 from tests.conformance.scenes import Scenes
 from tests.e2e.loopback_edge import EDGE, FROM, SECRET, TO, Edge, given, phone, running_edge, start_of
-from tests.simulators.answer import read_answer
-from tests.simulators.carrier import Callee, Carrier, CarrierOptions, Target
-from tests.simulators.script import HangUp as HangsUp
-from tests.simulators.script import Wait
 
 SCENES = Scenes()
 HELPED = Agents({"desk": Agent("desk", "Hello.", "Be brief.", numbers=("*",), fallback_number="+91 98765 43210")})

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from edge.signatures import Policy, redacted
-from edge.tokens import FIRST_USE_SECONDS, mint
+from edge.media.stream_token import FIRST_USE_SECONDS, mint
+from edge.vobiz.signatures import Policy, redacted
+from simulators.webhooks import signatures
 from tests.conformance.captured import AGENT, answer, hangup, tags, verbs
 from tests.conformance.scenes import Scenes
 from tests.e2e.loopback_edge import SECRET, Edge, phone, refused, running_edge, start_of
-from tests.simulators.webhooks import signatures
 
 SCENES = Scenes()
 TOKEN, PARENT = "account token", "parent token"

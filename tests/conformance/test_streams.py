@@ -7,13 +7,7 @@ from typing import Any
 
 from websockets.asyncio.client import connect
 
-from common.messages import (
-    AudioIn,
-    CallEnded,
-    CallStarted,
-    Digit,
-    Played,
-)
+from common.protocol.messages import AudioIn, CallEnded, CallStarted, Digit, Played
 from tests.conformance.captured import media, start, text
 from tests.conformance.scenes import Scenes
 from tests.e2e.loopback_edge import Edge, Phone, phone, refused, running_edge

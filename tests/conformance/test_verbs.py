@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.xml import (
+from edge.vobiz.xml import (
     BadXml,
     Conference,
     Dial,
@@ -22,10 +22,10 @@ from edge.xml import (
     Wait,
     render,
 )
+from simulators.carrier import document as read
 from tests.conformance.captured import facts, post, tags
 from tests.conformance.scenes import Scenes
 from tests.e2e.loopback_edge import FROM, TO, Edge
-from tests.simulators.carrier import document as read
 
 SCENES = Scenes()
 URL = "https://voice.example.com/next?a=1&b=2"

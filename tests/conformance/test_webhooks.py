@@ -10,19 +10,19 @@ from contextlib import aclosing, asynccontextmanager
 import httpx
 import pytest
 
-from common.ledger.dials import DialBook
-from common.messages import CallEnded
-from deploy.local.ports import free_port
-from edge.carrier.client import VobizClient
-from edge.carrier.rest import CarrierOptions as Account
-from edge.dialer import Dialer, DialerOptions
+from common.protocol.messages import CallEnded
+from common.store.dials import DialBook
+from edge.outbound.dialer import Dialer, DialerOptions
+from edge.vobiz.rest.client import VobizClient
+from edge.vobiz.rest.transport import CarrierOptions as Account
+from simulators.carrier import Callee, Carrier, CarrierOptions
+from simulators.carrier.record import CallRecord
+from simulators.script import HangUp, Wait
+from simulators.webhooks import signatures
 from tests.conformance.captured import AGENT, answer, facts, hangup, post, shown, stream_status, tags, until_ended
 from tests.conformance.scenes import Scenes
 from tests.e2e.loopback_edge import TO, Edge, refused, running_edge
-from tests.simulators.carrier import Callee, Carrier, CarrierOptions
-from tests.simulators.carrier.record import CallRecord
-from tests.simulators.script import HangUp, Wait
-from tests.simulators.webhooks import signatures
+from tools.ports import free_port
 
 SCENES = Scenes()
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.simulators.openai_standin import OpenAIStandin, Reply, Request, standing_in, stop, text
-from workers.llm.openai_chat import ChatOptions, OpenAIChat
-from workers.providers import ProviderError
+from simulators.openai_standin import OpenAIStandin, Reply, Request, standing_in, stop, text
+from workers.llm.engines.openai_chat import ChatOptions, OpenAIChat
+from workers.providers.interfaces import ProviderError
 
 Refuses = Callable[[dict[str, Any]], bool]
 END_CALL = {"type": "function", "function": {"name": "end_call", "description": "Hang up.", "parameters": {}}}

@@ -12,14 +12,14 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from common.audio import g711
-from tests.simulators.loopback_server import LoopbackServer
-from tests.simulators.providers.deepgram import DeepgramStandin
-from tests.simulators.providers.faults import Faults, Kind
-from workers.providers import Ear, SpeechToText
-from workers.stt.deepgram_account import DeepgramAccount
-from workers.stt.deepgram_flux import DeepgramFlux, FluxOptions
-from workers.stt.deepgram_nova import DeepgramNova
-from workers.stt.vendor_ear import EarOptions
+from simulators.loopback_server import LoopbackServer
+from simulators.providers.deepgram import DeepgramStandin
+from simulators.providers.faults import Faults, Kind
+from workers.providers.interfaces import Ear, SpeechToText
+from workers.stt.engines.deepgram_account import DeepgramAccount
+from workers.stt.engines.deepgram_flux import DeepgramFlux, FluxOptions
+from workers.stt.engines.deepgram_nova import DeepgramNova
+from workers.stt.stream.socket_stream import EarOptions
 
 KEY = "fake-key-not-to-be-seen"
 QUICK: dict[str, float] = {

@@ -10,8 +10,8 @@ from common.bus import Bus
 from common.bus.memory import MemoryBus, Streams
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
-from common.messages import AudioIn, Digit, HangUp, Message
-from common.streams import call_audio, call_events, edge_priority
+from common.protocol.messages import AudioIn, Digit, HangUp, Message
+from common.protocol.redis_keys import call_audio, call_events, edge_priority
 from tests.conftest import server_url
 
 pytestmark = pytest.mark.anyio

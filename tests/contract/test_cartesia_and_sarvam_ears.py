@@ -10,12 +10,12 @@ import pytest
 from starlette.applications import Starlette
 
 from common.audio import g711
-from tests.simulators.loopback_server import LoopbackServer
-from tests.simulators.providers import cartesia, sarvam
-from tests.simulators.providers.cartesia import CartesiaStandin
-from tests.simulators.providers.faults import Fault
-from tests.simulators.providers.sarvam import SarvamStandin
-from workers.providers import (
+from simulators.loopback_server import LoopbackServer
+from simulators.providers import cartesia, sarvam
+from simulators.providers.cartesia import CartesiaStandin
+from simulators.providers.faults import Fault
+from simulators.providers.sarvam import SarvamStandin
+from workers.providers.interfaces import (
     Busy,
     Down,
     Ear,
@@ -28,9 +28,9 @@ from workers.providers import (
     SpeechToText,
     Utterance,
 )
-from workers.stt.batched_ear import EarDeadlines
-from workers.stt.cartesia_ink import CartesiaInk
-from workers.stt.sarvam import Sarvam
+from workers.stt.engines.cartesia_ink import CartesiaInk
+from workers.stt.engines.sarvam import Sarvam
+from workers.stt.stream.batched_stream import EarDeadlines
 
 pytestmark = pytest.mark.anyio
 

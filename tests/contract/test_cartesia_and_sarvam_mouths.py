@@ -8,15 +8,15 @@ from contextlib import aclosing
 
 import pytest
 
+from simulators.providers import cartesia, sarvam
+from simulators.providers.cartesia import CartesiaStandin
+from simulators.providers.faults import Fault
+from simulators.providers.sarvam import SarvamStandin
 from tests.contract.test_cartesia_and_sarvam_ears import PATIENCE_S, Standin, served, until
-from tests.simulators.providers import cartesia, sarvam
-from tests.simulators.providers.cartesia import CartesiaStandin
-from tests.simulators.providers.faults import Fault
-from tests.simulators.providers.sarvam import SarvamStandin
-from workers.patience import SpeechDeadlines
-from workers.providers import Busy, Down, IncompleteAudio, Rejected, Spelled, TextToSpeech, VoiceOptions
-from workers.tts.cartesia_sonic import CartesiaSonic
-from workers.tts.sarvam_bulbul import SarvamBulbul
+from workers.providers.deadlines import SpeechDeadlines
+from workers.providers.interfaces import Busy, Down, IncompleteAudio, Rejected, Spelled, TextToSpeech, VoiceOptions
+from workers.tts.engines.cartesia_sonic import CartesiaSonic
+from workers.tts.engines.sarvam_bulbul import SarvamBulbul
 
 pytestmark = pytest.mark.anyio
 

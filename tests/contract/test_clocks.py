@@ -9,14 +9,14 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from common import metrics
 from common.bus.memory import Streams
-from common.ledger import CallRecord, Ledger
-from common.ledger.dials import DialBook
-from common.ledger.memory import MemoryLedger
-from common.ledger.redis import LIVE_STALE_MS, LOST_MS
-from common.ledger.shards import connect_ledger
-from common.streams import CALLS_LIVE, SHARDS, nodes, shard_index
+from common.protocol.redis_keys import CALLS_LIVE, SHARDS, nodes, shard_index
+from common.store import CallRecord, Ledger
+from common.store.dials import DialBook
+from common.store.memory import MemoryLedger
+from common.store.redis import LIVE_STALE_MS, LOST_MS
+from common.store.shards import connect_ledger
+from common.telemetry import metrics
 from tests.conftest import server_url
 from tests.host_clock import host_clock, on_host
 

@@ -7,16 +7,16 @@ import itertools
 
 import pytest
 
-from common import metrics
 from common.settings import Settings
+from common.telemetry import metrics
+from simulators.providers.faults import Fault
 from tests.contract.stt_labs import KEY, LABS, LOUD, QUICK, QUIET, STEP_S, frames, line, opened, phone
-from tests.simulators.providers.faults import Fault
-from workers.providers import Down, Ear, Likely, ListenOptions, Offset, Onset, Rejected, Utterance
-from workers.stt.deepgram_account import KEYTERM_CHARS_MAX, DeepgramAccount
-from workers.stt.deepgram_flux import DeepgramFlux
-from workers.stt.deepgram_nova import DeepgramNova, language_code
-from workers.stt.vendor_ear import EarOptions
-from workers.stt.vendors import speech_to_text
+from workers.providers.interfaces import Down, Ear, Likely, ListenOptions, Offset, Onset, Rejected, Utterance
+from workers.stt.engines.catalog import speech_to_text
+from workers.stt.engines.deepgram_account import KEYTERM_CHARS_MAX, DeepgramAccount
+from workers.stt.engines.deepgram_flux import DeepgramFlux
+from workers.stt.engines.deepgram_nova import DeepgramNova, language_code
+from workers.stt.stream.socket_stream import EarOptions
 
 pytestmark = pytest.mark.anyio
 

@@ -11,15 +11,15 @@ import redis
 
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
-from common.ledger import CallRecord, Claim
-from common.ledger.client import Client
-from common.ledger.ended_calls import COMPACT_TRIES_MAX, Entries
-from common.ledger.redis import RedisLedger
-from common.log_compaction import compacted
-from common.messages import Clause, Offer, ReplyPlayed, ReplyStarted, Spoken, UserTurn
-from common.packing import encode
-from common.redis_url import parse_redis_url
-from common.streams import call_events, call_state, pool_calls
+from common.call.log_compaction import compacted
+from common.protocol.codec import encode
+from common.protocol.messages import Clause, Offer, ReplyPlayed, ReplyStarted, Spoken, UserTurn
+from common.protocol.redis_keys import call_events, call_state, pool_calls
+from common.redis.client import Client
+from common.redis.url import parse_redis_url
+from common.store import CallRecord, Claim
+from common.store.ended_calls import COMPACT_TRIES_MAX, Entries
+from common.store.redis import RedisLedger
 from tests.conftest import server_url
 from tests.contract.test_ledger import Server, server  # noqa: F401 - the fixture
 

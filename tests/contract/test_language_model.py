@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.simulators.openai_standin import (
+from simulators.openai_standin import (
     CLOSE,
     PAUSE,
     PAUSE_S,
@@ -27,9 +27,18 @@ from tests.simulators.openai_standin import (
     text,
     tool_piece,
 )
-from workers.llm.openai_chat import ChatOptions, OpenAIChat
-from workers.llm.vendors import VENDORS, language_model
-from workers.providers import Busy, Down, LanguageModel, ProviderError, Rejected, TextComplete, TokensUsed, ToolCall
+from workers.llm.engines.catalog import VENDORS, language_model
+from workers.llm.engines.openai_chat import ChatOptions, OpenAIChat
+from workers.providers.interfaces import (
+    Busy,
+    Down,
+    LanguageModel,
+    ProviderError,
+    Rejected,
+    TextComplete,
+    TokensUsed,
+    ToolCall,
+)
 
 pytestmark = pytest.mark.anyio
 

@@ -1,4 +1,4 @@
-"""Both ledgers keep the promises of common/ledger/__init__.py."""
+"""Both ledgers keep the promises of common/store/__init__.py."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,11 +10,11 @@ from common.bus import Bus
 from common.bus.memory import MemoryBus, Streams
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
-from common.ledger import CallRecord, Claim, Ledger
-from common.ledger.memory import MemoryLedger
-from common.ledger.shards import connect_ledger
-from common.messages import Digit, Message, Offer, UserTurn
-from common.streams import call_events, pool_calls
+from common.protocol.messages import Digit, Message, Offer, UserTurn
+from common.protocol.redis_keys import call_events, pool_calls
+from common.store import CallRecord, Claim, Ledger
+from common.store.memory import MemoryLedger
+from common.store.shards import connect_ledger
 from tests.conftest import server_url
 
 pytestmark = pytest.mark.anyio

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.ledger import FACTS_BYTES_MAX, FACTS_MAX, CallRecord
+from common.store import FACTS_BYTES_MAX, FACTS_MAX, CallRecord
 from tests.contract.test_ledger import Server, server
 
 __all__ = ["server"]  # the fixture

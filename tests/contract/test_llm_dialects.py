@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from simulators.openai_standin import Reply
 from tests.contract.llm_dialects import (
     DIALECTS,
     END_CALL,
@@ -21,8 +22,7 @@ from tests.contract.llm_dialects import (
     speaking,
     words_of,
 )
-from tests.simulators.openai_standin import Reply
-from workers.providers import Rejected, ToolCall
+from workers.providers.interfaces import Rejected, ToolCall
 
 pytestmark = pytest.mark.anyio
 

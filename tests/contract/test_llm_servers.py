@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from simulators.openai_standin import Reply, Request, stop, text
 from tests.contract.llm_dialects import failure, openai_error, roles, serving, speaking, words_of
-from tests.simulators.openai_standin import Reply, Request, stop, text
-from workers.llm.openai_chat import ChatOptions, OpenAIChat
-from workers.providers import Busy, Down, Rejected
+from workers.llm.engines.openai_chat import ChatOptions, OpenAIChat
+from workers.providers.interfaces import Busy, Down, Rejected
 
 pytestmark = pytest.mark.anyio
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.simulators.openai_standin import CLOSE, END, STALL, USAGE, Reply, chunk, standing_in, stop, text, tool_piece
-from workers.llm.openai_chat import ChatOptions, OpenAIChat
-from workers.providers import Busy, Down, Retracted, TextComplete, TokensUsed, ToolCall
+from simulators.openai_standin import CLOSE, END, STALL, USAGE, Reply, chunk, standing_in, stop, text, tool_piece
+from workers.llm.engines.openai_chat import ChatOptions, OpenAIChat
+from workers.providers.interfaces import Busy, Down, Retracted, TextComplete, TokensUsed, ToolCall
 
 pytestmark = pytest.mark.anyio
 

@@ -5,13 +5,13 @@ import asyncio
 import pytest
 import redis.asyncio
 
-from common import streams
-from common.ledger import CallRecord
-from common.ledger.offers import STALE_MS
-from common.ledger.redis import RedisLedger
-from common.messages import Offer
-from common.packing import encode
-from common.streams import pool_calls
+from common.protocol import redis_keys
+from common.protocol.codec import encode
+from common.protocol.messages import Offer
+from common.protocol.redis_keys import pool_calls
+from common.store import CallRecord
+from common.store.offers import STALE_MS
+from common.store.redis import RedisLedger
 from tests.contract.test_ledger import Server, offered, server
 
 pytestmark = pytest.mark.anyio
@@ -35,9 +35,9 @@ async def test_whoever_offers_a_waiting_call_again_adds_nothing(server: Server):
 
 
 async def test_offers_of_different_pools_are_different(server: Server):
-    for pool in streams.POOLS:
+    for pool in redis_keys.POOLS:
         await server.ledger.offer(pool, ["c-1"])
-    for pool in streams.POOLS:
+    for pool in redis_keys.POOLS:
         assert [call_id for _, call_id in await offered(server, pool, 5)] == ["c-1"]
 
 

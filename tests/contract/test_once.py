@@ -7,12 +7,12 @@ import pytest
 import redis.asyncio as redis
 
 from common.bus.memory import Streams
-from common.ledger import CallRecord, Claim, Ledger
-from common.ledger.effects import EFFECTS_MAX, RESULT_CHARS_MAX, Effect, Known, State
-from common.ledger.memory import MemoryLedger
-from common.ledger.shards import connect_ledger
-from common.once import NotDone, once
-from common.streams import call_effects
+from common.call.once import NotDone, once
+from common.protocol.redis_keys import call_effects
+from common.store import CallRecord, Claim, Ledger
+from common.store.effects import EFFECTS_MAX, RESULT_CHARS_MAX, Effect, Known, State
+from common.store.memory import MemoryLedger
+from common.store.shards import connect_ledger
 from tests.conftest import server_url
 
 pytestmark = pytest.mark.anyio

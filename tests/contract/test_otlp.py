@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from common import otlp, traces
-from common.metrics import TRACE_SPANS
 from common.settings import Settings
-from deploy.local.ports import free_port
-from tests.simulators.otlp_collector import Collector, collector
+from common.telemetry import otlp, traces
+from common.telemetry.metrics import TRACE_SPANS
+from simulators.otlp_collector import Collector, collector
+from tools.ports import free_port
 
 NODE = "llm-host-0123abcd"
 

@@ -1,4 +1,4 @@
-"""Both outbound queues keep the promises of common/ledger/outbound.py."""
+"""Both outbound queues keep the promises of common/store/outbound.py."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import msgpack
 import pytest
 from redis.asyncio import Redis
 
-from common.ledger.dials import QUEUE_MAX, DialBook
-from common.ledger.outbound import OutboundQueue, QueueFull, UnreadableDial
-from common.ledger.outbound_memory import MemoryOutboundQueue
+from common.store.dials import QUEUE_MAX, DialBook
+from common.store.outbound import OutboundQueue, QueueFull, UnreadableDial
+from common.store.outbound_memory import MemoryOutboundQueue
 from tests.conftest import server_url
 
 pytestmark = pytest.mark.anyio

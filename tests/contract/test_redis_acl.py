@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 import redis
 
-from common import streams
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
-from common.ledger import CallRecord
-from common.ledger.dials import DialBook
-from common.ledger.effects import Effect, State
-from common.ledger.shards import connect_ledger
-from common.messages import ReplyPlayed
-from deploy.local.ports import free_port
+from common.protocol import redis_keys
+from common.protocol.messages import ReplyPlayed
+from common.store import CallRecord
+from common.store.dials import DialBook
+from common.store.effects import Effect, State
+from common.store.shards import connect_ledger
 from deploy.redis.acl import USERS, BadPasswords, acl_file, template
-from edge.redis_watch import RedisWatch
+from edge.session.admission.redis_health import RedisWatch
+from simulators.redis_servers import redis_program, until
 from tests.e2e.redis_call import open_office
-from tests.simulators.redis_servers import redis_program, until
+from tools.ports import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -129,7 +129,7 @@ async def test_an_edge_may_all_that_its_house_keeping_needs(server: Server):
         assert await ledger.end(CALL, "caller hung up")
         assert await ledger.ended_calls.take() == []
         async with connect_bus(BusOptions(server.url("edge"), "edge-a")) as bus:
-            entries = await bus.read(streams.call_events(CALL))
+            entries = await bus.read(redis_keys.call_events(CALL))
         assert entries
         assert await ledger.ended_calls.compact(CALL, "desk", entries, entries)
     async with contextlib.aclosing(DialBook.connect(server.url("edge"), "edge-a", 60)) as book:
@@ -159,7 +159,7 @@ async def test_a_worker_may_take_over_and_note_its_effects(server: Server):
     async with connect_ledger(server.url("edge"), "edge-a", 60) as edge:
         await edge.create(CallRecord(CALL))
         await edge.start(CALL, "edge-a")
-    for pool in streams.POOLS:
+    for pool in redis_keys.POOLS:
         async with connect_ledger(server.url(pool), f"{pool}-1", 60) as ledger:
             assert await ledger.take_offers(pool, f"{pool}-1", 1, 10) == []  # makes the group
             assert await ledger.take_offers(pool, f"{pool}-1", 1, 10) == []
@@ -182,27 +182,27 @@ def others(role: str) -> Iterator[tuple[str, ...]]:
     yield from [("FLUSHALL",), ("FLUSHDB",), ("KEYS", "*"), ("SCAN", "0"), ("CONFIG", "GET", "*"), ("ACL", "LIST")]
     yield from [("CLIENT", "LIST"), ("CLIENT", "KILL", "ID", "1"), ("MONITOR",), ("BGREWRITEAOF",), ("SHUTDOWN",)]
     yield from [("MODULE", "LIST"), ("REPLICAOF", "NO", "ONE"), ("SAVE",), ("RENAME", "a", "b"), ("GET", "elsewhere")]
-    yield from [("EVAL", "return 1", "0"), ("SUBSCRIBE", "news"), ("SORT", streams.CALLS_LIVE)]
+    yield from [("EVAL", "return 1", "0"), ("SUBSCRIBE", "news"), ("SORT", redis_keys.CALLS_LIVE)]
     if role == "edge":
-        yield ("XREADGROUP", "GROUP", "members", "me", "COUNT", "1", "STREAMS", streams.pool_calls("stt"), ">")
-        yield ("ZADD", streams.nodes("stt"), "1", "me")
+        yield ("XREADGROUP", "GROUP", "members", "me", "COUNT", "1", "STREAMS", redis_keys.pool_calls("stt"), ">")
+        yield ("ZADD", redis_keys.nodes("stt"), "1", "me")
         return
-    for key in (streams.STREAM_SECRET, "nonce:1", "{dials}:dialer"):
+    for key in (redis_keys.STREAM_SECRET, "nonce:1", "{dials}:dialer"):
         yield ("GET", key)
     yield ("HGETALL", "{dials}:out-1")
-    yield ("HGETALL", streams.call_facts(CALL))
-    yield ("ZADD", streams.CALLS_LIVE, "1", CALL)
-    yield ("XREAD", "STREAMS", streams.edge_priority("edge-a"), "0")
-    yield ("XREAD", "STREAMS", streams.edge_audio("edge-a"), "0")
-    yield ("XADD", streams.call_audio(CALL), "*", "d", "x")
+    yield ("HGETALL", redis_keys.call_facts(CALL))
+    yield ("ZADD", redis_keys.CALLS_LIVE, "1", CALL)
+    yield ("XREAD", "STREAMS", redis_keys.edge_priority("edge-a"), "0")
+    yield ("XREAD", "STREAMS", redis_keys.edge_audio("edge-a"), "0")
+    yield ("XADD", redis_keys.call_audio(CALL), "*", "d", "x")
     if role != "stt":
-        yield ("XREAD", "STREAMS", streams.call_audio(CALL), "0")
+        yield ("XREAD", "STREAMS", redis_keys.call_audio(CALL), "0")
     if role != "tts":
-        yield ("XADD", streams.edge_audio("edge-a"), "*", "d", "x")
-    for pool in set(streams.POOLS) - {role}:
-        yield ("XADD", streams.pool_calls(pool), "*", "d", "x")
-        yield ("DEL", streams.call_lease(CALL, pool))
-        yield ("ZADD", streams.nodes(pool), "1", "me")
+        yield ("XADD", redis_keys.edge_audio("edge-a"), "*", "d", "x")
+    for pool in set(redis_keys.POOLS) - {role}:
+        yield ("XADD", redis_keys.pool_calls(pool), "*", "d", "x")
+        yield ("DEL", redis_keys.call_lease(CALL, pool))
+        yield ("ZADD", redis_keys.nodes(pool), "1", "me")
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 import redis
 
-from common.bus.primary import ASK_SECONDS, NoPrimary, find_primary
 from common.bus.redis import BusOptions, RedisBus
-from common.bus.refusals import AWAY_KINDS, away_kind
-from common.ledger import CallRecord
-from common.ledger.client import Client
-from common.ledger.redis import RedisLedger
-from common.messages import AudioIn, Digit, Message
-from common.redis_url import Place, parse_redis_url
-from common.streams import call_audio, call_events
-from deploy.local.ports import free_port
-from tests.simulators.redis_servers import RedisServer, until
+from common.protocol.messages import AudioIn, Digit, Message
+from common.protocol.redis_keys import call_audio, call_events
+from common.redis.client import Client
+from common.redis.primary import ASK_SECONDS, NoPrimary, find_primary
+from common.redis.refusals import AWAY_KINDS, away_kind
+from common.redis.url import Place, parse_redis_url
+from common.store import CallRecord
+from common.store.redis import RedisLedger
+from simulators.redis_servers import RedisServer, until
+from tools.ports import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.redis]
 

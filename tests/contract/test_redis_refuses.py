@@ -9,7 +9,7 @@ import pytest
 
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
-from common.ledger.shards import connect_ledger
+from common.store.shards import connect_ledger
 
 pytestmark = pytest.mark.anyio
 

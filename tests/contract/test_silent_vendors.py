@@ -12,15 +12,15 @@ from websockets.server import ServerProtocol
 
 from common.audio import g711
 from tests.contract.stt_labs import LOUD, QUICK, QUIET
-from workers.providers import Down, ListenOptions, ProviderError, SpeechToText
-from workers.stt.batched_ear import EarDeadlines
-from workers.stt.cartesia_ink import CartesiaInk
-from workers.stt.deepgram_account import DeepgramAccount
-from workers.stt.deepgram_flux import DeepgramFlux, FluxOptions
-from workers.stt.deepgram_nova import DeepgramNova
-from workers.stt.sarvam import Sarvam
-from workers.stt.vendor_ear import EarOptions
-from workers.vendor_socket import answers_ping, close_socket, open_socket
+from workers.providers.interfaces import Down, ListenOptions, ProviderError, SpeechToText
+from workers.providers.websocket import answers_ping, close_socket, open_socket
+from workers.stt.engines.cartesia_ink import CartesiaInk
+from workers.stt.engines.deepgram_account import DeepgramAccount
+from workers.stt.engines.deepgram_flux import DeepgramFlux, FluxOptions
+from workers.stt.engines.deepgram_nova import DeepgramNova
+from workers.stt.engines.sarvam import Sarvam
+from workers.stt.stream.batched_stream import EarDeadlines
+from workers.stt.stream.socket_stream import EarOptions
 
 pytestmark = pytest.mark.anyio
 

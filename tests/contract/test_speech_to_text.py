@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from common.audio import g711
-from workers.providers import (
+from workers.providers.interfaces import (
     Busy,
     Down,
     Ear,
@@ -26,11 +26,11 @@ from workers.providers import (
     Utterance,
     VoiceOptions,
 )
-from workers.stt.endpointing import WINDOW_MS
-from workers.stt.local_whisper import PREROLL_MS, LocalEar
-from workers.stt.vendors import speech_to_text
-from workers.stt.whisper_decoder import believable
-from workers.tts.vendors import text_to_speech
+from workers.stt.engines.catalog import speech_to_text
+from workers.stt.engines.local_whisper import PREROLL_MS, LocalEar
+from workers.stt.engines.whisper_decoder import believable
+from workers.stt.vad.endpointing import WINDOW_MS
+from workers.tts.engines.catalog import text_to_speech
 
 pytestmark = pytest.mark.anyio
 
@@ -192,7 +192,7 @@ async def test_leaving_frees_everything_at_once(ears: SpeechToText, spoken: dict
 async def test_nobody_is_told_that_it_listens(tmp_path: Path):
     """onnxruntime would send usage data to its maker (but not if it finds itself in CI)."""
     environ = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(tmp_path)}
-    program = "import os; from workers.stt.silero_vad import SileroVad; SileroVad().load(); " + (
+    program = "import os; from workers.stt.vad.silero import SileroVad; SileroVad().load(); " + (
         "assert not [fd for fd in os.scandir('/proc/self/fd') if 'socket' in os.readlink(fd.path)]"
     )
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", program, cwd=ROOT, env=environ)

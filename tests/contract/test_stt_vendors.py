@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import pytest
 
+from simulators.providers.faults import Fault, Kind
 from tests.contract.stt_labs import KEY, LABS, Lab, Opened, line, opened, phone
-from tests.simulators.providers.faults import Fault, Kind
-from workers.providers import (
+from workers.providers.interfaces import (
     Busy,
     Down,
     Ear,

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import pytest
 import redis.asyncio
 
-from common import streams
 from common.bus.memory import Streams
-from common.ledger import CallRecord, Claim, Ledger
-from common.ledger.members import Quarantined
-from common.ledger.memory import MemoryLedger
-from common.ledger.redis import RedisLedger
-from common.ledger.suspicion import BACKOFF_MS, CRASHES_MAX, SURVIVED_MS, TRIAL_MS, TRIAL_WAIT_MS, Left, Suspect, Take
+from common.protocol import redis_keys
+from common.store import CallRecord, Claim, Ledger
+from common.store.members import Quarantined
+from common.store.memory import MemoryLedger
+from common.store.redis import RedisLedger
+from common.store.suspicion import BACKOFF_MS, CRASHES_MAX, SURVIVED_MS, TRIAL_MS, TRIAL_WAIT_MS, Left, Suspect, Take
 from tests.contract.test_ledger import LEASE_MS, Server, server
 
 pytestmark = pytest.mark.anyio
@@ -140,7 +140,7 @@ async def test_the_quarantine_is_a_list_for_people(redis7_url: str):
     client = redis.asyncio.Redis.from_url(url)
     for number in range(120):
         await ledger.quarantine(Quarantined(f"c-{number}", "llm", 3, 1))
-    key = streams.pool_quarantine("llm")
+    key = redis_keys.pool_quarantine("llm")
     kept = await client.lrange(key, 0, -1)
     assert len(kept) == 100
     assert kept[0] == b'{"call_id": "c-119", "pool": "llm", "crashes": 3, "at_ms": 1}'
@@ -176,7 +176,7 @@ class Twins:
     async def vanish(self) -> None:
         """The owner dies, and its lease runs out."""
         self.memory._calls["c-1"].leases.clear()
-        await self.client.delete(streams.call_lease("c-1", "llm"))
+        await self.client.delete(redis_keys.call_lease("c-1", "llm"))
 
     async def shift(self, held_ms: int, waited_ms: int) -> None:
         """The hold began so much earlier, with the owner's last sign of life now, and so does the wait."""
@@ -185,7 +185,7 @@ class Twins:
         hold.began_ms, hold.seen_ms, hold.waits_ms = seen_ms - held_ms, seen_ms, seen_ms - waited_ms
         seconds, micros = await self.client.time()
         now_ms = seconds * 1000 + micros // 1000
-        key = streams.call_state("c-1")
+        key = redis_keys.call_state("c-1")
         numbers = (await self.client.hget(key, "hold:llm")).decode().split()  # type: ignore[misc,union-attr]
         numbers[1], numbers[5] = str(now_ms - held_ms), str(now_ms - waited_ms)
         await self.client.hset(key, mapping={"hold:llm": " ".join(numbers), "seen:llm": now_ms})  # type: ignore[misc]

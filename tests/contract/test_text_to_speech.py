@@ -16,14 +16,14 @@ import pytest
 
 from common.audio import g711
 from tests.programs import program
-from workers.models import model_path
-from workers.providers import Busy, Down, ListenOptions, Rejected, TextToSpeech, Utterance, VoiceOptions
-from workers.stt.vendors import speech_to_text
-from workers.tts.local_espeak import LocalEspeak
-from workers.tts.local_piper import JOE, LocalPiper
-from workers.tts.piper_child import REQUESTS_MAX, Deadlines
-from workers.tts.resample import Telephone
-from workers.tts.vendors import text_to_speech
+from workers.providers.interfaces import Busy, Down, ListenOptions, Rejected, TextToSpeech, Utterance, VoiceOptions
+from workers.providers.packaged_models import model_path
+from workers.stt.engines.catalog import speech_to_text
+from workers.tts.audio.resample import Telephone
+from workers.tts.engines.catalog import text_to_speech
+from workers.tts.engines.local_espeak import LocalEspeak
+from workers.tts.engines.local_piper import JOE, LocalPiper
+from workers.tts.engines.piper_child import REQUESTS_MAX, Deadlines
 
 pytestmark = [pytest.mark.anyio, pytest.mark.engines]
 

@@ -17,14 +17,14 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from simulators.providers.voices import mulaw, pcm
 from tests.contract.tts_labs import Stage
-from tests.simulators.providers.voices import mulaw, pcm
-from workers.providers import Rejected, TextToSpeech, VoiceOptions
-from workers.tts.aura import Aura
-from workers.tts.cartesia_sonic import CartesiaSonic
-from workers.tts.elevenlabs import ElevenLabs, ElevenLabsHttp
-from workers.tts.openai_speech import OpenAISpeech
-from workers.tts.sarvam_bulbul import SarvamBulbul
+from workers.providers.interfaces import Rejected, TextToSpeech, VoiceOptions
+from workers.tts.engines.cartesia_sonic import CartesiaSonic
+from workers.tts.engines.deepgram_aura import Aura
+from workers.tts.engines.elevenlabs import ElevenLabs, ElevenLabsHttp
+from workers.tts.engines.openai_speech import OpenAISpeech
+from workers.tts.engines.sarvam_bulbul import SarvamBulbul
 
 pytestmark = pytest.mark.anyio
 

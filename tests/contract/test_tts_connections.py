@@ -8,13 +8,13 @@ from contextlib import aclosing, suppress
 
 import pytest
 
+from simulators.providers.faults import Fault
+from simulators.providers.voices import VoicePace, mulaw
 from tests.contract.tts_labs import LABS, Lab, Stage, open_lab, said, sounds, until
-from tests.simulators.providers.faults import Fault
-from tests.simulators.providers.voices import VoicePace, mulaw
-from workers.patience import SpeechDeadlines
-from workers.providers import Busy, Down, Spelled, VoiceOptions
-from workers.tts.elevenlabs import ElevenLabs
-from workers.tts.elevenlabs_socket import SocketLimits
+from workers.providers.deadlines import SpeechDeadlines
+from workers.providers.interfaces import Busy, Down, Spelled, VoiceOptions
+from workers.tts.engines.elevenlabs import ElevenLabs
+from workers.tts.engines.elevenlabs_socket import SocketLimits
 
 pytestmark = pytest.mark.anyio
 

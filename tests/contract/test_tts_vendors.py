@@ -13,11 +13,11 @@ from itertools import pairwise
 import pytest
 
 from common.audio import g711
+from simulators.providers.faults import Fault, Kind
+from simulators.providers.voices import VoicePace, length_ms, mulaw, pitch_hz
 from tests.contract.tts_labs import LABS, PATIENCE_S, QUICK, SOON_S, Lab, Stage, open_lab, said, sounds, until
-from tests.simulators.providers.faults import Fault, Kind
-from tests.simulators.providers.voices import VoicePace, length_ms, mulaw, pitch_hz
-from workers.providers import Busy, Down, ProviderError, Rejected, TextToSpeech, VoiceOptions
-from workers.tts.vendors import text_to_speech
+from workers.providers.interfaces import Busy, Down, ProviderError, Rejected, TextToSpeech, VoiceOptions
+from workers.tts.engines.catalog import text_to_speech
 
 pytestmark = pytest.mark.anyio
 

@@ -12,15 +12,15 @@ import msgpack
 import pytest
 from redis.asyncio import Redis
 
-from common import streams
 from common.bus import Bus
 from common.bus.redis import BusOptions
-from common.bus.refusals import KeyRefused
 from common.bus.shards import connect_bus
-from common.ledger import CallRecord, Ledger
-from common.ledger.effects import Effect
-from common.ledger.shards import connect_ledger
-from common.messages import Digit, HangUp, Message, Offer
+from common.protocol import redis_keys
+from common.protocol.messages import Digit, HangUp, Message, Offer
+from common.redis.refusals import KeyRefused
+from common.store import CallRecord, Ledger
+from common.store.effects import Effect
+from common.store.shards import connect_ledger
 from tests.conftest import server_url
 
 pytestmark = [pytest.mark.anyio, pytest.mark.redis]
@@ -63,7 +63,7 @@ async def test_one_call_of_many_with_a_key_of_another_type_is_the_only_one_that_
     await server.live(BAD, GOOD)
     claims = [await ledger.claim("stt", call_id, "stt-1") for call_id in (BAD, GOOD)]
     held = [claim for claim in claims if claim is not None]
-    await server.poison(streams.call_state(BAD))
+    await server.poison(redis_keys.call_state(BAD))
     assert await ledger.renew(held) == [held[0]]
     assert (await ledger.notes([BAD, GOOD])) == {BAD: {}, GOOD: {"epoch": "1", "token:stt": "1"}}
     await ledger.note_silence({BAD: 10, GOOD: 10})
@@ -87,7 +87,7 @@ FIELDS: dict[str, bytes] = {
 @pytest.mark.parametrize("field", FIELDS)
 async def test_a_record_with_a_field_that_cannot_be_read_is_no_record(server: Server, field: str) -> None:
     await server.live(BAD, GOOD)
-    await server.redis.hset(streams.call_state(BAD), field, FIELDS[field])
+    await server.redis.hset(redis_keys.call_state(BAD), field, FIELDS[field])
     assert await server.ledger.read(BAD) is None
     assert await server.ledger.claim("stt", BAD, "stt-1") is None
     assert await server.ledger.read(GOOD) is not None
@@ -96,13 +96,13 @@ async def test_a_record_with_a_field_that_cannot_be_read_is_no_record(server: Se
 async def test_an_agent_that_is_no_map_makes_the_record_unreadable(server: Server) -> None:
     await server.live(BAD)
     for agent in (msgpack.packb([1]), msgpack.packb(None), b"\xc1", b""):
-        await server.redis.hset(streams.call_state(BAD), "agent", agent)
+        await server.redis.hset(redis_keys.call_state(BAD), "agent", agent)
         assert await server.ledger.read(BAD) is None
 
 
 async def test_a_record_of_a_newer_release_is_read(server: Server) -> None:
     await server.live(GOOD)
-    await server.redis.hset(streams.call_state(GOOD), "a new field", b"\xff\xfe")
+    await server.redis.hset(redis_keys.call_state(GOOD), "a new field", b"\xff\xfe")
     record = await server.ledger.read(GOOD)
     assert record is not None
     assert (record.call_id, record.agent) == (GOOD, {"name": "desk"})
@@ -111,26 +111,27 @@ async def test_a_record_of_a_newer_release_is_read(server: Server) -> None:
 async def test_ids_that_are_none_are_passed_over_and_removed(server: Server) -> None:
     await server.live(GOOD)
     odd = {b"\xff\xfe": 9e15, b"": 9e15, b"x" * 70_000: 9e15, "a b": 0, "c-gone": 9e15, "c-older": 0}
-    await server.redis.zadd(streams.CALLS_LIVE, odd)
+    await server.redis.zadd(redis_keys.CALLS_LIVE, odd)
     assert set(await server.ledger.live()) <= {GOOD, "c-gone"}
     assert set(await server.ledger.lost()) <= {"c-older", "c-gone"}  # far ahead of the clock is lost as well
     assert set(await server.ledger.orphans("stt")) <= {GOOD, "c-gone"}
     await server.ledger.mend(EDGE, [GOOD])
-    assert await server.redis.zrange(streams.CALLS_LIVE, 0, -1) == [GOOD.encode()]
+    assert await server.redis.zrange(redis_keys.CALLS_LIVE, 0, -1) == [GOOD.encode()]
     assert await server.ledger.mend(EDGE, [GOOD]) == 0
 
 
 async def test_a_member_from_the_future_is_no_member_that_takes_calls(server: Server) -> None:
-    for pool in streams.POOLS:
-        await server.redis.zadd(streams.pool_ready(pool), {"garbage": "+inf"})
+    for pool in redis_keys.POOLS:
+        await server.redis.zadd(redis_keys.pool_ready(pool), {"garbage": "+inf"})
     assert await server.ledger.pools_with_room() == set()
     await server.ledger.report_room("stt", "stt-1", True)
     assert await server.ledger.pools_with_room() == {"stt"}
 
 
+PER_POOL = (redis_keys.pool_calls, redis_keys.pool_ready, redis_keys.pool_scan)
 SHARED = [
-    streams.CALLS_LIVE, streams.nodes("edge"), streams.edge_audio(EDGE), streams.edge_priority(EDGE),
-    *(name(pool) for pool in streams.POOLS for name in (streams.pool_calls, streams.pool_ready, streams.pool_scan)),
+    redis_keys.CALLS_LIVE, redis_keys.nodes("edge"), redis_keys.edge_audio(EDGE), redis_keys.edge_priority(EDGE),
+    *(name(pool) for pool in redis_keys.POOLS for name in PER_POOL),
 ]  # fmt: skip
 
 
@@ -142,20 +143,25 @@ async def test_shared_keys_of_another_type_are_removed_and_all_goes_on(server: S
     await server.ledger.beat("edge", EDGE)
     assert await server.ledger.live() == [GOOD]
     assert await server.ledger.may_scan("stt", "stt-1", 50)
-    server.bus.publish(streams.pool_calls("stt"), Offer(GOOD))
+    server.bus.publish(redis_keys.pool_calls("stt"), Offer(GOOD))
     assert await offers(server, 1) == [GOOD]
 
 
 async def test_a_scan_that_somebody_does_for_ever_gets_an_end(server: Server) -> None:
-    await server.redis.set(streams.pool_scan("stt"), "garbage")
+    await server.redis.set(redis_keys.pool_scan("stt"), "garbage")
     assert not await server.ledger.may_scan("stt", "stt-1", 50)
     await server.ledger.mend(EDGE, [])
-    assert 0 < await server.redis.pttl(streams.pool_scan("stt")) <= 5000
+    assert 0 < await server.redis.pttl(redis_keys.pool_scan("stt")) <= 5000
 
 
 async def test_keys_of_a_call_that_hold_something_else_keep_no_caller_out(server: Server) -> None:
-    keys = [streams.call_state(BAD), streams.call_events(BAD), streams.call_audio(BAD), streams.call_effects(BAD)]
-    await server.poison(*keys, *(streams.call_lease(BAD, pool) for pool in streams.POOLS))
+    keys = [
+        redis_keys.call_state(BAD),
+        redis_keys.call_events(BAD),
+        redis_keys.call_audio(BAD),
+        redis_keys.call_effects(BAD),
+    ]
+    await server.poison(*keys, *(redis_keys.call_lease(BAD, pool) for pool in redis_keys.POOLS))
     await server.live(BAD)
     claim = await server.ledger.claim("stt", BAD, "stt-1")
     assert claim is not None
@@ -164,15 +170,15 @@ async def test_keys_of_a_call_that_hold_something_else_keep_no_caller_out(server
 
 async def test_a_secret_that_is_none_is_made_anew(server: Server) -> None:
     for secret in (b"", b"short"):
-        await server.redis.set(streams.STREAM_SECRET, secret)
+        await server.redis.set(redis_keys.STREAM_SECRET, secret)
         assert len(await server.ledger.shared_secret()) >= 32
-    await server.poison(streams.STREAM_SECRET)
+    await server.poison(redis_keys.STREAM_SECRET)
     made = await server.ledger.shared_secret()
     assert made == await server.ledger.shared_secret()
 
 
 async def test_offers_that_are_none_are_set_aside_and_block_nobody(server: Server) -> None:
-    key = streams.pool_calls("stt")
+    key = redis_keys.pool_calls("stt")
     with contextlib.suppress(Exception):
         await server.ledger.take_offers("stt", "stt-1", 1, 1)  # makes the group
     garbage = [
@@ -188,10 +194,10 @@ async def test_offers_that_are_none_are_set_aside_and_block_nobody(server: Serve
     server.bus.publish(key, Offer(GOOD))
     assert await offers(server, 1) == [GOOD]
     assert (await server.redis.xpending(key, "members"))["pending"] == 1
-    aside = await server.redis.xrange(streams.pool_unreadable("stt"))
+    aside = await server.redis.xrange(redis_keys.pool_unreadable("stt"))
     assert 0 < len(aside) <= 100
     assert all(len(fields[b"d"]) <= 1024 for _, fields in aside)
-    assert 0 < await server.redis.ttl(streams.pool_unreadable("stt")) <= 86_400
+    assert 0 < await server.redis.ttl(redis_keys.pool_unreadable("stt")) <= 86_400
 
 
 async def offers(server: Server, count: int) -> list[str]:
@@ -209,7 +215,7 @@ async def test_a_stream_of_another_type_stops_no_other_and_is_read_once_it_is_on
         got[stream] = []
         server.bus.subscribe(stream, lambda entry_id, message: got[stream].append(message), lambda error: None)
 
-    bad, good = streams.call_events(BAD), streams.call_events(GOOD)
+    bad, good = redis_keys.call_events(BAD), redis_keys.call_events(GOOD)
     await server.poison(bad)
     for stream in (bad, good):
         follow(stream)
@@ -225,7 +231,7 @@ async def test_a_stream_of_another_type_stops_no_other_and_is_read_once_it_is_on
 
 
 async def test_entries_that_somebody_else_wrote_are_passed_over(server: Server) -> None:
-    stream = streams.edge_priority(EDGE)
+    stream = redis_keys.edge_priority(EDGE)
     got: list[Message] = []
     server.bus.subscribe(stream, lambda entry_id, message: got.append(message), lambda error: None)
     for fields in (
@@ -256,14 +262,14 @@ async def test_no_right_to_one_key_is_not_redis_being_away(redis7_url: str) -> N
         got: list[Message] = []
         try:
             async with connect_ledger(url, "test", 60) as ledger, connect_bus(BusOptions(url, "test")) as bus:
-                bus.subscribe(streams.edge_audio(EDGE), lambda entry_id, message: None, lambda error: None)
+                bus.subscribe(redis_keys.edge_audio(EDGE), lambda entry_id, message: None, lambda error: None)
                 bus.subscribe(
-                    streams.call_events(GOOD), lambda entry_id, message: got.append(message), lambda error: None
+                    redis_keys.call_events(GOOD), lambda entry_id, message: got.append(message), lambda error: None
                 )
                 await ledger.create(CallRecord(GOOD))
                 await ledger.beat("edge", EDGE)  # it may not, and goes on
                 assert await ledger.pools_with_room() == set()
-                bus.publish(streams.call_events(GOOD), Digit("1", 1))
+                bus.publish(redis_keys.call_events(GOOD), Digit("1", 1))
                 await until(lambda: got == [Digit("1", 1)])
                 assert bus.connected
         finally:

@@ -12,17 +12,17 @@ from typing import Any, Protocol
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from tests.simulators.loopback_server import LoopbackServer
-from tests.simulators.providers.aura import AuraStandin
-from tests.simulators.providers.elevenlabs import ElevenLabsStandin
-from tests.simulators.providers.faults import Faults, Kind
-from tests.simulators.providers.openai_speech import OpenAISpeechStandin
-from tests.simulators.providers.voices import Speaking, VoicePace
-from workers.patience import SpeechDeadlines
-from workers.providers import Down, ProviderError, Rejected, Sound, TextToSpeech, VoiceOptions
-from workers.tts.aura import Aura
-from workers.tts.elevenlabs import ElevenLabs, ElevenLabsHttp
-from workers.tts.openai_speech import OpenAISpeech
+from simulators.loopback_server import LoopbackServer
+from simulators.providers.aura import AuraStandin
+from simulators.providers.elevenlabs import ElevenLabsStandin
+from simulators.providers.faults import Faults, Kind
+from simulators.providers.openai_speech import OpenAISpeechStandin
+from simulators.providers.voices import Speaking, VoicePace
+from workers.providers.deadlines import SpeechDeadlines
+from workers.providers.interfaces import Down, ProviderError, Rejected, Sound, TextToSpeech, VoiceOptions
+from workers.tts.engines.deepgram_aura import Aura
+from workers.tts.engines.elevenlabs import ElevenLabs, ElevenLabsHttp
+from workers.tts.engines.openai_speech import OpenAISpeech
 
 QUICK = SpeechDeadlines(connect_s=0.5, first_audio_s=0.5, gap_s=0.3)
 """Long enough for a busy machine, short enough for many tests."""

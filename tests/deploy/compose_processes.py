@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from deploy.local.ports import free_port
+from simulators.redis_servers import redis_program
 from tests.deploy.compose_dockerfile import ROOT, Stage, stages
 from tests.deploy.compose_file import environment, seconds, services
 from tests.programs import program
-from tests.simulators.redis_servers import redis_program
+from tools.ports import free_port
 
 PORTS = {"redis": 6379, "edge": 8000, "llm": 9102, "stt": 9101, "tts": 9103}
 """Where the containers listen; a test compares it with the file."""

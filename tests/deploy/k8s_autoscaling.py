@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from common import metrics
+from common.telemetry import metrics
 from tests.deploy.k8s_manifests import Thing, of_kind, title
 
 SCALE_DOWN_WINDOW_SECONDS_MIN = 300

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from common.settings import BadSettings, Settings
-from edge.server import SHUTDOWN_SECONDS
+from edge.http.server import SHUTDOWN_SECONDS
 from tests.deploy.k8s_manifests import Thing, containers, environment, named, of_kind, template, title, workloads
 
 SETTINGS = frozenset(field.name.upper() for field in dataclasses.fields(Settings))

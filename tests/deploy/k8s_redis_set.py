@@ -20,11 +20,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from deploy.k8s.redis_secrets import CA_FILE, new_passwords, url
-from deploy.local.ports import free_port
 from deploy.redis.acl import SENTINEL_USERS, acl_file
+from simulators.redis_servers import redis_program
 from tests.deploy.k8s_manifests import K8S
 from tests.programs import program
-from tests.simulators.redis_servers import redis_program
+from tools.ports import free_port
 
 COMPONENTS = (K8S / "components" / "redis-sentinel", K8S / "components" / "redis-tls")
 PASSWORDS = new_passwords()

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import httpx
 import yaml
 
-from deploy.local.ports import free_port
 from tests.programs import program
+from tools.ports import free_port
 
 READY_SECONDS = 20.0
 STOP_SECONDS = 5.0

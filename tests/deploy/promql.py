@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from common import metrics
+from common.telemetry import metrics
 
 promql_parser = pytest.importorskip("promql_parser", reason="uv pip install promql-parser")
 

@@ -16,11 +16,11 @@ import pytest
 import yaml
 
 from deploy.k8s import prometheus_rules
-from deploy.local.ports import free_port
 from deploy.runbook_url import addressed, runbook, whole
 from tests.deploy.compose_file import PROFILES, services
 from tests.deploy.k8s_manifests import ROOT, of_kind, overlay
 from tests.deploy.prometheus_server import run_tool, tool
+from tools.ports import free_port
 
 FOLDER = ROOT / "deploy" / "prometheus"
 ALERTS = FOLDER / "voice.alerts.yml"

@@ -149,7 +149,7 @@ def test_the_patches_of_the_runbook_change_what_they_say(tmp_path: Path) -> None
         ("`python -m edge`", "it is .venv/bin/python"),
         ("`.venv/bin/python -m edge.phone`", "no module edge.phone"),
         ("`.venv/bin/python -m edge.call --too x`", "has no --too"),
-        ("`.venv/bin/python -m tests.simulators.vobiz --script x.json`", "wants --answer-url"),
+        ("`.venv/bin/python -m simulators.vobiz --script x.json`", "wants --answer-url"),
         ("`curl -i $PUBLIC_URL/healthz`", "does not let /healthz in"),
         ("`curl $API/v1/call/x`", "has no /v1/call/x"),
         ("`curl -s http://127.0.0.1:8000/health > /dev/null`", "has no /health"),

@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 from common.settings import Settings
-from deploy.local.own_secrets import ALL, OWN
 from tests.deploy.compose_dockerfile import ROOT, Stage, stages
 from tests.deploy.compose_file import PROFILES, compose, environment, project, seconds, services
 from tests.programs import program
-from workers.process import METRICS_PORTS
+from tools.own_secrets import ALL, OWN
+from workers.runtime.process import METRICS_PORTS
 
 FILE = ROOT / "docker-compose.yml"
 MONITORING = ("prometheus", "grafana", "alertmanager")

@@ -16,12 +16,12 @@ import yaml
 
 from deploy.grafana.build import DASHBOARDS
 from deploy.grafana.panels import Panel
-from deploy.local.demo import KEYLESS
-from deploy.local.fake_providers import fake_providers
-from deploy.local.stack import ROOT, Stack, StackOptions
+from simulators.call import Caller, CallOptions
+from simulators.script import BargeIn, Say, WaitForAgent
 from tests.deploy.prometheus_server import Prometheus, prometheus, tool
-from tests.simulators.call import Caller, CallOptions
-from tests.simulators.script import BargeIn, Say, WaitForAgent
+from tools.demo import KEYLESS
+from tools.fake_providers import fake_providers
+from tools.stack import ROOT, Stack, StackOptions
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 

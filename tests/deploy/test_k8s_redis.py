@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import redis
 
-from common.bus.primary import open_primary
-from common.ledger import CallRecord
-from common.ledger.shards import connect_ledger
-from common.redis_url import parse_redis_url
+from common.redis.primary import open_primary
+from common.redis.url import parse_redis_url
+from common.store import CallRecord
+from common.store.shards import connect_ledger
+from simulators.redis_servers import until
 from tests.deploy.k8s_redis_set import SENTINELS, SERVERS, RedisSet, certify
-from tests.simulators.redis_servers import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.redis]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from common.redis_url import Login, parse_redis_url
+from common.redis.url import Login, parse_redis_url
 from deploy.k8s import redis_secrets
 from deploy.redis.acl import SENTINEL_USERS, USERS
 from tests.deploy.k8s_manifests import (

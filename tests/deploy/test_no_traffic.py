@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from common import metrics
+from common.telemetry import metrics
 from deploy.grafana.build import DASHBOARDS, text
 from deploy.grafana.panels import NEUTRAL, Panel
 from tests.deploy.prometheus_server import run_tool

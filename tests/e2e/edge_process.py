@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from deploy.local.ports import free_port
+from tools.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 60.0

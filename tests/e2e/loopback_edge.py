@@ -23,24 +23,24 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
-from common.agents import Agent, Agents, GreetingAfter
+from common.agents.model import Agent, Agents, GreetingAfter
 from common.bus.memory import MemoryBus, Streams
-from common.ledger.memory import MemoryLedger
-from common.messages import AudioIn, AudioOut, CallStarted, Message
-from common.streams import call_audio, call_events, edge_audio
-from edge.api import Api
-from edge.app import Front
-from edge.calls import Calls
-from edge.destinations import OperatorLimits
-from edge.dialer import Dialer
-from edge.gate import Gate
-from edge.limits.failures import Buckets
-from edge.server import make_server
-from edge.signatures import Policy
-from edge.stream import Streams as MediaStreams
-from edge.ticker import Ticker
-from edge.url_proof import of_call
-from edge.webhooks import Webhooks
+from common.protocol.messages import AudioIn, AudioOut, CallStarted, Message
+from common.protocol.redis_keys import call_audio, call_events, edge_audio
+from common.store.memory import MemoryLedger
+from edge.http.api import Api
+from edge.http.app import Front
+from edge.http.limits.rate_limit import Buckets
+from edge.http.server import make_server
+from edge.http.url_proof import of_call
+from edge.http.webhook_auth import Gate
+from edge.http.webhooks import Webhooks
+from edge.media.stream import Streams as MediaStreams
+from edge.media.ticker import Ticker
+from edge.outbound.destinations import OperatorLimits
+from edge.outbound.dialer import Dialer
+from edge.session.calls import Calls
+from edge.vobiz.signatures import Policy
 
 SECRET = b"the secret of this test"
 EDGE = "edge-a"

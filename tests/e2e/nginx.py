@@ -16,8 +16,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from deploy.local.ports import free_port
 from tests.programs import program
+from tools.ports import free_port
 
 READY_SECONDS = 10.0
 STOP_SECONDS = 5.0

@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from common import streams
+from common.protocol import redis_keys
 from tests.fuzz.garbage import RAWS
 
 DIALS = ("queued", "open", "dialer", "paused", "pauses", "out-0000000000000000000000000", "call:call-1", "key:a")
@@ -16,18 +16,26 @@ DIALS = ("queued", "open", "dialer", "paused", "pauses", "out-000000000000000000
 
 def call_keys(call_id: str) -> list[str]:
     """All keys of a call."""
-    named = (streams.call_audio, streams.call_events, streams.call_state, streams.call_facts, streams.call_effects)
-    return [*(name(call_id) for name in named), *(streams.call_lease(call_id, pool) for pool in streams.POOLS)]
+    named = (
+        redis_keys.call_audio,
+        redis_keys.call_events,
+        redis_keys.call_state,
+        redis_keys.call_facts,
+        redis_keys.call_effects,
+    )
+    return [*(name(call_id) for name in named), *(redis_keys.call_lease(call_id, pool) for pool in redis_keys.POOLS)]
 
 
 def shared_keys(edges: Iterable[str]) -> list[str]:
     """What all calls, and all edges, share."""
     pools = [
-        name(pool) for pool in streams.POOLS for name in (streams.pool_calls, streams.pool_ready, streams.pool_scan)
+        name(pool)
+        for pool in redis_keys.POOLS
+        for name in (redis_keys.pool_calls, redis_keys.pool_ready, redis_keys.pool_scan)
     ]
-    own = [name(edge) for edge in edges for name in (streams.edge_audio, streams.edge_priority)]
-    nodes = [streams.nodes(kind) for kind in ("edge", *streams.POOLS)]
-    return [*pools, *own, *nodes, streams.CALLS_LIVE, *(f"{{dials}}:{name}" for name in DIALS)]
+    own = [name(edge) for edge in edges for name in (redis_keys.edge_audio, redis_keys.edge_priority)]
+    nodes = [redis_keys.nodes(kind) for kind in ("edge", *redis_keys.POOLS)]
+    return [*pools, *own, *nodes, redis_keys.CALLS_LIVE, *(f"{{dials}}:{name}" for name in DIALS)]
 
 
 def poison_entries(client: Any, call_ids: Iterable[str], edges: Iterable[str]) -> None:
@@ -66,7 +74,7 @@ def poison_types(client: Any, keys: Iterable[str]) -> None:
 
 def edges_of(client: Any) -> list[str]:
     """The edges that have said that they are there."""
-    key = streams.nodes("edge")
+    key = redis_keys.nodes("edge")
     return [member.decode() for member in client.zrange(key, 0, -1)] if client.type(key) == b"zset" else []
 
 

@@ -15,33 +15,33 @@ from xml.etree import ElementTree
 
 import httpx
 
-from common.agents import Agent, Agents, GreetingAfter, to_document
+from common.agents.model import Agent, Agents, GreetingAfter, to_document
 from common.bus import Bus
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
-from common.ledger import CallRecord, Claim, Ledger
-from common.ledger.shards import connect_ledger
-from common.messages import Message, Offer
-from common.streams import POOLS, call_events, pool_calls
-from edge import vobiz
-from edge.api import Api
-from edge.app import Front
-from edge.calls import Calls
-from edge.copies import COPY_PAUSE_MS, Copies
-from edge.gate import Gate
-from edge.live_call import Call, CallOptions
-from edge.signatures import Policy
-from edge.stream import Streams
-from edge.ticker import Ticker
-from edge.webhooks import Webhooks
+from common.protocol.messages import Message, Offer
+from common.protocol.redis_keys import POOLS, call_events, pool_calls
+from common.store import CallRecord, Claim, Ledger
+from common.store.shards import connect_ledger
+from edge.http.api import Api
+from edge.http.app import Front
+from edge.http.webhook_auth import Gate
+from edge.http.webhooks import Webhooks
+from edge.media.stream import Streams
+from edge.media.ticker import Ticker
+from edge.session.call import Call, CallOptions
+from edge.session.call_backup import COPY_PAUSE_MS, Copies
+from edge.session.calls import Calls
+from edge.vobiz import stream_protocol
+from edge.vobiz.signatures import Policy
 from tests.calls.doubles import SILENCE, CarrierLine, Mind, Mouth, TextEars, media, spoken
-from workers.failover import Failover, Source
-from workers.llm.asking import Minds
-from workers.llm.reply import Character, ReplySession
-from workers.providers import ListenOptions, VoiceOptions
-from workers.runner import Runner, RunnerOptions, Session
-from workers.stt.listen import ListenSession
-from workers.tts.speak import SpeakSession
+from workers.llm.model_chain import Minds
+from workers.llm.session import Character, ReplySession
+from workers.providers.failover import Failover, Source
+from workers.providers.interfaces import ListenOptions, VoiceOptions
+from workers.runtime.runner import Runner, RunnerOptions, Session
+from workers.stt.session import ListenSession
+from workers.tts.session import SpeakSession
 
 WAIT_SECONDS = 20.0
 EDGE = "edge-1"
@@ -66,7 +66,7 @@ class Caller:
         await office.ledger.create(CallRecord(self.call_id, to_document(AGENTS.for_number("")), "911234567890"))
         record = await office.ledger.start(self.call_id, office.edge)
         assert record is not None
-        start = vobiz.Start(self.call_id, f"stream-of-{self.call_id}", vobiz.MediaFormat())
+        start = stream_protocol.Start(self.call_id, f"stream-of-{self.call_id}", stream_protocol.MediaFormat())
         self.call = Call(record, start, self.line, office.bus, office.ticker, CallOptions())
         office.calls.add(self.call)
         for pool in POOLS:
@@ -105,7 +105,7 @@ class Caller:
 
     def _from_carrier(self, text: str) -> None:
         if not self.call.ended.done():
-            self.call.heard(vobiz.parse(text))
+            self.call.heard(stream_protocol.parse(text))
 
 
 @dataclass

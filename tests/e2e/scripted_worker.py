@@ -28,7 +28,9 @@ def main() -> None:
     pool, answers = sys.argv[1], json.loads(sys.argv[2])
     vendors = importlib.import_module(f"workers.{pool}.vendors")
     made = provider(pool, answers)
-    vendors.VENDORS["test"] = importlib.import_module("workers.vendors").Vendor(lambda model, environ: made, "test/it")
+    vendors.VENDORS["test"] = importlib.import_module("workers.providers.catalog").Vendor(
+        lambda model, environ: made, "test/it"
+    )
     sys.argv = [f"workers.{pool}"]
     runpy.run_module(f"workers.{pool}", run_name="__main__")
 

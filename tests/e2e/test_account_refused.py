@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import redis
 
-from common.ledger.dials import PAUSE_MS, PAUSE_MS_MAX, DialBook
-from deploy.local.ports import free_port
-from edge.carrier.client import VobizClient
-from edge.carrier.rest import CarrierOptions as Account
-from edge.dialer import Dialer, DialerOptions
+from common.store.dials import PAUSE_MS, PAUSE_MS_MAX, DialBook
+from edge.outbound.dialer import Dialer, DialerOptions
+from edge.vobiz.rest.client import VobizClient
+from edge.vobiz.rest.transport import CarrierOptions as Account
+from simulators.carrier import Callee, Carrier, CarrierOptions
+from simulators.carrier.refusals import Fault
 from tests.e2e.loopback_edge import Edge, running_edge
-from tests.simulators.carrier import Callee, Carrier, CarrierOptions
-from tests.simulators.carrier.refusals import Fault
+from tools.ports import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 

@@ -6,10 +6,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from common.agents import Agent, Agents
+from common.agents.model import Agent, Agents
+from simulators.answer import Stream
+from simulators.carrier.document import read_document
 from tests.e2e.loopback_edge import FROM, TO, running_edge
-from tests.simulators.answer import Stream
-from tests.simulators.carrier.document import read_document
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 

@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from common.audio import g711
-from common.messages import AudioIn, AudioStarted, CallEnded, CallStarted, Digit, Message, PlayStarted
-from edge.bridge import GAP_MS
-from edge.vobiz import MESSAGE_BYTES_MAX
+from common.protocol.messages import AudioIn, AudioStarted, CallEnded, CallStarted, Digit, Message, PlayStarted
+from edge.media.reconnect_silence import GAP_MS
+from edge.vobiz.stream_protocol import MESSAGE_BYTES_MAX
 from tests.e2e.loopback_edge import SECONDS, Edge, Phone, phone, running_edge, start_of
 
 pytestmark = pytest.mark.anyio

@@ -10,17 +10,17 @@ import httpx
 import pytest
 import redis
 
-from common.agents import Agent, Agents
-from common.ledger.dials import DialBook
-from deploy.local.ports import free_port
-from edge.carrier.client import VobizClient
-from edge.carrier.rest import CarrierOptions as Account
-from edge.destinations import Destinations, OperatorLimits
-from edge.dialer import Dialer, DialerOptions
-from edge.dialing import Dial
+from common.agents.model import Agent, Agents
+from common.store.dials import DialBook
+from edge.outbound.destinations import Destinations, OperatorLimits
+from edge.outbound.dialer import Dialer, DialerOptions
+from edge.outbound.state import Dial
+from edge.vobiz.rest.client import VobizClient
+from edge.vobiz.rest.transport import CarrierOptions as Account
+from simulators.carrier import Callee, Carrier, CarrierOptions
 from tests.e2e.loopback_edge import SECRET, running_edge
-from tests.simulators.carrier import Callee, Carrier, CarrierOptions
 from tests.unit.test_destinations import plain
+from tools.ports import free_port
 
 pytestmark = pytest.mark.anyio
 

@@ -11,9 +11,8 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 
-from common.agents import Agent, Agents
-from common.ledger import CallRecord
-from common.messages import (
+from common.agents.model import Agent, Agents
+from common.protocol.messages import (
     AudioOut,
     CallEnded,
     CallStarted,
@@ -25,8 +24,9 @@ from common.messages import (
     ReplySpoken,
     SpeechStarted,
 )
-from common.streams import POOLS, edge_audio, edge_priority, pool_calls
-from edge.tokens import mint, verify
+from common.protocol.redis_keys import POOLS, edge_audio, edge_priority, pool_calls
+from common.store import CallRecord
+from edge.media.stream_token import mint, verify
 from tests.e2e.loopback_edge import EDGE, FROM, SECRET, TO, phone, refused, running_edge, start_of
 
 pytestmark = pytest.mark.anyio

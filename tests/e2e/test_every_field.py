@@ -15,21 +15,21 @@ import httpx
 import pytest
 
 from common.bus.memory import MemoryBus, Streams
-from common.ledger.dials import DialBook
-from common.ledger.shards import connect_ledger
-from edge.api import Api
-from edge.app import Front
-from edge.calls import Calls
-from edge.carrier.client import VobizClient
-from edge.carrier.rest import CarrierOptions
-from edge.dialer import Dialer, DialerOptions
-from edge.dialing import Accepted, Dial, Plan, Sent
-from edge.gate import Gate
-from edge.limits.failures import Buckets
-from edge.signatures import Policy
-from edge.stream import Streams as MediaStreams
-from edge.ticker import Ticker
-from edge.webhooks import Webhooks
+from common.store.dials import DialBook
+from common.store.shards import connect_ledger
+from edge.http.api import Api
+from edge.http.app import Front
+from edge.http.limits.rate_limit import Buckets
+from edge.http.webhook_auth import Gate
+from edge.http.webhooks import Webhooks
+from edge.media.stream import Streams as MediaStreams
+from edge.media.ticker import Ticker
+from edge.outbound.dialer import Dialer, DialerOptions
+from edge.outbound.state import Accepted, Dial, Plan, Sent
+from edge.session.calls import Calls
+from edge.vobiz.rest.client import VobizClient
+from edge.vobiz.rest.transport import CarrierOptions
+from edge.vobiz.signatures import Policy
 from tests.e2e.loopback_edge import ANY_AGENT, FROM, SECRET, TO
 
 pytestmark = pytest.mark.anyio

@@ -14,11 +14,11 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from common.audio.g711 import FRAME_MS
-from common.messages import AudioIn, CallStarted
-from edge.calls import OPENING_MAX
-from edge.limits.failures import Buckets
-from edge.limits.half_open import HALF_OPEN_MAX
-from edge.limits.stream_pace import AHEAD_MS_MAX
+from common.protocol.messages import AudioIn, CallStarted
+from edge.http.limits.rate_limit import Buckets
+from edge.http.limits.slow_clients import HALF_OPEN_MAX
+from edge.media.stream_pace import AHEAD_MS_MAX
+from edge.session.calls import OPENING_MAX
 from tests.e2e.loopback_edge import FROM, SECONDS, TO, Edge, Phone, phone, refused, running_edge, start_of
 from tests.e2e.test_edge_http import xml_of
 

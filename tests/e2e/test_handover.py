@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from common.messages import AudioIn, CallEnded, CallStarted, SpeechEnded, SpeechStarted
-from common.streams import edge_priority
-from edge.bridge import GAP_MS
-from edge.live_call import Call
+from common.protocol.messages import AudioIn, CallEnded, CallStarted, SpeechEnded, SpeechStarted
+from common.protocol.redis_keys import edge_priority
+from edge.media.reconnect_silence import GAP_MS
+from edge.session.call import Call
 from tests.e2e.loopback_edge import EDGE, SECONDS, Edge, given, phone, running_edge, start_of
 
 pytestmark = pytest.mark.anyio

@@ -13,10 +13,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from common.messages import CallStarted
-from edge.limits.half_open import IDLE_MAX, Idle
-from edge.limits.request_size import HEAD_BYTES_MAX
-from edge.server import KEEPALIVE_SECONDS, make_server
+from common.protocol.messages import CallStarted
+from edge.http.limits.request_size import HEAD_BYTES_MAX
+from edge.http.limits.slow_clients import IDLE_MAX, Idle
+from edge.http.server import KEEPALIVE_SECONDS, make_server
 from tests.e2e.loopback_edge import FROM, SECONDS, TO, Edge, given, phone, running_edge, start_of
 from tests.e2e.test_edge_http import xml_of
 from tests.e2e.test_flood import TOKEN, signature

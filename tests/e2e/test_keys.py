@@ -16,18 +16,19 @@ from typing import Any
 import pytest
 import redis
 
-from common import metrics, streams
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
-from common.ledger import CallRecord
-from common.ledger.dials import DialBook
-from common.ledger.effects import Effect
-from common.ledger.shards import connect_ledger
-from common.messages import AudioIn, AudioOut, CallEnded, Digit, HangUp, Message, ReplyPlayed, UserTurn
+from common.call.transcript import Story
+from common.protocol import redis_keys
+from common.protocol.messages import AudioIn, AudioOut, CallEnded, Digit, HangUp, Message, ReplyPlayed, UserTurn
 from common.settings import Settings
-from common.story import Story
-from edge.log_compaction import LogCompaction
-from edge.redis_watch import RedisWatch
+from common.store import CallRecord
+from common.store.dials import DialBook
+from common.store.effects import Effect
+from common.store.shards import connect_ledger
+from common.telemetry import metrics
+from edge.session.admission.redis_health import RedisWatch
+from edge.session.log_compaction import LogCompaction
 from tests.conftest import server_url
 from tests.e2e.redis_call import Office, open_office
 
@@ -159,7 +160,7 @@ async def broken_at_its_start(office: Office, call_id: str) -> None:
     await office.ledger.create(CallRecord(call_id))
     await office.ledger.start(call_id, "edge-dead")
     with looking(office.url) as server:
-        server.zrem(streams.CALLS_LIVE, call_id)
+        server.zrem(redis_keys.CALLS_LIVE, call_id)
 
 
 async def buried(office: Office, call_id: str) -> None:
@@ -167,7 +168,7 @@ async def buried(office: Office, call_id: str) -> None:
     await office.ledger.create(CallRecord(call_id))
     await office.ledger.start(call_id, "edge-dead")
     with looking(office.url) as server:
-        server.zadd(streams.CALLS_LIVE, {call_id: 1})
+        server.zadd(redis_keys.CALLS_LIVE, {call_id: 1})
     await office.calls._bury(call_id)  # what its house-keeping does every 5 s
 
 
@@ -175,11 +176,11 @@ async def written_too_late(office: Office, call_id: str) -> None:
     """An edge that was frozen until all was forgotten goes on; so do a voice, an ear and an API."""
     gone = f"edge-gone-{call_id}"
     messages: list[tuple[str, Message]] = [
-        (streams.call_audio(call_id), AudioIn(1, 0, 0, b"\\xff" * 160)),
-        (streams.call_events(call_id), Digit("1", 1)),
-        (streams.call_events(call_id), CallEnded(1, "carrier", 1)),
-        (streams.edge_audio(gone), AudioOut(call_id, 1, 1, 1, 0, 0, b"\\xff" * 160)),
-        (streams.edge_priority(gone), HangUp(call_id, "operator hung up")),
+        (redis_keys.call_audio(call_id), AudioIn(1, 0, 0, b"\\xff" * 160)),
+        (redis_keys.call_events(call_id), Digit("1", 1)),
+        (redis_keys.call_events(call_id), CallEnded(1, "carrier", 1)),
+        (redis_keys.edge_audio(gone), AudioOut(call_id, 1, 1, 1, 0, 0, b"\\xff" * 160)),
+        (redis_keys.edge_priority(gone), HangUp(call_id, "operator hung up")),
     ]
     for stream, message in messages:
         office.bus.publish(stream, message)
@@ -239,9 +240,9 @@ async def test_after_two_hundred_calls_and_a_restart_of_everything_nothing_else_
                 )
     await nothing_else(url)
     with looking(url) as server:
-        ended = server.zcard(streams.CALLS_ENDED)
+        ended = server.zcard(redis_keys.CALLS_ENDED)
         assert ended >= 60  # those that began
-        assert server.zcard(streams.CALLS_TO_COMPACT) == ended
+        assert server.zcard(redis_keys.CALLS_TO_COMPACT) == ended
 
 
 async def test_calls_are_shortened_and_tell_the_same(url: str):
@@ -254,11 +255,11 @@ async def test_calls_are_shortened_and_tell_the_same(url: str):
             await ledger.append(claim, [UserTurn(1, "are you open", (1, 2, 3))])
             await ledger.end(f"c-{number}", "agent hung up")
         with looking(url) as server:
-            due = {call_id: 1 for call_id, _ in server.zscan_iter(streams.CALLS_TO_COMPACT)}
+            due = {call_id: 1 for call_id, _ in server.zscan_iter(redis_keys.CALLS_TO_COMPACT)}
             assert len(due) == 50
-            server.zadd(streams.CALLS_TO_COMPACT, due)
+            server.zadd(redis_keys.CALLS_TO_COMPACT, due)
             await LogCompaction(bus, ledger).look()
-            assert server.zcard(streams.CALLS_TO_COMPACT) == 0
+            assert server.zcard(redis_keys.CALLS_TO_COMPACT) == 0
         async with contextlib.aclosing(RedisWatch.connect(url, "edge-a")) as watch:
             await watch.look()
         assert "voice_calls_retained" + '{server="0"} 50.0' in metrics.exposition().decode()
@@ -266,7 +267,7 @@ async def test_calls_are_shortened_and_tell_the_same(url: str):
         assert record is not None
         assert (record.agent, record.status, record.ended_because) == ({"name": "desk"}, "ended", "agent hung up")
         story = Story()
-        for _, message in await bus.read(streams.call_events("c-7")):
+        for _, message in await bus.read(redis_keys.call_events("c-7")):
             story.receive(message)
         assert [one.understood for one in story.exchanges] == ["are you open"]
     await nothing_else(url)
@@ -275,11 +276,11 @@ async def test_calls_are_shortened_and_tell_the_same(url: str):
 def test_a_key_that_nobody_listed_would_be_seen(url: str):
     with looking(url) as server:
         server.set("forgotten", "1")
-        server.xadd(streams.call_events("c-1"), {"d": "x"})
-        server.hset(streams.call_effects("c-1"), mapping={str(number): "b" for number in range(501)})
-        server.expire(streams.call_effects("c-1"), 10)
-        server.set(streams.call_end("c-1"), "", ex=61)
-        server.set(streams.call_state("c-1"), "", ex=5)
+        server.xadd(redis_keys.call_events("c-1"), {"d": "x"})
+        server.hset(redis_keys.call_effects("c-1"), mapping={str(number): "b" for number in range(501)})
+        server.expire(redis_keys.call_effects("c-1"), 10)
+        server.set(redis_keys.call_end("c-1"), "", ex=61)
+        server.set(redis_keys.call_state("c-1"), "", ex=5)
         found = "\n".join(sorted(unlisted(server)))
     for problem in ("effects has 501", "events expires in -1", "ended expires in", "state (string) is in no row",
                     "forgotten (string) is in no row"):  # fmt: skip

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from common.ledger.dials import DialBook
-from edge.carrier.client import VobizClient
-from edge.carrier.lookup import RECORDS_A_PAGE, Found, Inconclusive, Lookup, LostRequest, Nothing
-from edge.carrier.rest import CarrierOptions as Account
-from edge.dialer import Dialer, DialerOptions
-from edge.dialing import Dial
-from tests.simulators.carrier import Callee, Carrier, CarrierOptions
-from tests.simulators.carrier.refusals import Fault
-from tests.simulators.lab import FROM, TO, Lab, lab
+from common.store.dials import DialBook
+from edge.outbound.dialer import Dialer, DialerOptions
+from edge.outbound.state import Dial
+from edge.vobiz.rest.client import VobizClient
+from edge.vobiz.rest.lookup import RECORDS_A_PAGE, Found, Inconclusive, Lookup, LostRequest, Nothing
+from edge.vobiz.rest.transport import CarrierOptions as Account
+from simulators.carrier import Callee, Carrier, CarrierOptions
+from simulators.carrier.refusals import Fault
+from simulators.lab import FROM, TO, Lab, lab
 from tests.unit.rest_standin import Reply, Request, on_the_line
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]

@@ -11,11 +11,11 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 
-from common.ledger.dials import DialBook
-from edge.carrier.client import VobizClient
-from edge.carrier.rest import CarrierOptions as Account
-from edge.dialer import Dialer, DialerOptions
-from edge.dialing import Absent, Dial, Over, Plan, Sent, Unclear
+from common.store.dials import DialBook
+from edge.outbound.dialer import Dialer, DialerOptions
+from edge.outbound.state import Absent, Dial, Over, Plan, Sent, Unclear
+from edge.vobiz.rest.client import VobizClient
+from edge.vobiz.rest.transport import CarrierOptions as Account
 from tests.e2e.loopback_edge import FROM, TO, Edge, phone, running_edge, start_of
 from tests.unit.rest_standin import ID, TOKEN, standing_in
 

@@ -19,9 +19,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.local.fake_providers import fake_providers
-from deploy.local.ports import free_port
-from tests.simulators.carrier import Callee, Carrier, CarrierOptions
+from simulators.carrier import Callee, Carrier, CarrierOptions
+from tools.fake_providers import fake_providers
+from tools.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SENDER, CALLED = "+911234567890", "+911234567891"
@@ -84,7 +84,7 @@ async def make_run(folder: Path, **settings: str) -> AsyncIterator[Terminal]:
     screen = folder / f"screen-{next(_screens)}"
     with screen.open("ab") as output:
         process = subprocess.Popen(  # noqa: ASYNC220 - it returns once the process has begun
-            [sys.executable, "-u", "-m", "deploy.local.run"],
+            [sys.executable, "-u", "-m", "tools.run"],
             cwd=ROOT,
             env=environ,
             stdin=subprocess.DEVNULL,
@@ -110,7 +110,7 @@ def children(folder: Path) -> list[str]:
             environ, cwd = (entry / "environ").read_bytes(), (entry / "cwd").readlink()
             if f"HOME={folder}\0".encode() in environ or cwd.is_relative_to(folder):
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                if command and "deploy.local.run" not in command:
+                if command and "tools.run" not in command:
                     found.append(command)
     return found
 

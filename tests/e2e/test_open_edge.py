@@ -12,10 +12,10 @@ import httpx
 import pytest
 import redis
 
-from deploy.local.demo import KEYLESS
-from deploy.local.ports import free_port
-from deploy.local.stack import ROOT, Stack, StackOptions
 from tests.e2e.nginx import nginx
+from tools.demo import KEYLESS
+from tools.ports import free_port
+from tools.stack import ROOT, Stack, StackOptions
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 
@@ -77,8 +77,8 @@ async def test_where_no_file_can_be_kept_the_token_is_not_shown_but_can_be_asked
 ) -> None:
     (tmp_path / "data").write_text("no folder")
     async with edge_process(valkey_url, tmp_path, PUBLIC_URL="https://voice.example.com") as (http, environ):
-        assert "python -m edge.api_token" in log_of(tmp_path)
-        command = [sys.executable, "-m", "edge.api_token"]
+        assert "python -m edge.http.api_token" in log_of(tmp_path)
+        command = [sys.executable, "-m", "edge.http.api_token"]
         process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environ, stdout=asyncio.subprocess.PIPE)
         token = (await process.communicate())[0].decode().strip()
         assert token not in log_of(tmp_path)

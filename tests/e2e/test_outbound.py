@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.local.demo import KEYLESS
-from deploy.local.ports import free_port
-from deploy.local.stack import Stack, StackOptions
-from tests.simulators.carrier import Callee, Carrier, CarrierOptions
-from tests.simulators.carrier.refusals import Fault
+from simulators.carrier import Callee, Carrier, CarrierOptions
+from simulators.carrier.refusals import Fault
+from tools.demo import KEYLESS
+from tools.ports import free_port
+from tools.stack import Stack, StackOptions
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 

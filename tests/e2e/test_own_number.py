@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.agents import Agent, Agents
+from common.agents.model import Agent, Agents
 from tests.e2e.loopback_edge import FROM, TO, running_edge
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]

@@ -12,9 +12,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 from common.audio.g711 import FRAME_MS
-from common.messages import AudioIn, CallEnded, CallStarted, Digit
-from edge.limits.stream_pace import AHEAD_MS_MAX, EVENTS_AT_ONCE
-from edge.socket import FRAGMENTS_MAX
+from common.protocol.messages import AudioIn, CallEnded, CallStarted, Digit
+from edge.media.stream_pace import AHEAD_MS_MAX, EVENTS_AT_ONCE
+from edge.media.websocket import FRAGMENTS_MAX
 from tests.e2e.loopback_edge import Edge, Phone, phone, running_edge, start_of
 from tests.e2e.nginx import nginx
 from tests.e2e.test_bad_input import media

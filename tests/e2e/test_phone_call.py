@@ -8,13 +8,13 @@ import httpx
 import pytest
 
 from common.bus.redis import BusOptions, RedisBus
-from common.story import Story
-from common.streams import call_events
-from deploy.local.demo import KEYLESS
-from deploy.local.stack import Stack, StackOptions
-from tests.simulators.call import Caller, CallOptions
-from tests.simulators.result import CallResult
-from tests.simulators.script import BargeIn, Say, Step, WaitForAgent, WaitForHangUp
+from common.call.transcript import Story
+from common.protocol.redis_keys import call_events
+from simulators.call import Caller, CallOptions
+from simulators.result import CallResult
+from simulators.script import BargeIn, Say, Step, WaitForAgent, WaitForHangUp
+from tools.demo import KEYLESS
+from tools.stack import Stack, StackOptions
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e, pytest.mark.engines]
 

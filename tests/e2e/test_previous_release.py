@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.messages import MaybeTurn, Release, Withdrawn
+from common.protocol.messages import MaybeTurn, Release, Withdrawn
 from tests.e2e.two_releases import ROOT, Caller, answered, calling, deployed, streaming, unpacked
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]

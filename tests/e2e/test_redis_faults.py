@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from common.messages import CallStarted, UserTurn
-from common.streams import call_state, shard_index
+from common.protocol.messages import CallStarted, UserTurn
+from common.protocol.redis_keys import call_state, shard_index
+from simulators.redis_servers import Network, RedisServer, SentinelSet, until
 from tests.e2e.redis_call import Caller, Office, open_office
-from tests.simulators.redis_servers import Network, RedisServer, SentinelSet, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.redis]
 

@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from common.ledger import CallRecord
-from common.ledger.memory import MemoryLedger
-from edge.http_protocol import PIPELINED_BYTES_MAX
-from edge.limits.request_size import HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_BYTES_MAX
-from edge.tokens import mint
+from common.store import CallRecord
+from common.store.memory import MemoryLedger
+from edge.http.limits.request_size import HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_BYTES_MAX
+from edge.http.protocol import PIPELINED_BYTES_MAX
+from edge.media.stream_token import mint
 from tests.e2e.loopback_edge import SECRET, running_edge
 from tests.e2e.nginx import nginx
 from tests.e2e.test_http_defaults import Client, body, connected, post

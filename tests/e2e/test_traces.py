@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from common.messages import STAGES
-from common.traces import Turn
-from deploy.local.demo import KEYLESS
-from deploy.local.fake_providers import fake_providers
-from deploy.local.stack import Stack, StackOptions
-from tests.simulators.call import Caller, CallOptions
-from tests.simulators.otlp_collector import Received, collector
-from tests.simulators.script import HangUp, Say, WaitForAgent
+from common.protocol.messages import STAGES
+from common.telemetry.traces import Turn
+from simulators.call import Caller, CallOptions
+from simulators.otlp_collector import Received, collector
+from simulators.script import HangUp, Say, WaitForAgent
+from tools.demo import KEYLESS
+from tools.fake_providers import fake_providers
+from tools.stack import Stack, StackOptions
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 

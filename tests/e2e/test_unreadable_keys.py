@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from common import streams
+from common.protocol import redis_keys
 from tests.e2e.poison import call_keys, client_of, edges_of, poison_entries, poison_types, shared_keys
 from tests.e2e.two_releases import ROOT, Caller, Deployment, calling, deployed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 
 ANSWERS = {"ask one": "It is one.", "ask two": "It is two.", "ask three": "It is three."}
-TREES = dict.fromkeys(("edge", *streams.POOLS), ROOT)
+TREES = dict.fromkeys(("edge", *redis_keys.POOLS), ROOT)
 MENDED_SECONDS = 15.0
 """An edge looks for keys that cannot be used every 5 s; then a worker says that it has room."""
 
@@ -77,10 +77,10 @@ async def there(client: Any) -> list[str]:
 async def mended(client: Any, edges: list[str]) -> None:
     """Until nothing that all calls need holds another type."""
     needed = [
-        streams.CALLS_LIVE,
-        *(name(edge) for edge in edges for name in (streams.edge_audio, streams.edge_priority)),
+        redis_keys.CALLS_LIVE,
+        *(name(edge) for edge in edges for name in (redis_keys.edge_audio, redis_keys.edge_priority)),
     ]
-    needed += [name(pool) for pool in streams.POOLS for name in (streams.pool_calls, streams.pool_ready)]
+    needed += [name(pool) for pool in redis_keys.POOLS for name in (redis_keys.pool_calls, redis_keys.pool_ready)]
     async with asyncio.timeout(MENDED_SECONDS):
         while any(client.type(key) in (b"set", b"list") for key in needed):
             await asyncio.sleep(0.1)

@@ -18,12 +18,12 @@ from typing import Any
 
 import pytest
 
-from edge.signatures import Verdict, verify
-from edge.xml import Dial, Hangup, Number, Play, Record, Redirect, Speak, Stream, Wait, render
-from tests.simulators.carrier import Callee
-from tests.simulators.carrier.document import read_document
-from tests.simulators.lab import FROM, TO, Lab, lab
-from tests.simulators.script import Wait as Pause
+from edge.vobiz.signatures import Verdict, verify
+from edge.vobiz.xml import Dial, Hangup, Number, Play, Record, Redirect, Speak, Stream, Wait, render
+from simulators.carrier import Callee
+from simulators.carrier.document import read_document
+from simulators.lab import FROM, TO, Lab, lab
+from simulators.script import Wait as Pause
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 

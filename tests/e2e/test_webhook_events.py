@@ -11,19 +11,19 @@ from contextlib import aclosing, asynccontextmanager
 import httpx
 import pytest
 
-from common.agents import Agent, Agents
+from common.agents.model import Agent, Agents
 from common.bus.memory import Streams
-from common.ledger import CallRecord
-from common.ledger.dials import DialBook
-from common.ledger.memory import MemoryLedger
-from common.messages import CallEnded, HangUp
-from common.streams import edge_priority
-from edge.after_stream import END_SECONDS
-from edge.carrier.client import VobizClient
-from edge.carrier.rest import CarrierOptions
-from edge.dialer import Dialer, DialerOptions
-from edge.dialing import Accepted, Dial, Plan, Sent
-from edge.webhook_urls import GIVEN_ONLY
+from common.protocol.messages import CallEnded, HangUp
+from common.protocol.redis_keys import edge_priority
+from common.store import CallRecord
+from common.store.dials import DialBook
+from common.store.memory import MemoryLedger
+from edge.http.after_stream import END_SECONDS
+from edge.http.webhook_urls import GIVEN_ONLY
+from edge.outbound.dialer import Dialer, DialerOptions
+from edge.outbound.state import Accepted, Dial, Plan, Sent
+from edge.vobiz.rest.client import VobizClient
+from edge.vobiz.rest.transport import CarrierOptions
 from tests.clock import VirtualLoop
 from tests.e2e.loopback_edge import EDGE, FROM, SECONDS, TO, Edge, given, refused, running_edge
 from tests.e2e.test_edge_http import xml_of

@@ -20,11 +20,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from common.bus.redis import BusOptions, RedisBus
-from common.messages import Message, ReplyPlayed, ReplyStarted
-from common.streams import POOLS, call_events
-from deploy.local.ports import free_port
+from common.protocol.messages import Message, ReplyPlayed, ReplyStarted
+from common.protocol.redis_keys import POOLS, call_events
 from tests.calls.doubles import SILENCE, CarrierLine, media, spoken
 from tests.e2e.loopback_edge import start_of
+from tools.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 20.0

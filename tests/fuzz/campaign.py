@@ -14,7 +14,7 @@ import httpx
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from edge.signatures import Policy
+from edge.vobiz.signatures import Policy
 from tests.e2e.loopback_edge import running_edge
 from tests.fuzz.inputs import BODIES, FIELDS, FIELDS_OF_A_CALL, FRAMES, GOOD_TOKEN, HEADERS, KINDS, tokens
 from tests.fuzz.properties import (

@@ -7,7 +7,7 @@ from typing import Any
 import msgpack
 from hypothesis import strategies as st
 
-from common.packing import TAGS, BadMessage, decode
+from common.protocol.codec import TAGS, BadMessage, decode
 
 NESTED: Any = None
 for _ in range(200):

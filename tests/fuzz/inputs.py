@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from edge.tokens import mint
+from edge.media.stream_token import mint
 
 SECRET = b"the secret of this run"
 NUMBERS = st.integers(-(2**70), 2**70) | st.floats()

@@ -17,21 +17,21 @@ from starlette.types import ASGIApp, Message
 
 from common.bus.memory import MemoryBus
 from common.bus.memory import Streams as Entries
-from common.ledger import CallRecord
-from common.ledger.memory import MemoryLedger
-from common.messages import AudioOut, CallStarted, ReplySpoken
-from common.streams import edge_audio
-from edge.api import Api
-from edge.app import Front
-from edge.calls import Calls
-from edge.gate import Gate
-from edge.parameters import FIELDS_MAX, VALUE_CHARS_MAX, BadRequest, parameters, read_body
-from edge.signatures import Policy
-from edge.stream import Streams
-from edge.ticker import Ticker
-from edge.tokens import CALL_ID, BadToken, verify
-from edge.vobiz import NAME_CHARS_MAX, PAYLOAD_BYTES_MAX, BadFrame, Dtmf, Media, Start, parse
-from edge.webhooks import Webhooks
+from common.protocol.messages import AudioOut, CallStarted, ReplySpoken
+from common.protocol.redis_keys import edge_audio
+from common.store import CallRecord
+from common.store.memory import MemoryLedger
+from edge.http.api import Api
+from edge.http.app import Front
+from edge.http.parameters import FIELDS_MAX, VALUE_CHARS_MAX, BadRequest, parameters, read_body
+from edge.http.webhook_auth import Gate
+from edge.http.webhooks import Webhooks
+from edge.media.stream import Streams
+from edge.media.stream_token import CALL_ID, BadToken, verify
+from edge.media.ticker import Ticker
+from edge.session.calls import Calls
+from edge.vobiz.signatures import Policy
+from edge.vobiz.stream_protocol import NAME_CHARS_MAX, PAYLOAD_BYTES_MAX, BadFrame, Dtmf, Media, Start, parse
 from tests.e2e.loopback_edge import ANY_AGENT, EDGE, Edge, Phone, phone, start_of
 from tests.fuzz.inputs import SECRET
 

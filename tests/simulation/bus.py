@@ -19,8 +19,8 @@ from random import Random
 from typing import Any
 
 from common.bus import START, Failed, Receive
-from common.messages import Message
-from common.streams import is_priority
+from common.protocol.messages import Message
+from common.protocol.redis_keys import is_priority
 from tests.simulation.processes import Process
 from tests.simulation.server import SimulatedLedger, SimulatedStreams
 
@@ -254,7 +254,7 @@ class ProcessBus:
 
 @dataclass(slots=True)
 class ProcessLedger:
-    """See `common.ledger.Ledger`: every method of the shared one, over this process' network."""
+    """See `common.store.Ledger`: every method of the shared one, over this process' network."""
 
     network: Network
     ledger: SimulatedLedger

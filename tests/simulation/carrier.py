@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from edge.socket import EXTENSION
+from edge.media.websocket import EXTENSION
 from tests.simulation.processes import OUTSIDE, ProcessLoop
 from tests.simulation.providers import FRAME_BYTES, SILENCE, saying_of, word_ended
 

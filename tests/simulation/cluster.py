@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, cast
 
-from common.agents import Agent, Agents, Limits, TurnOptions, from_document, to_document
+from common.agents.model import Agent, Agents, Limits, TurnOptions, from_document, to_document
 from common.bus import Bus
-from common.ledger import Claim, Ledger
-from common.ledger.redis import LEASE_MS
-from common.messages import Message
+from common.protocol.messages import Message
 from common.settings import Settings
-from edge.calls import Calls
-from edge.stream import Streams
-from edge.ticker import Ticker
+from common.store import Claim, Ledger
+from common.store.redis import LEASE_MS
+from edge.media.stream import Streams
+from edge.media.ticker import Ticker
+from edge.session.calls import Calls
 from tests.simulation.bus import Network, ProcessBus, ProcessLedger
 from tests.simulation.carrier import Connection
 from tests.simulation.plan import Plan
@@ -26,11 +26,11 @@ from tests.simulation.processes import Process, ProcessLoop
 from tests.simulation.providers import Ears, Mind, Mouth, Vendors
 from tests.simulation.server import SimulatedLedger, SimulatedStreams
 from tests.simulation.tools import ActingLedger
-from workers.failover import Failover, Source
-from workers.llm.asking import Minds
-from workers.llm.reply import Character, ReplySession
-from workers.process import Assignment
-from workers.runner import Runner, RunnerOptions, Session
+from workers.llm.model_chain import Minds
+from workers.llm.session import Character, ReplySession
+from workers.providers.failover import Failover, Source
+from workers.runtime.process import Assignment
+from workers.runtime.runner import Runner, RunnerOptions, Session
 from workers.stt.__main__ import listen
 from workers.tts.__main__ import speak
 
@@ -115,7 +115,7 @@ class Worker(Node):
 
 
 class Edge(Node):
-    """An edge: `edge.stream.Streams` and all below it."""
+    """An edge: `edge.media.stream.Streams` and all below it."""
 
     def __init__(self, name: str, ground: Ground) -> None:
         super().__init__(name, ground)

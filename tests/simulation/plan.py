@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from random import Random
 
-from common.streams import POOLS
+from common.protocol.redis_keys import POOLS
 from tests.simulation.bus import Weather
 from tests.simulation.carrier import LineOptions
 from tests.simulation.providers import LAST_WORD, Faults, syllables

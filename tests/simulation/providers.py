@@ -16,8 +16,8 @@ from random import Random
 from struct import pack, unpack_from
 from typing import Any
 
-from common.messages import AudioOut
-from workers.providers import (
+from common.protocol.messages import AudioOut
+from workers.providers.interfaces import (
     Busy,
     ChatMessage,
     Down,
@@ -142,7 +142,7 @@ def saying_of(frame: bytes) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Ears:
-    """See `workers.providers.SpeechToText`."""
+    """See `workers.providers.interfaces.SpeechToText`."""
 
     vendors: Vendors
 
@@ -163,7 +163,7 @@ class Ears:
 
 
 class Ear:
-    """See `workers.providers.Ear`."""
+    """See `workers.providers.interfaces.Ear`."""
 
     def __init__(self, options: ListenOptions, vendors: Vendors) -> None:
         self._options = options
@@ -247,7 +247,7 @@ class Ear:
 
 @dataclass(frozen=True, slots=True)
 class Mind:
-    """See `workers.providers.LanguageModel`."""
+    """See `workers.providers.interfaces.LanguageModel`."""
 
     vendors: Vendors
 
@@ -303,7 +303,7 @@ def answer(asked: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Mouth:
-    """See `workers.providers.TextToSpeech`."""
+    """See `workers.providers.interfaces.TextToSpeech`."""
 
     vendors: Vendors
 

@@ -15,10 +15,10 @@ import traceback
 from dataclasses import dataclass
 from random import Random
 
-from common.ledger import CallRecord, Claim
-from common.messages import AudioIn, AudioOut, AudioStarted, Interrupted, Message, Offer, ReplySpoken, Resumed
-from common.streams import POOLS, call_audio, call_events
-from edge.tokens import mint
+from common.protocol.messages import AudioIn, AudioOut, AudioStarted, Interrupted, Message, Offer, ReplySpoken, Resumed
+from common.protocol.redis_keys import POOLS, call_audio, call_events
+from common.store import CallRecord, Claim
+from edge.media.stream_token import mint
 from tests.simulation.breaking import Breaking
 from tests.simulation.carrier import Connection, Phone
 from tests.simulation.cluster import SECRET, Edge, Ground, Worker
@@ -265,7 +265,7 @@ class Run:
         for edge in self.edges:
             if edge.alive:
                 if edge.calls._calls:
-                    self.breach(f"{edge.name} still has {sorted(edge.calls._calls)}")
+                    self.breach(f"{edge.name} still has {sorted(edge.session.calls._calls)}")
                 await edge.process.kill()
                 edge.ticker.close()
         await asyncio.sleep(0)

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Protocol
 
-from common import streams
 from common.bus.memory import Streams
-from common.ledger import Claim
-from common.ledger.memory import MemoryLedger
-from common.ledger.offers import OFFER_IDLE_MS
-from common.ledger.redis import LEASE_MS
-from common.ledger.suspicion import Take
-from common.messages import AudioIn, AudioOut, Message
-from common.packing import decode, encode
+from common.protocol import redis_keys
+from common.protocol.codec import decode, encode
+from common.protocol.messages import AudioIn, AudioOut, Message
+from common.store import Claim
+from common.store.memory import MemoryLedger
+from common.store.offers import OFFER_IDLE_MS
+from common.store.redis import LEASE_MS
+from common.store.suspicion import Take
 
 OFFER_LOOK_SECONDS = OFFER_IDLE_MS / 2000
 """A taker looks again this often for offers that somebody took and never settled."""
@@ -63,7 +63,7 @@ class SimulatedStreams(Streams):
         self._count += 1
         found = self._streams.get(stream)
         if found is None:
-            found = self._streams[stream] = _Stream([], streams.maxlen(stream))
+            found = self._streams[stream] = _Stream([], redis_keys.maxlen(stream))
         if not isinstance(message, AudioIn | AudioOut):
             message = decode(encode(message))
         found.entries.append((self._count, message))
@@ -116,7 +116,7 @@ class SimulatedLedger(MemoryLedger):
 
     async def take_offers(self, pool: str, owner: str, count: int, block_ms: int) -> list[tuple[str, str]]:
         until = _now() + block_ms / 1000
-        stream = streams.pool_calls(pool)
+        stream = redis_keys.pool_calls(pool)
         while True:
             found = self._open_offers(pool)[:count]
             if found or _now() >= until:

@@ -1,7 +1,7 @@
 """A tool that acts at the end of each reply: what must not happen twice, whoever dies.
 
 The mind has no tools with effects yet, so its ledger is wrapped: before a reply's end is written, the effect is carried
-out as a tool would, by `common/once.py`.
+out as a tool would, by `common/call/once.py`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from common.ledger import Claim, Ledger
-from common.ledger.effects import Effect
-from common.messages import Message, ReplyEnded
-from common.once import NotDone, once
+from common.call.once import NotDone, once
+from common.protocol.messages import Message, ReplyEnded
+from common.store import Claim, Ledger
+from common.store.effects import Effect
 
 ACT_SECONDS = 0.2
 """Before the effect, and again before it is said that it is done: faults fall in between."""

@@ -11,9 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from common.heard import ABOUT_REPLY, CUT_MARK, Reply, lose
-from common.ledger import END_REASONS
-from common.messages import (
+from common.call.reply_state import ABOUT_REPLY, CUT_MARK, Reply, lose
+from common.protocol.messages import (
     AudioIn,
     AudioOut,
     AudioStarted,
@@ -32,8 +31,9 @@ from common.messages import (
     SpeechStarted,
     UserTurn,
 )
+from common.store import END_REASONS
 from tests.simulation.providers import FRAME_BYTES, FRAMES_PER_CHARACTER, Saying, saying_of, word_ended
-from workers.llm.phrases import APOLOGIES
+from workers.llm.text.phrases import APOLOGIES
 
 FRAME_MS = 20
 HELD_FRAMES_MAX = 90_000 // FRAME_MS

@@ -1,0 +1,1 @@
+"""The simulators are in `simulators`; these commands are kept."""

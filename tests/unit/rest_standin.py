@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge.carrier.client import VobizClient
-from edge.carrier.rest import CarrierOptions
+from edge.vobiz.rest.client import VobizClient
+from edge.vobiz.rest.transport import CarrierOptions
 
 ID, TOKEN = "MA_XXXXXXXX", "token-not-to-be-seen"
 HANG = "<hang>"

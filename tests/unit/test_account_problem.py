@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from edge.carrier.account import AccountProblem, account_problem
-from edge.carrier.errors import Answer, CarrierError, Limited, Unavailable, Uncertain, error_of
+from edge.vobiz.rest.account import AccountProblem, account_problem
+from edge.vobiz.rest.errors import Answer, CarrierError, Limited, Unavailable, Uncertain, error_of
 
 
 def said(status: int, body: object) -> CarrierError:

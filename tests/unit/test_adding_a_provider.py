@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
-from workers.llm.asking import Minds
-from workers.llm.vendors import VENDORS
-from workers.process import Providers
-from workers.providers import Down, Piece
-from workers.vendors import Vendor, build_provider
+from workers.llm.engines.catalog import VENDORS
+from workers.llm.model_chain import Minds
+from workers.providers.catalog import Vendor, build_provider
+from workers.providers.interfaces import Down, Piece
+from workers.runtime.process import Providers
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common.agents import (
+from common.agents.model import (
     Agents,
     BadAgents,
     for_inbound,
@@ -16,8 +16,8 @@ from common.agents import (
     to_document,
     with_variables,
 )
-from common.env_file import EnvFile
-from deploy.local.check import check
+from common.process.env_file import EnvFile
+from tools.check import check
 
 FILE = """greeting: Hello {{ name }}, this is {{clinic}}.
 instructions: |

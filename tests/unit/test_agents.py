@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.agents import (
+from common.agents.model import (
     Agent,
     Agents,
     BadAgents,

@@ -1,7 +1,7 @@
 """When each stage of an answer was done, as the histograms and the call's events have it."""
 
-from common.ledger import CallRecord
-from edge.answer_times import AnswerTimes
+from common.store import CallRecord
+from edge.session.latency import AnswerTimes
 
 
 def test_work_done_ahead_of_the_end_of_the_turn_took_none_of_the_callers_time():

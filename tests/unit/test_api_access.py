@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge.api_access import Asked, body_refusal, is_loopback_name, refusal
+from edge.http.api_access import Asked, body_refusal, is_loopback_name, refusal
 
 TOKEN = "a-token-of-32-characters-or-so-ok"
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from workers.failover import Failover, Source
-from workers.llm.asking import HEDGE_SAMPLES_MIN, FirstWords, Minds, Spent, Switched
-from workers.providers import Busy, Down, Piece, TokensUsed
+from workers.llm.model_chain import HEDGE_SAMPLES_MIN, FirstWords, Minds, Spent, Switched
+from workers.providers.failover import Failover, Source
+from workers.providers.interfaces import Busy, Down, Piece, TokensUsed
 
 pytestmark = pytest.mark.anyio
 

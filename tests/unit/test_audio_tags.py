@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from common.messages import Clause, Used
-from workers.failover import Failover, Source
-from workers.providers import Down, Sound, TextToSpeech, VoiceOptions
+from common.protocol.messages import Clause, Used
+from workers.providers.failover import Failover, Source
+from workers.providers.interfaces import Down, Sound, TextToSpeech, VoiceOptions
 from workers.tts.audio_tags import for_voice, takes_audio_tags
 from workers.tts.normalise import with_sources
-from workers.tts.voicing import Voice
+from workers.tts.synthesis import Voice
 
 WRITTEN = "[laughs] That is ₹500, *smiles* sir. [whispers] Really."
 

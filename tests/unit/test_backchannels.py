@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.backchannels import is_backchannel
+from common.call.backchannels import is_backchannel
 
 
 @pytest.mark.parametrize("text", ["Mm-hm.", "mhm", "Uh-huh!", "uh huh", "Hmm…", "Mm-hmm, mm-hmm.", "हम्म", "Um, uh."])

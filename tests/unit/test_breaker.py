@@ -1,6 +1,6 @@
 """When a provider is left alone, and when it may try again."""
 
-from workers.breaker import BUSY_S, COOLDOWN_S, FAILURES_MAX, PROBE_S_MAX, Breaker, State
+from workers.providers.breaker import BUSY_S, COOLDOWN_S, FAILURES_MAX, PROBE_S_MAX, Breaker, State
 
 
 def failing(times: int, now: float = 0.0) -> Breaker:

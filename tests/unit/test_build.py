@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from common import metrics
-from common.build import UNKNOWN, VERSION, this_build
+from common.process.build import UNKNOWN, VERSION, this_build
+from common.telemetry import metrics
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ROOT = Path(__file__).resolve().parents[2]

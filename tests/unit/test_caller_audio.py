@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.audio import g711
-from edge.caller_audio import CallerAudio
-from edge.vobiz import BadFrame, MediaFormat
+from edge.media.decoder import CallerAudio
+from edge.vobiz.stream_protocol import BadFrame, MediaFormat
 
 MULAW = MediaFormat("mulaw", 8000)
 L16 = MediaFormat("l16", 8000)

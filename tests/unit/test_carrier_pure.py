@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.simulators.answer import Stream
-from tests.simulators.carrier.account import Account
-from tests.simulators.carrier.call_request import BadParameter, read_call_request
-from tests.simulators.carrier.causes import CAUSES, Dropped, cause
-from tests.simulators.carrier.document import (
+from simulators.answer import Stream
+from simulators.carrier.account import Account
+from simulators.carrier.call_request import BadParameter, read_call_request
+from simulators.carrier.causes import CAUSES, Dropped, cause
+from simulators.carrier.document import (
     Dial,
     Gather,
     HangUp,
@@ -22,12 +22,12 @@ from tests.simulators.carrier.document import (
     Verb,
     read_document,
 )
-from tests.simulators.carrier.people import BadCallee, Callee, People, read_callee
-from tests.simulators.carrier.refusals import Fault, Faults, Limits, Refusal, error_body
-from tests.simulators.script import Say
-from tests.simulators.sound import from_mulaw, loud_windows, mulaw_loud_windows
-from tests.simulators.uplink import Disturbance, Out, Uplink
-from tests.simulators.wire import Spelling, Writer
+from simulators.carrier.people import BadCallee, Callee, People, read_callee
+from simulators.carrier.refusals import Fault, Faults, Limits, Refusal, error_body
+from simulators.script import Say
+from simulators.sound import from_mulaw, loud_windows, mulaw_loud_windows
+from simulators.uplink import Disturbance, Out, Uplink
+from simulators.wire import Spelling, Writer
 
 REQUEST = {"from": "+911234567890", "to": "911234567891", "answer_url": "https://voice.example.com/answer"}
 NUMBER = "+911234567890"

@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.simulators.carrier import CallRecord
-from tests.simulators.lab import FROM, TO, Lab, lab, person
-from tests.simulators.script import Wait
+from simulators.carrier import CallRecord
+from simulators.lab import FROM, TO, Lab, lab, person
+from simulators.script import Wait
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from tests.simulators.lab import lab, person
-from tests.simulators.script import Press, Wait
-from tests.simulators.stream import WireOptions
-from tests.simulators.uplink import Disturbance
-from tests.simulators.wire import Spelling
+from simulators.lab import lab, person
+from simulators.script import Press, Wait
+from simulators.stream import WireOptions
+from simulators.uplink import Disturbance
+from simulators.wire import Spelling
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 

@@ -12,17 +12,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from common.settings import Settings
-from tests.simulators.loopback_server import LoopbackServer
-from tests.simulators.providers.bad_minutes import BadMinutes, Plan
-from tests.simulators.providers.cast import (
-    KEY,
-    BadCastScript,
-    Cast,
-    CastScript,
-    read_cast_script,
-    settings,
-)
-from tests.simulators.providers.openai_chat import Answer
+from simulators.loopback_server import LoopbackServer
+from simulators.providers.bad_minutes import BadMinutes, Plan
+from simulators.providers.cast import KEY, BadCastScript, Cast, CastScript, read_cast_script, settings
+from simulators.providers.openai_chat import Answer
 
 pytestmark = pytest.mark.anyio
 

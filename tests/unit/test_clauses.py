@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.llm.clauses import CLAUSE_CHARS_MAX, Clauses
-from workers.llm.sentence_marks import WITHOUT_SPACES
+from workers.llm.text.clauses import CLAUSE_CHARS_MAX, Clauses
+from workers.llm.text.sentence_marks import WITHOUT_SPACES
 from workers.tts.normalise.abbreviations import BEFORE_NUMBERS, NUMBERS_OF
 
 

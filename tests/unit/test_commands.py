@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from common.addresses import near_address, near_url
-from deploy.local.install import make_importable
-from deploy.local.ports import is_free
+from common.process.addresses import near_address, near_url
+from tools.install import make_importable
+from tools.ports import is_free
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = {
@@ -23,8 +23,8 @@ PROGRAMS = {
     "workers.stt": "python -m workers.stt",
     "workers.llm": "python -m workers.llm",
     "workers.tts": "python -m workers.tts",
-    "deploy.local.run": "make run",
-    "deploy.local.demo": "make demo",
+    "tools.run": "make run",
+    "tools.demo": "make demo",
 }
 
 
@@ -42,14 +42,14 @@ def test_help_tells_and_starts_nothing(module: str) -> None:
     assert told.stdout.startswith(f"usage: {PROGRAMS[module]} ")
 
 
-@pytest.mark.parametrize("module", ["edge", "workers.stt", "workers.llm", "workers.tts", "deploy.local.run"])
+@pytest.mark.parametrize("module", ["edge", "workers.stt", "workers.llm", "workers.tts", "tools.run"])
 def test_an_argument_that_means_nothing_is_refused(module: str) -> None:
     refused = ran(sys.executable, "-m", module, "--prot", "8010")
     assert refused.returncode == 2 and "unrecognized arguments: --prot 8010" in refused.stderr
 
 
 def test_the_installer_tells_too() -> None:
-    told = ran(sys.executable, "deploy/local/install.py", "--help")
+    told = ran(sys.executable, "tools/install.py", "--help")
     assert told.returncode == 0 and "requirements.lock" in told.stdout
 
 

@@ -11,12 +11,12 @@ import pytest
 
 from common.bus.expiries import Expiries
 from common.bus.memory import MemoryBus, Streams
-from common.ledger import CallRecord
-from common.ledger.ended_calls import COMPACT_AFTER_SECONDS, COMPACT_SECONDS
-from common.ledger.memory import MemoryLedger
-from common.messages import Clause, Message, ReplyStarted
-from common.streams import EXPIRE_AGAIN_SECONDS, call_audio, call_events, edge_priority, expiry, pool_calls
-from edge.log_compaction import LOOK_SECONDS, LogCompaction
+from common.protocol.messages import Clause, Message, ReplyStarted
+from common.protocol.redis_keys import EXPIRE_AGAIN_SECONDS, call_audio, call_events, edge_priority, expiry, pool_calls
+from common.store import CallRecord
+from common.store.ended_calls import COMPACT_AFTER_SECONDS, COMPACT_SECONDS
+from common.store.memory import MemoryLedger
+from edge.session.log_compaction import LOOK_SECONDS, LogCompaction
 from tests.clock import VirtualLoop
 
 pytestmark = pytest.mark.anyio

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from common.agents import Agent, Providers
-from common.env_file import EnvFile
-from deploy.local.check import CATALOGS, Configuration, check
-from workers import process
-from workers.llm.vendors import CATALOG as MODELS
-from workers.stt.vendors import CATALOG as EARS
-from workers.stt.vendors import WHISPER_SIZES
-from workers.tts.vendors import CATALOG as VOICES
+from common.agents.model import Agent, Providers
+from common.process.env_file import EnvFile
+from tools.check import CATALOGS, Configuration, check
+from workers.llm.engines.catalog import CATALOG as MODELS
+from workers.runtime import process
+from workers.stt.engines.catalog import CATALOG as EARS
+from workers.stt.engines.catalog import WHISPER_SIZES
+from workers.tts.engines.catalog import CATALOG as VOICES
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = "greeting: Hello.\ninstructions: Be kind.\n"
@@ -203,7 +203,7 @@ def test_it_takes_less_than_a_second_and_loads_no_engine() -> None:
     """Measured in a process of its own, for every vendor at once."""
     program = (
         "import sys, time; began = time.process_time()\n"
-        "from common.env_file import EnvFile\nfrom pathlib import Path\nfrom deploy.local.check import check\n"
+        "from common.process.env_file import EnvFile\nfrom pathlib import Path\nfrom tools.check import check\n"
         "specs = {'STT_PROVIDER': 'local/whisper-small,deepgram/nova-3,sarvam/saaras:v3,cartesia/ink-whisper',"
         "'LLM_PROVIDER': 'openai/gpt-4o-mini,local/receptionist',"
         "'TTS_PROVIDER': 'local/piper,openai/tts-1,elevenlabs/eleven_flash_v2_5,deepgram/aura-2-luna-en'}\n"

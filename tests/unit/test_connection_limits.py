@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.limits.connections import CONNECTIONS_MAX, strangers_max
-from edge.limits.half_open import HALF_OPEN_MAX, IDLE_MAX, REQUEST_SECONDS, HalfOpen
-from edge.limits.rare_log import QUIET_SECONDS, RareLog
-from edge.limits.request_size import HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_BYTES_MAX, RequestSize
-from edge.limits.slow_readers import UNREAD_SECONDS, SlowReaders
+from edge.http.limits.connections import CONNECTIONS_MAX, strangers_max
+from edge.http.limits.rare_log import QUIET_SECONDS, RareLog
+from edge.http.limits.request_size import HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_BYTES_MAX, RequestSize
+from edge.http.limits.slow_clients import HALF_OPEN_MAX, IDLE_MAX, REQUEST_SECONDS, HalfOpen
+from edge.http.limits.slow_readers import UNREAD_SECONDS, SlowReaders
 
 
 class _Timer:

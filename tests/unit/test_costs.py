@@ -2,8 +2,8 @@
 
 import pytest
 
-from common.costs import PER, estimate, prices
-from common.messages import USAGE_UNITS
+from common.protocol.messages import USAGE_UNITS
+from common.telemetry.costs import PER, estimate, prices
 
 TABLE = {"a/*": {"audio_minute": 0.6}, "b/x": {"tokens_in_1m": 2.0, "tokens_cached_1m": 1.0, "tokens_out_1m": 8.0}}
 

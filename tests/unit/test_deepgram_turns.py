@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.providers import Down, Heard, Likely, ListenOptions, Offset, Onset, Utterance
-from workers.stt.deepgram_turns import DEAD_MS, FINALIZE, LIVE_LAG_MS, DeepgramTurns
-from workers.stt.vendor_feed import VendorFeed
+from workers.providers.interfaces import Down, Heard, Likely, ListenOptions, Offset, Onset, Utterance
+from workers.stt.engines.deepgram_nova_core import DEAD_MS, FINALIZE, LIVE_LAG_MS, DeepgramTurns
+from workers.stt.stream.audio_feed import VendorFeed
 
 FINAL_MS, GRACE_MS = 1500, 700
 OPTIONS = ListenOptions(endpoint_ms=500, likely_ms=200, onset_ms=160)

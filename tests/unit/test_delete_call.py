@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from common.agents import Agents
+from common.agents.model import Agents
 from common.bus.memory import MemoryBus, Streams
-from common.ledger import CallRecord
-from common.ledger.memory import MemoryLedger
-from common.messages import HangUp, Message
-from common.streams import edge_priority
-from edge.api import END_SECONDS, Api
-from edge.live_call import STOP_SECONDS
-from edge.parameters import BadRequest
+from common.protocol.messages import HangUp, Message
+from common.protocol.redis_keys import edge_priority
+from common.store import CallRecord
+from common.store.memory import MemoryLedger
+from edge.http.api import END_SECONDS, Api
+from edge.http.parameters import BadRequest
+from edge.session.call import STOP_SECONDS
 from tests.clock import VirtualLoop
 
 pytestmark = pytest.mark.anyio

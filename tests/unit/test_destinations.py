@@ -3,7 +3,7 @@
 import pytest
 
 from common.settings import BadSettings, Settings
-from edge.destinations import Destinations, NotAllowed
+from edge.outbound.destinations import Destinations, NotAllowed
 
 INDIA = Destinations.of("", "+911234567890")
 

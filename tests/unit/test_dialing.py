@@ -4,7 +4,7 @@ from functools import reduce
 
 import pytest
 
-from edge.dialing import (
+from edge.outbound.state import (
     REQUESTS_KEPT,
     Absent,
     Accepted,

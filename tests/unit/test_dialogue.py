@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.messages import (
+from common.protocol.messages import (
     CallEnded,
     CallStarted,
     Clause,
@@ -21,7 +21,7 @@ from common.messages import (
     UserTurn,
 )
 from tests.unit.test_story import ANSWER, GREETING, INTERRUPTION, THE_CALL, with_echo
-from workers.llm.dialogue import Dialogue, Verdict, Wanted
+from workers.llm.conversation import Dialogue, Verdict, Wanted
 
 HELLO = "Hello, this is the clinic. How can I help you?"
 QUESTION = UserTurn(1, "are you open on sunday", ())

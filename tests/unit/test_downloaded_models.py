@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from workers.downloaded_models import known, verify
-from workers.providers import Down
-from workers.stt.whisper_decoder import downloaded
+from workers.providers.downloaded_models import known, verify
+from workers.providers.interfaces import Down
+from workers.stt.engines.whisper_decoder import downloaded
 from workers.tts import piper_process
 
 WEIGHTS = b"weights"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from edge.dtmf import KEYS_MAX
-from edge.vobiz import BadFrame, Dtmf, parse
+from edge.vobiz.dtmf import KEYS_MAX
+from edge.vobiz.stream_protocol import BadFrame, Dtmf, parse
 
 SHAPES: list[tuple[dict[str, Any], str]] = [
     ({"dtmf": {"digit": "1", "track": "inbound", "timestamp": "1778597597091"}}, "1"),

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from workers.providers import Down, Spelled
-from workers.tts.elevenlabs_messages import Alignment, Said
-from workers.tts.elevenlabs_socket import AUDIO_BYTES_MAX, Context
+from workers.providers.interfaces import Down, Spelled
+from workers.tts.engines.elevenlabs_messages import Alignment, Said
+from workers.tts.engines.elevenlabs_socket import AUDIO_BYTES_MAX, Context
 
 pytestmark = pytest.mark.anyio
 

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from workers.providers import Busy, Down, Rejected
-from workers.tts.elevenlabs_messages import (
+from workers.providers.interfaces import Busy, Down, Rejected
+from workers.tts.engines.elevenlabs_messages import (
     Alignment,
     Spelling,
     closing,

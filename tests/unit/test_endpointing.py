@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.providers import ListenOptions, Offset, Onset
-from workers.stt.endpointing import (
+from workers.providers.interfaces import ListenOptions, Offset, Onset
+from workers.stt.vad.endpointing import (
     GAP_MS,
     LIKELY_END_MS,
     RESUME_MS,

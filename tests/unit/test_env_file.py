@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common.env_file import EnvFile, compose_variables
+from common.process.env_file import EnvFile, compose_variables
 from common.settings import BadSettings, Settings
 
 SECRET = "hunter2-not-to-be-seen"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.facts import facts
+from edge.vobiz.webhook_fields import facts
 
 TIMES = [
     ("StartTime", "2026-07-21 13:38:38", "2026-07-21T13:38:38+05:30"),

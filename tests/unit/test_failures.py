@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edge.limits.failures import Buckets, client_address
-from edge.limits.half_open import HALF_OPEN_MAX, HalfOpen
+from edge.http.limits.rate_limit import Buckets, client_address
+from edge.http.limits.slow_clients import HALF_OPEN_MAX, HalfOpen
 
 PROXIES = ("10.0.0.0/8", "fd00::/8")
 

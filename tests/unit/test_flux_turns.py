@@ -6,9 +6,19 @@ from typing import Any
 
 import pytest
 
-from workers.providers import Busy, Down, Heard, Likely, ListenOptions, Offset, Onset, ProviderError, Utterance
-from workers.stt.flux_turns import FORCE_END, FluxTurns
-from workers.stt.vendor_feed import VendorFeed
+from workers.providers.interfaces import (
+    Busy,
+    Down,
+    Heard,
+    Likely,
+    ListenOptions,
+    Offset,
+    Onset,
+    ProviderError,
+    Utterance,
+)
+from workers.stt.engines.deepgram_flux_core import FORCE_END, FluxTurns
+from workers.stt.stream.audio_feed import VendorFeed
 
 FINAL_MS, GRACE_MS = 3000, 700
 WORDS = (("Hello,", 0.5, 0.9), ("there.", 1.0, 1.3), ("Again.", 1.7, 2.1))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.heard import CUT_MARK, MS_PER_CHARACTER, Reply
-from common.messages import Clause, Interrupted, PlayStarted, ReplyEnded, ReplyPlayed, Resumed, Spoken
+from common.call.reply_state import CUT_MARK, MS_PER_CHARACTER, Reply
+from common.protocol.messages import Clause, Interrupted, PlayStarted, ReplyEnded, ReplyPlayed, Resumed, Spoken
 
 FIRST, SECOND = "We open at nine.", "Shall I book a time for you?"
 

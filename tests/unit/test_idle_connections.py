@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Connection
 
-from common.ledger.idle import IDLE_SECONDS, IdleClosingPool
+from common.store.idle import IDLE_SECONDS, IdleClosingPool
 
 pytestmark = pytest.mark.anyio
 

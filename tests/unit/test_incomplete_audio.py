@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from common import metrics
-from common.messages import Clause, Used
-from workers.failover import Failover, Source
-from workers.providers import Busy, Down, ProviderError, Rejected, Sound, Spelled, TextToSpeech, VoiceOptions
-from workers.tts.audibility import NO_AUDIO, SILENCE, TOO_SHORT, letters, shortest_ms
-from workers.tts.voicing import Voice, Voicing
+from common.protocol.messages import Clause, Used
+from common.telemetry import metrics
+from workers.providers.failover import Failover, Source
+from workers.providers.interfaces import Busy, Down, ProviderError, Rejected, Sound, Spelled, TextToSpeech, VoiceOptions
+from workers.tts.audio.audibility import NO_AUDIO, SILENCE, TOO_SHORT, letters, shortest_ms
+from workers.tts.synthesis import Voice, Voicing
 
 pytestmark = pytest.mark.anyio
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from common.audio import g711
-from workers.providers import Busy, Down, Heard, Likely, ListenOptions, Offset, Onset, Rejected, Utterance
-from workers.sarvam_wire import language_code
-from workers.stt.batched_ear import IDLE_S, Hearing, SilentVendor
-from workers.stt.ink_turns import FINALIZE, InkTurns
-from workers.stt.loudness import NOT, Loudness
-from workers.stt.pace import FREE_S, Pace
-from workers.stt.sarvam_turns import FLUSH, SarvamTurns
+from workers.providers.interfaces import Busy, Down, Heard, Likely, ListenOptions, Offset, Onset, Rejected, Utterance
+from workers.providers.sarvam import language_code
+from workers.stt.engines.cartesia_ink_core import FINALIZE, InkTurns
+from workers.stt.engines.sarvam_core import FLUSH, SarvamTurns
+from workers.stt.stream.backlog import FREE_S, Pace
+from workers.stt.stream.batched_stream import IDLE_S, Hearing, SilentVendor
+from workers.stt.vad.energy import NOT, Loudness
 
 LOUD, QUIET = b"\x10\x90" * 400, g711.SILENCE * 800
 FINAL_S = 4.0

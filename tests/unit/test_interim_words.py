@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.messages import (
+from common.protocol.messages import (
     CallStarted,
     Clause,
     Interrupted,
@@ -16,11 +16,11 @@ from common.messages import (
 )
 from tests.unit.test_deepgram_turns import Call as DeepgramCall
 from tests.unit.test_deepgram_turns import results
-from workers.llm.dialogue import Dialogue
-from workers.providers import Likely, ListenOptions, Onset, Utterance
-from workers.stt.flux_turns import FluxTurns
-from workers.stt.interim_words import InterimWords
-from workers.stt.vendor_feed import VendorFeed
+from workers.llm.conversation import Dialogue
+from workers.providers.interfaces import Likely, ListenOptions, Onset, Utterance
+from workers.stt.engines.deepgram_flux_core import FluxTurns
+from workers.stt.stream.audio_feed import VendorFeed
+from workers.stt.stream.interim_words import InterimWords
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common import metrics
-from common.label_sets import OTHER
-from common.ledger.redis_values import record_of
-from common.metrics import CLOSED
-from edge.carrier.account import REASONS
-from edge.fences import ORDERS
-from edge.media_format import BadFormat, media_format
+from common.store.redis_values import record_of
+from common.telemetry import metrics
+from common.telemetry.label_sets import OTHER
+from common.telemetry.metrics import CLOSED
+from edge.session.fences import ORDERS
+from edge.vobiz.media_format import BadFormat, media_format
+from edge.vobiz.rest.account import REASONS
 
 ROOT = Path(__file__).resolve().parents[2]
 STRANGE = st.one_of(
@@ -87,7 +87,7 @@ def test_a_record_of_another_release_makes_no_direction(direction: str):
 
 
 def test_every_label_that_is_no_literal_is_of_a_closed_set():
-    """Add the family to `CLOSED` of common/metrics.py, or say here why no strange value can be in it."""
+    """Add the family to `CLOSED` of common/telemetry/metrics.py, or say here why no strange value can be in it."""
     closed = {name for name, value in vars(metrics).items() if any(value is family for family in CLOSED)}
     open_families = set()
     for folder in ("common", "edge", "workers"):

@@ -1,8 +1,17 @@
 """What the caller said stands before the reply to it, in whatever order the news came.  Found by the simulation."""
 
-from common.messages import CallStarted, Clause, MaybeTurn, Played, ReplyEnded, ReplyStarted, SpeechStarted, UserTurn
-from workers.llm.dialogue import Dialogue
-from workers.tts.script import Say, Script
+from common.protocol.messages import (
+    CallStarted,
+    Clause,
+    MaybeTurn,
+    Played,
+    ReplyEnded,
+    ReplyStarted,
+    SpeechStarted,
+    UserTurn,
+)
+from workers.llm.conversation import Dialogue
+from workers.tts.plan import Say, Script
 
 GREETING = (CallStarted(1, "edge-1", 0), ReplyStarted(1, 0), Clause(1, 0, "Hello."), ReplyEnded(1, 1))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from common.log import start_logging
+from common.telemetry.log import start_logging
 
 
 @pytest.fixture(autouse=True)
@@ -23,12 +23,12 @@ def as_before() -> Iterator[None]:
 
 def test_a_line_has_a_time_with_zone_and_milliseconds(capsys: pytest.CaptureFixture[str]) -> None:
     start_logging("INFO")
-    logging.getLogger("edge.stream").info("call answered", extra={"call_id": "c-1", "pool": "stt"})
+    logging.getLogger("edge.media.stream").info("call answered", extra={"call_id": "c-1", "pool": "stt"})
     line = json.loads(capsys.readouterr().err)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
     assert line == {
         "level": "INFO",
-        "logger": "edge.stream",
+        "logger": "edge.media.stream",
         "message": "call answered",
         "call_id": "c-1",
         "pool": "stt",
@@ -47,10 +47,10 @@ def test_a_library_has_no_line_for_each_request(library: str, level: str, capsys
 
 def test_the_level_is_that_of_our_own_lines(capsys: pytest.CaptureFixture[str]) -> None:
     start_logging("WARNING")
-    logging.getLogger("workers.runner").info("call taken over")
+    logging.getLogger("workers.runtime.runner").info("call taken over")
     assert capsys.readouterr().err == ""
     start_logging("DEBUG")
-    logging.getLogger("workers.runner").debug("a detail")
+    logging.getLogger("workers.runtime.runner").debug("a detail")
     assert "a detail" in capsys.readouterr().err
 
 
@@ -65,5 +65,5 @@ def test_what_every_connection_has_to_say_is_said_once(capsys: pytest.CaptureFix
 def test_of_two_calls_each_has_its_own_line(capsys: pytest.CaptureFixture[str]) -> None:
     start_logging("INFO")
     for call_id in ("c-1", "c-2", "c-2"):
-        logging.getLogger("edge.stream").warning("a connection broke", extra={"call_id": call_id})
+        logging.getLogger("edge.media.stream").warning("a connection broke", extra={"call_id": call_id})
     assert len(capsys.readouterr().err.splitlines()) == 3

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.log_compaction import compacted
-from common.messages import (
+from common.call.log_compaction import compacted
+from common.call.transcript import Story
+from common.protocol.codec import encode
+from common.protocol.messages import (
     CallEnded,
     CallStarted,
     Clause,
@@ -32,11 +34,9 @@ from common.messages import (
     UserTurn,
     Withdrawn,
 )
-from common.packing import encode
-from common.story import Story
 from tests.unit.test_story import ANSWER, GREETING, INTERRUPTION
-from workers.llm.dialogue import Dialogue
-from workers.tts.script import Script
+from workers.llm.conversation import Dialogue
+from workers.tts.plan import Script
 
 CALL = "c-1"
 AGAIN = CallStarted(9, "edge-b", 2_000_000, holds=True)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from common.ledger.clock_offset import ROUND_TRIP_MS_MAX, clock_offset_s
-from edge.lost_calls import LOOKS_APART_MS_MAX, SECOND_LOOK_MS, LostCalls
+from common.store.clock_offset import ROUND_TRIP_MS_MAX, clock_offset_s
+from edge.session.lost_calls import LOOKS_APART_MS_MAX, SECOND_LOOK_MS, LostCalls
 
 LOOK_MS = 5_000
 DEAD = {"c-1": 1_000}

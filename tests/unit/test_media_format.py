@@ -9,9 +9,9 @@ from array import array
 import pytest
 
 from common.audio import g711
-from edge.caller_audio import CallerAudio
-from edge.media_format import ALAW, L16, MULAW, BadFormat, MediaFormat, media_format
-from edge.vobiz import BadFrame, Start, parse
+from edge.media.decoder import CallerAudio
+from edge.vobiz.media_format import ALAW, L16, MULAW, BadFormat, MediaFormat, media_format
+from edge.vobiz.stream_protocol import BadFrame, Start, parse
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common import messages
-from common.messages import AudioOut, Clause, Message, Played, ReplyEnded
-from common.packing import TAGS, BadMessage, UnknownTag, decode, encode
+from common.protocol import messages
+from common.protocol.codec import TAGS, BadMessage, UnknownTag, decode, encode
+from common.protocol.messages import AudioOut, Clause, Message, Played, ReplyEnded
 
 NAMES = {
     1: "AudioStarted",

@@ -5,15 +5,15 @@ from typing import cast
 
 import pytest
 
-from common import metrics
 from common.bus.memory import MemoryBus, Streams
-from common.ledger import Claim
-from common.ledger.memory import MemoryLedger
+from common.store import Claim
+from common.store.memory import MemoryLedger
+from common.telemetry import metrics
 from edge.__main__ import _drain as drain
-from edge.calls import Calls
-from edge.server import Server
+from edge.http.server import Server
+from edge.session.calls import Calls
 from tests.calls.phone import answered_call
-from workers.runner import Runner, RunnerOptions, Session
+from workers.runtime.runner import Runner, RunnerOptions, Session
 
 
 def shown(name: str, **labels: str) -> float | None:

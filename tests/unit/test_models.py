@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from workers.models import PackagedModel, model_path
-from workers.providers import Down
+from workers.providers.interfaces import Down
+from workers.providers.packaged_models import PackagedModel, model_path
 
 WEIGHTS = b"weights" * 1000
 

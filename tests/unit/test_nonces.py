@@ -3,8 +3,8 @@
 import pytest
 
 from common.bus.memory import Streams
-from common.ledger.memory import MemoryLedger
-from edge.nonces import NONCE_SECONDS, Nonces
+from common.store.memory import MemoryLedger
+from edge.http.nonces import NONCE_SECONDS, Nonces
 
 pytestmark = pytest.mark.anyio
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import phonenumbers
 import pytest
 
-from common.agents import ANY_NUMBER, Agent, Agents, BadAgents, load_agents
+from common.agents.model import ANY_NUMBER, Agent, Agents, BadAgents, load_agents
 from common.numbers import international, is_possible, number_key, same_party
-from edge.carrier.numbers import dialled, e164
-from edge.xml import Dial, Number, render
+from edge.vobiz.numbers import dialled, e164
+from edge.vobiz.xml import Dial, Number, render
 
 P = "+"
 """Apart from the digits: what stands in the table is no number of anybody's, and is not to look like one."""

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from common.messages import SpeechEnded, SpeechStarted
-from edge.onsets import HOLD_SECONDS, Onsets
+from common.protocol.messages import SpeechEnded, SpeechStarted
+from edge.session.late_speech import HOLD_SECONDS, Onsets
 from tests.clock import VirtualLoop
 
 pytestmark = pytest.mark.anyio

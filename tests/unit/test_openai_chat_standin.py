@@ -12,10 +12,10 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from tests.simulators.loopback_server import LoopbackServer
-from tests.simulators.providers.bad_minutes import BadMinutes, Plan
-from tests.simulators.providers.faults import Fault
-from tests.simulators.providers.openai_chat import Answer, ChatPace, OpenAIChatStandin, tokens
+from simulators.loopback_server import LoopbackServer
+from simulators.providers.bad_minutes import BadMinutes, Plan
+from simulators.providers.faults import Fault
+from simulators.providers.openai_chat import Answer, ChatPace, OpenAIChatStandin, tokens
 
 pytestmark = pytest.mark.anyio
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.llm.output_filter import OutputFilter
-from workers.providers import Retracted, ToolCall
+from workers.llm.text.output_filter import OutputFilter
+from workers.providers.interfaces import Retracted, ToolCall
 
 TOOLS = ("end_call", "look_up")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from common.settings import Settings
-from deploy.local.own_secrets import ALL, EDGES_POLICY, OWN, own_environment
+from tools.own_secrets import ALL, EDGES_POLICY, OWN, own_environment
 
 FULL = {name: f"value of {name}" for name in Settings.variables()} | {"PATH": "/bin"}
 

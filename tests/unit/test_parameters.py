@@ -9,7 +9,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from edge.parameters import BadRequest, parameters, read_body
+from edge.http.parameters import BadRequest, parameters, read_body
 
 pytestmark = pytest.mark.anyio
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from workers.patience import Patience, SpeechDeadlines
-from workers.tts.resample import Telephone
-from workers.vendor_http import http_form, socket_form
+from workers.providers.deadlines import Patience, SpeechDeadlines
+from workers.providers.http import http_form, socket_form
+from workers.tts.audio.resample import Telephone
 
 DEADLINES = SpeechDeadlines(connect_s=1.0, first_audio_s=4.0, gap_s=2.0)
 SECOND = 8000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workers.llm.phrases import APOLOGIES, FAREWELLS, apology, farewell
+from workers.llm.text.phrases import APOLOGIES, FAREWELLS, apology, farewell
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from edge.server import PING_SECONDS
-from edge.socket import EXTENSION, LineProtocol
+from edge.http.server import PING_SECONDS
+from edge.media.websocket import EXTENSION, LineProtocol
 from tests.clock import VirtualLoop
 
 HANDSHAKE = (

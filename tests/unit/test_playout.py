@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.playout import FRAME_BYTES, HELD_MS_MAX, Begin, Cut, Mark, Out, Play, Playout
+from edge.media.playout import FRAME_BYTES, HELD_MS_MAX, Begin, Cut, Mark, Out, Play, Playout
 
 T = 1000.0
 """When each of these calls begins; no clock starts at zero."""

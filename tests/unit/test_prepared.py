@@ -1,7 +1,7 @@
 """What the edge keeps of a reply until it may be heard."""
 
-from common.messages import AudioOut, ReplySpoken
-from edge.prepared import KEPT_MAX, Prepared
+from common.protocol.messages import AudioOut, ReplySpoken
+from edge.session.held_reply import KEPT_MAX, Prepared
 
 
 def audio(turn: int, seq: int = 0) -> AudioOut:

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.audio import g711
-from workers.patience import Patience, SpeechDeadlines
-from workers.providers import Down, Rejected
-from workers.tts.audio_format import MULAW_8K, Encoding
-from workers.tts.received_audio import ReceivedAudio
+from workers.providers.deadlines import Patience, SpeechDeadlines
+from workers.providers.interfaces import Down, Rejected
+from workers.tts.audio.format import MULAW_8K, Encoding
+from workers.tts.audio.received import ReceivedAudio
 
 PCM_24K = Encoding("pcm", 24_000)
 SECONDS = 0.5

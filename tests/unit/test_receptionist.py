@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from common.agents import load_agents
-from workers.llm.appointment_words import find_day, find_name, find_time, plain, say_time
-from workers.llm.receptionist import FACTS, OF_COURSE, Answer, Receptionist, answer
-from workers.providers import ToolCall
+from common.agents.model import load_agents
+from workers.llm.engines.appointment_words import find_day, find_name, find_time, plain, say_time
+from workers.llm.engines.scripted_receptionist import FACTS, OF_COURSE, Answer, Receptionist, answer
+from workers.providers.interfaces import ToolCall
 
 AGENTS = Path(__file__).parents[2] / "agents"
 END_CALL = {"type": "function", "function": {"name": "end_call", "description": "Hang up.", "parameters": {}}}

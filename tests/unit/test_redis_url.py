@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.redis_url import BadRedisUrl, Login, Place, parse_redis_url
+from common.redis.url import BadRedisUrl, Login, Place, parse_redis_url
 
 PASSWORD = "hunter2-not-to-be-seen"
 

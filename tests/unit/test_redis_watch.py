@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from common import metrics
 from common.bus import Bus
 from common.bus.redis import BusOptions, RedisBus
-from common.messages import HangUp, Offer
-from common.streams import edge_priority, pool_calls
-from edge.redis_watch import Health, RedisWatch, health
-from tests.simulators.redis_servers import RedisServer
+from common.protocol.messages import HangUp, Offer
+from common.protocol.redis_keys import edge_priority, pool_calls
+from common.telemetry import metrics
+from edge.session.admission.redis_health import Health, RedisWatch, health
+from simulators.redis_servers import RedisServer
 
 INFO = {
     "run_id": "a1",

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.stt.reopening import FIRST_S, LONGEST_S, OPENINGS_PER_MINUTE, STEADY_S, Reopening
+from workers.stt.stream.reopening import FIRST_S, LONGEST_S, OPENINGS_PER_MINUTE, STEADY_S, Reopening
 
 
 def openings(lives_s: list[float], heard: bool, until_s: float) -> list[float]:

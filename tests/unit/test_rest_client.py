@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from edge.carrier.errors import MESSAGE_CHARS_MAX, Limited, Refused, Unauthorized, Unavailable, Uncertain
-from edge.carrier.orders import CallRequest, MachineDetection
-from edge.carrier.rest import ATTEMPTS_MAX, BODY_BYTES_MAX
+from edge.vobiz.rest.errors import MESSAGE_CHARS_MAX, Limited, Refused, Unauthorized, Unavailable, Uncertain
+from edge.vobiz.rest.requests import CallRequest, MachineDetection
+from edge.vobiz.rest.transport import ATTEMPTS_MAX, BODY_BYTES_MAX
 from tests.unit.rest_standin import DROP, HANG, ID, TOKEN, TRICKLE, Line, Reply, Standin, on_the_line
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edge.carrier.errors import (
+from edge.vobiz.rest.errors import (
     RETRY_AFTER_S_MAX,
     Answer,
     CarrierError,
@@ -18,7 +18,7 @@ from edge.carrier.errors import (
     Uncertain,
     error_of,
 )
-from edge.carrier.rest import PAUSE_S_MAX, pause_s
+from edge.vobiz.rest.transport import PAUSE_S_MAX, pause_s
 
 
 @pytest.mark.parametrize(

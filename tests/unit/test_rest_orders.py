@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from edge.carrier.causes import CAUSES, TEXT_CAUSES, Cause, cause_of, may_retry
-from edge.carrier.numbers import dialled, e164, without_numbers
-from edge.carrier.orders import ApplicationRequest, CallRequest, MachineDetection, RecordRequest, StreamRequest
-from edge.carrier.rest import CarrierOptions
+from edge.vobiz.hangup_causes import CAUSES, TEXT_CAUSES, Cause, cause_of, may_retry
+from edge.vobiz.numbers import dialled, e164, without_numbers
+from edge.vobiz.rest.requests import ApplicationRequest, CallRequest, MachineDetection, RecordRequest, StreamRequest
+from edge.vobiz.rest.transport import CarrierOptions
 
 ID, TOKEN = "MA_XXXXXXXX", "token-not-to-be-seen"
 FROM, TO = "+91 12345 67890", "+91 98765 43210"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from edge.carrier.errors import Refused, Uncertain
-from edge.carrier.orders import ApplicationRequest, RecordRequest, StreamRequest
+from edge.vobiz.rest.errors import Refused, Uncertain
+from edge.vobiz.rest.requests import ApplicationRequest, RecordRequest, StreamRequest
 from tests.unit.rest_standin import DROP, ID, Line, Reply, on_the_line
 
 pytestmark = pytest.mark.anyio

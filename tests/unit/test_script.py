@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.messages import (
+from common.protocol.messages import (
     CallEnded,
     CallStarted,
     Clause,
@@ -21,7 +21,7 @@ from common.messages import (
     UserTurn,
 )
 from tests.unit.test_story import ANSWER, GREETING, THE_CALL, with_echo
-from workers.tts.script import Done, Say, Script
+from workers.tts.plan import Done, Say, Script
 
 START = CallStarted(1, "edge-a", 0)
 HELLO, HELP = Clause(1, 0, "Hello, this is the clinic."), Clause(1, 1, "How can I help you?")

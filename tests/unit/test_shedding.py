@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from edge.limits.promises import PROMISE_MS, Promises
-from edge.limits.shedding import WINDOW_MS, Shedding
-from edge.ticker import PULSE_MS, Ticker
+from edge.media.ticker import PULSE_MS, Ticker
+from edge.session.admission.overload import WINDOW_MS, Shedding
+from edge.session.admission.reservations import PROMISE_MS, Promises
 from tests.unit.test_ticker import Clock
 
 LAG_MS_MAX = 50

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from edge.signatures import (
+from edge.vobiz.signatures import (
     Checked,
     Policy,
     Refusal,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge.silence_fill import SURE_MS, SilenceFill, is_quiet
+from edge.media.silence_fill import SURE_MS, SilenceFill, is_quiet
 
 SILENCE = b"\xff" * 160
 NOISE = bytes([0xFE, 0x7C, 0xFD, 0x7F, 0xF9] * 32)

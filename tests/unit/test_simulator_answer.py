@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.simulators.answer import L16_8K, L16_16K, MULAW, CallDropped, Stream, read_answer
+from simulators.answer import L16_8K, L16_16K, MULAW, CallDropped, Stream, read_answer
 
 ATTRIBUTES = 'bidirectional="true" keepCallAlive="true" contentType="audio/x-mulaw;rate=8000"'
 

@@ -14,12 +14,12 @@ from urllib.parse import parse_qs
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from tests.simulators.call import Caller, CallOptions
-from tests.simulators.result import CallResult
-from tests.simulators.script import BadScript, BargeIn, Press, Say, Step, Wait, WaitForAgent, WaitForHangUp
-from tests.simulators.stream import WireOptions
-from tests.simulators.vobiz import main
-from tests.simulators.wire import Spelling
+from simulators.call import Caller, CallOptions
+from simulators.result import CallResult
+from simulators.script import BadScript, BargeIn, Press, Say, Step, Wait, WaitForAgent, WaitForHangUp
+from simulators.stream import WireOptions
+from simulators.vobiz import main
+from simulators.wire import Spelling
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 

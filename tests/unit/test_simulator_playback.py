@@ -2,8 +2,8 @@
 
 from array import array
 
-from tests.simulators.playback import Cleared, Playback, Played, Underrun
-from tests.simulators.sound import Samples, silence
+from simulators.playback import Cleared, Playback, Played, Underrun
+from simulators.sound import Samples, silence
 
 
 def tone(ms: int) -> Samples:

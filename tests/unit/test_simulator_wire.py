@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from tests.simulators.line import CallerLine, frame_due_ms
-from tests.simulators.playback import Playback
-from tests.simulators.result import StepResult, measure, percentiles
-from tests.simulators.script import DEMO, SPEECH, BadScript, BargeIn, Say, read_script
-from tests.simulators.sound import from_l16, from_mulaw, loud_span_ms, silence, to_l16, to_mulaw
-from tests.simulators.wav import BadWav, read_wav, write_stereo_wav
-from tests.simulators.webhooks import signatures
-from tests.simulators.wire import Checkpoint, ClearAudio, PlayAudio, Spelling, Stop, Writer, read_message
+from simulators.line import CallerLine, frame_due_ms
+from simulators.playback import Playback
+from simulators.result import StepResult, measure, percentiles
+from simulators.script import DEMO, SPEECH, BadScript, BargeIn, Say, read_script
+from simulators.sound import from_l16, from_mulaw, loud_span_ms, silence, to_l16, to_mulaw
+from simulators.wav import BadWav, read_wav, write_stereo_wav
+from simulators.webhooks import signatures
+from simulators.wire import Checkpoint, ClearAudio, PlayAudio, Spelling, Stop, Writer, read_message
 
 STREAM = "stream-1"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workers.llm.speakable import begins_to_speak, is_speakable
+from workers.llm.text.speakable import begins_to_speak, is_speakable
 
 SILENT = [
     "", "  \n", "…", "?!", "**", "---", "# ", "| - |", "👍", "🙂🇮🇳", "1\ufe0f\u20e3", "\u2139\ufe0f", "\u200b", "<br/>",

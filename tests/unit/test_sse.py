@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.llm.sse import EVENT_BYTES_MAX, Events
+from workers.llm.engines.sse import EVENT_BYTES_MAX, Events
 
 WIRE = (
     b': ping\n\nevent: x\ndata: {"a": 1}\n\ndata:{"b": "\xe0\xa4\xac"}\r\n\r\n'

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.messages import (
+from common.call.transcript import Story
+from common.protocol.messages import (
     CallEnded,
     CallStarted,
     Clause,
@@ -23,7 +24,6 @@ from common.messages import (
     Spoken,
     UserTurn,
 )
-from common.story import Story
 
 CALL = "c-1"
 

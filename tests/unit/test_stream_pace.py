@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.limits.stream_pace import (
+from edge.media.stream_pace import (
     AHEAD_MS_MAX,
     BEHIND_MS_MAX,
     EVENTS_AT_ONCE,

@@ -7,30 +7,30 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import streams
+from common.protocol import redis_keys
 
 CALL = "0e516b32-0000-4000-8000-000000000001"
 
 
 def test_the_names_are_what_running_pods_expect() -> None:
-    assert streams.shard("123456789") == "{s06}"  # the check value of CRC-32 is 0xCBF43926
-    assert streams.call_audio(CALL) == f"call:{{s15}}:{CALL}:audio"
-    assert streams.call_events(CALL) == f"call:{{s15}}:{CALL}:events"
-    assert streams.call_state(CALL) == f"call:{{s15}}:{CALL}:state"
-    assert streams.call_lease(CALL, "stt") == f"call:{{s15}}:{CALL}:lease:stt"
-    assert streams.edge_audio("edge-a") == "edge:edge-a:audio"
-    assert streams.edge_priority("edge-a") == "edge:edge-a:priority"
-    assert streams.pool_calls("llm") == "pool:llm:calls"
-    assert streams.nodes("edge") == "nodes:edge"
+    assert redis_keys.shard("123456789") == "{s06}"  # the check value of CRC-32 is 0xCBF43926
+    assert redis_keys.call_audio(CALL) == f"call:{{s15}}:{CALL}:audio"
+    assert redis_keys.call_events(CALL) == f"call:{{s15}}:{CALL}:events"
+    assert redis_keys.call_state(CALL) == f"call:{{s15}}:{CALL}:state"
+    assert redis_keys.call_lease(CALL, "stt") == f"call:{{s15}}:{CALL}:lease:stt"
+    assert redis_keys.edge_audio("edge-a") == "edge:edge-a:audio"
+    assert redis_keys.edge_priority("edge-a") == "edge:edge-a:priority"
+    assert redis_keys.pool_calls("llm") == "pool:llm:calls"
+    assert redis_keys.nodes("edge") == "nodes:edge"
 
 
 @given(st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True))
 def test_all_keys_of_a_call_share_one_slot(call_id: str) -> None:
     keys = [
-        streams.call_audio(call_id),
-        streams.call_events(call_id),
-        streams.call_state(call_id),
-        *(streams.call_lease(call_id, pool) for pool in streams.POOLS),
+        redis_keys.call_audio(call_id),
+        redis_keys.call_events(call_id),
+        redis_keys.call_state(call_id),
+        *(redis_keys.call_lease(call_id, pool) for pool in redis_keys.POOLS),
     ]
     assert len(set(keys)) == len(keys)
     tags = {re.findall(r"\{(.*?)\}", key)[0] for key in keys}  # Redis Cluster hashes the first pair of braces
@@ -41,21 +41,21 @@ def test_all_keys_of_a_call_share_one_slot(call_id: str) -> None:
 def test_calls_are_spread_over_all_shards() -> None:
     counts: dict[str, int] = {}
     for number in range(3200):
-        name = streams.shard(f"call-{number}")
+        name = redis_keys.shard(f"call-{number}")
         counts[name] = counts.get(name, 0) + 1
-    assert len(counts) == streams.SHARDS
-    assert max(counts.values()) < 2 * 3200 / streams.SHARDS
+    assert len(counts) == redis_keys.SHARDS
+    assert max(counts.values()) < 2 * 3200 / redis_keys.SHARDS
 
 
 def test_audio_is_bounded_and_a_story_never_trimmed() -> None:
-    assert streams.maxlen(streams.call_audio(CALL)) == 1500  # 30 s
-    assert streams.maxlen(streams.call_events(CALL)) is None
-    assert streams.maxlen(streams.edge_audio("edge-a")) == 20_000
-    assert streams.maxlen(streams.edge_priority("edge-a")) == 2000
-    assert streams.maxlen(streams.pool_calls("stt")) == 10_000
+    assert redis_keys.maxlen(redis_keys.call_audio(CALL)) == 1500  # 30 s
+    assert redis_keys.maxlen(redis_keys.call_events(CALL)) is None
+    assert redis_keys.maxlen(redis_keys.edge_audio("edge-a")) == 20_000
+    assert redis_keys.maxlen(redis_keys.edge_priority("edge-a")) == 2000
+    assert redis_keys.maxlen(redis_keys.pool_calls("stt")) == 10_000
 
 
 def test_only_what_may_stop_the_agent_has_a_connection_of_its_own() -> None:
-    assert streams.is_priority(streams.edge_priority("edge-a"))
-    for stream in (streams.edge_audio("edge-a"), streams.call_audio(CALL), streams.pool_calls("tts")):
-        assert not streams.is_priority(stream)
+    assert redis_keys.is_priority(redis_keys.edge_priority("edge-a"))
+    for stream in (redis_keys.edge_audio("edge-a"), redis_keys.call_audio(CALL), redis_keys.pool_calls("tts")):
+        assert not redis_keys.is_priority(stream)

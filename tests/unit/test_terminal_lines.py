@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from common.agents import read_agents
+from common.agents.model import read_agents
 from common.bus.memory import MemoryBus, Streams
-from common.ledger import CallRecord
-from common.ledger.memory import MemoryLedger
-from common.messages import (
+from common.protocol.messages import (
     CallEnded,
     CallStarted,
     Clause,
@@ -23,11 +21,13 @@ from common.messages import (
     Resumed,
     UserTurn,
 )
-from common.streams import call_events
-from deploy.local.check import Configuration
-from deploy.local.live import LiveCall, look
-from deploy.local.run import agent_lines
-from edge.carrier.causes import named_cause
+from common.protocol.redis_keys import call_events
+from common.store import CallRecord
+from common.store.memory import MemoryLedger
+from edge.vobiz.hangup_causes import named_cause
+from tools.check import Configuration
+from tools.live import LiveCall, look
+from tools.run import agent_lines
 
 STAMPS = (1_000, 1_500, 1_700, 1_710, 1_900, 2_000, 2_005)
 GREETING = [ReplyStarted(1, 0), Clause(1, 0, "Hello."), ReplyEnded(1, 1), PlayStarted(1, 1, ())]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from edge.ticker import SLOT_MS, Ticker
+from edge.media.ticker import SLOT_MS, Ticker
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.tokens import FIRST_USE_SECONDS, BadToken, StreamToken, mint, verify
+from edge.media.stream_token import FIRST_USE_SECONDS, BadToken, StreamToken, mint, verify
 
 SECRET = b"a secret of the deployment"
 CALL = "0e516b32-0000-4000-8000-000000000001"

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import pytest
 
 from common.settings import Settings
-from deploy.local.tunnel import TunnelError, explained, tunnel
+from tools.tunnel import TunnelError, explained, tunnel
 
 
 def test_a_public_url_that_is_set_needs_no_tunnel():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.turn import (
+from edge.session.turn import (
     CONFIRM_MS,
     HOLD_MS_MAX,
     RESUME_MS,
@@ -337,7 +337,7 @@ def test_in_any_order_of_events_a_reply_ends_at_most_once_and_twice_told_is_told
 
 
 def _take(turn: Turn, step: tuple[object, ...]) -> list[Effect]:
-    """As edge/live_call.py does: what is not admitted is dropped before the turn hears of it."""
+    """As edge/session/call.py does: what is not admitted is dropped before the turn hears of it."""
     match step:
         case ("audio", int(number)):
             return turn.audio_arrived(number) if turn.admits(number) else []

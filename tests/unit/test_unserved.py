@@ -1,6 +1,6 @@
 """A call that no worker takes: how long it waits, and when it is given up."""
 
-from edge.limits.unserved import Unserved, Waits
+from edge.session.admission.unserved import Unserved, Waits
 
 ALL = ("stt", "llm", "tts")
 

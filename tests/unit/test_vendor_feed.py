@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.providers import Busy, Down, ProviderError, Rejected
-from workers.stt.vendor_ear import closed_error
-from workers.stt.vendor_feed import VendorFeed
+from workers.providers.interfaces import Busy, Down, ProviderError, Rejected
+from workers.stt.stream.audio_feed import VendorFeed
+from workers.stt.stream.socket_stream import closed_error
 
 FRAME = bytes(160)
 

@@ -7,9 +7,9 @@ import socket
 
 import pytest
 
-from deploy.local.ports import free_port
-from workers.providers import Down
-from workers.vendor_socket import Addresses, open_socket
+from tools.ports import free_port
+from workers.providers.interfaces import Down
+from workers.providers.websocket import Addresses, open_socket
 
 pytestmark = pytest.mark.anyio
 

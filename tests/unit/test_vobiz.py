@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.vobiz import (
+from edge.vobiz.stream_protocol import (
     PAYLOAD_BYTES_MAX,
     BadFrame,
     ClearedAudio,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from common.agents import Agent
+from common.agents.model import Agent
 from common.settings import Settings
-from workers.agent_warnings import AgentWarnings
+from workers.runtime.agent_warnings import AgentWarnings
 from workers.stt.__main__ import unused as unused_keyterms
 from workers.tts.__main__ import unused
 from workers.tts.voice_names import is_openai, takes_voice, unused_voice

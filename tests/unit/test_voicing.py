@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from common.messages import Clause, Used
-from workers.failover import Failover, Source
-from workers.providers import Down, Sound, TextToSpeech, VoiceOptions
-from workers.tts import voicing
-from workers.tts.voicing import Voice, Voicing
+from common.protocol.messages import Clause, Used
+from workers.providers.failover import Failover, Source
+from workers.providers.interfaces import Down, Sound, TextToSpeech, VoiceOptions
+from workers.tts import synthesis
+from workers.tts.synthesis import Voice, Voicing
 
 pytestmark = pytest.mark.anyio
 
@@ -124,7 +124,7 @@ async def test_what_no_voice_could_speak_is_tried_again_and_not_kept_as_silence(
 
 
 async def test_of_a_reply_that_is_too_long_the_oldest_clauses_are_forgotten(sing: Sing) -> None:
-    choir = Choir(voicing.KEPT_BYTES_MAX + 320)
+    choir = Choir(synthesis.KEPT_BYTES_MAX + 320)
     voice = sing(choir)
     for clause in (HELLO, HELP, HELP, HELLO):
         await whole(voice.say(clause))

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.clock import VirtualLoop
-from workers.process import Providers, _ready
-from workers.providers import Down, Rejected
+from workers.providers.interfaces import Down, Rejected
+from workers.runtime.process import Providers, _ready
 
 pytestmark = pytest.mark.anyio
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge import xml
-from edge.xml import (
+from edge.vobiz import xml
+from edge.vobiz.xml import (
     BadXml,
     Conference,
     Dial,

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from edge.xml import (
+from edge.vobiz.xml import (
     BadXml,
     Conference,
     Dial,

@@ -2,13 +2,13 @@
 
 import sys
 
-from workers.failover import Failover
-from workers.llm.asking import FirstWords, Minds
-from workers.llm.phrases import apology, farewell
-from workers.llm.reply import Character, ReplySession
-from workers.llm.vendors import CATALOG
-from workers.process import Assignment, main
-from workers.providers import LanguageModel
+from workers.llm.engines.catalog import CATALOG
+from workers.llm.model_chain import FirstWords, Minds
+from workers.llm.session import Character, ReplySession
+from workers.llm.text.phrases import apology, farewell
+from workers.providers.failover import Failover
+from workers.providers.interfaces import LanguageModel
+from workers.runtime.process import Assignment, main
 
 
 class _Replies:

@@ -3,14 +3,14 @@
 import sys
 from collections.abc import Sequence
 
-from common.agents import Agent
+from common.agents.model import Agent
 from common.settings import Settings
-from workers.agent_warnings import AgentWarnings
-from workers.failover import Failover
-from workers.process import Assignment, main
-from workers.providers import ListenOptions, SpeechToText
-from workers.stt.listen import ListenSession
-from workers.stt.vendors import CATALOG
+from workers.providers.failover import Failover
+from workers.providers.interfaces import ListenOptions, SpeechToText
+from workers.runtime.agent_warnings import AgentWarnings
+from workers.runtime.process import Assignment, main
+from workers.stt.engines.catalog import CATALOG
+from workers.stt.session import ListenSession
 
 WITHOUT_KEYTERMS = frozenset({"local", "cartesia", "sarvam"})
 """Vendors whose speech-to-text takes no list of words."""

@@ -12,8 +12,8 @@ import asyncio
 from collections.abc import Callable
 
 from common.bus import START, Bus
-from common.messages import AudioIn
-from common.streams import call_audio
+from common.protocol.messages import AudioIn
+from common.protocol.redis_keys import call_audio
 
 UNHEARD_SECONDS = 2.0
 """Without audio for so long, the stream is asked whether there is any."""

@@ -3,14 +3,14 @@
 import sys
 from collections.abc import Sequence
 
-from common.agents import Agent
+from common.agents.model import Agent
 from common.settings import Settings
-from workers.agent_warnings import AgentWarnings
-from workers.failover import Failover
-from workers.process import Assignment, main
-from workers.providers import TextToSpeech, VoiceOptions
-from workers.tts.speak import SpeakSession
-from workers.tts.vendors import CATALOG
+from workers.providers.failover import Failover
+from workers.providers.interfaces import TextToSpeech, VoiceOptions
+from workers.runtime.agent_warnings import AgentWarnings
+from workers.runtime.process import Assignment, main
+from workers.tts.engines.catalog import CATALOG
+from workers.tts.session import SpeakSession
 from workers.tts.voice_names import is_openai, unused_voice
 
 

@@ -9,8 +9,8 @@ The voice that broke off is not asked a third time.
 
 from __future__ import annotations
 
-from workers.failover import Failover, Source
-from workers.providers import Down, IncompleteAudio, ProviderError, TextToSpeech
+from workers.providers.failover import Failover, Source
+from workers.providers.interfaces import Down, IncompleteAudio, ProviderError, TextToSpeech
 
 
 class Attempts:

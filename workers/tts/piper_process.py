@@ -31,9 +31,9 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, BinaryIO
 
-from workers.downloaded_models import verify
-from workers.models import onnx_session, onnxruntime
-from workers.providers import Down
+from workers.providers.downloaded_models import verify
+from workers.providers.interfaces import Down
+from workers.providers.packaged_models import onnx_session, onnxruntime
 
 HEADER = struct.Struct(">cII")
 FRAME_BYTES_MAX = 32_768

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from common.heard import MS_PER_CHARACTER
+from common.call.reply_state import MS_PER_CHARACTER
 
 
 def spoken_chars(text: str, spoken_ms: int, marks: Sequence[tuple[int, int]]) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common.audio.g711 import FRAME_MS
-from common.heard import MS_PER_CHARACTER
+from common.call.reply_state import MS_PER_CHARACTER
 
 ON_ITS_WAY_MS = 100
 """The last so many ms that an edge believes heard may have been on their way to the caller still."""

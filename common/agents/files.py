@@ -1,0 +1,167 @@
+"""Reads an agent's file: YAML as plain text, lists and mappings, with the line on which each value stands.
+
+YAML is used for its layout only: every scalar stays the text that was typed, and the field decides what it means.
+So `language: no` is Norwegian and `numbers: [+911234567890]` is not an integer.  Only the parser of PyYAML's safe
+loader runs; no tag constructs anything.
+
+What is left are signs that YAML takes for its own and cuts off without a word: ` #` begins a comment, `&` and `!` at
+the beginning name something.  They are noted in `Document.cuts`; who knows which values are for people judges them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from common.agents.fields import Path as FieldPath
+from common.agents.fields import Problem
+
+FILE_BYTES_MAX = 128 * 1024
+DEPTH_MAX = 4
+NODES_MAX = 5_000
+"""Aliases repeat what they name: a small file must not become a large document."""
+YAML_TAGS = "tag:yaml.org,2002:"
+_COMMENT = re.compile(r"[ \t]+(#[^\r\n]?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """An unquoted value at `path` that YAML cut, on `line`, at the sign `at`: `#`, `&`, `!`."""
+
+    path: FieldPath
+    line: int
+    at: str
+    is_likely_text: bool
+    """No space follows the `#`, so it is hardly a comment."""
+    is_empty: bool
+    """Nothing is left of the value."""
+
+
+@dataclass(slots=True)
+class Document:
+    """One file as it was read.  If `data` is None nothing could be read; `problems` tells why."""
+
+    path: Path
+    data: Any = None
+    lines: dict[FieldPath, int] = field(default_factory=lambda: {(): 1})
+    problems: list[Problem] = field(default_factory=list)
+    cuts: list[Cut] = field(default_factory=list)
+
+    def line(self, path: FieldPath) -> int:
+        """The line of the value at `path`, or of the nearest thing around it."""
+        while path not in self.lines:
+            path = path[:-1]
+        return self.lines[path]
+
+    def place(self, path: FieldPath) -> str:
+        """`file:line` of the value at `path`."""
+        return f"{self.path}:{self.line(path)}"
+
+
+def read_document(path: Path) -> Document:
+    """Read one file.  Never raises: what is wrong with it is in `problems`."""
+    document = Document(path)
+    source, node = _compose(document)
+    if node is not None:
+        walk = _Walk(document, source)
+        document.data = walk.plain(node, (), 0)
+        if walk.refused:
+            document.data = None
+    return document
+
+
+def _compose(document: Document) -> tuple[str, yaml.Node | None]:
+    def refuse(what: str, line: int = 1) -> None:
+        document.lines[()] = line
+        document.problems.append(Problem((), what))
+
+    raw = b""
+    try:
+        with document.path.open("rb") as file:
+            raw = file.read(FILE_BYTES_MAX + 1)
+        if len(raw) > FILE_BYTES_MAX:
+            refuse(f"is larger than {FILE_BYTES_MAX // 1024} KiB; shorten it")
+            return "", None
+        source = raw.decode("utf-8-sig")
+        node: yaml.Node | None = yaml.compose(source, Loader=yaml.SafeLoader)
+        if node is None:
+            refuse("is empty; copy agents/receptionist.yaml and edit it")
+        return source, node
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        reason = error.problem or error.context or "cannot be read"
+        refuse(f"is no YAML: {reason}; check quotes, colons and indentation here", mark.line + 1 if mark else 1)
+    except UnicodeDecodeError as error:
+        refuse("is not UTF-8 text; save the file as UTF-8", raw.count(b"\n", 0, error.start) + 1)
+    except (OSError, yaml.YAMLError, RecursionError) as error:
+        refuse(f"cannot be read ({type(error).__name__}); write a plain UTF-8 YAML file")
+    return "", None
+
+
+class _Walk:
+    """Turns YAML nodes into plain values, and notes the line of each."""
+
+    def __init__(self, document: Document, source: str) -> None:
+        self._document = document
+        self._source = source
+        self._nodes = 0
+        self.refused = False
+        """The document is too deep or too large to be an agent; what was read of it says nothing."""
+
+    def plain(self, node: yaml.Node, path: FieldPath, depth: int) -> Any:
+        self._document.lines[path] = node.start_mark.line + 1
+        self._nodes += 1
+        if depth > DEPTH_MAX or self._nodes > NODES_MAX:
+            if not self.refused:
+                self._problem(path, "is nested too deep or repeats too much; write it out plainly")
+            self.refused, self._nodes = True, NODES_MAX
+            return ""
+        if not node.tag.startswith(YAML_TAGS) or node.tag.startswith(f"{YAML_TAGS}python"):
+            self._problem(path, f"the tag {node.tag!r} means nothing here; remove it")
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path, depth)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.plain(child, (*path, index), depth + 1) for index, child in enumerate(node.value)]
+        self._note_cut(node, path)
+        is_entry = bool(path) and isinstance(path[-1], int)  # of a list: there `Null` is a name
+        return "" if node.tag == f"{YAML_TAGS}null" and not is_entry else str(node.value)
+
+    def _note_cut(self, node: yaml.Node, path: FieldPath) -> None:
+        """What YAML took away from an unquoted value."""
+        if not isinstance(node, yaml.ScalarNode) or node.style is not None:
+            return
+        begins, ends = node.start_mark, node.end_mark
+        comment = _COMMENT.match(self._source, ends.index)
+        if comment is not None:
+            is_likely_text = not comment[1][1:].isspace() and comment[1] != "#"
+            self._document.cuts.append(Cut(path, ends.line + 1, "#", is_likely_text, not node.value))
+        sign, name = self._source[begins.index : begins.index + 1], _word(self._source, begins.index + 1)
+        if (sign == "!" and not name) or (sign == "&" and not re.search(rf"\*{re.escape(name)}(?!\S)", self._source)):
+            self._document.cuts.append(Cut(path, begins.line + 1, sign, True, not node.value))
+
+    def _mapping(self, node: yaml.MappingNode, path: FieldPath, depth: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "?"
+            here, line = (*path, key), key_node.start_mark.line + 1
+            if key in found:
+                first = self._document.lines[here]
+                twice = (*path, f"{key} again, line {line}")
+                self._document.lines[twice] = line
+                self._problem(twice, f"{key!r} stands here again, first on line {first}; keep one of the two")
+                continue
+            found[key] = self.plain(value_node, here, depth + 1)
+            self._document.lines[here] = line  # the key's own line, also for a block that begins below it
+        return found
+
+    def _problem(self, path: FieldPath, what: str) -> None:
+        self._document.problems.append(Problem(path, what))
+
+
+def _word(source: str, at: int) -> str:
+    found = re.compile(r"\S*").match(source, at)
+    return found[0] if found is not None else ""

@@ -1,0 +1,124 @@
+"""A call told from its events: what each side said, what was heard, and where the time went.  Pure.
+
+For people and for tests; nothing in a call's way depends on it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from common.call.reply_state import ABOUT_REPLY, AboutReply, Reply, lose
+from common.protocol.messages import (
+    STAGES,
+    CallEnded,
+    CallStarted,
+    Message,
+    PlayStarted,
+    Release,
+    ReplyStarted,
+    SpeechEnded,
+    SpeechStarted,
+    Stamps,
+    Used,
+    UserTurn,
+    of_past_connection,
+)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """Something the caller said and the agent's reply to it; the greeting has `utterance` 0 and no words."""
+
+    utterance: int
+    understood: str = ""
+    begin_ms: int = 0
+    end_ms: int = 0
+    """Where in the call's audio the caller's words were."""
+    reply: Reply | None = None
+    timings_ms: dict[str, int] = field(default_factory=dict)
+    """Stage -> how long it took; their sum is `answer_ms`, what the caller waited (up to the carrier)."""
+
+    @property
+    def answered(self) -> str:
+        return self.reply.text if self.reply else ""
+
+    @property
+    def heard(self) -> str:
+        return self.reply.heard() if self.reply else ""
+
+    @property
+    def interrupted(self) -> bool:
+        return self.reply is not None and self.reply.cut is not None
+
+    @property
+    def answer_ms(self) -> int:
+        return sum(self.timings_ms.values())
+
+
+class Story:
+    """Folds a call's events in order."""
+
+    def __init__(self) -> None:
+        self._exchanges: dict[int, Exchange] = {}
+        self._replies: dict[int, Reply] = {}
+        self._speech: dict[int, tuple[int, int]] = {}
+        self.usage: Counter[tuple[str, str, str]] = Counter()
+        """(pool, provider, unit of `USAGE_UNITS`) -> how much of it the call used."""
+        self._epoch = 0
+        self.ended_by = ""
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """In the order of the caller's utterances, the greeting first."""
+        return [self._exchanges[utterance] for utterance in sorted(self._exchanges)]
+
+    def receive(self, message: Message) -> None:
+        """One event; a repeated one changes nothing."""
+        if of_past_connection(message, self._epoch):
+            return
+        if isinstance(message, ABOUT_REPLY):
+            self._about_reply(message)
+            return
+        match message:
+            case SpeechStarted(_, _, utterance, position_ms):
+                self._speech.setdefault(utterance, (position_ms, position_ms))
+            case SpeechEnded(_, _, utterance, position_ms):
+                self._speech[utterance] = (self._speech.get(utterance, (position_ms, 0))[0], position_ms)
+            case UserTurn(utterance, text):
+                exchange = self._exchange(utterance)
+                exchange.understood = text
+                exchange.begin_ms, exchange.end_ms = self._speech.get(utterance, (0, 0))
+            case ReplyStarted(turn, utterance, prepared_for):
+                if turn not in self._replies:
+                    self._replies[turn] = reply = Reply(turn, utterance, prepared_for)
+                    if not reply.tentative:
+                        self._exchange(utterance).reply = reply
+            case Used(pool, provider, amounts):
+                for unit, amount in amounts:
+                    self.usage[pool, provider, unit] += amount
+            case CallStarted(epoch, heard=heard) if epoch > self._epoch:
+                self._epoch, self.ended_by = epoch, ""
+                lose(self._replies, heard)
+            case CallEnded(epoch, reason, heard=heard) if not epoch or epoch >= self._epoch:
+                self.ended_by = self.ended_by or reason
+                lose(self._replies, heard)
+            case _:
+                pass
+
+    def _about_reply(self, message: AboutReply) -> None:
+        reply = self._replies.get(message.turn)
+        if reply is None:
+            return
+        reply.receive(message)
+        if isinstance(message, Release):
+            self._exchange(reply.utterance).reply = reply
+        if isinstance(message, PlayStarted) and message.stamps:
+            self._time(self._exchange(reply.utterance), message.stamps)
+
+    def _time(self, exchange: Exchange, stamps: Stamps) -> None:
+        steps = zip(STAGES[1:], stamps, stamps[1:], strict=False)
+        exchange.timings_ms = {stage: done - begun for stage, begun, done in steps}
+
+    def _exchange(self, utterance: int) -> Exchange:
+        return self._exchanges.setdefault(utterance, Exchange(utterance))

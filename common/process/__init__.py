@@ -1,0 +1,1 @@
+"""What every process of ours has: its name, its clock, its tasks, its command line."""

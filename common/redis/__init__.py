@@ -1,0 +1,1 @@
+"""One server: its URL, its primary, its connections, and what it refuses."""

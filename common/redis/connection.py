@@ -1,0 +1,146 @@
+"""One connection to Redis that never waits: many commands in one write, replies to callbacks, in order.
+
+Why not redis-py's commands: of CPU, an awaited append costs some 65-80 us, one in a pipeline of 100 15 us, one here
+3.5 us (docs/adr/0001-own-redis-wire.md).  redis-py does everything that is not media.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
+
+import hiredis
+
+from common.redis.url import Login
+
+OnReply: TypeAlias = Callable[[Any], None]
+"""Takes one reply, which may be a `hiredis.ReplyError`."""
+
+CONNECT_SECONDS = 2.0
+CALL_SECONDS = 2.0
+"""Deadline of one awaited command that does not block on purpose."""
+UNACKNOWLEDGED_MS = 4000
+"""The kernel gives up on what its peer did not acknowledge for so long (Linux): no half-open connection stays."""
+
+
+def pack(*command: bytes | str | int) -> bytes:
+    """One command in the Redis protocol."""
+    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub allows one-word commands only
+    return packed
+
+
+class Wire(asyncio.Protocol):
+    """A connected pipe of commands.  Made by `connect`; `lost` tells when it broke, and it is never mended."""
+
+    def __init__(self) -> None:
+        self._reader = hiredis.Reader()
+        self._waiting: deque[OnReply] = deque()
+        self._calls: set[asyncio.Future[Any]] = set()
+        self._transport: asyncio.Transport | None = None
+        self._refusal: hiredis.ReplyError | None = None
+        self.lost = asyncio.Event()
+        self.client_id = 0
+        self.peer: tuple[str, int] | str = ""
+        """Whom it leads to, as the primary was named when it was made (primary.py)."""
+
+    def send(self, packed: bytes, on_reply: OnReply, replies: int) -> None:
+        """Write commands made by `pack`; `on_reply` is called once for each of their replies.
+
+        Never called once the wire is lost: whoever must know keeps what it sent until then.
+        """
+        if self._transport is None or self.lost.is_set() or self._transport.is_closing():
+            raise ConnectionError("the connection to Redis is lost")
+        self._waiting.extend([on_reply] * replies)
+        self._transport.write(packed)
+
+    async def call(self, *command: bytes | str | int, seconds: float = CALL_SECONDS) -> Any:
+        """One command and its reply.
+
+        Raises hiredis.ReplyError, ConnectionError, or TimeoutError (then the wire is lost).
+        """
+        answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def settle(reply: Any) -> None:
+            if not answered.done():
+                answered.set_result(reply)
+
+        if self._refusal is not None:
+            raise self._refusal
+        self.send(pack(*command), settle, 1)
+        self._calls.add(answered)
+        try:
+            async with asyncio.timeout(seconds):
+                reply = await answered
+        except (TimeoutError, asyncio.CancelledError):
+            self.abort()  # a late reply would be taken for the next command's
+            raise
+        finally:
+            self._calls.discard(answered)
+        if isinstance(reply, hiredis.ReplyError):
+            raise reply
+        return reply
+
+    def close(self) -> None:
+        """Write what is still unwritten, then close.  Idempotent."""
+        self._lose()
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close now: the peer does not answer, so what is unwritten would hold the socket for ever.  Idempotent."""
+        self._lose()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from asyncio's
+        if self.lost.is_set():
+            self._transport.abort()
+            return
+        connected = transport.get_extra_info("socket")
+        if connected is not None and connected.family != socket.AF_UNIX and hasattr(socket, "TCP_USER_TIMEOUT"):
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        while not self.lost.is_set() and (reply := self._reader.gets()) is not False:
+            if not self._waiting:  # unasked: it refuses the connection (protected mode, too many clients)
+                self._refusal = reply if isinstance(reply, hiredis.ReplyError) else None
+                self.abort()
+                return
+            self._waiting.popleft()(reply)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose()
+
+    def _lose(self) -> None:
+        self.lost.set()
+        for answered in self._calls:
+            if not answered.done():
+                answered.set_exception(self._refusal or ConnectionError("the connection to Redis is lost"))
+
+
+async def connect(address: tuple[str, int] | str, login: Login, tls: bool, ca: str = "") -> Wire:
+    """Connect to a host and port, or to the path of a socket, and log in.
+
+    With `tls` the server's certificate and name are verified, by the authorities of the file `ca`, else the system's.
+    Raises OSError, TimeoutError or hiredis.ReplyError (wrong password).
+    """
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(CONNECT_SECONDS):
+        if isinstance(address, str):
+            _, wire = await loop.create_unix_connection(Wire, address)
+        else:
+            context = ssl.create_default_context(cafile=ca or None) if tls else None
+            _, wire = await loop.create_connection(Wire, *address, ssl=context)
+    try:
+        if login.password:
+            await wire.call("AUTH", login.user or "default", login.password)
+    except BaseException:
+        wire.abort()
+        raise
+    return wire

@@ -1,0 +1,360 @@
+"""The ledger without a server, for tests.  Time is the event loop's, so a virtual clock drives the leases too."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from common.bus.memory import Streams
+from common.process.clock import wall_ms
+from common.protocol import redis_keys
+from common.protocol.messages import Message, Offer
+from common.store import (
+    FACTS_BYTES_MAX,
+    FACTS_MAX,
+    MAY_GO_ON,
+    NO_EPOCHS,
+    READY_STALE_MS,
+    REOPEN_SECONDS,
+    UNKNOWN_FACTS_SECONDS,
+    CallRecord,
+    Claim,
+)
+from common.store.effects import Effect, Known
+from common.store.effects_memory import MemoryEffects
+from common.store.ended_calls_memory import MemoryEndedCalls
+from common.store.members import QUARANTINE_MAX, Members, Quarantined
+from common.store.memory_call import MemoryCall
+from common.store.offers import OFFER_IDLE_MS
+from common.store.redis import LEASE_MS, LIVE_STALE_MS, LOST_MS
+from common.store.suspicion import Hold, Left, Standing, Suspect, Take
+
+OFFER_POLL_SECONDS = 0.05
+
+
+class MemoryLedger:
+    """See `common.store.Ledger`.  One object stands for the server; all simulated processes share it."""
+
+    def __init__(self, streams_: Streams, lease_ms: int = LEASE_MS) -> None:
+        self._streams = streams_
+        self._lease_s = lease_ms / 1000
+        self._calls: dict[str, MemoryCall] = {}
+        self._unix_ms: float | None = None  # at the loop's time 0
+        self.touched_ms: dict[str, int] = {}
+        """call -> loop time of its edge's last sign of life"""
+        self._taken: dict[tuple[str, int], float] = {}
+        self._settled: set[tuple[str, int]] = set()
+        self._facts: dict[str, dict[str, str]] = {}
+        self._facts_until: dict[str, float] = {}
+        """Calls without a record whose facts are kept until then."""
+        self._nonces: dict[str, tuple[str, float]] = {}
+        self._noted_ends: dict[str, float] = {}  # call -> until when it is remembered
+        self._scans: dict[str, float] = {}  # pool -> when the next look is due
+        self._ready: dict[tuple[str, str], float] = {}
+        """(pool, member) -> loop time until which it is believed to take calls"""
+        self._healthy: dict[tuple[str, str], float] = {}
+        """Likewise, that it can reach a provider."""
+        self.quarantined: list[Quarantined] = []
+        self._effects = MemoryEffects(self._calls)
+        self.ended_calls = MemoryEndedCalls(self._calls, streams_)
+
+    async def create(self, record: CallRecord) -> None:
+        self._calls.setdefault(record.call_id, MemoryCall(record))
+
+    async def read(self, call_id: str) -> CallRecord | None:
+        call = self._calls.get(call_id)
+        return call.record if call else None
+
+    async def start(self, call_id: str, edge: str) -> CallRecord | None:
+        call = self._calls.get(call_id)
+        now_ms = round(_now() * 1000)
+        if call is None or (call.record.status == "ended" and call.record.reopens_ms < now_ms):
+            return None
+        record = call.record
+        started_ms, active_ms = record.started_ms or now_ms, record.active_ms or now_ms
+        if record.status == "ended":
+            started_ms, active_ms = started_ms + now_ms - record.ended_ms, now_ms
+        call.record = replace(
+            record,
+            status="live",
+            edge=edge,
+            epoch=record.epoch + 1,
+            ended_because="",
+            reopens_ms=0,
+            started_ms=started_ms,
+            active_ms=active_ms,
+            age_ms=now_ms - started_ms,
+            silent_ms=now_ms - active_ms,
+        )
+        self.touched_ms[call_id] = now_ms
+        return call.record
+
+    async def end(self, call_id: str, reason: str, epoch: int | None = None) -> bool:
+        call = self._calls.get(call_id)
+        if call is None or call.record.status == "ended" or epoch not in (None, call.record.epoch):
+            return False
+        now_ms = round(_now() * 1000)
+        call.record = replace(call.record, status="ended", ended_because=reason, ended_ms=now_ms, reopens_ms=0)
+        self.ended_calls.add(call_id)
+        return True
+
+    async def note_end(self, call_id: str, seconds: int) -> None:
+        self._noted_ends[call_id] = _now() + seconds
+        if call_id in self._calls:
+            self._calls[call_id].sealed = True
+
+    async def end_noted(self, call_id: str) -> bool:
+        return self._noted_ends.get(call_id, 0.0) > _now()
+
+    async def reopen(self, call_id: str) -> bool:
+        call = self._calls.get(call_id)
+        if call is None or call.sealed:
+            return False
+        if call.record.status != "ended":
+            return True
+        if call.record.ended_because not in MAY_GO_ON:
+            return False
+        call.record = replace(call.record, reopens_ms=round(1000 * (_now() + REOPEN_SECONDS)))
+        return True
+
+    async def note_silence(self, silent_ms: Mapping[str, int], epochs: Mapping[str, int] = NO_EPOCHS) -> None:
+        for call_id, ms in silent_ms.items():
+            call = self._calls.get(call_id)
+            if call is not None and epochs.get(call_id, call.record.epoch) == call.record.epoch:
+                call.record = replace(call.record, active_ms=round(_now() * 1000) - ms)
+
+    async def touch(self, call_ids: Iterable[str]) -> None:
+        self.touched_ms.update(dict.fromkeys(call_ids, round(_now() * 1000)))
+
+    async def ended(self, call_ids: Sequence[str]) -> set[str]:
+        known = {call_id: self._calls[call_id] for call_id in call_ids if call_id in self._calls}
+        return {call_id for call_id, call in known.items() if call.record.status == "ended"}
+
+    async def now_ms(self, call_id: str) -> int:
+        """Unix time at the first question, and from then on as the loop's goes."""
+        if self._unix_ms is None:
+            self._unix_ms = wall_ms() - _now() * 1000
+        return round(self._unix_ms + _now() * 1000)
+
+    async def live(self) -> list[str]:
+        fresh_ms = _now() * 1000 - LIVE_STALE_MS
+        return [call_id for call_id, touched_ms in self._touched() if touched_ms >= fresh_ms]
+
+    async def lost(self) -> dict[str, int]:
+        now_ms = _now() * 1000
+        return {call_id: ms for call_id, ms in self._touched() if abs(now_ms - ms) >= LOST_MS}
+
+    def _touched(self) -> list[tuple[str, int]]:
+        live = (call_id for call_id, call in self._calls.items() if call.record.status == "live")
+        return [(call_id, self.touched_ms.get(call_id, 0)) for call_id in live]
+
+    async def notes(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        return {call_id: self._notes(self._calls[call_id]) for call_id in call_ids if call_id in self._calls}
+
+    def _notes(self, call: MemoryCall) -> dict[str, str]:
+        tokens = {f"token:{pool}": str(token) for pool, token in call.tokens.items()}
+        checkpoints = {f"checkpoint:{pool}": checkpoint for pool, checkpoint in call.checkpoints.items()}
+        return {"epoch": str(call.record.epoch), **tokens, **checkpoints}
+
+    async def restore(self, record: CallRecord, notes: Mapping[str, str], story: Sequence[Message]) -> bool:
+        known = self._calls.get(record.call_id, MemoryCall(CallRecord(record.call_id)))
+        if known.record.status == "ended" or known.record.epoch >= record.epoch:
+            return False
+        call = self._calls[record.call_id] = MemoryCall(replace(record, status="live"))
+        await self.touch([record.call_id])
+        for pool in redis_keys.POOLS:
+            if f"token:{pool}" in notes:
+                call.tokens[pool] = max(int(notes[f"token:{pool}"]), known.tokens.get(pool, 0)) + 1
+            if f"checkpoint:{pool}" in notes:
+                call.checkpoints[pool] = notes[f"checkpoint:{pool}"]
+        for message in story:
+            self._streams.append(redis_keys.call_events(record.call_id), message)
+        return True
+
+    async def pools_with_room(self) -> set[str]:
+        return {pool for pool, _ in (who for who, until in self._ready.items() if until > _now())}
+
+    async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
+        known = [(call_id, self._calls.get(call_id)) for call_id in call_ids]
+        missing = {
+            call_id: {pool for pool in redis_keys.POOLS if call is None or not self._held(call, pool)}
+            for call_id, call in known
+        }
+        return {call_id: pools for call_id, pools in missing.items() if pools}
+
+    async def add_facts(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
+        if call_id not in self._calls and not unknown:
+            return False
+        known = self._facts_of(call_id)
+        if call_id in self._calls:
+            self._facts_until.pop(call_id, None)
+        elif not known:
+            self._facts_until[call_id] = _now() + UNKNOWN_FACTS_SECONDS
+        self._facts[call_id] = known
+        size = sum(len(name.encode()) + len(value.encode()) for name, value in known.items())
+        for name, value in facts.items():
+            before = len(name.encode()) + len(known[name].encode()) if name in known else 0
+            larger = size - before + len(name.encode()) + len(value.encode())
+            if len(known) + (name not in known) <= FACTS_MAX and larger <= FACTS_BYTES_MAX:
+                known[name], size = value, larger
+        return call_id in self._calls
+
+    def _facts_of(self, call_id: str) -> dict[str, str]:
+        if self._facts_until.get(call_id, _now() + 1) <= _now():
+            self._facts.pop(call_id, None)
+            del self._facts_until[call_id]
+        return self._facts.get(call_id, {})
+
+    async def facts(self, call_id: str) -> dict[str, str]:
+        return dict(sorted(self._facts_of(call_id).items()))
+
+    async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
+        return self._effects.begin(effect, claim)
+
+    async def finish_effect(self, effect: Effect, result: str, claim: Claim | None = None) -> Known:
+        return self._effects.finish(effect, result, claim)
+
+    async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
+        known, until = self._nonces.get(nonce, (digest, 0.0))
+        if until <= _now():
+            self._nonces[nonce] = (digest, _now() + seconds)
+            return True
+        return known == digest
+
+    async def shared_secret(self) -> bytes:
+        return b"a secret in memory"
+
+    async def check_write(self, edge: str) -> None:
+        """Memory takes writes."""
+
+    async def keep_secret(self, secret: bytes) -> None:
+        """It is never lost in memory."""
+
+    async def take_offers(self, pool: str, owner: str, count: int, block_ms: int) -> list[tuple[str, str]]:
+        until = _now() + block_ms / 1000
+        while True:
+            found = self._open_offers(pool)[:count]
+            if found or _now() >= until:
+                for number, _ in found:
+                    self._taken[pool, number] = _now()
+                return [(f"{number}-0", call_id) for number, call_id in found]
+            await asyncio.sleep(OFFER_POLL_SECONDS)
+
+    async def settle(self, pool: str, offer_id: str) -> None:
+        self._settled.add((pool, int(offer_id.partition("-")[0])))
+
+    async def claim(self, pool: str, call_id: str, owner: str, take: Take = Take.TRUSTED) -> Claim | None:
+        call = self._calls.get(call_id)
+        if call is None or call.record.status != "live" or self._held(call, pool):
+            return None
+        hold = call.holds.setdefault(pool, Hold())
+        if not hold.claim(call.tokens.get(pool, 0), call.owners.get(pool) == owner, take, _now() * 1000):
+            raise Suspect(call.owners.get(pool, ""))
+        token = call.tokens[pool] = call.tokens.get(pool, 0) + 1
+        call.owners[pool] = owner
+        call.leases[pool] = (token, _now() + self._lease_s)
+        passed_on, hold.passed_on = hold.passed_on, False
+        trial_ms = round(hold.trial_ms) if hold.standing is Standing.ON_TRIAL else 0
+        about = (trial_ms, hold.standing is Standing.CONDEMNED, hold.crashes, passed_on)
+        return Claim(call_id, pool, owner, token, call.record, call.checkpoints.get(pool, ""), *about)
+
+    async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
+        lost = []
+        for claim in claims:
+            call = self._calls.get(claim.call_id)
+            if call is None or call.record.status != "live" or not call.is_held_by(claim):
+                lost.append(claim)
+            else:
+                call.leases[claim.pool] = (claim.token, _now() + self._lease_s)
+                call.holds.setdefault(claim.pool, Hold()).seen_ms = _now() * 1000
+        return lost
+
+    async def release(self, claim: Claim, left: Left = Left.CLEAN) -> None:
+        call = self._calls.get(claim.call_id)
+        if call is None:
+            return
+        newest = call.tokens.get(claim.pool, 0)
+        if call.is_held_by(claim):
+            call.leases.pop(claim.pool, None)
+        if call.is_held_by(claim) or claim.token < newest:
+            call.holds.setdefault(claim.pool, Hold()).leave(claim.token, newest, left, _now() * 1000)
+
+    async def offer(self, pool: str, call_ids: Sequence[str], all_that_wait: bool = False) -> None:
+        known = {
+            message.call_id
+            for number, message in self._streams.after(redis_keys.pool_calls(pool), 0)
+            if isinstance(message, Offer) and (pool, number) not in self._settled
+        }
+        for call_id in dict.fromkeys(call_ids):
+            if call_id not in known:
+                self._streams.append(redis_keys.pool_calls(pool), Offer(call_id))
+
+    async def quarantine(self, call: Quarantined) -> None:
+        self.quarantined = [call, *self.quarantined][:QUARANTINE_MAX]
+
+    async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
+        call = self._calls.get(claim.call_id)
+        if call is None or not call.is_held_by(claim):
+            return False
+        for message in messages:
+            self._streams.append(redis_keys.call_events(claim.call_id), message)
+        return True
+
+    async def save_checkpoint(self, claim: Claim, checkpoint: str) -> bool:
+        call = self._calls.get(claim.call_id)
+        if call is None or not call.is_held_by(claim):
+            return False
+        call.checkpoints[claim.pool] = checkpoint
+        return True
+
+    def overwrite_checkpoint(self, call_id: str, pool: str, checkpoint: str) -> None:
+        """As anybody may write to a server."""
+        self._calls[call_id].checkpoints[pool] = checkpoint
+
+    async def may_scan(self, pool: str, owner: str, ms: int) -> bool:
+        if self._scans.get(pool, 0.0) > _now():
+            return False
+        self._scans[pool] = _now() + ms / 1000
+        return True
+
+    async def orphans(self, pool: str) -> list[str]:
+        return [call_id for call_id in await self.live() if not self._held(self._calls[call_id], pool)]
+
+    async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
+        self._ready[pool, owner] = _now() + READY_STALE_MS / 1000 if has_room else 0.0
+
+    async def report_health(self, pool: str, owner: str, well: bool) -> None:
+        self._healthy[pool, owner] = _now() + READY_STALE_MS / 1000 if well else 0.0
+
+    async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
+        since = _now() + (READY_STALE_MS - within_ms) / 1000
+
+        def fresh(said: Mapping[tuple[str, str], float]) -> frozenset[str]:
+            return frozenset(owner for (of, owner), until in said.items() if of == pool and until > since)
+
+        return Members(fresh(self._healthy), fresh(self._ready))
+
+    async def mend(self, edge: str, call_ids: Sequence[str]) -> int:
+        """Nobody else writes to memory."""
+        return 0
+
+    async def beat(self, kind: str, node: str) -> None:
+        """Nobody reads heartbeats in memory."""
+
+    def _held(self, call: MemoryCall, pool: str) -> bool:
+        return pool in call.leases and call.leases[pool][1] > _now()
+
+    def _open_offers(self, pool: str) -> list[tuple[int, str]]:
+        stale = _now() - OFFER_IDLE_MS / 1000
+        return [
+            (number, message.call_id)
+            for number, message in self._streams.after(redis_keys.pool_calls(pool), 0)
+            if isinstance(message, Offer)
+            and (pool, number) not in self._settled
+            and self._taken.get((pool, number), -1e9) <= stale
+        ]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,164 @@
+"""Keys that nobody can use are removed, and what blocks others is set aside: the ledger mends what it finds.
+
+A key that holds another type than docs/bus.md says is of no use to any process, of this release or another: a type is
+for ever, as a tag is.  Of a shared key it would stop all calls, so an edge looks every few seconds.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from common.process.skipped import unreadable
+from common.protocol import redis_keys
+from common.redis.client import Client
+from common.store.redis_values import CALL_ID
+
+UNREADABLE_MAXLEN = 100
+"""Entries that are kept of those that could not be read, for a person to look at."""
+UNREADABLE_BYTES = 1024
+"""So much is kept of each."""
+UNREADABLE_SECONDS = 86_400
+LOCK_MS_MAX = 5000
+"""A lock without an end is given this one: its owner renews it much sooner, or is not there."""
+IDS_LOOKED_AT = 1000
+"""Members of `calls:live` that one look compares with their records."""
+PAST_MS = 600_000
+"""Nobody says that a call is up later than now: a time this far ahead was written by a clock that is wrong."""
+
+# Key: any.  Arguments: its type, and for a lock how long it lives if it has no end (0: no lock).
+MEND = """
+local kind = redis.call('TYPE', KEYS[1])
+kind = kind.ok or kind
+if kind == 'none' then return 0 end
+if kind ~= ARGV[1] then
+  redis.call('DEL', KEYS[1])
+  return 1
+end
+if ARGV[2] ~= '0' and redis.call('PTTL', KEYS[1]) == -1 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  return 1
+end
+return 0
+"""
+
+# A secret that is too short would be no secret.  Arguments: a new one, and how long one is.
+SHARED = """
+local kind = redis.call('TYPE', KEYS[1])
+kind = kind.ok or kind
+local known = kind == 'string' and redis.call('GET', KEYS[1])
+if known and #known >= tonumber(ARGV[2]) then return known end
+redis.call('SET', KEYS[1], ARGV[1])
+return ARGV[1]
+"""
+
+# An id without a live record is no live call.  Keys: the record, calls:live.  Arguments: the id, the latest score.
+RECONCILE = """
+local kind = redis.call('TYPE', KEYS[1])
+kind = kind.ok or kind
+if kind ~= 'hash' or redis.call('HGET', KEYS[1], 'status') ~= 'live' then
+  return redis.call('ZREM', KEYS[2], ARGV[1])
+end
+local score = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]))
+if score and score > tonumber(ARGV[2]) then redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1]) end
+return 0
+"""
+
+
+async def shared_secret(client: Client) -> bytes:
+    """The deployment's secret, made now if there is none, or none that is long enough."""
+    made = secrets.token_hex(32)
+    script: Any = client.redis.register_script(SHARED)
+    return bytes(await client.reached(script(keys=[redis_keys.STREAM_SECRET], args=[made, len(made)])))
+
+
+def call_keys(call_id: str) -> list[str]:
+    """All keys of a call but its lease keys; the record is the first."""
+    return list(_call_types(call_id))
+
+
+def _call_types(call_id: str) -> dict[str, str]:
+    return {
+        redis_keys.call_state(call_id): "hash",
+        redis_keys.call_events(call_id): "stream",
+        redis_keys.call_audio(call_id): "stream",
+        redis_keys.call_effects(call_id): "hash",
+        redis_keys.call_facts(call_id): "hash",
+    } | {redis_keys.call_lease(call_id, pool): "hash" for pool in redis_keys.POOLS}
+
+
+def shared_types(edge: str) -> dict[str, tuple[str, int]]:
+    """Key -> type, and for a lock its life (0: none); of what all calls, or all of this edge, need."""
+    found: dict[str, tuple[str, int]] = {redis_keys.CALLS_LIVE: ("zset", 0), redis_keys.nodes("edge"): ("zset", 0)}
+    found[redis_keys.STREAM_SECRET] = ("string", 0)
+    for pool in redis_keys.POOLS:
+        found[redis_keys.pool_calls(pool)] = ("stream", 0)
+        found[redis_keys.pool_ready(pool)] = ("zset", 0)
+        found[redis_keys.pool_scan(pool)] = ("string", LOCK_MS_MAX)
+    return found | {redis_keys.edge_audio(edge): ("stream", 0), redis_keys.edge_priority(edge): ("stream", 0)}
+
+
+async def mend(client: Client, edge: str, call_ids: Sequence[str]) -> int:
+    """See `common.store.Ledger.mend`."""
+    shared = shared_types(edge)
+    own = {call_id: _call_types(call_id) for call_id in call_ids}
+    keys = shared | {key: (kind, 0) for types in own.values() for key, kind in types.items()}
+    mended = await remove_unusable(client, keys)
+    for call_id in call_ids:
+        if redis_keys.call_events(call_id) in mended:  # without its record, too, the edge writes both again
+            await client.reached(client.redis.delete(redis_keys.call_state(call_id)))
+    return len(mended) + await _reconcile(client)
+
+
+async def remove_unusable(client: Client, keys: Mapping[str, tuple[str, int]]) -> list[str]:
+    """Of these keys those that held another type, or were a lock without an end."""
+    script: Any = client.redis.register_script(MEND)
+    pipeline = client.redis.pipeline(transaction=False)
+    pipeline.script_load(MEND)
+    for key, (kind, life_ms) in keys.items():
+        pipeline.evalsha(script.sha, 1, key, kind, str(life_ms))
+    replies = (await client.each(pipeline))[1:]
+    found = [key for key, mended in zip(keys, replies, strict=True) if mended]
+    for _ in found:
+        unreadable("key")
+    return found
+
+
+async def _reconcile(client: Client) -> int:
+    """Ids in `calls:live` against their records, the newest and the oldest of them: those may never leave it."""
+    members: list[bytes] = []
+    for newest_first in (True, False):
+        members += cast(
+            Any,
+            await client.reached(client.redis.zrange(redis_keys.CALLS_LIVE, 0, IDS_LOOKED_AT - 1, desc=newest_first)),
+        )
+    seconds, _ = await client.reached(client.redis.time())
+    script: Any = client.redis.register_script(RECONCILE)
+    pipeline = client.redis.pipeline(transaction=False)
+    pipeline.script_load(RECONCILE)
+    wrong = [member for member in dict.fromkeys(members) if not CALL_ID.fullmatch(member)]
+    for member in dict.fromkeys(members):
+        if CALL_ID.fullmatch(member):
+            keys = (redis_keys.call_state(member.decode()), redis_keys.CALLS_LIVE)
+            pipeline.evalsha(script.sha, 2, *keys, member, str(seconds * 1000 + PAST_MS))
+    if wrong:
+        pipeline.zrem(redis_keys.CALLS_LIVE, *wrong)
+        unreadable("call id")
+    return sum(reply for reply in (await client.each(pipeline))[1:] if isinstance(reply, int))
+
+
+async def set_offers_aside(
+    client: Client, pool: str, entries: Sequence[tuple[bytes, Mapping[bytes, bytes] | None]]
+) -> None:
+    """Offers that cannot be read come back for ever, before all others: they are moved to where nobody waits."""
+    pipeline = client.redis.pipeline(transaction=False)
+    aside = redis_keys.pool_unreadable(pool)
+    for entry_id, fields in entries:
+        raw = next(iter((fields or {}).values()), b"")[:UNREADABLE_BYTES]
+        pipeline.xadd(aside, {"d": raw}, maxlen=UNREADABLE_MAXLEN, approximate=False)
+        pipeline.xack(redis_keys.pool_calls(pool), "members", entry_id)
+        pipeline.xdel(redis_keys.pool_calls(pool), entry_id)
+        unreadable("offer")
+    pipeline.expire(aside, UNREADABLE_SECONDS)
+    await client.each(pipeline)

@@ -1,0 +1,353 @@
+"""The ledger in Redis, by redis-py: none of this is on the media path.
+
+Keys (all names in common/protocol/redis_keys.py):
+
+  call:{sNN}:<id>:state         hash    agent, numbers, status, epoch, edge; token:, owner: and checkpoint:<pool>
+  call:{sNN}:<id>:lease:<pool>  hash    owner, token; expires by itself unless renewed
+  pool:<name>:ready             zset    members that take calls, by the server's time at which they last said so
+  pool:<name>:healthy           zset    members whose providers can be reached, likewise
+  pool:<name>:quarantine        list    calls that are not run again, for people
+  pool:<name>:calls             stream  offers; its consumer group "members" hands each to one member
+  call:{sNN}:<id>:facts         hash    what the carrier's webhooks said, by event and field
+  call:{sNN}:<id>:effects       hash    side effects that must not happen twice: begun by whom, or done with what result
+  call:{sNN}:<id>:ended         string  the carrier called this call over; expires after a minute
+  calls:live, nodes:<kind>      zset    by the time of the last sign of life
+  calls:ended, calls:to-compact zset    ended calls (ended_calls_redis.py)
+  nonce:<nonce>                 string  digest of the webhook that used this nonce; expires after a day
+
+What must be decided in one step is a Lua script over keys of one call, hence of one Redis Cluster slot.  A claim is
+checked by its token *and* its owner: a failover may lose a claim, and then the same token is given out again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+from common.process.clock import wall_ms
+from common.protocol import redis_keys
+from common.protocol.codec import encode
+from common.protocol.messages import Message
+from common.redis.client import Client
+from common.redis.url import Place, parse_redis_url
+from common.store import (
+    FACTS_BYTES_MAX,
+    FACTS_MAX,
+    MAY_GO_ON,
+    NO_EPOCHS,
+    READY_STALE_MS,
+    REOPEN_SECONDS,
+    UNKNOWN_FACTS_SECONDS,
+    UNSTARTED_SECONDS,
+    CallRecord,
+    Claim,
+    mending,
+    scripts,
+)
+from common.store import suspicion as holds
+from common.store.clock_offset import note_clock_offset
+from common.store.effects import Effect, Known
+from common.store.effects_redis import RedisEffects
+from common.store.ended_calls_redis import RedisEndedCalls
+from common.store.members import Members, Quarantined
+from common.store.membership import Membership
+from common.store.offers import CONSUMER_IDLE_MS, Offers
+from common.store.redis_values import call_ids_of, claimed, fields_of, notes_of, readable, texts_of
+
+LEASE_MS = 700
+LIVE_STALE_MS = 15_000
+"""An edge touches its calls every few seconds; one untouched for this long has no edge."""
+LOST_MS = 75_000
+"""A call untouched for this long is over: its edge died, and the carrier did not come back to another one."""
+PROBE_SECONDS = 10
+"""What an edge wrote to see whether it can is forgotten after this."""
+NOTES = ("epoch", *(f"{what}:{pool}" for pool in redis_keys.POOLS for what in ("token", "checkpoint")))
+"""Fields of a record that an edge keeps a copy of."""
+
+
+class RedisLedger:
+    """See `common.store.Ledger`.  `retention_s` is how long an ended call can still be read."""
+
+    def __init__(
+        self, client: Client, retention_s: int, lease_ms: int = LEASE_MS, idle_ms: int = CONSUMER_IDLE_MS
+    ) -> None:
+        self.server = "0"
+        """The server's number in REDIS_URL, for its metrics."""
+        self._client = client
+        self._redis = client.redis
+        self._retention_s = retention_s
+        self._lease_ms = lease_ms
+        self._create = self._redis.register_script(scripts.CREATE)
+        self._start = self._redis.register_script(scripts.START)
+        self._keep = self._redis.register_script(scripts.KEEP)
+        self._end = self._redis.register_script(scripts.END)
+        self._reopen = self._redis.register_script(scripts.REOPEN)
+        self._note = self._redis.register_script(scripts.NOTE)
+        self._note_silence = self._redis.register_script(scripts.NOTE_SILENCE)
+        self._touch = self._redis.register_script(scripts.TOUCH)
+        self._claim = self._redis.register_script(holds.CLAIM)
+        self._renew = self._redis.register_script(scripts.RENEW)
+        self._release = self._redis.register_script(holds.RELEASE)
+        self._append = self._redis.register_script(scripts.APPEND)
+        self._checkpoint = self._redis.register_script(scripts.CHECKPOINT)
+        self._restore = self._redis.register_script(scripts.RESTORE)
+        self._add_facts = self._redis.register_script(scripts.ADD_FACTS)
+        self.ended_calls = RedisEndedCalls(client, retention_s)
+        self._effects = RedisEffects(client, retention_s)
+        self._offers, self._membership = Offers(client, idle_ms), Membership(client)
+
+    @classmethod
+    def connect(
+        cls, url: str, name: str, retention_s: int, lease_ms: int = LEASE_MS, place: Place | None = None
+    ) -> RedisLedger:
+        """Connects lazily; `aclose` when done.
+
+        `place` is one shard of the URL (shards.py); without it the URL must be of one server.  Raises BadRedisUrl.
+        """
+        if place is None:
+            (place,) = parse_redis_url(url)
+        return cls(Client(place, f"{name}:ledger"), retention_s, lease_ms)
+
+    async def aclose(self) -> None:
+        """Close the connections, for good."""
+        await self._client.aclose()
+
+    async def create(self, record: CallRecord) -> None:
+        flat = [part for pair in fields_of(record).items() for part in pair]
+        await self._client.reached(
+            self._create(keys=mending.call_keys(record.call_id), args=[UNSTARTED_SECONDS, *flat])
+        )
+
+    async def read(self, call_id: str) -> CallRecord | None:
+        fields: Any = await self._client.reached(self._redis.hgetall(redis_keys.call_state(call_id)))
+        return readable(fields, call_id) if fields else None
+
+    async def start(self, call_id: str, edge: str) -> CallRecord | None:
+        if not await self._client.reached(self._start(keys=_keys(call_id), args=[edge, redis_keys.LIVE_SECONDS])):
+            return None
+        await self.touch([call_id])
+        return await self.read(call_id)
+
+    async def end(self, call_id: str, reason: str, epoch: int | None = None) -> bool:
+        args: list[Any] = [reason, self._retention_s, "" if epoch is None else epoch]
+        first = await self._client.reached(self._end(keys=_keys(call_id), args=args))
+        if first >= 0:
+            await self.ended_calls.add(call_id)
+        elif first == -2:
+            await self._client.reached(self._redis.zrem(redis_keys.CALLS_LIVE, call_id))
+        return bool(first > 0)
+
+    async def note_end(self, call_id: str, seconds: int) -> None:
+        pipeline = await self._client.loaded(self._note.script)
+        pipeline.set(redis_keys.call_end(call_id), "", ex=seconds)
+        pipeline.evalsha(self._note.sha, 1, redis_keys.call_state(call_id), "sealed", "1")
+        await self._client.each(pipeline)
+
+    async def end_noted(self, call_id: str) -> bool:
+        return bool(await self._client.reached(self._redis.exists(redis_keys.call_end(call_id))))
+
+    async def reopen(self, call_id: str) -> bool:
+        args: list[Any] = [1000 * REOPEN_SECONDS, *MAY_GO_ON]
+        return bool(await self._client.reached(self._reopen(keys=[redis_keys.call_state(call_id)], args=args)))
+
+    async def note_silence(self, silent_ms: Mapping[str, int], epochs: Mapping[str, int] = NO_EPOCHS) -> None:
+        pipeline = await self._client.loaded(self._note_silence.script)
+        for call_id, ms in silent_ms.items():
+            args = (str(ms), str(epochs.get(call_id, "")))
+            pipeline.evalsha(self._note_silence.sha, 1, redis_keys.call_state(call_id), *args)
+        await self._client.each(pipeline)
+
+    async def touch(self, call_ids: Iterable[str]) -> None:
+        ids = list(call_ids)
+        if not ids:
+            return
+        await self._client.reached(self._touch(keys=[redis_keys.CALLS_LIVE], args=ids))
+        pipeline = await self._client.loaded(self._keep.script)
+        for call_id in ids:
+            kept = (redis_keys.call_state(call_id), redis_keys.call_events(call_id), redis_keys.call_effects(call_id))
+            pipeline.evalsha(self._keep.sha, 3, *kept, str(redis_keys.LIVE_SECONDS))
+        await self._client.each(pipeline)
+
+    async def ended(self, call_ids: Sequence[str]) -> set[str]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for call_id in call_ids:
+            pipeline.hget(redis_keys.call_state(call_id), "status")
+        found = await self._client.each(pipeline) if call_ids else []
+        return {call_id for call_id, status in zip(call_ids, found, strict=True) if status == b"ended"}
+
+    async def now_ms(self, call_id: str) -> int:
+        return await self._now_ms()
+
+    async def live(self) -> list[str]:
+        fresh_ms = await self._now_ms() - LIVE_STALE_MS
+        fresh: Any = await self._client.reached(self._redis.zrangebyscore(redis_keys.CALLS_LIVE, fresh_ms, "+inf"))
+        return call_ids_of(fresh)
+
+    async def lost(self) -> dict[str, int]:
+        now_ms = await self._now_ms()
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.zrangebyscore(redis_keys.CALLS_LIVE, "-inf", now_ms - LOST_MS, withscores=True)
+        # Touched long after now: before a failover whose new server is behind.  A living edge would have since.
+        pipeline.zrangebyscore(redis_keys.CALLS_LIVE, now_ms + LOST_MS, "+inf", withscores=True)
+        old, ahead = await self._client.reached(pipeline.execute())
+        touched = [(members[0], int(ms)) for one, ms in (*old, *ahead) if (members := call_ids_of([one]))]
+        return dict(touched)
+
+    async def notes(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for call_id in call_ids:
+            pipeline.hmget(redis_keys.call_state(call_id), NOTES)
+        found = await self._client.each(pipeline)
+        notes = {call_id: notes_of(NOTES, values) for call_id, values in zip(call_ids, found, strict=True)}
+        return {call_id: known for call_id, known in notes.items() if known is not None}
+
+    async def restore(self, record: CallRecord, notes: Mapping[str, str], story: Sequence[Message]) -> bool:
+        call_id = record.call_id
+        fields = fields_of(replace(record, status="live")) | {name: notes[name] for name in NOTES[1:] if name in notes}
+        flat = [part for pair in fields.items() for part in pair]
+        keys = [redis_keys.call_state(call_id), redis_keys.call_events(call_id)]
+        keys += [redis_keys.call_lease(call_id, pool) for pool in redis_keys.POOLS]
+        args: list[Any] = [record.epoch, len(flat), *flat, *map(encode, story), redis_keys.LIVE_SECONDS]
+        restored = bool(await self._client.reached(self._restore(keys=keys, args=args)))
+        if restored:
+            await self.touch([call_id])
+        return restored
+
+    async def pools_with_room(self) -> set[str]:
+        return await self._membership.pools_with_room()
+
+    async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
+        leases = list(product(call_ids, redis_keys.POOLS))
+        pipeline = self._redis.pipeline(transaction=False)
+        for lease in leases:
+            pipeline.exists(redis_keys.call_lease(*lease))
+        found: dict[str, set[str]] = {}
+        held = await self._client.reached(pipeline.execute()) if leases else []
+        for (call_id, pool), there in zip(leases, held, strict=True):
+            if not there:
+                found.setdefault(call_id, set()).add(pool)
+        return found
+
+    async def add_facts(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
+        keys = [redis_keys.call_state(call_id), redis_keys.call_facts(call_id)]
+        bounds = [self._retention_s, UNKNOWN_FACTS_SECONDS if unknown else 0, FACTS_MAX, FACTS_BYTES_MAX]
+        flat = [part for pair in facts.items() for part in pair]
+        return bool(await self._client.reached(self._add_facts(keys=keys, args=[*bounds, *flat])))
+
+    async def facts(self, call_id: str) -> dict[str, str]:
+        found: Any = await self._client.reached(self._redis.hgetall(redis_keys.call_facts(call_id)))
+        return texts_of(dict(sorted(found.items())))
+
+    async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
+        return await self._effects.begin(effect, claim)
+
+    async def finish_effect(self, effect: Effect, result: str, claim: Claim | None = None) -> Known:
+        return await self._effects.finish(effect, result, claim)
+
+    async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
+        key = redis_keys.nonce(nonce)
+        if await self._client.reached(self._redis.set(key, digest, nx=True, ex=seconds)):
+            return True
+        known: Any = await self._client.reached(self._redis.get(key))
+        return known is None or bytes(known) == digest.encode()
+
+    async def shared_secret(self) -> bytes:
+        return await mending.shared_secret(self._client)
+
+    async def check_write(self, edge: str) -> None:
+        await self._client.reached(self._redis.set(redis_keys.edge_probe(edge), "", ex=PROBE_SECONDS))
+
+    async def keep_secret(self, secret: bytes) -> None:
+        await self._client.reached(self._redis.set(redis_keys.STREAM_SECRET, secret, nx=True))
+
+    async def take_offers(self, pool: str, owner: str, count: int, block_ms: int) -> list[tuple[str, str]]:
+        return await self._offers.take(pool, owner, count, block_ms)
+
+    async def settle(self, pool: str, offer_id: str) -> None:
+        await self._offers.settle(pool, offer_id)
+
+    async def claim(self, pool: str, call_id: str, owner: str, take: holds.Take = holds.Take.TRUSTED) -> Claim | None:
+        keys = [redis_keys.call_state(call_id), redis_keys.call_lease(call_id, pool)]
+        args: list[Any] = [pool, owner, self._lease_ms, take.value]
+        return claimed(call_id, pool, owner, await self._client.reached(self._claim(keys=keys, args=args)))
+
+    async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
+        pipeline = await self._client.loaded(self._renew.script)
+        for claim in claims:
+            keys = (redis_keys.call_state(claim.call_id), redis_keys.call_lease(claim.call_id, claim.pool))
+            pipeline.evalsha(self._renew.sha, 2, *keys, claim.pool, str(claim.token), claim.owner, str(self._lease_ms))
+        replies = (await self._client.each(pipeline))[1:]
+        return [claim for claim, renewed in zip(claims, replies, strict=True) if not renewed]
+
+    async def release(self, claim: Claim, left: holds.Left = holds.Left.CLEAN) -> None:
+        keys = [redis_keys.call_state(claim.call_id), redis_keys.call_lease(claim.call_id, claim.pool)]
+        args: list[Any] = [claim.pool, claim.token, claim.owner, left.value]
+        await self._client.reached(self._release(keys=keys, args=args))
+
+    async def offer(self, pool: str, call_ids: Sequence[str], all_that_wait: bool = False) -> None:
+        await self._offers.offer(pool, list(call_ids), all_that_wait)
+
+    async def quarantine(self, call: Quarantined) -> None:
+        await self._membership.quarantine(call)
+
+    async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
+        keys = [redis_keys.call_state(claim.call_id), redis_keys.call_events(claim.call_id)]
+        args: list[Any] = [claim.pool, claim.token, claim.owner, redis_keys.LIVE_SECONDS, *map(encode, messages)]
+        return bool(await self._client.insist(lambda: self._append(keys=keys, args=args)))
+
+    async def save_checkpoint(self, claim: Claim, checkpoint: str) -> bool:
+        keys = [redis_keys.call_state(claim.call_id)]
+        args: list[Any] = [claim.pool, claim.token, claim.owner, checkpoint]
+        return bool(await self._client.insist(lambda: self._checkpoint(keys=keys, args=args)))
+
+    async def may_scan(self, pool: str, owner: str, ms: int) -> bool:
+        return bool(await self._client.reached(self._redis.set(redis_keys.pool_scan(pool), owner, nx=True, px=ms)))
+
+    async def orphans(self, pool: str) -> list[str]:
+        calls = await self.live()
+        if not calls:
+            return []
+        pipeline = self._redis.pipeline(transaction=False)
+        for call_id in calls:
+            pipeline.exists(redis_keys.call_lease(call_id, pool))
+        held = await self._client.reached(pipeline.execute())
+        return [call_id for call_id, lease in zip(calls, held, strict=True) if not lease]
+
+    async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
+        await self._membership.report_room(pool, owner, has_room)
+
+    async def report_health(self, pool: str, owner: str, well: bool) -> None:
+        await self._membership.report_health(pool, owner, well)
+
+    async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
+        return await self._membership.members(pool, within_ms)
+
+    async def beat(self, kind: str, node: str) -> None:
+        asked_ms = wall_ms()
+        told_ms = await self._membership.beat(kind, node)
+        if told_ms is not None:
+            note_clock_offset(self.server, asked_ms, told_ms, wall_ms())
+        if kind == "edge":
+            await self._membership.keep_streams(node)
+        else:
+            await self._offers.forget_idle(kind)
+
+    async def mend(self, edge: str, call_ids: Sequence[str]) -> int:
+        return await mending.mend(self._client, edge, call_ids)
+
+    async def _now_ms(self) -> int:
+        """The server's clock.  No clock of this machine decides anything here."""
+        seconds, micros = await self._client.reached(self._redis.time())
+        return int(seconds) * 1000 + int(micros) // 1000
+
+
+def _keys(call_id: str) -> list[str]:
+    """What lasts as long as the record of a call."""
+    return [
+        redis_keys.call_state(call_id),
+        redis_keys.call_events(call_id),
+        redis_keys.call_audio(call_id),
+        redis_keys.call_effects(call_id),
+    ]

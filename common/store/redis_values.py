@@ -1,0 +1,139 @@
+"""How the ledger's values are written in Redis, and what its replies hold.  Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import msgpack
+
+from common.process.skipped import unreadable
+from common.protocol.codec import BadMessage, decode
+from common.protocol.messages import Offer
+from common.store import CallRecord, Claim
+from common.store.suspicion import TRIAL_MS, Standing, Suspect
+
+
+def fields_of(record: CallRecord) -> dict[str, Any]:
+    """The hash of a call's record."""
+    return {**asdict(record), "agent": msgpack.packb(record.agent)}
+
+
+class BadRecord(ValueError):
+    """What stands in Redis is no record of a call; the text does not quote it."""
+
+
+def record_of(fields: dict[bytes, bytes], call_id: str) -> CallRecord:
+    """The record in the hash of this call; what is not in it has its default, and other fields are skipped.
+
+    Raises BadRecord if a field is not what it should be.
+    """
+    known: dict[str, Any] = {}
+    for name, default in _DEFAULTS.items():
+        raw = fields.get(name.encode())
+        if raw is not None:
+            try:
+                known[name] = _value(name, default, raw)
+            except (ValueError, RecursionError, msgpack.UnpackException) as error:
+                raise BadRecord(f"{name}: {type(error).__name__}") from None
+    return replace(CallRecord(""), **known, call_id=call_id)
+
+
+def readable(fields: dict[bytes, bytes], call_id: str) -> CallRecord | None:
+    """The record, or None if it cannot be read; counted."""
+    try:
+        return record_of(fields, call_id)
+    except BadRecord:
+        unreadable("record", call_id)
+        return None
+
+
+def _value(name: str, default: Any, raw: bytes) -> Any:
+    """Raises ValueError."""
+    if name == "agent":
+        return _agent(raw)
+    if not isinstance(default, int):
+        return raw.decode()
+    number = int(raw[:NUMBER_DIGITS_MAX])
+    if not 0 <= number <= NUMBER_MAX:
+        raise ValueError("out of range")
+    return number
+
+
+def _agent(raw: bytes) -> dict[str, Any]:
+    """An agent's document; what is in it is checked where it is used (common/agents/model.py)."""
+    agent = msgpack.unpackb(raw)
+    if not isinstance(agent, dict):
+        raise ValueError("no map")
+    return agent
+
+
+_DEFAULTS = {name: default for name, default in asdict(CallRecord("")).items() if name != "call_id"}
+NUMBER_DIGITS_MAX = 20
+NUMBER_MAX = 2**53
+"""Of a time in ms or an epoch: more is no number that anybody wrote."""
+
+
+def call_ids_of(members: Iterable[bytes]) -> list[str]:
+    """Of the members of a set of calls those that are ids; the edges remove the others (common/store/mending.py)."""
+    return [member.decode() for member in members if CALL_ID.fullmatch(member)]
+
+
+CALL_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
+
+
+def texts_of(found: Mapping[bytes, bytes]) -> dict[str, str]:
+    """A hash of texts; bytes that are no text are shown as such."""
+    return {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in found.items()}
+
+
+def claimed(call_id: str, pool: str, owner: str, reply: Any) -> Claim | None:
+    """What the script of a claim says; None if the call cannot be had.  Raises Suspect."""
+    token, found, *about = reply
+    if not token:
+        if found == b"suspect":
+            raise Suspect(about[0].decode())
+        return None
+    fields = dict(zip(found[::2], found[1::2], strict=True))
+    checkpoint = fields.get(f"checkpoint:{pool}".encode(), b"").decode("utf-8", "replace")
+    standing, crashes, passed_on = about
+    trial_ms = TRIAL_MS * max(crashes - 1, 1) if standing == Standing.ON_TRIAL else 0
+    condemned = standing == Standing.CONDEMNED
+    record = readable(fields, call_id)
+    if record is None:
+        return None  # the lease runs out by itself
+    return Claim(call_id, pool, owner, token, record, checkpoint, trial_ms, condemned, crashes, bool(passed_on))
+
+
+def entries_of(found: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    """The entries of a one-stream XREADGROUP reply, in either protocol version."""
+    if not found:
+        return []
+    if isinstance(found, dict):
+        return [entry for pages in found.values() for page in pages for entry in page]
+    return [entry for _, entries in found for entry in entries]
+
+
+def offered_call(fields: Mapping[bytes, bytes] | None) -> str | None:
+    """The call that an entry of a pool's stream offers; None if it is no offer, or of no call id."""
+    try:
+        message = decode((fields or {}).get(b"d", b""))
+    except BadMessage:
+        return None
+    return message.call_id if isinstance(message, Offer) and CALL_ID.fullmatch(message.call_id.encode()) else None
+
+
+def notes_of(names: Sequence[str], values: Sequence[bytes | None] | None) -> dict[str, str] | None:
+    """One call's notes; None: it has no record, or one that cannot be read, and is lost.  Empty: nobody knows now."""
+    if values is None:
+        return {}
+    known = {name: value for name, value in zip(names, values, strict=True) if value is not None}
+    try:
+        notes = {name: value.decode() for name, value in known.items()}
+        numbers = [int(value) for name, value in notes.items() if not name.startswith("checkpoint:")]
+    except ValueError:
+        unreadable("notes")
+        return None
+    return notes if "epoch" in notes and all(0 <= number <= NUMBER_MAX for number in numbers) else None

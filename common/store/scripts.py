@@ -1,0 +1,257 @@
+"""What the ledger in Redis decides in one step: scripts over the keys of one call.
+
+common/store/redis.py has them, and its parts: membership.py, offers.py and effects_redis.py.
+A claim and its release are in common/store/suspicion.py.
+"""
+
+# The server's clock judges everybody's life: the hosts' own clocks differ.
+NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function whole(value) return string.format('%.0f', math.max(value, 0)) end
+"""
+
+# Keys: the live calls.  Arguments: call ids.
+TOUCH = f"""{NOW}
+for i = 1, #ARGV do redis.call('ZADD', KEYS[1], whole(now), ARGV[i]) end
+return #ARGV
+"""
+
+# Keys: the nodes of a kind.  Arguments: the node, after how many ms one is forgotten.  The clock, for its offset.
+BEAT = f"""{NOW}
+redis.call('ZADD', KEYS[1], whole(now), ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now - ARGV[2]))
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return whole(now)
+"""
+
+# Keys: the state, and what expires with it.  Arguments: edge, seconds.
+START = f"""{NOW}
+local known = redis.call('HMGET', KEYS[1], 'status', 'reopens_ms', 'started_ms', 'active_ms', 'ended_ms')
+local function ms(value, otherwise)
+  value = tonumber(value or '0') or 0
+  return value > 0 and value or otherwise
+end
+if not known[1] then return 0 end
+local started, active = ms(known[3], now), ms(known[4], now)
+if known[1] == 'ended' then
+  if ms(known[2], 0) < now then return 0 end
+  started, active = started + now - ms(known[5], now), now
+end
+redis.call('HSET', KEYS[1], 'status', 'live', 'edge', ARGV[1], 'ended_because', '', 'reopens_ms', '0',
+  'started_ms', whole(started), 'active_ms', whole(active),
+  'age_ms', whole(now - started), 'silent_ms', whole(now - active))
+for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
+return redis.call('HINCRBY', KEYS[1], 'epoch', 1)
+"""
+
+# Keys: the state, and what lives as long as the call does.  Argument: seconds.
+KEEP = """
+if redis.call('HGET', KEYS[1], 'status') ~= 'live' then return 0 end
+for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[1]) end
+return 1
+"""
+
+# The server's clock judges the members' lives: their own clocks may differ.
+REPORT_ROOM = """
+if ARGV[2] == '0' then return redis.call('ZREM', KEYS[1], ARGV[1]) end
+local now = redis.call('TIME')
+redis.call('ZADD', KEYS[1], now[1] * 1000 + math.floor(now[2] / 1000), ARGV[1])
+return redis.call('PEXPIRE', KEYS[1], 2 * ARGV[3])
+"""
+
+# Members that are gone.  One that was only slow is made anew when it asks.  Arguments: the group, ms.
+FORGET_IDLE = """
+local members = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
+if members.err then return 0 end
+local forgotten = 0
+for _, member in ipairs(members) do
+  local known = {}
+  for i = 1, #member, 2 do known[member[i]] = member[i + 1] end
+  if known.pending == 0 and known.idle > tonumber(ARGV[2]) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], known.name)
+    forgotten = forgotten + 1
+  end
+end
+return forgotten
+"""
+
+HAS_ROOM = """
+local now = redis.call('TIME')
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '(' .. now[1] * 1000 + 60000, '+inf')
+return redis.call('ZCARD', KEYS[1])
+"""
+
+# Arguments: for how many ms, and the reasons of an end that may be none.
+REOPEN = f"""{NOW}
+local known = redis.call('HMGET', KEYS[1], 'status', 'ended_because', 'sealed')
+if not known[1] or known[3] then return 0 end
+if known[1] ~= 'ended' then return 1 end
+for i = 2, #ARGV do
+  if known[2] == ARGV[i] then
+    redis.call('HSET', KEYS[1], 'reopens_ms', whole(now + ARGV[1]))
+    return 1
+  end
+end
+return 0
+"""
+
+# A field of a call that is known.  Arguments: its name, its value.
+NOTE = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 1
+"""
+
+# How long nobody has spoken.  Arguments: ms, and the epoch that must be the newest (empty: whichever it is).
+NOTE_SILENCE = f"""{NOW}
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if not epoch or (ARGV[2] ~= '' and epoch ~= ARGV[2]) then return 0 end
+redis.call('HSET', KEYS[1], 'active_ms', whole(now - ARGV[1]))
+return 1
+"""
+
+# Keys: the state, events, audio, effects, facts, leases.  What somebody else wrote there must not keep a caller out.
+CREATE = f"""{NOW}
+local types = {{'hash', 'stream', 'stream', 'hash', 'hash'}}
+for i = 1, #KEYS do
+  local kind = redis.call('TYPE', KEYS[i])
+  kind = kind.ok or kind
+  if kind ~= 'none' and kind ~= (types[i] or 'hash') then redis.call('DEL', KEYS[i]) end
+end
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  if redis.call('HGET', KEYS[1], 'status') then return 0 end
+  redis.call('DEL', KEYS[1])
+end
+for i = 6, #KEYS do  -- no DEL without need: after one, a server that is out of memory would take the rest
+  if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DEL', KEYS[i]) end
+end
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+if redis.call('HGET', KEYS[1], 'created_ms') == '0' then redis.call('HSET', KEYS[1], 'created_ms', whole(now)) end
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+return 1
+"""
+
+# Arguments: reason, seconds to keep it, the epoch that must be the newest (empty: whichever it is).
+# 1: it is over now; 0: it was; -1: it has another connection; -2: there is none.  What was written after the end of a
+# call, or to one that nobody knows, ends all the same.
+END = f"""{NOW}
+local status = redis.call('HGET', KEYS[1], 'status')
+if not status or status == 'ended' then
+  for i = 2, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[2], 'NX') end
+  return status and 0 or -2
+end
+if ARGV[3] ~= '' and (redis.call('HGET', KEYS[1], 'epoch') or '0') ~= ARGV[3] then return -1 end
+redis.call('HSET', KEYS[1], 'status', 'ended', 'ended_because', ARGV[1], 'ended_ms', whole(now), 'reopens_ms', '0')
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+redis.call('EXPIRE', KEYS[3], 60)
+redis.call('EXPIRE', KEYS[4], ARGV[2])
+return 1
+"""
+
+# The next three begin with the claim: pool, token, owner.
+HOLDS = """
+local newest = redis.call('HMGET', KEYS[1], 'token:' .. ARGV[1], 'owner:' .. ARGV[1])
+if newest[1] ~= ARGV[2] or newest[2] ~= ARGV[3] then return 0 end
+"""
+
+RENEW = f"""{HOLDS}
+if redis.call('HGET', KEYS[1], 'status') ~= 'live' then return 0 end
+redis.call('HSET', KEYS[2], 'owner', ARGV[3], 'token', ARGV[2])
+redis.call('PEXPIRE', KEYS[2], ARGV[4])
+local time = redis.call('TIME')
+redis.call('HSET', KEYS[1], 'seen:' .. ARGV[1], string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)))
+return 1
+"""
+
+# Arguments: seconds that the events stay, unless the end of the call has said so, and the messages.
+APPEND = f"""{HOLDS}
+for i = 5, #ARGV do redis.call('XADD', KEYS[2], '*', 'd', ARGV[i]) end
+if redis.call('HGET', KEYS[1], 'status') == 'live' then redis.call('EXPIRE', KEYS[2], ARGV[4])
+else redis.call('EXPIRE', KEYS[2], ARGV[4], 'NX') end
+return 1
+"""
+
+CHECKPOINT = f"""{HOLDS}
+redis.call('HSET', KEYS[1], 'checkpoint:' .. ARGV[1], ARGV[4])
+return 1
+"""
+
+# Keys: the state, the events, the leases.  Arguments: epoch, how many of the next are fields, those, the story; the
+# last one: seconds.
+RESTORE = """
+local known = redis.call('HMGET', KEYS[1], 'status', 'epoch')
+if known[1] == 'ended' or (tonumber(known[2] or '0') or 0) >= tonumber(ARGV[1]) then return 0 end
+local fields = tonumber(ARGV[2])
+for i = 3, fields + 2, 2 do
+  local name, value = ARGV[i], ARGV[i + 1]
+  if string.sub(name, 1, 6) == 'token:' then
+    value = math.max(tonumber(value), tonumber(redis.call('HGET', KEYS[1], name) or '0') or 0) + 1
+  end
+  redis.call('HSET', KEYS[1], name, value)
+end
+for i = 3, #KEYS do redis.call('DEL', KEYS[i]) end
+for i = fields + 3, #ARGV - 1 do redis.call('XADD', KEYS[2], '*', 'd', ARGV[i]) end
+for i = 1, 2 do redis.call('EXPIRE', KEYS[i], ARGV[#ARGV]) end
+return 1
+"""
+
+# Effects.  Keys: the state, the effects.  Arguments: pool, token, owner (empty without a claim), place, and more.
+# A field of the effects is "b" and the attempt that began it, or "d" and the result.
+_MAY_ACT = f"""
+if ARGV[1] ~= '' then
+local function held()
+{HOLDS}
+return 1
+end
+if held() == 0 then return {{'fenced', ''}} end
+end
+local known = redis.call('HGET', KEYS[2], ARGV[4])
+if known and string.sub(known, 1, 1) == 'd' then return {{'done', string.sub(known, 2)}} end
+"""
+
+# attempt, most effects, seconds to keep them, seconds while the call is live: then its end says how long
+BEGIN_EFFECT = f"""{_MAY_ACT}
+if known == 'b' .. ARGV[5] then return {{'new', ''}} end
+if known then return {{'begun', ''}} end
+if redis.call('HLEN', KEYS[2]) >= tonumber(ARGV[6]) then return {{'full', ''}} end
+redis.call('HSET', KEYS[2], ARGV[4], 'b' .. ARGV[5])
+redis.call('EXPIRE', KEYS[2], redis.call('HGET', KEYS[1], 'status') == 'live' and ARGV[8] or ARGV[7])
+return {{'new', ''}}
+"""
+
+# result, seconds as above
+FINISH_EFFECT = f"""{_MAY_ACT}
+redis.call('HSET', KEYS[2], ARGV[4], 'd' .. ARGV[5])
+redis.call('EXPIRE', KEYS[2], redis.call('HGET', KEYS[1], 'status') == 'live' and ARGV[7] or ARGV[6])
+return {{'done', ARGV[5]}}
+"""
+
+# What the carrier said.  Keys: the state, the facts.  Arguments: seconds to keep them if the call has a record, and if
+# it has none (0: not at all); most facts, most bytes; then name, value, ...
+ADD_FACTS = """
+local there = redis.call('EXISTS', KEYS[1])
+if there == 0 and ARGV[2] == '0' then return 0 end
+local count, bytes, sizes = 0, 0, {}
+local known = redis.call('HGETALL', KEYS[2])
+for i = 1, #known, 2 do
+  sizes[known[i]] = #known[i] + #known[i + 1]
+  count, bytes = count + 1, bytes + sizes[known[i]]
+end
+for i = 5, #ARGV, 2 do
+  local size, before = #ARGV[i] + #ARGV[i + 1], sizes[ARGV[i]]
+  local more, larger = count + (before and 0 or 1), bytes + size - (before or 0)
+  if more <= tonumber(ARGV[3]) and larger <= tonumber(ARGV[4]) then
+    redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
+    count, bytes, sizes[ARGV[i]] = more, larger, size
+  end
+end
+if there == 1 then
+  redis.call('EXPIRE', KEYS[2], ARGV[1])
+elseif #known == 0 then
+  redis.call('EXPIRE', KEYS[2], ARGV[2])
+end
+return there
+"""

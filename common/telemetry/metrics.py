@@ -1,0 +1,324 @@
+"""Every metric of every process: names, labels, buckets.  Only label_sets.py imports prometheus_client, too.
+
+Labels are closed sets; a call id, a number or a text is never one.  Where a value is not written in the code beside it
+(it came over the bus, or out of a record), `CLOSED` names the set, and any other value counts as "other".  Buckets
+follow the targets: an answer under 1.2 s (the objective that deploy/prometheus counts, so 1.2 is a bucket), a hop
+under ten milliseconds, a clear within one frame.
+
+A counter that has never counted is not there for Prometheus, and the first event of a kind would be no increase.  So
+`begin` and `begin_provider` name what a process may count, at its start.
+"""
+
+import asyncio
+from collections.abc import Container, Mapping
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from common.process.build import this_build
+from common.protocol.messages import STAGES, USAGE_UNITS
+from common.protocol.redis_keys import POOLS
+from common.redis.refusals import AWAY_KINDS, REFUSED_KINDS
+from common.store import END_REASONS
+from common.telemetry.costs import estimate, prices
+from common.telemetry.label_sets import Counter, Gauge, Histogram
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more per counter, that nobody asks for
+
+_ANSWER = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 8.0)
+_STAGE = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
+_HOP = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
+
+BUILD_INFO = Gauge(
+    "voice_build_info", "1; its labels say which build this process is", ["version", "revision", "process"]
+)
+CALLS_ACTIVE = Gauge("voice_calls_active", "Calls this process holds now", ["process"])
+CALLS_MAX = Gauge("voice_calls_max", "Calls this process takes at once (CALLS_MAX)", ["process"])
+TASKS = Gauge("voice_tasks", "Asyncio tasks of this process now", ["process"])
+DRAINING = Gauge("voice_draining", "1 from SIGTERM until the process ends", ["process"])
+CALLS_STARTED = Counter("voice_calls_started", "Calls answered whose stream is open, by direction", ["direction"])
+CALLS_ENDED = Counter("voice_calls_ended", "Calls ended, by reason", ["reason"])
+CALLS_REFUSED = Counter("voice_calls_refused", "Calls or sockets turned away, by reason", ["reason"])
+
+POOL_HAS_ROOM = Gauge("voice_pool_has_room", "1 while a member of the pool takes calls, as this edge sees it", ["pool"])
+CALLS_UNSERVED = Counter(
+    "voice_calls_unserved", "Calls ended with an apology because no member of a pool took them", ["pool"]
+)
+
+CALLS_PLACED = Counter("voice_calls_placed", "Outbound calls that the carrier accepted")
+DIALS_PAUSED = Gauge(
+    "voice_dials_paused", "1 while outbound calls wait because the carrier refuses the account, by reason", ["reason"]
+)
+DIALS_REFUSED = Counter(
+    "voice_dials_refused", "Calls that were not dialled because a setting forbids it, by reason", ["reason"]
+)
+FAILURES_LIMITED = Counter(
+    "voice_failures_limited", "Failed requests answered 429 because their address had too many", ["kind"]
+)
+HALF_OPEN_CLOSED = Counter("voice_half_open_closed", "Connections closed before they had asked, by reason", ["reason"])
+REQUESTS_REFUSED = Counter(
+    "voice_requests_refused", "Requests and WebSocket handshakes that the application never saw, by reason", ["reason"]
+)
+STREAMS_TOO_FAST = Counter(
+    "voice_streams_too_fast", "Streams closed because their peer sent more than a line can, by reason", ["reason"]
+)
+WEBHOOKS_REFUSED = Counter("voice_webhooks_refused", "Webhooks turned away by their signature, by reason", ["reason"])
+
+ANSWER_SECONDS = Histogram(
+    "voice_answer_seconds", "From the caller's last word to the first frame of the answer", buckets=_ANSWER
+)
+STAGE_SECONDS = Histogram("voice_stage_seconds", "The stages whose sum is the answer time", ["stage"], buckets=_STAGE)
+CLEAR_SECONDS = Histogram(
+    "voice_clear_seconds", "From the moment the ears notice speech to clearAudio on the socket", buckets=_HOP
+)
+BUS_LAG_SECONDS = Histogram("voice_bus_lag_seconds", "Time of one hop over the bus (sampled)", ["hop"], buckets=_HOP)
+
+TURNS = Counter("voice_turns", "Replies of the agent, by how they ended", ["outcome"])
+REPLIES_RESUMED = Counter("voice_replies_resumed", "Replies that went on after a cough or a mm-hm had stopped them")
+ANSWERS_FAILED = Counter("voice_answers_failed", "Answers that no model or no voice could give, by reason", ["reason"])
+CLAUSE_AUDIO_FAULTS = Counter(
+    "voice_clause_audio_faults", "Clauses that a voice ended without audio that holds their text, by fault",
+    ["provider", "fault"],
+)  # fmt: skip
+FRAMES = Counter("voice_frames", "20 ms frames by direction", ["direction"])
+FRAMES_DROPPED = Counter("voice_frames_dropped", "Frames that were not played or not sent on, by reason", ["reason"])
+BAD_INPUT = Counter("voice_bad_input", "Messages or requests that were not understood, by kind", ["kind"])
+UNREADABLE = Counter(
+    "voice_unreadable", "What was found in Redis and could not be read, by what it should be", ["what"]
+)
+LOOP_ERRORS = Counter("voice_loop_errors", "Errors of which a loop skipped one item, or one round, by loop", ["loop"])
+UNKNOWN_TAGS = Counter("voice_unknown_tags", "Bus messages of a newer process that were skipped")
+
+LEASES_LOST = Counter("voice_leases_lost", "Calls that this pool member held and lost to another", ["pool"])
+TAKEOVERS = Counter("voice_takeovers", "Calls taken over from another pool member", ["pool"])
+CALLS_SUSPECT = Counter(
+    "voice_calls_suspect", "Claims of calls whose last owners were lost soon after they had claimed them", ["pool"]
+)
+CALLS_QUARANTINED = Counter(
+    "voice_calls_quarantined", "Calls ended because too many owners in a row were lost with them", ["pool"]
+)
+CALLS_PASSED_ON = Counter(
+    "voice_calls_passed_on", "Calls given to another member because no provider could be reached from here", ["pool"]
+)
+PROVIDERS_FAILING = Gauge(
+    "voice_providers_failing", "1 while this process can reach none of its providers", ["process"]
+)
+PROVIDER_ERRORS = Counter("voice_provider_errors", "Errors of a provider, by kind", ["provider", "kind"])
+PROVIDER_REOPENED = Counter(
+    "voice_provider_reopened", "Ears that failed in a call and were opened again, by who was asked", ["provider"]
+)
+PROVIDER_SWITCHES = Counter(
+    "voice_provider_switches", "Uses of a provider because those preferred to it were failing or full", ["provider"]
+)
+PROVIDER_IN_USE = Gauge("voice_provider_in_use", "Sockets or requests open at a provider now", ["provider"])
+PROVIDER_STATE = Gauge(
+    "voice_provider_state", "0: asked normally, 1: one use tries it, 2: left alone after failures", ["provider"]
+)
+PROVIDER_USAGE = Counter("voice_provider_usage", "What was used of a provider, by unit", ["provider", "unit"])
+PROVIDER_COST = Counter(
+    "voice_provider_cost_dollars", "What that use costs by common/telemetry/prices.yaml: an estimate", ["provider"]
+)
+PROVIDER_UNPRICED = Gauge(
+    "voice_provider_unpriced", "1 if common/telemetry/prices.yaml has no price for it", ["provider"]
+)
+HEDGES = Counter("voice_hedges", "Second requests to another model because the first was slow, by winner", ["winner"])
+PREPARED = Counter("voice_prepared_replies", "Replies begun before the caller's turn was over, by outcome", ["outcome"])
+TRACE_SPANS = Counter("voice_trace_spans", "Spans of traces, by what became of them", ["outcome"])
+SESSION_ERRORS = Counter("voice_session_errors", "Errors that ended this process's part in a call", ["process"])
+
+STALE_ORDERS = Counter(
+    "voice_stale_orders", "Messages ignored because a newer owner or connection has the call, by message", ["message"]
+)
+CALLS_FOUND_ENDED = Counter(
+    "voice_calls_found_ended", "Calls ended by others, who took this edge for dead, with the caller on the line here"
+)
+CLOCK_OFFSET_SECONDS = Gauge(
+    "voice_clock_offset_seconds", "How far the clock of this host is ahead of the Redis server's", ["server"]
+)
+BUS_RECONNECTS = Counter("voice_bus_reconnects", "Connections to Redis that were lost and made again")
+CALLS_RESTORED = Counter("voice_calls_restored", "Live calls written down again after Redis had lost them")
+REDIS_AWAY = Counter("voice_redis_away", "Times that Redis could not be used, by kind", ["kind"])
+REDIS_REFUSED = Counter("voice_redis_refused", "Commands that Redis refused for good, by kind", ["kind"])
+BUS_DROPPED = Counter("voice_bus_dropped", "Bus messages given up while Redis was away, by reason", ["reason"])
+LOOP_LAG_SECONDS = Histogram("voice_loop_lag_seconds", "How late the event loop woke a timer", buckets=_HOP)
+
+REDIS_UP = Gauge("voice_redis_up", "1 if the server answered this edge's last question", ["server"])
+REDIS_MEMORY_BYTES = Gauge("voice_redis_memory_bytes", "Memory that Redis uses", ["server"])
+REDIS_MEMORY_MAX_BYTES = Gauge("voice_redis_memory_max_bytes", "maxmemory, or the machine's without it", ["server"])
+CALLS_RETAINED = Gauge("voice_calls_retained", "Ended calls of which Redis still has the record", ["server"])
+REDIS_OPS_PER_SECOND = Gauge("voice_redis_ops_per_second", "Commands per second, as Redis counts them", ["server"])
+REDIS_CPU_SECONDS = Gauge("voice_redis_cpu_seconds", "CPU time that Redis has used since its start", ["server"])
+REDIS_REPLICAS = Gauge("voice_redis_replicas", "Replicas that are connected to the primary", ["server"])
+REDIS_CHANGES = Counter("voice_redis_changes", "Times that another Redis answered: failover or restart", ["server"])
+STREAM_ENTRIES = Gauge("voice_stream_entries", "Entries of the streams that are not about one call", ["stream"])
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+PROCESSES = ("edge", *POOLS)
+PROVIDERS_MAX = 500
+"""Providers with series of their own in one process; an agent's file may name any."""
+_ERROR_KINDS = ("busy", "down", "rejected", "timeouterror", "empty")
+_AUDIO_FAULTS = ("no audio", "silence", "too short")
+_providers: set[str] = set()
+UNREADABLE_WHATS = ("call id", "record", "notes", "checkpoint", "offer", "outbound call", "key", "secret")
+EDGE_LOOPS = ("bus", "housekeeping", "ledger", "lost calls", "copies", "pool watch", "redis watch", "dialer", "look-up")
+WORKER_LOOPS = ("bus", "take", "renew", "scan", "beat", "room", "health", "session")
+_REQUEST_REFUSALS = (
+    *("malformed", "head too large", "too many headers", "request too large", "too many pipelined", "bad handshake"),
+)
+_TOO_FAST = ("audio", "events", "frames", "pings")
+_NOT_DIALLED = ("prefix", "number type", "sip", "day")
+CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
+    CALLS_ACTIVE: (PROCESSES,),
+    DRAINING: (PROCESSES,),
+    SESSION_ERRORS: (PROCESSES,),
+    LEASES_LOST: (POOLS,),
+    TAKEOVERS: (POOLS,),
+    CALLS_STARTED: (("inbound", "outbound"),),
+    CALLS_ENDED: (END_REASONS,),
+    CALLS_UNSERVED: (POOLS,),
+    POOL_HAS_ROOM: (POOLS,),
+    DIALS_PAUSED: (("credit", "credentials", "limit", "account"),),
+    STAGE_SECONDS: (STAGES,),
+    TURNS: (("heard", "interrupted"),),
+    PREPARED: (("released", "withdrawn"),),
+    REDIS_AWAY: (AWAY_KINDS,),
+    STALE_ORDERS: (("hang up", "speech started", "speech ended", "understood", "release"),),
+    CLAUSE_AUDIO_FAULTS: (_providers, _AUDIO_FAULTS),
+    PROVIDER_ERRORS: (_providers, _ERROR_KINDS),
+    PROVIDER_SWITCHES: (_providers,),
+    PROVIDER_IN_USE: (_providers,),
+    PROVIDER_STATE: (_providers,),
+    PROVIDER_USAGE: (_providers, USAGE_UNITS),
+    PROVIDER_COST: (_providers,),
+    PROVIDER_UNPRICED: (_providers,),
+    PROVIDER_REOPENED: (_providers,),
+    TASKS: (PROCESSES,),
+    CALLS_SUSPECT: (POOLS,),
+    CALLS_QUARANTINED: (POOLS,),
+    CALLS_PASSED_ON: (POOLS,),
+    PROVIDERS_FAILING: (POOLS,),
+    DIALS_REFUSED: (_NOT_DIALLED,),
+    REQUESTS_REFUSED: (_REQUEST_REFUSALS,),
+    STREAMS_TOO_FAST: (_TOO_FAST,),
+    UNREADABLE: (UNREADABLE_WHATS,),
+    LOOP_ERRORS: ((*EDGE_LOOPS, *WORKER_LOOPS),),
+    REDIS_REFUSED: (REFUSED_KINDS,),
+}
+"""Family -> the set of each of its labels."""
+for _family, _sets in CLOSED.items():
+    _family.close(*_sets)
+_DROPS = ("stale", "duplicate or no room", "call is over", "too early")
+_REFUSALS = (
+    "full",
+    "overloaded",
+    "draining",
+    "cut off from Redis",
+    "Redis refuses writes",
+    "no agent",
+    *(f"no {pool}" for pool in POOLS),
+)
+_STREAM_REFUSALS = (
+    *("bad token", "token expired", "another call's token", "call is over", "too many sockets"),
+    *("no start", "no call id", "bad format"),
+)
+_SIGNATURES = (
+    *("signature_missing", "signature_wrong", "signature_malformed", "nonce_replayed"),
+    *("url_unproven", "url_forged", "url_expired"),
+)
+_EDGE: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
+    (CALLS_STARTED, ("inbound", "outbound")),
+    (CALLS_ENDED, END_REASONS),
+    (CALLS_REFUSED, (*_REFUSALS, *_STREAM_REFUSALS)),
+    (CALLS_UNSERVED, POOLS),
+    (STALE_ORDERS, ("hang up", "speech started", "speech ended", "understood", "release")),
+    (DIALS_REFUSED, _NOT_DIALLED),
+    (FAILURES_LIMITED, ("http", "websocket")),
+    (HALF_OPEN_CLOSED, ("late", "crowded out", "idle", "too many", "unread")),
+    (REQUESTS_REFUSED, _REQUEST_REFUSALS),
+    (STREAMS_TOO_FAST, _TOO_FAST),
+    (WEBHOOKS_REFUSED, _SIGNATURES),
+    (STAGE_SECONDS, STAGES[1:]),
+    (TURNS, ("heard", "interrupted")),
+    (FRAMES, ("in", "filled", "out")),
+    (FRAMES_DROPPED, _DROPS),
+    (BAD_INPUT, ("request", "sender went away", "unknown event")),
+)
+_POOL: dict[str, tuple[tuple[Counter | Histogram, tuple[str, ...]], ...]] = {
+    "stt": ((BUS_LAG_SECONDS, ("edge to stt",)), (FRAMES_DROPPED, ("ear backlog",))),
+    "llm": (
+        (ANSWERS_FAILED, ("no model",)),
+        (PREPARED, ("released", "withdrawn")),
+        (HEDGES, ("first", "second")),
+    ),
+    "tts": ((ANSWERS_FAILED, ("no voice",)),),
+}
+_UNITS = {"stt": ("audio_ms",), "llm": ("tokens_in", "tokens_cached", "tokens_out"), "tts": ("characters",)}
+
+
+def begin(process: str, calls_max: int) -> None:
+    """This process is "edge" or of a pool, and takes so many calls; its counters stand at 0 from now on."""
+    build = this_build()
+    BUILD_INFO.labels(build.version, build.revision, process).set(1)
+    CALLS_MAX.labels(process).set(calls_max)
+    CALLS_ACTIVE.labels(process).set(0)
+    DRAINING.labels(process).set(0)
+    mine = _EDGE if process == "edge" else _POOL.get(process, ())
+    both = (
+        (SESSION_ERRORS, (process,)),
+        (BAD_INPUT, ("bus",)),
+        (REDIS_AWAY, AWAY_KINDS),
+        (REDIS_REFUSED, REFUSED_KINDS),
+    )
+    broken = ((UNREADABLE, UNREADABLE_WHATS), (LOOP_ERRORS, EDGE_LOOPS if process == "edge" else WORKER_LOOPS))
+    more = ((BUS_DROPPED, ("server away", "refused")), (TRACE_SPANS, ("sent", "failed", "dropped")))
+    for family, values in (*mine, *both, *broken, *more):
+        for value in values:
+            family.labels(value)
+    if process in POOLS:
+        LEASES_LOST.labels(process)
+        TAKEOVERS.labels(process)
+        CALLS_SUSPECT.labels(process)
+        CALLS_QUARANTINED.labels(process)
+        CALLS_PASSED_ON.labels(process)
+        PROVIDERS_FAILING.labels(process).set(0)
+
+
+def count_tasks(process: str, loop: asyncio.AbstractEventLoop) -> None:
+    """From now on the number of the loop's tasks is told whenever somebody asks; any thread may."""
+    TASKS.labels(process).set_function(lambda: len(asyncio.all_tasks(loop)))
+
+
+def begin_provider(pool: str, spec: str) -> None:
+    """This process may use the provider: its counters stand at 0 from now on."""
+    if len(_providers) < PROVIDERS_MAX:
+        _providers.add(spec)
+    for kind in ("busy", "down", "rejected", "timeouterror", *(("empty",) if pool == "llm" else ())):
+        PROVIDER_ERRORS.labels(spec, kind)
+    for unit in _UNITS.get(pool, ()):
+        PROVIDER_USAGE.labels(spec, unit)
+    for fault in _AUDIO_FAULTS if pool == "tts" else ():
+        CLAUSE_AUDIO_FAULTS.labels(spec, fault)
+    PROVIDER_SWITCHES.labels(spec)
+    if pool == "stt":
+        PROVIDER_REOPENED.labels(spec)
+    PROVIDER_IN_USE.labels(spec).set(0)
+    PROVIDER_STATE.labels(spec).set(0)
+    PROVIDER_COST.labels(spec)
+    unpriced = estimate({(pool, spec, unit): 1 for unit in _UNITS.get(pool, ())}, prices()).unpriced
+    PROVIDER_UNPRICED.labels(spec).set(len(unpriced))
+
+
+def count_usage(pool: str, spec: str, amounts: Mapping[str, int]) -> None:
+    """One use of a provider, by unit of `USAGE_UNITS`: what was used, and what that costs by the table."""
+    for unit, amount in amounts.items():
+        PROVIDER_USAGE.labels(spec, unit).inc(amount)
+    PROVIDER_COST.labels(spec).inc(estimate({(pool, spec, unit): n for unit, n in amounts.items()}, prices()).total)
+
+
+def exposition() -> bytes:
+    """All metrics of this process in the Prometheus text format."""
+    return generate_latest(REGISTRY)

@@ -1,0 +1,1 @@
+"""Webhooks, the REST API and the server that both are on."""

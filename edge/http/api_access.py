@@ -1,0 +1,136 @@
+"""Who may use the REST API: whoever has its token; without a token, programs of this machine alone.  Pure.
+
+An address of the peer proves little.  A browser on this machine carries a stranger's page, and a name of the stranger's
+may lead to 127.0.0.1 (DNS rebinding); a proxy on this machine carries everybody.  So a request without a token is
+served only if nothing in it speaks of a page or a proxy:
+
+- the peer is loopback, and the one `Host` is a name of loopback (127.0.0.0/8, ::1, localhost);
+- `Sec-Fetch-Site` and `Origin`, which only browsers send, name no other site;
+- there is no header that a proxy adds, and the request is HTTP/1.1: nginx's plain `proxy_pass` adds no header and sends
+  its upstream's address as the Host, but speaks HTTP/1.0.
+
+A proxy can be built that leaves no trace, so this is not enough for an edge that strangers may reach: one with
+`PUBLIC_URL`, hence every one that can place calls, always has a token (edge/http/api_token.py).
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from urllib.parse import urlsplit
+
+OWN_SITES = frozenset({"same-origin", "same-site", "none"})
+"""Values of `Sec-Fetch-Site` of a page of ours, or of a person who typed the address."""
+JSON_TYPE = "application/json"
+"""What a body must be called: a page of another site cannot send that unasked."""
+
+_FORWARDED = re.compile(
+    r"x[-_](?!requested-with$).*|forwarded.*|via|(true-|real-|incap-|remote-)?(client-)?(ip|addr)|remote-(user|host)"
+    r"|(cf|cdn|akamai|ali|fastly|fly|tailscale|ngrok|proxy|wl-proxy|ssl|front-end|surrogate)-.*"
+)
+"""Headers that proxies, balancers, tunnels and CDNs add to what they pass on; no client of the API needs one."""
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253})(?::[0-9]{1,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a request to the API is refused: HTTP status, a code from a closed set, what to do about it."""
+
+    status: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is looked at of a request.  Header names are in small letters, each as often as it came."""
+
+    peer: str
+    http_version: str
+    headers: Sequence[tuple[str, str]]
+
+    def values(self, name: str) -> list[str]:
+        """Every value of one header."""
+        return [value.strip() for known, value in self.headers if known == name]
+
+
+def refusal(asked: Asked, token: str) -> Refused | None:
+    """Why the request may not use the API; None if it may.  `token` is empty if there is none."""
+    if token:
+        return None if _bears(asked.values("authorization"), token) else Refused(
+            401, "unauthorized", "Send Authorization: Bearer <API_TOKEN>."
+        )  # fmt: skip
+    why = _not_from_here(asked)
+    if not why:
+        return None
+    return Refused(403, "loopback_only", f"{why}  Set API_TOKEN to use the API from elsewhere.")
+
+
+def body_refusal(asked: Asked) -> Refused | None:
+    """Why a request with a body and without a token is refused: it must be called JSON."""
+    named = asked.values("content-type")
+    if len(named) == 1 and named[0].partition(";")[0].strip().lower() == JSON_TYPE:
+        return None
+    return Refused(415, "unsupported_media_type", f"Send JSON with Content-Type: {JSON_TYPE}.")
+
+
+def _bears(given: Sequence[str], token: str) -> bool:
+    if len(given) != 1:
+        return False
+    scheme, _, bearer = given[0].partition(" ")
+    right = hmac.compare_digest(bearer.strip().encode(), token.encode())
+    return right and scheme.lower() == "bearer"
+
+
+def _not_from_here(asked: Asked) -> str:
+    """Why the request is not certainly from a program of this machine; empty if it is."""
+    if not is_loopback(asked.peer):
+        return "Without API_TOKEN the API answers this machine only."
+    if any(_FORWARDED.fullmatch(name) for name, _ in asked.headers):
+        return "The request came through a proxy."
+    if asked.http_version != "1.1":
+        return "The request is HTTP/1.0, as proxies send it; programs of this machine use HTTP/1.1."
+    hosts = asked.values("host")
+    if len(hosts) != 1 or not is_loopback_name(hosts[0]):
+        return "The Host header is no name of this machine's loopback, such as 127.0.0.1 or localhost."
+    if any(site.lower() not in OWN_SITES for site in asked.values("sec-fetch-site")):
+        return "A page of another site sent the request."
+    if any(not _is_loopback_origin(origin) for origin in asked.values("origin")):
+        return "A page of another site sent the request."
+    return ""
+
+
+def is_loopback(address: str) -> bool:
+    """Is this an address of this machine's loopback?"""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:  # how a dual-stack socket names an IPv4 peer
+        found = found.ipv4_mapped
+    return found.is_loopback
+
+
+def is_loopback_name(host: str) -> bool:
+    """Is the host, with or without a port, a name that always means loopback, whatever DNS says?"""
+    shape = _HOST.fullmatch(host)
+    if shape is None:
+        return False
+    name = shape[1]
+    return name.lower() == "localhost" or is_loopback(name.strip("[]"))
+
+
+def _is_loopback_origin(origin: str) -> bool:
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and is_loopback_name(parts.netloc)
+
+
+def headers_of(raw: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """The headers of an ASGI scope as `Asked` has them."""
+    return [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw]

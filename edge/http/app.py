@@ -1,0 +1,111 @@
+"""The edge's HTTP face: Vobiz's webhooks, the media WebSocket, the REST API, and the probes.
+
+The way of a frame: `media_stream` here ─▶ stream.py (token, start) ─▶ live_call.py (the call) ─▶ the bus; and back:
+calls.py (from the bus) ─▶ live_call.py ─▶ playout.py (when) ─▶ socket.py (the caller's ear).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp
+from starlette.websockets import WebSocket
+
+from common.telemetry import metrics
+from edge.http.api import Api
+from edge.http.limits.rate_limit import Buckets, Limited
+from edge.http.parameters import BadRequest
+from edge.http.webhooks import Webhooks
+from edge.media.stream import Streams
+from edge.session.calls import UNWRITABLE, Calls
+
+CLIENT_CLOSED = 499
+"""nginx's status for a request whose sender did not wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """All routes of an edge."""
+
+    calls: Calls
+    streams: Streams
+    webhooks: Webhooks
+    api: Api
+    failures: Buckets = field(default_factory=Buckets)
+
+    def app(self) -> ASGIApp:
+        """The ASGI application."""
+        routed = Starlette(
+            routes=[
+                *self.webhooks.routes(),
+                *self.api.routes(),
+                *(WebSocketRoute(path, self.media_stream) for path in ("/ws", "/ws/", "/ws/{token}", "/ws/{token}/")),
+                *(Route(path, _alive) for path in ("/healthz", "/healthz/")),
+                *(Route(path, self.ready) for path in ("/readyz", "/readyz/")),
+                *(Route(path, _metrics) for path in ("/metrics", "/metrics/")),
+            ],
+            exception_handlers={
+                BadRequest: _bad_request,
+                ClientDisconnect: _sender_gone,
+                HTTPException: _http_error,
+                Exception: _server_error,
+            },
+        )
+        routed.router.redirect_slashes = False  # it would lead to the host and scheme that a proxy let through
+        return Limited(routed, self.failures, self.webhooks.gate.proxies, time.monotonic)
+
+    async def media_stream(self, websocket: WebSocket) -> None:
+        """Vobiz's WebSocket, from its token to its end."""
+        await self.streams.serve(websocket, websocket.path_params.get("token", ""))
+
+    async def ready(self, request: Request) -> Response:
+        """Does this edge take new calls?  Outbound calls that wait do not make it unready: it can be called."""
+        refusal = self.calls.busy()
+        if refusal == UNWRITABLE:
+            refusal = f"{refusal} ({self.calls.unwritable})"
+        if refusal:
+            return PlainTextResponse(f"not ready: {refusal}\n", 503)
+        dialer = self.webhooks.dialer
+        waits = f"outbound calls wait: {dialer.waits}\n" if dialer is not None and dialer.waits else ""
+        return PlainTextResponse(f"ready\n{waits}")
+
+
+async def _alive(request: Request) -> Response:
+    return PlainTextResponse("alive\n")
+
+
+async def _metrics(request: Request) -> Response:
+    return Response(metrics.exposition(), headers={"content-type": metrics.CONTENT_TYPE})
+
+
+def _error(status: int, code: str, message: str) -> JSONResponse:
+    return JSONResponse({"error": {"code": code, "message": message}}, status)
+
+
+async def _bad_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BadRequest)
+    metrics.BAD_INPUT.labels("request").inc()
+    return _error(error.status, error.code, str(error))
+
+
+async def _sender_gone(request: Request, error: Exception) -> Response:
+    """Nobody reads this answer; it is no failure of an address, and no error of ours."""
+    metrics.BAD_INPUT.labels("sender went away").inc()
+    return Response(status_code=CLIENT_CLOSED)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    response = _error(error.status_code, error.detail.lower().replace(" ", "_"), error.detail)
+    response.headers.update(error.headers or {})  # `Allow` of a 405
+    return response
+
+
+async def _server_error(request: Request, error: Exception) -> Response:
+    return _error(500, "internal", "Something went wrong here; it was logged.")

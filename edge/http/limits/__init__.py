@@ -1,0 +1,1 @@
+"""What one peer may hold, send and get wrong before it is a call."""

@@ -1,0 +1,255 @@
+"""One HTTP connection: uvicorn's protocol, with the decisions that its defaults leave to whoever runs it.
+
+patience    a request has its time to arrive, and idle and unread connections are counted (limits/connections)
+size        a request is counted before it is parsed (limits/request_size); few pipelined ones are parsed ahead
+refusals    JSON like all our errors; after one the connection is read for a moment and closed
+Upgrade     ignored unless it is to a WebSocket (RFC 9110, 7.8): `curl --http2` and Java's client offer h2c with every
+            request, and the parser would take the body for another protocol
+trailers    dropped (RFC 9110, 6.5.1): merged with the headers they would come behind the signature's back
+the target  an absolute one (`POST http://host/answer`, from proxies) is served like its path
+half close  a sender that closes its side after the request (`nc`, some load balancers) still gets the answer
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from http import HTTPStatus
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from edge.http.limits.connections import LINGER_SECONDS, ConnectionLimits
+from edge.http.limits.request_size import RequestSize
+
+PIPELINED_MAX = 8
+"""Requests of one connection that wait for an answer to the one before them; the rest is not parsed yet."""
+PIPELINED_BYTES_MAX = 64 * 1024
+"""What is kept of that rest."""
+
+_UPGRADE = frozenset({b"upgrade", b"http2-settings"})
+_STATUS = {
+    "head too large": HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "too many headers": HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "request too large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "too many pipelined": HTTPStatus.TOO_MANY_REQUESTS,
+    "malformed": HTTPStatus.BAD_REQUEST,
+}
+
+
+class RequestProtocol(HttpToolsProtocol):
+    """All connections of a server share its ConnectionLimits."""
+
+    _limits: ConnectionLimits
+    _size: RequestSize
+    _rest = b""  # came already, and waits until the requests before it are answered
+    _parsing = False
+    _refused = False
+    _refusal: bytes | None = None  # to be written once the requests before it are answered
+
+    # --- the connection -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._size = RequestSize()
+        self._limits = ConnectionLimits.of(self.server_state, self.loop)
+        self._limits.made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._limits.lost(self.transport)
+        self._rest = b""
+        super().connection_lost(exc)
+
+    @property
+    def waits_for_peer(self) -> bool:
+        """Is there anything that the peer has not taken?"""
+        return self.transport.get_write_buffer_size() > 0
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """True: the request is here and its answer is not yet; the connection lasts until it is."""
+        cycle = self.cycle
+        if self._refused or cycle is None or cycle.more_body or cycle.response_started:
+            return False
+        cycle.keep_alive = False
+        return True
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused or self._refusal is not None:
+            return
+        self._limits.idle.leave(self.transport)
+        self._unset_keepalive_if_required()
+        if self._size.in_head and self.transport not in self._limits.half_open:  # a line feed is no request yet
+            self._limits.half_open.enter(self.transport, self.transport.abort)
+        self._rest += data
+        self._parse()
+        if len(self._rest) > PIPELINED_BYTES_MAX:
+            self._refuse("too many pipelined")
+
+    def _parse(self) -> None:
+        """Feed what came to the parser, as far as it may be served soon."""
+        if self._parsing:
+            return
+        self._parsing = True
+        data, at = memoryview(self._rest), 0
+        while at < len(data) and self._may_parse():
+            if reason := self._size.full():
+                self._refuse(reason)
+                break
+            piece = data[at : at + self._size.room()]
+            taken = self._feed(piece)
+            self._size.add(taken)
+            at += taken
+        self._rest = b"" if self._refused or self._refusal is not None else bytes(data[at:])
+        self._parsing = False
+        if self._rest:
+            self.flow.pause_reading()
+
+    def _may_parse(self) -> bool:
+        """Reading goes on when the requests before are answered, or never: it is refused, closed, or a WebSocket."""
+        over = self._refused or self._refusal is not None or self.parser is None
+        return not over and not self.transport.is_closing() and len(self.pipeline) < PIPELINED_MAX
+
+    def _feed(self, piece: memoryview) -> int:
+        """Parse; returns how much of it the parser has taken."""
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserError:
+            self._refuse(self._size.full() or "malformed")
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            elif self.parser.get_method() == b"CONNECT":  # to be a proxy; there is no such request without it
+                self._refuse("malformed")
+            else:
+                self._feed(memoryview(self._without_upgrade()))
+                taken: int = upgrade.args[0]
+                return taken
+        return len(piece)
+
+    def _without_upgrade(self) -> bytes:
+        """The head that was read, without the offer, for a parser that begins anew."""
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                value = b", ".join(part for part in value.split(b",") if part.strip().lower() not in _UPGRADE)
+            if name not in _UPGRADE:
+                lines.append(name + b": " + value)
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        return b"\r\n".join([*lines, b"", b""])
+
+    # --- refusals -----------------------------------------------------------------------------------------------
+
+    def _refuse(self, reason: str) -> None:
+        """Answer with an error, behind the answers that are still due, and take nothing more."""
+        if self._refused or self._refusal is not None or self.transport.is_closing():
+            return
+        self._limits.refused(reason)
+        answer = _error(_STATUS[reason], reason)
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            self._linger(b"" if cycle is not None and not self._size.in_head else answer)  # it may have its answer
+        elif self._size.in_head or cycle.response_started or self.pipeline:
+            self._refusal = answer if self._size.in_head else b""
+        else:
+            cycle.disconnected = True  # for the application the sender is gone
+            cycle.message_event.set()
+            self._linger(answer)
+
+    def _linger(self, answer: bytes) -> None:
+        """Close our side, and let the peer read why: whatever it still sends is dropped, for a moment."""
+        self._refused = True
+        self.flow.resume_reading()
+        self._unset_keepalive_if_required()
+        self._limits.idle.leave(self.transport)
+        self._limits.half_open.enter(self.transport, self.transport.abort, LINGER_SECONDS)
+        if answer:
+            self.transport.write(answer)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()  # TLS has no half close
+
+    # --- the parser's callbacks ---------------------------------------------------------------------------------
+
+    @property
+    def _offers_upgrade(self) -> bool:
+        """To something else than a WebSocket: the request will be parsed again without it."""
+        return bool(self.parser.should_upgrade()) and not self._should_upgrade()
+
+    def _get_upgrade(self) -> bytes | None:
+        """As uvicorn, which looks at the last of several Connection headers only (RFC 9110, 5.3: they are one list)."""
+        options = [
+            part.strip().lower() for name, value in self.headers if name == b"connection" for part in value.split(b",")
+        ]
+        offers = [value.strip().lower() for name, value in self.headers if name == b"upgrade"]
+        return offers[-1] if offers and b"upgrade" in options else None
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._size.begin()
+        self._limits.half_open.enter(self.transport, self.transport.abort)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._size.header()
+        if self._size.in_head and not self._size.full():
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._size.full():
+            raise ValueError("more headers than are taken")
+        self._size.head_complete()
+        if not self._offers_upgrade:
+            self._take_origin()
+            super().on_headers_complete()
+
+    def _take_origin(self) -> None:
+        """An absolute target: its path, and its host instead of the header's (RFC 9112, 3.2.2)."""
+        if self.url[:1] in (b"/", b"*"):
+            return
+        target = httptools.parse_url(self.url)
+        if not target.schema or not target.host:
+            raise ValueError("neither a path nor a URL")
+        host: bytes = target.host if target.port in (None, 0) else b"%b:%d" % (target.host, target.port)
+        self.url = (target.path or b"/") + (b"?" + target.query if target.query else b"")
+        self.headers[:] = [(b"host", host), *(pair for pair in self.headers if pair[0] != b"host")]
+
+    def on_body(self, body: bytes) -> None:
+        if not self._offers_upgrade:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # either it is parsed again, or its handshake has only begun
+        if self._size.full():
+            raise ValueError("more trailers than are taken")
+        self._size.end()
+        self._limits.half_open.leave(self.transport)
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            return
+        if self._refusal is not None:
+            if not self.pipeline and self.cycle.response_complete:
+                answer, self._refusal = self._refusal, None
+                self._linger(answer)
+            return
+        if self._rest:
+            self._unset_keepalive_if_required()
+            self._parse()
+        elif self.timeout_keep_alive_task is not None:
+            self._limits.idle.enter(self.transport, self.transport.close)
+
+    def handle_websocket_upgrade(self) -> None:
+        """The place in the table is kept until the handshake is over (edge/media/websocket.py)."""
+        self._limits.half_open.enter(self.transport, self.transport.abort)
+        self._rest, self._refused = b"", True  # this protocol takes no more
+        super().handle_websocket_upgrade()
+
+
+def _error(status: HTTPStatus, reason: str) -> bytes:
+    body = json.dumps({"error": {"code": reason.replace(" ", "_"), "message": f"The request is refused: {reason}."}})
+    head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
+    return f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n{body}".encode()

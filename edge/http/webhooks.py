@@ -1,0 +1,385 @@
+"""What Vobiz asks and tells over HTTP, and what it is answered.
+
+Every webhook may come twice, late, in any order, and to the wrong URL (a hangup falls back to the answer URL); each is
+idempotent.  What it means is told by its event, wherever it came (call_events.py); the URL decides where that is left
+open.  What it says is kept with the call, field by field (facts.py).  An outbound call is told the news first, whatever
+else is missing: our own `?dial=` names it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from common.agents.model import Agent, Agents, for_inbound, to_document, with_variables
+from common.call.once import NotDone, once
+from common.protocol.messages import HangUp
+from common.protocol.redis_keys import edge_priority
+from common.store import CallRecord, Ledger
+from common.store.effects import Effect
+from common.telemetry import metrics
+from edge.http.after_stream import BUSY, END_SECONDS, LOST, AfterStream, Ending, agent_of, lost, person_of, turned_away
+from edge.http.parameters import BadRequest, parameters, query_of, read_body
+from edge.http.url_proof import SPARE_SECONDS, of_call, of_dial
+from edge.http.webhook_auth import Gate
+from edge.http.webhook_facts import WebhookFacts
+from edge.http.webhook_urls import WebhookUrls
+from edge.media.stream_token import CALL_ID, mint
+from edge.outbound.destinations import OperatorLimits
+from edge.outbound.dialer import Dialer
+from edge.outbound.state import Dial, MachineHeard, News, over_of, sign_of_life
+from edge.session.calls import Calls
+from edge.vobiz.webhook_events import (
+    Says,
+    call_id_of,
+    canonical,
+    dial_id_of,
+    is_machine,
+    is_outbound,
+    is_over,
+    is_person_done,
+    says,
+)
+from edge.vobiz.xml import Hangup, Redirect, Speak, Stream, Verb, Wait, render
+from edge.vobiz.xml_fields import spoken
+
+log = logging.getLogger(__name__)
+
+STREAM_RETRIES = 3
+STREAM_GRACE_S = 60
+"""The stream may last this much longer than the agent's longest call: we end it, not the carrier."""
+NUMBER_CHARS_MAX = 256
+"""Of a number or SIP address in a call's record: whoever sends more names nobody."""
+BEEP_MS = 2000
+"""Silence that an answering machine makes before its beep is over."""
+
+CUT_OFF = "cut off from Redis"
+METHODS = ("GET", "POST", "HEAD", "OPTIONS")
+ALLOW = ", ".join(METHODS)
+XML_PATHS = frozenset({"/answer", "/fallback", "/hangup", "/voicemail", "/after-stream", "/dial-status"})
+"""Where the carrier asks for XML, or may: a hangup falls back to the answer URL."""
+
+Fields = dict[str, str]
+Serve = Callable[[Request, Fields], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Webhooks:
+    """The routes that Vobiz calls.  `dialer` is None without Vobiz credentials."""
+
+    calls: Calls
+    ledger: Ledger
+    agents: Agents
+    gate: Gate
+    dialer: Dialer | None
+    public_url: str
+    secret: bytes | None
+    when_busy: str = "apology"
+    """What a caller meets whom we cannot take: an "apology", or the carrier's "reject" or "busy"."""
+    answer_xml: str = "text"
+    """How the stream is written: its URL as "text", or as Vobiz's guide has it, in a "connect" element."""
+    limits: OperatorLimits = field(default_factory=OperatorLimits)
+    facts: WebhookFacts = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "facts", WebhookFacts(self.ledger))
+
+    @property
+    def urls(self) -> WebhookUrls:
+        """Whether a webhook's URL is one that we gave away for its call."""
+        return WebhookUrls(self.calls, self.ledger, self.dialer, self.secret)
+
+    @property
+    def after(self) -> AfterStream:
+        """How calls ended, and what follows."""
+        return AfterStream(self.calls, self.ledger)
+
+    def routes(self) -> list[Route]:
+        """All webhooks, each behind the gate, and each with and without a slash at its end: Vobiz calls the URL that
+        somebody typed, and follows no redirect that we know of.
+        """
+        hooks: dict[str, Serve] = {
+            "/answer": self.answer,
+            "/fallback": self.answer,
+            "/hangup": self.hangup,
+            "/ring": self.ring,
+            "/machine": self.machine,
+            "/voicemail": self.voicemail,
+            "/after-stream": self.after_stream,
+            "/stream-status": self.noted,
+            "/dial-status": self.dial_status,
+            "/record-status": self.noted,
+        }
+        return [
+            Route(spelt, self._hook(path, serve), methods=METHODS)
+            for path, serve in hooks.items()
+            for spelt in (path, f"{path}/")
+        ]
+
+    async def answer(self, request: Request, fields: Fields) -> Response:
+        """What to do with a call: connect it to its agent."""
+        dial = await self._tell(fields, sign_of_life(fields))  # an answer is only the stream's start
+        call_id = _call_id(fields, dial)
+        known = (await self.after.ending(call_id)).record
+        goes_on = known is None or await self._goes_on(known)
+        agent = self._agent(fields, dial) if known is None else agent_of(known)
+        refusal, now_ms = self.calls.busy(call_id) or ("" if agent else "no agent"), 0
+        if not refusal and agent is not None:
+            self.calls.promise(call_id)
+            try:
+                await self.ledger.create(_record(call_id, fields, agent, dial, self.secret is not None))
+                now_ms = await self.ledger.now_ms(call_id)  # another edge may get the stream: its clock is not ours
+            except (ConnectionError, TimeoutError):
+                self.calls.break_promise(call_id)
+                refusal = CUT_OFF
+        person = person_of(agent, fields, self._url(request, "/dial-status", call_id), self.limits)
+        if refusal != CUT_OFF and (ended := _of_ended(await self.after.ending(call_id), goes_on, person)):
+            self.calls.break_promise(call_id)
+            return _xml(*ended)
+        if refusal or agent is None:
+            metrics.CALLS_REFUSED.labels(refusal).inc()
+            return _xml(*turned_away(self.when_busy, is_outbound(fields), person))
+        stream = Stream(
+            self._stream_url(request, call_id, now_ms / 1000),
+            stream_timeout_s=min(agent.limits.call_s, self.limits.call_s_max) + STREAM_GRACE_S,
+            max_retries=STREAM_RETRIES,
+            status_callback_url=self._url(request, "/stream-status", call_id),
+        )
+        # Whether the stream ended or broke is known only afterwards: the carrier shall ask then.
+        after = Redirect(self._url(request, "/after-stream", call_id))
+        return _xml(stream, after, connect=self.answer_xml == "connect")
+
+    async def hangup(self, request: Request, fields: Fields) -> Response:
+        """A call is over; said before or after its socket closes, once or three times."""
+        call_id = _call_id(fields, await self._tell(fields, over_of(fields)))
+        call = self.calls.get(call_id)
+        if call is not None:
+            call.end("caller hung up")
+        # Before the record is read: an /answer that comes in between finds either this, or is found.
+        await self._note_end(call_id)
+        if call is None:
+            await self._end_elsewhere(call_id)
+        return _xml(Hangup())
+
+    async def ring(self, request: Request, fields: Fields) -> Response:
+        """An outbound call rings at the other end."""
+        await self._tell(fields, sign_of_life(fields))
+        return PlainTextResponse("ok")
+
+    async def machine(self, request: Request, fields: Fields) -> Response:
+        """The carrier has decided whether a person or a machine answered."""
+        machine = is_machine(fields)
+        if machine is None:
+            return PlainTextResponse("ok")
+        dial = await self._tell(fields, MachineHeard(machine))
+        call_id = call_id_of(fields) or (dial.call_id if dial else "")
+        if machine and call_id and dial is not None and dial.plan.machine == "message":
+            until_s = time.time() + self.limits.call_s_max + SPARE_SECONDS
+            path = of_dial(self.secret, "/voicemail", dial.dial_id, "", until_s)
+            await self._leave_message(call_id, self._base(request) + path)
+        return PlainTextResponse("ok")
+
+    async def _leave_message(self, call_id: str, url: str) -> None:
+        """Once, however often the carrier says that a machine answered: a second transfer would begin anew."""
+
+        async def transfer(key: str) -> str:
+            if self.dialer is not None:
+                await self.dialer.transfer(call_id, url)
+            return "asked for"
+
+        try:
+            await once(self.ledger, Effect(call_id, name="voicemail"), transfer)
+        except NotDone:
+            log.info("a message is being left already", extra={"call_id": call_id})
+        except (ConnectionError, TimeoutError):
+            log.warning("no message is left: the ledger cannot be reached", extra={"call_id": call_id})
+
+    async def voicemail(self, request: Request, fields: Fields) -> Response:
+        """What is left on an answering machine."""
+        dial = await self._dial(fields)
+        if dial is None or not spoken(dial.plan.message).strip():
+            return _xml(Hangup())
+        return _xml(Wait(length_s=30, silence=True, min_silence_ms=BEEP_MS), Speak(dial.plan.message), Hangup())
+
+    async def after_stream(self, request: Request, fields: Fields) -> Response:
+        """The stream has ended but the call has not: hang up if we ended it, else say that something broke."""
+        call_id = _call_id(fields, await self._dial(fields))
+        ending = await self.after.over_or_lost(call_id)
+        if not ending.reached and ending.record is None:
+            return _xml(Speak(LOST), Hangup())  # more likely than not; but nobody is rung for a perhaps
+        if not ending.lost:
+            return _xml(Hangup())
+        action = self._url(request, "/dial-status", call_id)
+        return _xml(*lost(ending, person_of(agent_of(ending.record), fields, action, self.limits)))
+
+    async def dial_status(self, request: Request, fields: Fields) -> Response:
+        """A call to a person (the agent's fallback number) has ended or failed."""
+        return _xml(Hangup()) if is_person_done(fields) else _xml(Speak(BUSY), Hangup())
+
+    async def noted(self, request: Request, fields: Fields) -> Response:
+        """Nothing to do but to remember it."""
+        return PlainTextResponse("ok")
+
+    # --- parts --------------------------------------------------------------------------------------------------
+
+    def _hook(self, path: str, serve: Serve) -> Callable[[Request], Awaitable[Response]]:
+        async def hook(request: Request) -> Response:
+            if request.method in ("HEAD", "OPTIONS"):  # whoever looks whether we are there changes nothing by it
+                return Response(status_code=204 if request.method == "OPTIONS" else 200, headers={"allow": ALLOW})
+            body = await read_body(request)
+            if reason := await self.gate.refusal(request, body):
+                code = reason.replace(" ", "_")
+                return JSONResponse({"error": {"code": code, "message": f"The signature is refused: {reason}."}}, 403)
+            fields = canonical(await _parameters(request, body))
+            if reason := await self.urls.refusal(path, query_of(request), fields):
+                self.gate.note_refused(request, reason)
+                return JSONResponse({"error": {"code": reason, "message": f"The URL is refused: {reason}."}}, 403)
+            meaning = says(fields)
+            meant = self._meant(path, meaning, fields)
+            if meaning is Says.MACHINE and meant is None:  # what it says, and a request for XML in one
+                await self.machine(request, fields)
+            response = await (meant or serve)(request, fields)
+            if meant not in (None, self.hangup) and path in XML_PATHS:
+                response = _xml()  # whoever asks for XML takes nothing else for an answer
+            await self.facts.keep(path, fields)
+            return response
+
+        return hook
+
+    def _meant(self, path: str, meaning: Says, fields: Fields) -> Serve | None:
+        """Who serves an event that came to another URL than its own; None: the URL's own."""
+        match meaning:
+            case Says.ENDS:
+                return self.hangup
+            case Says.RINGS:
+                return self.ring
+            case Says.MACHINE if path not in ("/answer", "/fallback"):
+                return self.machine
+            case Says.MACHINE if is_over(fields) or self.calls.get(call_id_of(fields)) is not None:
+                return self.machine
+            case Says.PROGRESS if path in ("/answer", "/fallback", "/hangup", "/ring", "/machine"):
+                return self.noted
+            case Says.UNKNOWN if path in ("/answer", "/fallback"):
+                return self.noted
+        return None
+
+    def _agent(self, fields: Fields, dial: Dial | None) -> Agent | None:
+        if dial is not None:
+            agent = self.agents.for_number(dial.sender, dial.agent or None)
+            return with_variables(agent, dial.variables) if agent is not None else None
+        return for_inbound(self.agents.for_number(fields.get("From" if is_outbound(fields) else "To", "")))
+
+    async def _tell(self, fields: Fields, news: News) -> Dial | None:
+        """News of an outbound call, by the id that we put into its URLs, else by its CallUUID."""
+        dial_id, attempt = dial_id_of(fields), fields.get("attempt", "")
+        if self.dialer is None:
+            return None
+        try:
+            if attempt.isdecimal() or not dial_id:
+                return await self.dialer.outbound.tell(dial_id, news, int(attempt) if dial_id else None)
+            dial = await self.dialer.outbound.read(dial_id)
+            if dial is not None and dial.call_id and call_id_of(fields) not in ("", dial.call_id):
+                return dial  # of another attempt's call
+            return await self.dialer.outbound.tell(dial_id, news)
+        except (ConnectionError, TimeoutError):
+            log.warning("news of an outbound call could not be written down")
+            return None
+
+    async def _dial(self, fields: Fields) -> Dial | None:
+        try:
+            return await self.dialer.outbound.read(dial_id) if self.dialer and (dial_id := dial_id_of(fields)) else None
+        except (ConnectionError, TimeoutError):
+            return None
+
+    async def _note_end(self, call_id: str) -> None:
+        try:
+            await self.ledger.note_end(call_id, END_SECONDS)
+        except (ConnectionError, TimeoutError):
+            log.warning("the end of a call could not be remembered", extra={"call_id": call_id})
+
+    async def _goes_on(self, record: CallRecord) -> bool:
+        """May a call that is known have a stream?  It may come back from a `<Redirect>`, or from talking to a person.
+
+        Not if we ended it, or the carrier has told its end: then this is an old question, or a late one.
+        """
+        try:
+            return await self.ledger.reopen(record.call_id)
+        except (ConnectionError, TimeoutError):
+            return record.status != "ended"
+
+    async def _end_elsewhere(self, call_id: str) -> None:
+        """The call is at another edge, or was never answered."""
+        record = (await self.after.ending(call_id)).record
+        if record is not None and record.status == "live":
+            self.calls.bus.publish(edge_priority(record.edge), HangUp(call_id, "caller hung up", epoch=record.epoch))
+        elif record is not None and record.status == "new":
+            self.calls.break_promise(call_id)
+            if not await self.after.end_unstarted(call_id, "carrier"):
+                log.warning("the end of a call could not be written down", extra={"call_id": call_id})
+
+    def _base(self, request: Request) -> str:
+        return (self.public_url or self.gate.base_url(request)).rstrip("/")
+
+    def _url(self, request: Request, path: str, call_id: str) -> str:
+        until_s = time.time() + self.limits.call_s_max + SPARE_SECONDS
+        return self._base(request) + of_call(self.secret, path, call_id, until_s)
+
+    def _stream_url(self, request: Request, call_id: str, now_s: float) -> str:
+        public = urlsplit(self._base(request))
+        scheme = "wss" if public.scheme == "https" else "ws"
+        path = public.path.rstrip("/") + "/ws"
+        if self.secret is not None:
+            path += "/" + mint(self.secret, call_id, now_s)
+        return f"{scheme}://{public.netloc}{path}"
+
+
+def _record(call_id: str, fields: Fields, agent: Agent, dial: Dial | None, signed_urls: bool) -> CallRecord:
+    return CallRecord(
+        call_id,
+        agent=to_document(agent),
+        from_number=(fields.get("From") or (dial.sender if dial is not None else ""))[:NUMBER_CHARS_MAX],
+        to_number=(fields.get("To") or (dial.to if dial is not None else ""))[:NUMBER_CHARS_MAX],
+        direction="outbound" if dial is not None or is_outbound(fields) else "inbound",
+        dial_id=dial.dial_id if dial is not None else "",
+        signed_urls=int(signed_urls),
+    )
+
+
+async def _parameters(request: Request, body: bytes) -> Fields:
+    """All parameters; those of the URL alone, if the body cannot be read and they name an outbound call of ours."""
+    try:
+        return await parameters(request, body)
+    except BadRequest:
+        in_url = query_of(request)
+        if not dial_id_of(in_url):
+            raise
+        return in_url
+
+
+def _call_id(fields: Fields, dial: Dial | None) -> str:
+    """The call's id, by the webhook or else by the outbound call that it names."""
+    call_id = call_id_of(fields) or (dial.call_id if dial is not None else "")
+    if not CALL_ID.fullmatch(call_id):
+        raise BadRequest(400, "bad_call_uuid", "CallUUID is missing or not an id.")
+    return call_id
+
+
+def _of_ended(ending: Ending, goes_on: bool, person: list[Verb]) -> list[Verb]:
+    """What is answered for a call that ended before it was asked for; nothing for one that may begin or go on."""
+    if ending.over:
+        return [Hangup()]
+    if goes_on:
+        return []
+    return lost(ending, person) if ending.lost else [Hangup()]
+
+
+def _xml(*verbs: Verb, connect: bool = False) -> Response:
+    headers = {"cache-control": "no-store"}
+    return Response(render(*verbs, connect=connect), media_type="application/xml", headers=headers)

@@ -1,0 +1,83 @@
+"""The caller's side of one connection: media to the ears as they come, and silence where none come.
+
+What comes from the carrier is told from what is filled in: `alive_ms` and `began` know only what really came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from common.audio.g711 import FRAME_MS
+from common.telemetry import metrics
+from edge.media.decoder import CallerAudio
+from edge.media.silence_fill import SilenceFill
+from edge.media.stream_pace import StreamPace
+from edge.media.ticker import Ticker
+from edge.media.uplink_publisher import ToEars
+
+log = logging.getLogger(__name__)
+
+STOOD_STILL_MS = 60
+"""A wake so late says that we stood still, not the line: what came meanwhile waits in the socket."""
+
+
+class Uplink:
+    """`media` what comes, `close` when no more can.  One timer, that looks some six times a second for a gap."""
+
+    def __init__(
+        self,
+        audio: CallerAudio,
+        ears: ToEars,
+        ticker: Ticker,
+        began: Callable[[float], None] = lambda now: None,
+        pace: StreamPace | None = None,
+    ) -> None:
+        """`began(now)` is called with the first media."""
+        self._pace = pace
+        self._audio = audio
+        self._ears = ears
+        self._ticker = ticker
+        self.alive_ms = ticker.now_ms()
+        """When the carrier last sent anything, or the connection began."""
+        self._began: Callable[[float], None] | None = began
+        self._fill = SilenceFill(self.alive_ms)
+        self._excused = False
+        self._timer = self._at(self._fill.next_due(self.alive_ms))
+
+    def alive(self) -> None:
+        """The carrier says something, whatever it is: the line lives, and what was played until now was heard."""
+        self.alive_ms = self._ticker.now_ms()
+        self._ears.proven()
+
+    def media(self, payload: bytes) -> None:
+        """A payload of the carrier's, of any length.  Raises TooFast: then the ears have none of it."""
+        now = self._ticker.now_ms()
+        if self._began is not None:
+            self._began(now)
+            self._began = None
+        if other := self._audio.corrected(payload):
+            metrics.BAD_INPUT.labels("another format").inc()
+            log.warning("the carrier sends %s at %s Hz, and said otherwise", other.encoding, other.sample_rate)
+        frames = self._fill.media(self._audio.feed(payload), now)
+        if self._pace is not None:
+            self._pace.audio(len(frames) * FRAME_MS, now)
+        self._ears.feed(frames)
+
+    def close(self) -> None:
+        """The connection is gone, and with it the line that silence would stand for."""
+        self._timer.cancel()
+
+    def _at(self, due_ms: float) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_at(due_ms / 1000, self._wake, due_ms)
+
+    def _wake(self, due_ms: float) -> None:
+        now = self._ticker.now_ms()
+        self._excused = now - due_ms > STOOD_STILL_MS and not self._excused
+        if self._excused:
+            self._timer = self._at(now + 1)
+            return
+        for _ in range(self._fill.due(now)):
+            self._ears.fill()
+        self._timer = self._at(self._fill.next_due(now))

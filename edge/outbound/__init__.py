@@ -1,0 +1,1 @@
+"""Calls that we place: their states, their queue, their limits."""

@@ -1,0 +1,65 @@
+"""While the carrier refuses the account no call is placed: which edge found out, and why, is written down for all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from common.store.outbound import OutboundQueue
+from common.telemetry import metrics
+from edge.vobiz.rest.account import REASONS
+
+log = logging.getLogger(__name__)
+
+PAUSED_LOOK_SECONDS = 0.5
+"""How often an edge asks whether calls are placed at all; another edge may have stopped them."""
+
+
+class AccountPause:
+    """What this edge knows of it."""
+
+    def __init__(self, book: OutboundQueue) -> None:
+        self._book = book
+        self._look_at = 0.0
+        self.refused_because = ""
+        """What is wrong with the account.  Until a call is placed again, one at a time is tried after each pause."""
+        self.paused = False
+        """May none be placed now?"""
+        for reason in REASONS:
+            metrics.DIALS_PAUSED.labels(reason).set(0)
+
+    @property
+    def words(self) -> str:
+        """Why no call is placed, for people; empty if calls are placed."""
+        return REASONS.get(self.refused_because, "the carrier refuses the account") if self.refused_because else ""
+
+    async def look(self) -> None:
+        """Ask, if it is time to.  Raises ConnectionError or TimeoutError."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._look_at:
+            self._look_at = now + PAUSED_LOOK_SECONDS
+            self._set(*await self._book.paused())
+
+    async def pause(self, reason: str) -> None:
+        """The carrier has refused the account."""
+        self._set(reason, holds=True)
+        try:
+            await self._book.pause(reason)
+        except (ConnectionError, TimeoutError):
+            log.warning("the pause of the outbound calls could not be written down")
+
+    async def unpause(self) -> None:
+        """A call was placed again."""
+        self._set("", holds=False)
+        try:
+            await self._book.unpause()
+        except (ConnectionError, TimeoutError):
+            log.warning("the end of a pause of the outbound calls could not be written down")
+
+    def _set(self, reason: str, holds: bool) -> None:
+        changed = bool(reason) and reason != self.refused_because
+        self.refused_because, self.paused = reason, holds
+        if changed:
+            log.warning("outbound calls wait: %s", self.words)
+        for known in REASONS:
+            metrics.DIALS_PAUSED.labels(known).set(known == reason)

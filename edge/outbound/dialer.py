@@ -1,0 +1,328 @@
+"""Places the outbound calls of the whole deployment, one dialer at a time, within the account's limits.
+
+Every edge runs one; whoever holds the lead dials.  Before a request leaves, its name is written down; so a dialer
+that dies in between leaves an uncertain call, never a doubled one.  What happened to an uncertain call is told by its
+webhooks, which carry the dial's id and the request's name in their URL, or else by the carrier when it is asked.
+
+While the carrier refuses the account (no credit, say), no call is placed and none is given up: all of them wait, for a
+time that grows with every refusal, and every edge says why (`waits`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+
+from common.process.skipped import skip
+from common.redis.refusals import KeyRefused
+from common.store.outbound import OutboundQueue
+from common.telemetry import metrics
+from edge.http.url_proof import SPARE_SECONDS, of_dial
+from edge.outbound.account_pause import AccountPause
+from edge.outbound.calls import DAY_IS_SPENT, OutboundCalls
+from edge.outbound.destinations import Destinations, NotAllowed
+from edge.outbound.state import (
+    OPEN,
+    POST_MS_MAX,
+    Absent,
+    Accepted,
+    AccountRefused,
+    Answered,
+    Denied,
+    Dial,
+    News,
+    Over,
+    Rang,
+    Sent,
+    Throttled,
+    Unclear,
+    over_at_ms,
+)
+from edge.vobiz.rest.account import account_problem
+from edge.vobiz.rest.client import VobizClient
+from edge.vobiz.rest.errors import CarrierError, Limited, Unavailable, Uncertain
+from edge.vobiz.rest.lookup import Found, Inconclusive, Lookup, LostRequest, Nothing
+from edge.vobiz.rest.requests import CallRequest, MachineDetection
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.1
+LEAD_MS = 3000
+UNAVAILABLE_SECONDS = 5.0
+"""Pause after the carrier could not be reached at all."""
+STOP_SECONDS = 12.0
+"""Longer than a request may take: who leaves earlier leaves an uncertain call behind."""
+SPACING = 1.1
+"""Our seconds and the carrier's are not the same: keep a tenth more distance than the limit asks for."""
+DAY_LOOK_SECONDS = 5.0
+"""How often it is looked whether a new day, or a raised DIALS_PER_DAY, lets calls be placed again."""
+LOOKUPS_MAX = 20
+DUE_MAX = 10  # queued calls that one look goes through until one of them can be placed
+MEND_SECONDS = 5.0  # between two looks for keys that cannot be used
+LOOKUP_AGAIN_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class DialerOptions:
+    """The account's limits, the operator's, and where the carrier reaches us.
+
+    `secret` signs the URLs that the carrier is given (url_proof.py); None: they are not signed.
+    """
+
+    public_url: str
+    calls_per_second: float = 1.0
+    calls_at_once: int = 3
+    destinations: Destinations = field(default_factory=Destinations)
+    dials_per_day: int = 2000
+    call_s_max: int = 14_400
+    secret: bytes | None = None
+    poll_s: float = POLL_SECONDS
+
+
+class Dialer:
+    """`run` it on every edge; `outbound` has the calls that it places."""
+
+    def __init__(
+        self,
+        owner: str,
+        book: OutboundQueue,
+        clients: tuple[VobizClient, VobizClient],
+        options: DialerOptions,
+    ) -> None:
+        """`clients`: one for questions and hang-ups, which repeats itself, and one for placing, which must not."""
+        self._mended_at = 0.0
+        self._owner = owner
+        self._book = book
+        self._client, self._placer = clients
+        self._lookup = Lookup(self._client)
+        self.options = options
+        self._day_is_spent = False
+        self._next_at = 0.0
+        self._placing: set[asyncio.Task[None]] = set()
+        self._account = AccountPause(book)
+        self.outbound = OutboundCalls(book, self._account, options.dials_per_day)
+        """For the API and the webhooks, too."""
+        self._accepted_ms = 0
+
+    @property
+    def waits(self) -> str:
+        """Why no outbound call is placed at the moment; empty if calls are placed."""
+        return self._account.words or (DAY_IS_SPENT if self._day_is_spent else "")
+
+    async def hang_up(self, call_id: str) -> bool:
+        """End a call at the carrier.  False if the carrier could not be told; one that is over already is fine."""
+        try:
+            await self._client.hang_up(call_id)
+        except (CarrierError, ValueError) as error:
+            log.warning("a call could not be hung up: %s", error, extra={"call_id": call_id})
+            return False
+        return True
+
+    async def transfer(self, call_id: str, url: str) -> None:
+        """Let a call go on with other XML."""
+        try:
+            await self._client.transfer(call_id, aleg_url=url)
+        except (CarrierError, ValueError) as error:
+            log.warning("a call could not be transferred: %s", error, extra={"call_id": call_id})
+
+    async def run(self) -> None:
+        """For as long as the process runs; at its end it waits for the requests that are out."""
+        try:
+            await self._dial_forever()
+        finally:
+            if under_way := self._placing | self.outbound.reporting:
+                await asyncio.wait(under_way, timeout=STOP_SECONDS)
+
+    async def _dial_forever(self) -> None:
+        led = False
+        while True:
+            await asyncio.sleep(self.options.poll_s)
+            try:
+                await self._mend()
+                leads = await self._book.lead(self._owner, LEAD_MS)
+                if leads and not led:
+                    self._pause(SPACING / self.options.calls_per_second)  # another may just have dialed
+                led = leads
+                await self._account.look()
+                if leads:
+                    await self._look_up()
+                    await self._place_next()
+            except (ConnectionError, TimeoutError):
+                led = False
+            except Exception as error:  # noqa: BLE001 - one call that cannot be placed keeps no other
+                skip("dialer", error)
+
+    async def _mend(self) -> None:
+        """Beside the lead: it is one of the keys that may have to be mended."""
+        if _now_s() >= self._mended_at:
+            self._mended_at = _now_s() + MEND_SECONDS
+            await self._book.mend()
+
+    async def _place_next(self) -> None:
+        """Begin the next call if the account and its limits allow one now."""
+        busy_trying = bool(self._account.refused_because and self._placing)
+        if self._account.paused or busy_trying or _now_s() < self._next_at:
+            return
+        if await self._book.open_count() >= self.options.calls_at_once:
+            return
+        for dial_id in await self._book.due(DUE_MAX):
+            self._day_is_spent = not await self._book.spend(self.options.dials_per_day)
+            if self._day_is_spent:
+                self._pause(DAY_LOOK_SECONDS)
+                return
+            dial = await self._begin(dial_id)
+            if dial is None:
+                await self._book.give_back()
+                continue  # it is gone, or was in the queue by mistake
+            self._pause(SPACING / self.options.calls_per_second)
+            task = asyncio.create_task(self._place(dial), name=f"dial {dial_id}")
+            self._placing.add(task)
+            task.add_done_callback(self._placing.discard)
+            return
+
+    async def _begin(self, dial_id: str) -> Dial | None:
+        """The call, once it is written down that its request leaves; None if it cannot be placed, and waits no more."""
+        before = await self.outbound.read(dial_id)
+        sent = Sent(signed=self.options.secret is not None)
+        waits = before is not None and before.state == "queued"
+        dial = await self.outbound.tell(dial_id, sent, dialer=self._owner) if waits else None  # who froze sends nothing
+        if before is not None and dial is not None and dial.sent == before.sent + 1:
+            return dial
+        await self.outbound.put_back(dial_id)
+        return None
+
+    async def _place(self, dial: Dial) -> None:
+        try:
+            news = await self._post(dial)
+            await self.outbound.tell(dial.dial_id, news, dial.sent)
+            if isinstance(news, Throttled | AccountRefused):  # nobody was rung
+                await self._book.give_back()
+        except (ConnectionError, TimeoutError):
+            log.warning("the outcome of a dial could not be written down; it will be looked up")
+        except Exception as error:  # noqa: BLE001 - it is looked up as well
+            skip("dialer", error)
+
+    async def _post(self, dial: Dial) -> News:
+        """Ask the carrier for the call; every way that can go is news."""
+        began_s = _now_s()
+        try:
+            self.options.destinations.check(dial.to)  # it may have been queued under other settings
+        except NotAllowed as error:
+            metrics.DIALS_REFUSED.labels(error.reason).inc()
+            return Denied(str(error))
+        try:
+            call_ids = await self._placer.make_call(self._request(dial))
+        except Limited as error:
+            self._pause(error.retry_after_s)
+            return Throttled()
+        except Unavailable as error:
+            self._pause(UNAVAILABLE_SECONDS)
+            return Unclear() if error.sent else Throttled()
+        except Uncertain as error:
+            log.warning("it is not known whether a call was placed: %s", error)
+            return Unclear()
+        except (CarrierError, ValueError) as error:
+            return await self._refused(dial, error)
+        metrics.CALLS_PLACED.inc()
+        self._accepted_ms = dial.changed_ms + round(1000 * (_now_s() - began_s))
+        if self._account.refused_because:
+            await self._account.unpause()
+        return Accepted(call_ids[0])
+
+    async def _refused(self, dial: Dial, error: CarrierError | ValueError) -> News:
+        """Of the account, or of this call?  What may be either is of this call once others were taken since."""
+        log.warning("the carrier refused a call: %s", error)
+        of_account = account_problem(error) if isinstance(error, CarrierError) else None
+        if of_account is None:
+            return Denied(str(error))
+        if not of_account.sure and 0 < dial.refused_ms < self._accepted_ms:
+            return Denied(str(error))
+        await self._account.pause(of_account.reason)
+        return AccountRefused(str(error), keeps_place=of_account.sure)
+
+    def _pause(self, seconds: float) -> None:
+        self._next_at = max(self._next_at, _now_s() + seconds)
+
+    def _request(self, dial: Dial) -> CallRequest:
+        plan = dial.plan
+        call_s = min(plan.call_s_max, self.options.call_s_max)
+        until_s = time.time() + plan.ring_timeout_s + call_s + SPARE_SECONDS
+
+        def url(path: str) -> str:
+            proven = of_dial(self.options.secret, path, dial.dial_id, str(dial.sent), until_s)
+            return self.options.public_url.rstrip("/") + proven
+
+        machine = MachineDetection.for_agents(url("/machine"), hang_up=plan.machine == "hangup")
+        return CallRequest(
+            from_number=dial.sender,
+            to=dial.to,
+            answer_url=url("/answer"),
+            ring_url=url("/ring"),
+            hangup_url=url("/hangup"),
+            fallback_url=url("/fallback"),
+            ring_timeout_s=plan.ring_timeout_s,
+            time_limit_s=call_s,
+            machine_detection=machine if plan.machine else None,
+        )
+
+    async def _look_up(self) -> None:
+        """Ask the carrier about calls of which nothing was heard for too long."""
+        for dial_id in await self._book.overdue(LOOKUPS_MAX):
+            try:
+                await self._look_up_one(dial_id)
+            except Exception as error:
+                if isinstance(error, ConnectionError | TimeoutError) and not isinstance(error, KeyRefused):
+                    raise
+                skip("look-up", error)
+                await self.outbound.postpone(dial_id, LOOKUP_AGAIN_MS)
+
+    async def _look_up_one(self, dial_id: str) -> None:
+        dial = await self.outbound.read(dial_id)
+        if dial is None or dial.state not in OPEN or dial.lead is None:
+            await self.outbound.put_back(dial_id)
+            return
+        if dial.state == "dialing":  # its dialer died, or could not write
+            await self.outbound.tell(dial_id, Unclear(), dial.lead.name)
+            return
+        news = await self._news_of(dial)
+        if news is None and await self._book.now_ms() > over_at_ms(dial):
+            news = Over(dial.cause or "unknown")  # the carrier says nothing, and no call lasts so long
+        told = await self.outbound.tell(dial_id, news, dial.lead.name, seen=dial) if news is not None else dial
+        if told == dial:  # it goes on, or nothing is known of it
+            await self.outbound.postpone(dial_id, LOOKUP_AGAIN_MS)
+
+    async def _news_of(self, dial: Dial) -> News | None:
+        """What the carrier knows of the call; None if that says nothing."""
+        request = dial.lead
+        assert request is not None
+
+        async def is_others(call_id: str) -> bool:
+            owner = await self._book.owner(call_id)
+            return bool(owner) and not (owner == dial.dial_id and request.call_id == call_id)
+
+        try:
+            if dial.call_id:
+                found: Found | Nothing | Inconclusive = await self._lookup.by_id(dial.call_id)
+            else:
+                sent_ms = request.sent_ms or dial.changed_ms - POST_MS_MAX
+                found = await self._lookup.by_numbers(LostRequest(dial.sender, dial.to, sent_ms), is_others)
+        except (ConnectionError, TimeoutError):
+            raise
+        except Exception as error:  # noqa: BLE001 - an answer that nobody thought of is no answer
+            if not isinstance(error, CarrierError):
+                skip("look-up", error)
+            return None
+        match found:
+            case Nothing():
+                return Absent()
+            case Found(call_id, answered, ""):
+                return Answered(call_id) if answered else Rang(call_id)
+            case Found(call_id, answered, cause):
+                return Over(cause, call_id, answered)
+        return None
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

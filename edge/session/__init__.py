@@ -1,0 +1,1 @@
+"""The calls of this edge: whose turn it is, what is heard, how a call ends."""

@@ -1,0 +1,85 @@
+"""Is there somebody in each pool to take a call?  Asked of the ledger, about twice a second while a call waits.
+
+While a pool has no member that takes calls, no new call is answered (`missing`), as while Redis is away.  A call that
+no member of a pool takes (limits/unserved.py) ends with the apology instead of going on in silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from common.process.skipped import skip
+from common.protocol.redis_keys import POOLS
+from common.store import Ledger
+from common.telemetry import metrics
+from edge.session.admission.unserved import Unserved, Waits
+from edge.session.calls import Calls
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+"""Pause between two looks at the pools."""
+WAITING_LOOK_SECONDS = 0.25
+"""The same while a call waits for a worker."""
+
+
+class PoolWatch:
+    """`run` it as a task of the edge."""
+
+    def __init__(self, calls: Calls, ledger: Ledger, waits: Waits) -> None:
+        """From now on `calls` refuses new ones while a pool is missing, unless `waits.offer_ms` is 0."""
+        self._calls = calls
+        self._ledger = ledger
+        self._unserved = Unserved(waits)
+        self._on = waits.offer_ms > 0
+        self._ready: set[str] | None = None  # not known before the first look
+        calls.missing_pool = self.missing
+
+    def missing(self) -> str:
+        """The first pool without a member that takes calls; "" if there is none."""
+        if not self._on or (self._ready is not None and self._ready.issuperset(POOLS)):
+            return ""
+        return next(pool for pool in POOLS if not self._ready or pool not in self._ready)
+
+    async def run(self) -> None:
+        """For as long as the process runs."""
+        while self._on:
+            try:
+                waiting = await self.look()
+            except (ConnectionError, TimeoutError):
+                waiting = False  # others count and log it; what the last look said still holds
+                self._unserved.redis_away(_now_ms())
+            except Exception as error:  # noqa: BLE001 - the watch goes on
+                waiting = False
+                skip("pool watch", error)
+            await asyncio.sleep(WAITING_LOOK_SECONDS if waiting else LOOK_SECONDS)
+
+    async def look(self) -> bool:
+        """Ask once, and give up whoever waited too long.  True while a call waits."""
+        self._note(await self._ledger.pools_with_room())
+        live = {call.call_id: call for call in self._calls.live()}
+        self._unserved.follow({call_id: call.began_ms if call.epoch == 1 else None for call_id, call in live.items()})
+        if self._calls.bus.away_s():
+            self._unserved.redis_away(_now_ms())
+        suspects = self._unserved.suspects(all_have_room=not self.missing())
+        unheld = await self._ledger.unheld(suspects)
+        for call_id, pool in self._unserved.look(unheld, suspects, _now_ms()).items():
+            if not live[call_id].stopping.done() and not live[call_id].ended.done():
+                metrics.CALLS_UNSERVED.labels(pool).inc()
+                log.error("no worker takes a call", extra={"call_id": call_id, "pool": pool})
+                live[call_id].stop("no worker")
+        return bool(unheld)
+
+    def _note(self, ready: set[str]) -> None:
+        for pool in POOLS:
+            if self._ready is not None and (pool in ready) != (pool in self._ready):
+                back = pool in ready
+                level, says = (logging.INFO, "takes calls") if back else (logging.WARNING, "takes no new call")
+                log.log(level, "%s %s", pool, says, extra={"pool": pool})
+            metrics.POOL_HAS_ROOM.labels(pool).set(pool in ready)
+        self._ready = ready
+
+
+def _now_ms() -> float:
+    return asyncio.get_running_loop().time() * 1000

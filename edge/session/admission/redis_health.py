@@ -1,0 +1,134 @@
+"""What Redis says of itself, as metrics: memory, load, replicas, and how long the shared streams are.
+
+Each edge asks each server of REDIS_URL every few seconds on a connection of its own, so that a stack without a
+redis_exporter still shows its one shared part.  All edges tell the same of a server; dashboards take the maximum.
+A server is named by its place in REDIS_URL ("0", "1", …): its address is nobody's label.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from common.process.skipped import skip
+from common.protocol.redis_keys import CALLS_ENDED, POOLS, edge_audio, edge_priority, pool_calls
+from common.redis.client import Client
+from common.redis.url import Place, parse_redis_url
+from common.telemetry import metrics
+
+log = logging.getLogger(__name__)
+
+WATCH_SECONDS = 5.0
+"""Pause between two questions: half of a usual scrape interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What one server says of itself.  `run` names the server's process; numbers that it does not tell are 0."""
+
+    run: str
+    memory_bytes: int
+    memory_max_bytes: int
+    ops_per_second: float
+    cpu_seconds: float
+    replicas: int
+
+
+def health(info: Mapping[str, Any]) -> Health:
+    """From the fields of INFO.  Without `maxmemory` the machine's memory is the bound."""
+
+    def number(name: str) -> float:
+        value = info.get(name, 0)
+        return float(value) if isinstance(value, int | float) else 0.0
+
+    return Health(
+        str(info.get("run_id", "")),
+        int(number("used_memory")),
+        int(number("maxmemory") or number("total_system_memory")),
+        number("instantaneous_ops_per_sec"),
+        number("used_cpu_user") + number("used_cpu_sys"),
+        int(number("connected_slaves")),
+    )
+
+
+def shared_streams(edge: str) -> dict[str, str]:
+    """Label -> key of the streams that are not about one call."""
+    offers = {f"offers:{pool}": pool_calls(pool) for pool in POOLS}
+    return offers | {"edge audio": edge_audio(edge), "edge priority": edge_priority(edge)}
+
+
+class RedisWatch:
+    """`run` it as a task; `aclose` when done."""
+
+    def __init__(self, edge: str, clients: Sequence[Client]) -> None:
+        """The clients are closed with the watch."""
+        self._clients = clients
+        self._streams = shared_streams(edge)
+        self._runs = [""] * len(clients)
+        for number in range(len(clients)):
+            metrics.REDIS_CHANGES.labels(str(number))
+            metrics.REDIS_UP.labels(str(number)).set(0)
+        for label in self._streams:
+            metrics.STREAM_ENTRIES.labels(label).set(0)
+
+    @classmethod
+    def connect(cls, url: str, edge: str) -> RedisWatch:
+        """One lazy client for each server.  Raises BadRedisUrl."""
+        places: tuple[Place, ...] = parse_redis_url(url)
+        return cls(edge, [Client(place, f"{edge}:watch") for place in places])
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        for client in self._clients:
+            await client.aclose()
+
+    async def run(self) -> None:
+        """For as long as the process runs; a server that is away is asked again."""
+        while True:
+            try:
+                await self.look()
+            except Exception as error:  # noqa: BLE001 - no gauge is worth the calls of this edge
+                skip("redis watch", error)
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def look(self) -> None:
+        """Ask every server once."""
+        entries = await asyncio.gather(*(self._ask(number) for number in range(len(self._clients))))
+        for position, label in enumerate(self._streams):
+            metrics.STREAM_ENTRIES.labels(label).set(sum(lengths[position] for lengths in entries if lengths))
+
+    async def _ask(self, number: int) -> list[int]:
+        """Note the server's health; returns the lengths of its streams, nothing if it is away."""
+        client, server = self._clients[number], str(number)
+        pipeline = client.redis.pipeline(transaction=False)
+        pipeline.info()
+        for key in self._streams.values():
+            pipeline.xlen(key)
+        pipeline.zcard(CALLS_ENDED)
+        try:
+            # An answer that refuses (no right to INFO, still loading) is a value here, and no reason to end.
+            info, *lengths, retained = await client.reached(pipeline.execute(raise_on_error=False))
+        except (ConnectionError, TimeoutError):
+            metrics.REDIS_UP.labels(server).set(0)
+            return []
+        metrics.REDIS_UP.labels(server).set(1)
+        if isinstance(info, dict):
+            self._note(number, health(info))
+        if isinstance(retained, int):
+            metrics.CALLS_RETAINED.labels(server).set(retained)
+        return [length if isinstance(length, int) else 0 for length in lengths]
+
+    def _note(self, number: int, seen: Health) -> None:
+        server = str(number)
+        metrics.REDIS_MEMORY_BYTES.labels(server).set(seen.memory_bytes)
+        metrics.REDIS_MEMORY_MAX_BYTES.labels(server).set(seen.memory_max_bytes)
+        metrics.REDIS_OPS_PER_SECOND.labels(server).set(seen.ops_per_second)
+        metrics.REDIS_CPU_SECONDS.labels(server).set(seen.cpu_seconds)
+        metrics.REDIS_REPLICAS.labels(server).set(seen.replicas)
+        known, self._runs[number] = self._runs[number], seen.run or self._runs[number]
+        if known and seen.run and known != seen.run:
+            metrics.REDIS_CHANGES.labels(server).inc()
+            log.warning("another Redis answers: a failover or a restart", extra={"server": server})

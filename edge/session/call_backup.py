@@ -1,0 +1,160 @@
+"""What an edge remembers of its calls, so that a Redis that has lost everything can be told again.
+
+The caller's socket is here, so here is who knows that the call exists.  Of each call the edge keeps the record, the
+story as it grows, and the pools' notes (fencing tokens, checkpoints).  Once a second it looks whether the ledger still
+has its calls.  One that is gone, or fell back to an older epoch, is written again under its next epoch: to the workers
+that is a caller who was reconnected (docs/adr/0004-when-redis-loses-everything.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from common.bus import Bus, Subscription
+from common.call.resume import Resume
+from common.process.clock import wall_ms
+from common.process.skipped import skip
+from common.protocol.messages import CallStarted, Message, OwnerChanged, ReplyPlayed, ReplyStarted, UserTurn
+from common.protocol.redis_keys import EVENTS_MAXLEN, POOLS, call_events
+from common.redis.refusals import KeyRefused
+from common.store import Ledger
+from common.telemetry import metrics
+from edge.session.call import Call
+from edge.session.calls import Calls
+from edge.session.fences import Fences
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+SECRET_EVERY = 5
+"""Looks between two at which the deployment's secret is put back, should it be gone."""
+COPY_PAUSE_MS = 100.0
+"""Pause of the reader of the stories: what Redis loses within it is not in the copy, either."""
+
+
+@dataclass(slots=True)
+class _Copy:
+    """`story` by entry id: what is read twice after a failover is there once."""
+
+    epoch: int
+    fences: Fences
+    story: dict[str, Message] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    subscription: Subscription | None = None
+
+    def receive(self, entry_id: str, message: Message) -> None:
+        if isinstance(message, OwnerChanged):
+            self.fences.admits(message.pool, message.token)
+        if len(self.story) < EVENTS_MAXLEN:
+            self.story[entry_id] = message
+
+    def unknown_reply(self, call: Call) -> list[Message]:
+        """If the caller hears a reply that was lost before it was copied: that there was one, though not its words.
+
+        Otherwise the mind would give its number to the next reply, which the edge would take for this one.
+        """
+        turn, utterance = call.turn.turn, call.turn.answers
+        known = max((message.turn for message in self.story.values() if isinstance(message, ReplyStarted)), default=0)
+        return [ReplyStarted(turn, utterance), ReplyPlayed(turn)] if turn > known else []
+
+
+class Copies:
+    """`run` it as long as the edge has calls."""
+
+    def __init__(self, calls: Calls, ledger: Ledger, buses: tuple[Bus, Bus], secret: bytes | None = None) -> None:
+        """`buses`: the edge's own, and one whose reader may be slow, for the stories.
+
+        `secret` is the one that the deployment shares through Redis, if it does.
+        """
+        self._calls = calls
+        self._ledger = ledger
+        self._bus, self._slow = buses
+        self._secret = secret
+        self._copies: dict[str, _Copy] = {}
+        calls.added = self._follow
+
+    async def run(self) -> None:
+        """For as long as the process runs."""
+        looks = 0
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self.look()
+                if self._secret and looks % SECRET_EVERY == 0:
+                    await self._ledger.keep_secret(self._secret)
+            except (ConnectionError, TimeoutError):
+                continue  # Redis is away, which others count; it may have lost something when it is back
+            except Exception as error:  # noqa: BLE001 - the loop is of all calls
+                skip("copies", error)
+            looks += 1
+
+    async def look(self) -> None:
+        """Keep up with the calls, and write again what is lost.  Raises ConnectionError or TimeoutError."""
+        live = {call.call_id: call for call in self._calls.live() if not call.ended.done() and not call.stopping.done()}
+        for call_id in self._copies.keys() - live.keys():
+            self._forget(call_id)
+        for call_id, call in live.items():
+            if call_id not in self._copies or self._copies[call_id].epoch != call.epoch:
+                self._follow(call)
+        if not live:
+            return
+        noted = await self._ledger.notes(list(live))
+        for call_id, call in live.items():
+            try:
+                await self._compare(call, noted.get(call_id))
+            except KeyRefused as error:  # of this call's keys, and no other's
+                skip("copies", error, call_id)
+
+    async def _compare(self, call: Call, notes: Mapping[str, str] | None) -> None:
+        if notes is None:
+            await self._restore(call, _all_lost(self._copies[call.call_id]))
+        elif (epoch := int(notes.get("epoch", call.epoch))) < call.epoch:
+            await self._restore(call, self._copies[call.call_id].notes)
+        elif epoch > call.epoch:
+            call.replaced()  # the carrier has come back to another edge, and this one was not told
+        elif notes:  # else its server is away
+            self._copies[call.call_id].notes = notes
+            call.fences.settle(notes)
+
+    async def _restore(self, call: Call, notes: Mapping[str, str]) -> None:
+        copy = self._copies[call.call_id]
+        epoch = call.epoch + 1
+        since = await self._bus.read(call_events(call.call_id))  # our own news, written when Redis was back
+        ours = [message for entry_id, message in since if entry_id not in copy.story]
+        record = replace(call.record, epoch=epoch)
+        started = CallStarted(epoch, record.edge, wall_ms(), holds=True)
+        story = [*copy.story.values(), *copy.unknown_reply(call), *ours, started]
+        if call.ended.done() or not await self._ledger.restore(record, notes, story):
+            return  # it has ended, or another edge has it by now
+        log.warning("Redis had lost a call; it is written again", extra={"call_id": call.call_id})
+        metrics.CALLS_RESTORED.inc()
+        call.written_again(epoch)
+        self._follow(call)
+        for pool in POOLS:
+            await self._ledger.offer(pool, [call.call_id])
+
+    def _follow(self, call: Call) -> None:
+        self._forget(call.call_id)
+        copy = self._copies[call.call_id] = _Copy(call.epoch, call.fences)
+        copy.subscription = self._slow.subscribe(call_events(call.call_id), copy.receive, _unexpected)
+
+    def _forget(self, call_id: str) -> None:
+        copy = self._copies.pop(call_id, None)
+        if copy is not None and copy.subscription is not None:
+            copy.subscription.close()
+
+
+def _all_lost(copy: _Copy) -> dict[str, str]:
+    """The notes, but for the ears': they go on in an audio that begins anew, and behind what the story has.
+
+    Their checkpoint may be older than the story by a look; its number, used again, would be an utterance of the past.
+    """
+    understood = max((said.utterance for said in copy.story.values() if isinstance(said, UserTurn)), default=0)
+    return {**copy.notes, "checkpoint:stt": Resume(understood).checkpoint()}
+
+
+def _unexpected(error: Exception) -> None:
+    skip("copies", error)  # cannot be: it only notes

@@ -1,0 +1,58 @@
+"""Which audio the carrier says that it sends, by every name that is used for it.  Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+MULAW, ALAW, L16 = "mulaw", "alaw", "l16"
+NAMES = {
+    **dict.fromkeys(("mulaw", "ulaw", "mu-law", "u-law", "pcmu", "g711u", "g711-ulaw", "g711-mulaw", "basic"), MULAW),
+    **dict.fromkeys(("alaw", "a-law", "pcma", "g711a", "g711-alaw"), ALAW),
+    **dict.fromkeys(("l16", "linear16", "pcm", "pcm16", "pcm-s16le", "s16le", "slin", "slin16"), L16),
+}
+"""A name without `audio/` and `x-`, in small letters, "_" as "-": its encoding."""
+RATES = {MULAW: (8000,), ALAW: (8000,), L16: (8000, 16000, 24000)}
+"""G.711 has one rate; of L16 at 24,000 Hz Vobiz sends nothing that is usable, which edge/media/decoder.py refuses."""
+_NAME = re.compile(r"(?!.*[0-9]{6})[A-Za-z][A-Za-z0-9/_.;= -]{0,63}")
+"""What an encoding's name looks like; anything else, a phone number perhaps, is not repeated in an error."""
+_HERTZ = re.compile(r"[0-9]{1,6}")
+
+
+class BadFormat(ValueError):
+    """The text says what was declared and what would do."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFormat:
+    """Encoding "mulaw", "alaw" or "l16" (signed 16-bit, little-endian) at `sample_rate` Hz, mono."""
+
+    encoding: str = MULAW
+    sample_rate: int = 8000
+
+    @property
+    def frame_bytes(self) -> int:
+        """So many bytes are 20 ms."""
+        return self.sample_rate // 50 * (2 if self.encoding == L16 else 1)
+
+
+def media_format(name: str, rate: str = "") -> MediaFormat:
+    """The format of a name such as "audio/x-mulaw", "PCMU/8000" or "audio/l16;rate=16000;channels=1".
+
+    `rate` is what stands beside the name, and wins over a rate within it.  Raises BadFormat.
+    """
+    kind, *parameters = [part.strip() for part in name.lower().split(";")]
+    kind = kind.removeprefix("audio/").replace("_", "-").removeprefix("x-").replace(".", "")
+    kind, *numbers = kind.split("/")  # as in SDP: name/rate/channels
+    told = dict(part.replace('"', "").partition("=")[::2] for part in parameters)
+    rates = [rate, told.get("rate", ""), *numbers[:1], "8000"]
+    channels = told.get("channels") or (numbers[1] if len(numbers) > 1 else "1")
+    encoding = NAMES.get(kind.strip())
+    hertz = re.sub(r"\.0+$", "", next(one.strip() for one in rates if one.strip()))
+    if encoding is None or channels != "1" or hertz not in map(str, RATES[encoding]):
+        told_name = repr(name) if _NAME.fullmatch(name) else "a name that is none"
+        told_hertz = hertz if _HERTZ.fullmatch(hertz) else "unreadable"
+        raise BadFormat(
+            f"{told_name} at {told_hertz} Hz; expected mu-law or A-law at 8000 Hz or L16 at 8000 or 16000 Hz, mono"
+        )
+    return MediaFormat(encoding, int(hertz))

@@ -1,0 +1,9 @@
+"""A simulated Vobiz carrier: REST API, outbound and inbound calls, XML, webhooks, media streams, and their faults."""
+
+from simulators.carrier.carrier import Carrier
+from simulators.carrier.hooks import HookHabits
+from simulators.carrier.people import Callee
+from simulators.carrier.plan import CallPlan, CarrierOptions, Target
+from simulators.carrier.record import CallRecord
+
+__all__ = ["CallPlan", "CallRecord", "Callee", "Carrier", "CarrierOptions", "HookHabits", "Target"]

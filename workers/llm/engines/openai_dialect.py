@@ -1,0 +1,179 @@
+"""What one model behind one server takes of OpenAI's chat completions.  Pure.
+
+Every server is asked in the same way first.  What it refuses is left out, or said in another way, from then on: each
+refusal costs one request, at the start of the process as a rule, because warming up asks like a call.
+
+    `max_tokens`               -> `max_completion_tokens` (Azure's newer models) -> left out
+    `stream_options`, `temperature`, `stream` -> left out
+    `tools`                    -> described in the instructions, and called in the text
+    the system role            -> the instructions begin the first message of the user
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from workers.providers.interfaces import ChatMessage
+
+OPENING = "(The phone rings, and you answer it.)"
+"""Comes before a greeting: many templates want the user to speak first, and then in turns."""
+GO_ON = (
+    "(The connection broke while you spoke the message above. Go on exactly where it stops, in the middle of the "
+    "sentence if need be. Do not repeat any of it, and do not mention the break. If nothing is missing, say nothing.)"
+)
+"""Follows the beginning of a reply that another request made: what comes next must fit behind it.  It is the user's,
+because most templates take instructions at the beginning only."""
+TOOLS_IN_TEXT = (
+    "To use one of these tools, end your reply with a line such as "
+    '<tool_call>{{"name": "{name}", "arguments": {{}}}}</tool_call>. It is not spoken. The tools:\n{tools}'
+)
+REFUSAL_CHARS_MAX = 4_000
+LEARNT_MAX = 7
+"""Refusals that one request may meet."""
+
+_TOOLS = re.compile(r"\btools?\b|tool_choice|tool.(?:use|call)|function.?call", re.I)
+_ROLES = re.compile(
+    r"\broles?\b.{0,80}(?:alternat|support|allowed|invalid|must|unexpected|unknown)"
+    r"|(?:system|developer).{0,40}(?:role|message|instruction|prompt).{0,60}(?:not|unsupported|invalid|beginning|first|only)"
+    r"|(?:unexpected|unsupported|invalid|unknown) (?:message )?role|alternat\w+.{0,60}roles?|roles? .{0,20}system\b"
+    r"|got system",
+    re.I | re.DOTALL,
+)
+_NO_STREAM = re.compile(
+    r"\bstream(?:ing)?\b.{0,60}(?:not|unsupported|disabled)|verified to stream"
+    r"|(?:not|un)\w* .{0,30}\bstream(?:ing)?\b",
+    re.I,
+)
+_TOO_MUCH = re.compile(
+    r"context.(?:length|window)|too (?:long|large|many)|content.(?:filter|management)|moderation", re.I
+)
+_SAID_IN = frozenset(
+    {"message", "msg", "detail", "details", "error", "errors", "param", "loc", "code", "title", "type"}
+)
+
+
+class ServerDialect:
+    """How to ask this server's model; `learn` what it refuses."""
+
+    def __init__(self, model: str, tokens_field: str, tokens_max: int | None, temperature: float | None) -> None:
+        """`tokens_field`: which of the two names of the bound is tried first."""
+        self.model = model
+        self._tokens_fields = [tokens_field, *({"max_tokens", "max_completion_tokens"} - {tokens_field})]
+        self._tokens_max = tokens_max
+        self._temperature = temperature
+        self._streams = True
+        self._usage = True
+        self._tools = True
+        self._system = True
+
+    def request(
+        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), said: str = ""
+    ) -> dict[str, Any]:
+        """The body of the request for a reply that begins with `said`."""
+        request: dict[str, Any] = {
+            "model": self.model,
+            "messages": self._messages(dialogue, tools, said),
+        }
+        if self._streams:
+            request["stream"] = True
+        if self._streams and self._usage:
+            request["stream_options"] = {"include_usage": True}
+        if tools and self._tools:
+            request["tools"] = list(tools)
+        if self._temperature is not None:
+            request["temperature"] = self._temperature
+        if self._tokens_max is not None and self._tokens_fields:
+            request[self._tokens_fields[0]] = self._tokens_max
+        return request
+
+    def learn(self, request: Mapping[str, Any], refusal: Any) -> str:
+        """Change what the refusal of this request names.  Returns what is different now, in words; "": nothing.
+
+        `refusal` is the server's document or text.  Only what names a field that was sent is believed.
+        """
+        said = " ".join(_said(refusal))[:REFUSAL_CHARS_MAX]
+        if self._usage and re.search(r"stream.options|include.usage", said):
+            self._usage = False
+            return "without `stream_options`"
+        if self._streams and _NO_STREAM.search(said):
+            self._streams = False
+            return "without `stream`, so that the caller waits for the whole reply"
+        if "temperature" in request and re.search(r"temperature", said):
+            self._temperature = None
+            return "without `temperature`"
+        field = next((name for name in self._tokens_fields if name in request), "")
+        if field and re.search(r"max_(?:completion_)?tokens|max_new_tokens", said):
+            self._tokens_fields.remove(field)
+            return f"with `{self._tokens_fields[0]}`" if self._tokens_fields else "without a bound of tokens"
+        if _TOO_MUCH.search(said):
+            return ""  # this dialogue's fault
+        if self._system and _ROLES.search(said):
+            self._system = False
+            return "with the instructions in the user's first message"
+        if self._tools and request.get("tools") and _TOOLS.search(said):
+            self._tools = False
+            return "without `tools`; they are described in the instructions"
+        return ""
+
+    def _messages(
+        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]], said: str
+    ) -> list[ChatMessage]:
+        """The dialogue in turns: the instructions, then user and assistant alternately, the user first and last."""
+        system = [message for message in dialogue if message.get("role") == "system"]
+        turns = [message for message in dialogue if message.get("role") != "system"]
+        if not turns or turns[0].get("role") != "user":
+            turns = [{"role": "user", "content": OPENING}, *turns]
+        turns = _merged(turns)
+        if said:
+            turns += [{"role": "assistant", "content": said}, {"role": "user", "content": GO_ON}]
+        instructions = "\n\n".join(str(message.get("content") or "") for message in system)
+        if tools and not self._tools:
+            instructions = f"{instructions}\n\n{_described(tools)}".strip()
+        if not instructions:
+            return turns
+        if self._system:
+            return [{"role": "system", "content": instructions}, *turns]
+        first = {**turns[0], "content": f"{instructions}\n\n{turns[0].get('content') or ''}"}
+        return [first, *turns[1:]]
+
+
+def _merged(turns: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """Two texts of one role in a row as one: templates want turns."""
+    merged: list[ChatMessage] = []
+    for turn in turns:
+        before = merged[-1] if merged else {}
+        texts = before.get("content"), turn.get("content")
+        plain = all(isinstance(text, str) for text in texts) and before.keys() | turn.keys() == {"role", "content"}
+        if plain and before.get("role") == turn.get("role"):
+            merged[-1] = {**turn, "content": f"{texts[0]} {texts[1]}"}
+        else:
+            merged.append(turn)
+    return merged
+
+
+def _described(tools: Sequence[dict[str, Any]]) -> str:
+    functions = [tool["function"] for tool in tools]
+    lines = [f"- {each['name']}: {each.get('description', '')} Arguments: {_schema(each)}" for each in functions]
+    return TOOLS_IN_TEXT.format(name=functions[0]["name"], tools="\n".join(lines))
+
+
+def _schema(function: Mapping[str, Any]) -> str:
+    properties = (function.get("parameters") or {}).get("properties") or {}
+    return json.dumps(properties, ensure_ascii=False) if properties else "none."
+
+
+def _said(refusal: Any, depth: int = 0) -> list[str]:
+    """What the server says is wrong, and not what it quotes of the request: a caller may speak of temperature."""
+    if depth > 6:
+        return []
+    match refusal:
+        case str():
+            return [refusal[:REFUSAL_CHARS_MAX]]
+        case list():
+            return [text for each in refusal[:20] for text in _said(each, depth + 1)]
+        case Mapping():
+            return [text for key, each in refusal.items() if key in _SAID_IN for text in _said(each, depth + 1)]
+    return []

@@ -1,0 +1,87 @@
+"""What the package and its HTTP library raise, as one of our three errors and in our own words.  Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import openai
+
+from workers.llm.engines.openai_chunks import ErrorInStream
+from workers.llm.engines.openai_server import BODY_CHARS_MAX, SETTING, Answer, shown
+from workers.providers.interfaces import Busy, Down, ProviderError, Rejected
+from workers.providers.openai import http
+
+NO_ANSWER = Answer(0, "", "")
+_CAUSES_MAX = 8
+
+
+def answered(response: Any) -> Answer:
+    """An answer that was read whole."""
+    moved = str(response.url) if response.history else ""
+    return Answer(response.status_code, str(response.headers.get("content-type", "")).lower(), response.text, moved)
+
+
+def refusal(error: Exception) -> tuple[Answer, Any]:
+    """(what the server answered, its document or text); nothing for an error that is not the server's answer."""
+    if isinstance(error, openai.APIStatusError):
+        answer = answered(error.response)
+        document = answer.document
+        return answer, document if document is not None else answer.text[:BODY_CHARS_MAX]
+    if isinstance(error, ErrorInStream):
+        inner = error.document.get("error")
+        code = inner.get("code") if isinstance(inner, dict) else None
+        status = code if isinstance(code, int) else 400
+        return Answer(status, "", json.dumps(error.document)[:BODY_CHARS_MAX]), error.document
+    return NO_ANSWER, None
+
+
+def connection_fault(url: str, error: Exception) -> str:
+    """What is wrong with the address, if no connection came to be; empty if that is not it."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and len(causes) < _CAUSES_MAX:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    text = " ".join(str(each) for each in causes)
+    where = f"{SETTING} ({shown(url)})"
+    if re.search(r"WRONG_VERSION_NUMBER|wrong version number|record layer failure", text):
+        return f"{where} speaks no TLS; write http://"
+    if re.search(r"CERTIFICATE_VERIFY_FAILED|certificate verify failed", text):
+        return f"{where} has a certificate that is not trusted"
+    if re.search(
+        r"Name or service not known|nodename nor servname|Temporary failure in name|getaddrinfo|No address", text
+    ):
+        return f"{where}: there is no host named {urlsplit(url).hostname}"
+    if re.search(r"Connection refused|All connection attempts failed|Connect call failed", text):
+        return f"{where} cannot be reached: nothing listens there"
+    return ""
+
+
+def as_provider_error(name: str, error: Exception, fault: str = "") -> ProviderError:
+    """The error as one of ours; `fault` says better what is wrong, if that is known."""
+    if isinstance(error, openai.APIStatusError):
+        status, code = error.status_code, _code(error)
+        if status == 429:
+            return Busy(f"{name} is at its rate limit{code}")
+        if status in (401, 403):
+            return Rejected(f"{name} does not accept the key ({status}){code}; check OPENAI_API_KEY")
+        if 400 <= status < 500 and status != 408:
+            told = fault or f"check the model and {SETTING}"
+            return Rejected(f"{name} refused the request ({status}){code}; {told}")
+        return Down(f"{name} answered {status}{code}")
+    if isinstance(error, ErrorInStream) and refusal(error)[0].status == 429:
+        return Busy(f"{name} is at its rate limit")
+    if isinstance(error, TimeoutError | openai.APITimeoutError):
+        return Down(f"{name} did not answer in time" + (f": {fault}" if fault else ""))
+    if isinstance(error, openai.APIConnectionError | http.HTTPError):
+        return Down(f"{name} cannot be reached, or closed the connection" + (f": {fault}" if fault else ""))
+    return Down(f"{name} sent a malformed stream ({type(error).__name__})" + (f": {fault}" if fault else ""))
+
+
+def _code(error: openai.APIStatusError) -> str:
+    """The vendor's error code, if it looks like one: a word such as `model_not_found` says nothing private."""
+    code = error.code
+    return f" {code}" if isinstance(code, str) and re.fullmatch(r"[a-z_]{3,40}", code) else ""

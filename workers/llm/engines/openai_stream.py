@@ -1,0 +1,129 @@
+"""The chunks of one answer.  The package opens and closes it; the chunks are taken from its bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from workers.llm.engines.openai_chunks import ChatChunk, understood
+from workers.llm.engines.openai_server import BODY_CHARS_MAX, Answer
+from workers.llm.engines.sse import EVENT_BYTES_MAX, Events
+
+DONE = "[DONE]"
+
+
+@dataclass(frozen=True, slots=True)
+class WholeAnswer:
+    """An answer that was read whole, in the shape of one that streams."""
+
+    response: Any
+
+    async def close(self) -> None:
+        """It is closed already."""
+
+
+class ChunkStream:
+    """`next` until None; `answer` is the head of what came, for an error's words."""
+
+    def __init__(self, opened: Any) -> None:
+        self._opened = opened
+        self._response = opened.response
+        self._bytes: AsyncIterator[bytes] = opened.response.aiter_bytes()
+        self._media = str(self._response.headers.get("content-type", "")).lower()
+        self._events = Events()
+        self._waiting: deque[bytes] = deque()
+        self._understood: deque[ChatChunk] = deque()
+        self._head = b""
+        self._whole: bytearray | None = bytearray() if "json" in self._media or "html" in self._media else None
+        self._over = False
+        self._reading: asyncio.Task[ChatChunk | None] | None = None
+
+    async def next(self, deadline: float) -> ChatChunk | None:
+        """The next chunk; None at the end: read to its last byte, the connection serves again.
+
+        Raises TimeoutError after `deadline`, what the HTTP library does, and ValueError or TypeError for nonsense.
+        """
+        reading, self._reading = self._reading, None
+        async with asyncio.timeout_at(deadline):
+            return await (reading or self._next())
+
+    async def comes_before(self, time: float) -> bool:
+        """Wait for the next chunk until this time of the loop; in contrast to `next`, the stream outlives it."""
+        self._reading = self._reading or asyncio.create_task(self._next(), name="next chunk")
+        timeout = max(0.0, time - asyncio.get_running_loop().time())
+        done, _ = await asyncio.wait([self._reading], timeout=timeout)
+        return bool(done)
+
+    async def close(self) -> None:
+        """Close the answer; its connection is closed too, unless it was read to its end."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+        await self._opened.close()
+
+    @property
+    def answer(self) -> Answer:
+        """What the server sent, as far as it is kept."""
+        response = self._response
+        moved = str(response.url) if response.history else ""
+        return Answer(response.status_code, self._media, self._head.decode("utf-8", "replace"), moved)
+
+    async def _next(self) -> ChatChunk | None:
+        while not self._understood:
+            if self._waiting:
+                self._understood.extend(_chunks(self._waiting.popleft()))
+            elif self._over:
+                return None
+            else:
+                await self._read()
+        return self._understood.popleft()
+
+    async def _read(self) -> None:
+        try:
+            data = await anext(self._bytes)
+        except StopAsyncIteration:
+            self._over = True
+            self._understood.extend(self._last())
+            return
+        if len(self._head) < BODY_CHARS_MAX:
+            self._head += data[:BODY_CHARS_MAX]
+        if self._whole is None:
+            self._waiting.extend(self._events.feed(data))
+            return
+        self._whole += data
+        if len(self._whole) > EVENT_BYTES_MAX:
+            raise ValueError("a document has no end")
+
+    def _last(self) -> list[ChatChunk]:
+        """What is known at the end only: a document instead of a stream, or an event without its blank line."""
+        if self._whole is None:
+            try:
+                return [chunk for event in self._events.rest() for chunk in _chunks(event)]
+            except ValueError:
+                return []  # it was cut off there
+        if "html" in self._media:
+            return []
+        chunks = [chunk for chunk in _chunks(bytes(self._whole)) if chunk != ChatChunk()]
+        if chunks:
+            chunks[-1].finish_reason = chunks[-1].finish_reason or "stop"
+        return chunks
+
+
+def _chunks(data: bytes) -> list[ChatChunk]:
+    """What one event holds: a chunk as a rule, none, or several where the server leaves out the blank lines."""
+    text = data.decode().strip().removeprefix("\ufeff")
+    if not text:
+        return []
+    if text == DONE:
+        return [ChatChunk(finish_reason="done")]
+    try:
+        return [understood(json.loads(text))]
+    except json.JSONDecodeError:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if len(lines) < 2:
+            raise
+    return [chunk for line in lines for chunk in _chunks(line.removeprefix("data:").encode())]

@@ -1,0 +1,343 @@
+"""`local/receptionist`: a SCRIPTED receptionist.  Patterns and fixed sentences; no language model, no intelligence.
+
+It is there so that the platform can be tried, tested and benchmarked with no key and no network: the same streams,
+clauses, interruptions and tools as with a real model, and always the same answers.  It knows one clinic, in English,
+does not read an agent's instructions, and "notes" appointments nowhere but in the conversation.  Whoever asks is told.
+
+It is a pure function of the dialogue: the caller's lines are played through `_Talk` from the first to the last, so
+that any worker can take over at any turn and gives the same reply.  What the caller did not hear of earlier replies
+therefore changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workers.llm.engines.appointment_words import find_day, find_name, find_time, plain, say_time
+from workers.providers.interfaces import ChatMessage, Piece, ToolCall, after
+
+log = logging.getLogger(__name__)
+
+END_CALL = "end_call"
+HEARD_CHARS_MAX = 500
+STOP_WORDS_MAX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that the receptionist knows.  Times are minutes from midnight."""
+
+    clinic: str = "Sunrise Dental Clinic"
+    weekdays: tuple[int, int] = (9 * 60, 18 * 60)
+    saturday: tuple[int, int] = (10 * 60, 14 * 60)
+    address: str = "12 Lake Road, on the ground floor, opposite the city library"
+    parking: str = "behind the building"
+    checkup: str = "five hundred rupees"
+    cleaning: str = "twelve hundred rupees"
+
+    @property
+    def hours_answer(self) -> str:
+        return (
+            f"We are open from Monday to Friday, from {_span(self.weekdays)}. "
+            f"On Saturdays we are open for a shorter time, from {_span(self.saturday)}. "
+            "On Sundays and on public holidays the clinic is closed, but you can call me at any time."
+        )
+
+    @property
+    def address_answer(self) -> str:
+        return f"You find us at {self.address}. There is parking {self.parking}."
+
+    @property
+    def prices_answer(self) -> str:
+        return (
+            f"A check-up costs {self.checkup}, and a cleaning {self.cleaning}. "
+            "For anything else, the dentist tells you the price after a check-up."
+        )
+
+    @property
+    def honest_answer(self) -> str:
+        return (
+            f"I am the automated receptionist of {self.clinic}, and I follow a script. "
+            "For everything that I cannot answer, please ask at the front desk during opening hours."
+        )
+
+    @property
+    def greeting(self) -> str:
+        return f"Hello, this is {self.clinic}. How can I help you?"
+
+    @property
+    def farewell(self) -> str:
+        return f"Thank you for calling {self.clinic}. Goodbye!"
+
+
+FACTS = Facts()
+ANYTHING_ELSE = "Is there anything else I can help you with?"
+OF_COURSE = "Of course. How can I help?"
+ABILITIES = (
+    "I can tell you our opening hours, our address and our prices, or note an appointment for you. "
+    "Which of these would you like?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One reply.  `ends_call`: it is a farewell, hang up after it."""
+
+    text: str
+    ends_call: bool = False
+
+
+def answer(dialogue: Sequence[ChatMessage], facts: Facts = FACTS) -> Answer:
+    """The receptionist's next line in `dialogue` (OpenAI chat messages; only the caller's count)."""
+    talk = _Talk(facts)
+    given = Answer(facts.greeting)
+    for message in dialogue:
+        content = message.get("content")
+        if message.get("role") == "user" and isinstance(content, str) and content.strip():
+            given = talk.take(content[:HEARD_CHARS_MAX])
+    return given
+
+
+class Receptionist:
+    """The `LanguageModel` around `answer`."""
+
+    def __init__(self, facts: Facts = FACTS) -> None:
+        self._facts = facts
+        self._announced = False
+
+    async def warm(self) -> None:
+        """Say in the log, once, that this is a script."""
+        if not self._announced:
+            log.warning("local/receptionist answers: a script, no language model; set OPENAI_API_KEY for one")
+            self._announced = True
+
+    async def aclose(self) -> None:
+        """Nothing to free."""
+
+    async def reply(
+        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), said: str = ""
+    ) -> AsyncIterator[Piece]:
+        """See `LanguageModel`.  Streams word by word, so that it takes the path of a real model; never waits.
+
+        The farewell calls `end_call`, if that is among `tools`.  After a tool's result there is nothing left to say.
+        """
+        if dialogue and dialogue[-1].get("role") == "tool":
+            return
+        given = answer(dialogue, self._facts)
+        for word in re.findall(r"\S+\s*", after(said, given.text)):
+            yield word
+        if given.ends_call and any(_tool_name(tool) == END_CALL for tool in tools):
+            yield ToolCall(f"{END_CALL}-{len(dialogue)}", END_CALL, "{}")
+
+
+# --- understanding -------------------------------------------------------------------------------------------------
+
+
+def _any(*patterns: str) -> re.Pattern[str]:
+    return re.compile(rf"\b(?:{'|'.join(patterns)})\b")
+
+
+GOODBYE = _any(
+    r"good ?(?:bye|by|buy)", "bye", "bye bye", r"that(?:'s| is) all(?! right)", "hang up", "see you", "have a nice day"
+)
+REPEAT = _any(
+    "repeat", r"say (?:that|it|this) again", "once more", "pardon", "come again", "what did you say",
+    r"(?:didn't|did not|couldn't) (?:catch|hear|get|understand)",
+)  # fmt: skip
+CANCEL = _any(r"cancel", "never ?mind", r"forget (?:it|about|that)", r"(?:do not|don't) (?:want|need) (?:it|an|the)")
+CHANGE = _any("change", "reschedule", r"(?:an)?other (?:day|time)", "different", "wrong", "not right", "incorrect")
+BOOK = _any(
+    r"book(?:ing)?", r"a? ?p+ointments?", "schedule", "reserv(?:e|ation)", "(?:see|visit) (?:a|the) (?:dentist|doctor)",
+    "come in",
+)  # fmt: skip
+PAIN = _any(r"pain(?:ful)?", "(?:tooth|teeth) (?:hurts?|aches?)", "toothache", "ache", "hurts?")
+EMERGENCY = _any("emergency", r"bleed(?:s|ing)?", "accident", "ambulance")
+STOP = _any(
+    "wait",
+    "weight",
+    "stop",
+    "hold on",
+    "hang on",
+    r"(?:one|a) (?:moment|second|minute)",
+    "pause",
+    "enough",
+    "quiet",
+    "listen",
+)
+THANKS = _any(r"thanks?", "thank you", "cheers", "great", "perfect")
+HELLO = _any("hello", "hi", "hey", "good (?:morning|afternoon|evening)", "namaste", "are you there")
+YES = re.compile(r"(?:yes|yeah|yep|yup|sure|ok(?:ay)?|correct|right|please|that's right|of course| )+")
+NO = re.compile(
+    r"(?=.*\b(?:no|nope|nah|nothing|not|fine|good)\b)"
+    r"(?:no|nope|nah|nothing|not|now|else|more|thanks?|thank you|i'm|fine|good| )+"
+)
+
+TOPICS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        _any(
+            r"open(?:s|ing)?(?! to\b)", r"hours", r"opening ?(?:hours?|ours?)", r"clos(?:es?|ed|ing)(?! (?:to|by)\b)",
+            r"timings?", r"what time do you", r"when (?:are|do) you",
+        ),
+        "hours_answer",
+    ),
+    (
+        _any(
+            "where", "ad+ress", "(?:a|your) dress", "locat(?:ed|ion)", "directions?",
+            "how (?:do|can) i (?:get|reach|find)", "find you", "which (?:road|street)", "park(?:ing)?",
+        ),
+        "address_answer",
+    ),
+    (_any(r"prices?", r"costs?", "how much", r"fees?", r"charges?", "expensive", "rupees"), "prices_answer"),
+    (
+        _any(r"who are you", r"robot", r"human", r"real person", "operator", "machine", "computer", "automated"),
+        "honest_answer",
+    ),
+)  # fmt: skip
+
+
+class _Talk:
+    """The conversation so far, as far as the script cares: the appointment, and what was asked last."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._open = False  # an appointment is being made
+        self._noted = False
+        self._day = ""
+        self._time: int | None = None
+        self._name = ""
+        self._asked_more = False
+        self._last = Answer(facts.greeting)
+
+    def take(self, text: str) -> Answer:
+        """One line of the caller: what to answer."""
+        heard = plain(text)
+        asked_more, self._asked_more = self._asked_more, False
+        given = self._answer(text, heard, asked_more)
+        if _stops(text):  # a line may hold two: what was asked, and the stop before any of the answer was heard
+            given = Answer(OF_COURSE)
+        if given.text != OF_COURSE:  # "Wait, stop. … What did you say?" asks for what was said before the stop
+            self._last = given
+        self._asked_more = given.text.endswith(ANYTHING_ELSE)
+        return given
+
+    def _answer(self, text: str, heard: str, asked_more: bool) -> Answer:
+        if GOODBYE.search(heard) or (asked_more and NO.fullmatch(heard)):
+            return Answer(self._facts.farewell, ends_call=True)
+        if REPEAT.search(heard):
+            return self._last
+        if EMERGENCY.search(heard):
+            return Answer("In an emergency, please go to the nearest hospital at once. " + ANYTHING_ELSE)
+        if (self._open or self._noted) and (CANCEL.search(heard) or (self._open and heard in ("no", "nope"))):
+            self._forget()
+            return Answer("All right, I have noted no appointment. " + ANYTHING_ELSE)
+        if topics := self._topics(heard):
+            self._open = self._open or (BOOK.search(heard) is not None and not self._noted)
+            return Answer(f"{topics} {self._question()}".strip())
+        return self._appointment(text, heard) or self._small_talk(text, heard)
+
+    def _topics(self, heard: str) -> str:
+        answers = [str(getattr(self._facts, name)) for pattern, name in TOPICS if pattern.search(heard)]
+        return " ".join(answers[:2])
+
+    def _appointment(self, text: str, heard: str) -> Answer | None:
+        """Take what the line says of an appointment; None if it is about something else."""
+        wanted = BOOK.search(heard) or PAIN.search(heard)
+        going = self._open or self._noted
+        day, rest = find_day(heard)
+        time = find_time(rest, loose=bool(day) or (going and len(rest.split()) <= STOP_WORDS_MAX))
+        change = going and CHANGE.search(heard)
+        if change and not day and time is None:
+            self._day, self._time = "", None
+        elif not (wanted or (day and time is not None) or (going and (day or time is not None))):
+            return self._named(text, heard)
+        sorry = "I am sorry to hear that. " if PAIN.search(heard) else ""
+        started = "Of course. " if not self._open and not sorry else ""
+        if self._noted and wanted and not change and not day and time is None:
+            return Answer(
+                f"I have noted you for {self._when()}. Would you like to change it, or is there anything else?"
+            )
+        self._open, self._noted = True, False
+        self._day = day or self._day
+        self._time = time if time is not None else self._time
+        self._name = find_name(text, awaited=False) or self._name
+        return self._next(sorry or started)
+
+    def _named(self, text: str, heard: str) -> Answer | None:
+        """A line that may be nothing but a name."""
+        awaited = self._open and bool(self._day) and self._time is not None and not self._name
+        busy = STOP.search(heard) or THANKS.search(heard) or HELLO.search(heard)
+        name = find_name(text, awaited=awaited and not busy)
+        if not name:
+            return None
+        self._name = name
+        if self._open or self._noted:
+            self._open, self._noted = True, False
+            return self._next("")
+        return Answer(f"Hello {name}. How can I help you?")
+
+    def _next(self, lead: str) -> Answer:
+        """The appointment's next step: a correction, a question, or the note."""
+        if self._day.lower().endswith("sunday"):
+            self._day = ""
+            return Answer(f"{lead}We are closed on Sundays. {self._question()}")
+        opens, closes = self._facts.saturday if self._day.lower().endswith("saturday") else self._facts.weekdays
+        if self._time is not None and not opens <= self._time < closes:
+            self._time = None
+            return Answer(f"{lead}We are open from {_span((opens, closes))} then. {self._question()}")
+        if question := self._question():
+            return Answer(f"{lead}{question}")
+        self._open, self._noted = False, True
+        return Answer(f"Thank you, {self._name}. I have noted your appointment for {self._when()}. {ANYTHING_ELSE}")
+
+    def _question(self) -> str:
+        """What is still missing; empty if nothing is, or no appointment is being made."""
+        if not self._open:
+            return ""
+        if not self._day and self._time is None:
+            return "Which day and what time would suit you for the appointment?"
+        if not self._day:
+            return "On which day would you like to come?"
+        if self._time is None:
+            return f"At what time would you like to come {self._day}?"
+        return "" if self._name else f"That is {self._when()}. May I have your name, please?"
+
+    def _small_talk(self, text: str, heard: str) -> Answer:
+        if question := self._question():
+            lead = "" if YES.fullmatch(heard) or THANKS.search(heard) else "Sorry, I did not understand that. "
+            return Answer(lead + question)
+        if YES.fullmatch(heard):
+            return Answer("Gladly. " + ABILITIES)
+        if THANKS.search(heard):
+            return Answer("You are welcome. " + ANYTHING_ELSE)
+        if HELLO.search(heard) and len(heard.split()) <= STOP_WORDS_MAX:
+            return Answer("Hello! How can I help you?")
+        return Answer("I am sorry, I did not understand that. " + ABILITIES)
+
+    def _when(self) -> str:
+        return f"{self._day} at {say_time(self._time or 0)}".removeprefix("on ")
+
+    def _forget(self) -> None:
+        self._open = self._noted = False
+        self._day, self._time = "", None
+
+
+def _stops(text: str) -> bool:
+    """Does the line end with a sentence that says nothing but "stop"?"""
+    last = plain(re.split(r"(?<=[.?!])\s", text.strip())[-1])
+    if not STOP.search(last) or len(last.split()) > STOP_WORDS_MAX or BOOK.search(last) or GOODBYE.search(last):
+        return False
+    day, rest = find_day(last)
+    return not day and find_time(rest, loose=False) is None and not any(topic.search(last) for topic, _ in TOPICS)
+
+
+def _span(times: tuple[int, int]) -> str:
+    return f"{say_time(times[0])} to {say_time(times[1])}"
+
+
+def _tool_name(tool: Mapping[str, Any]) -> Any:
+    function = tool.get("function")
+    return function.get("name") if isinstance(function, Mapping) else None

@@ -1,0 +1,1 @@
+"""A model's text on its way to a voice: what is speech, and where it is cut."""

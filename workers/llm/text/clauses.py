@@ -1,0 +1,230 @@
+"""Cuts a stream of text into clauses that a voice can speak, as early as sounds natural.
+
+    "Of", " course", ". Dr", ". Rao is", " in", …   ──feed──▶   "Of course."   "Dr. Rao is in until half past five."
+
+The caller waits for the first clause only, so it is as short as speakable: a sentence, or a part that ends at a comma
+or before a word like "and".  Later clauses are made while the earlier ones play, so they are whole sentences, which
+sound better; a long one is cut at commas.  Decisions are made character by character: how the model split its tokens
+cannot change a clause.  Pure: no clock, no I/O.
+
+Joined with single spaces the clauses are the text again, but for the width of its whitespace.  Two things are cut
+without whitespace, so that every clause has a bound: text after an ideographic stop or a danda, and "words" of over
+`CLAUSE_CHARS_MAX` characters.
+"""
+
+from __future__ import annotations
+
+import re
+
+from workers.llm.text.sentence_marks import LOCAL_ENDS, PART_ENDS, SENTENCE_ENDS, SPACED_PHRASES, WITHOUT_SPACES
+
+CLAUSE_CHARS_MAX = 240
+"""No clause is longer; about 15 s of speech."""
+
+FIRST_SENTENCE_WORDS = 2
+FIRST_COMMA_WORDS = 3
+FIRST_BREAK_WORDS = 7
+"""The first clause may end after so many words: at the end of a sentence, at a comma, before a linking word."""
+LATER_SENTENCE_WORDS = 3
+LATER_COMMA_CHARS = 90
+LATER_BREAK_CHARS = 140
+"""Later clauses may end after so many words at the end of a sentence, or so many characters at lesser breaks."""
+SENTENCE_CHARS = 8
+COMMA_CHARS = 16
+"""A single long word ("Absolutely!") and scripts without spaces are measured in characters instead of words."""
+
+CLOSERS = "\"')]}”’»›*_」』）】》〉"
+ENDS = frozenset("".join(SENTENCE_ENDS.values()))
+COMMAS = frozenset("".join(PART_ENDS.values()))
+JOINTS = frozenset(":：—–")
+"""Commas that may join what follows to a number: "your code is: 4521", "9:30 – 12:00"."""
+LINKS = set(
+    re.findall(
+        r"\S+",
+        "and but because so which that who where when while if or then from until unless although before after with "
+        "और लेकिन क्योंकि तो या कि",
+    )
+)
+ABBREVIATIONS = set(
+    re.findall(
+        r"\S+",
+        "dr mr mrs ms prof st sr jr smt shri sri rev hon capt col gen lt sgt vs etc approx dept inc ltd pvt co "
+        "corp ave rd blvd apt flr rs jan feb aug sept oct nov dec sq ft govt bldg opp nr regd m/s viz mt ln pkwy "
+        "intl univ dist reg regn ref inv acct acc cust flt tkt emp lic veh sl sy rly stn tab inj syr ph mob tel "
+        "rm डॉ डा प्रो श्री रु रू नं सं मो रजि कि.मी मि.ली कि.ग्रा",
+    )
+)
+BEFORE_NUMBERS = frozenset(
+    re.findall(
+        r"\S+",
+        "no nos fig vol ext p pp ph tel rt rte hwy fwy expy sec sect fl rm blk ste pg ch chap art qty amt bal flt "
+        "wt ht temp reg regn ref inv acct acc tkt wd plt cl sch dt dtd std ver ed bk pkt gr tab ex mob cont lic "
+        "min mins hr hrs yr yrs",
+    )
+)
+"""Abbreviations only if a number follows: "No. 5" and "Rt. 66", but "No. We are closed."."""
+_NUMBER_OF = (".no", ".nos")
+"""H.No. 4, Sr.No. 5."""
+
+_DOTTED = re.compile(r"(?:[^\W\d_]\.)+")  # a.m. e.g. U.S. J.
+_MARKS = CLOSERS + "([{“‘«." + "".join(ENDS | COMMAS)
+_OPENERS = "([{“‘«\"'*_`"
+_NUMBER_SIGNS = "₹$€£+#"
+_LIST_MARK = re.compile(r"\d{1,2}[.)]")
+
+
+class Clauses:
+    """One reply's text in, its clauses out.  Use one object for each reply."""
+
+    def __init__(self) -> None:
+        self._words: list[str] = []
+        """The complete words of the clause that is being made."""
+        self._word = ""
+        self._count = 0
+        self._undecided = False
+        """The last word ends the clause, unless a number follows."""
+
+    def feed(self, text: str) -> list[str]:
+        """Take more text, split anywhere; return the clauses that are now complete."""
+        ready: list[str] = []
+        for char in text:
+            if char.isspace():
+                self._complete(ready)
+                if char in "\n\r\u2028\u2029" and self._words and not _abbreviated(self._words[-1]):
+                    self._cut(ready)
+                continue
+            if _last(self._word) in WITHOUT_SPACES and char not in CLOSERS and char not in ENDS and char not in COMMAS:
+                self._complete(ready)
+            if self._undecided and char not in _OPENERS:
+                self._undecided = False
+                goes_on = char.islower() and self._words[-1:] and self._words[-1].endswith(".")
+                if not char.isdigit() and char not in _NUMBER_SIGNS and not goes_on:  # "no. is", "8 min. by car"
+                    self._cut(ready)
+            self._word += char
+            if len(self._word) >= CLAUSE_CHARS_MAX:
+                self._complete(ready)
+        return ready
+
+    def finish(self) -> list[str]:
+        """The text is over, or seems to be: return the clauses that were still open."""
+        ready: list[str] = []
+        self._complete(ready)
+        if self._words:
+            ready.append(" ".join(self._words))
+            self._words = []
+            self._count += 1
+        self._undecided = False
+        return ready
+
+    def _complete(self, ready: list[str]) -> None:
+        """The word is whole: see whether the clause ends before it or after it."""
+        word, self._word = self._word, ""
+        if not word:
+            return
+        if self._words and self._length() + 1 + len(word) > CLAUSE_CHARS_MAX:
+            self._cut_long(ready, word)
+        elif self._links(word):
+            self._cut(ready)
+        self._words.append(word)
+        if self._ends_sentence(word):
+            bare = _bare(word).lower()
+            if word.endswith(".") and (bare in BEFORE_NUMBERS or bare.endswith(_NUMBER_OF)):
+                self._undecided = True
+            else:
+                self._cut(ready)
+        elif self._ends_part(word):
+            if _last(word) in JOINTS:
+                self._undecided = True
+            else:
+                self._cut(ready)
+
+    def _cut(self, ready: list[str]) -> None:
+        clause = " ".join(self._words)
+        if not any(char.isalnum() for char in clause):
+            return  # a bullet or a dash: nothing to speak yet
+        ready.append(clause)
+        self._words = []
+        self._count += 1
+
+    def _cut_long(self, ready: list[str], word: str) -> None:
+        """At the bound the clause ends wherever it is, but "Dr." stays with the name, and a phone number whole."""
+        kept = len(self._words)
+        following = word
+        while kept > 1 and _belongs(self._words[kept - 1], following):
+            kept -= 1
+            following = self._words[kept]
+        carried = self._words[kept:]
+        if sum(len(each) + 1 for each in carried) + len(word) > CLAUSE_CHARS_MAX:
+            carried = []
+        ready.append(" ".join(self._words[: len(self._words) - len(carried)]))
+        self._words = carried
+        self._count += 1
+
+    def _ends_sentence(self, word: str) -> bool:
+        last = _last(word)
+        if last == ".":
+            if _abbreviated(word) or (len(self._words) == 1 and _LIST_MARK.fullmatch(word)):
+                return False
+            if _bare(word).lower() in ("no", "nos") and self._words[-2:-1] and self._words[-2].endswith("."):
+                return False  # Ref. No. AB12
+        elif last not in ENDS and not _ends_locally(" ".join(self._words[-2:])):
+            return False
+        words = FIRST_SENTENCE_WORDS if self._count == 0 else LATER_SENTENCE_WORDS
+        return len(self._words) >= words or self._length() >= SENTENCE_CHARS
+
+    def _ends_part(self, word: str) -> bool:
+        if not (_last(word) in COMMAS or _is_phrase(word)) or word[:-1].isdigit():  # "July 5, 2026" stays together
+            return False
+        if word[:-1].lower() in ("e.g.", "i.e."):
+            return False
+        if self._count:
+            return self._length() >= LATER_COMMA_CHARS
+        return len(self._words) >= FIRST_COMMA_WORDS or self._length() >= COMMA_CHARS
+
+    def _links(self, word: str) -> bool:
+        if _bare(word).lower() not in LINKS or (self._words and _abbreviated(self._words[-1])):
+            return False
+        if self._words and self._words[-1][-1].isdigit():  # "between 10 and 12"
+            return False
+        if self._count:
+            return self._length() >= LATER_BREAK_CHARS
+        return len(self._words) >= FIRST_BREAK_WORDS
+
+    def _length(self) -> int:
+        return sum(map(len, self._words)) + max(0, len(self._words) - 1)
+
+
+def _last(word: str) -> str:
+    """The character that decides: the last one inside quotes and brackets."""
+    return word.rstrip(CLOSERS)[-1:]
+
+
+def _ends_locally(words: str) -> bool:
+    """Does the mark at the end of these words end a sentence in the script of the letter before it?"""
+    least, most = LOCAL_ENDS.get(_last(words), ("", ""))
+    return bool(least) and any(least <= char <= most for char in words.rstrip(CLOSERS)[:-1].rstrip()[-1:])
+
+
+def _is_phrase(word: str) -> bool:
+    """Is it of a script that puts spaces between phrases only?"""
+    return any(least <= word[-1] <= most for least, most in SPACED_PHRASES)
+
+
+def _bare(word: str) -> str:
+    """The word without the marks around it."""
+    return word.strip(_MARKS)
+
+
+def _belongs(word: str, following: str) -> bool:
+    """May nothing be cut between these two words, if it can be helped?"""
+    return _abbreviated(word) or (word[-1].isdigit() and following[0].isdigit())
+
+
+def _abbreviated(word: str) -> bool:
+    """Is the full stop at the end of this word part of the word?"""
+    stripped = word.strip(CLOSERS + "([{“‘«")
+    if not stripped.endswith("."):
+        return False
+    if stripped == "I.":
+        return False
+    return bool(_DOTTED.fullmatch(stripped)) or stripped[:-1].lower() in ABBREVIATIONS

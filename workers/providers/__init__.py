@@ -1,0 +1,1 @@
+"""What a provider is, which one is asked, and what vendors have in common."""

@@ -1,0 +1,155 @@
+"""Which provider to ask: the first of the list that is well, and the next when it fails.
+
+One `Source` per provider and process holds what all calls learn about it: its breaker, and how many of its places
+are taken.  A `Failover` is an agent's ordered list of them.  The sessions drive it, because only they know what must
+not be lost or said twice:
+
+    tried = set()
+    while (source := sources.choose(tried)) is not None:
+        tried.add(source.spec)
+        try:
+            with source.use() as use:
+                ... use.worked() at the first sign of life ...
+        except ProviderError: go on with what is missing
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from common.telemetry import metrics
+from workers.providers.breaker import Breaker, State
+from workers.providers.interfaces import Busy, ProviderError
+
+log = logging.getLogger(__name__)
+
+P = TypeVar("P")
+
+
+class PassOn(Exception):
+    """No provider can be reached from here, and another member of the pool may do better: it should have the call."""
+
+
+async def nobody_else(call_id: str) -> bool:
+    """Of a process that is alone."""
+    return False
+
+
+class Use:
+    """One use of a source."""
+
+    def __init__(self, breaker: Breaker) -> None:
+        self._breaker = breaker
+        self.has_worked = False
+
+    def worked(self) -> None:
+        """The provider gave a first sign of life; may be said again."""
+        if not self.has_worked:
+            self.has_worked = True
+            self._breaker.worked()
+
+
+class Source(Generic[P]):
+    """A provider, and what this process has learnt about it.  `clock` gives seconds."""
+
+    def __init__(self, pool: str, spec: str, provider: P, places_max: int, clock: Callable[[], float]) -> None:
+        """`places_max`: how often it may be in use at once in this process; 0 means without a limit."""
+        self.pool = pool
+        self.spec = spec
+        self.provider = provider
+        self._places_max = places_max
+        self._clock = clock
+        self._in_use = 0
+        self._breaker = Breaker()
+        self.asked = False
+        """Was it ever used?"""
+        metrics.begin_provider(pool, spec)
+
+    def __repr__(self) -> str:
+        return f"<Source {self.spec} {self._breaker.state.name}, {self._in_use} in use>"
+
+    @property
+    def well(self) -> bool:
+        """May it be asked now?"""
+        return self._breaker.allows(self._clock()) and not self._full
+
+    @property
+    def failing(self) -> bool:
+        """It failed too often in a row, and has not worked since."""
+        return self._breaker.state is not State.CLOSED
+
+    @property
+    def due(self) -> bool:
+        """May one use find out whether it works again?"""
+        return self.failing and self.well and not self._in_use
+
+    @property
+    def back_at(self) -> float:
+        """When it may be asked again."""
+        return self._breaker.until
+
+    @contextmanager
+    def use(self) -> Iterator[Use]:
+        """Count one use of it, and learn from how it ends.  Raises Busy if every place is taken."""
+        if self._full:
+            metrics.PROVIDER_ERRORS.labels(self.spec, "busy").inc()
+            raise Busy(f"{self.spec}: all {self._places_max} places of this process are taken")
+        self.asked = True
+        self._breaker.begun(self._clock())
+        self._count(+1)
+        use = Use(self._breaker)
+        try:
+            yield use
+        except Busy:
+            self._breaker.busy(self._clock())
+            metrics.PROVIDER_ERRORS.labels(self.spec, "busy").inc()
+            raise
+        except (ProviderError, TimeoutError) as error:
+            self._breaker.failed(self._clock())
+            kind = error.kind if isinstance(error, ProviderError) else "timeouterror"
+            metrics.PROVIDER_ERRORS.labels(self.spec, kind).inc()
+            raise
+        finally:
+            self._breaker.left(self._clock())
+            self._count(-1)
+
+    @property
+    def _full(self) -> bool:
+        return 0 < self._places_max <= self._in_use
+
+    def _count(self, step: int) -> None:
+        self._in_use += step
+        metrics.PROVIDER_IN_USE.labels(self.spec).set(self._in_use)
+        metrics.PROVIDER_STATE.labels(self.spec).set(self._breaker.state.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Failover(Generic[P]):
+    """One agent's providers, in the order in which they are preferred; never empty."""
+
+    sources: Sequence[Source[P]]
+    elsewhere: Callable[[str], Awaitable[bool]] = nobody_else
+    """Should another member of the pool have this call, because none of these can be reached from here?"""
+
+    async def exhausted(self, call_id: str) -> None:
+        """Every provider has failed this call.  Raises PassOn if another member may do better."""
+        if await self.elsewhere(call_id):
+            raise PassOn
+
+    def choose(self, tried: Collection[str], call_id: str = "") -> Source[P] | None:
+        """The first that is well and was not tried; else the one that will be well soonest; None if all were tried.
+
+        A list whose providers all seem down is not given up without asking them.
+        """
+        left = [source for source in self.sources if source.spec not in tried]
+        if not left:
+            return None
+        chosen = next((source for source in left if source.well), None) or min(left, key=lambda source: source.back_at)
+        if chosen is not self.sources[0]:
+            metrics.PROVIDER_SWITCHES.labels(chosen.spec).inc()
+            log.warning("%s instead of %s", chosen.spec, self.sources[0].spec, extra={"call_id": call_id})
+        return chosen

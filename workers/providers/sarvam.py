@@ -1,0 +1,71 @@
+"""What Sarvam's two sockets have in common: the address, the header, the languages, the errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from workers.providers.interfaces import Down, ProviderError, Rejected
+from workers.providers.websocket import refused
+
+SARVAM_URL = "wss://api.sarvam.ai"
+KEY_VARIABLE = "SARVAM_API_KEY"
+
+LANGUAGES = {
+    "en": "en-IN", "hi": "hi-IN", "bn": "bn-IN", "gu": "gu-IN", "kn": "kn-IN", "ml": "ml-IN", "mr": "mr-IN",
+    "or": "od-IN", "od": "od-IN", "pa": "pa-IN", "ta": "ta-IN", "te": "te-IN",
+}  # fmt: skip
+"""First part of a BCP 47 tag -> Sarvam's code, for every model.  Odia is "od" here, and "or" elsewhere."""
+
+_STATUS_OF_CODE = {
+    "invalid_api_key_error": 403,
+    "authentication_error": 403,
+    "insufficient_quota_error": 402,
+    "rate_limit_exceeded_error": 429,
+    "invalid_request_error": 400,
+    "unprocessable_entity_error": 422,
+    "not_found_error": 404,
+}
+
+
+def headers(key: str) -> dict[str, str]:
+    """What opens a socket."""
+    return {"Api-Subscription-Key": key}
+
+
+def socket_url(url: str) -> str:
+    """The root of the WebSockets for SARVAM_BASE_URL, which may also be an http(s) URL."""
+    url = url.rstrip("/")
+    return "ws" + url.removeprefix("http") if url.startswith("http") else url
+
+
+def language_code(name: str, tag: str, more: Mapping[str, str] | None = None) -> str:
+    """Sarvam's code of a BCP 47 tag; every region is India's.  Raises Rejected if `name` does not know the language."""
+    code = {**LANGUAGES, **(more or {})}.get(tag.partition("-")[0].lower())
+    if code is None:
+        raise Rejected(f"{name} does not know the language {tag!r}")
+    return code
+
+
+def parsed(name: str, message: str | bytes) -> tuple[str, dict[str, Any]]:
+    """(type, data) of a message.  Raises Down if it is none, and what an "error" means."""
+    try:
+        fields = json.loads(message)
+        kind, data = fields.get("type"), fields.get("data") or {}
+    except (ValueError, AttributeError):
+        raise Down(f"{name} sent a message that is no JSON object") from None
+    if not isinstance(kind, str) or not isinstance(data, dict):
+        raise Down(f"{name} sent a message without type or data")
+    if kind == "error":
+        raise _failure(name, data)
+    return kind, data
+
+
+def _failure(name: str, data: Mapping[str, Any]) -> ProviderError:
+    """The text of an error is left out: it may quote what was said.  A code is a number or one of their words."""
+    code = data.get("code")
+    status = _STATUS_OF_CODE.get(code, 0) if isinstance(code, str) else code
+    if isinstance(status, int) and 400 <= status < 500:
+        return refused(name, status, KEY_VARIABLE)
+    return Down(f"{name} reports an error ({status or 'no code that is known'})")

@@ -1,0 +1,136 @@
+"""A vendor's WebSocket: opened within a deadline, its refusals told in our three errors.
+
+Addresses are remembered: a name server that stalls delays nobody who has been there before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import socket
+import ssl
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+from workers.providers.interfaces import Busy, Down, ProviderError, Rejected
+
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+MESSAGES_WAITING_MAX = 64
+"""Messages read from a vendor and not yet taken; then its socket is read no further."""
+CLOSE_SECONDS = 1.0
+PONG_SECONDS = 3.0
+"""How long a socket that is in doubt has to answer a ping."""
+ADDRESS_SECONDS = 60.0
+"""How long an address is believed without asking again."""
+
+
+class Addresses:
+    """Who lives where; a stale answer is better than none."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], tuple[float, str]] = {}
+
+    async def find(self, host: str, port: int, seconds: float) -> str:
+        """An address of `host`.  Raises OSError or TimeoutError if it was never found."""
+        loop = asyncio.get_running_loop()
+        found_at, address = self._known.get((host, port), (0.0, ""))
+        if address and loop.time() - found_at < ADDRESS_SECONDS:
+            return address
+        try:
+            async with asyncio.timeout(seconds):
+                infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            address = str(infos[0][4][0])
+        except (OSError, TimeoutError):
+            if not address:
+                raise
+        self._known[(host, port)] = (loop.time(), address)
+        return address
+
+    def doubt(self, host: str, port: int) -> None:
+        """Nobody answered there: ask again next time, for the vendor may have moved."""
+        if (host, port) in self._known:
+            self._known[(host, port)] = (-ADDRESS_SECONDS, self._known[(host, port)][1])
+
+
+_addresses = Addresses()
+
+
+@functools.cache
+def tls() -> ssl.SSLContext:
+    """One for the process: to read the certificate store takes 20 ms of the event loop's time."""
+    return ssl.create_default_context()
+
+
+async def open_socket(
+    name: str,
+    url: str,
+    headers: Mapping[str, str],
+    seconds: float,
+    key_variable: str,
+    addresses: Addresses = _addresses,
+) -> ClientConnection:
+    """A connected socket.  `name` and `key_variable` ("deepgram/nova-3", "DEEPGRAM_API_KEY") are for the errors.
+
+    Raises Busy (429), Rejected (other 4xx) or Down; the errors hold neither key nor URL.  Close it with `close_socket`.
+    """
+    parts = urlsplit(url)
+    secure = parts.scheme == "wss"
+    port = parts.port or (443 if secure else 80)
+    try:
+        async with asyncio.timeout(seconds):
+            address = await addresses.find(parts.hostname or "", port, seconds)
+            return await connect(
+                url,
+                host=address,
+                port=port,
+                additional_headers=dict(headers),
+                ssl=tls() if secure else None,
+                server_hostname=parts.hostname if secure else None,
+                compression=None,  # mu-law does not shrink, and 20 ms frames pay for the attempt
+                max_size=MESSAGE_BYTES_MAX,
+                max_queue=MESSAGES_WAITING_MAX,
+                open_timeout=None,
+                close_timeout=CLOSE_SECONDS,
+                ping_interval=None,  # a socket in doubt is asked by `answers_ping`, sooner than by a regular ping
+                proxy=None,
+            )
+    except InvalidStatus as error:
+        raise refused(name, error.response.status_code, key_variable) from None
+    except (TimeoutError, OSError, InvalidHandshake, ConnectionClosed) as error:
+        addresses.doubt(parts.hostname or "", port)
+        reason = "did not answer in time" if isinstance(error, TimeoutError) else "cannot be reached"
+        raise Down(f"{name} {reason} ({type(error).__name__})") from None
+
+
+async def answers_ping(connection: ClientConnection, seconds: float = PONG_SECONDS) -> bool:
+    """Does the other end answer, within so many seconds?  A vendor that has nothing to say is silent, not dead."""
+    try:
+        async with asyncio.timeout(seconds):
+            await (await connection.ping())
+    except (TimeoutError, ConnectionClosed):
+        return False
+    return True
+
+
+async def close_socket(connection: ClientConnection) -> None:
+    """Close, and wait no longer than `CLOSE_SECONDS` for the vendor's answer; the socket is gone in any case."""
+    try:
+        await connection.close()
+    finally:
+        connection.transport.abort()
+
+
+def refused(name: str, status: int, key_variable: str) -> ProviderError:
+    """What an HTTP status that is no success means."""
+    if status == 429:
+        return Busy(f"{name} is at its limit (429)")
+    if status in (401, 403):
+        return Rejected(f"{name} does not accept the key ({status}); check {key_variable}")
+    if status == 402:
+        return Rejected(f"{name} wants to be paid (402); check the account of {key_variable}")
+    if 400 <= status < 500 and status != 408:
+        return Rejected(f"{name} refused the request ({status}); check the model, the language and the voice")
+    return Down(f"{name} answered {status}")

@@ -1,0 +1,1 @@
+"""What every pool does: its process, its calls, its health."""

@@ -1,0 +1,118 @@
+"""Can every agent's call be carried by a pool?  Told before a process starts; nothing is loaded, built or asked for.
+
+    mistakes: a start with these would answer calls and drop them at once, so there is no start
+    warnings: calls work, but not as the agent's file says
+
+The parent of `make run` looks at all three pools; each worker looks at its own, if the agents' folder is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from common.agents.files import Document
+from common.agents.model import Agent, missing_variables, read_agents
+from common.settings import Settings
+from workers.providers.catalog import Catalog
+
+AgentFile: TypeAlias = tuple[Document, Agent]
+
+
+@dataclass(slots=True)
+class Findings:
+    """One line each, with the file and the line, or the variable, where it is to be mended."""
+
+    mistakes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+class BadProviders(Exception):
+    """A pool cannot serve the deployment or an agent of it.  The text lists every mistake."""
+
+    def __init__(self, mistakes: Iterable[str]) -> None:
+        super().__init__("\n".join(mistakes))
+
+
+def agents_here(settings: Settings) -> list[AgentFile]:
+    """The agents of AGENTS_DIR; none if there is no such folder here: in a container, only the edge may have it.
+
+    Raises BadAgents.
+    """
+    folder = settings.agents_folder
+    return read_agents(folder) if folder.is_dir() else []
+
+
+def check_pool(pool: str, catalog: Catalog[Any], agents: Sequence[AgentFile], settings: Settings) -> Findings:
+    """Everything that is wrong with the deployment's providers of this pool, and with each agent's use of them."""
+    environ = settings.as_environment()
+    found = Findings()
+    for spec in settings.providers(pool):
+        if problem := _problem(catalog, spec, environ):
+            found.mistakes.append(f"{pool.upper()}_PROVIDER: {problem}")
+    for document, agent in agents:
+        own = getattr(agent.providers, pool)
+        for index, spec in enumerate(own):
+            if problem := _problem(catalog, spec, environ):
+                found.mistakes.append(f"{document.place(('providers', pool, index))}: {problem}")
+        usable = [spec for spec in settings.providers(pool, own) if not _problem(catalog, spec, environ)]
+        if usable:
+            _language(pool, catalog, usable, (document, agent), found)
+            _voice(catalog, usable, (document, agent), environ, found)
+    return found
+
+
+def braces(agents: Sequence[AgentFile]) -> list[str]:
+    """A warning for each `{{name}}` that an inbound call would have no value for."""
+    told = []
+    for document, agent in agents:
+        for name in missing_variables(agent, {}) if agent.numbers or len(agents) == 1 else ():
+            key = "greeting" if f"{{{{{name}" in agent.greeting.replace("{{ ", "{{") else "instructions"
+            told.append(
+                f"{document.place((key,))}: {{{{{name}}}}} is empty in calls that come in; give it a value under "
+                f"`variables: {name}:`"
+            )
+    return told
+
+
+def _problem(catalog: Catalog[Any], spec: str, environ: dict[str, str]) -> str:
+    try:
+        catalog.check(spec, environ)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _language(pool: str, catalog: Catalog[Any], specs: Sequence[str], file: AgentFile, found: Findings) -> None:
+    """One provider of the list that knows the language is enough: the others pass the call on."""
+    document, agent = file
+    unfits = [catalog.unfit(spec, agent.language, agent.voice) for spec in specs]
+    reasons = [unfit.reason for unfit in unfits if unfit is not None]
+    if len(reasons) < len(specs):
+        return
+    place = document.place(("language",))
+    told = f"{place}: no {catalog.shape} provider for the language {agent.language!r}: {'; '.join(reasons)}"
+    if all(unfit is not None and unfit.certain for unfit in unfits):
+        advice = ", ".join(catalog.fitting(agent.language)) or "no provider that is known here"
+        found.mistakes.append(
+            f"{told}. Write one of these under `providers: {pool}:` or in {_variable(pool)}: {advice}"
+        )
+    else:
+        found.warnings.append(f"{told}. Try a call before you rely on it")
+
+
+def _voice(
+    catalog: Catalog[Any], specs: Sequence[str], file: AgentFile, environ: dict[str, str], found: Findings
+) -> None:
+    document, agent = file
+    if not agent.voice or any(catalog.takes_voice(spec, agent.voice, environ) for spec in specs):
+        return
+    found.warnings.append(
+        f"{document.place(('voice',))}: no voice of {', '.join(specs)} is named {agent.voice!r}: its default speaks; "
+        "write a name or id as the vendor writes it (docs/agents.md), or leave it empty"
+    )
+
+
+def _variable(pool: str) -> str:
+    return f"{pool.upper()}_PROVIDER"

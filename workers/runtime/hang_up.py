@@ -1,0 +1,34 @@
+"""A worker that wants its call to end: the order to the edge, with the claim that gives the right to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.bus import Bus
+from common.call.end_reasons import EndReason
+from common.protocol.messages import HangUp
+from common.protocol.redis_keys import edge_priority
+from common.store import Claim, Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Which edge has the call, and which of the call's connections that is."""
+
+    edge: str
+    epoch: int
+
+
+def hang_up(bus: Bus, claim: Claim, reason: EndReason, at: Connection) -> None:
+    """Ask the edge to end the call; it does nothing if another member, or another connection, has the call by now."""
+    order = HangUp(claim.call_id, reason.value, claim.token, at.epoch, claim.pool)
+    bus.publish(edge_priority(at.edge), order)
+
+
+async def hang_up_anywhere(bus: Bus, ledger: Ledger, claim: Claim, reason: EndReason) -> None:
+    """As `hang_up`, by somebody who does not follow the call: its edge may have changed since it was claimed."""
+    try:
+        record = await ledger.read(claim.call_id) or claim.record
+    except (ConnectionError, TimeoutError):
+        record = claim.record
+    hang_up(bus, claim, reason, Connection(record.edge, record.epoch))

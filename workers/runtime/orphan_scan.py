@@ -1,0 +1,49 @@
+"""Calls that nobody in the pool holds, because their owner died, are offered again by any other member.
+
+Two looks in a row must agree, so that a call that was only just offered is left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+from common.redis.refusals import KeyRefused
+from common.store import Ledger
+
+SCAN_SECONDS = 0.1
+"""How often a pool, by one of its members, looks for calls that nobody holds."""
+SECOND_LOOK_SECONDS = 0.04
+"""A call that was only just offered is claimed sooner."""
+
+
+class OrphanScan:
+    """One member's.  `trust_s`: every owner is thought to live for so long after Redis was away."""
+
+    def __init__(self, ledger: Ledger, pool: str, owner: str, trust_s: float) -> None:
+        self._ledger = ledger
+        self._pool = pool
+        self._owner = owner
+        self._trust_s = trust_s
+        self._trust_until = 0.0
+
+    async def run(self) -> None:
+        """Look once, if it is this member's turn.  Raises ConnectionError or TimeoutError."""
+        now = asyncio.get_running_loop().time
+        try:
+            mine = await self._ledger.may_scan(self._pool, self._owner, int(900 * SCAN_SECONDS))
+            first = set(await self._ledger.orphans(self._pool)) if mine else set()
+        except KeyRefused:
+            raise
+        except (ConnectionError, TimeoutError):
+            self._trust_until = math.inf
+            raise
+        if self._trust_until == math.inf:
+            # Leases ran out meanwhile, but their owners are as well as we are: they may renew them first.
+            self._trust_until = now() + self._trust_s
+        if not mine or now() < self._trust_until:
+            return
+        if first:
+            await asyncio.sleep(SECOND_LOOK_SECONDS)
+            first &= set(await self._ledger.orphans(self._pool))
+        await self._ledger.offer(self._pool, sorted(first), True)

@@ -1,0 +1,121 @@
+"""Can this member of a pool reach any provider?  If not, and others can, it takes no calls and passes on those it has.
+
+    reachable ──every provider that was asked fails──▶ failing ──one works again, for a call or a probe──▶ reachable
+                                                          │
+                          another member is well ─────────┤ take nothing; give each call away, once
+                          no other member is well ────────┘ the vendor is down for all: carry on, and apologise
+
+A call that was passed on is not passed on again for PASS_AGAIN_SECONDS, whoever holds it, so that a vendor's outage
+does not send calls in circles.  A member without calls would never learn that a provider is back; so it asks each one
+that may be asked again (`workers/providers/breaker.py`) for a little.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, cast
+
+from common.store import Claim, Ledger
+from common.store.members import Members
+from workers.providers.failover import Source
+from workers.providers.interfaces import ListenOptions, ProviderError, VoiceOptions
+
+log = logging.getLogger(__name__)
+
+PASS_AGAIN_SECONDS = 60.0
+ALIVE_MS = 1_100
+"""A member that has said nothing for longer may have died: they report every 0.8 s (workers/runtime/runner.py)."""
+PROBE_SECONDS = 10.0
+"""One probe takes so long at most."""
+PROBE_PAUSE_SECONDS = 0.5
+"""How often it is looked whether a probe is due."""
+PROBE_TEXT = "Hello."
+
+
+def never() -> bool:
+    """Of a process whose providers cannot fail."""
+    return False
+
+
+class ProviderHealth:
+    """One member's.  `failing` says whether none of its providers works."""
+
+    def __init__(self, ledger: Ledger, pool: str, owner: str, failing: Callable[[], bool] = never) -> None:
+        self._ledger = ledger
+        self._pool = pool
+        self._owner = owner
+        self._failing = failing
+        self.others = Members()
+        """As of the last look; empty as long as nobody has looked."""
+
+    @property
+    def failing(self) -> bool:
+        """Is no provider of this process working?"""
+        return self._failing()
+
+    @property
+    def steps_aside(self) -> bool:
+        """Should this member take no calls, because another can reach its providers?"""
+        return self.failing and bool(self.others.well)
+
+    async def report(self) -> None:
+        """Tell the others, and look at them if that matters.  Raises ConnectionError or TimeoutError."""
+        await self._ledger.report_health(self._pool, self._owner, not self.failing)
+        if self.failing:
+            await self.look()
+
+    async def look(self) -> None:
+        """Who else is there?  Raises ConnectionError or TimeoutError."""
+        found = await self._ledger.members(self._pool)
+        self.others = Members(found.well - {self._owner}, found.with_room - {self._owner})
+
+    async def last_one(self, dead: str) -> bool:
+        """Is there nobody but the `dead` one who could go on with the calls that are held here?"""
+        found = await self._ledger.members(self._pool, ALIVE_MS)
+        return not found.with_room - {dead, self._owner}
+
+    async def somebody_better(self, claim: Claim, held_s: float) -> bool:
+        """Should another member have the call, which was held here for so long?"""
+        if claim.passed_on and held_s < PASS_AGAIN_SECONDS:
+            return False
+        await self.look()
+        return bool(self.others.well & self.others.with_room)
+
+
+async def probe_for_ever(sources: Callable[[], Sequence[Source[Any]]]) -> None:
+    """Ask each provider that failed, when it may be asked again, so that it is known when it works."""
+    while True:
+        await asyncio.sleep(PROBE_PAUSE_SECONDS)
+        due = [source for source in sources() if source.due]
+        await asyncio.gather(*(_probe(source) for source in due))
+
+
+async def _probe(source: Source[Any]) -> None:
+    try:
+        with source.use() as use:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await _ask_a_little(source.provider)
+            use.worked()
+            log.info("%s works again", source.spec)
+    except (ProviderError, TimeoutError) as error:
+        log.info("%s does not work yet: %s", source.spec, error)
+    except Exception:
+        log.exception("%s could not be probed", source.spec)
+
+
+async def _ask_a_little(provider: Any) -> None:
+    """The least that shows that a provider of this shape works."""
+    if hasattr(provider, "listen"):
+        async with provider.listen(ListenOptions()):
+            return
+    elif hasattr(provider, "reply"):
+        pieces = provider.reply([{"role": "user", "content": PROBE_TEXT}])
+    else:
+        pieces = provider.say(PROBE_TEXT, VoiceOptions())
+    async with aclosing(cast("AsyncGenerator[Any, None]", pieces)) as some:
+        async for piece in some:
+            if piece and isinstance(piece, str | bytes):
+                return

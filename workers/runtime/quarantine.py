@@ -1,0 +1,43 @@
+"""A call that has killed too many members of its pool is ended, not run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from common.bus import Bus
+from common.call.end_reasons import EndReason
+from common.process.clock import wall_ms
+from common.store import CallRecord, Claim, Ledger
+from common.store.members import Quarantined
+from common.telemetry import metrics
+from workers.runtime.hang_up import Connection, hang_up
+
+log = logging.getLogger(__name__)
+
+AGAIN_SECONDS = 1.0
+"""Pause before its edge is told again: a message may be lost with the edge that it was for."""
+
+
+class QuarantinedCall:
+    """A `workers.runtime.runner.Session` that holds the call, so that nobody runs it, until its edge has ended it."""
+
+    def __init__(self, claim: Claim, bus: Bus, ledger: Ledger) -> None:
+        self._claim = claim
+        self._bus = bus
+        self._ledger = ledger
+
+    async def run(self) -> None:
+        claim = self._claim
+        metrics.CALLS_QUARANTINED.labels(claim.pool).inc()
+        log.error("a call is ended: its owners were lost one after the other", extra=_about(claim))
+        await self._ledger.quarantine(Quarantined(claim.call_id, claim.pool, claim.crashes, wall_ms()))
+        record: CallRecord | None = claim.record
+        while record is not None and record.status == "live":
+            hang_up(self._bus, claim, EndReason.ERROR, Connection(record.edge, record.epoch))
+            await asyncio.sleep(AGAIN_SECONDS)
+            record = await self._ledger.read(claim.call_id)
+
+
+def _about(claim: Claim) -> dict[str, object]:
+    return {"call_id": claim.call_id, "pool": claim.pool, "crashes": claim.crashes}

@@ -1,0 +1,113 @@
+"""`deepgram/flux-general-en` and `deepgram/flux-general-multi`: Deepgram's /v2/listen, which decides the turns itself.
+
+`endpoint_ms` becomes the vendor's `eot_timeout_ms`, times `EOT_PATIENCE`: a sentence that sounds finished ends long
+before that, so the timeout is for those that do not.  Audio is sent in 80 ms, as the vendor wants it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from workers.providers.interfaces import ListenOptions, Rejected
+from workers.providers.websocket import open_socket
+from workers.stt.engines.deepgram_account import KEY_VARIABLE, DeepgramAccount, keyterms_within
+from workers.stt.engines.deepgram_flux_core import FluxTurns
+from workers.stt.engines.deepgram_nova import SEVERAL, see_the_key
+from workers.stt.stream.audio_feed import VendorFeed
+from workers.stt.stream.socket_stream import EarOptions, VendorEar, Wire, vendor_ear
+
+MESSAGE_MS = 80
+ANSWER_MS = 1000
+"""Four updates."""
+EOT_PATIENCE = 3
+EOT_TIMEOUT_MS = (500, 60_000)
+"""The least and the most that the vendor takes."""
+MULTI_LANGUAGES = frozenset(("en", "es", "fr", "de", "hi", "ru", "pt", "ja", "it", "nl"))
+"""What `flux-general-multi` understands."""
+
+
+@dataclass(frozen=True, slots=True)
+class FluxOptions(EarOptions):
+    """The deadlines, and how sure Flux must be, from 0 to 1, that a turn is over.  Updates come four times a second."""
+
+    mute_s: float = 2.0
+    eot_threshold: float = 0.7
+    eager_eot_threshold: float = 0.4
+    """The likely end; not asked for if `likely_ms` is 0."""
+
+
+class DeepgramFlux:
+    """`SpeechToText` at Deepgram Flux; holds nothing open between calls."""
+
+    def __init__(self, model: str, account: DeepgramAccount, options: FluxOptions | None = None) -> None:
+        self._name = f"deepgram/{model}"
+        self._model = model
+        self._account = account
+        self._options = options or FluxOptions()
+
+    def __repr__(self) -> str:
+        return f"<DeepgramFlux {self._model}>"
+
+    @asynccontextmanager
+    async def listen(self, options: ListenOptions) -> AsyncIterator[VendorEar]:
+        """Open an ear (see `SpeechToText`); `Rejected` if the model does not understand the language."""
+        asked = query(self._model, options, self._options)
+        connection = await open_socket(
+            self._name,
+            self._account.socket_url("/v2/listen", asked),
+            self._account.headers,
+            self._options.connect_s,
+            KEY_VARIABLE,
+        )
+        feed = VendorFeed(self._options.backlog_ms_max)
+        # Flux may wait for `eot_timeout_ms` of silence before it ends a turn: only then is an end overdue.
+        final_ms = eot_timeout_ms(options) + int(self._options.final_s * 1000)
+        turns = FluxTurns(self._name, options, feed, final_ms, int(self._options.grace_s * 1000))
+        wire = Wire(self._name, message_ms=MESSAGE_MS, answer_ms=ANSWER_MS, goodbye='{"type": "CloseStream"}')
+        async with vendor_ear(connection, wire, feed, turns, self._options) as ear:
+            yield ear
+
+    async def warm(self) -> None:
+        """See whether the key is good: raises `Rejected` if it is not.  See `DeepgramNova.warm`."""
+        asked = query(self._model, ListenOptions(), self._options)
+        await see_the_key(self._name, self._account, "/v2/listen", asked, self._options)
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+def eot_timeout_ms(options: ListenOptions) -> int:
+    """The silence after which Flux ends a turn whose words do not sound like an end."""
+    least, most = EOT_TIMEOUT_MS
+    return min(most, max(least, options.endpoint_ms * EOT_PATIENCE))
+
+
+def query(model: str, options: ListenOptions, thresholds: FluxOptions) -> list[tuple[str, str]]:
+    """How a call wants to be listened to, in the vendor's words."""
+    asked = [
+        ("model", model),
+        ("encoding", "mulaw"),
+        ("sample_rate", "8000"),
+        ("eot_threshold", str(thresholds.eot_threshold)),
+        ("eot_timeout_ms", str(eot_timeout_ms(options))),
+    ]
+    if options.likely_ms:
+        asked.append(("eager_eot_threshold", str(thresholds.eager_eot_threshold)))
+    return (
+        asked + _language(model, options.language) + [("keyterm", term) for term in keyterms_within(options.keyterms)]
+    )
+
+
+def _language(model: str, tag: str) -> list[tuple[str, str]]:
+    spoken = tag.partition("-")[0].lower()
+    if model.endswith("-en"):
+        if spoken != "en":
+            raise Rejected(f"deepgram/{model} understands English only, not {tag}; take flux-general-multi")
+        return []
+    if spoken in SEVERAL:
+        return []
+    if spoken not in MULTI_LANGUAGES:
+        raise Rejected(f"deepgram/{model} does not understand {tag}; take nova-3")
+    return [("language_hint", spoken)]

@@ -1,0 +1,207 @@
+"""The caller's turns, as Sarvam tells them.  Pure: audio and messages in, what was heard out.
+
+    START_SPEECH -> Onset      END_SPEECH -> Offset      transcript, endpoint_ms of silence -> Utterance
+
+The vendor's voice detection decides, some half a second into a silence; where in the audio speech began and ended is
+taken from its loudness, as the messages tell no positions.  There is no interim text, and nothing says which
+transcript belongs to which speech: they come in order, one for each speech (documented only by example).
+
+A turn never hangs.  A transcript that is late is asked for (`flush`), then given up: words that are known are told;
+if the speech was long enough to have had words, the vendor is Down, and the audio is heard again; a short noise is
+forgotten.  A speech whose END_SPEECH is overdue is ended here.  A vendor that leaves much loud audio without any
+message does not listen any more.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import deque
+from dataclasses import dataclass, field
+
+from common.audio import g711
+from workers.providers.interfaces import Heard, Likely, ListenOptions, Offset, Onset, Utterance
+from workers.providers.sarvam import parsed
+from workers.stt.stream.backlog import Pace
+from workers.stt.stream.batched_stream import IDLE_S, SilentVendor
+from workers.stt.vad.endpointing import WINDOW_MS
+from workers.stt.vad.energy import FORGOTTEN_S, NOT, Loudness
+
+NAME = "sarvam"
+FLUSH = '{"type":"flush"}'
+ASK_PART = 0.4
+"""After this part of the final deadline a transcript is asked for."""
+END_OVERDUE_MS = 2_000
+"""Silence by loudness, beyond `endpoint_ms`, after which a speech is over though the vendor has not said so."""
+RUN_GAP_MS = 200
+"""Loud windows this far apart are two runs."""
+WORDS_LIKELY_MS = 800
+"""Speech this long has words; a cough is shorter."""
+
+
+@dataclass(slots=True)
+class _Turn:
+    start_ms: int
+    end_ms: int
+    texts: list[str] = field(default_factory=list)
+    unanswered: int = 0
+    """Speeches whose transcript has not come."""
+    decided_ms: int = 0
+    """Not 0: the turn is over."""
+    likely_told: bool = False
+
+
+class SarvamTurns:
+    """See `workers.stt.stream.batched_stream.Hearing`."""
+
+    def __init__(self, options: ListenOptions, final_s: float, deaf_s: float) -> None:
+        self.orders: list[str] = []
+        self._options = options
+        self._final_s = final_s
+        self._deaf_ms = deaf_s * 1000
+        self._unnoticed_ms = 0  # loud audio since the vendor last said anything
+        self._deaf_at: float | None = None
+        self._pace = Pace()
+        self._loudness = Loudness()
+        self._loud_from_ms = self._loud_to_ms = 0  # the last run of loud windows
+        self._now_ms = 0  # end of the audio fed
+        self._speaking = False
+        self._turns: deque[_Turn] = deque()
+        self._idle_at = 0.0
+        self._ask_at: float | None = None
+        self._due: float | None = None
+
+    @property
+    def deadline(self) -> float | None:
+        idle_at = self._idle_at if self._turns and not self._turns[-1].decided_ms else None
+        dues = (self._ask_at, self._due, self._deaf_at, idle_at)
+        return min((due for due in dues if due is not None), default=None)
+
+    def encode(self, mulaw: bytes) -> str:
+        """16-bit samples in JSON: the vendor takes no mu-law.  `audio/wav` is what it wants to read there."""
+        pcm = base64.b64encode(g711.decode(mulaw)).decode()
+        return f'{{"audio":{{"data":"{pcm}","sample_rate":"8000","encoding":"audio/wav"}}}}'
+
+    def feed(self, position_ms: int, mulaw: bytes, now: float) -> list[Heard]:
+        self._pace.feed(len(mulaw) / g711.BYTES_PER_MS, now)
+        self._idle_at = now + IDLE_S
+        for at_ms, probability in self._loudness.feed(position_ms, mulaw):
+            if probability > NOT:
+                if at_ms - self._loud_to_ms >= RUN_GAP_MS:
+                    self._loud_from_ms = at_ms
+                if at_ms - self._loud_to_ms >= 1000 * FORGOTTEN_S:
+                    self._unnoticed_ms, self._deaf_at = 0, None
+                self._loud_to_ms = at_ms + WINDOW_MS
+                self._unnoticed_ms += WINDOW_MS
+        if self._deaf_at is None and self._unnoticed_ms >= self._deaf_ms and not self._speaking:
+            self._deaf_at = now + self._final_s + self._pace.allowance_s(now)
+        self._now_ms = position_ms + len(mulaw) // g711.BYTES_PER_MS
+        silence_ms = self._now_ms - self._loud_to_ms
+        if self._speaking and silence_ms >= self._options.endpoint_ms + END_OVERDUE_MS:
+            self.orders.append(FLUSH)
+            return [*self._end_speech(now), *self._settle(now)]
+        return self._settle(now)
+
+    def receive(self, message: str | bytes, now: float) -> list[Heard]:
+        kind, data = parsed(NAME, message)
+        self._unnoticed_ms, self._deaf_at = 0, None
+        signal = data.get("signal_type")
+        heard: list[Heard] = []
+        if kind == "events" and signal == "START_SPEECH":
+            heard = self._start_speech()
+        elif kind == "events" and signal == "END_SPEECH":
+            heard = self._end_speech(now)
+        elif kind == "data":
+            heard = self._transcript(str(data.get("transcript") or "").strip(), now)
+        return [*heard, *self._settle(now)]
+
+    def wake(self, now: float) -> list[Heard]:
+        if self._deaf_at is not None and now >= self._deaf_at:
+            raise SilentVendor(f"{NAME} does not notice speech")
+        told: list[Heard] = []
+        if self._turns and not self._turns[-1].decided_ms and now >= self._idle_at:
+            # No audio comes any more: the turn ends with what there was.
+            if self._speaking:
+                self.orders.append(FLUSH)
+                told += self._end_speech(now)
+            self._turns[-1].decided_ms = max(self._now_ms, 1)
+            told += self._settle(now)
+        if self._ask_at is not None and now >= self._ask_at:
+            self._ask_at = None
+            self.orders.append(FLUSH)
+        if self._due is None or now < self._due:
+            return told
+        waiting = [turn for turn in self._turns if turn.unanswered]
+        for turn in waiting:
+            if not turn.texts and turn.end_ms - turn.start_ms >= WORDS_LIKELY_MS:
+                raise SilentVendor(f"{NAME} does not send a transcript", tuple(told))
+            turn.unanswered = 0
+            told += self._settle(now)
+        self._expect(now)
+        return told
+
+    # --- what the vendor says ---
+
+    def _start_speech(self) -> list[Heard]:
+        if self._speaking:
+            return []
+        self._speaking = True
+        turn = self._turns[-1] if self._turns and not self._turns[-1].decided_ms else None
+        earliest_ms = self._turns[-1].end_ms if self._turns else 0
+        # Loudness may have missed a soft voice: then the speech began when the vendor noticed it.
+        loud_now = self._loud_to_ms > earliest_ms
+        start_ms = max(earliest_ms, self._loud_from_ms if loud_now else self._now_ms - self._options.onset_ms, 0)
+        if turn is None:
+            turn = _Turn(start_ms, start_ms)
+            self._turns.append(turn)
+        turn.likely_told = False
+        return [Onset(start_ms)]
+
+    def _end_speech(self, now: float) -> list[Heard]:
+        if not self._speaking or not self._turns:
+            return []
+        self._speaking = False
+        turn = self._turns[-1]
+        turn.end_ms = max(turn.end_ms, min(self._loud_to_ms, self._now_ms), turn.start_ms)
+        turn.unanswered += 1
+        self._expect(now)
+        return [Offset(turn.end_ms)]
+
+    def _transcript(self, text: str, now: float) -> list[Heard]:
+        turn = next((turn for turn in self._turns if turn.unanswered), self._turns[-1] if self._turns else None)
+        if turn is None:  # of a speech that was given up: better late than never
+            end_ms = max(self._loud_to_ms, 1)
+            return [Utterance(text, min(self._loud_from_ms, end_ms), end_ms, self._now_ms)] if text else []
+        if text:
+            turn.texts.append(text)
+        turn.unanswered = max(0, turn.unanswered - 1)
+        self._expect(now)
+        return []
+
+    # --- turns ---
+
+    def _expect(self, now: float) -> None:
+        """Wait for the oldest transcript, anew after each that came."""
+        if any(turn.unanswered for turn in self._turns):
+            allowance_s = self._pace.allowance_s(now)
+            self._ask_at = now + ASK_PART * self._final_s + allowance_s
+            self._due = now + self._final_s + allowance_s
+        else:
+            self._ask_at = self._due = None
+
+    def _settle(self, now: float) -> list[Heard]:
+        """What the silence and the transcripts so far decide."""
+        heard: list[Heard] = []
+        if self._turns and not self._speaking:
+            turn = self._turns[-1]
+            if not turn.decided_ms and self._now_ms - turn.end_ms >= self._options.endpoint_ms:
+                turn.decided_ms = self._now_ms
+        while self._turns and self._turns[0].decided_ms and not self._turns[0].unanswered:
+            turn = self._turns.popleft()
+            if turn.texts:
+                heard.append(Utterance(" ".join(turn.texts), turn.start_ms, turn.end_ms, turn.decided_ms))
+        if len(self._turns) == 1 and self._options.likely_ms and not self._speaking:
+            turn = self._turns[0]
+            if turn.texts and not turn.unanswered and not turn.likely_told:
+                turn.likely_told = True
+                heard.append(Likely(" ".join(turn.texts), turn.start_ms, turn.end_ms))
+        return heard

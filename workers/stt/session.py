@@ -1,0 +1,270 @@
+"""The ears' part in one call: its audio to the provider, and what is heard to the edge and into the story.
+
+A speech onset goes to the edge's priority stream first: it may stop the agent.  Utterances are numbered; after each
+one a checkpoint says where the next owner must begin to listen, so that what a dead one half heard is heard again,
+under the same number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+
+from common.audio.g711 import BYTES_PER_MS
+from common.bus import START, Bus
+from common.call.backchannels import is_backchannel
+from common.call.end_reasons import EndReason
+from common.call.resume import Resume
+from common.process.clock import wall_ms
+from common.process.skipped import skipping
+from common.process.tasks import cancel
+from common.protocol.messages import (
+    AudioEnded,
+    AudioIn,
+    AudioStarted,
+    MaybeTurn,
+    Message,
+    OwnerChanged,
+    SpeechEnded,
+    SpeechStarted,
+    Understood,
+    Used,
+    UserTurn,
+)
+from common.protocol.redis_keys import AUDIO_MAXLEN, call_audio, edge_priority
+from common.store import Claim, Ledger
+from common.telemetry import metrics, traces
+from workers.providers.failover import Failover, Source, Use
+from workers.providers.interfaces import (
+    Ear,
+    Heard,
+    Likely,
+    ListenOptions,
+    Offset,
+    Onset,
+    ProviderError,
+    SpeechToText,
+    Utterance,
+)
+from workers.runtime.hang_up import Connection, hang_up
+from workers.runtime.runner import Fenced
+from workers.stt.line_watch import LineWatch
+from workers.stt.stream.reopening import Reopening
+
+log = logging.getLogger(__name__)
+
+LAG_SAMPLE_FRAMES = 50
+"""Every so many frames the bus's lag is measured."""
+ONSETS_MAX = 64
+"""Speech onsets remembered until their words are there."""
+DEAF_SECONDS_MAX = 20.0
+"""A call that no provider hears for so long is given up: the spoken fallback follows."""
+
+
+class ListenSession:
+    """See `workers.runtime.runner.Session`."""
+
+    def __init__(
+        self, claim: Claim, bus: Bus, ledger: Ledger, ears: Failover[SpeechToText], options: ListenOptions
+    ) -> None:
+        self._claim = claim
+        self._bus = bus
+        self._ledger = ledger
+        self._ears = ears
+        self._options = options
+        self._edge = claim.record.edge
+        self._epoch = claim.record.epoch
+        self._audio = (0, 0)  # (epoch, position_ms): what is older was heard
+        self._resume = Resume.of(claim.checkpoint)
+        self._utterance = 0
+        self._onsets: deque[tuple[int, int]] = deque(maxlen=ONSETS_MAX)  # (position_ms, utterance)
+        self._timeline = _Timeline()
+        self._watch = LineWatch(bus, claim.call_id)
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ear: Ear | None = None
+        self._lively = False  # the ear that is open has heard something
+        self._spec = ""
+        self._fed_bytes = 0  # to the ear that is open, and not yet counted as used
+
+    async def run(self) -> None:
+        await self._write(OwnerChanged("stt", self._claim.token, self._claim.owner, wall_ms()))
+        hearing = asyncio.create_task(self._hear(), name=f"ear {self._claim.call_id}")
+        watching = asyncio.create_task(self._watch.run(self._unheard), name=f"line {self._claim.call_id}")
+        tasks = [hearing, watching]
+        try:
+            await asyncio.wait([*tasks, self._over], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                if task.done():
+                    task.exception()  # seen, even if we are cancelled with it
+            for task in tasks:
+                if not task.done():
+                    await cancel(task)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
+        self._over.result()
+        await self._count_use(self._spec)
+
+    def _receive(self, entry_id: str, message: Message) -> None:
+        match message:
+            case AudioIn(epoch, position_ms) if (epoch, position_ms) < self._audio:
+                return  # heard already: Redis was away, and the edge wrote it twice
+            case AudioIn(epoch, position_ms, at_ms, mulaw):
+                self._audio = (epoch, position_ms + 1)  # an edge that knows nothing of the last counts from the start
+                self._watch.entry = entry_id
+                self._timeline.note(entry_id, position_ms, at_ms)
+                if self._ear is not None:
+                    self._ear.feed(position_ms, mulaw)
+                    self._fed_bytes += len(mulaw)
+                if position_ms // 20 % LAG_SAMPLE_FRAMES == 0:
+                    metrics.BUS_LAG_SECONDS.labels("edge to stt").observe(max(0, wall_ms() - at_ms) / 1000)
+            case AudioStarted(epoch, edge):
+                self._audio = max(self._audio, (epoch, 0))  # what an edge was cut off with is overtaken by the next
+                if epoch > self._epoch:
+                    self._epoch, self._edge = epoch, edge
+            case AudioEnded(epoch):
+                if not self._over.done() and (epoch == 0 or epoch >= self._epoch):
+                    self._over.set_result(None)
+
+    def _unheard(self, audio: AudioIn) -> bool:
+        return (audio.epoch, audio.position_ms) >= self._audio
+
+    def _fail(self, error: Exception) -> None:
+        if not self._over.done():
+            self._over.set_exception(error)
+
+    async def _hear(self) -> None:
+        """Keep an ear open; when one fails the next is opened, from the start of the utterance it was in."""
+        loop = asyncio.get_running_loop()
+        reopening = Reopening()
+        tried: set[str] = set()
+        heard_at = loop.time()
+        while True:
+            source = self._ears.choose(tried, self._claim.call_id)
+            if source is None:
+                await self._ears.exhausted(self._claim.call_id)
+                if loop.time() - heard_at > DEAF_SECONDS_MAX:
+                    hang_up(self._bus, self._claim, EndReason.ERROR, Connection(self._edge, self._epoch))
+                    heard_at = loop.time()
+                tried.clear()
+                await asyncio.sleep(reopening.pause_s())
+                continue
+            if limit_s := reopening.limit_s(loop.time()):
+                await asyncio.sleep(limit_s)
+            tried.add(source.spec)
+            metrics.PROVIDER_REOPENED.labels(source.spec).inc(reopening.count > 0)
+            reopening.opened(loop.time())
+            self._lively = False
+            try:
+                with source.use() as use:
+                    await self._listen(source, use)
+            except ProviderError as error:
+                log.warning("an ear failed: %s", error, extra={"call_id": self._claim.call_id})
+            await self._count_use(source.spec)
+            if self._lively:
+                heard_at = loop.time()
+            if reopening.failed(loop.time(), self._lively):
+                tried.clear()
+
+    async def _listen(self, source: Source[SpeechToText], use: Use) -> None:
+        """Hear the call with one ear until that fails.  Silence is no failure: an open ear is a good one."""
+        self._spec = source.spec
+        async with source.provider.listen(self._options) as ear:
+            self._ear = ear
+            self._utterance = self._resume.utterance
+            self._audio = (0, 0)
+            self._watch.entry, self._watch.open = self._resume.entry, True
+            audio = call_audio(self._claim.call_id)
+            receive = skipping(self._receive, self._claim.call_id)
+            subscription = self._bus.subscribe(audio, receive, self._fail, self._resume.entry)
+            try:
+                async for heard in ear:
+                    use.worked()
+                    self._lively = True
+                    await self._tell(heard, source.spec)
+            finally:  # before the goodbye to the vendor, which may take its time
+                self._ear, self._watch.open = None, False
+                subscription.close()
+
+    async def _tell(self, heard: Heard, spec: str) -> None:
+        call_id, token = self._claim.call_id, self._claim.token
+        match heard:
+            case Onset(position_ms):
+                self._utterance += 1
+                self._onsets.append((position_ms, self._utterance))
+                await self._speech(SpeechStarted(call_id, token, self._utterance, position_ms, wall_ms(), words=True))
+            case Offset(position_ms):
+                await self._speech(SpeechEnded(call_id, token, self._utterance, position_ms))
+            case Likely(text, _, end_ms):
+                now_ms = wall_ms()
+                stamps = (self._timeline.wall(end_ms), now_ms, now_ms)
+                self._understood(self._utterance_of(end_ms), text)
+                await self._write(MaybeTurn(self._utterance_of(end_ms), text, stamps))
+            case Utterance(text, _, end_ms, decided_ms, unsure):
+                speech_end = self._timeline.wall(end_ms)
+                endpoint = self._timeline.wall(decided_ms) if decided_ms else wall_ms()
+                utterance = self._utterance_of(end_ms)
+                if not unsure:  # an agent that speaks is not stopped for it
+                    self._understood(utterance, text)
+                now_ms = wall_ms()
+                await self._write(UserTurn(utterance, text, (speech_end, endpoint, now_ms), unsure))
+                turn = traces.Turn(self._claim.call_id, utterance)
+                traces.stage("endpoint", speech_end, endpoint, turn=turn, provider=spec)
+                traces.stage("transcript", endpoint, now_ms, turn=turn, provider=spec)
+                await self._save(utterance, end_ms)
+                await self._count_use(spec)
+
+    def _understood(self, utterance: int, text: str) -> None:
+        """The agent has stopped for this speech; now it need not wait whether it was one."""
+        if not is_backchannel(text):
+            self._bus.publish(edge_priority(self._edge), Understood(self._claim.call_id, self._claim.token, utterance))
+
+    async def _count_use(self, spec: str) -> None:
+        audio_ms, self._fed_bytes = self._fed_bytes // BYTES_PER_MS, 0
+        if audio_ms:
+            metrics.count_usage("stt", spec, {"audio_ms": audio_ms})
+            await self._write(Used("stt", spec, (("audio_ms", audio_ms),)))
+
+    async def _speech(self, speech: SpeechStarted | SpeechEnded) -> None:
+        self._bus.publish(edge_priority(self._edge), speech)
+        await self._write(speech)
+
+    def _utterance_of(self, end_ms: int) -> int:
+        """The number of the speech that ended there; by now the caller may be speaking again."""
+        return next((number for at_ms, number in reversed(self._onsets) if at_ms < end_ms), self._utterance)
+
+    async def _save(self, utterance: int, end_ms: int) -> None:
+        """The next owner, or the next ear, begins where the caller's words ended."""
+        self._resume = Resume(utterance, self._timeline.entry(end_ms))
+        if not await self._ledger.save_checkpoint(self._claim, self._resume.checkpoint()):
+            raise Fenced
+
+    async def _write(self, message: Message) -> None:
+        if not await self._ledger.append(self._claim, [message]):
+            raise Fenced
+
+
+class _Timeline:
+    """Which entry held which part of the call's audio, and when it came: the last 30 s."""
+
+    def __init__(self) -> None:
+        self._frames: deque[tuple[int, int, str]] = deque(maxlen=AUDIO_MAXLEN)
+
+    def note(self, entry_id: str, position_ms: int, at_ms: int) -> None:
+        self._frames.append((position_ms, at_ms, entry_id))
+
+    def wall(self, position_ms: int) -> int:
+        """Wall clock ms at which the audio at this position reached the edge."""
+        for known_ms, at_ms, _ in reversed(self._frames):
+            if known_ms <= position_ms:
+                return at_ms + position_ms - known_ms
+        return wall_ms()
+
+    def entry(self, position_ms: int) -> str:
+        """The entry before the audio at this position."""
+        for known_ms, _, entry_id in reversed(self._frames):
+            if known_ms < position_ms:
+                return entry_id
+        return START

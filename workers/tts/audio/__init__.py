@@ -1,0 +1,1 @@
+"""Audio as servers send it, on its way to the telephone."""

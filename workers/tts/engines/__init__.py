@@ -1,0 +1,1 @@
+"""Voices, one file for each vendor, and the table of them."""

