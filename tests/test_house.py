@@ -39,7 +39,7 @@ PLACEHOLDER = re.compile(r"(?:00|0)?(?:91)?0?(?:123456789\d|9876543210|911234567
 BINARY = frozenset({".wav", ".png"})
 
 ENVIRONMENT_READERS = (
-    "common/settings.py", "common/process/node.py", "workers/runtime/child_environment.py", "deploy/", "tools/",
+    "common/settings.py", "common/process/node.py", "workers/providers/child_environment.py", "deploy/", "tools/",
     "simulators/", "tests/", "benchmarks/",
 )  # fmt: skip
 REDIS_USERS = ("common/bus/", "common/redis/", "common/store/", "simulators/", "tools/", "tests/", "benchmarks/")

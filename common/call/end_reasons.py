@@ -33,3 +33,6 @@ class EndReason(StrEnum):
 
 
 _KNOWN: dict[str, EndReason] = {reason.value: reason for reason in EndReason}
+
+LOST_ENDS = frozenset({"error", "no worker", "carrier", "refused"})
+"""Ends after which the caller may still be on the line, and does not know why nobody speaks."""

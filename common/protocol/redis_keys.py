@@ -4,7 +4,11 @@
 shards can be added.
 """
 
+import re
 from zlib import crc32
+
+CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What a call id looks like: it stands in URL paths and in the names of streams."""
 
 SHARDS = 32
 

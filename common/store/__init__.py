@@ -81,7 +81,7 @@ class CallRecord:
     silent_ms: int = 0
     """How long the call had lasted, and nobody said anything, when its newest connection came."""
     signed_urls: int = 0
-    """1: the URLs that the carrier was given for the call carry our proof (edge/http/url_proof.py)."""
+    """1: the URLs that the carrier was given for the call carry our proof (edge/session/url_proof.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,8 @@ class Ledger(Protocol):
     async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
         """Write down that a side effect begins, before it does (common/call/once.py).
 
-        Of everybody who asks, one is told NEW.  With a claim, only while that is the newest of its pool; without, for whoever is asked by a webhook.
+        Of everybody who asks, one is told NEW.  With a claim, only while that is the newest of its pool; without, for
+        whoever is asked by a webhook.
         """
 
     async def finish_effect(self, effect: Effect, result: str, claim: Claim | None = None) -> Known:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from common.agents.model import Agent, BadAgents, from_document
+from common.call.end_reasons import LOST_ENDS
 from common.numbers import same_party
 from common.protocol.messages import HangUp
 from common.protocol.redis_keys import edge_priority
@@ -42,8 +43,6 @@ END_SECONDS = 60
 """How long it is remembered that the carrier said that a call is over, whatever else is known of the call."""
 CHOSEN = frozenset({"agent hung up", "operator hung up", "silence", "too long"})
 """Ends that are ours, by decision: nothing follows them."""
-LOST_ENDS = frozenset({"error", "no worker", "carrier", "refused"})
-"""Ends after which the caller may still be on the line, and does not know why nobody speaks."""
 
 _DIALLED = re.compile(r"\+?[0-9]{4,15}")
 

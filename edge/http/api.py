@@ -23,14 +23,13 @@ from common.agents.model import Agents, missing_variables
 from common.bus import START, Bus
 from common.call.transcript import Story
 from common.protocol.messages import CallEnded, CallStarted, HangUp, Message
-from common.protocol.redis_keys import call_events, edge_priority
+from common.protocol.redis_keys import CALL_ID, call_events, edge_priority
 from common.store import CallRecord, Ledger
 from common.store.outbound import QueueFull
 from common.telemetry import metrics
 from common.telemetry.costs import estimate, prices
 from edge.http.api_access import Asked, Refused, body_refusal, headers_of, refusal
 from edge.http.parameters import BadRequest, read_body
-from edge.media.stream_token import CALL_ID
 from edge.outbound.calls import DayIsSpent
 from edge.outbound.destinations import NotAllowed
 from edge.outbound.dialer import Dialer

@@ -14,11 +14,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from common.protocol.redis_keys import CALL_ID
 from common.store import CallRecord, Ledger
-from edge.http.url_proof import Proof, check
-from edge.media.stream_token import CALL_ID
 from edge.outbound.dialer import Dialer
 from edge.session.calls import Calls
+from edge.session.url_proof import Proof, check
 from edge.vobiz.webhook_events import call_id_of, dial_id_of
 
 OF_CALLS = frozenset({"/after-stream", "/stream-status", "/dial-status"})

@@ -21,21 +21,21 @@ from starlette.routing import Route
 from common.agents.model import Agent, Agents, for_inbound, to_document, with_variables
 from common.call.once import NotDone, once
 from common.protocol.messages import HangUp
-from common.protocol.redis_keys import edge_priority
+from common.protocol.redis_keys import CALL_ID, edge_priority
 from common.store import CallRecord, Ledger
 from common.store.effects import Effect
 from common.telemetry import metrics
 from edge.http.after_stream import BUSY, END_SECONDS, LOST, AfterStream, Ending, agent_of, lost, person_of, turned_away
 from edge.http.parameters import BadRequest, parameters, query_of, read_body
-from edge.http.url_proof import SPARE_SECONDS, of_call, of_dial
 from edge.http.webhook_auth import Gate
 from edge.http.webhook_facts import WebhookFacts
 from edge.http.webhook_urls import WebhookUrls
-from edge.media.stream_token import CALL_ID, mint
+from edge.media.stream_token import mint
 from edge.outbound.destinations import OperatorLimits
 from edge.outbound.dialer import Dialer
 from edge.outbound.state import Dial, MachineHeard, News, over_of, sign_of_life
 from edge.session.calls import Calls
+from edge.session.url_proof import SPARE_SECONDS, of_call, of_dial
 from edge.vobiz.webhook_events import (
     Says,
     call_id_of,

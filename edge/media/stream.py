@@ -20,14 +20,15 @@ from starlette.websockets import WebSocket
 from common.agents.model import Agents, BadAgents, for_inbound, from_document, to_document
 from common.audio.g711 import FRAME_MS
 from common.bus import Bus
+from common.call.end_reasons import LOST_ENDS
 from common.process.tasks import cancel
+from common.protocol.redis_keys import CALL_ID
 from common.store import CallRecord, Ledger
 from common.telemetry import metrics
-from edge.http.after_stream import LOST_ENDS
 from edge.media.decoder import CallerAudio
 from edge.media.reconnect_silence import bridge
 from edge.media.stream_pace import StreamPace, TooFast
-from edge.media.stream_token import CALL_ID, BadToken, verify
+from edge.media.stream_token import BadToken, verify
 from edge.media.ticker import Ticker
 from edge.media.websocket import EXTENSION, LineProtocol
 from edge.outbound.dialer import Dialer

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 FIRST_USE_SECONDS = 60
-CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""What a call id looks like: it stands in URL paths and in the names of streams."""
 _SHAPE = re.compile(r"([A-Za-z0-9_-]{1,64})\.([0-9]{1,12})\.([A-Za-z0-9_-]{32})")
 
 

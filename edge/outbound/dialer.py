@@ -19,7 +19,6 @@ from common.process.skipped import skip
 from common.redis.refusals import KeyRefused
 from common.store.outbound import OutboundQueue
 from common.telemetry import metrics
-from edge.http.url_proof import SPARE_SECONDS, of_dial
 from edge.outbound.account_pause import AccountPause
 from edge.outbound.calls import DAY_IS_SPENT, OutboundCalls
 from edge.outbound.destinations import Destinations, NotAllowed
@@ -40,6 +39,7 @@ from edge.outbound.state import (
     Unclear,
     over_at_ms,
 )
+from edge.session.url_proof import SPARE_SECONDS, of_dial
 from edge.vobiz.rest.account import account_problem
 from edge.vobiz.rest.client import VobizClient
 from edge.vobiz.rest.errors import CarrierError, Limited, Unavailable, Uncertain

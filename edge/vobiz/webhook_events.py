@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 
-from edge.media.stream_token import CALL_ID
+from common.protocol.redis_keys import CALL_ID
 
 DIAL_ID = re.compile(r"out-[A-Za-z0-9-]{1,60}")
 """The ids that the dialer gives to outbound calls; whatever else a request names is none."""

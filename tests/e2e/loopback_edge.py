@@ -32,7 +32,6 @@ from edge.http.api import Api
 from edge.http.app import Front
 from edge.http.limits.rate_limit import Buckets
 from edge.http.server import make_server
-from edge.http.url_proof import of_call
 from edge.http.webhook_auth import Gate
 from edge.http.webhooks import Webhooks
 from edge.media.stream import Streams as MediaStreams
@@ -40,6 +39,7 @@ from edge.media.ticker import Ticker
 from edge.outbound.destinations import OperatorLimits
 from edge.outbound.dialer import Dialer
 from edge.session.calls import Calls
+from edge.session.url_proof import of_call
 from edge.vobiz.signatures import Policy
 
 SECRET = b"the secret of this test"

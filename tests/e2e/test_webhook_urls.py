@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from edge.http.url_proof import Proof, check, of_call, of_dial
 from edge.http.webhook_urls import GIVEN_ONLY
+from edge.session.url_proof import Proof, check, of_call, of_dial
 from tests.e2e.loopback_edge import SECRET, given, running_edge
 from tests.e2e.test_edge_http import xml_of
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message
 from common.bus.memory import MemoryBus
 from common.bus.memory import Streams as Entries
 from common.protocol.messages import AudioOut, CallStarted, ReplySpoken
-from common.protocol.redis_keys import edge_audio
+from common.protocol.redis_keys import CALL_ID, edge_audio
 from common.store import CallRecord
 from common.store.memory import MemoryLedger
 from edge.http.api import Api
@@ -27,7 +27,7 @@ from edge.http.parameters import FIELDS_MAX, VALUE_CHARS_MAX, BadRequest, parame
 from edge.http.webhook_auth import Gate
 from edge.http.webhooks import Webhooks
 from edge.media.stream import Streams
-from edge.media.stream_token import CALL_ID, BadToken, verify
+from edge.media.stream_token import BadToken, verify
 from edge.media.ticker import Ticker
 from edge.session.calls import Calls
 from edge.vobiz.signatures import Policy

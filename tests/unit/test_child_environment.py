@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from common.settings import Settings
+from workers.providers.child_environment import DOWNLOADS, NEEDED, child_environment
 from workers.providers.interfaces import Down, ProviderError, VoiceOptions
-from workers.runtime.child_environment import DOWNLOADS, NEEDED, child_environment
 from workers.tts.engines.local_espeak import LocalEspeak
 from workers.tts.engines.piper_child import Deadlines, PiperChild
 
@@ -66,7 +66,7 @@ async def test_piper_sees_no_secret(tmp_path: Path, downloads: bool) -> None:
 def test_a_child_of_the_same_user_cannot_read_its_parents_environment_instead() -> None:
     """Root may, so what is looked at is the switch that the kernel goes by."""
     program = (
-        "import ctypes; from workers.runtime.child_environment import child_environment; "
+        "import ctypes; from workers.providers.child_environment import child_environment; "
         "ask = lambda: ctypes.CDLL(None).prctl(3, 0, 0, 0, 0); "
         "before = ask(); child_environment(); print(before, ask())"
     )
@@ -78,7 +78,7 @@ def test_another_process_of_the_same_user_is_refused() -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root to become another user")
     program = (
-        "import ctypes, os, subprocess; from workers.runtime.child_environment import child_environment; "
+        "import ctypes, os, subprocess; from workers.providers.child_environment import child_environment; "
         "os.setuid(65534); ctypes.CDLL(None).prctl(4, 1, 0, 0, 0); given = child_environment(); "
         "print(subprocess.run(['cat', f'/proc/{os.getpid()}/environ'], env=given, capture_output=True).returncode)"
     )

@@ -13,8 +13,8 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
+from workers.providers.child_environment import child_environment
 from workers.providers.interfaces import Busy, Down, Rejected, VoiceOptions
-from workers.runtime.child_environment import child_environment
 from workers.tts.audio.resample import Telephone
 
 DEBIAN_PACKAGE = "espeak-ng"

@@ -18,8 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from workers.providers.child_environment import child_environment
 from workers.providers.interfaces import Busy, Down, ProviderError, Rejected
-from workers.runtime.child_environment import child_environment
 from workers.tts.piper_process import AUDIO, END, FAILED, FRAME_BYTES_MAX, HEADER, READY
 
 REQUESTS_MAX = 16
