@@ -286,16 +286,20 @@ async def test_the_child_exits_when_its_parent_is_gone_even_in_mid_sentence(tmp_
     environ = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(tmp_path)}
     child = await asyncio.create_subprocess_exec(*program, stdin=PIPE, stdout=PIPE, cwd=root, env=environ)
     assert child.stdin is not None and child.stdout is not None
-    async with asyncio.timeout(PATIENCE_S):
-        kind, request_id, length = struct.unpack(">cII", await child.stdout.readexactly(9))
-        assert (kind, request_id) == (b"R", 0)
-        await child.stdout.readexactly(length)
-        child.send_signal(signal.SIGINT)  # Ctrl-C reaches the whole group; the parent decides
-        child.stdin.write(b'{"id": 1, "text": "' + LONG.encode() + b'", "speed": 1.0}\n')
-        kind, request_id, _ = struct.unpack(">cII", await child.stdout.readexactly(9))
-        assert (kind, request_id) == (b"A", 1)
-        child.stdin.close()  # what the death of the parent looks like from here
-        await child.communicate()
+    try:
+        async with asyncio.timeout(2 * PATIENCE_S):
+            kind, request_id, length = struct.unpack(">cII", await child.stdout.readexactly(9))
+            assert (kind, request_id) == (b"R", 0)
+            await child.stdout.readexactly(length)
+            child.send_signal(signal.SIGINT)  # Ctrl-C reaches the whole group; the parent decides
+            child.stdin.write(b'{"id": 1, "text": "' + LONG.encode() + b'", "speed": 1.0}\n')
+            kind, request_id, _ = struct.unpack(">cII", await child.stdout.readexactly(9))
+            assert (kind, request_id) == (b"A", 1)
+            child.stdin.close()  # what the death of the parent looks like from here
+            await child.communicate()
+    finally:
+        if child.returncode is None:  # else the loop's own end would wait for it for ever
+            child.kill()
     assert child.returncode == 0
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - onnxruntime would keep its telemetry in the home folder
 
