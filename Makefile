@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 BENCH_CALLS ?= 1 10 50
+TEST_JOBS ?= 3
 LOCK = $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
 ALL = --extra edge --extra stt --extra llm --extra tts --extra local --extra piper --extra traces --extra server
 
@@ -37,8 +38,8 @@ call: install ## place an outbound call through the edge of `make run`: make cal
 setup-number: install ## tell Vobiz our URLs: make setup-number NUMBER=+911234567890 (add DRY=1 to look only)
 	@$(VENV)/python -m edge.setup $(if $(NUMBER),--number "$(NUMBER)") $(if $(DRY),--dry-run)
 
-test: install-dev ## all tests, with a Redis of their own
-	$(VENV)/python -m pytest
+test: install-dev ## all tests, with a Redis of their own, three at a time [TEST_JOBS=3]
+	$(VENV)/python -m pytest -n $(TEST_JOBS) --dist loadfile
 
 test-compose: install-dev ## docker-compose.yml on a real Docker engine: build, phone, kill, replace, stop; writes out/compose [SCENES="--only demo,down"]
 	@$(VENV)/python -m tests.compose $(SCENES)
