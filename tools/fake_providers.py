@@ -11,7 +11,7 @@ from pathlib import Path
 from tools.children import die_with_parent
 from tools.stack import ROOT, StackError
 
-SCRIPT = ROOT / "tests" / "simulators" / "providers" / "demo.json"
+SCRIPT = ROOT / "simulators" / "providers" / "demo.json"
 CALLER = SCRIPT.with_name("demo_caller.json")
 """What the demo's caller says: recordings whose pauses part speeches as `SCRIPT` has them."""
 CHOICE = {

@@ -48,11 +48,9 @@ COME_BACK_SECONDS = 15.0
 """How long a call without a connection waits for the carrier's next one (`maxRetries`), or for word of its end."""
 LEDGER_SECONDS = 1.0
 """How long the hang-up of a call waits until its end is written down; afterwards that is tried again."""
-EARLY_EVENTS_MAX = 250
-"""Events kept until the call is set up: 5 s of media."""
-END_TRIES_MAX = 60
-"""How often the end of a call is written down while the ledger is away, a second apart; then it is left to `Calls`."""
-END_PAUSE_SECONDS = 1.0
+EARLY_EVENTS_MAX = 250  # kept until the call is set up: 5 s of media
+END_TRIES_MAX, END_PAUSE_SECONDS = 60, 1.0
+"""How often, and how far apart, the end of a call is written down while the ledger is away; then `Calls` does."""
 
 
 @dataclass(frozen=True, slots=True)

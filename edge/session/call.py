@@ -108,8 +108,7 @@ class Call:
         self.limits = CallLimits(options, now)
         self._options = options
         self._playout.not_before_ms = options.plays_from_ms(now, record.epoch)
-        self._lost_ms = float("inf")  # when the connection went: nothing is heard after it
-        self._clears = 0
+        self._lost_ms, self._clears = float("inf"), 0  # when the connection went: nothing is heard after it
         self._cut = Interrupted(0, 0, 0)  # the newest
         bus.publish(self._events, CallStarted(self._epoch, record.edge, wall_ms(), True, options.heard))
 

@@ -56,6 +56,8 @@ class TextEars:
         self.refuses = False
         self.goodbye_seconds = 0.0
         """How long an ear takes to leave."""
+        self.goodbye_fails = False
+        """The vendor is gone when it is left."""
 
     @asynccontextmanager
     async def listen(self, options: ListenOptions) -> AsyncIterator["_TextEar"]:
@@ -70,6 +72,8 @@ class TextEars:
             if self.goodbye_seconds:
                 await asyncio.shield(asyncio.sleep(self.goodbye_seconds))
             self.open -= 1
+            if self.goodbye_fails:
+                raise Down("gone before goodbye was said")
 
 
 class _TextEar:

@@ -1,5 +1,7 @@
 """A call comes back to a member that held it before, or is held by one that cannot hear it."""
 
+import asyncio
+
 import pytest
 
 from common.bus import START, Failed, Receive, Subscription
@@ -173,3 +175,19 @@ async def test_a_question_that_redis_does_not_answer_proves_nothing():
         before = owners(phone)
         await phone.after(10)
         assert owners(phone) == before
+
+
+@pytest.mark.parametrize("leaves", ["the lease is lost", "the call ends"])
+async def test_a_vendor_that_is_gone_at_the_goodbye_leaves_no_task_behind(leaves: str):
+    async with answered_call() as phone:
+        phone.ears.goodbye_fails = True
+        await phone.hears("Hello.")
+        if leaves == "the lease is lost":
+            await goes_to_another_and_comes_back(phone, "stt")
+            expected = 1
+        else:
+            phone.call.end("caller hung up")
+            expected = 0
+        await phone.after(3)
+        watching = [task for task in asyncio.all_tasks() if task.get_name() == f"line {CALL}"]
+        assert len(watching) == expected

@@ -19,7 +19,7 @@ from tests.programs import program
 FILES = (ROOT / "Dockerfile", ROOT / "deploy/compose/redis.Dockerfile")
 IMAGES = ("edge", "demo", "llm", "stt", "tts", "local")
 BASES = {"python:3.11-slim", "redis:7"}
-OURS = ("common", "edge", "workers", "deploy", "tests")
+OURS = ("common", "edge", "workers", "deploy", "simulators", "tools", "tests")
 ENGINES = ("workers.stt.engines.local_whisper", "workers.tts.engines.local_piper")
 """Imported when they are named; only the image `local` has what they import."""
 NOT_AT_THE_EDGE = {"openai", "numpy", "onnxruntime", "faster-whisper", "ctranslate2", "soxr", "piper-tts"}

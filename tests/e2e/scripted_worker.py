@@ -23,14 +23,23 @@ def provider(pool: str, answers: dict[str, str]) -> Any:
     return made
 
 
+def _first_of(*names: str) -> Any:
+    """The module by its name in this release, or in the one before."""
+    for name in names[:-1]:
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError:
+            continue
+    return importlib.import_module(names[-1])
+
+
 def main() -> None:
     """Add the double to the pool's vendors, as "test", and be `python -m workers.<pool>`."""
     pool, answers = sys.argv[1], json.loads(sys.argv[2])
-    vendors = importlib.import_module(f"workers.{pool}.vendors")
+    vendors = _first_of(f"workers.{pool}.engines.catalog", f"workers.{pool}.vendors")
     made = provider(pool, answers)
-    vendors.VENDORS["test"] = importlib.import_module("workers.providers.catalog").Vendor(
-        lambda model, environ: made, "test/it"
-    )
+    vendor = _first_of("workers.providers.catalog", "workers.vendors").Vendor
+    vendors.VENDORS["test"] = vendor(lambda model, environ: made, "test/it")
     sys.argv = [f"workers.{pool}"]
     runpy.run_module(f"workers.{pool}", run_name="__main__")
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 SECONDS = 5.0
 LISTEN = "/deepgram/v1/listen?model=nova-3&encoding=mulaw&sample_rate=8000"
 DEEPGRAM_KEY = {"Authorization": f"Token {KEY}"}
-DEMO = Path(__file__).parents[1] / "simulators" / "providers" / "demo.json"
+DEMO = Path(__file__).parents[2] / "simulators" / "providers" / "demo.json"
 
 
 async def test_two_vendors_with_the_same_path_are_told_apart():

@@ -20,7 +20,7 @@ AGAIN_SECONDS = 1.0
 
 
 class QuarantinedCall:
-    """A `workers.runtime.runner.Session` that holds the call, so that nobody runs it, until its edge has ended it."""
+    """See `workers.runtime.runner.Session`: holds the call until its edge has ended it, so that nobody runs it."""
 
     def __init__(self, claim: Claim, bus: Bus, ledger: Ledger) -> None:
         self._claim = claim

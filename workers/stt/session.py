@@ -18,7 +18,6 @@ from common.call.end_reasons import EndReason
 from common.call.resume import Resume
 from common.process.clock import wall_ms
 from common.process.skipped import skipping
-from common.process.tasks import cancel
 from common.protocol.messages import (
     AudioEnded,
     AudioIn,
@@ -95,12 +94,12 @@ class ListenSession:
         try:
             await asyncio.wait([*tasks, self._over], return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for task in tasks:  # all of them before any is waited for: what one raises must not spare the other
+                task.cancel()
+            await asyncio.wait(tasks)
             for task in tasks:
-                if task.done():
+                if not task.cancelled():
                     task.exception()  # seen, even if we are cancelled with it
-            for task in tasks:
-                if not task.done():
-                    await cancel(task)
         for task in tasks:
             if not task.cancelled():
                 task.result()

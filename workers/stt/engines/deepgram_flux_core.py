@@ -47,7 +47,7 @@ class _Turn:
 
 
 class FluxTurns:
-    """One socket's turns (`workers.stt.stream.socket_stream.Turns`).  `final_ms` counts from a turn's last news."""
+    """See `workers.stt.stream.socket_stream.Turns`: one socket's; `final_ms` counts from a turn's last news."""
 
     def __init__(self, name: str, options: ListenOptions, feed: VendorFeed, final_ms: int, grace_ms: int) -> None:
         self._name = name
