@@ -6,7 +6,7 @@
 # imports.  Stages stand in the order of their cost, the engines last: Docker's classic builder builds every stage above
 # the target.  Nothing here needs BuildKit.
 
-# By its tag, so that an engine without a registry builds too; deploy/images.env has the digest, for what is released.
+# By its tag, so that an engine without a registry builds too; deploy/images.env has the digest.
 # Another base, such as one of your own mirror: --build-arg PYTHON_IMAGE=...
 ARG PYTHON_IMAGE=python:3.11-slim
 

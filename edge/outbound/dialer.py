@@ -211,6 +211,7 @@ class Dialer:
             self.options.destinations.check(dial.to)  # it may have been queued under other settings
         except NotAllowed as error:
             metrics.DIALS_REFUSED.labels(error.reason).inc()
+            await self._book.give_back()  # no request has left
             return Denied(str(error))
         try:
             call_ids = await self._placer.make_call(self._request(dial))

@@ -14,6 +14,7 @@ import pytest
 
 from common.settings import Settings
 from common.store.outbound_memory import MemoryOutboundQueue
+from edge.outbound.destinations import Destinations
 from edge.outbound.dialer import Dialer, DialerOptions
 from edge.outbound.state import Answered, Dial, Over, Sent
 from edge.vobiz.rest.errors import Refused, Unavailable
@@ -213,3 +214,12 @@ async def test_an_id_in_the_wrong_set_is_put_where_its_document_says(state: str)
             office.queue.open[odd] = office.queue.queued.pop(odd)
         await office.until_all_are_over(hours=6)
         assert (await office.states([good])) == {"ended": 1}
+
+
+async def test_a_call_that_the_settings_forbid_by_now_fails_and_counts_for_no_day() -> None:
+    async with dialing(destinations=Destinations(("+1",))) as office:
+        (dial_id,) = await office.asks(1)
+        await office.until_all_are_over(hours=1)
+        assert await office.states([dial_id]) == {"failed": 1}
+        assert office.carrier.placed == {}
+        assert await office.queue.spent_today() == 0

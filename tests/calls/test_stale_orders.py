@@ -1,5 +1,7 @@
 """Who does not have the call any more gives no orders: an older owner, another connection.  And reasons are a set."""
 
+import asyncio
+
 import pytest
 
 from common.bus.memory import MemoryBus, Streams
@@ -25,7 +27,7 @@ from common.telemetry import metrics
 from edge.session.fences import Fences
 from tests.calls.phone import CALL, Phone, answered_call
 from workers.llm.conversation import Dialogue
-from workers.runtime.hang_up import hang_up_anywhere
+from workers.runtime.quarantine import QuarantinedCall
 from workers.tts.plan import Script
 
 pytestmark = pytest.mark.anyio
@@ -165,7 +167,9 @@ async def test_a_worker_that_does_not_follow_its_call_gives_it_up_where_it_is_by
     claim = await ledger.claim("stt", CALL, "stt-1")
     assert claim is not None
     await ledger.start(CALL, "edge-2")
-    await hang_up_anywhere(bus, ledger, claim, EndReason.ERROR)
+    giving_up = asyncio.create_task(QuarantinedCall(claim, bus, ledger).run())
+    await asyncio.sleep(0.5)
+    giving_up.cancel()
     assert streams.after(edge_priority("edge-1"), 0) == []
     ((_, order),) = streams.after(edge_priority("edge-2"), 0)
     assert order == HangUp(CALL, "error", claim.token, 2, "stt")

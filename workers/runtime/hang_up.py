@@ -8,7 +8,7 @@ from common.bus import Bus
 from common.call.end_reasons import EndReason
 from common.protocol.messages import HangUp
 from common.protocol.redis_keys import edge_priority
-from common.store import Claim, Ledger
+from common.store import Claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,3 @@ def hang_up(bus: Bus, claim: Claim, reason: EndReason, at: Connection) -> None:
     """Ask the edge to end the call; it does nothing if another member, or another connection, has the call by now."""
     order = HangUp(claim.call_id, reason.value, claim.token, at.epoch, claim.pool)
     bus.publish(edge_priority(at.edge), order)
-
-
-async def hang_up_anywhere(bus: Bus, ledger: Ledger, claim: Claim, reason: EndReason) -> None:
-    """As `hang_up`, by somebody who does not follow the call: its edge may have changed since it was claimed."""
-    try:
-        record = await ledger.read(claim.call_id) or claim.record
-    except (ConnectionError, TimeoutError):
-        record = claim.record
-    hang_up(bus, claim, reason, Connection(record.edge, record.epoch))

@@ -8,7 +8,7 @@ import logging
 from common.bus import Bus
 from common.call.end_reasons import EndReason
 from common.process.clock import wall_ms
-from common.store import CallRecord, Claim, Ledger
+from common.store import Claim, Ledger
 from common.store.members import Quarantined
 from common.telemetry import metrics
 from workers.runtime.hang_up import Connection, hang_up
@@ -32,11 +32,10 @@ class QuarantinedCall:
         metrics.CALLS_QUARANTINED.labels(claim.pool).inc()
         log.error("a call is ended: its owners were lost one after the other", extra=_about(claim))
         await self._ledger.quarantine(Quarantined(claim.call_id, claim.pool, claim.crashes, wall_ms()))
-        record: CallRecord | None = claim.record
-        while record is not None and record.status == "live":
+        # It does not follow the call, whose edge may have changed since the claim: the record knows.
+        while (record := await self._ledger.read(claim.call_id)) is not None and record.status == "live":
             hang_up(self._bus, claim, EndReason.ERROR, Connection(record.edge, record.epoch))
             await asyncio.sleep(AGAIN_SECONDS)
-            record = await self._ledger.read(claim.call_id)
 
 
 def _about(claim: Claim) -> dict[str, object]:
