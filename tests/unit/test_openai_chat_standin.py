@@ -132,7 +132,7 @@ async def test_an_answer_without_its_end_and_one_that_is_no_json():
 
 async def test_a_bad_minute_breaks_what_is_open_and_refuses_what_is_new():
     standin = OpenAIChatStandin(pace=NEVER)
-    app = BadMinutes(Starlette(routes=[*standin.routes]), standin.routes, standin.faults, Plan(0.5, 0.5))
+    app = BadMinutes(Starlette(routes=[*standin.routes]), standin.routes, standin.faults, Plan(1.0, 0.5))
     async with serving(standin, app) as client:
         minutes = asyncio.create_task(app.run())
         with pytest.raises(httpx.RemoteProtocolError):
