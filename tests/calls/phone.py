@@ -181,6 +181,9 @@ class Phone:
         tasks = [*self._tasks, *(worker.task for worker in self.workers)]
         for task in tasks:
             task.cancel()
+        _, pending = await asyncio.wait(tasks, timeout=WAIT_SECONDS * 10)
+        if pending:
+            raise AssertionError(f"cancelled, and still running: {[task.get_name() for task in pending]}")
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, Exception):

@@ -116,6 +116,23 @@ async def test_a_second_stream_by_rest_is_two_way_only_for_the_string_true() -> 
     assert call.cause.code == 4010
 
 
+@pytest.mark.parametrize("name", ["audio_format", "content_type"])
+async def test_a_stream_by_rest_takes_its_format_under_either_name(name: str) -> None:
+    """The vendor's guide and its reference differ here; a format that neither knows is refused under both."""
+    async with lab(callee=STAYS) as it:
+        call = await up(it)
+        at = f"Call/{call.call_id}/Stream/"
+        service = {"service_url": it.server.url.replace("http", "ws") + "/ws", "audio_track": "inbound"}
+        asked = [("audio/x-l16; rate=16000", "audio/x-l16;rate=16000"), ("audio/x-mulaw;rate=8000",) * 2]
+        for given, kept in asked:
+            reply = await it.rest.post(at, json={**service, name: given})
+            assert reply.status_code == 202, reply.text
+            stream = (await it.rest.get(f"{at}{reply.json()['stream_id']}/")).json()
+            assert (stream["content_type"], stream["sampling_rate"]) == (kept, int(kept.partition("rate=")[2]))
+        refused = await it.rest.post(at, json={**service, name: "audio/ogg"})
+    assert (refused.status_code, refused.json()["error"]["message"]) == (400, "content_type is not supported")
+
+
 async def test_a_list_of_numbers_makes_a_list_of_calls() -> None:
     async with lab(callee=person(Wait(20))) as it:
         body = {"from": FROM, "to": f"{TO}<911234567892", "answer_url": f"{it.server.url}/answer"}

@@ -102,6 +102,29 @@ async def test_odd_sizes_doubles_gaps_and_unknown_events() -> None:
     assert gaps.events().count("media") <= 10
 
 
+async def test_a_server_that_plays_frames_of_any_size_breaks_no_rule() -> None:
+    """20 ms is what we send; the carrier plays whatever whole samples it gets, to the checkpoint."""
+    sizes = (1, 80, 161, 333, 4000)
+
+    async def plays(socket: WebSocket) -> None:
+        stream_id = (await socket.receive_json())["start"]["streamId"]
+        for size in sizes:
+            media = {"contentType": "audio/x-mulaw", "sampleRate": 8000}
+            payload = base64.b64encode(b"\x00" * size).decode()
+            await socket.send_json({"event": "playAudio", "media": {**media, "payload": payload}})
+        await socket.send_json({"event": "checkpoint", "streamId": stream_id, "name": "all"})
+        while (await socket.receive_json())["event"] != "playedStream":
+            pass
+        await socket.close()
+
+    async with lab(plays, callee=person(Wait(5_000))) as it:
+        (result,) = (await it.whole()).streams
+    ((name, _),) = result.heard_checkpoints
+    ((begun_ms, ended_ms),) = result.agent_spans_ms
+    assert (result.violations, name) == ([], "all")
+    assert ended_ms - begun_ms >= sum(sizes) / 8 - 20
+
+
 @pytest.mark.parametrize(("rate", "size"), [(8000, 320), (16000, 640)])
 async def test_l16(rate: int, size: int) -> None:
     both = f'bidirectional="true" keepCallAlive="true" contentType="audio/x-l16;rate={rate}"'

@@ -15,6 +15,7 @@ not be lost or said twice:
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -94,7 +95,11 @@ class Source(Generic[P]):
 
     @contextmanager
     def use(self) -> Iterator[Use]:
-        """Count one use of it, and learn from how it ends.  Raises Busy if every place is taken."""
+        """Count one use of it, and learn from how it ends.  Raises Busy if every place is taken.
+
+        Raises CancelledError if the using task is cancelled, even if the provider fails while it is left: an error
+        in its place would look like a reason to ask the next provider, in a call that is over.
+        """
         if self._full:
             metrics.PROVIDER_ERRORS.labels(self.spec, "busy").inc()
             raise Busy(f"{self.spec}: all {self._places_max} places of this process are taken")
@@ -104,18 +109,19 @@ class Source(Generic[P]):
         use = Use(self._breaker)
         try:
             yield use
-        except Busy:
-            self._breaker.busy(self._clock())
-            metrics.PROVIDER_ERRORS.labels(self.spec, "busy").inc()
-            raise
         except (ProviderError, TimeoutError) as error:
-            self._breaker.failed(self._clock())
-            kind = error.kind if isinstance(error, ProviderError) else "timeouterror"
-            metrics.PROVIDER_ERRORS.labels(self.spec, kind).inc()
+            if _is_cancelled():
+                raise asyncio.CancelledError from error
+            self._learn(error)
             raise
         finally:
             self._breaker.left(self._clock())
             self._count(-1)
+
+    def _learn(self, error: ProviderError | TimeoutError) -> None:
+        kind = error.kind if isinstance(error, ProviderError) else "timeouterror"
+        metrics.PROVIDER_ERRORS.labels(self.spec, kind).inc()
+        (self._breaker.busy if isinstance(error, Busy) else self._breaker.failed)(self._clock())
 
     @property
     def _full(self) -> bool:
@@ -125,6 +131,15 @@ class Source(Generic[P]):
         self._in_use += step
         metrics.PROVIDER_IN_USE.labels(self.spec).set(self._in_use)
         metrics.PROVIDER_STATE.labels(self.spec).set(self._breaker.state.value)
+
+
+def _is_cancelled() -> bool:
+    """Has somebody cancelled the task that runs this?"""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop: a test of the breaker alone
+        return False
+    return task is not None and task.cancelling() > 0
 
 
 @dataclass(frozen=True, slots=True)
