@@ -20,7 +20,7 @@ from benchmarks.hops import broken, connected
 from common.bus.redis import FIELD, BusOptions, RedisBus
 from common.process.node import run_process
 from common.protocol.codec import encode
-from common.protocol.messages import AudioIn, Digit
+from common.protocol.messages import AudioIn, DtmfReceived
 from common.protocol.redis_keys import call_audio, call_events, maxlen
 
 PIPELINE = 100
@@ -106,6 +106,6 @@ async def _published(bus: RedisBus, run: str, stream: str, count: int, size: int
         for number in range(first, min(first + size, count)):
             bus.publish(stream, _frame(number))
         await asyncio.sleep(0)
-    bus.publish(marks, Digit("#", 0))
+    bus.publish(marks, DtmfReceived("#", 0))
     await arrived.wait()
     subscription.close()

@@ -22,7 +22,7 @@ from benchmarks.lines import STAMP
 from benchmarks.report import ROOT
 from common.agents.model import load_agents
 from common.bus import START, Failed, Receive
-from common.bus.memory import Streams as MemoryStreams
+from common.bus.memory import MediaStreams as MemoryStreams
 from common.bus.redis import FIELD
 from common.process.node import run_process
 from common.protocol.codec import decode, encode
@@ -30,9 +30,9 @@ from common.protocol.messages import AudioIn, AudioOut, CallStarted, Message
 from common.protocol.redis_keys import edge_audio, maxlen
 from common.redis.connection import pack
 from common.store import CallRecord
-from common.store.memory import MemoryLedger
+from common.store.memory import MemoryCallStore
 from edge.http.server import make_server
-from edge.media.stream import Streams
+from edge.media.stream import MediaStreams
 from edge.media.ticker import Ticker
 from edge.session.call import Call, CallOptions
 from edge.session.calls import Calls
@@ -183,14 +183,14 @@ def edge_main(plan: EdgePlan, pipe: Connection) -> None:
 
 async def _edge(plan: EdgePlan, pipe: Connection) -> None:
     bus = CountingBus(len(plan.call_ids))
-    ledger = MemoryLedger(MemoryStreams())
-    calls = Calls(EDGE, bus, ledger, len(plan.call_ids))
+    store = MemoryCallStore(MemoryStreams())
+    calls = Calls(EDGE, bus, store, len(plan.call_ids))
     ticker = Ticker(asyncio.get_running_loop())
     calls.listen()
     if plan.path == "asgi":
         serve = ThroughAsgi(calls, bus, ticker).serve
     else:
-        streams = Streams(calls, ledger, bus, ticker, load_agents(ROOT / "agents"), None, 200)
+        streams = MediaStreams(calls, store, bus, ticker, load_agents(ROOT / "agents"), None, 200)
 
         async def serve(websocket: WebSocket) -> None:
             await streams.serve(websocket, "")
@@ -198,7 +198,7 @@ async def _edge(plan: EdgePlan, pipe: Connection) -> None:
     server = make_server(Starlette(routes=[WebSocketRoute("/ws", serve)]), "127.0.0.1", plan.port)
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(server.serve(), name="server")
-        house = tasks.create_task(calls.keep_house(), name="housekeeping")
+        house = tasks.create_task(calls.housekeeping(), name="housekeeping")
         async with asyncio.timeout(START_SECONDS):
             while not server.started:  # noqa: ASYNC110 - uvicorn tells its state, not its changes
                 await asyncio.sleep(0.01)

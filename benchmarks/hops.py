@@ -83,8 +83,8 @@ def broken(error: Exception) -> None:
 class Metronome:
     """Calls `beat(due_ns)` for every multiple of `step_ns` from `start_ns` until `end_ns`, as late as the loop is."""
 
-    def __init__(self, beat: Callable[[int], None], start_ns: int, step_ns: float, end_ns: int) -> None:
-        self._beat = beat
+    def __init__(self, heartbeat: Callable[[int], None], start_ns: int, step_ns: float, end_ns: int) -> None:
+        self._heartbeat = heartbeat
         self._start_ns = start_ns
         self._step_ns = step_ns
         self._end_ns = end_ns
@@ -96,7 +96,7 @@ class Metronome:
         now = time.monotonic_ns()
         while (due := self._due()) <= now and due < self._end_ns:
             self._number += 1
-            self._beat(due)
+            self._heartbeat(due)
         if due < self._end_ns:
             self._loop.call_later(max(TICK_SECONDS, (due - now) / 1e9), self._fire)
 

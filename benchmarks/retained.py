@@ -30,25 +30,25 @@ from common.protocol.messages import (
     CallEnded,
     CallStarted,
     Clause,
+    ClausePlayed,
+    ClauseSynthesized,
+    EagerUserTurn,
     Interrupted,
-    MaybeTurn,
     Message,
     OwnerChanged,
-    Played,
-    PlayStarted,
-    Release,
+    PlaybackStarted,
     ReplyEnded,
     ReplyPlayed,
+    ReplyReleased,
     ReplyStarted,
     SpeechEnded,
     SpeechStarted,
-    Spoken,
-    Used,
+    UsageReported,
     UserTurn,
 )
 from common.protocol.redis_keys import POOLS, call_events
-from common.store import CallRecord, Ledger
-from common.store.shards import connect_ledger
+from common.store import CallRecord, CallStore
+from common.store.shards import connect_store
 
 ROOT = Path(__file__).resolve().parents[1]
 RETENTION_S = 86_400
@@ -98,9 +98,9 @@ def conversation(call_id: str) -> list[Message]:
             said.append(Interrupted(number, 1, 700, 0))
         said += [
             SpeechEnded(call_id, 1, number, 8000 * number + 2100),
-            MaybeTurn(number, asked, STAMPS[:3]),
+            EagerUserTurn(number, asked, STAMPS[:3]),
             UserTurn(number, asked, STAMPS[:3]),
-            Used("stt", "deepgram/nova-3", (("audio_ms", 9000),)),
+            UsageReported("stt", "deepgram/nova-3", (("audio_ms", 9000),)),
         ]
         said += _reply(number + 1, number, answered, call_id, asked)
     return [*said, CallEnded(1, "caller hung up", NOW_MS + 60_000)]
@@ -109,35 +109,35 @@ def conversation(call_id: str) -> list[Message]:
 def _reply(turn: int, utterance: int, clauses: tuple[str, ...], call_id: str, asked: str = "") -> list[Message]:
     written: list[Message] = [ReplyStarted(turn, utterance, asked)]
     written += [Clause(turn, at, text, STAMPS[:5] if at == 0 else ()) for at, text in enumerate(clauses)]
-    written += [Release(call_id, 1, turn, STAMPS[:3])] if asked else []
-    written += [ReplyEnded(turn, len(clauses)), PlayStarted(turn, NOW_MS, STAMPS)]
+    written += [ReplyReleased(call_id, 1, turn, STAMPS[:3])] if asked else []
+    written += [ReplyEnded(turn, len(clauses)), PlaybackStarted(turn, NOW_MS, STAMPS)]
     for at, text in enumerate(clauses):
         marks = tuple((char, 64 * char) for char in range(len(text)))
-        written += [Spoken(turn, at, 64 * len(text), marks, 1), Played(turn, at)]
-        written += [Used("tts", "elevenlabs/eleven_flash_v2_5", (("characters", len(text)),))]
+        written += [ClauseSynthesized(turn, at, 64 * len(text), marks, 1), ClausePlayed(turn, at)]
+        written += [UsageReported("tts", "elevenlabs/eleven_flash_v2_5", (("characters", len(text)),))]
     tokens = (("tokens_in", 900), ("tokens_cached", 700), ("tokens_out", 30))
-    return [*written, Used("llm", "openai/gpt-4o-mini", tokens), ReplyPlayed(turn)]
+    return [*written, UsageReported("llm", "openai/gpt-4o-mini", tokens), ReplyPlayed(turn)]
 
 
-async def write(numbers: range, bus: Bus, ledger: Ledger) -> list[str]:
+async def write(numbers: range, bus: Bus, store: CallStore) -> list[str]:
     """Write these calls, and end them."""
     agents = load_agents(ROOT / "agents", ())
     document = to_document(next(iter(agents.by_name.values())))
     ids = [f"{number:08x}-0000-4000-8000-000000000000" for number in numbers]
     for call_id in ids:
-        await ledger.create(CallRecord(call_id, document, "911234567890", "911234567891"))
-        await ledger.start(call_id, "edge-voice-7d9f-0a1b2c3d")
+        await store.create(CallRecord(call_id, document, "911234567890", "911234567891"))
+        await store.start(call_id, "edge-voice-7d9f-0a1b2c3d")
         for pool in POOLS:
-            claim = await ledger.claim(pool, call_id, f"{pool}-voice-7d9f-0a1b2c3d")
+            claim = await store.claim(pool, call_id, f"{pool}-voice-7d9f-0a1b2c3d")
             assert claim is not None
             if pool == "stt":
-                await ledger.save_checkpoint(claim, '{"utterance": 6, "position_ms": 59000}')
+                await store.save_checkpoint(claim, '{"utterance": 6, "position_ms": 59000}')
         for message in conversation(call_id):
             bus.publish(call_events(call_id), message)
         for event, names in FACTS.items():
-            await ledger.add_facts(call_id, {f"{event}.{name}": "2026-01-31 10:00:00+05:30" for name in names})
-        await ledger.end(call_id, "caller hung up")
-        await ledger.note_end(call_id, 1)
+            await store.add_webhook_fields(call_id, {f"{event}.{name}": "2026-01-31 10:00:00+05:30" for name in names})
+        await store.end(call_id, "caller hung up")
+        await store.note_end(call_id, 1)
     while len(await bus.read(call_events(ids[-1]))) < len(conversation(ids[-1])):  # noqa: ASYNC110 - another process
         await asyncio.sleep(0.05)
     await asyncio.sleep(2)  # leases and noted ends expire
@@ -162,17 +162,17 @@ async def run(calls: int, url: str) -> tuple[Kept, Kept]:
     with client(url) as server:
         async with (
             connect_bus(BusOptions(url, "bench")) as bus,
-            connect_ledger(url, "bench", RETENTION_S) as ledger,
+            connect_store(url, "bench", RETENTION_S) as store,
         ):
             while not bus.connected:  # noqa: ASYNC110 - the bus tells nobody
                 await asyncio.sleep(0.01)
-            await write(range(1), bus, ledger)  # connections and scripts are no call's
+            await write(range(1), bus, store)  # connections and scripts are no call's
             empty = int(server.info("memory")["used_memory"])  # type: ignore[index]
-            ids = await write(range(1, calls + 1), bus, ledger)
+            ids = await write(range(1, calls + 1), bus, store)
             before = await asyncio.to_thread(kept, server, calls, empty)
             for call_id in ids:
                 entries = await bus.read(call_events(call_id))
-                assert await ledger.ended_calls.compact(call_id, "receptionist", entries, compacted(entries))
+                assert await store.ended_calls.compact(call_id, "receptionist", entries, compacted(entries))
             after = await asyncio.to_thread(kept, server, calls, empty)
     return before, after
 

@@ -92,7 +92,7 @@ class Settings:
         _PROVIDERS,
         _PROVIDERS_EXPECTED,
     )
-    provider_places: str = _text(
+    provider_concurrency: str = _text(
         "",
         "How often one process may use a vendor at once, such as `deepgram=50,elevenlabs=10`; unset = without a limit",
         r"|[a-z0-9_-]+=[1-9][0-9]{0,5}(,\s*[a-z0-9_-]+=[1-9][0-9]{0,5})*",
@@ -331,7 +331,7 @@ class Settings:
     @property
     def places(self) -> dict[str, int]:
         """PROVIDER_PLACES by vendor."""
-        pairs = (part.split("=") for part in self.provider_places.split(",") if part.strip())
+        pairs = (part.split("=") for part in self.provider_concurrency.split(",") if part.strip())
         return {vendor.strip(): int(number) for vendor, number in pairs}
 
     @property
@@ -352,7 +352,7 @@ class Settings:
         return bool(self.vobiz_auth_id and self.vobiz_auth_token and self.public_url)
 
     @property
-    def redis_place(self) -> str:
+    def redis_target(self) -> str:
         """The servers' addresses without user and password, fit for logs."""
         return " and ".join(map(str, parse_redis_url(self.redis_url)))
 

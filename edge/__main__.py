@@ -16,27 +16,27 @@ from common.bus.shards import connect_bus
 from common.process.command_line import no_arguments
 from common.process.node import node_id, run_process
 from common.settings import BadSettings, Settings
-from common.store import Ledger
-from common.store.dials import DialBook
-from common.store.shards import connect_ledger
+from common.store import CallStore
+from common.store.dials import RedisOutboundQueue
+from common.store.shards import connect_store
 from common.telemetry import metrics
 from common.telemetry.log import start_logging
 from common.telemetry.traces import exporting
 from edge.http import api_token
 from edge.http.api import Api
-from edge.http.app import Front
+from edge.http.app import EdgeApp
 from edge.http.server import Server, make_server
-from edge.http.webhook_auth import Gate
+from edge.http.webhook_auth import WebhookAuth
 from edge.http.webhooks import Webhooks
-from edge.media.stream import Streams
+from edge.media.stream import MediaStreams
 from edge.media.ticker import Ticker
 from edge.outbound.destinations import Destinations, OperatorLimits
 from edge.outbound.dialer import Dialer, DialerOptions
-from edge.session.admission.overload import Shedding
+from edge.session.admission.overload import Overload
 from edge.session.admission.pool_watch import PoolWatch
 from edge.session.admission.redis_health import RedisWatch
 from edge.session.admission.unserved import Waits
-from edge.session.call_backup import COPY_PAUSE_MS, Copies
+from edge.session.call_backup import COPY_PAUSE_MS, CallBackups
 from edge.session.calls import Calls
 from edge.session.log_compaction import LogCompaction
 from edge.vobiz.rest.client import VobizClient
@@ -59,13 +59,13 @@ async def serve(settings: Settings, agents: Agents) -> None:
         contextlib.AsyncExitStack() as stack,
         connect_bus(options) as bus,
         connect_bus(replace(options, name=f"{edge}:copies", pause_ms=COPY_PAUSE_MS)) as slow_bus,
-        connect_ledger(settings.redis_url, edge, settings.call_retention_s) as ledger,
+        connect_store(settings.redis_url, edge, settings.call_retention_s) as store,
     ):
         stack.enter_context(exporting(settings.collector, edge))
-        calls = Calls(edge, bus, ledger, settings.calls_max)
-        ticker, shedding = Ticker(loop), Shedding(settings.shed_lag_ms)
+        calls = Calls(edge, bus, store, settings.calls_max)
+        ticker, shedding = Ticker(loop), Overload(settings.shed_lag_ms)
         calls.overloaded = lambda: shedding.overloaded(ticker.now_ms())
-        secret = await _secret(settings, ledger, stop)
+        secret = await _secret(settings, store, stop)
         limits = OperatorLimits(
             Destinations.of(settings.dial_prefixes, settings.vobiz_from_number), settings.call_s_max
         )
@@ -75,28 +75,28 @@ async def serve(settings: Settings, agents: Agents) -> None:
         if settings.can_dial:
             dialer = await stack.enter_async_context(_dialer(settings, edge, limits, signing))
         lead_ms, call_s_max = settings.playout_lead_ms, settings.call_s_max
-        streams = Streams(calls, ledger, bus, ticker, agents, secret, lead_ms, dialer, call_s_max)
-        gate = Gate(
-            ledger, Policy(settings.signature_policy), _tokens(settings), settings.public_url, _proxies(settings)
+        streams = MediaStreams(calls, store, bus, ticker, agents, secret, lead_ms, dialer, call_s_max)
+        gate = WebhookAuth(
+            store, Policy(settings.signature_policy), _tokens(settings), settings.public_url, _proxies(settings)
         )
         choices = (settings.when_busy, settings.answer_xml)
-        webhooks = Webhooks(calls, ledger, agents, gate, dialer, settings.public_url, secret, *choices, limits)
-        token = await _api_token(settings, ledger, secret)
-        api = Api(agents, ledger, bus, dialer, token, settings.vobiz_from_number)
-        front = Front(calls, streams, webhooks, api)
+        webhooks = Webhooks(calls, store, agents, gate, dialer, settings.public_url, secret, *choices, limits)
+        token = await _api_token(settings, store, secret)
+        api = Api(agents, store, bus, dialer, token, settings.vobiz_from_number)
+        front = EdgeApp(calls, streams, webhooks, api)
         server = make_server(front.app(), settings.http_host, settings.http_port, settings.http_keepalive_s)
-        pools = PoolWatch(calls, ledger, Waits(settings.offer_wait_ms, settings.takeover_wait_ms))
-        copies = Copies(calls, ledger, (bus, slow_bus), None if settings.stream_secret else secret)
+        pools = PoolWatch(calls, store, Waits(settings.offer_wait_ms, settings.takeover_wait_ms))
+        copies = CallBackups(calls, store, (bus, slow_bus), None if settings.stream_secret else secret)
         watch = await stack.enter_async_context(contextlib.aclosing(RedisWatch.connect(settings.redis_url, edge)))
         calls.listen()
         ticker.watch(shedding.feed)
         async with asyncio.TaskGroup() as tasks:
             dialing = [tasks.create_task(dialer.run(), name="dialer")] if dialer is not None else []
-            house = tasks.create_task(calls.keep_house(), name="housekeeping")
+            house = tasks.create_task(calls.housekeeping(), name="housekeeping")
             copying = tasks.create_task(copies.run(), name="copies")
             looking = tasks.create_task(pools.run(), name="pool watch")
             watching = tasks.create_task(watch.run(), name="redis watch")
-            shortening = tasks.create_task(LogCompaction(slow_bus, ledger).run(), name="log compaction")
+            shortening = tasks.create_task(LogCompaction(slow_bus, store).run(), name="log compaction")
             serving = tasks.create_task(server.serve(), name="server")
             stopping = tasks.create_task(_drain(stop, calls, server, settings.drain_seconds), name="drain")
             log.info("edge %s is up on %s:%s", edge, settings.http_host, settings.http_port)
@@ -110,7 +110,7 @@ async def serve(settings: Settings, agents: Agents) -> None:
 @contextlib.asynccontextmanager
 async def _dialer(settings: Settings, edge: str, limits: OperatorLimits, secret: bytes | None) -> AsyncIterator[Dialer]:
     account = CarrierOptions(settings.vobiz_auth_id, settings.vobiz_auth_token, settings.vobiz_api_url)
-    book = DialBook.connect(settings.redis_url, edge, settings.call_retention_s)
+    queue = RedisOutboundQueue.connect(settings.redis_url, edge, settings.call_retention_s)
     options = DialerOptions(
         settings.public_url,
         settings.vobiz_calls_per_second,
@@ -121,8 +121,8 @@ async def _dialer(settings: Settings, edge: str, limits: OperatorLimits, secret:
         secret,
     )
     once = replace(account, attempts_max=1)  # the dialer itself decides when to repeat
-    async with contextlib.aclosing(book), VobizClient(account) as client, VobizClient(once) as placing:
-        yield Dialer(edge, book, (client, placing), options)
+    async with contextlib.aclosing(queue), VobizClient(account) as client, VobizClient(once) as placing:
+        yield Dialer(edge, queue, (client, placing), options)
 
 
 def _warn(settings: Settings, agents: Agents, limits: OperatorLimits) -> None:
@@ -143,11 +143,11 @@ def _warn(settings: Settings, agents: Agents, limits: OperatorLimits) -> None:
             log.warning("agent %s: its fallback_number is never rung, for DIAL_PREFIXES does not allow it", name)
 
 
-async def _api_token(settings: Settings, ledger: Ledger, secret: bytes | None) -> str:
+async def _api_token(settings: Settings, store: CallStore, secret: bytes | None) -> str:
     """API_TOKEN; else, where strangers may come or calls cost money, one that is made; else none."""
     if not api_token.is_needed(settings):
         return settings.api_token
-    token = api_token.token_of(secret or await ledger.shared_secret())
+    token = api_token.token_of(secret or await store.shared_secret())
     print(api_token.announcement(settings, token), flush=True)  # noqa: T201 - for a person, and not for the log
     return token
 
@@ -177,7 +177,7 @@ async def _drain(stop: asyncio.Event, calls: Calls, server: Server, seconds: int
     server.should_exit = True
 
 
-async def _secret(settings: Settings, ledger: Ledger, stop: asyncio.Event) -> bytes | None:
+async def _secret(settings: Settings, store: CallStore, stop: asyncio.Event) -> bytes | None:
     """The key of the stream tokens: set, or one that all edges of the deployment share, or none."""
     if settings.stream_secret == "off":  # noqa: S105 - it says that there is none
         log.warning("STREAM_SECRET=off: anyone who can reach this port may open a stream")
@@ -187,10 +187,10 @@ async def _secret(settings: Settings, ledger: Ledger, stop: asyncio.Event) -> by
     said = ""
     while not stop.is_set():
         try:
-            return await ledger.shared_secret()
+            return await store.shared_secret()
         except (ConnectionError, TimeoutError) as error:
             if str(error) != said:
-                log.warning("waiting for Redis at %s (%s)", settings.redis_place, error)
+                log.warning("waiting for Redis at %s (%s)", settings.redis_target, error)
             said = str(error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):

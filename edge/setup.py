@@ -19,7 +19,7 @@ import httpx
 from common.settings import BadSettings, Settings
 from edge.vobiz.numbers import e164
 from edge.vobiz.rest.client import VobizClient
-from edge.vobiz.rest.errors import CarrierError, Limited, Refused, Unauthorized, Unavailable, Uncertain
+from edge.vobiz.rest.errors import CarrierError, CarrierLimited, Refused, Unauthorized, Unavailable, Uncertain
 from edge.vobiz.rest.requests import ApplicationRequest
 from edge.vobiz.rest.transport import CarrierOptions
 
@@ -41,7 +41,7 @@ class SetupError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedNumber:
     """How it shall be at Vobiz."""
 
     application: ApplicationRequest
@@ -49,7 +49,7 @@ class Wanted:
     """In international form; empty = no number is attached."""
 
     @classmethod
-    def at(cls, public_url: str, app_name: str = APP_NAME, number: str = "") -> Wanted:
+    def at(cls, public_url: str, app_name: str = APP_NAME, number: str = "") -> WantedNumber:
         """The edge's own routes under `public_url`.  Raises ValueError."""
         root = public_url.rstrip("/")
         application = ApplicationRequest(
@@ -61,7 +61,7 @@ class Wanted:
         return cls(application, e164(number) if number else "")
 
 
-async def set_up(client: VobizClient, wanted: Wanted, say: Say) -> None:
+async def set_up(client: VobizClient, wanted: WantedNumber, say: Say) -> None:
     """Make it so, and say what was done.  Raises CarrierError and SetupError."""
     app_id = await _application(client, wanted.application, say)
     if wanted.number:
@@ -129,7 +129,7 @@ def advice(error: CarrierError) -> str:
     match error:
         case Unauthorized():
             next_step = "Copy both anew from the Vobiz console; the token is not the console's password."
-        case Limited(retry_after_s=seconds):
+        case CarrierLimited(retry_after_s=seconds):
             next_step = f"Run this again in {seconds:g} s."
         case Unavailable():
             next_step = "Check the network, a proxy in HTTPS_PROXY, and VOBIZ_API_URL; then run this again."
@@ -162,7 +162,7 @@ class _Rehearsal(httpx.AsyncBaseTransport):
         return httpx.Response(200, json={"meta": {"total_count": 1}, "objects": self._applications})
 
 
-async def rehearse(wanted: Wanted, api_url: str, say: Say) -> None:
+async def rehearse(wanted: WantedNumber, api_url: str, say: Say) -> None:
     """Show every request that `set_up` may send; send none."""
     say("Nothing is sent.  VOBIZ_AUTH_ID stands for the account's id, APP_ID for the application's.")
     options = CarrierOptions("VOBIZ_AUTH_ID", "VOBIZ_AUTH_TOKEN", api_url, attempts_max=1)
@@ -188,7 +188,7 @@ async def run(argv: Sequence[str], environ: Mapping[str, str] | None, say: Say, 
         settings = Settings.for_command() if environ is None else Settings.from_env(environ)
         settings = replace(settings, public_url=arguments.public_url or settings.public_url)
         _complete(settings, dry_run=arguments.dry_run)
-        wanted = Wanted.at(settings.public_url, arguments.app_name, arguments.number)
+        wanted = WantedNumber.at(settings.public_url, arguments.app_name, arguments.number)
         if arguments.dry_run:
             await rehearse(wanted, settings.vobiz_api_url, say)
             return DONE

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, cast
 
-from common.store import Ledger
+from common.store import CallStore
 
 
 @contextlib.contextmanager
@@ -39,6 +39,6 @@ class _Skewed:
         return asked
 
 
-def on_host(ledger: Ledger, ahead_s: float) -> Ledger:
+def on_host(store: CallStore, ahead_s: float) -> CallStore:
     """The ledger as a process on such a host uses it; one call of it at a time."""
-    return cast(Ledger, _Skewed(ledger, ahead_s))
+    return cast(CallStore, _Skewed(store, ahead_s))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from common.bus.redis import BusOptions, RedisBus
-from common.call.transcript import Story
+from common.call.transcript import CallTranscript
 from common.process.command_line import no_arguments
 from common.process.env_file import ENV_FILE, EnvFile
 from common.protocol.redis_keys import call_events
@@ -48,12 +48,12 @@ async def demo() -> int:
     async with _providers(fake) as chosen, Stack(StackOptions({**os.environ, **chosen}, logs=OUT / "logs")) as stack:
         say("the caller phones in:")
         caller = await _phone(stack, str(CALLER) if fake else "demo")
-        story = await _story(stack, caller["call_id"])
-    exchanges = matched(story, caller)
+        transcript = await _transcript(stack, caller["call_id"])
+    exchanges = matched(transcript, caller)
     for exchange in exchanges:
         tell(exchange)
     problems = faults(caller, exchanges)
-    _write(story, caller, exchanges)
+    _write(transcript, caller, exchanges)
     say()
     for problem in problems:
         say(paint("bad", f"not as it should be: {problem}"))
@@ -122,22 +122,22 @@ async def _phone(stack: Stack, script: str) -> dict[str, Any]:
     return call
 
 
-async def _story(stack: Stack, call_id: str) -> Story:
+async def _transcript(stack: Stack, call_id: str) -> CallTranscript:
     """The call as the system itself recorded it: its events on the bus."""
-    story = Story()
+    transcript = CallTranscript()
     async with RedisBus.connect(BusOptions(stack.redis_url, "demo")) as bus:
         for _, message in await bus.read(call_events(call_id)):
-            story.receive(message)
-    return story
+            transcript.receive(message)
+    return transcript
 
 
-def _write(story: Story, caller: dict[str, Any], turns: list[dict[str, Any]]) -> None:
-    greeting = next((exchange.answered for exchange in story.exchanges if exchange.utterance == 0), "")
+def _write(transcript: CallTranscript, caller: dict[str, Any], turns: list[dict[str, Any]]) -> None:
+    greeting = next((exchange.answered for exchange in transcript.exchanges if exchange.utterance == 0), "")
     call = {
         "greeting": greeting,
         "turns": turns,
         "ended_by": caller["ended_by"],
-        "reason": story.ended_by,
+        "reason": transcript.ended_by,
         "audio": _shown(OUT / "call.wav"),
     }
     (OUT / "call.json").write_text(json.dumps(call, indent=2, ensure_ascii=False) + "\n")

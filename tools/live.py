@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from common.bus import START, Bus
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
-from common.call.transcript import Exchange, Story
+from common.call.transcript import CallTranscript, TranscriptTurn
 from common.protocol.messages import CallEnded, Message
 from common.protocol.redis_keys import call_events
-from common.store import CallRecord, Ledger
-from common.store.shards import connect_ledger
+from common.store import CallRecord, CallStore
+from common.store.shards import connect_store
 from edge.vobiz.hangup_causes import named_cause
-from tools.telling import tell_live
+from tools.telling import print_live
 from tools.terminal import paint, say
 
 LOOK_SECONDS = 0.5
@@ -32,15 +32,15 @@ RETENTION_S = 60
 class LiveCall:
     """What was already told of one call.  Pure: messages in, turns out."""
 
-    story: Story = field(default_factory=Story)
+    transcript: CallTranscript = field(default_factory=CallTranscript)
     after: str = START
     told: set[int] = field(default_factory=set)
 
-    def receive(self, message: Message) -> list[Exchange]:
+    def receive(self, message: Message) -> list[TranscriptTurn]:
         """The turns that are complete now: heard to their end, interrupted for good, or overtaken by the next."""
-        self.story.receive(message)
+        self.transcript.receive(message)
         over = isinstance(message, CallEnded)
-        exchanges = self.story.exchanges
+        exchanges = self.transcript.exchanges
         done = []
         for position, exchange in enumerate(exchanges):
             later = any(other.understood for other in exchanges[position + 1 :])
@@ -51,29 +51,31 @@ class LiveCall:
         return done
 
 
-def _complete(exchange: Exchange) -> bool:
+def _complete(exchange: TranscriptTurn) -> bool:
     reply = exchange.reply
     return reply is not None and (reply.played or (reply.cut is not None and not reply.may_resume))
 
 
-async def tell_calls(redis_url: str, ours: Callable[[CallRecord], bool]) -> None:
+async def print_calls(redis_url: str, ours: Callable[[CallRecord], bool]) -> None:
     """Tell every call of which `ours` is true, for as long as the task lives.  A Redis that is away is waited for."""
     options = BusOptions(redis_url, "terminal")
-    async with connect_bus(options) as bus, connect_ledger(redis_url, "terminal", RETENTION_S) as ledger:
+    async with connect_bus(options) as bus, connect_store(redis_url, "terminal", RETENTION_S) as store:
         calls: dict[str, LiveCall | None] = {}
         while True:
             with contextlib.suppress(ConnectionError, TimeoutError):
-                await look(bus, ledger, calls, ours)
+                await look(bus, store, calls, ours)
             await asyncio.sleep(LOOK_SECONDS)
 
 
-async def look(bus: Bus, ledger: Ledger, calls: dict[str, LiveCall | None], ours: Callable[[CallRecord], bool]) -> None:
+async def look(
+    bus: Bus, store: CallStore, calls: dict[str, LiveCall | None], ours: Callable[[CallRecord], bool]
+) -> None:
     """Tell what is new of every call; `calls` remembers what was told, and is empty at first."""
-    live = await ledger.live()
+    live = await store.live()
     for call_id in live:
         if call_id in calls or sum(call is not None for call in calls.values()) >= CALLS_MAX:
             continue
-        record = await ledger.read(call_id)
+        record = await store.read(call_id)
         if record is None or record.status != "live":
             continue
         calls[call_id] = LiveCall() if ours(record) else None
@@ -85,17 +87,17 @@ async def look(bus: Bus, ledger: Ledger, calls: dict[str, LiveCall | None], ours
             for entry, message in await bus.read(call_events(call_id), call.after):
                 call.after = entry
                 for exchange in call.receive(message):
-                    tell_live(exchange)
+                    print_live(exchange)
             if over:
-                await _tell_end(ledger, call_id)
+                await _tell_end(store, call_id)
         if over:
             del calls[call_id]
 
 
-async def _tell_end(ledger: Ledger, call_id: str) -> None:
+async def _tell_end(store: CallStore, call_id: str) -> None:
     """Why it is over, in our words and in the carrier's, whose cause comes with a webhook if it comes in time."""
-    record = await ledger.read(call_id)
-    facts = await ledger.facts(call_id)
+    record = await store.read(call_id)
+    facts = await store.facts(call_id)
     codes = [value for name, value in facts.items() if name.endswith((".HangupCauseCode", ".HangupCause"))]
     cause = f"; the carrier's cause: {named_cause(max(codes, key=str.isdigit))}" if codes else ""
     say(paint("bold", f"the call has ended: {record.ended_because if record else ''}{cause}"))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from common.redis.client import Client
-from common.redis.url import Place, parse_redis_url
+from common.redis.url import RedisTarget, parse_redis_url
 
 PROBE_SECONDS = 3.0
 LOAD_SECONDS = 60.0
@@ -35,7 +35,7 @@ async def probe(url: str, seconds: float = PROBE_SECONDS) -> None:
             )
 
 
-async def _refusal(place: Place, seconds: float) -> str:
+async def _refusal(place: RedisTarget, seconds: float) -> str:
     client = Client(place, "probe")
     try:
         async with asyncio.timeout(seconds):

@@ -22,7 +22,7 @@ from common.process.addresses import LOOPBACK
 from common.process.env_file import EnvFile
 from common.settings import Settings
 from tools.check import Configuration, check
-from tools.live import tell_calls
+from tools.live import print_calls
 from tools.stack import ROOT, Stack, StackError, StackOptions
 from tools.terminal import paint, say
 from tools.tunnel import TunnelError, tunnel
@@ -87,7 +87,7 @@ async def _serve(plan: Plan, stack: Stack, stop: asyncio.Event) -> int:
     async with contextlib.AsyncExitStack() as around:
         if not plan.quiet and sys.stdout.isatty():
             telling = asyncio.create_task(
-                tell_calls(stack.redis_url, lambda record: record.edge.startswith(stack.edge_prefix)), name="telling"
+                print_calls(stack.redis_url, lambda record: record.edge.startswith(stack.edge_prefix)), name="telling"
             )
             around.callback(telling.cancel)
         while not stop.is_set():

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from common.call.transcript import Exchange, Story
+from common.call.transcript import CallTranscript, TranscriptTurn
 from tools.terminal import paint, say
 
 STAGES_SHOWN = {
@@ -19,21 +19,21 @@ STAGES_SHOWN = {
 }
 
 
-def matched(story: Story, caller: dict[str, Any]) -> list[dict[str, Any]]:
+def matched(transcript: CallTranscript, caller: dict[str, Any]) -> list[dict[str, Any]]:
     """Each thing the caller said, with what the system made of it in that time."""
     spoken = [step for step in caller["steps"] if step["speech"]]
     turns = []
     for number, step in enumerate(spoken):
         begin = step["speech"]["onset_ms"] - 300
         end = spoken[number + 1]["speech"]["onset_ms"] - 300 if number + 1 < len(spoken) else float("inf")
-        mine = [e for e in story.exchanges if e.utterance and begin <= e.begin_ms < end]
+        mine = [e for e in transcript.exchanges if e.utterance and begin <= e.begin_ms < end]
         turns.append(_exchange(step, mine))
     for earlier, later in pairwise(turns):
         earlier["interrupted"] = earlier["interrupted"] and later["barge_in"]
     return turns
 
 
-def _exchange(step: dict[str, Any], mine: list[Exchange]) -> dict[str, Any]:
+def _exchange(step: dict[str, Any], mine: list[TranscriptTurn]) -> dict[str, Any]:
     timed = next((exchange for exchange in mine if exchange.timings_ms), None)
     answer = step["answer"]
     barge_in = step.get("barge_in")
@@ -61,10 +61,10 @@ def tell(turn: dict[str, Any]) -> None:
     wait = f"{turn['wait_ms']} ms heard from speech end to answer" if turn["wait_ms"] is not None else ""
     clear = f"; cleared {turn['clear_ms']:.0f} ms after the caller began" if turn["clear_ms"] is not None else ""
     say(paint("dim", f"time        {wait}{clear}"))
-    tell_stages(turn["timings_ms"])
+    print_stages(turn["timings_ms"])
 
 
-def tell_live(exchange: Exchange) -> None:
+def print_live(exchange: TranscriptTurn) -> None:
     """One turn of a call that is on the line, as the system knows it: what the caller really said, only they know."""
     say()
     if exchange.utterance:
@@ -74,10 +74,10 @@ def tell_live(exchange: Exchange) -> None:
         say(f"{paint('warn', 'heard')}       {exchange.heard or '(nothing)'}")
     if exchange.timings_ms:
         say(paint("dim", f"time        {exchange.answer_ms} ms from speech end to answer"))
-        tell_stages(exchange.timings_ms)
+        print_stages(exchange.timings_ms)
 
 
-def tell_stages(timings_ms: Mapping[str, int]) -> None:
+def print_stages(timings_ms: Mapping[str, int]) -> None:
     """Where the time of an answer went."""
     if stages := ", ".join(f"{STAGES_SHOWN[name]} {ms}" for name, ms in timings_ms.items() if name in STAGES_SHOWN):
         say(paint("dim", f"            of it, ms: {stages}"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simulators.providers.openai_chat import ChatPace, tokens
+from simulators.providers.openai_chat import ChatTiming, tokens
 from workers.llm.text.clauses import Clauses
 
 FRAME_MS = 20
@@ -33,8 +33,8 @@ class Pace:
     """How long a second of the voice takes to be made."""
 
     @property
-    def chat(self) -> ChatPace:
-        return ChatPace(self.first_token_ms, self.tokens_per_s)
+    def chat(self) -> ChatTiming:
+        return ChatTiming(self.first_token_ms, self.tokens_per_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ name: chaos
 numbers: ["*"]
 greeting: {GREETING}
 instructions: Repeat what you are asked.
-turn: {{onset_ms: 160, endpoint_ms: 500}}
+turn: {{min_interruption_ms: 160, endpointing_ms: 500}}
 limits: {{call_s: 600, silence_s: 60}}
 """
 
@@ -188,7 +188,7 @@ class Fleet:
         reply = await self._http.get(f"http://127.0.0.1:{self._vendors_port}/_asked")
         return dict(reply.json())
 
-    async def story(self, call_id: str) -> str:
+    async def transcript(self, call_id: str) -> str:
         """A finished call's events, as the API sends them; empty if it cannot be had."""
         headers = {"authorization": f"Bearer {SECRETS['API_TOKEN']}"}
         text = ""

@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.chaos.caller import Caller
 from benchmarks.chaos.fleet import Fleet, NotReady
 from benchmarks.chaos.scenario import Hand, Scenario
-from benchmarks.chaos.story import Owners, brief, read_story
+from benchmarks.chaos.transcript import Owners, brief, read_owners
 from benchmarks.chaos.verdict import Outcome, findings
 
 RAMP_S = 0.075
@@ -32,7 +32,7 @@ class Run:
 
     outcome: Outcome
     healed: bool
-    stories: Mapping[str, str]
+    transcripts: Mapping[str, str]
     """The events of each call, as its edge's API sends them."""
 
     def details(self) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class Run:
                 {**call.to_json(), "owners": asdict(outcome.owners.get(call.call_id, Owners()))}
                 for call in outcome.lived
             ],
-            "stories": {call_id: brief(self.stories.get(call_id, "")) for call_id in wrong},
+            "stories": {call_id: brief(self.transcripts.get(call_id, "")) for call_id in wrong},
         }
 
 
@@ -75,8 +75,8 @@ async def carry_out(fleet: Fleet, scenario: Scenario, calls: int, seed: int) -> 
         poisoner, *callers = callers
         if not poisoner.lived.died:
             hand.trouble.append("the call that kills its workers was not ended")
-    stories = {caller.lived.call_id: await _story(fleet, caller) for caller in callers}
-    owners = {call_id: read_story(events) for call_id, events in stories.items()}
+    transcripts = {caller.lived.call_id: await _transcript(fleet, caller) for caller in callers}
+    owners = {call_id: read_owners(events) for call_id, events in transcripts.items()}
     if scenario.fault == "poison":
         most = max(len(one.changes.get(scenario.pool, ())) - 1 for one in owners.values())
         if most > TAKEOVERS_MAX:
@@ -90,7 +90,7 @@ async def carry_out(fleet: Fleet, scenario: Scenario, calls: int, seed: int) -> 
         _p99([late_ms for caller in callers for late_ms in caller.lateness_ms[SETTLED_FRAMES:]]),
         hand.trouble,
     )
-    return Run(outcome, healed, stories)
+    return Run(outcome, healed, transcripts)
 
 
 async def _strike(hand: Hand, began_s: float) -> None:
@@ -113,10 +113,10 @@ async def _heal(hand: Hand) -> bool:
     return True
 
 
-async def _story(fleet: Fleet, caller: Caller) -> str:
+async def _transcript(fleet: Fleet, caller: Caller) -> str:
     try:
         async with asyncio.timeout(STORY_S):
-            return await fleet.story(caller.lived.call_id)
+            return await fleet.transcript(caller.lived.call_id)
     except TimeoutError:  # a story without an end: the call was lost
         return ""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.chaos.scenario import EVERYONE, Scenario, Strike
 from benchmarks.chaos.sentences import PARTS, question
-from benchmarks.chaos.story import Owners
+from benchmarks.chaos.transcript import Owners
 from benchmarks.chaos.turns import ANSWER_MS_MAX, Lived, Turn
 
 LATENESS_MS_MAX = 100.0

@@ -26,8 +26,10 @@ class Problem(NamedTuple):
 
 
 Check: TypeAlias = Callable[[Any, Path, list[Problem]], Any]
-Shape: TypeAlias = Mapping[str, "Check | tuple[Mapping[str, Any], Callable[..., Any]]"]
-"""What a mapping may hold: a checker for each key, or a nested shape and what to make of it."""
+Shape: TypeAlias = Mapping[str, "Check | tuple[Mapping[str, Any], Callable[..., Any]] | str"]
+"""What a mapping may hold: a checker for each key, or a nested shape and what to make of it.
+
+A text in place of a checker is the present name of a key that had another one: both are read."""
 
 
 def mapping(shape: Shape, value: Any, path: Path, problems: list[Problem], *, strict: bool) -> dict[str, Any]:
@@ -35,7 +37,9 @@ def mapping(shape: Shape, value: Any, path: Path, problems: list[Problem], *, st
     if value is None or value == "":
         value = {}
     if not isinstance(value, dict):
-        problems.append(Problem(path, f"{_where(path)} must be `key: value` lines; write one of: {', '.join(shape)}"))
+        problems.append(
+            Problem(path, f"{_where(path)} must be `key: value` lines; write one of: {', '.join(_present(shape))}")
+        )
         return {}
     found: dict[str, Any] = {}
     for key, entry in value.items():
@@ -44,8 +48,15 @@ def mapping(shape: Shape, value: Any, path: Path, problems: list[Problem], *, st
             if strict:
                 problems.append(Problem(here, _unknown(key, shape)))
             continue
-        count = len(problems)
-        match shape[key]:
+        count, what = len(problems), shape[key]
+        if isinstance(what, str):
+            if what in value:
+                problems.append(Problem(here, f"{_where(here)} is the former name of {what!r}; keep only that one"))
+                continue
+            key, what = what, shape[what]
+        match what:
+            case str():
+                raise AssertionError(f"the former name of {key!r} leads to another former name")
             case (nested, make):
                 found[key] = make(**mapping(nested, entry, here, problems, strict=strict))
             case check:
@@ -186,9 +197,14 @@ def specs(count_max: int) -> Check:
 
 
 def _unknown(key: Any, shape: Shape) -> str:
-    near = difflib.get_close_matches(str(key), list(shape), n=1)
-    advice = f"did you mean {near[0]!r}?" if near else f"write one of: {', '.join(shape)}"
+    near = difflib.get_close_matches(str(key), _present(shape), n=1)
+    advice = f"did you mean {near[0]!r}?" if near else f"write one of: {', '.join(_present(shape))}"
     return f"unknown key {_shown(key)}; {advice}"
+
+
+def _present(shape: Shape) -> list[str]:
+    """The keys to write; former names are read and not advertised."""
+    return [key for key, what in shape.items() if not isinstance(what, str)]
 
 
 def _where(path: Path) -> str:

@@ -29,7 +29,7 @@ _COMMENT = re.compile(r"[ \t]+(#[^\r\n]?)")
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class CutText:
     """An unquoted value at `path` that YAML cut, on `line`, at the sign `at`: `#`, `&`, `!`."""
 
     path: FieldPath
@@ -49,7 +49,7 @@ class Document:
     data: Any = None
     lines: dict[FieldPath, int] = field(default_factory=lambda: {(): 1})
     problems: list[Problem] = field(default_factory=list)
-    cuts: list[Cut] = field(default_factory=list)
+    cuts: list[CutText] = field(default_factory=list)
 
     def line(self, path: FieldPath) -> int:
         """The line of the value at `path`, or of the nearest thing around it."""
@@ -57,7 +57,7 @@ class Document:
             path = path[:-1]
         return self.lines[path]
 
-    def place(self, path: FieldPath) -> str:
+    def location(self, path: FieldPath) -> str:
         """`file:line` of the value at `path`."""
         return f"{self.path}:{self.line(path)}"
 
@@ -138,10 +138,10 @@ class _Walk:
         comment = _COMMENT.match(self._source, ends.index)
         if comment is not None:
             is_likely_text = not comment[1][1:].isspace() and comment[1] != "#"
-            self._document.cuts.append(Cut(path, ends.line + 1, "#", is_likely_text, not node.value))
+            self._document.cuts.append(CutText(path, ends.line + 1, "#", is_likely_text, not node.value))
         sign, name = self._source[begins.index : begins.index + 1], _word(self._source, begins.index + 1)
         if (sign == "!" and not name) or (sign == "&" and not re.search(rf"\*{re.escape(name)}(?!\S)", self._source)):
-            self._document.cuts.append(Cut(path, begins.line + 1, sign, True, not node.value))
+            self._document.cuts.append(CutText(path, begins.line + 1, sign, True, not node.value))
 
     def _mapping(self, node: yaml.MappingNode, path: FieldPath, depth: int) -> dict[str, Any]:
         found: dict[str, Any] = {}

@@ -63,7 +63,7 @@ class BadAgents(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Providers:
+class ProviderNames:
     """Who does the work, as `vendor/model` in failover order.  Empty means the deployment's default."""
 
     stt: tuple[str, ...] = ()
@@ -75,11 +75,11 @@ class Providers:
 class TurnOptions:
     """How the agent shares the line with the caller."""
 
-    onset_ms: int = 160
+    min_interruption_ms: int = 160
     """Speech this long may interrupt the agent."""
-    endpoint_ms: int = 500
+    endpointing_ms: int = 500
     """Silence this long after words ends the caller's turn."""
-    likely_ms: int = 200
+    eager_endpointing_ms: int = 200
     """Silence this long after words begins the answer, unheard until the turn is over; 0: wait for that."""
     interruptible: bool = True
     """False: the agent finishes what it says, whoever talks."""
@@ -122,7 +122,7 @@ class Agent:
     """The voice's name at the text-to-speech vendor; empty means the vendor's default."""
     keyterms: tuple[str, ...] = ()
     """Names and words of the trade that callers use, for speech-to-text providers that can be told."""
-    providers: Providers = field(default_factory=Providers)
+    providers: ProviderNames = field(default_factory=ProviderNames)
     turn: TurnOptions = field(default_factory=TurnOptions)
     limits: Limits = field(default_factory=Limits)
     greeting_after_ms: GreetingAfter = field(default_factory=GreetingAfter)
@@ -235,16 +235,16 @@ def _clashes(agents: list[tuple[Document, Agent]]) -> list[str]:
     names: dict[str, str] = {}
     numbers: dict[str, tuple[Document, str]] = {}
     for document, agent in agents:
-        place = document.place(("name",))
-        first_name = names.setdefault(agent.name, place)
-        if first_name != place:
-            problems.append(f"{place}: the name {agent.name!r} is taken at {first_name}; choose another")
+        location = document.location(("name",))
+        first_name = names.setdefault(agent.name, location)
+        if first_name != location:
+            problems.append(f"{location}: the name {agent.name!r} is taken at {first_name}; choose another")
         for index, number in enumerate(agent.numbers):
-            place, key = document.place(("numbers", index)), number_key(number)
-            owner, first = numbers.setdefault(key, (document, place))
+            location, key = document.location(("numbers", index)), number_key(number)
+            owner, first = numbers.setdefault(key, (document, location))
             if owner is not document:
                 which = "'*'" if key == ANY_NUMBER else "this number"
-                problems.append(f"{place}: {which} is claimed at {first} too; keep it in one agent")
+                problems.append(f"{location}: {which} is claimed at {first} too; keep it in one agent")
     return problems
 
 
@@ -253,7 +253,7 @@ def _loops(agents: list[tuple[Document, Agent]], own_numbers: Iterable[str]) -> 
     own = {number_key(number) for number in own_numbers if number}
     own |= {number_key(number) for _, agent in agents for number in agent.numbers}
     return [
-        f"{document.place(('fallback_number',))}: 'fallback_number' is a number of your own, so the caller would come"
+        f"{document.location(('fallback_number',))}: 'fallback_number' is a number of your own: the caller would come"
         " back to an agent; write the number of a person"
         for document, agent in agents
         if agent.fallback_number and number_key(agent.fallback_number) in own
@@ -334,9 +334,9 @@ def _canonical(agent: Agent) -> dict[str, Any]:
         "voice": agent.voice,
         "providers": {"stt": list(providers.stt), "llm": list(providers.llm), "tts": list(providers.tts)},
         "turn": {
-            "onset_ms": turn.onset_ms,
-            "endpoint_ms": turn.endpoint_ms,
-            "likely_ms": turn.likely_ms,
+            "min_interruption_ms": turn.min_interruption_ms,
+            "endpointing_ms": turn.endpointing_ms,
+            "eager_endpointing_ms": turn.eager_endpointing_ms,
             "interruptible": turn.interruptible,
         },
         "limits": {"call_s": limits.call_s, "silence_s": limits.silence_s},
@@ -371,9 +371,12 @@ PROVIDERS: Shape = {
     "tts": specs(PROVIDERS_MAX),
 }
 TURN: Shape = {
-    "onset_ms": bounded(40, 2_000),
-    "endpoint_ms": bounded(100, 5_000),
-    "likely_ms": bounded(0, 5_000),
+    "min_interruption_ms": bounded(40, 2_000),
+    "endpointing_ms": bounded(100, 5_000),
+    "eager_endpointing_ms": bounded(0, 5_000),
+    "onset_ms": "min_interruption_ms",
+    "endpoint_ms": "endpointing_ms",
+    "likely_ms": "eager_endpointing_ms",
     "interruptible": flag,
 }
 LIMITS: Shape = {
@@ -387,7 +390,7 @@ AGENT: Shape = {
     "farewell": text(0, FAREWELL_CHARS_MAX),
     "language": pattern(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}", "a language tag such as 'en', 'en-IN' or 'hi'"),
     "voice": text(0, VOICE_CHARS_MAX),
-    "providers": (PROVIDERS, Providers),
+    "providers": (PROVIDERS, ProviderNames),
     "turn": (TURN, TurnOptions),
     "limits": (LIMITS, Limits),
     "greeting_after_ms": per_direction(bounded(0, 10_000), GreetingAfter),

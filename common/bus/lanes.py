@@ -26,10 +26,10 @@ from common.bus import START, Failed, Receive
 from common.bus.writer import PING, PULSE_SECONDS, SILENT_SECONDS, WRITE, Writer, count_away, monotonic_s
 from common.process.skipped import skip
 from common.protocol.codec import BadMessage, UnknownTag, decode
-from common.redis.connection import Wire
+from common.redis.connection import RedisConnection
 from common.redis.primary import open_primary
 from common.redis.refusals import away_kind, refused_kind
-from common.redis.url import Place
+from common.redis.url import RedisTarget
 from common.telemetry import metrics
 
 log = logging.getLogger(__name__)
@@ -87,9 +87,9 @@ class Reader:
         if not self._subscribers:
             self._any.clear()
 
-    async def run(self, wire: Wire) -> None:
+    async def run(self, connection: RedisConnection) -> None:
         """Read until the connection is lost (raises ConnectionError, TimeoutError or hiredis.ReplyError)."""
-        await self._rewind(wire)
+        await self._rewind(connection)
         while True:
             await self._any.wait()
             asked = self._readable()
@@ -98,9 +98,9 @@ class Reader:
                 continue
             positions = {stream: _furthest_behind(subscribers) for stream, subscribers in asked.items()}
             try:
-                reply = await _xread(wire, positions, "COUNT", READ_COUNT, "BLOCK", BLOCK_MS)
+                reply = await _xread(connection, positions, "COUNT", READ_COUNT, "BLOCK", BLOCK_MS)
             except hiredis.ReplyError as error:
-                if away_kind(str(error)) or not await self._set_aside(wire, positions):
+                if away_kind(str(error)) or not await self._set_aside(connection, positions):
                     raise
                 continue
             for stream, entries in reply or ():
@@ -110,7 +110,7 @@ class Reader:
             if self._pause_s:
                 await asyncio.sleep(self._pause_s)
 
-    async def _rewind(self, wire: Wire) -> None:
+    async def _rewind(self, connection: RedisConnection) -> None:
         """Is the entry that was read last still there?  If not, the server has lost entries: read from the start.
 
         Without this a position beyond the stream's end would wait in silence, and entries that were written after
@@ -119,7 +119,7 @@ class Reader:
         everybody = [one for subscribers in self._subscribers.values() for one in subscribers]
         read = [one for one in everybody if one.position != START.encode()]
         newest = await asyncio.gather(
-            *(_answer(wire.call("XREVRANGE", one.stream, one.position, "-", "COUNT", 1)) for one in read)
+            *(_answer(connection.call("XREVRANGE", one.stream, one.position, "-", "COUNT", 1)) for one in read)
         )
         rewound = 0
         for subscription, found in zip(read, newest, strict=True):
@@ -137,9 +137,9 @@ class Reader:
         self._aside = {stream: until for stream, until in self._aside.items() if until > now}
         return {stream: tuple(some) for stream, some in self._subscribers.items() if stream not in self._aside}
 
-    async def _set_aside(self, wire: Wire, positions: Mapping[bytes, bytes]) -> bool:
+    async def _set_aside(self, connection: RedisConnection, positions: Mapping[bytes, bytes]) -> bool:
         """One XREAD reads them all and is refused if one of them is: find out which.  False if it is none."""
-        each = [_answer(_xread(wire, {stream: after}, "COUNT", 1)) for stream, after in positions.items()]
+        each = [_answer(_xread(connection, {stream: after}, "COUNT", 1)) for stream, after in positions.items()]
         answers = await asyncio.gather(*each)
         refused = [stream for stream, answer in zip(positions, answers, strict=True) if answer is REFUSED]
         for stream in refused:
@@ -187,22 +187,22 @@ class Lane:
 
     def __init__(
         self,
-        place: Place,
+        target: RedisTarget,
         name: str,
         pace_ms: tuple[float, float],
         suspect: Callable[[], None],
-        connected: Callable[[Wire], None],
+        connected: Callable[[RedisConnection], None],
     ) -> None:
         """`pace_ms`: how long appends are gathered, and the pause between two reads.
 
         `connected(wire)`: a new connection was made.
         """
         self._connected = connected
-        self._place = place
+        self._target = target
         self._name = name
-        self._writing: Wire | None = None
-        self._reading: Wire | None = None
-        self.writer = Writer(pace_ms[0], suspect, WRITE if place.set else PING)
+        self._writing: RedisConnection | None = None
+        self._reading: RedisConnection | None = None
+        self.writer = Writer(pace_ms[0], suspect, WRITE if target.set else PING)
         self.reader = Reader(pace_ms[1])
 
     def wake(self) -> None:
@@ -212,37 +212,37 @@ class Lane:
 
     def give_up(self) -> None:
         """Both connections are made again."""
-        for wire in (self._writing, self._reading):
-            if wire is not None:
-                wire.abort()
+        for connection in (self._writing, self._reading):
+            if connection is not None:
+                connection.abort()
 
     def leave_all_but(self, peer: tuple[str, int] | str) -> None:
         """Connections that lead to another server are made again."""
-        for wire in (self._writing, self._reading):
-            if wire is not None and not wire.lost.is_set() and wire.peer != peer:
-                wire.abort()
+        for connection in (self._writing, self._reading):
+            if connection is not None and not connection.lost.is_set() and connection.peer != peer:
+                connection.abort()
 
     async def write_forever(self) -> None:
         """Keep the writing connection."""
-        async with contextlib.aclosing(_connections(self._place, self._name)) as wires:
-            async for wire in wires:
-                self._writing = wire
-                self._connected(wire)
-                self.writer.attach(wire)
-                while not wire.lost.is_set():
+        async with contextlib.aclosing(_connections(self._target, self._name)) as connections:
+            async for connection in connections:
+                self._writing = connection
+                self._connected(connection)
+                self.writer.attach(connection)
+                while not connection.lost.is_set():
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(PULSE_SECONDS):
-                            await wire.lost.wait()
+                            await connection.lost.wait()
                     self.writer.pulse()
 
     async def read_forever(self) -> None:
         """Keep the reading connection."""
-        async with contextlib.aclosing(_connections(self._place, self._name)) as wires:
-            async for wire in wires:
-                self._reading = wire
-                self._connected(wire)
+        async with contextlib.aclosing(_connections(self._target, self._name)) as connections:
+            async for connection in connections:
+                self._reading = connection
+                self._connected(connection)
                 try:
-                    await self.reader.run(wire)
+                    await self.reader.run(connection)
                 except hiredis.ReplyError as error:
                     kind = away_kind(str(error))
                     if not kind:
@@ -269,9 +269,11 @@ async def _answer(command: Coroutine[Any, Any, Any]) -> Any:
         return REFUSED
 
 
-def _xread(wire: Wire, positions: Mapping[bytes, bytes], *options: str | int) -> Coroutine[Any, Any, Any]:
+def _xread(
+    connection: RedisConnection, positions: Mapping[bytes, bytes], *options: str | int
+) -> Coroutine[Any, Any, Any]:
     seconds = BLOCK_MS / 1000 + SILENT_SECONDS
-    return wire.call("XREAD", *options, "STREAMS", *positions, *positions.values(), seconds=seconds)
+    return connection.call("XREAD", *options, "STREAMS", *positions, *positions.values(), seconds=seconds)
 
 
 def field_d(pairs: Sequence[bytes]) -> bytes:
@@ -279,7 +281,7 @@ def field_d(pairs: Sequence[bytes]) -> bytes:
     return pairs[1] if len(pairs) >= 2 and pairs[0] == b"d" else b""
 
 
-async def _connections(place: Place, name: str) -> AsyncGenerator[Wire, None]:
+async def _connections(target: RedisTarget, name: str) -> AsyncGenerator[RedisConnection, None]:
     """Connected wires, one after another: the next is made when the consumer comes back for it."""
     loop = asyncio.get_running_loop()
     first, longest = RETRY_SECONDS
@@ -287,7 +289,7 @@ async def _connections(place: Place, name: str) -> AsyncGenerator[Wire, None]:
     made = 0
     while True:
         try:
-            wire = await open_primary(place, name)
+            connection = await open_primary(target, name)
         except (OSError, TimeoutError, hiredis.ReplyError) as error:
             if pause == first:
                 said = str(error).partition(".")[0][:80] if isinstance(error, hiredis.ReplyError) else ""
@@ -298,9 +300,9 @@ async def _connections(place: Place, name: str) -> AsyncGenerator[Wire, None]:
             made += 1
             began = loop.time()
             try:
-                yield wire
+                yield connection
             finally:
-                wire.close()
+                connection.close()
             if loop.time() - began > longest:  # it was of use: a server that refuses at once is not asked in a rush
                 pause = first
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all processes come at once

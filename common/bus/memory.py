@@ -1,6 +1,6 @@
 """The bus without a server, for tests: encodes and decodes like the real one, delivers in order on the event loop.
 
-`Streams` stands for the server; each simulated process has a `MemoryBus` of its own on it.
+`MemoryStreams` stands for the server; each simulated process has a `MemoryBus` of its own on it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from common.protocol.codec import BadMessage, decode, encode
 from common.protocol.messages import Message
 
 
-class Streams:
+class MemoryStreams:
     """All streams of one simulated Redis."""
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class _Subscription:
 class MemoryBus:
     """See `common.bus.Bus`."""
 
-    def __init__(self, streams_: Streams) -> None:
+    def __init__(self, streams_: MemoryStreams) -> None:
         self._streams = streams_
         self._dead = False
         self._subscriptions: dict[str, list[_Subscription]] = defaultdict(list)

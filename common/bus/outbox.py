@@ -22,7 +22,7 @@ ENTRIES_MAX = 100_000
 """What waits in one process altogether: 5 s of 400 callers."""
 
 
-class Entry(NamedTuple):
+class OutboxEntry(NamedTuple):
     """One packed command.  `owner` is the call that it is about; `is_caller_audio` chooses its bound."""
 
     packed: bytes
@@ -34,14 +34,14 @@ class Outbox:
     """`add` what is to be written, `take` it all when it can be, `put_back` what was taken and not acknowledged."""
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[int, Entry] = OrderedDict()
+        self._entries: OrderedDict[int, OutboxEntry] = OrderedDict()
         self._queues: defaultdict[tuple[str, bool], deque[int]] = defaultdict(deque)
         self._next = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: OutboxEntry) -> None:
         """Append; beyond a bound the oldest of its kind goes."""
         queue = self._queues[entry.owner, entry.is_caller_audio]
         if len(queue) >= (AUDIO_IN_MAX if entry.is_caller_audio else OTHERS_MAX):
@@ -57,14 +57,14 @@ class Outbox:
         queue.append(self._next)
         self._next += 1
 
-    def take(self) -> list[Entry]:
+    def take(self) -> list[OutboxEntry]:
         """Everything, in order; the outbox is empty then."""
         entries = list(self._entries.values())
         self._entries.clear()
         self._queues.clear()
         return entries
 
-    def put_back(self, entries: Iterable[Entry]) -> None:
+    def put_back(self, entries: Iterable[OutboxEntry]) -> None:
         """These were taken before what is here now: they come first again, within the same bounds."""
         later = self.take()
         for entry in (*entries, *later):

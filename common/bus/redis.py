@@ -20,14 +20,14 @@ import hiredis
 from common.bus import START, Failed, Receive
 from common.bus.expiries import Expiries
 from common.bus.lanes import READ_COUNT, Lane, LaneSubscription, count_unreadable, field_d
-from common.bus.outbox import Entry
+from common.bus.outbox import OutboxEntry
 from common.protocol import redis_keys
 from common.protocol.codec import BadMessage, decode, encode
 from common.protocol.messages import AudioIn, Message
-from common.redis.connection import Wire, pack
+from common.redis.connection import RedisConnection, pack
 from common.redis.primary import open_primary
 from common.redis.refusals import KeyRefused, away_kind, refused_kind
-from common.redis.url import Place, parse_redis_url
+from common.redis.url import RedisTarget, parse_redis_url
 from common.telemetry import metrics
 
 FIELD = b"d"
@@ -47,26 +47,26 @@ class BusOptions:
 class RedisBus:
     """See `common.bus.Bus`.  Use as `async with RedisBus.connect(options) as bus`."""
 
-    def __init__(self, options: BusOptions, place: Place) -> None:
-        self._place = place
+    def __init__(self, options: BusOptions, target: RedisTarget) -> None:
+        self._target = target
         self._name = options.name
-        self._replay: Wire | None = None
+        self._replay: RedisConnection | None = None
         self._replaying = asyncio.Lock()
         self._expiries = Expiries()
         pace = (options.flush_ms, options.pause_ms)
-        self._media = Lane(place, f"{options.name}:media", pace, self._suspect, self._agree)
-        self._priority = Lane(place, f"{options.name}:priority", (0, 0), self._suspect, self._agree)
+        self._media = Lane(target, f"{options.name}:media", pace, self._suspect, self._agree)
+        self._priority = Lane(target, f"{options.name}:priority", (0, 0), self._suspect, self._agree)
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def connect(cls, options: BusOptions, place: Place | None = None) -> AsyncIterator[RedisBus]:
+    async def connect(cls, options: BusOptions, target: RedisTarget | None = None) -> AsyncIterator[RedisBus]:
         """Keep the connections while the block runs; what is still unsent at its end is flushed if it can be.
 
-        `place` is one shard of the URL (shards.py); without it the URL must be of one server.  Raises BadRedisUrl.
+        `target` is one shard of the URL (shards.py); without it the URL must be of one server.  Raises BadRedisUrl.
         """
-        if place is None:
-            (place,) = parse_redis_url(options.url)
-        bus = cls(options, place)
+        if target is None:
+            (target,) = parse_redis_url(options.url)
+        bus = cls(options, target)
         lanes = (bus._media, bus._priority)
         async with asyncio.TaskGroup() as tasks:
             running = [
@@ -97,9 +97,9 @@ class RedisBus:
         packed = pack("XADD", stream, *trim, "*", FIELD, encode(message))
         owner = getattr(message, "call_id", "") or stream
         writer = self._lane(stream).writer
-        writer.add(Entry(packed, owner, type(message) is AudioIn))
+        writer.add(OutboxEntry(packed, owner, type(message) is AudioIn))
         if self._expiries.due(stream) and (told := redis_keys.expiry(stream)):
-            writer.add(Entry(pack("EXPIRE", stream, *told), owner))
+            writer.add(OutboxEntry(pack("EXPIRE", stream, *told), owner))
 
     def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> LaneSubscription:
         lane = self._lane(stream)
@@ -112,7 +112,7 @@ class RedisBus:
         async with self._replaying:
             try:
                 if self._replay is None or self._replay.lost.is_set():
-                    self._replay = await open_primary(self._place, f"{self._name}:replay")
+                    self._replay = await open_primary(self._target, f"{self._name}:replay")
                 return await _read_all(self._replay, stream, after)
             except hiredis.ReplyError as error:
                 if not away_kind(str(error)):
@@ -129,7 +129,7 @@ class RedisBus:
     def _lane(self, stream: str) -> Lane:
         return self._priority if redis_keys.is_priority(stream) else self._media
 
-    def _agree(self, newest: Wire) -> None:
+    def _agree(self, newest: RedisConnection) -> None:
         """All connections lead to one server: those that lead elsewhere look for the primary again.
 
         A reader at a server that was replaced while it was frozen would wait there in silence until it is told, ten
@@ -147,10 +147,10 @@ class RedisBus:
             self._replay.abort()
 
 
-async def _read_all(wire: Wire, stream: str, after: str) -> list[tuple[str, Message]]:
+async def _read_all(connection: RedisConnection, stream: str, after: str) -> list[tuple[str, Message]]:
     entries: list[tuple[str, Message]] = []
     while True:
-        page = await wire.call("XRANGE", stream, f"({after}", "+", "COUNT", READ_COUNT)
+        page = await connection.call("XRANGE", stream, f"({after}", "+", "COUNT", READ_COUNT)
         for entry_id, pairs in page:
             after = entry_id.decode()
             try:

@@ -23,7 +23,8 @@ async def connect_bus(options: BusOptions) -> AsyncIterator[Bus]:
     """The bus of REDIS_URL, whether that is one server or several.  Raises BadRedisUrl."""
     async with contextlib.AsyncExitStack() as stack:
         buses: list[Bus] = [
-            await stack.enter_async_context(RedisBus.connect(options, place)) for place in parse_redis_url(options.url)
+            await stack.enter_async_context(RedisBus.connect(options, target))
+            for target in parse_redis_url(options.url)
         ]
         yield buses[0] if len(buses) == 1 else ShardedBus(buses)
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import hiredis
 
-from common.bus.outbox import Entry, Outbox
-from common.redis.connection import Wire, pack
+from common.bus.outbox import Outbox, OutboxEntry
+from common.redis.connection import RedisConnection, pack
 from common.redis.refusals import away_kind, refused_kind
 from common.telemetry import metrics
 
@@ -45,16 +45,16 @@ class Writer:
         self._sign = sign
         self._flush_s = flush_ms / 1000
         self._suspect = suspect
-        self._fresh: list[Entry] = []  # of this flush, while there is a connection
+        self._fresh: list[OutboxEntry] = []  # of this flush, while there is a connection
         self._outbox = Outbox()  # of the time without one
-        self._sent: deque[Entry] = deque()
+        self._sent: deque[OutboxEntry] = deque()
         self._pings = 0
         self._flushing = False
-        self._wire: Wire | None = None
+        self._connection: RedisConnection | None = None
         self._refused = False
         self._asked_at = self._answered_at = self._pulsed_at = self._next_line_at = monotonic_s()
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: OutboxEntry) -> None:
         """Write this with everything else of the next `flush_ms`."""
         if self._alive:
             self._fresh.append(entry)
@@ -71,9 +71,9 @@ class Writer:
             else:
                 loop.call_soon(self.flush)
 
-    def attach(self, wire: Wire) -> None:
+    def attach(self, connection: RedisConnection) -> None:
         """Use this connection from now on; what the last one left unanswered goes first."""
-        self._wire = wire
+        self._connection = connection
         self._pings = 0
         self._asked_at = self._pulsed_at = monotonic_s()
         if not self._refused:
@@ -131,17 +131,17 @@ class Writer:
 
     @property
     def _alive(self) -> bool:
-        return self._wire is not None and not self._wire.lost.is_set()
+        return self._connection is not None and not self._connection.lost.is_set()
 
     @property
     def _unanswered(self) -> int:
         return len(self._sent) + self._pings
 
     def _send(self, packed: bytes, on_reply: Callable[[Any], None], replies: int) -> None:
-        assert self._wire is not None
+        assert self._connection is not None
         if not self._unanswered:
             self._asked_at = monotonic_s()
-        self._wire.send(packed, on_reply, replies)
+        self._connection.send(packed, on_reply, replies)
 
     def _on_pong(self, reply: Any) -> None:
         self._pings -= 1
@@ -176,14 +176,14 @@ class Writer:
 
     def _refuse(self, kind: str) -> None:
         """Everything from the refused command on is written again, in order, to whoever is found next."""
-        assert self._wire is not None
+        assert self._connection is not None
         if not self._refused:
             log.warning("Redis takes nothing now: %s", kind)
         self._refused = True
         count_away(kind)
         if kind in ("read-only", "no replicas"):  # it may have been replaced: ask who is the primary now
             self._suspect()
-        self._wire.abort()
+        self._connection.abort()
 
 
 def count_away(kind: str) -> None:

@@ -18,17 +18,17 @@ from msgspec.structs import replace
 from common.call.reply_state import ABOUT_REPLY, Reply
 from common.protocol.messages import (
     Clause,
-    MaybeTurn,
+    ClausePlayed,
+    ClauseSynthesized,
+    EagerUserTurn,
     Message,
     OwnerChanged,
-    Played,
-    Release,
     ReplyEnded,
+    ReplyReleased,
     ReplyStarted,
     SpeechEnded,
     SpeechStarted,
-    Spoken,
-    Used,
+    UsageReported,
     UserTurn,
 )
 
@@ -58,13 +58,17 @@ class _Log:
             default=0,
         )
         self._played = max(
-            (message.clause for _, message in entries if isinstance(message, Played) and message.turn == self._newest),
+            (
+                message.clause
+                for _, message in entries
+                if isinstance(message, ClausePlayed) and message.turn == self._newest
+            ),
             default=-1,
         )
         self._used: Counter[tuple[str, str, str]] = Counter()
         self._last_used: dict[tuple[str, str], str] = {}
         for entry_id, message in entries:
-            if isinstance(message, Used):
+            if isinstance(message, UsageReported):
                 self._last_used[message.pool, message.provider] = entry_id
                 for unit, amount in message.amounts:
                     self._used[message.pool, message.provider, unit] += amount
@@ -78,23 +82,23 @@ class _Log:
         sums: dict[tuple[str, str], list[tuple[str, int]]] = {}
         for (pool, provider, unit), amount in self._used.items():
             sums.setdefault((pool, provider), []).append((unit, amount))
-        return [(self._last_used[who], Used(*who, tuple(amounts))) for who, amounts in sums.items()]
+        return [(self._last_used[who], UsageReported(*who, tuple(amounts))) for who, amounts in sums.items()]
 
     def _other(self, message: Message) -> Message | None:
         match message:
-            case Used() | MaybeTurn():
+            case UsageReported() | EagerUserTurn():
                 return None
             case OwnerChanged(pool, token):
                 return message if pool == "tts" and token == self._voice else None
             case SpeechStarted(utterance=utterance) | SpeechEnded(utterance=utterance):
                 return message if utterance in self._understood else None
             case UserTurn():
-                return replace(message, stamps=())
-            case ReplyStarted(turn, prepared_for=prepared_for):
+                return replace(message, stage_ms=())
+            case ReplyStarted(turn, based_on=based_on):
                 reply = self._replies[turn]
-                settled = bool(prepared_for) and (reply.released or reply.withdrawn)
-                return replace(message, prepared_for=SETTLED) if settled else message
-            case Played(turn, clause):
+                settled = bool(based_on) and (reply.released or reply.withdrawn)
+                return replace(message, based_on=SETTLED) if settled else message
+            case ClausePlayed(turn, clause):
                 return message if turn == self._newest and clause == self._played else None
             case _:
                 return message
@@ -104,11 +108,11 @@ class _Log:
         if reply is None:
             return message
         match message:
-            case Clause() | ReplyEnded() | Spoken() if reply.withdrawn and not reply.released:
+            case Clause() | ReplyEnded() | ClauseSynthesized() if reply.withdrawn and not reply.released:
                 return None  # nobody has heard it
-            case Clause() | Release():
-                return replace(message, stamps=())
-            case Spoken():
+            case Clause() | ReplyReleased():
+                return replace(message, stage_ms=())
+            case ClauseSynthesized():
                 return _length(message, reply)
             case _:
                 return message
@@ -119,25 +123,25 @@ def _replies(messages: Iterable[Message]) -> dict[int, Reply]:
     replies: dict[int, Reply] = {}
     for message in messages:
         if isinstance(message, ReplyStarted):
-            replies.setdefault(message.turn, Reply(message.turn, message.utterance, message.prepared_for))
+            replies.setdefault(message.turn, Reply(message.turn, message.utterance, message.based_on))
         elif isinstance(message, ABOUT_REPLY) and message.turn in replies:
             replies[message.turn].receive(message)
     return replies
 
 
-def _length(spoken: Spoken, reply: Reply) -> Spoken | None:
+def _length(spoken: ClauseSynthesized, reply: Reply) -> ClauseSynthesized | None:
     """As much of a clause's length as tells what was heard of it: its last word before the cut, or that it is short."""
     clause = spoken.clause
-    counts = (reply.durations_ms.get(clause), reply.marks.get(clause), reply.spoken_chars.get(clause))
-    if counts != (spoken.duration_ms, spoken.marks, spoken.spoken_chars):
+    counts = (reply.durations_ms.get(clause), reply.char_timings.get(clause), reply.synthesized_chars.get(clause))
+    if counts != (spoken.duration_ms, spoken.char_timings, spoken.synthesized_chars):
         return None  # it was spoken again, and that counts
     cut_here = reply.cut is not None and reply.cut.clause == clause
     if not cut_here:
-        whole = spoken.duration_ms > 0 and spoken.spoken_chars < 0
-        return None if whole else replace(spoken, marks=())
+        whole = spoken.duration_ms > 0 and spoken.synthesized_chars < 0
+        return None if whole else replace(spoken, char_timings=())
     assert reply.cut is not None
-    reached = [mark for mark in spoken.marks if mark[1] < reply.cut.heard_ms]
-    return replace(spoken, marks=tuple(reached[-1:]))
+    reached = [mark for mark in spoken.char_timings if mark[1] < reply.cut.heard_ms]
+    return replace(spoken, char_timings=tuple(reached[-1:]))
 
 
 def _place(entry_id: str) -> tuple[int, int]:

@@ -14,20 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from common.store import Claim, Ledger
-from common.store.effects import RESULT_CHARS_MAX, Effect, State
+from common.store import CallStore, Claim
+from common.store.effects import RESULT_CHARS_MAX, Effect, EffectState
 
 
 class NotDone(Exception):
     """The effect was not done here, and there is no result; `state` says why."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: EffectState) -> None:
         super().__init__(f"the effect is {state}")
         self.state = state
 
 
 async def once(
-    ledger: Ledger,
+    store: CallStore,
     effect: Effect,
     act: Callable[[str], Awaitable[str]],
     claim: Claim | None = None,
@@ -40,15 +40,15 @@ async def once(
     how it ended.  Raises NotDone, what the ledger raises, and what `act` raises: then the effect stays `begun`, for it
     is not known how far it came.
     """
-    known = await ledger.begin_effect(effect, claim)
-    if known.state is State.DONE:
+    known = await store.begin_effect(effect, claim)
+    if known.state is EffectState.DONE:
         return known.result
-    if known.state is not State.NEW and not (again and known.state is State.BEGUN):
+    if known.state is not EffectState.NEW and not (again and known.state is EffectState.BEGUN):
         raise NotDone(known.state)
     result = await act(effect.key)
     if len(result) > RESULT_CHARS_MAX:
         raise ValueError(f"a result of {len(result)} characters; at most {RESULT_CHARS_MAX} are kept")
-    written = await ledger.finish_effect(effect, result, claim)
-    if written.state is not State.DONE:
+    written = await store.finish_effect(effect, result, claim)
+    if written.state is not EffectState.DONE:
         raise NotDone(written.state)
     return written.result

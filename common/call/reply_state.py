@@ -1,6 +1,6 @@
 """One reply of the agent, and how much of it the caller heard.  Pure.
 
-The carrier's account decides (`Interrupted`), and the length of each clause (`Spoken`) says which words that were.
+The carrier's account decides (`Interrupted`), and the length of each clause (`ClauseSynthesized`) says which words.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import TypeAlias
 
 from common.protocol.messages import (
     Clause,
-    Heard,
+    ClauseSynthesized,
+    HeardPosition,
     Interrupted,
-    PlayStarted,
-    Release,
+    PlaybackStarted,
+    ReplyDiscarded,
     ReplyEnded,
     ReplyPlayed,
-    Resumed,
-    Spoken,
-    Withdrawn,
+    ReplyReleased,
+    ReplyResumed,
 )
 
 MS_PER_CHARACTER = 66
@@ -27,10 +27,21 @@ MS_PER_CHARACTER = 66
 CUT_MARK = "—"
 """Ends a reply that was not heard to its end, so that a reader (or a model) can tell."""
 
-ABOUT_REPLY = (Clause, ReplyEnded, Spoken, PlayStarted, ReplyPlayed, Interrupted, Resumed, Release, Withdrawn)
+ABOUT_REPLY = (
+    Clause,
+    ReplyEnded,
+    ClauseSynthesized,
+    PlaybackStarted,
+    ReplyPlayed,
+    Interrupted,
+    ReplyResumed,
+    ReplyReleased,
+    ReplyDiscarded,
+)
 # fmt: off
 AboutReply: TypeAlias = (
-    Clause | ReplyEnded | Spoken | PlayStarted | ReplyPlayed | Interrupted | Resumed | Release | Withdrawn
+    Clause | ReplyEnded | ClauseSynthesized | PlaybackStarted | ReplyPlayed | Interrupted
+    | ReplyResumed | ReplyReleased | ReplyDiscarded
 )
 # fmt: on
 
@@ -41,15 +52,15 @@ class Reply:
 
     turn: int
     utterance: int
-    prepared_for: str = ""
+    based_on: str = ""
     """See `ReplyStarted`."""
     released: bool = False
     withdrawn: bool = False
     clauses: list[str] = field(default_factory=list)
     durations_ms: dict[int, int] = field(default_factory=dict)
-    marks: dict[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    char_timings: dict[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
     """Of a clause: (offset of a character, ms in its audio), where the voice told them."""
-    spoken_chars: dict[int, int] = field(default_factory=dict)
+    synthesized_chars: dict[int, int] = field(default_factory=dict)
     """Of a clause: how many of its characters are in its audio; -1: all."""
     ended: bool = False
     """All its clauses are known."""
@@ -76,11 +87,11 @@ class Reply:
                     self.clauses.append(text)
             case ReplyEnded():
                 self.ended = True
-            case Spoken(_, clause, duration_ms, marks, spoken_chars=spoken_chars):
+            case ClauseSynthesized(_, clause, duration_ms, char_timings, synthesized_chars=synthesized_chars):
                 self.durations_ms[clause] = duration_ms
-                self.marks[clause] = marks
-                self.spoken_chars[clause] = spoken_chars
-            case PlayStarted():
+                self.char_timings[clause] = char_timings
+                self.synthesized_chars[clause] = synthesized_chars
+            case PlaybackStarted():
                 self.begun, self.lost_at = True, None
             case ReplyPlayed():
                 self.played = True
@@ -89,13 +100,13 @@ class Reply:
                     self.cut = message
                 elif self.may_resume and not utterance:
                     self.cut = message  # it does not go on
-            case Resumed(_, utterance):
+            case ReplyResumed(_, utterance):
                 self.resumed_by = max(self.resumed_by, utterance)
                 if self.may_resume and self.cut is not None and self.cut.utterance <= utterance:
                     self.cut = None
-            case Release():
+            case ReplyReleased():
                 self.released = True
-            case Withdrawn(turn):
+            case ReplyDiscarded(turn):
                 self.withdrawn = True
                 self.cut = self.cut or Interrupted(turn, 0, 0)
 
@@ -112,9 +123,9 @@ class Reply:
         return self.cut is not None and self.cut.utterance > 0
 
     @property
-    def tentative(self) -> bool:
-        """It waits for its `Release`."""
-        return bool(self.prepared_for) and not self.released
+    def preemptive(self) -> bool:
+        """It waits for its `ReplyReleased`."""
+        return bool(self.based_on) and not self.released
 
     @property
     def text(self) -> str:
@@ -150,7 +161,7 @@ class Reply:
         text = self.clauses[clause]
         if self.durations_ms.get(clause) == 0:
             return ""
-        chars = self.spoken_chars.get(clause, -1)
+        chars = self.synthesized_chars.get(clause, -1)
         return text if chars < 0 else text[:chars].strip()
 
     def _part(self, clause: int, heard_ms: int) -> str:
@@ -161,12 +172,12 @@ class Reply:
         duration_ms = self.durations_ms.get(clause) or len(text) * MS_PER_CHARACTER
         if heard_ms >= duration_ms:
             return text
-        reached = [offset for offset, at_ms in self.marks.get(clause, ()) if at_ms < heard_ms]
+        reached = [offset for offset, at_ms in self.char_timings.get(clause, ()) if at_ms < heard_ms]
         begun = text[: reached[-1] + 1] if reached else text[: len(text) * heard_ms // duration_ms]
         return begun.rpartition(" ")[0].strip()  # the word that was being spoken does not count
 
 
-def lose(replies: Mapping[int, Reply], heard: Heard) -> None:
+def lose(replies: Mapping[int, Reply], heard: HeardPosition) -> None:
     """What a connection's end says of the reply that was being played (`CallStarted`, `CallEnded`)."""
     if len(heard) == 3 and (reply := replies.get(heard[0])) is not None:
         reply.lose(heard[1], heard[2])

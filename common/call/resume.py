@@ -17,14 +17,14 @@ _ENTRY = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
-class Resume:
+class ListeningPosition:
     """`utterance` is the last that was understood, `entry` the one of the call's audio after which the next begins."""
 
     utterance: int = 0
     entry: str = START
 
     @classmethod
-    def of(cls, checkpoint: str) -> Resume:
+    def of(cls, checkpoint: str) -> ListeningPosition:
         """Read a checkpoint; an empty one, or one that cannot be read, is the beginning of the call."""
         if not checkpoint:
             return cls()

@@ -14,20 +14,20 @@ from common.protocol.messages import (
     CallEnded,
     CallStarted,
     Message,
-    PlayStarted,
-    Release,
+    PlaybackStarted,
+    ReplyReleased,
     ReplyStarted,
     SpeechEnded,
     SpeechStarted,
-    Stamps,
-    Used,
+    StageMs,
+    UsageReported,
     UserTurn,
     of_past_connection,
 )
 
 
 @dataclass(slots=True)
-class Exchange:
+class TranscriptTurn:
     """Something the caller said and the agent's reply to it; the greeting has `utterance` 0 and no words."""
 
     utterance: int
@@ -56,11 +56,11 @@ class Exchange:
         return sum(self.timings_ms.values())
 
 
-class Story:
+class CallTranscript:
     """Folds a call's events in order."""
 
     def __init__(self) -> None:
-        self._exchanges: dict[int, Exchange] = {}
+        self._exchanges: dict[int, TranscriptTurn] = {}
         self._replies: dict[int, Reply] = {}
         self._speech: dict[int, tuple[int, int]] = {}
         self.usage: Counter[tuple[str, str, str]] = Counter()
@@ -69,7 +69,7 @@ class Story:
         self.ended_by = ""
 
     @property
-    def exchanges(self) -> list[Exchange]:
+    def exchanges(self) -> list[TranscriptTurn]:
         """In the order of the caller's utterances, the greeting first."""
         return [self._exchanges[utterance] for utterance in sorted(self._exchanges)]
 
@@ -89,12 +89,12 @@ class Story:
                 exchange = self._exchange(utterance)
                 exchange.understood = text
                 exchange.begin_ms, exchange.end_ms = self._speech.get(utterance, (0, 0))
-            case ReplyStarted(turn, utterance, prepared_for):
+            case ReplyStarted(turn, utterance, based_on):
                 if turn not in self._replies:
-                    self._replies[turn] = reply = Reply(turn, utterance, prepared_for)
-                    if not reply.tentative:
+                    self._replies[turn] = reply = Reply(turn, utterance, based_on)
+                    if not reply.preemptive:
                         self._exchange(utterance).reply = reply
-            case Used(pool, provider, amounts):
+            case UsageReported(pool, provider, amounts):
                 for unit, amount in amounts:
                     self.usage[pool, provider, unit] += amount
             case CallStarted(epoch, heard=heard) if epoch > self._epoch:
@@ -111,14 +111,14 @@ class Story:
         if reply is None:
             return
         reply.receive(message)
-        if isinstance(message, Release):
+        if isinstance(message, ReplyReleased):
             self._exchange(reply.utterance).reply = reply
-        if isinstance(message, PlayStarted) and message.stamps:
-            self._time(self._exchange(reply.utterance), message.stamps)
+        if isinstance(message, PlaybackStarted) and message.stage_ms:
+            self._time(self._exchange(reply.utterance), message.stage_ms)
 
-    def _time(self, exchange: Exchange, stamps: Stamps) -> None:
-        steps = zip(STAGES[1:], stamps, stamps[1:], strict=False)
+    def _time(self, exchange: TranscriptTurn, stage_ms: StageMs) -> None:
+        steps = zip(STAGES[1:], stage_ms, stage_ms[1:], strict=False)
         exchange.timings_ms = {stage: done - begun for stage, begun, done in steps}
 
-    def _exchange(self, utterance: int) -> Exchange:
-        return self._exchanges.setdefault(utterance, Exchange(utterance))
+    def _exchange(self, utterance: int) -> TranscriptTurn:
+        return self._exchanges.setdefault(utterance, TranscriptTurn(utterance))

@@ -29,9 +29,9 @@ def skip(loop: str, error: BaseException, call_id: str = "") -> None:
         return
     _next_line[loop] = now + LINES_EACH_SECONDS
     frames = traceback.extract_tb(error.__traceback__)
-    place = f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else "?"
+    location = f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else "?"
     about = {"call_id": call_id} if call_id else {}
-    log.error("%s: skipped after %s at %s", loop, type(error).__name__, place, extra=about)
+    log.error("%s: skipped after %s at %s", loop, type(error).__name__, location, extra=about)
 
 
 def unreadable(what: str, call_id: str = "") -> None:

@@ -45,13 +45,13 @@ Mulaw: TypeAlias = Annotated[bytes, Meta(max_length=64_000)]
 Amounts: TypeAlias = Annotated[tuple[tuple[Word, Annotated[int, Meta(ge=0, le=2**53)]], ...], Meta(max_length=100)]
 CharTimings: TypeAlias = Annotated[tuple[tuple[Count, Count], ...], Meta(max_length=100_000)]
 
-Stamps: TypeAlias = Annotated[tuple[UnixMs, ...], Meta(max_length=32)]
+StageMs: TypeAlias = Annotated[tuple[UnixMs, ...], Meta(max_length=32)]
 """Wall clock ms of the stages of one answer, in the order of `STAGES`; grows from process to process."""
 
 STAGES = ("speech_end", "endpoint", "transcript", "first_token", "first_clause", "first_audio", "first_frame")
 """What a stamp stands for.  `first_frame - speech_end` is what the caller waited, up to the carrier."""
 
-Heard: TypeAlias = Annotated[tuple[Count, ...], Meta(max_length=3)]
+HeardPosition: TypeAlias = Annotated[tuple[Count, ...], Meta(max_length=3)]
 """How far the caller has heard a reply: (turn, clause, ms), all before `clause` and the first `ms` of it.  Empty: no
 reply is unfinished, or nobody knows."""
 
@@ -63,7 +63,7 @@ class Tagged(Struct, frozen=True, array_like=True, gc=False):
     """A message: on the bus the array `[tag, *fields]`, whose types and bounds are checked as it is decoded."""
 
 
-class EdgeNews(Tagged, frozen=True, eq=False):
+class EdgeEvent(Tagged, frozen=True, eq=False):
     """What an edge says in the call's events, of the connection that it has: `epoch`, 0 from an older release.
 
     Two of them are equal whichever connection said so: what the caller heard does not depend on it.
@@ -73,7 +73,7 @@ class EdgeNews(Tagged, frozen=True, eq=False):
         return (type(self), *(getattr(self, name) for name in self.__struct_fields__ if name != "epoch"))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, EdgeNews) and self._said() == other._said()
+        return isinstance(other, EdgeEvent) and self._said() == other._said()
 
     def __hash__(self) -> int:
         return hash(self._said())
@@ -96,7 +96,7 @@ class AudioIn(Tagged, frozen=True, tag=2):
     position_ms: PositionMs
     at_ms: UnixMs
     mulaw: Mulaw
-    heard: Heard = ()
+    heard: HeardPosition = ()
     """How far the caller had certainly heard the agent by then: should the edge die now, the next one goes on there."""
 
 
@@ -116,7 +116,7 @@ class CallStarted(Tagged, frozen=True, tag=10):
     edge: NodeId
     at_ms: UnixMs
     holds: bool = False
-    heard: Heard = ()
+    heard: HeardPosition = ()
     """How far the connection before this one was heard: the reply goes on there."""
 
 
@@ -129,7 +129,7 @@ class CallEnded(Tagged, frozen=True, tag=11):
     epoch: Count
     reason: Word
     at_ms: UnixMs
-    heard: Heard = ()
+    heard: HeardPosition = ()
     """How far the caller had heard the reply in which the call ended."""
 
 
@@ -155,7 +155,7 @@ class SpeechStarted(Tagged, frozen=True, tag=20):
     position_ms: PositionMs
     at_ms: UnixMs = 0
     words: bool = False
-    """If it has words, `Understood` will follow; ears of release 0.1.0 do not say so."""
+    """If it has words, `WordsDetected` will follow; ears of release 0.1.0 do not say so."""
 
 
 class SpeechEnded(Tagged, frozen=True, tag=21):
@@ -167,7 +167,7 @@ class SpeechEnded(Tagged, frozen=True, tag=21):
     position_ms: PositionMs
 
 
-class Understood(Tagged, frozen=True, tag=24):
+class WordsDetected(Tagged, frozen=True, tag=24):
     """This speech has words, and more than a "mm-hm": on the edge's priority stream only, as soon as it is known."""
 
     call_id: CallId
@@ -176,51 +176,51 @@ class Understood(Tagged, frozen=True, tag=24):
 
 
 class UserTurn(Tagged, frozen=True, tag=22):
-    """What the caller said; the agent answers this.  `stamps` hold speech_end, endpoint, transcript."""
+    """What the caller said; the agent answers this.  `stage_ms` hold speech_end, endpoint, transcript."""
 
     utterance: Count
     text: Text
-    stamps: Stamps
+    stage_ms: StageMs
     unsure: bool = False
     """The words stood in interim results only: they count if the agent was waiting for an answer."""
 
 
-class MaybeTurn(Tagged, frozen=True, tag=23):
-    """What the caller said, if they are done: an answer may be prepared, and must not be heard before `Release`.
+class EagerUserTurn(Tagged, frozen=True, tag=23):
+    """What the caller said, if they are done: an answer may be prepared, and must not be heard before `ReplyReleased`.
 
     A `UserTurn` of the same utterance settles it; a later `SpeechStarted` withdraws it.  Stamps as in `UserTurn`.
     """
 
     utterance: Count
     text: Text
-    stamps: Stamps
+    stage_ms: StageMs
 
 
 class ReplyStarted(Tagged, frozen=True, tag=30):
     """The mind begins reply `turn`, answering `utterance` (0: nobody asked, as in the greeting).
 
-    `prepared_for` is the text of the `MaybeTurn` that it answers: it is tentative, and nobody may hear it before its
-    `Release`.  Empty: it answers what was said.
+    `based_on` is the text of the `EagerUserTurn` that it answers: it is tentative, and nobody may hear it before its
+    `ReplyReleased`.  Empty: it answers what was said.
     """
 
     turn: Count
     utterance: Count
-    prepared_for: Text = ""
+    based_on: Text = ""
 
 
-class Release(Tagged, frozen=True, tag=33):
+class ReplyReleased(Tagged, frozen=True, tag=33):
     """The tentative reply `turn` is the answer: play it.  Also on the edge's priority stream.
 
-    `stamps` hold speech_end, endpoint, transcript of the `UserTurn` that it answers.
+    `stage_ms` hold speech_end, endpoint, transcript of the `UserTurn` that it answers.
     """
 
     call_id: CallId
     token: Count
     turn: Count
-    stamps: Stamps = ()
+    stage_ms: StageMs = ()
 
 
-class Withdrawn(Tagged, frozen=True, tag=34):
+class ReplyDiscarded(Tagged, frozen=True, tag=34):
     """The tentative reply `turn` is not the answer: nobody has heard it, nobody will."""
 
     turn: Count
@@ -232,7 +232,7 @@ class Clause(Tagged, frozen=True, tag=31):
     turn: Count
     clause: ClauseNumber
     text: Text
-    stamps: Stamps = ()
+    stage_ms: StageMs = ()
 
 
 class ReplyEnded(Tagged, frozen=True, tag=32):
@@ -243,32 +243,32 @@ class ReplyEnded(Tagged, frozen=True, tag=32):
     then: Word = ""
 
 
-class Spoken(Tagged, frozen=True, tag=40):
+class ClauseSynthesized(Tagged, frozen=True, tag=40):
     """All audio of a clause is at the edge: it lasts `duration_ms` (0: it could not be spoken).
 
-    `marks` are pairs of (offset of a character in the clause's text, ms in its audio), if the voice told them.
+    `char_timings` are pairs of (offset of a character in the clause's text, ms in its audio), if the voice told them.
     """
 
     turn: Count
     clause: ClauseNumber
     duration_ms: Count
-    marks: CharTimings = ()
+    char_timings: CharTimings = ()
     epoch: Count = 0
     """The connection for which it was spoken: if that is past, nobody heard it.  0: whichever."""
-    spoken_chars: CountOrNone = -1
+    synthesized_chars: CountOrNone = -1
     """So many characters of the clause's text are in the audio, because no voice spoke the rest.  -1: all."""
 
 
-class PlayStarted(EdgeNews, frozen=True, eq=False, tag=50):
-    """The first frame of reply `turn` left for the carrier.  `stamps` are complete, or empty if nobody asked."""
+class PlaybackStarted(EdgeEvent, frozen=True, eq=False, tag=50):
+    """The first frame of reply `turn` left for the carrier.  `stage_ms` are complete, or empty if nobody asked."""
 
     turn: Count
     at_ms: UnixMs
-    stamps: Stamps = ()
+    stage_ms: StageMs = ()
     epoch: Count = 0
 
 
-class Played(EdgeNews, frozen=True, eq=False, tag=51):
+class ClausePlayed(EdgeEvent, frozen=True, eq=False, tag=51):
     """The carrier says that the caller has heard the clause to its end."""
 
     turn: Count
@@ -276,18 +276,18 @@ class Played(EdgeNews, frozen=True, eq=False, tag=51):
     epoch: Count = 0
 
 
-class Interrupted(EdgeNews, frozen=True, eq=False, tag=52):
+class Interrupted(EdgeEvent, frozen=True, eq=False, tag=52):
     """The caller took the turn: of `turn`, all before `clause` was heard, and of `clause` the first `heard_ms`."""
 
     turn: Count
     clause: ClauseNumber
     heard_ms: Count
     utterance: Count = 0
-    """The speech that did it, if the reply may yet go on (`Resumed`); 0: it does not."""
+    """The speech that did it, if the reply may yet go on (`ReplyResumed`); 0: it does not."""
     epoch: Count = 0
 
 
-class Resumed(EdgeNews, frozen=True, eq=False, tag=56):
+class ReplyResumed(EdgeEvent, frozen=True, eq=False, tag=56):
     """That speech was a cough or a "mm-hm": the caller hears `turn` again, from where `Interrupted` says."""
 
     turn: Count
@@ -295,14 +295,14 @@ class Resumed(EdgeNews, frozen=True, eq=False, tag=56):
     epoch: Count = 0
 
 
-class ReplyPlayed(EdgeNews, frozen=True, eq=False, tag=53):
+class ReplyPlayed(EdgeEvent, frozen=True, eq=False, tag=53):
     """The whole reply was heard; the agent is listening."""
 
     turn: Count
     epoch: Count = 0
 
 
-class Used(Tagged, frozen=True, tag=55):
+class UsageReported(Tagged, frozen=True, tag=55):
     """`pool` used `provider` for the call: pairs of (unit of `USAGE_UNITS`, amount), to be added up."""
 
     pool: Word
@@ -310,7 +310,7 @@ class Used(Tagged, frozen=True, tag=55):
     amounts: Amounts
 
 
-class Digit(EdgeNews, frozen=True, eq=False, tag=54):
+class DtmfReceived(EdgeEvent, frozen=True, eq=False, tag=54):
     """The caller pressed a key: one of 0-9 * #."""
 
     digit: Word
@@ -318,8 +318,8 @@ class Digit(EdgeNews, frozen=True, eq=False, tag=54):
     epoch: Count = 0
 
 
-OfConnection: TypeAlias = PlayStarted | Played | Interrupted | Resumed | ReplyPlayed | Digit
-"""`EdgeNews`, one by one."""
+OfConnection: TypeAlias = PlaybackStarted | ClausePlayed | Interrupted | ReplyResumed | ReplyPlayed | DtmfReceived
+"""`EdgeEvent`, one by one."""
 
 
 def of_past_connection(message: object, epoch: int) -> bool:
@@ -327,7 +327,7 @@ def of_past_connection(message: object, epoch: int) -> bool:
 
     0 stands for an older release, which does not say.
     """
-    said = getattr(message, "epoch", 0) if isinstance(message, EdgeNews) else 0
+    said = getattr(message, "epoch", 0) if isinstance(message, EdgeEvent) else 0
     return 0 < said < epoch
 
 
@@ -335,7 +335,7 @@ def of_past_connection(message: object, epoch: int) -> bool:
 
 
 class AudioOut(Tagged, frozen=True, tag=60):
-    """Whole 20 ms frames for the caller, in order.  `last` marks the end of the clause (`mulaw` may be empty then)."""
+    """Whole 20 ms frames for the caller, in order.  `last` is true at the end of the clause (`mulaw` may be empty)."""
 
     call_id: CallId
     epoch: Count
@@ -345,14 +345,14 @@ class AudioOut(Tagged, frozen=True, tag=60):
     seq: Count
     mulaw: Mulaw
     last: bool = False
-    stamps: Stamps = ()
+    stage_ms: StageMs = ()
     held: bool = False
-    """The reply is tentative: keep it until its `Release`."""
+    """The reply is tentative: keep it until its `ReplyReleased`."""
     answers: Count = 0
     """The utterance that the reply answers: news of that speech, however late, does not interrupt it."""
 
 
-class ReplySpoken(Tagged, frozen=True, tag=61):
+class ReplySynthesized(Tagged, frozen=True, tag=61):
     """No more audio for `turn`: once it was heard, do what `then` says ("" or "hangup").  `held` as in `AudioOut`."""
 
     call_id: CallId
@@ -383,7 +383,7 @@ class HangUp(Tagged, frozen=True, tag=70):
 # --- pool:<name>:calls ---------------------------------------------------------------------------------------------
 
 
-class Offer(Tagged, frozen=True, tag=80):
+class CallOffered(Tagged, frozen=True, tag=80):
     """A call that wants a member of the pool."""
 
     call_id: CallId
@@ -392,8 +392,8 @@ class Offer(Tagged, frozen=True, tag=80):
 # fmt: off
 Message: TypeAlias = (
     AudioStarted | AudioIn | AudioEnded | CallStarted | CallEnded | OwnerChanged | SpeechStarted | SpeechEnded
-    | Understood | UserTurn | MaybeTurn | ReplyStarted | Release | Withdrawn | Clause | ReplyEnded | Spoken
-    | PlayStarted | Played | Interrupted | Resumed | ReplyPlayed | Used | Digit | AudioOut | ReplySpoken | HangUp
-    | Offer
+    | WordsDetected | UserTurn | EagerUserTurn | ReplyStarted | ReplyReleased | ReplyDiscarded | Clause | ReplyEnded
+    | ClauseSynthesized | PlaybackStarted | ClausePlayed | Interrupted | ReplyResumed | ReplyPlayed | UsageReported
+    | DtmfReceived | AudioOut | ReplySynthesized | HangUp | CallOffered
 )
 # fmt: on

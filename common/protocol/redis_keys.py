@@ -80,7 +80,7 @@ def call_lease(call_id: str, pool: str) -> str:
     return f"call:{shard(call_id)}:{call_id}:lease:{pool}"
 
 
-def call_facts(call_id: str) -> str:
+def call_webhook_fields(call_id: str) -> str:
     """Hash: what the carrier's webhooks said about the call."""
     return f"call:{shard(call_id)}:{call_id}:facts"
 

@@ -26,7 +26,7 @@ from redis.backoff import ConstantBackoff
 
 from common.redis.primary import NoPrimary, find_primary
 from common.redis.refusals import KeyRefused, away_kind, refused_kind
-from common.redis.url import Place
+from common.redis.url import RedisTarget
 from common.store.idle import IdleClosingPool
 from common.telemetry import metrics
 
@@ -47,19 +47,19 @@ OUTAGE_PAUSE_SECONDS = (0.05, 0.5)
 class Client:
     """One server's client.  `redis` makes the commands, `reached` awaits them."""
 
-    def __init__(self, place: Place, name: str) -> None:
+    def __init__(self, target: RedisTarget, name: str) -> None:
         """Connects lazily; `name` shows in the server's CLIENT LIST."""
-        kind: Any = _Unix if place.path else _Tls if place.tls else _Tcp
-        where: dict[str, Any] = {"path": place.path} if place.path else {"socket_keepalive": True}
-        if place.ca:
-            where["ssl_ca_certs"] = place.ca
+        kind: Any = _Unix if target.path else _Tls if target.tls else _Tcp
+        where: dict[str, Any] = {"path": target.path} if target.path else {"socket_keepalive": True}
+        if target.ca:
+            where["ssl_ca_certs"] = target.ca
         pool = IdleClosingPool(
             connection_class=kind,
-            place=place,
+            target=target,
             client_name=name,
-            db=place.db,
-            username=place.login.user or None,
-            password=place.login.password or None,
+            db=target.db,
+            username=target.login.user or None,
+            password=target.login.password or None,
             socket_timeout=SOCKET_SECONDS,
             socket_connect_timeout=CONNECT_SECONDS,
             retry=Retry(ConstantBackoff(AGAIN_SECONDS), 1),
@@ -195,17 +195,17 @@ def _kind(error: redis.RedisError) -> str:
 class _Primary:
     """A connection to whoever is the primary when it is made; one that turns out to be a replica is closed."""
 
-    def __init__(self, place: Place, **options: Any) -> None:
+    def __init__(self, target: RedisTarget, **options: Any) -> None:
         super().__init__(**options)
-        self._place = place
+        self._target = target
 
     async def _connect(self) -> None:
         try:
-            address = await find_primary(self._place)
+            address = await find_primary(self._target)
         except hiredis.ReplyError as error:
             raise redis.ConnectionError(str(error)) from error
         except NoPrimary as error:
-            raise redis.ConnectionError(f"READONLY {error}" if not self._place.set else str(error)) from error
+            raise redis.ConnectionError(f"READONLY {error}" if not self._target.set else str(error)) from error
         if not isinstance(address, str):
             self.host, self.port = address
         await super()._connect()  # type: ignore[misc]  # of the class that this is mixed into

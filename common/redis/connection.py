@@ -33,7 +33,7 @@ def pack(*command: bytes | str | int) -> bytes:
     return packed
 
 
-class Wire(asyncio.Protocol):
+class RedisConnection(asyncio.Protocol):
     """A connected pipe of commands.  Made by `connect`; `lost` tells when it broke, and it is never mended."""
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ class Wire(asyncio.Protocol):
                 answered.set_exception(self._refusal or ConnectionError("the connection to Redis is lost"))
 
 
-async def connect(address: tuple[str, int] | str, login: Login, tls: bool, ca: str = "") -> Wire:
+async def connect(address: tuple[str, int] | str, login: Login, tls: bool, ca: str = "") -> RedisConnection:
     """Connect to a host and port, or to the path of a socket, and log in.
 
     With `tls` the server's certificate and name are verified, by the authorities of the file `ca`, else the system's.
@@ -133,14 +133,14 @@ async def connect(address: tuple[str, int] | str, login: Login, tls: bool, ca: s
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(CONNECT_SECONDS):
         if isinstance(address, str):
-            _, wire = await loop.create_unix_connection(Wire, address)
+            _, connection = await loop.create_unix_connection(RedisConnection, address)
         else:
             context = ssl.create_default_context(cafile=ca or None) if tls else None
-            _, wire = await loop.create_connection(Wire, *address, ssl=context)
+            _, connection = await loop.create_connection(RedisConnection, *address, ssl=context)
     try:
         if login.password:
-            await wire.call("AUTH", login.user or "default", login.password)
+            await connection.call("AUTH", login.user or "default", login.password)
     except BaseException:
-        wire.abort()
+        connection.abort()
         raise
-    return wire
+    return connection

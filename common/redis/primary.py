@@ -15,9 +15,9 @@ from typing import TypeAlias
 
 import hiredis
 
-from common.redis.connection import CALL_SECONDS, Wire, connect
+from common.redis.connection import CALL_SECONDS, RedisConnection, connect
 from common.redis.refusals import away_kind
-from common.redis.url import Place
+from common.redis.url import RedisTarget
 
 log = logging.getLogger(__name__)
 
@@ -32,84 +32,84 @@ class NoPrimary(ConnectionError):
     """Nobody can be written to now."""
 
 
-async def find_primary(place: Place) -> Address:
+async def find_primary(target: RedisTarget) -> Address:
     """The address of a server that answers and is a primary.  Raises like `open_primary`."""
-    address, wire = await _first(place)
-    wire.close()
+    address, connection = await _first(target)
+    connection.close()
     return address
 
 
-async def open_primary(place: Place, name: str) -> Wire:
+async def open_primary(target: RedisTarget, name: str) -> RedisConnection:
     """Find the primary, connect, log in, select the database, and be listed there as `name`.
 
     Raises OSError, TimeoutError or hiredis.ReplyError.
     """
-    peer, wire = await _first(place)
-    wire.peer = peer
+    peer, connection = await _first(target)
+    connection.peer = peer
     try:
-        if place.db:
-            await wire.call("SELECT", place.db)
-        await wire.call("CLIENT", "SETNAME", name)
-        wire.client_id = await wire.call("CLIENT", "ID")
+        if target.db:
+            await connection.call("SELECT", target.db)
+        await connection.call("CLIENT", "SETNAME", name)
+        connection.client_id = await connection.call("CLIENT", "ID")
     except BaseException:
-        wire.abort()
+        connection.abort()
         raise
-    return wire
+    return connection
 
 
-async def _first(place: Place) -> tuple[Address, Wire]:
+async def _first(target: RedisTarget) -> tuple[Address, RedisConnection]:
     """The first candidate that is a primary; without one, the last candidate's error."""
     failed: Exception = NoPrimary("no sentinel knows the primary")
-    async with aclosing(_candidates(place)) as addresses:
+    async with aclosing(_candidates(target)) as addresses:
         async for address in addresses:
             try:
-                return address, await _verified(address, place)
+                return address, await _verified(address, target)
             except (OSError, TimeoutError, hiredis.ReplyError) as error:
                 failed = error
     raise failed
 
 
-async def _candidates(place: Place) -> AsyncGenerator[Address, None]:
-    if not place.set:
-        yield place.path or place.hosts[0]
+async def _candidates(target: RedisTarget) -> AsyncGenerator[Address, None]:
+    if not target.set:
+        yield target.path or target.hosts[0]
         return
     told: set[Address] = set()
-    for sentinel in place.hosts:
-        address = await _ask(sentinel, place)
+    for sentinel in target.hosts:
+        address = await _ask(sentinel, target)
         if address and address not in told:
             told.add(address)
             yield address
 
 
-async def _ask(sentinel: tuple[str, int], place: Place) -> Address | None:
-    wire = None
+async def _ask(sentinel: tuple[str, int], target: RedisTarget) -> Address | None:
+    connection = None
     try:
         async with asyncio.timeout(ASK_SECONDS):
-            wire = await connect(sentinel, place.sentinel_login, place.tls, place.ca)
-            known = await wire.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", place.set)
+            connection = await connect(sentinel, target.sentinel_login, target.tls, target.ca)
+            known = await connection.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", target.set)
     except (OSError, TimeoutError, hiredis.ReplyError) as error:
         log.warning("a sentinel does not answer (%s)", type(error).__name__)
         return None
     finally:
-        if wire is not None:
-            wire.abort()
+        if connection is not None:
+            connection.abort()
     return (known[0].decode(), int(known[1])) if known else None
 
 
-async def _verified(address: Address, place: Place) -> Wire:
-    wire = await connect(address, place.login, place.tls, place.ca)
+async def _verified(address: Address, target: RedisTarget) -> RedisConnection:
+    connection = await connect(address, target.login, target.tls, target.ca)
     try:
         # A server that was frozen takes the connection at once and answers when it thaws: that it is the primary,
         # which the sentinels will tell it otherwise only then.
-        role = await wire.call("ROLE", seconds=ASK_SECONDS if place.set else CALL_SECONDS)
+        role = await connection.call("ROLE", seconds=ASK_SECONDS if target.set else CALL_SECONDS)
         if role[0] != b"master":
             raise NoPrimary("the server is a replica")
     except hiredis.ReplyError as error:
         if away_kind(str(error)):
-            wire.abort()
+            connection.abort()
             raise
         # Whoever may not ask (an ACL, a proxy without the command) has to believe the URL.
     except BaseException:
-        wire.abort()
+        connection.abort()
         raise
-    return wire
+    return connection

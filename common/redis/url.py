@@ -42,7 +42,7 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RedisTarget:
     """Where one shard is.  With a `set`, `hosts` are its sentinels; else there is one host, or a `path`."""
 
     hosts: tuple[tuple[str, int], ...] = ()
@@ -64,17 +64,17 @@ class Place:
         return f"{where}/{self.set}" if self.set else where
 
 
-def parse_redis_url(text: str) -> tuple[Place, ...]:
+def parse_redis_url(text: str) -> tuple[RedisTarget, ...]:
     """The shards, in order.  Raises BadRedisUrl."""
-    places = tuple(_place(url.strip()) for url in _NEXT_URL.split(text))
-    if len(places) > SHARDS_MAX:
-        raise BadRedisUrl(f"{len(places)} URLs; at most {SHARDS_MAX}")
-    if len(set(places)) < len(places):
+    targets = tuple(_target(url.strip()) for url in _NEXT_URL.split(text))
+    if len(targets) > SHARDS_MAX:
+        raise BadRedisUrl(f"{len(targets)} URLs; at most {SHARDS_MAX}")
+    if len(set(targets)) < len(targets):
         raise BadRedisUrl("the same URL twice")
-    return places
+    return targets
 
 
-def _place(url: str) -> Place:
+def _target(url: str) -> RedisTarget:
     scheme, found, rest = url.partition("://")
     if not found or scheme not in _SCHEMES:
         raise BadRedisUrl("something else")
@@ -99,7 +99,7 @@ def _place(url: str) -> Place:
         raise BadRedisUrl("a ca without TLS (rediss)")
     if len(names) > 1:
         raise BadRedisUrl("a path that is no number of a database")
-    return Place(
+    return RedisTarget(
         hosts,
         set=name,
         db=_db(names[0] if names else options.get("db", "")),
@@ -110,13 +110,13 @@ def _place(url: str) -> Place:
     )
 
 
-def _socket(rest: str) -> Place:
+def _socket(rest: str) -> RedisTarget:
     parts = urlsplit(f"unix://{rest}")
     login, _, host = parts.netloc.rpartition("@")
     path = unquote(f"{host}{parts.path}")
     if not path:
         raise BadRedisUrl("no path of a socket")
-    return Place(path=path, db=_db(_options(parts.query).get("db", "")), login=_login(login))
+    return RedisTarget(path=path, db=_db(_options(parts.query).get("db", "")), login=_login(login))
 
 
 def _host(text: str, port: int, required: bool) -> tuple[str, int]:

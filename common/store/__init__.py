@@ -45,11 +45,11 @@ READY_STALE_MS = 3000
 UNSTARTED_SECONDS = 600
 """A record that no edge has started is forgotten after this: nobody picked up."""
 
-FACTS_MAX = 256
+WEBHOOK_FIELDS_MAX = 256
 """Facts of one call: some fifteen webhooks, each with the fields of its event."""
-FACTS_BYTES_MAX = 16_384
+WEBHOOK_FIELDS_BYTES_MAX = 16_384
 """Of one call's facts, names and values.  A real call has about 4 KB."""
-UNKNOWN_FACTS_SECONDS = 60
+UNKNOWN_WEBHOOK_FIELDS_SECONDS = 60
 """How long facts of a call without a record are kept: its record may be on its way."""
 
 
@@ -105,7 +105,7 @@ class Claim:
     """The last owner could reach no provider."""
 
 
-class Ledger(Protocol):
+class CallStore(Protocol):
     """Every method raises ConnectionError or TimeoutError while the server is away."""
 
     @property
@@ -152,7 +152,7 @@ class Ledger(Protocol):
         its connection.
         """
 
-    async def touch(self, call_ids: Iterable[str]) -> None:
+    async def heartbeat_calls(self, call_ids: Iterable[str]) -> None:
         """These calls are still on the line at this edge."""
 
     async def ended(self, call_ids: Sequence[str]) -> set[str]:
@@ -177,11 +177,11 @@ class Ledger(Protocol):
         and the epoch.  A call without a record is left out: the server has lost it.
         """
 
-    async def restore(self, record: CallRecord, notes: Mapping[str, str], story: Sequence[Message]) -> bool:
+    async def restore(self, record: CallRecord, notes: Mapping[str, str], events: Sequence[Message]) -> bool:
         """Write a live call down again after the server has lost it, or the newest part of it, in one step.
 
-        `record` has the call's next epoch, `notes` are what `notes` last returned for it, `story` goes to the end of
-        its events.  All fencing tokens are raised: whoever held the call holds it no more.  False if the call has
+        `record` has the call's next epoch, `notes` are what `notes` last returned for it, `events` go to the end of its
+        event log.  All fencing tokens are raised: whoever held the call holds it no more.  False if the call has
         ended, or has this epoch already.
         """
 
@@ -191,11 +191,11 @@ class Ledger(Protocol):
     async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
         """Of these calls, those that some pool does not hold right now, with the pools."""
 
-    async def add_facts(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
+    async def add_webhook_fields(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
         """Keep what the carrier said about a call, by name; saying it again changes nothing.
 
-        True if the call has a record.  Of one without they are kept for `UNKNOWN_FACTS_SECONDS`, or with
-        `unknown=False` not at all.  `FACTS_MAX` and `FACTS_BYTES_MAX` hold for each
+        True if the call has a record.  Of one without they are kept for `UNKNOWN_WEBHOOK_FIELDS_SECONDS`, or with
+        `unknown=False` not at all.  `WEBHOOK_FIELDS_MAX` and `WEBHOOK_FIELDS_BYTES_MAX` hold for each
         call; what does not fit is dropped.
         """
 
@@ -234,7 +234,7 @@ class Ledger(Protocol):
         Offers that a dead member took and never settled come first.
         """
 
-    async def settle(self, pool: str, offer_id: str) -> None:
+    async def ack_offer(self, pool: str, offer_id: str) -> None:
         """The offer needs nobody any more: the call is held, or over."""
 
     async def claim(self, pool: str, call_id: str, owner: str, take: Take = Take.TRUSTED) -> Claim | None:
@@ -268,7 +268,7 @@ class Ledger(Protocol):
     async def save_checkpoint(self, claim: Claim, checkpoint: str) -> bool:
         """Leave a note for the next owner; fenced like `append`."""
 
-    async def may_scan(self, pool: str, owner: str, ms: int) -> bool:
+    async def try_scan_lock(self, pool: str, owner: str, ms: int) -> bool:
         """Shall this member look for orphans now?  One of the pool may in every `ms`: a look asks for every call."""
 
     async def orphans(self, pool: str) -> list[str]:
@@ -277,7 +277,7 @@ class Ledger(Protocol):
     async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
         """This member takes calls, or it takes none for now.  To be said again within `READY_STALE_MS`."""
 
-    async def report_health(self, pool: str, owner: str, well: bool) -> None:
+    async def report_health(self, pool: str, owner: str, healthy: bool) -> None:
         """This member can reach a provider, or none.  To be said again within `READY_STALE_MS`."""
 
     async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
@@ -289,5 +289,5 @@ class Ledger(Protocol):
         Returns how many; said again it does nothing.
         """
 
-    async def beat(self, kind: str, node: str) -> None:
+    async def heartbeat(self, kind: str, node: str) -> None:
         """This node is alive.  `kind` is "edge" or a pool."""

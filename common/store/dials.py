@@ -28,7 +28,7 @@ from common.process.skipped import unreadable
 from common.redis.client import Client
 from common.redis.url import parse_redis_url
 from common.store.mending import remove_unusable
-from common.store.outbound import Entry, QueueFull, UnreadableDial
+from common.store.outbound import QueuedCall, QueueFull, UnreadableOutboundCall
 
 QUEUE_MAX = 10_000
 """Requested calls that may wait; one more is refused."""
@@ -140,7 +140,7 @@ return math.max(0, count + more)
 """
 
 
-class DialBook:
+class RedisOutboundQueue:
     """See `common.store.outbound.OutboundQueue`."""
 
     def __init__(self, client: Client, retention_s: int) -> None:
@@ -156,7 +156,7 @@ class DialBook:
         self._set_aside = self._redis.register_script(_SET_ASIDE)
 
     @classmethod
-    def connect(cls, url: str, name: str, retention_s: int) -> DialBook:
+    def connect(cls, url: str, name: str, retention_s: int) -> RedisOutboundQueue:
         """Connects lazily; `aclose` when done.  With several shards the book is on the first."""
         return cls(Client(parse_redis_url(url)[0], f"{name}:dials"), retention_s)
 
@@ -177,14 +177,14 @@ class DialBook:
             raise QueueFull(f"{QUEUE_MAX} calls wait already")
         return str(known.decode())
 
-    async def read(self, dial_id: str) -> Entry | None:
+    async def read(self, dial_id: str) -> QueuedCall | None:
         """The dial as it stands, or None if it is not known (any more).  Raises UnreadableDial."""
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.hgetall(_name(dial_id))
         pipeline.time()
         fields, time = await self._client.each(pipeline)
         if fields is None:
-            raise UnreadableDial("its key holds another type")
+            raise UnreadableOutboundCall("its key holds another type")
         return entry_of(fields, _ms(time)) if fields else None
 
     async def set_aside(self, dial_id: str) -> None:
@@ -293,14 +293,14 @@ class DialBook:
         return [dial_id.decode("utf-8", "surrogateescape") for dial_id in found]
 
 
-def entry_of(fields: Mapping[bytes, bytes], now_ms: int) -> Entry:
+def entry_of(fields: Mapping[bytes, bytes], now_ms: int) -> QueuedCall:
     """A document from its hash.  Raises UnreadableDial."""
     try:
         added = msgpack.unpackb(fields[b"added"]) if b"added" in fields else {}
         body = msgpack.unpackb(fields[b"body"])
-        return Entry(int(fields[b"version"]), {**body, **added}, now_ms)
+        return QueuedCall(int(fields[b"version"]), {**body, **added}, now_ms)
     except (ValueError, TypeError, KeyError, RecursionError, msgpack.UnpackException) as error:
-        raise UnreadableDial(type(error).__name__) from None
+        raise UnreadableOutboundCall(type(error).__name__) from None
 
 
 _UNREADABLE = "{dials}:unreadable"

@@ -12,7 +12,7 @@ RESULT_CHARS_MAX = 16_384
 """Of a result that is kept."""
 
 
-class State(StrEnum):
+class EffectState(StrEnum):
     """What the ledger knows of an effect."""
 
     NEW = "new"
@@ -52,5 +52,5 @@ class Effect:
 class Known:
     """What the ledger answers; `result` is there once the effect is done."""
 
-    state: State
+    state: EffectState
     result: str = ""

@@ -7,7 +7,7 @@ from typing import Any
 from common.protocol import redis_keys
 from common.redis.client import Client
 from common.store import Claim, scripts
-from common.store.effects import EFFECTS_MAX, Effect, Known, State
+from common.store.effects import EFFECTS_MAX, Effect, EffectState, Known
 
 
 class RedisEffects:
@@ -34,4 +34,4 @@ class RedisEffects:
         # A session has time to wait for the server; whoever answers a webhook has not.
         insist = self._client.insist if claim else lambda command: self._client.reached(command())
         state, result = await insist(lambda: script(keys=keys, args=args))
-        return Known(State(state.decode()), result.decode("utf-8", "replace"))
+        return Known(EffectState(state.decode()), result.decode("utf-8", "replace"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from common.bus.memory import Streams
+from common.bus.memory import MemoryStreams
 from common.protocol import redis_keys
 from common.store import MAY_GO_ON
 from common.store.ended_calls import COMPACT_AFTER_SECONDS, COMPACT_SECONDS, COMPACT_TRIES_MAX, DUE_MAX, Entries
@@ -15,7 +15,7 @@ from common.store.memory_call import MemoryCall
 class MemoryEndedCalls:
     """See `common.store.ended_calls.EndedCalls`."""
 
-    def __init__(self, calls: dict[str, MemoryCall], streams_: Streams) -> None:
+    def __init__(self, calls: dict[str, MemoryCall], streams_: MemoryStreams) -> None:
         self._calls = calls
         self._streams = streams_
         self._due: dict[str, float] = {}

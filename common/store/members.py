@@ -13,13 +13,13 @@ QUARANTINE_MAX = 100
 class Members:
     """Of one pool, by name, as far as they have said so lately."""
 
-    well: frozenset[str] = frozenset()
+    healthy: frozenset[str] = frozenset()
     """Those whose providers can be reached."""
     with_room: frozenset[str] = frozenset()
     """Those that take calls."""
 
     def __or__(self, other: Members) -> Members:
-        return Members(self.well | other.well, self.with_room | other.with_room)
+        return Members(self.healthy | other.healthy, self.with_room | other.with_room)
 
 
 @dataclass(frozen=True, slots=True)

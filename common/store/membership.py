@@ -32,16 +32,16 @@ class Membership:
         self._members = client.redis.register_script(_MEMBERS)
         self._report = client.redis.register_script(scripts.REPORT_ROOM)
         self._has_room = client.redis.register_script(scripts.HAS_ROOM)
-        self._beat = client.redis.register_script(scripts.BEAT)
+        self._heartbeat = client.redis.register_script(scripts.HEARTBEAT)
 
     async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
         """See `Ledger.report_room`."""
         script = self._report(keys=[redis_keys.pool_ready(pool)], args=[owner, int(has_room), READY_STALE_MS])
         await self._client.reached(script)
 
-    async def report_health(self, pool: str, owner: str, well: bool) -> None:
+    async def report_health(self, pool: str, owner: str, healthy: bool) -> None:
         """See `Ledger.report_health`."""
-        script = self._report(keys=[redis_keys.pool_healthy(pool)], args=[owner, int(well), READY_STALE_MS])
+        script = self._report(keys=[redis_keys.pool_healthy(pool)], args=[owner, int(healthy), READY_STALE_MS])
         await self._client.reached(script)
 
     async def pools_with_room(self) -> set[str]:
@@ -52,9 +52,9 @@ class Membership:
         _, *members = await self._client.each(pipeline)
         return set(compress(redis_keys.POOLS, members))
 
-    async def beat(self, kind: str, node: str) -> int | None:
+    async def heartbeat(self, kind: str, node: str) -> int | None:
         """The node is alive; returns the server's time in ms, or None if this user may not write there."""
-        script = self._beat(keys=[redis_keys.nodes(kind)], args=[node, NODE_STALE_MS])
+        script = self._heartbeat(keys=[redis_keys.nodes(kind)], args=[node, NODE_STALE_MS])
         try:
             told: Any = await self._client.reached(script)
         except KeyRefused:  # counted; nobody's work hangs on it
@@ -71,8 +71,8 @@ class Membership:
     async def members(self, pool: str, stale_ms: int) -> Members:
         """Who has said what within `stale_ms`."""
         keys = (redis_keys.pool_healthy(pool), redis_keys.pool_ready(pool))
-        well, with_room = [await self._client.reached(self._members(keys=[key], args=[stale_ms])) for key in keys]
-        return Members(_names(well), _names(with_room))
+        healthy, with_room = [await self._client.reached(self._members(keys=[key], args=[stale_ms])) for key in keys]
+        return Members(_names(healthy), _names(with_room))
 
     async def quarantine(self, call: Quarantined) -> None:
         """Put the call at the head of the list."""

@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from common.bus.memory import Streams
+from common.bus.memory import MemoryStreams
 from common.process.clock import wall_ms
 from common.protocol import redis_keys
-from common.protocol.messages import Message, Offer
+from common.protocol.messages import CallOffered, Message
 from common.store import (
-    FACTS_BYTES_MAX,
-    FACTS_MAX,
     MAY_GO_ON,
     NO_EPOCHS,
     READY_STALE_MS,
     REOPEN_SECONDS,
-    UNKNOWN_FACTS_SECONDS,
+    UNKNOWN_WEBHOOK_FIELDS_SECONDS,
+    WEBHOOK_FIELDS_BYTES_MAX,
+    WEBHOOK_FIELDS_MAX,
     CallRecord,
     Claim,
 )
@@ -33,10 +33,10 @@ from common.store.suspicion import Hold, Left, Standing, Suspect, Take
 OFFER_POLL_SECONDS = 0.05
 
 
-class MemoryLedger:
+class MemoryCallStore:
     """See `common.store.Ledger`.  One object stands for the server; all simulated processes share it."""
 
-    def __init__(self, streams_: Streams, lease_ms: int = LEASE_MS) -> None:
+    def __init__(self, streams_: MemoryStreams, lease_ms: int = LEASE_MS) -> None:
         self._streams = streams_
         self._lease_s = lease_ms / 1000
         self._calls: dict[str, MemoryCall] = {}
@@ -124,7 +124,7 @@ class MemoryLedger:
             if call is not None and epochs.get(call_id, call.record.epoch) == call.record.epoch:
                 call.record = replace(call.record, active_ms=round(_now() * 1000) - ms)
 
-    async def touch(self, call_ids: Iterable[str]) -> None:
+    async def heartbeat_calls(self, call_ids: Iterable[str]) -> None:
         self.touched_ms.update(dict.fromkeys(call_ids, round(_now() * 1000)))
 
     async def ended(self, call_ids: Sequence[str]) -> set[str]:
@@ -157,18 +157,18 @@ class MemoryLedger:
         checkpoints = {f"checkpoint:{pool}": checkpoint for pool, checkpoint in call.checkpoints.items()}
         return {"epoch": str(call.record.epoch), **tokens, **checkpoints}
 
-    async def restore(self, record: CallRecord, notes: Mapping[str, str], story: Sequence[Message]) -> bool:
+    async def restore(self, record: CallRecord, notes: Mapping[str, str], events: Sequence[Message]) -> bool:
         known = self._calls.get(record.call_id, MemoryCall(CallRecord(record.call_id)))
         if known.record.status == "ended" or known.record.epoch >= record.epoch:
             return False
         call = self._calls[record.call_id] = MemoryCall(replace(record, status="live"))
-        await self.touch([record.call_id])
+        await self.heartbeat_calls([record.call_id])
         for pool in redis_keys.POOLS:
             if f"token:{pool}" in notes:
                 call.tokens[pool] = max(int(notes[f"token:{pool}"]), known.tokens.get(pool, 0)) + 1
             if f"checkpoint:{pool}" in notes:
                 call.checkpoints[pool] = notes[f"checkpoint:{pool}"]
-        for message in story:
+        for message in events:
             self._streams.append(redis_keys.call_events(record.call_id), message)
         return True
 
@@ -183,20 +183,20 @@ class MemoryLedger:
         }
         return {call_id: pools for call_id, pools in missing.items() if pools}
 
-    async def add_facts(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
+    async def add_webhook_fields(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
         if call_id not in self._calls and not unknown:
             return False
         known = self._facts_of(call_id)
         if call_id in self._calls:
             self._facts_until.pop(call_id, None)
         elif not known:
-            self._facts_until[call_id] = _now() + UNKNOWN_FACTS_SECONDS
+            self._facts_until[call_id] = _now() + UNKNOWN_WEBHOOK_FIELDS_SECONDS
         self._facts[call_id] = known
         size = sum(len(name.encode()) + len(value.encode()) for name, value in known.items())
         for name, value in facts.items():
             before = len(name.encode()) + len(known[name].encode()) if name in known else 0
             larger = size - before + len(name.encode()) + len(value.encode())
-            if len(known) + (name not in known) <= FACTS_MAX and larger <= FACTS_BYTES_MAX:
+            if len(known) + (name not in known) <= WEBHOOK_FIELDS_MAX and larger <= WEBHOOK_FIELDS_BYTES_MAX:
                 known[name], size = value, larger
         return call_id in self._calls
 
@@ -241,7 +241,7 @@ class MemoryLedger:
                 return [(f"{number}-0", call_id) for number, call_id in found]
             await asyncio.sleep(OFFER_POLL_SECONDS)
 
-    async def settle(self, pool: str, offer_id: str) -> None:
+    async def ack_offer(self, pool: str, offer_id: str) -> None:
         self._settled.add((pool, int(offer_id.partition("-")[0])))
 
     async def claim(self, pool: str, call_id: str, owner: str, take: Take = Take.TRUSTED) -> Claim | None:
@@ -284,11 +284,11 @@ class MemoryLedger:
         known = {
             message.call_id
             for number, message in self._streams.after(redis_keys.pool_calls(pool), 0)
-            if isinstance(message, Offer) and (pool, number) not in self._settled
+            if isinstance(message, CallOffered) and (pool, number) not in self._settled
         }
         for call_id in dict.fromkeys(call_ids):
             if call_id not in known:
-                self._streams.append(redis_keys.pool_calls(pool), Offer(call_id))
+                self._streams.append(redis_keys.pool_calls(pool), CallOffered(call_id))
 
     async def quarantine(self, call: Quarantined) -> None:
         self.quarantined = [call, *self.quarantined][:QUARANTINE_MAX]
@@ -312,7 +312,7 @@ class MemoryLedger:
         """As anybody may write to a server."""
         self._calls[call_id].checkpoints[pool] = checkpoint
 
-    async def may_scan(self, pool: str, owner: str, ms: int) -> bool:
+    async def try_scan_lock(self, pool: str, owner: str, ms: int) -> bool:
         if self._scans.get(pool, 0.0) > _now():
             return False
         self._scans[pool] = _now() + ms / 1000
@@ -324,8 +324,8 @@ class MemoryLedger:
     async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
         self._ready[pool, owner] = _now() + READY_STALE_MS / 1000 if has_room else 0.0
 
-    async def report_health(self, pool: str, owner: str, well: bool) -> None:
-        self._healthy[pool, owner] = _now() + READY_STALE_MS / 1000 if well else 0.0
+    async def report_health(self, pool: str, owner: str, healthy: bool) -> None:
+        self._healthy[pool, owner] = _now() + READY_STALE_MS / 1000 if healthy else 0.0
 
     async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
         since = _now() + (READY_STALE_MS - within_ms) / 1000
@@ -339,7 +339,7 @@ class MemoryLedger:
         """Nobody else writes to memory."""
         return 0
 
-    async def beat(self, kind: str, node: str) -> None:
+    async def heartbeat(self, kind: str, node: str) -> None:
         """Nobody reads heartbeats in memory."""
 
     def _held(self, call: MemoryCall, pool: str) -> bool:
@@ -350,7 +350,7 @@ class MemoryLedger:
         return [
             (number, message.call_id)
             for number, message in self._streams.after(redis_keys.pool_calls(pool), 0)
-            if isinstance(message, Offer)
+            if isinstance(message, CallOffered)
             and (pool, number) not in self._settled
             and self._taken.get((pool, number), -1e9) <= stale
         ]

@@ -1,4 +1,4 @@
-"""A call as `MemoryLedger` keeps it: the record, and what the pools have written beside it."""
+"""A call as `MemoryCallStore` keeps it: the record, and what the pools have written beside it."""
 
 from __future__ import annotations
 

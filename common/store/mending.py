@@ -84,7 +84,7 @@ def _call_types(call_id: str) -> dict[str, str]:
         redis_keys.call_events(call_id): "stream",
         redis_keys.call_audio(call_id): "stream",
         redis_keys.call_effects(call_id): "hash",
-        redis_keys.call_facts(call_id): "hash",
+        redis_keys.call_webhook_fields(call_id): "hash",
     } | {redis_keys.call_lease(call_id, pool): "hash" for pool in redis_keys.POOLS}
 
 

@@ -12,7 +12,7 @@ import redis
 
 from common.protocol import redis_keys
 from common.protocol.codec import encode
-from common.protocol.messages import Offer
+from common.protocol.messages import CallOffered
 from common.redis.client import Client
 from common.store import mending, scripts
 from common.store.redis_values import entries_of, offered_call
@@ -74,7 +74,11 @@ class Offers:
             return 0
         stream = redis_keys.pool_calls(pool)
         forget_ms = STALE_MS if all_that_wait else 0
-        args: list[Any] = [redis_keys.POOL_CALLS_MAXLEN, forget_ms, *(encode(Offer(call_id)) for call_id in call_ids)]
+        args: list[Any] = [
+            redis_keys.POOL_CALLS_MAXLEN,
+            forget_ms,
+            *(encode(CallOffered(call_id)) for call_id in call_ids),
+        ]
         return int(await self._client.reached(self._offer(keys=[stream], args=args)))
 
     async def take(self, pool: str, owner: str, count: int, block_ms: int) -> list[tuple[str, str]]:
@@ -100,7 +104,7 @@ class Offers:
             await mending.set_offers_aside(self._client, pool, broken)
         return [(offer_id.decode(), call_id) for offer_id, _, call_id in offers if call_id]
 
-    async def settle(self, pool: str, offer_id: str) -> None:
+    async def ack_offer(self, pool: str, offer_id: str) -> None:
         """See `Ledger.settle`."""
         stream = redis_keys.pool_calls(pool)
         pipeline = self._redis.pipeline(transaction=False)

@@ -15,12 +15,12 @@ class QueueFull(Exception):
     """`QUEUE_MAX` calls wait already."""
 
 
-class UnreadableDial(ValueError):
+class UnreadableOutboundCall(ValueError):
     """What is stored is no document; the text does not quote it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class QueuedCall:
     """A stored dial; `version` must be given back to `write`.  `now_ms`: the server's clock when it was read."""
 
     version: int
@@ -37,7 +37,7 @@ class OutboundQueue(Protocol):
         Raises QueueFull.
         """
 
-    async def read(self, dial_id: str) -> Entry | None:
+    async def read(self, dial_id: str) -> QueuedCall | None:
         """The dial as it stands, or None if it is not known (any more).  Raises UnreadableDial."""
 
     async def write(

@@ -9,7 +9,7 @@ from typing import Any
 import msgpack
 
 from common.store.dials import CALL_KEY_SECONDS, KEY_SECONDS, PAUSE_MS, PAUSE_MS_MAX, QUEUE_MAX, UNREADABLE_MAX
-from common.store.outbound import Entry, QueueFull, UnreadableDial
+from common.store.outbound import QueuedCall, QueueFull, UnreadableOutboundCall
 
 NEVER = float("inf")
 
@@ -42,17 +42,17 @@ class MemoryOutboundQueue:
             self._names[f"key:{key}"] = (dial_id, _now() + KEY_SECONDS)
         return dial_id
 
-    async def read(self, dial_id: str) -> Entry | None:
+    async def read(self, dial_id: str) -> QueuedCall | None:
         if not self._exists(dial_id):
             return None
         version, packed, _ = self._documents[dial_id]
         try:
             body = msgpack.unpackb(packed)
         except (ValueError, msgpack.UnpackException) as error:
-            raise UnreadableDial(type(error).__name__) from None
+            raise UnreadableOutboundCall(type(error).__name__) from None
         if not isinstance(body, dict):
-            raise UnreadableDial("no map")
-        return Entry(version, body, await self.now_ms())
+            raise UnreadableOutboundCall("no map")
+        return QueuedCall(version, body, await self.now_ms())
 
     async def write(
         self,

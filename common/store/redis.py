@@ -31,16 +31,16 @@ from common.protocol import redis_keys
 from common.protocol.codec import encode
 from common.protocol.messages import Message
 from common.redis.client import Client
-from common.redis.url import Place, parse_redis_url
+from common.redis.url import RedisTarget, parse_redis_url
 from common.store import (
-    FACTS_BYTES_MAX,
-    FACTS_MAX,
     MAY_GO_ON,
     NO_EPOCHS,
     READY_STALE_MS,
     REOPEN_SECONDS,
-    UNKNOWN_FACTS_SECONDS,
+    UNKNOWN_WEBHOOK_FIELDS_SECONDS,
     UNSTARTED_SECONDS,
+    WEBHOOK_FIELDS_BYTES_MAX,
+    WEBHOOK_FIELDS_MAX,
     CallRecord,
     Claim,
     mending,
@@ -67,7 +67,7 @@ NOTES = ("epoch", *(f"{what}:{pool}" for pool in redis_keys.POOLS for what in ("
 """Fields of a record that an edge keeps a copy of."""
 
 
-class RedisLedger:
+class RedisCallStore:
     """See `common.store.Ledger`.  `retention_s` is how long an ended call can still be read."""
 
     def __init__(
@@ -86,29 +86,29 @@ class RedisLedger:
         self._reopen = self._redis.register_script(scripts.REOPEN)
         self._note = self._redis.register_script(scripts.NOTE)
         self._note_silence = self._redis.register_script(scripts.NOTE_SILENCE)
-        self._touch = self._redis.register_script(scripts.TOUCH)
+        self._heartbeat_calls = self._redis.register_script(scripts.HEARTBEAT_CALLS)
         self._claim = self._redis.register_script(holds.CLAIM)
         self._renew = self._redis.register_script(scripts.RENEW)
         self._release = self._redis.register_script(holds.RELEASE)
         self._append = self._redis.register_script(scripts.APPEND)
         self._checkpoint = self._redis.register_script(scripts.CHECKPOINT)
         self._restore = self._redis.register_script(scripts.RESTORE)
-        self._add_facts = self._redis.register_script(scripts.ADD_FACTS)
+        self._add_webhook_fields = self._redis.register_script(scripts.ADD_WEBHOOK_FIELDS)
         self.ended_calls = RedisEndedCalls(client, retention_s)
         self._effects = RedisEffects(client, retention_s)
         self._offers, self._membership = Offers(client, idle_ms), Membership(client)
 
     @classmethod
     def connect(
-        cls, url: str, name: str, retention_s: int, lease_ms: int = LEASE_MS, place: Place | None = None
-    ) -> RedisLedger:
+        cls, url: str, name: str, retention_s: int, lease_ms: int = LEASE_MS, target: RedisTarget | None = None
+    ) -> RedisCallStore:
         """Connects lazily; `aclose` when done.
 
-        `place` is one shard of the URL (shards.py); without it the URL must be of one server.  Raises BadRedisUrl.
+        `target` is one shard of the URL (shards.py); without it the URL must be of one server.  Raises BadRedisUrl.
         """
-        if place is None:
-            (place,) = parse_redis_url(url)
-        return cls(Client(place, f"{name}:ledger"), retention_s, lease_ms)
+        if target is None:
+            (target,) = parse_redis_url(url)
+        return cls(Client(target, f"{name}:ledger"), retention_s, lease_ms)
 
     async def aclose(self) -> None:
         """Close the connections, for good."""
@@ -127,7 +127,7 @@ class RedisLedger:
     async def start(self, call_id: str, edge: str) -> CallRecord | None:
         if not await self._client.reached(self._start(keys=_keys(call_id), args=[edge, redis_keys.LIVE_SECONDS])):
             return None
-        await self.touch([call_id])
+        await self.heartbeat_calls([call_id])
         return await self.read(call_id)
 
     async def end(self, call_id: str, reason: str, epoch: int | None = None) -> bool:
@@ -159,11 +159,11 @@ class RedisLedger:
             pipeline.evalsha(self._note_silence.sha, 1, redis_keys.call_state(call_id), *args)
         await self._client.each(pipeline)
 
-    async def touch(self, call_ids: Iterable[str]) -> None:
+    async def heartbeat_calls(self, call_ids: Iterable[str]) -> None:
         ids = list(call_ids)
         if not ids:
             return
-        await self._client.reached(self._touch(keys=[redis_keys.CALLS_LIVE], args=ids))
+        await self._client.reached(self._heartbeat_calls(keys=[redis_keys.CALLS_LIVE], args=ids))
         pipeline = await self._client.loaded(self._keep.script)
         for call_id in ids:
             kept = (redis_keys.call_state(call_id), redis_keys.call_events(call_id), redis_keys.call_effects(call_id))
@@ -203,16 +203,16 @@ class RedisLedger:
         notes = {call_id: notes_of(NOTES, values) for call_id, values in zip(call_ids, found, strict=True)}
         return {call_id: known for call_id, known in notes.items() if known is not None}
 
-    async def restore(self, record: CallRecord, notes: Mapping[str, str], story: Sequence[Message]) -> bool:
+    async def restore(self, record: CallRecord, notes: Mapping[str, str], events: Sequence[Message]) -> bool:
         call_id = record.call_id
         fields = fields_of(replace(record, status="live")) | {name: notes[name] for name in NOTES[1:] if name in notes}
         flat = [part for pair in fields.items() for part in pair]
         keys = [redis_keys.call_state(call_id), redis_keys.call_events(call_id)]
         keys += [redis_keys.call_lease(call_id, pool) for pool in redis_keys.POOLS]
-        args: list[Any] = [record.epoch, len(flat), *flat, *map(encode, story), redis_keys.LIVE_SECONDS]
+        args: list[Any] = [record.epoch, len(flat), *flat, *map(encode, events), redis_keys.LIVE_SECONDS]
         restored = bool(await self._client.reached(self._restore(keys=keys, args=args)))
         if restored:
-            await self.touch([call_id])
+            await self.heartbeat_calls([call_id])
         return restored
 
     async def pools_with_room(self) -> set[str]:
@@ -230,14 +230,19 @@ class RedisLedger:
                 found.setdefault(call_id, set()).add(pool)
         return found
 
-    async def add_facts(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
-        keys = [redis_keys.call_state(call_id), redis_keys.call_facts(call_id)]
-        bounds = [self._retention_s, UNKNOWN_FACTS_SECONDS if unknown else 0, FACTS_MAX, FACTS_BYTES_MAX]
+    async def add_webhook_fields(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
+        keys = [redis_keys.call_state(call_id), redis_keys.call_webhook_fields(call_id)]
+        bounds = [
+            self._retention_s,
+            UNKNOWN_WEBHOOK_FIELDS_SECONDS if unknown else 0,
+            WEBHOOK_FIELDS_MAX,
+            WEBHOOK_FIELDS_BYTES_MAX,
+        ]
         flat = [part for pair in facts.items() for part in pair]
-        return bool(await self._client.reached(self._add_facts(keys=keys, args=[*bounds, *flat])))
+        return bool(await self._client.reached(self._add_webhook_fields(keys=keys, args=[*bounds, *flat])))
 
     async def facts(self, call_id: str) -> dict[str, str]:
-        found: Any = await self._client.reached(self._redis.hgetall(redis_keys.call_facts(call_id)))
+        found: Any = await self._client.reached(self._redis.hgetall(redis_keys.call_webhook_fields(call_id)))
         return texts_of(dict(sorted(found.items())))
 
     async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
@@ -265,8 +270,8 @@ class RedisLedger:
     async def take_offers(self, pool: str, owner: str, count: int, block_ms: int) -> list[tuple[str, str]]:
         return await self._offers.take(pool, owner, count, block_ms)
 
-    async def settle(self, pool: str, offer_id: str) -> None:
-        await self._offers.settle(pool, offer_id)
+    async def ack_offer(self, pool: str, offer_id: str) -> None:
+        await self._offers.ack_offer(pool, offer_id)
 
     async def claim(self, pool: str, call_id: str, owner: str, take: holds.Take = holds.Take.TRUSTED) -> Claim | None:
         keys = [redis_keys.call_state(call_id), redis_keys.call_lease(call_id, pool)]
@@ -302,7 +307,7 @@ class RedisLedger:
         args: list[Any] = [claim.pool, claim.token, claim.owner, checkpoint]
         return bool(await self._client.insist(lambda: self._checkpoint(keys=keys, args=args)))
 
-    async def may_scan(self, pool: str, owner: str, ms: int) -> bool:
+    async def try_scan_lock(self, pool: str, owner: str, ms: int) -> bool:
         return bool(await self._client.reached(self._redis.set(redis_keys.pool_scan(pool), owner, nx=True, px=ms)))
 
     async def orphans(self, pool: str) -> list[str]:
@@ -318,15 +323,15 @@ class RedisLedger:
     async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
         await self._membership.report_room(pool, owner, has_room)
 
-    async def report_health(self, pool: str, owner: str, well: bool) -> None:
-        await self._membership.report_health(pool, owner, well)
+    async def report_health(self, pool: str, owner: str, healthy: bool) -> None:
+        await self._membership.report_health(pool, owner, healthy)
 
     async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
         return await self._membership.members(pool, within_ms)
 
-    async def beat(self, kind: str, node: str) -> None:
+    async def heartbeat(self, kind: str, node: str) -> None:
         asked_ms = wall_ms()
-        told_ms = await self._membership.beat(kind, node)
+        told_ms = await self._membership.heartbeat(kind, node)
         if told_ms is not None:
             note_clock_offset(self.server, asked_ms, told_ms, wall_ms())
         if kind == "edge":

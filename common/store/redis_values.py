@@ -11,7 +11,7 @@ import msgpack
 
 from common.process.skipped import unreadable
 from common.protocol.codec import BadMessage, decode
-from common.protocol.messages import Offer
+from common.protocol.messages import CallOffered
 from common.store import CallRecord, Claim
 from common.store.suspicion import TRIAL_MS, Standing, Suspect
 
@@ -122,7 +122,7 @@ def offered_call(fields: Mapping[bytes, bytes] | None) -> str | None:
         message = decode((fields or {}).get(b"d", b""))
     except BadMessage:
         return None
-    return message.call_id if isinstance(message, Offer) and CALL_ID.fullmatch(message.call_id.encode()) else None
+    return message.call_id if isinstance(message, CallOffered) and CALL_ID.fullmatch(message.call_id.encode()) else None
 
 
 def notes_of(names: Sequence[str], values: Sequence[bytes | None] | None) -> dict[str, str] | None:

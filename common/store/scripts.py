@@ -12,13 +12,13 @@ local function whole(value) return string.format('%.0f', math.max(value, 0)) end
 """
 
 # Keys: the live calls.  Arguments: call ids.
-TOUCH = f"""{NOW}
+HEARTBEAT_CALLS = f"""{NOW}
 for i = 1, #ARGV do redis.call('ZADD', KEYS[1], whole(now), ARGV[i]) end
 return #ARGV
 """
 
 # Keys: the nodes of a kind.  Arguments: the node, after how many ms one is forgotten.  The clock, for its offset.
-BEAT = f"""{NOW}
+HEARTBEAT = f"""{NOW}
 redis.call('ZADD', KEYS[1], whole(now), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now - ARGV[2]))
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
@@ -231,7 +231,7 @@ return {{'done', ARGV[5]}}
 
 # What the carrier said.  Keys: the state, the facts.  Arguments: seconds to keep them if the call has a record, and if
 # it has none (0: not at all); most facts, most bytes; then name, value, ...
-ADD_FACTS = """
+ADD_WEBHOOK_FIELDS = """
 local there = redis.call('EXISTS', KEYS[1])
 if there == 0 and ARGV[2] == '0' then return 0 end
 local count, bytes, sizes = 0, 0, {}

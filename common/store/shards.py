@@ -16,11 +16,11 @@ from common.process.tasks import cancel
 from common.protocol import redis_keys
 from common.protocol.messages import Message
 from common.redis.url import parse_redis_url
-from common.store import NO_EPOCHS, READY_STALE_MS, CallRecord, Claim, Ledger
+from common.store import NO_EPOCHS, READY_STALE_MS, CallRecord, CallStore, Claim
 from common.store.effects import Effect, Known
 from common.store.ended_calls import ShardedEndedCalls
 from common.store.members import Members, Quarantined
-from common.store.redis import LEASE_MS, RedisLedger
+from common.store.redis import LEASE_MS, RedisCallStore
 from common.store.suspicion import Left, Take
 
 P = ParamSpec("P")
@@ -28,24 +28,24 @@ T = TypeVar("T")
 
 
 @contextlib.asynccontextmanager
-async def connect_ledger(url: str, name: str, retention_s: int, lease_ms: int = LEASE_MS) -> AsyncIterator[Ledger]:
+async def connect_store(url: str, name: str, retention_s: int, lease_ms: int = LEASE_MS) -> AsyncIterator[CallStore]:
     """The ledger of REDIS_URL, whether that is one server or several.  Raises BadRedisUrl."""
     async with contextlib.AsyncExitStack() as stack:
-        ledgers: list[Ledger] = []
-        for number, place in enumerate(parse_redis_url(url)):
-            ledger = RedisLedger.connect(url, name, retention_s, lease_ms, place)
-            ledger.server = str(number)
-            ledgers.append(await stack.enter_async_context(contextlib.aclosing(ledger)))
+        ledgers: list[CallStore] = []
+        for number, target in enumerate(parse_redis_url(url)):
+            store = RedisCallStore.connect(url, name, retention_s, lease_ms, target)
+            store.server = str(number)
+            ledgers.append(await stack.enter_async_context(contextlib.aclosing(store)))
         if len(ledgers) == 1:
             yield ledgers[0]
             return
-        yield await stack.enter_async_context(contextlib.aclosing(ShardedLedger(ledgers)))
+        yield await stack.enter_async_context(contextlib.aclosing(ShardedCallStore(ledgers)))
 
 
-class ShardedLedger:
+class ShardedCallStore:
     """See `common.store.Ledger`.  The shards are the caller's to close, after this one."""
 
-    def __init__(self, shards: list[Ledger]) -> None:
+    def __init__(self, shards: list[CallStore]) -> None:
         self._shards = shards
         self._taking: dict[tuple[str, str], _Taking] = {}
         self.ended_calls = ShardedEndedCalls([shard.ended_calls for shard in shards])
@@ -77,14 +77,14 @@ class ShardedLedger:
         return await self._of(call_id).reopen(call_id)
 
     async def note_silence(self, silent_ms: Mapping[str, int], epochs: Mapping[str, int] = NO_EPOCHS) -> None:
-        def note(shard: Ledger, own: list[str]) -> Awaitable[None]:
+        def note(shard: CallStore, own: list[str]) -> Awaitable[None]:
             return shard.note_silence({call_id: silent_ms[call_id] for call_id in own}, epochs)
 
         await self._reach(list(silent_ms), note)
 
-    async def touch(self, call_ids: Iterable[str]) -> None:
+    async def heartbeat_calls(self, call_ids: Iterable[str]) -> None:
         ids = list(call_ids)
-        await self._reach(ids, lambda shard, own: shard.touch(own))
+        await self._reach(ids, lambda shard, own: shard.heartbeat_calls(own))
 
     async def live(self) -> list[str]:
         return _joined(await self._ask(lambda shard: shard.live()))
@@ -107,8 +107,8 @@ class ShardedLedger:
             found |= notes if notes is not None else {call_id: {} for call_id in own}
         return found
 
-    async def restore(self, record: CallRecord, notes: Mapping[str, str], story: Sequence[Message]) -> bool:
-        return await self._of(record.call_id).restore(record, notes, story)
+    async def restore(self, record: CallRecord, notes: Mapping[str, str], events: Sequence[Message]) -> bool:
+        return await self._of(record.call_id).restore(record, notes, events)
 
     async def pools_with_room(self) -> set[str]:
         return set().union(*await self._ask(lambda shard: shard.pools_with_room()))
@@ -118,8 +118,8 @@ class ShardedLedger:
         found = await self._reach(list(call_ids), lambda shard, own: shard.unheld(own))
         return {call_id: pools for _, unheld in found for call_id, pools in (unheld or {}).items()}
 
-    async def add_facts(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
-        return await self._of(call_id).add_facts(call_id, facts, unknown)
+    async def add_webhook_fields(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
+        return await self._of(call_id).add_webhook_fields(call_id, facts, unknown)
 
     async def facts(self, call_id: str) -> dict[str, str]:
         return await self._of(call_id).facts(call_id)
@@ -147,15 +147,15 @@ class ShardedLedger:
         taking = self._taking.setdefault((pool, owner), _Taking(self._shards, pool, owner))
         return await taking.next(count, block_ms)
 
-    async def settle(self, pool: str, offer_id: str) -> None:
+    async def ack_offer(self, pool: str, offer_id: str) -> None:
         number, _, own_id = offer_id.partition("/")
-        await self._shards[int(number)].settle(pool, own_id)
+        await self._shards[int(number)].ack_offer(pool, own_id)
 
     async def claim(self, pool: str, call_id: str, owner: str, take: Take = Take.TRUSTED) -> Claim | None:
         return await self._of(call_id).claim(pool, call_id, owner, take)
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
-        def renew(shard: Ledger, call_ids: list[str]) -> Awaitable[list[Claim]]:
+        def renew(shard: CallStore, call_ids: list[str]) -> Awaitable[list[Claim]]:
             own = set(call_ids)
             return shard.renew([claim for claim in claims if claim.call_id in own])
 
@@ -166,7 +166,7 @@ class ShardedLedger:
         await self._of(claim.call_id).release(claim, left)
 
     async def offer(self, pool: str, call_ids: Sequence[str], all_that_wait: bool = False) -> None:
-        def of(shard: Ledger) -> list[str]:
+        def of(shard: CallStore) -> list[str]:
             return [call_id for call_id in call_ids if self._of(call_id) is shard]
 
         await self._ask(lambda shard: shard.offer(pool, of(shard), all_that_wait))
@@ -180,8 +180,8 @@ class ShardedLedger:
     async def save_checkpoint(self, claim: Claim, checkpoint: str) -> bool:
         return await self._of(claim.call_id).save_checkpoint(claim, checkpoint)
 
-    async def may_scan(self, pool: str, owner: str, ms: int) -> bool:
-        return any(await self._ask(lambda shard: shard.may_scan(pool, owner, ms)))
+    async def try_scan_lock(self, pool: str, owner: str, ms: int) -> bool:
+        return any(await self._ask(lambda shard: shard.try_scan_lock(pool, owner, ms)))
 
     async def orphans(self, pool: str) -> list[str]:
         return _joined(await self._ask(lambda shard: shard.orphans(pool)))
@@ -189,8 +189,8 @@ class ShardedLedger:
     async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
         await self._ask(lambda shard: shard.report_room(pool, owner, has_room))
 
-    async def report_health(self, pool: str, owner: str, well: bool) -> None:
-        await self._ask(lambda shard: shard.report_health(pool, owner, well))
+    async def report_health(self, pool: str, owner: str, healthy: bool) -> None:
+        await self._ask(lambda shard: shard.report_health(pool, owner, healthy))
 
     async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
         found = Members()
@@ -199,24 +199,24 @@ class ShardedLedger:
         return found
 
     async def mend(self, edge: str, call_ids: Sequence[str]) -> int:
-        groups: dict[Ledger, list[str]] = {shard: [] for shard in self._shards}
+        groups: dict[CallStore, list[str]] = {shard: [] for shard in self._shards}
         for call_id in call_ids:
             groups[self._of(call_id)].append(call_id)
         return sum(await self._ask(lambda shard: shard.mend(edge, groups[shard])))
 
-    async def beat(self, kind: str, node: str) -> None:
-        await self._ask(lambda shard: shard.beat(kind, node))
+    async def heartbeat(self, kind: str, node: str) -> None:
+        await self._ask(lambda shard: shard.heartbeat(kind, node))
 
-    def _of(self, call_id: str) -> Ledger:
+    def _of(self, call_id: str) -> CallStore:
         return self._shards[redis_keys.shard_index(call_id, len(self._shards))]
 
-    async def _ask(self, question: Callable[[Ledger], Awaitable[T]]) -> list[T]:
+    async def _ask(self, question: Callable[[CallStore], Awaitable[T]]) -> list[T]:
         """The answers of the servers that are there; raises the last error if none is."""
         answers = await asyncio.gather(*(_tried(question, shard) for shard in self._shards))
         return _those_there(answers)
 
     async def _reach(
-        self, call_ids: list[str], about: Callable[[Ledger, list[str]], Awaitable[T]], keep: bool = False
+        self, call_ids: list[str], about: Callable[[CallStore, list[str]], Awaitable[T]], keep: bool = False
     ) -> list[tuple[list[str], T | None]]:
         """(calls, answer) of each server that has some of the calls; with `keep`, None as the answer of one away."""
         groups: dict[int, list[str]] = {}
@@ -237,7 +237,7 @@ class ShardedLedger:
 class _Taking:
     """Reads offers from all servers at once.  A read that waits is kept for the next call: no offer is dropped."""
 
-    def __init__(self, shards: list[Ledger], pool: str, owner: str) -> None:
+    def __init__(self, shards: list[CallStore], pool: str, owner: str) -> None:
         self._shards = shards
         self._pool = pool
         self._owner = owner

@@ -68,7 +68,7 @@ class _Ids(IdGenerator):
 
     def __init__(self) -> None:
         self._random = RandomIdGenerator()
-        self.root: traces.Turn | None = None
+        self.root: traces.TurnTrace | None = None
         """The turn whose root is made next."""
 
     def generate_span_id(self) -> int:

@@ -30,7 +30,7 @@ Value = str | int
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class TurnTrace:
     """What a trace is about: an utterance of the caller (0: the greeting) and the reply to it (0: not known yet)."""
 
     call_id: str
@@ -52,7 +52,7 @@ class Turn:
 class Span:
     """Something that took time; wall clock ms.  It never ends before it begins."""
 
-    turn: Turn
+    turn: TurnTrace
     name: str
     begun_ms: int
     done_ms: int
@@ -70,7 +70,7 @@ class Collector:
 
 
 _sink: Callable[[Span], None] | None = None
-_turn: ContextVar[Turn | None] = ContextVar("turn", default=None)
+_turn: ContextVar[TurnTrace | None] = ContextVar("turn", default=None)
 
 
 def begin(sink: Callable[[Span], None] | None) -> None:
@@ -91,12 +91,12 @@ def exporting(collector: Collector, node: str) -> AbstractContextManager[None]:
     return otlp.exporting(collector, node)
 
 
-def about(turn: Turn) -> None:
+def about(turn: TurnTrace) -> None:
     """What the current task and those that it starts are working on: `stage` takes it from here."""
     _turn.set(turn)
 
 
-def stage(name: str, begun_ms: int, done_ms: int, *, turn: Turn | None = None, **attributes: Value) -> None:
+def stage(name: str, begun_ms: int, done_ms: int, *, turn: TurnTrace | None = None, **attributes: Value) -> None:
     """A part of a turn took this long.  `turn` is the current task's unless it is given; without one it is nothing."""
     if _sink is None or (turn := turn or _turn.get()) is None:
         return

@@ -18,7 +18,7 @@ import httpx
 
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
-from common.call.transcript import Story
+from common.call.transcript import CallTranscript
 from common.protocol.redis_keys import call_events
 from common.settings import BadSettings, Settings
 from simulators.call import Caller, CallOptions
@@ -71,11 +71,11 @@ async def demo(url: str, settings: Settings) -> int:
         return 1
     try:
         async with asyncio.timeout(REDIS_SECONDS):
-            story = await _story(settings.redis_url, result["call_id"])
+            transcript = await _transcript(settings.redis_url, result["call_id"])
     except (OSError, TimeoutError):
-        say(paint("bad", f"the call's story could not be read from Redis at {settings.redis_place}"))
+        say(paint("bad", f"the call's story could not be read from Redis at {settings.redis_target}"))
         return 1
-    turns = matched(story, result)
+    turns = matched(transcript, result)
     for turn in turns:
         tell(turn)
     problems = faults(result, turns)
@@ -86,13 +86,13 @@ async def demo(url: str, settings: Settings) -> int:
     return 1 if problems else 0
 
 
-async def _story(redis_url: str, call_id: str) -> Story:
+async def _transcript(redis_url: str, call_id: str) -> CallTranscript:
     """The call as the system itself recorded it."""
-    story = Story()
+    transcript = CallTranscript()
     async with connect_bus(BusOptions(redis_url, "demo")) as bus:
         for _, message in await bus.read(call_events(call_id)):
-            story.receive(message)
-    return story
+            transcript.receive(message)
+    return transcript
 
 
 def main() -> int:

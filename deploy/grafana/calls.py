@@ -152,7 +152,7 @@ _TURNS = Row(
         Panel(
             "Replies per minute, by how they ended",
             "Heard to their end, or interrupted. Mostly interrupted: answers are too long, or echo and noise pass for "
-            "speech: raise turn.onset_ms of the agent.",
+            "speech: raise turn.min_interruption_ms of the agent.",
             (Query("60 * sum by (outcome) (rate(voice_turns_total[$__rate_interval]))", "{{outcome}}"),),
             stack=True,
             runbook="look-at-a-bad-call",

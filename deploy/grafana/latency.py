@@ -5,7 +5,7 @@ from deploy.grafana.panels import Dashboard, Panel, Query, Row, warns_below
 
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _STAGES = {
-    "endpoint": "Silence until the turn counts as over. Good: p50 near turn.endpoint_ms of the agent. More: ears "
+    "endpoint": "Silence until the turn counts as over. Good: p50 near turn.endpointing_ms of the agent. More: ears "
     "short of CPU, or a vendor slow to say that the speech is over.",
     "transcript": "What recognition still takes once the turn is over. Good: p95 under 200 ms. More: a larger model "
     "than this CPU carries, too many calls per process of stt, or a slow vendor.",
@@ -144,7 +144,7 @@ _TALKING_OVER = Row(
         Panel(
             "Prepared answers, and second requests",
             "Released: the answer was ready when the caller was done. Mostly withdrawn: callers pause in mid-sentence, "
-            "raise turn.likely_ms. Second requests (LLM_HEDGE) mostly won by the first: the patience is too short.",
+            "raise turn.eager_endpointing_ms. Second requests (LLM_HEDGE) mostly lost: wait longer.",
             (
                 Query("sum by (outcome) (increase(voice_prepared_replies_total[$__range]))", "prepared: {{outcome}}"),
                 Query("sum by (winner) (increase(voice_hedges_total[$__range]))", "asked twice, winner: {{winner}}"),

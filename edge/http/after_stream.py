@@ -23,7 +23,7 @@ from common.call.end_reasons import LOST_ENDS
 from common.numbers import same_party
 from common.protocol.messages import HangUp
 from common.protocol.redis_keys import edge_priority
-from common.store import END_REASONS, CallRecord, Ledger
+from common.store import END_REASONS, CallRecord, CallStore
 from common.telemetry import metrics
 from edge.outbound.destinations import NotAllowed, OperatorLimits
 from edge.session.call import Call
@@ -73,13 +73,13 @@ class AfterStream:
     """Looks up how calls ended."""
 
     calls: Calls
-    ledger: Ledger
+    store: CallStore
 
     async def ending(self, call_id: str) -> Ending:
         """How the call ended; never raises."""
         try:
-            noted = await self.ledger.end_noted(call_id)
-            return Ending(await self.ledger.read(call_id), noted)
+            noted = await self.store.end_noted(call_id)
+            return Ending(await self.store.read(call_id), noted)
         except (ConnectionError, TimeoutError):
             return Ending(None, reached=False)
 
@@ -106,7 +106,7 @@ class AfterStream:
     async def end_unstarted(self, call_id: str, reason: str) -> bool:
         """Write down the end of a call that no edge has started (meanwhile, either); False if the ledger is away."""
         try:
-            await self.ledger.end(call_id, reason, 0)
+            await self.store.end(call_id, reason, 0)
         except (ConnectionError, TimeoutError):
             return False
         return True

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,19 +20,20 @@ from starlette.routing import Route
 
 from common.agents.model import Agents, missing_variables
 from common.bus import START, Bus
-from common.call.transcript import Story
-from common.protocol.messages import CallEnded, CallStarted, HangUp, Message
+from common.call.transcript import CallTranscript
+from common.protocol.messages import CallEnded, CallStarted, HangUp
 from common.protocol.redis_keys import CALL_ID, call_events, edge_priority
-from common.store import CallRecord, Ledger
+from common.store import CallRecord, CallStore
 from common.store.outbound import QueueFull
 from common.telemetry import metrics
 from common.telemetry.costs import estimate, prices
-from edge.http.api_access import Asked, Refused, body_refusal, headers_of, refusal
+from edge.http.api_access import AccessRefused, Asked, body_refusal, headers_of, refusal
+from edge.http.event_names import to_event
 from edge.http.parameters import BadRequest, read_body
 from edge.outbound.calls import DayIsSpent
 from edge.outbound.destinations import NotAllowed
 from edge.outbound.dialer import Dialer
-from edge.outbound.state import CLOSED, Cancelled, Dial, Plan
+from edge.outbound.state import CLOSED, Cancelled, OutboundCall, Plan
 from edge.session.call import STOP_SECONDS
 from edge.vobiz.numbers import dialled
 from edge.vobiz.webhook_events import DIAL_ID
@@ -77,7 +77,7 @@ class Api:
     """
 
     agents: Agents
-    ledger: Ledger
+    store: CallStore
     bus: Bus
     dialer: Dialer | None
     token: str
@@ -123,8 +123,8 @@ class Api:
 
     async def list(self, request: Request) -> Response:
         """The calls on the line now."""
-        live = (await self.ledger.live())[:LISTED_MAX]
-        records = [record for call_id in live if (record := await self.ledger.read(call_id))]
+        live = (await self.store.live())[:LISTED_MAX]
+        records = [record for call_id in live if (record := await self.store.read(call_id))]
         return JSONResponse({"calls": [_record_json(record) for record in records]})
 
     async def show(self, request: Request) -> Response:
@@ -133,12 +133,12 @@ class Api:
         shown: dict[str, Any] = _dial_json(dial) if dial else {}
         if record is not None:
             shown |= _record_json(record)
-            shown["carrier"] = await self.ledger.facts(record.call_id)
-            story = Story()
+            shown["carrier"] = await self.store.facts(record.call_id)
+            transcript = CallTranscript()
             for _, message in await self.bus.read(call_events(record.call_id)):
-                story.receive(message)
-            shown["turns"] = _turns_json(story)
-            shown["usage"] = _usage_json(story)
+                transcript.receive(message)
+            shown["turns"] = _turns_json(transcript)
+            shown["usage"] = _usage_json(transcript)
         if dial is not None:
             shown |= {"id": dial.dial_id, "state": dial.state}
         return JSONResponse(shown)
@@ -150,7 +150,7 @@ class Api:
             if not await self._is_ended(record):
                 raise BadRequest(504, "edge_away", "The call's edge does not answer; the call may go on; try again.")
         elif record is not None and record.status == "new" and dial is None:
-            await self.ledger.end(record.call_id, "operator hung up", epoch=0)
+            await self.store.end(record.call_id, "operator hung up", epoch=0)
         elif dial is not None and self.dialer is not None and dial.state not in CLOSED:
             dial = await self.dialer.outbound.tell(dial.dial_id, Cancelled()) or dial
             if dial.state in ("dialing", "uncertain"):
@@ -169,11 +169,11 @@ class Api:
                         told = record.edge
                         self.bus.publish(edge_priority(told), HangUp(call_id, "operator hung up", epoch=record.epoch))
                     await asyncio.sleep(END_LOOK_SECONDS)
-                    record = await self.ledger.read(call_id) or replace(record, status="ended")
+                    record = await self.store.read(call_id) or replace(record, status="ended")
                 return True
         if not await self._hung_up(call_id):
             return False
-        await self.ledger.end(call_id, "operator hung up", record.epoch)
+        await self.store.end(call_id, "operator hung up", record.epoch)
         return True
 
     async def _hung_up(self, call_id: str) -> bool:
@@ -203,7 +203,8 @@ class Api:
         while True:
             page = await self.bus.read(call_events(call_id), after)
             for after, message in page:
-                yield f"id: {after}\nevent: {type(message).__name__}\ndata: {_event_json(message)}\n\n"
+                if (event := to_event(message)) is not None:
+                    yield f"id: {after}\nevent: {event[0]}\ndata: {event[1]}\n\n"
                 if isinstance(message, CallStarted):
                     epoch, over = message.epoch, False  # the carrier may come back with a call that was over
                 elif isinstance(message, CallEnded):
@@ -216,7 +217,7 @@ class Api:
                 yield ": nothing new\n\n"
             await asyncio.sleep(0.25)
 
-    def _dial(self, wanted: NewCall, call_s_max: int) -> Dial:
+    def _dial(self, wanted: NewCall, call_s_max: int) -> OutboundCall:
         agent = self.agents.for_number(wanted.sender or self.sender, wanted.agent or None)
         missing = missing_variables(agent, wanted.variables) if agent is not None else []
         problems = [
@@ -249,16 +250,16 @@ class Api:
             wanted.message,
             wanted.call_s_max or call_s_max,
         )
-        return Dial(
+        return OutboundCall(
             "", dialled(wanted.to), dialled(wanted.sender or self.sender), wanted.agent, dict(wanted.variables), plan
         )
 
-    async def _find(self, request: Request) -> tuple[Dial | None, CallRecord | None]:
+    async def _find(self, request: Request) -> tuple[OutboundCall | None, CallRecord | None]:
         name = request.path_params["id"]
         is_dial = self.dialer is not None and DIAL_ID.fullmatch(name)
         dial = await self.dialer.outbound.read(name) if self.dialer is not None and is_dial else None
         call_id = dial.call_id if dial is not None else name
-        record = await self.ledger.read(call_id) if CALL_ID.fullmatch(call_id) else None
+        record = await self.store.read(call_id) if CALL_ID.fullmatch(call_id) else None
         if dial is None and record is None:
             raise BadRequest(404, "no_such_call", "There is no such call, or it was too long ago.")
         return dial, record
@@ -291,7 +292,7 @@ def _asked(request: Request) -> Asked:
     return Asked(peer, request.scope.get("http_version", ""), headers_of(request.scope["headers"]))
 
 
-def _bad_request(refused: Refused) -> BadRequest:
+def _bad_request(refused: AccessRefused) -> BadRequest:
     return BadRequest(refused.status, refused.code, refused.message)
 
 
@@ -315,7 +316,7 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _dial_json(dial: Dial) -> dict[str, Any]:
+def _dial_json(dial: OutboundCall) -> dict[str, Any]:
     return {
         "id": dial.dial_id,
         "state": dial.state,
@@ -348,7 +349,7 @@ def _record_json(record: CallRecord) -> dict[str, Any]:
     }
 
 
-def _turns_json(story: Story) -> list[dict[str, Any]]:
+def _turns_json(transcript: CallTranscript) -> list[dict[str, Any]]:
     return [
         {
             "understood": exchange.understood,
@@ -357,15 +358,15 @@ def _turns_json(story: Story) -> list[dict[str, Any]]:
             "interrupted": exchange.interrupted,
             "timings_ms": exchange.timings_ms,
         }
-        for exchange in story.exchanges
+        for exchange in transcript.exchanges
     ]
 
 
-def _usage_json(story: Story) -> dict[str, Any]:
+def _usage_json(transcript: CallTranscript) -> dict[str, Any]:
     """What the call used of each provider, and what that costs by the price table: an estimate."""
-    told = estimate(story.usage, prices())
+    told = estimate(transcript.usage, prices())
     used: dict[str, dict[str, int]] = {}
-    for (_, provider, unit), amount in sorted(story.usage.items()):
+    for (_, provider, unit), amount in sorted(transcript.usage.items()):
         used.setdefault(provider, {})[unit] = amount
     dollars = {pool: round(amount, 6) for pool, amount in told.dollars.items()}
     return {
@@ -374,8 +375,3 @@ def _usage_json(story: Story) -> dict[str, Any]:
         "dollars_total": round(told.total, 6),
         "without_price": told.unpriced,
     }
-
-
-def _event_json(message: Message) -> str:
-    fields = {name: getattr(message, name) for name in message.__struct_fields__}
-    return json.dumps(fields, ensure_ascii=False)

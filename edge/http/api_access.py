@@ -36,7 +36,7 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253})(?::[0-9]{1,5
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class AccessRefused:
     """Why a request to the API is refused: HTTP status, a code from a closed set, what to do about it."""
 
     status: int
@@ -57,24 +57,24 @@ class Asked:
         return [value.strip() for known, value in self.headers if known == name]
 
 
-def refusal(asked: Asked, token: str) -> Refused | None:
+def refusal(asked: Asked, token: str) -> AccessRefused | None:
     """Why the request may not use the API; None if it may.  `token` is empty if there is none."""
     if token:
-        return None if _bears(asked.values("authorization"), token) else Refused(
+        return None if _bears(asked.values("authorization"), token) else AccessRefused(
             401, "unauthorized", "Send Authorization: Bearer <API_TOKEN>."
         )  # fmt: skip
     why = _not_from_here(asked)
     if not why:
         return None
-    return Refused(403, "loopback_only", f"{why}  Set API_TOKEN to use the API from elsewhere.")
+    return AccessRefused(403, "loopback_only", f"{why}  Set API_TOKEN to use the API from elsewhere.")
 
 
-def body_refusal(asked: Asked) -> Refused | None:
+def body_refusal(asked: Asked) -> AccessRefused | None:
     """Why a request with a body and without a token is refused: it must be called JSON."""
     named = asked.values("content-type")
     if len(named) == 1 and named[0].partition(";")[0].strip().lower() == JSON_TYPE:
         return None
-    return Refused(415, "unsupported_media_type", f"Send JSON with Content-Type: {JSON_TYPE}.")
+    return AccessRefused(415, "unsupported_media_type", f"Send JSON with Content-Type: {JSON_TYPE}.")
 
 
 def _bears(given: Sequence[str], token: str) -> bool:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from common.process.command_line import no_arguments
 from common.settings import BadSettings, Settings
-from common.store.shards import connect_ledger
+from common.store.shards import connect_store
 
 FILE_NAME = "api-token"
 FILE_CHARS_MAX = 512
@@ -67,8 +67,8 @@ async def find_token(settings: Settings) -> str:
     if settings.stream_secret and settings.stream_secret != "off":  # noqa: S105 - it says that there is none
         return token_of(settings.stream_secret.encode())
     with contextlib.suppress(ConnectionError, TimeoutError):
-        async with asyncio.timeout(FIND_SECONDS), connect_ledger(settings.redis_url, "api-token", 60) as ledger:
-            return token_of(await ledger.shared_secret())
+        async with asyncio.timeout(FIND_SECONDS), connect_store(settings.redis_url, "api-token", 60) as store:
+            return token_of(await store.shared_secret())
     return ""
 
 

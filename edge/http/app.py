@@ -22,7 +22,7 @@ from edge.http.api import Api
 from edge.http.limits.rate_limit import Buckets, Limited
 from edge.http.parameters import BadRequest
 from edge.http.webhooks import Webhooks
-from edge.media.stream import Streams
+from edge.media.stream import MediaStreams
 from edge.session.calls import UNWRITABLE, Calls
 
 CLIENT_CLOSED = 499
@@ -30,11 +30,11 @@ CLIENT_CLOSED = 499
 
 
 @dataclass(frozen=True, slots=True)
-class Front:
+class EdgeApp:
     """All routes of an edge."""
 
     calls: Calls
-    streams: Streams
+    streams: MediaStreams
     webhooks: Webhooks
     api: Api
     failures: Buckets = field(default_factory=Buckets)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from common.store import Ledger
+from common.store import CallStore
 
 NONCE_SECONDS = 86_400
 """How long a nonce is remembered."""
@@ -25,7 +25,7 @@ WRITTEN_AT_ONCE = 100
 class Nonces:
     """Asked with the event loop's time.  One for each edge."""
 
-    ledger: Ledger
+    store: CallStore
     most: int = NONCES_MAX
     _known: OrderedDict[str, tuple[str, float]] = field(default_factory=OrderedDict)
     """nonce -> (digest of its webhook, until when), the oldest first"""
@@ -37,7 +37,7 @@ class Nonces:
         if until_s > now_s and known != digest:
             return False
         try:
-            if not await self.ledger.remember_nonce(nonce, digest, NONCE_SECONDS):
+            if not await self.store.remember_nonce(nonce, digest, NONCE_SECONDS):
                 return False
             self._unwritten.pop(nonce, None)
             await self._write_down()
@@ -52,7 +52,7 @@ class Nonces:
 
     async def _write_down(self) -> None:
         for nonce, digest in list(self._unwritten.items())[:WRITTEN_AT_ONCE]:
-            await self.ledger.remember_nonce(nonce, digest, NONCE_SECONDS)
+            await self.store.remember_nonce(nonce, digest, NONCE_SECONDS)
             self._unwritten.pop(nonce, None)
 
 

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from edge.http.limits.connections import strangers_max
 from edge.http.protocol import RequestProtocol
-from edge.media.websocket import LineProtocol
+from edge.media.websocket import MediaSocketProtocol
 from edge.vobiz.stream_protocol import MESSAGE_BYTES_MAX
 
 BACKLOG = 2048
@@ -56,7 +56,7 @@ def make_server(app: ASGIApp, host: str, port: int, keepalive_s: int = KEEPALIVE
             port=port,
             loop="none",
             http=RequestProtocol,
-            ws=LineProtocol,
+            ws=MediaSocketProtocol,
             ws_max_size=MESSAGE_BYTES_MAX,
             ws_per_message_deflate=False,
             ws_ping_interval=PING_SECONDS,

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-from common.store import Ledger
+from common.store import CallStore
 from common.telemetry import metrics
 from edge.http.limits.rate_limit import LIMITED
 from edge.http.nonces import Nonces
@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class WebhookAuth:
     """Checks each webhook.  `tokens` are the account's and, for a sub-account, its parent's."""
 
-    ledger: Ledger
+    store: CallStore
     policy: Policy
     tokens: tuple[str, ...]
     public_url: str
@@ -38,7 +38,7 @@ class Gate:
     nonces: Nonces = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "nonces", Nonces(self.ledger))
+        object.__setattr__(self, "nonces", Nonces(self.store))
 
     async def refusal(self, request: Request, body: bytes) -> str:
         """Why the request is refused, from a closed set; empty if it is let in."""

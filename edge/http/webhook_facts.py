@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from common.store import Ledger
+from common.store import CallStore
 from edge.http.limits.rate_limit import Buckets
 from edge.http.webhook_urls import OURS
 from edge.vobiz.webhook_events import call_id_of
@@ -28,10 +28,10 @@ _ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
-class WebhookFacts:
+class WebhookFieldStore:
     """One for each edge."""
 
-    ledger: Ledger
+    store: CallStore
     strangers: Buckets = field(default_factory=lambda: Buckets(UNKNOWN_AT_ONCE, UNKNOWN_PER_SECOND))
 
     async def keep(self, path: str, fields: Mapping[str, str]) -> None:
@@ -44,7 +44,7 @@ class WebhookFacts:
         now_s = asyncio.get_running_loop().time()
         room = self.strangers.wait_s(_ALL, now_s) == 0
         try:
-            if not await self.ledger.add_facts(call_id, told, unknown=room):
+            if not await self.store.add_webhook_fields(call_id, told, unknown=room):
                 self.strangers.charge(_ALL, now_s)
         except (ConnectionError, TimeoutError):
             log.warning("what the carrier said could not be kept", extra={"call_id": call_id})

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from common.protocol.redis_keys import CALL_ID
-from common.store import CallRecord, Ledger
+from common.store import CallRecord, CallStore
 from edge.outbound.dialer import Dialer
 from edge.session.calls import Calls
 from edge.session.url_proof import Proof, check
@@ -36,7 +36,7 @@ class WebhookUrls:
     """Checks each webhook after its signature.  `secret` None: no URL of ours has a proof, and none is asked for."""
 
     calls: Calls
-    ledger: Ledger
+    store: CallStore
     dialer: Dialer | None
     secret: bytes | None
 
@@ -82,7 +82,7 @@ class WebhookUrls:
         if not CALL_ID.fullmatch(call_id):
             return None
         here = self.calls.get(call_id)
-        return here.record if here is not None else await self.ledger.read(call_id)
+        return here.record if here is not None else await self.store.read(call_id)
 
 
 def _is_given(path: str, record: CallRecord) -> bool:

@@ -22,22 +22,22 @@ from common.agents.model import Agent, Agents, for_inbound, to_document, with_va
 from common.call.once import NotDone, once
 from common.protocol.messages import HangUp
 from common.protocol.redis_keys import CALL_ID, edge_priority
-from common.store import CallRecord, Ledger
+from common.store import CallRecord, CallStore
 from common.store.effects import Effect
 from common.telemetry import metrics
 from edge.http.after_stream import BUSY, END_SECONDS, LOST, AfterStream, Ending, agent_of, lost, person_of, turned_away
 from edge.http.parameters import BadRequest, parameters, query_of, read_body
-from edge.http.webhook_auth import Gate
-from edge.http.webhook_facts import WebhookFacts
+from edge.http.webhook_auth import WebhookAuth
+from edge.http.webhook_facts import WebhookFieldStore
 from edge.http.webhook_urls import WebhookUrls
 from edge.media.stream_token import mint
 from edge.outbound.destinations import OperatorLimits
 from edge.outbound.dialer import Dialer
-from edge.outbound.state import Dial, MachineHeard, News, over_of, sign_of_life
+from edge.outbound.state import MachineDetected, OutboundCall, OutboundEvent, over_of, sign_of_life
 from edge.session.calls import Calls
 from edge.session.url_proof import SPARE_SECONDS, of_call, of_dial
 from edge.vobiz.webhook_events import (
-    Says,
+    WebhookEvent,
     call_id_of,
     canonical,
     dial_id_of,
@@ -75,9 +75,9 @@ class Webhooks:
     """The routes that Vobiz calls.  `dialer` is None without Vobiz credentials."""
 
     calls: Calls
-    ledger: Ledger
+    store: CallStore
     agents: Agents
-    gate: Gate
+    gate: WebhookAuth
     dialer: Dialer | None
     public_url: str
     secret: bytes | None
@@ -86,20 +86,20 @@ class Webhooks:
     answer_xml: str = "text"
     """How the stream is written: its URL as "text", or as Vobiz's guide has it, in a "connect" element."""
     limits: OperatorLimits = field(default_factory=OperatorLimits)
-    facts: WebhookFacts = field(init=False)
+    facts: WebhookFieldStore = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "facts", WebhookFacts(self.ledger))
+        object.__setattr__(self, "facts", WebhookFieldStore(self.store))
 
     @property
     def urls(self) -> WebhookUrls:
         """Whether a webhook's URL is one that we gave away for its call."""
-        return WebhookUrls(self.calls, self.ledger, self.dialer, self.secret)
+        return WebhookUrls(self.calls, self.store, self.dialer, self.secret)
 
     @property
     def after(self) -> AfterStream:
         """How calls ended, and what follows."""
-        return AfterStream(self.calls, self.ledger)
+        return AfterStream(self.calls, self.store)
 
     def routes(self) -> list[Route]:
         """All webhooks, each behind the gate, and each with and without a slash at its end: Vobiz calls the URL that
@@ -134,8 +134,8 @@ class Webhooks:
         if not refusal and agent is not None:
             self.calls.promise(call_id)
             try:
-                await self.ledger.create(_record(call_id, fields, agent, dial, self.secret is not None))
-                now_ms = await self.ledger.now_ms(call_id)  # another edge may get the stream: its clock is not ours
+                await self.store.create(_record(call_id, fields, agent, dial, self.secret is not None))
+                now_ms = await self.store.now_ms(call_id)  # another edge may get the stream: its clock is not ours
             except (ConnectionError, TimeoutError):
                 self.calls.break_promise(call_id)
                 refusal = CUT_OFF
@@ -178,7 +178,7 @@ class Webhooks:
         machine = is_machine(fields)
         if machine is None:
             return PlainTextResponse("ok")
-        dial = await self._tell(fields, MachineHeard(machine))
+        dial = await self._tell(fields, MachineDetected(machine))
         call_id = call_id_of(fields) or (dial.call_id if dial else "")
         if machine and call_id and dial is not None and dial.plan.machine == "message":
             until_s = time.time() + self.limits.call_s_max + SPARE_SECONDS
@@ -195,7 +195,7 @@ class Webhooks:
             return "asked for"
 
         try:
-            await once(self.ledger, Effect(call_id, name="voicemail"), transfer)
+            await once(self.store, Effect(call_id, name="voicemail"), transfer)
         except NotDone:
             log.info("a message is being left already", extra={"call_id": call_id})
         except (ConnectionError, TimeoutError):
@@ -243,7 +243,7 @@ class Webhooks:
                 return JSONResponse({"error": {"code": reason, "message": f"The URL is refused: {reason}."}}, 403)
             meaning = says(fields)
             meant = self._meant(path, meaning, fields)
-            if meaning is Says.MACHINE and meant is None:  # what it says, and a request for XML in one
+            if meaning is WebhookEvent.MACHINE and meant is None:  # what it says, and a request for XML in one
                 await self.machine(request, fields)
             response = await (meant or serve)(request, fields)
             if meant not in (None, self.hangup) and path in XML_PATHS:
@@ -253,46 +253,46 @@ class Webhooks:
 
         return hook
 
-    def _meant(self, path: str, meaning: Says, fields: Fields) -> Serve | None:
+    def _meant(self, path: str, meaning: WebhookEvent, fields: Fields) -> Serve | None:
         """Who serves an event that came to another URL than its own; None: the URL's own."""
         match meaning:
-            case Says.ENDS:
+            case WebhookEvent.ENDS:
                 return self.hangup
-            case Says.RINGS:
+            case WebhookEvent.RINGS:
                 return self.ring
-            case Says.MACHINE if path not in ("/answer", "/fallback"):
+            case WebhookEvent.MACHINE if path not in ("/answer", "/fallback"):
                 return self.machine
-            case Says.MACHINE if is_over(fields) or self.calls.get(call_id_of(fields)) is not None:
+            case WebhookEvent.MACHINE if is_over(fields) or self.calls.get(call_id_of(fields)) is not None:
                 return self.machine
-            case Says.PROGRESS if path in ("/answer", "/fallback", "/hangup", "/ring", "/machine"):
+            case WebhookEvent.PROGRESS if path in ("/answer", "/fallback", "/hangup", "/ring", "/machine"):
                 return self.noted
-            case Says.UNKNOWN if path in ("/answer", "/fallback"):
+            case WebhookEvent.UNKNOWN if path in ("/answer", "/fallback"):
                 return self.noted
         return None
 
-    def _agent(self, fields: Fields, dial: Dial | None) -> Agent | None:
+    def _agent(self, fields: Fields, dial: OutboundCall | None) -> Agent | None:
         if dial is not None:
             agent = self.agents.for_number(dial.sender, dial.agent or None)
             return with_variables(agent, dial.variables) if agent is not None else None
         return for_inbound(self.agents.for_number(fields.get("From" if is_outbound(fields) else "To", "")))
 
-    async def _tell(self, fields: Fields, news: News) -> Dial | None:
+    async def _tell(self, fields: Fields, event: OutboundEvent) -> OutboundCall | None:
         """News of an outbound call, by the id that we put into its URLs, else by its CallUUID."""
         dial_id, attempt = dial_id_of(fields), fields.get("attempt", "")
         if self.dialer is None:
             return None
         try:
             if attempt.isdecimal() or not dial_id:
-                return await self.dialer.outbound.tell(dial_id, news, int(attempt) if dial_id else None)
+                return await self.dialer.outbound.tell(dial_id, event, int(attempt) if dial_id else None)
             dial = await self.dialer.outbound.read(dial_id)
             if dial is not None and dial.call_id and call_id_of(fields) not in ("", dial.call_id):
                 return dial  # of another attempt's call
-            return await self.dialer.outbound.tell(dial_id, news)
+            return await self.dialer.outbound.tell(dial_id, event)
         except (ConnectionError, TimeoutError):
             log.warning("news of an outbound call could not be written down")
             return None
 
-    async def _dial(self, fields: Fields) -> Dial | None:
+    async def _dial(self, fields: Fields) -> OutboundCall | None:
         try:
             return await self.dialer.outbound.read(dial_id) if self.dialer and (dial_id := dial_id_of(fields)) else None
         except (ConnectionError, TimeoutError):
@@ -300,7 +300,7 @@ class Webhooks:
 
     async def _note_end(self, call_id: str) -> None:
         try:
-            await self.ledger.note_end(call_id, END_SECONDS)
+            await self.store.note_end(call_id, END_SECONDS)
         except (ConnectionError, TimeoutError):
             log.warning("the end of a call could not be remembered", extra={"call_id": call_id})
 
@@ -310,7 +310,7 @@ class Webhooks:
         Not if we ended it, or the carrier has told its end: then this is an old question, or a late one.
         """
         try:
-            return await self.ledger.reopen(record.call_id)
+            return await self.store.reopen(record.call_id)
         except (ConnectionError, TimeoutError):
             return record.status != "ended"
 
@@ -340,7 +340,7 @@ class Webhooks:
         return f"{scheme}://{public.netloc}{path}"
 
 
-def _record(call_id: str, fields: Fields, agent: Agent, dial: Dial | None, signed_urls: bool) -> CallRecord:
+def _record(call_id: str, fields: Fields, agent: Agent, dial: OutboundCall | None, signed_urls: bool) -> CallRecord:
     return CallRecord(
         call_id,
         agent=to_document(agent),
@@ -363,7 +363,7 @@ async def _parameters(request: Request, body: bytes) -> Fields:
         return in_url
 
 
-def _call_id(fields: Fields, dial: Dial | None) -> str:
+def _call_id(fields: Fields, dial: OutboundCall | None) -> str:
     """The call's id, by the webhook or else by the outbound call that it names."""
     call_id = call_id_of(fields) or (dial.call_id if dial is not None else "")
     if not CALL_ID.fullmatch(call_id):

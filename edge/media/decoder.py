@@ -28,7 +28,7 @@ CHECKS_MAX = 500
 """Payloads that are looked at until it is certain (10 s)."""
 
 
-class CallerAudio:
+class UplinkDecoder:
     """One stream's converter.  `feed` returns the whole frames so far; the rest waits for the next payload."""
 
     def __init__(self, media_format: MediaFormat) -> None:

@@ -39,7 +39,7 @@ class Begin:
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
+class PlayFrame:
     """Send this frame (160 bytes) now."""
 
     mulaw: bytes
@@ -53,11 +53,11 @@ class Mark:
     clause: int
 
 
-Out: TypeAlias = Begin | Play | Mark
+Out: TypeAlias = Begin | PlayFrame | Mark
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class PlayoutCut:
     """How far the caller had heard: all before `clause`, and its first `heard_ms`.
 
     `at_carrier`: does the carrier still hold audio, so that `clearAudio` must be sent?
@@ -161,14 +161,14 @@ class Playout:
             self.begun = chunk.turn
             out.append(Begin(chunk.turn))
         frame = chunk.mulaw[chunk.sent_bytes : chunk.sent_bytes + FRAME_BYTES]
-        out.append(Play(frame))
+        out.append(PlayFrame(frame))
         self._dry_at = max(self._dry_at, now) + FRAME_MS
         self._underway.append(_Sent(self._dry_at, chunk.turn, chunk.clause, chunk.seq, frame))
         chunk.sent_bytes += FRAME_BYTES
         chunk.seq += 1
         self._held_bytes -= FRAME_BYTES
 
-    def cut(self, now: float) -> Cut:
+    def cut(self, now: float) -> PlayoutCut:
         """Take back what is unheard.  If it was `at_carrier`, send `clearAudio` now; nothing is due before its answer.
 
         A frame that is being played counts as heard.  The rest waits here as if it had never been sent: `drop` it, or
@@ -197,16 +197,16 @@ class Playout:
         self._underway.clear()
         self._marks = deque((end_ms, mark) for end_ms, mark in self._marks if end_ms <= now)
 
-    def position(self, now: float) -> Cut:
+    def position(self, now: float) -> PlayoutCut:
         """How far the caller has heard at `now`; changes nothing."""
         at_carrier = self._dry_at > now
         for sent in self._underway:
             if sent.end_ms - FRAME_MS >= now:
-                return Cut(sent.turn, sent.clause, sent.number * FRAME_MS, at_carrier)
+                return PlayoutCut(sent.turn, sent.clause, sent.number * FRAME_MS, at_carrier)
         if self._waiting:
             chunk = self._waiting[0]
-            return Cut(chunk.turn, chunk.clause, chunk.seq * FRAME_MS, at_carrier)
-        return Cut(self._turn, max(self._clause, 0), self._next_seq * FRAME_MS, at_carrier)
+            return PlayoutCut(chunk.turn, chunk.clause, chunk.seq * FRAME_MS, at_carrier)
+        return PlayoutCut(self._turn, max(self._clause, 0), self._next_seq * FRAME_MS, at_carrier)
 
     def drop(self) -> None:
         """Forget what waits here; what is under way is played."""

@@ -15,19 +15,19 @@ from typing import Any
 from common.audio.g711 import FRAME_MS
 from edge.session.call import Call
 
-BRIDGE_MS = 1000
+FILL_SILENCE_MS = 1000
 """So much silence at most; longer than any usual endpointing."""
 GAP_MS = 100
 """Between the audio that one connection brought and the next: what the one before may still be writing ends in it."""
 
 
-async def bridge(call: Call, until: Sequence[asyncio.Future[Any]] = ()) -> None:
-    """Keep the pace of a line, until one of the futures is done, for `BRIDGE_MS` at most."""
+async def fill_silence(call: Call, until: Sequence[asyncio.Future[Any]] = ()) -> None:
+    """Keep the pace of a line, until one of the futures is done, for `FILL_SILENCE_MS` at most."""
     if not call.turn.between:
         return
     loop = asyncio.get_running_loop()
     began = loop.time()
-    for frame in range(BRIDGE_MS // FRAME_MS):
+    for frame in range(FILL_SILENCE_MS // FRAME_MS):
         await asyncio.sleep(began + frame * FRAME_MS / 1000 - loop.time())
         if any(sign.done() for sign in until):
             return

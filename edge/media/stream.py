@@ -23,14 +23,14 @@ from common.bus import Bus
 from common.call.end_reasons import LOST_ENDS
 from common.process.tasks import cancel
 from common.protocol.redis_keys import CALL_ID
-from common.store import CallRecord, Ledger
+from common.store import CallRecord, CallStore
 from common.telemetry import metrics
-from edge.media.decoder import CallerAudio
-from edge.media.reconnect_silence import bridge
+from edge.media.decoder import UplinkDecoder
+from edge.media.reconnect_silence import fill_silence
 from edge.media.stream_pace import StreamPace, TooFast
 from edge.media.stream_token import BadToken, verify
 from edge.media.ticker import Ticker
-from edge.media.websocket import EXTENSION, LineProtocol
+from edge.media.websocket import EXTENSION, MediaSocketProtocol
 from edge.outbound.dialer import Dialer
 from edge.session.call import HANDED_OVER, REPLACED, STOP_SECONDS, Call
 from edge.session.call_options import CallOptions
@@ -46,7 +46,7 @@ START_SECONDS = 10.0
 """How long a socket may be open without `start`."""
 COME_BACK_SECONDS = 15.0
 """How long a call without a connection waits for the carrier's next one (`maxRetries`), or for word of its end."""
-LEDGER_SECONDS = 1.0
+STORE_SECONDS = 1.0
 """How long the hang-up of a call waits until its end is written down; afterwards that is tried again."""
 EARLY_EVENTS_MAX = 250  # kept until the call is set up: 5 s of media
 END_TRIES_MAX, END_PAUSE_SECONDS = 60, 1.0
@@ -54,11 +54,11 @@ END_TRIES_MAX, END_PAUSE_SECONDS = 60, 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Streams:
+class MediaStreams:
     """What every stream of this edge needs.  `secret` None: a bare /ws is accepted, without a token."""
 
     calls: Calls
-    ledger: Ledger
+    store: CallStore
     bus: Bus
     ticker: Ticker
     agents: Agents
@@ -81,8 +81,8 @@ class Streams:
         try:
             offered = websocket.scope["subprotocols"]
             await websocket.accept(subprotocol=offered[0] if offered else None)
-            line: LineProtocol = websocket.scope["extensions"][EXTENSION]
-            stream = _Stream(line, self._pace(call_id), self.ticker)
+            line: MediaSocketProtocol = websocket.scope["extensions"][EXTENSION]
+            stream = _MediaStream(line, self._pace(call_id), self.ticker)
             opened = await self._open(stream, call_id)
             release()
             if opened is not None:
@@ -104,9 +104,9 @@ class Streams:
         except BadToken:
             return "", "bad token"
         try:
-            record = await self.ledger.read(stream_token.call_id)
+            record = await self.store.read(stream_token.call_id)
             # Its expiry is of the same clock: another edge may have signed it.
-            now_ms = await self.ledger.now_ms(stream_token.call_id)
+            now_ms = await self.store.now_ms(stream_token.call_id)
         except (ConnectionError, TimeoutError):
             return "", "cut off from Redis"
         if record is None or (record.status == "ended" and not record.reopens_ms):
@@ -115,7 +115,7 @@ class Streams:
             return "", "token expired"
         return stream_token.call_id, ""
 
-    async def _open(self, stream: _Stream, call_id: str) -> tuple[Call, str] | None:
+    async def _open(self, stream: _MediaStream, call_id: str) -> tuple[Call, str] | None:
         """Wait for `start` and make the call, with its dial's id; None if the socket ended or the call cannot be."""
         try:
             async with asyncio.timeout(START_SECONDS):
@@ -124,7 +124,7 @@ class Streams:
                 return None
             if call_id and start.call_id and start.call_id != call_id:
                 raise _Refused("another call's token")
-            CallerAudio(
+            UplinkDecoder(
                 start.media_format or stream_protocol.MediaFormat()
             )  # refuses what cannot be used, before it is a call
             record = await self._start(call_id or start.call_id)
@@ -139,10 +139,10 @@ class Streams:
     async def _start(self, call_id: str) -> CallRecord:
         if not CALL_ID.fullmatch(call_id):
             raise _Refused("no call id")
-        if self.secret is None and await self.ledger.read(call_id) is None:
+        if self.secret is None and await self.store.read(call_id) is None:
             agent = for_inbound(self.agents.for_number(""))  # a bare socket: nobody told us the number
-            await self.ledger.create(CallRecord(call_id, to_document(agent) if agent else {}))
-        record = await self.ledger.start(call_id, self.calls.edge)
+            await self.store.create(CallRecord(call_id, to_document(agent) if agent else {}))
+        record = await self.store.start(call_id, self.calls.edge)
         if record is None:
             raise _Refused("call is over")
         return record
@@ -151,7 +151,7 @@ class Streams:
         try:
             agent = from_document(record.agent)
         except BadAgents:
-            await self.ledger.end(record.call_id, "refused", record.epoch)
+            await self.store.end(record.call_id, "refused", record.epoch)
             raise _Refused("no agent") from None
         last = await last_connection(self.bus, record.call_id) if record.epoch > 1 else LastConnection()
         return CallOptions(
@@ -167,7 +167,7 @@ class Streams:
             pace,
         )
 
-    async def _carry(self, call: Call, dial_id: str, stream: _Stream) -> None:
+    async def _carry(self, call: Call, dial_id: str, stream: _MediaStream) -> None:
         self.calls.add(call)
         if call.epoch == 1:  # a reconnect is the same call
             metrics.CALLS_STARTED.labels(call.record.direction).inc()
@@ -185,7 +185,7 @@ class Streams:
             self.calls.remove(call)
             stream.line.end(SERVICE_RESTART if call.handed_over else 1000)
         if reason == HANDED_OVER:
-            await bridge(call)
+            await fill_silence(call)
         if reason in (REPLACED, HANDED_OVER):
             return
         if not written and not await self._write_end_at_last(call, reason):
@@ -203,7 +203,7 @@ class Streams:
         await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)
         if not call.ended.done() and not call.stopping.done():
             log.info("a connection is gone; waiting for the carrier", extra={"call_id": call.call_id})
-            await bridge(call, signs[:2])
+            await fill_silence(call, signs[:2])
             await asyncio.wait(signs[:2], timeout=COME_BACK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if call.ended.done():
             return call.ended.result(), False
@@ -213,7 +213,7 @@ class Streams:
         # First the ledger: the carrier may ask at once what comes next.  It may be slow; the caller does not wait.
         ours: bool | None = None
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LEDGER_SECONDS):
+            async with asyncio.timeout(STORE_SECONDS):
                 ours = await self._write_end(call, call.stopping.result())
                 if ours is False and await self._goes_on_elsewhere(call):
                     call.replaced()
@@ -245,9 +245,9 @@ class Streams:
         None: the ledger is away.  `again`: the last try may have been ours to succeed, unheard.
         """
         try:
-            if await self.ledger.end(call.call_id, reason, call.epoch):
+            if await self.store.end(call.call_id, reason, call.epoch):
                 return True
-            record = await self.ledger.read(call.call_id) if again else None
+            record = await self.store.read(call.call_id) if again else None
         except (ConnectionError, TimeoutError):
             return None
         ours = ("ended", call.epoch, reason)
@@ -256,7 +256,7 @@ class Streams:
     async def _goes_on_elsewhere(self, call: Call) -> bool:
         """Does a newer connection carry the call?"""
         try:
-            record = await self.ledger.read(call.call_id)
+            record = await self.store.read(call.call_id)
         except (ConnectionError, TimeoutError):
             return False
         return record is not None and record.status == "live" and record.epoch > call.epoch
@@ -290,10 +290,10 @@ class _Refused(Exception):
     """This stream cannot become a call; the text is a metric label."""
 
 
-class _Stream:
+class _MediaStream:
     """The socket's callbacks: parse, keep what is early, then hand to the call.  One call's error stays here."""
 
-    def __init__(self, line: LineProtocol, pace: StreamPace, ticker: Ticker) -> None:
+    def __init__(self, line: MediaSocketProtocol, pace: StreamPace, ticker: Ticker) -> None:
         self.line, self.pace, self._ticker = line, pace, ticker
         self.started: asyncio.Future[stream_protocol.Start | None] = asyncio.get_running_loop().create_future()
         self._early: list[stream_protocol.Event] = []
@@ -361,7 +361,7 @@ class _Stream:
                 self.pace.other_track(FRAME_MS, now)
             case stream_protocol.Start() if not self.started.done():
                 pass  # whoever used up the last connection's events does not keep the carrier out
-            case stream_protocol.Dtmf(digits):
+            case stream_protocol.DtmfMessage(digits):
                 self.pace.events(len(digits), now)
             case _:
                 self.pace.events(1, now)

@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 from common.audio.g711 import FRAME_MS
 from common.telemetry import metrics
-from edge.media.decoder import CallerAudio
+from edge.media.decoder import UplinkDecoder
 from edge.media.silence_fill import SilenceFill
 from edge.media.stream_pace import StreamPace
 from edge.media.ticker import Ticker
-from edge.media.uplink_publisher import ToEars
+from edge.media.uplink_publisher import UplinkPublisher
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +28,8 @@ class Uplink:
 
     def __init__(
         self,
-        audio: CallerAudio,
-        ears: ToEars,
+        audio: UplinkDecoder,
+        ears: UplinkPublisher,
         ticker: Ticker,
         began: Callable[[float], None] = lambda now: None,
         pace: StreamPace | None = None,
@@ -37,7 +37,7 @@ class Uplink:
         """`began(now)` is called with the first media."""
         self._pace = pace
         self._audio = audio
-        self._ears = ears
+        self._sources = ears
         self._ticker = ticker
         self.alive_ms = ticker.now_ms()
         """When the carrier last sent anything, or the connection began."""
@@ -49,7 +49,7 @@ class Uplink:
     def alive(self) -> None:
         """The carrier says something, whatever it is: the line lives, and what was played until now was heard."""
         self.alive_ms = self._ticker.now_ms()
-        self._ears.proven()
+        self._sources.proven()
 
     def media(self, payload: bytes) -> None:
         """A payload of the carrier's, of any length.  Raises TooFast: then the ears have none of it."""
@@ -63,7 +63,7 @@ class Uplink:
         frames = self._fill.media(self._audio.feed(payload), now)
         if self._pace is not None:
             self._pace.audio(len(frames) * FRAME_MS, now)
-        self._ears.feed(frames)
+        self._sources.feed(frames)
 
     def close(self) -> None:
         """The connection is gone, and with it the line that silence would stand for."""
@@ -79,5 +79,5 @@ class Uplink:
             self._timer = self._at(now + 1)
             return
         for _ in range(self._fill.due(now)):
-            self._ears.fill()
+            self._sources.fill()
         self._timer = self._at(self._fill.next_due(now))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from common.audio.g711 import FRAME_BYTES, FRAME_MS, SILENCE
 from common.bus import Bus
 from common.process.clock import wall_ms
-from common.protocol.messages import AudioEnded, AudioIn, AudioStarted, Heard
+from common.protocol.messages import AudioEnded, AudioIn, AudioStarted, HeardPosition
 from common.protocol.redis_keys import call_audio
 from common.store import CallRecord
 from common.telemetry import metrics
@@ -17,17 +17,19 @@ _FRAMES_IN = metrics.FRAMES.labels("in")
 _FRAMES_FILLED = metrics.FRAMES.labels("filled")
 
 
-class ToEars:
+class UplinkPublisher:
     """One connection's.  Its audio begins at `position_ms` of the call."""
 
-    def __init__(self, bus: Bus, record: CallRecord, position_ms: int, heard: Callable[[], Heard] = lambda: ()) -> None:
+    def __init__(
+        self, bus: Bus, record: CallRecord, position_ms: int, heard: Callable[[], HeardPosition] = lambda: ()
+    ) -> None:
         """`heard()`: how far the caller has heard the agent by now."""
         self._bus = bus
         self._edge = record.edge
         self._epoch = record.epoch
         self._stream = call_audio(record.call_id)
         self._ask_heard = heard
-        self.heard: Heard = ()
+        self.heard: HeardPosition = ()
         """How far the caller has certainly heard the agent."""
         self.frames = position_ms // FRAME_MS
         """20 ms frames of the call so far."""

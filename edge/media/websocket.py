@@ -39,7 +39,7 @@ _BAD_REQUEST = (
 )
 
 
-class LineProtocol(WebSocketsSansIOProtocol):
+class MediaSocketProtocol(WebSocketsSansIOProtocol):
     """One WebSocket, usable as ASGI says or, after `attach`, as an `edge.session.media_socket.Line`."""
 
     _heard = True

@@ -18,8 +18,8 @@ PAUSED_LOOK_SECONDS = 0.5
 class AccountPause:
     """What this edge knows of it."""
 
-    def __init__(self, book: OutboundQueue) -> None:
-        self._book = book
+    def __init__(self, queue: OutboundQueue) -> None:
+        self._queue = queue
         self._look_at = 0.0
         self.refused_because = ""
         """What is wrong with the account.  Until a call is placed again, one at a time is tried after each pause."""
@@ -38,13 +38,13 @@ class AccountPause:
         now = asyncio.get_running_loop().time()
         if now >= self._look_at:
             self._look_at = now + PAUSED_LOOK_SECONDS
-            self._set(*await self._book.paused())
+            self._set(*await self._queue.paused())
 
     async def pause(self, reason: str) -> None:
         """The carrier has refused the account."""
         self._set(reason, holds=True)
         try:
-            await self._book.pause(reason)
+            await self._queue.pause(reason)
         except (ConnectionError, TimeoutError):
             log.warning("the pause of the outbound calls could not be written down")
 
@@ -52,7 +52,7 @@ class AccountPause:
         """A call was placed again."""
         self._set("", holds=False)
         try:
-            await self._book.unpause()
+            await self._queue.unpause()
         except (ConnectionError, TimeoutError):
             log.warning("the end of a pause of the outbound calls could not be written down")
 

@@ -12,9 +12,9 @@ import re
 import secrets
 from dataclasses import replace
 
-from common.store.outbound import Entry, OutboundQueue, UnreadableDial
+from common.store.outbound import OutboundQueue, QueuedCall, UnreadableOutboundCall
 from edge.outbound.account_pause import AccountPause
-from edge.outbound.state import OPEN, Answered, Dial, LineClosed, News, Over, advance
+from edge.outbound.state import OPEN, Answered, Ended, OutboundCall, OutboundEvent, StreamClosed, advance
 from edge.vobiz.hangup_causes import account_reason
 
 log = logging.getLogger(__name__)
@@ -33,52 +33,57 @@ class DayIsSpent(Exception):
 class OutboundCalls:
     """`ask` for a call, `read` it, and `tell` it news."""
 
-    def __init__(self, book: OutboundQueue, account: AccountPause, dials_per_day: int) -> None:
-        self._book = book
+    def __init__(self, queue: OutboundQueue, account: AccountPause, dials_per_day: int) -> None:
+        self._queue = queue
         self._account = account
         self._dials_per_day = dials_per_day
         self._asked_ms = 0
         self.reporting: set[asyncio.Task[None]] = set()
         """Answers that are being written down."""
 
-    async def ask(self, dial: Dial, key: str) -> Dial:
+    async def ask(self, dial: OutboundCall, key: str) -> OutboundCall:
         """Queue a call; with a known idempotency key, return the one that it made before.
 
         Raises QueueFull and DayIsSpent.
         """
-        if key and (known := await self.read(await self._book.made_by(key))) is not None:
+        if key and (known := await self.read(await self._queue.made_by(key))) is not None:
             return known
-        if await self._book.spent_today() + await self._book.queued_count() >= self._dials_per_day:
+        if await self._queue.spent_today() + await self._queue.queued_count() >= self._dials_per_day:
             raise DayIsSpent(DAY_IS_SPENT)
         # No two at once: the queue is in order.
-        now_ms = self._asked_ms = max(await self._book.now_ms(), self._asked_ms + 1)
+        now_ms = self._asked_ms = max(await self._queue.now_ms(), self._asked_ms + 1)
         dial_id = f"out-{now_ms:013x}{secrets.token_hex(6)}"
         dial = replace(dial, dial_id=dial_id, created_ms=now_ms, changed_ms=now_ms, due_ms=now_ms)
-        made = await self._book.add(dial_id, dial.to_document(), now_ms, key)
+        made = await self._queue.add(dial_id, dial.to_document(), now_ms, key)
         return dial if made == dial_id else await self.read(made) or dial
 
-    async def read(self, dial_id: str) -> Dial | None:
+    async def read(self, dial_id: str) -> OutboundCall | None:
         """The dial as it stands, or None if it is not known (any more)."""
         found = await self._find(dial_id)
         return found[0] if found else None
 
     async def has_signed(self, dial_id: str, call_id: str) -> bool:
         """Has the carrier URLs with our proof for this outbound call, named by its id or by the carrier's?"""
-        dial_id = dial_id or (await self._book.owner(call_id) if call_id else "")
+        dial_id = dial_id or (await self._queue.owner(call_id) if call_id else "")
         dial = await self.read(dial_id) if dial_id else None
         return dial is not None and any(request.signed for request in dial.requests)
 
     async def tell(
-        self, dial_id: str, news: News, name: int | None = None, seen: Dial | None = None, dialer: str = ""
-    ) -> Dial | None:
+        self,
+        dial_id: str,
+        event: OutboundEvent,
+        name: int | None = None,
+        seen: OutboundCall | None = None,
+        dialer: str = "",
+    ) -> OutboundCall | None:
         """Write the news down; returns the dial after it, or None if there is none.
 
         Without a `dial_id` the dial is the one that the news's CallUUID is known to belong to.
         `name` is that of the request which the news is of.  With `seen`, the news is a conclusion from that state of
         the dial, and counts for nothing if it has another one by now.  With a `dialer`, only while that one dials.
         """
-        if not dial_id and (call_id := getattr(news, "call_id", "")):
-            dial_id = await self._book.owner(call_id)
+        if not dial_id and (call_id := getattr(event, "call_id", "")):
+            dial_id = await self._queue.owner(call_id)
         for _ in range(CHANGES_MAX):
             found = await self._find(dial_id)
             if found is None:
@@ -86,9 +91,9 @@ class OutboundCalls:
             dial, entry = found
             if seen is not None and dial != seen:
                 return dial
-            changed = advance(dial, news, entry.now_ms, name)
+            changed = advance(dial, event, entry.now_ms, name)
             if changed is dial or await self._write(changed, entry.version, dialer):
-                if isinstance(news, Over) and changed is not dial and (reason := account_reason(news.cause)):
+                if isinstance(event, Ended) and changed is not dial and (reason := account_reason(event.cause)):
                     await self._account.pause(reason)
                 return changed
         raise TimeoutError("a dial changes faster than it can be written")
@@ -108,7 +113,7 @@ class OutboundCalls:
     async def closed(self, dial_id: str) -> None:
         """The call's media are over at this edge."""
         try:
-            await self.tell(dial_id, LineClosed())
+            await self.tell(dial_id, StreamClosed())
         except (ConnectionError, TimeoutError):
             log.warning("the end of an outbound call could not be written down; it will be looked up")
 
@@ -116,7 +121,7 @@ class OutboundCalls:
         """An id is in the queue, or takes a line, and its document says otherwise, or is gone: the document counts."""
         found = await self._find(dial_id)
         if found is None:
-            await self._book.set_aside(dial_id)
+            await self._queue.set_aside(dial_id)
         else:
             await self._write(found[0], found[1].version)
 
@@ -127,22 +132,22 @@ class OutboundCalls:
             dial, entry = found
             await self._write(replace(dial, due_ms=entry.now_ms + ms), entry.version)
 
-    async def _find(self, dial_id: str) -> tuple[Dial, Entry] | None:
+    async def _find(self, dial_id: str) -> tuple[OutboundCall, QueuedCall] | None:
         """The dial and its document; one that cannot be read is set aside."""
         if not _DIAL_ID.fullmatch(dial_id):
             return None
         try:
-            entry = await self._book.read(dial_id)
-            dial = Dial.from_document(entry.body) if entry else None
+            entry = await self._queue.read(dial_id)
+            dial = OutboundCall.from_document(entry.body) if entry else None
             if dial is not None and dial.dial_id != dial_id:
-                raise UnreadableDial("another's document")
-        except (UnreadableDial, ValueError):
-            await self._book.set_aside(dial_id)
+                raise UnreadableOutboundCall("another's document")
+        except (UnreadableOutboundCall, ValueError):
+            await self._queue.set_aside(dial_id)
             return None
         return (dial, entry) if entry and dial else None
 
-    async def _write(self, dial: Dial, version: int, dialer: str = "") -> bool:
+    async def _write(self, dial: OutboundCall, version: int, dialer: str = "") -> bool:
         where = "queued" if dial.state == "queued" else "open" if dial.state in OPEN else "closed"
         call_ids = [request.call_id for request in dial.requests if request.call_id]
         document = dial.to_document()
-        return await self._book.write(dial.dial_id, version, document, where, dial.due_ms, call_ids, dialer)
+        return await self._queue.write(dial.dial_id, version, document, where, dial.due_ms, call_ids, dialer)

@@ -25,24 +25,24 @@ from edge.outbound.destinations import Destinations, NotAllowed
 from edge.outbound.state import (
     OPEN,
     POST_MS_MAX,
-    Absent,
     Accepted,
     AccountRefused,
     Answered,
-    Denied,
-    Dial,
-    News,
-    Over,
-    Rang,
+    Ended,
+    NotFound,
+    OutboundCall,
+    OutboundEvent,
+    OutcomeUnknown,
+    RefusedByCarrier,
+    Ringing,
     Sent,
     Throttled,
-    Unclear,
     over_at_ms,
 )
 from edge.session.url_proof import SPARE_SECONDS, of_dial
 from edge.vobiz.rest.account import account_problem
 from edge.vobiz.rest.client import VobizClient
-from edge.vobiz.rest.errors import CarrierError, Limited, Unavailable, Uncertain
+from edge.vobiz.rest.errors import CarrierError, CarrierLimited, Unavailable, Uncertain
 from edge.vobiz.rest.lookup import Found, Inconclusive, Lookup, LostRequest, Nothing
 from edge.vobiz.rest.requests import CallRequest, MachineDetection
 
@@ -87,22 +87,22 @@ class Dialer:
     def __init__(
         self,
         owner: str,
-        book: OutboundQueue,
+        queue: OutboundQueue,
         clients: tuple[VobizClient, VobizClient],
         options: DialerOptions,
     ) -> None:
         """`clients`: one for questions and hang-ups, which repeats itself, and one for placing, which must not."""
         self._mended_at = 0.0
         self._owner = owner
-        self._book = book
+        self._queue = queue
         self._client, self._placer = clients
         self._lookup = Lookup(self._client)
         self.options = options
         self._day_is_spent = False
         self._next_at = 0.0
         self._placing: set[asyncio.Task[None]] = set()
-        self._account = AccountPause(book)
-        self.outbound = OutboundCalls(book, self._account, options.dials_per_day)
+        self._account = AccountPause(queue)
+        self.outbound = OutboundCalls(queue, self._account, options.dials_per_day)
         """For the API and the webhooks, too."""
         self._accepted_ms = 0
 
@@ -141,7 +141,7 @@ class Dialer:
             await asyncio.sleep(self.options.poll_s)
             try:
                 await self._mend()
-                leads = await self._book.lead(self._owner, LEAD_MS)
+                leads = await self._queue.lead(self._owner, LEAD_MS)
                 if leads and not led:
                     self._pause(SPACING / self.options.calls_per_second)  # another may just have dialed
                 led = leads
@@ -158,23 +158,23 @@ class Dialer:
         """Beside the lead: it is one of the keys that may have to be mended."""
         if _now_s() >= self._mended_at:
             self._mended_at = _now_s() + MEND_SECONDS
-            await self._book.mend()
+            await self._queue.mend()
 
     async def _place_next(self) -> None:
         """Begin the next call if the account and its limits allow one now."""
         busy_trying = bool(self._account.refused_because and self._placing)
         if self._account.paused or busy_trying or _now_s() < self._next_at:
             return
-        if await self._book.open_count() >= self.options.calls_at_once:
+        if await self._queue.open_count() >= self.options.calls_at_once:
             return
-        for dial_id in await self._book.due(DUE_MAX):
-            self._day_is_spent = not await self._book.spend(self.options.dials_per_day)
+        for dial_id in await self._queue.due(DUE_MAX):
+            self._day_is_spent = not await self._queue.spend(self.options.dials_per_day)
             if self._day_is_spent:
                 self._pause(DAY_LOOK_SECONDS)
                 return
             dial = await self._begin(dial_id)
             if dial is None:
-                await self._book.give_back()
+                await self._queue.give_back()
                 continue  # it is gone, or was in the queue by mistake
             self._pause(SPACING / self.options.calls_per_second)
             task = asyncio.create_task(self._place(dial), name=f"dial {dial_id}")
@@ -182,7 +182,7 @@ class Dialer:
             task.add_done_callback(self._placing.discard)
             return
 
-    async def _begin(self, dial_id: str) -> Dial | None:
+    async def _begin(self, dial_id: str) -> OutboundCall | None:
         """The call, once it is written down that its request leaves; None if it cannot be placed, and waits no more."""
         before = await self.outbound.read(dial_id)
         sent = Sent(signed=self.options.secret is not None)
@@ -193,37 +193,37 @@ class Dialer:
         await self.outbound.put_back(dial_id)
         return None
 
-    async def _place(self, dial: Dial) -> None:
+    async def _place(self, dial: OutboundCall) -> None:
         try:
-            news = await self._post(dial)
-            await self.outbound.tell(dial.dial_id, news, dial.sent)
-            if isinstance(news, Throttled | AccountRefused):  # nobody was rung
-                await self._book.give_back()
+            event = await self._post(dial)
+            await self.outbound.tell(dial.dial_id, event, dial.sent)
+            if isinstance(event, Throttled | AccountRefused):  # nobody was rung
+                await self._queue.give_back()
         except (ConnectionError, TimeoutError):
             log.warning("the outcome of a dial could not be written down; it will be looked up")
         except Exception as error:  # noqa: BLE001 - it is looked up as well
             skip("dialer", error)
 
-    async def _post(self, dial: Dial) -> News:
+    async def _post(self, dial: OutboundCall) -> OutboundEvent:
         """Ask the carrier for the call; every way that can go is news."""
         began_s = _now_s()
         try:
             self.options.destinations.check(dial.to)  # it may have been queued under other settings
         except NotAllowed as error:
             metrics.DIALS_REFUSED.labels(error.reason).inc()
-            await self._book.give_back()  # no request has left
-            return Denied(str(error))
+            await self._queue.give_back()  # no request has left
+            return RefusedByCarrier(str(error))
         try:
             call_ids = await self._placer.make_call(self._request(dial))
-        except Limited as error:
+        except CarrierLimited as error:
             self._pause(error.retry_after_s)
             return Throttled()
         except Unavailable as error:
             self._pause(UNAVAILABLE_SECONDS)
-            return Unclear() if error.sent else Throttled()
+            return OutcomeUnknown() if error.sent else Throttled()
         except Uncertain as error:
             log.warning("it is not known whether a call was placed: %s", error)
-            return Unclear()
+            return OutcomeUnknown()
         except (CarrierError, ValueError) as error:
             return await self._refused(dial, error)
         metrics.CALLS_PLACED.inc()
@@ -232,21 +232,21 @@ class Dialer:
             await self._account.unpause()
         return Accepted(call_ids[0])
 
-    async def _refused(self, dial: Dial, error: CarrierError | ValueError) -> News:
+    async def _refused(self, dial: OutboundCall, error: CarrierError | ValueError) -> OutboundEvent:
         """Of the account, or of this call?  What may be either is of this call once others were taken since."""
         log.warning("the carrier refused a call: %s", error)
         of_account = account_problem(error) if isinstance(error, CarrierError) else None
         if of_account is None:
-            return Denied(str(error))
+            return RefusedByCarrier(str(error))
         if not of_account.sure and 0 < dial.refused_ms < self._accepted_ms:
-            return Denied(str(error))
+            return RefusedByCarrier(str(error))
         await self._account.pause(of_account.reason)
-        return AccountRefused(str(error), keeps_place=of_account.sure)
+        return AccountRefused(str(error), keeps_position=of_account.sure)
 
     def _pause(self, seconds: float) -> None:
         self._next_at = max(self._next_at, _now_s() + seconds)
 
-    def _request(self, dial: Dial) -> CallRequest:
+    def _request(self, dial: OutboundCall) -> CallRequest:
         plan = dial.plan
         call_s = min(plan.call_s_max, self.options.call_s_max)
         until_s = time.time() + plan.ring_timeout_s + call_s + SPARE_SECONDS
@@ -270,7 +270,7 @@ class Dialer:
 
     async def _look_up(self) -> None:
         """Ask the carrier about calls of which nothing was heard for too long."""
-        for dial_id in await self._book.overdue(LOOKUPS_MAX):
+        for dial_id in await self._queue.overdue(LOOKUPS_MAX):
             try:
                 await self._look_up_one(dial_id)
             except Exception as error:
@@ -285,22 +285,22 @@ class Dialer:
             await self.outbound.put_back(dial_id)
             return
         if dial.state == "dialing":  # its dialer died, or could not write
-            await self.outbound.tell(dial_id, Unclear(), dial.lead.name)
+            await self.outbound.tell(dial_id, OutcomeUnknown(), dial.lead.name)
             return
-        news = await self._news_of(dial)
-        if news is None and await self._book.now_ms() > over_at_ms(dial):
-            news = Over(dial.cause or "unknown")  # the carrier says nothing, and no call lasts so long
-        told = await self.outbound.tell(dial_id, news, dial.lead.name, seen=dial) if news is not None else dial
+        event = await self._status_of(dial)
+        if event is None and await self._queue.now_ms() > over_at_ms(dial):
+            event = Ended(dial.cause or "unknown")  # the carrier says nothing, and no call lasts so long
+        told = await self.outbound.tell(dial_id, event, dial.lead.name, seen=dial) if event is not None else dial
         if told == dial:  # it goes on, or nothing is known of it
             await self.outbound.postpone(dial_id, LOOKUP_AGAIN_MS)
 
-    async def _news_of(self, dial: Dial) -> News | None:
+    async def _status_of(self, dial: OutboundCall) -> OutboundEvent | None:
         """What the carrier knows of the call; None if that says nothing."""
         request = dial.lead
         assert request is not None
 
         async def is_others(call_id: str) -> bool:
-            owner = await self._book.owner(call_id)
+            owner = await self._queue.owner(call_id)
             return bool(owner) and not (owner == dial.dial_id and request.call_id == call_id)
 
         try:
@@ -317,11 +317,11 @@ class Dialer:
             return None
         match found:
             case Nothing():
-                return Absent()
+                return NotFound()
             case Found(call_id, answered, ""):
-                return Answered(call_id) if answered else Rang(call_id)
+                return Answered(call_id) if answered else Ringing(call_id)
             case Found(call_id, answered, cause):
-                return Over(cause, call_id, answered)
+                return Ended(cause, call_id, answered)
         return None
 
 

@@ -37,27 +37,27 @@ class Throttled:
 class AccountRefused:
     """The carrier refused the account, not this call (no credit, say): nothing was placed, and nothing is lost.
 
-    `keeps_place` is false if the answer could be about this call after all: then the others are tried first.
+    `keeps_position` is false if the answer could be about this call after all: then the others are tried first.
     """
 
     why: str
-    keeps_place: bool = True
+    keeps_position: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Unclear:
+class OutcomeUnknown:
     """No answer, or one that cannot be read: it may have been placed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Denied:
+class RefusedByCarrier:
     """The carrier refused; asking again does not help."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class Rang:
+class Ringing:
     """The phone rings, or the carrier has the call."""
 
     call_id: str
@@ -71,7 +71,7 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class MachineHeard:
+class MachineDetected:
     """The carrier has decided: a machine (True) or a person."""
 
     machine: bool
@@ -79,7 +79,7 @@ class MachineHeard:
 
 
 @dataclass(frozen=True, slots=True)
-class Over:
+class Ended:
     """The carrier says that the call is over; `cause` is its code or name, `answered` that somebody had picked up."""
 
     cause: str
@@ -88,12 +88,12 @@ class Over:
 
 
 @dataclass(frozen=True, slots=True)
-class Absent:
+class NotFound:
     """The carrier knows of no such call."""
 
 
 @dataclass(frozen=True, slots=True)
-class LineClosed:
+class StreamClosed:
     """The media stream is over, so the call should be: look it up soon if its hangup webhook does not come."""
 
 
@@ -107,28 +107,28 @@ OutboundEvent: TypeAlias = (
     | Accepted
     | Throttled
     | AccountRefused
-    | Unclear
-    | Denied
-    | Rang
+    | OutcomeUnknown
+    | RefusedByCarrier
+    | Ringing
     | Answered
-    | MachineHeard
-    | Over
-    | Absent
+    | MachineDetected
+    | Ended
+    | NotFound
     | Cancelled
-    | LineClosed
+    | StreamClosed
 )
 
 
-def over_of(fields: Mapping[str, str]) -> Over:
+def over_of(fields: Mapping[str, str]) -> Ended:
     """What a Hangup webhook says of the call's end: the first field that is understood, whichever it is."""
     names = ("HangupCauseCode", "HangupCause", "HangupCauseName", "CallStatus")
     code, text, name, status = (fields.get(key, "") for key in names)
-    return Over(cause_text(code, text, name, status), call_id_of(fields), bool(fields.get("AnswerTime")))
+    return Ended(cause_text(code, text, name, status), call_id_of(fields), bool(fields.get("AnswerTime")))
 
 
-def sign_of_life(fields: Mapping[str, str]) -> Rang | Over:
+def sign_of_life(fields: Mapping[str, str]) -> Ringing | Ended:
     """What a webhook of a call that begins says: that the carrier has it, or by its CallStatus that it is over already.
 
     No CallStatus says that somebody picked up: `in-progress` was seen on a call that ended busy.
     """
-    return over_of(fields) if is_over(fields) else Rang(call_id_of(fields))
+    return over_of(fields) if is_over(fields) else Ringing(call_id_of(fields))

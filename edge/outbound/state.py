@@ -6,53 +6,76 @@
        │                ├── Denied: failed
        │                └── Unclear ──▶ uncertain: the carrier may or may not have placed it; never sent again
        │                                   ├── any webhook of it: it was placed
-       │                                   └── Absent, twice (the carrier knows of no such call): queued again
-       └── Over before it was answered, by a cause worth another try, with attempts left
+       │                                   └── NotFound, twice (the carrier knows of no such call): queued again
+       └── Ended before it was answered, by a cause worth another try, with attempts left
 
-Every request that leaves has a name of its own (`DialRequest.name`), which no other request of this call ever gets: it
-stands in the URLs of the request's webhooks.  News is matched by the carrier's id of the call first, then by that name.
+Every request that leaves has a name of its own (`OutboundRequest.name`), which no other request of this call ever gets:
+it stands in the URLs of the request's webhooks.  An event is matched by the carrier's call id, else by that name.
 So the late end of one request says nothing about another, and a request that was given up for lost and then shows a
 sign of life takes the call out of the queue again.  While any request is alive, nothing more is sent.
 
-News comes late, twice and out of order (webhooks do), so a state never goes back: `Rang` after `Answered` changes
+Events come late, twice and out of order (webhooks do), so a state never goes back: `Ringing` after `Answered` changes
 nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 
 from edge.outbound.events import (
-    Absent,
     Accepted,
     AccountRefused,
     Answered,
     Cancelled,
-    Denied,
-    LineClosed,
-    MachineHeard,
+    Ended,
+    MachineDetected,
+    NotFound,
     OutboundEvent,
-    Over,
-    Rang,
+    OutcomeUnknown,
+    RefusedByCarrier,
+    Ringing,
     Sent,
+    StreamClosed,
     Throttled,
-    Unclear,
     over_of,
     sign_of_life,
 )
 from edge.vobiz.hangup_causes import account_reason, may_retry
 
 __all__ = [
-    "CLOSED", "GIVEN_UP", "OPEN", "OVER", "POST_MS_MAX", "REQUESTS_KEPT", "STATES", "UNCERTAIN_MS",
-    "Absent", "Accepted", "AccountRefused", "Answered", "Cancelled", "Denied", "Dial", "DialRequest", "LineClosed",
-    "MachineHeard", "News", "Over", "Plan", "Rang", "Sent", "Throttled", "Unclear", "advance", "over_of",
+    "CLOSED",
+    "GIVEN_UP",
+    "OPEN",
+    "OVER",
+    "POST_MS_MAX",
+    "REQUESTS_KEPT",
+    "STATES",
+    "UNCERTAIN_MS",
+    "Accepted",
+    "AccountRefused",
+    "Answered",
+    "Cancelled",
+    "Ended",
+    "MachineDetected",
+    "NotFound",
+    "OutboundCall",
+    "OutboundEvent",
+    "OutboundRequest",
+    "OutcomeUnknown",
+    "Plan",
+    "RefusedByCarrier",
+    "Ringing",
+    "Sent",
+    "StreamClosed",
+    "Throttled",
+    "advance",
+    "over_of",
     "sign_of_life",
 ]  # fmt: skip
 
-News: TypeAlias = OutboundEvent
 
 STATES = ("queued", "dialing", "uncertain", "placed", "ringing", "answered", "ended", "failed")
 OPEN = frozenset({"dialing", "uncertain", "placed", "ringing", "answered"})
@@ -92,7 +115,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class DialRequest:
+class OutboundRequest:
     """One request for the call that has left for the carrier."""
 
     name: int
@@ -106,7 +129,7 @@ class DialRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Dial:
+class OutboundCall:
     """One requested call.  All times are Unix ms by the clock of the server that keeps the book."""
 
     dial_id: str
@@ -130,12 +153,12 @@ class Dial:
     changed_ms: int = 0
     sent: int = 0
     """Requests that have left, whatever became of them; the name of the newest."""
-    requests: tuple[DialRequest, ...] = ()
+    requests: tuple[OutboundRequest, ...] = ()
     refused_ms: int = 0
     """When the carrier last refused the account, and not this call; 0: never."""
 
     @property
-    def lead(self) -> DialRequest | None:
+    def lead(self) -> OutboundRequest | None:
         """Of the requests that are alive the one that has come furthest: `state` and `call_id` are its."""
         alive = [request for request in self.requests if request.state in OPEN]
         return max(alive, key=lambda request: (_RANK[request.state], request.name), default=None)
@@ -145,7 +168,7 @@ class Dial:
         return {**asdict(self), "requests": [asdict(request) for request in self.requests]}
 
     @classmethod
-    def from_document(cls, document: dict[str, Any]) -> Dial:
+    def from_document(cls, document: dict[str, Any]) -> OutboundCall:
         """The dial that `to_document` wrote, here or in an older or newer release: unknown keys are skipped.
 
         Raises ValueError, which does not quote it, if it is none.
@@ -162,49 +185,49 @@ class Dial:
 _RANK = {state: rank for rank, state in enumerate(STATES)} | {GIVEN_UP: -1}
 
 
-def advance(dial: Dial, news: News, now_ms: int, name: int | None = None) -> Dial:
+def advance(dial: OutboundCall, event: OutboundEvent, now_ms: int, name: int | None = None) -> OutboundCall:
     """The dial after the news; the same object if it changes nothing.
 
     `name` says which request the news is of; without it, it is of the one whose CallUUID it bears, or of the lead.
     """
     if dial.state in CLOSED:
         return dial
-    match news:
+    match event:
         case Sent():
-            return _sent(dial, now_ms, news.signed) if dial.state == "queued" else dial
+            return _sent(dial, now_ms, event.signed) if dial.state == "queued" else dial
         case Cancelled():
             return _to(dial, "ended", now_ms, cause="cancelled") if dial.state == "queued" else dial
-        case LineClosed():
+        case StreamClosed():
             return _to(dial, "answered", now_ms, due_ms=now_ms + UNCERTAIN_MS) if dial.state == "answered" else dial
-    request = _request_of(dial, getattr(news, "call_id", ""), name)
+    request = _request_of(dial, getattr(event, "call_id", ""), name)
     if request is None or request.state == OVER:
         return dial
-    match news:
+    match event:
         case Accepted(call_id):
             return _alive(dial, request, "placed", call_id, now_ms)
-        case Rang(call_id):
+        case Ringing(call_id):
             return _alive(dial, request, "ringing", call_id, now_ms)
         case Answered(call_id):
             return _alive(dial, request, "answered", call_id, now_ms)
-        case MachineHeard(machine, call_id):
+        case MachineDetected(machine, call_id):
             dial = _alive(dial, request, "ringing", call_id, now_ms)
             return _to(dial, dial.state, now_ms, machine="yes" if machine else "no")
-        case Over():
-            return _over(dial, request, news, now_ms)
-        case Absent():
+        case Ended():
+            return _over(dial, request, event, now_ms)
+        case NotFound():
             return _absent(dial, request, now_ms)
-    return _replied(dial, request, news, now_ms) if request.state == "dialing" else dial
+    return _replied(dial, request, event, now_ms) if request.state == "dialing" else dial
 
 
-def _sent(dial: Dial, now_ms: int, signed: bool) -> Dial:
-    request = DialRequest(dial.sent + 1, sent_ms=now_ms, signed=signed)
+def _sent(dial: OutboundCall, now_ms: int, signed: bool) -> OutboundCall:
+    request = OutboundRequest(dial.sent + 1, sent_ms=now_ms, signed=signed)
     requests = (*dial.requests, request)[-REQUESTS_KEPT:]
     due_ms = now_ms + POST_MS_MAX
     changes = {"sent": request.name, "requests": requests, "attempt": dial.attempt + 1, "call_id": ""}
     return _to(dial, "dialing", now_ms, due_ms=due_ms, lookups=0, **changes)
 
 
-def _request_of(dial: Dial, call_id: str, name: int | None) -> DialRequest | None:
+def _request_of(dial: OutboundCall, call_id: str, name: int | None) -> OutboundRequest | None:
     """The request that the news is of, by the id of its call, else by its name, else the one that is most alive."""
     for request in reversed(dial.requests):
         if call_id and request.call_id == call_id:
@@ -215,7 +238,7 @@ def _request_of(dial: Dial, call_id: str, name: int | None) -> DialRequest | Non
     return dial.lead or (given_up[-1] if given_up else None)
 
 
-def _alive(dial: Dial, request: DialRequest, state: str, call_id: str, now_ms: int) -> Dial:
+def _alive(dial: OutboundCall, request: OutboundRequest, state: str, call_id: str, now_ms: int) -> OutboundCall:
     """A sign of life: forward only.  It settles an uncertain request, and revives one that was given up."""
     if _RANK[request.state] >= _RANK[state]:
         return dial
@@ -224,53 +247,53 @@ def _alive(dial: Dial, request: DialRequest, state: str, call_id: str, now_ms: i
     return _led(dial, now_ms, attempt=dial.attempt + revived)
 
 
-def _replied(dial: Dial, request: DialRequest, news: News, now_ms: int) -> Dial:
+def _replied(dial: OutboundCall, request: OutboundRequest, event: OutboundEvent, now_ms: int) -> OutboundCall:
     """What the carrier answered to a request, if it was not yes."""
-    match news:
-        case Unclear():
+    match event:
+        case OutcomeUnknown():
             return _led(_with(dial, request, "uncertain"), now_ms, lookups=0)
         case Throttled():
             return _gone(dial, request, now_ms, _again(dial, now_ms), attempt=dial.attempt - 1)
-        case AccountRefused(why, keeps_place):
-            queued = _again(dial, now_ms) if keeps_place else {"state": "queued", "due_ms": now_ms}
+        case AccountRefused(why, keeps_position):
+            queued = _again(dial, now_ms) if keeps_position else {"state": "queued", "due_ms": now_ms}
             return _gone(dial, request, now_ms, queued, attempt=dial.attempt - 1, cause=why, refused_ms=now_ms)
-        case Denied(why):
+        case RefusedByCarrier(why):
             return _gone(dial, request, now_ms, {"state": "failed"}, cause=why)
     return dial
 
 
-def _absent(dial: Dial, request: DialRequest, now_ms: int) -> Dial:
+def _absent(dial: OutboundCall, request: OutboundRequest, now_ms: int) -> OutboundCall:
     if request.state == "uncertain" and dial.lookups + 1 < LOOKUPS:
         return _to(dial, dial.state, now_ms, due_ms=now_ms + UNCERTAIN_MS, lookups=dial.lookups + 1)
     if request.state == "uncertain":
         queued = {"state": "queued", "due_ms": now_ms}
         return _gone(dial, request, now_ms, queued, GIVEN_UP, attempt=dial.attempt - 1)
-    return _over(dial, request, Over(dial.cause or "unknown"), now_ms) if request.state in OPEN else dial
+    return _over(dial, request, Ended(dial.cause or "unknown"), now_ms) if request.state in OPEN else dial
 
 
-def _over(dial: Dial, request: DialRequest, news: Over, now_ms: int) -> Dial:
+def _over(dial: OutboundCall, request: OutboundRequest, event: Ended, now_ms: int) -> OutboundCall:
     """A request has come to its end; one that was given up had reached the carrier after all, so it counts."""
     attempt = dial.attempt + (request.state == GIVEN_UP)
-    call_id = news.call_id or request.call_id or dial.call_id
-    changes: dict[str, Any] = {"cause": news.cause, "call_id": call_id}
+    call_id = event.call_id or request.call_id or dial.call_id
+    changes: dict[str, Any] = {"cause": event.cause, "call_id": call_id}
     ended: dict[str, Any] = {"state": "ended"}
-    if request.state != "answered" and not news.answered:
-        if account_reason(news.cause):
+    if request.state != "answered" and not event.answered:
+        if account_reason(event.cause):
             ended = _again(dial, now_ms)
             attempt, changes["refused_ms"] = attempt - 1, now_ms
-        elif may_retry(news.cause) and attempt < dial.plan.attempts_max:
+        elif may_retry(event.cause) and attempt < dial.plan.attempts_max:
             ended = {"state": "queued", "due_ms": now_ms + dial.plan.retry_after_s * 1000}
     return _gone(dial, request, now_ms, ended, attempt=attempt, **changes)
 
 
-def _again(dial: Dial, now_ms: int) -> dict[str, Any]:
+def _again(dial: OutboundCall, now_ms: int) -> dict[str, Any]:
     """Queued as if it had not been tried: the first try keeps the call's place."""
     return {"state": "queued", "due_ms": dial.created_ms if dial.attempt <= 1 else now_ms}
 
 
 def _gone(
-    dial: Dial, request: DialRequest, now_ms: int, alone: dict[str, Any], state: str = OVER, **changes: Any
-) -> Dial:
+    dial: OutboundCall, request: OutboundRequest, now_ms: int, alone: dict[str, Any], state: str = OVER, **changes: Any
+) -> OutboundCall:
     """The request is not alive any more.  Another that is leads; if there is none, the dial becomes `alone`."""
     dial = _with(dial, request, state, changes.get("call_id", ""))
     if dial.lead is not None:
@@ -279,7 +302,7 @@ def _gone(
     return replace(dial, changed_ms=now_ms, **{**changes, **alone})
 
 
-def _led(dial: Dial, now_ms: int, **changes: Any) -> Dial:
+def _led(dial: OutboundCall, now_ms: int, **changes: Any) -> OutboundCall:
     """The dial's own state, call and time to look are those of the request that has come furthest."""
     lead = dial.lead
     if lead is None:
@@ -289,13 +312,13 @@ def _led(dial: Dial, now_ms: int, **changes: Any) -> Dial:
     return _to(dial, lead.state, now_ms, call_id=lead.call_id, **changes)
 
 
-def over_at_ms(dial: Dial) -> int:
+def over_at_ms(dial: OutboundCall) -> int:
     """When the newest request is over in any case: the carrier ends a call that rings, or talks, for longer."""
     sent_ms = max((request.sent_ms for request in dial.requests), default=0) or dial.changed_ms
     return sent_ms + (dial.plan.ring_timeout_s + dial.plan.call_s_max) * 1000 + UNHEARD_MS
 
 
-def _patience_ms(dial: Dial, state: str) -> int:
+def _patience_ms(dial: OutboundCall, state: str) -> int:
     """How long nothing need be heard of a call in this state."""
     if state == "answered":
         return min(dial.plan.call_s_max * 1000, UNSEEN_MS)
@@ -304,24 +327,24 @@ def _patience_ms(dial: Dial, state: str) -> int:
     return UNCERTAIN_MS if state == "uncertain" else POST_MS_MAX
 
 
-def _with(dial: Dial, request: DialRequest, state: str, call_id: str = "") -> Dial:
+def _with(dial: OutboundCall, request: OutboundRequest, state: str, call_id: str = "") -> OutboundCall:
     """The dial with this request in another state."""
     changed = replace(request, state=state, call_id=call_id or request.call_id)
     return replace(dial, requests=tuple(changed if other is request else other for other in dial.requests))
 
 
-def _to(dial: Dial, state: str, now_ms: int, **changes: Any) -> Dial:
+def _to(dial: OutboundCall, state: str, now_ms: int, **changes: Any) -> OutboundCall:
     return replace(dial, state=state, changed_ms=now_ms, **changes)
 
 
-def _with_older_request(dial: Dial, counted: bool) -> Dial:
+def _with_older_request(dial: OutboundCall, counted: bool) -> OutboundCall:
     """What an older release has written since knows no requests: its state is right, the requests follow it.
 
     It named each by its attempt and lowered that again, so it may have used any name up to one more.
     """
     lead, attempt = dial.lead, dial.attempt
     if dial.state in OPEN and (lead is None or (lead.state, lead.call_id) != (dial.state, dial.call_id)):
-        known = lead or DialRequest(attempt, sent_ms=dial.changed_ms)
+        known = lead or OutboundRequest(attempt, sent_ms=dial.changed_ms)
         dial = replace(dial, requests=(*(request for request in dial.requests if request is not lead), known))
         dial = _with(dial, known, dial.state, dial.call_id)
     elif dial.state not in OPEN and lead is not None:

@@ -20,37 +20,47 @@ from common.protocol.messages import (
     AudioOut,
     CallEnded,
     CallStarted,
-    Digit,
-    Heard,
+    ClausePlayed,
+    DtmfReceived,
+    HeardPosition,
     Interrupted,
     OfConnection,
-    Played,
-    PlayStarted,
-    Release,
+    PlaybackStarted,
     ReplyPlayed,
-    ReplySpoken,
-    Resumed,
+    ReplyReleased,
+    ReplyResumed,
+    ReplySynthesized,
     SpeechEnded,
     SpeechStarted,
-    Understood,
+    WordsDetected,
 )
 from common.protocol.redis_keys import call_events
 from common.store import CallRecord
 from common.telemetry import metrics
 from edge.media.checkpoints import mark_of, name_of
-from edge.media.decoder import CallerAudio
-from edge.media.playout import FRAME_BYTES, Begin, Mark, Play, Playout
+from edge.media.decoder import UplinkDecoder
+from edge.media.playout import FRAME_BYTES, Begin, Mark, PlayFrame, Playout
 from edge.media.ticker import SLOT_MS, Ticker
 from edge.media.uplink import Uplink
-from edge.media.uplink_publisher import ToEars
+from edge.media.uplink_publisher import UplinkPublisher
 from edge.session.call_limits import CallLimits, is_lost
 from edge.session.call_options import CallOptions
 from edge.session.fences import Fences
-from edge.session.held_reply import Prepared
-from edge.session.late_speech import Onsets
-from edge.session.latency import AnswerTimes
-from edge.session.media_socket import Line
-from edge.session.turn import Continue, Drop, Effect, Finish, Hold, Interrupt, Resume, Turn, Wake
+from edge.session.held_reply import HeldReply
+from edge.session.late_speech import LateSpeechFilter
+from edge.session.latency import TurnLatency
+from edge.session.media_socket import MediaSocket
+from edge.session.turn import (
+    DiscardReply,
+    Effect,
+    Finish,
+    Interrupt,
+    PauseOutput,
+    ResumeOutput,
+    ResumeReply,
+    Turn,
+    Wake,
+)
 from edge.vobiz import stream_protocol
 
 STOP_SECONDS = 5.0
@@ -75,7 +85,7 @@ class Call:
         self,
         record: CallRecord,
         start: stream_protocol.Start,
-        line: Line,
+        line: MediaSocket,
         bus: Bus,
         ticker: Ticker,
         options: CallOptions,
@@ -91,16 +101,16 @@ class Call:
         self._bus = bus
         self._ticker = ticker
         self._commands = stream_protocol.Commands(start.stream_id)
-        self._ears = ToEars(bus, record, options.position_ms, self._heard_so_far)
-        audio = CallerAudio(start.media_format or stream_protocol.MediaFormat())
-        self._uplink = Uplink(audio, self._ears, ticker, self._media_began, options.pace)
+        self._sources = UplinkPublisher(bus, record, options.position_ms, self._heard_so_far)
+        audio = UplinkDecoder(start.media_format or stream_protocol.MediaFormat())
+        self._uplink = Uplink(audio, self._sources, ticker, self._media_began, options.pace)
         self.ended.add_done_callback(lambda ended: self._uplink.close())
         self.turn = Turn(options.interruptible)
         """Whose turn it is; for others to read only."""
         self._playout = Playout(options.lead_ms)
-        self._prepared = Prepared()
-        self._onsets = Onsets(self._speaks)
-        self._answers = AnswerTimes(record)
+        self._prepared = HeldReply()
+        self._onsets = LateSpeechFilter(self._speaks)
+        self._answers = TurnLatency(record)
         self._events = call_events(record.call_id)
         self.fences = Fences(self._onsets.forget)
         self._slot = -1  # the ticker's slot in which we are woken next
@@ -128,10 +138,10 @@ class Call:
             case stream_protocol.ClearedAudio():
                 self._playout.cleared()
                 self._schedule()
-            case stream_protocol.Dtmf(digits):
+            case stream_protocol.DtmfMessage(digits):
                 self.limits.active(self._ticker.now_ms())
                 for digit in digits:
-                    self._publish(Digit(digit, wall_ms()))
+                    self._publish(DtmfReceived(digit, wall_ms()))
             case stream_protocol.Stop():
                 self.closed()
             case stream_protocol.Start():
@@ -145,7 +155,7 @@ class Call:
 
     def hears_nothing(self) -> None:
         """20 ms of silence, for want of a connection (bridge.py)."""
-        self._ears.fill()
+        self._sources.fill()
 
     def closed(self) -> None:
         """The carrier says that the stream is over: we stopped it, or the caller hung up."""
@@ -167,7 +177,7 @@ class Call:
         if (mark := mark_of(name, range(self.record.epoch, self._epoch + 1))) is None:
             return
         self._playout.played(mark)
-        self._publish(Played(mark.turn, mark.clause))
+        self._publish(ClausePlayed(mark.turn, mark.clause))
         self._perform(self.turn.clause_heard(mark.turn, mark.clause))
 
     # --- from the bus -------------------------------------------------------------------------------------------
@@ -184,10 +194,10 @@ class Call:
         self._let_go(audio.turn)
         self._play(audio)
 
-    def release(self, release: Release) -> None:
+    def release(self, release: ReplyReleased) -> None:
         """The caller is done, and what was prepared is the answer."""
         self._prepared.release(release.turn)
-        self._answers.released(release.turn, release.stamps)
+        self._answers.released(release.turn, release.stage_ms)
         self._let_go(release.turn)
 
     def _let_go(self, turn: int) -> None:
@@ -197,12 +207,12 @@ class Call:
 
     def _play(self, audio: AudioOut) -> None:
         self._perform(self.turn.audio_arrived(audio.turn, audio.answers))
-        self._answers.arrived(audio.turn, audio.stamps)
+        self._answers.arrived(audio.turn, audio.stage_ms)
         refused = self._playout.push(audio.turn, audio.clause, audio.seq, audio.mulaw, audio.last)
         _FRAMES_REFUSED.inc(refused)
         self._schedule()
 
-    def reply_spoken(self, reply: ReplySpoken) -> None:
+    def reply_spoken(self, reply: ReplySynthesized) -> None:
         """A mouth has sent all of a reply."""
         if not self._admits(reply):
             return
@@ -212,14 +222,14 @@ class Call:
         self._let_go(reply.turn)
         self._complete(reply)
 
-    def _complete(self, reply: ReplySpoken) -> None:
+    def _complete(self, reply: ReplySynthesized) -> None:
         newest_turn, newest_clause = self._playout.newest_clause
         last_clause = newest_clause if newest_turn == reply.turn else -1
         self._perform(self.turn.reply_complete(reply.turn, last_clause, reply.then))
 
     def speech_started(self, speech: SpeechStarted) -> None:
         """The ears hear the caller: the agent stops now, unless that is old news."""
-        self._onsets.started(speech, self._ears.position_ms)
+        self._onsets.started(speech, self._sources.position_ms)
 
     def _speaks(self, speech: SpeechStarted) -> None:
         if self.ended.done():
@@ -239,11 +249,11 @@ class Call:
         self._onsets.ended(speech)
         self._perform(self.turn.caller_silent(speech.utterance, now))
 
-    def understood(self, speech: Understood) -> None:
+    def understood(self, speech: WordsDetected) -> None:
         """What the ears hear has words."""
         self._perform(self.turn.understood(speech.utterance))
 
-    def _admits(self, message: AudioOut | ReplySpoken) -> bool:
+    def _admits(self, message: AudioOut | ReplySynthesized) -> bool:
         """Is it of this epoch, of the newest mouth, and of a reply that may still be heard?"""
         known = message.epoch == self._epoch and self.turn.admits(message.turn)
         return known and self.fences.admits("tts", message.token)
@@ -259,7 +269,7 @@ class Call:
         frames = 0
         for out in self._playout.due(now):
             match out:
-                case Play(mulaw):
+                case PlayFrame(mulaw):
                     frames += 1
                     messages.append(self._commands.play(mulaw))
                 case Mark():
@@ -313,7 +323,7 @@ class Call:
         self._epoch = epoch
         self.fences.forget()
         self._onsets.forget()
-        self._ears.goes_on_as(epoch)
+        self._sources.goes_on_as(epoch)
 
     def end(self, reason: str) -> None:
         """The call is over; only the first reason counts."""
@@ -321,8 +331,8 @@ class Call:
             return
         reason = EndReason.of(reason).value
         self._answers.closed("call over", wall_ms())
-        self._ears.end()
-        self._bus.publish(self._events, CallEnded(self._epoch, reason, wall_ms(), self._ears.heard))
+        self._sources.end()
+        self._bus.publish(self._events, CallEnded(self._epoch, reason, wall_ms(), self._sources.heard))
         self._playout.drop()
         self.ended.set_result(reason)
 
@@ -339,7 +349,7 @@ class Call:
     @property
     def frames_in(self) -> int:
         """20 ms frames received from the caller."""
-        return self._ears.frames
+        return self._sources.frames
 
     @property
     def turns(self) -> int:
@@ -352,23 +362,23 @@ class Call:
 
     def _begin(self, turn: int) -> None:
         at_ms = wall_ms()
-        self._publish(PlayStarted(turn, at_ms, self._answers.begun(turn, self.turn.answers, at_ms)))
+        self._publish(PlaybackStarted(turn, at_ms, self._answers.begun(turn, self.turn.answers, at_ms)))
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
                 case Interrupt(utterance):
                     self._interrupt(utterance)
-                case Drop():
+                case DiscardReply():
                     self._end_reply()
-                case Continue(turn, utterance):
+                case ResumeReply(turn, utterance):
                     metrics.REPLIES_RESUMED.inc()
-                    self._publish(Resumed(turn, utterance))
+                    self._publish(ReplyResumed(turn, utterance))
                 case Wake(at_ms):
                     self._ticker.at(at_ms, self._wake_turn)
-                case Hold():
+                case PauseOutput():
                     self._playout.paused = True
-                case Resume():
+                case ResumeOutput():
                     self._playout.paused = False
                     self._schedule()
                 case Finish(turn, then):
@@ -392,7 +402,7 @@ class Call:
         self._answers.ended("interrupted", wall_ms())
         self._publish(replace(self._cut, utterance=0))
 
-    def _heard_so_far(self) -> Heard:
+    def _heard_so_far(self) -> HeardPosition:
         cut = self._playout.position(min(self._ticker.now_ms(), self._lost_ms))
         return (cut.turn, cut.clause, cut.heard_ms) if self.turn.unfinished else ()
 

@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from common.bus import Bus, Subscription
-from common.call.resume import Resume
+from common.call.resume import ListeningPosition
 from common.process.clock import wall_ms
 from common.process.skipped import skip
 from common.protocol.messages import CallStarted, Message, OwnerChanged, ReplyPlayed, ReplyStarted, UserTurn
 from common.protocol.redis_keys import EVENTS_MAXLEN, POOLS, call_events
 from common.redis.refusals import KeyRefused
-from common.store import Ledger
+from common.store import CallStore
 from common.telemetry import metrics
 from edge.session.call import Call
 from edge.session.calls import Calls
@@ -36,20 +36,20 @@ COPY_PAUSE_MS = 100.0
 
 
 @dataclass(slots=True)
-class _Copy:
-    """`story` by entry id: what is read twice after a failover is there once."""
+class _CallBackup:
+    """`transcript` by entry id: what is read twice after a failover is there once."""
 
     epoch: int
     fences: Fences
-    story: dict[str, Message] = field(default_factory=dict)
+    transcript: dict[str, Message] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     subscription: Subscription | None = None
 
     def receive(self, entry_id: str, message: Message) -> None:
         if isinstance(message, OwnerChanged):
             self.fences.admits(message.pool, message.token)
-        if len(self.story) < EVENTS_MAXLEN:
-            self.story[entry_id] = message
+        if len(self.transcript) < EVENTS_MAXLEN:
+            self.transcript[entry_id] = message
 
     def unknown_reply(self, call: Call) -> list[Message]:
         """If the caller hears a reply that was lost before it was copied: that there was one, though not its words.
@@ -57,23 +57,25 @@ class _Copy:
         Otherwise the mind would give its number to the next reply, which the edge would take for this one.
         """
         turn, utterance = call.turn.turn, call.turn.answers
-        known = max((message.turn for message in self.story.values() if isinstance(message, ReplyStarted)), default=0)
+        known = max(
+            (message.turn for message in self.transcript.values() if isinstance(message, ReplyStarted)), default=0
+        )
         return [ReplyStarted(turn, utterance), ReplyPlayed(turn)] if turn > known else []
 
 
-class Copies:
+class CallBackups:
     """`run` it as long as the edge has calls."""
 
-    def __init__(self, calls: Calls, ledger: Ledger, buses: tuple[Bus, Bus], secret: bytes | None = None) -> None:
+    def __init__(self, calls: Calls, store: CallStore, buses: tuple[Bus, Bus], secret: bytes | None = None) -> None:
         """`buses`: the edge's own, and one whose reader may be slow, for the stories.
 
         `secret` is the one that the deployment shares through Redis, if it does.
         """
         self._calls = calls
-        self._ledger = ledger
+        self._store = store
         self._bus, self._slow = buses
         self._secret = secret
-        self._copies: dict[str, _Copy] = {}
+        self._copies: dict[str, _CallBackup] = {}
         calls.added = self._follow
 
     async def run(self) -> None:
@@ -84,7 +86,7 @@ class Copies:
             try:
                 await self.look()
                 if self._secret and looks % SECRET_EVERY == 0:
-                    await self._ledger.keep_secret(self._secret)
+                    await self._store.keep_secret(self._secret)
             except (ConnectionError, TimeoutError):
                 continue  # Redis is away, which others count; it may have lost something when it is back
             except Exception as error:  # noqa: BLE001 - the loop is of all calls
@@ -101,7 +103,7 @@ class Copies:
                 self._follow(call)
         if not live:
             return
-        noted = await self._ledger.notes(list(live))
+        noted = await self._store.notes(list(live))
         for call_id, call in live.items():
             try:
                 await self._compare(call, noted.get(call_id))
@@ -123,22 +125,22 @@ class Copies:
         copy = self._copies[call.call_id]
         epoch = call.epoch + 1
         since = await self._bus.read(call_events(call.call_id))  # our own news, written when Redis was back
-        ours = [message for entry_id, message in since if entry_id not in copy.story]
+        ours = [message for entry_id, message in since if entry_id not in copy.transcript]
         record = replace(call.record, epoch=epoch)
         started = CallStarted(epoch, record.edge, wall_ms(), holds=True)
-        story = [*copy.story.values(), *copy.unknown_reply(call), *ours, started]
-        if call.ended.done() or not await self._ledger.restore(record, notes, story):
+        transcript = [*copy.transcript.values(), *copy.unknown_reply(call), *ours, started]
+        if call.ended.done() or not await self._store.restore(record, notes, transcript):
             return  # it has ended, or another edge has it by now
         log.warning("Redis had lost a call; it is written again", extra={"call_id": call.call_id})
         metrics.CALLS_RESTORED.inc()
         call.written_again(epoch)
         self._follow(call)
         for pool in POOLS:
-            await self._ledger.offer(pool, [call.call_id])
+            await self._store.offer(pool, [call.call_id])
 
     def _follow(self, call: Call) -> None:
         self._forget(call.call_id)
-        copy = self._copies[call.call_id] = _Copy(call.epoch, call.fences)
+        copy = self._copies[call.call_id] = _CallBackup(call.epoch, call.fences)
         copy.subscription = self._slow.subscribe(call_events(call.call_id), copy.receive, _unexpected)
 
     def _forget(self, call_id: str) -> None:
@@ -147,13 +149,13 @@ class Copies:
             copy.subscription.close()
 
 
-def _all_lost(copy: _Copy) -> dict[str, str]:
+def _all_lost(copy: _CallBackup) -> dict[str, str]:
     """The notes, but for the ears': they go on in an audio that begins anew, and behind what the story has.
 
     Their checkpoint may be older than the story by a look; its number, used again, would be an utterance of the past.
     """
-    understood = max((said.utterance for said in copy.story.values() if isinstance(said, UserTurn)), default=0)
-    return {**copy.notes, "checkpoint:stt": Resume(understood).checkpoint()}
+    understood = max((said.utterance for said in copy.transcript.values() if isinstance(said, UserTurn)), default=0)
+    return {**copy.notes, "checkpoint:stt": ListeningPosition(understood).checkpoint()}
 
 
 def _unexpected(error: Exception) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.protocol.messages import Heard
+from common.protocol.messages import HeardPosition
 from edge.media.stream_pace import StreamPace
 
 FIRST_MEDIA_MS = 1000
@@ -27,7 +27,7 @@ class CallOptions:
     """How long nobody has said anything."""
     greeting_after_ms: int = 0
     """So long after the first media nothing is played: nobody would hear it."""
-    heard: Heard = ()
+    heard: HeardPosition = ()
     """How far the caller had heard the agent on the connection before."""
     pace: StreamPace | None = None
     """How fast the carrier may send; None: as fast as it likes."""

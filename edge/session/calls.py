@@ -19,26 +19,26 @@ from common.protocol.messages import (
     CallStarted,
     HangUp,
     Message,
-    Release,
-    ReplySpoken,
+    ReplyReleased,
+    ReplySynthesized,
     SpeechEnded,
     SpeechStarted,
-    Understood,
+    WordsDetected,
 )
 from common.protocol.redis_keys import POOLS, call_events, edge_audio, edge_priority
 from common.redis.refusals import KeyRefused
-from common.store import Ledger
+from common.store import CallStore
 from common.telemetry import metrics
-from edge.session.admission.reservations import Promises
+from edge.session.abandoned_calls import AbandonedCalls
+from edge.session.admission.reservations import Reservations
 from edge.session.call import Call
 from edge.session.fences import ORDERS
 from edge.session.last_connection import last_connection
-from edge.session.lost_calls import LostCalls
 
 log = logging.getLogger(__name__)
 
 HOUSEKEEP_SECONDS = 1.0
-TOUCH_SECONDS = 5.0
+HEARTBEAT_SECONDS = 5.0
 """Pause between two signs of life in the ledger."""
 HAND_OVER_SECONDS = 8.0
 """How long a call that is to be handed over may wait for the moment at which that hurts least."""
@@ -55,7 +55,7 @@ OPENING_MAX = 2
 class Calls:
     """Looks calls up for the bus, counts them against `calls_max`, and keeps house."""
 
-    def __init__(self, edge: str, bus: Bus, ledger: Ledger, calls_max: int) -> None:
+    def __init__(self, edge: str, bus: Bus, store: CallStore, calls_max: int) -> None:
         self.edge = edge
         self.draining = False
         self.added: Callable[[Call], None] = lambda call: None
@@ -67,13 +67,13 @@ class Calls:
         self.unwritable = ""
         """Why Redis takes no writes, once that has lasted `REDIS_GRACE_SECONDS`; empty if it does."""
         self.bus = bus
-        self._ledger = ledger
+        self._store = store
         self._calls_max = calls_max
         self._calls: dict[str, Call] = {}
-        self._promises = Promises()
+        self._promises = Reservations()
         self._overbooked = max(1, int(calls_max * OVERBOOKED))
         self._opening: Counter[str] = Counter()
-        self._lost = LostCalls()
+        self._lost = AbandonedCalls()
         self._changed = asyncio.Event()
         self._unwritable_since = 0.0
         metrics.begin("edge", calls_max)
@@ -190,27 +190,27 @@ class Calls:
                     await asyncio.sleep(HAND_OVER_LOOK_SECONDS)
         self.hand_over()
 
-    async def keep_house(self) -> None:
+    async def housekeeping(self) -> None:
         """For as long as the process runs."""
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_ledger(), name="signs of life")  # of its own: Redis may be slow, calls not
-            tasks.create_task(self._bury_lost(), name="lost calls")  # of its own: there may be thousands
+            tasks.create_task(self._keep_store(), name="signs of life")  # of its own: Redis may be slow, calls not
+            tasks.create_task(self._end_abandoned(), name="lost calls")  # of its own: there may be thousands
             while True:
                 await asyncio.sleep(HOUSEKEEP_SECONDS)
                 for call in list(self._calls.values()):
                     self._guarded(call, call.housekeep, loop.time() * 1000)
 
-    async def _keep_ledger(self) -> None:
+    async def _keep_store(self) -> None:
         touched = now = asyncio.get_running_loop().time()
         while True:
             await asyncio.sleep(HOUSEKEEP_SECONDS)
             await self._step("ledger", self._check_write)
             await self._step("ledger", self._note_silence)
             now = asyncio.get_running_loop().time()
-            if now - touched >= TOUCH_SECONDS:
+            if now - touched >= HEARTBEAT_SECONDS:
                 touched = now
-                await self._step("ledger", self._touch)
+                await self._step("ledger", self._heartbeat_calls)
                 await self._step("ledger", self._mend)
 
     async def _step(self, loop: str, step: Callable[[], Awaitable[None]]) -> None:
@@ -224,7 +224,7 @@ class Calls:
         """Redis may be there and full, or read-only: it would answer every question, and take no call."""
         now = asyncio.get_running_loop().time()
         try:
-            await self._ledger.check_write(self.edge)
+            await self._store.check_write(self.edge)
         except (ConnectionError, TimeoutError) as error:
             self._unwritable_since = self._unwritable_since or now
             if now - self._unwritable_since >= REDIS_GRACE_SECONDS:
@@ -233,8 +233,8 @@ class Calls:
             self._unwritable_since, self.unwritable = 0.0, ""
 
     async def _mend(self) -> None:
-        with contextlib.suppress(ConnectionError, TimeoutError):  # `_touch` says that the ledger is away
-            await self._ledger.mend(self.edge, list(self._calls))
+        with contextlib.suppress(ConnectionError, TimeoutError):  # `_heartbeat_calls` says that the ledger is away
+            await self._store.mend(self.edge, list(self._calls))
 
     async def _note_silence(self) -> None:
         """Where somebody has spoken since the last time: whoever takes the call over goes on counting from there."""
@@ -242,34 +242,34 @@ class Calls:
         silent = {call_id: call.limits.silence_to_note(now) for call_id, call in self._calls.items()}
         noted = {call_id: ms for call_id, ms in silent.items() if ms is not None}
         if noted:
-            with contextlib.suppress(ConnectionError, TimeoutError):  # `_touch` says that the ledger is away
-                await self._ledger.note_silence(noted, {call_id: self._calls[call_id].epoch for call_id in noted})
+            with contextlib.suppress(ConnectionError, TimeoutError):  # `_heartbeat_calls` says that the ledger is away
+                await self._store.note_silence(noted, {call_id: self._calls[call_id].epoch for call_id in noted})
 
-    async def _touch(self) -> None:
+    async def _heartbeat_calls(self) -> None:
         try:
-            await self._ledger.touch(list(self._calls))
-            await self._ledger.beat("edge", self.edge)
+            await self._store.heartbeat_calls(list(self._calls))
+            await self._store.heartbeat("edge", self.edge)
             await self._notice_ends()
         except (ConnectionError, TimeoutError):
             log.warning("the ledger cannot be reached")
 
     async def _notice_ends(self) -> None:
         """Whoever took this edge for dead has ended its calls.  The callers are still on the line: hang them up."""
-        for call_id in await self._ledger.ended(list(self._calls)):
+        for call_id in await self._store.ended(list(self._calls)):
             call = self._calls.get(call_id)
             if call is not None and not call.stopping.done() and not call.ended.done():
                 log.warning("a call of this edge stands as ended", extra={"call_id": call_id})
                 metrics.CALLS_FOUND_ENDED.inc()
                 call.stop("carrier")
 
-    async def _bury_lost(self) -> None:
+    async def _end_abandoned(self) -> None:
         while True:
-            await asyncio.sleep(TOUCH_SECONDS)
-            await self._step("lost calls", self._look_for_lost)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await self._step("lost calls", self._find_abandoned)
 
-    async def _look_for_lost(self) -> None:
+    async def _find_abandoned(self) -> None:
         try:
-            for call_id in self._lost.look(await self._ledger.lost(), _now_ms()):
+            for call_id in self._lost.look(await self._store.lost(), _now_ms()):
                 try:
                     await self._bury(call_id)
                 except KeyRefused as error:  # `_mend` removes what cannot be used
@@ -279,10 +279,10 @@ class Calls:
 
     async def _bury(self, call_id: str) -> None:
         """End a call that no edge has any more and of which the carrier said nothing; its edge is told all the same."""
-        record = await self._ledger.read(call_id)
+        record = await self._store.read(call_id)
         told = await self._end_told(call_id)
         epoch = record.epoch if record is not None else None
-        if not await self._ledger.end(call_id, told or "carrier", epoch) or record is None:
+        if not await self._store.end(call_id, told or "carrier", epoch) or record is None:
             return  # somebody else did, or a newer connection carries it on
         self.bus.publish(edge_priority(record.edge), HangUp(call_id, "carrier", epoch=record.epoch))
         if not told:
@@ -300,7 +300,7 @@ class Calls:
     async def offer(self, call_id: str) -> None:
         """Tell every pool that the call wants a member."""
         with contextlib.suppress(ConnectionError, TimeoutError):  # then a member's scan finds that nobody holds it
-            await asyncio.gather(*(self._ledger.offer(pool, [call_id]) for pool in POOLS))
+            await asyncio.gather(*(self._store.offer(pool, [call_id]) for pool in POOLS))
 
     def _count(self) -> None:
         metrics.CALLS_ACTIVE.labels("edge").set(len(self._calls))
@@ -344,24 +344,24 @@ def _deliver(call: Call, message: Message) -> None:
     match message:
         case AudioOut():
             call.play(message)
-        case ReplySpoken():
+        case ReplySynthesized():
             call.reply_spoken(message)
         case SpeechStarted():
             call.speech_started(message)
         case SpeechEnded():
             call.speech_ended(message)
-        case Understood():
+        case WordsDetected():
             call.understood(message)
-        case Release():
+        case ReplyReleased():
             call.release(message)
         case HangUp():
             call.stop(EndReason.of(message.reason))
 
 
-def _told_end(story: list[Message]) -> str:
+def _told_end(transcript: list[Message]) -> str:
     """Why the call is over, if its story says so: its edge died before the ledger knew.  Empty: it does not say."""
     epoch, reason = 0, ""
-    for message in story:
+    for message in transcript:
         match message:
             case CallStarted():
                 epoch, reason = max(epoch, message.epoch), "" if message.epoch > epoch else reason

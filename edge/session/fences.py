@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from common.protocol.messages import HangUp, Message, Release, SpeechEnded, SpeechStarted, Understood
+from common.protocol.messages import HangUp, Message, ReplyReleased, SpeechEnded, SpeechStarted, WordsDetected
 from common.protocol.redis_keys import POOLS
 
 ORDERS: dict[type[Message], str] = {
     HangUp: "hang up",
     SpeechStarted: "speech started",
     SpeechEnded: "speech ended",
-    Understood: "understood",
-    Release: "release",
+    WordsDetected: "understood",
+    ReplyReleased: "release",
 }
 """What stops, holds, plays or ends something at an edge, by its name in `voice_stale_orders_total`."""
 
@@ -54,9 +54,9 @@ class Fences:
     def obeys(self, message: Message, epoch: int) -> bool:
         """Is the message from whoever may give this order to the call's connection `epoch`?"""
         match message:
-            case SpeechStarted() | SpeechEnded() | Understood():
+            case SpeechStarted() | SpeechEnded() | WordsDetected():
                 return self.admits("stt", message.token)
-            case Release():
+            case ReplyReleased():
                 return self.admits("llm", message.token)
             case HangUp():
                 ours = message.epoch in (0, epoch)  # 0: of a release that does not say

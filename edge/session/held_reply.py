@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from common.protocol.messages import AudioOut, ReplySpoken
+from common.protocol.messages import AudioOut, ReplySynthesized
 
 KEPT_MAX = 1_000
 """Messages kept of one reply; with ten frames in each, more than the mouth makes ahead of time."""
 
-Kept: TypeAlias = AudioOut | ReplySpoken
+Kept: TypeAlias = AudioOut | ReplySynthesized
 
 
-class Prepared:
+class HeldReply:
     """One call's."""
 
     def __init__(self) -> None:

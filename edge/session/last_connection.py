@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from common.audio.g711 import FRAME_MS
 from common.bus import Bus
-from common.protocol.messages import AudioIn, Heard
+from common.protocol.messages import AudioIn, HeardPosition
 from common.protocol.redis_keys import call_audio
 from edge.media.reconnect_silence import GAP_MS
 
@@ -20,7 +20,7 @@ class LastConnection:
     """Where the call's audio goes on, and how far the caller had heard the reply that was being played."""
 
     position_ms: int = 0
-    heard: Heard = ()
+    heard: HeardPosition = ()
 
 
 async def last_connection(bus: Bus, call_id: str) -> LastConnection:

@@ -18,7 +18,7 @@ HOLD_SECONDS = 0.2
 """How long the end of that speech is waited for."""
 
 
-class Onsets:
+class LateSpeechFilter:
     """`speaks(speech)` is called for speech that goes on; at once, or when late news was held."""
 
     def __init__(self, speaks: Callable[[SpeechStarted], None]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Line(Protocol):
+class MediaSocket(Protocol):
     """The caller's end: a WebSocket."""
 
     def send_texts(self, messages: list[bytes]) -> None:

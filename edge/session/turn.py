@@ -33,22 +33,22 @@ RESUME_MS = 1200
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """Clear the carrier's queue now, and tell the mind.
+    """Clear the carrier's queue now, and write it down.
 
-    `utterance`: the speech that may prove to be none.  What is unheard must be kept until `Drop` or `Continue`; 0: it
-    will not be heard.
+    `utterance`: the speech that may prove to be none: keep the unheard audio until `DiscardReply` or `ResumeReply`.
+    0: discard it now.
     """
 
     utterance: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
+class DiscardReply:
     """It was an interruption: what is unheard of the reply will not be."""
 
 
 @dataclass(frozen=True, slots=True)
-class Continue:
+class ResumeReply:
     """It was none: the reply goes on from where it was interrupted by `utterance`."""
 
     turn: int
@@ -63,12 +63,12 @@ class Wake:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class PauseOutput:
     """Send no audio: the caller is speaking."""
 
 
 @dataclass(frozen=True, slots=True)
-class Resume:
+class ResumeOutput:
     """Audio may be sent again."""
 
 
@@ -80,11 +80,11 @@ class Finish:
     then: str
 
 
-Effect: TypeAlias = Interrupt | Drop | Continue | Wake | Hold | Resume | Finish
+Effect: TypeAlias = Interrupt | DiscardReply | ResumeReply | Wake | PauseOutput | ResumeOutput | Finish
 
 
 @dataclass(slots=True)
-class _Doubt:
+class _PossibleInterruption:
     """The reply was interrupted by a sound that may be no speech."""
 
     utterance: int
@@ -109,7 +109,7 @@ class Turn:
         self._asked = False  # they have spoken, and no reply has begun since
         self._complete: tuple[int, str] | None = None  # last clause and `then` of the current reply, once known
         self._heard = -1  # last clause of the current reply that the caller has heard
-        self._doubt: _Doubt | None = None
+        self._doubt: _PossibleInterruption | None = None
         self._resumed_by = 0  # the speech that the current reply was interrupted by, and went on after
 
     def admits(self, turn: int) -> bool:
@@ -155,15 +155,15 @@ class Turn:
             self._doubt.resume_at = None
             return [Wake(now + CONFIRM_MS)]
         if not self.speaking or begun < self.turn:
-            return [Hold()]
+            return [PauseOutput()]
         if not self._interruptible:
             return []
         self.speaking = False
         if not words:
             self.turn_min = self.turn + 1
-            return [Interrupt(), Hold()]
-        self._doubt = _Doubt(utterance)
-        return [Interrupt(utterance), Hold(), Wake(now + CONFIRM_MS)]
+            return [Interrupt(), PauseOutput()]
+        self._doubt = _PossibleInterruption(utterance)
+        return [Interrupt(utterance), PauseOutput(), Wake(now + CONFIRM_MS)]
 
     def understood(self, utterance: int) -> list[Effect]:
         """There are words in this speech.  Ears that tell it said so at its start (`words`)."""
@@ -185,7 +185,7 @@ class Turn:
             self._doubt.resume_at = now + RESUME_MS
             return [Wake(self._doubt.resume_at)]
         self._asked = not self.speaking
-        return [Resume()]
+        return [ResumeOutput()]
 
     def wake(self, now: float) -> list[Effect]:
         """Call when `Wake` says so, and about once a second: an end of speech that never came must not mute us."""
@@ -201,15 +201,15 @@ class Turn:
         self._doubt = None
         self._resumed_by = doubt.utterance
         self.speaking = True
-        return [Continue(self.turn, doubt.utterance), Resume(), *self._finish()]
+        return [ResumeReply(self.turn, doubt.utterance), ResumeOutput(), *self._finish()]
 
     def _confirm(self) -> list[Effect]:
         self._doubt = None
         self.turn_min = self.turn + 1
         if self.caller_is_speaking:
-            return [Drop()]
+            return [DiscardReply()]
         self._asked = True
-        return [Drop(), Resume()]
+        return [DiscardReply(), ResumeOutput()]
 
     @property
     def caller_is_speaking(self) -> bool:

@@ -47,7 +47,7 @@ HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1
 REDACTED = "[redacted]"
 
 
-class Verdict(StrEnum):
+class SignatureVerdict(StrEnum):
     """What the signatures of a request say."""
 
     VALID = "valid"
@@ -77,9 +77,9 @@ class Policy(StrEnum):
 
     def refuses(self, checked: Checked) -> Refusal | None:
         """Why this webhook must be refused; None if it may be believed."""
-        if self is Policy.OFF or checked.verdict is Verdict.VALID:
+        if self is Policy.OFF or checked.verdict is SignatureVerdict.VALID:
             return None
-        if self is Policy.IF_PRESENT and checked.verdict is Verdict.MISSING:
+        if self is Policy.IF_PRESENT and checked.verdict is SignatureVerdict.MISSING:
             return None
         return Refusal[checked.verdict.name]
 
@@ -88,7 +88,7 @@ class Policy(StrEnum):
 class Checked:
     """The verdict on one request."""
 
-    verdict: Verdict
+    verdict: SignatureVerdict
     nonces: tuple[str, ...] = ()
     """Of a valid request, V3's first.  All must be remembered: whoever replays it may leave out the V3 headers."""
 
@@ -109,16 +109,16 @@ def verify(headers: Mapping[str, str], urls: Iterable[str], tokens: Iterable[str
     for version in ("v3", "v2"):
         verdict, nonce = _verify_version(version, known, list(bases), keys)
         verdicts.append(verdict)
-        nonces += [nonce] if verdict is Verdict.VALID else []
-    for verdict in (Verdict.VALID, Verdict.WRONG, Verdict.MALFORMED):
+        nonces += [nonce] if verdict is SignatureVerdict.VALID else []
+    for verdict in (SignatureVerdict.VALID, SignatureVerdict.WRONG, SignatureVerdict.MALFORMED):
         if verdict in verdicts:
             return Checked(verdict, tuple(dict.fromkeys(nonces)))
-    return Checked(Verdict.MISSING)
+    return Checked(SignatureVerdict.MISSING)
 
 
 def _verify_version(
     version: str, headers: Mapping[str, Sequence[str]], bases: Sequence[str], keys: Sequence[bytes]
-) -> tuple[Verdict, str]:
+) -> tuple[SignatureVerdict, str]:
     """The verdict on one version's headers, and the nonce of a valid one.
 
     One signature that matches is enough, whatever stands beside it: proxies double headers, and whoever signs for two
@@ -126,19 +126,19 @@ def _verify_version(
     """
     given = [*headers.get(f"{_PREFIX}{version}", ()), *headers.get(f"{_PREFIX}ma-{version}", ())]
     if not given:
-        return Verdict.MISSING, ""
+        return SignatureVerdict.MISSING, ""
     nonces = [nonce.strip() for nonce in headers.get(f"{_PREFIX}{version}-nonce", ())]
     nonces = [nonce for nonce in dict.fromkeys(nonces) if _NONCES[version].fullmatch(nonce)][:NONCES_MAX]
     signatures = [signature for value in given[:HEADERS_MAX] for signature in _well_formed(value)]
     if not nonces or not signatures:
-        return Verdict.MALFORMED, ""
+        return SignatureVerdict.MALFORMED, ""
     dot = "." if version == "v3" else ""
     valid = ""
     for nonce in nonces:
         expected = [_sign(key, f"{base}{dot}{nonce}") for base in bases for key in keys]
         matches = [hmac.compare_digest(signature, right) for signature in signatures for right in expected]
         valid = valid or (nonce if any(matches) else "")
-    return (Verdict.VALID, valid) if valid else (Verdict.WRONG, "")
+    return (SignatureVerdict.VALID, valid) if valid else (SignatureVerdict.WRONG, "")
 
 
 def _well_formed(header: str) -> list[str]:

@@ -56,7 +56,7 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True)
-class Dtmf:
+class DtmfMessage:
     """The caller pressed one key, or several: 0-9 * # A-D, in their order."""
 
     digits: str
@@ -87,7 +87,7 @@ class Unknown:
     """It is the agent's own audio, sent back to us."""
 
 
-Event: TypeAlias = Start | Media | Dtmf | PlayedStream | ClearedAudio | Stop | Unknown
+Event: TypeAlias = Start | Media | DtmfMessage | PlayedStream | ClearedAudio | Stop | Unknown
 
 
 class _MediaBody(msgspec.Struct):
@@ -166,7 +166,7 @@ def _dtmf(message: dict[str, Any]) -> Event:
     digits = keys_of(message)
     if not digits:
         raise BadFrame("bad dtmf", "expected keys of 0-9 * #")
-    return Dtmf(digits)
+    return DtmfMessage(digits)
 
 
 def _format(body: dict[str, Any], message: dict[str, Any]) -> MediaFormat | None:

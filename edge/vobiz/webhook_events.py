@@ -24,7 +24,7 @@ _NAMES = (
 )  # fmt: skip
 
 
-class Says(StrEnum):
+class WebhookEvent(StrEnum):
     """What an event means for the call."""
 
     BEGINS = "begins"
@@ -48,12 +48,12 @@ _PROGRESS = (
     *("Record", "RecordStop", "ConferenceEnter", "ConferenceExit"),
 )
 _EVENTS = {
-    **dict.fromkeys(_BEGINS, Says.BEGINS),
-    **dict.fromkeys(_PROGRESS, Says.PROGRESS),
-    "Hangup": Says.ENDS,
-    "Ring": Says.RINGS,
-    "MachineDetection": Says.MACHINE,
-    "": Says.NOTHING,
+    **dict.fromkeys(_BEGINS, WebhookEvent.BEGINS),
+    **dict.fromkeys(_PROGRESS, WebhookEvent.PROGRESS),
+    "Hangup": WebhookEvent.ENDS,
+    "Ring": WebhookEvent.RINGS,
+    "MachineDetection": WebhookEvent.MACHINE,
+    "": WebhookEvent.NOTHING,
 }
 _OF_OTHER_LEG = ("DialAction", "DialBLegUUID", "DialBLegStatus")
 """In older callbacks about the leg of a <Dial>, whose events are "answer", "connected", "digits" and "hangup"."""
@@ -100,16 +100,18 @@ def dial_id_of(fields: Mapping[str, str]) -> str:
     return fields["dial"] if DIAL_ID.fullmatch(fields.get("dial", "")) else ""
 
 
-def says(fields: Mapping[str, str]) -> Says:
+def says(fields: Mapping[str, str]) -> WebhookEvent:
     """What the webhook means.  A call whose status is over has ended, whatever is asked for it."""
     named = _EVENT_OF.get(_folded(fields.get("Event", "")))
-    event = Says.UNKNOWN if named is None else _EVENTS[named]
+    event = WebhookEvent.UNKNOWN if named is None else _EVENTS[named]
     if named in ("Answer", "Hangup") and any(fields.get(name) for name in _OF_OTHER_LEG):
-        return Says.PROGRESS
-    if event is Says.BEGINS and is_over(fields):
-        return Says.ENDS
-    if event is Says.NOTHING and (is_over(fields) or fields.get("HangupCause") or fields.get("HangupCauseCode")):
-        return Says.ENDS
+        return WebhookEvent.PROGRESS
+    if event is WebhookEvent.BEGINS and is_over(fields):
+        return WebhookEvent.ENDS
+    if event is WebhookEvent.NOTHING and (
+        is_over(fields) or fields.get("HangupCause") or fields.get("HangupCauseCode")
+    ):
+        return WebhookEvent.ENDS
     return event
 
 

@@ -18,7 +18,7 @@ from simulators.loopback_server import LoopbackServer
 from simulators.providers.bad_minutes import BadMinutes, Plan
 from simulators.providers.cast import BadCastScript, Cast, CastPace, CastScript, read_cast_script, settings
 from simulators.providers.faults import Kind
-from simulators.providers.openai_chat import ChatPace
+from simulators.providers.openai_chat import ChatTiming
 from simulators.providers.voices import VoicePace
 
 FAKE = "FAKE providers: scripted transcripts, scripted answers, tones for voices. No vendor is involved."
@@ -48,7 +48,7 @@ def arguments() -> argparse.Namespace:
 async def serve(options: argparse.Namespace) -> None:
     """Until SIGTERM or SIGINT."""
     script = read_cast_script(options.script) if options.script else CastScript()
-    chat = ChatPace(options.first_token_ms, options.tokens_per_s)
+    chat = ChatTiming(options.first_token_ms, options.tokens_per_s)
     cast = Cast(script, CastPace(options.final_ms, chat, VoicePace(options.first_byte_ms, 0.1)))
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

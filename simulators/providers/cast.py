@@ -22,7 +22,7 @@ from simulators.providers.cartesia import CartesiaStandin
 from simulators.providers.deepgram import DeepgramStandin
 from simulators.providers.elevenlabs import ElevenLabsStandin
 from simulators.providers.faults import Faults
-from simulators.providers.openai_chat import ECHO, Answer, ChatPace, OpenAIChatStandin
+from simulators.providers.openai_chat import ECHO, Answer, ChatTiming, OpenAIChatStandin
 from simulators.providers.openai_speech import OpenAISpeechStandin
 from simulators.providers.sarvam import KEY as SARVAM_KEY
 from simulators.providers.sarvam import SarvamStandin
@@ -40,7 +40,7 @@ class BadCastScript(ValueError):
 class CastScript:
     """What the recognisers hear, one text for each speech of a call, and what the model answers, turn by turn.
 
-    A pause of `endpointing` (the agent's `likely_ms`, 200 by default) parts two speeches.
+    A pause of `endpointing` (the agent's `eager_endpointing_ms`, 200 by default) parts two speeches.
     """
 
     said: Sequence[str] = ("I would like to know when you are open.", "And where are you?", "Thank you, goodbye.")
@@ -52,7 +52,7 @@ class CastPace:
     """Milliseconds that the vendors take: final result after the silence, first token, first byte of a voice."""
 
     final_ms: float = 50.0
-    chat: ChatPace = field(default_factory=ChatPace)
+    chat: ChatTiming = field(default_factory=ChatTiming)
     voice: VoicePace = field(default_factory=lambda: VoicePace(100.0, 0.1))
     keep_audio: bool = False
 

@@ -47,7 +47,7 @@ ECHO = (
 
 
 @dataclass(frozen=True, slots=True)
-class ChatPace:
+class ChatTiming:
     """From the request to the first token, and from then on; what lies before it in the network is the caller's."""
 
     first_token_ms: float = 150.0
@@ -63,7 +63,7 @@ class OpenAIChatStandin:
     """Mount `routes` in an application.  What was asked is in `requests`, the newest last."""
 
     answers: Sequence[Answer] = ECHO
-    pace: ChatPace = field(default_factory=ChatPace)
+    pace: ChatTiming = field(default_factory=ChatTiming)
     key: str = "sk-fake"
     faults: Faults = field(default_factory=Faults)
     requests: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=REQUESTS_KEPT))

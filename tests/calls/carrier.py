@@ -11,14 +11,14 @@ from starlette.requests import Request
 from starlette.websockets import WebSocket
 
 from common.agents.model import Agent, Agents, Limits
-from common.bus.memory import MemoryBus, Streams
+from common.bus.memory import MemoryBus, MemoryStreams
 from common.process.tasks import cancel
 from common.protocol.messages import CallEnded
 from common.protocol.redis_keys import call_events
-from common.store.memory import MemoryLedger
-from edge.http.webhook_auth import Gate
+from common.store.memory import MemoryCallStore
+from edge.http.webhook_auth import WebhookAuth
 from edge.http.webhooks import Webhooks
-from edge.media.stream import Streams as MediaStreams
+from edge.media.stream import MediaStreams
 from edge.media.ticker import Ticker
 from edge.media.websocket import EXTENSION
 from edge.session.calls import Calls
@@ -61,8 +61,8 @@ class Carrier:
     """It asks, connects and tells; `edges` share one ledger."""
 
     def __init__(self, agent: Agent) -> None:
-        self.streams = Streams()
-        self.ledger = MemoryLedger(self.streams)
+        self.streams = MemoryStreams()
+        self.store = MemoryCallStore(self.streams)
         self.agents = Agents({agent.name: agent})
         self.ticker = Ticker(asyncio.get_running_loop())
         self.tasks: list[asyncio.Task[None]] = []
@@ -71,12 +71,12 @@ class Carrier:
     def edge(self) -> None:
         """From now on another edge is asked."""
         bus = MemoryBus(self.streams)
-        self.calls = Calls(f"edge-{len(self.tasks)}", bus, self.ledger, calls_max=3)
+        self.calls = Calls(f"edge-{len(self.tasks)}", bus, self.store, calls_max=3)
         self.calls.listen()
-        self.media = MediaStreams(self.calls, self.ledger, bus, self.ticker, self.agents, SECRET, lead_ms=200)
-        gate = Gate(self.ledger, Policy.OFF, (), "", ())
-        self.hooks = Webhooks(self.calls, self.ledger, self.agents, gate, None, "https://voice.example.com", SECRET)
-        self.tasks.append(asyncio.create_task(self.calls.keep_house()))
+        self.media = MediaStreams(self.calls, self.store, bus, self.ticker, self.agents, SECRET, lead_ms=200)
+        gate = WebhookAuth(self.store, Policy.OFF, (), "", ())
+        self.hooks = Webhooks(self.calls, self.store, self.agents, gate, None, "https://voice.example.com", SECRET)
+        self.tasks.append(asyncio.create_task(self.calls.housekeeping()))
 
     async def close(self) -> None:
         for task in self.tasks:
@@ -108,7 +108,7 @@ class Carrier:
             await asyncio.sleep(0.02)
 
     async def state(self) -> tuple[str, str, int]:
-        record = await self.ledger.read(CALL)
+        record = await self.store.read(CALL)
         assert record is not None
         return record.status, record.ended_because, record.epoch
 

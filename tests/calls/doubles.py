@@ -12,18 +12,18 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from workers.providers.interfaces import (
+    CharTimings,
     ChatMessage,
     Down,
-    Heard,
-    Likely,
+    EagerEndOfTurn,
+    EndOfTurn,
     ListenOptions,
-    Offset,
-    Onset,
     Piece,
     Sound,
-    Spelled,
+    SpeechEnd,
+    SpeechStart,
+    SttEvent,
     ToolCall,
-    Utterance,
     VoiceOptions,
     after,
 )
@@ -87,7 +87,7 @@ class _TextEar:
         self._frames: list[bytes] = []
         self._start_ms = self._end_ms = 0
         self._onset = self._offset = False
-        self._heard: deque[Heard] = deque()
+        self._heard: deque[SttEvent] = deque()
         self._news = asyncio.Event()
 
     def feed(self, position_ms: int, mulaw: bytes) -> None:
@@ -97,25 +97,25 @@ class _TextEar:
             self._frames.append(mulaw)
             self._end_ms = position_ms + 20
             if self._offset or not self._onset:
-                if not self._onset and self._end_ms - self._start_ms < self._options.onset_ms:
+                if not self._onset and self._end_ms - self._start_ms < self._options.min_interruption_ms:
                     return
                 self._onset, self._offset = True, False
-                self._tell(Onset(self._start_ms))
+                self._tell(SpeechStart(self._start_ms))
             return
         silence_ms = position_ms + 20 - self._end_ms
         if self._onset and not self._offset and silence_ms >= self.OFFSET_MS:
             self._offset = True
-            self._tell(Offset(self._end_ms))
-            if self._options.likely_ms and (text := understood(self._frames).strip("~ ")):
-                self._tell(Likely(text, self._start_ms, self._end_ms))
-        if self._frames and silence_ms >= self._options.endpoint_ms:
+            self._tell(SpeechEnd(self._end_ms))
+            if self._options.eager_endpointing_ms and (text := understood(self._frames).strip("~ ")):
+                self._tell(EagerEndOfTurn(text, self._start_ms, self._end_ms))
+        if self._frames and silence_ms >= self._options.endpointing_ms:
             if self._onset and (text := understood(self._frames).strip("~ ")):  # "~" is a cough
                 text = self._corrections.get(text, text)
-                utterance = Utterance(text, self._start_ms, self._end_ms, position_ms)
+                utterance = EndOfTurn(text, self._start_ms, self._end_ms, position_ms)
                 asyncio.get_running_loop().call_later(self._late_seconds, self._tell, utterance)
             self._frames, self._onset, self._offset = [], False, False
 
-    async def __aiter__(self) -> AsyncIterator[Heard]:
+    async def __aiter__(self) -> AsyncIterator[SttEvent]:
         while True:
             while self._heard:
                 yield self._heard.popleft()
@@ -129,7 +129,7 @@ class _TextEar:
         self._error = Down("the ear is gone")
         self._news.set()
 
-    def _tell(self, heard: Heard) -> None:
+    def _tell(self, heard: SttEvent) -> None:
         self._heard.append(heard)
         self._news.set()
 
@@ -204,7 +204,7 @@ class Mouth:
             return
         audio = b"".join(spoken(text))
         if self.spells:
-            yield Spelled(tuple((index, index * 60) for index in range(len(text))))
+            yield CharTimings(tuple((index, index * 60) for index in range(len(text))))
         if self.breaks_after_ms:
             yield audio[: self.breaks_after_ms * 8]
             raise Down("the voice broke off")

@@ -11,26 +11,26 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from common.bus.memory import MemoryBus, Streams
-from common.call.transcript import Story
-from common.protocol.messages import Message, Offer
+from common.bus.memory import MemoryBus, MemoryStreams
+from common.call.transcript import CallTranscript
+from common.protocol.messages import CallOffered, Message
 from common.protocol.redis_keys import POOLS, call_events, pool_calls
 from common.store import CallRecord, Claim
-from common.store.memory import MemoryLedger
-from edge.media.reconnect_silence import GAP_MS, bridge
+from common.store.memory import MemoryCallStore
+from edge.media.reconnect_silence import GAP_MS, fill_silence
 from edge.media.ticker import Ticker
 from edge.session.call import Call, CallOptions
 from edge.session.calls import Calls
 from edge.session.last_connection import last_connection
 from edge.vobiz import stream_protocol
 from tests.calls.doubles import SILENCE, CarrierLine, Mind, Mouth, TextEars, media, spoken
-from workers.llm.model_chain import Minds
-from workers.llm.session import Character, ReplySession
+from workers.llm.model_chain import ModelChain
+from workers.llm.session import LlmSession, Persona
 from workers.providers.failover import Failover, Source
 from workers.providers.interfaces import ListenOptions, VoiceOptions
 from workers.runtime.runner import Runner, RunnerOptions, Session
-from workers.stt.session import ListenSession
-from workers.tts.session import SpeakSession
+from workers.stt.session import SttSession
+from workers.tts.session import TtsSession
 
 CALL = "call-1"
 GREETING = "Hello."
@@ -71,11 +71,11 @@ class Phone:
     more: dict[str, list[Any]] = field(default_factory=dict)
     """Pool -> further providers, in the order of failover."""
     listen: ListenOptions = field(default_factory=ListenOptions)
-    streams: Streams = field(default_factory=Streams)
+    streams: MemoryStreams = field(default_factory=MemoryStreams)
     _known: dict[str, list[Source[Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.ledger = MemoryLedger(self.streams)
+        self.store = MemoryCallStore(self.streams)
         self._speech: list[bytes] = []
         self._connected = True
         self.muted = False
@@ -88,15 +88,15 @@ class Phone:
 
     async def start(self) -> None:
         self.bus = MemoryBus(self.streams)
-        self.calls = Calls("edge-1", self.bus, self.ledger, calls_max=10)
+        self.calls = Calls("edge-1", self.bus, self.store, calls_max=10)
         self.calls.listen()
-        self._tasks.append(asyncio.create_task(self.calls.keep_house()))
+        self._tasks.append(asyncio.create_task(self.calls.housekeeping()))
         for pool in POOLS:
             self.hire(pool)
-        await self.ledger.create(CallRecord(CALL))
+        await self.store.create(CallRecord(CALL))
         await self._connect("edge-1", self.options)
         for pool in POOLS:
-            self.bus.publish(pool_calls(pool), Offer(CALL))
+            self.bus.publish(pool_calls(pool), CallOffered(CALL))
         self._tasks.append(asyncio.create_task(self._microphone()))
         self._tasks.append(asyncio.create_task(self._tell_the_carrier()))
         self._tasks.append(asyncio.create_task(self._write_down_the_end()))
@@ -108,11 +108,11 @@ class Phone:
 
     def leaves_checkpoint(self, pool: str, checkpoint: str) -> None:
         """As anybody may write to a server."""
-        self.ledger.overwrite_checkpoint(CALL, pool, checkpoint)
+        self.store.overwrite_checkpoint(CALL, pool, checkpoint)
 
     async def _connect(self, edge: str, options: CallOptions) -> None:
         """The carrier's socket reaches an edge."""
-        record = await self.ledger.start(CALL, edge)
+        record = await self.store.start(CALL, edge)
         assert record is not None
         self.line = CarrierLine(self._from_carrier)
         start = stream_protocol.Start(CALL, f"stream-{record.epoch}", stream_protocol.MediaFormat())
@@ -130,7 +130,7 @@ class Phone:
         self._connected = False
         await asyncio.sleep(away_seconds)
         self.bus = MemoryBus(self.streams)
-        self.calls = Calls("edge-2", self.bus, self.ledger, calls_max=10)
+        self.calls = Calls("edge-2", self.bus, self.store, calls_max=10)
         self.calls.listen()
         last = await last_connection(self.bus, CALL)
         await self._connect("edge-2", replace(self.options, position_ms=last.position_ms, heard=last.heard))
@@ -140,14 +140,14 @@ class Phone:
         """The call was over for us, and the carrier hands it back."""
         await self._connect("edge-1", replace(self.options, position_ms=self.call.frames_in * 20 + GAP_MS))
         for pool in POOLS:
-            self.bus.publish(pool_calls(pool), Offer(CALL))
+            self.bus.publish(pool_calls(pool), CallOffered(CALL))
         self._tasks.append(asyncio.create_task(self._microphone()))
 
     def hire(self, pool: str, bus: MemoryBus | None = None) -> Worker:
         """Start another member of a pool, perhaps with an ill bus."""
         bus = bus or MemoryBus(self.streams)
         owner = f"{pool}-{len(self.workers)}"
-        runner = Runner(RunnerOptions(pool, owner, 5, 1500), bus, self.ledger, lambda claim: self._open(claim, bus))
+        runner = Runner(RunnerOptions(pool, owner, 5, 1500), bus, self.store, lambda claim: self._open(claim, bus))
         stop = asyncio.Event()
         worker = Worker(pool, runner, bus, asyncio.create_task(runner.run(stop)), stop)
         self.workers.append(worker)
@@ -159,13 +159,13 @@ class Phone:
     def _open(self, claim: Claim, bus: MemoryBus) -> Session:
         match claim.pool:
             case "stt":
-                return ListenSession(claim, bus, self.ledger, self._sources("stt", self.ears), self.listen)
+                return SttSession(claim, bus, self.store, self._sources("stt", self.ears), self.listen)
             case "llm":
-                minds = Minds(self._sources("llm", self.mind))
-                character = Character(self.greeting, "Be brief.", minds, self.options.interruptible, self.farewell)
-                return ReplySession(claim, bus, self.ledger, character)
+                model_chain = ModelChain(self._sources("llm", self.mind))
+                character = Persona(self.greeting, "Be brief.", model_chain, self.options.interruptible, self.farewell)
+                return LlmSession(claim, bus, self.store, character)
             case _:
-                return SpeakSession(claim, bus, self.ledger, self._sources("tts", self.mouth), VoiceOptions())
+                return TtsSession(claim, bus, self.store, self._sources("tts", self.mouth), VoiceOptions())
 
     def _sources(self, pool: str, first: Any) -> Failover[Any]:
         """The pool's providers in the order of failover, as one process sees them."""
@@ -243,11 +243,11 @@ class Phone:
         return [message for _, message in self.streams.after(call_events(CALL), 0)]
 
     @property
-    def story(self) -> Story:
-        story = Story()
+    def transcript(self) -> CallTranscript:
+        transcript = CallTranscript()
         for message in self.events:
-            story.receive(message)
-        return story
+            transcript.receive(message)
+        return transcript
 
     def _from_carrier(self, text: str) -> None:
         if not self.call.ended.done():
@@ -277,9 +277,9 @@ class Phone:
         reason = await asyncio.shield(call.ended)
         self.calls.remove(call)
         if call.handed_over:
-            await bridge(call)
+            await fill_silence(call)
         else:
-            await self.ledger.end(CALL, reason, call.epoch)
+            await self.store.end(CALL, reason, call.epoch)
 
     async def until(self, true: object, what: str) -> None:
         try:

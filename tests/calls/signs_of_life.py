@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from common.store import Ledger
+from common.store import CallStore
 
 
 @asynccontextmanager
-async def signs_of_life(ledger: Ledger, call_ids: Iterable[str]) -> AsyncIterator[None]:
+async def signs_of_life(store: CallStore, call_ids: Iterable[str]) -> AsyncIterator[None]:
     """`call_ids` may grow meanwhile."""
 
     async def touch_for_ever() -> None:
         while True:
-            await ledger.touch(list(call_ids))
+            await store.heartbeat_calls(list(call_ids))
             await asyncio.sleep(5)
 
     touching = asyncio.create_task(touch_for_ever())

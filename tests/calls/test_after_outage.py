@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from common.bus.memory import MemoryBus, Streams
-from common.protocol.messages import Offer
+from common.bus.memory import MemoryBus, MemoryStreams
+from common.protocol.messages import CallOffered
 from common.protocol.redis_keys import pool_calls
 from common.store import CallRecord, Claim
-from common.store.memory import MemoryLedger
+from common.store.memory import MemoryCallStore
 from workers.runtime.runner import Runner, RunnerOptions
 
 pytestmark = pytest.mark.anyio
@@ -19,7 +19,7 @@ CALLS = [f"call-{n}" for n in range(8)]
 LEASE_MS = 800
 
 
-class FickleLedger(MemoryLedger):
+class FickleLedger(MemoryCallStore):
     """Can be `away`."""
 
     away = False
@@ -48,33 +48,33 @@ class Carried:
 
 
 async def test_after_an_outage_everybody_keeps_their_calls_and_the_dead_are_still_noticed():
-    streams, owners = Streams(), Counter[str]()
-    ledger = FickleLedger(streams, LEASE_MS)
+    streams, owners = MemoryStreams(), Counter[str]()
+    store = FickleLedger(streams, LEASE_MS)
     buses = [MemoryBus(streams) for _ in range(2)]
     for call_id in CALLS:
-        await ledger.create(CallRecord(call_id))
-        await ledger.start(call_id, "edge-a")
-        await ledger.touch([call_id])
-        buses[0].publish(pool_calls("stt"), Offer(call_id))
+        await store.create(CallRecord(call_id))
+        await store.start(call_id, "edge-a")
+        await store.heartbeat_calls([call_id])
+        buses[0].publish(pool_calls("stt"), CallOffered(call_id))
     members = []
     for number, bus in enumerate(buses):
         options = RunnerOptions("stt", f"stt-{number}", 20, LEASE_MS)
-        runner = Runner(options, bus, ledger, lambda claim: Carried(claim, owners))
+        runner = Runner(options, bus, store, lambda claim: Carried(claim, owners))
         members.append(asyncio.create_task(runner.run(asyncio.Event())))
     await asyncio.sleep(2)
     for _ in range(20):
-        ledger.away = True
+        store.away = True
         await asyncio.sleep(2.3)
-        ledger.away = False
+        store.away = False
         await asyncio.sleep(2.9)
-        await ledger.touch(CALLS)
+        await store.heartbeat_calls(CALLS)
     assert owners == Counter(CALLS)
 
     for member in members:
         member.cancel()
     await asyncio.wait(members)
     heir = asyncio.create_task(
-        Runner(RunnerOptions("stt", "stt-2", 20, LEASE_MS), buses[1], ledger, lambda c: Carried(c, owners)).run(
+        Runner(RunnerOptions("stt", "stt-2", 20, LEASE_MS), buses[1], store, lambda c: Carried(c, owners)).run(
             asyncio.Event()
         )
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.protocol.messages import AudioOut, Interrupted, PlayStarted, Resumed
+from common.protocol.messages import AudioOut, Interrupted, PlaybackStarted, ReplyResumed
 from common.protocol.redis_keys import edge_audio
 from edge.session.call import CallOptions
 from tests.calls.doubles import TextEars, spoken
@@ -151,7 +151,7 @@ async def test_a_reply_counts_as_begun_only_when_its_first_frame_left():
         await phone.hears("Hello.")
         await phone.says("hours")
         await phone.hears("Nine to six.")
-        assert [message.turn for message in phone.events if isinstance(message, PlayStarted)] == [1, 2]
+        assert [message.turn for message in phone.events if isinstance(message, PlaybackStarted)] == [1, 2]
 
 
 @pytest.mark.parametrize("end", ["the caller interrupts", "the caller hangs up", "the worker stops"])
@@ -198,11 +198,11 @@ async def test_after_a_cough_the_agent_goes_on_from_the_very_syllable():
         await phone.hears("afternoon.")
         await phone.silence()
         assert joined(phone.heard) == joined(f"Hello.{LONG}")
-        assert phone.story.exchanges[-1].heard == LONG
+        assert phone.transcript.exchanges[-1].heard == LONG
         assert phone.mouth.said.count(LONG) <= 1
-        assert [type(event) for event in phone.events if isinstance(event, (Interrupted, Resumed))] == [
+        assert [type(event) for event in phone.events if isinstance(event, (Interrupted, ReplyResumed))] == [
             Interrupted,
-            Resumed,
+            ReplyResumed,
         ]
 
 
@@ -262,7 +262,7 @@ async def test_two_coughs():
 
 async def test_words_of_slow_ears_stop_the_agent_late_but_they_do():
     async with answered_call({"hours": LONG, "stop": "Of course."}, ears=TextEars(late_seconds=1.5)) as phone:
-        phone.listen = ListenOptions(likely_ms=0)
+        phone.listen = ListenOptions(eager_endpointing_ms=0)
         await phone.hears("Hello.")
         await phone.says("hours")
         await phone.hears("Monday")
@@ -270,9 +270,9 @@ async def test_words_of_slow_ears_stop_the_agent_late_but_they_do():
         await phone.hears("Of course.")
         await phone.silence()
         assert phone.heard.endswith("Of course.")
-        assert [type(event) for event in phone.events if isinstance(event, (Interrupted, Resumed))] == [
+        assert [type(event) for event in phone.events if isinstance(event, (Interrupted, ReplyResumed))] == [
             Interrupted,
-            Resumed,
+            ReplyResumed,
             Interrupted,
         ]
         heard = phone.heard.removeprefix("Hello.").removesuffix("Of course.")
@@ -295,17 +295,19 @@ async def test_a_worker_that_dies_while_the_agent_waits_for_words_loses_none(poo
 
 
 @pytest.mark.parametrize(
-    "patience", [ListenOptions(likely_ms=0), ListenOptions(endpoint_ms=2500)], ids=["no early words", "late endpoint"]
+    "patience",
+    [ListenOptions(eager_endpointing_ms=0), ListenOptions(endpointing_ms=2500)],
+    ids=["no early words", "late endpoint"],
 )
-async def test_words_are_an_interruption_however_the_ears_tell_them(patience: ListenOptions):
-    async with answered_call({"hours": LONG, "wait stop": "Of course."}, listen=patience) as phone:
+async def test_words_are_an_interruption_however_the_ears_tell_them(deadline: ListenOptions):
+    async with answered_call({"hours": LONG, "wait stop": "Of course."}, listen=deadline) as phone:
         await phone.hears("Hello.")
         await phone.says("hours")
         await phone.hears("Monday")
         phone.mind.word_seconds = 1.0  # the answer is not what stops it
         await phone.says("wait stop")
         await phone.hears("Of course.")
-        assert not [event for event in phone.events if isinstance(event, Resumed)]
+        assert not [event for event in phone.events if isinstance(event, ReplyResumed)]
 
 
 async def test_a_nod_that_is_so_long_that_it_stops_the_agent_is_answered():

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from common.protocol.messages import CallStarted, PlayStarted, ReplyStarted, SpeechStarted
+from common.protocol.messages import CallStarted, PlaybackStarted, ReplyStarted, SpeechStarted
 from edge.media.stream import COME_BACK_SECONDS
 from tests.calls.carrier import CALL, carrier
 from tests.calls.phone import answered_call
@@ -130,7 +130,7 @@ async def test_a_call_that_is_handed_back_is_not_greeted_again_and_is_answered()
         await phone.silence()
         phone.call.end("carrier")
         await phone.after(30)
-        assert await phone.ledger.reopen("call-1")
+        assert await phone.store.reopen("call-1")
         await phone.comes_back()
         await phone.after(2)
         assert phone.heard == ""
@@ -138,7 +138,7 @@ async def test_a_call_that_is_handed_back_is_not_greeted_again_and_is_answered()
         await phone.hears("Nine to six.")
         assert [message.epoch for message in phone.events if isinstance(message, CallStarted)] == [1, 2]
         assert [message.utterance for message in phone.events if isinstance(message, ReplyStarted)] == [0, 1]
-        assert sum(isinstance(message, PlayStarted) for message in phone.events) == 2
+        assert sum(isinstance(message, PlaybackStarted) for message in phone.events) == 2
 
 
 @pytest.mark.parametrize("late_s", [0.05, 1.0])

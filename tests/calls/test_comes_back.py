@@ -6,7 +6,7 @@ import pytest
 
 from common.bus import START, Failed, Receive, Subscription
 from common.bus.memory import MemoryBus
-from common.protocol.messages import Offer, OwnerChanged, UserTurn
+from common.protocol.messages import CallOffered, OwnerChanged, UserTurn
 from common.protocol.redis_keys import call_audio, pool_calls
 from tests.calls.phone import CALL, Phone, answered_call
 
@@ -17,12 +17,12 @@ POOLS = ("stt", "llm", "tts")
 
 async def goes_to_another_and_comes_back(phone: Phone, pool: str) -> None:
     """A -> B -> A: A has the lease no more and does not know it; B had the call for a moment and gave it back."""
-    await phone.ledger.release(phone.worker(pool).runner._held[CALL].claim)  # twice in seconds, and no owner is lost
-    claim = await phone.ledger.claim(pool, CALL, "another member")
+    await phone.store.release(phone.worker(pool).runner._held[CALL].claim)  # twice in seconds, and no owner is lost
+    claim = await phone.store.claim(pool, CALL, "another member")
     assert claim is not None
     await phone.until(lambda: not phone.worker(pool).runner._held, "A to notice")
-    await phone.ledger.release(claim)
-    phone.bus.publish(pool_calls(pool), Offer(CALL))
+    await phone.store.release(claim)
+    phone.bus.publish(pool_calls(pool), CallOffered(CALL))
     await phone.until(lambda: phone.worker(pool).runner._held, "A to take it again")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.protocol.messages import Digit, ReplyPlayed, UserTurn
+from common.protocol.messages import DtmfReceived, ReplyPlayed, UserTurn
 from common.protocol.redis_keys import call_events
 from edge.session.call import CallOptions
 from tests.calls.doubles import TextEars
@@ -16,7 +16,7 @@ async def test_the_caller_is_greeted_and_answered():
         await phone.hears("Hello.")
         await phone.says("when do you open")
         await phone.hears("We open at nine.")
-        (greeting, exchange) = phone.story.exchanges
+        (greeting, exchange) = phone.transcript.exchanges
         assert (greeting.answered, greeting.utterance) == ("Hello.", 0)
         assert (exchange.understood, exchange.heard) == ("when do you open", "We open at nine.")
         assert phone.mind.asked == [
@@ -61,7 +61,7 @@ async def test_when_the_caller_hangs_up_every_pool_lets_go():
         assert await phone.ended() == "caller hung up"
         await phone.after(1)
         assert phone.ears.open == 0
-        assert await phone.ledger.live() == []
+        assert await phone.store.live() == []
         assert [worker.runner.refusal for worker in phone.workers] == ["", "", ""]
 
 
@@ -89,7 +89,7 @@ async def test_a_carrier_that_sends_no_audio_for_a_minute_has_no_caller_any_more
         assert not phone.call.ended.done()
         await phone.after(10)
         assert await phone.ended() == "carrier"
-        assert await phone.ledger.live() == []
+        assert await phone.store.live() == []
 
 
 async def test_no_call_is_longer_than_the_agents_limit():
@@ -101,7 +101,7 @@ async def test_a_pressed_key_is_part_of_the_story():
     async with answered_call() as phone:
         phone._from_carrier('{"event":"dtmf","dtmf":{"track":"inbound","digit":"5"}}')
         await phone.after(0.1)
-        assert [message.digit for message in phone.events if isinstance(message, Digit)] == ["5"]
+        assert [message.digit for message in phone.events if isinstance(message, DtmfReceived)] == ["5"]
 
 
 async def test_when_the_model_fails_the_caller_is_told_and_can_ask_again():

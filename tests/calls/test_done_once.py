@@ -8,18 +8,18 @@ from starlette.requests import Request
 from starlette.websockets import WebSocket
 
 from common.agents.model import Agent, Agents, to_document
-from common.bus.memory import MemoryBus, Streams
+from common.bus.memory import MemoryBus, MemoryStreams
 from common.protocol.messages import CallEnded
 from common.protocol.redis_keys import call_events
 from common.store import CallRecord
-from common.store.memory import MemoryLedger
-from edge.http.webhook_auth import Gate
+from common.store.memory import MemoryCallStore
+from edge.http.webhook_auth import WebhookAuth
 from edge.http.webhooks import Webhooks
-from edge.media.stream import Streams as MediaStreams
+from edge.media.stream import MediaStreams
 from edge.media.stream_token import mint
 from edge.media.ticker import Ticker
 from edge.outbound.dialer import Dialer
-from edge.outbound.state import Dial, MachineHeard, News, Plan
+from edge.outbound.state import MachineDetected, OutboundCall, OutboundEvent, Plan
 from edge.session.calls import Calls
 from edge.vobiz.signatures import Policy
 from tests.calls.test_ends import SECRET, Socket
@@ -44,21 +44,23 @@ class Carrier:
         self.told.append("transfer")
         await asyncio.sleep(0.1)
 
-    async def tell(self, dial_id: str, news: News, attempt: int) -> Dial:
-        assert news == MachineHeard(True)
-        return Dial(dial_id, "911234567891", "911234567890", plan=Plan(machine="message", message="Please call back."))
+    async def tell(self, dial_id: str, news: OutboundEvent, attempt: int) -> OutboundCall:
+        assert news == MachineDetected(True)
+        return OutboundCall(
+            dial_id, "911234567891", "911234567890", plan=Plan(machine="message", message="Please call back.")
+        )
 
 
 class Edge:
     """One of the edges of a deployment."""
 
-    def __init__(self, name: str, server: Streams, ledger: MemoryLedger, carrier: Carrier) -> None:
+    def __init__(self, name: str, server: MemoryStreams, store: MemoryCallStore, carrier: Carrier) -> None:
         bus, dialer = MemoryBus(server), cast(Dialer, carrier)
-        self.calls = Calls(name, bus, ledger, calls_max=1)
+        self.calls = Calls(name, bus, store, calls_max=1)
         ticker = Ticker(asyncio.get_running_loop())
-        self.streams = MediaStreams(self.calls, ledger, bus, ticker, Agents({}), SECRET, 200, dialer)
-        gate = Gate(ledger, Policy.OFF, (), "", ())
-        self.webhooks = Webhooks(self.calls, ledger, Agents({}), gate, dialer, "https://voice.example.com", SECRET)
+        self.streams = MediaStreams(self.calls, store, bus, ticker, Agents({}), SECRET, 200, dialer)
+        gate = WebhookAuth(store, Policy.OFF, (), "", ())
+        self.webhooks = Webhooks(self.calls, store, Agents({}), gate, dialer, "https://voice.example.com", SECRET)
 
     async def takes(self, socket: Socket) -> asyncio.Task[None]:
         """The carrier's socket comes here, and says who it is."""
@@ -68,16 +70,16 @@ class Edge:
 
 
 @pytest.fixture
-async def deployment() -> tuple[Streams, MemoryLedger, Carrier]:
-    server = Streams()
-    ledger = MemoryLedger(server)
-    await ledger.create(CallRecord(CALL, to_document(Agent("desk", "Hello.", "Be brief."))))
-    return server, ledger, Carrier()
+async def deployment() -> tuple[MemoryStreams, MemoryCallStore, Carrier]:
+    server = MemoryStreams()
+    store = MemoryCallStore(server)
+    await store.create(CallRecord(CALL, to_document(Agent("desk", "Hello.", "Be brief."))))
+    return server, store, Carrier()
 
 
-async def test_we_hang_up_once(deployment: tuple[Streams, MemoryLedger, Carrier]):
-    server, ledger, carrier = deployment
-    edge = Edge("edge-1", server, ledger, carrier)
+async def test_we_hang_up_once(deployment: tuple[MemoryStreams, MemoryCallStore, Carrier]):
+    server, store, carrier = deployment
+    edge = Edge("edge-1", server, store, carrier)
     socket = Socket()
     serving = await edge.takes(socket)
     for _ in range(3):
@@ -88,9 +90,11 @@ async def test_we_hang_up_once(deployment: tuple[Streams, MemoryLedger, Carrier]
     assert carrier.told == ["hang up"]
 
 
-async def test_the_edge_that_the_call_has_left_does_not_hang_it_up(deployment: tuple[Streams, MemoryLedger, Carrier]):
-    server, ledger, carrier = deployment
-    first, second = (Edge(name, server, ledger, carrier) for name in ("edge-1", "edge-2"))
+async def test_the_edge_that_the_call_has_left_does_not_hang_it_up(
+    deployment: tuple[MemoryStreams, MemoryCallStore, Carrier],
+):
+    server, store, carrier = deployment
+    first, second = (Edge(name, server, store, carrier) for name in ("edge-1", "edge-2"))
     old, new = Socket(), Socket()
     left = await first.takes(old)
     old.close(False)  # it broke, and the carrier has come back elsewhere
@@ -99,11 +103,11 @@ async def test_the_edge_that_the_call_has_left_does_not_hang_it_up(deployment: t
     stale.stop("silence")
     await left
     assert carrier.told == []
-    record = await ledger.read(CALL)
+    record = await store.read(CALL)
     assert record is not None
     assert (record.status, record.edge, record.epoch) == ("live", "edge-2", 2)
-    story = [message for _, message in server.after(call_events(CALL), 0)]
-    assert not [message for message in story if isinstance(message, CallEnded)]
+    transcript = [message for _, message in server.after(call_events(CALL), 0)]
+    assert not [message for message in transcript if isinstance(message, CallEnded)]
 
     second.calls.live()[0].stop("agent hung up")
     await asyncio.sleep(0.1)
@@ -113,13 +117,13 @@ async def test_the_edge_that_the_call_has_left_does_not_hang_it_up(deployment: t
 
 
 async def test_a_call_that_was_buried_too_early_is_hung_up_all_the_same(
-    deployment: tuple[Streams, MemoryLedger, Carrier],
+    deployment: tuple[MemoryStreams, MemoryCallStore, Carrier],
 ):
     """Its edge was cut off for so long that others took it for dead; the caller is still on the line."""
-    server, ledger, carrier = deployment
-    edge, socket = Edge("edge-1", server, ledger, carrier), Socket()
+    server, store, carrier = deployment
+    edge, socket = Edge("edge-1", server, store, carrier), Socket()
     serving = await edge.takes(socket)
-    await ledger.end(CALL, "carrier")
+    await store.end(CALL, "carrier")
     edge.calls.live()[0].stop("agent hung up")
     await asyncio.sleep(0.1)
     socket.close(True)
@@ -128,10 +132,10 @@ async def test_a_call_that_was_buried_too_early_is_hung_up_all_the_same(
 
 
 async def test_a_message_is_left_once_although_two_edges_are_told_of_the_machine_three_times(
-    deployment: tuple[Streams, MemoryLedger, Carrier],
+    deployment: tuple[MemoryStreams, MemoryCallStore, Carrier],
 ):
-    server, ledger, carrier = deployment
-    edges = [Edge(name, server, ledger, carrier) for name in ("edge-1", "edge-2")]
+    server, store, carrier = deployment
+    edges = [Edge(name, server, store, carrier) for name in ("edge-1", "edge-2")]
     fields = {"CallUUID": CALL, "Machine": "true", "dial": "out-1", "attempt": "1"}
     request = Request({"type": "http", "method": "POST", "path": "/machine", "headers": [], "query_string": b""})
     told = [edge.webhooks.machine(request, fields) for edge in (*edges, edges[0])]

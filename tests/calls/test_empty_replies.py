@@ -83,7 +83,7 @@ async def test_what_an_empty_reply_cost_is_counted_too():
     async with answered_call(mind=mind, more={"llm": [Mind({"hello": "Hi there."})]}) as phone:
         await asks(phone)
         await phone.hears("Hi there.")
-        assert phone.story.usage[("llm", "test/llm-0", "tokens_in")] == 90
+        assert phone.transcript.usage[("llm", "test/llm-0", "tokens_in")] == 90
 
 
 @pytest.mark.parametrize(

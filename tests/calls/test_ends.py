@@ -10,19 +10,19 @@ import pytest
 from starlette.websockets import WebSocket
 
 from common.agents.model import Agent, Agents, to_document
-from common.bus.memory import MemoryBus, Streams
+from common.bus.memory import MemoryBus, MemoryStreams
 from common.process.clock import wall_ms
 from common.process.tasks import cancel
 from common.protocol.messages import CallEnded, CallStarted, Message
 from common.protocol.redis_keys import call_events
 from common.store import CallRecord
-from common.store.memory import MemoryLedger
+from common.store.memory import MemoryCallStore
 from edge.media import stream
 from edge.media.stream_token import mint
 from edge.media.ticker import Ticker
 from edge.media.websocket import EXTENSION
+from edge.session.abandoned_calls import SECOND_LOOK_MS
 from edge.session.calls import Calls
-from edge.session.lost_calls import SECOND_LOOK_MS
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +58,7 @@ class Socket:
         """Nobody minds."""
 
 
-class FailingLedger(MemoryLedger):
+class FailingLedger(MemoryCallStore):
     """Cannot be told of an end while `away`; with `deaf` it was told, and its answer is lost."""
 
     away = deaf = False
@@ -81,8 +81,8 @@ class Edge:
     """One edge with one call; `told` is its story."""
 
     def __init__(self) -> None:
-        self.streams = Streams()
-        self.ledger = FailingLedger(self.streams)
+        self.streams = MemoryStreams()
+        self.store = FailingLedger(self.streams)
         self.bus = MemoryBus(self.streams)
         self.socket = Socket()
 
@@ -91,7 +91,7 @@ class Edge:
         return [message for _, message in self.streams.after(call_events("call-1"), 0)]
 
     async def ending(self) -> tuple[str, str]:
-        record = await self.ledger.read("call-1")
+        record = await self.store.read("call-1")
         assert record is not None
         return record.status, record.ended_because
 
@@ -99,10 +99,10 @@ class Edge:
 @contextlib.asynccontextmanager
 async def call_under_way() -> AsyncIterator[Edge]:
     edge = Edge()
-    await edge.ledger.create(CallRecord("call-1", to_document(Agent("test", "Hello.", "Be brief."))))
+    await edge.store.create(CallRecord("call-1", to_document(Agent("test", "Hello.", "Be brief."))))
     ticker = Ticker(asyncio.get_running_loop())
-    calls = Calls("edge-1", edge.bus, edge.ledger, calls_max=1)
-    streams = stream.Streams(calls, edge.ledger, edge.bus, ticker, Agents({}), SECRET, lead_ms=200)
+    calls = Calls("edge-1", edge.bus, edge.store, calls_max=1)
+    streams = stream.MediaStreams(calls, edge.store, edge.bus, ticker, Agents({}), SECRET, lead_ms=200)
     serving = asyncio.create_task(streams.serve(cast(WebSocket, edge.socket), mint(SECRET, "call-1", 2e9)))
     await asyncio.sleep(0.5)
     assert (await edge.ending())[0] == "live"
@@ -113,17 +113,17 @@ async def call_under_way() -> AsyncIterator[Edge]:
 
 async def test_an_end_that_redis_did_not_take_is_told_again():
     async with call_under_way() as edge:
-        edge.ledger.away = True
+        edge.store.away = True
         edge.socket.stop()
         await asyncio.sleep(5)
-        edge.ledger.away = False
+        edge.store.away = False
         await asyncio.sleep(1.5)
         assert await edge.ending() == ("ended", "caller hung up")
 
 
 async def test_an_end_that_redis_took_without_a_word_is_not_taken_for_another_ones():
     async with call_under_way() as edge:
-        edge.ledger.deaf = True
+        edge.store.deaf = True
         edge.socket.close(False)
         await asyncio.sleep(stream.COME_BACK_SECONDS + 3)
         assert await edge.ending() == ("ended", "carrier")
@@ -133,14 +133,14 @@ async def test_an_end_that_redis_took_without_a_word_is_not_taken_for_another_on
 @pytest.mark.parametrize(("epochs", "reason"), [([1], "agent hung up"), ([1, 2], "carrier")])
 async def test_a_call_whose_edge_died_at_its_end_is_buried_with_its_own_reason(epochs: list[int], reason: str):
     edge = Edge()
-    await edge.ledger.create(CallRecord("call-1"))
+    await edge.store.create(CallRecord("call-1"))
     for epoch in epochs:
-        await edge.ledger.start("call-1", f"edge-{epoch}")
+        await edge.store.start("call-1", f"edge-{epoch}")
         edge.bus.publish(call_events("call-1"), CallStarted(epoch, f"edge-{epoch}", wall_ms()))
         if epoch == 1:
             edge.bus.publish(call_events("call-1"), CallEnded(1, "agent hung up", wall_ms()))
-    edge.ledger.gone = ("call-1",)
-    house = asyncio.create_task(Calls("edge-3", edge.bus, edge.ledger, calls_max=1).keep_house())
+    edge.store.gone = ("call-1",)
+    house = asyncio.create_task(Calls("edge-3", edge.bus, edge.store, calls_max=1).housekeeping())
     await asyncio.sleep(6 + SECOND_LOOK_MS / 1000)
     await cancel(house)
     assert await edge.ending() == ("ended", reason)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from common.protocol.messages import Spoken, UserTurn
+from common.protocol.messages import ClauseSynthesized, UserTurn
 from tests.calls.doubles import Mind, Mouth, TextEars
 from tests.calls.phone import answered_call
-from workers.providers.interfaces import Offset
+from workers.providers.interfaces import SpeechEnd
 from workers.stt.stream.reopening import OPENINGS_PER_MINUTE
 
 pytestmark = pytest.mark.anyio
@@ -66,7 +66,7 @@ async def test_a_voice_that_breaks_off_is_followed_by_the_next_at_the_same_word(
         await phone.hears("in the morning.")
         await phone.silence()
         assert second.said[-1].startswith("nine"), "700 ms of speech end before the fourth word"
-        spoken = [event for event in phone.events if isinstance(event, Spoken)][-1]
+        spoken = [event for event in phone.events if isinstance(event, ClauseSynthesized)][-1]
         assert spoken.duration_ms == 700 + len(second.said[-1]) * 60
 
 
@@ -105,7 +105,7 @@ async def test_the_story_says_what_was_used_and_of_whom():
         await phone.says("hello")
         await phone.hears("Hi there.")
         await phone.silence()
-        usage = phone.story.usage
+        usage = phone.transcript.usage
         assert usage["tts", "test/tts-0", "characters"] == len("Hello.") + len("Hi there.")
         assert usage["stt", "test/stt-0", "audio_ms"] > 1500
 
@@ -117,7 +117,7 @@ async def test_ears_that_break_again_and_again_are_not_opened_in_a_rush():
         began = len(phone.ears.ears)
         for _ in range(600):  # a minute
             if phone.ears.open:
-                phone.ears.ears[-1]._tell(Offset(0))
+                phone.ears.ears[-1]._tell(SpeechEnd(0))
                 phone.ears.ears[-1].breaks()
             await phone.after(0.1)
         assert 3 <= len(phone.ears.ears) - began <= OPENINGS_PER_MINUTE + 2

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from common.bus.memory import MemoryBus, Streams
+from common.bus.memory import MemoryBus, MemoryStreams
 from common.store import CallRecord, Claim
-from common.store.memory import MemoryLedger
+from common.store.memory import MemoryCallStore
 from tests.calls.phone import Phone, Worker
 from tests.calls.signs_of_life import signs_of_life
 from workers.providers.failover import Failover, Source
@@ -57,7 +57,7 @@ class Pool:
     owner: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.ledger = MemoryLedger(Streams(), 700)
+        self.store = MemoryCallStore(MemoryStreams(), 700)
         self.members: list[Member] = []
         self._calls: list[str] = []
 
@@ -65,7 +65,7 @@ class Pool:
         name, vendor = f"llm-{len(self.members)}", Vendor()
         source = Source("llm", f"test/{name}", vendor, 0, asyncio.get_running_loop().time)
         runner = Runner(
-            RunnerOptions("llm", name, calls_max, 700), MemoryBus(self.ledger._streams), self.ledger,
+            RunnerOptions("llm", name, calls_max, 700), MemoryBus(self.store._streams), self.store,
             lambda claim: Asking(self, claim, Failover((source,), runner.elsewhere)), lambda: source.failing,
         )  # fmt: skip
         probing = probe_for_ever(lambda: [source] if source.failing else [])
@@ -74,10 +74,10 @@ class Pool:
         return self.members[-1]
 
     async def call(self, call_id: str) -> None:
-        await self.ledger.create(CallRecord(call_id))
-        await self.ledger.start(call_id, "edge-1")
+        await self.store.create(CallRecord(call_id))
+        await self.store.start(call_id, "edge-1")
         self._calls.append(call_id)
-        await self.ledger.offer("llm", [call_id])
+        await self.store.offer("llm", [call_id])
 
     def held(self) -> Counter[str]:
         return Counter(self.owner[call_id] for call_id in self.owner)
@@ -85,7 +85,7 @@ class Pool:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Pool"]:
         try:
-            async with signs_of_life(self.ledger, self._calls):
+            async with signs_of_life(self.store, self._calls):
                 yield self
         finally:
             tasks = [task for member in self.members for task in member.tasks]
@@ -127,27 +127,27 @@ async def test_ten_calls_of_a_worker_without_a_way_out_go_to_the_one_that_has_on
         for call_id in CALLS:
             await pool.call(call_id)
         await asyncio.sleep(2)
-        well = pool.hire()
+        available = pool.hire()
         await asyncio.sleep(2)
         grey.vendor.cut = True
         await asyncio.sleep(5)
-        assert pool.held() == Counter({well.name: 10})
+        assert pool.held() == Counter({available.name: 10})
         assert pool.apologies == Counter()
         assert set(pool.moves.values()) == {2}
         assert grey.runner.refusal == "no provider can be reached"
-        assert well.runner.refusal == ""
+        assert available.runner.refusal == ""
 
         asked = grey.vendor.asked
         await pool.call("new")  # and freed places pull nothing in
         await asyncio.sleep(90)
-        assert pool.held() == Counter({well.name: 11})
+        assert pool.held() == Counter({available.name: 11})
         assert pool.apologies == Counter()
         assert grey.vendor.asked - asked < 10, "it is tried now and then, and by no call"
 
         grey.vendor.cut = False
         await asyncio.sleep(70)
         assert grey.runner.refusal == ""
-        well.tasks[0].cancel()
+        available.tasks[0].cancel()
         await asyncio.sleep(5)
         assert pool.held() == Counter({grey.name: 11})
 
@@ -164,7 +164,7 @@ async def test_when_the_vendor_is_down_for_all_calls_do_not_go_in_circles():
         assert max(pool.moves.values()) <= 2, "each call may be passed on once"
         assert min(pool.apologies.values()) >= 10
         assert len(pool.apologies) == 10, "as before: the callers hear that something is wrong"
-        assert await pool.ledger.pools_with_room() == {"llm"}, "and new ones are answered as before"
+        assert await pool.store.pools_with_room() == {"llm"}, "and new ones are answered as before"
         await pool.call("new")
         await asyncio.sleep(3)
         assert pool.moves["new"] >= 1
@@ -184,12 +184,12 @@ async def test_calls_for_which_the_others_have_no_room_are_kept():
         for call_id in CALLS:
             await pool.call(call_id)
         await asyncio.sleep(2)
-        well = pool.hire(calls_max=4)
+        available = pool.hire(calls_max=4)
         await asyncio.sleep(2)
         grey.vendor.cut = True
         await asyncio.sleep(20)
-        assert pool.held() == Counter({grey.name: 6, well.name: 4})
-        assert await pool.ledger.orphans("llm") == []
+        assert pool.held() == Counter({grey.name: 6, available.name: 4})
+        assert await pool.store.orphans("llm") == []
         assert max(pool.moves.values()) <= 3
 
 
@@ -248,7 +248,7 @@ class TwoWays(Phone):
         return super()._open(claim, bus)
 
     def owner(self, pool: str) -> Worker:
-        owner = self.ledger._calls["call-1"].owners[pool]
+        owner = self.store._calls["call-1"].owners[pool]
         return next(worker for worker in self.workers if worker.runner._options.owner == owner)
 
 

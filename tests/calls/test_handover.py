@@ -6,7 +6,7 @@ import pytest
 
 from common.bus.memory import MemoryBus
 from common.protocol.messages import UserTurn
-from edge.media.reconnect_silence import bridge
+from edge.media.reconnect_silence import fill_silence
 from edge.session.calls import Calls
 from tests.calls.phone import answered_call
 
@@ -98,7 +98,7 @@ async def test_a_sentence_in_which_the_line_breaks_is_not_ended_by_our_own_silen
         phone.starts_saying("i would like to ask something")
         await phone.after(0.8)
         frames = phone.call.frames_in
-        await bridge(phone.call)
+        await fill_silence(phone.call)
         assert phone.call.frames_in == frames
 
 
@@ -113,7 +113,7 @@ async def test_nobody_is_handed_over_while_their_words_cannot_leave_the_edge():
     async with answered_call() as phone:
         await phone.hears("Hello.")
         await phone.silence()
-        calls = Calls("edge-1", CutOff(phone.streams), phone.ledger, calls_max=10)
+        calls = Calls("edge-1", CutOff(phone.streams), phone.store, calls_max=10)
         calls.add(phone.call)
         going = asyncio.create_task(calls.hand_over_between_turns())
         await phone.says("hours")

@@ -11,12 +11,12 @@ import pytest
 from starlette.websockets import WebSocket
 
 from common.agents.model import Agent, Agents, to_document
-from common.bus.memory import MemoryBus, Streams
+from common.bus.memory import MemoryBus, MemoryStreams
 from common.protocol.messages import CallEnded
 from common.protocol.redis_keys import call_events
 from common.store import CallRecord
-from common.store.dials import DialBook
-from common.store.memory import MemoryLedger
+from common.store.dials import RedisOutboundQueue
+from common.store.memory import MemoryCallStore
 from edge.media import stream
 from edge.media.stream_token import mint
 from edge.media.ticker import Ticker
@@ -45,7 +45,7 @@ class Line(Socket):
                 asyncio.get_running_loop().call_soon(self.close, True)
 
 
-class SlowLedger(MemoryLedger):
+class SlowLedger(MemoryCallStore):
     """Takes its time to write an end down."""
 
     end_s = 0.0
@@ -100,14 +100,14 @@ class Ended:
 async def hung_up(
     rest: Rest | None, reason: str = "agent hung up", *, minds_stop: bool = True, ledger_s: float = 0.0
 ) -> Ended:
-    line, streams = Line(minds_stop), Streams()
-    bus, ledger = MemoryBus(streams), SlowLedger(streams)
-    await ledger.create(CallRecord("call-1", to_document(Agent("test", "Hello.", "Be brief."))))
-    ledger.end_s = ledger_s
+    line, streams = Line(minds_stop), MemoryStreams()
+    bus, store = MemoryBus(streams), SlowLedger(streams)
+    await store.create(CallRecord("call-1", to_document(Agent("test", "Hello.", "Be brief."))))
+    store.end_s = ledger_s
     ticker, loop, ended = Ticker(asyncio.get_running_loop()), asyncio.get_running_loop(), Ended(rest, line)
-    calls = Calls("edge-1", bus, ledger, calls_max=1)
+    calls = Calls("edge-1", bus, store, calls_max=1)
     async with dialing(rest) as dialer:
-        media = stream.Streams(calls, ledger, bus, ticker, Agents({}), SECRET, 200, dialer)
+        media = stream.MediaStreams(calls, store, bus, ticker, Agents({}), SECRET, 200, dialer)
         serving = asyncio.create_task(media.serve(cast(WebSocket, line), mint(SECRET, "call-1", 2e9)))
         await asyncio.sleep(0.5)
         call = cast(Call, calls.get("call-1"))
@@ -120,7 +120,7 @@ async def hung_up(
     ticker.close()
     told = [message for _, message in streams.after(call_events("call-1"), 0)]
     ended.reasons = [message.reason for message in told if isinstance(message, CallEnded)]
-    record = await ledger.read("call-1")
+    record = await store.read("call-1")
     assert record is not None
     assert (record.status, record.ended_because) == ("ended", reason)
     return ended
@@ -131,10 +131,10 @@ async def dialing(rest: Rest | None) -> AsyncIterator[Dialer | None]:
     if rest is None:
         yield None
         return
-    book = DialBook.connect("redis://127.0.0.1:1/0", "never used", 60)
+    queue = RedisOutboundQueue.connect("redis://127.0.0.1:1/0", "never used", 60)
     async with VobizClient(CarrierOptions("MA_XXXXXXXX", "token"), httpx.MockTransport(rest)) as client:
-        yield Dialer("edge-1", book, (client, client), DialerOptions("https://voice.example.com"))
-    await book.aclose()
+        yield Dialer("edge-1", queue, (client, client), DialerOptions("https://voice.example.com"))
+    await queue.aclose()
 
 
 REFUSALS = {"done": 204, "over already": 404, "credentials": 401, "unavailable": 503, "limited": 429}

@@ -12,19 +12,19 @@ from starlette.requests import Request
 from starlette.websockets import WebSocket
 
 from common.agents.model import Agent, Agents, Limits, to_document
-from common.bus.memory import MemoryBus, Streams
+from common.bus.memory import MemoryBus, MemoryStreams
 from common.process.tasks import cancel
 from common.protocol.messages import CallEnded, HangUp, Message
 from common.protocol.redis_keys import call_events, edge_priority
 from common.store import CallRecord
-from common.store.memory import MemoryLedger
+from common.store.memory import MemoryCallStore
 from common.telemetry import metrics
-from edge.http.webhook_auth import Gate
+from edge.http.webhook_auth import WebhookAuth
 from edge.http.webhooks import Webhooks
 from edge.media import stream
 from edge.media.stream_token import FIRST_USE_SECONDS, mint
 from edge.media.ticker import Ticker
-from edge.session.call_backup import Copies
+from edge.session.call_backup import CallBackups
 from edge.session.calls import Calls
 from edge.vobiz.signatures import Policy
 from tests.calls.test_ends import SECRET, Socket
@@ -40,20 +40,20 @@ FRAME = json.dumps({"event": "media", "media": {"payload": b64encode(b"\xff" * 1
 class Host:
     """One edge, with its house kept."""
 
-    def __init__(self, name: str, server: Streams, ledger: MemoryLedger) -> None:
-        self.ledger = CutOff(ledger)
+    def __init__(self, name: str, server: MemoryStreams, store: MemoryCallStore) -> None:
+        self.store = CutOff(store)
         self.bus = MemoryBus(server)
-        self.calls = Calls(name, self.bus, self.ledger, calls_max=10)
+        self.calls = Calls(name, self.bus, self.store, calls_max=10)
         ticker = Ticker(asyncio.get_running_loop())
-        self.streams = stream.Streams(self.calls, self.ledger, self.bus, ticker, Agents({}), SECRET, 200)
-        gate = Gate(self.ledger, Policy.OFF, (), "", ())
+        self.streams = stream.MediaStreams(self.calls, self.store, self.bus, ticker, Agents({}), SECRET, 200)
+        gate = WebhookAuth(self.store, Policy.OFF, (), "", ())
         agents = Agents({"desk": DESK})
-        self.webhooks = Webhooks(self.calls, self.ledger, agents, gate, None, "https://voice.example.com", SECRET)
+        self.webhooks = Webhooks(self.calls, self.store, agents, gate, None, "https://voice.example.com", SECRET)
 
     def lives(self) -> list[asyncio.Task[None]]:
         self.calls.listen()
-        copies = Copies(self.calls, self.ledger, (self.bus, self.bus))
-        return [asyncio.create_task(self.calls.keep_house()), asyncio.create_task(copies.run())]
+        copies = CallBackups(self.calls, self.store, (self.bus, self.bus))
+        return [asyncio.create_task(self.calls.housekeeping()), asyncio.create_task(copies.run())]
 
     async def takes(self, token: str = "") -> Socket:
         """The carrier's socket comes here."""
@@ -64,10 +64,10 @@ class Host:
         return socket
 
 
-class CutOff(MemoryLedger):
+class CutOff(MemoryCallStore):
     """A host's way to the one server, which may be interrupted."""
 
-    def __init__(self, server: MemoryLedger) -> None:
+    def __init__(self, server: MemoryCallStore) -> None:
         super().__init__(server._streams)
         self.server, self.away = server, False
         for name in ("create", "read", "start", "end", "note_silence", "notes", "restore", "now_ms", "reopen"):
@@ -81,7 +81,7 @@ class CutOff(MemoryLedger):
 
         return asked
 
-    async def touch(self, call_ids: Iterable[str]) -> None:
+    async def heartbeat_calls(self, call_ids: Iterable[str]) -> None:
         await self._through("touch")(call_ids)
 
     async def live(self) -> list[str]:
@@ -96,12 +96,12 @@ class CutOff(MemoryLedger):
 
 class Deployment:
     def __init__(self) -> None:
-        self.streams = Streams()
-        self.ledger = MemoryLedger(self.streams)
-        self.first, self.second = (Host(name, self.streams, self.ledger) for name in ("edge-1", "edge-2"))
+        self.streams = MemoryStreams()
+        self.store = MemoryCallStore(self.streams)
+        self.first, self.second = (Host(name, self.streams, self.store) for name in ("edge-1", "edge-2"))
 
     async def ending(self, call_id: str = CALL) -> tuple[str, str]:
-        record = await self.ledger.read(call_id)
+        record = await self.store.read(call_id)
         assert record is not None
         return record.status, record.ended_because
 
@@ -112,7 +112,7 @@ class Deployment:
 @pytest.fixture
 async def two_edges() -> AsyncIterator[Deployment]:
     it = Deployment()
-    await it.ledger.create(CallRecord(CALL, to_document(DESK)))
+    await it.store.create(CallRecord(CALL, to_document(DESK)))
     houses = [*it.first.lives(), *it.second.lives()]
     yield it
     for house in houses:
@@ -154,11 +154,11 @@ async def test_a_step_of_the_servers_clock_ends_no_call(two_edges: Deployment, s
     socket = await two_edges.first.takes()
     async with talking(socket):
         await asyncio.sleep(30)
-        for call_id in two_edges.ledger.touched_ms:
-            two_edges.ledger.touched_ms[call_id] -= step_s * 1000
+        for call_id in two_edges.store.touched_ms:
+            two_edges.store.touched_ms[call_id] -= step_s * 1000
         await asyncio.sleep(60)
         assert await two_edges.ending() == ("live", "")
-        assert await two_edges.ledger.live() == [CALL]
+        assert await two_edges.store.live() == [CALL]
         assert not two_edges.first.calls.live()[0].stopping.done()
 
 
@@ -167,18 +167,18 @@ async def test_an_outage_that_all_edges_had_ends_no_call(two_edges: Deployment):
     socket = await two_edges.first.takes()
     async with talking(socket):
         await asyncio.sleep(10)
-        two_edges.first.ledger.away = two_edges.second.ledger.away = True
+        two_edges.first.store.away = two_edges.second.store.away = True
         await asyncio.sleep(100)
-        two_edges.second.ledger.away = False
+        two_edges.second.store.away = False
         await asyncio.sleep(8)
-        two_edges.first.ledger.away = False
+        two_edges.first.store.away = False
         await asyncio.sleep(60)
         assert await two_edges.ending() == ("live", "")
 
 
 async def test_a_call_whose_edge_died_is_ended_and_the_edge_is_told_of_which_connection(two_edges: Deployment):
-    await two_edges.ledger.start(CALL, "edge-9")
-    await two_edges.ledger.start(CALL, "edge-9")
+    await two_edges.store.start(CALL, "edge-9")
+    await two_edges.store.start(CALL, "edge-9")
     assert 75 + 15 <= await until_ended(two_edges) <= 75 + 15 + 12
     assert await two_edges.ending() == ("ended", "carrier")
     orders = two_edges.told(edge_priority("edge-9"))
@@ -193,13 +193,13 @@ async def test_an_edge_that_was_taken_for_dead_hangs_its_caller_up(two_edges: De
     socket = await first.takes()
     async with talking(socket):
         (call,) = first.calls.live()
-        first.ledger.away = True
+        first.store.away = True
         if not hears:
             (listening,) = first.bus._subscriptions[edge_priority("edge-1")]
             listening.close()
         found = found_ended()
         await until_ended(two_edges)
-        first.ledger.away = False
+        first.store.away = False
         await asyncio.sleep(6.5)
         assert call.stopping.done()
         assert call.stopping.result() == "carrier"
@@ -220,15 +220,15 @@ async def test_an_edge_whose_caller_has_come_back_elsewhere_says_no_more(two_edg
 
 
 async def test_while_ten_thousand_lost_calls_are_ended_the_living_give_their_signs(two_edges: Deployment):
-    ledger = two_edges.ledger
+    store = two_edges.store
     for number in range(10_000):
-        await ledger.create(CallRecord(f"lost-{number}"))
-        await ledger.start(f"lost-{number}", "edge-9")
-        ledger.touched_ms[f"lost-{number}"] -= 100_000
+        await store.create(CallRecord(f"lost-{number}"))
+        await store.start(f"lost-{number}", "edge-9")
+        store.touched_ms[f"lost-{number}"] -= 100_000
     socket = await two_edges.first.takes()
     async with talking(socket):
         await asyncio.sleep(25)
-        assert await ledger.live() == [CALL]
+        assert await store.live() == [CALL]
         assert {(await two_edges.ending(f"lost-{number}"))[0] for number in range(10_000)} == {"ended"}
 
 

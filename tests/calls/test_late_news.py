@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from common.bus.memory import MemoryBus, Streams
-from common.protocol.messages import AudioIn, AudioOut, ReplySpoken, SpeechEnded, SpeechStarted, UserTurn
+from common.bus.memory import MemoryBus, MemoryStreams
+from common.protocol.messages import AudioIn, AudioOut, ReplySynthesized, SpeechEnded, SpeechStarted, UserTurn
 from common.protocol.redis_keys import call_audio
 from common.store import CallRecord
 from edge.media.ticker import Ticker
@@ -46,7 +46,7 @@ async def test_a_clause_that_arrives_in_many_pieces_is_played_by_one_wake_a_fram
     ticker = CountingTicker(asyncio.get_running_loop())
     line = CarrierLine(lambda text: None)
     start = stream_protocol.Start(CALL, "stream-1", stream_protocol.MediaFormat())
-    call = Call(CallRecord(CALL, epoch=1), start, line, MemoryBus(Streams()), ticker, CallOptions())
+    call = Call(CallRecord(CALL, epoch=1), start, line, MemoryBus(MemoryStreams()), ticker, CallOptions())
     frames = spoken("one two three four five six seven")
     for seq in range(0, len(frames), 9):
         call.play(AudioOut(CALL, 1, 1, 1, 0, seq, b"".join(frames[seq : seq + 9])))
@@ -61,7 +61,7 @@ async def test_a_reply_that_nobody_heard_is_gone_when_the_next_begins():
     ticker = CountingTicker(asyncio.get_running_loop())
     line = CarrierLine(lambda text: None)
     start = stream_protocol.Start(CALL, "stream-1", stream_protocol.MediaFormat())
-    call = Call(CallRecord(CALL, epoch=1), start, line, MemoryBus(Streams()), ticker, CallOptions())
+    call = Call(CallRecord(CALL, epoch=1), start, line, MemoryBus(MemoryStreams()), ticker, CallOptions())
     call.speech_started(SpeechStarted(CALL, 1, 1, 0, words=True))
     for turn, text in ((1, "one"), (2, "two")):
         call.play(AudioOut(CALL, 1, 1, turn, 0, 0, b"".join(spoken(text)), last=True))
@@ -74,12 +74,12 @@ async def test_a_reply_that_nobody_heard_is_gone_when_the_next_begins():
 async def test_a_line_that_has_fallen_silent_proves_nothing_about_what_was_heard():
     line = CarrierLine(lambda text: None)
     ticker = Ticker(asyncio.get_running_loop())
-    streams = Streams()
+    streams = MemoryStreams()
     start = stream_protocol.Start(CALL, "stream-1", stream_protocol.MediaFormat())
     call = Call(CallRecord(CALL, epoch=1), start, line, MemoryBus(streams), ticker, CallOptions())
     frames = spoken("hello")
     call.play(AudioOut(CALL, 1, 1, 1, 0, 0, b"".join(frames), last=True))
-    call.reply_spoken(ReplySpoken(CALL, 1, 1, 1, "hangup"))
+    call.reply_spoken(ReplySynthesized(CALL, 1, 1, 1, "hangup"))
     for _ in range(5):  # no media, and no `playedStream`: the line is broken, and nobody knows it yet
         await asyncio.sleep(1)
         call.housekeep(ticker.now_ms())

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from common.process.tasks import cancel
-from common.store.memory import MemoryLedger
+from common.store.memory import MemoryCallStore
 from edge.session.admission.pool_watch import PoolWatch
 from edge.session.admission.unserved import Waits
 from tests.calls.phone import Phone, answered_call
@@ -29,7 +29,7 @@ class Understaffed(Phone):
 
 @asynccontextmanager
 async def watched(phone: Phone) -> AsyncIterator[PoolWatch]:
-    watch = PoolWatch(phone.calls, phone.ledger, WAITS)
+    watch = PoolWatch(phone.calls, phone.store, WAITS)
     task = asyncio.create_task(watch.run())
     try:
         yield watch
@@ -105,7 +105,7 @@ async def test_a_full_pool_takes_no_calls_and_keeps_those_it_has():
         await phone.hears("Nine to six.")
 
 
-class AwayLedger(MemoryLedger):
+class AwayLedger(MemoryCallStore):
     """Does not answer this edge's questions while `away`."""
 
     away = False
@@ -118,14 +118,14 @@ class AwayLedger(MemoryLedger):
 
 async def test_while_redis_is_away_nobody_is_given_up():
     async with answered_call({"hours": "Nine to six."}) as phone:
-        ledger = AwayLedger(phone.streams)
-        ledger._calls, ledger._ready = phone.ledger._calls, phone.ledger._ready
-        watch = PoolWatch(phone.calls, ledger, WAITS)
+        store = AwayLedger(phone.streams)
+        store._calls, store._ready = phone.store._calls, phone.store._ready
+        watch = PoolWatch(phone.calls, store, WAITS)
         task = asyncio.create_task(watch.run())
         await phone.hears("Hello.")
-        ledger.away = True
+        store.away = True
         await phone.after(30)
-        ledger.away = False
+        store.away = False
         await phone.says("hours")
         await phone.hears("Nine to six.")
         await cancel(task)
@@ -135,7 +135,7 @@ async def test_without_a_wait_the_edge_does_not_look():
     phone = Understaffed()
     phone.without = "llm"
     await phone.start()
-    watch = PoolWatch(phone.calls, phone.ledger, Waits(offer_ms=0))
+    watch = PoolWatch(phone.calls, phone.store, Waits(offer_ms=0))
     await watch.run()
     await phone.after(10)
     assert watch.missing() == phone.calls.busy() == ""

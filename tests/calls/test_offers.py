@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from common.bus.memory import MemoryBus, Streams
-from common.protocol.messages import Offer
+from common.bus.memory import MemoryBus, MemoryStreams
+from common.protocol.messages import CallOffered
 from common.protocol.redis_keys import pool_calls
 from common.store import CallRecord, Claim
-from common.store.memory import MemoryLedger
+from common.store.memory import MemoryCallStore
 from tests.calls.signs_of_life import signs_of_life
 from workers.runtime.runner import Runner, RunnerOptions
 
@@ -28,28 +28,28 @@ class Quiet:
         await asyncio.Event().wait()
 
 
-def offers(streams: Streams) -> Counter[str]:
-    return Counter(m.call_id for _, m in streams.after(pool_calls("stt"), 0) if isinstance(m, Offer))
+def offers(streams: MemoryStreams) -> Counter[str]:
+    return Counter(m.call_id for _, m in streams.after(pool_calls("stt"), 0) if isinstance(m, CallOffered))
 
 
 async def test_thirty_nine_calls_that_wait_for_half_a_minute_are_thirty_nine_offers():
-    streams, carried = Streams(), Counter[str]()
-    ledger = MemoryLedger(streams, 700)
+    streams, carried = MemoryStreams(), Counter[str]()
+    store = MemoryCallStore(streams, 700)
     members = [
         asyncio.create_task(
             Runner(
-                RunnerOptions("stt", f"stt-{n}", 1, 700), MemoryBus(streams), ledger, lambda c: Quiet(c, carried)
+                RunnerOptions("stt", f"stt-{n}", 1, 700), MemoryBus(streams), store, lambda c: Quiet(c, carried)
             ).run(asyncio.Event())
         )
         for n in range(2)
     ]
     calls = [f"call-{n}" for n in range(41)]
     for call_id in calls:
-        await ledger.create(CallRecord(call_id))
-        await ledger.start(call_id, "edge-1")
-        await ledger.offer("stt", [call_id])
-        await ledger.offer("stt", [call_id])  # its caller was reconnected
-    async with signs_of_life(ledger, calls):
+        await store.create(CallRecord(call_id))
+        await store.start(call_id, "edge-1")
+        await store.offer("stt", [call_id])
+        await store.offer("stt", [call_id])  # its caller was reconnected
+    async with signs_of_life(store, calls):
         await asyncio.sleep(30)
     assert len(carried) == 2, "both members are full"
     assert offers(streams) == Counter(calls)
@@ -58,7 +58,7 @@ async def test_thirty_nine_calls_that_wait_for_half_a_minute_are_thirty_nine_off
     await asyncio.wait(members)
 
 
-class SlowRenewal(MemoryLedger):
+class SlowRenewal(MemoryCallStore):
     """An answer to a renewal takes its time on the way back."""
 
     slow = False
@@ -73,31 +73,31 @@ class SlowRenewal(MemoryLedger):
 
 async def test_a_lease_that_was_lost_for_an_older_claim_does_not_drop_the_newer_session():
     """A -> B -> A: the answer about the first claim comes when the second is held."""
-    streams, carried = Streams(), Counter[str]()
-    ledger = SlowRenewal(streams, 700)
-    runner = Runner(RunnerOptions("stt", "stt-a", 5, 700), MemoryBus(streams), ledger, lambda c: Quiet(c, carried))
+    streams, carried = MemoryStreams(), Counter[str]()
+    store = SlowRenewal(streams, 700)
+    runner = Runner(RunnerOptions("stt", "stt-a", 5, 700), MemoryBus(streams), store, lambda c: Quiet(c, carried))
     member = asyncio.create_task(runner.run(asyncio.Event()))
-    await ledger.create(CallRecord("call-1"))
-    await ledger.start("call-1", "edge-1")
-    await ledger.offer("stt", ["call-1"])
+    await store.create(CallRecord("call-1"))
+    await store.start("call-1", "edge-1")
+    await store.offer("stt", ["call-1"])
     await asyncio.sleep(0.5)
     older = runner._held["call-1"]
-    del ledger._calls["call-1"].leases["stt"]
-    between = await ledger.claim("stt", "call-1", "stt-b")
+    del store._calls["call-1"].leases["stt"]
+    between = await store.claim("stt", "call-1", "stt-b")
     assert between is not None
-    ledger.slow = True
-    while ledger.slow:
+    store.slow = True
+    while store.slow:
         await asyncio.sleep(0.01)  # the answer is on its way: lost
     older.task.cancel()  # its session learnt it by itself, when it wrote
     await asyncio.wait([older.task])
-    await ledger.release(between)
-    await ledger.offer("stt", ["call-1"])
+    await store.release(between)
+    await store.offer("stt", ["call-1"])
     await asyncio.sleep(0.2)
     newer = runner._held["call-1"]
     assert newer.claim.token == 3
     await asyncio.sleep(3)
     assert runner._held.get("call-1") is newer
-    assert await ledger.orphans("stt") == []
+    assert await store.orphans("stt") == []
     assert carried["call-1"] == 2
     member.cancel()
     await asyncio.wait([member])

@@ -16,7 +16,7 @@ from common.settings import Settings
 from common.store.outbound_memory import MemoryOutboundQueue
 from edge.outbound.destinations import Destinations
 from edge.outbound.dialer import Dialer, DialerOptions
-from edge.outbound.state import Answered, Dial, Over, Sent
+from edge.outbound.state import Answered, Ended, OutboundCall, Sent
 from edge.vobiz.rest.errors import Refused, Unavailable
 
 pytestmark = pytest.mark.anyio
@@ -53,7 +53,7 @@ class Carrier:
         await self.dialer.outbound.tell(dial_id, Answered(call_id))
         await asyncio.sleep(TALK_SECONDS)
         if self.told(number):
-            await self.dialer.outbound.tell(dial_id, Over("4000", call_id, answered=True))
+            await self.dialer.outbound.tell(dial_id, Ended("4000", call_id, answered=True))
 
     async def call_details(self, call_id: str, status: str = "live") -> dict[str, Any]:
         raise Refused(404, "no such call")
@@ -82,7 +82,7 @@ class Office:
     dialer: Dialer
 
     async def asks(self, count: int) -> list[str]:
-        return [(await self.dialer.outbound.ask(Dial("", TO, FROM), "")).dial_id for _ in range(count)]
+        return [(await self.dialer.outbound.ask(OutboundCall("", TO, FROM), "")).dial_id for _ in range(count)]
 
     async def until_all_are_over(self, hours: float) -> None:
         """Of every call that waits or is open."""

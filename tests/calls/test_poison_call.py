@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from common.bus.memory import MemoryBus, Streams
+from common.bus.memory import MemoryBus, MemoryStreams
 from common.protocol.messages import HangUp
 from common.protocol.redis_keys import edge_priority
 from common.store import CallRecord, Claim
-from common.store.memory import MemoryLedger
+from common.store.memory import MemoryCallStore
 from common.store.suspicion import CRASHES_MAX
 from tests.calls.signs_of_life import signs_of_life
 from workers.runtime.runner import Runner, RunnerOptions
@@ -49,8 +49,8 @@ class Pool:
     hung_up: list[HangUp] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.streams = Streams()
-        self.ledger = MemoryLedger(self.streams, 700)
+        self.streams = MemoryStreams()
+        self.store = MemoryCallStore(self.streams, 700)
         self.bus = MemoryBus(self.streams)
         self._members: dict[str, Member] = {}
         self._started = 0
@@ -58,15 +58,15 @@ class Pool:
         self._restarts: set[asyncio.Task[None]] = set()
 
     async def call(self, call_id: str) -> None:
-        await self.ledger.create(CallRecord(call_id))
-        await self.ledger.start(call_id, "edge-1")
+        await self.store.create(CallRecord(call_id))
+        await self.store.start(call_id, "edge-1")
         self._calls.append(call_id)
-        await self.ledger.offer("llm", [call_id])
+        await self.store.offer("llm", [call_id])
 
     def start(self) -> str:
         self._started += 1
         name, bus, stop = f"llm-{self._started}", MemoryBus(self.streams), asyncio.Event()
-        runner = Runner(RunnerOptions("llm", name, 50, 700), bus, self.ledger, lambda claim: Session(self, claim))
+        runner = Runner(RunnerOptions("llm", name, 50, 700), bus, self.store, lambda claim: Session(self, claim))
         self._members[name] = Member(self._started, bus, runner, asyncio.create_task(runner.run(stop)), stop)
         return name
 
@@ -99,7 +99,7 @@ class Pool:
     def _edge(self, entry_id: str, message: object) -> None:
         if isinstance(message, HangUp):
             self.hung_up.append(message)
-            asyncio.get_running_loop().create_task(self.ledger.end(message.call_id, message.reason))
+            asyncio.get_running_loop().create_task(self.store.end(message.call_id, message.reason))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Pool"]:
@@ -107,7 +107,7 @@ class Pool:
         for _ in range(self.members):
             self.start()
         try:
-            async with signs_of_life(self.ledger, self._calls):
+            async with signs_of_life(self.store, self._calls):
                 yield self
         finally:
             tasks = [*self._restarts, *(member.task for member in self._members.values())]
@@ -149,12 +149,12 @@ async def test_a_call_that_kills_its_workers_ends_and_the_others_live(members: i
         for call_id in [*others[:5], POISON, *others[5:]]:
             await pool.call(call_id)
         async with asyncio.timeout(200):
-            while not pool.hung_up or await pool.ledger.orphans("llm"):
+            while not pool.hung_up or await pool.store.orphans("llm"):
                 await asyncio.sleep(1)
         assert {message.call_id for message in pool.hung_up} == {POISON}
         assert 3 <= pool.deaths <= deaths <= CRASHES_MAX
-        assert sorted(await pool.ledger.live()) == others
-        assert [call.call_id for call in pool.ledger.quarantined] == [POISON]
+        assert sorted(await pool.store.live()) == others
+        assert [call.call_id for call in pool.store.quarantined] == [POISON]
         taken_over = [pool.held[call_id] - 1 for call_id in others]
         assert max(taken_over) <= deaths
         if deaths == 3:
@@ -169,7 +169,7 @@ async def test_two_calls_of_which_one_kills_and_each_finds_a_member_for_itself()
         await asyncio.sleep(20)
         assert (pool.deaths, pool.held[POISON]) == (3, 3)
         assert pool.held["call-0"] - 1 <= 2
-        assert await pool.ledger.live() == ["call-0"]
+        assert await pool.store.live() == ["call-0"]
 
 
 async def test_a_session_that_raises_everywhere_is_ended_after_a_few_and_kills_nobody():
@@ -180,7 +180,7 @@ async def test_a_session_that_raises_everywhere_is_ended_after_a_few_and_kills_n
         assert {message.call_id for message in pool.hung_up} == {POISON}
         assert pool.held[POISON] == 3
         assert pool.held["call-0"] == pool.held["call-1"] == 1
-        assert pool.ledger.quarantined[0].crashes == 3
+        assert pool.store.quarantined[0].crashes == 3
 
 
 async def test_a_worker_that_dies_now_and_then_ends_no_call():
@@ -194,7 +194,7 @@ async def test_a_worker_that_dies_now_and_then_ends_no_call():
             await asyncio.sleep(pause_s)
         assert pool.deaths == 6
         assert pool.hung_up == []
-        assert await pool.ledger.orphans("llm") == []
+        assert await pool.store.orphans("llm") == []
 
 
 async def test_rolling_restarts_are_nobodys_fault():
@@ -207,7 +207,7 @@ async def test_rolling_restarts_are_nobodys_fault():
         await asyncio.sleep(2)
         assert pool.hung_up == []
         assert min(pool.held.values()) >= 8
-        again = await pool.ledger.claim("llm", "call-0", "nobody")
+        again = await pool.store.claim("llm", "call-0", "nobody")
         assert again is None, "it is held"
-        holds = [pool.ledger._calls[call_id].holds["llm"] for call_id in innocents(3)]
+        holds = [pool.store._calls[call_id].holds["llm"] for call_id in innocents(3)]
         assert [hold.crashes for hold in holds] == [0, 0, 0]

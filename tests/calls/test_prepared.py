@@ -4,7 +4,14 @@ import asyncio
 
 import pytest
 
-from common.protocol.messages import Interrupted, MaybeTurn, OwnerChanged, Release, ReplyStarted, Withdrawn
+from common.protocol.messages import (
+    EagerUserTurn,
+    Interrupted,
+    OwnerChanged,
+    ReplyDiscarded,
+    ReplyReleased,
+    ReplyStarted,
+)
 from common.protocol.redis_keys import call_events
 from tests.calls.phone import CALL, answered_call
 from workers.providers.interfaces import ListenOptions
@@ -28,13 +35,13 @@ async def test_the_answer_is_ready_when_the_turn_is_over():
         await phone.says("hello")
         assert await waited_ms(phone) <= 550, "the silence that ends a turn takes 500 ms, and nothing comes on top"
         await phone.hears("Hi there.")
-        assert [type(event) for event in phone.events if isinstance(event, MaybeTurn | Release | Withdrawn)] == [
-            MaybeTurn, Release,
-        ]  # fmt: skip
+        decisions = EagerUserTurn | ReplyReleased | ReplyDiscarded
+        seen = [type(event) for event in phone.events if isinstance(event, decisions)]
+        assert seen == [EagerUserTurn, ReplyReleased]
 
 
 async def test_without_preparation_the_caller_waits_for_it_all():
-    listen = ListenOptions(likely_ms=0)
+    listen = ListenOptions(eager_endpointing_ms=0)
     async with answered_call(answers={"hello": "Hi there."}, listen=listen) as phone:
         phone.mind.word_seconds = 0.05
         phone.mouth.first_chunk_seconds = 0.15
@@ -54,7 +61,7 @@ async def test_a_caller_who_goes_on_never_hears_what_was_prepared():
         await phone.silence()
         assert "What do" not in phone.heard
         assert phone.mouth.said[1:] == ["What do you want?", "Tea it is."], "it was prepared, and thrown away"
-        assert [turn for turn in phone.events if isinstance(turn, Withdrawn)] == [Withdrawn(2)]
+        assert [turn for turn in phone.events if isinstance(turn, ReplyDiscarded)] == [ReplyDiscarded(2)]
         assert phone.mind.asked[-1][-1] == {"role": "user", "content": "I want tea"}
         assert not any("What do" in line["content"] for line in phone.mind.asked[-1])
 
@@ -85,7 +92,7 @@ async def test_the_mind_dies_while_the_answer_is_kept():
         phone.hire("llm")
         phone.starts_saying("hello")
         await phone.after(0.3 + 0.35)
-        assert any(isinstance(event, MaybeTurn) for event in phone.events)
+        assert any(isinstance(event, EagerUserTurn) for event in phone.events)
         await phone.worker("llm").kill()
         await phone.hears("Hi there.")
         await phone.silence()
@@ -131,12 +138,12 @@ async def test_a_mouth_of_the_last_release_takes_over_while_the_answer_is_kept()
         await phone.silence()
         phone.starts_saying("hello")
         await phone.after(0.3 + 0.35)
-        assert any(isinstance(event, ReplyStarted) and event.prepared_for for event in phone.events)
+        assert any(isinstance(event, ReplyStarted) and event.based_on for event in phone.events)
         phone.bus.publish(call_events(CALL), OwnerChanged("tts", 2, "tts-of-the-last-release", 0))
         await phone.hears("Hi there.")
         await phone.silence()
-        assert [event for event in phone.events if isinstance(event, Withdrawn | Interrupted)] == [
-            Withdrawn(2), Interrupted(2, 0, 0)
+        assert [event for event in phone.events if isinstance(event, ReplyDiscarded | Interrupted)] == [
+            ReplyDiscarded(2), Interrupted(2, 0, 0)
         ], "it knows nothing of the first, so it is told by the second"  # fmt: skip
-        assert [event.prepared_for for event in phone.events if isinstance(event, ReplyStarted)] == ["", "hello", ""]
+        assert [event.based_on for event in phone.events if isinstance(event, ReplyStarted)] == ["", "hello", ""]
         assert phone.heard.count("Hi there.") == 1

@@ -64,7 +64,7 @@ async def test_the_end_of_the_old_socket_does_not_end_the_call():
         old.end("caller hung up")
         await phone.says("hours")
         await phone.hears("Nine to six.")
-        assert not await phone.ledger.end("call-1", "caller hung up", epoch=1)
+        assert not await phone.store.end("call-1", "caller hung up", epoch=1)
 
 
 async def test_no_clause_is_voiced_twice_for_a_new_connection():

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from common.bus.memory import Streams
+from common.bus.memory import MemoryStreams
 from common.protocol import codec
-from common.protocol.messages import AudioIn, AudioOut, Message, PlayStarted
+from common.protocol.messages import AudioIn, AudioOut, Message, PlaybackStarted
 from tests.calls.phone import answered_call
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +24,7 @@ ANSWERS = {
 KINDS = sorted(codec.TAGS, key=lambda kind: codec.TAGS[kind])
 
 
-class RepeatingStreams(Streams):
+class RepeatingStreams(MemoryStreams):
     """Says entries of some kinds again, `again_s` later."""
 
     def __init__(self, kinds: tuple[type[Message], ...], again_s: float) -> None:
@@ -43,7 +43,7 @@ class RepeatingStreams(Streams):
             super().append(stream, message)
 
 
-class LateStreams(Streams):
+class LateStreams(MemoryStreams):
     """Entries of streams that end like this come later than those of others; in order, as a stream is."""
 
     def __init__(self, ending: str, late_s: float) -> None:
@@ -73,7 +73,7 @@ class Conversation:
     ended: str
 
 
-async def conversation(streams: Streams) -> Conversation:
+async def conversation(streams: MemoryStreams) -> Conversation:
     """A greeting, a barge-in, an answer that is heard to its end, and a goodbye."""
     async with answered_call(ANSWERS, streams=streams) as phone:
         await phone.hears("Hello.")
@@ -88,11 +88,11 @@ async def conversation(streams: Streams) -> Conversation:
         phone.hangs_up()
         reason = await phone.ended()
         await phone.after(4)
-        story = phone.story
+        transcript = phone.transcript
         assert phone.line.heard().count("Hello.") == 1
         return Conversation(
-            tuple((exchange.understood, exchange.answered) for exchange in story.exchanges),
-            tuple(exchange.interrupted for exchange in story.exchanges),
+            tuple((exchange.understood, exchange.answered) for exchange in transcript.exchanges),
+            tuple(exchange.interrupted for exchange in transcript.exchanges),
             tuple(request[-1]["content"] for request in phone.mind.asked),
             tuple(dict.fromkeys(phone.mouth.said)),
             reason,
@@ -101,7 +101,7 @@ async def conversation(streams: Streams) -> Conversation:
 
 @pytest.fixture
 async def undisturbed() -> Conversation:
-    told = await conversation(Streams())
+    told = await conversation(MemoryStreams())
     assert told.interrupted == (False, True, False, False)
     assert told.asked == ("when do you open", "and on monday", "bye")
     assert told.ended == "agent hung up"
@@ -132,7 +132,7 @@ async def test_a_stream_that_is_behind_the_others_changes_nothing(ending: str, u
 
 async def test_the_kinds_that_matter_were_repeated() -> None:
     """A test of the test: repeating what never comes would prove nothing."""
-    for kind in (AudioIn, AudioOut, PlayStarted):
+    for kind in (AudioIn, AudioOut, PlaybackStarted):
         streams = RepeatingStreams((kind,), 2.0)
         await conversation(streams)
         assert streams.repeated > 2

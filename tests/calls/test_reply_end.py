@@ -48,7 +48,7 @@ async def test_the_only_clause_leaves_with_the_last_word_and_not_with_the_bill(w
         )
         await phone.hears("".join(words))
         await phone.silence()
-        assert phone.story.usage[("llm", "test/llm-0", "tokens_in")] == 9
+        assert phone.transcript.usage[("llm", "test/llm-0", "tokens_in")] == 9
 
 
 async def test_the_farewell_of_an_agent_that_hangs_up_in_silence_is_said():

@@ -52,7 +52,7 @@ async def test_whenever_the_edge_dies_the_reply_goes_on_from_the_word(at_ms: int
         await phone.after(1.0)
         await phone.silence()
         check(phone.heard_before, phone.heard, whole(phone))
-        (last,) = [exchange for exchange in phone.story.exchanges if exchange.utterance == 1]
+        (last,) = [exchange for exchange in phone.transcript.exchanges if exchange.utterance == 1]
         assert last.heard == ANSWER, "it was heard to its end"
 
 
@@ -158,7 +158,7 @@ async def test_the_history_of_a_call_that_ends_in_a_sentence_says_what_was_heard
         await phone.after(BEGIN_S + 2)
         phone.call.end(reason)
         heard = phone.heard.removeprefix("Hello.")
-        (last,) = [exchange for exchange in phone.story.exchanges if exchange.utterance == 1]
+        (last,) = [exchange for exchange in phone.transcript.exchanges if exchange.utterance == 1]
         assert_told(last.heard, heard)
         assert last.heard.endswith("—")
 
@@ -171,22 +171,22 @@ async def test_the_history_of_a_call_whose_edge_died_for_good_says_what_was_hear
         phone.bus.kill()
         phone._connected = False
         heard = phone.heard.removeprefix("Hello.")
-        undertaker = Calls("edge-2", phone.hire("stt").bus, LostCalls(phone), calls_max=1)  # type: ignore[arg-type]
+        undertaker = Calls("edge-2", phone.hire("stt").bus, AbandonedCalls(phone), calls_max=1)  # type: ignore[arg-type]
         await undertaker._bury(CALL)
         (end,) = [message for message in phone.events if isinstance(message, CallEnded)]
         assert end.heard[0] == 2
-        (last,) = [exchange for exchange in phone.story.exchanges if exchange.utterance == 1]
+        (last,) = [exchange for exchange in phone.transcript.exchanges if exchange.utterance == 1]
         assert_told(last.heard, heard)
 
 
-class LostCalls:
+class AbandonedCalls:
     """The ledger, in which the call has been without a sign of life for long."""
 
     def __init__(self, phone: Phone) -> None:
         self._phone = phone
 
     def __getattr__(self, name: str) -> object:
-        return getattr(self._phone.ledger, name)
+        return getattr(self._phone.store, name)
 
     async def lost(self) -> list[str]:
         return [CALL]
@@ -195,7 +195,7 @@ class LostCalls:
 async def test_an_older_edge_said_nothing_of_what_was_heard_and_the_clause_is_repeated():
     """Of the release before: its frames have no such field."""
     async with answered_call({"hours": ANSWER}) as phone:
-        phone.call._ears._ask_heard = lambda: ()
+        phone.call._sources._ask_heard = lambda: ()
         await phone.hears("Hello.")
         await phone.says("hours")
         await phone.after(BEGIN_S + 2)

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from common.bus.memory import MemoryBus, Streams
+from common.bus.memory import MemoryBus, MemoryStreams
 from common.protocol.messages import (
     CallStarted,
     Clause,
-    MaybeTurn,
+    EagerUserTurn,
     Message,
     OwnerChanged,
-    PlayStarted,
+    PlaybackStarted,
     ReplyEnded,
     ReplyPlayed,
     ReplyStarted,
@@ -22,10 +22,10 @@ from common.protocol.messages import (
 )
 from common.protocol.redis_keys import call_events
 from common.store import CallRecord, Claim
-from common.store.memory import MemoryLedger
+from common.store.memory import MemoryCallStore
 from tests.calls.doubles import Mind
-from workers.llm.model_chain import Minds
-from workers.llm.session import Character, ReplySession
+from workers.llm.model_chain import ModelChain
+from workers.llm.session import LlmSession, Persona
 from workers.providers.failover import Failover, Source
 
 pytestmark = pytest.mark.anyio
@@ -37,12 +37,12 @@ GREETED = (
     ReplyStarted(1, 0),
     Clause(1, 0, "Hello."),
     ReplyEnded(1, 1),
-    PlayStarted(1, 0),
+    PlaybackStarted(1, 0),
     ReplyPlayed(1),
 )
 
 
-class SlowLedger(MemoryLedger):
+class SlowLedger(MemoryCallStore):
     """Writes after a while; a clause not at all while `silent`."""
 
     silent = False
@@ -58,8 +58,8 @@ class Story:
     """The story of one call, and the mind that follows it."""
 
     def __init__(self) -> None:
-        self.streams = Streams()
-        self.ledger = SlowLedger(self.streams)
+        self.streams = MemoryStreams()
+        self.store = SlowLedger(self.streams)
         self.bus = MemoryBus(self.streams)
 
     def tell(self, *messages: Message) -> None:
@@ -73,38 +73,38 @@ class Story:
 
 @contextlib.asynccontextmanager
 async def mind_at_work() -> AsyncIterator[tuple[Story, asyncio.Task[None]]]:
-    story = Story()
-    await story.ledger.create(CallRecord("call-1"))
-    await story.ledger.start("call-1", "edge-1")
-    claim = await story.ledger.claim("llm", "call-1", "llm-1")
+    transcript = Story()
+    await transcript.store.create(CallRecord("call-1"))
+    await transcript.store.start("call-1", "edge-1")
+    claim = await transcript.store.claim("llm", "call-1", "llm-1")
     assert claim is not None
     mind = Mind()
     mind.answers.update({"hours": "Nine to six.", "hours today": "Nine to six today."})
-    minds = Minds(Failover((Source("llm", "test/llm", mind, 0, asyncio.get_running_loop().time),)))
-    session = ReplySession(claim, story.bus, story.ledger, Character("Hello.", "Be brief.", minds))
-    story.tell(*GREETED)
+    model_chain = ModelChain(Failover((Source("llm", "test/llm", mind, 0, asyncio.get_running_loop().time),)))
+    session = LlmSession(claim, transcript.bus, transcript.store, Persona("Hello.", "Be brief.", model_chain))
+    transcript.tell(*GREETED)
     working = asyncio.create_task(session.run())
     await asyncio.sleep(1)
-    yield story, working
+    yield transcript, working
     working.cancel()
     await asyncio.wait([working])
 
 
 async def test_a_reply_that_is_taken_back_before_its_start_was_written_is_not_the_last_one():
-    async with mind_at_work() as (story, _):
-        story.tell(MaybeTurn(1, "hours", (0, 0, 0)))
+    async with mind_at_work() as (transcript, _):
+        transcript.tell(EagerUserTurn(1, "hours", (0, 0, 0)))
         await asyncio.sleep(0.02)  # its start is on its way
-        story.tell(SpeechStarted("call-1", 1, 2, 2000))
+        transcript.tell(SpeechStarted("call-1", 1, 2, 2000))
         await asyncio.sleep(0.5)
-        story.tell(UserTurn(2, "hours today", (0, 0, 0)))
+        transcript.tell(UserTurn(2, "hours today", (0, 0, 0)))
         await asyncio.sleep(5)
-        assert "".join(message.text for message in story.told[len(GREETED) :] if isinstance(message, Clause))
+        assert "".join(message.text for message in transcript.told[len(GREETED) :] if isinstance(message, Clause))
 
 
 async def test_a_clause_that_could_not_be_written_leaves_the_reply_to_the_next_owner():
-    async with mind_at_work() as (story, working):
-        story.ledger.silent = True
-        story.tell(UserTurn(1, "hours", (0, 0, 0)))
+    async with mind_at_work() as (transcript, working):
+        transcript.store.silent = True
+        transcript.tell(UserTurn(1, "hours", (0, 0, 0)))
         await asyncio.sleep(5)
         assert isinstance(working.exception(), ConnectionError)
-        assert [message for message in story.told[len(GREETED) :] if isinstance(message, ReplyEnded)] == []
+        assert [message for message in transcript.told[len(GREETED) :] if isinstance(message, ReplyEnded)] == []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.protocol.messages import Spoken
+from common.protocol.messages import ClauseSynthesized
 from tests.calls.doubles import Mouth
 from tests.calls.phone import answered_call
 
@@ -15,7 +15,7 @@ async def test_markup_and_amounts_are_spoken_and_the_history_keeps_what_was_writ
         await phone.says("price")
         await phone.hears("It is only five hundred rupees.")
         await phone.silence()
-        assert phone.story.exchanges[-1].heard == "It is **only** ₹500."
+        assert phone.transcript.exchanges[-1].heard == "It is **only** ₹500."
 
 
 async def test_an_interruption_in_an_amount_is_cut_at_the_written_word():
@@ -26,9 +26,9 @@ async def test_an_interruption_in_an_amount_is_cut_at_the_written_word():
         await phone.hears("twelve thousand three hundred")
         phone.starts_saying("stop it please")
         await phone.silence()
-        (spoken,) = [event for event in phone.events if isinstance(event, Spoken) and event.turn == 2][:1]
-        assert spoken.marks[:3] == ((0, 0), (4, 240), (8, 480)), "word times in the written text"
-        assert phone.story.exchanges[1].heard == "You pay —"
+        (spoken,) = [event for event in phone.events if isinstance(event, ClauseSynthesized) and event.turn == 2][:1]
+        assert spoken.char_timings[:3] == ((0, 0), (4, 240), (8, 480)), "word times in the written text"
+        assert phone.transcript.exchanges[1].heard == "You pay —"
 
 
 async def test_a_clause_of_nothing_but_a_smile_is_not_spoken_and_does_no_harm():
@@ -69,7 +69,7 @@ async def test_what_no_voice_spoke_is_in_nobodys_history():
         await phone.says("when")
         await phone.hears("Shall I book it?")
         await phone.silence()
-        assert phone.story.exchanges[-1].heard == "Shall I book it?"
+        assert phone.transcript.exchanges[-1].heard == "Shall I book it?"
         await phone.says("sorry")
         await phone.hears("Once more.")
         assert "Monday" not in str(phone.mind.asked[-1])

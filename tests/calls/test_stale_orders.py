@@ -4,31 +4,31 @@ import asyncio
 
 import pytest
 
-from common.bus.memory import MemoryBus, Streams
+from common.bus.memory import MemoryBus, MemoryStreams
 from common.call.end_reasons import EndReason
-from common.call.transcript import Story
+from common.call.transcript import CallTranscript
 from common.protocol.messages import (
     AudioOut,
     CallEnded,
+    ClausePlayed,
     HangUp,
     Interrupted,
     Message,
-    Played,
-    Release,
     ReplyPlayed,
+    ReplyReleased,
     SpeechEnded,
     SpeechStarted,
-    Understood,
+    WordsDetected,
 )
 from common.protocol.redis_keys import edge_priority
 from common.store import CallRecord
-from common.store.memory import MemoryLedger
+from common.store.memory import MemoryCallStore
 from common.telemetry import metrics
 from edge.session.fences import Fences
 from tests.calls.phone import CALL, Phone, answered_call
 from workers.llm.conversation import Dialogue
 from workers.runtime.quarantine import QuarantinedCall
-from workers.tts.plan import Script
+from workers.tts.plan import SpeechPlan
 
 pytestmark = pytest.mark.anyio
 
@@ -114,9 +114,9 @@ async def test_a_replaced_workers_speech_and_release_stop_and_play_nothing():
         await ordered(
             phone,
             SpeechStarted(CALL, 1, 99, 10_000_000, words=True),
-            Understood(CALL, 1, 99),
+            WordsDetected(CALL, 1, 99),
             SpeechEnded(CALL, 1, 99, 10_000_100),
-            Release(CALL, 1, 9),
+            ReplyReleased(CALL, 1, 9),
         )
         assert {order: refused(order) - count for order, count in before.items()} == dict.fromkeys(before, 1.0)
         await phone.hears("On Sunday we are closed.")
@@ -160,14 +160,14 @@ async def test_a_failover_that_lost_the_ears_claims_does_not_make_their_successo
 
 
 async def test_a_worker_that_does_not_follow_its_call_gives_it_up_where_it_is_by_now():
-    streams = Streams()
-    ledger, bus = MemoryLedger(streams), MemoryBus(streams)
-    await ledger.create(CallRecord(CALL))
-    await ledger.start(CALL, "edge-1")
-    claim = await ledger.claim("stt", CALL, "stt-1")
+    streams = MemoryStreams()
+    store, bus = MemoryCallStore(streams), MemoryBus(streams)
+    await store.create(CallRecord(CALL))
+    await store.start(CALL, "edge-1")
+    claim = await store.claim("stt", CALL, "stt-1")
     assert claim is not None
-    await ledger.start(CALL, "edge-2")
-    giving_up = asyncio.create_task(QuarantinedCall(claim, bus, ledger).run())
+    await store.start(CALL, "edge-2")
+    giving_up = asyncio.create_task(QuarantinedCall(claim, bus, store).run())
     await asyncio.sleep(0.5)
     giving_up.cancel()
     assert streams.after(edge_priority("edge-1"), 0) == []
@@ -182,7 +182,7 @@ def test_what_no_worker_says_is_not_fenced():
 
 
 PAST: list[Message] = [
-    Played(1, 0, epoch=1),
+    ClausePlayed(1, 0, epoch=1),
     Interrupted(1, 0, 100, epoch=1),
     ReplyPlayed(1, epoch=1),
 ]
@@ -197,7 +197,7 @@ async def test_an_edge_that_froze_and_was_replaced_says_nothing_of_the_new_conne
         await phone.hears("Monday")
         await phone.edge_dies()
         at = [number for number, event in enumerate(phone.events) if type(event).__name__ == "CallStarted"][-1]
-        folds = Dialogue(""), Script(), Story()
+        folds = Dialogue(""), SpeechPlan(), CallTranscript()
         for event in phone.events[: at + 1]:
             for fold in folds:
                 fold.receive(event)

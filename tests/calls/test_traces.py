@@ -85,7 +85,7 @@ async def test_a_trace_survives_a_takeover(pool: str, spans: list[traces.Span]) 
     turn = [span for span in spans if span.turn.utterance == 1]
     assert {span.name for span in turn} == WATERFALL
     assert {(span.turn.trace_id, span.turn.root_id) for span in turn} == {
-        (traces.Turn(CALL, 1).trace_id, traces.Turn(CALL, 1).root_id)
+        (traces.TurnTrace(CALL, 1).trace_id, traces.TurnTrace(CALL, 1).root_id)
     }
     if pool == "llm":
         assert [span.attributes["outcome"] for span in turn if span.name == "model"].count("first word") >= 1
@@ -123,11 +123,11 @@ async def test_without_a_collector_nothing_is_recorded(spans: list[traces.Span])
 
 
 def test_ids_are_of_the_turn_and_of_nothing_else() -> None:
-    ears, mouth = traces.Turn("call-1", 3), traces.Turn("call-1", 3, reply=4)
+    ears, mouth = traces.TurnTrace("call-1", 3), traces.TurnTrace("call-1", 3, reply=4)
     assert (ears.trace_id, ears.root_id) == (mouth.trace_id, mouth.root_id)
-    others = [traces.Turn("call-1", 2), traces.Turn("call-2", 3), traces.Turn("call-1", 33)]
+    others = [traces.TurnTrace("call-1", 2), traces.TurnTrace("call-2", 3), traces.TurnTrace("call-1", 33)]
     assert len({turn.trace_id for turn in [ears, *others]}) == len({turn.root_id for turn in [ears, *others]}) == 4
     assert 0 < ears.root_id < 1 << 64
     assert 0 < ears.trace_id < 1 << 128
     known = 0x457DB83911C990CFEF8E9C712107CAAC
-    assert traces.Turn("call-1", 3).trace_id == known, "the same in every release: a trace crosses a rollout"
+    assert traces.TurnTrace("call-1", 3).trace_id == known, "the same in every release: a trace crosses a rollout"

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.bus import START
-from common.call.resume import Resume
+from common.call.resume import ListeningPosition
 from common.protocol.messages import UserTurn
 from common.protocol.redis_keys import POOLS, call_audio, call_events, edge_audio, edge_priority, pool_calls
 from tests.calls.phone import CALL, Phone, answered_call
@@ -89,12 +89,14 @@ async def test_whatever_nobody_can_read_harms_nobody(entries: list[tuple[str, by
      '{"utterance": 1, "entry": ["0-0"]}', '{"utterance": NaN}', '{"utterance": 1e999}', '"\\ud800"', "\ud800"],
 )  # fmt: skip
 async def test_a_checkpoint_that_nobody_can_read_is_the_start_of_the_call(checkpoint: str) -> None:
-    assert Resume.of(checkpoint) == Resume(0, START)
+    assert ListeningPosition.of(checkpoint) == ListeningPosition(0, START)
 
 
 async def test_a_checkpoint_of_another_release_is_read() -> None:
-    assert Resume.of(json.dumps({"utterance": 3, "entry": "17-0", "more": [1]})) == Resume(3, "17-0")
-    assert json.loads(Resume(3, "17-0").checkpoint()) == {"utterance": 3, "entry": "17-0"}
+    assert ListeningPosition.of(json.dumps({"utterance": 3, "entry": "17-0", "more": [1]})) == ListeningPosition(
+        3, "17-0"
+    )
+    assert json.loads(ListeningPosition(3, "17-0").checkpoint()) == {"utterance": 3, "entry": "17-0"}
 
 
 async def test_ears_that_take_over_with_such_a_checkpoint_hear_the_caller() -> None:

@@ -10,13 +10,13 @@ import pytest
 from starlette.websockets import WebSocket
 
 from common.agents.model import Agents
+from common.bus.memory import MediaStreams as Entries
 from common.bus.memory import MemoryBus
-from common.bus.memory import Streams as Entries
 from common.protocol.messages import CallEnded
 from common.protocol.redis_keys import call_events
 from common.store import CallRecord
-from common.store.memory import MemoryLedger
-from edge.media.stream import COME_BACK_SECONDS, START_SECONDS, Streams
+from common.store.memory import MemoryCallStore
+from edge.media.stream import COME_BACK_SECONDS, START_SECONDS, MediaStreams
 from edge.media.stream_token import mint
 from edge.media.ticker import Ticker
 from edge.media.websocket import EXTENSION
@@ -55,16 +55,16 @@ class Line:
 
     def __init__(self, agents: Agents = ANY_AGENT) -> None:
         self.entries = Entries()
-        self.ledger = MemoryLedger(self.entries)
+        self.store = MemoryCallStore(self.entries)
         bus = MemoryBus(self.entries)
-        self.calls = Calls("edge-a", bus, self.ledger, 10)
+        self.calls = Calls("edge-a", bus, self.store, 10)
         ticker = Ticker(asyncio.get_running_loop())
-        self.streams = Streams(self.calls, self.ledger, bus, ticker, agents, SECRET, 200)
+        self.streams = MediaStreams(self.calls, self.store, bus, ticker, agents, SECRET, 200)
         self.socket = Socket()
 
     async def begin(self) -> asyncio.Task[None]:
         """The stream is accepted and its readers are attached."""
-        await self.ledger.create(CallRecord("c-1", {"name": "desk", "greeting": "Hello.", "instructions": "Be brief."}))
+        await self.store.create(CallRecord("c-1", {"name": "desk", "greeting": "Hello.", "instructions": "Be brief."}))
         scope = {"type": "websocket", "subprotocols": [], "headers": [], "extensions": {EXTENSION: self.socket}}
         websocket = WebSocket(scope, _connected, _sent)
         serving = asyncio.create_task(self.streams.serve(websocket, mint(SECRET, "c-1", 4_000_000_000)))
@@ -95,11 +95,11 @@ async def test_a_call_whose_carrier_does_not_come_back_ends_after_a_while() -> N
     line.socket.close(False)
     await asyncio.sleep(COME_BACK_SECONDS - 1)
     assert line.ends == []
-    assert await line.ledger.live() == ["c-1"]
+    assert await line.store.live() == ["c-1"]
     await serving
     assert asyncio.get_running_loop().time() - broke_s == pytest.approx(COME_BACK_SECONDS, abs=0.1)
     assert line.ends == ["carrier"]
-    record = await line.ledger.read("c-1")
+    record = await line.store.read("c-1")
     assert record is not None
     assert (record.status, record.ended_because) == ("ended", "carrier")
     assert line.calls.get("c-1") is None

@@ -18,7 +18,7 @@ from common.protocol.messages import (
     CallStarted,
     HangUp,
     Interrupted,
-    ReplySpoken,
+    ReplySynthesized,
     SpeechEnded,
     SpeechStarted,
 )
@@ -119,7 +119,7 @@ async def _(edge: Edge, call_id: str) -> None:
     """A farewell whose checkpoint nobody answers ends the call all the same."""
     async with edge.call(call_id) as caller:
         edge.workers.publish(edge_audio(EDGE), AudioOut(call_id, 1, 1, 1, 0, 0, b"\x22" * 160, last=True))
-        edge.workers.publish(edge_audio(EDGE), ReplySpoken(call_id, 1, 1, 1, "hangup"))
+        edge.workers.publish(edge_audio(EDGE), ReplySynthesized(call_id, 1, 1, 1, "hangup"))
         await caller.until("checkpoint")
         kept = edge.calls.get(call_id)
         assert kept is not None
@@ -260,7 +260,7 @@ async def _(edge: Edge, call_id: str) -> None:
 async def _(edge: Edge, call_id: str) -> None:
     """The edge that had the call is gone: the carrier comes back, finds this one, and the call is this one's."""
     url = await edge.answer(call_id)
-    first = await edge.ledger.start(call_id, "edge-that-died")
+    first = await edge.store.start(call_id, "edge-that-died")
     assert first is not None
     assert first.epoch == 1
     async with phone(url) as caller:
@@ -269,7 +269,7 @@ async def _(edge: Edge, call_id: str) -> None:
         assert [begun.epoch for begun in await caller.events.until(CallStarted)] == [2]
         caller.epoch = 2
         await caller.goes_on()
-    record = await edge.ledger.read(call_id)
+    record = await edge.store.read(call_id)
     assert record is not None
     assert record.edge == EDGE
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from edge.vobiz.rest.client import VobizClient
-from edge.vobiz.rest.errors import CarrierError, Limited, Refused, Unauthorized, Unavailable, Uncertain
+from edge.vobiz.rest.errors import CarrierError, CarrierLimited, Refused, Unauthorized, Unavailable, Uncertain
 from edge.vobiz.rest.requests import ApplicationRequest, CallRequest, MachineDetection, RecordRequest, StreamRequest
 from edge.vobiz.rest.transport import CarrierOptions as Account
 from simulators.carrier import Carrier, CarrierOptions
@@ -49,9 +49,9 @@ class Office:
 
 
 Walk: TypeAlias = Callable[[Office], Awaitable[None]]
-Exchange: TypeAlias = Callable[[Line], Awaitable[None]]
+TranscriptTurn: TypeAlias = Callable[[Line], Awaitable[None]]
 WITH_CARRIER: dict[str, Walk] = {}
-WITH_STANDIN: dict[str, Exchange] = {}
+WITH_STANDIN: dict[str, TranscriptTurn] = {}
 
 
 def walk(*rows: str) -> Callable[[Walk], Walk]:
@@ -62,8 +62,8 @@ def walk(*rows: str) -> Callable[[Walk], Walk]:
     return register
 
 
-def exchange(*rows: str) -> Callable[[Exchange], Exchange]:
-    def register(step: Exchange) -> Exchange:
+def exchange(*rows: str) -> Callable[[TranscriptTurn], TranscriptTurn]:
+    def register(step: TranscriptTurn) -> TranscriptTurn:
         WITH_STANDIN.update(dict.fromkeys(rows, step))
         return step
 
@@ -176,7 +176,7 @@ async def _(line: Line) -> None:
 @exchange("3.1 errors", "3.5 status codes")
 async def _(line: Line) -> None:
     kinds = {400: Refused, 401: Unauthorized, 402: Refused, 403: Unauthorized, 404: Refused, 409: Refused,
-             422: Refused, 429: Limited, 500: Uncertain, 502: Uncertain, 503: Unavailable}  # fmt: skip
+             422: Refused, 429: CarrierLimited, 500: Uncertain, 502: Uncertain, 503: Unavailable}  # fmt: skip
     for status, kind in kinds.items():
         line.vobiz.will(Reply(status, {"error": "no"}, {"Retry-After": "60"}))
         with pytest.raises(kind):
@@ -360,7 +360,7 @@ async def _(line: Line) -> None:
     line.vobiz.will(Reply(429, {"error": "slow"}, {"Retry-After": "2"}), Reply(200, {"calls": []}))
     await line.client.live_calls()
     line.vobiz.will(Reply(429, SHAPES["3.5 error with details"]))
-    with pytest.raises(Limited) as limited:
+    with pytest.raises(CarrierLimited) as limited:
         await line.client.live_calls()
     assert limited.value.retry_after_s == 7
     line.vobiz.will(Reply(429, {"error": "slow"}), Reply(200, {"calls": []}))
@@ -380,7 +380,7 @@ def limited(row: str, **options: Any) -> None:
                                attempts_max=1)  # fmt: skip
                 async with VobizClient(once) as client:
                     await client.make_call(CallRequest(from_number=FROM, to=TO, answer_url=small.answer_url))
-            assert isinstance(error.value, Limited)
+            assert isinstance(error.value, CarrierLimited)
             assert error.value.retry_after_s == 1
 
 

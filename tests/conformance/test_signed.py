@@ -165,7 +165,7 @@ async def _(_: Edge, call_id: str) -> None:
     async with running_edge(public_url=PUBLIC, tokens=(TOKEN,)) as edge:
         signed = signatures(TOKEN, f"{PUBLIC}/hangup")
         assert await answered(edge, signed, f"{call_id}-unheard-of", "/hangup", Event="Hangup") == "Hangup"
-        assert await edge.ledger.read(f"{call_id}-unheard-of") is None
+        assert await edge.store.read(f"{call_id}-unheard-of") is None
 
 
 async def test_auth_tokens_in_headers_are_not_logged(edge: Edge, caplog: pytest.LogCaptureFixture) -> None:
@@ -202,7 +202,7 @@ async def _(edge: Edge, call_id: str) -> None:
     await edge.answer(call_id)
     assert await refused(edge.token_url(mint(SECRET, call_id, time.time() - 61))) == (403, "token_expired")
     async with phone(edge.token_url(mint(SECRET, call_id, time.time() - 50))):
-        assert await edge.ledger.read(call_id) is not None
+        assert await edge.store.read(call_id) is not None
 
 
 @SCENES.walk("4 WebSocket token: again while its call lives")

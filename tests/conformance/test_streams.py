@@ -7,7 +7,7 @@ from typing import Any
 
 from websockets.asyncio.client import connect
 
-from common.protocol.messages import AudioIn, CallEnded, CallStarted, Digit, Played
+from common.protocol.messages import AudioIn, CallEnded, CallStarted, ClausePlayed, DtmfReceived
 from tests.conformance.captured import media, start, text
 from tests.conformance.scenes import Scenes
 from tests.e2e.loopback_edge import Edge, Phone, phone, refused, running_edge
@@ -171,7 +171,7 @@ def confirms(row: str, *played: dict[str, Any]) -> None:
                 await caller.goes_on()
                 name = caller.seen[-1]["name"]
                 await caller.send(json.loads(json.dumps(message).replace("NAME", name)))
-                assert (await caller.events.until(Played, clause + 1))[-1] == Played(1, clause)
+                assert (await caller.events.until(ClausePlayed, clause + 1))[-1] == ClausePlayed(1, clause)
 
 
 BARE: dict[str, Any] = {"event": "playedStream", "name": "NAME"}
@@ -190,7 +190,7 @@ async def _(edge: Edge, call_id: str) -> None:
         )
         await caller.send({"event": "dtmf", "digit": "#"})
         await caller.send({"event": "dtmf", "digit": 0})
-        assert [digit.digit for digit in await caller.events.until(Digit, 3)] == ["1", "#", "0"]
+        assert [digit.digit for digit in await caller.events.until(DtmfReceived, 3)] == ["1", "#", "0"]
 
 
 @SCENES.walk("2.4 stop")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from common.protocol.messages import CallEnded
-from common.store.dials import DialBook
+from common.store.dials import RedisOutboundQueue
 from edge.outbound.dialer import Dialer, DialerOptions
 from edge.vobiz.rest.client import VobizClient
 from edge.vobiz.rest.transport import CarrierOptions as Account
@@ -217,10 +217,10 @@ async def dialing(redis_url: str, callee: Callee) -> AsyncIterator[Desk]:
     port = free_port()
     public_url = f"http://127.0.0.1:{port}"
     options = CarrierOptions(callee=callee, hangup_delay_ms=20, time_scale=0.02)
-    async with Carrier(options) as carrier, aclosing(DialBook.connect(redis_url, "test", 60)) as book:
+    async with Carrier(options) as carrier, aclosing(RedisOutboundQueue.connect(redis_url, "test", 60)) as queue:
         account = Account(options.auth_id, options.auth_token, carrier.api_url)
         async with VobizClient(account) as client:
-            dialer = Dialer("test", book, (client, client), DialerOptions(public_url, 50.0, 10))
+            dialer = Dialer("test", queue, (client, client), DialerOptions(public_url, 50.0, 10))
             tokens = (options.auth_token,)
             async with running_edge(port=port, public_url=public_url, tokens=tokens, dialer=dialer) as edge:
                 running = asyncio.create_task(dialer.run())

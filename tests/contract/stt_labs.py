@@ -15,11 +15,11 @@ from common.audio import g711
 from simulators.loopback_server import LoopbackServer
 from simulators.providers.deepgram import DeepgramStandin
 from simulators.providers.faults import Faults, Kind
-from workers.providers.interfaces import Ear, SpeechToText
+from workers.providers.interfaces import SpeechToText, SttStream
 from workers.stt.engines.deepgram_account import DeepgramAccount
 from workers.stt.engines.deepgram_flux import DeepgramFlux, FluxOptions
 from workers.stt.engines.deepgram_nova import DeepgramNova
-from workers.stt.stream.socket_stream import EarOptions
+from workers.stt.stream.socket_stream import SttStreamOptions
 
 KEY = "fake-key-not-to-be-seen"
 QUICK: dict[str, float] = {
@@ -76,7 +76,7 @@ def _deepgram(script: Sequence[str], **pace: Any) -> DeepgramStandin:
 
 LABS: dict[str, Lab] = {
     "deepgram-nova": Lab(
-        _deepgram, lambda url, key: DeepgramNova("nova-3", DeepgramAccount(key, url), EarOptions(**QUICK))
+        _deepgram, lambda url, key: DeepgramNova("nova-3", DeepgramAccount(key, url), SttStreamOptions(**QUICK))
     ),
     "deepgram-flux": Lab(
         _deepgram, lambda url, key: DeepgramFlux("flux-general-en", DeepgramAccount(key, url), FluxOptions(**QUICK))
@@ -126,7 +126,7 @@ def frames(strip: str) -> Iterator[bytes]:
             yield {"#": LOUD, ".": QUIET, " ": b""}[sound]
 
 
-def phone(ear: Ear, strip: str, position_ms: int = 0) -> int:
+def phone(ear: SttStream, strip: str, position_ms: int = 0) -> int:
     """Feed a strip at once, as a replay does; returns the position after it."""
     for frame in frames(strip):
         if frame:
@@ -136,7 +136,7 @@ def phone(ear: Ear, strip: str, position_ms: int = 0) -> int:
 
 
 @contextlib.asynccontextmanager
-async def line(ear: Ear, strip: str, position_ms: int = 0) -> AsyncIterator[None]:
+async def line(ear: SttStream, strip: str, position_ms: int = 0) -> AsyncIterator[None]:
     """Feed a strip at once, and then silence for as long as the context lasts."""
 
     async def stay() -> None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from common.bus import Bus
-from common.bus.memory import MemoryBus, Streams
+from common.bus.memory import MemoryBus, MemoryStreams
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
-from common.protocol.messages import AudioIn, Digit, HangUp, Message
+from common.protocol.messages import AudioIn, DtmfReceived, HangUp, Message
 from common.protocol.redis_keys import call_audio, call_events, edge_priority
 from tests.conftest import server_url
 
@@ -23,7 +23,7 @@ EVENTS = call_events("c-1")
 def buses(request: pytest.FixtureRequest):
     """Makes connected buses that share one server, as separate processes would."""
     if request.param == "memory":
-        streams = Streams()
+        streams = MemoryStreams()
 
         @asynccontextmanager
         async def connect(name: str):
@@ -74,7 +74,7 @@ def listen(bus: Bus, stream: str, after: str = "0-0") -> Reader:
 async def test_messages_arrive_whole_and_in_order(buses):
     async with buses("writer") as writer, buses("reader") as bus:
         reader = listen(bus, EVENTS)
-        said = [Digit(str(number % 10), number) for number in range(300)]
+        said = [DtmfReceived(str(number % 10), number) for number in range(300)]
         for message in said:
             writer.publish(EVENTS, message)
         assert await reader.until(300) == said
@@ -82,23 +82,23 @@ async def test_messages_arrive_whole_and_in_order(buses):
 
 async def test_a_late_reader_starts_at_the_beginning_or_where_it_left_off(buses):
     async with buses("writer") as writer, buses("reader") as bus, buses("later") as later:
-        writer.publish(EVENTS, Digit("1", 1))
-        writer.publish(EVENTS, Digit("2", 2))
+        writer.publish(EVENTS, DtmfReceived("1", 1))
+        writer.publish(EVENTS, DtmfReceived("2", 2))
         first = listen(bus, EVENTS)
-        assert await first.until(2) == [Digit("1", 1), Digit("2", 2)]
+        assert await first.until(2) == [DtmfReceived("1", 1), DtmfReceived("2", 2)]
         second = listen(later, EVENTS, after=first.ids[0])
-        assert await second.until(1) == [Digit("2", 2)]
+        assert await second.until(1) == [DtmfReceived("2", 2)]
 
 
 async def test_a_stream_subscribed_while_the_read_is_blocked_is_heard_at_once(buses):
     async with buses("writer") as writer, buses("reader") as bus:
         one = listen(bus, EVENTS)
-        writer.publish(EVENTS, Digit("1", 1))
+        writer.publish(EVENTS, DtmfReceived("1", 1))
         await one.until(1)  # from here on the reader blocks at the server
         two = listen(bus, call_events("c-2"))
-        writer.publish(call_events("c-2"), Digit("2", 2))
+        writer.publish(call_events("c-2"), DtmfReceived("2", 2))
         async with asyncio.timeout(1):  # less than the 2 s for which it blocks
-            assert await two.until(1) == [Digit("2", 2)]
+            assert await two.until(1) == [DtmfReceived("2", 2)]
 
 
 async def test_one_readers_error_ends_its_own_subscription_only(buses):
@@ -110,10 +110,10 @@ async def test_one_readers_error_ends_its_own_subscription_only(buses):
 
         bus.subscribe(EVENTS, receive, failures.append)
         healthy = listen(bus, call_events("c-2"))
-        writer.publish(EVENTS, Digit("1", 1))
-        writer.publish(EVENTS, Digit("2", 2))
-        writer.publish(call_events("c-2"), Digit("3", 3))
-        assert await healthy.until(1) == [Digit("3", 3)]
+        writer.publish(EVENTS, DtmfReceived("1", 1))
+        writer.publish(EVENTS, DtmfReceived("2", 2))
+        writer.publish(call_events("c-2"), DtmfReceived("3", 3))
+        assert await healthy.until(1) == [DtmfReceived("3", 3)]
         assert [str(error) for error in failures] == ["this call is broken"]
 
 
@@ -128,10 +128,10 @@ async def test_after_close_nothing_arrives_even_from_the_same_batch(buses):
         subscription = bus.subscribe(EVENTS, receive, lambda error: None)
         marker = listen(bus, call_events("c-2"))
         for number in range(3):
-            writer.publish(EVENTS, Digit("1", number))
-        writer.publish(call_events("c-2"), Digit("2", 0))
+            writer.publish(EVENTS, DtmfReceived("1", number))
+        writer.publish(call_events("c-2"), DtmfReceived("2", 0))
         await marker.until(1)
-        assert got == [Digit("1", 0)]
+        assert got == [DtmfReceived("1", 0)]
 
 
 async def test_a_subscriber_that_leaves_takes_no_other_with_it(buses):
@@ -139,28 +139,28 @@ async def test_a_subscriber_that_leaves_takes_no_other_with_it(buses):
     async with buses("writer") as writer, buses("reader") as bus:
         older = Reader()
         its = bus.subscribe(EVENTS, older.receive, older.errors.append)
-        writer.publish(EVENTS, Digit("1", 1))
+        writer.publish(EVENTS, DtmfReceived("1", 1))
         await older.until(1)
         newer = listen(bus, EVENTS)
         await newer.until(1)
         its.close()
         its.close()
-        writer.publish(EVENTS, Digit("2", 2))
-        assert await newer.until(2) == [Digit("1", 1), Digit("2", 2)]
-        assert older.got == [Digit("1", 1)]
+        writer.publish(EVENTS, DtmfReceived("2", 2))
+        assert await newer.until(2) == [DtmfReceived("1", 1), DtmfReceived("2", 2)]
+        assert older.got == [DtmfReceived("1", 1)]
 
 
 async def test_a_subscriber_that_comes_back_takes_nothing_from_a_newer_one(buses):
     """An older session opens its vendor again, once the newer one listens: both get all that is theirs."""
     async with buses("writer") as writer, buses("reader") as bus:
         for number in range(3):
-            writer.publish(EVENTS, Digit("1", number))
+            writer.publish(EVENTS, DtmfReceived("1", number))
         newer = listen(bus, EVENTS)
         await newer.until(3)
         older = listen(bus, EVENTS, after=newer.ids[1])
-        writer.publish(EVENTS, Digit("1", 3))
-        assert await older.until(2) == [Digit("1", 2), Digit("1", 3)]
-        assert await newer.until(4) == [Digit("1", number) for number in range(4)]
+        writer.publish(EVENTS, DtmfReceived("1", 3))
+        assert await older.until(2) == [DtmfReceived("1", 2), DtmfReceived("1", 3)]
+        assert await newer.until(4) == [DtmfReceived("1", number) for number in range(4)]
 
 
 async def test_a_subscriber_that_fails_takes_no_other_with_it(buses):
@@ -173,25 +173,25 @@ async def test_a_subscriber_that_fails_takes_no_other_with_it(buses):
         bus.subscribe(EVENTS, receive, failures.append)
         healthy = listen(bus, EVENTS)
         for number in range(2):
-            writer.publish(EVENTS, Digit("1", number))
-        assert await healthy.until(2) == [Digit("1", 0), Digit("1", 1)]
+            writer.publish(EVENTS, DtmfReceived("1", number))
+        assert await healthy.until(2) == [DtmfReceived("1", 0), DtmfReceived("1", 1)]
         assert len(failures) == 1
 
 
 async def test_a_read_that_is_under_way_does_not_move_a_newer_subscriber_on(buses):
     """One subscriber ends and another begins further back, while the server is being read for the first one."""
     async with buses("writer") as writer, buses("reader") as bus:
-        writer.publish(EVENTS, Digit("1", 0))
+        writer.publish(EVENTS, DtmfReceived("1", 0))
         older = Reader()
         its = bus.subscribe(EVENTS, older.receive, older.errors.append)
         await older.until(1)
         for number in range(1, 200):
-            writer.publish(EVENTS, Digit("1", number))
+            writer.publish(EVENTS, DtmfReceived("1", number))
             await asyncio.sleep(0.0005)
             its.close()
             reader = Reader()
             its = bus.subscribe(EVENTS, reader.receive, reader.errors.append)
-        assert await reader.until(200) == [Digit("1", number) for number in range(200)]
+        assert await reader.until(200) == [DtmfReceived("1", number) for number in range(200)]
 
 
 @pytest.mark.parametrize("stream", [edge_priority("e-1"), EVENTS])
@@ -201,7 +201,7 @@ async def test_closing_is_final_on_every_server(buses, stream: str):
         bus.subscribe(stream, gone.receive, gone.errors.append).close()
         stays = listen(bus, stream)
         for number in range(5):
-            writer.publish(stream, HangUp(f"c-{number}", "error") if stream != EVENTS else Digit("1", number))
+            writer.publish(stream, HangUp(f"c-{number}", "error") if stream != EVENTS else DtmfReceived("1", number))
         await stays.until(5)
         assert gone.got == []
 
@@ -219,9 +219,9 @@ async def test_audio_is_bounded_and_the_story_is_not(buses):
     async with buses("writer") as writer, buses("reader") as bus:
         for number in range(2000):
             writer.publish(call_audio("c-1"), AudioIn(1, 20 * number, 0, b"\xff" * 160))
-            writer.publish(EVENTS, Digit("1", number))
+            writer.publish(EVENTS, DtmfReceived("1", number))
         end = listen(bus, call_events("c-2"))
-        writer.publish(call_events("c-2"), Digit("2", 0))
+        writer.publish(call_events("c-2"), DtmfReceived("2", 0))
         await end.until(1)
         audio = await bus.read(call_audio("c-1"))
         assert 1500 <= len(audio) < 1700  # Redis trims whole nodes of 100 entries

@@ -18,26 +18,26 @@ from simulators.providers.sarvam import SarvamStandin
 from workers.providers.interfaces import (
     Busy,
     Down,
-    Ear,
-    Heard,
-    Likely,
+    EagerEndOfTurn,
+    EndOfTurn,
     ListenOptions,
-    Offset,
-    Onset,
     Rejected,
+    SpeechEnd,
+    SpeechStart,
     SpeechToText,
-    Utterance,
+    SttEvent,
+    SttStream,
 )
 from workers.stt.engines.cartesia_ink import CartesiaInk
 from workers.stt.engines.sarvam import Sarvam
-from workers.stt.stream.batched_stream import EarDeadlines
+from workers.stt.stream.batched_stream import SttDeadlines
 
 pytestmark = pytest.mark.anyio
 
 PATIENCE_S = 10.0
 HOURS = "what are your opening hours"
 BOOKING = "I would like to book a table"
-EAR = EarDeadlines(connect_s=1.0, send_s=1.0, final_s=0.4, ping_s=0.1, pong_s=0.3, deaf_s=0.5)
+EAR = SttDeadlines(connect_s=1.0, send_s=1.0, final_s=0.4, ping_s=0.1, pong_s=0.3, deaf_s=0.5)
 Standin = CartesiaStandin | SarvamStandin
 
 EARS: dict[str, tuple[Callable[[], Standin], Callable[[str, str], SpeechToText], str]] = {
@@ -80,7 +80,7 @@ def silence(ms: int) -> bytes:
     return g711.SILENCE * (ms * 8)
 
 
-async def phone(ear: Ear, audio: bytes, position_ms: int = 0, frame_s: float = 0.0005) -> int:
+async def phone(ear: SttStream, audio: bytes, position_ms: int = 0, frame_s: float = 0.0005) -> int:
     """Feed audio in frames of 20 ms, much faster than real time but giving way; returns the position after it."""
     for at in range(0, len(audio), g711.FRAME_BYTES):
         ear.feed(position_ms, audio[at : at + g711.FRAME_BYTES])
@@ -89,13 +89,13 @@ async def phone(ear: Ear, audio: bytes, position_ms: int = 0, frame_s: float = 0
     return position_ms
 
 
-async def go_on(ear: Ear, audio: bytes) -> None:
+async def go_on(ear: SttStream, audio: bytes) -> None:
     """Feed the audio, then silence as fast as a line brings it."""
     await phone(ear, silence(60_000), await phone(ear, audio), g711.FRAME_MS / 1000)
 
 
-async def heard_until(ear: Ear, kind: type[Heard] = Utterance) -> list[Heard]:
-    heard: list[Heard] = []
+async def heard_until(ear: SttStream, kind: type[SttEvent] = EndOfTurn) -> list[SttEvent]:
+    heard: list[SttEvent] = []
     async with asyncio.timeout(PATIENCE_S):
         async for event in ear:
             heard.append(event)
@@ -119,9 +119,9 @@ async def test_a_sentence_is_heard_with_its_place_in_the_call(lab):
         await phone(ear, silence(1000) + voice(1400) + silence(900), 40_000)
         heard = await heard_until(ear)
     onset, offset, utterance = heard[0], heard[1], heard[-1]
-    assert isinstance(onset, Onset) and 40_900 <= onset.position_ms <= 41_300
-    assert isinstance(offset, Offset) and 42_200 <= offset.position_ms <= 42_500
-    assert isinstance(utterance, Utterance) and utterance.text == HOURS
+    assert isinstance(onset, SpeechStart) and 40_900 <= onset.position_ms <= 41_300
+    assert isinstance(offset, SpeechEnd) and 42_200 <= offset.position_ms <= 42_500
+    assert isinstance(utterance, EndOfTurn) and utterance.text == HOURS
     assert (utterance.start_ms, utterance.end_ms) == (onset.position_ms, offset.position_ms)
     assert utterance.end_ms < utterance.decided_ms <= 43_300
     await until(lambda: standin.open == 0)
@@ -134,20 +134,20 @@ async def test_two_turns_come_in_order(lab):
         first = await heard_until(ear)
         await phone(ear, voice(1000) + silence(1000), at_ms)
         second = await heard_until(ear)
-    assert [e.text for e in [*first, *second] if isinstance(e, Utterance)] == [HOURS, BOOKING]
-    edges = [type(e) for e in [*first, *second] if isinstance(e, Onset | Offset)]
-    assert edges == [Onset, Offset] * 2
+    assert [e.text for e in [*first, *second] if isinstance(e, EndOfTurn)] == [HOURS, BOOKING]
+    edges = [type(e) for e in [*first, *second] if isinstance(e, SpeechStart | SpeechEnd)]
+    assert edges == [SpeechStart, SpeechEnd] * 2
 
 
 async def test_a_likely_end_comes_before_the_end_and_a_caller_who_goes_on_withdraws_it(lab):
     _, ears = lab
-    async with ears.listen(ListenOptions(endpoint_ms=2000)) as ear:
+    async with ears.listen(ListenOptions(endpointing_ms=2000)) as ear:
         at_ms = await phone(ear, voice(1000) + silence(1000))
-        first = await heard_until(ear, Likely)
+        first = await heard_until(ear, EagerEndOfTurn)
         await phone(ear, voice(1000) + silence(2600), at_ms)
         rest = await heard_until(ear)
     assert first[-1].text == HOURS
-    assert isinstance(rest[0], Onset)
+    assert isinstance(rest[0], SpeechStart)
     assert rest[-1].text == f"{HOURS} {BOOKING}" and rest[-1].start_ms < 300
 
 
@@ -188,7 +188,7 @@ async def test_a_vendor_that_fails_is_left_in_time_and_nothing_is_lost(lab, kind
     standin, ears = lab
     standin.faults.coming.append(Fault(kind, 1 if kind in ("close", "malformed") else 0))
     audio = voice(1400) + silence(1000)
-    heard: list[Heard] = []
+    heard: list[SttEvent] = []
     started = asyncio.get_running_loop().time()
     async with ears.listen(ListenOptions()) as ear:
         talk = asyncio.create_task(go_on(ear, audio + voice(1400) + silence(1000)))
@@ -201,7 +201,7 @@ async def test_a_vendor_that_fails_is_left_in_time_and_nothing_is_lost(lab, kind
             talk.cancel()
             await asyncio.wait([talk])
     assert asyncio.get_running_loop().time() - started < 5.0
-    if not any(isinstance(event, Utterance) for event in heard):  # heard again from its start
+    if not any(isinstance(event, EndOfTurn) for event in heard):  # heard again from its start
         async with ears.listen(ListenOptions()) as ear:
             await phone(ear, audio)
             assert (await heard_until(ear))[-1].text == HOURS
@@ -222,7 +222,7 @@ async def test_a_turn_is_over_although_the_audio_stops(lab):
     async with ears.listen(ListenOptions()) as ear:
         await phone(ear, voice(1400) + silence(100))  # and nothing more: the edge is gone
         heard = await heard_until(ear)
-    assert [type(event) for event in heard] == [Onset, Offset, Utterance] and heard[-1].text == HOURS
+    assert [type(event) for event in heard] == [SpeechStart, SpeechEnd, EndOfTurn] and heard[-1].text == HOURS
 
 
 async def test_an_end_of_speech_that_is_never_told_is_found():
@@ -245,7 +245,7 @@ async def test_leaving_frees_the_socket_at_once(lab):
     await until(lambda: standin.open == 0)
     assert not {task for task in asyncio.all_tasks() - tasks if task.get_name().startswith("ear ")}
     ear.feed(0, silence(20))
-    assert not [event async for event in ear if isinstance(event, Utterance)]
+    assert not [event async for event in ear if isinstance(event, EndOfTurn)]
 
 
 async def test_a_half_dead_socket_is_found_while_nobody_speaks(lab):

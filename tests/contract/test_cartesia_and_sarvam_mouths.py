@@ -14,7 +14,7 @@ from simulators.providers.faults import Fault
 from simulators.providers.sarvam import SarvamStandin
 from tests.contract.test_cartesia_and_sarvam_ears import PATIENCE_S, Standin, served, until
 from workers.providers.deadlines import SpeechDeadlines
-from workers.providers.interfaces import Busy, Down, IncompleteAudio, Rejected, Spelled, TextToSpeech, VoiceOptions
+from workers.providers.interfaces import Busy, CharTimings, Down, IncompleteAudio, Rejected, TextToSpeech, VoiceOptions
 from workers.tts.engines.cartesia_sonic import CartesiaSonic
 from workers.tts.engines.sarvam_bulbul import SarvamBulbul
 
@@ -46,11 +46,11 @@ async def booth(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Standin, 
         assert not [task.get_name() for task in asyncio.all_tasks() if "reader" in task.get_name()]
 
 
-async def said(mouth: TextToSpeech, text: str, options: VoiceOptions | None = None) -> tuple[bytes, list[Spelled]]:
+async def said(mouth: TextToSpeech, text: str, options: VoiceOptions | None = None) -> tuple[bytes, list[CharTimings]]:
     audio, spelled = b"", []
     async with asyncio.timeout(PATIENCE_S), aclosing(mouth.say(text, options or VoiceOptions())) as sounds:
         async for sound in sounds:
-            if isinstance(sound, Spelled):
+            if isinstance(sound, CharTimings):
                 spelled.append(sound)
             else:
                 audio += sound

@@ -11,12 +11,21 @@ from common.settings import Settings
 from common.telemetry import metrics
 from simulators.providers.faults import Fault
 from tests.contract.stt_labs import KEY, LABS, LOUD, QUICK, QUIET, STEP_S, frames, line, opened, phone
-from workers.providers.interfaces import Down, Ear, Likely, ListenOptions, Offset, Onset, Rejected, Utterance
+from workers.providers.interfaces import (
+    Down,
+    EagerEndOfTurn,
+    EndOfTurn,
+    ListenOptions,
+    Rejected,
+    SpeechEnd,
+    SpeechStart,
+    SttStream,
+)
 from workers.stt.engines.catalog import speech_to_text
 from workers.stt.engines.deepgram_account import KEYTERM_CHARS_MAX, DeepgramAccount
 from workers.stt.engines.deepgram_flux import DeepgramFlux
 from workers.stt.engines.deepgram_nova import DeepgramNova, language_code
-from workers.stt.stream.socket_stream import EarOptions
+from workers.stt.stream.socket_stream import SttStreamOptions
 
 pytestmark = pytest.mark.anyio
 
@@ -25,17 +34,19 @@ SENTENCE = "I would like to book an appointment."
 SOON_S = 3.0
 
 
-async def next_utterance(ear: Ear) -> Utterance:
+async def next_utterance(ear: SttStream) -> EndOfTurn:
     async with asyncio.timeout(SOON_S):
         async for heard in ear:
-            if isinstance(heard, Utterance):
+            if isinstance(heard, EndOfTurn):
                 return heard
     raise AssertionError("no utterance")
 
 
 async def test_nova_is_asked_for_what_the_call_wants() -> None:
     async with opened(NOVA, SENTENCE) as vendor:
-        options = ListenOptions(language="en-IN", endpoint_ms=1200, likely_ms=250, keyterms=("Vobiz", "Anna Nagar"))
+        options = ListenOptions(
+            language="en-IN", endpointing_ms=1200, eager_endpointing_ms=250, keyterms=("Vobiz", "Anna Nagar")
+        )
         async with vendor.ears.listen(options) as ear:
             phone(ear, ".")
         query = vendor.standin.connections[0].query
@@ -58,9 +69,9 @@ async def test_nova_is_asked_for_what_the_call_wants() -> None:
 
 async def test_flux_is_asked_for_what_the_call_wants() -> None:
     async with opened(FLUX, SENTENCE) as vendor:
-        async with vendor.ears.listen(ListenOptions(endpoint_ms=700, keyterms=("Vobiz",))) as ear:
+        async with vendor.ears.listen(ListenOptions(endpointing_ms=700, keyterms=("Vobiz",))) as ear:
             phone(ear, ".")
-        async with vendor.ears.listen(ListenOptions(endpoint_ms=100, likely_ms=0)) as ear:
+        async with vendor.ears.listen(ListenOptions(endpointing_ms=100, eager_endpointing_ms=0)) as ear:
             phone(ear, ".")
         first, second = (dict(connection.query) for connection in vendor.standin.connections)
     assert first == {
@@ -141,7 +152,7 @@ async def test_silence_on_the_bus_keeps_novas_line_open() -> None:
 async def test_a_line_without_keepalive_would_be_closed() -> None:
     """The stand-in is as strict as the vendor."""
     async with opened(NOVA, SENTENCE) as vendor:
-        careless = EarOptions(**{**QUICK, "keepalive_s": 10.0})
+        careless = SttStreamOptions(**{**QUICK, "keepalive_s": 10.0})
         ears = DeepgramNova("nova-3", DeepgramAccount(KEY, vendor.url), careless)
         with pytest.raises(Down, match="1011"):
             async with ears.listen(ListenOptions()) as ear:
@@ -161,7 +172,7 @@ async def test_fluxs_idle_line_gets_pings_and_no_text_that_it_would_not_understa
 async def test_an_overdue_final_is_asked_for_once(name: str, order: str) -> None:
     async with opened(LABS[name], SENTENCE) as vendor:
         vendor.standin.faults.coming.append(Fault("no final"))
-        async with vendor.ears.listen(ListenOptions(endpoint_ms=200)) as ear, line(ear, "......######"):
+        async with vendor.ears.listen(ListenOptions(endpointing_ms=200)) as ear, line(ear, "......######"):
             await next_utterance(ear)
         assert vendor.standin.connections[0].texts.count(order) == 1
 
@@ -176,7 +187,7 @@ async def test_an_answer_to_finalize_is_the_final() -> None:
 
 async def test_a_vendor_that_does_not_keep_up_costs_the_oldest_audio_and_is_counted() -> None:
     async with opened(NOVA, SENTENCE) as vendor:
-        options = EarOptions(**QUICK, backlog_ms_max=2_000)
+        options = SttStreamOptions(**QUICK, backlog_ms_max=2_000)
         ears = DeepgramNova("nova-3", DeepgramAccount(KEY, vendor.url), options)
         counter = metrics.FRAMES_DROPPED.labels("ear backlog")
         before = counter._value.get()
@@ -189,8 +200,8 @@ async def test_a_vendor_that_does_not_keep_up_costs_the_oldest_audio_and_is_coun
 
 
 async def test_a_live_turn_is_over_as_soon_as_its_silence_is() -> None:
-    """In real time: likely after `likely_ms` and the vendor's latency, over after `endpoint_ms` of audio."""
-    options = ListenOptions(likely_ms=200, endpoint_ms=500)
+    """In real time: eager after `eager_endpointing_ms` and the latency, over after `endpointing_ms` of audio."""
+    options = ListenOptions(eager_endpointing_ms=200, endpointing_ms=500)
     heard_at: dict[type, int] = {}
     async with opened(NOVA, SENTENCE) as vendor, vendor.ears.listen(options) as ear:
         loop = asyncio.get_running_loop()
@@ -210,15 +221,15 @@ async def test_a_live_turn_is_over_as_soon_as_its_silence_is() -> None:
             async with asyncio.timeout(SOON_S):
                 async for heard in ear:
                     heard_at.setdefault(type(heard), fed_ms)
-                    if isinstance(heard, Utterance):
+                    if isinstance(heard, EndOfTurn):
                         break
         finally:
             speaking.cancel()
             await asyncio.wait([speaking])
-    assert list(heard_at) == [Onset, Offset, Likely, Utterance]
-    assert 260 <= heard_at[Onset] <= 400
-    assert 1_000 <= heard_at[Likely] <= 1_140
-    assert 1_300 <= heard_at[Utterance] <= 1_420
+    assert list(heard_at) == [SpeechStart, SpeechEnd, EagerEndOfTurn, EndOfTurn]
+    assert 260 <= heard_at[SpeechStart] <= 400
+    assert 1_000 <= heard_at[EagerEndOfTurn] <= 1_140
+    assert 1_300 <= heard_at[EndOfTurn] <= 1_420
     assert heard.decided_ms - heard.end_ms >= 500  # type: ignore[union-attr]
 
 

@@ -33,8 +33,8 @@ def exporting(collecting: Collector) -> AbstractContextManager[None]:
     return traces.exporting(traces.Collector(collecting.url), NODE)
 
 
-def a_turn(utterance: int = 1) -> traces.Turn:
-    return traces.Turn("call-1", utterance, 2)
+def a_turn(utterance: int = 1) -> traces.TurnTrace:
+    return traces.TurnTrace("call-1", utterance, 2)
 
 
 def test_a_span_arrives_under_the_ids_of_its_turn(collecting: Collector) -> None:

@@ -15,9 +15,9 @@ from common.bus.shards import connect_bus
 from common.protocol import redis_keys
 from common.protocol.messages import ReplyPlayed
 from common.store import CallRecord
-from common.store.dials import DialBook
-from common.store.effects import Effect, State
-from common.store.shards import connect_ledger
+from common.store.dials import RedisOutboundQueue
+from common.store.effects import Effect, EffectState
+from common.store.shards import connect_store
 from deploy.redis.acl import USERS, BadPasswords, acl_file, template
 from edge.session.admission.redis_health import RedisWatch
 from simulators.redis_servers import redis_program, until
@@ -95,85 +95,85 @@ async def test_a_whole_call_with_each_process_as_its_own_user(server: Server):
         await caller.until(lambda: caller.line.clears, "the agent to stop")
         await caller.hears("We close at six.")
         async with asyncio.timeout(5):
-            while sum(isinstance(message, ReplyPlayed) for message in await caller.story()) < 2:
+            while sum(isinstance(message, ReplyPlayed) for message in await caller.transcript()) < 2:
                 await asyncio.sleep(0.05)
         assert await office.answers("c-2") == "Stream"
         assert await office.ready()
         caller.call.end("caller hung up")
-        assert await office.ledger.end(CALL, "caller hung up")
+        assert await office.store.end(CALL, "caller hung up")
         for runner in office.runners.values():
             await caller.until(lambda runner=runner: not runner.refusal, "the pools to let go")
     assert server.refusals() == []
 
 
 async def test_an_edge_may_all_that_its_house_keeping_needs(server: Server):
-    async with connect_ledger(server.url("edge"), "edge-a", 60) as ledger:
-        await ledger.create(CallRecord(CALL))
-        assert await ledger.start(CALL, "edge-a") is not None
-        await ledger.touch([CALL])
-        await ledger.beat("edge", "edge-a")
-        assert await ledger.live() == [CALL]
-        assert await ledger.lost() == {}
-        assert await ledger.ended([CALL]) == set()
-        assert await ledger.now_ms(CALL) > 0
-        assert (await ledger.notes([CALL])).keys() == {CALL}
-        assert await ledger.restore(CallRecord(CALL, epoch=5, edge="edge-a"), {"epoch": "1"}, [ReplyPlayed(1)])
-        await ledger.add_facts(CALL, {"Hangup.HangupCause": "NORMAL_CLEARING"})
-        assert await ledger.facts(CALL)
-        assert await ledger.remember_nonce("12345678901234567890", "digest", 600)
-        await ledger.note_end(CALL, 60)
-        assert await ledger.end_noted(CALL)
-        await ledger.keep_secret(await ledger.shared_secret())
-        assert (await ledger.begin_effect(Effect(CALL, name="voicemail"))).state is State.NEW
-        assert (await ledger.finish_effect(Effect(CALL, name="voicemail"), "done")).state is State.DONE
-        assert await ledger.end(CALL, "caller hung up")
-        assert await ledger.ended_calls.take() == []
+    async with connect_store(server.url("edge"), "edge-a", 60) as store:
+        await store.create(CallRecord(CALL))
+        assert await store.start(CALL, "edge-a") is not None
+        await store.heartbeat_calls([CALL])
+        await store.heartbeat("edge", "edge-a")
+        assert await store.live() == [CALL]
+        assert await store.lost() == {}
+        assert await store.ended([CALL]) == set()
+        assert await store.now_ms(CALL) > 0
+        assert (await store.notes([CALL])).keys() == {CALL}
+        assert await store.restore(CallRecord(CALL, epoch=5, edge="edge-a"), {"epoch": "1"}, [ReplyPlayed(1)])
+        await store.add_webhook_fields(CALL, {"Hangup.HangupCause": "NORMAL_CLEARING"})
+        assert await store.facts(CALL)
+        assert await store.remember_nonce("12345678901234567890", "digest", 600)
+        await store.note_end(CALL, 60)
+        assert await store.end_noted(CALL)
+        await store.keep_secret(await store.shared_secret())
+        assert (await store.begin_effect(Effect(CALL, name="voicemail"))).state is EffectState.NEW
+        assert (await store.finish_effect(Effect(CALL, name="voicemail"), "done")).state is EffectState.DONE
+        assert await store.end(CALL, "caller hung up")
+        assert await store.ended_calls.take() == []
         async with connect_bus(BusOptions(server.url("edge"), "edge-a")) as bus:
             entries = await bus.read(redis_keys.call_events(CALL))
         assert entries
-        assert await ledger.ended_calls.compact(CALL, "desk", entries, entries)
-    async with contextlib.aclosing(DialBook.connect(server.url("edge"), "edge-a", 60)) as book:
-        await book.add("out-1", {"to": "x"}, 0, "a key")
-        entry = await book.read("out-1")
+        assert await store.ended_calls.compact(CALL, "desk", entries, entries)
+    async with contextlib.aclosing(RedisOutboundQueue.connect(server.url("edge"), "edge-a", 60)) as queue:
+        await queue.add("out-1", {"to": "x"}, 0, "a key")
+        entry = await queue.read("out-1")
         assert entry is not None
-        assert await book.due(1) == ["out-1"]
-        assert await book.write("out-1", entry.version, entry.body, "open", 0, ["call-1"])
-        assert await book.owner("call-1") == "out-1"
-        await book.pause("credit")
-        assert await book.paused() == ("credit", True)
-        await book.unpause()
-        assert (await book.overdue(1), await book.open_count(), await book.lead("edge-a", 1000)) == (
+        assert await queue.due(1) == ["out-1"]
+        assert await queue.write("out-1", entry.version, entry.body, "open", 0, ["call-1"])
+        assert await queue.owner("call-1") == "out-1"
+        await queue.pause("credit")
+        assert await queue.paused() == ("credit", True)
+        await queue.unpause()
+        assert (await queue.overdue(1), await queue.open_count(), await queue.lead("edge-a", 1000)) == (
             ["out-1"],
             1,
             True,
         )
-    async with connect_ledger(server.url("edge"), "edge-a", 60) as ledger:
-        assert await ledger.pools_with_room() == set()
-        assert (await ledger.unheld([CALL])).keys() == {CALL}
+    async with connect_store(server.url("edge"), "edge-a", 60) as store:
+        assert await store.pools_with_room() == set()
+        assert (await store.unheld([CALL])).keys() == {CALL}
     async with contextlib.aclosing(RedisWatch.connect(server.url("edge"), "edge-a")) as watch:
         await watch.look()
     assert server.refusals() == []
 
 
 async def test_a_worker_may_take_over_and_note_its_effects(server: Server):
-    async with connect_ledger(server.url("edge"), "edge-a", 60) as edge:
+    async with connect_store(server.url("edge"), "edge-a", 60) as edge:
         await edge.create(CallRecord(CALL))
         await edge.start(CALL, "edge-a")
     for pool in redis_keys.POOLS:
-        async with connect_ledger(server.url(pool), f"{pool}-1", 60) as ledger:
-            assert await ledger.take_offers(pool, f"{pool}-1", 1, 10) == []  # makes the group
-            assert await ledger.take_offers(pool, f"{pool}-1", 1, 10) == []
-            assert await ledger.may_scan(pool, f"{pool}-1", 100)
-            assert await ledger.orphans(pool) == [CALL]
-            claim = await ledger.claim(pool, CALL, f"{pool}-1")
+        async with connect_store(server.url(pool), f"{pool}-1", 60) as store:
+            assert await store.take_offers(pool, f"{pool}-1", 1, 10) == []  # makes the group
+            assert await store.take_offers(pool, f"{pool}-1", 1, 10) == []
+            assert await store.try_scan_lock(pool, f"{pool}-1", 100)
+            assert await store.orphans(pool) == [CALL]
+            claim = await store.claim(pool, CALL, f"{pool}-1")
             assert claim is not None
-            assert await ledger.renew([claim]) == []
-            assert await ledger.save_checkpoint(claim, "here")
-            assert (await ledger.begin_effect(Effect(CALL, name=pool), claim)).state is State.NEW
-            await ledger.release(claim)
-            await ledger.beat(pool, f"{pool}-1")
-            await ledger.report_room(pool, f"{pool}-1", True)
-            await ledger.report_room(pool, f"{pool}-1", False)
+            assert await store.renew([claim]) == []
+            assert await store.save_checkpoint(claim, "here")
+            assert (await store.begin_effect(Effect(CALL, name=pool), claim)).state is EffectState.NEW
+            await store.release(claim)
+            await store.heartbeat(pool, f"{pool}-1")
+            await store.report_room(pool, f"{pool}-1", True)
+            await store.report_room(pool, f"{pool}-1", False)
     assert server.refusals() == []
 
 
@@ -190,7 +190,7 @@ def others(role: str) -> Iterator[tuple[str, ...]]:
     for key in (redis_keys.STREAM_SECRET, "nonce:1", "{dials}:dialer"):
         yield ("GET", key)
     yield ("HGETALL", "{dials}:out-1")
-    yield ("HGETALL", redis_keys.call_facts(CALL))
+    yield ("HGETALL", redis_keys.call_webhook_fields(CALL))
     yield ("ZADD", redis_keys.CALLS_LIVE, "1", CALL)
     yield ("XREAD", "STREAMS", redis_keys.edge_priority("edge-a"), "0")
     yield ("XREAD", "STREAMS", redis_keys.edge_audio("edge-a"), "0")

@@ -12,14 +12,14 @@ import pytest
 import redis
 
 from common.bus.redis import BusOptions, RedisBus
-from common.protocol.messages import AudioIn, Digit, Message
+from common.protocol.messages import AudioIn, DtmfReceived, Message
 from common.protocol.redis_keys import call_audio, call_events
 from common.redis.client import Client
 from common.redis.primary import ASK_SECONDS, NoPrimary, find_primary
 from common.redis.refusals import AWAY_KINDS, away_kind
-from common.redis.url import Place, parse_redis_url
+from common.redis.url import RedisTarget, parse_redis_url
 from common.store import CallRecord
-from common.store.redis import RedisLedger
+from common.store.redis import RedisCallStore
 from simulators.redis_servers import RedisServer, until
 from tools.ports import free_port
 
@@ -36,12 +36,12 @@ async def connected(url: str) -> AsyncIterator[RedisBus]:
 
 
 @asynccontextmanager
-async def opened_ledger(url: str) -> AsyncIterator[RedisLedger]:
-    ledger = RedisLedger.connect(url, "test", retention_s=60)
+async def opened_ledger(url: str) -> AsyncIterator[RedisCallStore]:
+    store = RedisCallStore.connect(url, "test", retention_s=60)
     try:
-        yield ledger
+        yield store
     finally:
-        await ledger.aclose()
+        await store.aclose()
 
 
 def follow(bus: RedisBus, stream: str) -> list[Message]:
@@ -95,36 +95,36 @@ async def test_a_server_that_refuses_is_away_and_loses_nothing(state: State, tmp
     async with (
         RedisServer(tmp_path / "redis") as server,
         connected(server.url) as bus,
-        opened_ledger(server.url) as ledger,
+        opened_ledger(server.url) as store,
     ):
-        await ledger.create(CallRecord("c-1"))
+        await store.create(CallRecord("c-1"))
         got = follow(bus, EVENTS)
         state.begin(server)
-        said = [Digit("1", number) for number in range(20)]
+        said = [DtmfReceived("1", number) for number in range(20)]
         for message in said[:10]:
             bus.publish(EVENTS, message)
         await until(lambda: not bus.connected, "the bus to notice")
         for message in said[10:]:
             bus.publish(EVENTS, message)
         with pytest.raises((ConnectionError, TimeoutError)):
-            await ledger.create(CallRecord("c-2"))
+            await store.create(CallRecord("c-2"))
         with pytest.raises((ConnectionError, TimeoutError)):  # a pipeline's errors read differently
-            await ledger.add_facts("c-1", {"Hangup.Direction": "inbound"})
+            await store.add_webhook_fields("c-1", {"Hangup.Direction": "inbound"})
 
         state.end(server)
         await until(lambda: bus.connected, "the bus to be taken again")
         await until(lambda: len(got) >= 20, "what had waited")
         assert got == said
-        await until_reached(ledger)
-        await ledger.create(CallRecord("c-2"))
-        assert await ledger.read("c-2") is not None
+        await until_reached(store)
+        await store.create(CallRecord("c-2"))
+        assert await store.read("c-2") is not None
 
 
-async def until_reached(ledger: RedisLedger) -> None:
+async def until_reached(store: RedisCallStore) -> None:
     async with asyncio.timeout(10):
         while True:
             try:
-                await ledger.read("c-1")
+                await store.read("c-1")
                 return
             except (ConnectionError, TimeoutError):
                 await asyncio.sleep(0.05)
@@ -134,9 +134,9 @@ async def test_a_server_that_still_reads_its_disk_is_waited_for(tmp_path: Path):
     async with (
         RedisServer(tmp_path / "redis", "--appendonly", "yes", "--enable-debug-command", "yes") as server,
         connected(server.url) as bus,
-        opened_ledger(server.url) as ledger,
+        opened_ledger(server.url) as store,
     ):
-        await ledger.create(CallRecord("c-1"))
+        await store.create(CallRecord("c-1"))
         server.ask("DEBUG", "POPULATE", "10000")
         server.ask("BGREWRITEAOF")
         await until(lambda: not server.ask("INFO", "persistence")["aof_rewrite_in_progress"], "the file to be written")
@@ -144,12 +144,12 @@ async def test_a_server_that_still_reads_its_disk_is_waited_for(tmp_path: Path):
         await server.start("--key-load-delay", "200", "--loading-process-events-interval-bytes", "1024", answers=False)
         await until(lambda: is_loading(server), "the server to be loading")
         with pytest.raises(ConnectionError, match="loading"):
-            await ledger.read("c-1")
+            await store.read("c-1")
         got = follow(bus, EVENTS)
-        bus.publish(EVENTS, Digit("1", 1))
-        await until(lambda: got == [Digit("1", 1)], "the server to be ready")
-        await until_reached(ledger)
-        assert await ledger.read("c-1") is not None
+        bus.publish(EVENTS, DtmfReceived("1", 1))
+        await until(lambda: got == [DtmfReceived("1", 1)], "the server to be ready")
+        await until_reached(store)
+        assert await store.read("c-1") is not None
 
 
 def is_loading(server: RedisServer) -> bool:
@@ -162,16 +162,18 @@ def is_loading(server: RedisServer) -> bool:
 
 async def test_appends_of_an_outage_arrive_in_order_and_each_callers_newest_audio(tmp_path: Path):
     async with RedisServer(tmp_path / "redis", "--appendonly", "yes") as server, connected(server.url) as bus:
-        bus.publish(EVENTS, Digit("0", 0))
+        bus.publish(EVENTS, DtmfReceived("0", 0))
         await until(lambda: server.ask("XLEN", EVENTS) == 1, "the first append")
         server.kill()
         await until(lambda: not bus.connected, "the bus to notice")
         for number in range(1, 500):
-            bus.publish(EVENTS, Digit("1", number))
+            bus.publish(EVENTS, DtmfReceived("1", number))
             bus.publish(call_audio("c-2"), AudioIn(1, 20 * number, 0, b"\xff" * 160))
         await server.start()
         await until(lambda: server.ask("XLEN", EVENTS) >= 500, "what had waited")
-        assert [message.at_ms for _, message in await bus.read(EVENTS) if isinstance(message, Digit)] == [*range(500)]
+        assert [message.at_ms for _, message in await bus.read(EVENTS) if isinstance(message, DtmfReceived)] == [
+            *range(500)
+        ]
         audio = [message for _, message in await bus.read(call_audio("c-2")) if isinstance(message, AudioIn)]
         assert [message.position_ms for message in audio] == [20 * number for number in range(250, 500)]
 
@@ -181,8 +183,8 @@ async def test_a_reader_whose_entries_were_lost_starts_again(tmp_path: Path):
     async with RedisServer(tmp_path / "redis") as server, connected(server.url) as bus:
         got, untouched = follow(bus, EVENTS), follow(bus, call_events("c-2"))
         for number in range(3):
-            bus.publish(EVENTS, Digit("1", number))
-            bus.publish(call_events("c-2"), Digit("2", number))
+            bus.publish(EVENTS, DtmfReceived("1", number))
+            bus.publish(call_events("c-2"), DtmfReceived("2", number))
         await until(lambda: len(got) == len(untouched) == 3, "the first entries")
         with server.client() as client:
             first = client.xrange(EVENTS, count=1)[0][1]
@@ -192,10 +194,10 @@ async def test_a_reader_whose_entries_were_lost_starts_again(tmp_path: Path):
             pipeline.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
             pipeline.execute()
         await until(lambda: len(got) == 4, "the stream to be read again")
-        assert got[3] == Digit("1", 0)
-        bus.publish(call_events("c-2"), Digit("2", 3))
+        assert got[3] == DtmfReceived("1", 0)
+        bus.publish(call_events("c-2"), DtmfReceived("2", 3))
         await until(lambda: len(untouched) == 4, "the other stream")
-        assert untouched[3] == Digit("2", 3)  # it was not read again
+        assert untouched[3] == DtmfReceived("2", 3)  # it was not read again
 
 
 async def test_the_first_sentinel_that_names_a_primary_is_believed(tmp_path: Path):
@@ -212,11 +214,11 @@ async def test_the_first_sentinel_that_names_a_primary_is_believed(tmp_path: Pat
         began = asyncio.get_running_loop().time()
         assert await find_primary(place) == ("127.0.0.1", primary.port)
         assert asyncio.get_running_loop().time() - began < ASK_SECONDS + 1.0
-        async with opened_ledger(f"redis+sentinel://{hosts}/voice") as ledger:
-            await ledger.create(CallRecord("c-1"))
+        async with opened_ledger(f"redis+sentinel://{hosts}/voice") as store:
+            await store.create(CallRecord("c-1"))
         assert primary.ask("KEYS", "call:*") != []
         with pytest.raises(NoPrimary):
-            await find_primary(Place((("127.0.0.1", behind),), set="voice"))
+            await find_primary(RedisTarget((("127.0.0.1", behind),), set="voice"))
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
-from common.store.shards import connect_ledger
+from common.store.shards import connect_store
 
 pytestmark = pytest.mark.anyio
 
@@ -55,10 +55,10 @@ async def test_a_refusal_is_redis_away_and_not_an_error_of_ours(words: bytes, at
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
     async with (
         refusing(words, at_once) as url,
-        connect_ledger(url, "test", 60) as ledger,
+        connect_store(url, "test", 60) as store,
         connect_bus(BusOptions(url, "test")) as bus,
     ):
-        for question in (ledger.read("c-1"), ledger.pools_with_room(), ledger.take_offers("stt", "s-1", 1, 10)):
+        for question in (store.read("c-1"), store.pools_with_room(), store.take_offers("stt", "s-1", 1, 10)):
             with pytest.raises((ConnectionError, TimeoutError)):
                 await question
         assert not bus.connected
@@ -66,6 +66,6 @@ async def test_a_refusal_is_redis_away_and_not_an_error_of_ours(words: bytes, at
 
 
 async def test_what_the_server_says_is_passed_on(caplog: pytest.LogCaptureFixture) -> None:
-    async with refusing(AT_ONCE[0], at_once=True) as url, connect_ledger(url, "test", 60) as ledger:
+    async with refusing(AT_ONCE[0], at_once=True) as url, connect_store(url, "test", 60) as store:
         with pytest.raises(ConnectionError, match="no access: DENIED Redis is running in protected mode"):
-            await ledger.read("c-1")
+            await store.read("c-1")

@@ -16,18 +16,18 @@ from common.audio import g711
 from workers.providers.interfaces import (
     Busy,
     Down,
-    Ear,
-    Heard,
+    EndOfTurn,
     ListenOptions,
-    Offset,
-    Onset,
     Rejected,
+    SpeechEnd,
+    SpeechStart,
     SpeechToText,
-    Utterance,
+    SttEvent,
+    SttStream,
     VoiceOptions,
 )
 from workers.stt.engines.catalog import speech_to_text
-from workers.stt.engines.local_whisper import PREROLL_MS, LocalEar
+from workers.stt.engines.local_whisper import PREROLL_MS, WhisperStream
 from workers.stt.engines.whisper_decoder import believable
 from workers.stt.vad.endpointing import WINDOW_MS
 from workers.tts.engines.catalog import text_to_speech
@@ -71,7 +71,7 @@ def silence(ms: int) -> bytes:
     return g711.SILENCE * (ms * g711.BYTES_PER_MS)
 
 
-def phone(ear: Ear, audio: bytes, position_ms: int = 0) -> int:
+def phone(ear: SttStream, audio: bytes, position_ms: int = 0) -> int:
     """Feed audio in frames of 20 ms, as fast as it goes; returns the position after it."""
     for start in range(0, len(audio), g711.FRAME_BYTES):
         ear.feed(position_ms, audio[start : start + g711.FRAME_BYTES])
@@ -79,8 +79,8 @@ def phone(ear: Ear, audio: bytes, position_ms: int = 0) -> int:
     return position_ms
 
 
-async def heard_until(ear: Ear, last: Callable[[Heard], bool]) -> list[Heard]:
-    heard: list[Heard] = []
+async def heard_until(ear: SttStream, last: Callable[[SttEvent], bool]) -> list[SttEvent]:
+    heard: list[SttEvent] = []
     async with asyncio.timeout(PATIENCE_S):
         async for event in ear:
             heard.append(event)
@@ -89,8 +89,8 @@ async def heard_until(ear: Ear, last: Callable[[Heard], bool]) -> list[Heard]:
     return heard
 
 
-def is_utterance(event: Heard) -> bool:
-    return isinstance(event, Utterance)
+def is_utterance(event: SttEvent) -> bool:
+    return isinstance(event, EndOfTurn)
 
 
 def words(text: str) -> list[str]:
@@ -106,9 +106,9 @@ async def test_a_sentence_is_understood(ears: SpeechToText, spoken: dict[str, by
         phone(ear, silence(500) + spoken[HOURS] + silence(1000))
         heard = await heard_until(ear, is_utterance)
     onset, offset, utterance = heard[0], heard[-2], heard[-1]
-    assert isinstance(onset, Onset) and 400 <= onset.position_ms <= 800
-    assert isinstance(offset, Offset) and 0 <= 500 + len(spoken[HOURS]) // 8 - offset.position_ms <= 400
-    assert isinstance(utterance, Utterance)
+    assert isinstance(onset, SpeechStart) and 400 <= onset.position_ms <= 800
+    assert isinstance(offset, SpeechEnd) and 0 <= 500 + len(spoken[HOURS]) // 8 - offset.position_ms <= 400
+    assert isinstance(utterance, EndOfTurn)
     assert words(utterance.text) == words(HOURS)
     assert (utterance.start_ms, utterance.end_ms) == (onset.position_ms, offset.position_ms)
 
@@ -120,30 +120,30 @@ async def test_two_turns_come_in_order_with_alternating_onsets_and_offsets(
     async with ears.listen(ListenOptions()) as ear:
         phone(ear, spoken[HOURS] + silence(1000) + spoken[BOOKING] + silence(1000))
         heard = await heard_until(ear, lambda e: is_utterance(e) and "book" in e.text)  # type: ignore[union-attr]
-    assert [words(e.text) for e in heard if isinstance(e, Utterance)] == [words(HOURS), words(BOOKING)]
-    edges = [type(e) for e in heard if not isinstance(e, Utterance)]
-    assert edges == [Onset, Offset] * (len(edges) // 2)
+    assert [words(e.text) for e in heard if isinstance(e, EndOfTurn)] == [words(HOURS), words(BOOKING)]
+    edges = [type(e) for e in heard if not isinstance(e, EndOfTurn)]
+    assert edges == [SpeechStart, SpeechEnd] * (len(edges) // 2)
 
 
 @pytest.mark.engines
 async def test_a_breath_between_two_halves_does_not_end_the_turn(ears: SpeechToText, spoken: dict[str, bytes]):
     rest = "for tomorrow at three in the afternoon."
-    async with ears.listen(ListenOptions(endpoint_ms=900)) as ear:
+    async with ears.listen(ListenOptions(endpointing_ms=900)) as ear:
         phone(ear, spoken[BOOKING] + silence(350) + spoken[rest] + silence(1500))
         utterance = (await heard_until(ear, is_utterance))[-1]
-    assert isinstance(utterance, Utterance)
+    assert isinstance(utterance, EndOfTurn)
     assert words(utterance.text) == words(BOOKING + " " + rest)
 
 
 @pytest.mark.engines
 async def test_two_calls_at_once_hear_their_own_words(ears: SpeechToText, spoken: dict[str, bytes]):
-    async def call(text: str) -> Heard:
+    async def call(text: str) -> SttEvent:
         async with ears.listen(ListenOptions()) as ear:
             phone(ear, spoken[text] + silence(1000))
             return (await heard_until(ear, is_utterance))[-1]
 
     first, second = await asyncio.gather(call(HOURS), call(BOOKING))
-    assert isinstance(first, Utterance) and isinstance(second, Utterance)
+    assert isinstance(first, EndOfTurn) and isinstance(second, EndOfTurn)
     assert (words(first.text), words(second.text)) == (words(HOURS), words(BOOKING))
 
 
@@ -155,7 +155,7 @@ async def test_a_replay_that_overlaps_and_has_a_hole_is_still_one_call(ears: Spe
         phone(ear, spoken[HOURS], start_ms)  # sent again: skipped
         ear.feed(end_ms + 1500, silence(100))  # the frames between are lost: silence
         heard = await heard_until(ear, is_utterance)
-    utterances = [e for e in heard if isinstance(e, Utterance)]
+    utterances = [e for e in heard if isinstance(e, EndOfTurn)]
     assert [words(u.text) for u in utterances] == [words(HOURS)]
     assert start_ms <= utterances[0].start_ms < utterances[0].end_ms <= end_ms
 
@@ -167,8 +167,8 @@ async def test_noise_on_the_line_is_not_speech(ears: SpeechToText, spoken: dict[
         at_ms = phone(ear, hiss + silence(1000))
         phone(ear, spoken[HOURS] + silence(1000), at_ms)
         heard = await heard_until(ear, is_utterance)
-    assert isinstance(heard[0], Onset) and heard[0].position_ms >= at_ms - 100
-    assert isinstance(heard[-1], Utterance) and words(heard[-1].text) == words(HOURS)
+    assert isinstance(heard[0], SpeechStart) and heard[0].position_ms >= at_ms - 100
+    assert isinstance(heard[-1], EndOfTurn) and words(heard[-1].text) == words(HOURS)
 
 
 @pytest.mark.engines
@@ -178,7 +178,7 @@ async def test_leaving_frees_everything_at_once(ears: SpeechToText, spoken: dict
         phone(ear, spoken[HOURS] + silence(300))
         async with asyncio.timeout(PATIENCE_S):
             async for event in ear:  # the likely end is past: a decode is under way
-                if isinstance(event, Offset):
+                if isinstance(event, SpeechEnd):
                     break
     assert asyncio.all_tasks() == tasks
     assert threading.active_count() <= threads + 3  # the detector's and the decoders', which stay for the next call
@@ -260,7 +260,7 @@ class Call:
 
     def __init__(self, options: ListenOptions | None = None) -> None:
         self.vad, self.decoder = ScriptedVad(), ScriptedDecoder()
-        self.ear = LocalEar(self.vad, self.decoder, options or ListenOptions())  # type: ignore[arg-type]
+        self.ear = WhisperStream(self.vad, self.decoder, options or ListenOptions())  # type: ignore[arg-type]
         self.now_ms = 0
 
     def sounds(self, strip: str) -> None:
@@ -269,8 +269,8 @@ class Call:
             self.ear.feed(self.now_ms, level * WINDOW_MS * 8)
             self.now_ms += WINDOW_MS
 
-    async def heard(self, count: int) -> list[Heard]:
-        events: list[Heard] = []
+    async def heard(self, count: int) -> list[SttEvent]:
+        events: list[SttEvent] = []
         async with asyncio.timeout(1):
             async for event in self.ear:
                 events.append(event)
@@ -285,9 +285,9 @@ async def test_the_decode_starts_early_and_is_kept_quiet_until_the_turn_is_over(
     ((_, text),) = call.decoder.asked  # 224 ms into the silence
     text.set_result("hello")
     call.sounds("." * 8)
-    assert [type(e) for e in await call.heard(2)] == [Onset, Offset]
+    assert [type(e) for e in await call.heard(2)] == [SpeechStart, SpeechEnd]
     call.sounds("." * 2)
-    assert await call.heard(1) == [Utterance("hello", 640, 1280, decided_ms=1792)]
+    assert await call.heard(1) == [EndOfTurn("hello", 640, 1280, decided_ms=1792)]
     assert len(call.decoder.asked) == 1
 
 
@@ -300,7 +300,7 @@ async def test_an_early_decode_is_thrown_away_if_the_caller_goes_on():
     call.sounds("." * 20)
     whole = call.decoder.asked[1][1]
     whole.set_result("hello there")
-    assert (await call.heard(5))[-1] == Utterance("hello there", 0, 38 * WINDOW_MS, decided_ms=54 * WINDOW_MS)
+    assert (await call.heard(5))[-1] == EndOfTurn("hello there", 0, 38 * WINDOW_MS, decided_ms=54 * WINDOW_MS)
 
 
 @pytest.mark.parametrize(("first", "told"), [("yes", ["yes"]), ("", [])])
@@ -313,7 +313,7 @@ async def test_a_word_that_stood_in_two_early_decodes_is_told_if_the_last_has_no
     call.sounds("." * 20)
     await asyncio.sleep(0)
     call.ear.close()
-    assert [event.text async for event in call.ear if isinstance(event, Utterance) and event.unsure] == told
+    assert [event.text async for event in call.ear if isinstance(event, EndOfTurn) and event.unsure] == told
 
 
 async def test_whisper_gets_the_utterance_with_a_little_before_and_after():
@@ -336,9 +336,9 @@ async def test_texts_come_in_the_order_in_which_they_were_spoken():
     first, second = (text for _, text in call.decoder.asked)
     second.set_result("two")
     await asyncio.sleep(0)  # the second text has been seen
-    assert [type(e) for e in await call.heard(4)] == [Onset, Offset] * 2
+    assert [type(e) for e in await call.heard(4)] == [SpeechStart, SpeechEnd] * 2
     first.set_result("one")
-    assert [e.text for e in await call.heard(2) if isinstance(e, Utterance)] == ["one", "two"]
+    assert [e.text for e in await call.heard(2) if isinstance(e, EndOfTurn)] == ["one", "two"]
 
 
 async def test_a_sound_without_words_is_no_utterance():
@@ -347,7 +347,7 @@ async def test_a_sound_without_words_is_no_utterance():
     first, second = (text for _, text in call.decoder.asked)
     first.set_result("")
     second.set_result("yes")
-    assert [e.text for e in await call.heard(5) if isinstance(e, Utterance)] == ["yes"]
+    assert [e.text for e in await call.heard(5) if isinstance(e, EndOfTurn)] == ["yes"]
 
 
 async def test_a_busy_decoder_only_matters_when_the_text_is_wanted():

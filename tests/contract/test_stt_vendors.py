@@ -17,16 +17,16 @@ from tests.contract.stt_labs import KEY, LABS, Lab, Opened, line, opened, phone
 from workers.providers.interfaces import (
     Busy,
     Down,
-    Ear,
-    Heard,
-    Likely,
+    EagerEndOfTurn,
+    EndOfTurn,
     ListenOptions,
-    Offset,
-    Onset,
     ProviderError,
     Rejected,
+    SpeechEnd,
+    SpeechStart,
     SpeechToText,
-    Utterance,
+    SttEvent,
+    SttStream,
 )
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +38,7 @@ CALL = "......############"
 """600 ms of silence, 1200 ms of speech; the line's silence follows."""
 ONSET_MS = 300
 """So far off an onset may be: some vendors only say that speech began, not when."""
-BRISK = ListenOptions(endpoint_ms=300)
+BRISK = ListenOptions(endpointing_ms=300)
 FAULT_S = 0.1
 """By then a fault has struck."""
 EVERY_LAB = pytest.mark.parametrize("lab", LABS.values(), ids=LABS)
@@ -46,12 +46,12 @@ VENDORS = {name: lab for name, lab in LABS.items() if not lab.variant}
 EVERY_VENDOR = pytest.mark.parametrize("lab", VENDORS.values(), ids=VENDORS)
 
 
-def is_utterance(heard: Heard) -> bool:
-    return isinstance(heard, Utterance)
+def is_utterance(heard: SttEvent) -> bool:
+    return isinstance(heard, EndOfTurn)
 
 
-async def until(ear: Ear, last: Callable[[Heard], bool] = is_utterance) -> list[Heard]:
-    heard: list[Heard] = []
+async def until(ear: SttStream, last: Callable[[SttEvent], bool] = is_utterance) -> list[SttEvent]:
+    heard: list[SttEvent] = []
     async with asyncio.timeout(PATIENCE_S):
         async for event in ear:
             heard.append(event)
@@ -62,22 +62,22 @@ async def until(ear: Ear, last: Callable[[Heard], bool] = is_utterance) -> list[
 
 async def sentence(
     ears: SpeechToText, strip: str = CALL, position_ms: int = 0, options: ListenOptions = BRISK
-) -> list[Heard]:
+) -> list[SttEvent]:
     """What a fresh ear hears of a call, up to the utterance."""
     async with ears.listen(options) as ear, line(ear, strip, position_ms):
         return await until(ear)
 
 
-def paired(heard: list[Heard]) -> bool:
+def paired(heard: list[SttEvent]) -> bool:
     """Does every Onset have its one Offset before the next Onset and before the Utterance or the Likely?"""
     speaking = False
     for event in heard:
         match event:
-            case Onset() if not speaking:
+            case SpeechStart() if not speaking:
                 speaking = True
-            case Offset() if speaking:
+            case SpeechEnd() if speaking:
                 speaking = False
-            case Likely() | Utterance() if not speaking:
+            case EagerEndOfTurn() | EndOfTurn() if not speaking:
                 pass  # silent, as it must be
             case _:
                 return False
@@ -95,14 +95,14 @@ async def test_a_sentence_is_heard_where_it_was_spoken(lab: Lab) -> None:
     start, end, near = 40_600, 41_800, lab.tolerance_ms
     onset, utterance = heard[0], heard[-1]
     assert paired(heard), heard
-    assert isinstance(onset, Onset) and abs(onset.position_ms - start) <= max(near, ONSET_MS)
-    assert isinstance(utterance, Utterance) and utterance.text == SENTENCE
+    assert isinstance(onset, SpeechStart) and abs(onset.position_ms - start) <= max(near, ONSET_MS)
+    assert isinstance(utterance, EndOfTurn) and utterance.text == SENTENCE
     assert abs(utterance.start_ms - start) <= near and abs(utterance.end_ms - end) <= near
     assert onset.position_ms < utterance.end_ms <= utterance.decided_ms
-    last_offset = [event for event in heard if isinstance(event, Offset)][-1]
+    last_offset = [event for event in heard if isinstance(event, SpeechEnd)][-1]
     assert abs(last_offset.position_ms - end) <= near
     if lab.likely:
-        assert [event.text for event in heard if isinstance(event, Likely)][-1:] == [SENTENCE]
+        assert [event.text for event in heard if isinstance(event, EagerEndOfTurn)][-1:] == [SENTENCE]
 
 
 @EVERY_LAB
@@ -111,7 +111,7 @@ async def test_two_turns_come_in_order(lab: Lab) -> None:
         strip = CALL + "..............." + "########"
         async with vendor.ears.listen(ListenOptions()) as ear, line(ear, strip):
             heard = await until(ear, lambda event: is_utterance(event) and event.text == SECOND)  # type: ignore[union-attr]
-    spoken = [event for event in heard if isinstance(event, Utterance)]
+    spoken = [event for event in heard if isinstance(event, EndOfTurn)]
     assert [utterance.text for utterance in spoken] == [SENTENCE, SECOND] and paired(heard), heard
     assert abs(spoken[1].start_ms - 3_300) <= lab.tolerance_ms
 
@@ -120,7 +120,7 @@ async def test_two_turns_come_in_order(lab: Lab) -> None:
 async def test_a_short_pause_belongs_to_the_turn(lab: Lab) -> None:
     async with opened(lab, SENTENCE) as vendor:
         heard = await sentence(vendor.ears, "......######.######")
-    assert [event.text for event in heard if isinstance(event, Utterance)] == [SENTENCE]
+    assert [event.text for event in heard if isinstance(event, EndOfTurn)] == [SENTENCE]
     assert abs(heard[-1].end_ms - 1_900) <= lab.tolerance_ms  # type: ignore[union-attr]
 
 
@@ -130,7 +130,7 @@ async def test_missing_audio_shifts_no_position(lab: Lab) -> None:
         hole = " " * 30
         heard = await sentence(vendor.ears, "......" + hole + CALL)
     utterance = heard[-1]
-    assert isinstance(utterance, Utterance)
+    assert isinstance(utterance, EndOfTurn)
     assert abs(utterance.start_ms - 4_200) <= lab.tolerance_ms
     assert abs(utterance.end_ms - 5_400) <= lab.tolerance_ms
 
@@ -150,7 +150,7 @@ async def test_many_calls_at_once_do_not_mix(lab: Lab) -> None:
         calls = [sentence(vendor.ears, CALL, position_ms) for position_ms in range(0, 20_000, 1_000)]
         for number, heard in enumerate(await asyncio.gather(*calls)):
             utterance = heard[-1]
-            assert isinstance(utterance, Utterance) and utterance.text == SENTENCE
+            assert isinstance(utterance, EndOfTurn) and utterance.text == SENTENCE
             assert abs(utterance.start_ms - 1_000 * number - 600) <= lab.tolerance_ms
         await vendor.left_alone()
 
@@ -223,7 +223,7 @@ async def test_after_every_fault_a_fresh_ear_hears_the_whole_sentence(lab: Lab, 
             with pytest.raises(Down):
                 assert not is_utterance((await sentence(vendor.ears))[-1]), "the sentence was cut short"
             heard = await sentence(vendor.ears)
-        assert [event.text for event in heard if isinstance(event, Utterance)] == [SENTENCE]
+        assert [event.text for event in heard if isinstance(event, EndOfTurn)] == [SENTENCE]
         await vendor.left_alone()
 
 
@@ -233,7 +233,7 @@ async def test_a_turn_does_not_hang_on_a_final_that_never_comes(lab: Lab) -> Non
         vendor.standin.faults.coming.append(Fault("no final"))
         heard = await sentence(vendor.ears)
         assert paired(heard), heard
-        assert [event.text for event in heard if isinstance(event, Utterance)] == [SENTENCE]
+        assert [event.text for event in heard if isinstance(event, EndOfTurn)] == [SENTENCE]
         assert abs(heard[-1].end_ms - 1_800) <= max(250, lab.tolerance_ms)  # type: ignore[union-attr]
 
 
@@ -252,7 +252,7 @@ async def test_leaving_frees_the_socket_at_once(lab: Lab) -> None:
         tasks = asyncio.all_tasks()
         async with vendor.ears.listen(ListenOptions()) as ear:
             phone(ear, CALL)
-            await until(ear, lambda event: isinstance(event, Onset))
+            await until(ear, lambda event: isinstance(event, SpeechStart))
             assert vendor.standin.open == 1
         await vendor.left_alone()
         assert {task for task in asyncio.all_tasks() - tasks if "ear" in task.get_name()} == set()
@@ -271,7 +271,7 @@ async def test_a_call_that_is_cancelled_frees_the_socket(lab: Lab, kind: Kind | 
         async def call(vendor: Opened) -> None:
             async with vendor.ears.listen(ListenOptions()) as ear, line(ear, CALL):
                 if kind is None:
-                    await until(ear, lambda event: isinstance(event, Onset))
+                    await until(ear, lambda event: isinstance(event, SpeechStart))
                 else:
                     await asyncio.sleep(FAULT_S)
                 heard.set()

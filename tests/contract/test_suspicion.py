@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import pytest
 import redis.asyncio
 
-from common.bus.memory import Streams
+from common.bus.memory import MemoryStreams
 from common.protocol import redis_keys
-from common.store import CallRecord, Claim, Ledger
+from common.store import CallRecord, CallStore, Claim
 from common.store.members import Quarantined
-from common.store.memory import MemoryLedger
-from common.store.redis import RedisLedger
+from common.store.memory import MemoryCallStore
+from common.store.redis import RedisCallStore
 from common.store.suspicion import BACKOFF_MS, CRASHES_MAX, SURVIVED_MS, TRIAL_MS, TRIAL_WAIT_MS, Left, Suspect, Take
 from tests.contract.test_ledger import LEASE_MS, Server, server
 
@@ -20,132 +20,132 @@ pytestmark = pytest.mark.anyio
 __all__ = ["server"]
 
 
-async def live(ledger: Ledger) -> None:
-    await ledger.create(CallRecord("c-1"))
-    await ledger.start("c-1", "e-1")
+async def live(store: CallStore) -> None:
+    await store.create(CallRecord("c-1"))
+    await store.start("c-1", "e-1")
 
 
 async def lost(server: Server, owner: str, take: Take = Take.TRUSTED) -> Claim:
     """Somebody claims the call and dies."""
-    claim = await server.ledger.claim("llm", "c-1", owner, take)
+    claim = await server.store.claim("llm", "c-1", owner, take)
     assert claim is not None
     await server.lease_runs_out()
     return claim
 
 
 async def test_a_loss_is_counted_and_a_hand_over_is_not(server: Server):
-    ledger = server.ledger
-    await live(ledger)
+    store = server.store
+    await live(store)
     await lost(server, "w-1")
-    second = await ledger.claim("llm", "c-1", "w-2")
+    second = await store.claim("llm", "c-1", "w-2")
     assert second is not None
     assert (second.crashes, second.trial_ms, second.condemned) == (1, 0, False)
-    await ledger.release(second)
-    third = await ledger.claim("llm", "c-1", "w-3")
+    await store.release(second)
+    third = await store.claim("llm", "c-1", "w-3")
     assert third is not None
     assert third.crashes == 1
-    await ledger.release(third, Left.FAILED)
+    await store.release(third, Left.FAILED)
     with pytest.raises(Suspect):
-        await ledger.claim("llm", "c-1", "w-4")
-    other_pool = await ledger.claim("tts", "c-1", "w-5")
+        await store.claim("llm", "c-1", "w-4")
+    other_pool = await store.claim("tts", "c-1", "w-5")
     assert other_pool is not None
     assert other_pool.crashes == 0
 
 
 async def test_a_member_that_takes_its_own_call_again_did_not_die_of_it(server: Server):
-    await live(server.ledger)
+    await live(server.store)
     for _ in range(4):
         claim = await lost(server, "w-1")
     assert claim.crashes == 0
 
 
 async def test_a_call_that_kills_at_once_is_tried_alone_and_then_condemned_for_good(server: Server):
-    ledger = server.ledger
-    await live(ledger)
+    store = server.store
+    await live(store)
     await lost(server, "w-1")
     await lost(server, "w-2")
     for take in Take:
         with pytest.raises(Suspect):  # the pause comes first
-            await ledger.claim("llm", "c-1", "w-3", take)
+            await store.claim("llm", "c-1", "w-3", take)
     await asyncio.sleep(BACKOFF_MS / 1000 + 0.02)
     for take in (Take.TRUSTED, Take.BESIDE):
         with pytest.raises(Suspect):
-            await ledger.claim("llm", "c-1", "w-3", take)
+            await store.claim("llm", "c-1", "w-3", take)
     tried = await lost(server, "w-3", Take.ALONE)
     assert (tried.crashes, tried.trial_ms) == (2, TRIAL_MS)
     for owner in ("w-4", "w-5"):
-        last = await ledger.claim("llm", "c-1", owner)
+        last = await store.claim("llm", "c-1", owner)
         assert last is not None
         assert last.condemned
         assert last.crashes == 3
-        await ledger.release(last)
+        await store.release(last)
 
 
 async def test_who_was_cut_off_and_not_dead_says_so_afterwards(server: Server):
-    ledger = server.ledger
-    await live(ledger)
+    store = server.store
+    await live(store)
     first = await lost(server, "w-1")
-    second = await ledger.claim("llm", "c-1", "w-2")
+    second = await store.claim("llm", "c-1", "w-2")
     assert second is not None
     assert second.crashes == 1
-    await ledger.release(first)  # and must not take the new owner's lease away
-    assert await ledger.claim("llm", "c-1", "w-3") is None
-    await ledger.release(second)
-    third = await ledger.claim("llm", "c-1", "w-3")
+    await store.release(first)  # and must not take the new owner's lease away
+    assert await store.claim("llm", "c-1", "w-3") is None
+    await store.release(second)
+    third = await store.claim("llm", "c-1", "w-3")
     assert third is not None
     assert third.crashes == 0
 
 
 async def test_a_call_that_the_server_lost_begins_without_suspicion(server: Server):
-    ledger = server.ledger
-    await ledger.restore(CallRecord("c-1", epoch=2, edge="e-1"), {"epoch": "1", "token:llm": "4"}, [])
-    claim = await ledger.claim("llm", "c-1", "w-1")
+    store = server.store
+    await store.restore(CallRecord("c-1", epoch=2, edge="e-1"), {"epoch": "1", "token:llm": "4"}, [])
+    claim = await store.claim("llm", "c-1", "w-1")
     assert claim is not None
     assert claim.crashes == 0
 
 
 async def test_a_call_that_was_passed_on_says_so_once(server: Server):
-    ledger = server.ledger
-    await live(ledger)
+    store = server.store
+    await live(store)
     said = []
     for left in (Left.PASSED_ON, Left.CLEAN, Left.CLEAN):
-        claim = await ledger.claim("llm", "c-1", "w-1")
+        claim = await store.claim("llm", "c-1", "w-1")
         assert claim is not None
         said.append(claim.passed_on)
-        await ledger.release(claim, left)
+        await store.release(claim, left)
     assert said == [False, True, False]
 
 
 async def test_a_release_after_the_record_is_gone_makes_none(server: Server):
     claim = Claim("c-9", "llm", "w-1", 1, CallRecord("c-9"))
     for left in Left:
-        await server.ledger.release(claim, left)
-    assert await server.ledger.read("c-9") is None
+        await server.store.release(claim, left)
+    assert await server.store.read("c-9") is None
 
 
 async def test_members_say_whether_they_are_well_and_have_room(server: Server):
-    ledger = server.ledger
-    await ledger.report_health("llm", "l-1", True)
-    await ledger.report_health("llm", "l-2", False)
-    await ledger.report_room("llm", "l-2", True)
-    found = await ledger.members("llm")
-    assert (found.well, found.with_room) == ({"l-1"}, {"l-2"})
-    await ledger.report_health("llm", "l-1", False)
-    assert (await ledger.members("llm")).well == frozenset()
+    store = server.store
+    await store.report_health("llm", "l-1", True)
+    await store.report_health("llm", "l-2", False)
+    await store.report_room("llm", "l-2", True)
+    found = await store.members("llm")
+    assert (found.available, found.with_room) == ({"l-1"}, {"l-2"})
+    await store.report_health("llm", "l-1", False)
+    assert (await store.members("llm")).available == frozenset()
 
 
 async def test_the_quarantine_is_a_list_for_people(redis7_url: str):
     url = redis7_url
-    ledger = RedisLedger.connect(url, "test", 60)
+    store = RedisCallStore.connect(url, "test", 60)
     client = redis.asyncio.Redis.from_url(url)
     for number in range(120):
-        await ledger.quarantine(Quarantined(f"c-{number}", "llm", 3, 1))
+        await store.quarantine(Quarantined(f"c-{number}", "llm", 3, 1))
     key = redis_keys.pool_quarantine("llm")
     kept = await client.lrange(key, 0, -1)
     assert len(kept) == 100
     assert kept[0] == b'{"call_id": "c-119", "pool": "llm", "crashes": 3, "at_ms": 1}'
     assert await client.ttl(key) > 0
-    await ledger.aclose()
+    await store.aclose()
     await client.aclose()
 
 
@@ -156,15 +156,15 @@ async def test_the_quarantine_is_a_list_for_people(redis7_url: str):
 class Twins:
     """The same call in memory and in Redis; what differs is a fault of one of them."""
 
-    memory: MemoryLedger
-    server: RedisLedger
+    memory: MemoryCallStore
+    server: RedisCallStore
     client: redis.asyncio.Redis
 
     async def both(self, ask: str, *arguments: object) -> object:
         answers = []
-        for ledger in (self.memory, self.server):
+        for store in (self.memory, self.server):
             try:
-                answer = await getattr(ledger, ask)(*arguments)
+                answer = await getattr(store, ask)(*arguments)
             except Suspect:
                 answer = "suspect"
             if isinstance(answer, Claim):
@@ -195,10 +195,12 @@ class Twins:
 async def test_the_script_and_its_twin_agree_whatever_happens(redis7_url: str, seed: int):
     url, chance = redis7_url, random.Random(seed)
     twins = Twins(
-        MemoryLedger(Streams(), 60_000), RedisLedger.connect(url, "test", 60, 60_000), redis.asyncio.Redis.from_url(url)
+        MemoryCallStore(MemoryStreams(), 60_000),
+        RedisCallStore.connect(url, "test", 60, 60_000),
+        redis.asyncio.Redis.from_url(url),
     )
-    for ledger in (twins.memory, twins.server):
-        await live(ledger)
+    for store in (twins.memory, twins.server):
+        await live(store)
     held, seen, newest = [], set(), None
     times_ms = (100, TRIAL_MS - 500, TRIAL_MS + 500, 2 * TRIAL_MS + 500, SURVIVED_MS + 500)
     waits_ms = (100, BACKOFF_MS + 300, 4 * BACKOFF_MS + 300, TRIAL_WAIT_MS + 500)

@@ -16,10 +16,10 @@ import pytest
 
 from common.audio import g711
 from tests.programs import program
-from workers.providers.interfaces import Busy, Down, ListenOptions, Rejected, TextToSpeech, Utterance, VoiceOptions
+from workers.providers.interfaces import Busy, Down, EndOfTurn, ListenOptions, Rejected, TextToSpeech, VoiceOptions
 from workers.providers.packaged_models import model_path
 from workers.stt.engines.catalog import speech_to_text
-from workers.tts.audio.resample import Telephone
+from workers.tts.audio.resample import PcmToMulaw
 from workers.tts.engines.catalog import text_to_speech
 from workers.tts.engines.local_espeak import LocalEspeak
 from workers.tts.engines.local_piper import JOE, LocalPiper
@@ -88,9 +88,9 @@ async def test_what_is_said_can_be_understood(mouth: TextToSpeech):
     assert "good morning" in understood[0].lower() and "help" in understood[0].lower()
 
 
-async def _first_utterance(ear: object) -> AsyncIterator[Utterance]:
+async def _first_utterance(ear: object) -> AsyncIterator[EndOfTurn]:
     async for event in ear:  # type: ignore[attr-defined]
-        if isinstance(event, Utterance):
+        if isinstance(event, EndOfTurn):
             yield event
             return
 
@@ -310,12 +310,12 @@ async def test_the_child_exits_when_its_parent_is_gone_even_in_mid_sentence(tmp_
 async def test_the_resampler_keeps_every_millisecond_however_the_audio_is_cut():
     pcm = bytes(2 * 22_050)
     for size in (1, 999, 4096, len(pcm)):
-        telephone = Telephone(22_050)
+        telephone = PcmToMulaw(22_050)
         mulaw = b"".join(telephone.feed(pcm[start : start + size]) for start in range(0, len(pcm), size))
         assert abs(len(mulaw + telephone.finish()) - g711.SAMPLE_RATE) <= 1
 
 
 async def test_audio_at_the_telephones_own_rate_passes_unchanged():
     mulaw = bytes(range(256))
-    telephone = Telephone(g711.SAMPLE_RATE)
+    telephone = PcmToMulaw(g711.SAMPLE_RATE)
     assert telephone.feed(g711.decode(mulaw)) + telephone.finish() == g711.encode(g711.decode(mulaw))

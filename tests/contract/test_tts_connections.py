@@ -12,7 +12,7 @@ from simulators.providers.faults import Fault
 from simulators.providers.voices import VoicePace, mulaw
 from tests.contract.tts_labs import LABS, Lab, Stage, open_lab, said, sounds, until
 from workers.providers.deadlines import SpeechDeadlines
-from workers.providers.interfaces import Busy, Down, Spelled, VoiceOptions
+from workers.providers.interfaces import Busy, CharTimings, Down, VoiceOptions
 from workers.tts.engines.elevenlabs import ElevenLabs
 from workers.tts.engines.elevenlabs_socket import SocketLimits
 
@@ -258,7 +258,7 @@ async def test_a_clause_given_up_that_never_ends_costs_the_socket(stage: Stage) 
 
 async def test_every_letter_has_its_time_in_the_clause(stage: Stage) -> None:
     async with open_lab(stage, LABS["elevenlabs"]) as (_, mouth):
-        marks = [mark for sound in await sounds(mouth, HELLO) if isinstance(sound, Spelled) for mark in sound.marks]
+        marks = [mark for sound in await sounds(mouth, HELLO) if isinstance(sound, CharTimings) for mark in sound.marks]
     assert marks == [(offset, 66 * offset) for offset, char in enumerate(HELLO) if not char.isspace()]
 
 

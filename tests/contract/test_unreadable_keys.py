@@ -16,11 +16,11 @@ from common.bus import Bus
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
 from common.protocol import redis_keys
-from common.protocol.messages import Digit, HangUp, Message, Offer
+from common.protocol.messages import CallOffered, DtmfReceived, HangUp, Message
 from common.redis.refusals import KeyRefused
-from common.store import CallRecord, Ledger
+from common.store import CallRecord, CallStore
 from common.store.effects import Effect
-from common.store.shards import connect_ledger
+from common.store.shards import connect_store
 from tests.conftest import server_url
 
 pytestmark = [pytest.mark.anyio, pytest.mark.redis]
@@ -31,14 +31,14 @@ EDGE = "edge-1"
 
 @dataclass
 class Server:
-    ledger: Ledger
+    store: CallStore
     bus: Bus
     redis: Any
 
     async def live(self, *call_ids: str) -> None:
         for call_id in call_ids:
-            await self.ledger.create(CallRecord(call_id, agent={"name": "desk"}))
-            assert await self.ledger.start(call_id, EDGE) is not None
+            await self.store.create(CallRecord(call_id, agent={"name": "desk"}))
+            assert await self.store.start(call_id, EDGE) is not None
 
     async def poison(self, *keys: str) -> None:
         """Keys of another type."""
@@ -51,31 +51,31 @@ class Server:
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
     url = server_url(request)
     async with (
-        connect_ledger(url, "test", retention_s=60, lease_ms=500) as ledger,
+        connect_store(url, "test", retention_s=60, lease_ms=500) as store,
         connect_bus(BusOptions(url, "test")) as bus,
         Redis.from_url(url) as redis,
     ):
-        yield Server(ledger, bus, redis)
+        yield Server(store, bus, redis)
 
 
 async def test_one_call_of_many_with_a_key_of_another_type_is_the_only_one_that_suffers(server: Server) -> None:
-    ledger = server.ledger
+    store = server.store
     await server.live(BAD, GOOD)
-    claims = [await ledger.claim("stt", call_id, "stt-1") for call_id in (BAD, GOOD)]
+    claims = [await store.claim("stt", call_id, "stt-1") for call_id in (BAD, GOOD)]
     held = [claim for claim in claims if claim is not None]
     await server.poison(redis_keys.call_state(BAD))
-    assert await ledger.renew(held) == [held[0]]
-    assert (await ledger.notes([BAD, GOOD])) == {BAD: {}, GOOD: {"epoch": "1", "token:stt": "1"}}
-    await ledger.note_silence({BAD: 10, GOOD: 10})
-    assert (await ledger.unheld([GOOD]))[GOOD] == {"llm", "tts"}
+    assert await store.renew(held) == [held[0]]
+    assert (await store.notes([BAD, GOOD])) == {BAD: {}, GOOD: {"epoch": "1", "token:stt": "1"}}
+    await store.note_silence({BAD: 10, GOOD: 10})
+    assert (await store.unheld([GOOD]))[GOOD] == {"llm", "tts"}
     for refused in (
-        ledger.read(BAD), ledger.claim("llm", BAD, "llm-1"), ledger.end(BAD, "carrier"),
-        ledger.append(held[0], [Digit("1", 1)]), ledger.begin_effect(Effect(BAD, name="x")),
+        store.read(BAD), store.claim("llm", BAD, "llm-1"), store.end(BAD, "carrier"),
+        store.append(held[0], [DtmfReceived("1", 1)]), store.begin_effect(Effect(BAD, name="x")),
     ):  # fmt: skip
         async with asyncio.timeout(2):  # and nobody waits for what no time mends
             with pytest.raises(KeyRefused):
                 await refused
-    assert await ledger.append(held[1], [Digit("1", 1)])
+    assert await store.append(held[1], [DtmfReceived("1", 1)])
 
 
 FIELDS: dict[str, bytes] = {
@@ -88,22 +88,22 @@ FIELDS: dict[str, bytes] = {
 async def test_a_record_with_a_field_that_cannot_be_read_is_no_record(server: Server, field: str) -> None:
     await server.live(BAD, GOOD)
     await server.redis.hset(redis_keys.call_state(BAD), field, FIELDS[field])
-    assert await server.ledger.read(BAD) is None
-    assert await server.ledger.claim("stt", BAD, "stt-1") is None
-    assert await server.ledger.read(GOOD) is not None
+    assert await server.store.read(BAD) is None
+    assert await server.store.claim("stt", BAD, "stt-1") is None
+    assert await server.store.read(GOOD) is not None
 
 
 async def test_an_agent_that_is_no_map_makes_the_record_unreadable(server: Server) -> None:
     await server.live(BAD)
     for agent in (msgpack.packb([1]), msgpack.packb(None), b"\xc1", b""):
         await server.redis.hset(redis_keys.call_state(BAD), "agent", agent)
-        assert await server.ledger.read(BAD) is None
+        assert await server.store.read(BAD) is None
 
 
 async def test_a_record_of_a_newer_release_is_read(server: Server) -> None:
     await server.live(GOOD)
     await server.redis.hset(redis_keys.call_state(GOOD), "a new field", b"\xff\xfe")
-    record = await server.ledger.read(GOOD)
+    record = await server.store.read(GOOD)
     assert record is not None
     assert (record.call_id, record.agent) == (GOOD, {"name": "desk"})
 
@@ -112,20 +112,20 @@ async def test_ids_that_are_none_are_passed_over_and_removed(server: Server) -> 
     await server.live(GOOD)
     odd = {b"\xff\xfe": 9e15, b"": 9e15, b"x" * 70_000: 9e15, "a b": 0, "c-gone": 9e15, "c-older": 0}
     await server.redis.zadd(redis_keys.CALLS_LIVE, odd)
-    assert set(await server.ledger.live()) <= {GOOD, "c-gone"}
-    assert set(await server.ledger.lost()) <= {"c-older", "c-gone"}  # far ahead of the clock is lost as well
-    assert set(await server.ledger.orphans("stt")) <= {GOOD, "c-gone"}
-    await server.ledger.mend(EDGE, [GOOD])
+    assert set(await server.store.live()) <= {GOOD, "c-gone"}
+    assert set(await server.store.lost()) <= {"c-older", "c-gone"}  # far ahead of the clock is lost as well
+    assert set(await server.store.orphans("stt")) <= {GOOD, "c-gone"}
+    await server.store.mend(EDGE, [GOOD])
     assert await server.redis.zrange(redis_keys.CALLS_LIVE, 0, -1) == [GOOD.encode()]
-    assert await server.ledger.mend(EDGE, [GOOD]) == 0
+    assert await server.store.mend(EDGE, [GOOD]) == 0
 
 
 async def test_a_member_from_the_future_is_no_member_that_takes_calls(server: Server) -> None:
     for pool in redis_keys.POOLS:
         await server.redis.zadd(redis_keys.pool_ready(pool), {"garbage": "+inf"})
-    assert await server.ledger.pools_with_room() == set()
-    await server.ledger.report_room("stt", "stt-1", True)
-    assert await server.ledger.pools_with_room() == {"stt"}
+    assert await server.store.pools_with_room() == set()
+    await server.store.report_room("stt", "stt-1", True)
+    assert await server.store.pools_with_room() == {"stt"}
 
 
 PER_POOL = (redis_keys.pool_calls, redis_keys.pool_ready, redis_keys.pool_scan)
@@ -137,20 +137,20 @@ SHARED = [
 
 async def test_shared_keys_of_another_type_are_removed_and_all_goes_on(server: Server) -> None:
     await server.poison(*SHARED)
-    await server.ledger.mend(EDGE, [])
+    await server.store.mend(EDGE, [])
     await server.live(GOOD)
-    await server.ledger.report_room("stt", "stt-1", True)
-    await server.ledger.beat("edge", EDGE)
-    assert await server.ledger.live() == [GOOD]
-    assert await server.ledger.may_scan("stt", "stt-1", 50)
-    server.bus.publish(redis_keys.pool_calls("stt"), Offer(GOOD))
+    await server.store.report_room("stt", "stt-1", True)
+    await server.store.heartbeat("edge", EDGE)
+    assert await server.store.live() == [GOOD]
+    assert await server.store.try_scan_lock("stt", "stt-1", 50)
+    server.bus.publish(redis_keys.pool_calls("stt"), CallOffered(GOOD))
     assert await offers(server, 1) == [GOOD]
 
 
 async def test_a_scan_that_somebody_does_for_ever_gets_an_end(server: Server) -> None:
     await server.redis.set(redis_keys.pool_scan("stt"), "garbage")
-    assert not await server.ledger.may_scan("stt", "stt-1", 50)
-    await server.ledger.mend(EDGE, [])
+    assert not await server.store.try_scan_lock("stt", "stt-1", 50)
+    await server.store.mend(EDGE, [])
     assert 0 < await server.redis.pttl(redis_keys.pool_scan("stt")) <= 5000
 
 
@@ -163,24 +163,24 @@ async def test_keys_of_a_call_that_hold_something_else_keep_no_caller_out(server
     ]
     await server.poison(*keys, *(redis_keys.call_lease(BAD, pool) for pool in redis_keys.POOLS))
     await server.live(BAD)
-    claim = await server.ledger.claim("stt", BAD, "stt-1")
+    claim = await server.store.claim("stt", BAD, "stt-1")
     assert claim is not None
-    assert await server.ledger.append(claim, [Digit("1", 1)])
+    assert await server.store.append(claim, [DtmfReceived("1", 1)])
 
 
 async def test_a_secret_that_is_none_is_made_anew(server: Server) -> None:
     for secret in (b"", b"short"):
         await server.redis.set(redis_keys.STREAM_SECRET, secret)
-        assert len(await server.ledger.shared_secret()) >= 32
+        assert len(await server.store.shared_secret()) >= 32
     await server.poison(redis_keys.STREAM_SECRET)
-    made = await server.ledger.shared_secret()
-    assert made == await server.ledger.shared_secret()
+    made = await server.store.shared_secret()
+    assert made == await server.store.shared_secret()
 
 
 async def test_offers_that_are_none_are_set_aside_and_block_nobody(server: Server) -> None:
     key = redis_keys.pool_calls("stt")
     with contextlib.suppress(Exception):
-        await server.ledger.take_offers("stt", "stt-1", 1, 1)  # makes the group
+        await server.store.take_offers("stt", "stt-1", 1, 1)  # makes the group
     garbage = [
         b"",
         b"\xc1",
@@ -191,7 +191,7 @@ async def test_offers_that_are_none_are_set_aside_and_block_nobody(server: Serve
     for raw in garbage * 40:
         await server.redis.xadd(key, {"d": raw})
     await server.redis.xadd(key, {"e": b"x" * 100_000})
-    server.bus.publish(key, Offer(GOOD))
+    server.bus.publish(key, CallOffered(GOOD))
     assert await offers(server, 1) == [GOOD]
     assert (await server.redis.xpending(key, "members"))["pending"] == 1
     aside = await server.redis.xrange(redis_keys.pool_unreadable("stt"))
@@ -204,7 +204,7 @@ async def offers(server: Server, count: int) -> list[str]:
     found: list[str] = []
     async with asyncio.timeout(5):
         while len(found) < count:
-            found += [call_id for _, call_id in await server.ledger.take_offers("stt", "stt-1", 2, 50)]
+            found += [call_id for _, call_id in await server.store.take_offers("stt", "stt-1", 2, 50)]
     return found
 
 
@@ -220,14 +220,14 @@ async def test_a_stream_of_another_type_stops_no_other_and_is_read_once_it_is_on
     for stream in (bad, good):
         follow(stream)
     for number in range(3):
-        server.bus.publish(good, Digit("1", number))
+        server.bus.publish(good, DtmfReceived("1", number))
         await until(lambda number=number: len(got[good]) == number + 1)
     with pytest.raises(KeyRefused):
         await server.bus.read(bad)
     assert len(await server.bus.read(good)) == 3
     await server.redis.delete(bad)
-    server.bus.publish(bad, Digit("2", 0))
-    await until(lambda: got[bad] == [Digit("2", 0)])
+    server.bus.publish(bad, DtmfReceived("2", 0))
+    await until(lambda: got[bad] == [DtmfReceived("2", 0)])
 
 
 async def test_entries_that_somebody_else_wrote_are_passed_over(server: Server) -> None:
@@ -261,16 +261,16 @@ async def test_no_right_to_one_key_is_not_redis_being_away(redis7_url: str) -> N
         url = redis7_url.replace("redis://", "redis://half:secret@")
         got: list[Message] = []
         try:
-            async with connect_ledger(url, "test", 60) as ledger, connect_bus(BusOptions(url, "test")) as bus:
+            async with connect_store(url, "test", 60) as store, connect_bus(BusOptions(url, "test")) as bus:
                 bus.subscribe(redis_keys.edge_audio(EDGE), lambda entry_id, message: None, lambda error: None)
                 bus.subscribe(
                     redis_keys.call_events(GOOD), lambda entry_id, message: got.append(message), lambda error: None
                 )
-                await ledger.create(CallRecord(GOOD))
-                await ledger.beat("edge", EDGE)  # it may not, and goes on
-                assert await ledger.pools_with_room() == set()
-                bus.publish(redis_keys.call_events(GOOD), Digit("1", 1))
-                await until(lambda: got == [Digit("1", 1)])
+                await store.create(CallRecord(GOOD))
+                await store.heartbeat("edge", EDGE)  # it may not, and goes on
+                assert await store.pools_with_room() == set()
+                bus.publish(redis_keys.call_events(GOOD), DtmfReceived("1", 1))
+                await until(lambda: got == [DtmfReceived("1", 1)])
                 assert bus.connected
         finally:
             await redis.execute_command("ACL", "DELUSER", "half")

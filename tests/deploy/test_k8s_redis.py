@@ -11,7 +11,7 @@ import redis
 from common.redis.primary import open_primary
 from common.redis.url import parse_redis_url
 from common.store import CallRecord
-from common.store.shards import connect_ledger
+from common.store.shards import connect_store
 from simulators.redis_servers import until
 from tests.deploy.k8s_redis_set import SENTINELS, SERVERS, RedisSet, certify
 
@@ -68,13 +68,13 @@ async def test_the_first_start_makes_one_primary_and_all_are_ready(either: Redis
 async def test_each_role_finds_the_primary_with_its_own_user_and_a_stranger_finds_nothing(either: RedisSet) -> None:
     first = await begun(either)
     for role in ("edge", "stt", "llm", "tts"):
-        async with connect_ledger(either.url(role), f"{role}-1", 60) as ledger:
+        async with connect_store(either.url(role), f"{role}-1", 60) as store:
             if role == "edge":
-                await ledger.create(CallRecord("c-1"))
-                assert await ledger.start("c-1", "edge-1")
+                await store.create(CallRecord("c-1"))
+                assert await store.start("c-1", "edge-1")
             else:
-                assert await ledger.claim(role, "c-1", f"{role}-1")
-            await ledger.beat(role, f"{role}-1")
+                assert await store.claim(role, "c-1", f"{role}-1")
+            await store.heartbeat(role, f"{role}-1")
         (place,) = parse_redis_url(either.url(role))
         wire = await open_primary(place, f"{role}-1")
         assert await wire.call("XADD", "edge:edge-1:priority", "*", "d", "x")

@@ -24,17 +24,17 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from common.agents.model import Agent, Agents, GreetingAfter
-from common.bus.memory import MemoryBus, Streams
+from common.bus.memory import MemoryBus, MemoryStreams
 from common.protocol.messages import AudioIn, AudioOut, CallStarted, Message
 from common.protocol.redis_keys import call_audio, call_events, edge_audio
-from common.store.memory import MemoryLedger
+from common.store.memory import MemoryCallStore
 from edge.http.api import Api
-from edge.http.app import Front
+from edge.http.app import EdgeApp
 from edge.http.limits.rate_limit import Buckets
 from edge.http.server import make_server
-from edge.http.webhook_auth import Gate
+from edge.http.webhook_auth import WebhookAuth
 from edge.http.webhooks import Webhooks
-from edge.media.stream import Streams as MediaStreams
+from edge.media.stream import MediaStreams
 from edge.media.ticker import Ticker
 from edge.outbound.destinations import OperatorLimits
 from edge.outbound.dialer import Dialer
@@ -82,7 +82,7 @@ class Edge:
     port: int
     http: httpx.AsyncClient
     calls: Calls
-    ledger: MemoryLedger
+    store: MemoryCallStore
     workers: MemoryBus
     failures: Buckets
 
@@ -238,20 +238,20 @@ async def running_edge(
     when_busy: str = "apology",
     answer_xml: str = "text",
     failures: Buckets | None = None,
-    ledgers: type[MemoryLedger] = MemoryLedger,
+    ledgers: type[MemoryCallStore] = MemoryCallStore,
     api_token: str = "",
     limits: OperatorLimits | None = None,
 ) -> AsyncIterator[Edge]:
     """`policy` is REQUIRED if there are `tokens`, unless it is said; `port` 0 takes a free one."""
-    streams = Streams()
-    bus, ledger = MemoryBus(streams), ledgers(streams)
-    calls, ticker = Calls(EDGE, bus, ledger, calls_max), Ticker(asyncio.get_running_loop())
-    media = MediaStreams(calls, ledger, bus, ticker, agents, secret, 200, dialer)
-    gate = Gate(ledger, policy or (Policy.REQUIRED if tokens else Policy.OFF), tokens, public_url, proxies)
+    streams = MemoryStreams()
+    bus, store = MemoryBus(streams), ledgers(streams)
+    calls, ticker = Calls(EDGE, bus, store, calls_max), Ticker(asyncio.get_running_loop())
+    media = MediaStreams(calls, store, bus, ticker, agents, secret, 200, dialer)
+    gate = WebhookAuth(store, policy or (Policy.REQUIRED if tokens else Policy.OFF), tokens, public_url, proxies)
     choices = (when_busy, answer_xml, limits or OperatorLimits())
-    webhooks = Webhooks(calls, ledger, agents, gate, dialer, public_url, secret, *choices)
-    api = Api(agents, ledger, bus, dialer, api_token, FROM)
-    front = Front(calls, media, webhooks, api, Buckets() if failures is None else failures)
+    webhooks = Webhooks(calls, store, agents, gate, dialer, public_url, secret, *choices)
+    api = Api(agents, store, bus, dialer, api_token, FROM)
+    front = EdgeApp(calls, media, webhooks, api, Buckets() if failures is None else failures)
     server = make_server(front.app(), "127.0.0.1", port)
     calls.listen()
     serving = asyncio.create_task(server.serve(), name="edge")
@@ -262,7 +262,7 @@ async def running_edge(
         port = server.servers[0].sockets[0].getsockname()[1]
         base_url = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=base_url, trust_env=False, timeout=SECONDS) as http:
-            yield Edge(port, http, calls, ledger, MemoryBus(streams), front.failures)
+            yield Edge(port, http, calls, store, MemoryBus(streams), front.failures)
     finally:
         calls.hand_over()  # those whose end nobody told
         server.should_exit = True

@@ -20,7 +20,7 @@ def call_keys(call_id: str) -> list[str]:
         redis_keys.call_audio,
         redis_keys.call_events,
         redis_keys.call_state,
-        redis_keys.call_facts,
+        redis_keys.call_webhook_fields,
         redis_keys.call_effects,
     )
     return [*(name(call_id) for name in named), *(redis_keys.call_lease(call_id, pool) for pool in redis_keys.POOLS)]

@@ -19,29 +19,29 @@ from common.agents.model import Agent, Agents, GreetingAfter, to_document
 from common.bus import Bus
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
-from common.protocol.messages import Message, Offer
+from common.protocol.messages import CallOffered, Message
 from common.protocol.redis_keys import POOLS, call_events, pool_calls
-from common.store import CallRecord, Claim, Ledger
-from common.store.shards import connect_ledger
+from common.store import CallRecord, CallStore, Claim
+from common.store.shards import connect_store
 from edge.http.api import Api
-from edge.http.app import Front
-from edge.http.webhook_auth import Gate
+from edge.http.app import EdgeApp
+from edge.http.webhook_auth import WebhookAuth
 from edge.http.webhooks import Webhooks
-from edge.media.stream import Streams
+from edge.media.stream import MediaStreams
 from edge.media.ticker import Ticker
 from edge.session.call import Call, CallOptions
-from edge.session.call_backup import COPY_PAUSE_MS, Copies
+from edge.session.call_backup import COPY_PAUSE_MS, CallBackups
 from edge.session.calls import Calls
 from edge.vobiz import stream_protocol
 from edge.vobiz.signatures import Policy
 from tests.calls.doubles import SILENCE, CarrierLine, Mind, Mouth, TextEars, media, spoken
-from workers.llm.model_chain import Minds
-from workers.llm.session import Character, ReplySession
+from workers.llm.model_chain import ModelChain
+from workers.llm.session import LlmSession, Persona
 from workers.providers.failover import Failover, Source
 from workers.providers.interfaces import ListenOptions, VoiceOptions
 from workers.runtime.runner import Runner, RunnerOptions, Session
-from workers.stt.session import ListenSession
-from workers.tts.session import SpeakSession
+from workers.stt.session import SttSession
+from workers.tts.session import TtsSession
 
 WAIT_SECONDS = 20.0
 EDGE = "edge-1"
@@ -63,14 +63,14 @@ class Caller:
 
     async def connect(self) -> None:
         office = self._office
-        await office.ledger.create(CallRecord(self.call_id, to_document(AGENTS.for_number("")), "911234567890"))
-        record = await office.ledger.start(self.call_id, office.edge)
+        await office.store.create(CallRecord(self.call_id, to_document(AGENTS.for_number("")), "911234567890"))
+        record = await office.store.start(self.call_id, office.edge)
         assert record is not None
         start = stream_protocol.Start(self.call_id, f"stream-of-{self.call_id}", stream_protocol.MediaFormat())
         self.call = Call(record, start, self.line, office.bus, office.ticker, CallOptions())
         office.calls.add(self.call)
         for pool in POOLS:
-            office.bus.publish(pool_calls(pool), Offer(self.call_id))
+            office.bus.publish(pool_calls(pool), CallOffered(self.call_id))
 
     async def microphone(self) -> None:
         """50 frames a second, silence included, for as long as the call lasts."""
@@ -100,7 +100,7 @@ class Caller:
         except TimeoutError:
             raise AssertionError(f"waited {WAIT_SECONDS:.0f} s for {what}; heard {self.line.heard()!r}") from None
 
-    async def story(self) -> list[Message]:
+    async def transcript(self) -> list[Message]:
         return [message for _, message in await self._office.bus.read(call_events(self.call_id))]
 
     def _from_carrier(self, text: str) -> None:
@@ -128,23 +128,23 @@ class Office:
         """Start everything; it ends with the stack."""
         self.ticker = Ticker(asyncio.get_running_loop())
         stack.callback(self.ticker.close)
-        self.bus, self.ledger = await self._connect(stack, self.edge)
+        self.bus, self.store = await self._connect(stack, self.edge)
         slow = await stack.enter_async_context(
             connect_bus(BusOptions(self._url(self.edge), "copies", pause_ms=COPY_PAUSE_MS))
         )
-        self.calls = Calls(self.edge, self.bus, self.ledger, calls_max=2 * self.places)
+        self.calls = Calls(self.edge, self.bus, self.store, calls_max=2 * self.places)
         self.calls.listen()
         secret = b"the secret of this test"
         webhooks = Webhooks(
-            self.calls, self.ledger, AGENTS, Gate(self.ledger, Policy.OFF, (), "", ()), None, "", secret
+            self.calls, self.store, AGENTS, WebhookAuth(self.store, Policy.OFF, (), "", ()), None, "", secret
         )
-        streams = Streams(self.calls, self.ledger, self.bus, self.ticker, AGENTS, secret, 200)
-        app = Front(self.calls, streams, webhooks, Api(AGENTS, self.ledger, self.bus, None, "", "")).app()
+        streams = MediaStreams(self.calls, self.store, self.bus, self.ticker, AGENTS, secret, 200)
+        app = EdgeApp(self.calls, streams, webhooks, Api(AGENTS, self.store, self.bus, None, "", "")).app()
         transport = httpx.ASGITransport(app)
         self.http = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://edge"))
         self._tasks = [
-            asyncio.create_task(self.calls.keep_house()),
-            asyncio.create_task(Copies(self.calls, self.ledger, (self.bus, slow), secret).run()),
+            asyncio.create_task(self.calls.housekeeping()),
+            asyncio.create_task(CallBackups(self.calls, self.store, (self.bus, slow), secret).run()),
         ]
         for pool in POOLS:
             await self._hire(stack, pool)
@@ -169,30 +169,30 @@ class Office:
         self._tasks.append(asyncio.create_task(caller.microphone()))
         return caller
 
-    async def _connect(self, stack: AsyncExitStack, name: str) -> tuple[Bus, Ledger]:
+    async def _connect(self, stack: AsyncExitStack, name: str) -> tuple[Bus, CallStore]:
         bus = await stack.enter_async_context(connect_bus(BusOptions(self._url(name), name)))
-        ledger = await stack.enter_async_context(connect_ledger(self._url(name), name, 60, 600))
-        return bus, ledger
+        store = await stack.enter_async_context(connect_store(self._url(name), name, 60, 600))
+        return bus, store
 
     def _url(self, name: str) -> str:
         return self.urls.get(name.partition("-")[0], self.url)
 
     async def _hire(self, stack: AsyncExitStack, pool: str) -> None:
         name = f"{pool}-{self.generation}"
-        bus, ledger = await self._connect(stack, name)
+        bus, store = await self._connect(stack, name)
         provider: Any = {"stt": self.ears, "llm": self.mind, "tts": self.mouth}[pool]
         sources: Failover[Any] = Failover([Source(pool, f"test/{pool}", provider, 0, asyncio.get_running_loop().time)])
 
         def open_session(claim: Claim) -> Session:
             match pool:
                 case "stt":
-                    return ListenSession(claim, bus, ledger, sources, ListenOptions(endpoint_ms=300))
+                    return SttSession(claim, bus, store, sources, ListenOptions(endpointing_ms=300))
                 case "llm":
-                    return ReplySession(claim, bus, ledger, Character("Hello.", "Be brief.", Minds(sources)))
+                    return LlmSession(claim, bus, store, Persona("Hello.", "Be brief.", ModelChain(sources)))
                 case _:
-                    return SpeakSession(claim, bus, ledger, sources, VoiceOptions())
+                    return TtsSession(claim, bus, store, sources, VoiceOptions())
 
-        runner = self.runners[pool] = Runner(RunnerOptions(pool, name, self.places, 600), bus, ledger, open_session)
+        runner = self.runners[pool] = Runner(RunnerOptions(pool, name, self.places, 600), bus, store, open_session)
         self._tasks.append(asyncio.create_task(runner.run(asyncio.Event())))
 
     async def _close(self) -> None:

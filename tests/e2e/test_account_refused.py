@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 
-from common.store.dials import PAUSE_MS, PAUSE_MS_MAX, DialBook
+from common.store.dials import PAUSE_MS, PAUSE_MS_MAX, RedisOutboundQueue
 from edge.outbound.dialer import Dialer, DialerOptions
 from edge.vobiz.rest.client import VobizClient
 from edge.vobiz.rest.transport import CarrierOptions as Account
@@ -29,8 +29,8 @@ BRIEF = Callee(hangs_up_after_ms=50)
 class Desk:
     """An edge that dials, the carrier, and the book of calls."""
 
-    def __init__(self, edge: Edge, carrier: Carrier, book: DialBook, dialer: Dialer, redis_url: str) -> None:
-        self.edge, self.carrier, self.book, self.dialer = edge, carrier, book, dialer
+    def __init__(self, edge: Edge, carrier: Carrier, queue: RedisOutboundQueue, dialer: Dialer, redis_url: str) -> None:
+        self.edge, self.carrier, self.queue, self.dialer = edge, carrier, queue, dialer
         self._redis_url = redis_url
 
     async def ask(self, to: str, **more: Any) -> str:
@@ -82,15 +82,15 @@ async def dialing(redis_url: str, callee: Callee = BRIEF, at_once: int = 10, **m
     port = free_port()
     public_url = f"http://127.0.0.1:{port}"
     options = CarrierOptions(callee=callee, hangup_delay_ms=10, time_scale=0.1, **more)
-    async with Carrier(options) as carrier, aclosing(DialBook.connect(redis_url, "test", 60)) as book:
+    async with Carrier(options) as carrier, aclosing(RedisOutboundQueue.connect(redis_url, "test", 60)) as queue:
         account = Account(options.auth_id, options.auth_token, carrier.api_url)
         async with VobizClient(account) as client:
-            dialer = Dialer("test", book, (client, client), DialerOptions(public_url, 50.0, at_once))
+            dialer = Dialer("test", queue, (client, client), DialerOptions(public_url, 50.0, at_once))
             tokens = (options.auth_token,)
             async with running_edge(port=port, public_url=public_url, tokens=tokens, dialer=dialer) as edge:
                 running = asyncio.create_task(dialer.run())
                 try:
-                    yield Desk(edge, carrier, book, dialer, redis_url)
+                    yield Desk(edge, carrier, queue, dialer, redis_url)
                 finally:
                     running.cancel()
                     await asyncio.wait([running])
@@ -128,18 +128,18 @@ async def test_all_calls_wait_while_the_account_is_refused_and_go_out_in_order_a
 
 
 async def test_each_pause_that_follows_another_is_twice_as_long_up_to_a_bound(valkey_url: str) -> None:
-    async with aclosing(DialBook.connect(valkey_url, "test", 60)) as book:
+    async with aclosing(RedisOutboundQueue.connect(valkey_url, "test", 60)) as queue:
         lengths = []
         with redis.Redis.from_url(valkey_url) as client:
             for _ in range(8):
-                await book.pause("credit")
-                await book.pause("credit")  # ten calls that were under way are refused alike: one pause
+                await queue.pause("credit")
+                await queue.pause("credit")  # ten calls that were under way are refused alike: one pause
                 lengths.append(round(int(client.pttl("{dials}:paused")), -3))
                 client.delete("{dials}:paused")
         assert lengths == [min(PAUSE_MS * 2**count, PAUSE_MS_MAX) for count in range(8)]
-        assert await book.paused() == ("credit", False)
-        await book.unpause()
-        assert await book.paused() == ("", False)
+        assert await queue.paused() == ("credit", False)
+        await queue.unpause()
+        assert await queue.paused() == ("", False)
 
 
 async def test_a_call_that_the_carrier_drops_for_want_of_credit_pauses_the_queue_and_is_not_lost(

@@ -34,5 +34,5 @@ async def test_either_form_is_the_same_conversation(answer_xml: str, element: st
 async def test_an_inbound_call_is_greeted_without_braces() -> None:
     async with running_edge(DESK) as edge:
         await edge.http.post("/answer", data={"CallUUID": "c-1", "From": FROM, "To": TO})
-        record = await edge.ledger.read("c-1")
+        record = await edge.store.read("c-1")
         assert record is not None and record.agent["greeting"] == "Hello caller."

@@ -13,7 +13,15 @@ from contextlib import asynccontextmanager
 import pytest
 
 from common.audio import g711
-from common.protocol.messages import AudioIn, AudioStarted, CallEnded, CallStarted, Digit, Message, PlayStarted
+from common.protocol.messages import (
+    AudioIn,
+    AudioStarted,
+    CallEnded,
+    CallStarted,
+    DtmfReceived,
+    Message,
+    PlaybackStarted,
+)
 from edge.media.reconnect_silence import GAP_MS
 from edge.vobiz.stream_protocol import MESSAGE_BYTES_MAX
 from tests.e2e.loopback_edge import SECONDS, Edge, Phone, phone, running_edge, start_of
@@ -93,7 +101,7 @@ async def test_names_of_checkpoints_that_are_not_ours_do_nothing() -> None:
             await caller.send({"event": "playedStream", "name": name})
         await caller.goes_on()
         await other.goes_on()
-        assert [type(message) for message in caller.events.got] == [CallStarted, PlayStarted]
+        assert [type(message) for message in caller.events.got] == [CallStarted, PlaybackStarted]
         assert edge.calls.get("c-1") is not None
 
 
@@ -101,7 +109,7 @@ async def test_a_message_in_pieces_is_put_together() -> None:
     async with two_calls() as (_, caller, other):
         text = json.dumps({"event": "dtmf", "dtmf": {"digit": "5"}})
         await caller.socket.send([text[:5], text[5:6], text[6:]])
-        assert [message.digit for message in await caller.events.until(Digit)] == ["5"]
+        assert [message.digit for message in await caller.events.until(DtmfReceived)] == ["5"]
         await caller.goes_on()
         await other.goes_on()
 
@@ -110,7 +118,7 @@ async def test_several_keys_in_one_message_are_as_many_events() -> None:
     async with two_calls() as (_, caller, other):
         await caller.send({"event": "dtmf", "dtmf": {"digits": "42#"}})
         await caller.send({"event": "dtmf", "dtmf": "d"})
-        assert [message.digit for message in await caller.events.until(Digit, 4)] == ["4", "2", "#", "D"]
+        assert [message.digit for message in await caller.events.until(DtmfReceived, 4)] == ["4", "2", "#", "D"]
         await other.goes_on()
 
 
@@ -139,7 +147,7 @@ async def test_a_message_that_is_too_large_ends_its_own_call_only(size: int) -> 
         assert await edge.counted(before, BAD_INPUT, kind="message too large") == before + 1
         await caller.events.until(CallEnded)
         await other.goes_on()
-        assert await edge.ledger.live() == ["other"]
+        assert await edge.store.live() == ["other"]
 
 
 async def test_the_largest_message_that_is_allowed_is_read() -> None:
@@ -178,7 +186,7 @@ async def test_a_second_line_of_a_call_replaces_the_first_and_its_end_ends_nothi
         assert await caller.until_closed() == 1000
         await again.goes_on()
         await other.goes_on()
-        assert sorted(await edge.ledger.live()) == ["c-1", "other"]
+        assert sorted(await edge.store.live()) == ["c-1", "other"]
 
 
 async def test_bytes_that_are_no_websocket_end_their_own_call_only() -> None:
@@ -214,7 +222,7 @@ async def test_a_call_that_is_stopped_while_its_line_is_broken_is_written_down_a
 
 async def until_only_the_other_is_live(edge: Edge) -> None:
     async with asyncio.timeout(SECONDS):
-        while await edge.ledger.live() != ["other"]:
+        while await edge.store.live() != ["other"]:
             await asyncio.sleep(0)
 
 
@@ -338,4 +346,4 @@ async def test_a_bare_stream_with_an_id_that_is_none_is_refused(call_id: str) ->
             await caller.send(start_of(call_id))
             assert await caller.until_closed() == 1008
         assert await edge.counted(before, "voice_calls_refused_total", reason="no call id") == before + 1
-        assert await edge.ledger.live() == []
+        assert await edge.store.live() == []

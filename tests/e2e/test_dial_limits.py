@@ -11,10 +11,10 @@ import pytest
 import redis
 
 from common.agents.model import Agent, Agents
-from common.store.dials import DialBook
+from common.store.dials import RedisOutboundQueue
 from edge.outbound.destinations import Destinations, OperatorLimits
 from edge.outbound.dialer import Dialer, DialerOptions
-from edge.outbound.state import Dial
+from edge.outbound.state import OutboundCall
 from edge.vobiz.rest.client import VobizClient
 from edge.vobiz.rest.transport import CarrierOptions as Account
 from simulators.carrier import Callee, Carrier, CarrierOptions
@@ -37,11 +37,11 @@ async def dialing(
     public_url = f"http://127.0.0.1:{port}"
     account = CarrierOptions(callee=BRIEF, hangup_delay_ms=10, time_scale=0.1)
     limits = OperatorLimits(Destinations.of(prefixes, "+911234567890"), call_s)
-    async with Carrier(account) as carrier, aclosing(DialBook.connect(redis_url, "test", 60)) as book:
+    async with Carrier(account) as carrier, aclosing(RedisOutboundQueue.connect(redis_url, "test", 60)) as queue:
         at = Account(account.auth_id, account.auth_token, carrier.api_url)
         async with VobizClient(at) as client:
             options = DialerOptions(public_url, 50.0, 10, limits.destinations, day, call_s, SECRET)
-            dialer = Dialer("test", book, (client, client), options)
+            dialer = Dialer("test", queue, (client, client), options)
             tokens = (account.auth_token,)
             async with running_edge(
                 port=port, public_url=public_url, tokens=tokens, dialer=dialer, limits=limits
@@ -92,7 +92,7 @@ async def test_what_the_prefixes_do_not_allow_is_neither_asked_for_nor_placed(va
             assert "DIAL_PREFIXES" in response.text
             assert to not in response.text
         queued = await dialer.outbound.ask(
-            Dial("", plain("+252_612345678"), "+911234567890"), ""
+            OutboundCall("", plain("+252_612345678"), "+911234567890"), ""
         )  # under other settings, say
         shown = await over(http, {"id": queued.dial_id})
         assert (shown["state"], "DIAL_PREFIXES" in shown["cause"]) == ("failed", True)

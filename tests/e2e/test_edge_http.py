@@ -15,13 +15,13 @@ from common.agents.model import Agent, Agents
 from common.protocol.messages import (
     AudioOut,
     CallEnded,
+    CallOffered,
     CallStarted,
+    ClausePlayed,
     HangUp,
     Interrupted,
-    Offer,
-    Played,
     ReplyPlayed,
-    ReplySpoken,
+    ReplySynthesized,
     SpeechStarted,
 )
 from common.protocol.redis_keys import POOLS, edge_audio, edge_priority, pool_calls
@@ -78,7 +78,7 @@ async def test_a_call_is_answered_by_a_stream_however_it_is_asked() -> None:
             place, _, token = (stream.text or "").rpartition("/")
             assert place == f"ws://127.0.0.1:{edge.port}/ws"
             assert verify(SECRET, token).call_id == call_id
-            record = await edge.ledger.read(call_id)
+            record = await edge.store.read(call_id)
             assert record is not None
             assert (record.from_number, record.to_number, record.status) == (FROM, TO, "new")
             assert record.agent["name"] == "desk"
@@ -97,7 +97,7 @@ async def test_the_same_webhook_three_times_is_one_call() -> None:
             await edge.answer("c-1")
         async with edge.call("c-1"):
             assert xml_of(await edge.http.post("/answer", data=FIELDS))[0].tag == "Stream"
-            record = await edge.ledger.read("c-1")
+            record = await edge.store.read("c-1")
             assert record is not None
             assert (record.status, record.epoch) == ("live", 1)
 
@@ -121,7 +121,7 @@ async def test_the_number_that_was_called_chooses_the_agent() -> None:
         for number, (fields, name) in enumerate(cases):
             fields["CallUUID"] = f"c-{number}"
             assert xml_of(await edge.http.post("/answer", data=fields))[0].tag == "Stream"
-            record = await edge.ledger.read(f"c-{number}")
+            record = await edge.store.read(f"c-{number}")
             assert record is not None
             assert record.agent["name"] == name
 
@@ -132,7 +132,7 @@ async def test_a_number_that_nobody_answers_gets_an_apology() -> None:
         speak, hangup = xml_of(await edge.http.post("/answer", data={"CallUUID": "c-1", "To": "911234567899"}))
         assert (speak.tag, hangup.tag) == ("Speak", "Hangup")
         assert await edge.count("voice_calls_refused_total", reason="no agent") == before + 1
-        assert await edge.ledger.read("c-1") is None
+        assert await edge.store.read("c-1") is None
 
 
 async def test_an_edge_that_is_full_apologises_and_is_not_ready_until_a_call_ends() -> None:
@@ -215,7 +215,7 @@ async def test_a_request_that_cannot_be_understood_is_a_counted_4xx_in_json_and_
             assert FROM not in response.text
             assert await edge.count("voice_bad_input_total", kind="request") == before + 1, name
             await other.goes_on()
-        assert await edge.ledger.live() == ["other"]
+        assert await edge.store.live() == ["other"]
 
 
 async def test_a_body_without_a_length_is_bounded_too_and_so_is_the_number_of_fields() -> None:
@@ -254,7 +254,7 @@ async def test_a_hangup_ends_the_call_once_and_is_never_answered_by_a_stream(pat
         assert await caller.until_closed() == 1000
         assert [message.reason for message in await caller.events.until(CallEnded)] == ["caller hung up"]
         await other.goes_on()
-        assert await edge.ledger.live() == ["other"]
+        assert await edge.store.live() == ["other"]
 
 
 async def test_a_hangup_before_the_stream_ends_the_call_and_its_token() -> None:
@@ -267,8 +267,8 @@ async def test_a_hangup_before_the_stream_ends_the_call_and_its_token() -> None:
 
 async def test_a_hangup_of_a_call_elsewhere_is_passed_on_to_its_edge() -> None:
     async with running_edge() as edge:
-        await edge.ledger.create(CallRecord("far"))
-        await edge.ledger.start("far", "edge-b")
+        await edge.store.create(CallRecord("far"))
+        await edge.store.start("far", "edge-b")
         there = edge.follow(edge_priority("edge-b"))
         assert (await edge.http.post("/hangup", data={"CallUUID": "far"})).status_code == 200
         assert await there.until(HangUp) == [HangUp("far", "caller hung up", epoch=1)]
@@ -287,8 +287,8 @@ async def test_a_stream_without_a_good_token_is_refused_before_the_handshake_com
     async with running_edge() as edge, edge.call("other") as other:
         good = (await edge.answer("c-1")).rpartition("/")[2]
         call_id, expires, signature = good.split(".")
-        await edge.ledger.create(CallRecord("ended"))
-        await edge.ledger.end("ended", "carrier")
+        await edge.store.create(CallRecord("ended"))
+        await edge.store.end("ended", "carrier")
         cases = {
             edge.token_url("")[:-1]: "bad_token",
             edge.token_url("guessed"): "bad_token",
@@ -360,11 +360,11 @@ async def test_one_whole_call() -> None:
         pools = [edge.follow(pool_calls(pool)) for pool in POOLS]
         async with edge.call("c-1") as caller:
             for pool in pools:
-                assert await pool.until(Offer) == [Offer("c-1")]
+                assert await pool.until(CallOffered) == [CallOffered("c-1")]
             await caller.goes_on()
             await caller.send({"event": "playedStream", "name": "1.1.0"})
-            assert await caller.events.until(Played) == [Played(1, 0)]
-            edge.workers.publish(edge_audio(EDGE), ReplySpoken("c-1", 1, 1, 1))
+            assert await caller.events.until(ClausePlayed) == [ClausePlayed(1, 0)]
+            edge.workers.publish(edge_audio(EDGE), ReplySynthesized("c-1", 1, 1, 1))
             await caller.events.until(ReplyPlayed)
 
             # The second reply is interrupted as soon as its first frame is out.
@@ -377,7 +377,7 @@ async def test_one_whole_call() -> None:
             assert cut.heard_ms <= 20 * sum(message["event"] == "playAudio" for message in caller.seen)
         assert [message.reason for message in await caller.events.until(CallEnded)] == ["caller hung up"]
         await edge.calls.drained()
-        record = await edge.ledger.read("c-1")
+        record = await edge.store.read("c-1")
         assert record is not None
         assert (record.status, record.ended_because) == ("ended", "caller hung up")
 
@@ -385,7 +385,7 @@ async def test_one_whole_call() -> None:
 async def test_an_agent_that_hangs_up_says_stop_and_the_carrier_closes() -> None:
     async with running_edge() as edge, edge.call("c-1") as caller:
         edge.workers.publish(edge_audio(EDGE), AudioOut("c-1", 1, 1, 1, 0, 0, b"\x22" * 160, last=True))
-        edge.workers.publish(edge_audio(EDGE), ReplySpoken("c-1", 1, 1, 1, "hangup"))
+        edge.workers.publish(edge_audio(EDGE), ReplySynthesized("c-1", 1, 1, 1, "hangup"))
         name = (await caller.until("checkpoint"))["name"]
         await caller.send({"event": "playedStream", "name": name})
         assert await caller.until("stop") == {"event": "stop", "streamId": "stream-of-c-1"}

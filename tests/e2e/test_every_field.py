@@ -14,18 +14,18 @@ from typing import Any
 import httpx
 import pytest
 
-from common.bus.memory import MemoryBus, Streams
-from common.store.dials import DialBook
-from common.store.shards import connect_ledger
+from common.bus.memory import MemoryBus, MemoryStreams
+from common.store.dials import RedisOutboundQueue
+from common.store.shards import connect_store
 from edge.http.api import Api
-from edge.http.app import Front
+from edge.http.app import EdgeApp
 from edge.http.limits.rate_limit import Buckets
-from edge.http.webhook_auth import Gate
+from edge.http.webhook_auth import WebhookAuth
 from edge.http.webhooks import Webhooks
-from edge.media.stream import Streams as MediaStreams
+from edge.media.stream import MediaStreams
 from edge.media.ticker import Ticker
 from edge.outbound.dialer import Dialer, DialerOptions
-from edge.outbound.state import Accepted, Dial, Plan, Sent
+from edge.outbound.state import Accepted, OutboundCall, Plan, Sent
 from edge.session.calls import Calls
 from edge.vobiz.rest.client import VobizClient
 from edge.vobiz.rest.transport import CarrierOptions
@@ -49,7 +49,7 @@ VALUES: list[Any] = [
 class Desk:
     """An edge's routes, and an outbound call that was accepted as c-1."""
 
-    def __init__(self, http: httpx.AsyncClient, dialer: Dialer, dial: Dial) -> None:
+    def __init__(self, http: httpx.AsyncClient, dialer: Dialer, dial: OutboundCall) -> None:
         self.http, self.dialer, self.dial = http, dialer, dial
 
     async def harmless(self, request: httpx.Request, about: object) -> httpx.Response:
@@ -67,24 +67,26 @@ class Desk:
 
 @asynccontextmanager
 async def desk(redis_url: str) -> AsyncIterator[Desk]:
-    entries, options = Streams(), CarrierOptions("MA_XXXXXXXX", "token")
+    entries, options = MemoryStreams(), CarrierOptions("MA_XXXXXXXX", "token")
     bus, refuses = MemoryBus(entries), httpx.MockTransport(lambda request: httpx.Response(404))
     async with (
-        connect_ledger(redis_url, "test", 60) as ledger,
-        aclosing(DialBook.connect(redis_url, "test", 60)) as book,
+        connect_store(redis_url, "test", 60) as store,
+        aclosing(RedisOutboundQueue.connect(redis_url, "test", 60)) as queue,
         VobizClient(options, refuses) as client,
     ):
-        ticker, calls = Ticker(asyncio.get_running_loop()), Calls("edge-a", bus, ledger, 10_000)
-        dialer = Dialer("test", book, (client, client), DialerOptions("http://edge.example.com"))
-        dial = await dialer.outbound.ask(Dial("", TO, FROM, plan=Plan(machine="message", message="Call back.")), "k")
+        ticker, calls = Ticker(asyncio.get_running_loop()), Calls("edge-a", bus, store, 10_000)
+        dialer = Dialer("test", queue, (client, client), DialerOptions("http://edge.example.com"))
+        dial = await dialer.outbound.ask(
+            OutboundCall("", TO, FROM, plan=Plan(machine="message", message="Call back.")), "k"
+        )
         await dialer.outbound.tell(dial.dial_id, Sent())
         await dialer.outbound.tell(dial.dial_id, Accepted("c-1"))
-        await dialer.outbound.ask(Dial("", TO, FROM), "k-2")  # so that every key of the book is there
-        await book.lead("test", 60_000)
-        hooks = Webhooks(calls, ledger, ANY_AGENT, Gate(ledger, Policy.OFF, (), "", ()), dialer, "", SECRET)
-        streams = MediaStreams(calls, ledger, bus, ticker, ANY_AGENT, SECRET, 200, dialer)
-        api = Api(ANY_AGENT, ledger, bus, dialer, TOKEN, FROM)
-        app = Front(calls, streams, hooks, api, Buckets(at_once=1_000_000)).app()
+        await dialer.outbound.ask(OutboundCall("", TO, FROM), "k-2")  # so that every key of the book is there
+        await queue.lead("test", 60_000)
+        hooks = Webhooks(calls, store, ANY_AGENT, WebhookAuth(store, Policy.OFF, (), "", ()), dialer, "", SECRET)
+        streams = MediaStreams(calls, store, bus, ticker, ANY_AGENT, SECRET, 200, dialer)
+        api = Api(ANY_AGENT, store, bus, dialer, TOKEN, FROM)
+        app = EdgeApp(calls, streams, hooks, api, Buckets(at_once=1_000_000)).app()
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
         headers = {"authorization": f"Bearer {TOKEN}"}
         try:

@@ -20,7 +20,7 @@ async def test_an_edge_whose_time_is_up_closes_the_socket_and_leaves_the_call_al
             edge.calls.hand_over()
             assert await caller.until_closed() == 1012
             await edge.calls.drained()
-        record = await edge.ledger.read("c-1")
+        record = await edge.store.read("c-1")
         assert record is not None
         assert (record.status, record.epoch) == ("live", 1)
 

@@ -320,7 +320,7 @@ async def test_to_look_whether_a_webhook_is_there_changes_nothing(path: str) -> 
                 response = await edge.http.request(method, spelt)
                 assert (response.status_code, response.content) == (status, b""), (method, spelt)
                 assert set(response.headers["allow"].split(", ")) == {"GET", "POST", "HEAD", "OPTIONS"}
-        assert await edge.ledger.read("c-1") is None
+        assert await edge.store.read("c-1") is None
         assert edge.calls.refusal() == ""
         for method in ("PUT", "PATCH", "DELETE", "TRACE"):
             refused = await edge.http.request(method, path)

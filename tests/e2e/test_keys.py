@@ -18,14 +18,14 @@ import redis
 
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
-from common.call.transcript import Story
+from common.call.transcript import CallTranscript
 from common.protocol import redis_keys
-from common.protocol.messages import AudioIn, AudioOut, CallEnded, Digit, HangUp, Message, ReplyPlayed, UserTurn
+from common.protocol.messages import AudioIn, AudioOut, CallEnded, DtmfReceived, HangUp, Message, ReplyPlayed, UserTurn
 from common.settings import Settings
 from common.store import CallRecord
-from common.store.dials import DialBook
+from common.store.dials import RedisOutboundQueue
 from common.store.effects import Effect
-from common.store.shards import connect_ledger
+from common.store.shards import connect_store
 from common.telemetry import metrics
 from edge.session.admission.redis_health import RedisWatch
 from edge.session.log_compaction import LogCompaction
@@ -129,7 +129,7 @@ async def hung_up(office: Office, call_id: str) -> None:
     await caller.hears("Hello.")
     for _ in range(2):
         await office.http.post("/hangup", data={"CallUUID": call_id, "Event": "Hangup", "HangupCause": "NORMAL"})
-    await office.ledger.end(call_id, "caller hung up")
+    await office.store.end(call_id, "caller hung up")
 
 
 async def edge_killed(office: Office, call_id: str) -> None:
@@ -141,7 +141,7 @@ async def edge_killed(office: Office, call_id: str) -> None:
 async def refused(office: Office, call_id: str) -> None:
     """Answered, and nobody ever came."""
     await office.http.post("/answer", data={"CallUUID": call_id, "From": "911234567890", "To": "1"})
-    await office.ledger.end(call_id, "refused")
+    await office.store.end(call_id, "refused")
 
 
 async def never_started(office: Office, call_id: str) -> None:
@@ -152,21 +152,21 @@ async def unknown(office: Office, call_id: str) -> None:
     """Webhooks of a call that nobody knows."""
     await office.http.post("/hangup", data={"CallUUID": call_id, "Event": "Hangup", "HangupCause": "NORMAL"})
     await office.http.post("/stream-status", data={"CallUUID": call_id, "Event": "StopStream"})
-    await office.ledger.end(call_id, "caller hung up")
+    await office.store.end(call_id, "caller hung up")
 
 
 async def broken_at_its_start(office: Office, call_id: str) -> None:
     """The edge died between two commands: the record says live, and nothing else does."""
-    await office.ledger.create(CallRecord(call_id))
-    await office.ledger.start(call_id, "edge-dead")
+    await office.store.create(CallRecord(call_id))
+    await office.store.start(call_id, "edge-dead")
     with looking(office.url) as server:
         server.zrem(redis_keys.CALLS_LIVE, call_id)
 
 
 async def buried(office: Office, call_id: str) -> None:
     """Its edge died before it wrote an event; another edge ends the call, and says so in its log."""
-    await office.ledger.create(CallRecord(call_id))
-    await office.ledger.start(call_id, "edge-dead")
+    await office.store.create(CallRecord(call_id))
+    await office.store.start(call_id, "edge-dead")
     with looking(office.url) as server:
         server.zadd(redis_keys.CALLS_LIVE, {call_id: 1})
     await office.calls._bury(call_id)  # what its house-keeping does every 5 s
@@ -177,7 +177,7 @@ async def written_too_late(office: Office, call_id: str) -> None:
     gone = f"edge-gone-{call_id}"
     messages: list[tuple[str, Message]] = [
         (redis_keys.call_audio(call_id), AudioIn(1, 0, 0, b"\\xff" * 160)),
-        (redis_keys.call_events(call_id), Digit("1", 1)),
+        (redis_keys.call_events(call_id), DtmfReceived("1", 1)),
         (redis_keys.call_events(call_id), CallEnded(1, "carrier", 1)),
         (redis_keys.edge_audio(gone), AudioOut(call_id, 1, 1, 1, 0, 0, b"\\xff" * 160)),
         (redis_keys.edge_priority(gone), HangUp(call_id, "operator hung up")),
@@ -188,32 +188,32 @@ async def written_too_late(office: Office, call_id: str) -> None:
 
 async def taken_over_and_fenced(office: Office, call_id: str) -> None:
     """A worker goes on after the end: what it writes then goes with the rest."""
-    await office.ledger.create(CallRecord(call_id))
-    await office.ledger.start(call_id, "edge-dead")
-    claim = await office.ledger.claim("llm", call_id, "llm-dead")
+    await office.store.create(CallRecord(call_id))
+    await office.store.start(call_id, "edge-dead")
+    claim = await office.store.claim("llm", call_id, "llm-dead")
     assert claim is not None
-    await office.ledger.begin_effect(Effect(call_id, 1), claim)
-    await office.ledger.end(call_id, "error")
-    assert await office.ledger.append(claim, [ReplyPlayed(1)])
-    await office.ledger.finish_effect(Effect(call_id, 1), "done", claim)
-    await office.ledger.add_facts(call_id, {"Hangup.HangupCause": "NORMAL"})
+    await office.store.begin_effect(Effect(call_id, 1), claim)
+    await office.store.end(call_id, "error")
+    assert await office.store.append(claim, [ReplyPlayed(1)])
+    await office.store.finish_effect(Effect(call_id, 1), "done", claim)
+    await office.store.add_webhook_fields(call_id, {"Hangup.HangupCause": "NORMAL"})
 
 
 async def lost_and_written_again(office: Office, call_id: str) -> None:
     """Redis had lost it; then its edge died, too."""
     record = CallRecord(call_id, epoch=2, edge="edge-dead")
-    assert await office.ledger.restore(record, {"token:llm": "3"}, [ReplyPlayed(1)])
+    assert await office.store.restore(record, {"token:llm": "3"}, [ReplyPlayed(1)])
 
 
 async def outbound_failed(office: Office, call_id: str) -> None:
     """The carrier refuses the account, and later the call."""
-    async with contextlib.aclosing(DialBook.connect(office.url, "edge-a", 86_400)) as book:
-        dial_id = await book.add(f"out-{call_id}", {"to": "x"}, 0, f"key-{call_id}")
-        entry = await book.read(dial_id)
+    async with contextlib.aclosing(RedisOutboundQueue.connect(office.url, "edge-a", 86_400)) as queue:
+        dial_id = await queue.add(f"out-{call_id}", {"to": "x"}, 0, f"key-{call_id}")
+        entry = await queue.read(dial_id)
         assert entry is not None
-        await book.lead("edge-a", 3000)
-        await book.pause("credit")
-        assert await book.write(dial_id, entry.version, entry.body, "closed", 0, [call_id])
+        await queue.lead("edge-a", 3000)
+        await queue.pause("credit")
+        assert await queue.write(dial_id, entry.version, entry.body, "closed", 0, [call_id])
 
 
 ENDS = (hung_up, edge_killed, refused, never_started, unknown, broken_at_its_start, buried, written_too_late,
@@ -246,30 +246,30 @@ async def test_after_two_hundred_calls_and_a_restart_of_everything_nothing_else_
 
 
 async def test_calls_are_shortened_and_tell_the_same(url: str):
-    async with connect_bus(BusOptions(url, "edge-a")) as bus, connect_ledger(url, "edge-a", 86_400) as ledger:
+    async with connect_bus(BusOptions(url, "edge-a")) as bus, connect_store(url, "edge-a", 86_400) as store:
         for number in range(50):
-            await ledger.create(CallRecord(f"c-{number}", {"name": "desk", "instructions": "x" * 2000}))
-            await ledger.start(f"c-{number}", "edge-a")
-            claim = await ledger.claim("llm", f"c-{number}", "llm-1")
+            await store.create(CallRecord(f"c-{number}", {"name": "desk", "instructions": "x" * 2000}))
+            await store.start(f"c-{number}", "edge-a")
+            claim = await store.claim("llm", f"c-{number}", "llm-1")
             assert claim is not None
-            await ledger.append(claim, [UserTurn(1, "are you open", (1, 2, 3))])
-            await ledger.end(f"c-{number}", "agent hung up")
+            await store.append(claim, [UserTurn(1, "are you open", (1, 2, 3))])
+            await store.end(f"c-{number}", "agent hung up")
         with looking(url) as server:
             due = {call_id: 1 for call_id, _ in server.zscan_iter(redis_keys.CALLS_TO_COMPACT)}
             assert len(due) == 50
             server.zadd(redis_keys.CALLS_TO_COMPACT, due)
-            await LogCompaction(bus, ledger).look()
+            await LogCompaction(bus, store).look()
             assert server.zcard(redis_keys.CALLS_TO_COMPACT) == 0
         async with contextlib.aclosing(RedisWatch.connect(url, "edge-a")) as watch:
             await watch.look()
         assert "voice_calls_retained" + '{server="0"} 50.0' in metrics.exposition().decode()
-        record = await ledger.read("c-7")
+        record = await store.read("c-7")
         assert record is not None
         assert (record.agent, record.status, record.ended_because) == ({"name": "desk"}, "ended", "agent hung up")
-        story = Story()
+        transcript = CallTranscript()
         for _, message in await bus.read(redis_keys.call_events("c-7")):
-            story.receive(message)
-        assert [one.understood for one in story.exchanges] == ["are you open"]
+            transcript.receive(message)
+        assert [one.understood for one in transcript.exchanges] == ["are you open"]
     await nothing_else(url)
 
 

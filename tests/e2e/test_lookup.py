@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from common.store.dials import DialBook
+from common.store.dials import RedisOutboundQueue
 from edge.outbound.dialer import Dialer, DialerOptions
-from edge.outbound.state import Dial
+from edge.outbound.state import OutboundCall
 from edge.vobiz.rest.client import VobizClient
 from edge.vobiz.rest.lookup import RECORDS_A_PAGE, Found, Inconclusive, Lookup, LostRequest, Nothing
 from edge.vobiz.rest.transport import CarrierOptions as Account
@@ -107,17 +107,17 @@ async def test_a_call_that_was_never_placed_is_not_found() -> None:
 async def test_a_person_who_is_being_rung_is_not_rung_again_although_the_answer_was_lost(valkey_url: str) -> None:
     """Two calls to one number, no webhook comes through, and the second request's answer is lost."""
     options = CarrierOptions(callee=RINGS, numbers=(f"+{FROM}",))
-    async with Carrier(options) as carrier, aclosing(DialBook.connect(valkey_url, "test", 60)) as book:
+    async with Carrier(options) as carrier, aclosing(RedisOutboundQueue.connect(valkey_url, "test", 60)) as queue:
         account = Account(options.auth_id, options.auth_token, carrier.api_url, total_s=0.5, attempts_max=1)
         async with VobizClient(account) as client:
-            dialer = Dialer("test", book, (client, client), DialerOptions("http://127.0.0.1:9", 50.0, 10))
+            dialer = Dialer("test", queue, (client, client), DialerOptions("http://127.0.0.1:9", 50.0, 10))
             running = asyncio.create_task(dialer.run())
-            first = await dialer.outbound.ask(Dial("", TO, FROM), "")
+            first = await dialer.outbound.ask(OutboundCall("", TO, FROM), "")
             await until(dialer, first.dial_id, "placed")
             carrier.faults.add(Fault("timeout-after", "/call/", "POST"), 1)
-            second = await dialer.outbound.ask(Dial("", TO, FROM), "")
+            second = await dialer.outbound.ask(OutboundCall("", TO, FROM), "")
             await until(dialer, second.dial_id, "uncertain")
-            await look_now(book, second.dial_id)
+            await look_now(queue, second.dial_id)
             found = await until(dialer, second.dial_id, "ringing")
             running.cancel()
             await asyncio.wait([running])
@@ -126,18 +126,18 @@ async def test_a_person_who_is_being_rung_is_not_rung_again_although_the_answer_
     assert [placed.call_id, found.call_id] == list(carrier.calls)
 
 
-async def until(dialer: Dialer, dial_id: str, state: str) -> Dial:
+async def until(dialer: Dialer, dial_id: str, state: str) -> OutboundCall:
     async with asyncio.timeout(10):
         while (dial := await dialer.outbound.read(dial_id)) is None or dial.state != state:
             await asyncio.sleep(0.01)
     return dial
 
 
-async def look_now(book: DialBook, dial_id: str) -> None:
+async def look_now(queue: RedisOutboundQueue, dial_id: str) -> None:
     """As if the time until the next look-up were over."""
-    entry = await book.read(dial_id)
+    entry = await queue.read(dial_id)
     assert entry is not None
-    assert await book.write(dial_id, entry.version, {**entry.body, "due_ms": 0}, "open", 0)
+    assert await queue.write(dial_id, entry.version, {**entry.body, "due_ms": 0}, "open", 0)
 
 
 # --- what the fake is too tame for ------------------------------------------------------------------------------------

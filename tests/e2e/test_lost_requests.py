@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 
-from common.store.dials import DialBook
+from common.store.dials import RedisOutboundQueue
 from edge.outbound.dialer import Dialer, DialerOptions
-from edge.outbound.state import Absent, Dial, Over, Plan, Sent, Unclear
+from edge.outbound.state import Ended, NotFound, OutboundCall, OutcomeUnknown, Plan, Sent
 from edge.vobiz.rest.client import VobizClient
 from edge.vobiz.rest.transport import CarrierOptions as Account
 from tests.e2e.loopback_edge import FROM, TO, Edge, phone, running_edge, start_of
@@ -37,7 +37,7 @@ class Person:
 
     async def lose_request(self) -> None:
         """A request leaves, nobody hears its answer, and the carrier seems not to know it."""
-        for news in (Sent(), Unclear(), Absent(), Absent()):
+        for news in (Sent(), OutcomeUnknown(), NotFound(), NotFound()):
             await self.dialer.outbound.tell(self.dial_id, news)
 
     async def send_request(self) -> None:
@@ -66,12 +66,12 @@ class Person:
 async def asked_for(redis_url: str, attempts_max: int = 3) -> AsyncIterator[Person]:
     async with AsyncExitStack() as stack:
         vobiz = await stack.enter_async_context(standing_in())
-        book = await stack.enter_async_context(aclosing(DialBook.connect(redis_url, "test", 60)))
+        queue = await stack.enter_async_context(aclosing(RedisOutboundQueue.connect(redis_url, "test", 60)))
         client = await stack.enter_async_context(VobizClient(Account(ID, TOKEN, vobiz.url)))
-        dialer = Dialer("test", book, (client, client), DialerOptions(URL))
+        dialer = Dialer("test", queue, (client, client), DialerOptions(URL))
         edge = await stack.enter_async_context(running_edge(dialer=dialer))
         plan = Plan(attempts_max=attempts_max, retry_after_s=60)
-        dial = await dialer.outbound.ask(Dial("", TO, FROM, plan=plan), "")
+        dial = await dialer.outbound.ask(OutboundCall("", TO, FROM, plan=plan), "")
         yield Person(edge, dialer, dial.dial_id)
 
 
@@ -153,7 +153,7 @@ async def test_news_without_our_parameters_finds_its_call_by_the_carriers_id(val
     async with asked_for(valkey_url) as person:
         await person.send_request()
         await person.hook("/ring", 1, "c-1", Event="Ring", CallStatus="ringing")
-        dial = await person.dialer.outbound.tell("", Over("3010", "c-1"))
+        dial = await person.dialer.outbound.tell("", Ended("3010", "c-1"))
         assert dial is not None
         assert (dial.dial_id, dial.state) == (person.dial_id, "queued")
-        assert await person.dialer.outbound.tell("", Over("3010", "somebody else's")) is None
+        assert await person.dialer.outbound.tell("", Ended("3010", "somebody else's")) is None

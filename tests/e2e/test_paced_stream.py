@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 from common.audio.g711 import FRAME_MS
-from common.protocol.messages import AudioIn, CallEnded, CallStarted, Digit
+from common.protocol.messages import AudioIn, CallEnded, CallStarted, DtmfReceived
 from edge.media.stream_pace import AHEAD_MS_MAX, EVENTS_AT_ONCE
 from edge.media.websocket import FRAGMENTS_MAX
 from tests.e2e.loopback_edge import Edge, Phone, phone, running_edge, start_of
@@ -78,7 +78,9 @@ async def test_a_flood_ends_its_socket_and_the_call_goes_on_with_the_next(name: 
         assert await edge.counted(before, TOO_FAST, reason=reason) == before + 1
         heard = [message for message in caller.audio.got if isinstance(message, AudioIn)]
         assert len(heard) * FRAME_MS <= AHEAD_MS_MAX + 1000
-        assert len([message for message in caller.events.got if isinstance(message, Digit)]) <= EVENTS_AT_ONCE + 20
+        assert (
+            len([message for message in caller.events.got if isinstance(message, DtmfReceived)]) <= EVENTS_AT_ONCE + 20
+        )
         assert not [message for message in caller.events.got if isinstance(message, CallEnded)]
         await other.goes_on()
         await _comes_back(edge, caller)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from common.bus.redis import BusOptions, RedisBus
-from common.call.transcript import Story
+from common.call.transcript import CallTranscript
 from common.protocol.redis_keys import call_events
 from simulators.call import Caller, CallOptions
 from simulators.result import CallResult
@@ -39,12 +39,12 @@ async def phone(stack: Stack, *script: Step) -> CallResult:
     return result
 
 
-async def story_of(stack: Stack, call_id: str) -> Story:
-    story = Story()
+async def story_of(stack: Stack, call_id: str) -> CallTranscript:
+    transcript = CallTranscript()
     async with RedisBus.connect(BusOptions(stack.redis_url, "test")) as bus:
         for _, message in await bus.read(call_events(call_id)):
-            story.receive(message)
-    return story
+            transcript.receive(message)
+    return transcript
 
 
 async def test_a_caller_is_understood_interrupts_and_is_told_goodbye(stack: Stack):
@@ -63,15 +63,15 @@ async def test_a_caller_is_understood_interrupts_and_is_told_goodbye(stack: Stac
     assert barged.barge_in.became_silent
     assert all(turn.answer for turn in result.turns)
 
-    story = await story_of(stack, result.call_id)
-    greeting, hours, stop, goodbye = story.exchanges
+    transcript = await story_of(stack, result.call_id)
+    greeting, hours, stop, goodbye = transcript.exchanges
     assert greeting.answered.startswith("Hello")
     assert "opening hours" in hours.understood.lower()
     assert hours.interrupted
     assert 0 < len(hours.heard) < len(hours.answered)
     assert "stop" in stop.understood.lower()
     assert "goodbye" in goodbye.understood.lower()
-    assert story.ended_by == "agent hung up"
+    assert transcript.ended_by == "agent hung up"
     for exchange in (hours, stop, goodbye):
         assert list(exchange.timings_ms) == [
             *("endpoint", "transcript", "first_token", "first_clause", "first_audio", "first_frame")
@@ -106,10 +106,10 @@ async def test_a_worker_of_each_pool_is_killed_and_the_call_goes_on(stack: Stack
     result = await Caller(options, killer).call(script)
     assert killer.done
     assert result.failures == []
-    story = await story_of(stack, result.call_id)
-    assert ["opening hours" in exchange.understood.lower() for exchange in story.exchanges] == [False, True, False]
-    assert all(exchange.answered and not exchange.interrupted for exchange in story.exchanges)
-    assert story.ended_by == "agent hung up"
+    transcript = await story_of(stack, result.call_id)
+    assert ["opening hours" in exchange.understood.lower() for exchange in transcript.exchanges] == [False, True, False]
+    assert all(exchange.answered and not exchange.interrupted for exchange in transcript.exchanges)
+    assert transcript.ended_by == "agent hung up"
 
 
 async def test_sigterm_ends_every_process_with_0_and_leaves_none(stack: Stack):

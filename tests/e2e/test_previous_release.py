@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.protocol.messages import MaybeTurn, Release, Withdrawn
+from common.protocol.messages import EagerUserTurn, ReplyDiscarded, ReplyReleased
 from tests.e2e.two_releases import ROOT, Caller, answered, calling, deployed, streaming, unpacked
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
@@ -61,8 +61,10 @@ async def test_the_edge_is_old_and_the_workers_become_new_ears_first(
         await hesitates(caller, "milk", "Milk it is.")
         await system.roll("tts", ROOT)
         await hesitates(caller, "tea", "Tea it is.")
-        story = await caller.story()
-        assert any(isinstance(event, MaybeTurn) for event in story), "the new ears did think that this may be all"
+        transcript = await caller.transcript()
+        assert any(isinstance(event, EagerUserTurn) for event in transcript), (
+            "the new ears did think that this may be all"
+        )
     assert system.complaints() == []
 
 
@@ -78,9 +80,11 @@ async def test_the_edge_is_new_and_the_workers_become_new_ears_first(
         await system.roll("tts", ROOT)
         await hesitates(caller, "tea", "Tea it is.")
         await asks(caller, "two", "It is two.")
-        story = await caller.story()
-        assert any(isinstance(event, Withdrawn) for event in story), "all are new now, and answers are prepared"
-        assert any(isinstance(event, Release) for event in story)
+        transcript = await caller.transcript()
+        assert any(isinstance(event, ReplyDiscarded) for event in transcript), (
+            "all are new now, and answers are prepared"
+        )
+        assert any(isinstance(event, ReplyReleased) for event in transcript)
     assert system.complaints() == []
 
 

@@ -32,7 +32,7 @@ async def greeted(office: Office, call_id: str = "call-1") -> Caller:
 
 
 async def turns(caller: Caller) -> list[str]:
-    return [message.text for message in await caller.story() if isinstance(message, UserTurn)]
+    return [message.text for message in await caller.transcript() if isinstance(message, UserTurn)]
 
 
 async def test_a_restart_in_the_middle_of_a_word_loses_nothing(tmp_path: Path):
@@ -164,7 +164,7 @@ async def test_a_redis_that_lost_everything_is_told_of_the_call_and_its_whole_st
             {"role": "assistant", "content": "First."},
             {"role": "user", "content": "two"},
         ]
-        begun = [(m.epoch, m.holds) for m in await caller.story() if isinstance(m, CallStarted)]
+        begun = [(m.epoch, m.holds) for m in await caller.transcript() if isinstance(m, CallStarted)]
         assert begun == [(1, True), (2, True)]
 
 

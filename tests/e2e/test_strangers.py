@@ -10,7 +10,7 @@ import time
 import pytest
 
 from common.store import CallRecord
-from common.store.memory import MemoryLedger
+from common.store.memory import MemoryCallStore
 from edge.http.limits.request_size import HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_BYTES_MAX
 from edge.http.protocol import PIPELINED_BYTES_MAX
 from edge.media.stream_token import mint
@@ -180,7 +180,7 @@ async def test_handshakes_that_wait_for_us_are_in_the_table_of_those_that_have_n
     """The ledger is slow; 300 upgrades with well-formed tokens wait for it."""
     ledger_answers = asyncio.Event()
 
-    class SlowLedger(MemoryLedger):
+    class SlowLedger(MemoryCallStore):
         async def read(self, call_id: str) -> CallRecord | None:
             await ledger_answers.wait()
             return None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.protocol.messages import STAGES
-from common.telemetry.traces import Turn
+from common.telemetry.traces import TurnTrace
 from simulators.call import Caller, CallOptions
 from simulators.otlp_collector import Received, collector
 from simulators.script import HangUp, Say, WaitForAgent
@@ -41,8 +41,8 @@ async def test_a_turn_of_a_call_is_one_trace_across_the_processes(valkey_url: st
                 assert result.failures == []
                 await asyncio.to_thread(collecting.until, 12)
     traces = {span.trace for span in collecting.spans}
-    asked = Turn(result.call_id, 1)
-    assert traces == {f"{Turn(result.call_id, utterance).trace_id:032x}" for utterance in (0, 1)}
+    asked = TurnTrace(result.call_id, 1)
+    assert traces == {f"{TurnTrace(result.call_id, utterance).trace_id:032x}" for utterance in (0, 1)}
     turn = [span for span in collecting.spans if span.trace == f"{asked.trace_id:032x}"]
     assert {span.name: span.service for span in turn} == {name: f"voice-{pool}" for name, pool in BY.items()}
     check_the_waterfall({span.name: span for span in turn})

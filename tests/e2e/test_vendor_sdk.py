@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from edge.vobiz.signatures import Verdict, verify
+from edge.vobiz.signatures import SignatureVerdict, verify
 from edge.vobiz.xml import Dial, Hangup, Number, Play, Record, Redirect, Speak, Stream, Wait, render
 from simulators.carrier import Callee
 from simulators.carrier.document import read_document
@@ -271,4 +271,4 @@ async def test_the_v3_signature_of_the_sdk_is_plivos_and_counts_only_with_a_righ
     v2 = {"X-Vobiz-Signature-V2": _v2(), "X-Vobiz-Signature-V2-Nonce": NONCE}
     wrong_v2 = {**v2, "X-Vobiz-Signature-V2": _v2("another token")}
     verdicts = [verify(headers, [HOOK], [TOKEN]).verdict for headers in (v3, {**v3, **v2}, v2, {**v3, **wrong_v2})]
-    assert verdicts == [Verdict.WRONG, Verdict.VALID, Verdict.VALID, Verdict.WRONG]
+    assert verdicts == [SignatureVerdict.WRONG, SignatureVerdict.VALID, SignatureVerdict.VALID, SignatureVerdict.WRONG]

@@ -12,16 +12,16 @@ import httpx
 import pytest
 
 from common.agents.model import Agent, Agents
-from common.bus.memory import Streams
+from common.bus.memory import MemoryStreams
 from common.protocol.messages import CallEnded, HangUp
 from common.protocol.redis_keys import edge_priority
 from common.store import CallRecord
-from common.store.dials import DialBook
-from common.store.memory import MemoryLedger
+from common.store.dials import RedisOutboundQueue
+from common.store.memory import MemoryCallStore
 from edge.http.after_stream import END_SECONDS
 from edge.http.webhook_urls import GIVEN_ONLY
 from edge.outbound.dialer import Dialer, DialerOptions
-from edge.outbound.state import Accepted, Dial, Plan, Sent
+from edge.outbound.state import Accepted, OutboundCall, Plan, Sent
 from edge.vobiz.rest.client import VobizClient
 from edge.vobiz.rest.transport import CarrierOptions
 from tests.clock import VirtualLoop
@@ -46,7 +46,7 @@ async def tell(edge: Edge, path: str, call_id: str, **fields: str) -> httpx.Resp
 
 
 async def state(edge: Edge, call_id: str) -> tuple[str, str]:
-    record = await edge.ledger.read(call_id)
+    record = await edge.store.read(call_id)
     return (record.status, record.ended_because) if record is not None else ("unknown", "")
 
 
@@ -126,7 +126,7 @@ async def test_a_call_is_named_by_any_of_its_ids(path: str, field: str) -> None:
         response = await edge.http.post(path, data={field: "c-1", "from": FROM, "to": TO, "direction": "Inbound"})
         assert response.status_code == 200
         if path == "/answer":
-            record = await edge.ledger.read("c-1")
+            record = await edge.store.read("c-1")
             assert record is not None
             assert (record.from_number, record.to_number, record.direction) == (FROM, TO, "inbound")
 
@@ -146,7 +146,7 @@ TWO = Agents(
 async def test_a_direction_is_read_in_any_spelling(direction: str, agent: str, kept: str) -> None:
     async with running_edge(TWO) as edge:
         assert tags(await tell(edge, "/answer", "c-1", Direction=direction))[0] == "Stream"
-        record = await edge.ledger.read("c-1")
+        record = await edge.store.read("c-1")
         assert record is not None
         assert (record.agent["name"], record.direction) == (agent, kept)
 
@@ -166,12 +166,12 @@ async def test_an_end_that_overtakes_its_beginning_leaves_no_call(path: str) -> 
 
 def test_an_end_is_remembered_for_a_minute() -> None:
     async def remembered() -> list[bool]:
-        ledger, found = MemoryLedger(Streams()), []
-        await ledger.note_end("c-1", END_SECONDS)
+        store, found = MemoryCallStore(MemoryStreams()), []
+        await store.note_end("c-1", END_SECONDS)
         for seconds in (0, END_SECONDS - 1, 2):
             await asyncio.sleep(seconds)
-            found.append(await ledger.end_noted("c-1"))
-        return [*found, await ledger.end_noted("c-2")]
+            found.append(await store.end_noted("c-1"))
+        return [*found, await store.end_noted("c-2")]
 
     loop = VirtualLoop()
     assert loop.run_until_complete(remembered()) == [True, True, False, False]
@@ -185,13 +185,16 @@ def test_an_end_is_remembered_for_a_minute() -> None:
 @asynccontextmanager
 async def dialed(
     redis_url: str, plan: Plan | None = None, transport: httpx.MockTransport | None = None
-) -> AsyncIterator[tuple[Edge, Dialer, Dial]]:
+) -> AsyncIterator[tuple[Edge, Dialer, OutboundCall]]:
     """An edge, and an outbound call that the carrier has accepted as c-1, and of which it knows no more."""
     options = CarrierOptions("MA_XXXXXXXX", "token")
     rest = transport or httpx.MockTransport(lambda request: httpx.Response(404))
-    async with aclosing(DialBook.connect(redis_url, "test", 60)) as book, VobizClient(options, rest) as client:
-        dialer = Dialer("test", book, (client, client), DialerOptions("http://127.0.0.1"))
-        dial = await dialer.outbound.ask(Dial("", TO, FROM, plan=plan or Plan()), "")
+    async with (
+        aclosing(RedisOutboundQueue.connect(redis_url, "test", 60)) as queue,
+        VobizClient(options, rest) as client,
+    ):
+        dialer = Dialer("test", queue, (client, client), DialerOptions("http://127.0.0.1"))
+        dial = await dialer.outbound.ask(OutboundCall("", TO, FROM, plan=plan or Plan()), "")
         await dialer.outbound.tell(dial.dial_id, Sent())
         await dialer.outbound.tell(dial.dial_id, Accepted("c-1"))
         async with running_edge(dialer=dialer) as edge:
@@ -247,7 +250,7 @@ async def test_news_whose_body_cannot_be_read_is_told_by_its_url(body: bytes, va
 async def test_an_outbound_call_is_connected_though_its_webhook_says_nothing_but_our_id(valkey_url: str) -> None:
     async with dialed(valkey_url) as (edge, _, dial):
         assert tags(await edge.http.post("/answer", params={"dial": dial.dial_id, "attempt": "1"}))[0] == "Stream"
-        record = await edge.ledger.read("c-1")
+        record = await edge.store.read("c-1")
         assert record is not None
         assert (record.direction, record.from_number, record.to_number) == ("outbound", FROM, TO)
 
@@ -289,9 +292,9 @@ async def test_an_operator_is_told_if_the_carrier_could_not_be(valkey_url: str) 
 @pytest.mark.parametrize("reason", ["agent hung up", "operator hung up", "silence", "too long", "caller hung up"])
 async def test_after_a_call_that_ended_nothing_is_said_and_nobody_is_rung(reason: str) -> None:
     async with running_edge(HELPED) as edge:
-        await edge.ledger.create(CallRecord("c-1"))
-        await edge.ledger.start("c-1", "edge-b")
-        await edge.ledger.end("c-1", reason)
+        await edge.store.create(CallRecord("c-1"))
+        await edge.store.start("c-1", "edge-b")
+        await edge.store.end("c-1", reason)
         for event in ("Redirect", "StartApp", ""):
             assert tags(await tell(edge, "/after-stream", "c-1", Event=event, CallStatus="in-progress")) == ["Hangup"]
         if reason != "caller hung up":  # a carrier that asks for the whole document again
@@ -303,7 +306,7 @@ async def test_after_a_call_that_ended_nothing_is_said_and_nobody_is_rung(reason
 async def test_after_a_call_that_was_lost_the_caller_hears_so_and_meets_a_person(reason: str) -> None:
     async with running_edge(HELPED) as edge:
         await tell(edge, "/answer", "c-1")
-        await edge.ledger.end("c-1", reason)
+        await edge.store.end("c-1", reason)
         for path in ("/after-stream", "/fallback", "/answer"):
             assert tags(await tell(edge, path, "c-1", Event="Redirect")) == APOLOGY
         await tell(edge, "/hangup", "c-1")
@@ -333,7 +336,7 @@ async def test_a_stream_that_broke_is_lost_and_the_call_waits_for_it_no_longer()
 async def test_a_stream_that_broke_at_another_edge_is_told_there() -> None:
     async with running_edge(HELPED) as edge:
         await tell(edge, "/answer", "far")
-        await edge.ledger.start("far", "edge-b")
+        await edge.store.start("far", "edge-b")
         there = edge.follow(edge_priority("edge-b"))
         assert tags(await tell(edge, "/after-stream", "far", Event="Redirect")) == APOLOGY
         assert await there.until(HangUp) == [HangUp("far", "carrier", epoch=1)]
@@ -349,7 +352,7 @@ async def test_a_goodbye_whose_end_redis_does_not_know_yet_is_one_all_the_same(r
         await caller.until("stop")
 
 
-class SpeechlessLedger(MemoryLedger):
+class SpeechlessLedger(MemoryCallStore):
     """Cannot be asked about a call."""
 
     async def read(self, call_id: str) -> CallRecord | None:

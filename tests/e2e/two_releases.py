@@ -157,20 +157,20 @@ class Caller:
                 while not self.line.heard().rstrip().endswith(text):
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            story = [str(message) for message in await self.story()]
-            raise AssertionError("\n".join([f"no {text!r} in {self.line.heard()!r}", *story[-12:]])) from None
+            transcript = [str(message) for message in await self.transcript()]
+            raise AssertionError("\n".join([f"no {text!r} in {self.line.heard()!r}", *transcript[-12:]])) from None
 
     async def is_answered(self) -> None:
         """Wait until the edge knows that the answer was heard: nothing of it is said again after a reconnect."""
         async with asyncio.timeout(SECONDS):
             while True:
-                story = await self.story()
-                begun = max(event.turn for event in story if isinstance(event, ReplyStarted))
-                if ReplyPlayed(begun) in story:
+                transcript = await self.transcript()
+                begun = max(event.turn for event in transcript if isinstance(event, ReplyStarted))
+                if ReplyPlayed(begun) in transcript:
                     return
                 await asyncio.sleep(0.05)
 
-    async def story(self) -> list[Message]:
+    async def transcript(self) -> list[Message]:
         """The call's events."""
         async with RedisBus.connect(BusOptions(self._redis_url, "test")) as bus:
             return [message for _, message in await bus.read(call_events(self.call_id))]

@@ -15,23 +15,23 @@ import httpx
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message
 
+from common.bus.memory import MediaStreams as Entries
 from common.bus.memory import MemoryBus
-from common.bus.memory import Streams as Entries
-from common.protocol.messages import AudioOut, CallStarted, ReplySpoken
+from common.protocol.messages import AudioOut, CallStarted, ReplySynthesized
 from common.protocol.redis_keys import CALL_ID, edge_audio
 from common.store import CallRecord
-from common.store.memory import MemoryLedger
+from common.store.memory import MemoryCallStore
 from edge.http.api import Api
-from edge.http.app import Front
+from edge.http.app import EdgeApp
 from edge.http.parameters import FIELDS_MAX, VALUE_CHARS_MAX, BadRequest, parameters, read_body
-from edge.http.webhook_auth import Gate
+from edge.http.webhook_auth import WebhookAuth
 from edge.http.webhooks import Webhooks
-from edge.media.stream import Streams
+from edge.media.stream import MediaStreams
 from edge.media.stream_token import BadToken, verify
 from edge.media.ticker import Ticker
 from edge.session.calls import Calls
 from edge.vobiz.signatures import Policy
-from edge.vobiz.stream_protocol import NAME_CHARS_MAX, PAYLOAD_BYTES_MAX, BadFrame, Dtmf, Media, Start, parse
+from edge.vobiz.stream_protocol import NAME_CHARS_MAX, PAYLOAD_BYTES_MAX, BadFrame, DtmfMessage, Media, Start, parse
 from tests.e2e.loopback_edge import ANY_AGENT, EDGE, Edge, Phone, phone, start_of
 from tests.fuzz.inputs import SECRET
 
@@ -61,7 +61,7 @@ def check_frame(text: bytes, tally: Tally) -> None:
     match event:
         case Media(payload):
             assert len(payload) <= PAYLOAD_BYTES_MAX
-        case Dtmf(digits):
+        case DtmfMessage(digits):
             assert digits and set(digits) <= set("0123456789*#ABCD")
         case Start(call_id, stream_id):
             assert max(len(call_id), len(stream_id)) <= NAME_CHARS_MAX
@@ -102,13 +102,13 @@ async def check_parameters(body: bytes, kind: str, query: bytes, tally: Tally) -
 async def webhooks(policy: Policy) -> AsyncIterator[httpx.AsyncClient]:
     """All routes of an edge, without a socket; an exception in them reaches whoever asks."""
     entries = Entries()
-    bus, ledger = MemoryBus(entries), MemoryLedger(entries)
-    calls, ticker = Calls("edge-a", bus, ledger, 1000), Ticker(asyncio.get_running_loop())
-    streams = Streams(calls, ledger, bus, ticker, ANY_AGENT, SECRET, 200)
-    gate = Gate(ledger, policy, ("a token",), "", ("127.0.0.0/8",))
-    hooks = Webhooks(calls, ledger, ANY_AGENT, gate, None, "", SECRET)
-    app: ASGIApp = Front(calls, streams, hooks, Api(ANY_AGENT, ledger, bus, None, "a token of the API", "")).app()
-    await ledger.create(CallRecord("call-1"))
+    bus, store = MemoryBus(entries), MemoryCallStore(entries)
+    calls, ticker = Calls("edge-a", bus, store, 1000), Ticker(asyncio.get_running_loop())
+    streams = MediaStreams(calls, store, bus, ticker, ANY_AGENT, SECRET, 200)
+    gate = WebhookAuth(store, policy, ("a token",), "", ("127.0.0.0/8",))
+    hooks = Webhooks(calls, store, ANY_AGENT, gate, None, "", SECRET)
+    app: ASGIApp = EdgeApp(calls, streams, hooks, Api(ANY_AGENT, store, bus, None, "a token of the API", "")).app()
+    await store.create(CallRecord("call-1"))
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://edge.example.com") as client:
@@ -143,7 +143,7 @@ async def check_socket(edge: Edge, other: Phone, call_id: str, frames: list[tupl
             await caller.events.until(CallStarted)
             speech = AudioOut(call_id, 1, 1, 1, 0, 0, b"\x22" * 160 * 50, last=True)
             edge.workers.publish(edge_audio(EDGE), speech)
-            edge.workers.publish(edge_audio(EDGE), ReplySpoken(call_id, 1, 1, 1))
+            edge.workers.publish(edge_audio(EDGE), ReplySynthesized(call_id, 1, 1, 1))
         for binary, frame in frames:
             await _send(caller, binary, frame)
             tally.inputs["sockets"] += 1

@@ -257,12 +257,12 @@ class ProcessLedger:
     """See `common.store.Ledger`: every method of the shared one, over this process' network."""
 
     network: Network
-    ledger: SimulatedLedger
+    store: SimulatedLedger
     answered: Callable[[str, Any], None] | None = None
     """Told of each answer that arrives."""
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        operation = getattr(self.ledger, name)
+        operation = getattr(self.store, name)
 
         async def call(*arguments: Any) -> Any:
             return await self._ask(name, operation, arguments)

@@ -14,9 +14,9 @@ from common.agents.model import Agent, Agents, Limits, TurnOptions, from_documen
 from common.bus import Bus
 from common.protocol.messages import Message
 from common.settings import Settings
-from common.store import Claim, Ledger
+from common.store import CallStore, Claim
 from common.store.redis import LEASE_MS
-from edge.media.stream import Streams
+from edge.media.stream import MediaStreams
 from edge.media.ticker import Ticker
 from edge.session.calls import Calls
 from tests.simulation.bus import Network, ProcessBus, ProcessLedger
@@ -26,8 +26,8 @@ from tests.simulation.processes import Process, ProcessLoop
 from tests.simulation.providers import Ears, Mind, Mouth, Vendors
 from tests.simulation.server import SimulatedLedger, SimulatedStreams
 from tests.simulation.tools import ActingLedger
-from workers.llm.model_chain import Minds
-from workers.llm.session import Character, ReplySession
+from workers.llm.model_chain import ModelChain
+from workers.llm.session import LlmSession, Persona
 from workers.providers.failover import Failover, Source
 from workers.runtime.process import Assignment
 from workers.runtime.runner import Runner, RunnerOptions, Session
@@ -47,7 +47,7 @@ class Ground:
     plan: Plan
     loop: ProcessLoop
     streams: SimulatedStreams
-    ledger: SimulatedLedger
+    store: SimulatedLedger
     vendors: Vendors
     wrong: Callable[[str], None]
     published: Callable[[Edge, str, Message], None]
@@ -59,7 +59,7 @@ class Ground:
 
     def document(self) -> dict[str, Any]:
         """The agent of every call."""
-        turn = TurnOptions(interruptible=self.plan.interruptible, likely_ms=self.plan.likely_ms)
+        turn = TurnOptions(interruptible=self.plan.interruptible, eager_endpointing_ms=self.plan.eager_endpointing_ms)
         return to_document(Agent("simulated", GREETING, "Answer.", turn=turn, limits=Limits(silence_s=45)))
 
 
@@ -72,7 +72,7 @@ class Node:
         self.process = Process(name, ground.loop, ground.wrong)
         self.network = Network(self.process, Random(f"{name} {ground.plan.seed}"), ground.plan.weather)
         self.bus = ProcessBus(self.network, ground.streams)
-        self.ledger = ProcessLedger(self.network, ground.ledger)
+        self.store = ProcessLedger(self.network, ground.store)
 
     @property
     def alive(self) -> bool:
@@ -86,7 +86,7 @@ class Worker(Node):
         super().__init__(name, ground)
         self.pool = pool
         options = RunnerOptions(pool, name, ground.plan.calls_max, LEASE_MS)
-        self.runner = Runner(options, cast(Bus, self.bus), cast(Ledger, self.ledger), self._open)
+        self.runner = Runner(options, cast(Bus, self.bus), cast(CallStore, self.store), self._open)
         provider = {"stt": Ears, "llm": Mind, "tts": Mouth}[pool](ground.vendors)
         vendors = (f"simulated/{pool}", f"second/{pool}")
         self._sources = tuple(Source(pool, name, provider, 0, ground.loop.time) for name in vendors)
@@ -100,18 +100,18 @@ class Worker(Node):
 
     def _open(self, claim: Claim) -> Session:
         agent = from_document(claim.record.agent)
-        bus, ledger = cast(Bus, self.bus), cast(Ledger, self.ledger)
+        bus, store = cast(Bus, self.bus), cast(CallStore, self.store)
         sources: Failover[Any] = Failover(self._sources)
         match claim.pool:
             case "stt":
-                return listen(Assignment(claim, agent, bus, ledger, SETTINGS), sources)
+                return listen(Assignment(claim, agent, bus, store, SETTINGS), sources)
             case "llm":
-                character = Character(agent.greeting, agent.instructions, Minds(sources), agent.turn.interruptible)
+                character = Persona(agent.greeting, agent.instructions, ModelChain(sources), agent.turn.interruptible)
                 if self.ground.plan.acts:
-                    ledger = cast(Ledger, ActingLedger(ledger, self.ground.effect))
-                return ReplySession(claim, bus, ledger, character)
+                    store = cast(CallStore, ActingLedger(store, self.ground.effect))
+                return LlmSession(claim, bus, store, character)
             case _:
-                return speak(Assignment(claim, agent, bus, ledger, SETTINGS), sources)
+                return speak(Assignment(claim, agent, bus, store, SETTINGS), sources)
 
 
 class Edge(Node):
@@ -122,14 +122,14 @@ class Edge(Node):
         self.bus.told = self._published
         for lane in (self.bus.media, self.bus.priority):
             lane.delivered = self._delivered
-        self.ledger.answered = self._answered
-        bus, ledger = cast(Bus, self.bus), cast(Ledger, self.ledger)
-        self.calls = Calls(name, bus, ledger, calls_max=20)
+        self.store.answered = self._answered
+        bus, store = cast(Bus, self.bus), cast(CallStore, self.store)
+        self.calls = Calls(name, bus, store, calls_max=20)
         self.ticker = Ticker(ground.loop)
-        self.streams = Streams(self.calls, ledger, bus, self.ticker, Agents({}), SECRET, lead_ms=200)
+        self.streams = MediaStreams(self.calls, store, bus, self.ticker, Agents({}), SECRET, lead_ms=200)
         self.calls.listen()
         self.connections: list[Connection] = []
-        self.house = self.process.start(self.calls.keep_house(), f"{name} house")
+        self.house = self.process.start(self.calls.housekeeping(), f"{name} house")
 
     @property
     def ready(self) -> bool:

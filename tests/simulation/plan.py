@@ -79,7 +79,7 @@ class Plan:
     """Members of each pool."""
     calls_max: int
     interruptible: bool
-    likely_ms: int
+    eager_endpointing_ms: int
     weather: Weather
     vendors: Faults
     vocabulary: dict[int, str]
@@ -108,7 +108,7 @@ def draw(seed: int) -> Plan:
         workers=workers,
         calls_max=max(random.choice((2, 3, 5)), -(-calls // workers)),
         interruptible=random.random() < 0.85,
-        likely_ms=random.choice((0, 200, 200)),
+        eager_endpointing_ms=random.choice((0, 200, 200)),
         weather=_weather(random),
         vendors=_vendors(random),
         vocabulary=vocabulary,

@@ -19,18 +19,18 @@ from typing import Any
 from common.protocol.messages import AudioOut
 from workers.providers.interfaces import (
     Busy,
+    CharTimings,
     ChatMessage,
     Down,
-    Heard,
-    Likely,
+    EagerEndOfTurn,
+    EndOfTurn,
     ListenOptions,
-    Offset,
-    Onset,
     Piece,
     Sound,
-    Spelled,
+    SpeechEnd,
+    SpeechStart,
+    SttEvent,
     ToolCall,
-    Utterance,
     VoiceOptions,
     after,
 )
@@ -174,7 +174,7 @@ class Ear:
         self._confused = False
         self._start_ms = self._end_ms = -1
         self._onset = self._offset = self._likely = False
-        self._heard: deque[Heard] = deque()
+        self._heard: deque[SttEvent] = deque()
         self._news = asyncio.Event()
 
     def feed(self, position_ms: int, mulaw: bytes) -> None:
@@ -196,32 +196,38 @@ class Ear:
         if (word := word_ended(mulaw)) is not None:
             self._words.append(self._vendors.vocabulary[word])
         if not self._onset:
-            if self._end_ms - self._start_ms >= self._options.onset_ms:
+            if self._end_ms - self._start_ms >= self._options.min_interruption_ms:
                 self._begin(self._start_ms)
         elif self._offset:
             self._begin(position_ms)
 
     def _begin(self, position_ms: int) -> None:
         self._onset, self._offset = True, False
-        self._tell(Onset(position_ms))
+        self._tell(SpeechStart(position_ms))
 
     def _silence(self, now_ms: int) -> None:
         silence_ms = now_ms - self._end_ms
         if self._onset and not self._offset and silence_ms >= OFFSET_MS:
             self._offset = True
-            self._tell(Offset(self._end_ms))
-        likely_ms = self._options.likely_ms
-        if self._words and self._offset and not self._likely and likely_ms and silence_ms >= likely_ms:
+            self._tell(SpeechEnd(self._end_ms))
+        eager_endpointing_ms = self._options.eager_endpointing_ms
+        if (
+            self._words
+            and self._offset
+            and not self._likely
+            and eager_endpointing_ms
+            and silence_ms >= eager_endpointing_ms
+        ):
             self._likely = True
             wrong = self._vendors.random.random() < self._vendors.faults.likely_wrong
             words = [*self._words[:-1], MUMBLING] if wrong else self._words
-            self._tell(Likely(" ".join(words), self._start_ms, self._end_ms))
-        if silence_ms >= self._options.endpoint_ms:
+            self._tell(EagerEndOfTurn(" ".join(words), self._start_ms, self._end_ms))
+        if silence_ms >= self._options.endpointing_ms:
             if self._words:
                 if not self._onset:  # a scrap of speech between two connections
-                    self._tell(Onset(self._start_ms))
-                    self._tell(Offset(self._end_ms))
-                utterance = Utterance(" ".join(self._words), self._start_ms, self._end_ms, now_ms)
+                    self._tell(SpeechStart(self._start_ms))
+                    self._tell(SpeechEnd(self._end_ms))
+                utterance = EndOfTurn(" ".join(self._words), self._start_ms, self._end_ms, now_ms)
                 late_s = self._vendors.faults.ear_late_s
                 if late_s:
                     asyncio.get_running_loop().call_later(late_s, self._tell, utterance)
@@ -231,7 +237,7 @@ class Ear:
             self._start_ms = -1
             self._onset = self._offset = self._likely = False
 
-    async def __aiter__(self) -> AsyncIterator[Heard]:
+    async def __aiter__(self) -> AsyncIterator[SttEvent]:
         while True:
             while self._heard:
                 yield self._heard.popleft()
@@ -240,7 +246,7 @@ class Ear:
             self._news.clear()
             await self._news.wait()
 
-    def _tell(self, heard: Heard) -> None:
+    def _tell(self, heard: SttEvent) -> None:
         self._heard.append(heard)
         self._news.set()
 
@@ -315,7 +321,7 @@ class Mouth:
         try:
             await asyncio.sleep(vendors.faults.first_sound_s)
             if vendors.faults.spells:
-                yield Spelled(tuple((at, at * FRAMES_PER_CHARACTER * 20) for at in range(len(text))))
+                yield CharTimings(tuple((at, at * FRAMES_PER_CHARACTER * 20) for at in range(len(text))))
             audio = b"".join(
                 pack(">II", saying.number, index).ljust(FRAME_BYTES, b"\0") for index in range(saying.frames)
             )

@@ -15,7 +15,16 @@ import traceback
 from dataclasses import dataclass
 from random import Random
 
-from common.protocol.messages import AudioIn, AudioOut, AudioStarted, Interrupted, Message, Offer, ReplySpoken, Resumed
+from common.protocol.messages import (
+    AudioIn,
+    AudioOut,
+    AudioStarted,
+    CallOffered,
+    Interrupted,
+    Message,
+    ReplyResumed,
+    ReplySynthesized,
+)
 from common.protocol.redis_keys import POOLS, call_audio, call_events
 from common.store import CallRecord, Claim
 from edge.media.stream_token import mint
@@ -118,10 +127,10 @@ class Run:
         self.phones: dict[str, Phone] = {}
         self.ends: list[str] = []
         self.streams = SimulatedStreams(self)
-        self.ledger = SimulatedLedger(self.streams, self)
+        self.store = SimulatedLedger(self.streams, self)
         self.vendors = Vendors(plan.vendors, Random(f"vendors {plan.seed}"), self.breach, plan.vocabulary)
         self.ground = Ground(
-            plan, self.loop, self.streams, self.ledger, self.vendors, self.breach, self._published, self._delivered,
+            plan, self.loop, self.streams, self.store, self.vendors, self.breach, self._published, self._delivered,
             self.effect,
         )  # fmt: skip
         self.edges: list[Edge] = []
@@ -177,7 +186,7 @@ class Run:
         await asyncio.sleep(caller.begin_s)
         trial = Trial(call_id, self.vendors.sayings, self.plan.vocabulary, self.breach)
         self.trials[call_id] = self._trial_of[call_events(call_id)] = self._trial_of[call_audio(call_id)] = trial
-        await self.ledger.create(CallRecord(call_id, self.ground.document()))
+        await self.store.create(CallRecord(call_id, self.ground.document()))
         random = Random(f"{call_id} {self.plan.seed}")
         token = mint(SECRET, call_id, 2e9)
         phone = Phone(call_id, token, caller.line, self.loop, self, random, self._edge_for_a_call)
@@ -232,7 +241,7 @@ class Run:
     async def _all_ended(self) -> None:
         until = self.loop.time() + END_SECONDS_MAX
         for call_id in self.trials:
-            while (record := await self.ledger.read(call_id)) is not None and record.status != "ended":
+            while (record := await self.store.read(call_id)) is not None and record.status != "ended":
                 if record.status == "new":
                     break  # no edge ever had it
                 if self.loop.time() > until:
@@ -310,7 +319,7 @@ class Run:
             self.note(f"{stream.rsplit(':', 2)[1]} {_told(message)}")
             if trial is not None:
                 trial.event(message)
-        elif not isinstance(message, Offer):
+        elif not isinstance(message, CallOffered):
             self.note(f"{stream} {_told(message)}")
 
     def claimed(self, claim: Claim) -> None:
@@ -331,19 +340,19 @@ class Run:
             self.vendors.sayings[saying_of(audio.mulaw)[0]].place(audio)
 
     def _published(self, edge: Edge, stream: str, message: Message) -> None:
-        if isinstance(message, Interrupted | Resumed):
+        if isinstance(message, Interrupted | ReplyResumed):
             trial = self._trial_of[stream]
             call = edge.calls.get(trial.call_id)
             if call is None:
                 return
-            if isinstance(message, Resumed):
+            if isinstance(message, ReplyResumed):
                 trial.resumed(message, call.epoch)
                 return
             trial.last_sound_s = self.phones[trial.call_id].spoke_s
             trial.interrupted(message, call.epoch)
 
     def _delivered(self, edge: Edge, message: Message) -> None:
-        if isinstance(message, AudioOut | ReplySpoken):
+        if isinstance(message, AudioOut | ReplySynthesized):
             call = edge.calls.get(message.call_id)
             if call is not None and call.epoch == message.epoch:
                 self.trials[message.call_id].delivered(message)

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Protocol
 
-from common.bus.memory import Streams
+from common.bus.memory import MemoryStreams
 from common.protocol import redis_keys
 from common.protocol.codec import decode, encode
 from common.protocol.messages import AudioIn, AudioOut, Message
 from common.store import Claim
-from common.store.memory import MemoryLedger
+from common.store.memory import MemoryCallStore
 from common.store.offers import OFFER_IDLE_MS
 from common.store.redis import LEASE_MS
 from common.store.suspicion import Take
@@ -50,7 +50,7 @@ class _Stream:
     bound: int | None
 
 
-class SimulatedStreams(Streams):
+class SimulatedStreams(MemoryStreams):
     """All streams.  Control is encoded and decoded as on the wire; audio, for speed, is not."""
 
     def __init__(self, witness: Witness) -> None:
@@ -90,7 +90,7 @@ class SimulatedStreams(Streams):
             self._readers[stream].remove(reader)
 
 
-class SimulatedLedger(MemoryLedger):
+class SimulatedLedger(MemoryCallStore):
     """The memory ledger, with takers that need not poll."""
 
     def __init__(self, all_streams: SimulatedStreams, witness: Witness) -> None:

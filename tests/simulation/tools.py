@@ -13,7 +13,7 @@ from typing import Any
 
 from common.call.once import NotDone, once
 from common.protocol.messages import Message, ReplyEnded
-from common.store import Claim, Ledger
+from common.store import CallStore, Claim
 from common.store.effects import Effect
 
 ACT_SECONDS = 0.2
@@ -24,21 +24,21 @@ ACT_SECONDS = 0.2
 class ActingLedger:
     """The ledger of one session of the mind; `effect(key)` is told of each effect that is carried out."""
 
-    ledger: Ledger
+    store: CallStore
     effect: Callable[[str], None]
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.ledger, name)
+        return getattr(self.store, name)
 
     async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
         """As the ledger's."""
         for message in messages:
             if isinstance(message, ReplyEnded):
                 try:
-                    await once(self.ledger, Effect(claim.call_id, message.turn), self._act, claim)
+                    await once(self.store, Effect(claim.call_id, message.turn), self._act, claim)
                 except NotDone:
                     continue  # it was begun by somebody who died: never again without asking
-        return await self.ledger.append(claim, messages)
+        return await self.store.append(claim, messages)
 
     async def _act(self, key: str) -> str:
         await asyncio.sleep(ACT_SECONDS)

@@ -19,15 +19,15 @@ from common.protocol.messages import (
     CallEnded,
     CallStarted,
     Clause,
-    Heard,
+    ClausePlayed,
+    HeardPosition,
     Interrupted,
     Message,
-    Played,
     ReplyEnded,
     ReplyPlayed,
-    ReplySpoken,
+    ReplyResumed,
     ReplyStarted,
-    Resumed,
+    ReplySynthesized,
     SpeechStarted,
     UserTurn,
 )
@@ -122,8 +122,8 @@ class Trial:
                     self._breach(f"utterance {utterance} is {self.utterances[utterance]!r} and {text!r}")
             case SpeechStarted(_, _, utterance) if sum(known > utterance for known in self.utterances) > 1:
                 self._breach(f"speech {utterance} is heard again, long after it was understood")
-            case ReplyStarted(turn, utterance, prepared_for):
-                known = self.replies.setdefault(turn, Reply(turn, utterance, prepared_for))
+            case ReplyStarted(turn, utterance, based_on):
+                known = self.replies.setdefault(turn, Reply(turn, utterance, based_on))
                 if known.utterance != utterance:
                     self._breach(f"reply {turn} answers utterances {known.utterance} and {utterance}")
             case Clause(turn, clause, text):
@@ -135,17 +135,17 @@ class Trial:
                 missing = [number for number in range(clauses) if (turn, number) not in self.clauses]
                 if missing:
                     self._breach(f"reply {turn} ends without its clauses {missing}")
-            case Played(turn, clause):
+            case ClausePlayed(turn, clause):
                 self._played.update((turn, number) for number in range(clause + 1))  # a carrier plays in order
             case Interrupted(turn) | ReplyPlayed(turn):
                 self._closed.add(turn)
-            case Resumed(turn):
+            case ReplyResumed(turn):
                 for closed in (self._closed, *(turns for _, turns in self._over_with.values())):
                     closed.discard(turn)
         if isinstance(message, ABOUT_REPLY) and message.turn in self.replies:
             self.replies[message.turn].receive(message)
 
-    def _end(self, epoch: int, reason: str, heard: Heard) -> None:
+    def _end(self, epoch: int, reason: str, heard: HeardPosition) -> None:
         lose(self.replies, heard)
         self.ends.add((epoch, reason))
         if len(self.ends) > 1:
@@ -155,7 +155,7 @@ class Trial:
 
     # --- the edge -----------------------------------------------------------------------------------------------
 
-    def delivered(self, message: AudioOut | ReplySpoken) -> None:
+    def delivered(self, message: AudioOut | ReplySynthesized) -> None:
         """An edge is about to receive this: is its mouth still the newest that the edge has heard of?"""
         state = self._epochs[message.epoch]
         late = message.token < state.fence
@@ -181,7 +181,7 @@ class Trial:
         if self.last_sound_s <= asked_s + OWN_SPEECH_S:
             self._breach(f"reply {message.turn} is interrupted, and the caller was silent since they asked")
 
-    def resumed(self, message: Resumed, epoch: int) -> None:
+    def resumed(self, message: ReplyResumed, epoch: int) -> None:
         """The edge lets the reply go on: with the frame at which it was cut."""
         state = self._epochs[epoch]
         cut, state.cut = state.cut, None
@@ -220,7 +220,7 @@ class Trial:
         if turn in turns or (turn, clause) in clauses:
             self._breach(f"{name} is sent in epoch {epoch}, but was over before it")
         reply = self.replies.get(turn)
-        if reply is None or (reply.tentative and not reply.released):
+        if reply is None or (reply.preemptive and not reply.released):
             self._breach(f"{name} is sent, but nobody may hear that reply yet")
         self._follows(state, (turn, clause, frame), clauses)
         state.last = (turn, clause, frame)

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from edge.vobiz.rest.account import AccountProblem, account_problem
-from edge.vobiz.rest.errors import Answer, CarrierError, Limited, Unavailable, Uncertain, error_of
+from edge.vobiz.rest.errors import CarrierAnswer, CarrierError, CarrierLimited, Unavailable, Uncertain, error_of
 
 
 def said(status: int, body: object) -> CarrierError:
-    return error_of("POST", Answer(status, json.dumps(body).encode()), 0.0)
+    return error_of("POST", CarrierAnswer(status, json.dumps(body).encode()), 0.0)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,6 @@ def test_an_answer_about_the_call(status: int, body: object) -> None:
     assert account_problem(said(status, body)) is None
 
 
-@pytest.mark.parametrize("error", [Limited(1.0), Unavailable("no connection", sent=False), Uncertain("lost")])
+@pytest.mark.parametrize("error", [CarrierLimited(1.0), Unavailable("no connection", sent=False), Uncertain("lost")])
 def test_what_is_no_refusal_says_nothing_of_the_account(error: CarrierError) -> None:
     assert account_problem(error) is None

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 
 from workers.llm.engines.catalog import VENDORS
-from workers.llm.model_chain import Minds
+from workers.llm.model_chain import ModelChain
 from workers.providers.catalog import Vendor, build_provider
 from workers.providers.interfaces import Down, Piece
-from workers.runtime.process import Providers
+from workers.runtime.process import ProviderPool
 
 pytestmark = pytest.mark.anyio
 
@@ -45,13 +45,13 @@ class Broken(Parrot):
         yield ""
 
 
-async def told(providers: Providers, *specs: str) -> list[object]:
-    minds = Minds(providers.choose(specs))
-    return [event async for event in minds.reply([{"role": "user", "content": "hi"}], [], lambda: "", "call-1")]
+async def told(providers: ProviderPool, *specs: str) -> list[object]:
+    model_chain = ModelChain(providers.choose(specs))
+    return [event async for event in model_chain.reply([{"role": "user", "content": "hi"}], [], lambda: "", "call-1")]
 
 
 async def test_it_is_built_asked_and_freed_like_every_other():
-    providers = Providers("llm", build, {})
+    providers = ProviderPool("llm", build, {})
     providers.check(["parrot/polly", "local/receptionist"])
     assert await told(providers, "parrot/polly", "local/receptionist") == ["polly: hi"]
     await providers.aclose()
@@ -60,7 +60,7 @@ async def test_it_is_built_asked_and_freed_like_every_other():
 async def test_it_takes_over_from_another_that_fails():
     LINE["broken"] = Vendor(lambda model, environ: Broken(model), "broken/<word>")
     try:
-        assert (await told(Providers("llm", build, {}), "broken/x", "parrot/polly"))[-1] == "polly: hi"
+        assert (await told(ProviderPool("llm", build, {}), "broken/x", "parrot/polly"))[-1] == "polly: hi"
     finally:
         del LINE["broken"]
 
@@ -71,7 +71,7 @@ async def test_errors_name_it_among_the_known():
 
 
 async def test_a_provider_that_cannot_be_used_here_is_left_out_while_another_is_left():
-    providers = Providers("llm", build, {})
+    providers = ProviderPool("llm", build, {})
     assert [source.spec for source in providers.choose(["openai/gpt-4o-mini", "parrot/polly"]).sources] == [
         "parrot/polly"
     ]

@@ -16,7 +16,7 @@ from common.agents.model import (
     BadAgents,
     GreetingAfter,
     Limits,
-    Providers,
+    ProviderNames,
     TurnOptions,
     from_document,
     load_agents,
@@ -46,7 +46,7 @@ def problems(folder: Path) -> list[str]:
 def test_the_shipped_agents_load_and_leave_the_providers_to_the_deployment() -> None:
     agent = load_agents(SHIPPED).by_name["receptionist"]
     assert agent.greeting == "Hello, this is Sunrise Dental Clinic. How can I help you?"
-    assert agent.providers == Providers() and agent.turn == TurnOptions() and agent.limits == Limits()
+    assert agent.providers == ProviderNames() and agent.turn == TurnOptions() and agent.limits == Limits()
     assert agent.numbers == ("*",)
 
 
@@ -82,7 +82,8 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
         "name: front-desk\ngreeting: ''\ninstructions: |\n  One.\n  Two.\nlanguage: no\nvoice: 007\n"
         "providers:\n  stt: deepgram/nova-3, local/whisper-tiny.en\n"
         "  llm: [openai/gpt-4o-mini, openai/meta/llama]\n  tts:\n"
-        "turn: {onset_ms: 200, endpoint_ms: 1_000, interruptible: no}\nlimits:\n  call_s: 60\n  silence_s: '10'\n"
+        "turn: {min_interruption_ms: 200, endpointing_ms: 1_000, interruptible: no}\n"
+        "limits:\n  call_s: 60\n  silence_s: '10'\n"
         "numbers: [+911234567890, 0123 456 7891]\n"
     )
     assert load_agents(written(tmp_path, any=text)).by_name["front-desk"] == Agent(
@@ -91,7 +92,9 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
         instructions="One.\nTwo.",
         language="no",
         voice="007",
-        providers=Providers(("deepgram/nova-3", "local/whisper-tiny.en"), ("openai/gpt-4o-mini", "openai/meta/llama")),
+        providers=ProviderNames(
+            ("deepgram/nova-3", "local/whisper-tiny.en"), ("openai/gpt-4o-mini", "openai/meta/llama")
+        ),
         turn=TurnOptions(200, 1_000, interruptible=False),
         limits=Limits(60, 10),
         numbers=("+911234567890", "0123 456 7891"),
@@ -101,7 +104,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
 def test_all_problems_of_all_files_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
     first = (
         "# my agent\nname: Front Desk\ngreting: Hello.\ninstructions: |\n  Be kind.\n"
-        "turn:\n  onset_ms: soon\n  endpoint_ms: 9000\n  interuptible: true\n"
+        "turn:\n  min_interruption_ms: soon\n  endpointing_ms: 9000\n  interuptible: true\n"
         "providers:\n  llm:\n    - openai/gpt-4o-mini\n    - gpt-4o\nnumbers:\n  - call 12345\nlimits: 5\n"
     )
     told = problems(written(tmp_path, a=first, b="greeting: Hi.\n", c="greeting: 'Hi\nvoice: x\n", d=""))
@@ -109,8 +112,8 @@ def test_all_problems_of_all_files_are_told_at_once_with_their_lines(tmp_path: P
         "a.yaml:2: 'greeting' is missing; write `greeting: …`",
         "a.yaml:2: 'name' is 'Front Desk'; write small letters, digits, '-' and '_', at most 64, such as 'front-desk'",
         "a.yaml:3: unknown key 'greting'; did you mean 'greeting'?",
-        "a.yaml:7: 'turn.onset_ms' is 'soon'; write a whole number from 40 to 2,000",
-        "a.yaml:8: 'turn.endpoint_ms' is '9000'; write a whole number from 100 to 5,000",
+        "a.yaml:7: 'turn.min_interruption_ms' is 'soon'; write a whole number from 40 to 2,000",
+        "a.yaml:8: 'turn.endpointing_ms' is '9000'; write a whole number from 100 to 5,000",
         "a.yaml:9: unknown key 'interuptible'; did you mean 'interruptible'?",
         "a.yaml:13: entry 2 of 'providers.llm': 'gpt-4o' is no provider; "
         "write vendor/model, such as openai/gpt-4o-mini, or leave it empty for the default",
@@ -142,7 +145,10 @@ def test_all_problems_of_all_files_are_told_at_once_with_their_lines(tmp_path: P
         (f"{SMALL}numbers: {['1234567'] * 1_001}\n", "x.yaml:3: 'numbers' has 1,001 entries; write at most 1,000"),
         ("x" * 200_000, "x.yaml:1: is larger than 128 KiB"),
         ("[" * 50_000, "x.yaml:1: cannot be read (RecursionError)"),
-        (f"{SMALL}turn:\n  onset_ms: 10\n", "x.yaml:4: 'turn.onset_ms' is '10'; write a whole number from 40"),
+        (
+            f"{SMALL}turn:\n  min_interruption_ms: 10\n",
+            "x.yaml:4: 'turn.min_interruption_ms' is '10'; write a whole number from 40",
+        ),
         (f"{SMALL}---\ngreeting: two\n", "x.yaml:3: is no YAML: but found another document"),
     ],
 )  # fmt: skip
@@ -183,7 +189,7 @@ def test_a_text_that_yaml_cuts_off_is_a_mistake_with_its_line(tmp_path: Path, te
         "greeting: Press#1\ninstructions: Be kind.\n# the end\n",
         "greeting:  # none: the caller speaks first\ninstructions: Be kind.\n",
         f"{SMALL}language: hi  # Hindi\nvoice: nova # calm\nnumbers: [1234567890] # ours\n",
-        f"{SMALL}turn: # as others\n  onset_ms: 200 # soon\nlimits:\n  call_s: 60 #short\nkeyterms: [a] # one\n",
+        f"{SMALL}turn: # as others\n  endpointing_ms: 200 # soon\nlimits:\n  call_s: 60 #short\nkeyterms: [a] # one\n",
         "greeting: &hello Hello.\ninstructions: *hello\n",
     ],
 )
@@ -314,8 +320,8 @@ def test_a_call_keeps_its_agent_across_releases() -> None:
     assert from_document(newer) == replace(DESK, version="0123456789ab")
     older = {key: document[key] for key in ("name", "greeting", "instructions", "version")}
     assert from_document(older) == replace(DESK, numbers=())
-    with pytest.raises(BadAgents, match=r"agent document: 'turn.onset_ms' is True"):
-        from_document({**document, "turn": {"onset_ms": True}})
+    with pytest.raises(BadAgents, match=r"agent document: 'turn.min_interruption_ms' is True"):
+        from_document({**document, "turn": {"min_interruption_ms": True}})
 
 
 LINES = st.text(alphabet=st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=60)
@@ -324,24 +330,29 @@ LINES = st.text(alphabet=st.characters(codec="utf-8", exclude_categories=("Cs", 
 @given(
     greeting=LINES,
     instructions=LINES.filter(str.strip),
-    onset_ms=st.integers(40, 2_000),
-    likely_ms=st.integers(0, 5_000),
+    min_interruption_ms=st.integers(40, 2_000),
+    eager_endpointing_ms=st.integers(0, 5_000),
     interruptible=st.booleans(),
     llm=st.lists(st.from_regex(r"[a-z0-9_-]{1,8}/[a-z0-9.:-]{1,20}", fullmatch=True), max_size=5),
 )
 def test_every_agent_survives_the_bus(
-    greeting: str, instructions: str, onset_ms: int, likely_ms: int, interruptible: bool, llm: list[str]
+    greeting: str,
+    instructions: str,
+    min_interruption_ms: int,
+    eager_endpointing_ms: int,
+    interruptible: bool,
+    llm: list[str],
 ) -> None:
     agent = Agent(
         "a", greeting.strip(), instructions.strip(),
-        turn=TurnOptions(onset_ms, likely_ms=likely_ms, interruptible=interruptible),
-        providers=Providers(llm=tuple(llm)),
+        turn=TurnOptions(min_interruption_ms, eager_endpointing_ms=eager_endpointing_ms, interruptible=interruptible),
+        providers=ProviderNames(llm=tuple(llm)),
     )  # fmt: skip
     assert from_document(json.loads(json.dumps(to_document(agent)))) == agent
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
-KEYS = st.sampled_from(["onset_ms", "endpoint_ms", "interruptible", "x"])
+KEYS = st.sampled_from(["min_interruption_ms", "endpointing_ms", "interruptible", "x"])
 
 
 @given(st.recursive(SCALARS, lambda some: st.lists(some) | st.dictionaries(KEYS, some), max_leaves=12))
@@ -362,3 +373,17 @@ def test_a_farewell_is_a_key_of_the_file_and_may_hold_variables() -> None:
     assert silent.version != polite.version and "farewell" not in to_document(silent)
     _, too_long = parse({**plain, "farewell": "x" * 501})
     assert [problem.path for problem in too_long] == [("farewell",)]
+
+
+def test_former_names_of_keys_are_read_and_both_at_once_is_a_mistake():
+    head = {"name": "desk", "greeting": "Hello.", "instructions": "Be kind."}
+    former, _ = parse({**head, "turn": {"onset_ms": 90, "endpoint_ms": 700, "likely_ms": 300}})
+    present, _ = parse(
+        {**head, "turn": {"min_interruption_ms": 90, "endpointing_ms": 700, "eager_endpointing_ms": 300}}
+    )
+    assert former == present
+    agent, problems = parse({**head, "turn": {"onset_ms": 90, "min_interruption_ms": 100}})
+    assert agent is None
+    assert "'turn.onset_ms' is the former name of 'min_interruption_ms'" in problems[0].what
+    _, problems = parse({**head, "turn": {"endpointing": 90}})
+    assert "did you mean 'endpointing_ms'?" in problems[0].what

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from common.protocol.messages import Clause, Used
+from common.protocol.messages import Clause, UsageReported
 from workers.providers.failover import Failover, Source
 from workers.providers.interfaces import Down, Sound, TextToSpeech, VoiceOptions
 from workers.tts.audio_tags import for_voice, takes_audio_tags
 from workers.tts.normalise import with_sources
-from workers.tts.synthesis import Voice
+from workers.tts.synthesis import CallVoice
 
 WRITTEN = "[laughs] That is ₹500, *smiles* sir. [whispers] Really."
 
@@ -79,7 +79,7 @@ class Speaker:
 
 @pytest.mark.anyio
 async def test_the_voice_after_a_failover_does_not_read_the_tags_aloud() -> None:
-    async def write(used: Used) -> None:
+    async def write(used: UsageReported) -> None:
         """Nobody reads the story here."""
 
     acting, plain = Speaker(fails=True), Speaker()
@@ -88,7 +88,7 @@ async def test_the_voice_after_a_failover_does_not_read_the_tags_aloud() -> None
         Source("tts", spec, speaker, 0, clock)
         for spec, speaker in (("elevenlabs/eleven_v3+http", acting), ("test/plain", plain))
     ]
-    voice = Voice("call-1", Failover(sources), VoiceOptions(), write)
+    voice = CallVoice("call-1", Failover(sources), VoiceOptions(), write)
     assert [chunk async for chunk in voice.say(Clause(1, 0, "[laughs] Yes, sir."))] == [LOUD]
     assert acting.given == ["[laughs] Yes, sir."]
     assert [text.split() for text in plain.given] == [["Yes,", "sir."]]

@@ -1,6 +1,6 @@
 """When a provider is left alone, and when it may try again."""
 
-from workers.providers.breaker import BUSY_S, COOLDOWN_S, FAILURES_MAX, PROBE_S_MAX, Breaker, State
+from workers.providers.breaker import BUSY_S, COOLDOWN_S, FAILURES_MAX, PROBE_S_MAX, Breaker, BreakerState
 
 
 def failing(times: int, now: float = 0.0) -> Breaker:
@@ -20,7 +20,7 @@ def test_a_success_in_between_forgives():
     breaker = failing(FAILURES_MAX - 1)
     breaker.worked()
     breaker.failed(0)
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 def test_after_the_cooldown_one_may_try_and_the_others_wait_for_it():
@@ -53,7 +53,7 @@ def test_a_probe_that_was_given_up_lets_the_next_try_at_once():
     breaker = failing(FAILURES_MAX)
     breaker.begun(5)
     breaker.left(6)
-    assert breaker.allows(6) and breaker.state is State.OPEN
+    assert breaker.allows(6) and breaker.state is BreakerState.OPEN
 
 
 def test_busy_is_a_moment_and_no_failure():
@@ -61,4 +61,4 @@ def test_busy_is_a_moment_and_no_failure():
     for _ in range(9):
         breaker.busy(0)
     assert not breaker.allows(BUSY_S - 0.1) and breaker.allows(BUSY_S)
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.audio import g711
-from edge.media.decoder import CallerAudio
+from edge.media.decoder import UplinkDecoder
 from edge.vobiz.stream_protocol import BadFrame, MediaFormat
 
 MULAW = MediaFormat("mulaw", 8000)
@@ -27,7 +27,7 @@ def sine(hz: float, rate: int, seconds: float = 1.0, peak: float = 10_000) -> by
 
 def fed(media_format: MediaFormat, payloads: list[bytes]) -> bytes:
     """All frames joined; each is a whole one."""
-    audio = CallerAudio(media_format)
+    audio = UplinkDecoder(media_format)
     frames = [frame for payload in payloads for frame in audio.feed(payload)]
     assert all(len(frame) == g711.FRAME_BYTES for frame in frames)
     return b"".join(frames)
@@ -53,7 +53,7 @@ def tone(mulaw: bytes, hz: float) -> tuple[float, float]:
 
 def test_a_mulaw_frame_goes_through_untouched() -> None:
     frame = bytes(range(160))
-    assert CallerAudio(MULAW).feed(frame) == [frame]
+    assert UplinkDecoder(MULAW).feed(frame) == [frame]
 
 
 @pytest.mark.parametrize("size", [1, 7, 80, 159, 161, 320, 333, 1000])
@@ -63,7 +63,7 @@ def test_payloads_of_odd_sizes_are_joined_and_cut(size: int) -> None:
 
 
 def test_a_frame_after_half_a_frame_waits_its_turn() -> None:
-    audio = CallerAudio(MULAW)
+    audio = UplinkDecoder(MULAW)
     assert audio.feed(b"\x01" * 80) == []
     assert audio.feed(b"\x02" * 160) == [b"\x01" * 80 + b"\x02" * 80]
     assert audio.feed(b"\x03" * 80) == [b"\x02" * 80 + b"\x03" * 80]
@@ -87,7 +87,7 @@ def test_l16_at_8_khz_loses_only_what_mulaw_loses() -> None:
 
 
 def test_an_odd_byte_waits_for_its_other_half() -> None:
-    audio = CallerAudio(L16)
+    audio = UplinkDecoder(L16)
     first = audio.feed(sine(1020, 8000, 0.02)[:-1])
     assert first == []
     assert audio.feed(sine(1020, 8000, 0.02)[-1:]) == [g711.encode(sine(1020, 8000, 0.02))]
@@ -118,5 +118,5 @@ def test_the_length_in_time_is_kept() -> None:
 
 def test_l16_at_24_khz_is_refused() -> None:
     with pytest.raises(BadFrame) as caught:
-        CallerAudio(MediaFormat("l16", 24000))
+        UplinkDecoder(MediaFormat("l16", 24000))
     assert caught.value.kind == "bad format"

@@ -8,8 +8,8 @@ import pytest
 from benchmarks.chaos.report import leaks, page, private_words
 from benchmarks.chaos.scenario import EVERYONE, SCENARIOS, Scenario, Strike
 from benchmarks.chaos.sentences import GREETING, PARDON, question
-from benchmarks.chaos.story import Owners, brief, read_story
 from benchmarks.chaos.tones import Phrase
+from benchmarks.chaos.transcript import Owners, brief, read_owners
 from benchmarks.chaos.turns import ANSWER_MS_MAX, Lived, Turn
 from benchmarks.chaos.verdict import LATENESS_MS_MAX, Outcome, Row, absent, judge
 
@@ -176,7 +176,7 @@ data: {"epoch": 1, "reason": "caller hung up", "at_ms": 99}
 
 
 def test_a_story_tells_who_held_the_call_when():
-    owners = read_story(EVENTS)
+    owners = read_owners(EVENTS)
     assert [owners.at("stt", at_ms) for at_ms in (19, 20, 89, 90)] == ["", "stt-a", "stt-a", "stt-b"]
     assert owners.at("edge", 50) == "edge-a"
     assert owners.ended_because == "caller hung up"

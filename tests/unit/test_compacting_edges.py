@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from common.bus.expiries import Expiries
-from common.bus.memory import MemoryBus, Streams
+from common.bus.memory import MemoryBus, MemoryStreams
 from common.protocol.messages import Clause, Message, ReplyStarted
 from common.protocol.redis_keys import EXPIRE_AGAIN_SECONDS, call_audio, call_events, edge_priority, expiry, pool_calls
 from common.store import CallRecord
 from common.store.ended_calls import COMPACT_AFTER_SECONDS, COMPACT_SECONDS
-from common.store.memory import MemoryLedger
+from common.store.memory import MemoryCallStore
 from edge.session.log_compaction import LOOK_SECONDS, LogCompaction
 from tests.clock import VirtualLoop
 
@@ -43,22 +43,22 @@ class Deployment:
     """One server, and calls that have ended on it."""
 
     def __init__(self) -> None:
-        self.streams = Streams()
-        self.ledger, self.bus = MemoryLedger(self.streams), MemoryBus(self.streams)
+        self.streams = MemoryStreams()
+        self.store, self.bus = MemoryCallStore(self.streams), MemoryBus(self.streams)
 
     async def ended(self, call_id: str) -> None:
-        await self.ledger.create(CallRecord(call_id, {"name": "desk"}))
-        await self.ledger.start(call_id, "edge-a")
+        await self.store.create(CallRecord(call_id, {"name": "desk"}))
+        await self.store.start(call_id, "edge-a")
         for message in SAID:
             self.bus.publish(call_events(call_id), message)
-        await self.ledger.end(call_id, "agent hung up")
+        await self.store.end(call_id, "agent hung up")
 
     async def log(self, call_id: str) -> list[Message]:
         return [message for _, message in await self.bus.read(call_events(call_id))]
 
     @contextlib.asynccontextmanager
     async def edge(self, bus: MemoryBus | None = None) -> AsyncIterator[None]:
-        running = asyncio.create_task(LogCompaction(bus or self.bus, self.ledger).run())
+        running = asyncio.create_task(LogCompaction(bus or self.bus, self.store).run())
         yield
         running.cancel()
         await asyncio.wait([running])
@@ -80,7 +80,7 @@ async def test_an_edge_that_dies_before_the_last_step_leaves_the_log_whole_and_a
     deployment = Deployment()
     await deployment.ended("c-1")
     await asyncio.sleep(COMPACT_AFTER_SECONDS)
-    assert await deployment.ledger.ended_calls.take() == ["c-1"]  # and no more is heard of that edge
+    assert await deployment.store.ended_calls.take() == ["c-1"]  # and no more is heard of that edge
     async with deployment.edge():
         await asyncio.sleep(COMPACT_SECONDS - 1)
         assert await deployment.log("c-1") == SAID

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.agents.model import Agent, Providers
+from common.agents.model import Agent, ProviderNames
 from common.process.env_file import EnvFile
 from tools.check import CATALOGS, Configuration, check
 from workers.llm.engines.catalog import CATALOG as MODELS
@@ -260,14 +260,14 @@ def test_a_worker_refuses_to_start_with_the_same_words(
 @pytest.mark.parametrize(
     "agent",
     [
-        Agent("desk", "Hi.", "x", providers=Providers(llm=("gorq/llama",))),
-        Agent("desk", "Hi.", "x", providers=Providers(llm=("openai/gpt-4o", "nobody/x"))),
+        Agent("desk", "Hi.", "x", providers=ProviderNames(llm=("gorq/llama",))),
+        Agent("desk", "Hi.", "x", providers=ProviderNames(llm=("openai/gpt-4o", "nobody/x"))),
     ],
 )
 def test_a_call_falls_back_to_the_deployments_providers_with_one_warning(
     agent: Agent, caplog: pytest.LogCaptureFixture
 ) -> None:
-    providers = process.Providers("llm", MODELS.build, {})
+    providers = process.ProviderPool("llm", MODELS.build, {})
     chosen = [[source.spec for source in providers.choose_for(agent, ["local/receptionist"]).sources] for _ in range(9)]
     assert chosen == [["local/receptionist"]] * 9
     warnings = [record.getMessage() for record in caplog.records if "takes over" in record.getMessage()]
@@ -275,17 +275,17 @@ def test_a_call_falls_back_to_the_deployments_providers_with_one_warning(
 
 
 def test_so_does_one_whose_own_providers_do_not_know_its_language() -> None:
-    providers = process.Providers("stt", EARS.build, {"SARVAM_API_KEY": "k"})
+    providers = process.ProviderPool("stt", EARS.build, {"SARVAM_API_KEY": "k"})
     providers.unfit = EARS.unfit
-    agent = Agent("desk", "Hi.", "x", language="hi", providers=Providers(stt=("local/whisper-tiny.en",)))
+    agent = Agent("desk", "Hi.", "x", language="hi", providers=ProviderNames(stt=("local/whisper-tiny.en",)))
     assert [source.spec for source in providers.choose_for(agent, ["sarvam/saarika:v2.5"]).sources] == [
         "sarvam/saarika:v2.5"
     ]
 
 
 def test_providers_of_the_agent_that_can_work_are_kept() -> None:
-    providers = process.Providers("llm", MODELS.build, {"OPENAI_API_KEY": "k"})
-    agent = Agent("desk", "Hi.", "x", providers=Providers(llm=("gorq/llama", "openai/gpt-4o")))
+    providers = process.ProviderPool("llm", MODELS.build, {"OPENAI_API_KEY": "k"})
+    agent = Agent("desk", "Hi.", "x", providers=ProviderNames(llm=("gorq/llama", "openai/gpt-4o")))
     assert [source.spec for source in providers.choose_for(agent, ["local/receptionist"]).sources] == ["openai/gpt-4o"]
 
 

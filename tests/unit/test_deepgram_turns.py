@@ -8,12 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.providers.interfaces import Down, Heard, Likely, ListenOptions, Offset, Onset, Utterance
+from workers.providers.interfaces import (
+    Down,
+    EagerEndOfTurn,
+    EndOfTurn,
+    ListenOptions,
+    SpeechEnd,
+    SpeechStart,
+    SttEvent,
+)
 from workers.stt.engines.deepgram_nova_core import DEAD_MS, FINALIZE, LIVE_LAG_MS, DeepgramTurns
 from workers.stt.stream.audio_feed import VendorFeed
 
 FINAL_MS, GRACE_MS = 1500, 700
-OPTIONS = ListenOptions(endpoint_ms=500, likely_ms=200, onset_ms=160)
+OPTIONS = ListenOptions(endpointing_ms=500, eager_endpointing_ms=200, min_interruption_ms=160)
 
 
 def results(start: float, end: float, *words: tuple[str, float, float], **flags: bool) -> dict[str, Any]:
@@ -42,15 +50,15 @@ class Call:
         self.at_ms = position_ms
         self.now_ms = 1_000_000
 
-    def audio(self, to_ms: int) -> list[Heard | str]:
+    def audio(self, to_ms: int) -> list[SttEvent | str]:
         """Live audio up to there, 20 ms by 20 ms."""
-        heard: list[Heard | str] = []
+        heard: list[SttEvent | str] = []
         while self.at_ms < to_ms:
             self.now_ms += 20
             heard += self.put(self.at_ms + 20)
         return heard
 
-    def put(self, to_ms: int) -> list[Heard | str]:
+    def put(self, to_ms: int) -> list[SttEvent | str]:
         """Audio up to there, at once."""
         self.feed.put(self.at_ms, b"\xff" * 8 * (to_ms - self.at_ms))
         self.at_ms = to_ms
@@ -58,12 +66,12 @@ class Call:
             pass
         return list(self.turns.advance(self.now_ms))
 
-    def hear(self, *messages: dict[str, Any]) -> list[Heard | str]:
+    def hear(self, *messages: dict[str, Any]) -> list[SttEvent | str]:
         return [heard for message in messages for heard in self.turns.receive(message, self.now_ms)]
 
-    def wait(self, ms: int) -> list[Heard | str]:
+    def wait(self, ms: int) -> list[SttEvent | str]:
         """No audio for so long."""
-        heard: list[Heard | str] = []
+        heard: list[SttEvent | str] = []
         for _ in range(ms // 20):
             self.now_ms += 20
             heard += self.turns.advance(self.now_ms)
@@ -81,15 +89,15 @@ AGAIN = ("Again.", 1.7, 2.1)
 def test_a_turn_from_its_first_sound_to_its_end() -> None:
     call = Call()
     assert call.audio(660) == []
-    assert call.hear(started(0.48)) == [Onset(480)]
+    assert call.hear(started(0.48)) == [SpeechStart(480)]
     assert call.audio(1_100) + call.hear(results(0, 1.0, HELLO)) == []
     assert call.audio(1_600) == []
     assert call.hear(results(0, 1.5, HELLO, THERE, speech_final=True)) == [
-        Offset(1_300),
-        Likely("Hello, there.", 480, 1_300),
+        SpeechEnd(1_300),
+        EagerEndOfTurn("Hello, there.", 480, 1_300),
     ]
     assert call.audio(1_780) == []
-    assert call.audio(1_900) == [Utterance("Hello, there.", 480, 1_300, decided_ms=1_800)]
+    assert call.audio(1_900) == [EndOfTurn("Hello, there.", 480, 1_300, decided_ms=1_800)]
     assert call.hear(results(1.5, 2.5), utterance_end(1.3)) == []
 
 
@@ -98,9 +106,9 @@ def test_positions_are_the_calls_own_also_across_a_gap() -> None:
     call.audio(40_400)
     call.at_ms = 47_000  # frames are missing
     call.audio(48_200)
-    assert call.hear(started(0.5)) == [Onset(47_100)]
+    assert call.hear(started(0.5)) == [SpeechStart(47_100)]
     heard = call.hear(results(0, 1.5, HELLO, THERE, speech_final=True))
-    assert heard == [Offset(47_900), Likely("Hello, there.", 47_100, 47_900)]
+    assert heard == [SpeechEnd(47_900), EagerEndOfTurn("Hello, there.", 47_100, 47_900)]
 
 
 def test_finals_are_gathered_until_the_speech_ends() -> None:
@@ -108,34 +116,34 @@ def test_finals_are_gathered_until_the_speech_ends() -> None:
     call.audio(2_600)
     finals = results(0, 1.0, HELLO, final=True), results(1.0, 1.5, THERE, final=True)
     assert call.hear(started(0.5), *finals, results(1.5, 1.9, ("A", 1.7, 1.8))) == [
-        Onset(500),
-        Offset(1_300),  # a pause that the results show
-        Likely("Hello, there.", 500, 1_300),
-        Onset(1_700),
+        SpeechStart(500),
+        SpeechEnd(1_300),  # a pause that the results show
+        EagerEndOfTurn("Hello, there.", 500, 1_300),
+        SpeechStart(1_700),
     ]
     heard = call.hear(results(1.5, 2.3, AGAIN, speech_final=True))
-    assert heard[-1] == Utterance("Hello, there. Again.", 500, 2_100, decided_ms=2_600)
+    assert heard[-1] == EndOfTurn("Hello, there. Again.", 500, 2_100, decided_ms=2_600)
 
 
 def test_a_caller_who_goes_on_withdraws_the_likely_end() -> None:
     call = Call()
     call.audio(1_500)
     heard = call.hear(started(0.5), results(0, 1.5, HELLO, THERE, speech_final=True))
-    assert heard == [Onset(500), Offset(1_300), Likely("Hello, there.", 500, 1_300)]
+    assert heard == [SpeechStart(500), SpeechEnd(1_300), EagerEndOfTurn("Hello, there.", 500, 1_300)]
     assert call.audio(1_740) == []
-    assert call.hear(started(1.66)) == [Onset(1_660)]
+    assert call.hear(started(1.66)) == [SpeechStart(1_660)]
     assert call.audio(2_500) == []  # the endpoint is past, but the caller speaks
     heard = call.hear(results(1.5, 2.3, AGAIN, speech_final=True))
-    assert heard == [Offset(2_100), Likely("Hello, there. Again.", 500, 2_100)]
-    assert call.audio(2_600) == [Utterance("Hello, there. Again.", 500, 2_100, decided_ms=2_600)]
+    assert heard == [SpeechEnd(2_100), EagerEndOfTurn("Hello, there. Again.", 500, 2_100)]
+    assert call.audio(2_600) == [EndOfTurn("Hello, there. Again.", 500, 2_100, decided_ms=2_600)]
 
 
-@pytest.mark.parametrize("likely_ms", [0, 200])
-def test_nobody_is_told_of_likely_ends_who_does_not_want_to(likely_ms: int) -> None:
-    call = Call(ListenOptions(likely_ms=likely_ms))
+@pytest.mark.parametrize("eager_endpointing_ms", [0, 200])
+def test_nobody_is_told_of_likely_ends_who_does_not_want_to(eager_endpointing_ms: int) -> None:
+    call = Call(ListenOptions(eager_endpointing_ms=eager_endpointing_ms))
     call.audio(1_500)
     heard = call.hear(started(0.5), results(0, 1.5, HELLO, speech_final=True))
-    assert any(isinstance(event, Likely) for event in heard) == bool(likely_ms)
+    assert any(isinstance(event, EagerEndOfTurn) for event in heard) == bool(eager_endpointing_ms)
 
 
 # --- which clock ----------------------------------------------------------------------------------------------------
@@ -145,7 +153,7 @@ def test_in_the_middle_of_speech_the_clock_of_the_audio_sent_decides_nothing() -
     """A final comes every few seconds of speech; what was sent since may hold the next words."""
     call = Call()
     call.audio(1_400)
-    assert call.hear(started(0.5), results(0, 1.32, HELLO, THERE, final=True)) == [Onset(500)]
+    assert call.hear(started(0.5), results(0, 1.32, HELLO, THERE, final=True)) == [SpeechStart(500)]
     assert call.audio(2_300) == []
     assert call.hear(results(1.32, 2.2, AGAIN)) == []
 
@@ -155,9 +163,9 @@ def test_results_without_words_are_silence_even_if_the_detector_never_says_so() 
     call.audio(2_000)
     call.hear(started(0.5), results(0, 1.32, HELLO, THERE, final=True))
     assert call.hear(results(1.32, 1.9)) == [
-        Offset(1_300),
-        Likely("Hello, there.", 500, 1_300),
-        Utterance("Hello, there.", 500, 1_300, decided_ms=1_900),
+        SpeechEnd(1_300),
+        EagerEndOfTurn("Hello, there.", 500, 1_300),
+        EndOfTurn("Hello, there.", 500, 1_300, decided_ms=1_900),
     ]
 
 
@@ -166,10 +174,10 @@ def test_a_replay_decides_what_the_live_call_would_have_decided() -> None:
     call = Call()
     call.put(10_000)
     heard = call.hear(started(0.5), results(0, 1.5, HELLO, THERE, speech_final=True))
-    assert heard == [Onset(500), Offset(1_300), Likely("Hello, there.", 500, 1_300)]
+    assert heard == [SpeechStart(500), SpeechEnd(1_300), EagerEndOfTurn("Hello, there.", 500, 1_300)]
     heard = call.hear(started(1.7), results(1.5, 2.3, AGAIN, speech_final=True))
-    assert heard == [Onset(1_700), Offset(2_100), Likely("Hello, there. Again.", 500, 2_100)]
-    assert call.hear(results(2.3, 2.7)) == [Utterance("Hello, there. Again.", 500, 2_100, decided_ms=2_700)]
+    assert heard == [SpeechStart(1_700), SpeechEnd(2_100), EagerEndOfTurn("Hello, there. Again.", 500, 2_100)]
+    assert call.hear(results(2.3, 2.7)) == [EndOfTurn("Hello, there. Again.", 500, 2_100, decided_ms=2_700)]
 
 
 def test_after_a_replay_the_live_audio_counts_from_where_the_vendor_is() -> None:
@@ -177,7 +185,7 @@ def test_after_a_replay_the_live_audio_counts_from_where_the_vendor_is() -> None
     call.put(1_500 + LIVE_LAG_MS + 500)
     call.hear(started(0.5), results(0, 1.5, HELLO, THERE, speech_final=True))
     assert call.audio(call.at_ms + 280) == []
-    assert [type(event) for event in call.audio(call.at_ms + 20)] == [Utterance]
+    assert [type(event) for event in call.audio(call.at_ms + 20)] == [EndOfTurn]
 
 
 # --- noise ----------------------------------------------------------------------------------------------------------
@@ -186,9 +194,9 @@ def test_after_a_replay_the_live_audio_counts_from_where_the_vendor_is() -> None
 def test_a_cough_is_an_onset_and_an_offset_and_no_words() -> None:
     call = Call()
     call.audio(1_700)
-    assert call.hear(started(0.5)) == [Onset(500)]
+    assert call.hear(started(0.5)) == [SpeechStart(500)]
     assert call.hear(results(0, 1.0)) == []
-    assert call.hear(results(0, 1.6)) == [Offset(660)]
+    assert call.hear(results(0, 1.6)) == [SpeechEnd(660)]
     call.audio(3_000)
     assert call.hear(results(1.6, 2.6)) == []
 
@@ -196,7 +204,7 @@ def test_a_cough_is_an_onset_and_an_offset_and_no_words() -> None:
 def test_a_detector_that_hears_the_noise_end_says_so_sooner() -> None:
     call = Call()
     call.audio(1_000)
-    assert call.hear(started(0.5), results(0, 0.9, speech_final=True)) == [Onset(500), Offset(660)]
+    assert call.hear(started(0.5), results(0, 0.9, speech_final=True)) == [SpeechStart(500), SpeechEnd(660)]
 
 
 def test_a_cough_after_the_words_delays_the_turn_and_does_not_lose_it() -> None:
@@ -204,20 +212,20 @@ def test_a_cough_after_the_words_delays_the_turn_and_does_not_lose_it() -> None:
     call.audio(1_500)
     call.hear(started(0.5), results(0, 1.5, HELLO, THERE, speech_final=True))
     call.audio(1_700)
-    assert call.hear(started(1.6)) == [Onset(1_600)]
+    assert call.hear(started(1.6)) == [SpeechStart(1_600)]
     call.audio(2_700)
     assert call.hear(results(1.5, 2.6)) == [
-        Offset(1_760),
-        Likely("Hello, there.", 500, 1_300),
-        Utterance("Hello, there.", 500, 1_300, decided_ms=2_600),
+        SpeechEnd(1_760),
+        EagerEndOfTurn("Hello, there.", 500, 1_300),
+        EndOfTurn("Hello, there.", 500, 1_300, decided_ms=2_600),
     ]
 
 
 def test_words_that_the_final_takes_back_are_no_utterance() -> None:
     call = Call()
     call.audio(1_500)
-    assert call.hear(results(0, 1.0, ("Huh?", 0.5, 0.7))) == [Onset(500)]
-    assert call.hear(results(0, 1.4, speech_final=True)) == [Offset(660)]
+    assert call.hear(results(0, 1.0, ("Huh?", 0.5, 0.7))) == [SpeechStart(500)]
+    assert call.hear(results(0, 1.4, speech_final=True)) == [SpeechEnd(660)]
     assert call.audio(4_000) == []
 
 
@@ -226,8 +234,8 @@ def test_the_vendors_utterance_end_works_where_noise_keeps_its_detector_awake() 
     call.audio(2_500)
     call.hear(started(0.5), results(0, 1.4, HELLO, THERE, final=True))
     assert call.hear(utterance_end(1.3)) == [
-        Offset(1_300),
-        Utterance("Hello, there.", 500, 1_300, decided_ms=1_400),
+        SpeechEnd(1_300),
+        EndOfTurn("Hello, there.", 500, 1_300, decided_ms=1_400),
     ]
 
 
@@ -243,7 +251,7 @@ def test_an_utterance_end_of_older_words_is_void() -> None:
 
 def interim_only(call: Call) -> None:
     call.audio(1_500)
-    assert call.hear(started(0.5), results(0, 1.4, HELLO, THERE)) == [Onset(500)]
+    assert call.hear(started(0.5), results(0, 1.4, HELLO, THERE)) == [SpeechStart(500)]
 
 
 def test_an_overdue_final_is_asked_for_and_then_the_interim_is_taken() -> None:
@@ -254,7 +262,7 @@ def test_an_overdue_final_is_asked_for_and_then_the_interim_is_taken() -> None:
     assert call.audio(call.at_ms + GRACE_MS - 20) == []
     assert call.hear(results(0, 3.0, HELLO, THERE)) == []  # it is alive, and says no final
     heard = call.audio(call.at_ms + 20)
-    assert [type(event) for event in heard] == [Offset, Utterance]
+    assert [type(event) for event in heard] == [SpeechEnd, EndOfTurn]
     assert heard[-1].text == "Hello, there."  # type: ignore[union-attr]
 
 
@@ -263,7 +271,7 @@ def test_the_answer_to_finalize_ends_the_turn_properly() -> None:
     interim_only(call)
     assert call.audio(1_500 + FINAL_MS) == [FINALIZE]
     heard = call.hear(results(0, 3.0, HELLO, THERE, AGAIN, final=True))
-    assert heard[-1] == Utterance("Hello, there. Again.", 500, 2_100, decided_ms=3_000)
+    assert heard[-1] == EndOfTurn("Hello, there. Again.", 500, 2_100, decided_ms=3_000)
 
 
 def test_a_vendor_that_went_mute_is_not_believed_to_have_said_all() -> None:
@@ -278,17 +286,17 @@ def test_without_audio_the_turn_ends_with_what_is_known() -> None:
     interim_only(call)
     heard = call.wait(DEAD_MS + GRACE_MS + 40)
     assert heard[0] == FINALIZE
-    assert [type(event) for event in heard[1:]] == [Offset, Utterance]
+    assert [type(event) for event in heard[1:]] == [SpeechEnd, EndOfTurn]
 
 
 def test_without_audio_final_words_and_onsets_come_to_an_end_too() -> None:
     call = Call()
     call.audio(1_500)
     call.hear(started(0.5), results(0, 1.32, HELLO, THERE, final=True))
-    assert [type(event) for event in call.wait(DEAD_MS + 40)] == [Offset, Likely, Utterance]
+    assert [type(event) for event in call.wait(DEAD_MS + 40)] == [SpeechEnd, EagerEndOfTurn, EndOfTurn]
     call.audio(2_500)
-    assert call.hear(started(2.4)) == [Onset(2_400)]
-    assert call.wait(DEAD_MS + 40) == [Offset(2_560)]
+    assert call.hear(started(2.4)) == [SpeechStart(2_400)]
+    assert call.wait(DEAD_MS + 40) == [SpeechEnd(2_560)]
 
 
 def test_a_final_that_comes_after_all_says_nothing_twice() -> None:
@@ -297,28 +305,36 @@ def test_a_final_that_comes_after_all_says_nothing_twice() -> None:
     call.wait(DEAD_MS + GRACE_MS + 40)
     call.audio(2_600)
     assert call.hear(results(0, 1.5, HELLO, THERE, speech_final=True)) == []
-    assert call.hear(results(0, 2.5, HELLO, THERE, AGAIN)) == [Onset(1_700)]
+    assert call.hear(results(0, 2.5, HELLO, THERE, AGAIN)) == [SpeechStart(1_700)]
     heard = call.hear(results(0, 2.5, HELLO, THERE, AGAIN, speech_final=True))
-    assert heard[-1] == Utterance("Again.", 1_700, 2_100, decided_ms=2_600)
+    assert heard[-1] == EndOfTurn("Again.", 1_700, 2_100, decided_ms=2_600)
 
 
 def test_a_turn_that_is_too_long_is_told_in_pieces() -> None:
     call = Call(ListenOptions(utterance_ms_max=1_000))
     call.audio(1_600)
     heard = call.hear(started(0.2), results(0, 1.4, ("One", 0.2, 0.6), ("two", 0.7, 1.3), final=True))
-    assert heard == [Onset(200), Offset(1_300), Utterance("One two", 200, 1_300, decided_ms=1_400), Onset(1_300)]
+    assert heard == [
+        SpeechStart(200),
+        SpeechEnd(1_300),
+        EndOfTurn("One two", 200, 1_300, decided_ms=1_400),
+        SpeechStart(1_300),
+    ]
     call.audio(2_200)
     heard = call.hear(results(1.4, 2.0, ("three.", 1.4, 1.7), speech_final=True))
-    assert heard[-1] == Utterance("three.", 1_300, 1_700, decided_ms=2_200)
+    assert heard[-1] == EndOfTurn("three.", 1_300, 1_700, decided_ms=2_200)
 
 
 def test_a_turn_without_finals_is_cut_as_well() -> None:
     call = Call(ListenOptions(utterance_ms_max=1_000))
     call.audio(1_600)
-    assert call.hear(started(0.2), results(0, 1.4, ("One", 0.2, 0.6), ("two", 0.7, 1.3))) == [Onset(200), FINALIZE]
+    assert call.hear(started(0.2), results(0, 1.4, ("One", 0.2, 0.6), ("two", 0.7, 1.3))) == [
+        SpeechStart(200),
+        FINALIZE,
+    ]
     call.audio(1_600 + GRACE_MS)
     heard = call.hear(results(0, 2.2, ("One", 0.2, 0.6), ("two", 0.7, 1.3), ("three", 1.5, 2.0)))
-    assert [type(event) for event in heard] == [Offset, Utterance]
+    assert [type(event) for event in heard] == [SpeechEnd, EndOfTurn]
 
 
 # --- what is not understood -----------------------------------------------------------------------------------------
@@ -367,11 +383,11 @@ steps = st.one_of(messages, st.integers(1, 200).map(lambda frames: frames * 20),
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(steps, max_size=40))
-def test_whatever_the_vendor_says_onsets_and_offsets_alternate_and_no_utterance_is_empty(story: list[Any]) -> None:
+def test_whatever_the_vendor_says_onsets_and_offsets_alternate_and_no_utterance_is_empty(transcript: list[Any]) -> None:
     call = Call()
     speaking = False
     told_ms = 0
-    for step in story:
+    for step in transcript:
         match step:
             case int():
                 heard = call.audio(call.at_ms + step)
@@ -381,15 +397,15 @@ def test_whatever_the_vendor_says_onsets_and_offsets_alternate_and_no_utterance_
                 heard = call.hear(step)
         for event in heard:
             match event:
-                case Onset():
+                case SpeechStart():
                     assert not speaking
                     speaking = True
-                case Offset():
+                case SpeechEnd():
                     assert speaking
                     speaking = False
-                case Likely(text, start_ms, end_ms):
+                case EagerEndOfTurn(text, start_ms, end_ms):
                     assert text and not speaking and start_ms <= end_ms
-                case Utterance(text, start_ms, end_ms, decided_ms):
+                case EndOfTurn(text, start_ms, end_ms, decided_ms):
                     assert text and not speaking and start_ms <= end_ms <= decided_ms
                     assert told_ms <= end_ms
                     told_ms = end_ms

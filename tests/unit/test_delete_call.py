@@ -9,11 +9,11 @@ import pytest
 from starlette.requests import Request
 
 from common.agents.model import Agents
-from common.bus.memory import MemoryBus, Streams
+from common.bus.memory import MemoryBus, MemoryStreams
 from common.protocol.messages import HangUp, Message
 from common.protocol.redis_keys import edge_priority
 from common.store import CallRecord
-from common.store.memory import MemoryLedger
+from common.store.memory import MemoryCallStore
 from edge.http.api import END_SECONDS, Api
 from edge.http.parameters import BadRequest
 from edge.session.call import STOP_SECONDS
@@ -47,9 +47,9 @@ class Desk:
     """The API of one edge, and the edges that have calls."""
 
     def __init__(self, carrier: Carrier | None = None) -> None:
-        streams = Streams()
-        self.bus, self.ledger = MemoryBus(streams), MemoryLedger(streams)
-        self.api = Api(Agents({}), self.ledger, self.bus, carrier, "", "")  # type: ignore[arg-type]
+        streams = MemoryStreams()
+        self.bus, self.store = MemoryBus(streams), MemoryCallStore(streams)
+        self.api = Api(Agents({}), self.store, self.bus, carrier, "", "")  # type: ignore[arg-type]
         self.told: list[str] = []
 
     def edge(self, name: str, seconds: float = 0.3, then: str = "ends") -> None:
@@ -58,7 +58,7 @@ class Desk:
 
         async def act(call_id: str) -> None:
             await asyncio.sleep(seconds)
-            await (self.ledger.start(call_id, then) if then != "ends" else self.ledger.end(call_id, "operator hung up"))
+            await (self.store.start(call_id, then) if then != "ends" else self.store.end(call_id, "operator hung up"))
 
         def receive(entry_id: str, message: Message) -> None:
             if isinstance(message, HangUp):
@@ -68,8 +68,8 @@ class Desk:
         self.bus.subscribe(edge_priority(name), receive, lambda error: None)
 
     async def live(self, edge: str) -> None:
-        await self.ledger.create(CallRecord(CALL))
-        await self.ledger.start(CALL, edge)
+        await self.store.create(CallRecord(CALL))
+        await self.store.start(CALL, edge)
 
     async def delete(self, call_id: str = CALL) -> tuple[int, str, float]:
         """Status, code of an error, seconds that it took."""
@@ -82,7 +82,7 @@ class Desk:
         return *answer, asyncio.get_running_loop().time() - began
 
     async def status(self) -> str:
-        record = await self.ledger.read(CALL)
+        record = await self.store.read(CALL)
         assert record is not None
         return record.status
 
@@ -119,7 +119,7 @@ async def test_if_the_edge_is_silent_the_carrier_is_told() -> None:
     desk = Desk(carrier := Carrier(True))
     await desk.live("edge-dead")
     assert (await desk.delete())[0] == 204
-    record = await desk.ledger.read(CALL)
+    record = await desk.store.read(CALL)
     assert record is not None
     assert (record.status, record.ended_because, carrier.told) == ("ended", "operator hung up", [CALL])
 
@@ -135,10 +135,10 @@ async def test_if_both_are_silent_it_says_so_in_time(answers: bool | None) -> No
 
 async def test_a_call_whose_stream_has_not_come_never_begins() -> None:
     desk = Desk()
-    await desk.ledger.create(CallRecord(CALL))
+    await desk.store.create(CallRecord(CALL))
     assert (await desk.delete())[0] == 204
-    assert await desk.ledger.start(CALL, "edge-a") is None
-    assert not await desk.ledger.reopen(CALL)
+    assert await desk.store.start(CALL, "edge-a") is None
+    assert not await desk.store.reopen(CALL)
 
 
 async def test_a_call_that_nobody_knows_is_not_found() -> None:

@@ -9,19 +9,19 @@ from common.protocol.messages import (
     CallEnded,
     CallStarted,
     Clause,
+    ClauseSynthesized,
+    EagerUserTurn,
     Interrupted,
-    MaybeTurn,
     Message,
     OwnerChanged,
-    PlayStarted,
+    PlaybackStarted,
     ReplyEnded,
     ReplyPlayed,
     ReplyStarted,
-    Spoken,
     UserTurn,
 )
 from tests.unit.test_story import ANSWER, GREETING, INTERRUPTION, THE_CALL, with_echo
-from workers.llm.conversation import Dialogue, Verdict, Wanted
+from workers.llm.conversation import Decision, Dialogue, WantedReply
 
 HELLO = "Hello, this is the clinic. How can I help you?"
 QUESTION = UserTurn(1, "are you open on sunday", ())
@@ -49,7 +49,7 @@ def test_before_the_call_begins_nobody_waits_for_words() -> None:
 
 
 def test_the_call_begins_with_the_greeting() -> None:
-    assert after(CallStarted(1, "edge-a", 0)).wanted() == Wanted(turn=1, utterance=0, published=0)
+    assert after(CallStarted(1, "edge-a", 0)).wanted() == WantedReply(turn=1, utterance=0, published=0)
 
 
 def test_once_the_greeting_is_out_the_caller_has_the_floor() -> None:
@@ -60,28 +60,28 @@ def test_once_the_greeting_is_out_the_caller_has_the_floor() -> None:
 
 def test_what_the_caller_asks_is_answered() -> None:
     dialogue = after(*GREETING, QUESTION)
-    assert dialogue.wanted() == Wanted(turn=2, utterance=1, published=0)
+    assert dialogue.wanted() == WantedReply(turn=2, utterance=1, published=0)
     assert dialogue.last_said == QUESTION
     assert chat(dialogue) == [("assistant", HELLO), ("user", "are you open on sunday")]
 
 
 def test_the_reply_under_way_is_not_shown_to_the_model() -> None:
     dialogue = after(*GREETING, QUESTION, ReplyStarted(2, 1), Clause(2, 0, "No."))
-    assert dialogue.wanted() == Wanted(turn=2, utterance=1, published=1)
+    assert dialogue.wanted() == WantedReply(turn=2, utterance=1, published=1)
     assert chat(dialogue)[-1] == ("user", "are you open on sunday")
 
 
 def test_a_successor_goes_on_after_the_clauses_that_are_out() -> None:
     """The mind died in the middle of its reply; the next owner reads the same story."""
     begun = [*GREETING, *ANSWER[:5]]
-    assert after(*begun, OwnerChanged("llm", 2, "llm-b", 0)).wanted() == Wanted(turn=2, utterance=1, published=1)
-    assert after(*begun, ANSWER[5]).wanted() == Wanted(turn=2, utterance=1, published=2)
+    assert after(*begun, OwnerChanged("llm", 2, "llm-b", 0)).wanted() == WantedReply(turn=2, utterance=1, published=1)
+    assert after(*begun, ANSWER[5]).wanted() == WantedReply(turn=2, utterance=1, published=2)
     assert after(*begun, ANSWER[5], ANSWER[6]).wanted() is None  # it was complete
 
 
 def test_an_interrupted_reply_is_remembered_as_far_as_it_was_heard() -> None:
     dialogue = after(*GREETING, *ANSWER, *INTERRUPTION[:4])
-    assert dialogue.wanted() == Wanted(turn=3, utterance=2, published=0)
+    assert dialogue.wanted() == WantedReply(turn=3, utterance=2, published=0)
     assert chat(dialogue) == [
         ("assistant", HELLO),
         ("user", "are you open on sunday"),
@@ -103,38 +103,38 @@ def test_an_answer_that_nobody_heard_leaves_one_question_of_two_parts() -> None:
         UserTurn(2, "at nine", ()),
     ]
     dialogue = after(*GREETING, QUESTION, *unheard)
-    assert dialogue.wanted() == Wanted(turn=3, utterance=2, published=0)
+    assert dialogue.wanted() == WantedReply(turn=3, utterance=2, published=0)
     assert chat(dialogue) == [("assistant", HELLO), ("user", "are you open on sunday at nine")]
 
 
 def test_a_reply_of_which_no_frame_left_was_not_heard_even_before_the_edge_says_so() -> None:
     dialogue = after(*GREETING, QUESTION, ReplyStarted(2, 1), Clause(2, 0, "No."), UserTurn(2, "at nine", ()))
-    assert dialogue.wanted() == Wanted(turn=3, utterance=2, published=0)
+    assert dialogue.wanted() == WantedReply(turn=3, utterance=2, published=0)
     assert chat(dialogue)[-1] == ("user", "are you open on sunday at nine")
 
 
 def test_a_caller_who_speaks_before_the_greeting_gets_an_answer_instead() -> None:
     dialogue = after(CallStarted(1, "edge-a", 0), UserTurn(1, "hello?", ()))
-    assert dialogue.wanted() == Wanted(turn=1, utterance=1, published=0)
+    assert dialogue.wanted() == WantedReply(turn=1, utterance=1, published=0)
     assert chat(dialogue) == [("user", "hello?")]
 
 
 def test_of_two_questions_the_newer_is_answered() -> None:
     dialogue = after(*GREETING, QUESTION, UserTurn(2, "or on saturday", ()))
-    assert dialogue.wanted() == Wanted(turn=2, utterance=2, published=0)
+    assert dialogue.wanted() == WantedReply(turn=2, utterance=2, published=0)
     assert chat(dialogue)[-1] == ("user", "are you open on sunday or on saturday")
 
 
 def test_an_agent_that_may_not_be_interrupted_is_heard_out_first() -> None:
-    under_way = [*GREETING, QUESTION, ReplyStarted(2, 1), Clause(2, 0, "No."), PlayStarted(2, 0)]
+    under_way = [*GREETING, QUESTION, ReplyStarted(2, 1), Clause(2, 0, "No."), PlaybackStarted(2, 0)]
     asked_again = [*under_way, UserTurn(2, "at nine", ())]
-    assert after(*asked_again).wanted() == Wanted(turn=3, utterance=2, published=0)
+    assert after(*asked_again).wanted() == WantedReply(turn=3, utterance=2, published=0)
     polite = after(*asked_again, interruptible=False)
-    assert polite.wanted() == Wanted(turn=2, utterance=1, published=1)
+    assert polite.wanted() == WantedReply(turn=2, utterance=1, published=1)
     polite.receive(ReplyEnded(2, 1))
     assert polite.wanted() is None
     polite.receive(ReplyPlayed(2))
-    assert polite.wanted() == Wanted(turn=3, utterance=2, published=0)
+    assert polite.wanted() == WantedReply(turn=3, utterance=2, published=0)
 
 
 def test_a_reconnect_brings_no_second_greeting() -> None:
@@ -149,7 +149,7 @@ def test_when_the_call_is_over_nobody_waits() -> None:
 
 
 def test_events_of_replies_that_never_began_are_ignored() -> None:
-    dialogue = after(*GREETING, Clause(7, 0, "?"), Spoken(7, 0, 100), Interrupted(7, 0, 0), ReplyEnded(7, 1))
+    dialogue = after(*GREETING, Clause(7, 0, "?"), ClauseSynthesized(7, 0, 100), Interrupted(7, 0, 0), ReplyEnded(7, 1))
     assert dialogue.wanted() is None
     assert chat(dialogue) == [("assistant", HELLO)]
 
@@ -167,9 +167,9 @@ def test_an_event_told_twice_changes_nothing(which: int, later: int, until: int)
 def test_what_is_said_while_its_reply_is_being_prepared_is_not_asked_twice() -> None:
     """After an outage everything comes at once: the words are final before the reply's start is read."""
     heard = (MOUTH, ReplyStarted(1, 0), ReplyPlayed(1))
-    maybe = MaybeTurn(1, "are you open on sunday", ())
+    maybe = EagerUserTurn(1, "are you open on sunday", ())
     begun = after(CallStarted(1, "edge-1", 0), *heard, maybe)
-    assert begun.wanted() == Wanted(2, 1, 0, "are you open on sunday")
+    assert begun.wanted() == WantedReply(2, 1, 0, "are you open on sunday")
     assert chat(begun) == [("user", "are you open on sunday")]
     begun.receive(QUESTION)
     begun.receive(ReplyStarted(2, 1, "are you open on sunday"))
@@ -178,17 +178,17 @@ def test_what_is_said_while_its_reply_is_being_prepared_is_not_asked_twice() -> 
 
 def test_nothing_is_prepared_for_a_mouth_that_would_have_it_played() -> None:
     heard = (CallStarted(1, "edge-1", 0), ReplyStarted(1, 0), ReplyEnded(1, 0), ReplyPlayed(1))
-    maybe = MaybeTurn(1, "are you open on sunday", ())
+    maybe = EagerUserTurn(1, "are you open on sunday", ())
     assert after(*heard, maybe).wanted() is None, "nobody has said yet who the mouth is"
     assert after(OLD_MOUTH, *heard, maybe).wanted() is None
-    assert after(OLD_MOUTH, *heard, maybe, QUESTION).wanted() == Wanted(2, 1, 0)
-    assert after(OLD_MOUTH, MOUTH, *heard, maybe).wanted() == Wanted(2, 1, 0, "are you open on sunday")
+    assert after(OLD_MOUTH, *heard, maybe, QUESTION).wanted() == WantedReply(2, 1, 0)
+    assert after(OLD_MOUTH, MOUTH, *heard, maybe).wanted() == WantedReply(2, 1, 0, "are you open on sunday")
 
 
 def test_what_was_prepared_is_taken_back_when_such_a_mouth_takes_over() -> None:
     heard = (CallStarted(1, "edge-1", 0), MOUTH, ReplyStarted(1, 0), ReplyPlayed(1))
     prepared = ReplyStarted(2, 1, "are you open on sunday")
-    dialogue = after(*heard, MaybeTurn(1, "are you open on sunday", ()), prepared)
+    dialogue = after(*heard, EagerUserTurn(1, "are you open on sunday", ()), prepared)
     assert dialogue.verdict() is None
     dialogue.receive(OLD_MOUTH)
-    assert dialogue.verdict() is Verdict.WITHDRAW
+    assert dialogue.verdict() is Decision.WITHDRAW

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edge.vobiz.dtmf import KEYS_MAX
-from edge.vobiz.stream_protocol import BadFrame, Dtmf, parse
+from edge.vobiz.stream_protocol import BadFrame, DtmfMessage, parse
 
 SHAPES: list[tuple[dict[str, Any], str]] = [
     ({"dtmf": {"digit": "1", "track": "inbound", "timestamp": "1778597597091"}}, "1"),
@@ -44,7 +44,7 @@ NO_KEYS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize(("message", "keys"), SHAPES, ids=lambda value: json.dumps(value)[:40])
 def test_keys_are_read_in_every_shape(message: dict[str, Any], keys: str) -> None:
-    assert parse(json.dumps({"event": "dtmf", "streamId": "s", **message})) == Dtmf(keys)
+    assert parse(json.dumps({"event": "dtmf", "streamId": "s", **message})) == DtmfMessage(keys)
 
 
 @pytest.mark.parametrize("message", NO_KEYS, ids=lambda value: json.dumps(value)[:40])

@@ -6,17 +6,17 @@ import asyncio
 
 import pytest
 
-from workers.providers.interfaces import Down, Spelled
+from workers.providers.interfaces import CharTimings, Down
 from workers.tts.engines.elevenlabs_messages import Alignment, Said
-from workers.tts.engines.elevenlabs_socket import AUDIO_BYTES_MAX, Context
+from workers.tts.engines.elevenlabs_socket import AUDIO_BYTES_MAX, ClauseContext
 
 pytestmark = pytest.mark.anyio
 
 HI = Alignment(("H", "i"), (0, 50), 100)
 
 
-def context() -> Context:
-    return Context("7", "Hi", fresh=False)
+def context() -> ClauseContext:
+    return ClauseContext("7", "Hi", fresh=False)
 
 
 async def test_marks_come_before_their_audio_and_the_end_after_all() -> None:
@@ -24,7 +24,7 @@ async def test_marks_come_before_their_audio_and_the_end_after_all() -> None:
     one.receive(Said("7", b"\x01" * 800, HI), "x")
     one.receive(Said("7", final=True), "x")
     assert [await one.next(1), await one.next(1), await one.next(1)] == [
-        Spelled(((0, 0), (1, 50))),
+        CharTimings(((0, 0), (1, 50))),
         b"\x01" * 800,
         None,
     ]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.providers.interfaces import ListenOptions, Offset, Onset
+from workers.providers.interfaces import ListenOptions, SpeechEnd, SpeechStart
 from workers.stt.vad.endpointing import (
     GAP_MS,
     LIKELY_END_MS,
@@ -23,7 +23,7 @@ from workers.stt.vad.endpointing import (
 )
 
 PROBABILITY = {"#": 0.9, "~": 0.4, ".": 0.05}
-OPTIONS = ListenOptions(onset_ms=160, endpoint_ms=500, utterance_ms_max=30_000)
+OPTIONS = ListenOptions(min_interruption_ms=160, endpointing_ms=500, utterance_ms_max=30_000)
 
 
 def listen(strip: str, options: ListenOptions = OPTIONS) -> list[tuple[int, Decision]]:
@@ -42,8 +42,8 @@ def decisions(strip: str, options: ListenOptions = OPTIONS) -> list[Decision]:
 
 def test_a_sentence_is_onset_offset_likely_end_and_end():
     assert listen("...." + "#" * 10 + "." * 20) == [
-        (9, Onset(128)),  # 160 ms after the speech began
-        (21, Offset(448)),  # 224 ms of silence
+        (9, SpeechStart(128)),  # 160 ms after the speech began
+        (21, SpeechEnd(448)),  # 224 ms of silence
         (21, LikelyEnd(128, 448)),
         (30, End(128, 448)),  # 512 ms of silence
     ]
@@ -72,17 +72,17 @@ def test_speech_lasts_while_the_model_half_believes_in_it():
 
 
 def test_the_closure_of_a_consonant_does_not_undo_an_onset():
-    assert listen("###..##")[0] == (7, Onset(0))
+    assert listen("###..##")[0] == (7, SpeechStart(0))
 
 
 def test_a_pause_within_a_turn_gives_two_onsets_and_one_end():
     strip = "#" * 10 + "." * 10 + "#" * 10 + "." * 20
     assert decisions(strip) == [
-        Onset(0),
-        Offset(320),
+        SpeechStart(0),
+        SpeechEnd(320),
         LikelyEnd(0, 320),  # void: the caller goes on
-        Onset(640),
-        Offset(960),
+        SpeechStart(640),
+        SpeechEnd(960),
         LikelyEnd(0, 960),
         End(0, 960),
     ]
@@ -91,8 +91,8 @@ def test_a_pause_within_a_turn_gives_two_onsets_and_one_end():
 def test_a_short_word_after_a_pause_belongs_to_the_turn_without_an_onset():
     strip = "#" * 10 + "." * 10 + "###" + "." * 20
     assert decisions(strip) == [
-        Onset(0),
-        Offset(320),
+        SpeechStart(0),
+        SpeechEnd(320),
         LikelyEnd(0, 320),
         LikelyEnd(0, 736),
         End(0, 736),
@@ -114,20 +114,20 @@ def test_a_word_that_begins_just_before_the_end_holds_it_back():
 def test_lost_audio_counts_as_silence():
     lost = listen("#" * 10 + "_" * 30 + "#" * 10 + "." * 20)
     assert [d for _, d in lost if isinstance(d, End)] == [End(0, 320), End(1280, 1600)]
-    assert lost[1] == (41, Offset(320))  # known as soon as there is audio again
+    assert lost[1] == (41, SpeechEnd(320))  # known as soon as there is audio again
 
 
 def test_a_long_speech_is_cut_into_pieces_without_losing_any_of_it():
     options = ListenOptions(utterance_ms_max=960)
     assert decisions("#" * 70 + "." * 20, options) == [
-        Onset(0),
-        Offset(960),
+        SpeechStart(0),
+        SpeechEnd(960),
         End(0, 960, cut=True),
-        Onset(960),
-        Offset(1920),
+        SpeechStart(960),
+        SpeechEnd(1920),
         End(960, 1920, cut=True),
-        Onset(1920),
-        Offset(2240),
+        SpeechStart(1920),
+        SpeechEnd(2240),
         LikelyEnd(1920, 2240),
         End(1920, 2240),
     ]
@@ -136,17 +136,17 @@ def test_a_long_speech_is_cut_into_pieces_without_losing_any_of_it():
 def test_a_cut_just_when_the_caller_stops_leaves_no_empty_turn():
     options = ListenOptions(utterance_ms_max=960)
     assert decisions("#" * 30 + "." * 40, options) == [
-        Onset(0),
-        Offset(960),
+        SpeechStart(0),
+        SpeechEnd(960),
         End(0, 960, cut=True),
-        Onset(960),
-        Offset(960),
+        SpeechStart(960),
+        SpeechEnd(960),
     ]
 
 
 def test_an_endpoint_shorter_than_the_likely_end_still_says_offset_first():
-    options = ListenOptions(endpoint_ms=96)
-    assert decisions("#" * 10 + "." * 20, options) == [Onset(0), Offset(320), End(0, 320)]
+    options = ListenOptions(endpointing_ms=96)
+    assert decisions("#" * 10 + "." * 20, options) == [SpeechStart(0), SpeechEnd(320), End(0, 320)]
 
 
 def test_audio_that_is_not_needed_any_more_is_known():
@@ -169,22 +169,24 @@ def test_positions_never_go_back():
 
 @given(
     strips=st.lists(st.tuples(st.sampled_from("#~._"), st.integers(1, 25)), max_size=40),
-    onset_ms=st.integers(32, 400),
-    endpoint_ms=st.integers(32, 1000),
+    min_interruption_ms=st.integers(32, 400),
+    endpointing_ms=st.integers(32, 1000),
     utterance_ms_max=st.integers(1000, 4000),
 )
 @settings(max_examples=300, deadline=None)
 def test_rules_that_hold_for_every_sound(
-    strips: list[tuple[str, int]], onset_ms: int, endpoint_ms: int, utterance_ms_max: int
+    strips: list[tuple[str, int]], min_interruption_ms: int, endpointing_ms: int, utterance_ms_max: int
 ):
-    options = ListenOptions(onset_ms=onset_ms, endpoint_ms=endpoint_ms, utterance_ms_max=utterance_ms_max)
+    options = ListenOptions(
+        min_interruption_ms=min_interruption_ms, endpointing_ms=endpointing_ms, utterance_ms_max=utterance_ms_max
+    )
     strip = "".join(sound * count for sound, count in strips) + "." * 40
     speaking, in_turn, cut_at = False, False, -1
     likely: LikelyEnd | None = None
     for windows, decision in listen(strip, options):
         now_ms = windows * WINDOW_MS
         match decision:
-            case Onset(position_ms):
+            case SpeechStart(position_ms):
                 assert not speaking
                 speaking = in_turn = True
                 could_be_speech = [
@@ -192,8 +194,8 @@ def test_rules_that_hold_for_every_sound(
                     for sound in strip[position_ms // WINDOW_MS : windows]
                     if PROBABILITY.get(sound, 0) >= SPEECH_LASTS
                 ]
-                assert position_ms == cut_at or len(could_be_speech) * WINDOW_MS >= onset_ms
-            case Offset(position_ms):
+                assert position_ms == cut_at or len(could_be_speech) * WINDOW_MS >= min_interruption_ms
+            case SpeechEnd(position_ms):
                 assert speaking
                 speaking = False
                 assert position_ms <= now_ms
@@ -207,11 +209,11 @@ def test_rules_that_hold_for_every_sound(
                 assert start_ms < end_ms <= now_ms
                 # Missing windows are seen when the next one comes, by then less than LIKELY_END_MS late.
                 assert end_ms - start_ms <= utterance_ms_max + WINDOW_MS + LIKELY_END_MS
-                assert cut or now_ms - end_ms >= endpoint_ms
+                assert cut or now_ms - end_ms >= endpointing_ms
                 cut_at = end_ms if cut else -1
     assert not speaking, "after a long silence every Onset has had its Offset"
 
 
 def test_the_thresholds_fit_together():
-    assert GAP_MS <= RESUME_MS <= OPTIONS.onset_ms
-    assert GAP_MS < LIKELY_END_MS < OPTIONS.endpoint_ms
+    assert GAP_MS <= RESUME_MS <= OPTIONS.min_interruption_ms
+    assert GAP_MS < LIKELY_END_MS < OPTIONS.endpointing_ms

@@ -9,13 +9,13 @@ import pytest
 from workers.providers.interfaces import (
     Busy,
     Down,
-    Heard,
-    Likely,
+    EagerEndOfTurn,
+    EndOfTurn,
     ListenOptions,
-    Offset,
-    Onset,
     ProviderError,
-    Utterance,
+    SpeechEnd,
+    SpeechStart,
+    SttEvent,
 )
 from workers.stt.engines.deepgram_flux_core import FORCE_END, FluxTurns
 from workers.stt.stream.audio_feed import VendorFeed
@@ -50,8 +50,8 @@ class Call:
         self.turns = FluxTurns("deepgram/flux-general-en", options or ListenOptions(), self.feed, FINAL_MS, GRACE_MS)
         self.at_ms, self.now_ms = position_ms, 1_000_000
 
-    def audio(self, to_ms: int) -> list[Heard | str]:
-        heard: list[Heard | str] = []
+    def audio(self, to_ms: int) -> list[SttEvent | str]:
+        heard: list[SttEvent | str] = []
         while self.at_ms < to_ms:
             self.feed.put(self.at_ms, b"\xff" * 160)
             self.feed.take(160)
@@ -59,14 +59,14 @@ class Call:
             heard += self.wait(20)
         return heard
 
-    def wait(self, ms: int) -> list[Heard | str]:
-        heard: list[Heard | str] = []
+    def wait(self, ms: int) -> list[SttEvent | str]:
+        heard: list[SttEvent | str] = []
         for _ in range(ms // 20):
             self.now_ms += 20
             heard += self.turns.advance(self.now_ms)
         return heard
 
-    def hear(self, *messages: dict[str, Any]) -> list[Heard | str]:
+    def hear(self, *messages: dict[str, Any]) -> list[SttEvent | str]:
         return [heard for message in messages for heard in self.turns.receive(message, self.now_ms)]
 
 
@@ -74,9 +74,12 @@ def test_a_turn_with_a_likely_end_that_is_confirmed() -> None:
     call = Call(position_ms=40_000)
     call.audio(42_000)
     assert call.hear({"type": "Connected"}, info("Update", 0.5)) == []
-    assert call.hear(info("StartOfTurn", 0.9, 1), info("Update", 1.2, 1)) == [Onset(40_500)]
-    assert call.hear(info("EagerEndOfTurn", 1.5, 2)) == [Offset(41_300), Likely("Hello, there.", 40_500, 41_300)]
-    assert call.hear(info("EndOfTurn", 1.7, 2)) == [Utterance("Hello, there.", 40_500, 41_300, decided_ms=42_000)]
+    assert call.hear(info("StartOfTurn", 0.9, 1), info("Update", 1.2, 1)) == [SpeechStart(40_500)]
+    assert call.hear(info("EagerEndOfTurn", 1.5, 2)) == [
+        SpeechEnd(41_300),
+        EagerEndOfTurn("Hello, there.", 40_500, 41_300),
+    ]
+    assert call.hear(info("EndOfTurn", 1.7, 2)) == [EndOfTurn("Hello, there.", 40_500, 41_300, decided_ms=42_000)]
     assert call.hear(info("Update", 2.0, 0, turn=1, begin=1.7)) == []
 
 
@@ -84,10 +87,10 @@ def test_a_caller_who_goes_on_withdraws_the_likely_end() -> None:
     call = Call()
     call.audio(2_400)
     call.hear(info("StartOfTurn", 0.9, 1), info("EagerEndOfTurn", 1.5, 2))
-    assert call.hear(info("TurnResumed", 1.9, 2)) == [Onset(1_600)]
+    assert call.hear(info("TurnResumed", 1.9, 2)) == [SpeechStart(1_600)]
     assert call.hear(info("EndOfTurn", 2.4, 3)) == [
-        Offset(2_100),
-        Utterance("Hello, there. Again.", 500, 2_100, decided_ms=2_400),
+        SpeechEnd(2_100),
+        EndOfTurn("Hello, there. Again.", 500, 2_100, decided_ms=2_400),
     ]
 
 
@@ -101,13 +104,13 @@ def test_a_server_that_gives_no_times_to_words_is_understood_by_its_windows() ->
         info("Update", 1.5, 2, times=False),
         info("EndOfTurn", 1.75, 2, times=False),
     )
-    assert heard == [Onset(500), Offset(1_250), Utterance("Hello, there.", 500, 1_250, decided_ms=2_000)]
+    assert heard == [SpeechStart(500), SpeechEnd(1_250), EndOfTurn("Hello, there.", 500, 1_250, decided_ms=2_000)]
 
 
 def test_a_noise_is_an_onset_and_an_offset_and_no_words() -> None:
     call = Call()
     call.audio(2_000)
-    assert call.hear(info("StartOfTurn", 0.8), info("EndOfTurn", 1.6)) == [Onset(500), Offset(660)]
+    assert call.hear(info("StartOfTurn", 0.8), info("EndOfTurn", 1.6)) == [SpeechStart(500), SpeechEnd(660)]
     assert call.hear(info("EndOfTurn", 1.8, turn=1)) == []
 
 
@@ -115,7 +118,7 @@ def test_an_end_without_a_beginning_is_still_a_turn() -> None:
     call = Call()
     call.audio(2_000)
     heard = call.hear(info("EndOfTurn", 1.6, 2))
-    assert [type(event) for event in heard] == [Onset, Offset, Utterance]
+    assert [type(event) for event in heard] == [SpeechStart, SpeechEnd, EndOfTurn]
 
 
 def test_a_turn_that_hangs_is_ended_by_order_and_then_without() -> None:
@@ -125,7 +128,7 @@ def test_a_turn_that_hangs_is_ended_by_order_and_then_without() -> None:
     assert call.audio(1_000 + FINAL_MS - 20) == []
     assert call.audio(1_000 + FINAL_MS) == [FORCE_END]
     assert call.audio(20_000) == [], "the vendor is mute: it may know more words"
-    assert call.hear(info("Update", 19.0, 1)) == [Offset(900), Utterance("Hello,", 500, 900, decided_ms=20_000)]
+    assert call.hear(info("Update", 19.0, 1)) == [SpeechEnd(900), EndOfTurn("Hello,", 500, 900, decided_ms=20_000)]
     assert call.hear(info("EndOfTurn", 20.0, 1)) == [], "the same turn is not told twice"
     with pytest.raises(Down, match="given up"):
         call.hear(info("Update", 21.0, 2))
@@ -136,7 +139,7 @@ def test_without_audio_the_turn_ends_with_what_is_known() -> None:
     call.audio(1_000)
     call.hear(info("StartOfTurn", 0.9, 1))
     heard = call.wait(FINAL_MS + GRACE_MS + 40)
-    assert heard[0] == FORCE_END and [type(event) for event in heard[1:]] == [Offset, Utterance]
+    assert heard[0] == FORCE_END and [type(event) for event in heard[1:]] == [SpeechEnd, EndOfTurn]
 
 
 def test_new_words_put_the_deadline_off() -> None:
@@ -151,14 +154,14 @@ def test_new_words_put_the_deadline_off() -> None:
 def test_a_turn_that_is_too_long_is_ended_by_order() -> None:
     call = Call(ListenOptions(utterance_ms_max=1_000))
     call.audio(2_000)
-    assert call.hear(info("StartOfTurn", 0.9, 1), info("Update", 2.2, 3)) == [Onset(500), FORCE_END]
+    assert call.hear(info("StartOfTurn", 0.9, 1), info("Update", 2.2, 3)) == [SpeechStart(500), FORCE_END]
 
 
 def test_a_turn_begins_no_sooner_than_the_last_one_ended() -> None:
     call = Call()
     call.audio(2_400)
     call.hear(info("StartOfTurn", 0.9, 1), info("EndOfTurn", 1.5, 2))
-    assert call.hear(info("StartOfTurn", 1.5, turn=1, begin=1.2, times=False)) == [Onset(1_300)]
+    assert call.hear(info("StartOfTurn", 1.5, turn=1, begin=1.2, times=False)) == [SpeechStart(1_300)]
 
 
 @pytest.mark.parametrize(("code", "error"), [("RATE_LIMIT_EXCEEDED", Busy), ("INTERNAL_SERVER_ERROR", Down)])

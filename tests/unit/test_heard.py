@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.call.reply_state import CUT_MARK, MS_PER_CHARACTER, Reply
-from common.protocol.messages import Clause, Interrupted, PlayStarted, ReplyEnded, ReplyPlayed, Resumed, Spoken
+from common.protocol.messages import (
+    Clause,
+    ClauseSynthesized,
+    Interrupted,
+    PlaybackStarted,
+    ReplyEnded,
+    ReplyPlayed,
+    ReplyResumed,
+)
 
 FIRST, SECOND = "We open at nine.", "Shall I book a time for you?"
 
@@ -20,9 +28,9 @@ def reply(ended: bool = True, spoken: bool = True) -> Reply:
     if ended:
         reply.receive(ReplyEnded(2, 2))
     if spoken:
-        reply.receive(Spoken(2, 0, 100 * len(FIRST)))
-        reply.receive(Spoken(2, 1, 100 * len(SECOND)))
-    reply.receive(PlayStarted(2, 0))
+        reply.receive(ClauseSynthesized(2, 0, 100 * len(FIRST)))
+        reply.receive(ClauseSynthesized(2, 1, 100 * len(SECOND)))
+    reply.receive(PlaybackStarted(2, 0))
     return reply
 
 
@@ -110,7 +118,7 @@ def test_a_cough_leaves_no_trace() -> None:
     whole.receive(Interrupted(2, 0, 900, utterance=3))
     assert whole.heard() == f"We open {CUT_MARK}"
     assert whole.may_resume
-    whole.receive(Resumed(2, 3))
+    whole.receive(ReplyResumed(2, 3))
     assert whole.heard() == whole.text
     whole.receive(Interrupted(2, 0, 900, utterance=3))  # said again
     assert whole.cut is None
@@ -119,13 +127,13 @@ def test_a_cough_leaves_no_trace() -> None:
 def test_what_interrupts_after_a_cough_counts() -> None:
     whole = reply()
     whole.receive(Interrupted(2, 0, 300, utterance=3))
-    whole.receive(Resumed(2, 3))
+    whole.receive(ReplyResumed(2, 3))
     whole.receive(Interrupted(2, 0, 900, utterance=4))
-    whole.receive(Resumed(2, 3))  # said again
+    whole.receive(ReplyResumed(2, 3))  # said again
     assert whole.heard() == f"We open {CUT_MARK}"
-    whole.receive(Resumed(2, 4))
+    whole.receive(ReplyResumed(2, 4))
     whole.receive(Interrupted(2, 1, 1500))
-    whole.receive(Resumed(2, 4))
+    whole.receive(ReplyResumed(2, 4))
     assert whole.heard() == f"{FIRST} Shall I book a {CUT_MARK}"
     assert not whole.may_resume
 
@@ -140,8 +148,8 @@ def voiced(*clauses: tuple[str, int, int]) -> Reply:
     whole = Reply(2, 1)
     for number, (text, duration_ms, chars) in enumerate(clauses):
         whole.receive(Clause(2, number, text))
-        whole.receive(Spoken(2, number, duration_ms, spoken_chars=chars))
-    for event in (ReplyEnded(2, len(clauses)), PlayStarted(2, 0), ReplyPlayed(2)):
+        whole.receive(ClauseSynthesized(2, number, duration_ms, synthesized_chars=chars))
+    for event in (ReplyEnded(2, len(clauses)), PlaybackStarted(2, 0), ReplyPlayed(2)):
         whole.receive(event)
     return whole
 
@@ -174,5 +182,5 @@ def test_a_cut_counts_no_words_that_were_not_spoken() -> None:
 def test_a_clause_that_was_spoken_after_all_counts() -> None:
     """On the next connection, for instance."""
     whole = voiced((MONDAY, 0, 0))
-    whole.receive(Spoken(2, 0, 1_500, epoch=2))
+    whole.receive(ClauseSynthesized(2, 0, 1_500, epoch=2))
     assert whole.heard() == MONDAY

@@ -7,12 +7,21 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from common.protocol.messages import Clause, Used
+from common.protocol.messages import Clause, UsageReported
 from common.telemetry import metrics
 from workers.providers.failover import Failover, Source
-from workers.providers.interfaces import Busy, Down, ProviderError, Rejected, Sound, Spelled, TextToSpeech, VoiceOptions
+from workers.providers.interfaces import (
+    Busy,
+    CharTimings,
+    Down,
+    ProviderError,
+    Rejected,
+    Sound,
+    TextToSpeech,
+    VoiceOptions,
+)
 from workers.tts.audio.audibility import NO_AUDIO, SILENCE, TOO_SHORT, letters, shortest_ms
-from workers.tts.synthesis import Voice, Voicing
+from workers.tts.synthesis import CallVoice, ClauseSynthesis
 
 pytestmark = pytest.mark.anyio
 
@@ -44,8 +53,8 @@ class Singer:
             yield sound
 
 
-def voice(*singers: Singer) -> Voice:
-    async def write(used: Used) -> None:
+def voice(*singers: Singer) -> CallVoice:
+    async def write(used: UsageReported) -> None:
         """Nobody reads it here."""
 
     clock = asyncio.get_running_loop().time
@@ -53,12 +62,12 @@ def voice(*singers: Singer) -> Voice:
         Source("tts", f"test/singer-{number}", singer, 0, clock)  # type: ignore[arg-type]
         for number, singer in enumerate(singers)
     ]
-    return Voice("call-1", Failover(sources), VoiceOptions(), write)
+    return CallVoice("call-1", Failover(sources), VoiceOptions(), write)
 
 
-async def spoken(voice: Voice, clause: Clause = MONDAY) -> tuple[bytes, Voicing]:
-    voicing = voice.say(clause)
-    return b"".join([chunk async for chunk in voicing]), voicing
+async def spoken(voice: CallVoice, clause: Clause = MONDAY) -> tuple[bytes, ClauseSynthesis]:
+    synthesis = voice.say(clause)
+    return b"".join([chunk async for chunk in synthesis]), synthesis
 
 
 def faults(fault: str) -> float:
@@ -68,7 +77,7 @@ def faults(fault: str) -> float:
 FAULTY: dict[str, tuple[Take, str]] = {
     "nothing at all": ((), NO_AUDIO),
     "an empty chunk": ((b"",), NO_AUDIO),
-    "marks without sound": ((Spelled(((0, 0), (3, 100))),), NO_AUDIO),
+    "marks without sound": ((CharTimings(((0, 0), (3, 100))),), NO_AUDIO),
     "digital silence": ((b"\xff" * 12_000,), SILENCE),
     "the other digital silence": ((b"\x7f" * 12_000,), SILENCE),
     "zero bytes": ((bytes(12_000),), SILENCE),
@@ -79,7 +88,7 @@ FAULTY: dict[str, tuple[Take, str]] = {
     "a frame": ((speech(20),), TOO_SHORT),
     "the first syllable": ((speech(240),), TOO_SHORT),
     "marks and a fifth of the audio": (
-        (Spelled(tuple((at, 66 * at) for at in range(5))), speech(320)), TOO_SHORT,
+        (CharTimings(tuple((at, 66 * at) for at in range(5))), speech(320)), TOO_SHORT,
     ),
 }  # fmt: skip
 
@@ -89,8 +98,8 @@ async def test_a_clause_without_its_sound_is_synthesised_once_more_and_counted(n
     take, fault = FAULTY[name]
     singer = Singer(take, [WHOLE])
     before = faults(fault)
-    heard, voicing = await spoken(voice(singer))
-    assert heard.endswith(WHOLE) and voicing.spoken_chars == -1 and not voicing.mute
+    heard, synthesis = await spoken(voice(singer))
+    assert heard.endswith(WHOLE) and synthesis.synthesized_chars == -1 and not synthesis.mute
     assert len(heard) - len(WHOLE) <= 320 * MS, "silence is not played before the second take"
     assert len(singer.texts) == 2
     assert faults(fault) == before + 1
@@ -99,32 +108,32 @@ async def test_a_clause_without_its_sound_is_synthesised_once_more_and_counted(n
 @pytest.mark.parametrize("name", FAULTY)
 async def test_a_voice_that_does_it_twice_is_followed_by_the_next(name: str) -> None:
     first, second = Singer(FAULTY[name][0]), Singer([WHOLE])
-    heard, voicing = await spoken(voice(first, second))
-    assert heard.endswith(WHOLE) and voicing.spoken_chars == -1
+    heard, synthesis = await spoken(voice(first, second))
+    assert heard.endswith(WHOLE) and synthesis.synthesized_chars == -1
     assert (len(first.texts), len(second.texts)) == (2, 1)
 
 
 async def test_what_is_said_again_begins_at_the_word_that_was_not_finished() -> None:
     text = "We open at nine in the morning, and we close at half past six in the evening."
-    marks = Spelled(tuple((at, 66 * at) for at in range(20)))
+    marks = CharTimings(tuple((at, 66 * at) for at in range(20)))
     first = Singer([marks, speech(66 * 20)])
     second = Singer([speech(5_000)])
-    _, voicing = await spoken(voice(first, second), Clause(1, 0, text))
+    _, synthesis = await spoken(voice(first, second), Clause(1, 0, text))
     assert first.texts == [text, text.removeprefix("We open at nine in ")]
-    assert voicing.marks[:4] == ((0, 0), (3, 198), (8, 528), (11, 726))
+    assert synthesis.marks[:4] == ((0, 0), (3, 198), (8, 528), (11, 726))
 
 
 @pytest.mark.parametrize("take", [(), (b"\xff" * 12_000,), (Rejected("no"),)])
 async def test_a_clause_that_nobody_spoke_has_no_spoken_characters(take: Take) -> None:
-    heard, voicing = await spoken(voice(Singer(take), Singer(take)))
-    assert (heard, voicing.mute, voicing.spoken_chars) == (b"", True, 0)
+    heard, synthesis = await spoken(voice(Singer(take), Singer(take)))
+    assert (heard, synthesis.mute, synthesis.synthesized_chars) == (b"", True, 0)
 
 
 async def test_of_a_clause_that_broke_off_for_good_the_spoken_words_are_known() -> None:
     singer = Singer([speech(720), Down("gone")], [Rejected("no")])
-    _, voicing = await spoken(voice(singer))
-    assert MONDAY.text[: voicing.spoken_chars].strip() == "It is on"
-    assert not voicing.mute
+    _, synthesis = await spoken(voice(singer))
+    assert MONDAY.text[: synthesis.synthesized_chars].strip() == "It is on"
+    assert not synthesis.mute
 
 
 @pytest.mark.parametrize(
@@ -148,20 +157,20 @@ async def test_a_voice_that_stays_down_is_asked_twice_for_the_first_clause_only(
 @pytest.mark.parametrize("text", ["😊", "…", "—", "?!", "**"])
 async def test_where_there_is_nothing_to_say_nobody_is_asked_and_nothing_is_missed(text: str) -> None:
     singer = Singer([WHOLE])
-    heard, voicing = await spoken(voice(singer), Clause(1, 0, text))
-    assert (heard, voicing.mute, voicing.spoken_chars, singer.texts) == (b"", False, -1, [])
+    heard, synthesis = await spoken(voice(singer), Clause(1, 0, text))
+    assert (heard, synthesis.mute, synthesis.synthesized_chars, singer.texts) == (b"", False, -1, [])
 
 
 async def test_silence_before_the_first_word_and_in_between_is_no_fault() -> None:
     sounds = [b"\xff" * 2_400, speech(700), b"\xff" * 4_000, speech(700), b"\xff" * 1_600]
     singer = Singer(sounds)
-    heard, voicing = await spoken(voice(singer))
-    assert heard == b"".join(sounds) and voicing.spoken_chars == -1 and len(singer.texts) == 1
+    heard, synthesis = await spoken(voice(singer))
+    assert heard == b"".join(sounds) and synthesis.synthesized_chars == -1 and len(singer.texts) == 1
 
 
 @pytest.mark.parametrize("text", ["Yes.", "OK", "sieben", "नमस्ते", "早上好", "https://example.com"])
 async def test_a_fast_voice_is_not_taken_for_an_incomplete_one(text: str) -> None:
     singer = Singer([speech(max(40, 34 * letters(text)))])
-    _, voicing = await spoken(voice(singer), Clause(1, 0, text))
-    assert voicing.spoken_chars == -1 and len(singer.texts) == 1
+    _, synthesis = await spoken(voice(singer), Clause(1, 0, text))
+    assert synthesis.synthesized_chars == -1 and len(singer.texts) == 1
     assert shortest_ms(text) == 2 * shortest_ms(text, speed=2.0)

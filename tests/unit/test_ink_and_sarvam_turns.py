@@ -9,13 +9,23 @@ from typing import Any
 import pytest
 
 from common.audio import g711
-from workers.providers.interfaces import Busy, Down, Heard, Likely, ListenOptions, Offset, Onset, Rejected, Utterance
+from workers.providers.interfaces import (
+    Busy,
+    Down,
+    EagerEndOfTurn,
+    EndOfTurn,
+    ListenOptions,
+    Rejected,
+    SpeechEnd,
+    SpeechStart,
+    SttEvent,
+)
 from workers.providers.sarvam import language_code
 from workers.stt.engines.cartesia_ink_core import FINALIZE, InkTurns
 from workers.stt.engines.sarvam_core import FLUSH, SarvamTurns
-from workers.stt.stream.backlog import FREE_S, Pace
-from workers.stt.stream.batched_stream import IDLE_S, Hearing, SilentVendor
-from workers.stt.vad.energy import NOT, Loudness
+from workers.stt.stream.backlog import FREE_S, ReplayBacklog
+from workers.stt.stream.batched_stream import IDLE_S, SttCore, UnresponsiveVendor
+from workers.stt.vad.energy import NOT, EnergyVad
 
 LOUD, QUIET = b"\x10\x90" * 400, g711.SILENCE * 800
 FINAL_S = 4.0
@@ -24,7 +34,7 @@ FINAL_S = 4.0
 class Call:
     """A call in real time: sounds and the vendor's messages in, events out."""
 
-    def __init__(self, hearing: Hearing) -> None:
+    def __init__(self, hearing: SttCore) -> None:
         self.hearing = hearing
         self.now_ms = 0
 
@@ -32,26 +42,26 @@ class Call:
     def now(self) -> float:
         return self.now_ms / 1000
 
-    def sounds(self, strip: str) -> list[Heard]:
-        heard: list[Heard] = []
+    def sounds(self, strip: str) -> list[SttEvent]:
+        heard: list[SttEvent] = []
         for sound in strip:
             heard += self.hearing.feed(self.now_ms, LOUD if sound == "#" else QUIET, self.now)
             self.now_ms += 100
         return heard
 
-    def says(self, *messages: dict[str, Any]) -> list[Heard]:
+    def says(self, *messages: dict[str, Any]) -> list[SttEvent]:
         return [event for message in messages for event in self.hearing.receive(json.dumps(message), self.now)]
 
     def orders(self) -> list[str]:
         orders, self.hearing.orders = self.hearing.orders, []
         return orders
 
-    def wakes(self, after_s: float) -> list[Heard]:
+    def wakes(self, after_s: float) -> list[SttEvent]:
         self.now_ms += int(after_s * 1000)
         return self.hearing.wake(self.now)
 
 
-def kinds(heard: Sequence[Heard]) -> list[type]:
+def kinds(heard: Sequence[SttEvent]) -> list[type]:
     return [type(event) for event in heard]
 
 
@@ -81,12 +91,12 @@ def ink(options: ListenOptions | None = None) -> Call:
 
 def test_ink_is_asked_when_the_caller_pauses_and_answered_in_time() -> None:
     call = ink()
-    assert kinds(call.sounds("...########")) == [Onset]
-    assert kinds(call.sounds("...")) == [Offset] and call.orders() == [FINALIZE]
+    assert kinds(call.sounds("...########")) == [SpeechStart]
+    assert kinds(call.sounds("...")) == [SpeechEnd] and call.orders() == [FINALIZE]
     (likely,) = call.says(interim("hel"), final("hello"), DONE)
-    assert isinstance(likely, Likely) and likely.text == "hello"
+    assert isinstance(likely, EagerEndOfTurn) and likely.text == "hello"
     (utterance,) = call.sounds("...")
-    assert isinstance(utterance, Utterance) and utterance.text == "hello" and call.orders() == []
+    assert isinstance(utterance, EndOfTurn) and utterance.text == "hello" and call.orders() == []
 
 
 def test_a_late_answer_completes_the_turn_and_leaves_the_next_one_alone() -> None:
@@ -95,30 +105,30 @@ def test_a_late_answer_completes_the_turn_and_leaves_the_next_one_alone() -> Non
     assert call.orders() == [FINALIZE]
     call.sounds("########")  # the caller speaks again before the answer
     (first,) = call.says(final("one"), DONE)
-    assert isinstance(first, Utterance) and first.text == "one" and first.end_ms <= 900
+    assert isinstance(first, EndOfTurn) and first.text == "one" and first.end_ms <= 900
     call.sounds("...")
     call.says(final("two"), DONE)
-    assert [event.text for event in call.sounds("....") if isinstance(event, Utterance)] == ["two"]
+    assert [event.text for event in call.sounds("....") if isinstance(event, EndOfTurn)] == ["two"]
 
 
 def test_words_before_and_after_a_breath_are_one_turn() -> None:
-    call = ink(ListenOptions(endpoint_ms=900))
+    call = ink(ListenOptions(endpointing_ms=900))
     call.sounds("####......")
     call.says(final("book"), DONE)
     call.sounds("####......")
     call.says(final("a table"), DONE)
-    assert [event.text for event in call.sounds("........") if isinstance(event, Utterance)] == ["book a table"]
+    assert [event.text for event in call.sounds("........") if isinstance(event, EndOfTurn)] == ["book a table"]
 
 
 def test_a_caller_who_went_on_is_not_told_to_be_likely_done() -> None:
-    call = ink(ListenOptions(endpoint_ms=900))
+    call = ink(ListenOptions(endpointing_ms=900))
     call.sounds("######...####")
     assert call.says(final("book"), DONE) == []
 
 
 def test_a_noise_without_words_is_no_utterance() -> None:
     call = ink()
-    assert kinds(call.sounds("####.......")) == [Onset, Offset]
+    assert kinds(call.sounds("####.......")) == [SpeechStart, SpeechEnd]
     assert call.says(DONE) == [] and call.hearing.deadline is None
 
 
@@ -128,25 +138,25 @@ def test_what_is_known_is_told_when_the_answer_does_not_come() -> None:
     call.says(interim("hello the"))
     call.sounds("....")
     assert call.wakes(2.0) == []
-    with pytest.raises(SilentVendor) as silent:
+    with pytest.raises(UnresponsiveVendor) as silent:
         call.wakes(2.0)
-    assert [event.text for event in silent.value.heard if isinstance(event, Utterance)] == ["hello the"]
+    assert [event.text for event in silent.value.heard if isinstance(event, EndOfTurn)] == ["hello the"]
 
 
 def test_words_that_a_flush_leaves_open_are_final_and_told_once() -> None:
-    call = ink(ListenOptions(endpoint_ms=900))
+    call = ink(ListenOptions(endpointing_ms=900))
     call.sounds("######...")
     call.says(interim("book"), DONE)
     call.sounds("######...")
     call.says(interim("a table"), DONE)
-    assert [event.text for event in call.sounds("........") if isinstance(event, Utterance)] == ["book a table"]
+    assert [event.text for event in call.sounds("........") if isinstance(event, EndOfTurn)] == ["book a table"]
 
 
 def test_a_line_that_falls_silent_ends_the_turn() -> None:
     call = ink()
     call.sounds("########")
-    assert kinds(call.wakes(IDLE_S)) == [Offset] and call.orders() == [FINALIZE]
-    assert kinds(call.says(final("hello"), DONE)) == [Utterance]
+    assert kinds(call.wakes(IDLE_S)) == [SpeechEnd] and call.orders() == [FINALIZE]
+    assert kinds(call.says(final("hello"), DONE)) == [EndOfTurn]
 
 
 @pytest.mark.parametrize(
@@ -178,9 +188,9 @@ def test_sarvams_signals_are_placed_by_loudness() -> None:
     (onset,) = call.says(START)
     call.sounds("####......")
     (offset,) = call.says(END)
-    assert onset == Onset(384) and offset == Offset(1216)  # to the window of 32 ms
+    assert onset == SpeechStart(384) and offset == SpeechEnd(1216)  # to the window of 32 ms
     (utterance,) = call.says(data("नमस्ते"))
-    assert utterance == Utterance("नमस्ते", 384, 1216, decided_ms=1800)
+    assert utterance == EndOfTurn("नमस्ते", 384, 1216, decided_ms=1800)
 
 
 def test_transcripts_come_to_the_turns_in_order() -> None:
@@ -195,7 +205,7 @@ def test_transcripts_come_to_the_turns_in_order() -> None:
     call.sounds("......")
     call.says(END)
     (second,) = call.says(data("two"))
-    assert isinstance(first, Utterance) and isinstance(second, Utterance)
+    assert isinstance(first, EndOfTurn) and isinstance(second, EndOfTurn)
     assert (first.text, second.text) == ("one", "two") and first.end_ms < second.start_ms
 
 
@@ -223,8 +233,8 @@ def test_an_end_that_is_not_told_is_found_by_loudness() -> None:
     call = sarvam()
     call.sounds("########")
     call.says(START)
-    assert kinds(call.sounds("." * 26)) == [Offset] and FLUSH in call.orders()
-    assert kinds(call.says(data("one"))) == [Utterance]
+    assert kinds(call.sounds("." * 26)) == [SpeechEnd] and FLUSH in call.orders()
+    assert kinds(call.says(data("one"))) == [EndOfTurn]
 
 
 def test_a_vendor_that_notices_no_speech_is_down() -> None:
@@ -255,7 +265,7 @@ def test_sarvams_languages() -> None:
 
 def test_a_steady_hiss_is_soon_no_speech_and_words_over_it_are() -> None:
     hiss = bytes(0x50 | (n * 7 & 0x8F) for n in range(8000))
-    ear = Loudness()
+    ear = EnergyVad()
     early = [probability for _, probability in ear.feed(0, hiss)]
     later = [probability for second in range(1, 12) for _, probability in ear.feed(1000 * second, hiss)]
     assert early[0] > NOT and later[-1] == NOT
@@ -263,7 +273,7 @@ def test_a_steady_hiss_is_soon_no_speech_and_words_over_it_are() -> None:
 
 
 def test_a_long_replay_gives_a_vendor_the_time_to_hear_it() -> None:
-    pace = Pace()
+    pace = ReplayBacklog()
     pace.feed(20_000, 100.0)
     assert pace.allowance_s(100.0) == 20.0 - FREE_S
     assert pace.allowance_s(110.0) == 10.0 - FREE_S and pace.allowance_s(116.0) == 0.0
@@ -272,8 +282,8 @@ def test_a_long_replay_gives_a_vendor_the_time_to_hear_it() -> None:
 # --- words that stood in interims only ------------------------------------------------------------------------------
 
 
-def said(heard: Sequence[Heard]) -> list[tuple[str, bool]]:
-    return [(event.text, event.unsure) for event in heard if isinstance(event, Utterance)]
+def said(heard: Sequence[SttEvent]) -> list[tuple[str, bool]]:
+    return [(event.text, event.unsure) for event in heard if isinstance(event, EndOfTurn)]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from common.protocol.messages import (
     CallStarted,
     Clause,
     Interrupted,
-    PlayStarted,
+    PlaybackStarted,
     ReplyEnded,
     ReplyPlayed,
     ReplyStarted,
@@ -17,7 +17,7 @@ from common.protocol.messages import (
 from tests.unit.test_deepgram_turns import Call as DeepgramCall
 from tests.unit.test_deepgram_turns import results
 from workers.llm.conversation import Dialogue
-from workers.providers.interfaces import Likely, ListenOptions, Onset, Utterance
+from workers.providers.interfaces import EagerEndOfTurn, EndOfTurn, ListenOptions, SpeechStart
 from workers.stt.engines.deepgram_flux_core import FluxTurns
 from workers.stt.stream.audio_feed import VendorFeed
 from workers.stt.stream.interim_words import InterimWords
@@ -80,16 +80,16 @@ def flux(interims: int) -> list[object]:
 @pytest.mark.parametrize("engine", [deepgram, flux])
 def test_the_engine_tells_the_word_as_unsure(engine) -> None:  # type: ignore[no-untyped-def]
     heard = engine(2)
-    assert any(isinstance(one, Onset) for one in heard)
-    (said,) = [one for one in heard if isinstance(one, Utterance)]
+    assert any(isinstance(one, SpeechStart) for one in heard)
+    (said,) = [one for one in heard if isinstance(one, EndOfTurn)]
     assert (said.text, said.unsure) == ("Yes.", True)
-    assert not [one for one in heard if isinstance(one, Likely)], "nothing is prepared for a guess"
+    assert not [one for one in heard if isinstance(one, EagerEndOfTurn)], "nothing is prepared for a guess"
 
 
 @pytest.mark.parametrize("interims", [0, 1])
 @pytest.mark.parametrize("engine", [deepgram, flux])
 def test_a_noise_and_a_single_guess_stay_nothing(engine, interims: int) -> None:  # type: ignore[no-untyped-def]
-    assert not [one for one in engine(interims) if isinstance(one, Utterance)]
+    assert not [one for one in engine(interims) if isinstance(one, EndOfTurn)]
 
 
 # --- the mind -------------------------------------------------------------------------------------------------------
@@ -101,10 +101,10 @@ UNSURE = UserTurn(1, "yes", (1, 2, 3), unsure=True)
 @pytest.mark.parametrize(
     ("before", "answered"),
     [
-        ((PlayStarted(1, 1), ReplyPlayed(1)), True),
-        ((PlayStarted(1, 1), Interrupted(1, 0, 500)), True),
-        ((PlayStarted(1, 1),), False),
-        ((PlayStarted(1, 1), Interrupted(1, 0, 500, utterance=1)), False),
+        ((PlaybackStarted(1, 1), ReplyPlayed(1)), True),
+        ((PlaybackStarted(1, 1), Interrupted(1, 0, 500)), True),
+        ((PlaybackStarted(1, 1),), False),
+        ((PlaybackStarted(1, 1), Interrupted(1, 0, 500, utterance=1)), False),
         ((), False),
     ],
     ids=["it waits", "it was stopped", "it speaks", "it may go on", "it is about to speak"],
@@ -120,7 +120,7 @@ def test_the_word_is_taken_when_the_agent_waits_for_an_answer(before: tuple[obje
 
 def test_what_is_sure_is_always_taken() -> None:
     dialogue = Dialogue("Be brief.")
-    for message in (*GREETED, PlayStarted(1, 1), UserTurn(1, "yes", (1, 2, 3))):
+    for message in (*GREETED, PlaybackStarted(1, 1), UserTurn(1, "yes", (1, 2, 3))):
         dialogue.receive(message)
     wanted = dialogue.wanted()
     assert wanted is not None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from common.bus.outbox import Entry
+from common.bus.outbox import OutboxEntry
 from common.bus.writer import Writer
 
 pytestmark = pytest.mark.anyio
@@ -31,8 +31,8 @@ class Line:
             self._waiting.pop(0)(b"1-0")
 
 
-def entries(letters: str) -> list[Entry]:
-    return [Entry(letter.encode(), "call-1") for letter in letters]
+def entries(letters: str) -> list[OutboxEntry]:
+    return [OutboxEntry(letter.encode(), "call-1") for letter in letters]
 
 
 async def test_what_is_written_while_a_connection_breaks_keeps_its_order() -> None:

@@ -10,33 +10,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.call.log_compaction import compacted
-from common.call.transcript import Story
+from common.call.transcript import CallTranscript
 from common.protocol.codec import encode
 from common.protocol.messages import (
     CallEnded,
     CallStarted,
     Clause,
-    Digit,
+    ClausePlayed,
+    ClauseSynthesized,
+    DtmfReceived,
     Interrupted,
     Message,
     OwnerChanged,
-    Played,
-    PlayStarted,
-    Release,
+    PlaybackStarted,
+    ReplyDiscarded,
     ReplyEnded,
     ReplyPlayed,
+    ReplyReleased,
+    ReplyResumed,
     ReplyStarted,
-    Resumed,
     SpeechEnded,
     SpeechStarted,
-    Spoken,
-    Used,
+    UsageReported,
     UserTurn,
-    Withdrawn,
 )
 from tests.unit.test_story import ANSWER, GREETING, INTERRUPTION
 from workers.llm.conversation import Dialogue
-from workers.tts.plan import Script
+from workers.tts.plan import SpeechPlan
 
 CALL = "c-1"
 AGAIN = CallStarted(9, "edge-b", 2_000_000, holds=True)
@@ -51,19 +51,19 @@ def log(messages: Sequence[Message]) -> list[tuple[str, Message]]:
 
 def shown(messages: Sequence[Message]) -> dict[str, Any]:
     """What `GET /v1/calls/<id>` says, and more."""
-    story = Story()
+    transcript = CallTranscript()
     for message in messages:
-        story.receive(message)
+        transcript.receive(message)
     turns = [
         (one.utterance, one.understood, one.answered, one.heard, one.interrupted, one.timings_ms, one.begin_ms)
-        for one in story.exchanges
+        for one in transcript.exchanges
     ]
-    return {"turns": turns, "usage": story.usage, "ended": story.ended_by}
+    return {"turns": turns, "usage": transcript.usage, "ended": transcript.ended_by}
 
 
 def resumed(messages: Sequence[Message]) -> tuple[Any, ...]:
     """What the model and the voice know once the carrier has come back."""
-    dialogue, script = Dialogue("Be brief."), Script()
+    dialogue, script = Dialogue("Be brief."), SpeechPlan()
     for message in (*messages, AGAIN):
         dialogue.receive(message)
         script.receive(message)
@@ -92,14 +92,14 @@ PREPARED: list[Message] = [
     SpeechEnded(CALL, 1, 1, 5200),
     ReplyStarted(2, 1, "are you open on"),
     Clause(2, 0, "We are open every day."),
-    Withdrawn(2),
+    ReplyDiscarded(2),
     ReplyStarted(3, 1, "are you open on sunday"),
     Clause(3, 0, "No, on Sundays we are closed.", STAMPS[:5]),
     UserTurn(1, "are you open on sunday", STAMPS[:3]),
-    Release(CALL, 1, 3, STAMPS[:3]),
+    ReplyReleased(CALL, 1, 3, STAMPS[:3]),
     ReplyEnded(3, 1),
-    Spoken(3, 0, 2000, MARKS),
-    PlayStarted(3, 1100, STAMPS),
+    ClauseSynthesized(3, 0, 2000, MARKS),
+    PlaybackStarted(3, 1100, STAMPS),
     ReplyPlayed(3),
 ]
 ENDED = CallEnded(1, "caller hung up", 3_000_000)
@@ -109,30 +109,85 @@ CALLS: dict[str, list[Message]] = {
     "nothing at all": [],
     "a whole conversation": [*GREETING, *ANSWER, *INTERRUPTION, ENDED],
     "prepared answers, one withdrawn and one released": [*PREPARED, ENDED],
-    "cut in the middle of a word": [*GREETING, ReplyStarted(2, 0), Clause(2, 0, "No, on Sundays we are closed."),
-                                    ReplyEnded(2, 1), Spoken(2, 0, 1900, MARKS), PlayStarted(2, 1),
-                                    Interrupted(2, 0, 900), ENDED],
-    "a cough, and the reply goes on": [*GREETING, ReplyStarted(2, 0), Clause(2, 0, "No, on Sundays we are closed."),
-                                       Spoken(2, 0, 1900, MARKS), PlayStarted(2, 1), Interrupted(2, 0, 900, 4),
-                                       Resumed(2, 4), ReplyEnded(2, 1), ReplyPlayed(2), ENDED],
-    "ended in doubt": [*GREETING, ReplyStarted(2, 0), Clause(2, 0, "No, on Sundays we are closed."),
-                       Spoken(2, 0, 1900, MARKS), PlayStarted(2, 1), Interrupted(2, 0, 900, 4), ENDED],
-    "no voice could speak the end": [CallStarted(1, "edge-a", 1), ReplyStarted(1, 0), Clause(1, 0, "Hello, all."),
-                                     Spoken(1, 0, 300, (), 1, 5), Clause(1, 1, "Bye."), Spoken(1, 1, 0),
-                                     ReplyEnded(1, 2), PlayStarted(1, 1), ReplyPlayed(1), ENDED],
-    "died in the middle of a reply": [*GREETING, UserTurn(1, "and on monday", ()), ReplyStarted(2, 1),
-                                      Clause(2, 0, "On Monday,"), Clause(2, 1, "too."), Spoken(2, 0, 700),
-                                      PlayStarted(2, 1), Played(2, 0)],
-    "spoken again after a reconnect": [*GREETING, ReplyStarted(2, 0), Clause(2, 0, "Yes."), Spoken(2, 0, 500, (), 1),
-                                       CallStarted(2, "edge-b", 2), Spoken(2, 0, 480, (), 2), PlayStarted(2, 1),
-                                       Interrupted(2, 0, 200), ENDED],
-    "keys, noise and three owners": [CallStarted(1, "edge-a", 1), *(OwnerChanged(pool, token, f"{pool}-{token}", 1)
-                                     for pool in ("stt", "llm", "tts") for token in (1, 2)), *[Digit("4", 5)] * 2,
-                                     *(SpeechStarted(CALL, 1, number, 100 * number) for number in range(1, 9)),
-                                     UserTurn(8, "hello", ()), ENDED],
-    "much used": [CallStarted(1, "edge-a", 1), *(Used("llm", "openai/gpt", (("tokens_in", 9), ("tokens_out", 1))),) * 3,
-                  Used("tts", "elevenlabs/flash", (("characters", 30),)), ENDED],
-}  # fmt: skip
+    "cut in the middle of a word": [
+        *GREETING,
+        ReplyStarted(2, 0),
+        Clause(2, 0, "No, on Sundays we are closed."),
+        ReplyEnded(2, 1),
+        ClauseSynthesized(2, 0, 1900, MARKS),
+        PlaybackStarted(2, 1),
+        Interrupted(2, 0, 900),
+        ENDED,
+    ],
+    "a cough, and the reply goes on": [
+        *GREETING,
+        ReplyStarted(2, 0),
+        Clause(2, 0, "No, on Sundays we are closed."),
+        ClauseSynthesized(2, 0, 1900, MARKS),
+        PlaybackStarted(2, 1),
+        Interrupted(2, 0, 900, 4),
+        ReplyResumed(2, 4),
+        ReplyEnded(2, 1),
+        ReplyPlayed(2),
+        ENDED,
+    ],
+    "ended in doubt": [
+        *GREETING,
+        ReplyStarted(2, 0),
+        Clause(2, 0, "No, on Sundays we are closed."),
+        ClauseSynthesized(2, 0, 1900, MARKS),
+        PlaybackStarted(2, 1),
+        Interrupted(2, 0, 900, 4),
+        ENDED,
+    ],
+    "no voice could speak the end": [
+        CallStarted(1, "edge-a", 1),
+        ReplyStarted(1, 0),
+        Clause(1, 0, "Hello, all."),
+        ClauseSynthesized(1, 0, 300, (), 1, 5),
+        Clause(1, 1, "Bye."),
+        ClauseSynthesized(1, 1, 0),
+        ReplyEnded(1, 2),
+        PlaybackStarted(1, 1),
+        ReplyPlayed(1),
+        ENDED,
+    ],
+    "died in the middle of a reply": [
+        *GREETING,
+        UserTurn(1, "and on monday", ()),
+        ReplyStarted(2, 1),
+        Clause(2, 0, "On Monday,"),
+        Clause(2, 1, "too."),
+        ClauseSynthesized(2, 0, 700),
+        PlaybackStarted(2, 1),
+        ClausePlayed(2, 0),
+    ],
+    "spoken again after a reconnect": [
+        *GREETING,
+        ReplyStarted(2, 0),
+        Clause(2, 0, "Yes."),
+        ClauseSynthesized(2, 0, 500, (), 1),
+        CallStarted(2, "edge-b", 2),
+        ClauseSynthesized(2, 0, 480, (), 2),
+        PlaybackStarted(2, 1),
+        Interrupted(2, 0, 200),
+        ENDED,
+    ],
+    "keys, noise and three owners": [
+        CallStarted(1, "edge-a", 1),
+        *(OwnerChanged(pool, token, f"{pool}-{token}", 1) for pool in ("stt", "llm", "tts") for token in (1, 2)),
+        *[DtmfReceived("4", 5)] * 2,
+        *(SpeechStarted(CALL, 1, number, 100 * number) for number in range(1, 9)),
+        UserTurn(8, "hello", ()),
+        ENDED,
+    ],
+    "much used": [
+        CallStarted(1, "edge-a", 1),
+        *(UsageReported("llm", "openai/gpt", (("tokens_in", 9), ("tokens_out", 1))),) * 3,
+        UsageReported("tts", "elevenlabs/flash", (("characters", 30),)),
+        ENDED,
+    ],
+}
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -145,20 +200,23 @@ def test_what_nobody_needs_is_gone() -> None:
     assert "We are open every day." not in str(kept)
     assert {message.utterance for message in kept if isinstance(message, SpeechStarted)} == {1, 8}
     assert [message.owner for message in kept if isinstance(message, OwnerChanged)] == ["tts-2"]
-    assert not any(isinstance(message, Spoken) for message in kept)
-    assert [message for message in kept if isinstance(message, Digit)] == [Digit("4", 5), Digit("4", 5)]
+    assert not any(isinstance(message, ClauseSynthesized) for message in kept)
+    assert [message for message in kept if isinstance(message, DtmfReceived)] == [
+        DtmfReceived("4", 5),
+        DtmfReceived("4", 5),
+    ]
 
 
 def test_what_was_used_stands_once() -> None:
     assert same(CALLS["much used"])[1:3] == [
-        Used("llm", "openai/gpt", (("tokens_in", 27), ("tokens_out", 3))),
-        Used("tts", "elevenlabs/flash", (("characters", 30),)),
+        UsageReported("llm", "openai/gpt", (("tokens_in", 27), ("tokens_out", 3))),
+        UsageReported("tts", "elevenlabs/flash", (("characters", 30),)),
     ]
 
 
 def test_of_a_cut_clause_the_last_word_that_was_heard_stays() -> None:
     kept = same(CALLS["cut in the middle of a word"])
-    assert [message.marks for message in kept if isinstance(message, Spoken)] == [((13, 858),)]
+    assert [message.char_timings for message in kept if isinstance(message, ClauseSynthesized)] == [((13, 858),)]
 
 
 def test_an_ordinary_call_takes_a_third_of_its_bytes() -> None:
@@ -178,16 +236,16 @@ events = st.one_of(
     st.builds(ReplyStarted, numbers, numbers, st.sampled_from(["", "are you open"])),
     st.builds(Clause, numbers, numbers, texts, st.just(STAMPS[:5])),
     st.builds(ReplyEnded, numbers, numbers),
-    st.builds(Release, st.just(CALL), numbers, numbers, st.just(())),
-    st.builds(Withdrawn, numbers),
+    st.builds(ReplyReleased, st.just(CALL), numbers, numbers, st.just(())),
+    st.builds(ReplyDiscarded, numbers),
     st.builds(
-        Spoken, numbers, numbers, ms, st.just(((2, 60), (4, 120))), numbers, st.sampled_from([-1, 0, 3])
+        ClauseSynthesized, numbers, numbers, ms, st.just(((2, 60), (4, 120))), numbers, st.sampled_from([-1, 0, 3])
     ),
-    st.builds(PlayStarted, numbers, ms, st.sampled_from([(), STAMPS])),
+    st.builds(PlaybackStarted, numbers, ms, st.sampled_from([(), STAMPS])),
     st.builds(Interrupted, numbers, numbers, ms, numbers),
-    st.builds(Resumed, numbers, numbers),
+    st.builds(ReplyResumed, numbers, numbers),
     st.builds(ReplyPlayed, numbers),
-    st.builds(Used, st.just("llm"), st.sampled_from(["a", "b"]), st.just((("tokens_in", 2),))),
+    st.builds(UsageReported, st.just("llm"), st.sampled_from(["a", "b"]), st.just((("tokens_in", 2),))),
 )  # fmt: skip
 
 

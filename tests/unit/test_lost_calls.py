@@ -3,7 +3,7 @@
 import pytest
 
 from common.store.clock_offset import ROUND_TRIP_MS_MAX, clock_offset_s
-from edge.session.lost_calls import LOOKS_APART_MS_MAX, SECOND_LOOK_MS, LostCalls
+from edge.session.abandoned_calls import LOOKS_APART_MS_MAX, SECOND_LOOK_MS, AbandonedCalls
 
 LOOK_MS = 5_000
 DEAD = {"c-1": 1_000}
@@ -12,7 +12,7 @@ DEAD = {"c-1": 1_000}
 
 def looks(*told: dict[str, int], apart_ms: float = LOOK_MS) -> list[list[str]]:
     """What is to be ended after each look."""
-    lost = LostCalls()
+    lost = AbandonedCalls()
     return [lost.look(one, 1_000_000 + number * apart_ms) for number, one in enumerate(told)]
 
 
@@ -36,7 +36,7 @@ def test_a_call_that_gives_a_sign_of_life_is_not_ended(told: list[dict[str, int]
 
 def test_after_a_pause_in_which_nobody_could_look_the_counting_begins_anew():
     assert looks(DEAD, DEAD, DEAD, apart_ms=LOOKS_APART_MS_MAX + 1) == [[], [], []]
-    lost = LostCalls()
+    lost = AbandonedCalls()
     for ms in (0, 5_000, 10_000):
         assert lost.look(DEAD, ms) == []
     assert lost.look(DEAD, 70_000) == []  # Redis was away for a minute: nobody could give a sign

@@ -9,7 +9,7 @@ from array import array
 import pytest
 
 from common.audio import g711
-from edge.media.decoder import CallerAudio
+from edge.media.decoder import UplinkDecoder
 from edge.vobiz.media_format import ALAW, L16, MULAW, BadFormat, MediaFormat, media_format
 from edge.vobiz.stream_protocol import BadFrame, Start, parse
 
@@ -103,7 +103,7 @@ def abs_value(code: int) -> int:
 
 def heard(declared: MediaFormat, wire: bytes, size: int) -> tuple[list[int], list[MediaFormat]]:
     """(samples at 8 kHz, corrections) of a wire in payloads of this size."""
-    audio, corrections, frames = CallerAudio(declared), [], []
+    audio, corrections, frames = UplinkDecoder(declared), [], []
     for at in range(0, len(wire), size):
         payload = wire[at : at + size]
         if other := audio.corrected(payload):

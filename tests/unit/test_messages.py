@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from common.protocol import messages
 from common.protocol.codec import TAGS, BadMessage, UnknownTag, decode, encode
-from common.protocol.messages import AudioOut, Clause, Message, Played, ReplyEnded
+from common.protocol.messages import AudioOut, Clause, ClausePlayed, Message, ReplyEnded
 
 NAMES = {
     1: "AudioStarted",
@@ -25,25 +25,25 @@ NAMES = {
     20: "SpeechStarted",
     21: "SpeechEnded",
     22: "UserTurn",
-    23: "MaybeTurn",
-    24: "Understood",
+    23: "EagerUserTurn",
+    24: "WordsDetected",
     30: "ReplyStarted",
     31: "Clause",
     32: "ReplyEnded",
-    33: "Release",
-    34: "Withdrawn",
-    40: "Spoken",
-    50: "PlayStarted",
-    51: "Played",
+    33: "ReplyReleased",
+    34: "ReplyDiscarded",
+    40: "ClauseSynthesized",
+    50: "PlaybackStarted",
+    51: "ClausePlayed",
     52: "Interrupted",
     53: "ReplyPlayed",
-    54: "Digit",
-    55: "Used",
-    56: "Resumed",
+    54: "DtmfReceived",
+    55: "UsageReported",
+    56: "ReplyResumed",
     60: "AudioOut",
-    61: "ReplySpoken",
+    61: "ReplySynthesized",
     70: "HangUp",
-    80: "Offer",
+    80: "CallOffered",
 }
 """What is out there in running pods.  This table only ever grows."""
 
@@ -96,7 +96,7 @@ def test_every_message_is_frozen_and_says_what_it_means(cls: type[Any]) -> None:
 
 def test_every_class_has_a_tag_and_belongs_to_the_union() -> None:
     classes = [item for _, item in inspect.getmembers(messages, inspect.isclass)]
-    shapes = {messages.Tagged, messages.EdgeNews}
+    shapes = {messages.Tagged, messages.EdgeEvent}
     defined = {item for item in classes if issubclass(item, messages.Tagged)} - shapes
     assert defined == set(TAGS) == set(get_args(Message))
 
@@ -153,8 +153,8 @@ def test_an_unknown_tag_is_told_from_garbage() -> None:
         msgpack.packb(["51", 1, 1]),
         msgpack.packb([None]),
         msgpack.packb([51.5, 1, 1]),
-        encode(Played(1, 1))[:-1],
-        encode(Played(1, 1)) + b"\x00",
+        encode(ClausePlayed(1, 1))[:-1],
+        encode(ClausePlayed(1, 1)) + b"\x00",
     ],
 )
 def test_garbage_is_refused(raw: bytes) -> None:

@@ -5,9 +5,9 @@ from typing import cast
 
 import pytest
 
-from common.bus.memory import MemoryBus, Streams
+from common.bus.memory import MemoryBus, MemoryStreams
 from common.store import Claim
-from common.store.memory import MemoryLedger
+from common.store.memory import MemoryCallStore
 from common.telemetry import metrics
 from edge.__main__ import _drain as drain
 from edge.http.server import Server
@@ -58,8 +58,8 @@ async def test_a_sentence_that_no_voice_could_speak_is_an_answer_that_failed() -
 
 @pytest.mark.anyio
 async def test_a_worker_that_got_sigterm_drains() -> None:
-    server = Streams()
-    runner = Runner(RunnerOptions("stt", "stt-1", 3, 1500), MemoryBus(server), MemoryLedger(server), no_session)
+    server = MemoryStreams()
+    runner = Runner(RunnerOptions("stt", "stt-1", 3, 1500), MemoryBus(server), MemoryCallStore(server), no_session)
     stop = asyncio.Event()
     assert shown("voice_draining", process="stt") == 0
     stop.set()
@@ -69,8 +69,8 @@ async def test_a_worker_that_got_sigterm_drains() -> None:
 
 @pytest.mark.anyio
 async def test_an_edge_that_got_sigterm_drains() -> None:
-    server, stop = Streams(), asyncio.Event()
-    calls = Calls("edge-1", MemoryBus(server), MemoryLedger(server), 3)
+    server, stop = MemoryStreams(), asyncio.Event()
+    calls = Calls("edge-1", MemoryBus(server), MemoryCallStore(server), 3)
     assert shown("voice_draining", process="edge") == 0
     stop.set()
     web = Web()

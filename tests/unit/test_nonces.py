@@ -2,14 +2,14 @@
 
 import pytest
 
-from common.bus.memory import Streams
-from common.store.memory import MemoryLedger
+from common.bus.memory import MemoryStreams
+from common.store.memory import MemoryCallStore
 from edge.http.nonces import NONCE_SECONDS, Nonces
 
 pytestmark = pytest.mark.anyio
 
 
-class Forgetful(MemoryLedger):
+class Forgetful(MemoryCallStore):
     """A ledger that is away at will, and comes back without what it knew."""
 
     away = False
@@ -22,37 +22,37 @@ class Forgetful(MemoryLedger):
 
 async def test_a_nonce_is_good_for_one_webhook_for_a_day() -> None:
     assert NONCE_SECONDS >= 24 * 3600
-    nonces = Nonces(MemoryLedger(Streams()))
+    nonces = Nonces(MemoryCallStore(MemoryStreams()))
     assert await nonces.is_new("n", "one", 0.0)
     assert await nonces.is_new("n", "one", 1.0)  # the carrier's own repeat
     assert not await nonces.is_new("n", "two", 86_399.0)
 
 
 async def test_while_redis_is_away_it_is_remembered_here() -> None:
-    ledger = Forgetful(Streams())
-    nonces, other = Nonces(ledger), Nonces(ledger)
+    store = Forgetful(MemoryStreams())
+    nonces, other = Nonces(store), Nonces(store)
     assert await nonces.is_new("before", "one", 0.0)
-    ledger.away = True
+    store.away = True
     assert not await nonces.is_new("before", "two", 1.0)
     assert await nonces.is_new("during", "one", 2.0)
     assert await nonces.is_new("during", "one", 3.0)
     assert not await nonces.is_new("during", "two", 4.0)
-    ledger.away = False
+    store.away = False
     assert await nonces.is_new("after", "one", 5.0)  # and what came in the meantime is written down
     assert not await other.is_new("during", "two", 6.0)
 
 
 async def test_a_server_that_comes_back_empty_is_no_help_to_a_replay() -> None:
-    nonces = Nonces(MemoryLedger(Streams()))
+    nonces = Nonces(MemoryCallStore(MemoryStreams()))
     assert await nonces.is_new("n", "one", 0.0)
-    nonces.ledger = MemoryLedger(Streams())
+    nonces.store = MemoryCallStore(MemoryStreams())
     assert not await nonces.is_new("n", "two", 1.0)
 
 
 async def test_at_the_bound_the_oldest_is_forgotten() -> None:
-    ledger = Forgetful(Streams())
-    ledger.away = True
-    nonces = Nonces(ledger, most=3)
+    store = Forgetful(MemoryStreams())
+    store.away = True
+    nonces = Nonces(store, most=3)
     for number in range(5):
         assert await nonces.is_new(f"n{number}", "one", float(number))
     assert not await nonces.is_new("n4", "two", 9.0)

@@ -15,12 +15,12 @@ from starlette.applications import Starlette
 from simulators.loopback_server import LoopbackServer
 from simulators.providers.bad_minutes import BadMinutes, Plan
 from simulators.providers.faults import Fault
-from simulators.providers.openai_chat import Answer, ChatPace, OpenAIChatStandin, tokens
+from simulators.providers.openai_chat import Answer, ChatTiming, OpenAIChatStandin, tokens
 
 pytestmark = pytest.mark.anyio
 
-QUICK = ChatPace(first_token_ms=1.0, tokens_per_s=10_000.0)
-NEVER = ChatPace(first_token_ms=1.0, tokens_per_s=0.001)  # the second token is a quarter of an hour away
+QUICK = ChatTiming(first_token_ms=1.0, tokens_per_s=10_000.0)
+NEVER = ChatTiming(first_token_ms=1.0, tokens_per_s=0.001)  # the second token is a quarter of an hour away
 SECONDS = 5.0
 
 
@@ -75,8 +75,8 @@ def test_tokens_joined_are_the_text():
 
 
 def test_the_pace_counts_from_the_request():
-    assert ChatPace(150.0, 60.0).token_s(0) == 0.15
-    assert ChatPace(150.0, 60.0).token_s(60) == 1.15
+    assert ChatTiming(150.0, 60.0).token_s(0) == 0.15
+    assert ChatTiming(150.0, 60.0).token_s(60) == 1.15
 
 
 async def test_a_client_that_goes_away_is_noticed():

@@ -1,14 +1,14 @@
 """What waits while Redis is away: in order, and no call at the expense of another."""
 
-from common.bus.outbox import AUDIO_IN_MAX, ENTRIES_MAX, OTHERS_MAX, Entry, Outbox
+from common.bus.outbox import AUDIO_IN_MAX, ENTRIES_MAX, OTHERS_MAX, Outbox, OutboxEntry
 
 
-def frame(owner: str, number: int) -> Entry:
-    return Entry(f"{owner} frame {number}".encode(), owner, is_caller_audio=True)
+def frame(owner: str, number: int) -> OutboxEntry:
+    return OutboxEntry(f"{owner} frame {number}".encode(), owner, is_caller_audio=True)
 
 
-def event(owner: str, number: int) -> Entry:
-    return Entry(f"{owner} event {number}".encode(), owner)
+def event(owner: str, number: int) -> OutboxEntry:
+    return OutboxEntry(f"{owner} event {number}".encode(), owner)
 
 
 def test_everything_leaves_in_the_order_in_which_it_came() -> None:

@@ -14,7 +14,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from edge.http.server import PING_SECONDS
-from edge.media.websocket import EXTENSION, LineProtocol
+from edge.media.websocket import EXTENSION, MediaSocketProtocol
 from tests.clock import VirtualLoop
 
 HANDSHAKE = (
@@ -57,16 +57,16 @@ class Wire(asyncio.Transport):
 async def app(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     await send({"type": "websocket.accept"})
-    line = cast(LineProtocol, scope["extensions"][EXTENSION])
+    line = cast(MediaSocketProtocol, scope["extensions"][EXTENSION])
     line.attach(lambda text: None, lambda: None, lambda clean: None)
     await asyncio.Event().wait()
 
 
-async def socket() -> tuple[LineProtocol, Wire]:
+async def socket() -> tuple[MediaSocketProtocol, Wire]:
     config = uvicorn.Config(
         app, ws_ping_interval=PING_SECONDS, ws_ping_timeout=PING_SECONDS, ws_per_message_deflate=False, log_config=None
     )
-    line, wire = LineProtocol(config, ServerState(), {}, asyncio.get_running_loop()), Wire()
+    line, wire = MediaSocketProtocol(config, ServerState(), {}, asyncio.get_running_loop()), Wire()
     line.connection_made(wire)
     line.data_received(HANDSHAKE)
     await asyncio.sleep(0.01)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.media.playout import FRAME_BYTES, HELD_MS_MAX, Begin, Cut, Mark, Out, Play, Playout
+from edge.media.playout import FRAME_BYTES, HELD_MS_MAX, Begin, Mark, Out, PlayFrame, Playout, PlayoutCut
 
 T = 1000.0
 """When each of these calls begins; no clock starts at zero."""
@@ -26,7 +26,7 @@ def told(out: list[Out]) -> list[int | str]:
         match item:
             case Begin(turn):
                 words.append(f"begin {turn}")
-            case Play(mulaw):
+            case PlayFrame(mulaw):
                 assert mulaw == mulaw[:1] * FRAME_BYTES
                 words.append(mulaw[0])
             case Mark(turn, clause):
@@ -83,7 +83,7 @@ def test_a_stall_of_40_ms_is_ridden_out() -> None:
     assert told(playout.due(T + 80)) == [11, 12, 13]
     assert told(playout.due(T + 100)) == [14]
     # Nobody heard of it: at 100 ms exactly five frames have been played.
-    assert playout.cut(T + 100) == Cut(1, 0, 100, at_carrier=True)
+    assert playout.cut(T + 100) == PlayoutCut(1, 0, 100, at_carrier=True)
 
 
 def test_a_mouth_that_is_slower_than_the_burst_is_sent_on_at_once() -> None:
@@ -101,7 +101,7 @@ def test_after_an_underrun_the_clock_starts_anew() -> None:
     playout.push(1, 0, 2, audio(*range(2, 40)), last=False)
     assert told(playout.due(T + 100)) == list(range(2, 12))  # a whole lead again, nothing to catch up
     # Heard: 0 and 1, the gap, 2 (from 100), and 3 (from 120), which is being played.
-    assert playout.cut(T + 130) == Cut(1, 0, 80, at_carrier=True)
+    assert playout.cut(T + 130) == PlayoutCut(1, 0, 80, at_carrier=True)
 
 
 # --- marks ------------------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ def test_a_clause_spoken_again_and_shorter_ends_without_a_new_frame() -> None:
     playout = speaking(frames=8)
     assert playout.push(1, 0, 0, audio(*range(100, 105)), last=True) == 5
     assert run(playout, T + 200) == ["mark 1.0"]
-    assert playout.cut(T + 200) == Cut(1, 0, 160, at_carrier=False)  # what was heard is heard
+    assert playout.cut(T + 200) == PlayoutCut(1, 0, 160, at_carrier=False)  # what was heard is heard
     assert playout.push(1, 1, 0, audio(50), last=True) == 0
     assert run(playout, T + 220, since=T + 200) == [50, "mark 1.1"]
 
@@ -223,7 +223,7 @@ def test_a_cut_tells_what_was_heard_to_the_frame(after_ms: int, heard_ms: int) -
     playout = speaking()
     run(playout, T + after_ms)
     held = playout.held_frames
-    assert playout.cut(T + after_ms) == Cut(1, 0, heard_ms, at_carrier=True)
+    assert playout.cut(T + after_ms) == PlayoutCut(1, 0, heard_ms, at_carrier=True)
     assert playout.held_frames > held  # it may go on
     playout.drop()
     assert playout.held_frames == 0
@@ -234,7 +234,7 @@ def test_a_cut_in_the_second_clause() -> None:
     playout.push(1, 0, 0, audio(*range(5)), last=True)
     playout.push(1, 1, 0, audio(*range(20)), last=True)
     playout.due(T)
-    assert playout.cut(T + 130) == Cut(1, 1, 40, at_carrier=True)
+    assert playout.cut(T + 130) == PlayoutCut(1, 1, 40, at_carrier=True)
 
 
 def test_a_cut_at_the_seam_counts_the_first_clause_as_heard() -> None:
@@ -242,13 +242,13 @@ def test_a_cut_at_the_seam_counts_the_first_clause_as_heard() -> None:
     playout.push(1, 0, 0, audio(*range(5)), last=True)
     playout.push(1, 1, 0, audio(*range(20)), last=True)
     playout.due(T)
-    assert playout.cut(T + 100) == Cut(1, 1, 0, at_carrier=True)
+    assert playout.cut(T + 100) == PlayoutCut(1, 1, 0, at_carrier=True)
 
 
 def test_a_cut_before_the_first_frame_needs_no_clear() -> None:
     playout = Playout()
     playout.push(3, 0, 0, audio(*range(5)), last=True)
-    assert playout.cut(T) == Cut(3, 0, 0, at_carrier=False)
+    assert playout.cut(T) == PlayoutCut(3, 0, 0, at_carrier=False)
     playout.drop()
     assert playout.due(T) == []
     playout.push(4, 0, 0, audio(7), last=True)
@@ -257,7 +257,7 @@ def test_a_cut_before_the_first_frame_needs_no_clear() -> None:
 
 def test_a_cut_after_the_last_frame_was_played_needs_no_clear() -> None:
     playout = speaking(frames=5)  # played out at T + 100, its clause goes on
-    assert playout.cut(T + 140) == Cut(1, 0, 100, at_carrier=False)
+    assert playout.cut(T + 140) == PlayoutCut(1, 0, 100, at_carrier=False)
 
 
 def test_after_a_clear_nothing_leaves_until_the_carrier_has_answered() -> None:
@@ -291,7 +291,7 @@ def test_marks_of_what_was_cut_are_forgotten() -> None:
 
 def test_what_was_cut_goes_on_with_the_frame_that_was_not_heard() -> None:
     playout = speaking(frames=30, last=True)
-    assert playout.cut(T + 61) == Cut(1, 0, 80, at_carrier=True)
+    assert playout.cut(T + 61) == PlayoutCut(1, 0, 80, at_carrier=True)
     playout.paused = True
     assert playout.due(T + 400) == []
     playout.cleared()
@@ -315,9 +315,9 @@ def test_clauses_that_were_sent_and_not_heard_are_sent_again_with_their_marks() 
 
 def test_a_clause_that_was_being_heard_to_its_end_gets_its_mark_again() -> None:
     playout = speaking(frames=5, last=True)
-    assert playout.cut(T + 90) == Cut(1, 0, 100, at_carrier=True)
+    assert playout.cut(T + 90) == PlayoutCut(1, 0, 100, at_carrier=True)
     playout.cleared()
-    assert playout.cut(T + 90) == Cut(1, 0, 100, at_carrier=False)
+    assert playout.cut(T + 90) == PlayoutCut(1, 0, 100, at_carrier=False)
     assert told(playout.due(T + 90)) == ["mark 1.0"]
 
 
@@ -346,7 +346,7 @@ def test_while_the_caller_speaks_nothing_leaves_and_then_it_goes_on_with_the_nex
 def test_a_reply_that_was_held_is_cut_where_it_stopped() -> None:
     playout = speaking()
     playout.paused = True
-    assert playout.cut(T + 600) == Cut(1, 0, 200, at_carrier=False)  # the lead had been sent, and was heard
+    assert playout.cut(T + 600) == PlayoutCut(1, 0, 200, at_carrier=False)  # the lead had been sent, and was heard
 
 
 def test_what_is_dropped_here_is_still_played_there() -> None:
@@ -354,7 +354,7 @@ def test_what_is_dropped_here_is_still_played_there() -> None:
     playout.drop()
     assert playout.held_frames == 0
     assert playout.next_due() is None
-    assert playout.cut(T + 50) == Cut(1, 0, 60, at_carrier=True)
+    assert playout.cut(T + 50) == PlayoutCut(1, 0, 60, at_carrier=True)
 
 
 def test_no_call_holds_more_than_its_bound() -> None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.audio import g711
-from workers.providers.deadlines import Patience, SpeechDeadlines
+from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
 from workers.providers.interfaces import Down, Rejected
 from workers.tts.audio.format import MULAW_8K, Encoding
 from workers.tts.audio.received import ReceivedAudio
@@ -271,12 +271,12 @@ def test_loud_speech_and_hisses_are_not_noise(level: float) -> None:
 
 
 def test_the_deadlines_count_the_audio_that_came() -> None:
-    patience = Patience(SpeechDeadlines(gap_s=2.0), PCM_24K.bytes_per_ms)
-    audio = ReceivedAudio("openai/tts-1", "OPENAI_BASE_URL", PCM_24K, patience)
+    deadline = SynthesisDeadline(SpeechDeadlines(gap_s=2.0), PCM_24K.bytes_per_ms)
+    audio = ReceivedAudio("openai/tts-1", "OPENAI_BASE_URL", PCM_24K, deadline)
     audio.feed(wav(7, 8_000, 8, g711.encode(pcm16(8_000))))
-    patience.heard(8_000)
-    patience.waited(2.5)
-    assert patience.left_s == pytest.approx(0.5)  # a second of audio, two of patience
+    deadline.heard(8_000)
+    deadline.waited(2.5)
+    assert deadline.left_s == pytest.approx(0.5)  # a second of audio, two of patience
 
 
 # --- anything else --------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 
 from common.agents.model import load_agents
 from workers.llm.engines.appointment_words import find_day, find_name, find_time, plain, say_time
-from workers.llm.engines.scripted_receptionist import FACTS, OF_COURSE, Answer, Receptionist, answer
+from workers.llm.engines.scripted_receptionist import FACTS, OF_COURSE, Receptionist, ScriptedAnswer, answer
 from workers.providers.interfaces import ToolCall
 
 AGENTS = Path(__file__).parents[2] / "agents"
@@ -21,7 +21,7 @@ class Caller:
 
     def __init__(self) -> None:
         self.dialogue: list[dict[str, Any]] = [{"role": "system", "content": "You are a receptionist."}]
-        self.heard = Answer("")
+        self.heard = ScriptedAnswer("")
 
     def says(self, *lines: str) -> str:
         for line in lines:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.redis.url import BadRedisUrl, Login, Place, parse_redis_url
+from common.redis.url import BadRedisUrl, Login, RedisTarget, parse_redis_url
 
 PASSWORD = "hunter2-not-to-be-seen"
 
@@ -10,15 +10,18 @@ PASSWORD = "hunter2-not-to-be-seen"
 @pytest.mark.parametrize(
     ("url", "place"),
     [
-        ("redis://cache", Place((("cache", 6379),))),
-        ("redis://", Place((("127.0.0.1", 6379),))),
-        ("redis://cache:7000/3", Place((("cache", 7000),), db=3)),
-        ("redis://cache/?db=4", Place((("cache", 6379),), db=4)),
-        ("rediss://app:p%40ss%2Fw@[::1]:6380/1", Place((("::1", 6380),), db=1, tls=True, login=Login("app", "p@ss/w"))),
-        ("unix:///run/redis.sock?db=2", Place(path="/run/redis.sock", db=2)),
+        ("redis://cache", RedisTarget((("cache", 6379),))),
+        ("redis://", RedisTarget((("127.0.0.1", 6379),))),
+        ("redis://cache:7000/3", RedisTarget((("cache", 7000),), db=3)),
+        ("redis://cache/?db=4", RedisTarget((("cache", 6379),), db=4)),
+        (
+            "rediss://app:p%40ss%2Fw@[::1]:6380/1",
+            RedisTarget((("::1", 6380),), db=1, tls=True, login=Login("app", "p@ss/w")),
+        ),
+        ("unix:///run/redis.sock?db=2", RedisTarget(path="/run/redis.sock", db=2)),
         (
             "redis+sentinel://:pw@s1:26379,s2,[fe80::1]:26380/voice/5?sentinel_password=other",
-            Place(
+            RedisTarget(
                 (("s1", 26379), ("s2", 26379), ("fe80::1", 26380)),
                 set="voice",
                 db=5,
@@ -26,11 +29,11 @@ PASSWORD = "hunter2-not-to-be-seen"
                 sentinel_login=Login("", "other"),
             ),
         ),
-        ("rediss+sentinel://s1/voice", Place((("s1", 26379),), set="voice", tls=True)),
-        ("rediss+sentinel://s1/voice?ca=/ca.crt", Place((("s1", 26379),), set="voice", tls=True, ca="/ca.crt")),
+        ("rediss+sentinel://s1/voice", RedisTarget((("s1", 26379),), set="voice", tls=True)),
+        ("rediss+sentinel://s1/voice?ca=/ca.crt", RedisTarget((("s1", 26379),), set="voice", tls=True, ca="/ca.crt")),
     ],
 )
-def test_one_server_or_one_set(url: str, place: Place) -> None:
+def test_one_server_or_one_set(url: str, place: RedisTarget) -> None:
     assert parse_redis_url(url) == (place,)
 
 

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from common.bus import Bus
 from common.bus.redis import BusOptions, RedisBus
-from common.protocol.messages import HangUp, Offer
+from common.protocol.messages import CallOffered, HangUp
 from common.protocol.redis_keys import edge_priority, pool_calls
 from common.telemetry import metrics
 from edge.session.admission.redis_health import Health, RedisWatch, health
@@ -56,8 +56,8 @@ async def test_an_edge_shows_memory_load_and_what_waits(valkey_url: str) -> None
         contextlib.aclosing(RedisWatch.connect(valkey_url, "edge-1")) as watch,
     ):
         assert shown("voice_redis_up", server="0") == 0  # nobody was asked yet
-        bus.publish(pool_calls("stt"), Offer("call-1"))
-        bus.publish(pool_calls("stt"), Offer("call-2"))
+        bus.publish(pool_calls("stt"), CallOffered("call-1"))
+        bus.publish(pool_calls("stt"), CallOffered("call-2"))
         bus.publish(edge_priority("edge-1"), HangUp("call-1", "error"))
         async with Redis.from_url(valkey_url) as client:
             async with asyncio.timeout(5):

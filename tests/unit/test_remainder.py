@@ -2,7 +2,7 @@
 
 import pytest
 
-from workers.tts.remainder import spoken_chars
+from workers.tts.remainder import synthesized_chars
 
 TEXT = "We open at nine in the morning."
 MARKS = [(index, 50 * index) for index in range(len(TEXT))]
@@ -19,13 +19,13 @@ MARKS = [(index, 50 * index) for index in range(len(TEXT))]
     ],
 )
 def test_with_the_voices_own_times(spoken_ms: int, rest: str):
-    assert TEXT[spoken_chars(TEXT, spoken_ms, MARKS) :] == rest
+    assert TEXT[synthesized_chars(TEXT, spoken_ms, MARKS) :] == rest
 
 
 @pytest.mark.parametrize(("spoken_ms", "rest"), [(0, TEXT), (66 * 9, "at nine in the morning."), (66 * 40, "")])
 def test_with_the_usual_speed_of_speech(spoken_ms: int, rest: str):
-    assert TEXT[spoken_chars(TEXT, spoken_ms, []) :] == rest
+    assert TEXT[synthesized_chars(TEXT, spoken_ms, []) :] == rest
 
 
 def test_one_long_word_is_said_again():
-    assert spoken_chars("Absolutely!", 300, []) == 0
+    assert synthesized_chars("Absolutely!", 300, []) == 0

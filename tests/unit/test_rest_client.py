@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edge.vobiz.rest.errors import MESSAGE_CHARS_MAX, Limited, Refused, Unauthorized, Unavailable, Uncertain
+from edge.vobiz.rest.errors import MESSAGE_CHARS_MAX, CarrierLimited, Refused, Unauthorized, Unavailable, Uncertain
 from edge.vobiz.rest.requests import CallRequest, MachineDetection
 from edge.vobiz.rest.transport import ATTEMPTS_MAX, BODY_BYTES_MAX
 from tests.unit.rest_standin import DROP, HANG, ID, TOKEN, TRICKLE, Line, Reply, Standin, on_the_line
@@ -156,14 +156,14 @@ async def test_over_the_limit_a_call_waits_its_turn(line: Line) -> None:
 
 async def test_a_call_is_not_tried_for_ever(line: Line) -> None:
     line.vobiz.will(*[Reply(429, None, {"Retry-After": "1"})] * 9)
-    with pytest.raises(Limited) as caught:
+    with pytest.raises(CarrierLimited) as caught:
         await line.client.make_call(CALL)
     assert (len(line.vobiz.requests), caught.value.retry_after_s) == (ATTEMPTS_MAX, 1.0)
 
 
 async def test_told_to_wait_long_we_tell_our_caller(line: Line) -> None:
     line.vobiz.will(Reply(429, None, {"Retry-After": "60"}))
-    with pytest.raises(Limited) as caught:
+    with pytest.raises(CarrierLimited) as caught:
         await line.client.make_call(CALL)
     assert (caught.value.retry_after_s, line.pauses) == (60.0, [])
 

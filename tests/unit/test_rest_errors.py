@@ -9,9 +9,9 @@ import pytest
 
 from edge.vobiz.rest.errors import (
     RETRY_AFTER_S_MAX,
-    Answer,
+    CarrierAnswer,
     CarrierError,
-    Limited,
+    CarrierLimited,
     Refused,
     Unauthorized,
     Unavailable,
@@ -41,7 +41,7 @@ from edge.vobiz.rest.transport import PAUSE_S_MAX, pause_s
 )
 def test_every_shape_of_error_body_is_read(body: Any, message: str, code: str) -> None:
     content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-    error = error_of("POST", Answer(422, content), 0.0)
+    error = error_of("POST", CarrierAnswer(422, content), 0.0)
     assert isinstance(error, Refused)
     assert (error.status, error.message, error.code) == (422, message, code)
 
@@ -56,7 +56,7 @@ def test_every_shape_of_error_body_is_read(body: Any, message: str, code: str) -
         (403, "POST", Unauthorized),
         (404, "DELETE", Refused),
         (409, "POST", Refused),
-        (429, "POST", Limited),
+        (429, "POST", CarrierLimited),
         (500, "POST", Uncertain),
         (500, "GET", Unavailable),
         (502, "DELETE", Unavailable),
@@ -64,7 +64,7 @@ def test_every_shape_of_error_body_is_read(body: Any, message: str, code: str) -
     ],
 )
 def test_each_status_decides_something(status: int, method: str, kind: type[CarrierError]) -> None:
-    assert type(error_of(method, Answer(status, None), 0.0)) is kind
+    assert type(error_of(method, CarrierAnswer(status, None), 0.0)) is kind
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_each_status_decides_something(status: int, method: str, kind: type[Carr
 )
 def test_how_long_to_wait_is_read_from_header_and_body(header: str, details: Any, seconds: float) -> None:
     body = json.dumps({"error": {"message": "CPS", "details": details}}).encode()
-    error = error_of("POST", Answer(429, body, header), 90.0)
-    assert isinstance(error, Limited)
+    error = error_of("POST", CarrierAnswer(429, body, header), 90.0)
+    assert isinstance(error, CarrierLimited)
     assert error.retry_after_s == seconds
 
 

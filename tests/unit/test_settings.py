@@ -109,7 +109,7 @@ def test_secrets_are_not_in_the_representation_either() -> None:
     ],
 )
 def test_logs_may_name_the_place_of_redis_only(url: str, place: str) -> None:
-    assert Settings.from_env({"REDIS_URL": url}).redis_place == place
+    assert Settings.from_env({"REDIS_URL": url}).redis_target == place
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import asyncio
 from typing import cast
 
 from edge.media.ticker import PULSE_MS, Ticker
-from edge.session.admission.overload import WINDOW_MS, Shedding
-from edge.session.admission.reservations import PROMISE_MS, Promises
+from edge.session.admission.overload import WINDOW_MS, Overload
+from edge.session.admission.reservations import PROMISE_MS, Reservations
 from tests.unit.test_ticker import Clock
 
 LAG_MS_MAX = 50
@@ -17,7 +17,7 @@ class Loop:
     """A loop that is woken every `every_ms`, as late as the test says."""
 
     def __init__(self) -> None:
-        self.shedding = Shedding(LAG_MS_MAX)
+        self.shedding = Overload(LAG_MS_MAX)
         self.now_ms = 1000.0
 
     def runs(self, seconds: float, lag_ms: float, every_ms: float = 5.0) -> None:
@@ -83,14 +83,14 @@ def test_between_the_two_limits_it_stays_what_it_was() -> None:
 
 
 def test_it_can_be_turned_off() -> None:
-    shedding = Shedding(0)
+    shedding = Overload(0)
     for now_ms in range(0, 10_000, 100):
         shedding.feed(now_ms, 90)
     assert not shedding.overloaded(10_000)
 
 
 def test_what_was_late_is_forgotten() -> None:
-    shedding = Shedding(LAG_MS_MAX)
+    shedding = Overload(LAG_MS_MAX)
     shedding.feed(0, 4000)
     assert shedding.overloaded(1)
     assert not shedding.overloaded(WINDOW_MS + 1)
@@ -109,7 +109,7 @@ def test_the_ticker_tells_how_late_it_is_although_nobody_asks_to_be_woken() -> N
 
 
 def test_a_promised_place_is_kept_for_its_call_and_only_for_a_moment() -> None:
-    promises = Promises()
+    promises = Reservations()
     promises.make("c-1", 0)
     promises.make("c-2", 1000)
     assert promises.others("c-3", 1000) == 2

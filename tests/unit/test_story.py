@@ -5,23 +5,23 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.call.transcript import Story
+from common.call.transcript import CallTranscript
 from common.protocol.messages import (
     CallEnded,
     CallStarted,
     Clause,
-    Digit,
+    ClausePlayed,
+    ClauseSynthesized,
+    DtmfReceived,
     Interrupted,
     Message,
     OwnerChanged,
-    Played,
-    PlayStarted,
+    PlaybackStarted,
     ReplyEnded,
     ReplyPlayed,
     ReplyStarted,
     SpeechEnded,
     SpeechStarted,
-    Spoken,
     UserTurn,
 )
 
@@ -33,11 +33,11 @@ GREETING: list[Message] = [
     Clause(1, 0, "Hello, this is the clinic."),
     Clause(1, 1, "How can I help you?"),
     ReplyEnded(1, 2),
-    Spoken(1, 0, 1600),
-    PlayStarted(1, 1_000_400),
-    Spoken(1, 1, 1200),
-    Played(1, 0),
-    Played(1, 1),
+    ClauseSynthesized(1, 0, 1600),
+    PlaybackStarted(1, 1_000_400),
+    ClauseSynthesized(1, 1, 1200),
+    ClausePlayed(1, 0),
+    ClausePlayed(1, 1),
     ReplyPlayed(1),
 ]
 ANSWER: list[Message] = [
@@ -48,10 +48,10 @@ ANSWER: list[Message] = [
     Clause(2, 0, "No, on Sundays we are closed.", (100, 600, 800, 900, 950)),
     Clause(2, 1, "On Saturday we open at nine in the morning.", ()),
     ReplyEnded(2, 2),
-    Spoken(2, 0, 2000),
-    PlayStarted(2, 1100, (100, 600, 800, 900, 950, 1050, 1100)),
-    Spoken(2, 1, 3000),
-    Played(2, 0),
+    ClauseSynthesized(2, 0, 2000),
+    PlaybackStarted(2, 1100, (100, 600, 800, 900, 950, 1050, 1100)),
+    ClauseSynthesized(2, 1, 3000),
+    ClausePlayed(2, 0),
 ]
 INTERRUPTION: list[Message] = [
     SpeechStarted(CALL, 1, 2, 9000),
@@ -61,20 +61,20 @@ INTERRUPTION: list[Message] = [
     ReplyStarted(3, 2),
     Clause(3, 0, "Goodbye!"),
     ReplyEnded(3, 1, "hangup"),
-    Spoken(3, 0, 700),
-    PlayStarted(3, 2000, (1, 2, 3, 4, 5, 6, 7)),
-    Played(3, 0),
+    ClauseSynthesized(3, 0, 700),
+    PlaybackStarted(3, 2000, (1, 2, 3, 4, 5, 6, 7)),
+    ClausePlayed(3, 0),
     ReplyPlayed(3),
     CallEnded(1, "agent hung up", 3000),
 ]
 THE_CALL = [*GREETING, *ANSWER, *INTERRUPTION]
 
 
-def told(events: list[Message]) -> Story:
-    story = Story()
+def told(events: list[Message]) -> CallTranscript:
+    transcript = CallTranscript()
     for event in events:
-        story.receive(event)
-    return story
+        transcript.receive(event)
+    return transcript
 
 
 def with_echo(events: list[Message], which: int, later: int) -> list[Message]:
@@ -110,13 +110,13 @@ def test_an_answer_has_its_words_its_place_and_its_times() -> None:
 
 
 def test_an_interruption_cuts_what_was_heard_to_the_word() -> None:
-    story = told(THE_CALL)
-    _, answer, goodbye = story.exchanges
+    transcript = told(THE_CALL)
+    _, answer, goodbye = transcript.exchanges
     assert answer.interrupted
     assert answer.heard == "No, on Sundays we are closed. On Saturday we open —"  # half of the second clause
     assert goodbye.heard == "Goodbye!"
     assert not goodbye.interrupted
-    assert story.ended_by == "agent hung up"
+    assert transcript.ended_by == "agent hung up"
 
 
 def test_an_answer_that_was_never_begun_was_not_heard() -> None:
@@ -132,12 +132,12 @@ def test_words_without_an_answer_are_told_too() -> None:
 
 
 def test_only_the_first_end_counts() -> None:
-    story = told([CallEnded(1, "silence", 1), CallEnded(1, "caller hung up", 2)])
-    assert story.ended_by == "silence"
+    transcript = told([CallEnded(1, "silence", 1), CallEnded(1, "caller hung up", 2)])
+    assert transcript.ended_by == "silence"
 
 
 def test_a_takeover_and_a_key_leave_the_words_alone() -> None:
-    events = [*GREETING, OwnerChanged("llm", 2, "llm-b", 7), Digit("1", 8), *ANSWER]
+    events = [*GREETING, OwnerChanged("llm", 2, "llm-b", 7), DtmfReceived("1", 8), *ANSWER]
     assert told(events).exchanges == told([*GREETING, *ANSWER]).exchanges
 
 

@@ -7,32 +7,32 @@ from pathlib import Path
 import pytest
 
 from common.agents.model import read_agents
-from common.bus.memory import MemoryBus, Streams
+from common.bus.memory import MemoryBus, MemoryStreams
 from common.protocol.messages import (
     CallEnded,
     CallStarted,
     Clause,
     Interrupted,
     Message,
-    PlayStarted,
+    PlaybackStarted,
     ReplyEnded,
     ReplyPlayed,
+    ReplyResumed,
     ReplyStarted,
-    Resumed,
     UserTurn,
 )
 from common.protocol.redis_keys import call_events
 from common.store import CallRecord
-from common.store.memory import MemoryLedger
+from common.store.memory import MemoryCallStore
 from edge.vobiz.hangup_causes import named_cause
 from tools.check import Configuration
 from tools.live import LiveCall, look
 from tools.run import agent_lines
 
 STAMPS = (1_000, 1_500, 1_700, 1_710, 1_900, 2_000, 2_005)
-GREETING = [ReplyStarted(1, 0), Clause(1, 0, "Hello."), ReplyEnded(1, 1), PlayStarted(1, 1, ())]
+GREETING = [ReplyStarted(1, 0), Clause(1, 0, "Hello."), ReplyEnded(1, 1), PlaybackStarted(1, 1, ())]
 ASKED = [UserTurn(1, "When do you open?", ()), ReplyStarted(2, 1), Clause(2, 0, "At nine."), Clause(2, 1, "Until six.")]
-PLAYING = [PlayStarted(2, 2_005, STAMPS)]
+PLAYING = [PlaybackStarted(2, 2_005, STAMPS)]
 
 
 def shown(*messages: Message) -> list[tuple[str, str]]:
@@ -50,7 +50,7 @@ def test_a_turn_is_told_once_when_the_caller_has_heard_it() -> None:
 def test_an_interruption_is_told_with_what_was_heard_and_a_cough_is_none() -> None:
     cough = [*GREETING, ReplyPlayed(1), *ASKED, *PLAYING, Interrupted(2, 1, 0, 2)]
     assert len(shown(*cough)) == 1
-    assert shown(*cough, Resumed(2, 2), ReplyPlayed(2))[-1] == ("When do you open?", "At nine. Until six.")
+    assert shown(*cough, ReplyResumed(2, 2), ReplyPlayed(2))[-1] == ("When do you open?", "At nine. Until six.")
     assert shown(*cough, Interrupted(2, 1, 0, 0))[-1] == ("When do you open?", "At nine. —")
 
 
@@ -75,18 +75,18 @@ def test_a_cause_has_a_name(code: str, name: str) -> None:
 
 @pytest.mark.anyio
 async def test_a_whole_call_on_the_terminal_and_nobody_elses(capsys: pytest.CaptureFixture[str]) -> None:
-    streams = Streams()
-    bus, ledger, calls = MemoryBus(streams), MemoryLedger(streams), {}
+    streams = MemoryStreams()
+    bus, store, calls = MemoryBus(streams), MemoryCallStore(streams), {}
     for call_id, edge in (("ours", "edge-here-1"), ("theirs", "edge-there-2")):
-        await ledger.create(CallRecord(call_id, {"name": "desk"}))
-        await ledger.start(call_id, edge)
+        await store.create(CallRecord(call_id, {"name": "desk"}))
+        await store.start(call_id, edge)
         for message in (CallStarted(1, edge, 0), *GREETING, ReplyPlayed(1), *ASKED, *PLAYING, ReplyPlayed(2)):
             bus.publish(call_events(call_id), message)
     for _ in range(3):
-        await look(bus, ledger, calls, lambda record: record.edge.startswith("edge-here-"))
-    await ledger.add_facts("ours", {"Hangup.HangupCauseCode": "4000", "Hangup.HangupCause": "NORMAL_CLEARING"})
-    await ledger.end("ours", "caller hung up")
-    await look(bus, ledger, calls, lambda record: record.edge.startswith("edge-here-"))
+        await look(bus, store, calls, lambda record: record.edge.startswith("edge-here-"))
+    await store.add_webhook_fields("ours", {"Hangup.HangupCauseCode": "4000", "Hangup.HangupCause": "NORMAL_CLEARING"})
+    await store.end("ours", "caller hung up")
+    await look(bus, store, calls, lambda record: record.edge.startswith("edge-here-"))
     assert "ours" not in calls
     lines = [line for line in capsys.readouterr().out.splitlines() if line]
     assert lines == [

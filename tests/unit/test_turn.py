@@ -9,13 +9,13 @@ from edge.session.turn import (
     CONFIRM_MS,
     HOLD_MS_MAX,
     RESUME_MS,
-    Continue,
-    Drop,
+    DiscardReply,
     Effect,
     Finish,
-    Hold,
     Interrupt,
-    Resume,
+    PauseOutput,
+    ResumeOutput,
+    ResumeReply,
     Turn,
     Wake,
 )
@@ -75,7 +75,7 @@ def test_confirmations_of_another_reply_finish_nothing() -> None:
 
 def test_the_caller_interrupts_and_the_rest_is_stale() -> None:
     turn = greeting()
-    assert turn.caller_speaks(1, begun=1, now=NOW) == [Interrupt(), Hold()]
+    assert turn.caller_speaks(1, begun=1, now=NOW) == [Interrupt(), PauseOutput()]
     assert not turn.admits(1)
     assert turn.admits(2)
     assert not turn.speaking
@@ -83,7 +83,7 @@ def test_the_caller_interrupts_and_the_rest_is_stale() -> None:
     # Late news of the old reply changes nothing.
     assert turn.clause_heard(1, 0) == []
     assert turn.reply_complete(1, 0, "hangup") == []
-    assert turn.caller_silent(1, NOW) == [Resume()]
+    assert turn.caller_silent(1, NOW) == [ResumeOutput()]
     assert turn.audio_arrived(2) == []
     assert turn.turn == 2
 
@@ -93,7 +93,7 @@ def test_the_caller_may_interrupt_twice() -> None:
     turn.caller_speaks(1, begun=1, now=NOW)
     turn.caller_silent(1, NOW)
     turn.audio_arrived(2)
-    assert turn.caller_speaks(2, begun=2, now=NOW) == [Interrupt(), Hold()]
+    assert turn.caller_speaks(2, begun=2, now=NOW) == [Interrupt(), PauseOutput()]
     assert not turn.admits(2)
 
 
@@ -115,14 +115,14 @@ def test_speech_that_the_reply_answers_does_not_interrupt_it_however_late_it_is_
     assert turn.caller_speaks(1, begun=2, now=NOW) == []  # Redis was away while the caller asked
     assert turn.caller_silent(1, NOW) == []
     assert turn.speaking
-    assert turn.caller_speaks(2, begun=2, now=NOW) == [Interrupt(), Hold()]
+    assert turn.caller_speaks(2, begun=2, now=NOW) == [Interrupt(), PauseOutput()]
 
 
 def test_a_cough_before_the_first_frame_costs_nothing() -> None:
     turn = greeting()
-    assert turn.caller_speaks(1, begun=0, now=NOW) == [Hold()]
+    assert turn.caller_speaks(1, begun=0, now=NOW) == [PauseOutput()]
     assert turn.admits(1)
-    assert turn.caller_silent(1, NOW) == [Resume()]
+    assert turn.caller_silent(1, NOW) == [ResumeOutput()]
     assert turn.reply_complete(1, 0, "") == []
     assert turn.clause_heard(1, 0) == [Finish(1, "")]
 
@@ -141,7 +141,7 @@ def test_that_the_last_reply_began_does_not_mean_that_this_one_did() -> None:
     turn.reply_complete(1, 0, "")
     turn.clause_heard(1, 0)
     turn.audio_arrived(2)
-    assert turn.caller_speaks(1, begun=1, now=NOW) == [Hold()]
+    assert turn.caller_speaks(1, begun=1, now=NOW) == [PauseOutput()]
     assert turn.admits(2)
 
 
@@ -155,15 +155,15 @@ def test_what_was_heard_of_the_last_reply_does_not_count_for_this_one() -> None:
 
 def test_while_the_agent_is_silent_speech_only_holds() -> None:
     turn = Turn()
-    assert turn.caller_speaks(1, begun=0, now=NOW) == [Hold()]
-    assert turn.caller_silent(1, NOW) == [Resume()]
+    assert turn.caller_speaks(1, begun=0, now=NOW) == [PauseOutput()]
+    assert turn.caller_silent(1, NOW) == [ResumeOutput()]
 
 
 def test_a_reply_that_was_heard_cannot_be_interrupted() -> None:
     turn = greeting()
     turn.reply_complete(1, 0, "")
     turn.clause_heard(1, 0)
-    assert turn.caller_speaks(1, begun=1, now=NOW) == [Hold()]
+    assert turn.caller_speaks(1, begun=1, now=NOW) == [PauseOutput()]
     assert turn.admits(1)
 
 
@@ -196,7 +196,7 @@ def test_only_the_end_of_the_newest_utterance_releases() -> None:
     turn.caller_speaks(2, begun=0, now=NOW)
     assert turn.caller_silent(1, NOW) == []
     assert turn.caller_is_speaking
-    assert turn.caller_silent(2, NOW) == [Resume()]
+    assert turn.caller_silent(2, NOW) == [ResumeOutput()]
     assert turn.caller_silent(2, NOW) == []
 
 
@@ -205,7 +205,7 @@ def test_an_end_of_speech_that_never_comes_does_not_mute_the_agent_for_ever() ->
     assert turn.wake(NOW + 1e6) == []
     turn.caller_speaks(1, begun=0, now=NOW)
     assert turn.wake(NOW + HOLD_MS_MAX) == []
-    assert turn.wake(NOW + HOLD_MS_MAX + 1) == [Resume()]
+    assert turn.wake(NOW + HOLD_MS_MAX + 1) == [ResumeOutput()]
     assert turn.wake(NOW + HOLD_MS_MAX + 2) == []
     assert not turn.caller_is_speaking
 
@@ -216,7 +216,7 @@ def test_an_end_of_speech_that_never_comes_does_not_mute_the_agent_for_ever() ->
 def doubting() -> Turn:
     """The greeting was stopped by a sound, and the caller is silent again."""
     turn = greeting()
-    assert turn.caller_speaks(1, begun=1, now=NOW, words=True) == [Interrupt(1), Hold(), Wake(NOW + CONFIRM_MS)]
+    assert turn.caller_speaks(1, begun=1, now=NOW, words=True) == [Interrupt(1), PauseOutput(), Wake(NOW + CONFIRM_MS)]
     assert turn.caller_silent(1, NOW + 400) == [Wake(NOW + 400 + RESUME_MS)]
     return turn
 
@@ -225,7 +225,7 @@ def test_after_a_cough_the_agent_goes_on() -> None:
     turn = doubting()
     assert turn.wake(NOW + 399 + RESUME_MS) == []
     assert turn.admits(1)  # what is on its way may still be heard
-    assert turn.wake(NOW + 400 + RESUME_MS) == [Continue(1, 1), Resume()]
+    assert turn.wake(NOW + 400 + RESUME_MS) == [ResumeReply(1, 1), ResumeOutput()]
     assert turn.speaking
     assert turn.wake(NOW + 9000) == []
     turn.reply_complete(1, 0, "")
@@ -235,7 +235,7 @@ def test_after_a_cough_the_agent_goes_on() -> None:
 def test_words_make_it_an_interruption() -> None:
     turn = doubting()
     assert not turn.between
-    assert turn.understood(1) == [Drop(), Resume()]
+    assert turn.understood(1) == [DiscardReply(), ResumeOutput()]
     assert not turn.admits(1)
     assert turn.between
     assert turn.wake(NOW + 9000) == []
@@ -245,15 +245,15 @@ def test_words_make_it_an_interruption() -> None:
 def test_words_that_are_understood_while_they_are_said_do_not_let_the_agent_speak() -> None:
     turn = greeting()
     turn.caller_speaks(1, begun=1, now=NOW, words=True)
-    assert turn.understood(1) == [Drop()]
-    assert turn.caller_silent(1, NOW + 900) == [Resume()]
+    assert turn.understood(1) == [DiscardReply()]
+    assert turn.caller_silent(1, NOW + 900) == [ResumeOutput()]
 
 
 def test_long_speech_is_an_interruption_whatever_it_says() -> None:
     turn = greeting()
     turn.caller_speaks(1, begun=1, now=NOW, words=True)
     assert turn.wake(NOW + CONFIRM_MS - 1) == []
-    assert turn.wake(NOW + CONFIRM_MS) == [Drop()]
+    assert turn.wake(NOW + CONFIRM_MS) == [DiscardReply()]
     assert not turn.admits(1)
 
 
@@ -262,7 +262,7 @@ def test_a_second_cough_begins_the_wait_anew() -> None:
     assert turn.caller_speaks(2, begun=1, now=NOW + 1000, words=True) == [Wake(NOW + 1000 + CONFIRM_MS)]
     assert turn.wake(NOW + 400 + RESUME_MS) == []
     turn.caller_silent(2, NOW + 1400)
-    assert turn.wake(NOW + 1400 + RESUME_MS) == [Continue(1, 1), Resume()]
+    assert turn.wake(NOW + 1400 + RESUME_MS) == [ResumeReply(1, 1), ResumeOutput()]
 
 
 def test_words_that_are_understood_too_late_stop_the_agent_again() -> None:
@@ -286,7 +286,7 @@ def test_words_of_another_speech_stop_nobody() -> None:
 
 def test_an_answer_to_the_sound_ends_the_doubt() -> None:
     turn = doubting()
-    assert turn.audio_arrived(2, answers=1) == [Drop(), Resume()]
+    assert turn.audio_arrived(2, answers=1) == [DiscardReply(), ResumeOutput()]
     assert turn.turn == 2
     assert turn.wake(NOW + 9000) == []
 
@@ -295,7 +295,7 @@ def test_what_is_heard_and_complete_meanwhile_counts() -> None:
     turn = doubting()
     turn.clause_heard(1, 0)  # it was under way
     turn.reply_complete(1, 0, "hangup")
-    assert turn.wake(NOW + 400 + RESUME_MS) == [Continue(1, 1), Resume(), Finish(1, "hangup")]
+    assert turn.wake(NOW + 400 + RESUME_MS) == [ResumeReply(1, 1), ResumeOutput(), Finish(1, "hangup")]
 
 
 def test_an_agent_that_may_not_be_interrupted_knows_no_doubt() -> None:

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from common.protocol.messages import Clause, Used
+from common.protocol.messages import Clause, UsageReported
 from workers.providers.failover import Failover, Source
 from workers.providers.interfaces import Down, Sound, TextToSpeech, VoiceOptions
 from workers.tts import synthesis
-from workers.tts.synthesis import Voice, Voicing
+from workers.tts.synthesis import CallVoice, ClauseSynthesis
 
 pytestmark = pytest.mark.anyio
 
@@ -48,23 +48,23 @@ class Choir:
             raise
 
 
-Sing = Callable[[Choir], Voice]
+Sing = Callable[[Choir], CallVoice]
 
 
 @pytest.fixture
 def sing() -> Sing:
-    async def write(used: Used) -> None:
+    async def write(used: UsageReported) -> None:
         """Nobody reads the story here."""
 
-    def voice(choir: Choir) -> Voice:
+    def voice(choir: Choir) -> CallVoice:
         clock = asyncio.get_running_loop().time
         sources: list[Source[TextToSpeech]] = [Source("tts", "test/choir", choir, 0, clock)]
-        return Voice("call-1", Failover(sources), VoiceOptions(), write)
+        return CallVoice("call-1", Failover(sources), VoiceOptions(), write)
 
     return voice
 
 
-async def whole(one: Voicing) -> bytes:
+async def whole(one: ClauseSynthesis) -> bytes:
     return b"".join([chunk async for chunk in one])
 
 
@@ -101,7 +101,7 @@ async def test_the_next_reply_ends_the_sound_of_the_one_before(sing: Sing) -> No
 
 
 async def test_silence_and_the_end_of_the_session_stop_what_is_being_made(sing: Sing) -> None:
-    for stop in (Voice.be_silent, Voice.close):
+    for stop in (CallVoice.be_silent, CallVoice.close):
         choir = Choir()
         choir.go_on.clear()
         voice = sing(choir)
@@ -119,7 +119,7 @@ async def test_what_no_voice_could_speak_is_tried_again_and_not_kept_as_silence(
     voice = sing(choir)
     sound = voice.say(HELLO)
     assert await whole(sound) == b""
-    assert sound.mute and sound.spoken_chars == 0
+    assert sound.mute and sound.synthesized_chars == 0
     assert await whole(voice.say(HELLO)) == b"H" * SIZE
 
 

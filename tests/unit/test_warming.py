@@ -7,7 +7,7 @@ import pytest
 
 from tests.clock import VirtualLoop
 from workers.providers.interfaces import Down, Rejected
-from workers.runtime.process import Providers, _ready
+from workers.runtime.process import ProviderPool, _ready
 
 pytestmark = pytest.mark.anyio
 
@@ -34,9 +34,9 @@ class Provider:
     async def aclose(self) -> None: ...
 
 
-def providers(*made: Provider) -> tuple[Providers[Any], list[str]]:
+def providers(*made: Provider) -> tuple[ProviderPool[Any], list[str]]:
     by_spec = {f"test/{number}": provider for number, provider in enumerate(made)}
-    return Providers("llm", lambda spec, environ: by_spec[spec], {}), list(by_spec)
+    return ProviderPool("llm", lambda spec, environ: by_spec[spec], {}), list(by_spec)
 
 
 async def test_providers_get_ready_at_the_same_time():

@@ -3,8 +3,8 @@
 import sys
 
 from workers.llm.engines.catalog import CATALOG
-from workers.llm.model_chain import FirstWords, Minds
-from workers.llm.session import Character, ReplySession
+from workers.llm.model_chain import FirstWords, ModelChain
+from workers.llm.session import LlmSession, Persona
 from workers.llm.text.phrases import apology, farewell
 from workers.providers.failover import Failover
 from workers.providers.interfaces import LanguageModel
@@ -17,18 +17,18 @@ class _Replies:
     def __init__(self) -> None:
         self._first_words = FirstWords()
 
-    def __call__(self, call: Assignment, models: Failover[LanguageModel]) -> ReplySession:
+    def __call__(self, call: Assignment, models: Failover[LanguageModel]) -> LlmSession:
         agent = call.agent
-        minds = Minds(models, self._first_words if call.settings.llm_hedge == "on" else None)
-        character = Character(
+        model_chain = ModelChain(models, self._first_words if call.settings.llm_hedge == "on" else None)
+        character = Persona(
             agent.greeting,
             agent.instructions,
-            minds,
+            model_chain,
             agent.turn.interruptible,
             agent.farewell or farewell(agent.language),
             apology(agent.language),
         )
-        return ReplySession(call.claim, call.bus, call.ledger, character)
+        return LlmSession(call.claim, call.bus, call.store, character)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from common.call.reply_state import ABOUT_REPLY, Reply, lose
 from common.protocol.messages import (
     CallEnded,
     CallStarted,
-    MaybeTurn,
+    EagerUserTurn,
     Message,
     OwnerChanged,
     ReplyStarted,
@@ -30,17 +30,17 @@ from workers.providers.interfaces import ChatMessage
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedReply:
     """The reply that should be under way now; its first `published` clauses are in the story already."""
 
     turn: int
     utterance: int
     published: int
-    prepared_for: str = ""
+    based_on: str = ""
     """Not empty: nobody may hear it yet, because the caller may not be done (`ReplyStarted`)."""
 
 
-class Verdict(Enum):
+class Decision(Enum):
     """What became of a tentative reply."""
 
     RELEASE = "released"
@@ -57,7 +57,7 @@ class Dialogue:
         self._replies: dict[int, Reply] = {}
         self._asked = -1  # newest utterance that wants an answer; 0 wants the greeting
         self._asked_turn: UserTurn | None = None
-        self._maybe: MaybeTurn | None = None  # what the caller said, if they are done
+        self._maybe: EagerUserTurn | None = None  # what the caller said, if they are done
         self.epoch = 0
         """Which of the call's connections that is."""
         self.mouth_holds = False
@@ -90,20 +90,20 @@ class Dialogue:
             case SpeechStarted(_, _, utterance):
                 if self._maybe is not None and utterance > self._maybe.utterance:
                     self._maybe = None  # the caller goes on
-            case MaybeTurn(utterance):
+            case EagerUserTurn(utterance):
                 if utterance > self._asked and not self._mere_nod(message):
                     self._maybe = message
             case UserTurn():
                 if not self._mere_nod(message) and (self._waits or not message.unsure):
                     self._take(message)
-            case ReplyStarted(turn, utterance, prepared_for):
+            case ReplyStarted(turn, utterance, based_on):
                 if turn not in self._replies:
-                    self._replies[turn] = reply = Reply(turn, utterance, prepared_for)
+                    self._replies[turn] = reply = Reply(turn, utterance, based_on)
                     self._items.append(reply)
             case _:
                 pass
 
-    def _mere_nod(self, said: MaybeTurn | UserTurn) -> bool:
+    def _mere_nod(self, said: EagerUserTurn | UserTurn) -> bool:
         """Was it a "mm-hm" into the reply that is being played?"""
         reply = self._newest
         if reply is None or reply.played or not is_backchannel(said.text):
@@ -126,41 +126,41 @@ class Dialogue:
         if self._maybe is not None and self._maybe.utterance <= said.utterance:
             self._maybe = None
         newest = self._newest
-        waiting = newest is not None and newest.tentative and not newest.withdrawn
+        waiting = newest is not None and newest.preemptive and not newest.withdrawn
         if newest is not None and waiting and newest.utterance >= said.utterance:
             self._items.insert(self._items.index(newest), said.text)
         else:
             self._items.append(said.text)
 
-    def wanted(self) -> Wanted | None:
+    def wanted(self) -> WantedReply | None:
         """The reply that should be under way, or None: nobody waits for one."""
         if self.over or self._asked < 0:
             return None
         newest = self._newest
         if newest is None:
-            return Wanted(1, self._asked, 0)
+            return WantedReply(1, self._asked, 0)
         over = newest.cut is not None or newest.played
         if self._answered < self._asked and (over or self._interruptible):
-            return Wanted(newest.turn + 1, self._asked, 0)
+            return WantedReply(newest.turn + 1, self._asked, 0)
         # Only once the last reply is over: a tentative one would replace it, and may be withdrawn.
         if over and self._maybe is not None and self.mouth_holds:
-            return Wanted(newest.turn + 1, self._maybe.utterance, 0, self._maybe.text)
+            return WantedReply(newest.turn + 1, self._maybe.utterance, 0, self._maybe.text)
         if newest.ended or (newest.cut is not None and not newest.may_resume):
             return None
-        prepared_for = newest.prepared_for if newest.tentative else ""
-        return Wanted(newest.turn, newest.utterance, len(newest.clauses), prepared_for)
+        based_on = newest.based_on if newest.preemptive else ""
+        return WantedReply(newest.turn, newest.utterance, len(newest.clauses), based_on)
 
-    def verdict(self) -> Verdict | None:
+    def verdict(self) -> Decision | None:
         """What the caller's words say of the newest reply if it is tentative; None: nothing yet."""
         newest = self._newest
-        if newest is None or not newest.tentative or newest.withdrawn:
+        if newest is None or not newest.preemptive or newest.withdrawn:
             return None
         if not self.mouth_holds:
-            return Verdict.WITHDRAW
-        said: UserTurn | MaybeTurn | None = self._asked_turn if self._asked >= newest.utterance else self._maybe
-        if said is None or said.utterance != newest.utterance or not _same(said.text, newest.prepared_for):
-            return Verdict.WITHDRAW
-        return Verdict.RELEASE if said is self._asked_turn else None
+            return Decision.WITHDRAW
+        said: UserTurn | EagerUserTurn | None = self._asked_turn if self._asked >= newest.utterance else self._maybe
+        if said is None or said.utterance != newest.utterance or not _same(said.text, newest.based_on):
+            return Decision.WITHDRAW
+        return Decision.RELEASE if said is self._asked_turn else None
 
     @property
     def newest_turn(self) -> int:
@@ -176,7 +176,7 @@ class Dialogue:
         """The newest utterance that has a reply."""
         return max((reply.utterance for reply in self._replies.values() if not reply.withdrawn), default=-1)
 
-    def asked(self, utterance: int) -> UserTurn | MaybeTurn | None:
+    def asked(self, utterance: int) -> UserTurn | EagerUserTurn | None:
         """What the caller said under this number, if that is the last that is known."""
         newest = self._maybe or self._asked_turn
         return newest if newest is not None and newest.utterance == utterance else None
@@ -198,7 +198,7 @@ class Dialogue:
         """
         chat: list[ChatMessage] = [{"role": "system", "content": self._instructions}]
         wanted = self.wanted()
-        unsaid = wanted.prepared_for if wanted is not None and wanted.utterance > self._asked else ""
+        unsaid = wanted.based_on if wanted is not None and wanted.utterance > self._asked else ""
         for item in [*self._before(wanted.turn if wanted is not None else 0), unsaid]:
             if isinstance(item, Reply):
                 role, text = "assistant", item.heard()

@@ -1,7 +1,7 @@
 """One reply from the first model of a list that can give it.  Failover before and within the reply, and hedging.
 
 A model that fails in the middle is followed by the next one, which is told how the reply begins and goes on from
-there.  `Switched` says that text which was streamed but not published is the next one's to say again.
+there.  `ModelSwitched` says that text which was streamed but not published is the next one's to say again.
 
 A reply without a word to speak (`Empty`) is a failure like any other: silence is the one answer a caller cannot use.
 A call of a tool that was offered counts as words.
@@ -45,14 +45,14 @@ CHARS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Switched:
+class ModelSwitched:
     """The model failed; another goes on after what was published.  `error` says why, without secrets."""
 
     error: ProviderError
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class TokenUsage:
     """Tokens that a source charges for.  `estimated`: it did not say so itself."""
 
     spec: str
@@ -60,7 +60,7 @@ class Spent:
     estimated: bool = False
 
 
-Event: TypeAlias = str | ToolCall | TextComplete | Retracted | Switched | Spent
+Event: TypeAlias = str | ToolCall | TextComplete | Retracted | ModelSwitched | TokenUsage
 
 
 class Empty(Down):
@@ -68,7 +68,7 @@ class Empty(Down):
 
     kind = "empty"
 
-    def __init__(self, message: str, spent: Sequence[Spent] = ()) -> None:
+    def __init__(self, message: str, spent: Sequence[TokenUsage] = ()) -> None:
         super().__init__(message)
         self.spent = tuple(spent)
 
@@ -84,7 +84,7 @@ class FirstWords:
         self._seconds.append(seconds)
 
     @property
-    def patience_s(self) -> float | None:
+    def deadline_s(self) -> float | None:
         """After so long a second request is worth its money; None: too little is known."""
         if len(self._seconds) < HEDGE_SAMPLES_MIN:
             return None
@@ -92,7 +92,7 @@ class FirstWords:
 
 
 @dataclass(frozen=True, slots=True)
-class Minds:
+class ModelChain:
     """The models of an agent.  `hedge` is None unless second requests are wanted."""
 
     models: Failover[LanguageModel]
@@ -106,8 +106,8 @@ class Minds:
         source = asks.next()
         while source is not None:
             try:
-                patience_s = self.hedge.patience_s if self.hedge is not None and not asks.failed else None
-                async with asks.open(source, said(), patience_s) as stream:
+                deadline_s = self.hedge.deadline_s if self.hedge is not None and not asks.failed else None
+                async with asks.open(source, said(), deadline_s) as stream:
                     async with aclosing(stream.events()) as events:
                         async for event in events:
                             yield event
@@ -120,7 +120,7 @@ class Minds:
                     yield spent
                 source = asks.next()
                 if source is not None:
-                    yield Switched(error)
+                    yield ModelSwitched(error)
         raise asks.error
 
 
@@ -154,13 +154,13 @@ class _Asks:
 
     @asynccontextmanager
     async def open(
-        self, source: Source[LanguageModel], said: str, patience_s: float | None
-    ) -> AsyncGenerator[_Stream, None]:
+        self, source: Source[LanguageModel], said: str, deadline_s: float | None
+    ) -> AsyncGenerator[_ModelStream, None]:
         """The reply of `source`, or of the one that was asked besides and was faster."""
         with source.use() as use:
             stream = self._stream(source, use, said)
             try:
-                second = await self._late(stream, patience_s)
+                second = await self._late(stream, deadline_s)
                 if second is None:
                     yield stream
                     return
@@ -177,20 +177,20 @@ class _Asks:
             finally:
                 await stream.aclose()
 
-    def _stream(self, source: Source[LanguageModel], use: Use, said: str) -> _Stream:
+    def _stream(self, source: Source[LanguageModel], use: Use, said: str) -> _ModelStream:
         pieces = source.provider.reply(self._dialogue, self._tools, said)
         offered = None if said else self._names
-        return _Stream(source.spec, use, cast("AsyncGenerator[Piece, None]", pieces), offered)
+        return _ModelStream(source.spec, use, cast("AsyncGenerator[Piece, None]", pieces), offered)
 
-    async def _late(self, stream: _Stream, patience_s: float | None) -> Source[LanguageModel] | None:
+    async def _late(self, stream: _ModelStream, deadline_s: float | None) -> Source[LanguageModel] | None:
         """Whom to ask besides, if the first word does not come in time and there is somebody."""
-        if patience_s is None:
+        if deadline_s is None:
             return None
-        await asyncio.wait([stream.first], timeout=patience_s)
+        await asyncio.wait([stream.first], timeout=deadline_s)
         if stream.first.done():
             return None
         second = self._models.choose(self._tried, self._call_id)
-        if second is None or not second.well:
+        if second is None or not second.available:
             return None
         self._tried.add(second.spec)
         return second
@@ -227,12 +227,12 @@ class _Content:
         """The reply is over: raises Empty if it said nothing; `unseen` are the pieces that nobody has got yet."""
         if self.speaks or self._offered is None or is_speakable(self._text):
             return
-        spent = [Spent(self._spec, piece) for piece in unseen if isinstance(piece, TokensUsed)]
+        spent = [TokenUsage(self._spec, piece) for piece in unseen if isinstance(piece, TokensUsed)]
         what = f"the reply has no word to speak (finish reason {self._reason}){self._strange}"
         raise Empty(f"{self._spec}: {what}", spent)
 
 
-class _Stream:
+class _ModelStream:
     """One request.  `first` is the task that waits for its first words, and gives the pieces until then."""
 
     def __init__(
@@ -246,7 +246,7 @@ class _Stream:
         self._began = asyncio.get_running_loop().time()
         self.first: asyncio.Task[list[Piece]] = asyncio.create_task(self._first(), name=f"first word of {spec}")
         self.first_s = 0.0
-        self.lost: Spent | None = None
+        self.lost: TokenUsage | None = None
 
     async def _first(self) -> list[Piece]:
         begun_ms, outcome = wall_ms(), "cancelled"  # by the caller, or by a rival that was faster
@@ -278,16 +278,16 @@ class _Stream:
         if self.lost is not None:
             yield self.lost
         for piece in await self.first:
-            yield Spent(self.spec, piece) if isinstance(piece, TokensUsed) else piece
+            yield TokenUsage(self.spec, piece) if isinstance(piece, TokensUsed) else piece
         async for piece in self._pieces:
             self._content.note(piece)
-            yield Spent(self.spec, piece) if isinstance(piece, TokensUsed) else piece
+            yield TokenUsage(self.spec, piece) if isinstance(piece, TokensUsed) else piece
         self._content.check()
 
-    def estimate(self, dialogue: Sequence[ChatMessage]) -> Spent:
+    def estimate(self, dialogue: Sequence[ChatMessage]) -> TokenUsage:
         """What the request costs if it is closed now, before its first word."""
         chars = sum(len(str(message.get("content") or "")) for message in dialogue)
-        return Spent(self.spec, TokensUsed(chars // CHARS_PER_TOKEN, 0, 0), estimated=True)
+        return TokenUsage(self.spec, TokensUsed(chars // CHARS_PER_TOKEN, 0, 0), estimated=True)
 
     async def aclose(self) -> None:
         """Close the request at once; harmless when it is over."""
@@ -296,7 +296,7 @@ class _Stream:
         await self._pieces.aclose()
 
 
-async def _race(one: _Stream, other: _Stream) -> tuple[_Stream, _Stream]:
+async def _race(one: _ModelStream, other: _ModelStream) -> tuple[_ModelStream, _ModelStream]:
     """(who gave its first word first, the other).  A failure loses, unless both fail."""
     waiting = {one.first, other.first}
     while waiting:

@@ -19,23 +19,23 @@ from common.process.skipped import skipping
 from common.process.tasks import cancel
 from common.protocol.messages import (
     Clause,
+    EagerUserTurn,
     Interrupted,
-    MaybeTurn,
     Message,
     OwnerChanged,
-    Release,
+    ReplyDiscarded,
     ReplyEnded,
+    ReplyReleased,
     ReplyStarted,
-    Stamps,
-    Used,
+    StageMs,
+    UsageReported,
     UserTurn,
-    Withdrawn,
 )
 from common.protocol.redis_keys import EVENTS_MAXLEN, call_events, edge_priority
-from common.store import Claim, Ledger
+from common.store import CallStore, Claim
 from common.telemetry import metrics, traces
-from workers.llm.conversation import Dialogue, Verdict, Wanted
-from workers.llm.model_chain import Minds, Spent, Switched
+from workers.llm.conversation import Decision, Dialogue, WantedReply
+from workers.llm.model_chain import ModelChain, ModelSwitched, TokenUsage
 from workers.llm.text.clauses import Clauses
 from workers.llm.text.phrases import APOLOGIES, FAREWELLS
 from workers.llm.text.speakable import is_speakable
@@ -61,12 +61,12 @@ END_CALL: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Character:
+class Persona:
     """Who answers: from the agent's file, and by which model."""
 
     greeting: str
     instructions: str
-    minds: Minds
+    model_chain: ModelChain
     interruptible: bool = True
     farewell: str = FAREWELLS["en"]
     """Said if the model hangs up without a word."""
@@ -74,13 +74,13 @@ class Character:
     """Said if no model could answer."""
 
 
-class ReplySession:
+class LlmSession:
     """See `workers.runtime.runner.Session`."""
 
-    def __init__(self, claim: Claim, bus: Bus, ledger: Ledger, character: Character) -> None:
+    def __init__(self, claim: Claim, bus: Bus, store: CallStore, character: Persona) -> None:
         self._claim = claim
         self._bus = bus
-        self._ledger = ledger
+        self._store = store
         self._character = character
         self._dialogue = Dialogue(character.instructions, character.interruptible)
         self._live = False
@@ -140,31 +140,33 @@ class ReplySession:
             if under_way is not None:
                 await cancel(under_way)
 
-    async def _settle(self, verdict: Verdict) -> None:
+    async def _settle(self, verdict: Decision) -> None:
         """The caller has decided over the reply that was prepared: let it be heard, or take it back."""
         metrics.PREPARED.labels(verdict.value).inc()
         turn = self._dialogue.newest_turn
-        message: Release | Withdrawn = Withdrawn(turn)
-        if verdict is Verdict.RELEASE:
+        message: ReplyReleased | ReplyDiscarded = ReplyDiscarded(turn)
+        if verdict is Decision.RELEASE:
             said = self._dialogue.last_said
-            message = Release(self._claim.call_id, self._claim.token, turn, said.stamps if said is not None else ())
+            message = ReplyReleased(
+                self._claim.call_id, self._claim.token, turn, said.stage_ms if said is not None else ()
+            )
         await self.write(message)
         self._dialogue.receive(message)  # not to settle it twice while our own news is on its way back
-        if isinstance(message, Release):
+        if isinstance(message, ReplyReleased):
             self._bus.publish(edge_priority(self._connection.edge), message)
         elif not self._dialogue.mouth_holds:
             await self.write(Interrupted(turn, 0, 0))  # a mouth of release 0.1.0 took over: this it understands
 
-    async def _begin(self, wanted: Wanted) -> None:
+    async def _begin(self, wanted: WantedReply) -> None:
         """Say that the reply is begun, before it may be cancelled: its number is taken, whatever becomes of it."""
         if wanted.published == 0:
-            started = ReplyStarted(wanted.turn, wanted.utterance, wanted.prepared_for)
+            started = ReplyStarted(wanted.turn, wanted.utterance, wanted.based_on)
             await self.write(started)
             self._dialogue.receive(started)  # not to take it for unbegun while our own news is on its way back
 
-    async def _reply(self, wanted: Wanted, chat: list[ChatMessage]) -> None:
+    async def _reply(self, wanted: WantedReply, chat: list[ChatMessage]) -> None:
         """Publish one reply, clause by clause, after those that a dead owner has published."""
-        traces.about(traces.Turn(self._claim.call_id, wanted.utterance, wanted.turn))
+        traces.about(traces.TurnTrace(self._claim.call_id, wanted.utterance, wanted.turn))
         asked = self._dialogue.asked(wanted.utterance)
         writer = _Writer(self, wanted, asked)
         then, failed = "", False
@@ -178,7 +180,7 @@ class ReplySession:
         except (ProviderError, TimeoutError) as error:
             log.warning("no model could answer: %s", error, extra={"call_id": self._claim.call_id})
             if isinstance(error, ProviderError):
-                await self._character.minds.models.exhausted(self._claim.call_id)
+                await self._character.model_chain.models.exhausted(self._claim.call_id)
             failed = True
         await writer.finish()  # also what a model said before it failed, if nobody could go on
         if not writer.count and failed:
@@ -199,7 +201,7 @@ class ReplySession:
     async def _answer(self, writer: _Writer, chat: list[ChatMessage]) -> str:
         """Stream the answer; returns what follows it ("" or "hangup")."""
         then = ""
-        stream = self._character.minds.reply(chat, [END_CALL], lambda: writer.said, self._claim.call_id)
+        stream = self._character.model_chain.reply(chat, [END_CALL], lambda: writer.said, self._claim.call_id)
         async with aclosing(stream) as events:
             async for event in events:
                 match event:
@@ -209,10 +211,10 @@ class ReplySession:
                         await writer.finish()
                     case Retracted():
                         writer.forget()
-                    case Switched(error):
+                    case ModelSwitched(error):
                         writer.set_aside()
                         log.warning("a model failed: %s", error, extra={"call_id": self._claim.call_id})
-                    case Spent():
+                    case TokenUsage():
                         await self.write(_used(event))
                     case _ if tool_name(event.name) == END_CALL["function"]["name"]:
                         then = "hangup"
@@ -238,7 +240,7 @@ class ReplySession:
         A ledger that does not answer is a ConnectionError: a TimeoutError is a model's that takes too long.
         """
         try:
-            written = await self._ledger.append(self._claim, [message])
+            written = await self._store.append(self._claim, [message])
         except TimeoutError as error:
             raise ConnectionError("the ledger did not answer") from error
         if not written:
@@ -248,10 +250,10 @@ class ReplySession:
 class _Writer:
     """Cuts one reply's text into clauses and publishes each as soon as it is whole."""
 
-    def __init__(self, session: ReplySession, wanted: Wanted, asked: UserTurn | MaybeTurn | None) -> None:
+    def __init__(self, session: LlmSession, wanted: WantedReply, asked: UserTurn | EagerUserTurn | None) -> None:
         self._session = session
         self._turn = wanted.turn
-        self._stamps: Stamps = asked.stamps if asked is not None else ()
+        self._stage_ms: StageMs = asked.stage_ms if asked is not None else ()
         self._clauses = Clauses()
         self._aside = False
         self._first_token_ms = 0
@@ -302,14 +304,14 @@ class _Writer:
         number = self.count
         self.count += 1
         self.said = f"{self.said} {text}".strip()
-        stamps = (*self._stamps, self._first_token_ms, wall_ms()) if self._stamps and number == 0 else ()
-        if stamps:
-            traces.stage("first_token", *stamps[-3:-1])
-            traces.stage("first_clause", *stamps[-2:])
-        await self._session.write(Clause(self._turn, number, text, stamps))
+        stage_ms = (*self._stage_ms, self._first_token_ms, wall_ms()) if self._stage_ms and number == 0 else ()
+        if stage_ms:
+            traces.stage("first_token", *stage_ms[-3:-1])
+            traces.stage("first_clause", *stage_ms[-2:])
+        await self._session.write(Clause(self._turn, number, text, stage_ms))
 
 
-def _used(spent: Spent) -> Used:
+def _used(spent: TokenUsage) -> UsageReported:
     tokens = spent.tokens
     amounts = (
         ("tokens_in", tokens.tokens_in),
@@ -317,4 +319,4 @@ def _used(spent: Spent) -> Used:
         ("tokens_out", tokens.tokens_out),
     )
     metrics.count_usage("llm", spent.spec, dict(amounts))
-    return Used("llm", spent.spec, amounts)
+    return UsageReported("llm", spent.spec, amounts)

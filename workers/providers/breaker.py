@@ -20,7 +20,7 @@ PROBE_S_MAX = 30.0
 """A probe that nobody heard of again does not keep the provider away for ever."""
 
 
-class State(Enum):
+class BreakerState(Enum):
     """The value is what the metric `voice_provider_state` shows."""
 
     CLOSED = 0
@@ -36,7 +36,7 @@ class Breaker:
     _cooldown_s: float = COOLDOWN_S[0]
     until: float = 0.0
     """Not before this time, unless there is nobody else."""
-    state: State = State.CLOSED
+    state: BreakerState = BreakerState.CLOSED
 
     def allows(self, now: float) -> bool:
         """May it be asked?  After the cooldown, one may try: `begun` keeps the others away meanwhile."""
@@ -44,8 +44,8 @@ class Breaker:
 
     def begun(self, now: float) -> None:
         """Somebody asks it now."""
-        if self.state is not State.CLOSED:
-            self.state = State.PROBING
+        if self.state is not BreakerState.CLOSED:
+            self.state = BreakerState.PROBING
             self.until = now + PROBE_S_MAX
 
     def worked(self) -> None:
@@ -53,26 +53,26 @@ class Breaker:
         self._failures = 0
         self._cooldown_s = COOLDOWN_S[0]
         self.until = 0.0
-        self.state = State.CLOSED
+        self.state = BreakerState.CLOSED
 
     def failed(self, now: float) -> None:
         """It is down, or does not accept what it is asked."""
         self._failures += 1
-        if self.state is State.CLOSED and self._failures < FAILURES_MAX:
+        if self.state is BreakerState.CLOSED and self._failures < FAILURES_MAX:
             return
-        if self.state is State.PROBING:
+        if self.state is BreakerState.PROBING:
             self._cooldown_s = min(2 * self._cooldown_s, COOLDOWN_S[1])
-        self.state = State.OPEN
+        self.state = BreakerState.OPEN
         self.until = now + self._cooldown_s
 
     def busy(self, now: float) -> None:
         """It has no room right now."""
-        if self.state is State.PROBING:
+        if self.state is BreakerState.PROBING:
             self.worked()
         self.until = max(self.until, now + BUSY_S)
 
     def left(self, now: float) -> None:
         """The asker went away before there was an answer; the next may try at once."""
-        if self.state is State.PROBING:
-            self.state = State.OPEN
+        if self.state is BreakerState.PROBING:
+            self.state = BreakerState.OPEN
             self.until = now

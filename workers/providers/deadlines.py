@@ -21,7 +21,7 @@ class SpeechDeadlines:
     gap_s: float = 2.0
 
 
-class Patience:
+class SynthesisDeadline:
     """What is left of it, for one clause.  Ask `left_s`, wait no longer, tell how long it was and what came."""
 
     def __init__(self, deadlines: SpeechDeadlines, bytes_per_ms: float) -> None:

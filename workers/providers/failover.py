@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from common.telemetry import metrics
-from workers.providers.breaker import Breaker, State
+from workers.providers.breaker import Breaker, BreakerState
 from workers.providers.interfaces import Busy, ProviderError
 
 log = logging.getLogger(__name__)
@@ -57,12 +57,12 @@ class Use:
 class Source(Generic[P]):
     """A provider, and what this process has learnt about it.  `clock` gives seconds."""
 
-    def __init__(self, pool: str, spec: str, provider: P, places_max: int, clock: Callable[[], float]) -> None:
-        """`places_max`: how often it may be in use at once in this process; 0 means without a limit."""
+    def __init__(self, pool: str, spec: str, provider: P, in_use_max: int, clock: Callable[[], float]) -> None:
+        """`in_use_max`: how often it may be in use at once in this process; 0 means without a limit."""
         self.pool = pool
         self.spec = spec
         self.provider = provider
-        self._places_max = places_max
+        self._in_use_max = in_use_max
         self._clock = clock
         self._in_use = 0
         self._breaker = Breaker()
@@ -74,19 +74,19 @@ class Source(Generic[P]):
         return f"<Source {self.spec} {self._breaker.state.name}, {self._in_use} in use>"
 
     @property
-    def well(self) -> bool:
+    def available(self) -> bool:
         """May it be asked now?"""
         return self._breaker.allows(self._clock()) and not self._full
 
     @property
     def failing(self) -> bool:
         """It failed too often in a row, and has not worked since."""
-        return self._breaker.state is not State.CLOSED
+        return self._breaker.state is not BreakerState.CLOSED
 
     @property
     def due(self) -> bool:
         """May one use find out whether it works again?"""
-        return self.failing and self.well and not self._in_use
+        return self.failing and self.available and not self._in_use
 
     @property
     def back_at(self) -> float:
@@ -102,7 +102,7 @@ class Source(Generic[P]):
         """
         if self._full:
             metrics.PROVIDER_ERRORS.labels(self.spec, "busy").inc()
-            raise Busy(f"{self.spec}: all {self._places_max} places of this process are taken")
+            raise Busy(f"{self.spec}: all {self._in_use_max} places of this process are taken")
         self.asked = True
         self._breaker.begun(self._clock())
         self._count(+1)
@@ -125,7 +125,7 @@ class Source(Generic[P]):
 
     @property
     def _full(self) -> bool:
-        return 0 < self._places_max <= self._in_use
+        return 0 < self._in_use_max <= self._in_use
 
     def _count(self, step: int) -> None:
         self._in_use += step
@@ -163,7 +163,9 @@ class Failover(Generic[P]):
         left = [source for source in self.sources if source.spec not in tried]
         if not left:
             return None
-        chosen = next((source for source in left if source.well), None) or min(left, key=lambda source: source.back_at)
+        chosen = next((source for source in left if source.available), None) or min(
+            left, key=lambda source: source.back_at
+        )
         if chosen is not self.sources[0]:
             metrics.PROVIDER_SWITCHES.labels(chosen.spec).inc()
             log.warning("%s instead of %s", chosen.spec, self.sources[0].spec, extra={"call_id": call_id})

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
-from workers.providers.deadlines import Patience
+from workers.providers.deadlines import SynthesisDeadline
 from workers.providers.interfaces import Busy, Down, ProviderError, Rejected
 from workers.providers.websocket import refused, tls
 
@@ -68,16 +68,16 @@ class VendorHttp:
 
     async def post(
         self, path: str, query: Mapping[str, str], document: Mapping[str, Any], declared: Callable[[str], None],
-        patience: Patience,
+        deadline: SynthesisDeadline,
     ) -> AsyncGenerator[bytes, None]:  # fmt: skip
         """The body of the answer as it comes, once `declared` has seen its media type.  Raises ProviderError."""
         with self._pooled() as client:
-            response = await self._answer(client, path, {"params": dict(query), "json": dict(document)}, patience)
+            response = await self._answer(client, path, {"params": dict(query), "json": dict(document)}, deadline)
             try:
                 if not response.is_success:
                     raise refused(self._name, response.status_code, self._key_variable)
                 declared(response.headers.get("content-type", ""))
-                async with aclosing(timed(self._name, response.aiter_raw(), patience, (httpx.HTTPError,))) as chunks:
+                async with aclosing(timed(self._name, response.aiter_raw(), deadline, (httpx.HTTPError,))) as chunks:
                     async for chunk in chunks:
                         yield chunk
             finally:
@@ -137,14 +137,14 @@ class VendorHttp:
         )
 
     async def _answer(
-        self, client: httpx.AsyncClient, path: str, request: Mapping[str, Any], patience: Patience
+        self, client: httpx.AsyncClient, path: str, request: Mapping[str, Any], deadline: SynthesisDeadline
     ) -> httpx.Response:
         """The answer's head, within the patience for the first audio."""
         loop = asyncio.get_running_loop()
         for attempt in range(1, ATTEMPTS_MAX + 1):
             began = loop.time()
             try:
-                async with asyncio.timeout(patience.left_s):
+                async with asyncio.timeout(deadline.left_s):
                     return await client.send(client.build_request("POST", path, **request), stream=True)
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
                 if attempt == ATTEMPTS_MAX:
@@ -152,12 +152,12 @@ class VendorHttp:
             except (httpx.HTTPError, TimeoutError) as error:
                 raise broken(self._name, error) from None
             finally:
-                patience.waited(loop.time() - began)
+                deadline.waited(loop.time() - began)
         raise AssertionError("every attempt returns or raises")
 
 
 async def timed(
-    name: str, chunks: AsyncIterator[bytes], patience: Patience, errors: tuple[type[Exception], ...]
+    name: str, chunks: AsyncIterator[bytes], deadline: SynthesisDeadline, errors: tuple[type[Exception], ...]
 ) -> AsyncGenerator[bytes, None]:
     """The chunks, each waited for no longer than there is patience; `errors` of their library become Down."""
     loop = asyncio.get_running_loop()
@@ -165,15 +165,15 @@ async def timed(
     while True:
         began = loop.time()
         try:
-            async with asyncio.timeout(patience.left_s):
+            async with asyncio.timeout(deadline.left_s):
                 chunk = await anext(chunks)
         except StopAsyncIteration:
             return
         except failures as error:
             raise broken(name, error) from None
         finally:
-            patience.waited(loop.time() - began)
-        patience.heard(len(chunk))
+            deadline.waited(loop.time() - began)
+        deadline.heard(len(chunk))
         if chunk:
             yield chunk
 

@@ -53,34 +53,34 @@ class ListenOptions:
 
     language: str = "en"
     """BCP 47 tag of what the caller is expected to speak."""
-    onset_ms: int = 160
+    min_interruption_ms: int = 160
     """Speech this long is a speech onset: it may interrupt the agent."""
-    endpoint_ms: int = 500
+    endpointing_ms: int = 500
     """Silence this long after words ends the caller's turn."""
     utterance_ms_max: int = 30_000
     """A caller who speaks longer is transcribed in pieces of this length."""
-    likely_ms: int = 200
+    eager_endpointing_ms: int = 200
     """Silence this long after words makes it likely that the turn is over; 0: never say so."""
     keyterms: tuple[str, ...] = ()
     """Names and words of the trade that the caller may use; providers that take none ignore them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Onset:
-    """The caller began to speak at `position_ms` of the call's audio.  Followed by exactly one `Offset`."""
+class SpeechStart:
+    """The caller began to speak at `position_ms` of the call's audio.  Followed by exactly one `SpeechEnd`."""
 
     position_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class Offset:
-    """The caller fell silent: the last speech was at `position_ms`.  Precedes the `Utterance`, if there are words."""
+class SpeechEnd:
+    """The caller fell silent: the last speech was at `position_ms`.  Precedes the `EndOfTurn`, if there are words."""
 
     position_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class Utterance:
+class EndOfTurn:
     """The caller's turn is over and these were the words; never empty."""
 
     text: str
@@ -94,10 +94,10 @@ class Utterance:
 
 
 @dataclass(frozen=True, slots=True)
-class Likely:
+class EagerEndOfTurn:
     """The caller's turn is probably over, and these are its words; an answer may be prepared, but not spoken.
 
-    An `Utterance` confirms it (or corrects the words), an `Onset` withdraws it: the caller goes on.
+    An `EndOfTurn` confirms it (or corrects the words), an `SpeechStart` withdraws it: the caller goes on.
     """
 
     text: str
@@ -105,23 +105,23 @@ class Likely:
     end_ms: int
 
 
-Heard: TypeAlias = Onset | Offset | Likely | Utterance
+SttEvent: TypeAlias = SpeechStart | SpeechEnd | EagerEndOfTurn | EndOfTurn
 
 
-class Ear(Protocol):
+class SttStream(Protocol):
     """Listens to one call.  Iterate it to hear; the iteration ends only by error or by leaving the context."""
 
     def feed(self, position_ms: int, mulaw: bytes) -> None:
         """Take the next audio, which begins at `position_ms`.  Never blocks; at its bound it drops the oldest."""
 
-    def __aiter__(self) -> AsyncIterator[Heard]:
+    def __aiter__(self) -> AsyncIterator[SttEvent]:
         """What is heard, in order.  Raises a `ProviderError` when listening cannot go on."""
 
 
 class SpeechToText(Protocol):
-    """Ears: opens one `Ear` for each call."""
+    """Ears: opens one `SttStream` for each call."""
 
-    def listen(self, options: ListenOptions) -> AbstractAsyncContextManager[Ear]:
+    def listen(self, options: ListenOptions) -> AbstractAsyncContextManager[SttStream]:
         """Open an ear; raises a `ProviderError` if there is none to be had."""
 
     async def warm(self) -> None:
@@ -214,7 +214,7 @@ class VoiceOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Spelled:
+class CharTimings:
     """When the text is heard: pairs of (offset of a character in the text, ms in the clause's audio), in order.
 
     Any number of these may come, among the audio; each adds to those before it.
@@ -223,7 +223,7 @@ class Spelled:
     marks: tuple[tuple[int, int], ...]
 
 
-Sound: TypeAlias = bytes | Spelled
+Sound: TypeAlias = bytes | CharTimings
 
 
 class TextToSpeech(Protocol):

@@ -55,7 +55,7 @@ def check_pool(pool: str, catalog: Catalog[Any], agents: Sequence[AgentFile], se
         own = getattr(agent.providers, pool)
         for index, spec in enumerate(own):
             if problem := _problem(catalog, spec, environ):
-                found.mistakes.append(f"{document.place(('providers', pool, index))}: {problem}")
+                found.mistakes.append(f"{document.location(('providers', pool, index))}: {problem}")
         usable = [spec for spec in settings.providers(pool, own) if not _problem(catalog, spec, environ)]
         if usable:
             _language(pool, catalog, usable, (document, agent), found)
@@ -70,7 +70,7 @@ def braces(agents: Sequence[AgentFile]) -> list[str]:
         for name in missing_variables(agent, {}) if agent.numbers or len(agents) == 1 else ():
             key = "greeting" if f"{{{{{name}" in agent.greeting.replace("{{ ", "{{") else "instructions"
             told.append(
-                f"{document.place((key,))}: {{{{{name}}}}} is empty in calls that come in; give it a value under "
+                f"{document.location((key,))}: {{{{{name}}}}} is empty in calls that come in; give it a value under "
                 f"`variables: {name}:`"
             )
     return told
@@ -91,7 +91,7 @@ def _language(pool: str, catalog: Catalog[Any], specs: Sequence[str], file: Agen
     reasons = [unfit.reason for unfit in unfits if unfit is not None]
     if len(reasons) < len(specs):
         return
-    place = document.place(("language",))
+    place = document.location(("language",))
     told = f"{place}: no {catalog.shape} provider for the language {agent.language!r}: {'; '.join(reasons)}"
     if all(unfit is not None and unfit.certain for unfit in unfits):
         advice = ", ".join(catalog.fitting(agent.language)) or "no provider that is known here"
@@ -109,8 +109,8 @@ def _voice(
     if not agent.voice or any(catalog.takes_voice(spec, agent.voice, environ) for spec in specs):
         return
     found.warnings.append(
-        f"{document.place(('voice',))}: no voice of {', '.join(specs)} is named {agent.voice!r}: its default speaks; "
-        "write a name or id as the vendor writes it (docs/agents.md), or leave it empty"
+        f"{document.location(('voice',))}: no voice of {', '.join(specs)} is named {agent.voice!r}: its default "
+        "speaks; write a name or id as the vendor writes it (docs/agents.md), or leave it empty"
     )
 
 

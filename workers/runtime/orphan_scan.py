@@ -9,7 +9,7 @@ import asyncio
 import math
 
 from common.redis.refusals import KeyRefused
-from common.store import Ledger
+from common.store import CallStore
 
 SCAN_SECONDS = 0.1
 """How often a pool, by one of its members, looks for calls that nobody holds."""
@@ -20,8 +20,8 @@ SECOND_LOOK_SECONDS = 0.04
 class OrphanScan:
     """One member's.  `trust_s`: every owner is thought to live for so long after Redis was away."""
 
-    def __init__(self, ledger: Ledger, pool: str, owner: str, trust_s: float) -> None:
-        self._ledger = ledger
+    def __init__(self, store: CallStore, pool: str, owner: str, trust_s: float) -> None:
+        self._store = store
         self._pool = pool
         self._owner = owner
         self._trust_s = trust_s
@@ -31,8 +31,8 @@ class OrphanScan:
         """Look once, if it is this member's turn.  Raises ConnectionError or TimeoutError."""
         now = asyncio.get_running_loop().time
         try:
-            mine = await self._ledger.may_scan(self._pool, self._owner, int(900 * SCAN_SECONDS))
-            first = set(await self._ledger.orphans(self._pool)) if mine else set()
+            mine = await self._store.try_scan_lock(self._pool, self._owner, int(900 * SCAN_SECONDS))
+            first = set(await self._store.orphans(self._pool)) if mine else set()
         except KeyRefused:
             raise
         except (ConnectionError, TimeoutError):
@@ -45,5 +45,5 @@ class OrphanScan:
             return
         if first:
             await asyncio.sleep(SECOND_LOOK_SECONDS)
-            first &= set(await self._ledger.orphans(self._pool))
-        await self._ledger.offer(self._pool, sorted(first), True)
+            first &= set(await self._store.orphans(self._pool))
+        await self._store.offer(self._pool, sorted(first), True)

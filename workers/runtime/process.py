@@ -21,8 +21,8 @@ from common.process.command_line import no_arguments
 from common.process.node import node_id, run_process
 from common.process.tasks import cancel
 from common.settings import BadSettings, Settings
-from common.store import Claim, Ledger
-from common.store.shards import connect_ledger
+from common.store import CallStore, Claim
+from common.store.shards import connect_store
 from common.telemetry import metrics
 from common.telemetry.log import start_logging
 from common.telemetry.probes import Probes
@@ -60,7 +60,7 @@ class Assignment:
     claim: Claim
     agent: Agent
     bus: Bus
-    ledger: Ledger
+    store: CallStore
     settings: Settings
 
 
@@ -68,7 +68,7 @@ OpenSession = Callable[[Assignment, Failover[P]], Session]
 """(call, providers in the order of failover) -> the session."""
 
 
-class Providers(Generic[P]):
+class ProviderPool(Generic[P]):
     """One provider per "vendor/model" and process, shared by all calls; warmed at the start or at first use."""
 
     def __init__(self, pool: str, build: Build[P], environ: Mapping[str, str]) -> None:
@@ -177,7 +177,7 @@ async def _warmed(source: Source[Any]) -> ProviderError | None:
 async def serve(
     pool: str,
     settings: Settings,
-    providers: Providers[P],
+    providers: ProviderPool[P],
     open_session: OpenSession[P],
     agents: Sequence[AgentFile] = (),
 ) -> None:
@@ -193,20 +193,20 @@ async def serve(
         contextlib.AsyncExitStack() as stack,
         _ready(providers, default, list(own), stop),
         connect_bus(options) as bus,
-        connect_ledger(settings.redis_url, owner, settings.call_retention_s, settings.lease_ms) as ledger,
+        connect_store(settings.redis_url, owner, settings.call_retention_s, settings.lease_ms) as store,
     ):
         stack.enter_context(exporting(settings.collector, owner))
 
         def open_one(claim: Claim) -> Session:
             agent = from_document(claim.record.agent)
             chosen = replace(providers.choose_for(agent, default), elsewhere=runner.elsewhere)
-            return open_session(Assignment(claim, agent, bus, ledger, settings), chosen)
+            return open_session(Assignment(claim, agent, bus, store, settings), chosen)
 
         def failing() -> bool:
             return providers.failing(default)
 
         limits = RunnerOptions(pool, owner, settings.calls_max, settings.lease_ms)
-        runner = Runner(limits, bus, ledger, open_one, failing)
+        runner = Runner(limits, bus, store, open_one, failing)
         probing = asyncio.create_task(probe_for_ever(lambda: providers.sources() if failing() else ()), name="probe")
         stack.push_async_callback(cancel, probing)
         with Probes(settings.metrics_port or METRICS_PORTS[pool], lambda: runner.refusal) as probes:
@@ -215,7 +215,7 @@ async def serve(
     log.info("%s has ended", owner)
 
 
-async def _warm_all(providers: Providers[Any], default: Sequence[str], own: Sequence[str]) -> None:
+async def _warm_all(providers: ProviderPool[Any], default: Sequence[str], own: Sequence[str]) -> None:
     await providers.warm(default)
     for spec in own:
         try:
@@ -226,7 +226,7 @@ async def _warm_all(providers: Providers[Any], default: Sequence[str], own: Sequ
 
 @contextlib.asynccontextmanager
 async def _ready(
-    providers: Providers[Any], default: Sequence[str], own: Sequence[str], stop: asyncio.Event
+    providers: ProviderPool[Any], default: Sequence[str], own: Sequence[str], stop: asyncio.Event
 ) -> AsyncIterator[None]:
     """With the deployment's providers warm, and those that only some agents name, as far as they get.
 
@@ -287,7 +287,7 @@ def main(
         log.warning("%s", warning)
     if at_start is not None:
         at_start(settings)
-    providers = Providers(pool, catalog.build, settings.as_environment())
+    providers = ProviderPool(pool, catalog.build, settings.as_environment())
     providers.places, providers.unfit = settings.places, catalog.unfit
     try:
         return run_process(serve(pool, settings, providers, open_session, agents))

@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
-from common.store import Claim, Ledger
+from common.store import CallStore, Claim
 from common.store.members import Members
 from workers.providers.failover import Source
 from workers.providers.interfaces import ListenOptions, ProviderError, VoiceOptions
@@ -43,8 +43,8 @@ def never() -> bool:
 class ProviderHealth:
     """One member's.  `failing` says whether none of its providers works."""
 
-    def __init__(self, ledger: Ledger, pool: str, owner: str, failing: Callable[[], bool] = never) -> None:
-        self._ledger = ledger
+    def __init__(self, store: CallStore, pool: str, owner: str, failing: Callable[[], bool] = never) -> None:
+        self._store = store
         self._pool = pool
         self._owner = owner
         self._failing = failing
@@ -59,22 +59,22 @@ class ProviderHealth:
     @property
     def steps_aside(self) -> bool:
         """Should this member take no calls, because another can reach its providers?"""
-        return self.failing and bool(self.others.well)
+        return self.failing and bool(self.others.healthy)
 
     async def report(self) -> None:
         """Tell the others, and look at them if that matters.  Raises ConnectionError or TimeoutError."""
-        await self._ledger.report_health(self._pool, self._owner, not self.failing)
+        await self._store.report_health(self._pool, self._owner, not self.failing)
         if self.failing:
             await self.look()
 
     async def look(self) -> None:
         """Who else is there?  Raises ConnectionError or TimeoutError."""
-        found = await self._ledger.members(self._pool)
-        self.others = Members(found.well - {self._owner}, found.with_room - {self._owner})
+        found = await self._store.members(self._pool)
+        self.others = Members(found.healthy - {self._owner}, found.with_room - {self._owner})
 
     async def last_one(self, dead: str) -> bool:
         """Is there nobody but the `dead` one who could go on with the calls that are held here?"""
-        found = await self._ledger.members(self._pool, ALIVE_MS)
+        found = await self._store.members(self._pool, ALIVE_MS)
         return not found.with_room - {dead, self._owner}
 
     async def somebody_better(self, claim: Claim, held_s: float) -> bool:
@@ -82,7 +82,7 @@ class ProviderHealth:
         if claim.passed_on and held_s < PASS_AGAIN_SECONDS:
             return False
         await self.look()
-        return bool(self.others.well & self.others.with_room)
+        return bool(self.others.healthy & self.others.with_room)
 
 
 async def probe_for_ever(sources: Callable[[], Sequence[Source[Any]]]) -> None:

@@ -8,7 +8,7 @@ import logging
 from common.bus import Bus
 from common.call.end_reasons import EndReason
 from common.process.clock import wall_ms
-from common.store import Claim, Ledger
+from common.store import CallStore, Claim
 from common.store.members import Quarantined
 from common.telemetry import metrics
 from workers.runtime.hang_up import Connection, hang_up
@@ -22,18 +22,18 @@ AGAIN_SECONDS = 1.0
 class QuarantinedCall:
     """See `workers.runtime.runner.Session`: holds the call until its edge has ended it, so that nobody runs it."""
 
-    def __init__(self, claim: Claim, bus: Bus, ledger: Ledger) -> None:
+    def __init__(self, claim: Claim, bus: Bus, store: CallStore) -> None:
         self._claim = claim
         self._bus = bus
-        self._ledger = ledger
+        self._store = store
 
     async def run(self) -> None:
         claim = self._claim
         metrics.CALLS_QUARANTINED.labels(claim.pool).inc()
         log.error("a call is ended: its owners were lost one after the other", extra=_about(claim))
-        await self._ledger.quarantine(Quarantined(claim.call_id, claim.pool, claim.crashes, wall_ms()))
+        await self._store.quarantine(Quarantined(claim.call_id, claim.pool, claim.crashes, wall_ms()))
         # It does not follow the call, whose edge may have changed since the claim: the record knows.
-        while (record := await self._ledger.read(claim.call_id)) is not None and record.status == "live":
+        while (record := await self._store.read(claim.call_id)) is not None and record.status == "live":
             hang_up(self._bus, claim, EndReason.ERROR, Connection(record.edge, record.epoch))
             await asyncio.sleep(AGAIN_SECONDS)
 

@@ -24,7 +24,7 @@ from typing import Protocol
 from common.bus import Bus
 from common.process.skipped import skip
 from common.redis.refusals import KeyRefused
-from common.store import Claim, Ledger
+from common.store import CallStore, Claim
 from common.store.suspicion import Left, Suspect, Take
 from common.telemetry import metrics
 from workers.providers.failover import PassOn
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 TAKE_BLOCK_MS = 1000
 CLAIMS_AT_ONCE = 8
 """Calls that are claimed, or given back, at a time: each of these needs a connection to the ledger."""
-BEAT_SECONDS = 5.0
+HEARTBEAT_SECONDS = 5.0
 ROOM_SECONDS = 0.8
 """How often a member says that it takes calls; within READY_STALE_MS it may fail to twice."""
 RETRY_SECONDS = 0.5
@@ -83,19 +83,19 @@ class Runner:
         self,
         options: RunnerOptions,
         bus: Bus,
-        ledger: Ledger,
+        store: CallStore,
         open_session: Callable[[Claim], Session],
         failing: Callable[[], bool] = never,
     ) -> None:
         """`failing`: can none of this process's providers be reached?"""
         self._options = options
         self._bus = bus
-        self._ledger = ledger
+        self._store = store
         self._open = open_session
         self._held: dict[str, HeldCall] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        self._scan = OrphanScan(ledger, options.pool, options.owner, options.lease_ms / 1000 + RETRY_SECONDS)
-        self._health = ProviderHealth(ledger, options.pool, options.owner, failing)
+        self._scan = OrphanScan(store, options.pool, options.owner, options.lease_ms / 1000 + RETRY_SECONDS)
+        self._health = ProviderHealth(store, options.pool, options.owner, failing)
         self._was_failing = False
         self._passing: set[str] = set()  # calls that were passed on, and are for somebody else
         self._stand_back_until = 0.0
@@ -138,7 +138,7 @@ class Runner:
                 "take": (self._take, 0.0),
                 "renew": (self._renew, self._options.lease_ms / 3000),
                 "scan": (self._scan.run, SCAN_SECONDS),
-                "beat": (self._beat, BEAT_SECONDS),
+                "beat": (self._heartbeat, HEARTBEAT_SECONDS),
                 "room": (self._report_room, ROOM_SECONDS),
                 "health": (self._mind_health, HEALTH_SECONDS),
             }
@@ -181,7 +181,7 @@ class Runner:
         if self._health.steps_aside or _now() < self._stand_back_until:
             await asyncio.sleep(min(STAND_BACK_SECONDS, max(self._stand_back_until - _now(), 0.05)))
             return
-        offers = await self._ledger.take_offers(pool, owner, free, TAKE_BLOCK_MS)
+        offers = await self._store.take_offers(pool, owner, free, TAKE_BLOCK_MS)
         for at in range(0, len(offers), CLAIMS_AT_ONCE):
             some = [self._accept(*offer) for offer in offers[at : at + CLAIMS_AT_ONCE]]
             for error in await asyncio.gather(*some, return_exceptions=True):
@@ -203,27 +203,27 @@ class Runner:
             for_another, back_in_s = True, trial_s  # nor any other call, beside one that may kill us
         elif refused:
             assert self._tasks is not None
-            self._tasks.create_task(self._settle_later(offer_id), name=f"{pool} suspect")
+            self._tasks.create_task(self._ack_later(offer_id), name=f"{pool} suspect")
             return
-        await self._ledger.settle(pool, offer_id)
+        await self._store.ack_offer(pool, offer_id)
         if for_another:
             self._stand_back_until = _now() + back_in_s
-            await self._ledger.offer(pool, [call_id])
+            await self._store.offer(pool, [call_id])
 
     @property
     def _trial_s(self) -> float:
         return trial_left_s(self._held.values(), self._options.lease_ms, _now())
 
-    async def _settle_later(self, offer_id: str) -> None:
+    async def _ack_later(self, offer_id: str) -> None:
         await asyncio.sleep(SUSPECT_SECONDS)
         with contextlib.suppress(ConnectionError, TimeoutError):
-            await self._ledger.settle(self._options.pool, offer_id)
+            await self._store.ack_offer(self._options.pool, offer_id)
 
     async def _claim(self, call_id: str) -> bool:
         """Hold the call, unless somebody else does or it is over.  False: it is a suspect, and must wait."""
         pool, owner = self._options.pool, self._options.owner
         try:
-            self._hold(await self._ledger.claim(pool, call_id, owner))
+            self._hold(await self._store.claim(pool, call_id, owner))
         except Suspect as suspect:
             async with self._trials:
                 risky = self._trial_s > 0 or (self._held and await self._health.last_one(str(suspect)))
@@ -231,7 +231,7 @@ class Runner:
                 if take is Take.BESIDE and _now() < self._stand_back_until:
                     return False
                 try:
-                    self._hold(await self._ledger.claim(pool, call_id, owner, take))
+                    self._hold(await self._store.claim(pool, call_id, owner, take))
                 except Suspect:
                     return False
                 self._stand_back_until = _now() + STAND_BACK_SECONDS  # the next one is for somebody else
@@ -280,12 +280,12 @@ class Runner:
             await self._release(claim, left)
 
     def _session(self, claim: Claim) -> Session:
-        return QuarantinedCall(claim, self._bus, self._ledger) if claim.condemned else self._open(claim)
+        return QuarantinedCall(claim, self._bus, self._store) if claim.condemned else self._open(claim)
 
     async def _release(self, claim: Claim, left: Left) -> None:
         """Give the lease back, when Redis is there again at the latest: a loss counts against the call."""
         try:
-            await self._ledger.release(claim, left)
+            await self._store.release(claim, left)
         except (ConnectionError, TimeoutError):
             self._unreleased.append((claim, left))
 
@@ -294,7 +294,7 @@ class Runner:
             await self._release(*self._unreleased.popleft())
         claims = [held.claim for held in self._held.values()]
         try:
-            lost = await self._ledger.renew(claims) if claims else []
+            lost = await self._store.renew(claims) if claims else []
         except (ConnectionError, TimeoutError):
             self._cut_off = True
             raise
@@ -308,13 +308,13 @@ class Runner:
                 await self._release(claim, Left.CLEAN)
         self._cut_off = False
 
-    async def _beat(self) -> None:
-        await self._ledger.beat(self._options.pool, self._options.owner)
+    async def _heartbeat(self) -> None:
+        await self._store.heartbeat(self._options.pool, self._options.owner)
 
     async def _report_room(self) -> None:
         takes = not (self.draining or not self._bus.connected or self._full or self._health.steps_aside)
         await self._health.report()
-        await self._ledger.report_room(self._options.pool, self._options.owner, takes)
+        await self._store.report_room(self._options.pool, self._options.owner, takes)
 
     async def _mind_health(self) -> None:
         """Say at once when no provider can be reached, or one can again; and give the calls away meanwhile."""
@@ -346,7 +346,7 @@ class Runner:
         self._passing.add(call_id)
         try:
             await self._release(claim, Left.PASSED_ON)
-            await self._ledger.offer(pool, [call_id])
+            await self._store.offer(pool, [call_id])
             await asyncio.sleep(PASS_ON_SECONDS)
             if not self.draining:
                 await self._claim(call_id)
@@ -368,8 +368,8 @@ class Runner:
         await asyncio.wait([one.task])
         async with room:
             with contextlib.suppress(ConnectionError, TimeoutError):
-                await self._ledger.release(one.claim)
-                await self._ledger.offer(one.claim.pool, [one.claim.call_id])
+                await self._store.release(one.claim)
+                await self._store.offer(one.claim.pool, [one.claim.call_id])
 
 
 def _now() -> float:

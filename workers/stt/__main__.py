@@ -10,7 +10,7 @@ from workers.providers.interfaces import ListenOptions, SpeechToText
 from workers.runtime.agent_warnings import AgentWarnings
 from workers.runtime.process import Assignment, main
 from workers.stt.engines.catalog import CATALOG
-from workers.stt.session import ListenSession
+from workers.stt.session import SttSession
 
 WITHOUT_KEYTERMS = frozenset({"local", "cartesia", "sarvam"})
 """Vendors whose speech-to-text takes no list of words."""
@@ -29,18 +29,18 @@ def unused(agent: Agent, specs: Sequence[str], settings: Settings) -> str:
 warnings = AgentWarnings("stt", unused)
 
 
-def listen(call: Assignment, ears: Failover[SpeechToText]) -> ListenSession:
+def listen(call: Assignment, sources: Failover[SpeechToText]) -> SttSession:
     """The ears' part in one call, as the agent wants to listen."""
-    warnings.check(call.agent, [source.spec for source in ears.sources], call.settings)
+    warnings.check(call.agent, [source.spec for source in sources.sources], call.settings)
     turn = call.agent.turn
     options = ListenOptions(
         language=call.agent.language,
-        onset_ms=turn.onset_ms,
-        endpoint_ms=turn.endpoint_ms,
-        likely_ms=turn.likely_ms,
+        min_interruption_ms=turn.min_interruption_ms,
+        endpointing_ms=turn.endpointing_ms,
+        eager_endpointing_ms=turn.eager_endpointing_ms,
         keyterms=call.agent.keyterms,
     )
-    return ListenSession(call.claim, call.bus, call.ledger, ears, options)
+    return SttSession(call.claim, call.bus, call.store, sources, options)
 
 
 if __name__ == "__main__":

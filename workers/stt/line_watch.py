@@ -22,11 +22,11 @@ DELIVERY_SECONDS = 0.5
 """What the stream has is on its way for no longer than this."""
 
 
-class LineUnheard(Exception):
+class AudioNotRead(Exception):
     """The call's audio is in Redis and does not reach this session: somebody else must listen."""
 
 
-class LineWatch:
+class AudioWatch:
     """One session's: told when an ear is `open`, and of each `entry` that was taken.  `run` it beside the session."""
 
     def __init__(self, bus: Bus, call_id: str) -> None:
@@ -52,7 +52,7 @@ class LineWatch:
             if await self._has_more(unheard):
                 await asyncio.sleep(DELIVERY_SECONDS)
                 if self._waits_at(entry):
-                    raise LineUnheard("the call's audio does not reach this session")
+                    raise AudioNotRead("the call's audio does not reach this session")
 
     def _waits_at(self, entry: str) -> bool:
         """Was nothing heard since, though an ear is open and Redis is there?"""

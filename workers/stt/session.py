@@ -15,40 +15,40 @@ from common.audio.g711 import BYTES_PER_MS
 from common.bus import START, Bus
 from common.call.backchannels import is_backchannel
 from common.call.end_reasons import EndReason
-from common.call.resume import Resume
+from common.call.resume import ListeningPosition
 from common.process.clock import wall_ms
 from common.process.skipped import skipping
 from common.protocol.messages import (
     AudioEnded,
     AudioIn,
     AudioStarted,
-    MaybeTurn,
+    EagerUserTurn,
     Message,
     OwnerChanged,
     SpeechEnded,
     SpeechStarted,
-    Understood,
-    Used,
+    UsageReported,
     UserTurn,
+    WordsDetected,
 )
 from common.protocol.redis_keys import AUDIO_MAXLEN, call_audio, edge_priority
-from common.store import Claim, Ledger
+from common.store import CallStore, Claim
 from common.telemetry import metrics, traces
 from workers.providers.failover import Failover, Source, Use
 from workers.providers.interfaces import (
-    Ear,
-    Heard,
-    Likely,
+    EagerEndOfTurn,
+    EndOfTurn,
     ListenOptions,
-    Offset,
-    Onset,
     ProviderError,
+    SpeechEnd,
+    SpeechStart,
     SpeechToText,
-    Utterance,
+    SttEvent,
+    SttStream,
 )
 from workers.runtime.hang_up import Connection, hang_up
 from workers.runtime.runner import Fenced
-from workers.stt.line_watch import LineWatch
+from workers.stt.line_watch import AudioWatch
 from workers.stt.stream.reopening import Reopening
 
 log = logging.getLogger(__name__)
@@ -61,36 +61,36 @@ DEAF_SECONDS_MAX = 20.0
 """A call that no provider hears for so long is given up: the spoken fallback follows."""
 
 
-class ListenSession:
+class SttSession:
     """See `workers.runtime.runner.Session`."""
 
     def __init__(
-        self, claim: Claim, bus: Bus, ledger: Ledger, ears: Failover[SpeechToText], options: ListenOptions
+        self, claim: Claim, bus: Bus, store: CallStore, sources: Failover[SpeechToText], options: ListenOptions
     ) -> None:
         self._claim = claim
         self._bus = bus
-        self._ledger = ledger
-        self._ears = ears
+        self._store = store
+        self._sources = sources
         self._options = options
         self._edge = claim.record.edge
         self._epoch = claim.record.epoch
         self._audio = (0, 0)  # (epoch, position_ms): what is older was heard
-        self._resume = Resume.of(claim.checkpoint)
+        self._resume = ListeningPosition.of(claim.checkpoint)
         self._utterance = 0
         self._onsets: deque[tuple[int, int]] = deque(maxlen=ONSETS_MAX)  # (position_ms, utterance)
         self._timeline = _Timeline()
-        self._watch = LineWatch(bus, claim.call_id)
+        self._watch = AudioWatch(bus, claim.call_id)
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._ear: Ear | None = None
-        self._lively = False  # the ear that is open has heard something
+        self._stream: SttStream | None = None
+        self._has_events = False  # the ear that is open has heard something
         self._spec = ""
         self._fed_bytes = 0  # to the ear that is open, and not yet counted as used
 
     async def run(self) -> None:
         await self._write(OwnerChanged("stt", self._claim.token, self._claim.owner, wall_ms()))
-        hearing = asyncio.create_task(self._hear(), name=f"ear {self._claim.call_id}")
+        core = asyncio.create_task(self._hear(), name=f"ear {self._claim.call_id}")
         watching = asyncio.create_task(self._watch.run(self._unheard), name=f"line {self._claim.call_id}")
-        tasks = [hearing, watching]
+        tasks = [core, watching]
         try:
             await asyncio.wait([*tasks, self._over], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -114,8 +114,8 @@ class ListenSession:
                 self._audio = (epoch, position_ms + 1)  # an edge that knows nothing of the last counts from the start
                 self._watch.entry = entry_id
                 self._timeline.note(entry_id, position_ms, at_ms)
-                if self._ear is not None:
-                    self._ear.feed(position_ms, mulaw)
+                if self._stream is not None:
+                    self._stream.feed(position_ms, mulaw)
                     self._fed_bytes += len(mulaw)
                 if position_ms // 20 % LAG_SAMPLE_FRAMES == 0:
                     metrics.BUS_LAG_SECONDS.labels("edge to stt").observe(max(0, wall_ms() - at_ms) / 1000)
@@ -141,9 +141,9 @@ class ListenSession:
         tried: set[str] = set()
         heard_at = loop.time()
         while True:
-            source = self._ears.choose(tried, self._claim.call_id)
+            source = self._sources.choose(tried, self._claim.call_id)
             if source is None:
-                await self._ears.exhausted(self._claim.call_id)
+                await self._sources.exhausted(self._claim.call_id)
                 if loop.time() - heard_at > DEAF_SECONDS_MAX:
                     hang_up(self._bus, self._claim, EndReason.ERROR, Connection(self._edge, self._epoch))
                     heard_at = loop.time()
@@ -155,23 +155,23 @@ class ListenSession:
             tried.add(source.spec)
             metrics.PROVIDER_REOPENED.labels(source.spec).inc(reopening.count > 0)
             reopening.opened(loop.time())
-            self._lively = False
+            self._has_events = False
             try:
                 with source.use() as use:
                     await self._listen(source, use)
             except ProviderError as error:
                 log.warning("an ear failed: %s", error, extra={"call_id": self._claim.call_id})
             await self._count_use(source.spec)
-            if self._lively:
+            if self._has_events:
                 heard_at = loop.time()
-            if reopening.failed(loop.time(), self._lively):
+            if reopening.failed(loop.time(), self._has_events):
                 tried.clear()
 
     async def _listen(self, source: Source[SpeechToText], use: Use) -> None:
         """Hear the call with one ear until that fails.  Silence is no failure: an open ear is a good one."""
         self._spec = source.spec
-        async with source.provider.listen(self._options) as ear:
-            self._ear = ear
+        async with source.provider.listen(self._options) as stream:
+            self._stream = stream
             self._utterance = self._resume.utterance
             self._audio = (0, 0)
             self._watch.entry, self._watch.open = self._resume.entry, True
@@ -179,29 +179,29 @@ class ListenSession:
             receive = skipping(self._receive, self._claim.call_id)
             subscription = self._bus.subscribe(audio, receive, self._fail, self._resume.entry)
             try:
-                async for heard in ear:
+                async for heard in stream:
                     use.worked()
-                    self._lively = True
+                    self._has_events = True
                     await self._tell(heard, source.spec)
             finally:  # before the goodbye to the vendor, which may take its time
-                self._ear, self._watch.open = None, False
+                self._stream, self._watch.open = None, False
                 subscription.close()
 
-    async def _tell(self, heard: Heard, spec: str) -> None:
+    async def _tell(self, heard: SttEvent, spec: str) -> None:
         call_id, token = self._claim.call_id, self._claim.token
         match heard:
-            case Onset(position_ms):
+            case SpeechStart(position_ms):
                 self._utterance += 1
                 self._onsets.append((position_ms, self._utterance))
                 await self._speech(SpeechStarted(call_id, token, self._utterance, position_ms, wall_ms(), words=True))
-            case Offset(position_ms):
+            case SpeechEnd(position_ms):
                 await self._speech(SpeechEnded(call_id, token, self._utterance, position_ms))
-            case Likely(text, _, end_ms):
+            case EagerEndOfTurn(text, _, end_ms):
                 now_ms = wall_ms()
-                stamps = (self._timeline.wall(end_ms), now_ms, now_ms)
+                stage_ms = (self._timeline.wall(end_ms), now_ms, now_ms)
                 self._understood(self._utterance_of(end_ms), text)
-                await self._write(MaybeTurn(self._utterance_of(end_ms), text, stamps))
-            case Utterance(text, _, end_ms, decided_ms, unsure):
+                await self._write(EagerUserTurn(self._utterance_of(end_ms), text, stage_ms))
+            case EndOfTurn(text, _, end_ms, decided_ms, unsure):
                 speech_end = self._timeline.wall(end_ms)
                 endpoint = self._timeline.wall(decided_ms) if decided_ms else wall_ms()
                 utterance = self._utterance_of(end_ms)
@@ -209,7 +209,7 @@ class ListenSession:
                     self._understood(utterance, text)
                 now_ms = wall_ms()
                 await self._write(UserTurn(utterance, text, (speech_end, endpoint, now_ms), unsure))
-                turn = traces.Turn(self._claim.call_id, utterance)
+                turn = traces.TurnTrace(self._claim.call_id, utterance)
                 traces.stage("endpoint", speech_end, endpoint, turn=turn, provider=spec)
                 traces.stage("transcript", endpoint, now_ms, turn=turn, provider=spec)
                 await self._save(utterance, end_ms)
@@ -218,13 +218,15 @@ class ListenSession:
     def _understood(self, utterance: int, text: str) -> None:
         """The agent has stopped for this speech; now it need not wait whether it was one."""
         if not is_backchannel(text):
-            self._bus.publish(edge_priority(self._edge), Understood(self._claim.call_id, self._claim.token, utterance))
+            self._bus.publish(
+                edge_priority(self._edge), WordsDetected(self._claim.call_id, self._claim.token, utterance)
+            )
 
     async def _count_use(self, spec: str) -> None:
         audio_ms, self._fed_bytes = self._fed_bytes // BYTES_PER_MS, 0
         if audio_ms:
             metrics.count_usage("stt", spec, {"audio_ms": audio_ms})
-            await self._write(Used("stt", spec, (("audio_ms", audio_ms),)))
+            await self._write(UsageReported("stt", spec, (("audio_ms", audio_ms),)))
 
     async def _speech(self, speech: SpeechStarted | SpeechEnded) -> None:
         self._bus.publish(edge_priority(self._edge), speech)
@@ -236,12 +238,12 @@ class ListenSession:
 
     async def _save(self, utterance: int, end_ms: int) -> None:
         """The next owner, or the next ear, begins where the caller's words ended."""
-        self._resume = Resume(utterance, self._timeline.entry(end_ms))
-        if not await self._ledger.save_checkpoint(self._claim, self._resume.checkpoint()):
+        self._resume = ListeningPosition(utterance, self._timeline.entry(end_ms))
+        if not await self._store.save_checkpoint(self._claim, self._resume.checkpoint()):
             raise Fenced
 
     async def _write(self, message: Message) -> None:
-        if not await self._ledger.append(self._claim, [message]):
+        if not await self._store.append(self._claim, [message]):
             raise Fenced
 
 

@@ -10,7 +10,7 @@ from workers.providers.interfaces import TextToSpeech, VoiceOptions
 from workers.runtime.agent_warnings import AgentWarnings
 from workers.runtime.process import Assignment, main
 from workers.tts.engines.catalog import CATALOG
-from workers.tts.session import SpeakSession
+from workers.tts.session import TtsSession
 from workers.tts.voice_names import is_openai, unused_voice
 
 
@@ -23,12 +23,12 @@ def unused(agent: Agent, specs: Sequence[str], settings: Settings) -> str:
 warnings = AgentWarnings("tts", unused)
 
 
-def speak(call: Assignment, voices: Failover[TextToSpeech]) -> SpeakSession:
+def speak(call: Assignment, voices: Failover[TextToSpeech]) -> TtsSession:
     """The mouth's part in one call, in the agent's voice."""
     if not call.settings.agents_folder.is_dir():  # else it was told at the start
         warnings.check(call.agent, [source.spec for source in voices.sources], call.settings)
     options = VoiceOptions(language=call.agent.language, voice=call.agent.voice)
-    return SpeakSession(call.claim, call.bus, call.ledger, voices, options)
+    return TtsSession(call.claim, call.bus, call.store, voices, options)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 Only the newest reply counts: an older one is over the moment the next begins, and an interrupted one once there are
 words; until then the clause that is being spoken is spoken to its end, because the reply may go on.  What
-another owner has spoken before us (`Spoken`) is not spoken again; but after a reconnect everything that was not heard
-is, because the connection that held it is gone: from the clause that was not `Played`, or, if the edge's last frames
-tell how far the caller had heard (`CallStarted.heard`), from the word in it.
+another owner has synthesized before us (`ClauseSynthesized`) is not synthesized again; but after a reconnect everything
+that was not heard is, because the connection that held it is gone: from the clause that was not `ClausePlayed`, or, if
+the edge's last frames tell how far the caller had heard (`CallStarted.heard`), from the word in it.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from common.protocol.messages import (
     CallEnded,
     CallStarted,
     Clause,
-    Heard,
+    ClausePlayed,
+    ClauseSynthesized,
+    EagerUserTurn,
+    HeardPosition,
     Interrupted,
-    MaybeTurn,
     Message,
-    Played,
-    Release,
+    ReplyDiscarded,
     ReplyEnded,
     ReplyPlayed,
+    ReplyReleased,
+    ReplyResumed,
     ReplyStarted,
-    Resumed,
-    Spoken,
     UserTurn,
-    Withdrawn,
     of_past_connection,
 )
 from workers.tts.resume_point import ON_ITS_WAY_MS, resume_ms
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
+class Synthesize:
     """Speak this clause, for this connection of the call, but for its first `from_ms`: those were heard before."""
 
     clause: Clause
@@ -52,10 +52,10 @@ class Done:
     then: str
 
 
-Task: TypeAlias = Say | Done
+Task: TypeAlias = Synthesize | Done
 
 
-class Script:
+class SpeechPlan:
     """One call's script.  `receive` every event in order; `next` is what to do now."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Script:
         self._clauses: dict[int, Clause] = {}
         self._spoken: set[int] = set()
         self._ended: ReplyEnded | None = None
-        self._lengths: dict[int, Spoken] = {}  # of the clauses, whichever connection they were spoken for
+        self._lengths: dict[int, ClauseSynthesized] = {}  # of the clauses, whichever connection they were spoken for
         self._played: set[int] = set()
         self._from: tuple[int, int] = (0, 0)  # (clause, ms) from which this connection goes on
         self._closed = False  # interrupted or played
@@ -92,11 +92,11 @@ class Script:
                 self.over = False  # the carrier may come back with a call that was over for us
             case CallEnded(epoch):
                 self.over = self.over or epoch == 0 or epoch >= self.epoch
-            case ReplyStarted(turn, utterance, prepared_for):
+            case ReplyStarted(turn, utterance, based_on):
                 if turn > self._turn:
                     self._open(turn)
-                    self.held, self.answers = bool(prepared_for), utterance
-            case Release(_, _, turn) if turn == self._turn:
+                    self.held, self.answers = bool(based_on), utterance
+            case ReplyReleased(_, _, turn) if turn == self._turn:
                 self.held = False
             case Clause(turn, clause):
                 self._open(turn)
@@ -104,20 +104,20 @@ class Script:
                     self._clauses.setdefault(clause, message)
             case ReplyEnded(turn) if turn == self._turn:
                 self._ended = message
-            case Spoken(turn, clause, epoch=epoch) if turn == self._turn:
+            case ClauseSynthesized(turn, clause, epoch=epoch) if turn == self._turn:
                 self._lengths[clause] = message
                 if epoch in (0, self.epoch):
                     self._spoken.add(clause)
-            case Played(turn, clause) if turn == self._turn:
+            case ClausePlayed(turn, clause) if turn == self._turn:
                 self._played.update(range(clause + 1))  # a carrier plays in order, but may not tell of each
             case Interrupted(turn, utterance=utterance) if turn == self._turn and utterance:
                 if utterance > self._resumed:
                     self._doubt = utterance
-            case Resumed(turn, utterance) if turn == self._turn and 0 < self._doubt <= utterance:
+            case ReplyResumed(turn, utterance) if turn == self._turn and 0 < self._doubt <= utterance:
                 self._doubt, self._resumed = 0, utterance
-            case MaybeTurn(utterance, text) | UserTurn(utterance, text) if 0 < self._doubt <= utterance:
+            case EagerUserTurn(utterance, text) | UserTurn(utterance, text) if 0 < self._doubt <= utterance:
                 self._closed = self._closed or not is_backchannel(text)
-            case Interrupted(turn) | ReplyPlayed(turn) | Withdrawn(turn) if turn == self._turn:
+            case Interrupted(turn) | ReplyPlayed(turn) | ReplyDiscarded(turn) if turn == self._turn:
                 self._closed = True
             case _:
                 pass
@@ -132,7 +132,7 @@ class Script:
         while number in self._spoken:
             number += 1
         if number in self._clauses:
-            return Say(self._clauses[number], self.epoch, self._from[1] if number == self._from[0] else 0)
+            return Synthesize(self._clauses[number], self.epoch, self._from[1] if number == self._from[0] else 0)
         if self._ended is not None and number >= self._ended.clauses:
             return Done(self._turn, self._ended.then)
         return None
@@ -142,7 +142,7 @@ class Script:
         if turn == self._turn:
             self._told = True
 
-    def stands(self, task: Say) -> bool:
+    def stands(self, task: Synthesize) -> bool:
         """Is this clause still worth speaking?  Not if the connection that it is spoken for is gone."""
         return self.speaks(task.clause.turn) and task.epoch == self.epoch
 
@@ -150,7 +150,7 @@ class Script:
         """May anything of this reply still be heard?"""
         return turn == self._turn and not self._closed and not self.over
 
-    def _goes_on(self, heard: Heard) -> None:
+    def _goes_on(self, heard: HeardPosition) -> None:
         """A new connection: where in the reply does it begin?"""
         self._from = (0, 0)
         if len(heard) != 3 or heard[0] != self._turn:
@@ -164,7 +164,7 @@ class Script:
             known = self._lengths.get(clause)
             text, (length_ms, marks) = (
                 self._clauses[clause].text,
-                (known.duration_ms, known.marks) if known else (0, ()),
+                (known.duration_ms, known.char_timings) if known else (0, ()),
             )
             self._from = (clause, resume_ms(text, heard_ms, length_ms, marks))
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from common.call.reply_state import MS_PER_CHARACTER
 
 
-def spoken_chars(text: str, spoken_ms: int, marks: Sequence[tuple[int, int]]) -> int:
+def synthesized_chars(text: str, spoken_ms: int, marks: Sequence[tuple[int, int]]) -> int:
     """Where in `text` the remainder begins, when `spoken_ms` of its audio exist.
 
     `marks` (see `Spelled`) say when each character begins; without them the speed of speech is guessed, and rather

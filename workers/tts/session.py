@@ -15,16 +15,16 @@ from common.call.end_reasons import EndReason
 from common.process.clock import wall_ms
 from common.process.skipped import skipping
 from common.process.tasks import cancel
-from common.protocol.messages import AudioOut, Message, OwnerChanged, ReplySpoken, Spoken, Stamps
+from common.protocol.messages import AudioOut, ClauseSynthesized, Message, OwnerChanged, ReplySynthesized, StageMs
 from common.protocol.redis_keys import call_events, edge_audio
-from common.store import Claim, Ledger
+from common.store import CallStore, Claim
 from common.telemetry import metrics, traces
 from workers.providers.failover import Failover
 from workers.providers.interfaces import TextToSpeech, VoiceOptions
 from workers.runtime.hang_up import Connection, hang_up
 from workers.runtime.runner import Fenced
-from workers.tts.plan import Done, Say, Script
-from workers.tts.synthesis import Voice
+from workers.tts.plan import Done, SpeechPlan, Synthesize
+from workers.tts.synthesis import CallVoice
 
 log = logging.getLogger(__name__)
 
@@ -35,21 +35,21 @@ MUTE_MAX = 2
 """So many clauses in a row that no provider could speak, and the call is given up: the spoken fallback follows."""
 
 
-class SpeakSession:
+class TtsSession:
     """See `workers.runtime.runner.Session`."""
 
     def __init__(
-        self, claim: Claim, bus: Bus, ledger: Ledger, voices: Failover[TextToSpeech], options: VoiceOptions
+        self, claim: Claim, bus: Bus, store: CallStore, voices: Failover[TextToSpeech], options: VoiceOptions
     ) -> None:
         self._claim = claim
         self._bus = bus
-        self._ledger = ledger
-        self._voice = Voice(claim.call_id, voices, options, self._write)
-        self._script = Script()
+        self._store = store
+        self._voice = CallVoice(claim.call_id, voices, options, self._write)
+        self._script = SpeechPlan()
         self._live = False
         self._news = asyncio.Event()
         self._error: Exception | None = None
-        self._saying: tuple[Say, asyncio.Task[None]] | None = None
+        self._saying: tuple[Synthesize, asyncio.Task[None]] | None = None
         self._ahead = _Ahead()
         self._mute = 0
 
@@ -83,10 +83,10 @@ class SpeakSession:
         if self._error is not None:
             raise self._error
         match self._script.next() if self._live else None:
-            case Say() as say:
+            case Synthesize() as say:
                 await self._say(say)
             case Done(turn, then):
-                reply = ReplySpoken(
+                reply = ReplySynthesized(
                     self._claim.call_id, self._script.epoch, self._claim.token, turn, then, self._script.held
                 )
                 self._bus.publish(edge_audio(self._script.edge), reply)
@@ -95,7 +95,7 @@ class SpeakSession:
                 self._news.clear()
                 await self._news.wait()
 
-    async def _say(self, say: Say) -> None:
+    async def _say(self, say: Synthesize) -> None:
         """Speak one clause; given up silently when it is not worth speaking any more."""
         task = asyncio.create_task(self._speak(say), name=f"clause {say.clause.turn}.{say.clause.clause}")
         self._saying = (say, task)
@@ -108,21 +108,23 @@ class SpeakSession:
         if not task.cancelled():
             task.result()
 
-    async def _speak(self, say: Say) -> None:
+    async def _speak(self, say: Synthesize) -> None:
         """One clause, to the connection of the call that it is for."""
         clause = say.clause
-        traces.about(traces.Turn(self._claim.call_id, self._script.answers, clause.turn))
+        traces.about(traces.TurnTrace(self._claim.call_id, self._script.answers, clause.turn))
         sender = _Sender(self._bus, self._script, self._claim, say)
-        voicing = self._voice.say(clause)
-        async for sound in voicing:
+        synthesis = self._voice.say(clause)
+        async for sound in synthesis:
             if not (sound := sender.without_heard(sound)):
                 continue
             sender.send(sound)
             await self._ahead.wait(sender.turn, len(sound) / BYTES_PER_MS / 1000)
         sender.finish()
-        metrics.ANSWERS_FAILED.labels("no voice").inc(voicing.spoken_chars >= 0)
-        self._note_mute(voicing.mute)
-        spoken = Spoken(clause.turn, clause.clause, sender.duration_ms, voicing.marks, say.epoch, voicing.spoken_chars)
+        metrics.ANSWERS_FAILED.labels("no voice").inc(synthesis.synthesized_chars >= 0)
+        self._note_mute(synthesis.mute)
+        spoken = ClauseSynthesized(
+            clause.turn, clause.clause, sender.duration_ms, synthesis.marks, say.epoch, synthesis.synthesized_chars
+        )
         await self._write(spoken)
         self._script.receive(spoken)  # not to say it twice while our own news is on its way back
 
@@ -133,14 +135,14 @@ class SpeakSession:
             hang_up(self._bus, self._claim, EndReason.ERROR, Connection(self._script.edge, self._script.epoch))
 
     async def _write(self, message: Message) -> None:
-        if not await self._ledger.append(self._claim, [message]):
+        if not await self._store.append(self._claim, [message]):
             raise Fenced
 
 
 class _Sender:
     """Cuts one clause's audio into whole frames and sends them."""
 
-    def __init__(self, bus: Bus, script: Script, claim: Claim, say: Say) -> None:
+    def __init__(self, bus: Bus, script: SpeechPlan, claim: Claim, say: Synthesize) -> None:
         self._bus = bus
         self._script = script
         self._stream = edge_audio(script.edge)
@@ -179,15 +181,15 @@ class _Sender:
 
     def _publish(self, mulaw: bytes, last: bool) -> None:
         clause = self._clause
-        stamps: Stamps = (*clause.stamps, wall_ms()) if clause.stamps and not self._begun and mulaw else ()
+        stage_ms: StageMs = (*clause.stage_ms, wall_ms()) if clause.stage_ms and not self._begun and mulaw else ()
         self._begun = self._begun or bool(mulaw)
-        if stamps:
-            traces.stage("first_audio", *stamps[-2:])
+        if stage_ms:
+            traces.stage("first_audio", *stage_ms[-2:])
         self._bus.publish(
             self._stream,
             AudioOut(
                 self._claim.call_id, self._epoch, self._claim.token, clause.turn, clause.clause, self._frames, mulaw,
-                last, stamps, self._script.held, self._script.answers,
+                last, stage_ms, self._script.held, self._script.answers,
             ),
         )  # fmt: skip
         self._frames += len(mulaw) // FRAME_BYTES

@@ -1,7 +1,7 @@
 """A clause becomes sound: by the first voice that can, and one that breaks off is followed by the next at that word.
 
 A voice that ends a clause without an error has not always spoken it: what is missing is synthesised again (`Attempts`),
-and what nobody speaks is known (`Voicing.spoken_chars`), so that it never counts as heard.
+and what nobody speaks is known (`ClauseSynthesis.spoken_chars`), so that it never counts as heard.
 
 The sound is kept for as long as its reply is the newest.  What the carrier held when a connection broke was never
 heard; on the next connection it is played again, without a second synthesis and without waiting for one.  A clause
@@ -18,15 +18,15 @@ from typing import cast
 
 from common.audio.g711 import BYTES_PER_MS
 from common.process.clock import wall_ms
-from common.protocol.messages import Clause, Used
+from common.protocol.messages import Clause, UsageReported
 from common.telemetry import metrics, traces
 from workers.providers.failover import Failover, Source
-from workers.providers.interfaces import IncompleteAudio, ProviderError, Sound, Spelled, TextToSpeech, VoiceOptions
+from workers.providers.interfaces import CharTimings, IncompleteAudio, ProviderError, Sound, TextToSpeech, VoiceOptions
 from workers.tts.attempts import Attempts
 from workers.tts.audio.audibility import NO_AUDIO, SILENCE, TOO_SHORT, LeadingSilence, letters, shortest_ms
 from workers.tts.audio_tags import for_voice, takes_audio_tags
 from workers.tts.normalise import with_sources
-from workers.tts.remainder import spoken_chars
+from workers.tts.remainder import synthesized_chars
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ KEPT_BYTES_MAX = 60_000 * BYTES_PER_MS
 """Of one reply: as much as an edge may hold of it.  Beyond it the oldest clauses go, which are the likeliest heard."""
 
 
-class Voicing:
+class ClauseSynthesis:
     """The growing sound of one clause: iterate over its mu-law chunks from the first, as often as you like."""
 
     def __init__(self, clause: Clause) -> None:
@@ -46,7 +46,7 @@ class Voicing:
         self.size = 0
         self.mute = False
         """Could no voice speak it at all?"""
-        self.spoken_chars = -1
+        self.synthesized_chars = -1
         """So many characters of the clause's text were spoken; -1: all.  Known at the end."""
         self._chunks: list[bytes] = []
         self._news = asyncio.Event()
@@ -93,7 +93,7 @@ class Voicing:
             await asyncio.wait([self._task])
 
 
-class Voice:
+class CallVoice:
     """The sounds of one call's newest reply.  `write` puts what a provider was used for into the story."""
 
     def __init__(
@@ -101,18 +101,18 @@ class Voice:
         call_id: str,
         voices: Failover[TextToSpeech],
         options: VoiceOptions,
-        write: Callable[[Used], Awaitable[None]],
+        write: Callable[[UsageReported], Awaitable[None]],
     ) -> None:
         self._call_id = call_id
         self._voices = voices
         self._options = options
         self._write = write
-        self._kept: dict[int, Voicing] = {}
+        self._kept: dict[int, ClauseSynthesis] = {}
         self._was_mute = False  # the clause before
         self.turn = 0
         """Whose sounds are kept."""
 
-    def say(self, clause: Clause) -> Voicing:
+    def say(self, clause: Clause) -> ClauseSynthesis:
         """The clause's sound: what is known of it, else it is made."""
         known = self._kept.get(clause.clause) if clause.turn == self.turn else None
         if known is not None and not known.mute:
@@ -120,26 +120,26 @@ class Voice:
         if clause.turn != self.turn:
             self.be_silent()
             self.turn, self._kept = clause.turn, {}
-        voicing = Voicing(clause)
-        voicing.begin(asyncio.create_task(self._speak(voicing), name=f"voice {clause.turn}.{clause.clause}"))
+        synthesis = ClauseSynthesis(clause)
+        synthesis.begin(asyncio.create_task(self._speak(synthesis), name=f"voice {clause.turn}.{clause.clause}"))
         while self._kept and sum(one.size for one in self._kept.values()) > KEPT_BYTES_MAX:
             self._kept.pop(min(self._kept)).cancel()
-        self._kept[clause.clause] = voicing
-        return voicing
+        self._kept[clause.clause] = synthesis
+        return synthesis
 
     def be_silent(self) -> None:
         """Nothing more of this reply will be heard."""
-        for voicing in self._kept.values():
-            voicing.cancel()
+        for synthesis in self._kept.values():
+            synthesis.cancel()
 
     async def close(self) -> None:
         """The call is over, or somebody else's."""
         self.be_silent()
-        for voicing in self._kept.values():
-            await voicing.ended()
+        for synthesis in self._kept.values():
+            await synthesis.ended()
 
-    async def _speak(self, voicing: Voicing) -> None:
-        clause = voicing.clause
+    async def _speak(self, synthesis: ClauseSynthesis) -> None:
+        clause = synthesis.clause
         tags = any(takes_audio_tags(source.spec) for source in self._voices.sources)
         speech = with_sources(clause.text, self._options.language, audio_tags=tags)
         part = _Part(speech.text)
@@ -149,7 +149,7 @@ class Voice:
                 while letters(part.rest) and (source := attempts.next()) is not None:
                     begun_ms, outcome = wall_ms(), "cancelled"
                     try:
-                        await self._speak_with(source, part, voicing)
+                        await self._speak_with(source, part, synthesis)
                         outcome = "spoken"
                     except ProviderError as error:
                         outcome = "incomplete" if isinstance(error, IncompleteAudio) else type(error).__name__.lower()
@@ -157,7 +157,7 @@ class Voice:
                         attempts.failed(source, error)
                         part.broken_off()
                     finally:
-                        if clause.stamps:
+                        if clause.stage_ms:
                             traces.stage("voice", begun_ms, wall_ms(), provider=source.spec, outcome=outcome)
         except TimeoutError:
             log.warning("a voice took too long", extra={"call_id": self._call_id})
@@ -165,12 +165,12 @@ class Voice:
         else:
             if letters(part.rest):
                 await self._voices.exhausted(self._call_id)
-        voicing.marks = tuple((speech.source(at), at_ms) for at, at_ms in part.word_marks)
-        voicing.mute = self._was_mute = not voicing.size and letters(speech.text) > 0
+        synthesis.marks = tuple((speech.source(at), at_ms) for at, at_ms in part.word_marks)
+        synthesis.mute = self._was_mute = not synthesis.size and letters(speech.text) > 0
         if letters(part.rest):
-            voicing.spoken_chars = speech.source(part.spoken_chars) if part.spoken_chars else 0
+            synthesis.synthesized_chars = speech.source(part.synthesized_chars) if part.synthesized_chars else 0
 
-    async def _speak_with(self, source: Source[TextToSpeech], part: _Part, voicing: Voicing) -> None:
+    async def _speak_with(self, source: Source[TextToSpeech], part: _Part, synthesis: ClauseSynthesis) -> None:
         text = for_voice(part.rest, source.spec)
         if not letters(text):  # nothing but tags that this voice does not act
             part.complete()
@@ -180,18 +180,18 @@ class Voice:
             stream = source.provider.say(text, self._options)
             async with aclosing(cast("AsyncGenerator[Sound, None]", stream)) as sounds:
                 async for sound in sounds:
-                    if isinstance(sound, Spelled):
+                    if isinstance(sound, CharTimings):
                         part.spelled(sound)
                     elif audible := silence.feed(sound):
                         use.worked()
                         part.spoken_bytes += len(audible)
-                        voicing.add(audible)
+                        synthesis.add(audible)
             if fault := part.fault(silence, text, self._options.speed):
                 metrics.CLAUSE_AUDIO_FAULTS.labels(source.spec, fault).inc()
                 raise IncompleteAudio(f"{source.spec} spoke a clause of {letters(text)} letters with {fault}")
         part.complete()
         metrics.count_usage("tts", source.spec, {"characters": len(text)})
-        await self._write(Used("tts", source.spec, (("characters", len(text)),)))
+        await self._write(UsageReported("tts", source.spec, (("characters", len(text)),)))
 
 
 class _Part:
@@ -215,11 +215,11 @@ class _Part:
         return self._text[self._from :]
 
     @property
-    def spoken_chars(self) -> int:
+    def synthesized_chars(self) -> int:
         """Where `rest` begins."""
         return self._from
 
-    def spelled(self, spelled: Spelled) -> None:
+    def spelled(self, spelled: CharTimings) -> None:
         self.marks += [(self._from + offset, self._from_ms + at_ms) for offset, at_ms in spelled.marks]
 
     def fault(self, silence: LeadingSilence, text: str, speed: float) -> str:
@@ -238,7 +238,7 @@ class _Part:
         """The next voice begins at the word that this one did not finish."""
         spoken_ms = self.spoken_bytes // BYTES_PER_MS
         own = [(at - self._from, ms - self._from_ms) for at, ms in self.marks if at >= self._from]
-        self._from += spoken_chars(self.rest, spoken_ms, own)
+        self._from += synthesized_chars(self.rest, spoken_ms, own)
         self._from_ms += spoken_ms
         self.spoken_bytes = 0
         self.marks = [(at, ms) for at, ms in self.marks if at < self._from]

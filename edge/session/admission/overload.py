@@ -19,7 +19,7 @@ LATE_SHARE = 0.1
 """Of the window: 500 ms.  Playing ahead (PLAYOUT_LEAD_MS) hides one hiccup, not that."""
 
 
-class Shedding:
+class Overload:
     """`feed` it how late each wake of the loop was; ask `overloaded`."""
 
     def __init__(self, lag_ms_max: int) -> None:

@@ -11,7 +11,7 @@ import logging
 
 from common.process.skipped import skip
 from common.protocol.redis_keys import POOLS
-from common.store import Ledger
+from common.store import CallStore
 from common.telemetry import metrics
 from edge.session.admission.unserved import Unserved, Waits
 from edge.session.calls import Calls
@@ -27,10 +27,10 @@ WAITING_LOOK_SECONDS = 0.25
 class PoolWatch:
     """`run` it as a task of the edge."""
 
-    def __init__(self, calls: Calls, ledger: Ledger, waits: Waits) -> None:
+    def __init__(self, calls: Calls, store: CallStore, waits: Waits) -> None:
         """From now on `calls` refuses new ones while a pool is missing, unless `waits.offer_ms` is 0."""
         self._calls = calls
-        self._ledger = ledger
+        self._store = store
         self._unserved = Unserved(waits)
         self._on = waits.offer_ms > 0
         self._ready: set[str] | None = None  # not known before the first look
@@ -57,13 +57,13 @@ class PoolWatch:
 
     async def look(self) -> bool:
         """Ask once, and give up whoever waited too long.  True while a call waits."""
-        self._note(await self._ledger.pools_with_room())
+        self._note(await self._store.pools_with_room())
         live = {call.call_id: call for call in self._calls.live()}
         self._unserved.follow({call_id: call.began_ms if call.epoch == 1 else None for call_id, call in live.items()})
         if self._calls.bus.away_s():
             self._unserved.redis_away(_now_ms())
         suspects = self._unserved.suspects(all_have_room=not self.missing())
-        unheld = await self._ledger.unheld(suspects)
+        unheld = await self._store.unheld(suspects)
         for call_id, pool in self._unserved.look(unheld, suspects, _now_ms()).items():
             if not live[call_id].stopping.done() and not live[call_id].ended.done():
                 metrics.CALLS_UNSERVED.labels(pool).inc()

@@ -16,7 +16,7 @@ from typing import Any
 from common.process.skipped import skip
 from common.protocol.redis_keys import CALLS_ENDED, POOLS, edge_audio, edge_priority, pool_calls
 from common.redis.client import Client
-from common.redis.url import Place, parse_redis_url
+from common.redis.url import RedisTarget, parse_redis_url
 from common.telemetry import metrics
 
 log = logging.getLogger(__name__)
@@ -77,8 +77,8 @@ class RedisWatch:
     @classmethod
     def connect(cls, url: str, edge: str) -> RedisWatch:
         """One lazy client for each server.  Raises BadRedisUrl."""
-        places: tuple[Place, ...] = parse_redis_url(url)
-        return cls(edge, [Client(place, f"{edge}:watch") for place in places])
+        targets: tuple[RedisTarget, ...] = parse_redis_url(url)
+        return cls(edge, [Client(target, f"{edge}:watch") for target in targets])
 
     async def aclose(self) -> None:
         """Close the connections."""

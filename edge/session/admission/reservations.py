@@ -10,7 +10,7 @@ from __future__ import annotations
 PROMISE_MS = 3000
 
 
-class Promises:
+class Reservations:
     """Call ids by the time at which their promise ends.  As many as the edge has places, and a few: it asks first."""
 
     def __init__(self) -> None:

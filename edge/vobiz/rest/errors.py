@@ -33,7 +33,7 @@ class CarrierError(Exception):
     """Vobiz did not do, or may not have done, what was asked."""
 
 
-class Limited(CarrierError):
+class CarrierLimited(CarrierError):
     """429: over the limit of calls a second, or of calls at once.  Nothing was done."""
 
     def __init__(self, retry_after_s: float, message: str = "") -> None:
@@ -84,7 +84,7 @@ def _said(message: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CarrierAnswer:
     """What came back: the body in full, or None if it was lost or too large."""
 
     status: int
@@ -93,7 +93,7 @@ class Answer:
     """The Retry-After header."""
 
 
-def error_of(method: str, answer: Answer, now_s: float, secrets: Sequence[str] = ()) -> CarrierError:
+def error_of(method: str, answer: CarrierAnswer, now_s: float, secrets: Sequence[str] = ()) -> CarrierError:
     """Any answer but 2xx, as the error it stands for.
 
     `now_s` is the Unix time (Retry-After may be a date); `secrets` are never repeated from the body.
@@ -104,7 +104,7 @@ def error_of(method: str, answer: Answer, now_s: float, secrets: Sequence[str] =
         wait_s = _seconds(said.retry_after, now_s)
     status = answer.status
     if status == 429:
-        return Limited(RETRY_AFTER_S if wait_s is None else wait_s, said.message)
+        return CarrierLimited(RETRY_AFTER_S if wait_s is None else wait_s, said.message)
     if status in (401, 403):
         return Unauthorized(status, said.message, said.code)
     if 400 <= status < 500:

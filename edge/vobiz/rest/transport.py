@@ -23,7 +23,15 @@ from urllib.parse import quote
 
 import httpx
 
-from edge.vobiz.rest.errors import Answer, CarrierError, Limited, Refused, Unavailable, Uncertain, error_of
+from edge.vobiz.rest.errors import (
+    CarrierAnswer,
+    CarrierError,
+    CarrierLimited,
+    Refused,
+    Unavailable,
+    Uncertain,
+    error_of,
+)
 
 API_URL = "https://api.vobiz.ai/api/v1"
 CONNECT_S = 3.0
@@ -89,7 +97,7 @@ def pause_s(method: Verb, error: CarrierError, attempt: int, jitter: float) -> f
 
     `jitter` of 0 to 1 spreads those who were all told to come back in one second.
     """
-    if isinstance(error, Limited):
+    if isinstance(error, CarrierLimited):
         wait_s = error.retry_after_s
     elif isinstance(error, Unavailable) and (method != "POST" or not error.sent):
         wait_s = BACK_OFF_S * 2 ** (attempt - 1) if error.retry_after_s is None else error.retry_after_s
@@ -173,7 +181,7 @@ class Rest:
 
     async def _exchange(
         self, method: Verb, url: str, body: Mapping[str, Any] | None, query: Mapping[str, Any] | None
-    ) -> Answer:
+    ) -> CarrierAnswer:
         """Raises httpx.HTTPError and TimeoutError only as long as the status is not known."""
         status, retry_after = 0, ""
         try:
@@ -186,12 +194,12 @@ class Rest:
                 async for chunk in response.aiter_bytes():
                     content += chunk
                     if len(content) > BODY_BYTES_MAX:
-                        return Answer(status, None, retry_after)
-            return Answer(status, bytes(content), retry_after)
+                        return CarrierAnswer(status, None, retry_after)
+            return CarrierAnswer(status, bytes(content), retry_after)
         except (httpx.HTTPError, TimeoutError):
             if not status:
                 raise
-            return Answer(status, None, retry_after)
+            return CarrierAnswer(status, None, retry_after)
 
     @staticmethod
     def _lost(method: Verb, what: str) -> CarrierError:

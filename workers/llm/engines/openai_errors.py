@@ -10,21 +10,23 @@ from urllib.parse import urlsplit
 import openai
 
 from workers.llm.engines.openai_chunks import ErrorInStream
-from workers.llm.engines.openai_server import BODY_CHARS_MAX, SETTING, Answer, shown
+from workers.llm.engines.openai_server import BODY_CHARS_MAX, SETTING, ServerAnswer, shown
 from workers.providers.interfaces import Busy, Down, ProviderError, Rejected
 from workers.providers.openai import http
 
-NO_ANSWER = Answer(0, "", "")
+NO_ANSWER = ServerAnswer(0, "", "")
 _CAUSES_MAX = 8
 
 
-def answered(response: Any) -> Answer:
+def answered(response: Any) -> ServerAnswer:
     """An answer that was read whole."""
     moved = str(response.url) if response.history else ""
-    return Answer(response.status_code, str(response.headers.get("content-type", "")).lower(), response.text, moved)
+    return ServerAnswer(
+        response.status_code, str(response.headers.get("content-type", "")).lower(), response.text, moved
+    )
 
 
-def refusal(error: Exception) -> tuple[Answer, Any]:
+def refusal(error: Exception) -> tuple[ServerAnswer, Any]:
     """(what the server answered, its document or text); nothing for an error that is not the server's answer."""
     if isinstance(error, openai.APIStatusError):
         answer = answered(error.response)
@@ -34,7 +36,7 @@ def refusal(error: Exception) -> tuple[Answer, Any]:
         inner = error.document.get("error")
         code = inner.get("code") if isinstance(inner, dict) else None
         status = code if isinstance(code, int) else 400
-        return Answer(status, "", json.dumps(error.document)[:BODY_CHARS_MAX]), error.document
+        return ServerAnswer(status, "", json.dumps(error.document)[:BODY_CHARS_MAX]), error.document
     return NO_ANSWER, None
 
 

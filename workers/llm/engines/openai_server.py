@@ -49,7 +49,7 @@ def address_fault(url: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ServerAnswer:
     """What the server answered, as far as it says what is wrong."""
 
     status: int
@@ -72,7 +72,7 @@ class Answer:
             return None
 
 
-def answer_fault(url: str, answer: Answer) -> str:
+def answer_fault(url: str, answer: ServerAnswer) -> str:
     """Why this is not the answer of a chat completions API; empty if it may be one."""
     where = f"{SETTING} ({shown(url)})"
     lacks = "" if re.search(r"/v\d", urlsplit(url).path) else f"; try {shown(url)}/v1"
@@ -90,7 +90,7 @@ def answer_fault(url: str, answer: Answer) -> str:
     return ""
 
 
-def speaks_of_missing_model(answer: Answer) -> bool:
+def speaks_of_missing_model(answer: ServerAnswer) -> bool:
     """Did the server refuse the request because it has no such model?"""
     return answer.status in (400, 404) and bool(_NO_MODEL.search(answer.text[:BODY_CHARS_MAX]))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workers.llm.engines.openai_chunks import ChatChunk, understood
-from workers.llm.engines.openai_server import BODY_CHARS_MAX, Answer
+from workers.llm.engines.openai_server import BODY_CHARS_MAX, ServerAnswer
 from workers.llm.engines.sse import EVENT_BYTES_MAX, Events
 
 DONE = "[DONE]"
@@ -66,11 +66,11 @@ class ChunkStream:
         await self._opened.close()
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> ServerAnswer:
         """What the server sent, as far as it is kept."""
         response = self._response
         moved = str(response.url) if response.history else ""
-        return Answer(response.status_code, self._media, self._head.decode("utf-8", "replace"), moved)
+        return ServerAnswer(response.status_code, self._media, self._head.decode("utf-8", "replace"), moved)
 
     async def _next(self) -> ChatChunk | None:
         while not self._understood:

@@ -84,17 +84,17 @@ ABILITIES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ScriptedAnswer:
     """One reply.  `ends_call`: it is a farewell, hang up after it."""
 
     text: str
     ends_call: bool = False
 
 
-def answer(dialogue: Sequence[ChatMessage], facts: Facts = FACTS) -> Answer:
+def answer(dialogue: Sequence[ChatMessage], facts: Facts = FACTS) -> ScriptedAnswer:
     """The receptionist's next line in `dialogue` (OpenAI chat messages; only the caller's count)."""
     talk = _Talk(facts)
-    given = Answer(facts.greeting)
+    given = ScriptedAnswer(facts.greeting)
     for message in dialogue:
         content = message.get("content")
         if message.get("role") == "user" and isinstance(content, str) and content.strip():
@@ -210,40 +210,40 @@ class _Talk:
         self._time: int | None = None
         self._name = ""
         self._asked_more = False
-        self._last = Answer(facts.greeting)
+        self._last = ScriptedAnswer(facts.greeting)
 
-    def take(self, text: str) -> Answer:
+    def take(self, text: str) -> ScriptedAnswer:
         """One line of the caller: what to answer."""
         heard = plain(text)
         asked_more, self._asked_more = self._asked_more, False
         given = self._answer(text, heard, asked_more)
         if _stops(text):  # a line may hold two: what was asked, and the stop before any of the answer was heard
-            given = Answer(OF_COURSE)
+            given = ScriptedAnswer(OF_COURSE)
         if given.text != OF_COURSE:  # "Wait, stop. … What did you say?" asks for what was said before the stop
             self._last = given
         self._asked_more = given.text.endswith(ANYTHING_ELSE)
         return given
 
-    def _answer(self, text: str, heard: str, asked_more: bool) -> Answer:
+    def _answer(self, text: str, heard: str, asked_more: bool) -> ScriptedAnswer:
         if GOODBYE.search(heard) or (asked_more and NO.fullmatch(heard)):
-            return Answer(self._facts.farewell, ends_call=True)
+            return ScriptedAnswer(self._facts.farewell, ends_call=True)
         if REPEAT.search(heard):
             return self._last
         if EMERGENCY.search(heard):
-            return Answer("In an emergency, please go to the nearest hospital at once. " + ANYTHING_ELSE)
+            return ScriptedAnswer("In an emergency, please go to the nearest hospital at once. " + ANYTHING_ELSE)
         if (self._open or self._noted) and (CANCEL.search(heard) or (self._open and heard in ("no", "nope"))):
             self._forget()
-            return Answer("All right, I have noted no appointment. " + ANYTHING_ELSE)
+            return ScriptedAnswer("All right, I have noted no appointment. " + ANYTHING_ELSE)
         if topics := self._topics(heard):
             self._open = self._open or (BOOK.search(heard) is not None and not self._noted)
-            return Answer(f"{topics} {self._question()}".strip())
+            return ScriptedAnswer(f"{topics} {self._question()}".strip())
         return self._appointment(text, heard) or self._small_talk(text, heard)
 
     def _topics(self, heard: str) -> str:
         answers = [str(getattr(self._facts, name)) for pattern, name in TOPICS if pattern.search(heard)]
         return " ".join(answers[:2])
 
-    def _appointment(self, text: str, heard: str) -> Answer | None:
+    def _appointment(self, text: str, heard: str) -> ScriptedAnswer | None:
         """Take what the line says of an appointment; None if it is about something else."""
         wanted = BOOK.search(heard) or PAIN.search(heard)
         going = self._open or self._noted
@@ -257,7 +257,7 @@ class _Talk:
         sorry = "I am sorry to hear that. " if PAIN.search(heard) else ""
         started = "Of course. " if not self._open and not sorry else ""
         if self._noted and wanted and not change and not day and time is None:
-            return Answer(
+            return ScriptedAnswer(
                 f"I have noted you for {self._when()}. Would you like to change it, or is there anything else?"
             )
         self._open, self._noted = True, False
@@ -266,7 +266,7 @@ class _Talk:
         self._name = find_name(text, awaited=False) or self._name
         return self._next(sorry or started)
 
-    def _named(self, text: str, heard: str) -> Answer | None:
+    def _named(self, text: str, heard: str) -> ScriptedAnswer | None:
         """A line that may be nothing but a name."""
         awaited = self._open and bool(self._day) and self._time is not None and not self._name
         busy = STOP.search(heard) or THANKS.search(heard) or HELLO.search(heard)
@@ -277,21 +277,23 @@ class _Talk:
         if self._open or self._noted:
             self._open, self._noted = True, False
             return self._next("")
-        return Answer(f"Hello {name}. How can I help you?")
+        return ScriptedAnswer(f"Hello {name}. How can I help you?")
 
-    def _next(self, lead: str) -> Answer:
+    def _next(self, lead: str) -> ScriptedAnswer:
         """The appointment's next step: a correction, a question, or the note."""
         if self._day.lower().endswith("sunday"):
             self._day = ""
-            return Answer(f"{lead}We are closed on Sundays. {self._question()}")
+            return ScriptedAnswer(f"{lead}We are closed on Sundays. {self._question()}")
         opens, closes = self._facts.saturday if self._day.lower().endswith("saturday") else self._facts.weekdays
         if self._time is not None and not opens <= self._time < closes:
             self._time = None
-            return Answer(f"{lead}We are open from {_span((opens, closes))} then. {self._question()}")
+            return ScriptedAnswer(f"{lead}We are open from {_span((opens, closes))} then. {self._question()}")
         if question := self._question():
-            return Answer(f"{lead}{question}")
+            return ScriptedAnswer(f"{lead}{question}")
         self._open, self._noted = False, True
-        return Answer(f"Thank you, {self._name}. I have noted your appointment for {self._when()}. {ANYTHING_ELSE}")
+        return ScriptedAnswer(
+            f"Thank you, {self._name}. I have noted your appointment for {self._when()}. {ANYTHING_ELSE}"
+        )
 
     def _question(self) -> str:
         """What is still missing; empty if nothing is, or no appointment is being made."""
@@ -305,17 +307,17 @@ class _Talk:
             return f"At what time would you like to come {self._day}?"
         return "" if self._name else f"That is {self._when()}. May I have your name, please?"
 
-    def _small_talk(self, text: str, heard: str) -> Answer:
+    def _small_talk(self, text: str, heard: str) -> ScriptedAnswer:
         if question := self._question():
             lead = "" if YES.fullmatch(heard) or THANKS.search(heard) else "Sorry, I did not understand that. "
-            return Answer(lead + question)
+            return ScriptedAnswer(lead + question)
         if YES.fullmatch(heard):
-            return Answer("Gladly. " + ABILITIES)
+            return ScriptedAnswer("Gladly. " + ABILITIES)
         if THANKS.search(heard):
-            return Answer("You are welcome. " + ANYTHING_ELSE)
+            return ScriptedAnswer("You are welcome. " + ANYTHING_ELSE)
         if HELLO.search(heard) and len(heard.split()) <= STOP_WORDS_MAX:
-            return Answer("Hello! How can I help you?")
-        return Answer("I am sorry, I did not understand that. " + ABILITIES)
+            return ScriptedAnswer("Hello! How can I help you?")
+        return ScriptedAnswer("I am sorry, I did not understand that. " + ABILITIES)
 
     def _when(self) -> str:
         return f"{self._day} at {say_time(self._time or 0)}".removeprefix("on ")

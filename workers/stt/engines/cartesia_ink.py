@@ -17,7 +17,7 @@ from workers.providers.cartesia import CARTESIA_URL, KEY_VARIABLE, headers, sock
 from workers.providers.interfaces import ListenOptions, ProviderError, Rejected
 from workers.providers.websocket import close_socket, open_socket
 from workers.stt.engines.cartesia_ink_core import InkTurns
-from workers.stt.stream.batched_stream import DEADLINES, BatchedEar, EarDeadlines, open_ear
+from workers.stt.stream.batched_stream import DEADLINES, BatchedSttStream, SttDeadlines, open_stream
 
 BATCH_MS = 60
 """Audio in one message: half of it is the delay, and 17 messages a second are a third of the work of 50."""
@@ -35,7 +35,7 @@ LANGUAGES = frozenset(_CODES.split())
 class CartesiaInk:
     """`SpeechToText` by Cartesia; one socket a call."""
 
-    def __init__(self, model: str, key: str, url: str = CARTESIA_URL, deadlines: EarDeadlines = DEADLINES) -> None:
+    def __init__(self, model: str, key: str, url: str = CARTESIA_URL, deadlines: SttDeadlines = DEADLINES) -> None:
         self._model = model
         self._key = key
         self._url = socket_url(url)
@@ -43,7 +43,7 @@ class CartesiaInk:
         self._name = f"cartesia/{model}"
 
     @asynccontextmanager
-    async def listen(self, options: ListenOptions) -> AsyncIterator[BatchedEar]:
+    async def listen(self, options: ListenOptions) -> AsyncIterator[BatchedSttStream]:
         """Open an ear (see `SpeechToText`)."""
         query = {
             "model": self._model,
@@ -51,13 +51,13 @@ class CartesiaInk:
             "encoding": "pcm_mulaw",
             "sample_rate": "8000",
             "min_volume": str(MIN_VOLUME),
-            "max_silence_duration_secs": str(options.endpoint_ms / 1000),
+            "max_silence_duration_secs": str(options.endpointing_ms / 1000),
         }
         url = f"{self._url}/stt/websocket?{urlencode(query)}"
         connection = await open_socket(self._name, url, headers(self._key), self._deadlines.connect_s, KEY_VARIABLE)
-        hearing = InkTurns(options, self._deadlines.final_s)
-        async with open_ear(self._name, connection, hearing, self._deadlines, BATCH_MS) as ear:
-            yield ear
+        core = InkTurns(options, self._deadlines.final_s)
+        async with open_stream(self._name, connection, core, self._deadlines, BATCH_MS) as stream:
+            yield stream
 
     async def warm(self) -> None:
         """Try the key.  Raises Rejected if it is wrong; a vendor that is down now is no reason to stop."""

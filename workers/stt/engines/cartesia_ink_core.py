@@ -19,12 +19,20 @@ from dataclasses import dataclass
 
 from common.audio.g711 import BYTES_PER_MS
 from workers.providers.cartesia import failure
-from workers.providers.interfaces import Down, Heard, Likely, ListenOptions, Offset, Onset, Utterance
-from workers.stt.stream.backlog import Pace
-from workers.stt.stream.batched_stream import IDLE_S, SilentVendor
+from workers.providers.interfaces import (
+    Down,
+    EagerEndOfTurn,
+    EndOfTurn,
+    ListenOptions,
+    SpeechEnd,
+    SpeechStart,
+    SttEvent,
+)
+from workers.stt.stream.backlog import ReplayBacklog
+from workers.stt.stream.batched_stream import IDLE_S, UnresponsiveVendor
 from workers.stt.stream.interim_words import InterimWords
 from workers.stt.vad.endpointing import WINDOW_MS, End, Endpointing, LikelyEnd
-from workers.stt.vad.energy import NOT, Loudness
+from workers.stt.vad.energy import NOT, EnergyVad
 
 FINALIZE = "finalize"
 NAME = "cartesia"
@@ -48,8 +56,8 @@ class InkTurns:
         self.orders: list[str] = []
         self._options = options
         self._final_s = final_s
-        self._pace = Pace()
-        self._loudness = Loudness()
+        self._pace = ReplayBacklog()
+        self._loudness = EnergyVad()
         self._endpointing = Endpointing(options)
         self._asked: deque[_Flush] = deque()
         self._finals: list[str] = []
@@ -71,19 +79,19 @@ class InkTurns:
         """mu-law, as the vendor was told in the query."""
         return mulaw
 
-    def feed(self, position_ms: int, mulaw: bytes, now: float) -> list[Heard]:
-        heard: list[Heard] = []
+    def feed(self, position_ms: int, mulaw: bytes, now: float) -> list[SttEvent]:
+        heard: list[SttEvent] = []
         self._pace.feed(len(mulaw) / BYTES_PER_MS, now)
         self._idle_at = now + IDLE_S
         for at_ms, probability in self._loudness.feed(position_ms, mulaw):
             self._loud_to_ms = at_ms + WINDOW_MS if probability > NOT else self._loud_to_ms
             for decision in self._endpointing.feed(at_ms, probability):
                 match decision:
-                    case Onset(start_ms):
+                    case SpeechStart(start_ms):
                         self._speaking = True
                         self._started_ms = start_ms if self._started_ms is None else self._started_ms
                         heard.append(decision)
-                    case Offset():
+                    case SpeechEnd():
                         self._speaking = False
                         heard.append(decision)
                     case LikelyEnd(start_ms, end_ms):
@@ -92,7 +100,7 @@ class InkTurns:
                         heard += self._end(start_ms, end_ms, at_ms, now)
         return heard
 
-    def receive(self, message: str | bytes, now: float) -> list[Heard]:
+    def receive(self, message: str | bytes, now: float) -> list[SttEvent]:
         try:
             fields = json.loads(message)
             kind, text = fields.get("type"), str(fields.get("text") or "").strip()
@@ -110,24 +118,24 @@ class InkTurns:
                 self._interims.interim(text)
         return self._answered() if kind == "flush_done" else []
 
-    def wake(self, now: float) -> list[Heard]:
+    def wake(self, now: float) -> list[SttEvent]:
         """An answer is overdue: tell what is known, and give the vendor up, as answers can no longer be matched."""
         if not self._asked or now < self._asked[0].due:
             return self._idle(now)
         flush = self._asked[0]
-        known: tuple[Heard, ...] = ()
+        known: tuple[SttEvent, ...] = ()
         if flush.ends and (text := self._words()):
-            known = (Utterance(text, flush.start_ms, flush.end_ms, flush.decided_ms),)
-        raise SilentVendor(f"{NAME} does not finish a transcript", known)
+            known = (EndOfTurn(text, flush.start_ms, flush.end_ms, flush.decided_ms),)
+        raise UnresponsiveVendor(f"{NAME} does not finish a transcript", known)
 
-    def _idle(self, now: float) -> list[Heard]:
+    def _idle(self, now: float) -> list[SttEvent]:
         """No audio comes any more: the turn, if one is open, ends with what there was."""
         if self._started_ms is None or now < self._idle_at:
             return []
         start_ms, end_ms, spoke = self._started_ms, max(self._loud_to_ms, self._started_ms), self._speaking
         self._speaking = False
         self._endpointing = Endpointing(self._options)
-        offset: list[Heard] = [Offset(end_ms)] if spoke else []
+        offset: list[SttEvent] = [SpeechEnd(end_ms)] if spoke else []
         return [*offset, *self._end(start_ms, end_ms, end_ms, now)]
 
     def _ask(self, start_ms: int, end_ms: int, now: float) -> _Flush:
@@ -135,7 +143,7 @@ class InkTurns:
         self._asked.append(_Flush(start_ms, end_ms, now + self._final_s + self._pace.allowance_s(now)))
         return self._asked[-1]
 
-    def _end(self, start_ms: int, end_ms: int, decided_ms: int, now: float) -> list[Heard]:
+    def _end(self, start_ms: int, end_ms: int, decided_ms: int, now: float) -> list[SttEvent]:
         self._started_ms = None
         if not self._asked and self._flushed_to_ms == end_ms:
             return self._utterance(start_ms, end_ms, decided_ms)
@@ -146,7 +154,7 @@ class InkTurns:
         flush.ends, flush.decided_ms = True, decided_ms
         return []
 
-    def _answered(self) -> list[Heard]:
+    def _answered(self) -> list[SttEvent]:
         if not self._asked:
             return []  # not ours: the vendor flushes by itself, too
         flush = self._asked.popleft()
@@ -157,18 +165,18 @@ class InkTurns:
             return self._utterance(flush.start_ms, flush.end_ms, flush.decided_ms)
         self._flushed_to_ms = flush.end_ms
         text = self._words()
-        if text and not self._speaking and not self._asked and self._options.likely_ms:
-            return [Likely(text, flush.start_ms, flush.end_ms)]
+        if text and not self._speaking and not self._asked and self._options.eager_endpointing_ms:
+            return [EagerEndOfTurn(text, flush.start_ms, flush.end_ms)]
         return []
 
-    def _utterance(self, start_ms: int, end_ms: int, decided_ms: int) -> list[Heard]:
+    def _utterance(self, start_ms: int, end_ms: int, decided_ms: int) -> list[SttEvent]:
         text, missing = self._words(), self._missing
         self._finals.clear()
         self._interim = self._missing = ""
         self._interims = InterimWords()
         if not text and missing:
-            return [Utterance(missing, start_ms, end_ms, decided_ms, unsure=True)]
-        return [Utterance(text, start_ms, end_ms, decided_ms)] if text else []
+            return [EndOfTurn(missing, start_ms, end_ms, decided_ms, unsure=True)]
+        return [EndOfTurn(text, start_ms, end_ms, decided_ms)] if text else []
 
     def _words(self) -> str:
         return " ".join([*self._finals, *([self._interim] if self._interim else [])])

@@ -1,6 +1,6 @@
 """`deepgram/flux-general-en` and `deepgram/flux-general-multi`: Deepgram's /v2/listen, which decides the turns itself.
 
-`endpoint_ms` becomes the vendor's `eot_timeout_ms`, times `EOT_PATIENCE`: a sentence that sounds finished ends long
+`endpointing_ms` becomes the vendor's `eot_timeout_ms`, times `EOT_PATIENCE`: a sentence that sounds finished ends long
 before that, so the timeout is for those that do not.  Audio is sent in 80 ms, as the vendor wants it.
 """
 
@@ -16,7 +16,7 @@ from workers.stt.engines.deepgram_account import KEY_VARIABLE, DeepgramAccount, 
 from workers.stt.engines.deepgram_flux_core import FluxTurns
 from workers.stt.engines.deepgram_nova import SEVERAL, see_the_key
 from workers.stt.stream.audio_feed import VendorFeed
-from workers.stt.stream.socket_stream import EarOptions, VendorEar, Wire, vendor_ear
+from workers.stt.stream.socket_stream import SocketProfile, SttSocketStream, SttStreamOptions, socket_stream
 
 MESSAGE_MS = 80
 ANSWER_MS = 1000
@@ -29,13 +29,13 @@ MULTI_LANGUAGES = frozenset(("en", "es", "fr", "de", "hi", "ru", "pt", "ja", "it
 
 
 @dataclass(frozen=True, slots=True)
-class FluxOptions(EarOptions):
+class FluxOptions(SttStreamOptions):
     """The deadlines, and how sure Flux must be, from 0 to 1, that a turn is over.  Updates come four times a second."""
 
     mute_s: float = 2.0
     eot_threshold: float = 0.7
     eager_eot_threshold: float = 0.4
-    """The likely end; not asked for if `likely_ms` is 0."""
+    """The likely end; not asked for if `eager_endpointing_ms` is 0."""
 
 
 class DeepgramFlux:
@@ -51,7 +51,7 @@ class DeepgramFlux:
         return f"<DeepgramFlux {self._model}>"
 
     @asynccontextmanager
-    async def listen(self, options: ListenOptions) -> AsyncIterator[VendorEar]:
+    async def listen(self, options: ListenOptions) -> AsyncIterator[SttSocketStream]:
         """Open an ear (see `SpeechToText`); `Rejected` if the model does not understand the language."""
         asked = query(self._model, options, self._options)
         connection = await open_socket(
@@ -65,9 +65,11 @@ class DeepgramFlux:
         # Flux may wait for `eot_timeout_ms` of silence before it ends a turn: only then is an end overdue.
         final_ms = eot_timeout_ms(options) + int(self._options.final_s * 1000)
         turns = FluxTurns(self._name, options, feed, final_ms, int(self._options.grace_s * 1000))
-        wire = Wire(self._name, message_ms=MESSAGE_MS, answer_ms=ANSWER_MS, goodbye='{"type": "CloseStream"}')
-        async with vendor_ear(connection, wire, feed, turns, self._options) as ear:
-            yield ear
+        profile = SocketProfile(
+            self._name, message_ms=MESSAGE_MS, answer_ms=ANSWER_MS, goodbye='{"type": "CloseStream"}'
+        )
+        async with socket_stream(connection, profile, feed, turns, self._options) as stream:
+            yield stream
 
     async def warm(self) -> None:
         """See whether the key is good: raises `Rejected` if it is not.  See `DeepgramNova.warm`."""
@@ -81,7 +83,7 @@ class DeepgramFlux:
 def eot_timeout_ms(options: ListenOptions) -> int:
     """The silence after which Flux ends a turn whose words do not sound like an end."""
     least, most = EOT_TIMEOUT_MS
-    return min(most, max(least, options.endpoint_ms * EOT_PATIENCE))
+    return min(most, max(least, options.endpointing_ms * EOT_PATIENCE))
 
 
 def query(model: str, options: ListenOptions, thresholds: FluxOptions) -> list[tuple[str, str]]:
@@ -93,7 +95,7 @@ def query(model: str, options: ListenOptions, thresholds: FluxOptions) -> list[t
         ("eot_threshold", str(thresholds.eot_threshold)),
         ("eot_timeout_ms", str(eot_timeout_ms(options))),
     ]
-    if options.likely_ms:
+    if options.eager_endpointing_ms:
         asked.append(("eager_eot_threshold", str(thresholds.eager_eot_threshold)))
     return (
         asked + _language(model, options.language) + [("keyterm", term) for term in keyterms_within(options.keyterms)]

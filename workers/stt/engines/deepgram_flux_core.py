@@ -16,13 +16,13 @@ from typing import Any
 from workers.providers.interfaces import (
     Busy,
     Down,
-    Heard,
-    Likely,
+    EagerEndOfTurn,
+    EndOfTurn,
     ListenOptions,
-    Offset,
-    Onset,
     ProviderError,
-    Utterance,
+    SpeechEnd,
+    SpeechStart,
+    SttEvent,
 )
 from workers.stt.stream.audio_feed import VendorFeed
 from workers.stt.stream.interim_words import InterimWords
@@ -35,7 +35,7 @@ IDLE_MS = 400
 
 
 @dataclass(slots=True)
-class _Turn:
+class _FluxTurn:
     """The open turn."""
 
     start_ms: int
@@ -55,7 +55,7 @@ class FluxTurns:
         self._feed = feed
         self._final_ms = final_ms
         self._grace_ms = grace_ms
-        self._turn: _Turn | None = None
+        self._turn: _FluxTurn | None = None
         self._told_ms = 0  # audio up to here is in utterances
         self._index = -1  # of the last turn heard of
         self._given_up = (-1, "")  # the turn that we ended ourselves, and its words
@@ -64,7 +64,7 @@ class FluxTurns:
         self._sent = (0, 0)  # how much audio was sent, and since when it is no more
         self._asked_ms: int | None = None
 
-    def receive(self, message: dict[str, Any], now_ms: int) -> Iterator[Heard | str]:
+    def receive(self, message: dict[str, Any], now_ms: int) -> Iterator[SttEvent | str]:
         self._message_ms = now_ms
         match message["type"]:
             case "TurnInfo":
@@ -73,7 +73,7 @@ class FluxTurns:
                 raise _error(self._name, str(message.get("code", "")))
         yield from self.advance(now_ms)
 
-    def advance(self, now_ms: int) -> Iterator[Heard | str]:
+    def advance(self, now_ms: int) -> Iterator[SttEvent | str]:
         if self._feed.taken_ms != self._sent[0]:
             self._sent = (self._feed.taken_ms, now_ms)
         turn = self._turn
@@ -92,7 +92,7 @@ class FluxTurns:
 
     # --- messages ---
 
-    def _turn_info(self, message: dict[str, Any], now_ms: int) -> Iterator[Heard | str]:
+    def _turn_info(self, message: dict[str, Any], now_ms: int) -> Iterator[SttEvent | str]:
         event, index, text = message["event"], int(message["turn_index"]), message["transcript"].strip()
         if index <= self._given_up[0]:
             if text != self._given_up[1]:
@@ -106,9 +106,9 @@ class FluxTurns:
         if turn is None:
             if event == "Update" or (event == "EndOfTurn" and not text):
                 return  # silence
-            self._turn = turn = _Turn(max(start_ms, self._told_ms))
+            self._turn = turn = _FluxTurn(max(start_ms, self._told_ms))
             self._news_ms = now_ms
-            yield Onset(turn.start_ms)
+            yield SpeechStart(turn.start_ms)
         if event != "EndOfTurn":
             turn.interims.interim(text)
         elif missing := turn.interims.final(text):
@@ -121,15 +121,15 @@ class FluxTurns:
             self._news_ms = now_ms
             yield from self._event(event, turn, heard_to_ms)
 
-    def _event(self, event: str, turn: _Turn, heard_to_ms: int) -> Iterator[Heard | str]:
+    def _event(self, event: str, turn: _FluxTurn, heard_to_ms: int) -> Iterator[SttEvent | str]:
         match event:
             case "EagerEndOfTurn":
                 yield from self._pause(turn)
-                if self._options.likely_ms and turn.text:
-                    yield Likely(turn.text, turn.start_ms, turn.words_end_ms)
+                if self._options.eager_endpointing_ms and turn.text:
+                    yield EagerEndOfTurn(turn.text, turn.start_ms, turn.words_end_ms)
             case "TurnResumed" if not turn.speaking:
                 turn.speaking = True
-                yield Onset(max(turn.words_end_ms, heard_to_ms - START_MS))
+                yield SpeechStart(max(turn.words_end_ms, heard_to_ms - START_MS))
             case "EndOfTurn":
                 yield from self._end(turn)
 
@@ -143,18 +143,18 @@ class FluxTurns:
 
     # --- what is heard ---
 
-    def _pause(self, turn: _Turn) -> Iterator[Heard | str]:
+    def _pause(self, turn: _FluxTurn) -> Iterator[SttEvent | str]:
         if turn.speaking:
             turn.speaking = False
-            yield Offset(max(turn.words_end_ms, turn.start_ms + self._options.onset_ms))
+            yield SpeechEnd(max(turn.words_end_ms, turn.start_ms + self._options.min_interruption_ms))
 
-    def _end(self, turn: _Turn) -> Iterator[Heard | str]:
+    def _end(self, turn: _FluxTurn) -> Iterator[SttEvent | str]:
         yield from self._pause(turn)
         self._turn, self._asked_ms = None, None
         if turn.text:
             end_ms = max(turn.words_end_ms, turn.start_ms + 1)
             self._told_ms = end_ms
-            yield Utterance(turn.text, turn.start_ms, end_ms, max(end_ms, self._feed.fed_ms), turn.unsure)
+            yield EndOfTurn(turn.text, turn.start_ms, end_ms, max(end_ms, self._feed.fed_ms), turn.unsure)
 
 
 def _error(name: str, code: str) -> ProviderError:

@@ -1,7 +1,7 @@
 """`deepgram/nova-3` and its kin: Deepgram's /v1/listen, one socket per call, mu-law as it came from the caller.
 
-The turns are decided in `deepgram_turns`; `endpointing` is set to `likely_ms`, so that the vendor's detector tells of
-a likely end, and ours waits for `endpoint_ms`.
+The turns are decided in `deepgram_nova_core`; `endpointing` is set to `eager_endpointing_ms`, so that the vendor's
+detector reports an early end, and ours waits for `endpointing_ms`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from workers.providers.websocket import close_socket, open_socket
 from workers.stt.engines.deepgram_account import KEY_VARIABLE, DeepgramAccount, keyterms_within
 from workers.stt.engines.deepgram_nova_core import QUIET_MS, DeepgramTurns
 from workers.stt.stream.audio_feed import VendorFeed
-from workers.stt.stream.socket_stream import EarOptions, VendorEar, Wire, vendor_ear
+from workers.stt.stream.socket_stream import SocketProfile, SttSocketStream, SttStreamOptions, socket_stream
 
 UTTERANCE_END_MS_MIN = 1000
 """The vendor refuses less."""
@@ -35,26 +35,26 @@ SEVERAL = frozenset(("multi", "mul"))
 class DeepgramNova:
     """`SpeechToText` at Deepgram; holds nothing open between calls."""
 
-    def __init__(self, model: str, account: DeepgramAccount, options: EarOptions | None = None) -> None:
+    def __init__(self, model: str, account: DeepgramAccount, options: SttStreamOptions | None = None) -> None:
         self._name = f"deepgram/{model}"
         self._model = model
         self._account = account
-        self._options = options or EarOptions()
+        self._options = options or SttStreamOptions()
 
     def __repr__(self) -> str:
         return f"<DeepgramNova {self._model}>"
 
     @asynccontextmanager
-    async def listen(self, options: ListenOptions) -> AsyncIterator[VendorEar]:
+    async def listen(self, options: ListenOptions) -> AsyncIterator[SttSocketStream]:
         """Open an ear (see `SpeechToText`)."""
         url = self._account.socket_url("/v1/listen", query(self._model, options))
         connection = await open_socket(self._name, url, self._account.headers, self._options.connect_s, KEY_VARIABLE)
         feed = VendorFeed(self._options.backlog_ms_max)
         final_ms, grace_ms = int(self._options.final_s * 1000), int(self._options.grace_s * 1000)
         turns = DeepgramTurns(self._name, options, feed, final_ms, grace_ms)
-        wire = Wire(self._name, keepalive='{"type": "KeepAlive"}', goodbye='{"type": "CloseStream"}')
-        async with vendor_ear(connection, wire, feed, turns, self._options) as ear:
-            yield ear
+        profile = SocketProfile(self._name, keepalive='{"type": "KeepAlive"}', goodbye='{"type": "CloseStream"}')
+        async with socket_stream(connection, profile, feed, turns, self._options) as stream:
+            yield stream
 
     async def warm(self) -> None:
         """See whether the key is good: raises `Rejected` if it is not.
@@ -77,8 +77,8 @@ def query(model: str, options: ListenOptions) -> list[tuple[str, str]]:
         ("sample_rate", "8000"),
         ("channels", "1"),
         ("interim_results", "true"),
-        ("endpointing", str(options.likely_ms or QUIET_MS)),
-        ("utterance_end_ms", str(max(UTTERANCE_END_MS_MIN, options.endpoint_ms))),
+        ("endpointing", str(options.eager_endpointing_ms or QUIET_MS)),
+        ("utterance_end_ms", str(max(UTTERANCE_END_MS_MIN, options.endpointing_ms))),
         ("vad_events", "true"),
         ("smart_format", "true"),
         ("punctuate", "true"),
@@ -97,7 +97,7 @@ def language_code(tag: str) -> str:
 
 
 async def see_the_key(
-    name: str, account: DeepgramAccount, path: str, asked: list[tuple[str, str]], options: EarOptions
+    name: str, account: DeepgramAccount, path: str, asked: list[tuple[str, str]], options: SttStreamOptions
 ) -> None:
     """Open a socket and close it.  Raises `Rejected` if that was refused for good."""
     url = account.socket_url(path, asked)

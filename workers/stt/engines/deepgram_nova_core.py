@@ -3,7 +3,7 @@
     SpeechStarted, or new words -> Onset        speech_final, or silence in the results -> Offset, Likely
     endpoint_ms of audio after the last word, or UtteranceEnd, or the final deadline    -> Utterance
 
-Which clock says that `endpoint_ms` of audio passed?
+Which clock says that `endpointing_ms` of audio passed?
 
 - While the vendor's detector has not said that speech ended, only the results do: they cover audio up to some
   position, with or without new words.  Audio that was sent and not yet looked at may hold words.
@@ -20,7 +20,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from workers.providers.interfaces import Down, Heard, Likely, ListenOptions, Offset, Onset, Utterance
+from workers.providers.interfaces import (
+    Down,
+    EagerEndOfTurn,
+    EndOfTurn,
+    ListenOptions,
+    SpeechEnd,
+    SpeechStart,
+    SttEvent,
+)
 from workers.stt.stream.audio_feed import VendorFeed
 from workers.stt.stream.interim_words import InterimWords
 
@@ -41,7 +49,7 @@ REVISION_MS = 150
 
 
 @dataclass(slots=True)
-class _Turn:
+class _NovaTurn:
     """The open turn: from its first speech to its utterance."""
 
     start_ms: int
@@ -78,8 +86,8 @@ class DeepgramTurns:
         self._feed = feed
         self._final_ms = final_ms
         self._grace_ms = grace_ms
-        self._turn: _Turn | None = None
-        self._onset_ms: int | None = None  # an Onset awaits its Offset
+        self._turn: _NovaTurn | None = None
+        self._min_interruption_ms: int | None = None  # an Onset awaits its Offset
         self._told_ms = 0  # audio up to here is in utterances
         self._covered_ms = 0  # the results cover the audio up to here ...
         self._covered_fed_ms = 0  # ... and this was fed when they did
@@ -88,7 +96,7 @@ class DeepgramTurns:
         self._sent = (0, 0)  # how much audio was sent, and since when it is no more
         self._asked_ms: int | None = None  # when Finalize was sent
 
-    def receive(self, message: dict[str, Any], now_ms: int) -> Iterator[Heard | str]:
+    def receive(self, message: dict[str, Any], now_ms: int) -> Iterator[SttEvent | str]:
         self._message_ms = now_ms
         match message["type"]:
             case "Results":
@@ -101,7 +109,7 @@ class DeepgramTurns:
                 raise Down(f"{self._name} sent an error")
         yield from self.advance(now_ms)
 
-    def advance(self, now_ms: int) -> Iterator[Heard | str]:
+    def advance(self, now_ms: int) -> Iterator[SttEvent | str]:
         if self._feed.taken_ms != self._sent[0]:
             if now_ms - self._sent[1] >= IDLE_MS:
                 self._news_ms = now_ms  # until now the vendor had nothing to say it about
@@ -113,14 +121,14 @@ class DeepgramTurns:
 
     # --- messages ---
 
-    def _speech_started(self, position_ms: int, now_ms: int) -> Iterator[Heard | str]:
+    def _speech_started(self, position_ms: int, now_ms: int) -> Iterator[SttEvent | str]:
         turn = self._turn
-        if self._onset_ms is not None or (turn is not None and position_ms < turn.words_end_ms):
+        if self._min_interruption_ms is not None or (turn is not None and position_ms < turn.words_end_ms):
             return  # it is known
         self._news_ms = now_ms
         yield from self._onset(max(position_ms, self._told_ms))
 
-    def _results(self, message: dict[str, Any], now_ms: int) -> Iterator[Heard | str]:
+    def _results(self, message: dict[str, Any], now_ms: int) -> Iterator[SttEvent | str]:
         start, duration = message["start"], message["duration"]
         is_final, speech_final = message.get("is_final") is True, message.get("speech_final") is True
         self._covered_ms = max(self._covered_ms, self._feed.position((start + duration) * 1000))
@@ -147,17 +155,20 @@ class DeepgramTurns:
         if is_final and turn.finals and turn.words_end_ms - turn.start_ms >= self._options.utterance_ms_max:
             yield from self._cut(turn)
 
-    def _wordless(self, turn: _Turn) -> bool:
+    def _wordless(self, turn: _NovaTurn) -> bool:
         """Did an onset bring no words, so that it was a noise?"""
-        onset_ms = self._onset_ms
-        return onset_ms is not None and turn.words_end_ms <= onset_ms <= self._covered_ms - WORDLESS_MS
+        min_interruption_ms = self._min_interruption_ms
+        return (
+            min_interruption_ms is not None
+            and turn.words_end_ms <= min_interruption_ms <= self._covered_ms - WORDLESS_MS
+        )
 
-    def _more(self, words: _Words, is_final: bool, now_ms: int) -> Iterator[Heard | str]:
+    def _more(self, words: _Words, is_final: bool, now_ms: int) -> Iterator[SttEvent | str]:
         """Words came: do they say anything new, and does the caller speak again?"""
         turn = self._turn
         known_ms = turn.words_end_ms if turn is not None else self._told_ms
         goes_on = words.end_ms > known_ms + (REVISION_MS if known_ms > 0 else 0)
-        if goes_on and self._onset_ms is None:
+        if goes_on and self._min_interruption_ms is None:
             yield from self._onset(max(words.start_ms, known_ms) if turn is not None else words.start_ms)
         turn = self._turn
         if turn is None:
@@ -193,7 +204,7 @@ class DeepgramTurns:
         start_ms = max(new[0][0], self._told_ms)
         return _Words(text, start_ms, max(start_ms, new[-1][1]))
 
-    def _utterance_end(self, last_word_ms: int) -> Iterator[Heard | str]:
+    def _utterance_end(self, last_word_ms: int) -> Iterator[SttEvent | str]:
         """The vendor's own measure of silence, by words: it works where noise keeps its detector awake."""
         turn = self._turn
         if turn is None or turn.words_end_ms > last_word_ms + REVISION_MS:
@@ -205,19 +216,19 @@ class DeepgramTurns:
 
     # --- decisions ---
 
-    def _silence(self, turn: _Turn) -> Iterator[Heard | str]:
+    def _silence(self, turn: _NovaTurn) -> Iterator[SttEvent | str]:
         """What the silence so far decides.  Words that are not final decide nothing: more may follow them."""
         if turn.interim or turn.words_end_ms < 0:
             return
-        if self._onset_ms is not None and self._onset_ms >= turn.words_end_ms:
+        if self._min_interruption_ms is not None and self._min_interruption_ms >= turn.words_end_ms:
             return  # the caller speaks again, and the words are still to come
         silence_ms = self._clock(turn) - turn.words_end_ms
-        if silence_ms >= min(QUIET_MS, self._options.endpoint_ms):
+        if silence_ms >= min(QUIET_MS, self._options.endpointing_ms):
             yield from self._pause(turn)
-        if silence_ms >= self._options.endpoint_ms:
+        if silence_ms >= self._options.endpointing_ms:
             yield from self._end(turn)
 
-    def _clock(self, turn: _Turn) -> int:
+    def _clock(self, turn: _NovaTurn) -> int:
         if not turn.hushed:
             return self._covered_ms
         fed_ms = self._feed.fed_ms
@@ -225,7 +236,7 @@ class DeepgramTurns:
             return fed_ms
         return self._covered_ms + fed_ms - self._covered_fed_ms
 
-    def _overdue(self, turn: _Turn, now_ms: int) -> Iterator[Heard | str]:
+    def _overdue(self, turn: _NovaTurn, now_ms: int) -> Iterator[SttEvent | str]:
         """The final deadline, and the turn that is too long."""
         due = now_ms - self._news_ms >= self._final_ms
         if turn.words_end_ms - turn.start_ms >= self._options.utterance_ms_max and turn.interim:
@@ -242,44 +253,44 @@ class DeepgramTurns:
         elif now_ms - self._asked_ms >= self._grace_ms and (idle or self._message_ms > self._asked_ms):
             yield from self._give_up(turn)
 
-    def _give_up(self, turn: _Turn) -> Iterator[Heard | str]:
+    def _give_up(self, turn: _NovaTurn) -> Iterator[SttEvent | str]:
         yield from self._pause(turn)
         if turn.words_end_ms >= 0:
             yield from self._end(turn)
 
     # --- what is heard ---
 
-    def _onset(self, position_ms: int) -> Iterator[Heard | str]:
+    def _onset(self, position_ms: int) -> Iterator[SttEvent | str]:
         if self._turn is None:
-            self._turn = _Turn(position_ms)
+            self._turn = _NovaTurn(position_ms)
         self._turn.hushed = self._turn.likely = False
-        self._onset_ms = position_ms
-        yield Onset(position_ms)
+        self._min_interruption_ms = position_ms
+        yield SpeechStart(position_ms)
 
-    def _pause(self, turn: _Turn) -> Iterator[Heard | str]:
+    def _pause(self, turn: _NovaTurn) -> Iterator[SttEvent | str]:
         """The caller fell silent: after words, or after a noise."""
-        onset_ms, self._onset_ms = self._onset_ms, None
-        if onset_ms is not None:
-            noise = turn.words_end_ms <= onset_ms
-            yield Offset(onset_ms + self._options.onset_ms if noise else turn.words_end_ms)
+        min_interruption_ms, self._min_interruption_ms = self._min_interruption_ms, None
+        if min_interruption_ms is not None:
+            noise = turn.words_end_ms <= min_interruption_ms
+            yield SpeechEnd(min_interruption_ms + self._options.min_interruption_ms if noise else turn.words_end_ms)
         if turn.words_end_ms < 0:
             self._turn = None  # a noise before any word
-        elif not turn.likely and self._options.likely_ms and turn.sure and not turn.interim:
+        elif not turn.likely and self._options.eager_endpointing_ms and turn.sure and not turn.interim:
             turn.likely = True
-            yield Likely(turn.text, turn.start_ms, turn.words_end_ms)
+            yield EagerEndOfTurn(turn.text, turn.start_ms, turn.words_end_ms)
 
-    def _end(self, turn: _Turn) -> Iterator[Heard | str]:
-        if self._onset_ms is not None:
-            self._onset_ms = None
-            yield Offset(turn.words_end_ms)
+    def _end(self, turn: _NovaTurn) -> Iterator[SttEvent | str]:
+        if self._min_interruption_ms is not None:
+            self._min_interruption_ms = None
+            yield SpeechEnd(turn.words_end_ms)
         self._turn, self._asked_ms = None, None
         self._told_ms = turn.words_end_ms
         unsure = not turn.sure and not turn.interim
-        yield Utterance(turn.text, turn.start_ms, turn.words_end_ms, max(turn.words_end_ms, self._clock(turn)), unsure)
+        yield EndOfTurn(turn.text, turn.start_ms, turn.words_end_ms, max(turn.words_end_ms, self._clock(turn)), unsure)
 
-    def _cut(self, turn: _Turn) -> Iterator[Heard | str]:
+    def _cut(self, turn: _NovaTurn) -> Iterator[SttEvent | str]:
         """End a turn that is too long; a caller in full flow begins the next piece at once."""
-        speaking = self._onset_ms is not None
+        speaking = self._min_interruption_ms is not None
         yield from self._end(turn)
         if speaking:
             yield from self._onset(turn.words_end_ms)

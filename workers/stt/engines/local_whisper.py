@@ -23,17 +23,17 @@ from common.audio import g711
 from workers.providers.interfaces import (
     Busy,
     Down,
-    Heard,
-    Likely,
+    EagerEndOfTurn,
+    EndOfTurn,
     ListenOptions,
-    Offset,
-    Onset,
     ProviderError,
     Rejected,
-    Utterance,
+    SpeechEnd,
+    SpeechStart,
+    SttEvent,
 )
 from workers.stt.engines.whisper_decoder import Decoder
-from workers.stt.stream.event_queue import HeardQueue
+from workers.stt.stream.event_queue import EventQueue
 from workers.stt.stream.interim_words import InterimWords
 from workers.stt.vad import silero
 from workers.stt.vad.endpointing import LIKELY_END_MS, Endpointing, LikelyEnd
@@ -57,16 +57,16 @@ class LocalWhisper:
         self._loading = asyncio.Lock()
 
     @asynccontextmanager
-    async def listen(self, options: ListenOptions) -> AsyncIterator[LocalEar]:
+    async def listen(self, options: ListenOptions) -> AsyncIterator[WhisperStream]:
         """Open an ear (see `SpeechToText`); loads the models first if `warm` was not called."""
         if not self._decoder.speaks(options.language):
             raise Rejected(f"whisper {self._decoder.size} does not understand {options.language}")
         await self.warm()
-        ear = LocalEar(self._vad, self._decoder, options)
+        stream = WhisperStream(self._vad, self._decoder, options)
         try:
-            yield ear
+            yield stream
         finally:
-            ear.close()
+            stream.close()
 
     async def warm(self) -> None:
         """Load both models (some 3 s).  Raises `Down` or `Rejected` with what to do."""
@@ -99,7 +99,7 @@ class _Decode:
     """What stood in earlier decodes of the turn, should this one have no words."""
 
 
-class LocalEar:
+class WhisperStream:
     """Listens to one call (see `Ear`).  Made by `LocalWhisper.listen`."""
 
     def __init__(self, vad: SileroVad, decoder: Decoder, options: ListenOptions) -> None:
@@ -113,7 +113,7 @@ class LocalEar:
         self._early: _Decode | None = None
         self._interims = InterimWords()
         self._ended: deque[_Decode] = deque()  # their text is wanted, in this order
-        self._heard = HeardQueue()
+        self._heard = EventQueue()
 
     @property
     def windows_dropped(self) -> int:
@@ -141,7 +141,7 @@ class LocalEar:
             self._stream.feed(end // g711.BYTES_PER_MS, mulaw)
             self._forget_before(end // g711.BYTES_PER_MS - self._options.utterance_ms_max - BACKLOG_MS_MAX)
 
-    def __aiter__(self) -> AsyncIterator[Heard]:
+    def __aiter__(self) -> AsyncIterator[SttEvent]:
         """What is heard (see `Ear`).  One reader at a time."""
         return aiter(self._heard)
 
@@ -163,10 +163,10 @@ class LocalEar:
         heard_to_ms = position_ms + silero.WINDOW_MS
         for decision in self._endpointing.feed(position_ms, probability):
             match decision:
-                case Onset():
+                case SpeechStart():
                     self._drop_early()  # the caller goes on
                     self._hear(decision)
-                case Offset():
+                case SpeechEnd():
                     self._hear(decision)
                 case LikelyEnd(start_ms, end_ms):
                     self._drop_early()
@@ -225,7 +225,7 @@ class LocalEar:
                 self._fail(Down(f"whisper failed: {type(error).__name__}"))
             elif text := decode.text.result() or decode.missing:
                 unsure = not decode.text.result()
-                self._hear(Utterance(text, decode.start_ms, decode.end_ms, decode.decided_ms, unsure))
+                self._hear(EndOfTurn(text, decode.start_ms, decode.end_ms, decode.decided_ms, unsure))
 
     def _tell_likely(self, text: asyncio.Future[str]) -> None:
         """The early text is there, and the turn is not over yet: the answer may be prepared."""
@@ -233,10 +233,10 @@ class LocalEar:
         if early is None or early.text is not text or text.cancelled() or text.exception() is not None:
             return
         self._interims.interim(text.result())
-        if self._options.likely_ms and text.result():
-            self._hear(Likely(text.result(), early.start_ms, early.end_ms))
+        if self._options.eager_endpointing_ms and text.result():
+            self._hear(EagerEndOfTurn(text.result(), early.start_ms, early.end_ms))
 
-    def _hear(self, heard: Heard) -> None:
+    def _hear(self, heard: SttEvent) -> None:
         if not self._heard.add(heard):
             self._fail(Down("nobody reads what this ear hears"))
 

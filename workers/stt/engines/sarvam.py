@@ -15,7 +15,7 @@ from workers.providers.interfaces import ListenOptions, ProviderError, Rejected
 from workers.providers.sarvam import KEY_VARIABLE, SARVAM_URL, headers, language_code, socket_url
 from workers.providers.websocket import close_socket, open_socket
 from workers.stt.engines.sarvam_core import SarvamTurns
-from workers.stt.stream.batched_stream import DEADLINES, BatchedEar, EarDeadlines, open_ear
+from workers.stt.stream.batched_stream import DEADLINES, BatchedSttStream, SttDeadlines, open_stream
 
 BATCH_MS = 100
 """Audio in one message: JSON and base64 cost per message, and the vendor's detector needs half a second anyway."""
@@ -31,7 +31,7 @@ MORE_OF_SAARAS = {
 class Sarvam:
     """`SpeechToText` by Sarvam; one socket a call."""
 
-    def __init__(self, model: str, key: str, url: str = SARVAM_URL, deadlines: EarDeadlines = DEADLINES) -> None:
+    def __init__(self, model: str, key: str, url: str = SARVAM_URL, deadlines: SttDeadlines = DEADLINES) -> None:
         self._model = model
         self._key = key
         self._url = socket_url(url)
@@ -39,13 +39,13 @@ class Sarvam:
         self._name = f"sarvam/{model}"
 
     @asynccontextmanager
-    async def listen(self, options: ListenOptions) -> AsyncIterator[BatchedEar]:
+    async def listen(self, options: ListenOptions) -> AsyncIterator[BatchedSttStream]:
         """Open an ear (see `SpeechToText`)."""
         url = self._address(options.language)
         connection = await open_socket(self._name, url, headers(self._key), self._deadlines.connect_s, KEY_VARIABLE)
-        hearing = SarvamTurns(options, self._deadlines.final_s, self._deadlines.deaf_s)
-        async with open_ear(self._name, connection, hearing, self._deadlines, BATCH_MS) as ear:
-            yield ear
+        core = SarvamTurns(options, self._deadlines.final_s, self._deadlines.deaf_s)
+        async with open_stream(self._name, connection, core, self._deadlines, BATCH_MS) as stream:
+            yield stream
 
     def _address(self, language: str) -> str:
         saaras = self._model.startswith("saaras")

@@ -19,19 +19,19 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from common.audio import g711
-from workers.providers.interfaces import Heard, Likely, ListenOptions, Offset, Onset, Utterance
+from workers.providers.interfaces import EagerEndOfTurn, EndOfTurn, ListenOptions, SpeechEnd, SpeechStart, SttEvent
 from workers.providers.sarvam import parsed
-from workers.stt.stream.backlog import Pace
-from workers.stt.stream.batched_stream import IDLE_S, SilentVendor
+from workers.stt.stream.backlog import ReplayBacklog
+from workers.stt.stream.batched_stream import IDLE_S, UnresponsiveVendor
 from workers.stt.vad.endpointing import WINDOW_MS
-from workers.stt.vad.energy import FORGOTTEN_S, NOT, Loudness
+from workers.stt.vad.energy import FORGOTTEN_S, NOT, EnergyVad
 
 NAME = "sarvam"
 FLUSH = '{"type":"flush"}'
 ASK_PART = 0.4
 """After this part of the final deadline a transcript is asked for."""
 END_OVERDUE_MS = 2_000
-"""Silence by loudness, beyond `endpoint_ms`, after which a speech is over though the vendor has not said so."""
+"""Silence by loudness, beyond `endpointing_ms`, after which a speech is over though the vendor has not said so."""
 RUN_GAP_MS = 200
 """Loud windows this far apart are two runs."""
 WORDS_LIKELY_MS = 800
@@ -39,7 +39,7 @@ WORDS_LIKELY_MS = 800
 
 
 @dataclass(slots=True)
-class _Turn:
+class _SarvamTurn:
     start_ms: int
     end_ms: int
     texts: list[str] = field(default_factory=list)
@@ -60,12 +60,12 @@ class SarvamTurns:
         self._deaf_ms = deaf_s * 1000
         self._unnoticed_ms = 0  # loud audio since the vendor last said anything
         self._deaf_at: float | None = None
-        self._pace = Pace()
-        self._loudness = Loudness()
+        self._pace = ReplayBacklog()
+        self._loudness = EnergyVad()
         self._loud_from_ms = self._loud_to_ms = 0  # the last run of loud windows
         self._now_ms = 0  # end of the audio fed
         self._speaking = False
-        self._turns: deque[_Turn] = deque()
+        self._turns: deque[_SarvamTurn] = deque()
         self._idle_at = 0.0
         self._ask_at: float | None = None
         self._due: float | None = None
@@ -81,7 +81,7 @@ class SarvamTurns:
         pcm = base64.b64encode(g711.decode(mulaw)).decode()
         return f'{{"audio":{{"data":"{pcm}","sample_rate":"8000","encoding":"audio/wav"}}}}'
 
-    def feed(self, position_ms: int, mulaw: bytes, now: float) -> list[Heard]:
+    def feed(self, position_ms: int, mulaw: bytes, now: float) -> list[SttEvent]:
         self._pace.feed(len(mulaw) / g711.BYTES_PER_MS, now)
         self._idle_at = now + IDLE_S
         for at_ms, probability in self._loudness.feed(position_ms, mulaw):
@@ -96,16 +96,16 @@ class SarvamTurns:
             self._deaf_at = now + self._final_s + self._pace.allowance_s(now)
         self._now_ms = position_ms + len(mulaw) // g711.BYTES_PER_MS
         silence_ms = self._now_ms - self._loud_to_ms
-        if self._speaking and silence_ms >= self._options.endpoint_ms + END_OVERDUE_MS:
+        if self._speaking and silence_ms >= self._options.endpointing_ms + END_OVERDUE_MS:
             self.orders.append(FLUSH)
             return [*self._end_speech(now), *self._settle(now)]
         return self._settle(now)
 
-    def receive(self, message: str | bytes, now: float) -> list[Heard]:
+    def receive(self, message: str | bytes, now: float) -> list[SttEvent]:
         kind, data = parsed(NAME, message)
         self._unnoticed_ms, self._deaf_at = 0, None
         signal = data.get("signal_type")
-        heard: list[Heard] = []
+        heard: list[SttEvent] = []
         if kind == "events" and signal == "START_SPEECH":
             heard = self._start_speech()
         elif kind == "events" and signal == "END_SPEECH":
@@ -114,10 +114,10 @@ class SarvamTurns:
             heard = self._transcript(str(data.get("transcript") or "").strip(), now)
         return [*heard, *self._settle(now)]
 
-    def wake(self, now: float) -> list[Heard]:
+    def wake(self, now: float) -> list[SttEvent]:
         if self._deaf_at is not None and now >= self._deaf_at:
-            raise SilentVendor(f"{NAME} does not notice speech")
-        told: list[Heard] = []
+            raise UnresponsiveVendor(f"{NAME} does not notice speech")
+        told: list[SttEvent] = []
         if self._turns and not self._turns[-1].decided_ms and now >= self._idle_at:
             # No audio comes any more: the turn ends with what there was.
             if self._speaking:
@@ -133,7 +133,7 @@ class SarvamTurns:
         waiting = [turn for turn in self._turns if turn.unanswered]
         for turn in waiting:
             if not turn.texts and turn.end_ms - turn.start_ms >= WORDS_LIKELY_MS:
-                raise SilentVendor(f"{NAME} does not send a transcript", tuple(told))
+                raise UnresponsiveVendor(f"{NAME} does not send a transcript", tuple(told))
             turn.unanswered = 0
             told += self._settle(now)
         self._expect(now)
@@ -141,7 +141,7 @@ class SarvamTurns:
 
     # --- what the vendor says ---
 
-    def _start_speech(self) -> list[Heard]:
+    def _start_speech(self) -> list[SttEvent]:
         if self._speaking:
             return []
         self._speaking = True
@@ -149,14 +149,16 @@ class SarvamTurns:
         earliest_ms = self._turns[-1].end_ms if self._turns else 0
         # Loudness may have missed a soft voice: then the speech began when the vendor noticed it.
         loud_now = self._loud_to_ms > earliest_ms
-        start_ms = max(earliest_ms, self._loud_from_ms if loud_now else self._now_ms - self._options.onset_ms, 0)
+        start_ms = max(
+            earliest_ms, self._loud_from_ms if loud_now else self._now_ms - self._options.min_interruption_ms, 0
+        )
         if turn is None:
-            turn = _Turn(start_ms, start_ms)
+            turn = _SarvamTurn(start_ms, start_ms)
             self._turns.append(turn)
         turn.likely_told = False
-        return [Onset(start_ms)]
+        return [SpeechStart(start_ms)]
 
-    def _end_speech(self, now: float) -> list[Heard]:
+    def _end_speech(self, now: float) -> list[SttEvent]:
         if not self._speaking or not self._turns:
             return []
         self._speaking = False
@@ -164,13 +166,13 @@ class SarvamTurns:
         turn.end_ms = max(turn.end_ms, min(self._loud_to_ms, self._now_ms), turn.start_ms)
         turn.unanswered += 1
         self._expect(now)
-        return [Offset(turn.end_ms)]
+        return [SpeechEnd(turn.end_ms)]
 
-    def _transcript(self, text: str, now: float) -> list[Heard]:
+    def _transcript(self, text: str, now: float) -> list[SttEvent]:
         turn = next((turn for turn in self._turns if turn.unanswered), self._turns[-1] if self._turns else None)
         if turn is None:  # of a speech that was given up: better late than never
             end_ms = max(self._loud_to_ms, 1)
-            return [Utterance(text, min(self._loud_from_ms, end_ms), end_ms, self._now_ms)] if text else []
+            return [EndOfTurn(text, min(self._loud_from_ms, end_ms), end_ms, self._now_ms)] if text else []
         if text:
             turn.texts.append(text)
         turn.unanswered = max(0, turn.unanswered - 1)
@@ -188,20 +190,20 @@ class SarvamTurns:
         else:
             self._ask_at = self._due = None
 
-    def _settle(self, now: float) -> list[Heard]:
+    def _settle(self, now: float) -> list[SttEvent]:
         """What the silence and the transcripts so far decide."""
-        heard: list[Heard] = []
+        heard: list[SttEvent] = []
         if self._turns and not self._speaking:
             turn = self._turns[-1]
-            if not turn.decided_ms and self._now_ms - turn.end_ms >= self._options.endpoint_ms:
+            if not turn.decided_ms and self._now_ms - turn.end_ms >= self._options.endpointing_ms:
                 turn.decided_ms = self._now_ms
         while self._turns and self._turns[0].decided_ms and not self._turns[0].unanswered:
             turn = self._turns.popleft()
             if turn.texts:
-                heard.append(Utterance(" ".join(turn.texts), turn.start_ms, turn.end_ms, turn.decided_ms))
-        if len(self._turns) == 1 and self._options.likely_ms and not self._speaking:
+                heard.append(EndOfTurn(" ".join(turn.texts), turn.start_ms, turn.end_ms, turn.decided_ms))
+        if len(self._turns) == 1 and self._options.eager_endpointing_ms and not self._speaking:
             turn = self._turns[0]
             if turn.texts and not turn.unanswered and not turn.likely_told:
                 turn.likely_told = True
-                heard.append(Likely(" ".join(turn.texts), turn.start_ms, turn.end_ms))
+                heard.append(EagerEndOfTurn(" ".join(turn.texts), turn.start_ms, turn.end_ms))
         return heard

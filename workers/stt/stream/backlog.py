@@ -6,7 +6,7 @@ FREE_S = 5.0
 """So much a vendor takes at once without being late for it; they document real time, and most are far quicker."""
 
 
-class Pace:
+class ReplayBacklog:
     """Counts one ear's audio."""
 
     def __init__(self) -> None:

@@ -23,9 +23,9 @@ from websockets.exceptions import ConnectionClosed
 from common.audio import g711
 from common.process.tasks import cancel
 from common.telemetry import metrics
-from workers.providers.interfaces import Down, Heard, ProviderError
+from workers.providers.interfaces import Down, ProviderError, SttEvent
 from workers.providers.websocket import close_socket
-from workers.stt.stream.event_queue import HeardQueue
+from workers.stt.stream.event_queue import EventQueue
 from workers.stt.stream.socket_stream import closed_error
 
 GAP_MS_MAX = 30_000
@@ -39,7 +39,7 @@ IDLE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class EarDeadlines:
+class SttDeadlines:
     """How long an ear waits for its vendor, in seconds."""
 
     connect_s: float = 3.0
@@ -54,14 +54,14 @@ class EarDeadlines:
     """Loud audio without any message: for vendors that detect speech themselves, and could say nothing for ever."""
 
 
-DEADLINES = EarDeadlines()
+DEADLINES = SttDeadlines()
 
 
-class Hearing(Protocol):
+class SttCore(Protocol):
     """What is said to one vendor and what its answers mean; no I/O, time is an argument in seconds.
 
     `orders` are texts to be sent after the audio fed so far; whoever calls takes them.  `wake` is due at `deadline`.
-    `receive` and `wake` raise a ProviderError when listening cannot go on; `SilentVendor` if there is news before it.
+    `receive` and `wake` raise a ProviderError when listening cannot go on; `UnresponsiveVendor` if events came before.
     """
 
     orders: list[str]
@@ -69,32 +69,32 @@ class Hearing(Protocol):
     @property
     def deadline(self) -> float | None: ...
 
-    def feed(self, position_ms: int, mulaw: bytes, now: float) -> list[Heard]: ...
+    def feed(self, position_ms: int, mulaw: bytes, now: float) -> list[SttEvent]: ...
 
     def encode(self, mulaw: bytes) -> bytes | str: ...
 
-    def receive(self, message: str | bytes, now: float) -> list[Heard]: ...
+    def receive(self, message: str | bytes, now: float) -> list[SttEvent]: ...
 
-    def wake(self, now: float) -> list[Heard]: ...
+    def wake(self, now: float) -> list[SttEvent]: ...
 
 
-class SilentVendor(Down):
+class UnresponsiveVendor(Down):
     """The final words did not come; `heard` is what is known without them."""
 
-    def __init__(self, text: str, heard: tuple[Heard, ...] = ()) -> None:
+    def __init__(self, text: str, heard: tuple[SttEvent, ...] = ()) -> None:
         super().__init__(text)
         self.heard = heard
 
 
-class BatchedEar:
-    """Listens to one call (see `workers.providers.interfaces.Ear`).  Made by `open_ear`."""
+class BatchedSttStream:
+    """Listens to one call (see `workers.providers.interfaces.Ear`).  Made by `open_stream`."""
 
     def __init__(
-        self, name: str, connection: ClientConnection, hearing: Hearing, deadlines: EarDeadlines, batch_ms: int
+        self, name: str, connection: ClientConnection, core: SttCore, deadlines: SttDeadlines, batch_ms: int
     ) -> None:
         self._name = name
         self._connection = connection
-        self._hearing = hearing
+        self._core = core
         self._deadlines = deadlines
         self._batch_bytes = batch_ms * g711.BYTES_PER_MS
         self._now: Callable[[], float] = asyncio.get_running_loop().time
@@ -103,7 +103,7 @@ class BatchedEar:
         self._outgoing: deque[tuple[int, bytes | str]] = deque()  # (bytes of audio in it, message)
         self._outgoing_bytes = 0
         self._work = asyncio.Event()
-        self._heard = HeardQueue()
+        self._heard = EventQueue()
         self._timer: asyncio.TimerHandle | None = None
 
     def feed(self, position_ms: int, mulaw: bytes) -> None:
@@ -120,11 +120,11 @@ class BatchedEar:
             return
         self._end_ms = position_ms + len(mulaw) // g711.BYTES_PER_MS
         self._audio += mulaw
-        self._tell(partial(self._hearing.feed, position_ms, mulaw))
+        self._tell(partial(self._core.feed, position_ms, mulaw))
         if len(self._audio) >= self._batch_bytes:
             self._post_audio()
 
-    def __aiter__(self) -> AsyncIterator[Heard]:
+    def __aiter__(self) -> AsyncIterator[SttEvent]:
         """What is heard (see `Ear`).  One reader at a time."""
         return aiter(self._heard)
 
@@ -171,34 +171,34 @@ class BatchedEar:
         """Take what the vendor says, until cancelled or broken."""
         try:
             while True:
-                self._tell(partial(self._hearing.receive, await self._connection.recv()))
+                self._tell(partial(self._core.receive, await self._connection.recv()))
         except ConnectionClosed:
             self._fail(closed_error(self._name, self._connection.close_code))
 
     # --- around the core ---
 
-    def _tell(self, stimulus: Callable[[float], list[Heard]]) -> None:
+    def _tell(self, stimulus: Callable[[float], list[SttEvent]]) -> None:
         """Give the core a stimulus, and do what it then wants."""
         if self._heard.over:
             return
         try:
             self._hear(stimulus(self._now()))
-        except SilentVendor as error:
+        except UnresponsiveVendor as error:
             self._hear(error.heard)
             self._fail(error)
             return
         except ProviderError as error:
             self._fail(error)
             return
-        if self._hearing.orders:
+        if self._core.orders:
             self._post_audio()  # an order is about all the audio before it
-            self._outgoing += [(0, order) for order in self._hearing.orders]
-            self._hearing.orders.clear()
+            self._outgoing += [(0, order) for order in self._core.orders]
+            self._core.orders.clear()
             self._work.set()
         self._arm()
 
     def _arm(self) -> None:
-        due = self._hearing.deadline
+        due = self._core.deadline
         # A timer that is early only asks again: `due` moves with every frame while a turn is open.
         if self._timer is not None and (due is None or self._timer.when() > due):
             self._stop_timer()
@@ -207,7 +207,7 @@ class BatchedEar:
 
     def _wake(self) -> None:
         self._timer = None
-        self._tell(self._hearing.wake)
+        self._tell(self._core.wake)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -218,7 +218,7 @@ class BatchedEar:
         if not self._audio:
             return
         size = len(self._audio)
-        self._outgoing.append((size, self._hearing.encode(bytes(self._audio))))
+        self._outgoing.append((size, self._core.encode(bytes(self._audio))))
         self._outgoing_bytes += size
         self._audio.clear()
         while self._outgoing_bytes > BACKLOG_MS_MAX * g711.BYTES_PER_MS:
@@ -227,7 +227,7 @@ class BatchedEar:
             metrics.FRAMES_DROPPED.labels("ear backlog").inc(dropped // g711.FRAME_BYTES)
         self._work.set()
 
-    def _hear(self, heard: list[Heard] | tuple[Heard, ...]) -> None:
+    def _hear(self, heard: list[SttEvent] | tuple[SttEvent, ...]) -> None:
         if not all(self._heard.add(one) for one in heard):
             self._fail(Down("nobody reads what this ear hears"))
 
@@ -239,18 +239,18 @@ class BatchedEar:
 
 
 @asynccontextmanager
-async def open_ear(
-    name: str, connection: ClientConnection, hearing: Hearing, deadlines: EarDeadlines, batch_ms: int
-) -> AsyncIterator[BatchedEar]:
+async def open_stream(
+    name: str, connection: ClientConnection, core: SttCore, deadlines: SttDeadlines, batch_ms: int
+) -> AsyncIterator[BatchedSttStream]:
     """An ear on an open socket, which is closed at the end.  `batch_ms`: audio is sent in messages of this length."""
-    ear = BatchedEar(name, connection, hearing, deadlines, batch_ms)
-    tasks = [asyncio.create_task(part(), name=f"ear {name}") for part in (ear.write, ear.read)]
+    stream = BatchedSttStream(name, connection, core, deadlines, batch_ms)
+    tasks = [asyncio.create_task(part(), name=f"ear {name}") for part in (stream.write, stream.read)]
     for task in tasks:
-        task.add_done_callback(ear.ended)
+        task.add_done_callback(stream.ended)
     try:
-        yield ear
+        yield stream
     finally:
-        ear.close()
+        stream.close()
         for task in tasks:
             task.cancel()
         try:

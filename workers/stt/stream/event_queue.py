@@ -6,17 +6,17 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
-from workers.providers.interfaces import Heard, ProviderError
+from workers.providers.interfaces import ProviderError, SttEvent
 
-HEARD_MAX = 1000
+EVENTS_MAX = 1000
 """Events that wait; a reader further behind is gone."""
 
 
-class HeardQueue:
+class EventQueue:
     """Bounded; iterate over it with one reader at a time.  It ends when closed, or raises why the ear cannot go on."""
 
     def __init__(self) -> None:
-        self._heard: deque[Heard] = deque()
+        self._heard: deque[SttEvent] = deque()
         self._news = asyncio.Event()
         self._closed = False
         self.failure: ProviderError | None = None
@@ -26,9 +26,9 @@ class HeardQueue:
         """Will nothing more be heard?"""
         return self._closed or self.failure is not None
 
-    def add(self, heard: Heard) -> bool:
+    def add(self, heard: SttEvent) -> bool:
         """Something was heard.  False: nobody reads any more."""
-        if len(self._heard) >= HEARD_MAX:
+        if len(self._heard) >= EVENTS_MAX:
             return False
         self._heard.append(heard)
         self._news.set()
@@ -47,7 +47,7 @@ class HeardQueue:
         self._closed = True
         self._news.set()
 
-    async def __aiter__(self) -> AsyncIterator[Heard]:
+    async def __aiter__(self) -> AsyncIterator[SttEvent]:
         while True:
             while self._heard:
                 yield self._heard.popleft()

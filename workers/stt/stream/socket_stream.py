@@ -26,10 +26,19 @@ from websockets.exceptions import ConnectionClosed
 from common.audio.g711 import BYTES_PER_MS
 from common.process.tasks import cancel
 from common.telemetry import metrics
-from workers.providers.interfaces import Busy, Down, Heard, Offset, Onset, ProviderError, Rejected, Utterance
+from workers.providers.interfaces import (
+    Busy,
+    Down,
+    EndOfTurn,
+    ProviderError,
+    Rejected,
+    SpeechEnd,
+    SpeechStart,
+    SttEvent,
+)
 from workers.providers.websocket import PONG_SECONDS, close_socket
 from workers.stt.stream.audio_feed import VendorFeed
-from workers.stt.stream.event_queue import HeardQueue
+from workers.stt.stream.event_queue import EventQueue
 from workers.stt.vad.energy import UnnoticedSpeech
 
 TEXTS_MAX = 16
@@ -45,7 +54,7 @@ GOODBYE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class EarOptions:
+class SttStreamOptions:
     """The deadlines of an ear at a vendor's."""
 
     connect_s: float = 3.0
@@ -69,15 +78,15 @@ class EarOptions:
 class Turns(Protocol):
     """A vendor's pure core: its messages in, what is heard out.  A `str` among it is a text to send to the vendor."""
 
-    def receive(self, message: dict[str, Any], now_ms: int) -> Iterable[Heard | str]:
+    def receive(self, message: dict[str, Any], now_ms: int) -> Iterable[SttEvent | str]:
         """Take a message.  Raises ProviderError; any LookupError, TypeError, ValueError means: it is malformed."""
 
-    def advance(self, now_ms: int) -> Iterable[Heard | str]:
+    def advance(self, now_ms: int) -> Iterable[SttEvent | str]:
         """Time passed, or audio was sent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wire:
+class SocketProfile:
     """How a vendor wants to be spoken to."""
 
     name: str
@@ -92,20 +101,25 @@ class Wire:
     """The last text."""
 
 
-class VendorEar:
-    """Listens to one call (see `Ear`).  Made by `vendor_ear`."""
+class SttSocketStream:
+    """Listens to one call (see `Ear`).  Made by `socket_stream`."""
 
     def __init__(
-        self, connection: ClientConnection, wire: Wire, feed: VendorFeed, turns: Turns, options: EarOptions
+        self,
+        connection: ClientConnection,
+        profile: SocketProfile,
+        feed: VendorFeed,
+        turns: Turns,
+        options: SttStreamOptions,
     ) -> None:
         self._connection = connection
-        self._wire = wire
+        self._profile = profile
         self._feed = feed
         self._turns = turns
         self._options = options
         self._loop = asyncio.get_running_loop()
         self._texts: deque[str] = deque()
-        self._heard = HeardQueue()
+        self._heard = EventQueue()
         self._work = asyncio.Event()
         self._sent_at = self._loop.time()
         self._pinged_at: float | None = None  # and no answer yet
@@ -129,10 +143,10 @@ class VendorEar:
         dropped = self._feed.put(position_ms, mulaw)
         if dropped:
             metrics.FRAMES_DROPPED.labels("ear backlog").inc(dropped)
-        if self._feed.waiting_bytes >= self._wire.message_ms * BYTES_PER_MS:
+        if self._feed.waiting_bytes >= self._profile.message_ms * BYTES_PER_MS:
             self._work.set()
 
-    def __aiter__(self) -> AsyncIterator[Heard]:
+    def __aiter__(self) -> AsyncIterator[SttEvent]:
         """What is heard (see `Ear`).  One reader at a time."""
         return aiter(self._heard)
 
@@ -144,7 +158,7 @@ class VendorEar:
     def ended(self, task: asyncio.Task[None]) -> None:
         """One of the two tasks is over.  What it raised comes out on leaving; the reader must not wait for it."""
         if not task.cancelled() and task.exception() is not None:
-            self._fail(Down(f"{self._wire.name}: the ear broke"))
+            self._fail(Down(f"{self._profile.name}: the ear broke"))
 
     # --- the two tasks ---
 
@@ -158,7 +172,7 @@ class VendorEar:
                 self._take(message)
         except ConnectionClosed:
             pass  # told below, as a regular close is
-        self._fail(closed_error(self._wire.name, self._connection.close_code))
+        self._fail(closed_error(self._profile.name, self._connection.close_code))
 
     async def write(self) -> None:
         """Send audio and texts as they come; how long the socket takes is watched by the timer."""
@@ -189,31 +203,31 @@ class VendorEar:
         except ProviderError as error:
             self._fail(error)
         except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
-            self._fail(Down(f"{self._wire.name} sent a malformed message ({type(error).__name__})"))
+            self._fail(Down(f"{self._profile.name} sent a malformed message ({type(error).__name__})"))
 
-    def _act(self, effects: Iterable[Heard | str]) -> None:
+    def _act(self, effects: Iterable[SttEvent | str]) -> None:
         for effect in effects:
             if isinstance(effect, str):
                 self._asked = True
                 self._say(effect)
                 continue
-            self._turn_open = isinstance(effect, Onset) or (
-                self._turn_open and not isinstance(effect, Offset | Utterance)
+            self._turn_open = isinstance(effect, SpeechStart) or (
+                self._turn_open and not isinstance(effect, SpeechEnd | EndOfTurn)
             )
             if not self._heard.over and not self._heard.add(effect):
-                self._fail(Down(f"{self._wire.name}: nobody takes what is heard"))
+                self._fail(Down(f"{self._profile.name}: nobody takes what is heard"))
 
     def _tick(self) -> None:
         now = self._loop.time()
         if fault := self._fault(now):
-            self._fail(Down(f"{self._wire.name} {fault}"))
+            self._fail(Down(f"{self._profile.name} {fault}"))
             return
         if self._pinged_at is None and self._is_silent(now):
             self._pinged_at = now
             self._say(PING)
         if now - self._sent_at >= self._options.keepalive_s:
             self._sent_at = now
-            self._say(self._wire.keepalive or PING)
+            self._say(self._profile.keepalive or PING)
         if self._feed.waiting_bytes:
             self._work.set()  # less than a message: it has waited long enough
         self._act(self._turns.advance(self._now_ms()))
@@ -225,7 +239,7 @@ class VendorEar:
         return (
             self._unanswered_at is not None
             and now - self._unanswered_at >= self._options.mute_s
-            and bool(self._feed.taken_ms - self._answered_ms >= self._wire.answer_ms or self._feed.waiting_bytes)
+            and bool(self._feed.taken_ms - self._answered_ms >= self._profile.answer_ms or self._feed.waiting_bytes)
         )
 
     def _fault(self, now: float) -> str:
@@ -265,26 +279,26 @@ PING = "\x00ping"
 
 
 @asynccontextmanager
-async def vendor_ear(
-    connection: ClientConnection, wire: Wire, feed: VendorFeed, turns: Turns, options: EarOptions
-) -> AsyncIterator[VendorEar]:
+async def socket_stream(
+    connection: ClientConnection, profile: SocketProfile, feed: VendorFeed, turns: Turns, options: SttStreamOptions
+) -> AsyncIterator[SttSocketStream]:
     """An ear on an open socket, which is closed on leaving: at once if the ear has failed, else politely."""
-    ear = VendorEar(connection, wire, feed, turns, options)
-    tasks = [asyncio.create_task(part(), name=f"ear {wire.name}") for part in (ear.read, ear.write)]
+    stream = SttSocketStream(connection, profile, feed, turns, options)
+    tasks = [asyncio.create_task(part(), name=f"ear {profile.name}") for part in (stream.read, stream.write)]
     for task in tasks:
-        task.add_done_callback(ear.ended)
+        task.add_done_callback(stream.ended)
     try:
-        yield ear
+        yield stream
     finally:
-        ear.close()
+        stream.close()
         try:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
             for task in tasks:
                 await cancel(task)
-            if not ear.failed:
-                await _goodbye(connection, wire.goodbye)
+            if not stream.failed:
+                await _goodbye(connection, profile.goodbye)
                 await close_socket(connection)
         finally:
             connection.transport.abort()

@@ -6,8 +6,8 @@
 
 Time is the position in the call's audio, never a clock, so that a replay at any speed decides the same.  Three rules:
 
-- Every `Onset` is followed by exactly one `Offset`, before the next `Onset` and before the `End`.
-- A turn may hold several Onset/Offset pairs (pauses shorter than `endpoint_ms`) and has one `End`.
+- Every `SpeechStart` is followed by exactly one `SpeechEnd`, before the next `SpeechStart` and before the `End`.
+- A turn may hold several Onset/Offset pairs (pauses shorter than `endpointing_ms`) and has one `End`.
 - A `LikelyEnd` is void as soon as an `End` or `LikelyEnd` with another `end_ms` comes: the caller went on.
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from workers.providers.interfaces import ListenOptions, Offset, Onset
+from workers.providers.interfaces import ListenOptions, SpeechEnd, SpeechStart
 
 WINDOW_MS = 32
 """What one probability stands for."""
@@ -24,7 +24,7 @@ SPEECH_BEGINS = 0.5
 SPEECH_LASTS = 0.35
 """Hysteresis: speech begins at the upper probability and lasts until it falls below the lower one."""
 LIKELY_END_MS = 200
-"""Silence after which the caller probably is done: `Offset` and `LikelyEnd` come here.  Gaps in words are shorter."""
+"""Silence after which the caller probably is done: `SpeechEnd`, `LikelyEnd`.  Gaps in words are shorter."""
 GAP_MS = 64
 """Silence that does not interrupt a run of speech: the closure of a "t" or a "p"."""
 RESUME_MS = 64
@@ -51,7 +51,7 @@ class End:
     cut: bool = False
 
 
-Decision: TypeAlias = Onset | Offset | LikelyEnd | End
+Decision: TypeAlias = SpeechStart | SpeechEnd | LikelyEnd | End
 
 
 class Endpointing:
@@ -68,7 +68,7 @@ class Endpointing:
         # The open turn, if any.
         self._start_ms: int | None = None
         self._end_ms = 0  # end of its last speech
-        self._likely_ms = -1  # `end_ms` of the last LikelyEnd
+        self._eager_endpointing_ms = -1  # `end_ms` of the last LikelyEnd
         self._speaking = False  # an Onset awaits its Offset
 
     @property
@@ -104,12 +104,12 @@ class Endpointing:
         self._run_speech_ms += WINDOW_MS
         if self._start_ms is not None and (self._speaking or self._run_speech_ms >= RESUME_MS):
             self._end_ms = self._run_end_ms
-        if self._speaking or self._run_speech_ms < self._options.onset_ms:
+        if self._speaking or self._run_speech_ms < self._options.min_interruption_ms:
             return []
         self._speaking = True
         if self._start_ms is None:
             self._start_ms, self._end_ms = self._run_start_ms, self._run_end_ms
-        return [Onset(self._run_start_ms)]
+        return [SpeechStart(self._run_start_ms)]
 
     def _silence(self, now_ms: int) -> list[Decision]:
         """What the silence until `now_ms` (possibly none) decides."""
@@ -120,15 +120,19 @@ class Endpointing:
             return []
         decisions: list[Decision] = []
         silence_ms = now_ms - self._end_ms
-        if self._speaking and silence_ms >= min(LIKELY_END_MS, self._options.endpoint_ms):
+        if self._speaking and silence_ms >= min(LIKELY_END_MS, self._options.endpointing_ms):
             self._speaking = False
-            decisions.append(Offset(self._end_ms))
-        likely_ms = self._options.likely_ms or LIKELY_END_MS
-        if not self._speaking and self._likely_ms != self._end_ms > start_ms and silence_ms >= likely_ms:
-            self._likely_ms = self._end_ms
+            decisions.append(SpeechEnd(self._end_ms))
+        eager_endpointing_ms = self._options.eager_endpointing_ms or LIKELY_END_MS
+        if (
+            not self._speaking
+            and self._eager_endpointing_ms != self._end_ms > start_ms
+            and silence_ms >= eager_endpointing_ms
+        ):
+            self._eager_endpointing_ms = self._end_ms
             decisions.append(LikelyEnd(start_ms, self._end_ms))
         # While a sound is in the air the turn is not ended: it may be the caller going on.
-        if silence_ms >= self._options.endpoint_ms and not self._voiced:
+        if silence_ms >= self._options.endpointing_ms and not self._voiced:
             self._start_ms = None
             if self._end_ms > start_ms:  # else: nothing was said after a cut
                 decisions.append(End(start_ms, self._end_ms))
@@ -141,6 +145,6 @@ class Endpointing:
         if not self._speaking:
             self._start_ms = None
             return [End(start_ms, self._end_ms, cut=True)]
-        self._start_ms = self._end_ms = self._likely_ms = now_ms
+        self._start_ms = self._end_ms = self._eager_endpointing_ms = now_ms
         self._run_start_ms = now_ms
-        return [Offset(now_ms), End(start_ms, now_ms, cut=True), Onset(now_ms)]
+        return [SpeechEnd(now_ms), End(start_ms, now_ms, cut=True), SpeechStart(now_ms)]

@@ -31,7 +31,7 @@ SURELY, PERHAPS, NOT = 1.0, 0.4, 0.0
 _LEVEL_OF_MULAW = bytes(min(255, abs(sample) // LEVEL_UNIT) for sample in LINEAR_OF_MULAW)
 
 
-class Loudness:
+class EnergyVad:
     """One call's audio, cut into windows.  Feed it in order."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class UnnoticedSpeech:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._loudness = Loudness()
+        self._loudness = EnergyVad()
         self._windows: deque[float] = deque(maxlen=int(FORGOTTEN_S * 1000 / WINDOW_MS))  # when each was fed
 
     def feed(self, position_ms: int, mulaw: bytes, now: float) -> None:

@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING
 
-from workers.providers.deadlines import Patience
+from workers.providers.deadlines import SynthesisDeadline
 from workers.providers.interfaces import Down, Rejected
 from workers.tts.audio import format
 from workers.tts.audio.format import MULAW_8K, WAV, WINDOW_MS, Encoding, NotSamples
 from workers.tts.audio.wav import WavStream
 
 if TYPE_CHECKING:
-    from workers.tts.audio.resample import Telephone
+    from workers.tts.audio.resample import PcmToMulaw
 
 
 class ReceivedAudio:
@@ -28,22 +28,22 @@ class ReceivedAudio:
     Call `declared` with the media type if there is one, then `feed` with each chunk, then `finish`.
     """
 
-    def __init__(self, name: str, setting: str, asked: Encoding, patience: Patience | None = None) -> None:
+    def __init__(self, name: str, setting: str, asked: Encoding, deadline: SynthesisDeadline | None = None) -> None:
         """`name` ("openai/tts-1") and `setting` ("OPENAI_BASE_URL") are for the errors, which quote no byte.
 
-        `patience`, if given, learns how much audio a byte is.
+        `deadline`, if given, learns how much audio a byte is.
         """
         self._name = name
         self._setting = setting
         self._asked = asked
         self._encoding = asked
-        self._patience = patience
+        self._deadline = deadline
         self._label = self._hint = ""
         self._head: bytes | None = b""  # None: it is known what the bytes are
         self._wav: WavStream | None = None
         self._odd = b""
         self._window: bytes | None = b""  # None: the first sound was a voice
-        self._telephone: Telephone | None = None
+        self._telephone: PcmToMulaw | None = None
 
     def declared(self, content_type: str, *, trusted: bool = True) -> None:
         """The answer's media type.  Raises Rejected if it is not to be played; Down if a rate is not the asked one.
@@ -152,17 +152,17 @@ class ReceivedAudio:
         if not data:
             return b""
         from workers.tts.audio.resample import (
-            Telephone,  # numpy and soxr are loaded with the first sound that needs them
+            PcmToMulaw,  # numpy and soxr are loaded with the first sound that needs them
         )
         from workers.tts.audio.samples import linear_of
 
         if self._telephone is None:
-            self._telephone = Telephone(encoding.rate)
+            self._telephone = PcmToMulaw(encoding.rate)
         return self._telephone.feed(linear_of(data, encoding).astype("<i2", copy=False).tobytes())
 
     def _tell_rate(self) -> None:
-        if self._patience is not None:
-            self._patience.of_rate(self._encoding.bytes_per_ms)
+        if self._deadline is not None:
+            self._deadline.of_rate(self._encoding.bytes_per_ms)
 
     def _rejected(self, what: str) -> Rejected:
         asked = "raw mu-law at 8 kHz" if self._asked == MULAW_8K else f"raw PCM at {self._asked.rate // 1000} kHz"

@@ -10,7 +10,7 @@ from common.audio import g711
 _MULAW_OF_LINEAR = np.frombuffer(g711.MULAW_OF_LINEAR, np.uint8)
 
 
-class Telephone:
+class PcmToMulaw:
     """One utterance on its way to the line.  Feed it in order, then `finish` once for what the filter holds back.
 
     soxr HQ: flat to 3.4 kHz, aliases below -130 dB, 2.7 us per 20 ms.  Linear interpolation would fold everything

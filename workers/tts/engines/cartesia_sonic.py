@@ -29,8 +29,8 @@ from websockets.protocol import State
 from common.audio.g711 import BYTES_PER_MS
 from common.process.tasks import cancel
 from workers.providers.cartesia import CARTESIA_URL, KEY_VARIABLE, failure, headers, socket_url
-from workers.providers.deadlines import Patience, SpeechDeadlines
-from workers.providers.interfaces import Busy, Down, ProviderError, Rejected, Sound, Spelled, VoiceOptions
+from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
+from workers.providers.interfaces import Busy, CharTimings, Down, ProviderError, Rejected, Sound, VoiceOptions
 from workers.providers.websocket import answers_ping, close_socket, open_socket
 from workers.tts.audio.format import MULAW_8K
 from workers.tts.audio.received import ReceivedAudio
@@ -167,18 +167,18 @@ class CartesiaSonic:
         context = line.contexts[number] = _Context()
         done, spelling = False, _Spelling(text)
         audio = ReceivedAudio(self._name, "CARTESIA_BASE_URL", MULAW_8K)
-        patience = Patience(self._deadlines, BYTES_PER_MS)
+        deadline = SynthesisDeadline(self._deadlines, BYTES_PER_MS)
         try:
             await self._send(line, {**request, "context_id": number})
             while True:
-                message = await self._next(line, context, patience)
+                message = await self._next(line, context, deadline)
                 if message.get("type") == "chunk":
                     data = _decoded(message.get("data"))
-                    patience.heard(len(data))
+                    deadline.heard(len(data))
                     if mulaw := audio.feed(data):
                         yield mulaw
                 elif marks := spelling.marks(message.get("word_timestamps")):
-                    yield Spelled(marks)
+                    yield CharTimings(marks)
                 if message.get("done") or message.get("type") == "done":
                     done = True
                     if mulaw := audio.finish():
@@ -189,13 +189,13 @@ class CartesiaSonic:
             if not done and line.usable:
                 self._later(self._cancel(line, number))
 
-    async def _next(self, line: _Line, context: _Context, patience: Patience) -> dict[str, Any]:
+    async def _next(self, line: _Line, context: _Context, deadline: SynthesisDeadline) -> dict[str, Any]:
         """The context's next message.  A socket on which nobody heard anything for so long gets no further clause."""
         heard_at = line.heard_at
         now = asyncio.get_running_loop().time
         asked_at = now()
         try:
-            async with asyncio.timeout(patience.left_s):
+            async with asyncio.timeout(deadline.left_s):
                 message = await context.messages.get()
         except TimeoutError:
             error = Down(f"{self._name} does not speak")
@@ -203,7 +203,7 @@ class CartesiaSonic:
                 self._retire(line, error)
             raise error from None
         finally:
-            patience.waited(now() - asked_at)
+            deadline.waited(now() - asked_at)
         if isinstance(message, ProviderError):
             raise message
         if message.get("type") == "error":

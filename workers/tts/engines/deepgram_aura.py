@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from common.audio.g711 import BYTES_PER_MS, SAMPLE_RATE
-from workers.providers.deadlines import Patience, SpeechDeadlines
+from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
 from workers.providers.http import VendorHttp
 from workers.providers.interfaces import Rejected, VoiceOptions
 from workers.tts.audio.format import MULAW_8K
@@ -52,9 +52,9 @@ class Aura:
         language = options.language.replace("_", "-").partition("-")[0].lower()
         if not model.endswith(f"-{language}"):
             raise Rejected(f"the voice {model} does not speak {options.language}")
-        patience = Patience(self._deadlines, BYTES_PER_MS)
-        audio = ReceivedAudio(f"deepgram/{model}", "DEEPGRAM_BASE_URL", MULAW_8K, patience)
-        body = self._http.post("/v1/speak", {"model": model, **_AUDIO}, {"text": text}, audio.declared, patience)
+        deadline = SynthesisDeadline(self._deadlines, BYTES_PER_MS)
+        audio = ReceivedAudio(f"deepgram/{model}", "DEEPGRAM_BASE_URL", MULAW_8K, deadline)
+        body = self._http.post("/v1/speak", {"model": model, **_AUDIO}, {"text": text}, audio.declared, deadline)
         async with aclosing(body) as chunks, aclosing(received(audio, chunks)) as sounds:
             async for mulaw in sounds:
                 yield mulaw

@@ -20,13 +20,13 @@ from contextlib import aclosing
 from typing import TypeVar
 
 from common.audio.g711 import BYTES_PER_MS
-from workers.providers.deadlines import Patience, SpeechDeadlines
+from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
 from workers.providers.http import VendorHttp, socket_form
-from workers.providers.interfaces import Busy, Down, ProviderError, Rejected, Sound, Spelled, VoiceOptions
+from workers.providers.interfaces import Busy, CharTimings, Down, ProviderError, Rejected, Sound, VoiceOptions
 from workers.tts.audio.format import MULAW_8K
 from workers.tts.audio.received import ReceivedAudio, received
 from workers.tts.engines.elevenlabs_messages import language_code, socket_path, voice_settings
-from workers.tts.engines.elevenlabs_socket import Context, Socket, SocketLimits
+from workers.tts.engines.elevenlabs_socket import ClauseContext, Socket, SocketLimits
 from workers.tts.voice_names import ELEVENLABS_VOICE
 
 T = TypeVar("T")
@@ -52,13 +52,13 @@ def _worth_saying(text: str) -> bool:
     return any(map(str.isalnum, text))
 
 
-async def _counted(patience: Patience, waiting: Awaitable[T]) -> T:
+async def _counted(deadline: SynthesisDeadline, waiting: Awaitable[T]) -> T:
     loop = asyncio.get_running_loop()
     began = loop.time()
     try:
         return await waiting
     finally:
-        patience.waited(loop.time() - began)
+        deadline.waited(loop.time() - began)
 
 
 class ElevenLabs:
@@ -88,15 +88,15 @@ class ElevenLabs:
         """Speak one clause.  Marks come before the audio that they are about."""
         if not _worth_saying(text):
             return
-        patience = Patience(self._deadlines, BYTES_PER_MS)
+        deadline = SynthesisDeadline(self._deadlines, BYTES_PER_MS)
         for again in (True, False):
             socket = self._socket_for(_voice_for(options, self._voice), language_code(self._model, options.language))
             context = socket.add(text)
             audio = ReceivedAudio(self._name, _URL, MULAW_8K)
             try:
-                async with aclosing(self._heard(socket, context, text, options.speed, patience)) as sounds:
+                async with aclosing(self._heard(socket, context, text, options.speed, deadline)) as sounds:
                     async for sound in sounds:
-                        if isinstance(sound, Spelled):
+                        if isinstance(sound, CharTimings):
                             yield sound
                         elif mulaw := audio.feed(sound):
                             yield mulaw
@@ -104,7 +104,7 @@ class ElevenLabs:
                     yield mulaw
                 return
             except Down:
-                if not again or context.heard or context.fresh or patience.left_s <= 0:
+                if not again or context.heard or context.fresh or deadline.left_s <= 0:
                     raise
             finally:
                 socket.leave(context)
@@ -130,14 +130,14 @@ class ElevenLabs:
         await self._http.aclose()
 
     async def _heard(
-        self, socket: Socket, context: Context, text: str, speed: float, patience: Patience
+        self, socket: Socket, context: ClauseContext, text: str, speed: float, deadline: SynthesisDeadline
     ) -> AsyncGenerator[Sound, None]:
         """What comes for the context, within the patience; ends when it is complete."""
         try:
-            await _counted(patience, socket.speak(context, text, speed, patience.left_s))
-            while (sound := await _counted(patience, context.next(patience.left_s))) is not None:
+            await _counted(deadline, socket.speak(context, text, speed, deadline.left_s))
+            while (sound := await _counted(deadline, context.next(deadline.left_s))) is not None:
                 if isinstance(sound, bytes):
-                    patience.heard(len(sound))
+                    deadline.heard(len(sound))
                 yield sound
         except ProviderError:
             socket.retire()
@@ -200,13 +200,13 @@ class ElevenLabsHttp:
         if language := language_code(self._model, options.language):
             document["language_code"] = language
         path = f"/v1/text-to-speech/{_voice_for(options, self._voice)}/stream"
-        patience = Patience(self._deadlines, BYTES_PER_MS)
-        audio = ReceivedAudio(f"elevenlabs/{self._model}+http", _URL, MULAW_8K, patience)
+        deadline = SynthesisDeadline(self._deadlines, BYTES_PER_MS)
+        audio = ReceivedAudio(f"elevenlabs/{self._model}+http", _URL, MULAW_8K, deadline)
 
         def declared(content_type: str) -> None:
             audio.declared(content_type, trusted=False)  # what this vendor calls mu-law is not documented
 
-        body = self._http.post(path, {"output_format": "ulaw_8000"}, document, declared, patience)
+        body = self._http.post(path, {"output_format": "ulaw_8000"}, document, declared, deadline)
         async with aclosing(body) as chunks, aclosing(received(audio, chunks)) as sounds:
             async for mulaw in sounds:
                 yield mulaw

@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from common.audio.g711 import BYTES_PER_MS
-from workers.providers.interfaces import Down, ProviderError, Sound, Spelled
+from workers.providers.interfaces import CharTimings, Down, ProviderError, Sound
 from workers.providers.websocket import close_socket, open_socket
 from workers.tts.engines import elevenlabs_messages as messages
 
@@ -43,7 +43,7 @@ class SocketLimits:
     """A context that nobody wants any more, and that is not final by then, never will be."""
 
 
-class Context:
+class ClauseContext:
     """One clause on its way.  `next` is called by who wants to hear it, the rest by the socket."""
 
     def __init__(self, context_id: str, text: str, *, fresh: bool) -> None:
@@ -82,7 +82,7 @@ class Context:
         self.heard = True
         if self.left_at is None and not self.ended:
             if marks := self.spelling.receive(said.audio, said.alignment):
-                self._sounds.append(Spelled(marks))
+                self._sounds.append(CharTimings(marks))
             if said.audio:
                 self._sounds.append(said.audio)
                 self._bytes += len(said.audio)
@@ -105,7 +105,7 @@ class Socket:
     """See the module.  `run` it as a task; it ends when the socket does, and never raises ProviderError."""
 
     def __init__(self, name: str, url: str, headers: Mapping[str, str], connect_s: float, limits: SocketLimits) -> None:
-        self.contexts: dict[str, Context] = {}
+        self.contexts: dict[str, ClauseContext] = {}
         """Every context that counts at the vendor, by id: also those that nobody wants any more."""
         self.closed = False
         self.retired = False
@@ -135,11 +135,11 @@ class Socket:
         """Is there a clause that somebody waits for?"""
         return any(context.left_at is None for context in self.contexts.values())
 
-    def add(self, text: str) -> Context:
+    def add(self, text: str) -> ClauseContext:
         """Take a place for a clause.  Then `speak` it, and `leave` it in any case."""
         assert self.free
         self._numbers += 1
-        context = Context(str(self._numbers), text, fresh=self._connection is None)
+        context = ClauseContext(str(self._numbers), text, fresh=self._connection is None)
         self.contexts[context.context_id] = context
         return context
 
@@ -148,7 +148,7 @@ class Socket:
         async with asyncio.timeout(seconds):
             await self._ready.wait()
 
-    async def speak(self, context: Context, text: str, speed: float, seconds: float) -> None:
+    async def speak(self, context: ClauseContext, text: str, speed: float, seconds: float) -> None:
         """Send the clause, once the socket is open.  Raises TimeoutError; what the socket says comes by `next`."""
         async with asyncio.timeout(seconds):
             await self._ready.wait()
@@ -162,7 +162,7 @@ class Socket:
             except ConnectionClosed:
                 return  # the reader sees it too, and tells
 
-    def leave(self, context: Context) -> None:
+    def leave(self, context: ClauseContext) -> None:
         """Nobody wants it any more.  If it is not over, the vendor finishes it unheard: no message would stop it."""
         context.left_at = asyncio.get_running_loop().time()
         if not context.sent:
@@ -214,7 +214,7 @@ class Socket:
                 beat_at = now() + self._limits.beat_s
                 if self._worn_out(now()):
                     return Down(f"{self._name} was closed")
-                if not await self._beat(connection, now()):
+                if not await self._heartbeat(connection, now()):
                     self._hang_up()  # nobody would answer a polite end
                     return Down(f"{self._name} has gone silent")
                 continue
@@ -236,7 +236,7 @@ class Socket:
                 self._hang_up()
                 return Down(f"{self._name} takes no messages")
 
-    async def _close_context(self, connection: ClientConnection, context: Context) -> bool:
+    async def _close_context(self, connection: ClientConnection, context: ClauseContext) -> bool:
         """A context that speaks is told that its text is complete: only then does it tell when its audio is.
 
         Not sooner: a close that overtakes the text at the vendor ends the context without a sound.  A clause that
@@ -268,7 +268,7 @@ class Socket:
             if said.final or failure is not None:
                 self._free(context)
 
-    def _free(self, context: Context) -> None:
+    def _free(self, context: ClauseContext) -> None:
         self.contexts.pop(context.context_id, None)
         self.idle_since = asyncio.get_running_loop().time()
 
@@ -281,7 +281,7 @@ class Socket:
             self.retire()
         return self.retired and not self.living
 
-    async def _beat(self, connection: ClientConnection, now: float) -> bool:
+    async def _heartbeat(self, connection: ClientConnection, now: float) -> bool:
         """Is the vendor still there?  Ask, if it was silent."""
         if now - self._heard_at < self._limits.beat_s:
             return True

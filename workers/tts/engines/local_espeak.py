@@ -15,7 +15,7 @@ from contextlib import aclosing, suppress
 
 from workers.providers.child_environment import child_environment
 from workers.providers.interfaces import Busy, Down, Rejected, VoiceOptions
-from workers.tts.audio.resample import Telephone
+from workers.tts.audio.resample import PcmToMulaw
 
 DEBIAN_PACKAGE = "espeak-ng"
 PROCESSES_MAX = 8
@@ -94,7 +94,7 @@ class LocalEspeak:
         try:
             async with asyncio.timeout(CHUNK_S_MAX):
                 header = await stdout.readexactly(_WAV_HEADER_BYTES)
-            telephone = Telephone(_sample_rate(header))
+            telephone = PcmToMulaw(_sample_rate(header))
             while True:
                 async with asyncio.timeout(CHUNK_S_MAX):
                     pcm = await stdout.read(CHUNK_BYTES)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from workers.providers.interfaces import Rejected, VoiceOptions
 from workers.providers.packaged_models import PackagedModel, model_path
-from workers.tts.audio.resample import Telephone
+from workers.tts.audio.resample import PcmToMulaw
 from workers.tts.engines.piper_child import Deadlines, PiperChild
 
 JOE = PackagedModel(
@@ -55,7 +55,7 @@ class LocalPiper:
         ready = await self._child.ready()
         if _primary(options.language) != _primary(ready.language):
             raise Rejected(f"this piper voice speaks {ready.language}, not {options.language}")
-        telephone = Telephone(ready.sample_rate)
+        telephone = PcmToMulaw(ready.sample_rate)
         speed = min(max(options.speed, SPEED_MIN), SPEED_MAX)
         async with aclosing(self._child.speak(text, speed)) as pcm:
             async for chunk in pcm:

@@ -17,7 +17,7 @@ from typing import Any
 
 import openai
 
-from workers.providers.deadlines import Patience, SpeechDeadlines
+from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
 from workers.providers.http import ATTEMPTS_MAX, CLOSE_S, KEEPALIVE_S, broken, timed
 from workers.providers.interfaces import ProviderError, Rejected, VoiceOptions
 from workers.providers.openai import ERRORS, http
@@ -76,9 +76,9 @@ class OpenAISpeech:
             raise Rejected(f"a clause of {len(text)} characters; at most {TEXT_CHARS_MAX} are spoken at once")
         if not any(map(str.isalnum, text)):
             return
-        patience = Patience(self._deadlines, PCM_24K.bytes_per_ms)
-        audio = ReceivedAudio(f"openai/{self._model}", "OPENAI_BASE_URL", PCM_24K, patience)
-        body = self._body(text, options, audio, patience)
+        deadline = SynthesisDeadline(self._deadlines, PCM_24K.bytes_per_ms)
+        audio = ReceivedAudio(f"openai/{self._model}", "OPENAI_BASE_URL", PCM_24K, deadline)
+        body = self._body(text, options, audio, deadline)
         async with aclosing(body) as chunks, aclosing(received(audio, chunks)) as sounds:
             async for mulaw in sounds:
                 yield mulaw
@@ -103,13 +103,13 @@ class OpenAISpeech:
                 await self._client.close()
 
     async def _body(
-        self, text: str, options: VoiceOptions, audio: ReceivedAudio, patience: Patience
+        self, text: str, options: VoiceOptions, audio: ReceivedAudio, deadline: SynthesisDeadline
     ) -> AsyncGenerator[bytes, None]:
         async with contextlib.AsyncExitStack() as stack:
-            response = await self._answer(stack, text, options, patience)
+            response = await self._answer(stack, text, options, deadline)
             audio.declared(response.headers.get("content-type", ""))
             name = f"openai/{self._model}"
-            async with aclosing(timed(name, response.iter_bytes(), patience, ERRORS)) as chunks:
+            async with aclosing(timed(name, response.iter_bytes(), deadline, ERRORS)) as chunks:
                 async for chunk in chunks:
                     yield chunk
 
@@ -121,7 +121,7 @@ class OpenAISpeech:
         return [VOICE] if voice in ("", VOICE) or voice in self._voices_refused else [voice, VOICE]
 
     async def _answer(
-        self, stack: contextlib.AsyncExitStack, text: str, options: VoiceOptions, patience: Patience
+        self, stack: contextlib.AsyncExitStack, text: str, options: VoiceOptions, deadline: SynthesisDeadline
     ) -> Any:
         """The answer's head, in the agent's voice or else in the default one; the stack closes it."""
         request: dict[str, Any] = {"model": self._model, "input": text, "response_format": "pcm"}
@@ -129,22 +129,24 @@ class OpenAISpeech:
             request["speed"] = min(max(options.speed, SPEED_MIN), SPEED_MAX)
         voice, *others = self._voices(options.voice)
         try:
-            return await self._response(stack, {**request, "voice": voice}, patience)
+            return await self._response(stack, {**request, "voice": voice}, deadline)
         except _BadRequest:
             if not others:
                 raise
-        response = await self._response(stack, {**request, "voice": others[0]}, patience)
+        response = await self._response(stack, {**request, "voice": others[0]}, deadline)
         if len(self._voices_refused) < VOICES_REFUSED_MAX:
             self._voices_refused.add(voice)
         log.warning("openai/%s has no voice %r, and speaks with %r instead", self._model, voice, others[0])
         return response
 
-    async def _response(self, stack: contextlib.AsyncExitStack, request: dict[str, Any], patience: Patience) -> Any:
+    async def _response(
+        self, stack: contextlib.AsyncExitStack, request: dict[str, Any], deadline: SynthesisDeadline
+    ) -> Any:
         loop = asyncio.get_running_loop()
         for attempt in range(1, ATTEMPTS_MAX + 1):
             began = loop.time()
             try:
-                async with asyncio.timeout(patience.left_s):
+                async with asyncio.timeout(deadline.left_s):
                     asked = self._client.audio.speech.with_streaming_response.create(**request)
                     return await stack.enter_async_context(asked)
             except openai.APIStatusError as error:
@@ -157,7 +159,7 @@ class OpenAISpeech:
                 if attempt == ATTEMPTS_MAX or not _broke_off(error):
                     raise self._told(error) from None
             finally:
-                patience.waited(loop.time() - began)
+                deadline.waited(loop.time() - began)
         raise AssertionError("every attempt returns or raises")
 
     def _refused(self, status: int) -> ProviderError:

@@ -30,7 +30,7 @@ from websockets.protocol import State
 
 from common.audio.g711 import BYTES_PER_MS
 from common.process.tasks import cancel
-from workers.providers.deadlines import Patience, SpeechDeadlines
+from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
 from workers.providers.interfaces import Busy, Down, IncompleteAudio, Rejected, Sound, VoiceOptions
 from workers.providers.sarvam import KEY_VARIABLE, SARVAM_URL, headers, language_code, parsed, socket_url
 from workers.providers.websocket import close_socket, open_socket
@@ -151,15 +151,15 @@ class SarvamBulbul:
     async def _speak(self, socket: _Socket, config: str, text: str, used: bool) -> AsyncGenerator[bytes]:
         """Speak on this socket, which is kept afterwards only if it came to the end.  Raises ConnectionClosed, too."""
         whole = began = ended = False
-        patience = Patience(self._deadlines, BYTES_PER_MS)
-        audio = ReceivedAudio(self._name, "SARVAM_BASE_URL", MULAW_8K, patience)
+        deadline = SynthesisDeadline(self._deadlines, BYTES_PER_MS)
+        audio = ReceivedAudio(self._name, "SARVAM_BASE_URL", MULAW_8K, deadline)
         try:
             messages = [json.dumps({"type": "text", "data": {"text": text}}), '{"type":"flush"}']
             await self._send(socket, [config, *messages] if socket.config != config else messages)
             socket.config = config
             while not whole:
                 try:
-                    kind, data = await self._next(socket, patience)
+                    kind, data = await self._next(socket, deadline)
                 except Down:
                     if ended and not began:
                         raise IncompleteAudio(f"{self._name} said nothing") from None
@@ -170,7 +170,7 @@ class SarvamBulbul:
                     if not began and isinstance(media, str) and media.startswith("audio/"):
                         audio.declared(media, trusted=False)
                     began = began or bool(received)
-                    patience.heard(len(received))
+                    deadline.heard(len(received))
                     if mulaw := audio.feed(received):
                         yield mulaw
                 elif kind == "event" and data.get("event_type") == "final":
@@ -193,12 +193,12 @@ class SarvamBulbul:
         except TimeoutError:
             raise Down(f"{self._name} takes no text") from None
 
-    async def _next(self, socket: _Socket, patience: Patience) -> tuple[str, dict[str, Any]]:
+    async def _next(self, socket: _Socket, deadline: SynthesisDeadline) -> tuple[str, dict[str, Any]]:
         """The next message that tells something.  Pongs and the like prolong nothing."""
         now = asyncio.get_running_loop().time
         asked_at = now()
         try:
-            async with asyncio.timeout(patience.left_s):
+            async with asyncio.timeout(deadline.left_s):
                 while True:
                     kind, data = parsed(self._name, await socket.connection.recv())
                     if kind in ("audio", "event"):
@@ -206,7 +206,7 @@ class SarvamBulbul:
         except TimeoutError:
             raise Down(f"{self._name} does not speak") from None
         finally:
-            patience.waited(now() - asked_at)
+            deadline.waited(now() - asked_at)
 
     # --- the sockets ---
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from workers.tts.normalise.acronyms import is_spelled
-from workers.tts.normalise.contexts import CONTEXTS, IDENTIFIER, RECORD, SECRET, Context, counts, is_code
+from workers.tts.normalise.contexts import CONTEXTS, IDENTIFIER, RECORD, SECRET, NumberContext, counts, is_code
 from workers.tts.normalise.phones import spelled
 from workers.tts.normalise.spans import Pass, Rule
 from workers.tts.normalise.words import Words
@@ -67,7 +67,7 @@ def more(words: Words, match: re.Match[str], group: int) -> str:
 def passes(words: Words) -> tuple[Pass, ...]:
     """What the words around it say to be a code."""
 
-    def after(context: Context) -> Rule:
+    def after(context: NumberContext) -> Rule:
         def rule(match: re.Match[str]) -> str | None:
             between, token = match[1], match[2]
             if not is_code(context, match.string, match.start(), between, token, match.end(2)):
@@ -90,7 +90,7 @@ def passes(words: Words) -> tuple[Pass, ...]:
     )
 
 
-def _pattern(context: Context) -> re.Pattern[str]:
+def _pattern(context: NumberContext) -> re.Pattern[str]:
     between = rf"(?:{_GAP}{{1,3}}(?:{context.links})(?=[ :#.,–—-])){{0,4}}{_GAP}{{1,3}}"
     if context.described:
         between = rf"(?: (?:for|of|to|from)(?: [\w'’&.-]{{1,20}}){{1,4}} (?:is|was|are))?{between}"

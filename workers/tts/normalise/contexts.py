@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class NumberContext:
     """Words after which a number is read digit by digit."""
 
     words: str
@@ -31,7 +31,7 @@ class Context:
 _IS = "is|was|are|है|हैं|का|की"
 _NAMED = "no|nos|number|numbers|id|code|ref|नंबर|नम्बर|संख्या|आईडी"
 
-SECRET = Context(
+SECRET = NumberContext(
     "otp|one[- ]time password|m?pin(?: ?code)?|passcode|password|cvv|pnr|utr|(?:zip|postal|area|dialling) ?code|zip|"
     "(?:verification|access|security|confirmation|activation|promo|coupon|door) code|"
     "aadhaa?r|pan|ifsc|imei|uan|gstin|ending (?:in|with)|ends (?:in|with)|ending|last (?:four|4) digits?|"
@@ -41,14 +41,14 @@ SECRET = Context(
     named_digits_min=1,
     described=True,
 )
-IDENTIFIER = Context(
+IDENTIFIER = NumberContext(
     "code|ref|reference|tracking|transaction|txn|id|awb|docket|consignment|customer|consumer|member|user|आईडी|रेफरेंस",
     f"{_IS}|{_NAMED}|ending",
     digits_min=3,
     named_digits_min=3,
     described=True,
 )
-RECORD = Context(
+RECORD = NumberContext(
     "orders?|bookings?|tickets?|invoices?|accounts?|a/c|acct|policy|complaints?|case|membership|registration|"
     "application|card|challan|shipment|folio|patient|employee|student|passport|"
     "ऑर्डर|आर्डर|बुकिंग|टिकट|खाता|खाते|शिकायत|इनवॉइस|पॉलिसी|कार्ड|केस",
@@ -57,7 +57,7 @@ RECORD = Context(
     named_digits_min=3,
     priced=True,
 )
-AMOUNT = Context(
+AMOUNT = NumberContext(
     "bill|loan|claim|cheque|check|receipt|voucher|meter|file|form|licen[cs]e|certificate|job|service request|request|"
     "बिल|लोन|क्लेम|चेक|मीटर",
     f"{_IS}|{_NAMED}",
@@ -65,7 +65,7 @@ AMOUNT = Context(
     named_digits_min=3,
 )
 """What has an amount and a number; only the second is ever called one."""
-CALL = Context(
+CALL = NumberContext(
     "dial|call|ring|helpline|hotline|whatsapp|extension|ext|contact|sms|"
     "reach (?:us|me|them|him|her)|customer care|हेल्पलाइन|कॉल|डायल|एक्सटेंशन|व्हाट्सएप",
     f"{_IS}|{_NAMED}|on|at|us|me|them|पर|करें",
@@ -73,7 +73,7 @@ CALL = Context(
     named_digits_min=3,
     described=True,
 )
-PHONE = Context(
+PHONE = NumberContext(
     "phone|mobile|telephone|tel|fax|फ़ोन|फोन|मोबाइल",
     f"{_IS}|{_NAMED}",
     digits_min=3,
@@ -81,14 +81,14 @@ PHONE = Context(
     priced=True,
 )
 """A phone may be a thing with a price."""
-VEHICLE = Context(
+VEHICLE = NumberContext(
     "flights?|trains?|bus|coach|vehicle|car|cab|taxi|फ़्लाइट|फ्लाइट|ट्रेन|गाड़ी|बस|कैब",
     f"{_IS}|{_NAMED}",
     digits_min=3,
     named_digits_min=3,
     priced=True,
 )
-ROOM = Context(
+ROOM = NumberContext(
     "rooms?|flat|apartment|suite|unit|house|door|plot|shop|villa|quarter|cabin|locker|gate|platform|counter|seats?|"
     "berth|ward|bed|token|box|port|block|tower|building|bldg|highway|route|interstate|nh|sh|exit|channel|roll|"
     "कमरा|रूम|फ़्लैट|फ्लैट|मकान|प्लॉट|दुकान|गेट|प्लेटफ़ॉर्म|प्लेटफॉर्म|काउंटर|सीट|बर्थ|वार्ड|बेड|टोकन",
@@ -97,7 +97,7 @@ ROOM = Context(
     named_digits_min=3,
     priced=True,
 )
-NUMBER = Context(
+NUMBER = NumberContext(
     "number|no|नंबर|नम्बर|संख्या",
     "is|are|है|code|id",
     digits_min=4,
@@ -231,7 +231,7 @@ def _is_plural(word: str) -> bool:
     return len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is", "'s", "’s"))
 
 
-def is_code(context: Context, text: str, start: int, between: str, token: str, end: int) -> bool:
+def is_code(context: NumberContext, text: str, start: int, between: str, token: str, end: int) -> bool:
     """Is the `token` that ends at `end` read digit by digit?  `start`: where the context's word begins."""
     if context is ROOM and re.search("[-/]", token):
         return False  # Flat 12/4

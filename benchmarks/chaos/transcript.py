@@ -18,7 +18,7 @@ class Owners:
         return next((node for since_ms, node in reversed(self.changes.get(kind, [])) if since_ms <= at_ms), "")
 
 
-def read_story(events: str) -> Owners:
+def read_owners(events: str) -> Owners:
     """From server-sent events; what is not understood is passed over."""
     owners = Owners()
     for block in events.split("\n\n"):

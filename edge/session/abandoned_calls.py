@@ -17,7 +17,7 @@ LOOKS_APART_MS_MAX = 12_000
 """Longer without a look, and what was seen before counts for nothing."""
 
 
-class LostCalls:
+class AbandonedCalls:
     """One edge's view.  `now_ms` is of any one monotonic clock."""
 
     def __init__(self) -> None:

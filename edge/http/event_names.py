@@ -1,0 +1,46 @@
+"""The call's events as the API names them: server-sent events of `GET /v1/calls/<id>/events`.
+
+A client reads these names, so they are written out here, and renaming a class in the code changes nothing outside.  A
+name is never changed or reused; events and fields may be added.  docs/vobiz.md lists them for users.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from common.protocol import messages as m
+
+EVENTS: Mapping[type[m.Message], tuple[str, str]] = {
+    m.CallStarted: ("CallStarted", "epoch edge at_ms heard"),
+    m.CallEnded: ("CallEnded", "epoch reason at_ms heard"),
+    m.OwnerChanged: ("OwnerChanged", "pool token owner at_ms"),
+    m.SpeechStarted: ("SpeechStarted", "utterance position_ms at_ms token"),
+    m.SpeechEnded: ("SpeechEnded", "utterance position_ms token"),
+    m.EagerUserTurn: ("EagerUserTurn", "utterance text stage_ms"),
+    m.UserTurn: ("UserTurn", "utterance text stage_ms unsure"),
+    m.ReplyStarted: ("ReplyStarted", "turn utterance based_on"),
+    m.ReplyReleased: ("ReplyReleased", "turn stage_ms token"),
+    m.ReplyDiscarded: ("ReplyDiscarded", "turn"),
+    m.Clause: ("Clause", "turn clause text stage_ms"),
+    m.ReplyEnded: ("ReplyEnded", "turn clauses then"),
+    m.ClauseSynthesized: ("ClauseSynthesized", "turn clause duration_ms char_timings epoch synthesized_chars"),
+    m.PlaybackStarted: ("PlaybackStarted", "turn at_ms stage_ms epoch"),
+    m.ClausePlayed: ("ClausePlayed", "turn clause epoch"),
+    m.Interrupted: ("Interrupted", "turn clause heard_ms utterance epoch"),
+    m.ReplyResumed: ("ReplyResumed", "turn utterance epoch"),
+    m.ReplyPlayed: ("ReplyPlayed", "turn epoch"),
+    m.DtmfReceived: ("DtmfReceived", "digit at_ms epoch"),
+    m.UsageReported: ("UsageReported", "pool provider amounts"),
+}
+"""Class of a message -> the event's name, and the fields of its JSON; `public=own` if the class names one otherwise."""
+
+
+def to_event(message: m.Message) -> tuple[str, str] | None:
+    """The event's name, and its data as JSON; None for a message that the API does not show."""
+    if (known := EVENTS.get(type(message))) is None:
+        return None
+    name, fields = known
+    pairs = [field.partition("=") for field in fields.split()]
+    data = {public: getattr(message, own or public) for public, _, own in pairs}
+    return name, json.dumps(data, ensure_ascii=False)
