@@ -36,9 +36,17 @@ def dial_prefix_problems(text: str) -> Iterable[str]:
             return
 
 
+FORMER_NAMES = {"PROVIDER_CONCURRENCY": "PROVIDER_PLACES"}
+"""Variable -> the name that it had; that one is read where the present one is unset."""
+
+
 def raw_value(environ: Mapping[str, str], variable: str, secret: bool) -> str:
     """What the variable says, or for a secret the file that its twin names; "" if neither does."""
     raw, path = environ.get(variable, "").strip(), environ.get(f"{variable}_FILE", "").strip()
+    if (former := FORMER_NAMES.get(variable)) and (value := environ.get(former, "").strip()):
+        if raw and raw != value:
+            raise ValueError(f"{variable}, {former}: the second is the former name of the first; set one of them")
+        raw = value
     if not secret or not path:
         return raw
     if raw:

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from common.process.env_file import EnvFile
 from common.redis.url import BadRedisUrl, parse_redis_url
-from common.setting_checks import contradictions, raw_value
+from common.setting_checks import FORMER_NAMES, contradictions, raw_value
 from common.telemetry.traces import Collector
 
 
@@ -278,8 +278,8 @@ class Settings:
 
     @classmethod
     def variables(cls) -> frozenset[str]:
-        """The name of every variable that is read, with `<NAME>_FILE` for each secret."""
-        names = {item.name.upper() for item in fields(cls)}
+        """The name of every variable that is read, with `<NAME>_FILE` for each secret and the former names."""
+        names = {item.name.upper() for item in fields(cls)} | set(FORMER_NAMES.values())
         return frozenset(names | {f"{item.name.upper()}_FILE" for item in fields(cls) if item.metadata["rule"].secret})
 
     def as_environment(self) -> dict[str, str]:
@@ -329,8 +329,8 @@ class Settings:
         return here if here.is_absolute() or here.is_dir() else Path(__file__).resolve().parents[1] / here
 
     @property
-    def places(self) -> dict[str, int]:
-        """PROVIDER_PLACES by vendor."""
+    def concurrency_max(self) -> dict[str, int]:
+        """PROVIDER_CONCURRENCY by vendor."""
         pairs = (part.split("=") for part in self.provider_concurrency.split(",") if part.strip())
         return {vendor.strip(): int(number) for vendor, number in pairs}
 

@@ -16,7 +16,7 @@ class MemoryEffects:
         """call -> place -> (begun, attempt) or (done, result)"""
 
     def begin(self, effect: Effect, claim: Claim | None) -> Known:
-        """See `Ledger.begin_effect`."""
+        """See `CallStore.begin_effect`."""
         if self._is_fenced(claim):
             return Known(EffectState.FENCED)
         known = self._effects.setdefault(effect.call_id, {})
@@ -31,7 +31,7 @@ class MemoryEffects:
         return Known(EffectState.NEW)
 
     def finish(self, effect: Effect, result: str, claim: Claim | None) -> Known:
-        """See `Ledger.finish_effect`."""
+        """See `CallStore.finish_effect`."""
         if self._is_fenced(claim):
             return Known(EffectState.FENCED)
         known = self._effects.setdefault(effect.call_id, {})

@@ -20,11 +20,11 @@ class RedisEffects:
         self._finish = client.redis.register_script(scripts.FINISH_EFFECT)
 
     async def begin(self, effect: Effect, claim: Claim | None) -> Known:
-        """See `Ledger.begin_effect`."""
+        """See `CallStore.begin_effect`."""
         return await self._run(self._begin, effect, claim, effect.attempt, EFFECTS_MAX)
 
     async def finish(self, effect: Effect, result: str, claim: Claim | None) -> Known:
-        """See `Ledger.finish_effect`."""
+        """See `CallStore.finish_effect`."""
         return await self._run(self._finish, effect, claim, result)
 
     async def _run(self, script: Any, effect: Effect, claim: Claim | None, *about: Any) -> Known:

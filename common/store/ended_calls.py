@@ -33,7 +33,7 @@ DUE_MAX = 20
 
 
 class EndedCalls(Protocol):
-    """Part of the ledger: `Ledger.ended_calls`.  Raises ConnectionError or TimeoutError while the server is away."""
+    """Part of the ledger: `CallStore.ended_calls`.  Raises ConnectionError or TimeoutError while the server is away."""
 
     async def take(self) -> list[str]:
         """Ended calls whose event log is to be shortened now: the asker's, for `COMPACT_SECONDS`."""

@@ -35,17 +35,17 @@ class Membership:
         self._heartbeat = client.redis.register_script(scripts.HEARTBEAT)
 
     async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
-        """See `Ledger.report_room`."""
+        """See `CallStore.report_room`."""
         script = self._report(keys=[redis_keys.pool_ready(pool)], args=[owner, int(has_room), READY_STALE_MS])
         await self._client.reached(script)
 
     async def report_health(self, pool: str, owner: str, healthy: bool) -> None:
-        """See `Ledger.report_health`."""
+        """See `CallStore.report_health`."""
         script = self._report(keys=[redis_keys.pool_healthy(pool)], args=[owner, int(healthy), READY_STALE_MS])
         await self._client.reached(script)
 
     async def pools_with_room(self) -> set[str]:
-        """See `Ledger.pools_with_room`."""
+        """See `CallStore.pools_with_room`."""
         pipeline = await self._client.loaded(self._has_room.script)
         for pool in redis_keys.POOLS:
             pipeline.evalsha(self._has_room.sha, 1, redis_keys.pool_ready(pool), str(READY_STALE_MS))

@@ -34,7 +34,7 @@ OFFER_POLL_SECONDS = 0.05
 
 
 class MemoryCallStore:
-    """See `common.store.Ledger`.  One object stands for the server; all simulated processes share it."""
+    """See `common.store.CallStore`.  One object stands for the server; all simulated processes share it."""
 
     def __init__(self, streams_: MemoryStreams, lease_ms: int = LEASE_MS) -> None:
         self._streams = streams_

@@ -100,7 +100,7 @@ def shared_types(edge: str) -> dict[str, tuple[str, int]]:
 
 
 async def mend(client: Client, edge: str, call_ids: Sequence[str]) -> int:
-    """See `common.store.Ledger.mend`."""
+    """See `common.store.CallStore.mend`."""
     shared = shared_types(edge)
     own = {call_id: _call_types(call_id) for call_id in call_ids}
     keys = shared | {key: (kind, 0) for types in own.values() for key, kind in types.items()}

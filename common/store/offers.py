@@ -82,7 +82,7 @@ class Offers:
         return int(await self._client.reached(self._offer(keys=[stream], args=args)))
 
     async def take(self, pool: str, owner: str, count: int, block_ms: int) -> list[tuple[str, str]]:
-        """See `Ledger.take_offers`."""
+        """See `CallStore.take_offers`."""
         stream = redis_keys.pool_calls(pool)
         try:
             left = await self._client.reached(
@@ -105,7 +105,7 @@ class Offers:
         return [(offer_id.decode(), call_id) for offer_id, _, call_id in offers if call_id]
 
     async def ack_offer(self, pool: str, offer_id: str) -> None:
-        """See `Ledger.settle`."""
+        """See `CallStore.ack_offer`."""
         stream = redis_keys.pool_calls(pool)
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.xack(stream, GROUP, offer_id)

@@ -68,7 +68,7 @@ NOTES = ("epoch", *(f"{what}:{pool}" for pool in redis_keys.POOLS for what in ("
 
 
 class RedisCallStore:
-    """See `common.store.Ledger`.  `retention_s` is how long an ended call can still be read."""
+    """See `common.store.CallStore`.  `retention_s` is how long an ended call can still be read."""
 
     def __init__(
         self, client: Client, retention_s: int, lease_ms: int = LEASE_MS, idle_ms: int = CONSUMER_IDLE_MS

@@ -43,7 +43,7 @@ async def connect_store(url: str, name: str, retention_s: int, lease_ms: int = L
 
 
 class ShardedCallStore:
-    """See `common.store.Ledger`.  The shards are the caller's to close, after this one."""
+    """See `common.store.CallStore`.  The shards are the caller's to close, after this one."""
 
     def __init__(self, shards: list[CallStore]) -> None:
         self._shards = shards

@@ -94,7 +94,7 @@ _VENDORS = Row(
     (
         Panel(
             "Sockets and requests open",
-            "At each provider now. Good: well under PROVIDER_PLACES and the account's limit. At the limit calls go to "
+            "At each provider now. Good: well under PROVIDER_CONCURRENCY and the account's limit. At the limit calls go to "
             "the next provider.",
             (Query("sum by (provider) (voice_provider_in_use)", "{{provider}}"),),
             runbook="a-vendor-fails",
@@ -117,7 +117,7 @@ _VENDORS = Row(
         ),
         Panel(
             "Errors by vendor and kind",
-            "Per minute. busy: the account's limit or PROVIDER_PLACES. down: vendor or network. rejected: key, credit "
+            "Per minute. busy: the account's limit or PROVIDER_CONCURRENCY. down: vendor or network. rejected: key, credit "
             "or a wrong name. timeouterror: it went on for too long.",
             (
                 Query(

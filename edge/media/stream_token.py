@@ -30,7 +30,7 @@ class StreamToken:
 
     call_id: str
     expires_s: int
-    """Unix time, by the ledger's clock (`Ledger.now_ms`), until which the first connection must come."""
+    """Unix time, by the ledger's clock (`CallStore.now_ms`), until which the first connection must come."""
 
 
 def mint(secret: bytes, call_id: str, now_s: float) -> str:

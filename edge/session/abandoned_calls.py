@@ -1,6 +1,6 @@
 """Which calls have no edge any more: what two looks, some time apart, agree on.  Pure.
 
-An edge gives a sign of life for each of its calls every few seconds (`Ledger.touch`).  A call whose last sign is old
+An edge gives a sign of life for each of its calls every few seconds (`CallStore.heartbeat_calls`).  A call whose last sign is old
 may be lost, or the server's clock was set forward by a failover, or nobody could reach the server for a while.  So a
 call counts as lost only if its *last sign is the same* at a second look, `SECOND_LOOK_MS` later: an edge that lives
 would have given several meanwhile, whatever any clock says.  Looks must follow each other: after a pause in which this

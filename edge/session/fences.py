@@ -38,7 +38,7 @@ class Fences:
         return True
 
     def settle(self, notes: Mapping[str, str]) -> None:
-        """What the ledger says (`Ledger.notes`): neither older tokens nor ones that it has lost."""
+        """What the ledger says (`CallStore.notes`): neither older tokens nor ones that it has lost."""
         for pool in POOLS:
             token = notes.get(f"token:{pool}", "")
             if not token.isdecimal():

@@ -80,8 +80,8 @@ def test_what_is_shipped_is_right() -> None:
         (SMALL, {"TTS_PROVIDER": "sarvam/bulbul:v2"}, ["TTS_PROVIDER: ", "set SARVAM_API_KEY"]),
         (
             SMALL,
-            {"PROVIDER_PLACES": "depgram=5"},
-            ["PROVIDER_PLACES: unknown vendor 'depgram'; did you mean 'deepgram'?"],
+            {"PROVIDER_CONCURRENCY": "depgram=5"},
+            ["PROVIDER_CONCURRENCY: unknown vendor 'depgram'; did you mean 'deepgram'?"],
         ),
         (SMALL, {"STT_PROVIDER": "local/whisper-tny.en"}, ["STT_PROVIDER: ", "did you mean 'local/whisper-tiny.en'?"]),
     ],

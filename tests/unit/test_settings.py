@@ -217,3 +217,11 @@ def test_a_file_that_cannot_be_used_is_told_of_and_not_repeated(tmp_path: Path) 
 def test_only_secrets_are_read_from_files(tmp_path: Path) -> None:
     (tmp_path / "number").write_text("7")
     assert Settings.from_env({"CALLS_MAX_FILE": str(tmp_path / "number")}) == Settings()
+
+
+def test_a_former_name_is_read_and_two_values_for_one_setting_are_a_mistake() -> None:
+    assert Settings.from_env({"PROVIDER_PLACES": "deepgram=5"}).concurrency_max == {"deepgram": 5}
+    both = {"PROVIDER_PLACES": "deepgram=5", "PROVIDER_CONCURRENCY": "deepgram=5"}
+    assert Settings.from_env(both).concurrency_max == {"deepgram": 5}
+    (problem,) = problems({**both, "PROVIDER_CONCURRENCY": "deepgram=6"})
+    assert "PROVIDER_PLACES: the second is the former name of the first" in problem
