@@ -14,10 +14,13 @@ ROOT = Path(__file__).parent.parent
 PRODUCT = ("common", "edge", "workers", "tools", "deploy")
 OTHERS = ("simulators", "benchmarks")
 
-PICTURES = frozenset(
-    "ear ears mind minds mouth mouths told tell tells telling news book books story stories ledger ledgers lively deaf"
-    " bury likely tentative withdrawn voicing patience spelled promises onset onsets".split()
-)
+# fmt: off
+PICTURES = frozenset({
+    "ear", "ears", "mind", "minds", "mouth", "mouths", "told", "tell", "tells", "telling", "news", "book", "books",
+    "story", "stories", "ledger", "ledgers", "lively", "deaf", "bury", "likely", "tentative", "withdrawn", "voicing",
+    "patience", "spelled", "promises", "onset", "onsets",
+})
+# fmt: on
 """Words that were pictures of our own, as a part of an identifier.  docs/glossary.md has the word for each."""
 WHOLE = frozenset(("wire", "_wire", "wires", "Wire", "place", "_place", "places", "Place", "well", "said", "_said"))
 """Words that mean something else in other names."""

@@ -94,8 +94,8 @@ _VENDORS = Row(
     (
         Panel(
             "Sockets and requests open",
-            "At each provider now. Good: well under PROVIDER_CONCURRENCY and the account's limit. At the limit calls go to "
-            "the next provider.",
+            "At each provider now. Good: well under PROVIDER_CONCURRENCY and the account's limit. At the limit calls "
+            "go to the next provider.",
             (Query("sum by (provider) (voice_provider_in_use)", "{{provider}}"),),
             runbook="a-vendor-fails",
         ),
@@ -117,8 +117,8 @@ _VENDORS = Row(
         ),
         Panel(
             "Errors by vendor and kind",
-            "Per minute. busy: the account's limit or PROVIDER_CONCURRENCY. down: vendor or network. rejected: key, credit "
-            "or a wrong name. timeouterror: it went on for too long.",
+            "Per minute. busy: the account's limit or PROVIDER_CONCURRENCY. down: vendor or network. rejected: key, "
+            "credit or a wrong name. timeouterror: it went on for too long.",
             (
                 Query(
                     "60 * sum by (provider, kind) (rate(voice_provider_errors_total[$__rate_interval]))",

@@ -1,10 +1,11 @@
 """Which calls have no edge any more: what two looks, some time apart, agree on.  Pure.
 
-An edge gives a sign of life for each of its calls every few seconds (`CallStore.heartbeat_calls`).  A call whose last sign is old
-may be lost, or the server's clock was set forward by a failover, or nobody could reach the server for a while.  So a
-call counts as lost only if its *last sign is the same* at a second look, `SECOND_LOOK_MS` later: an edge that lives
-would have given several meanwhile, whatever any clock says.  Looks must follow each other: after a pause in which this
-edge could not look, others could perhaps not give a sign either, and the counting begins anew.
+An edge renews a heartbeat for each of its calls every few seconds (`CallStore.heartbeat_calls`).  A call whose last
+heartbeat is old may be abandoned; or a failover set the server's clock forward; or nobody reached the server for a
+while.  So a call counts as abandoned only if its *last heartbeat is the same* at a second look, `SECOND_LOOK_MS`
+later: an edge that lives would have sent several meanwhile, whatever any clock says.  Looks must follow each other:
+after a pause in which this edge could not look, others could perhaps not give a sign either, and the counting begins
+anew.
 """
 
 from __future__ import annotations
