@@ -64,7 +64,7 @@ def check_providers(settings: Settings, agents: list[AgentFile]) -> Findings:
         found.mistakes += one.mistakes
         found.warnings += one.warnings
     vendors = {vendor for catalog in CATALOGS.values() for vendor in catalog.vendors}
-    for vendor in settings.places.keys() - vendors:
+    for vendor in settings.concurrency_max.keys() - vendors:
         near = difflib.get_close_matches(vendor, vendors, 1)
         advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(vendors))}"
         found.mistakes.append(f"PROVIDER_PLACES: unknown vendor {vendor!r}; {advice}")

@@ -38,14 +38,14 @@ class Effect:
     """Ours: to begin again because the answer was lost is not to begin twice."""
 
     @property
-    def place(self) -> str:
+    def effect_id(self) -> str:
         """What tells it from the call's others."""
         return self.name or f"{self.turn}:{self.n}"
 
     @property
     def key(self) -> str:
         """The same for everybody who ever tries this effect: an idempotency key for the other side."""
-        return f"{self.call_id}:{self.place}"
+        return f"{self.call_id}:{self.effect_id}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class RedisEffects:
     async def _run(self, script: Any, effect: Effect, claim: Claim | None, *about: Any) -> Known:
         keys = [redis_keys.call_state(effect.call_id), redis_keys.call_effects(effect.call_id)]
         fence = [claim.pool, claim.token, claim.owner] if claim else ["", "", ""]
-        args = [*fence, effect.place, *about, self._retention_s, redis_keys.LIVE_SECONDS]
+        args = [*fence, effect.effect_id, *about, self._retention_s, redis_keys.LIVE_SECONDS]
         # A session has time to wait for the server; whoever answers a webhook has not.
         insist = self._client.insist if claim else lambda command: self._client.reached(command())
         state, result = await insist(lambda: script(keys=keys, args=args))

@@ -56,10 +56,10 @@ class Membership:
         """The node is alive; returns the server's time in ms, or None if this user may not write there."""
         script = self._heartbeat(keys=[redis_keys.nodes(kind)], args=[node, NODE_STALE_MS])
         try:
-            told: Any = await self._client.reached(script)
+            reply: Any = await self._client.reached(script)
         except KeyRefused:  # counted; nobody's work hangs on it
             return None
-        return int(told)
+        return int(reply)
 
     async def keep_streams(self, edge: str) -> None:
         """What is written for this edge is kept while it lives."""

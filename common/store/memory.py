@@ -45,8 +45,8 @@ class MemoryCallStore:
         """call -> loop time of its edge's last sign of life"""
         self._taken: dict[tuple[str, int], float] = {}
         self._settled: set[tuple[str, int]] = set()
-        self._facts: dict[str, dict[str, str]] = {}
-        self._facts_until: dict[str, float] = {}
+        self._webhook_fields: dict[str, dict[str, str]] = {}
+        self._webhook_fields_until: dict[str, float] = {}
         """Calls without a record whose facts are kept until then."""
         self._nonces: dict[str, tuple[str, float]] = {}
         self._noted_ends: dict[str, float] = {}  # call -> until when it is remembered
@@ -141,7 +141,7 @@ class MemoryCallStore:
         fresh_ms = _now() * 1000 - LIVE_STALE_MS
         return [call_id for call_id, touched_ms in self._touched() if touched_ms >= fresh_ms]
 
-    async def lost(self) -> dict[str, int]:
+    async def abandoned(self) -> dict[str, int]:
         now_ms = _now() * 1000
         return {call_id: ms for call_id, ms in self._touched() if abs(now_ms - ms) >= LOST_MS}
 
@@ -149,7 +149,7 @@ class MemoryCallStore:
         live = (call_id for call_id, call in self._calls.items() if call.record.status == "live")
         return [(call_id, self.touched_ms.get(call_id, 0)) for call_id in live]
 
-    async def notes(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    async def state_fields(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         return {call_id: self._notes(self._calls[call_id]) for call_id in call_ids if call_id in self._calls}
 
     def _notes(self, call: MemoryCall) -> dict[str, str]:
@@ -157,17 +157,17 @@ class MemoryCallStore:
         checkpoints = {f"checkpoint:{pool}": checkpoint for pool, checkpoint in call.checkpoints.items()}
         return {"epoch": str(call.record.epoch), **tokens, **checkpoints}
 
-    async def restore(self, record: CallRecord, notes: Mapping[str, str], events: Sequence[Message]) -> bool:
+    async def restore(self, record: CallRecord, state_fields: Mapping[str, str], events: Sequence[Message]) -> bool:
         known = self._calls.get(record.call_id, MemoryCall(CallRecord(record.call_id)))
         if known.record.status == "ended" or known.record.epoch >= record.epoch:
             return False
         call = self._calls[record.call_id] = MemoryCall(replace(record, status="live"))
         await self.heartbeat_calls([record.call_id])
         for pool in redis_keys.POOLS:
-            if f"token:{pool}" in notes:
-                call.tokens[pool] = max(int(notes[f"token:{pool}"]), known.tokens.get(pool, 0)) + 1
-            if f"checkpoint:{pool}" in notes:
-                call.checkpoints[pool] = notes[f"checkpoint:{pool}"]
+            if f"token:{pool}" in state_fields:
+                call.tokens[pool] = max(int(state_fields[f"token:{pool}"]), known.tokens.get(pool, 0)) + 1
+            if f"checkpoint:{pool}" in state_fields:
+                call.checkpoints[pool] = state_fields[f"checkpoint:{pool}"]
         for message in events:
             self._streams.append(redis_keys.call_events(record.call_id), message)
         return True
@@ -183,31 +183,31 @@ class MemoryCallStore:
         }
         return {call_id: pools for call_id, pools in missing.items() if pools}
 
-    async def add_webhook_fields(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
+    async def add_webhook_fields(self, call_id: str, fields: Mapping[str, str], unknown: bool = True) -> bool:
         if call_id not in self._calls and not unknown:
             return False
-        known = self._facts_of(call_id)
+        known = self._webhook_fields_of(call_id)
         if call_id in self._calls:
-            self._facts_until.pop(call_id, None)
+            self._webhook_fields_until.pop(call_id, None)
         elif not known:
-            self._facts_until[call_id] = _now() + UNKNOWN_WEBHOOK_FIELDS_SECONDS
-        self._facts[call_id] = known
+            self._webhook_fields_until[call_id] = _now() + UNKNOWN_WEBHOOK_FIELDS_SECONDS
+        self._webhook_fields[call_id] = known
         size = sum(len(name.encode()) + len(value.encode()) for name, value in known.items())
-        for name, value in facts.items():
+        for name, value in fields.items():
             before = len(name.encode()) + len(known[name].encode()) if name in known else 0
             larger = size - before + len(name.encode()) + len(value.encode())
             if len(known) + (name not in known) <= WEBHOOK_FIELDS_MAX and larger <= WEBHOOK_FIELDS_BYTES_MAX:
                 known[name], size = value, larger
         return call_id in self._calls
 
-    def _facts_of(self, call_id: str) -> dict[str, str]:
-        if self._facts_until.get(call_id, _now() + 1) <= _now():
-            self._facts.pop(call_id, None)
-            del self._facts_until[call_id]
-        return self._facts.get(call_id, {})
+    def _webhook_fields_of(self, call_id: str) -> dict[str, str]:
+        if self._webhook_fields_until.get(call_id, _now() + 1) <= _now():
+            self._webhook_fields.pop(call_id, None)
+            del self._webhook_fields_until[call_id]
+        return self._webhook_fields.get(call_id, {})
 
-    async def facts(self, call_id: str) -> dict[str, str]:
-        return dict(sorted(self._facts_of(call_id).items()))
+    async def webhook_fields(self, call_id: str) -> dict[str, str]:
+        return dict(sorted(self._webhook_fields_of(call_id).items()))
 
     async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
         return self._effects.begin(effect, claim)
@@ -330,8 +330,8 @@ class MemoryCallStore:
     async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
         since = _now() + (READY_STALE_MS - within_ms) / 1000
 
-        def fresh(said: Mapping[tuple[str, str], float]) -> frozenset[str]:
-            return frozenset(owner for (of, owner), until in said.items() if of == pool and until > since)
+        def fresh(reports: Mapping[tuple[str, str], float]) -> frozenset[str]:
+            return frozenset(owner for (of, owner), until in reports.items() if of == pool and until > since)
 
         return Members(fresh(self._healthy), fresh(self._ready))
 

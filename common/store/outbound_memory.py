@@ -161,10 +161,10 @@ class MemoryOutboundQueue:
     async def unpause(self) -> None:
         self._paused_until = self._pauses_until = 0.0
 
-    def _first(self, places: dict[str, float], until_ms: float, count: int) -> list[str]:
-        for dial_id in [dial_id for dial_id in places if not self._exists(dial_id)]:
-            del places[dial_id]
-        return [dial_id for dial_id in sorted(places, key=places.__getitem__) if places[dial_id] <= until_ms][:count]
+    def _first(self, due_at: dict[str, float], until_ms: float, count: int) -> list[str]:
+        for dial_id in [dial_id for dial_id in due_at if not self._exists(dial_id)]:
+            del due_at[dial_id]
+        return [dial_id for dial_id in sorted(due_at, key=due_at.__getitem__) if due_at[dial_id] <= until_ms][:count]
 
     def _leads(self) -> str:
         leader, until = self._leader

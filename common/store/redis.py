@@ -54,7 +54,7 @@ from common.store.ended_calls_redis import RedisEndedCalls
 from common.store.members import Members, Quarantined
 from common.store.membership import Membership
 from common.store.offers import CONSUMER_IDLE_MS, Offers
-from common.store.redis_values import call_ids_of, claimed, fields_of, notes_of, readable, texts_of
+from common.store.redis_values import call_ids_of, claimed, fields_of, readable, state_fields_of, texts_of
 
 LEASE_MS = 700
 LIVE_STALE_MS = 15_000
@@ -63,7 +63,7 @@ LOST_MS = 75_000
 """A call untouched for this long is over: its edge died, and the carrier did not come back to another one."""
 PROBE_SECONDS = 10
 """What an edge wrote to see whether it can is forgotten after this."""
-NOTES = ("epoch", *(f"{what}:{pool}" for pool in redis_keys.POOLS for what in ("token", "checkpoint")))
+STATE_FIELDS = ("epoch", *(f"{what}:{pool}" for pool in redis_keys.POOLS for what in ("token", "checkpoint")))
 """Fields of a record that an edge keeps a copy of."""
 
 
@@ -185,7 +185,7 @@ class RedisCallStore:
         fresh: Any = await self._client.reached(self._redis.zrangebyscore(redis_keys.CALLS_LIVE, fresh_ms, "+inf"))
         return call_ids_of(fresh)
 
-    async def lost(self) -> dict[str, int]:
+    async def abandoned(self) -> dict[str, int]:
         now_ms = await self._now_ms()
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.zrangebyscore(redis_keys.CALLS_LIVE, "-inf", now_ms - LOST_MS, withscores=True)
@@ -195,17 +195,21 @@ class RedisCallStore:
         touched = [(members[0], int(ms)) for one, ms in (*old, *ahead) if (members := call_ids_of([one]))]
         return dict(touched)
 
-    async def notes(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    async def state_fields(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         pipeline = self._redis.pipeline(transaction=False)
         for call_id in call_ids:
-            pipeline.hmget(redis_keys.call_state(call_id), NOTES)
+            pipeline.hmget(redis_keys.call_state(call_id), STATE_FIELDS)
         found = await self._client.each(pipeline)
-        notes = {call_id: notes_of(NOTES, values) for call_id, values in zip(call_ids, found, strict=True)}
-        return {call_id: known for call_id, known in notes.items() if known is not None}
+        state_fields = {
+            call_id: state_fields_of(STATE_FIELDS, values) for call_id, values in zip(call_ids, found, strict=True)
+        }
+        return {call_id: known for call_id, known in state_fields.items() if known is not None}
 
-    async def restore(self, record: CallRecord, notes: Mapping[str, str], events: Sequence[Message]) -> bool:
+    async def restore(self, record: CallRecord, state_fields: Mapping[str, str], events: Sequence[Message]) -> bool:
         call_id = record.call_id
-        fields = fields_of(replace(record, status="live")) | {name: notes[name] for name in NOTES[1:] if name in notes}
+        fields = fields_of(replace(record, status="live")) | {
+            name: state_fields[name] for name in STATE_FIELDS[1:] if name in state_fields
+        }
         flat = [part for pair in fields.items() for part in pair]
         keys = [redis_keys.call_state(call_id), redis_keys.call_events(call_id)]
         keys += [redis_keys.call_lease(call_id, pool) for pool in redis_keys.POOLS]
@@ -230,7 +234,7 @@ class RedisCallStore:
                 found.setdefault(call_id, set()).add(pool)
         return found
 
-    async def add_webhook_fields(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
+    async def add_webhook_fields(self, call_id: str, fields: Mapping[str, str], unknown: bool = True) -> bool:
         keys = [redis_keys.call_state(call_id), redis_keys.call_webhook_fields(call_id)]
         bounds = [
             self._retention_s,
@@ -238,10 +242,10 @@ class RedisCallStore:
             WEBHOOK_FIELDS_MAX,
             WEBHOOK_FIELDS_BYTES_MAX,
         ]
-        flat = [part for pair in facts.items() for part in pair]
+        flat = [part for pair in fields.items() for part in pair]
         return bool(await self._client.reached(self._add_webhook_fields(keys=keys, args=[*bounds, *flat])))
 
-    async def facts(self, call_id: str) -> dict[str, str]:
+    async def webhook_fields(self, call_id: str) -> dict[str, str]:
         found: Any = await self._client.reached(self._redis.hgetall(redis_keys.call_webhook_fields(call_id)))
         return texts_of(dict(sorted(found.items())))
 
@@ -331,9 +335,9 @@ class RedisCallStore:
 
     async def heartbeat(self, kind: str, node: str) -> None:
         asked_ms = wall_ms()
-        told_ms = await self._membership.heartbeat(kind, node)
-        if told_ms is not None:
-            note_clock_offset(self.server, asked_ms, told_ms, wall_ms())
+        server_ms = await self._membership.heartbeat(kind, node)
+        if server_ms is not None:
+            note_clock_offset(self.server, asked_ms, server_ms, wall_ms())
         if kind == "edge":
             await self._membership.keep_streams(node)
         else:

@@ -125,15 +125,15 @@ def offered_call(fields: Mapping[bytes, bytes] | None) -> str | None:
     return message.call_id if isinstance(message, CallOffered) and CALL_ID.fullmatch(message.call_id.encode()) else None
 
 
-def notes_of(names: Sequence[str], values: Sequence[bytes | None] | None) -> dict[str, str] | None:
-    """One call's notes; None: it has no record, or one that cannot be read, and is lost.  Empty: nobody knows now."""
+def state_fields_of(names: Sequence[str], values: Sequence[bytes | None] | None) -> dict[str, str] | None:
+    """One call's fields; None: it has no record, or one that cannot be read, and is lost.  Empty: nobody knows now."""
     if values is None:
         return {}
     known = {name: value for name, value in zip(names, values, strict=True) if value is not None}
     try:
-        notes = {name: value.decode() for name, value in known.items()}
-        numbers = [int(value) for name, value in notes.items() if not name.startswith("checkpoint:")]
+        fields = {name: value.decode() for name, value in known.items()}
+        numbers = [int(value) for name, value in fields.items() if not name.startswith("checkpoint:")]
     except ValueError:
         unreadable("notes")
         return None
-    return notes if "epoch" in notes and all(0 <= number <= NUMBER_MAX for number in numbers) else None
+    return fields if "epoch" in fields and all(0 <= number <= NUMBER_MAX for number in numbers) else None

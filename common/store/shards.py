@@ -31,15 +31,15 @@ T = TypeVar("T")
 async def connect_store(url: str, name: str, retention_s: int, lease_ms: int = LEASE_MS) -> AsyncIterator[CallStore]:
     """The ledger of REDIS_URL, whether that is one server or several.  Raises BadRedisUrl."""
     async with contextlib.AsyncExitStack() as stack:
-        ledgers: list[CallStore] = []
+        stores: list[CallStore] = []
         for number, target in enumerate(parse_redis_url(url)):
             store = RedisCallStore.connect(url, name, retention_s, lease_ms, target)
             store.server = str(number)
-            ledgers.append(await stack.enter_async_context(contextlib.aclosing(store)))
-        if len(ledgers) == 1:
-            yield ledgers[0]
+            stores.append(await stack.enter_async_context(contextlib.aclosing(store)))
+        if len(stores) == 1:
+            yield stores[0]
             return
-        yield await stack.enter_async_context(contextlib.aclosing(ShardedCallStore(ledgers)))
+        yield await stack.enter_async_context(contextlib.aclosing(ShardedCallStore(stores)))
 
 
 class ShardedCallStore:
@@ -89,8 +89,8 @@ class ShardedCallStore:
     async def live(self) -> list[str]:
         return _joined(await self._ask(lambda shard: shard.live()))
 
-    async def lost(self) -> dict[str, int]:
-        found = await self._ask(lambda shard: shard.lost())
+    async def abandoned(self) -> dict[str, int]:
+        found = await self._ask(lambda shard: shard.abandoned())
         return {call_id: touched_ms for lost in found for call_id, touched_ms in lost.items()}
 
     async def ended(self, call_ids: Sequence[str]) -> set[str]:
@@ -100,15 +100,17 @@ class ShardedCallStore:
     async def now_ms(self, call_id: str) -> int:
         return await self._of(call_id).now_ms(call_id)
 
-    async def notes(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    async def state_fields(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """A call whose server is away is in the answer as well: it is not lost as far as anybody knows."""
         found: dict[str, dict[str, str]] = {}
-        for own, notes in await self._reach(list(call_ids), lambda shard, own: shard.notes(own), keep=True):
-            found |= notes if notes is not None else {call_id: {} for call_id in own}
+        for own, state_fields in await self._reach(
+            list(call_ids), lambda shard, own: shard.state_fields(own), keep=True
+        ):
+            found |= state_fields if state_fields is not None else {call_id: {} for call_id in own}
         return found
 
-    async def restore(self, record: CallRecord, notes: Mapping[str, str], events: Sequence[Message]) -> bool:
-        return await self._of(record.call_id).restore(record, notes, events)
+    async def restore(self, record: CallRecord, state_fields: Mapping[str, str], events: Sequence[Message]) -> bool:
+        return await self._of(record.call_id).restore(record, state_fields, events)
 
     async def pools_with_room(self) -> set[str]:
         return set().union(*await self._ask(lambda shard: shard.pools_with_room()))
@@ -118,11 +120,11 @@ class ShardedCallStore:
         found = await self._reach(list(call_ids), lambda shard, own: shard.unheld(own))
         return {call_id: pools for _, unheld in found for call_id, pools in (unheld or {}).items()}
 
-    async def add_webhook_fields(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
-        return await self._of(call_id).add_webhook_fields(call_id, facts, unknown)
+    async def add_webhook_fields(self, call_id: str, fields: Mapping[str, str], unknown: bool = True) -> bool:
+        return await self._of(call_id).add_webhook_fields(call_id, fields, unknown)
 
-    async def facts(self, call_id: str) -> dict[str, str]:
-        return await self._of(call_id).facts(call_id)
+    async def webhook_fields(self, call_id: str) -> dict[str, str]:
+        return await self._of(call_id).webhook_fields(call_id)
 
     async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
         return await self._of(effect.call_id).begin_effect(effect, claim)

@@ -46,18 +46,18 @@ class _Repeats(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno != logging.WARNING or hasattr(record, "call_id"):
             return True
-        said = record.getMessage()
-        last = self._said.get(said, -REPEAT_SECONDS)
+        text = record.getMessage()
+        last = self._logged_at.get(text, -REPEAT_SECONDS)
         if record.created - last < REPEAT_SECONDS:
             return False
-        if len(self._said) >= REPEATS_MAX:
-            self._said.clear()
-        self._said[said] = record.created
+        if len(self._logged_at) >= REPEATS_MAX:
+            self._logged_at.clear()
+        self._logged_at[text] = record.created
         return True
 
 

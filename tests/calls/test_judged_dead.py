@@ -70,7 +70,7 @@ class CutOff(MemoryCallStore):
     def __init__(self, server: MemoryCallStore) -> None:
         super().__init__(server._streams)
         self.server, self.away = server, False
-        for name in ("create", "read", "start", "end", "note_silence", "notes", "restore", "now_ms", "reopen"):
+        for name in ("create", "read", "start", "end", "note_silence", "state_fields", "restore", "now_ms", "reopen"):
             setattr(self, name, self._through(name))
 
     def _through(self, name: str):  # type: ignore[no-untyped-def]
@@ -87,7 +87,7 @@ class CutOff(MemoryCallStore):
     async def live(self) -> list[str]:
         return cast(list[str], await self._through("live")())
 
-    async def lost(self) -> dict[str, int]:
+    async def abandoned(self) -> dict[str, int]:
         return cast(dict[str, int], await self._through("lost")())
 
     async def ended(self, call_ids: Sequence[str]) -> set[str]:

@@ -172,9 +172,9 @@ class Retracted:
 Piece: TypeAlias = str | ToolCall | TokensUsed | TextComplete | Retracted
 
 
-def after(said: str, text: str) -> str:
-    """What of `text` follows its beginning `said`; all of it if it begins otherwise.  Spaces may differ in width."""
-    spoken = said.split()
+def after(prefix: str, text: str) -> str:
+    """What of `text` follows its beginning `prefix`; all of it if it begins otherwise.  Spaces may differ in width."""
+    spoken = prefix.split()
     words = text.split()
     return " ".join(words[len(spoken) :]) if words[: len(spoken)] == spoken else text
 
@@ -183,7 +183,7 @@ class LanguageModel(Protocol):
     """A mind: answers a dialogue; keeps nothing of it."""
 
     def reply(
-        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), said: str = ""
+        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), prefix: str = ""
     ) -> AsyncIterator[Piece]:
         """Stream the next assistant message: text as it is made (any split), tool calls when complete.
 

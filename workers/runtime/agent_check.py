@@ -65,15 +65,15 @@ def check_pool(pool: str, catalog: Catalog[Any], agents: Sequence[AgentFile], se
 
 def braces(agents: Sequence[AgentFile]) -> list[str]:
     """A warning for each `{{name}}` that an inbound call would have no value for."""
-    told = []
+    warnings = []
     for document, agent in agents:
         for name in missing_variables(agent, {}) if agent.numbers or len(agents) == 1 else ():
             key = "greeting" if f"{{{{{name}" in agent.greeting.replace("{{ ", "{{") else "instructions"
-            told.append(
+            warnings.append(
                 f"{document.location((key,))}: {{{{{name}}}}} is empty in calls that come in; give it a value under "
                 f"`variables: {name}:`"
             )
-    return told
+    return warnings
 
 
 def _problem(catalog: Catalog[Any], spec: str, environ: dict[str, str]) -> str:
@@ -91,15 +91,15 @@ def _language(pool: str, catalog: Catalog[Any], specs: Sequence[str], file: Agen
     reasons = [unfit.reason for unfit in unfits if unfit is not None]
     if len(reasons) < len(specs):
         return
-    place = document.location(("language",))
-    told = f"{place}: no {catalog.shape} provider for the language {agent.language!r}: {'; '.join(reasons)}"
+    location = document.location(("language",))
+    problem = f"{location}: no {catalog.shape} provider for the language {agent.language!r}: {'; '.join(reasons)}"
     if all(unfit is not None and unfit.certain for unfit in unfits):
         advice = ", ".join(catalog.fitting(agent.language)) or "no provider that is known here"
         found.mistakes.append(
-            f"{told}. Write one of these under `providers: {pool}:` or in {_variable(pool)}: {advice}"
+            f"{problem}. Write one of these under `providers: {pool}:` or in {_variable(pool)}: {advice}"
         )
     else:
-        found.warnings.append(f"{told}. Try a call before you rely on it")
+        found.warnings.append(f"{problem}. Try a call before you rely on it")
 
 
 def _voice(

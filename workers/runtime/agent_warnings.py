@@ -15,7 +15,7 @@ from common.settings import Settings
 
 log = logging.getLogger(__name__)
 
-TOLD_MAX = 1_000
+WARNINGS_MAX = 1_000
 """So many warnings of one process; what comes after them is not told."""
 
 Unused: TypeAlias = Callable[[Agent, Sequence[str], Settings], str]
@@ -28,7 +28,7 @@ class AgentWarnings:
     def __init__(self, pool: str, unused: Unused) -> None:
         self._pool = pool
         self._unused = unused
-        self._told: set[str] = set()
+        self._given: set[str] = set()
 
     def check_files(self, settings: Settings) -> None:
         """Warn of every agent in `AGENTS_DIR`, if it is here; the edge reports mistakes in the files."""
@@ -42,6 +42,6 @@ class AgentWarnings:
     def check(self, agent: Agent, specs: Sequence[str], settings: Settings) -> None:
         """Warn of one agent with its providers, unless that was done before."""
         warning = self._unused(agent, specs, settings)
-        if warning and warning not in self._told and len(self._told) < TOLD_MAX:
-            self._told.add(warning)
+        if warning and warning not in self._given and len(self._given) < WARNINGS_MAX:
+            self._given.add(warning)
             log.warning("%s", warning)

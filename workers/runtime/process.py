@@ -76,7 +76,7 @@ class ProviderPool(Generic[P]):
         self._build = build
         self._environ = environ
         self._sources: dict[str, Source[P]] = {}
-        self.places: Mapping[str, int] = {}
+        self.concurrency_max: Mapping[str, int] = {}
         """Vendor -> how often it may be used at once in this process."""
         self.unfit: Callable[[str, str, str], Unfit | None] = lambda spec, language, voice: None
         """(spec, language, voice) -> why it cannot serve the language: `Catalog.unfit`."""
@@ -153,8 +153,8 @@ class ProviderPool(Generic[P]):
     def _source(self, spec: str) -> Source[P]:
         if spec not in self._sources:
             provider = self._build(spec, self._environ)
-            places = self.places.get(spec.partition("/")[0], 0)
-            self._sources[spec] = Source(self._pool, spec, provider, places, time.monotonic)
+            limit = self.concurrency_max.get(spec.partition("/")[0], 0)
+            self._sources[spec] = Source(self._pool, spec, provider, limit, time.monotonic)
         return self._sources[spec]
 
     async def aclose(self) -> None:
@@ -288,7 +288,7 @@ def main(
     if at_start is not None:
         at_start(settings)
     providers = ProviderPool(pool, catalog.build, settings.as_environment())
-    providers.places, providers.unfit = settings.places, catalog.unfit
+    providers.concurrency_max, providers.unfit = settings.concurrency_max, catalog.unfit
     try:
         return run_process(serve(pool, settings, providers, open_session, agents))
     except ProviderError as error:

@@ -140,7 +140,7 @@ class Runner:
                 "scan": (self._scan.run, SCAN_SECONDS),
                 "beat": (self._heartbeat, HEARTBEAT_SECONDS),
                 "room": (self._report_room, ROOM_SECONDS),
-                "health": (self._mind_health, HEALTH_SECONDS),
+                "health": (self._watch_health, HEALTH_SECONDS),
             }
             loops = [
                 tasks.create_task(self._forever(name, step, seconds), name=f"{self._options.pool} {name}")
@@ -316,7 +316,7 @@ class Runner:
         await self._health.report()
         await self._store.report_room(self._options.pool, self._options.owner, takes)
 
-    async def _mind_health(self) -> None:
+    async def _watch_health(self) -> None:
         """Say at once when no provider can be reached, or one can again; and give the calls away meanwhile."""
         failing, pool = self._health.failing, self._options.pool
         if failing != self._was_failing:
