@@ -1,8 +1,7 @@
 """Defines an agent: name, greeting, instructions, and how it listens, speaks and ends a call.
 
-One YAML file is one agent; `docs/agents.md` is the user's page.  `load_agents` reads all of them, `Agents.for_number`
-finds the one that answers a number, and `to_document` makes the copy that travels with a call: a call keeps the agent
-that it started with, even if the file changes.
+One YAML file is one agent (docs/agents.md).  `load_agents` reads all, `Agents.for_number` finds the one for a number,
+and `to_document` makes the copy that travels with a call, which keeps its agent even if the file changes.
 """
 
 from __future__ import annotations
@@ -159,8 +158,7 @@ class Agents:
     def for_number(self, number: str, name: str | None = None) -> Agent | None:
         """The agent that answers a call to `number`, or None.
 
-        An agent asked for by `name` comes first, then the agent of the number or SIP address in any spelling
-        (numbers.py), then the agent of `*`, then the only agent there is.
+        In order: the agent `name`, the one with the number or SIP address in any spelling, that of `*`, the only one.
         """
         if name is not None:
             return self.by_name.get(name)
@@ -307,8 +305,7 @@ def from_document(document: Mapping[str, Any]) -> Agent:
 def parse(document: Any, *, strict: bool = True, default_name: str = "") -> tuple[Agent | None, list[Problem]]:
     """Check a whole document.  Returns (agent, no problems), or (None, every problem found).
 
-    `document` is a YAML file read as text (numbers and flags are strings) or a JSON document.  `strict` reports unknown
-    keys; a document from the bus is not strict.
+    `document` is a YAML file read as text, or JSON.  `strict` reports unknown keys; a document from the bus is not.
     """
     problems: list[Problem] = []
     values = mapping(AGENT, document, (), problems, strict=strict)

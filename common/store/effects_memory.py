@@ -1,4 +1,4 @@
-"""The side effects of calls without a server, for tests (effects.py)."""
+"""Keeps the side effects of calls without a server, for tests (effects.py)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from common.store.memory_call import MemoryCall
 
 
 class MemoryEffects:
-    """Those of all calls."""
+    """The effects of all calls."""
 
     def __init__(self, calls: dict[str, MemoryCall]) -> None:
         self._calls = calls
         self._effects: dict[str, dict[str, tuple[EffectState, str]]] = {}
-        """call -> place -> (begun, attempt) or (done, result)"""
+        """call -> effect id -> (begun, attempt) or (done, result)"""
 
     def begin(self, effect: Effect, claim: Claim | None) -> Known:
-        """See `Ledger.begin_effect`."""
+        """See `CallStore.begin_effect`."""
         if self._is_fenced(claim):
             return Known(EffectState.FENCED)
         known = self._effects.setdefault(effect.call_id, {})
@@ -31,7 +31,7 @@ class MemoryEffects:
         return Known(EffectState.NEW)
 
     def finish(self, effect: Effect, result: str, claim: Claim | None) -> Known:
-        """See `Ledger.finish_effect`."""
+        """See `CallStore.finish_effect`."""
         if self._is_fenced(claim):
             return Known(EffectState.FENCED)
         known = self._effects.setdefault(effect.call_id, {})

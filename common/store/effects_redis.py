@@ -1,4 +1,4 @@
-"""The side effects of calls in Redis (effects.py): what was begun, and with what result it was done."""
+"""Keeps the side effects of calls in Redis (effects.py): which were begun, and the results of those that were done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from common.store.effects import EFFECTS_MAX, Effect, EffectState, Known
 
 
 class RedisEffects:
-    """Of one server.  `retention_s` is how long the effects of an ended call are kept."""
+    """The effects on one server.  `retention_s` is how long those of an ended call are kept."""
 
     def __init__(self, client: Client, retention_s: int) -> None:
         self._client = client
@@ -20,18 +20,18 @@ class RedisEffects:
         self._finish = client.redis.register_script(scripts.FINISH_EFFECT)
 
     async def begin(self, effect: Effect, claim: Claim | None) -> Known:
-        """See `Ledger.begin_effect`."""
+        """See `CallStore.begin_effect`."""
         return await self._run(self._begin, effect, claim, effect.attempt, EFFECTS_MAX)
 
     async def finish(self, effect: Effect, result: str, claim: Claim | None) -> Known:
-        """See `Ledger.finish_effect`."""
+        """See `CallStore.finish_effect`."""
         return await self._run(self._finish, effect, claim, result)
 
     async def _run(self, script: Any, effect: Effect, claim: Claim | None, *about: Any) -> Known:
         keys = [redis_keys.call_state(effect.call_id), redis_keys.call_effects(effect.call_id)]
         fence = [claim.pool, claim.token, claim.owner] if claim else ["", "", ""]
         args = [*fence, effect.effect_id, *about, self._retention_s, redis_keys.LIVE_SECONDS]
-        # A session has time to wait for the server; whoever answers a webhook has not.
+        # A session has time to wait for the server; the handler of a webhook has not.
         insist = self._client.insist if claim else lambda command: self._client.reached(command())
         state, result = await insist(lambda: script(keys=keys, args=args))
         return Known(EffectState(state.decode()), result.decode("utf-8", "replace"))

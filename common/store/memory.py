@@ -1,4 +1,4 @@
-"""The ledger without a server, for tests.  Time is the event loop's, so a virtual clock drives the leases too."""
+"""Implements the call store without a server, for tests, on the event loop's clock, which may be a virtual one."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ OFFER_POLL_SECONDS = 0.05
 
 
 class MemoryCallStore:
-    """See `common.store.Ledger`.  One object stands for the server; all simulated processes share it."""
+    """See `common.store.CallStore`.  One object takes the part of the server; all simulated processes share it."""
 
     def __init__(self, streams_: MemoryStreams, lease_ms: int = LEASE_MS) -> None:
         self._streams = streams_
         self._lease_s = lease_ms / 1000
         self._calls: dict[str, MemoryCall] = {}
-        self._unix_ms: float | None = None  # at the loop's time 0
+        self._unix_ms: float | None = None  # Unix ms at the loop's time 0
         self.touched_ms: dict[str, int] = {}
-        """call -> loop time of its edge's last sign of life"""
+        """call -> loop time in ms of its edge's last heartbeat for it"""
         self._taken: dict[tuple[str, int], float] = {}
         self._settled: set[tuple[str, int]] = set()
         self._webhook_fields: dict[str, dict[str, str]] = {}
         self._webhook_fields_until: dict[str, float] = {}
-        """Calls without a record whose facts are kept until then."""
+        """Calls without a record -> loop time until which their webhook fields are kept."""
         self._nonces: dict[str, tuple[str, float]] = {}
-        self._noted_ends: dict[str, float] = {}  # call -> until when it is remembered
-        self._scans: dict[str, float] = {}  # pool -> when the next look is due
+        self._noted_ends: dict[str, float] = {}  # call -> loop time until which its end is remembered
+        self._scans: dict[str, float] = {}  # pool -> loop time at which the next scan is due
         self._ready: dict[tuple[str, str], float] = {}
-        """(pool, member) -> loop time until which it is believed to take calls"""
+        """(pool, member) -> loop time until which its report of room counts"""
         self._healthy: dict[tuple[str, str], float] = {}
-        """Likewise, that it can reach a provider."""
+        """(pool, member) -> loop time until which its report of a reachable provider counts"""
         self.quarantined: list[Quarantined] = []
         self._effects = MemoryEffects(self._calls)
         self.ended_calls = MemoryEndedCalls(self._calls, streams_)
@@ -132,7 +132,7 @@ class MemoryCallStore:
         return {call_id for call_id, call in known.items() if call.record.status == "ended"}
 
     async def now_ms(self, call_id: str) -> int:
-        """Unix time at the first question, and from then on as the loop's goes."""
+        """Unix time at the first call, advanced by the loop's clock."""
         if self._unix_ms is None:
             self._unix_ms = wall_ms() - _now() * 1000
         return round(self._unix_ms + _now() * 1000)
@@ -226,10 +226,10 @@ class MemoryCallStore:
         return b"a secret in memory"
 
     async def check_write(self, edge: str) -> None:
-        """Memory takes writes."""
+        """Memory always accepts writes."""
 
     async def keep_secret(self, secret: bytes) -> None:
-        """It is never lost in memory."""
+        """Memory never loses the secret."""
 
     async def take_offers(self, pool: str, owner: str, count: int, block_ms: int) -> list[tuple[str, str]]:
         until = _now() + block_ms / 1000
@@ -309,7 +309,7 @@ class MemoryCallStore:
         return True
 
     def overwrite_checkpoint(self, call_id: str, pool: str, checkpoint: str) -> None:
-        """As anybody may write to a server."""
+        """Write a checkpoint without a claim, as any program may on a server."""
         self._calls[call_id].checkpoints[pool] = checkpoint
 
     async def try_scan_lock(self, pool: str, owner: str, ms: int) -> bool:
@@ -336,11 +336,11 @@ class MemoryCallStore:
         return Members(fresh(self._healthy), fresh(self._ready))
 
     async def mend(self, edge: str, call_ids: Sequence[str]) -> int:
-        """Nobody else writes to memory."""
+        """Only this store writes to its memory, so there is nothing to mend."""
         return 0
 
     async def heartbeat(self, kind: str, node: str) -> None:
-        """Nobody reads heartbeats in memory."""
+        """No test reads heartbeats."""
 
     def _held(self, call: MemoryCall, pool: str) -> bool:
         return pool in call.leases and call.leases[pool][1] > _now()

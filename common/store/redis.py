@@ -1,22 +1,22 @@
-"""The ledger in Redis, by redis-py: none of this is on the media path.
+"""Implements the call store in Redis with redis-py; none of this is on the media path.
 
 Keys (all names in common/protocol/redis_keys.py):
 
   call:{sNN}:<id>:state         hash    agent, numbers, status, epoch, edge; token:, owner: and checkpoint:<pool>
   call:{sNN}:<id>:lease:<pool>  hash    owner, token; expires by itself unless renewed
-  pool:<name>:ready             zset    members that take calls, by the server's time at which they last said so
-  pool:<name>:healthy           zset    members whose providers can be reached, likewise
+  pool:<name>:ready             zset    members that take calls, by the server's time of their last report
+  pool:<name>:healthy           zset    members that reach a provider, likewise
   pool:<name>:quarantine        list    calls that are not run again, for people
-  pool:<name>:calls             stream  offers; its consumer group "members" hands each to one member
-  call:{sNN}:<id>:facts         hash    what the carrier's webhooks said, by event and field
-  call:{sNN}:<id>:effects       hash    side effects that must not happen twice: begun by whom, or done with what result
-  call:{sNN}:<id>:ended         string  the carrier called this call over; expires after a minute
-  calls:live, nodes:<kind>      zset    by the time of the last sign of life
+  pool:<name>:calls             stream  offers; its consumer group "members" delivers each to one member
+  call:{sNN}:<id>:facts         hash    fields of the carrier's webhooks, by event and field
+  call:{sNN}:<id>:effects       hash    side effects that must not happen twice: the attempt that began, or the result
+  call:{sNN}:<id>:ended         string  the carrier reported the call as over; expires after a minute
+  calls:live, nodes:<kind>      zset    by the time of the last heartbeat
   calls:ended, calls:to-compact zset    ended calls (ended_calls_redis.py)
   nonce:<nonce>                 string  digest of the webhook that used this nonce; expires after a day
 
-What must be decided in one step is a Lua script over keys of one call, hence of one Redis Cluster slot.  A claim is
-checked by its token *and* its owner: a failover may lose a claim, and then the same token is given out again.
+A decision in one step is a Lua script over keys of one call, hence of one Redis Cluster slot.  A claim is checked by
+its token *and* its owner: a failover may lose a claim, and then the same token is given out again.
 """
 
 from __future__ import annotations
@@ -58,17 +58,17 @@ from common.store.redis_values import call_ids_of, claimed, fields_of, readable,
 
 LEASE_MS = 700
 LIVE_STALE_MS = 15_000
-"""An edge touches its calls every few seconds; one untouched for this long has no edge."""
+"""A call without a heartbeat of its edge for this long has no edge, in ms; edges send one every few seconds."""
 LOST_MS = 75_000
-"""A call untouched for this long is over: its edge died, and the carrier did not come back to another one."""
+"""A call without a heartbeat for this long, in ms, is over: its edge died, and the carrier connected no other one."""
 PROBE_SECONDS = 10
-"""What an edge wrote to see whether it can is forgotten after this."""
+"""Expiry of the key that an edge writes to see whether the server accepts writes."""
 STATE_FIELDS = ("epoch", *(f"{what}:{pool}" for pool in redis_keys.POOLS for what in ("token", "checkpoint")))
-"""Fields of a record that an edge keeps a copy of."""
+"""The fields of a record of which an edge keeps a copy."""
 
 
 class RedisCallStore:
-    """See `common.store.Ledger`.  `retention_s` is how long an ended call can still be read."""
+    """See `common.store.CallStore`.  `retention_s` is how long an ended call can still be read."""
 
     def __init__(
         self, client: Client, retention_s: int, lease_ms: int = LEASE_MS, idle_ms: int = CONSUMER_IDLE_MS
@@ -102,16 +102,16 @@ class RedisCallStore:
     def connect(
         cls, url: str, name: str, retention_s: int, lease_ms: int = LEASE_MS, target: RedisTarget | None = None
     ) -> RedisCallStore:
-        """Connects lazily; `aclose` when done.
+        """Create a store that connects when it is used; `aclose` it.
 
-        `target` is one shard of the URL (shards.py); without it the URL must be of one server.  Raises BadRedisUrl.
+        `target` is one shard of the URL (shards.py); without it the URL must name one server.  Raises BadRedisUrl.
         """
         if target is None:
             (target,) = parse_redis_url(url)
         return cls(Client(target, f"{name}:ledger"), retention_s, lease_ms)
 
     async def aclose(self) -> None:
-        """Close the connections, for good."""
+        """Close the connections; the store is not used afterwards."""
         await self._client.aclose()
 
     async def create(self, record: CallRecord) -> None:
@@ -189,7 +189,8 @@ class RedisCallStore:
         now_ms = await self._now_ms()
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.zrangebyscore(redis_keys.CALLS_LIVE, "-inf", now_ms - LOST_MS, withscores=True)
-        # Touched long after now: before a failover whose new server is behind.  A living edge would have since.
+        # A heartbeat far in the future is from before a failover to a server with a slower clock; a live edge would
+        # have sent another one since.
         pipeline.zrangebyscore(redis_keys.CALLS_LIVE, now_ms + LOST_MS, "+inf", withscores=True)
         old, ahead = await self._client.reached(pipeline.execute())
         touched = [(members[0], int(ms)) for one, ms in (*old, *ahead) if (members := call_ids_of([one]))]
@@ -347,13 +348,13 @@ class RedisCallStore:
         return await mending.mend(self._client, edge, call_ids)
 
     async def _now_ms(self) -> int:
-        """The server's clock.  No clock of this machine decides anything here."""
+        """The server's clock, Unix time in ms.  No clock of this machine decides anything here."""
         seconds, micros = await self._client.reached(self._redis.time())
         return int(seconds) * 1000 + int(micros) // 1000
 
 
 def _keys(call_id: str) -> list[str]:
-    """What lasts as long as the record of a call."""
+    """The keys that last as long as the record of a call."""
     return [
         redis_keys.call_state(call_id),
         redis_keys.call_events(call_id),
