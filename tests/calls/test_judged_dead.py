@@ -82,13 +82,13 @@ class CutOff(MemoryCallStore):
         return asked
 
     async def heartbeat_calls(self, call_ids: Iterable[str]) -> None:
-        await self._through("touch")(call_ids)
+        await self._through("heartbeat_calls")(call_ids)
 
     async def live(self) -> list[str]:
         return cast(list[str], await self._through("live")())
 
     async def abandoned(self) -> dict[str, int]:
-        return cast(dict[str, int], await self._through("lost")())
+        return cast(dict[str, int], await self._through("abandoned")())
 
     async def ended(self, call_ids: Sequence[str]) -> set[str]:
         return cast(set[str], await self._through("ended")(call_ids))
