@@ -1,1 +1,1 @@
-"""What the edge and the workers share: messages, bus, ledger, settings.  Imports neither of them."""
+"""The code that the edge and the workers share: messages, bus, call store, settings.  Imports neither of them."""

@@ -1,13 +1,13 @@
-"""Phone numbers and SIP addresses: which spellings are one and the same.  Pure.
+"""Normalises phone numbers and SIP addresses, and tells which spellings are one and the same.  Pure.
 
-The rules of each country (how long a number is, which digit is only dialled inside the country) come from
-libphonenumber; what follows from them for a carrier in India is here:
+libphonenumber knows the rules of each country (lengths, the digit that is dialled only inside it).  What follows from
+them for a carrier in India is here:
 
-- A number without a country is Indian if India has such a number; else it is read as if a "+" had been lost, for the
-  carrier strips it.  So 1800 123 4567 is India's toll-free number, not one of the United States.
-- Nothing is refused because libphonenumber does not know its series: regulators open new ones faster than it learns.
+- A number without a country is Indian if India has such a number; otherwise it is read as if a "+" had been lost,
+  because the carrier strips it.  So 1800 123 4567 is India's toll-free number, not one of the United States.
+- No number is refused because libphonenumber does not know its series: regulators open new ones faster than it learns.
 
-What it gets wrong is kept in `tests/unit/test_numbers.py`.  Nothing here repeats a number in an error.
+`tests/unit/test_numbers.py` lists what it gets wrong.  No error text repeats a number.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat
 HOME = "IN"
 HOME_CODE = "+91"
 NATIONAL_DIGITS = 10
-"""Of an ordinary Indian number, without the 0 that is dialled before it."""
+"""Digits of an ordinary Indian number, without the 0 that is dialled before it."""
 LAST_DIGITS = 4
-"""Of a number; no spelling changes them."""
+"""The last digits of a number, which are the same in every spelling."""
 _SEPARATORS = re.compile(r"[ ().\-\u00a0]")
 _DIGITS = re.compile(r"\+?[0-9]{3,20}")
 _SIP = re.compile(r"(sips?):([^@;?>]*@)?([^;?>]+)", re.IGNORECASE)
@@ -31,14 +31,14 @@ _SIP_OF_A_NUMBER = re.compile(r"sips?:(\+[0-9]{7,15})@", re.IGNORECASE)
 
 
 def compact(text: str) -> str:
-    """The number without what people put between its digits."""
+    """The number without the separators that people write between its digits."""
     return _SEPARATORS.sub("", text)
 
 
 def international(text: str) -> str:
-    """The number as E.164, "+911234567890", in whatever spelling; empty if the text is no number.
+    """The number as E.164 ("+911234567890"), from any spelling; empty if the text is no number.
 
-    A 0 that is dialled only inside the country is dropped: "+91 (0) 12345 67890", "+44 (0)20 …".  Not in Italy.
+    A 0 that is dialled only inside the country is dropped: "+91 (0) 12345 67890", "+44 (0)20 …"; not for Italy.
     """
     digits = compact(text)
     if not _DIGITS.fullmatch(digits):
@@ -58,17 +58,17 @@ def international(text: str) -> str:
 
 
 def is_possible(number: str) -> bool:
-    """Has this number (E.164) a country, and a length that its country has?"""
+    """Whether the number (E.164) has a country and a length that exists there."""
     parsed = _parsed(number)
     return parsed is not None and phonenumbers.is_possible_number(parsed)
 
 
 def number_key(number: str) -> str:
-    """The one spelling under which numbers and SIP addresses are compared.
+    """The one spelling by which numbers and SIP addresses are compared.
 
-    Carriers write one Indian number in five ways (+91…, 91…, 0091…, 0…, bare): the key is the bare one; of a number of
-    another country it is E.164.  A SIP address is compared as a whole (scheme and host in any case, parameters left
-    out), unless its user is a number with its country: `sip:+911234567890@…` is that number.
+    Carriers write an Indian number in five ways (+91…, 91…, 0091…, 0…, bare); its key is the bare one, and that of a
+    foreign number is E.164.  A SIP address is compared as a whole (scheme and host in any case, parameters left out),
+    unless its user is a number with its country: `sip:+911234567890@…` is that number.
     """
     text = number.strip()
     if found := _SIP_OF_A_NUMBER.search(text):
@@ -80,12 +80,12 @@ def number_key(number: str) -> str:
 
 
 def same_party(one: str, other: str) -> bool:
-    """Do two texts name one party, however each is written?  Two SIP addresses only if they are the same address."""
+    """Whether two texts name one party in any spelling.  Two SIP addresses must be the same address."""
     first, second = _sip_address(one), _sip_address(other)
     if first and second:
         return first == second
     if not first and not second and compact(one)[-LAST_DIGITS:] != compact(other)[-LAST_DIGITS:]:
-        return False  # hundreds of records are compared beside calls that go on, and parsing takes 0.1 ms
+        return False  # hundreds of records are compared during calls, and parsing one takes 0.1 ms
     return number_key(one) == number_key(other)
 
 
@@ -106,13 +106,13 @@ def _e164(number: PhoneNumber | None) -> str:
 
 
 class Kind(Enum):
-    """What a number may cost, as far as its series says."""
+    """How expensive a number may be, as far as its series says."""
 
     PLAIN = "plain"
     DEAR = "dear"
-    """Premium rate, shared cost, personal numbers, pagers: dearer than a call to a person."""
+    """Premium rate, shared cost, personal numbers, pagers: more expensive than a call to a person."""
     NO_COUNTRY = "no country"
-    """Satellites, international networks and services: their code is no country's, and dear as a whole."""
+    """Satellites, international networks and services: codes of no country, all of them expensive."""
 
 
 _DEAR = frozenset(
@@ -124,11 +124,11 @@ _DEAR = frozenset(
     }
 )
 _NO_COUNTRY = "001"
-"""libphonenumber's region of codes that are no country's: +870, +881, +882, +883, +979 and others."""
+"""libphonenumber's region of the codes of no country: +870, +881, +882, +883, +979 and others."""
 
 
 def kind_of(number: str) -> tuple[Kind, str]:
-    """What kind of number this is (E.164), and its country code with "+"."""
+    """(kind of the number, which is E.164; its country code with "+")."""
     parsed = _parsed(number)
     if parsed is None or parsed.country_code is None:
         return Kind.NO_COUNTRY, number
@@ -139,8 +139,8 @@ def kind_of(number: str) -> tuple[Kind, str]:
 
 
 def regions_of(number: str) -> tuple[str, ...]:
-    """The countries (two letters) that the number (E.164) is of: one, or none if several share its code and it is not
-    known whose it is.
+    """The country (two letters) of the number (E.164), in a tuple; empty if several countries share its code and the
+    number does not tell which.
     """
     parsed = _parsed(number)
     if parsed is None or parsed.country_code is None:

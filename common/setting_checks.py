@@ -1,4 +1,4 @@
-"""What is wrong with settings that are each right, and how the value of one is found.  Pure but for a secret's file."""
+"""Checks settings against each other, and finds the raw value of one.  Pure, except for the file of a secret."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 SECRET_CHARS_MAX = 16_384
-"""In the file of a secret: REDIS_URL may be a long one."""
+"""Most characters in the file of a secret; a REDIS_URL may be long."""
 
 
 def contradictions(values: Mapping[str, Any]) -> list[str]:
-    """What is wrong with values that are each right."""
+    """A message for each contradiction between values that are valid one by one."""
     problems = []
     if values["webhook_signatures"] in ("required", "if-present") and not values["vobiz_auth_token"]:
         problems.append(f"WEBHOOK_SIGNATURES: {values['webhook_signatures']} needs VOBIZ_AUTH_TOKEN to check with")
@@ -29,7 +29,7 @@ def contradictions(values: Mapping[str, Any]) -> list[str]:
 
 
 def dial_prefix_problems(text: str) -> Iterable[str]:
-    """What is wrong with DIAL_PREFIXES."""
+    """A message about DIAL_PREFIXES, if it is wrong."""
     for part in filter(None, (part.strip() for part in text.split(","))):
         if not re.fullmatch(r"\+[1-9][0-9]{0,14}|sips?:\S{0,250}", part):
             yield "DIAL_PREFIXES: expected prefixes such as +91, +4420, +1900 or sip:, comma-separated"
@@ -41,7 +41,10 @@ FORMER_NAMES = {"PROVIDER_CONCURRENCY": "PROVIDER_PLACES"}
 
 
 def raw_value(environ: Mapping[str, str], variable: str, secret: bool) -> str:
-    """What the variable says, or for a secret the file that its twin names; "" if neither does."""
+    """The variable's value, or for a secret the content of the file in `<variable>_FILE`; "" if neither is set.
+
+    Raises ValueError if both are set, or the file cannot be read, is empty or too long.
+    """
     raw, path = environ.get(variable, "").strip(), environ.get(f"{variable}_FILE", "").strip()
     if (former := FORMER_NAMES.get(variable)) and (value := environ.get(former, "").strip()):
         if raw and raw != value:

@@ -1,4 +1,4 @@
-"""All settings of all processes, read once from the environment; nobody else reads it.
+"""Reads all settings of all processes from the environment, once; no other module reads it.
 
 A bad value stops the process with one message that lists every problem (`BadSettings`).  docs/settings.md and
 .env.example are checked against the fields below.
@@ -21,7 +21,7 @@ from common.telemetry.traces import Collector
 
 
 class BadSettings(Exception):
-    """Its text lists every problem, one a line; `problems` has each, and begins with the variable's name."""
+    """Settings that cannot be used.  `problems` has one text each, which begins with the variable's name."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
@@ -30,7 +30,7 @@ class BadSettings(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """How one variable is read."""
+    """How one variable is read and checked."""
 
     meaning: str
     least: int | None = None
@@ -55,7 +55,7 @@ _PROVIDERS_EXPECTED = '"vendor/model", comma-separated in the order of failover'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One field per variable: `redis_url` is REDIS_URL.  0 as a port means any free one."""
+    """One field per variable: `redis_url` is REDIS_URL.  Port 0 means any free one."""
 
     redis_url: str = _text(
         "redis://127.0.0.1:6379/0",
@@ -247,7 +247,7 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read every field; an empty variable counts as unset.  Raises BadSettings.
 
-        A secret may be in a file that `<NAME>_FILE` names, as Docker and Kubernetes hand it over.
+        A secret may be in a file that `<NAME>_FILE` names, as Docker and Kubernetes provide it.
         """
         values: dict[str, Any] = {}
         problems: list[str] = []
@@ -266,9 +266,9 @@ class Settings:
 
     @classmethod
     def for_command(cls, environ: Mapping[str, str] = os.environ, file: EnvFile | None = None) -> Self:
-        """For what a person types: the environment, and for what it does not say the repository's `.env`.
+        """Read the settings of a command that a person types: the environment first, then the repository's `.env`.
 
-        Raises BadSettings, with the file's line where a problem comes from it.
+        Raises BadSettings, with the line of the file for each problem that comes from it.
         """
         file = file if file is not None else EnvFile.read()
         try:
@@ -283,15 +283,15 @@ class Settings:
         return frozenset(names | {f"{item.name.upper()}_FILE" for item in fields(cls) if item.metadata["rule"].secret})
 
     def as_environment(self) -> dict[str, str]:
-        """What is set, by the variable's name: for the adapters of vendors, which take theirs from it by name.
+        """The settings that differ from their defaults, by variable name, for provider engines that read them by name.
 
-        A secret that came from a file is here like any other, so that nobody reads the environment a second time.
+        A secret from a file is included, so that the environment is not read a second time.
         """
         given = ((item.name, getattr(self, item.name), item.default) for item in fields(self))
         return {name.upper(): str(value) for name, value, default in given if value != default}
 
     def providers(self, pool: str, agent_choice: tuple[str, ...] = ()) -> list[str]:
-        """The providers of a pool in the order of failover: the agent's, else the deployment's, else the default."""
+        """The providers of a pool in failover order: the agent's, else the deployment's, else the default."""
         if agent_choice:
             return list(agent_choice)
         chosen = {"stt": self.stt_provider, "llm": self.llm_provider, "tts": self.tts_provider}[pool]
@@ -309,46 +309,46 @@ class Settings:
     def _paid_voice(self) -> str:
         if self.elevenlabs_api_key:
             return "elevenlabs/eleven_flash_v2_5"
-        # A compatible chat server rarely speaks.
+        # A compatible chat server rarely synthesizes speech.
         if self.openai_api_key and self._is_openai:
             return "openai/gpt-4o-mini-tts"
         return "deepgram/aura-2-thalia-en" if self.deepgram_api_key else ""
 
     @property
     def _is_openai(self) -> bool:
-        """Is OPENAI_BASE_URL the vendor's own, and not a compatible server?"""
+        """Whether OPENAI_BASE_URL is OpenAI's own and no compatible server."""
         try:
             return urlsplit(self.openai_base_url).hostname == "api.openai.com"
         except ValueError:
-            return False  # no URL: the provider says so, in its own words
+            return False  # no URL; the provider reports it
 
     @property
     def agents_folder(self) -> Path:
-        """AGENTS_DIR; a relative one is looked for here, and beside the program, wherever a command is started."""
+        """AGENTS_DIR; a relative one is looked for in the current folder, then in the folder of the program."""
         here = Path(self.agents_dir)
         return here if here.is_absolute() or here.is_dir() else Path(__file__).resolve().parents[1] / here
 
     @property
     def concurrency_max(self) -> dict[str, int]:
-        """PROVIDER_CONCURRENCY by vendor."""
+        """PROVIDER_CONCURRENCY as a mapping: vendor -> how many requests or streams one process may have open."""
         pairs = (part.split("=") for part in self.provider_concurrency.split(",") if part.strip())
         return {vendor.strip(): int(number) for vendor, number in pairs}
 
     @property
     def collector(self) -> Collector:
-        """Who gets the traces, from the three variables of OpenTelemetry's."""
+        """The collector of traces, from the three variables of OpenTelemetry."""
         pairs = (part.partition("=") for part in self.otel_exporter_otlp_headers.split(",") if part.strip())
         headers = {name.strip(): unquote(value.strip()) for name, _, value in pairs}
         return Collector(self.otel_exporter_otlp_endpoint, headers, float(self.otel_traces_sampler_arg))
 
     @property
     def signature_policy(self) -> str:
-        """WEBHOOK_SIGNATURES, or what follows from VOBIZ_AUTH_TOKEN."""
+        """WEBHOOK_SIGNATURES, or the default that follows from VOBIZ_AUTH_TOKEN."""
         return self.webhook_signatures or ("required" if self.vobiz_auth_token else "off")
 
     @property
     def can_dial(self) -> bool:
-        """Is there all that an outbound call needs?"""
+        """Whether all settings of outbound calls are present."""
         return bool(self.vobiz_auth_id and self.vobiz_auth_token and self.public_url)
 
     @property

@@ -97,7 +97,7 @@ async def look(
 async def _tell_end(store: CallStore, call_id: str) -> None:
     """Why it is over, in our words and in the carrier's, whose cause comes with a webhook if it comes in time."""
     record = await store.read(call_id)
-    facts = await store.facts(call_id)
+    facts = await store.webhook_fields(call_id)
     codes = [value for name, value in facts.items() if name.endswith((".HangupCauseCode", ".HangupCause"))]
     cause = f"; the carrier's cause: {named_cause(max(codes, key=str.isdigit))}" if codes else ""
     say(paint("bold", f"the call has ended: {record.ended_because if record else ''}{cause}"))

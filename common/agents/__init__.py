@@ -1,1 +1,1 @@
-"""What an agent is, and how its file is read."""
+"""The model of an agent, and the reader of agent files."""

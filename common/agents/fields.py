@@ -1,7 +1,7 @@
-"""The fields of an agent's document: one small checker for each kind, which never stops at the first problem.
+"""Checks the fields of an agent's document, with one small checker for each kind of value.
 
-A checker takes a value, its path in the document and the list of problems; it returns the value in its final type,
-and appends a `Problem` if there is none.  Values come as text (from YAML) or typed (from JSON): both are understood.
+A checker takes a value, its path in the document and the list of problems.  It returns the value in its final type and
+appends a `Problem` for a wrong one; it never stops at the first.  Values may be text (from YAML) or typed (from JSON).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SHOWN_CHARS_MAX = 40
 
 
 class Problem(NamedTuple):
-    """`path` leads to the wrong value (`("turn", "onset_ms")`); `what` says what is wrong and what to write."""
+    """A mistake in a document: `path` leads to the value (`("turn", "endpointing_ms")`), `what` says what to write."""
 
     path: Path
     what: str
@@ -27,13 +27,13 @@ class Problem(NamedTuple):
 
 Check: TypeAlias = Callable[[Any, Path, list[Problem]], Any]
 Shape: TypeAlias = Mapping[str, "Check | tuple[Mapping[str, Any], Callable[..., Any]] | str"]
-"""What a mapping may hold: a checker for each key, or a nested shape and what to make of it.
+"""The keys of a mapping: a checker for each key, or (nested shape, constructor of its result).
 
-A text in place of a checker is the present name of a key that had another one: both are read."""
+A text in place of a checker marks a former name of the key that it names; both are read."""
 
 
 def mapping(shape: Shape, value: Any, path: Path, problems: list[Problem], *, strict: bool) -> dict[str, Any]:
-    """The known keys of `value`, checked.  An empty value is an empty mapping."""
+    """The known keys of `value`, checked.  An empty value is an empty mapping; `strict` reports unknown keys."""
     if value is None or value == "":
         value = {}
     if not isinstance(value, dict):
@@ -67,7 +67,7 @@ def mapping(shape: Shape, value: Any, path: Path, problems: list[Problem], *, st
 
 
 def text(chars_min: int, chars_max: int) -> Check:
-    """Text of a bounded length, stripped."""
+    """A checker of text with `chars_min` to `chars_max` characters after stripping."""
 
     def check(value: Any, path: Path, problems: list[Problem]) -> str:
         if not isinstance(value, str):
@@ -83,7 +83,7 @@ def text(chars_min: int, chars_max: int) -> Check:
 
 
 def pattern(regex: str, example: str) -> Check:
-    """Text of one shape; `example` says in a problem what to write."""
+    """A checker of text that matches `regex`; a problem quotes `example` as what to write."""
 
     def check(value: Any, path: Path, problems: list[Problem]) -> str:
         if not isinstance(value, str) or not re.fullmatch(regex, value.strip()):
@@ -98,7 +98,7 @@ name_text = pattern(r"[a-z0-9][a-z0-9_-]{0,63}", "small letters, digits, '-' and
 
 
 def bounded(least: int, most: int) -> Check:
-    """A whole number within bounds, typed as a number or as text."""
+    """A checker of a whole number from `least` to `most`, given as a number or as text."""
 
     def check(value: Any, path: Path, problems: list[Problem]) -> int:
         raw = str(value).strip().replace("_", "")
@@ -114,7 +114,7 @@ def bounded(least: int, most: int) -> Check:
 
 
 def per_direction(check: Check, make: Callable[..., Any]) -> Check:
-    """One value for both directions of a call, or one under `inbound` and one under `outbound`."""
+    """A checker of one value for both directions of a call, or of one under `inbound` and one under `outbound`."""
 
     def checked(value: Any, path: Path, problems: list[Problem]) -> Any:
         if isinstance(value, dict):
@@ -126,7 +126,7 @@ def per_direction(check: Check, make: Callable[..., Any]) -> Check:
 
 
 def flag(value: Any, path: Path, problems: list[Problem]) -> bool:
-    """True or false, in the words that people write for them."""
+    """A checker of true and false, yes and no, on and off."""
     word = str(value).strip().lower()
     if word not in TRUE | FALSE:
         problems.append(Problem(path, f"{_where(path)} is {_shown(value)}; write true or false"))
@@ -134,9 +134,9 @@ def flag(value: Any, path: Path, problems: list[Problem]) -> bool:
 
 
 def texts(count_max: int, wrong: Callable[[str], str | None], *, quote: bool = False) -> Check:
-    """A list of texts, each judged by `wrong` (None: it is right).  Or one text, with commas between them.
+    """A checker of a list of texts, or of one text with commas.  `wrong` returns what is wrong with an entry, or None.
 
-    `quote` shows a wrong entry in its problem; leave it off for what must not reach a log.
+    `quote` shows a wrong entry in its problem; leave it off for values that must not reach a log.
     """
 
     def check(value: Any, path: Path, problems: list[Problem]) -> tuple[str, ...]:
@@ -158,7 +158,7 @@ def texts(count_max: int, wrong: Callable[[str], str | None], *, quote: bool = F
 
 
 def named_texts(count_max: int, chars_max: int) -> Check:
-    """`name: text` lines; a name is letters, digits and `_`."""
+    """A checker of `name: text` lines; a name consists of letters, digits and `_`."""
 
     def check(value: Any, path: Path, problems: list[Problem]) -> dict[str, str]:
         entries = value if value not in (None, "") else {}
@@ -178,7 +178,7 @@ def named_texts(count_max: int, chars_max: int) -> Check:
 
 
 def specs(count_max: int) -> Check:
-    """Providers: a list, or one text with commas, as in the environment."""
+    """A checker of provider specs, given as a list or, as in the environment, as one text with commas."""
 
     def wrong(spec: str) -> str | None:
         if len(spec) <= SPEC_CHARS_MAX and re.fullmatch(r"[a-z0-9_-]+/\S+", spec):
@@ -203,7 +203,7 @@ def _unknown(key: Any, shape: Shape) -> str:
 
 
 def _present(shape: Shape) -> list[str]:
-    """The keys to write; former names are read and not advertised."""
+    """The present keys of a shape, without the former names."""
     return [key for key, what in shape.items() if not isinstance(what, str)]
 
 

@@ -1,11 +1,11 @@
-"""Reads an agent's file: YAML as plain text, lists and mappings, with the line on which each value stands.
+"""Reads an agent's file: YAML as plain text, lists and mappings, with the line of each value.
 
-YAML is used for its layout only: every scalar stays the text that was typed, and the field decides what it means.
-So `language: no` is Norwegian and `numbers: [+911234567890]` is not an integer.  Only the parser of PyYAML's safe
-loader runs; no tag constructs anything.
+YAML serves for layout only: every scalar stays the text that was typed, and the field decides what it means.  So
+`language: no` is Norwegian and `numbers: [+911234567890]` is not an integer.  Only the parser of PyYAML's safe loader
+runs, and no tag constructs an object.
 
-What is left are signs that YAML takes for its own and cuts off without a word: ` #` begins a comment, `&` and `!` at
-the beginning name something.  They are noted in `Document.cuts`; who knows which values are for people judges them.
+YAML also cuts unquoted text without an error: ` #` begins a comment, and a leading `&` or `!` names something.  Such
+cuts are recorded in `Document.cuts`; model.py knows which values are text for people and reports those.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from common.agents.fields import Problem
 FILE_BYTES_MAX = 128 * 1024
 DEPTH_MAX = 4
 NODES_MAX = 5_000
-"""Aliases repeat what they name: a small file must not become a large document."""
+"""Limit of the nodes in a document, because aliases let a small file expand to a large document."""
 YAML_TAGS = "tag:yaml.org,2002:"
 _COMMENT = re.compile(r"[ \t]+(#[^\r\n]?)")
 
 
 @dataclass(frozen=True, slots=True)
 class CutText:
-    """An unquoted value at `path` that YAML cut, on `line`, at the sign `at`: `#`, `&`, `!`."""
+    """An unquoted value at `path` that YAML cut on `line`, at the sign `at`: `#`, `&` or `!`."""
 
     path: FieldPath
     line: int
     at: str
     is_likely_text: bool
-    """No space follows the `#`, so it is hardly a comment."""
+    """No space follows the `#`, so it is probably text and no comment."""
     is_empty: bool
     """Nothing is left of the value."""
 
 
 @dataclass(slots=True)
 class Document:
-    """One file as it was read.  If `data` is None nothing could be read; `problems` tells why."""
+    """One file as it was read.  If `data` is None the file could not be read, and `problems` says why."""
 
     path: Path
     data: Any = None
@@ -52,7 +52,7 @@ class Document:
     cuts: list[CutText] = field(default_factory=list)
 
     def line(self, path: FieldPath) -> int:
-        """The line of the value at `path`, or of the nearest thing around it."""
+        """The line number of the value at `path`, or of the nearest value around it."""
         while path not in self.lines:
             path = path[:-1]
         return self.lines[path]
@@ -63,7 +63,7 @@ class Document:
 
 
 def read_document(path: Path) -> Document:
-    """Read one file.  Never raises: what is wrong with it is in `problems`."""
+    """Read one file.  Never raises; mistakes are in `Document.problems`."""
     document = Document(path)
     source, node = _compose(document)
     if node is not None:
@@ -103,14 +103,14 @@ def _compose(document: Document) -> tuple[str, yaml.Node | None]:
 
 
 class _Walk:
-    """Turns YAML nodes into plain values, and notes the line of each."""
+    """Converts YAML nodes to plain values and records the line of each."""
 
     def __init__(self, document: Document, source: str) -> None:
         self._document = document
         self._source = source
         self._nodes = 0
         self.refused = False
-        """The document is too deep or too large to be an agent; what was read of it says nothing."""
+        """True if the document is too deep or too large to be an agent; its data is then not used."""
 
     def plain(self, node: yaml.Node, path: FieldPath, depth: int) -> Any:
         self._document.lines[path] = node.start_mark.line + 1
@@ -131,7 +131,7 @@ class _Walk:
         return "" if node.tag == f"{YAML_TAGS}null" and not is_entry else str(node.value)
 
     def _note_cut(self, node: yaml.Node, path: FieldPath) -> None:
-        """What YAML took away from an unquoted value."""
+        """Record the text that YAML cut from an unquoted value."""
         if not isinstance(node, yaml.ScalarNode) or node.style is not None:
             return
         begins, ends = node.start_mark, node.end_mark

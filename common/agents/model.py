@@ -1,8 +1,7 @@
-"""What an agent is: a name, a greeting, instructions, and how it listens, speaks and ends.
+"""Defines an agent: name, greeting, instructions, and how it listens, speaks and ends a call.
 
-One YAML file is one agent; `docs/agents.md` is the user's page.  Here is the shape with its bounds, and the answers to
-three questions: which agents are there (`load_agents`), which one answers this number (`Agents.for_number`), and what
-travels with the call (`to_document`): a call keeps the agent that it started with, whatever happens to the file.
+One YAML file is one agent (docs/agents.md).  `load_agents` reads all, `Agents.for_number` finds the one for a number,
+and `to_document` makes the copy that travels with a call, which keeps its agent even if the file changes.
 """
 
 from __future__ import annotations
@@ -47,15 +46,15 @@ VARIABLES_MAX = 50
 VARIABLE_CHARS_MAX = 1_000
 
 SENTENCES = frozenset({"greeting", "farewell", "instructions", "keyterms"})
-"""Keys whose values are said or heard: what YAML takes for a comment there was meant to be text."""
+"""Keys whose values are spoken or recognised: a `#` in them was meant as text, where YAML sees a comment."""
 NAMES = frozenset({"voice", "name"})
-"""Keys whose values are names: a comment may follow, but not without a space after its `#`."""
+"""Keys whose values are names: a comment may follow only after a space behind its `#`."""
 
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z0-9_]{1,64})\s*\}\}")
 
 
 class BadAgents(Exception):
-    """The agents cannot be used.  The text lists every problem: where, what is wrong, what to write instead."""
+    """The agents cannot be used.  The text lists every problem: where it is, what is wrong, what to write instead."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
@@ -64,7 +63,7 @@ class BadAgents(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ProviderNames:
-    """Who does the work, as `vendor/model` in failover order.  Empty means the deployment's default."""
+    """The providers of an agent, as `vendor/model` in failover order.  Empty: the deployment's default."""
 
     stt: tuple[str, ...] = ()
     llm: tuple[str, ...] = ()
@@ -73,65 +72,65 @@ class ProviderNames:
 
 @dataclass(frozen=True, slots=True)
 class TurnOptions:
-    """How the agent shares the line with the caller."""
+    """How the agent takes turns with the caller."""
 
     min_interruption_ms: int = 160
-    """Speech this long may interrupt the agent."""
+    """Speech of this length may interrupt the agent."""
     endpointing_ms: int = 500
-    """Silence this long after words ends the caller's turn."""
+    """Silence of this length after words ends the caller's turn."""
     eager_endpointing_ms: int = 200
-    """Silence this long after words begins the answer, unheard until the turn is over; 0: wait for that."""
+    """Silence of this length after words starts a preemptive reply, held until the turn is over; 0: no such reply."""
     interruptible: bool = True
-    """False: the agent finishes what it says, whoever talks."""
+    """False: the agent finishes its reply even if the caller speaks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When the agent ends the call by itself."""
+    """The times after which the agent ends the call."""
 
     call_s: int = 1_800
-    """The longest call."""
+    """The longest duration of a call."""
     silence_s: int = 60
-    """The longest time in which nobody says anything."""
+    """The longest time without speech of either side."""
 
 
 @dataclass(frozen=True, slots=True)
 class GreetingAfter:
-    """So many milliseconds after the caller's first media the greeting may be played; before, nobody may hear it."""
+    """How many ms after the caller's first audio frame the greeting is played at the earliest."""
 
     inbound: int = 2_000
-    """Others saw on Vobiz that a greeting 0.7 s after the connect was not heard, and that one after 2 s was."""
+    """On Vobiz a greeting 0.7 s after the connect was reported as not heard, and one after 2 s as heard."""
     outbound: int = 0
-    """Whom we call hears at once: they have picked up."""
+    """A called person hears at once: they have picked up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """One agent.  `version` is derived from all the rest: two agents of one version behave alike."""
+    """One agent.  `version` is derived from all other fields: two agents of one version behave alike."""
 
     name: str
     greeting: str
-    """Said when the call is answered; empty means that the caller speaks first."""
+    """Spoken when the call is answered; empty: the caller speaks first."""
     instructions: str
     """The system prompt: everything that the language model knows about its task."""
     farewell: str = ""
-    """Said before the agent hangs up without a word of its own; empty means the default of its language."""
+    """Spoken before a hang-up if the reply has no words of its own; empty: the default of the language."""
     language: str = "en"
     """BCP 47 tag."""
     voice: str = ""
-    """The voice's name at the text-to-speech vendor; empty means the vendor's default."""
+    """The name or id of the voice at the TTS vendor; empty: the vendor's default."""
     keyterms: tuple[str, ...] = ()
-    """Names and words of the trade that callers use, for speech-to-text providers that can be told."""
+    """Names and technical terms that callers use, for STT providers that accept such a list."""
     providers: ProviderNames = field(default_factory=ProviderNames)
     turn: TurnOptions = field(default_factory=TurnOptions)
     limits: Limits = field(default_factory=Limits)
     greeting_after_ms: GreetingAfter = field(default_factory=GreetingAfter)
     numbers: tuple[str, ...] = ()
-    """The phone numbers that this agent answers, as written in the file; `*` is every number nobody else has."""
+    """The phone numbers that this agent answers, as written in the file; `*` is every number of no other agent."""
     variables: Mapping[str, str] = field(default_factory=dict)
-    """What `{{name}}` is in greeting and instructions when a call brings no value of its own: on every inbound call."""
+    """The default value of each `{{name}}` in greeting, farewell and instructions; inbound calls have no other."""
     fallback_number: str = ""
-    """A person's number, for when the agent cannot be reached; empty means that the call ends with an apology."""
+    """A person's number, to which the caller is passed if the agent cannot be reached; empty: an apology."""
     version: str = ""
 
     def __post_init__(self) -> None:
@@ -141,7 +140,7 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Agents:
-    """All agents of a deployment."""
+    """All agents of a deployment.  Raises BadAgents if two of them claim one number."""
 
     by_name: Mapping[str, Agent]
     _by_number: Mapping[str, Agent] = field(init=False, repr=False)
@@ -157,10 +156,9 @@ class Agents:
         object.__setattr__(self, "_by_number", table)
 
     def for_number(self, number: str, name: str | None = None) -> Agent | None:
-        """Who answers a call to `number`?  None if nobody does.
+        """The agent that answers a call to `number`, or None.
 
-        An agent asked for by `name` wins.  Then the one that has the number or SIP address, in whatever spelling
-        (numbers.py); then the one that has `*`; then the only one there is.
+        In order: the agent `name`, the one with the number or SIP address in any spelling, that of `*`, the only one.
         """
         if name is not None:
             return self.by_name.get(name)
@@ -171,7 +169,7 @@ class Agents:
 
 
 def for_inbound(agent: Agent | None) -> Agent | None:
-    """The agent as it answers a call that brings no variables: its own fill its texts."""
+    """The agent as it answers a call without variables: its own variables fill its texts.  None stays None."""
     return with_variables(agent, {}) if agent is not None else None
 
 
@@ -179,15 +177,15 @@ def for_inbound(agent: Agent | None) -> Agent | None:
 
 
 def load_agents(folder: Path, own_numbers: Iterable[str] = ()) -> Agents:
-    """Read every `*.yaml` of `folder`.  Raises one `BadAgents` that lists all problems of all files, by line.
+    """Read every `*.yaml` of `folder`.  Raises one `BadAgents` that lists the problems of all files, by line.
 
-    `own_numbers` are the deployment's besides those of the files: no agent may hand a caller on to one of them.
+    `own_numbers` are further numbers of the deployment; no agent's `fallback_number` may be one of them.
     """
     return Agents({agent.name: agent for _, agent in read_agents(folder, own_numbers)})
 
 
 def read_agents(folder: Path, own_numbers: Iterable[str] = ()) -> list[tuple[Document, Agent]]:
-    """Every agent of `folder` with the document that it was read from.  Raises `BadAgents` as `load_agents`."""
+    """Every agent of `folder` with its document.  Raises `BadAgents` as `load_agents` does."""
     if not folder.is_dir():
         raise BadAgents([f"{folder}: no such folder; set AGENTS_DIR to the folder of your agent files"])
     problems = [f"{path}:1: would be ignored; rename it to {path.stem}.yaml" for path in sorted(folder.glob("*.yml"))]
@@ -201,8 +199,8 @@ def read_agents(folder: Path, own_numbers: Iterable[str] = ()) -> list[tuple[Doc
         if document.data is not None:
             agent, wrong = parse(document.data, default_name=path.stem)
             found = found + wrong + _cut_texts(document)
-        told = sorted((document.line(problem.path), problem.what) for problem in found)
-        problems += [f"{path}:{line}: {what}" for line, what in told]
+        found_by_line = sorted((document.line(problem.path), problem.what) for problem in found)
+        problems += [f"{path}:{line}: {what}" for line, what in found_by_line]
         if agent is not None:
             agents.append((document, agent))
     problems += _clashes(agents) + _loops(agents, own_numbers)
@@ -212,7 +210,7 @@ def read_agents(folder: Path, own_numbers: Iterable[str] = ()) -> list[tuple[Doc
 
 
 def _cut_texts(document: Document) -> list[Problem]:
-    """Texts of which YAML took a part away.  A comment after a value that is no sentence is only a comment."""
+    """A problem for each text that YAML cut.  A comment after a value that is no sentence is a comment."""
     problems = []
     for cut in document.cuts:
         key = cut.path[0] if cut.path else ""
@@ -230,7 +228,7 @@ def _cut_texts(document: Document) -> list[Problem]:
 
 
 def _clashes(agents: list[tuple[Document, Agent]]) -> list[str]:
-    """Names and numbers that two agents claim.  Numbers are pointed at by line, never quoted."""
+    """A problem for each name or number that two agents claim.  A number is named by its line and never quoted."""
     problems: list[str] = []
     names: dict[str, str] = {}
     numbers: dict[str, tuple[Document, str]] = {}
@@ -249,7 +247,7 @@ def _clashes(agents: list[tuple[Document, Agent]]) -> list[str]:
 
 
 def _loops(agents: list[tuple[Document, Agent]], own_numbers: Iterable[str]) -> list[str]:
-    """A caller who is handed on to a number of ours comes back to an agent, and we pay for both calls."""
+    """A problem for each `fallback_number` of our own: the caller would reach an agent again, and both calls cost."""
     own = {number_key(number) for number in own_numbers if number}
     own |= {number_key(number) for _, agent in agents for number in agent.numbers}
     return [
@@ -264,15 +262,15 @@ def _loops(agents: list[tuple[Document, Agent]], own_numbers: Iterable[str]) -> 
 
 
 def to_document(agent: Agent) -> dict[str, Any]:
-    """The agent as JSON-able data, in the shape of its file, plus `version`."""
+    """The agent as JSON-compatible data in the shape of its file, plus `version`."""
     return {**_canonical(agent), "version": agent.version}
 
 
 def with_variables(agent: Agent, variables: Mapping[str, str]) -> Agent:
-    """The agent for one call: `{{name}}` in its greeting, farewell and instructions is filled in.
+    """The agent for one call, with `{{name}}` filled in in its greeting, farewell and instructions.
 
-    By the call's own `variables`, else by the agent's; a name without a value vanishes, braces are never spoken.  The
-    version stays the file's: the variables are the call's.
+    Values come from the call's `variables`, else from the agent's; a name without a value becomes empty, so braces are
+    never spoken.  The version stays that of the file, because the variables belong to the call.
     """
     values = {**agent.variables, **variables}
 
@@ -288,15 +286,15 @@ def with_variables(agent: Agent, variables: Mapping[str, str]) -> Agent:
 
 
 def missing_variables(agent: Agent, variables: Mapping[str, str]) -> list[str]:
-    """The names in the agent's texts that neither the call nor the agent has a value for, in their order."""
+    """The names in the agent's texts without a value from the call or the agent, in the order of their use."""
     names = _VARIABLE.findall(f"{agent.greeting}\n{agent.farewell}\n{agent.instructions}")
     return [name for name in dict.fromkeys(names) if name not in variables and name not in agent.variables]
 
 
 def from_document(document: Mapping[str, Any]) -> Agent:
-    """The agent that `to_document` wrote, here or in an older or newer release; raises `BadAgents`.
+    """The agent in a document of `to_document`, of this, an older or a newer release.  Raises `BadAgents`.
 
-    Keys that this release does not know are skipped, so that pods roll in any order; the version stays what it was.
+    Unknown keys are skipped, so that releases can be mixed during a rollout; the version is not computed anew.
     """
     agent, problems = parse(dict(document), strict=False)
     if agent is None or problems:
@@ -305,10 +303,9 @@ def from_document(document: Mapping[str, Any]) -> Agent:
 
 
 def parse(document: Any, *, strict: bool = True, default_name: str = "") -> tuple[Agent | None, list[Problem]]:
-    """Check a whole document: the agent, or None with every problem found.
+    """Check a whole document.  Returns (agent, no problems), or (None, every problem found).
 
-    `document` is a YAML file read as text only (numbers and flags are still strings) or a JSON document.
-    `strict` reports unknown keys; a document that came by the bus is not strict.
+    `document` is a YAML file read as text, or JSON.  `strict` reports unknown keys; a document from the bus is not.
     """
     problems: list[Problem] = []
     values = mapping(AGENT, document, (), problems, strict=strict)
@@ -354,14 +351,14 @@ def _version(agent: Agent) -> str:
 
 
 def _number(value: str) -> str | None:
-    """What is wrong with one entry of `numbers`.  Never quotes it: phone numbers stay out of error texts."""
+    """Why an entry of `numbers` is wrong, or None.  Never quotes it: phone numbers stay out of error texts."""
     if value == ANY_NUMBER or re.fullmatch(r"\+?[0-9][0-9 ()-]{2,24}|sips?:[^\s<>,;?]{1,250}", value):
         return None
     return "is no phone number; write digits such as '+911234567890', or '*' for every number"
 
 
 def _keyterm(entry: str) -> str | None:
-    """What is wrong with one entry of `keyterms`."""
+    """Why an entry of `keyterms` is wrong, or None."""
     return None if 0 < len(entry) <= KEYTERM_CHARS_MAX else f"must have 1 to {KEYTERM_CHARS_MAX} characters"
 
 

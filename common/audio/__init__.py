@@ -1,1 +1,1 @@
-"""Audio without I/O: G.711 and frames."""
+"""Audio without I/O: G.711 and its 20 ms frames."""

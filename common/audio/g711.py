@@ -1,6 +1,6 @@
-"""G.711 mu-law (ITU-T G.711, tables 2a/2b) by table, without `audioop`, which Python 3.13 removed; A-law comes in.
+"""Converts G.711 mu-law and A-law by table (ITU-T G.711, tables 2a/2b), because Python 3.13 removed `audioop`.
 
-`encode` and `decode` work on bytes; the two tables are public so that array code can index them directly:
+`encode` and `decode` work on bytes; the two mu-law tables are public so that array code can index them directly:
 
     numpy.frombuffer(MULAW_OF_LINEAR, numpy.uint8)[pcm.view(numpy.uint16)]        # int16 samples -> mu-law
     numpy.array(LINEAR_OF_MULAW, numpy.int16)[numpy.frombuffer(mulaw, numpy.uint8)]  # mu-law -> int16 samples
@@ -60,7 +60,7 @@ MULAW_OF_ALAW: bytes = bytes(MULAW_OF_LINEAR[linear & 0xFFFF] for linear in LINE
 
 
 def decode(mulaw: bytes) -> bytes:
-    """mu-law -> signed 16-bit little-endian samples, twice as many bytes."""
+    """Signed 16-bit little-endian samples of mu-law bytes; the result has twice as many bytes."""
     samples = array("h", map(LINEAR_OF_MULAW.__getitem__, mulaw))
     if byteorder == "big":
         samples.byteswap()
@@ -68,7 +68,7 @@ def decode(mulaw: bytes) -> bytes:
 
 
 def encode(pcm: bytes) -> bytes:
-    """Signed 16-bit little-endian samples -> mu-law, half as many bytes.  Raises ValueError on an odd length."""
+    """mu-law bytes of signed 16-bit little-endian samples, half as many.  Raises ValueError on an odd length."""
     samples = array("H")
     samples.frombytes(pcm)
     if byteorder == "big":
@@ -77,5 +77,5 @@ def encode(pcm: bytes) -> bytes:
 
 
 def padded(mulaw: bytes) -> bytes:
-    """The audio, filled up with silence to whole 20 ms frames."""
+    """The audio, filled with silence up to a whole number of 20 ms frames."""
     return mulaw + SILENCE * (-len(mulaw) % FRAME_BYTES)

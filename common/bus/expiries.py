@@ -1,8 +1,8 @@
-"""Which streams are to be told again when they expire.  Pure, but for the clock that it is given.
+"""Decides which streams need a new EXPIRE.  Pure, except for the clock that is passed in.
 
-An append makes a stream that is not there (any more), and such a stream would stay for ever: an edge that was frozen
-until its call was forgotten, a message to an edge that has died.  So whoever appends also says EXPIRE, with the first
-message and every `EXPIRE_AGAIN_SECONDS`, which is far less often than a stream may take to expire.
+An append creates a stream that is missing, and without an expiry such a stream would stay for ever: a frozen edge may
+write to a call that has expired, or a worker to an edge that has died.  So a writer sends EXPIRE with the first message
+and again every `EXPIRE_AGAIN_SECONDS`, which is far less than the life of a stream.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from common.protocol.redis_keys import EXPIRE_AGAIN_SECONDS
 
 
 class Expiries:
-    """Of one server.  `clock` is in seconds."""
+    """The expiries that one process sets on one server.  `clock` counts seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._again: dict[str, float] = {}  # stream -> when it is to be told again
+        self._again: dict[str, float] = {}  # stream -> when its expiry is set again
         self._sweep = 0.0
 
     def due(self, stream: str) -> bool:
-        """Is the stream, to which something is appended now, to be told when it expires?"""
+        """Whether the stream needs an EXPIRE together with the append that is made now."""
         now = self._clock()
         if self._again.get(stream, 0.0) > now:
             return False
-        if now >= self._sweep:  # those to which nobody writes any more
+        if now >= self._sweep:  # drop streams that are no longer written to
             self._again = {name: again for name, again in self._again.items() if again > now}
             self._sweep = now + EXPIRE_AGAIN_SECONDS
         self._again[stream] = now + EXPIRE_AGAIN_SECONDS
         return True
 
     def forget(self) -> None:
-        """All are to be told again."""
+        """Set every expiry again, as after the server was replaced."""
         self._again.clear()

@@ -1,13 +1,13 @@
-"""A lane of the bus: a connection that writes and one that reads, kept for ever.
+"""Keeps one lane of the bus: a connection for writes and one for reads, both reconnected for ever.
 
-Both find the primary anew at every connect (primary.py).  A lane is given up, and made again, when
+Each connect looks for the primary anew (primary.py).  A lane drops its connections and reconnects when
 
-  - the connection breaks;
-  - the server answers nothing for `SILENT_SECONDS` (it hangs, or the network swallows what we send);
-  - the server answers that it cannot serve us now (refusals.py): out of memory, read-only, loading.
+  - a connection breaks;
+  - the server answers nothing for `SILENT_SECONDS` (it hangs, or the network drops packets);
+  - the server answers that it cannot serve now (refusals.py): out of memory, read-only, loading.
 
-What was written and not acknowledged is written again, so it may arrive twice.  It is lost only when more waits than
-an outbox holds.
+Writes without an acknowledgement are sent again, so they may arrive twice.  They are lost only when an outbox
+overflows.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from common.telemetry import metrics
 log = logging.getLogger(__name__)
 
 BLOCK_MS = 2000
-"""How long a read may block at the server: below every socket timeout, or a dead peer would go unnoticed."""
+"""How long a read may block at the server, in ms; less than every socket timeout, so that a dead peer is noticed."""
 READ_COUNT = 256
-"""Entries of one stream in one read: bounds what a single reply may hold."""
+"""Most entries of one stream in one read; bounds the size of a reply."""
 RETRY_SECONDS = (0.05, 1.0)
-"""First and longest pause before the next attempt to connect."""
+"""First and longest pause in seconds before the next attempt to connect."""
 ASIDE_SECONDS = 1.0
-"""A stream that Redis refuses to read is set aside for so long: the others are read without it."""
+"""How long the reader leaves out a stream that Redis refuses to read, so that the others are still read."""
 
 
 @dataclass(slots=True, eq=False)
 class LaneSubscription:
-    """Who reads a stream, and the last entry that they have (see `common.bus.Subscription`)."""
+    """One subscriber of a stream and the last entry delivered to it (see `common.bus.Subscription`)."""
 
     reader: Reader
     stream: bytes
@@ -62,7 +62,7 @@ class LaneSubscription:
 
 
 class Reader:
-    """One XREAD over all subscribed streams; each message to its own subscribers.
+    """Reads all subscribed streams by one XREAD and delivers each message to the subscribers of its stream.
 
     A stream with several subscribers is read from the position of the one that is furthest behind.
     """
@@ -72,15 +72,15 @@ class Reader:
         self._subscribers: dict[bytes, list[LaneSubscription]] = {}
         self._any = asyncio.Event()
         self._aside: dict[bytes, float] = {}
-        """Stream -> until when it is not asked for, because Redis refused it."""
+        """Stream -> until when it is left out, because Redis refused it."""
 
     def add(self, subscription: LaneSubscription) -> None:
-        """Read this stream, too."""
+        """Read this subscription's stream as well."""
         self._subscribers.setdefault(subscription.stream, []).append(subscription)
         self._any.set()
 
     def remove(self, subscription: LaneSubscription) -> None:
-        """This one reads no more; others of its stream do."""
+        """Stop delivering to this subscription; others of its stream continue."""
         left = [one for one in self._subscribers.pop(subscription.stream, ()) if one is not subscription]
         if left:
             self._subscribers[subscription.stream] = left
@@ -88,7 +88,7 @@ class Reader:
             self._any.clear()
 
     async def run(self, connection: RedisConnection) -> None:
-        """Read until the connection is lost (raises ConnectionError, TimeoutError or hiredis.ReplyError)."""
+        """Read until the connection is lost.  Raises ConnectionError, TimeoutError or hiredis.ReplyError."""
         await self._rewind(connection)
         while True:
             await self._any.wait()
@@ -104,17 +104,17 @@ class Reader:
                     raise
                 continue
             for stream, entries in reply or ():
-                subscribers = asked[stream]  # who came since has a position of their own, and is served next
+                subscribers = asked[stream]  # a subscriber added meanwhile has its own position and is read next
                 for subscription in subscribers:
                     self._deliver(subscription, entries, alone=len(subscribers) == 1)
             if self._pause_s:
                 await asyncio.sleep(self._pause_s)
 
     async def _rewind(self, connection: RedisConnection) -> None:
-        """Is the entry that was read last still there?  If not, the server has lost entries: read from the start.
+        """Check that the entry read last is still there; if the server has lost entries, read from the start.
 
-        Without this a position beyond the stream's end would wait in silence, and entries that were written after
-        the loss with smaller ids would never be read.  A stream that begins behind the position was only trimmed.
+        Otherwise a position beyond the stream's end would wait in silence, and entries written after the loss with
+        smaller ids would never be read.  A stream that begins after the position was only trimmed.
         """
         everybody = [one for subscribers in self._subscribers.values() for one in subscribers]
         read = [one for one in everybody if one.position != START.encode()]
@@ -124,7 +124,7 @@ class Reader:
         rewound = 0
         for subscription, found in zip(read, newest, strict=True):
             if found is REFUSED:
-                continue  # refused: it is set aside when it is read
+                continue  # it is left out when it is read
             if not found or found[0][0] != subscription.position:
                 rewound += bool(found)
                 subscription.position = START.encode()
@@ -132,13 +132,13 @@ class Reader:
             log.warning("Redis has lost entries; %s streams are read again from their start", rewound)
 
     def _readable(self) -> dict[bytes, tuple[LaneSubscription, ...]]:
-        """All that are not set aside, those whose time is over included."""
+        """The streams to read: all but those left out, whose time is not over."""
         now = monotonic_s()
         self._aside = {stream: until for stream, until in self._aside.items() if until > now}
         return {stream: tuple(some) for stream, some in self._subscribers.items() if stream not in self._aside}
 
     async def _set_aside(self, connection: RedisConnection, positions: Mapping[bytes, bytes]) -> bool:
-        """One XREAD reads them all and is refused if one of them is: find out which.  False if it is none."""
+        """Find the streams for which Redis refuses an XREAD of them all, and leave them out.  False: there is none."""
         each = [_answer(_xread(connection, {stream: after}, "COUNT", 1)) for stream, after in positions.items()]
         answers = await asyncio.gather(*each)
         refused = [stream for stream, answer in zip(positions, answers, strict=True) if answer is REFUSED]
@@ -153,7 +153,7 @@ class Reader:
             if subscription.closed:
                 return
             if not alone and order(entry_id) <= order(subscription.position):
-                continue  # another subscriber is further behind
+                continue  # read for another subscriber that is further behind
             subscription.position = entry_id
             try:
                 message = decode(field_d(pairs))
@@ -166,7 +166,7 @@ class Reader:
                 subscription.close()
                 try:
                     subscription.failed(error)
-                except Exception as worse:  # noqa: BLE001 - nor may what it does about that
+                except Exception as worse:  # noqa: BLE001 - nor may an error in its error handler
                     skip("bus", worse)
 
 
@@ -177,13 +177,13 @@ def _furthest_behind(subscribers: tuple[LaneSubscription, ...]) -> bytes:
 
 
 def order(entry_id: bytes) -> tuple[int, int]:
-    """By which entries of a stream follow each other."""
+    """The sort key of an entry id."""
     ms, _, number = entry_id.partition(b"-")
     return int(ms), int(number or 0)
 
 
 class Lane:
-    """See the module."""
+    """One writing and one reading connection to a server (see the module docstring)."""
 
     def __init__(
         self,
@@ -193,9 +193,9 @@ class Lane:
         suspect: Callable[[], None],
         connected: Callable[[RedisConnection], None],
     ) -> None:
-        """`pace_ms`: how long appends are gathered, and the pause between two reads.
+        """`pace_ms`: (how long appends are gathered, pause between two reads).
 
-        `connected(wire)`: a new connection was made.
+        `suspect()` is called when the server seems to be gone, `connected(connection)` after each new connection.
         """
         self._connected = connected
         self._target = target
@@ -206,24 +206,24 @@ class Lane:
         self.reader = Reader(pace_ms[1])
 
     def wake(self) -> None:
-        """End the read that blocks now: the set of streams has changed."""
+        """End the read that blocks now, because the set of streams has changed."""
         if self._reading is not None and not self._reading.lost.is_set():
-            self.writer.tell("CLIENT", "UNBLOCK", self._reading.client_id)
+            self.writer.send_command("CLIENT", "UNBLOCK", self._reading.client_id)
 
     def give_up(self) -> None:
-        """Both connections are made again."""
+        """Drop both connections; they are made again."""
         for connection in (self._writing, self._reading):
             if connection is not None:
                 connection.abort()
 
     def leave_all_but(self, peer: tuple[str, int] | str) -> None:
-        """Connections that lead to another server are made again."""
+        """Drop the connections to any server but `peer`; they are made again."""
         for connection in (self._writing, self._reading):
             if connection is not None and not connection.lost.is_set() and connection.peer != peer:
                 connection.abort()
 
     async def write_forever(self) -> None:
-        """Keep the writing connection."""
+        """Keep a connection for writes, for ever."""
         async with contextlib.aclosing(_connections(self._target, self._name)) as connections:
             async for connection in connections:
                 self._writing = connection
@@ -236,7 +236,7 @@ class Lane:
                     self.writer.pulse()
 
     async def read_forever(self) -> None:
-        """Keep the reading connection."""
+        """Keep a connection for reads, for ever."""
         async with contextlib.aclosing(_connections(self._target, self._name)) as connections:
             async for connection in connections:
                 self._reading = connection
@@ -251,15 +251,15 @@ class Lane:
                 except TimeoutError:
                     count_away("silent")
                 except OSError:
-                    continue  # the connection broke; what follows is counted where it is made again
+                    continue  # the connection broke; the reconnect counts what follows
 
 
 REFUSED = object()
-"""In place of an answer: Redis refuses the command, now and later."""
+"""Stands for the answer to a command that Redis refuses now and later."""
 
 
 async def _answer(command: Coroutine[Any, Any, Any]) -> Any:
-    """The command's reply, or `REFUSED`.  Raises what says "not now"."""
+    """The command's reply, or `REFUSED`.  Raises an error that means "not now"."""
     try:
         return await command
     except hiredis.ReplyError as error:
@@ -277,12 +277,12 @@ def _xread(
 
 
 def field_d(pairs: Sequence[bytes]) -> bytes:
-    """What stands in the one field that we write; empty, which is no message, if somebody else wrote the entry."""
+    """The value of the one field that the bus writes; empty, which decodes to BadMessage, for an entry of others."""
     return pairs[1] if len(pairs) >= 2 and pairs[0] == b"d" else b""
 
 
 async def _connections(target: RedisTarget, name: str) -> AsyncGenerator[RedisConnection, None]:
-    """Connected wires, one after another: the next is made when the consumer comes back for it."""
+    """Connections, one after another; the next one is made when the consumer asks for it."""
     loop = asyncio.get_running_loop()
     first, longest = RETRY_SECONDS
     pause = first
@@ -292,8 +292,8 @@ async def _connections(target: RedisTarget, name: str) -> AsyncGenerator[RedisCo
             connection = await open_primary(target, name)
         except (OSError, TimeoutError, hiredis.ReplyError) as error:
             if pause == first:
-                said = str(error).partition(".")[0][:80] if isinstance(error, hiredis.ReplyError) else ""
-                log.warning("cannot reach Redis (%s); trying again", said or type(error).__name__)
+                reason = str(error).partition(".")[0][:80] if isinstance(error, hiredis.ReplyError) else ""
+                log.warning("cannot reach Redis (%s); trying again", reason or type(error).__name__)
             count_away((away_kind(str(error)) if isinstance(error, hiredis.ReplyError) else "") or "unreachable")
         else:
             metrics.BUS_RECONNECTS.inc(1 if made else 0)
@@ -303,14 +303,14 @@ async def _connections(target: RedisTarget, name: str) -> AsyncGenerator[RedisCo
                 yield connection
             finally:
                 connection.close()
-            if loop.time() - began > longest:  # it was of use: a server that refuses at once is not asked in a rush
+            if loop.time() - began > longest:  # it was usable; a server that refuses at once is retried more slowly
                 pause = first
-        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all processes come at once
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads the reconnects of all processes
         pause = min(2 * pause, longest)
 
 
 def count_unreadable(error: BadMessage) -> None:
-    """An entry that cannot be decoded was skipped."""
+    """Count an entry that was skipped because it cannot be decoded."""
     if isinstance(error, UnknownTag):
         metrics.UNKNOWN_TAGS.inc()
     else:

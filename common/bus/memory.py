@@ -1,6 +1,6 @@
-"""The bus without a server, for tests: encodes and decodes like the real one, delivers in order on the event loop.
+"""A bus without a server, for tests: it encodes and decodes like the Redis one and delivers in order on the event loop.
 
-`MemoryStreams` stands for the server; each simulated process has a `MemoryBus` of its own on it.
+`MemoryStreams` takes the part of the server; each simulated process has its own `MemoryBus` on it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class MemoryStreams:
         self.watchers: list[MemoryBus] = []
 
     def append(self, stream: str, message: Message) -> None:
-        """Trims exactly, where Redis trims about."""
+        """Add an entry; the stream is trimmed to its exact bound, where Redis trims approximately."""
         self.append_raw(stream, encode(message))
 
     def append_raw(self, stream: str, raw: bytes) -> None:
-        """An entry as anybody may write it, a message or not."""
+        """Add an entry of any bytes, as another program might write it."""
         self._count += 1
         entries = self._entries[stream]
         entries.append((self._count, raw))
@@ -40,15 +40,15 @@ class MemoryStreams:
             bus.wake(stream)
 
     def replace(self, stream: str, kept: Sequence[tuple[str, Message]]) -> None:
-        """These entries, which have their ids, instead of all."""
+        """Replace the stream by these entries, which keep their ids."""
         self._entries[stream] = [(_number(entry_id), encode(message)) for entry_id, message in kept]
 
     def length(self, stream: str) -> int:
-        """How many entries there are, those that cannot be read included."""
+        """The number of entries, unreadable ones included."""
         return len(self._entries[stream])
 
     def after(self, stream: str, position: int) -> list[tuple[int, Message]]:
-        """(entry number, message) of all entries behind `position`, without those that cannot be read."""
+        """(entry number, message) of every readable entry after `position`."""
         found = []
         for number, raw in self._entries[stream]:
             if number > position:
@@ -102,7 +102,7 @@ class MemoryBus:
         return subscription
 
     def forget(self, subscription: _Subscription) -> None:
-        """It was closed."""
+        """Remove a subscription that was closed."""
         subscribers = self._subscriptions[subscription.stream]
         if subscription in subscribers:
             subscribers.remove(subscription)
@@ -112,7 +112,7 @@ class MemoryBus:
         return [(f"{number}-0", message) for number, message in self._streams.after(stream, _number(after))]
 
     def kill(self) -> None:
-        """The process of this bus is gone: nothing reaches it any more, and nothing comes from it."""
+        """Simulate the death of this bus's process: it sends and receives nothing from now on."""
         self._dead = True
         for subscription in [one for subscribers in self._subscriptions.values() for one in subscribers]:
             subscription.close()
@@ -120,7 +120,7 @@ class MemoryBus:
             self._streams.watchers.remove(self)
 
     def wake(self, stream: str) -> None:
-        """There may be something new: deliver it in the next round of the loop."""
+        """Deliver new entries of the stream in the next round of the loop."""
         for subscription in self._subscriptions.get(stream, ()):
             if not subscription.woken:
                 subscription.woken = True
@@ -134,7 +134,7 @@ class MemoryBus:
             subscription.position = number
             try:
                 subscription.receive(f"{number}-0", message)
-            except Exception as error:  # noqa: BLE001 - as the real one: it ends this subscription only
+            except Exception as error:  # noqa: BLE001 - as on the Redis bus, it ends this subscription only
                 subscription.close()
                 subscription.failed(error)
 

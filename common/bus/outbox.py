@@ -1,8 +1,8 @@
-"""What waits to be written to Redis: in order, and bounded for each call, so that none can crowd out another.
+"""Holds the entries that wait to be written to Redis, in order and bounded for each call.
 
-While Redis answers, messages stay here for a millisecond or two.  While it is away they pile up: of a caller's audio
-the newest 5 s are kept (older words are too late for an answer), of everything else of a call so much that only a
-fault can exceed it.  What goes is the oldest, and is counted.
+The bound keeps one call from crowding out another.  While Redis answers, entries wait for one or two milliseconds.
+While it is away they pile up: of a caller's audio the newest 5 s are kept, because older words are too late for an
+answer; the bound of everything else is so high that only a fault exceeds it.  The oldest is dropped, and counted.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import NamedTuple
 from common.telemetry import metrics
 
 AUDIO_IN_MAX = 250
-"""Frames of one caller that wait: 5 s."""
+"""Most waiting frames of one caller: 5 s."""
 OTHERS_MAX = 3000
-"""Everything else of one call that waits.  An entry of the agent's audio has ten frames: this is beyond the minute
-that a mouth may be ahead (workers/tts/session.py); of events it is hours."""
+"""Most other waiting entries of one call.  An entry of the agent's audio has ten frames, so this exceeds the minute of
+audio that a TTS worker may be ahead (workers/tts/session.py); of events it is hours."""
 ENTRIES_MAX = 100_000
-"""What waits in one process altogether: 5 s of 400 callers."""
+"""Most waiting entries of one process: 5 s of 400 callers."""
 
 
 class OutboxEntry(NamedTuple):
-    """One packed command.  `owner` is the call that it is about; `is_caller_audio` chooses its bound."""
+    """One packed command.  `owner` is the call that it is about; `is_caller_audio` selects the bound."""
 
     packed: bytes
     owner: str
@@ -31,7 +31,7 @@ class OutboxEntry(NamedTuple):
 
 
 class Outbox:
-    """`add` what is to be written, `take` it all when it can be, `put_back` what was taken and not acknowledged."""
+    """A bounded queue: `add` an entry, `take` them all to send them, `put_back` those without an acknowledgement."""
 
     def __init__(self) -> None:
         self._entries: OrderedDict[int, OutboxEntry] = OrderedDict()
@@ -42,7 +42,7 @@ class Outbox:
         return len(self._entries)
 
     def add(self, entry: OutboxEntry) -> None:
-        """Append; beyond a bound the oldest of its kind goes."""
+        """Append; beyond a bound the oldest entry of the same kind is dropped and counted."""
         queue = self._queues[entry.owner, entry.is_caller_audio]
         if len(queue) >= (AUDIO_IN_MAX if entry.is_caller_audio else OTHERS_MAX):
             del self._entries[queue.popleft()]
@@ -58,14 +58,14 @@ class Outbox:
         self._next += 1
 
     def take(self) -> list[OutboxEntry]:
-        """Everything, in order; the outbox is empty then."""
+        """Remove and return all entries, in order."""
         entries = list(self._entries.values())
         self._entries.clear()
         self._queues.clear()
         return entries
 
     def put_back(self, entries: Iterable[OutboxEntry]) -> None:
-        """These were taken before what is here now: they come first again, within the same bounds."""
+        """Put entries that were taken earlier in front of the present ones, within the same bounds."""
         later = self.take()
         for entry in (*entries, *later):
             self.add(entry)

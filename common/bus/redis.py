@@ -1,11 +1,11 @@
-"""The bus over Redis Streams: batched writes, one multi-stream read per lane, and a lane of its own for control.
+"""Implements the bus on Redis Streams: batched writes, one XREAD over many streams, a separate lane for control.
 
-The media lane (lanes.py) carries everything but the priority streams; its writes are gathered for `flush_ms`, its
-reader pauses `pause_ms` between two reads (so that one read fetches the frames of all calls).  The priority lane does
-neither: control never waits behind audio.
+The media lane (lanes.py) carries everything but the priority streams.  Its writes are gathered for `flush_ms`, and its
+reader pauses `pause_ms` between two reads, so that one read fetches the frames of all calls.  The priority lane does
+neither: a control message never waits behind audio.
 
-Every entry has one field, `d`: an encoded message (common/protocol/messages.py).  A lost connection is made again for
-ever, with what was not yet acknowledged written again: duplicates are harmless, losses are not.
+Every entry has one field, `d`, with an encoded message (common/protocol/messages.py).  A lost connection is made again
+for ever, and what was not acknowledged is written again: messages tolerate duplicates, but not losses.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ FIELD = b"d"
 
 @dataclass(frozen=True, slots=True)
 class BusOptions:
-    """How a process talks to its Redis."""
+    """How a process connects to Redis: `flush_ms` gathers writes, `pause_ms` separates two reads."""
 
     url: str
     name: str
-    """The node's id; shows in the server's CLIENT LIST."""
+    """The node's id, which appears in the server's CLIENT LIST."""
     flush_ms: float = 1.0
     pause_ms: float = 1.0
 
@@ -60,9 +60,9 @@ class RedisBus:
     @classmethod
     @contextlib.asynccontextmanager
     async def connect(cls, options: BusOptions, target: RedisTarget | None = None) -> AsyncIterator[RedisBus]:
-        """Keep the connections while the block runs; what is still unsent at its end is flushed if it can be.
+        """Keep the connections while the block runs; at its end unsent entries are flushed if possible.
 
-        `target` is one shard of the URL (shards.py); without it the URL must be of one server.  Raises BadRedisUrl.
+        `target` is one shard of the URL (shards.py); without it the URL must name one server.  Raises BadRedisUrl.
         """
         if target is None:
             (target,) = parse_redis_url(options.url)
@@ -98,8 +98,8 @@ class RedisBus:
         owner = getattr(message, "call_id", "") or stream
         writer = self._lane(stream).writer
         writer.add(OutboxEntry(packed, owner, type(message) is AudioIn))
-        if self._expiries.due(stream) and (told := redis_keys.expiry(stream)):
-            writer.add(OutboxEntry(pack("EXPIRE", stream, *told), owner))
+        if self._expiries.due(stream) and (arguments := redis_keys.expiry(stream)):
+            writer.add(OutboxEntry(pack("EXPIRE", stream, *arguments), owner))
 
     def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> LaneSubscription:
         lane = self._lane(stream)
@@ -130,17 +130,17 @@ class RedisBus:
         return self._priority if redis_keys.is_priority(stream) else self._media
 
     def _agree(self, newest: RedisConnection) -> None:
-        """All connections lead to one server: those that lead elsewhere look for the primary again.
+        """Make all connections lead to the server of the newest one; the others look for the primary again.
 
-        A reader at a server that was replaced while it was frozen would wait there in silence until it is told, ten
-        seconds later: nothing that it does is refused.
+        A reader at a server that was replaced while frozen would wait there in silence until the server learns of it,
+        ten seconds later, because none of its commands is refused.
         """
-        self._expiries.forget()  # the server may have lost what it was told
+        self._expiries.forget()  # the new server may not know the expiries
         for lane in (self._media, self._priority):
             lane.leave_all_but(newest.peer)
 
     def _suspect(self) -> None:
-        """A server that is silent on one connection, or no primary any more, is given up on all of them."""
+        """Drop every connection: the server is silent on one of them, or is no primary any more."""
         for lane in (self._media, self._priority):
             lane.give_up()
         if self._replay is not None:

@@ -1,8 +1,8 @@
-"""Several Redis servers as one bus: every key of a call is on one of them, so one that dies hurts only its calls.
+"""Makes one bus of several Redis servers: every key of a call is on one of them, so a dead one affects its calls only.
 
-A call's server is `number of its hash tag % number of URLs`: each process must have the same URLs in the same order.
-The streams of edges and pools exist on every server and are read on all; a message goes to the server of the call
-that it is about.  The servers know nothing of each other, and no key ever moves.
+A call's server is `number of its hash tag % number of URLs`; every process must have the same URLs in the same order.
+The streams of edges and pools exist on every server and are read on all of them; a message is written to the server of
+the call that it is about.  The servers do not know of each other, and no key moves between them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from common.redis.url import parse_redis_url
 
 @contextlib.asynccontextmanager
 async def connect_bus(options: BusOptions) -> AsyncIterator[Bus]:
-    """The bus of REDIS_URL, whether that is one server or several.  Raises BadRedisUrl."""
+    """The bus of REDIS_URL, with one server or several.  Raises BadRedisUrl."""
     async with contextlib.AsyncExitStack() as stack:
         buses: list[Bus] = [
             await stack.enter_async_context(RedisBus.connect(options, target))
@@ -31,7 +31,7 @@ async def connect_bus(options: BusOptions) -> AsyncIterator[Bus]:
 
 @dataclass(frozen=True, slots=True)
 class _Subscriptions:
-    """One subscriber of a stream that is on several servers."""
+    """A subscriber of a stream that is on several servers."""
 
     parts: list[Subscription]
 
@@ -57,15 +57,15 @@ class ShardedBus:
 
     def publish(self, stream: str, message: Message) -> None:
         call_id = redis_keys.call_of(stream) or getattr(message, "call_id", "")
-        assert call_id, f"{type(message).__name__} is about no call: no server to send it to"
+        assert call_id, f"{type(message).__name__} is about no call, so it has no server"
         self._of(call_id).publish(stream, message)
 
     def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> Subscription:
-        """Positions are each server's own: only a call's stream can be followed from within."""
+        """Positions belong to one server, so only a call's stream can be followed from a position."""
         shards = self._having(stream)
         if len(shards) == 1:
             return shards[0].subscribe(stream, receive, failed, after)
-        assert after == START, "a stream on several servers has no one position"
+        assert after == START, "a stream on several servers has no single position"
 
         everywhere = _Subscriptions([])
 

@@ -1,4 +1,4 @@
-"""The writing side of a lane (lanes.py): appends in batches, and again after a reconnect until they are answered."""
+"""Writes for a lane (lanes.py): appends in batches, and sends them again after a reconnect until they are answered."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from common.telemetry import metrics
 log = logging.getLogger(__name__)
 
 PULSE_SECONDS = 0.5
-"""How often the writing connection is asked for a sign of life."""
+"""How often the writing connection asks for a sign of life."""
 SILENT_SECONDS = 2.0
-"""No answer for so long: the connection is given up."""
+"""After this time without an answer the connection is dropped."""
 AWAY_SECONDS = 1.0
-"""No answer for so long: the server counts as away."""
+"""After this time without an answer the server counts as away."""
 LEAST_SECONDS = 0.001
-"""So that "away since just now" is not 0: a loop's clock may count milliseconds."""
+"""Smallest time away, so that "away since just now" is not 0 if a clock counts milliseconds."""
 
 REFUSED_LINE_SECONDS = 10.0
-"""Appends that are refused are logged so often at most."""
+"""Least time between two log lines about refused appends."""
 
 PING = pack("PING")
 WRITE = pack("DEL", "pulse")
-"""A sign of life that counts as a write: a primary that was replaced while it was frozen answers PING, but refuses this
-(`min-replicas-to-write`).  A process that only reads would otherwise wait there until somebody tells the server."""
+"""A sign of life that counts as a write: a primary that was replaced while frozen answers PING but refuses this
+(`min-replicas-to-write`).  A process that only reads would otherwise stay there until the server learns of it."""
 
 
 class Writer:
-    """Appends in batches, and again after a reconnect until the server has said yes."""
+    """Appends in batches, and again after a reconnect until the server has acknowledged them."""
 
     def __init__(self, flush_ms: float, suspect: Callable[[], None], sign: bytes = PING) -> None:
-        """`suspect()`: every connection to this server is to be given up.  `sign`: what is asked as a sign of life."""
+        """`suspect()` is asked to drop every connection to this server; `sign` is the command that asks for a sign."""
         self._sign = sign
         self._flush_s = flush_ms / 1000
         self._suspect = suspect
-        self._fresh: list[OutboxEntry] = []  # of this flush, while there is a connection
-        self._outbox = Outbox()  # of the time without one
+        self._fresh: list[OutboxEntry] = []  # gathered for the next flush, while connected
+        self._outbox = Outbox()  # gathered while not connected
         self._sent: deque[OutboxEntry] = deque()
         self._pings = 0
         self._flushing = False
@@ -55,11 +55,11 @@ class Writer:
         self._asked_at = self._answered_at = self._pulsed_at = self._next_line_at = monotonic_s()
 
     def add(self, entry: OutboxEntry) -> None:
-        """Write this with everything else of the next `flush_ms`."""
+        """Write the entry together with all others of the next `flush_ms`."""
         if self._alive:
             self._fresh.append(entry)
         else:
-            for earlier in self._fresh:  # added while there still was a connection
+            for earlier in self._fresh:  # added while there was a connection
                 self._outbox.add(earlier)
             self._fresh.clear()
             self._outbox.add(entry)
@@ -72,7 +72,7 @@ class Writer:
                 loop.call_soon(self.flush)
 
     def attach(self, connection: RedisConnection) -> None:
-        """Use this connection from now on; what the last one left unanswered goes first."""
+        """Use this connection from now on; entries that the last one left unanswered are sent first."""
         self._connection = connection
         self._pings = 0
         self._asked_at = self._pulsed_at = monotonic_s()
@@ -83,7 +83,7 @@ class Writer:
         self.flush()
 
     def flush(self) -> None:
-        """Write what waits, if there is a connection."""
+        """Send the waiting entries, if there is a connection."""
         self._flushing = False
         entries = self._outbox.take() if self._outbox else []
         entries += self._fresh
@@ -98,13 +98,13 @@ class Writer:
         self._outbox.put_back(entries)
 
     def pulse(self) -> None:
-        """Every `PULSE_SECONDS` while connected: ask for a sign of life, and give up a server that gives none."""
+        """Ask for a sign of life and drop a server that gives none; called every `PULSE_SECONDS` while connected."""
         now = monotonic_s()
         if not self._alive:
             return
         late = now - self._pulsed_at > 2 * PULSE_SECONDS
         self._pulsed_at = now
-        if late:  # we slept, not the server: what it said meanwhile is still unread
+        if late:  # this process slept, not the server: its answers are still unread
             self._asked_at = now
         elif self._unanswered and now - self._asked_at > SILENT_SECONDS:
             count_away("silent")
@@ -115,8 +115,8 @@ class Writer:
                 self._send(self._sign, self._on_pong, 1)
                 self._pings += 1
 
-    def tell(self, *command: bytes | str | int) -> None:
-        """A command of the moment: not kept while the server is away, and nobody minds its reply."""
+    def send_command(self, *command: bytes | str | int) -> None:
+        """Send a command once, if there is a connection; it is not kept, and its reply is ignored."""
         if self._alive:
             with contextlib.suppress(ConnectionError):
                 self._send(pack(*command), self._on_pong, 1)
@@ -124,7 +124,7 @@ class Writer:
 
     @property
     def away_s(self) -> float:
-        """For how long the server has taken nothing from us; 0 while it does."""
+        """For how many seconds the server has accepted nothing from this process; 0 while it does."""
         since_answer = max(monotonic_s() - self._answered_at, LEAST_SECONDS)
         usable = self._alive and not self._refused and since_answer <= AWAY_SECONDS
         return 0.0 if usable else since_answer
@@ -151,7 +151,7 @@ class Writer:
                 self._refuse(kind)
             return
         if not (self._sent or self._outbox or self._fresh):
-            self._refused = False  # it was a ping that was refused: there is no append to try it with
+            self._refused = False  # a ping was refused earlier, and no append is there to try again
         if not self._refused:
             self._answered_at = self._asked_at
 
@@ -167,30 +167,30 @@ class Writer:
         self._asked_at = self._answered_at = monotonic_s()
 
     def _note_refused(self, error: str) -> None:
-        """An append that no time mends: the key of that stream holds something else, or we have no right to it."""
+        """Count an append that is refused for good: another type of key, or no permission."""
         metrics.BUS_DROPPED.labels("refused").inc()
         metrics.REDIS_REFUSED.labels(refused_kind(error)).inc()
-        if monotonic_s() >= self._next_line_at:  # there may be fifty a second
+        if monotonic_s() >= self._next_line_at:  # there may be fifty refusals a second
             self._next_line_at = monotonic_s() + REFUSED_LINE_SECONDS
             log.error("Redis refused an append: %s", refused_kind(error))
 
     def _refuse(self, kind: str) -> None:
-        """Everything from the refused command on is written again, in order, to whoever is found next."""
+        """Send everything from the refused command on again, in order, to the next connection."""
         assert self._connection is not None
         if not self._refused:
-            log.warning("Redis takes nothing now: %s", kind)
+            log.warning("Redis accepts no writes now: %s", kind)
         self._refused = True
         count_away(kind)
-        if kind in ("read-only", "no replicas"):  # it may have been replaced: ask who is the primary now
+        if kind in ("read-only", "no replicas"):  # it may have been replaced, so look for the primary again
             self._suspect()
         self._connection.abort()
 
 
 def count_away(kind: str) -> None:
-    """Redis cannot be used now; `kind` is one of AWAY_KINDS."""
+    """Count that Redis cannot be used now; `kind` is one of AWAY_KINDS."""
     metrics.REDIS_AWAY.labels(kind).inc()
 
 
 def monotonic_s() -> float:
-    """The time by which a server is judged."""
-    return time.monotonic()  # not the loop's: probes ask from a thread of their own
+    """The clock, in seconds, by which a server counts as away."""
+    return time.monotonic()  # not the loop's, because probes read it from their own thread

@@ -1,1 +1,1 @@
-"""One call, told from its events: transcript, reply state, end, and effects that must not happen twice."""
+"""The state of a call from its event log: transcript, reply state, end, and effects that must not happen twice."""

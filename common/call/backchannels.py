@@ -1,4 +1,4 @@
-"""Sounds by which a listener says "go on": no turn, while somebody else is speaking (Yngve 1970; Schegloff 1982)."""
+"""Recognises backchannels: sounds of a listener that claim no turn (Yngve 1970; Schegloff 1982)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import unicodedata
 
 _SOUNDS = frozenset(("mm", "mmm", "mhm", "mmhm", "mmhmm", "mhmm", "hm", "hmm", "hmmm", "uh", "huh", "uhhuh", "um", "er",
                      "erm", "aha", "हम्म", "ह्म्म", "हूँ"))  # fmt: skip
-"""As transcribers spell them, for English, most others, and Hindi."""
+"""The spellings that STT providers use, for English, most other languages, and Hindi."""
 
 
 def is_backchannel(text: str) -> bool:
-    """Is the text nothing but such sounds?  Words that may be an answer ("yes", "okay") are none."""
+    """Whether the text has backchannels only.  Words that may be an answer ("yes", "okay") are none."""
     words = [_letters(word) for word in text.replace("-", "").split()]
     return bool(words) and all(word in _SOUNDS for word in words)
 

@@ -1,10 +1,10 @@
-"""Shortens the event log of an ended call to what its record needs.  Pure.
+"""Compacts the event log of an ended call to the events that its record needs.  Pure.
 
-Whoever folds the shortened log learns the same as from the whole one: `GET /v1/calls/<id>`
-(`common.call.transcript.Story`: who said what, what was heard, timings, usage), and the workers, should the carrier
-come back with the call.  What goes is how it came about: stamps that `PlayStarted` repeats, lengths of clauses that
-were heard out, replies and speeches that came to nothing, who held the call.  An entry that stays keeps its id and its
-place; shortening twice changes nothing.
+A fold of the compacted log gives the same result as one of the whole log, both for `GET /v1/calls/<id>`
+(`common.call.transcript.CallTranscript`: what each side said, what was heard, timings, usage) and for the workers if
+the carrier connects the call again.  What is dropped: `stage_ms` that `PlaybackStarted` repeats, lengths of clauses
+that were heard to the end, discarded replies and speech without words, former owners.  An entry that stays keeps its id
+and its position; compacting twice changes nothing.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from common.protocol.messages import (
 )
 
 Entries: TypeAlias = Sequence[tuple[str, Message]]
-"""(entry id, message), in order."""
+"""(entry id, message) pairs, in order."""
 
 SETTLED = "-"
-"""Stands for the text that a reply was prepared for, once that was released or withdrawn: nobody compares it again."""
+"""Replaces the text that a preemptive reply was based on, once the reply was released or discarded."""
 
 
 def compacted(entries: Entries) -> list[tuple[str, Message]]:
     """The entries that the record of an ended call needs, in order."""
     log = _Log(entries)
     kept = [(entry_id, short) for entry_id, message in entries if (short := log.shortened(message)) is not None]
-    return sorted([*kept, *log.usage()], key=lambda entry: _place(entry[0]))
+    return sorted([*kept, *log.usage()], key=lambda entry: _entry_number(entry[0]))
 
 
 class _Log:
-    """What must be known of the whole log before any of it may go."""
+    """Facts about the whole log that decide which entries stay."""
 
     def __init__(self, entries: Entries) -> None:
         self._replies = _replies(message for _, message in entries)
@@ -74,11 +74,11 @@ class _Log:
                     self._used[message.pool, message.provider, unit] += amount
 
     def shortened(self, message: Message) -> Message | None:
-        """What stays of the message; None: nothing."""
+        """The message as it stays in the log, or None if it is dropped."""
         return self._about_reply(message) if isinstance(message, ABOUT_REPLY) else self._other(message)
 
     def usage(self) -> list[tuple[str, Message]]:
-        """One sum for each pool and provider, where its last part stood."""
+        """One sum of usage for each pool and provider, at the position of its last report."""
         sums: dict[tuple[str, str], list[tuple[str, int]]] = {}
         for (pool, provider, unit), amount in self._used.items():
             sums.setdefault((pool, provider), []).append((unit, amount))
@@ -96,7 +96,7 @@ class _Log:
                 return replace(message, stage_ms=())
             case ReplyStarted(turn, based_on=based_on):
                 reply = self._replies[turn]
-                settled = bool(based_on) and (reply.released or reply.withdrawn)
+                settled = bool(based_on) and (reply.released or reply.discarded)
                 return replace(message, based_on=SETTLED) if settled else message
             case ClausePlayed(turn, clause):
                 return message if turn == self._newest and clause == self._played else None
@@ -108,8 +108,8 @@ class _Log:
         if reply is None:
             return message
         match message:
-            case Clause() | ReplyEnded() | ClauseSynthesized() if reply.withdrawn and not reply.released:
-                return None  # nobody has heard it
+            case Clause() | ReplyEnded() | ClauseSynthesized() if reply.discarded and not reply.released:
+                return None  # it was never played
             case Clause() | ReplyReleased():
                 return replace(message, stage_ms=())
             case ClauseSynthesized():
@@ -119,7 +119,7 @@ class _Log:
 
 
 def _replies(messages: Iterable[Message]) -> dict[int, Reply]:
-    """Every reply of the log as it was in the end."""
+    """Every reply of the log in its final state."""
     replies: dict[int, Reply] = {}
     for message in messages:
         if isinstance(message, ReplyStarted):
@@ -130,11 +130,11 @@ def _replies(messages: Iterable[Message]) -> dict[int, Reply]:
 
 
 def _length(spoken: ClauseSynthesized, reply: Reply) -> ClauseSynthesized | None:
-    """As much of a clause's length as tells what was heard of it: its last word before the cut, or that it is short."""
+    """The part of a clause's length that says what was heard: its last word before the cut, or that it is short."""
     clause = spoken.clause
     counts = (reply.durations_ms.get(clause), reply.char_timings.get(clause), reply.synthesized_chars.get(clause))
     if counts != (spoken.duration_ms, spoken.char_timings, spoken.synthesized_chars):
-        return None  # it was spoken again, and that counts
+        return None  # the clause was synthesized again, and the later one counts
     cut_here = reply.cut is not None and reply.cut.clause == clause
     if not cut_here:
         whole = spoken.duration_ms > 0 and spoken.synthesized_chars < 0
@@ -144,7 +144,7 @@ def _length(spoken: ClauseSynthesized, reply: Reply) -> ClauseSynthesized | None
     return replace(spoken, char_timings=tuple(reached[-1:]))
 
 
-def _place(entry_id: str) -> tuple[int, int]:
-    """The order of a stream's entry ids."""
+def _entry_number(entry_id: str) -> tuple[int, int]:
+    """An entry id as numbers, for sorting."""
     ms, _, number = entry_id.partition("-")
     return int(ms), int(number or 0)

@@ -1,13 +1,13 @@
-"""A side effect of a call that must not happen twice: written down before it begins, its result before it is used.
+"""Runs a side effect of a call at most once: its begin is recorded before it, its result before the result is used.
 
     begin ── new ──▶ do it ──▶ finish(result)
-          ├─ done: somebody did it; here is the result, and nothing is done
-          ├─ begun: somebody began and did not say how it ended (they died, or are at it)
-          └─ fenced: the call is another member's by now; nothing is done
+          ├─ done: it was done before; its result is returned, and nothing is done
+          ├─ begun: it was begun before without a result (that process died, or is still at it)
+          └─ fenced: another member owns the call by now; nothing is done
 
-A process can die between doing and saying so, hence nobody can promise more than this: an effect that was `begun` is
-never repeated blindly.  Who may repeat it decides for each effect (`again`): because the other side takes `Effect.key`
-as an idempotency key, or because doing it twice is harmless.  docs/adr/0006-once.md says why.
+A process can die between the act and the record of it, so no stronger guarantee exists: an effect in state `begun` is
+not repeated blindly.  The caller of `once` decides for each effect whether it may be (`again`): because the other side
+takes `Effect.key` as an idempotency key, or because doing it twice is harmless (docs/adr/0006-once.md).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from common.store.effects import RESULT_CHARS_MAX, Effect, EffectState
 
 
 class NotDone(Exception):
-    """The effect was not done here, and there is no result; `state` says why."""
+    """The effect was not done here and there is no result; `state` says why."""
 
     def __init__(self, state: EffectState) -> None:
         super().__init__(f"the effect is {state}")
@@ -34,11 +34,12 @@ async def once(
     *,
     again: bool = False,
 ) -> str:
-    """The result of `act(effect.key)`, which is called unless somebody called it before.
+    """The result of `act(effect.key)`, which is called unless it was called before.
 
-    With a claim, only while that is the newest of its pool.  With `again`, also if somebody began it and did not say
-    how it ended.  Raises NotDone, what the ledger raises, and what `act` raises: then the effect stays `begun`, for it
-    is not known how far it came.
+    With a claim, it is called only while that claim is the newest of its pool.  With `again`, it is also called if an
+    earlier attempt has no result.  Raises NotDone, ValueError for a result of more than `RESULT_CHARS_MAX` characters,
+    what the store raises, and what `act` raises; after the latter the effect stays `begun`, because it is not known
+    how far it came.
     """
     known = await store.begin_effect(effect, claim)
     if known.state is EffectState.DONE:

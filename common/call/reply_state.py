@@ -1,6 +1,6 @@
-"""One reply of the agent, and how much of it the caller heard.  Pure.
+"""Folds the events of one reply of the agent, and finds how much of it the caller heard.  Pure.
 
-The carrier's account decides (`Interrupted`), and the length of each clause (`ClauseSynthesized`) says which words.
+The carrier's report decides (`Interrupted`); the length of each clause (`ClauseSynthesized`) maps it to words.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from common.protocol.messages import (
 )
 
 MS_PER_CHARACTER = 66
-"""About 15 characters a second: how fast a voice speaks, used until the clause's true length is known."""
+"""Speaking rate of about 15 characters a second, used until the length of a clause is known."""
 CUT_MARK = "—"
-"""Ends a reply that was not heard to its end, so that a reader (or a model) can tell."""
+"""Ends a reply that was not heard to its end, so that a reader or a model can tell."""
 
 ABOUT_REPLY = (
     Clause,
@@ -48,39 +48,39 @@ AboutReply: TypeAlias = (
 
 @dataclass(slots=True)
 class Reply:
-    """Folds its own events; a repeated one changes nothing."""
+    """The state of one reply, folded from its events; a repeated event changes nothing."""
 
     turn: int
     utterance: int
     based_on: str = ""
     """See `ReplyStarted`."""
     released: bool = False
-    withdrawn: bool = False
+    discarded: bool = False
     clauses: list[str] = field(default_factory=list)
     durations_ms: dict[int, int] = field(default_factory=dict)
     char_timings: dict[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
-    """Of a clause: (offset of a character, ms in its audio), where the voice told them."""
+    """Clause -> pairs of (offset of a character, ms in its audio), if the provider reports them."""
     synthesized_chars: dict[int, int] = field(default_factory=dict)
-    """Of a clause: how many of its characters are in its audio; -1: all."""
+    """Clause -> how many of its characters are in its audio; -1: all."""
     ended: bool = False
-    """All its clauses are known."""
+    """All clauses are known."""
     begun: bool = False
-    """Its first frame has left for the caller."""
+    """The first frame was sent to the caller."""
     played: bool = False
-    """The caller has heard it all."""
+    """The caller has heard the whole reply."""
     cut: Interrupted | None = None
     resumed_by: int = 0
-    """The newest speech that interrupted it and proved to be a cough."""
+    """The newest speech that interrupted the reply and proved to be no turn."""
     lost_at: tuple[int, int] | None = None
-    """(clause, ms) up to where it was heard when its connection went; None while it is being played."""
+    """(clause, ms) up to which it was heard when its connection was lost; None while it is being played."""
 
     def lose(self, clause: int, heard_ms: int) -> None:
-        """The connection is gone, or the call is over; it may go on there on the next one."""
+        """Record that the connection was lost, or the call ended; a new connection may continue from here."""
         if not self.played:
             self.lost_at = (clause, heard_ms)
 
     def receive(self, message: AboutReply) -> None:
-        """One event about this reply."""
+        """Fold one event about this reply."""
         match message:
             case Clause(_, clause, text):
                 if clause == len(self.clauses):
@@ -99,7 +99,7 @@ class Reply:
                 if self.cut is None and not 0 < utterance <= self.resumed_by:
                     self.cut = message
                 elif self.may_resume and not utterance:
-                    self.cut = message  # it does not go on
+                    self.cut = message  # the reply does not continue
             case ReplyResumed(_, utterance):
                 self.resumed_by = max(self.resumed_by, utterance)
                 if self.may_resume and self.cut is not None and self.cut.utterance <= utterance:
@@ -107,35 +107,35 @@ class Reply:
             case ReplyReleased():
                 self.released = True
             case ReplyDiscarded(turn):
-                self.withdrawn = True
+                self.discarded = True
                 self.cut = self.cut or Interrupted(turn, 0, 0)
 
     @property
     def stopped_at(self) -> tuple[int, int] | None:
-        """(clause, ms) up to where it was heard, if it was not heard to its end and is not being played."""
+        """(clause, ms) up to which it was heard, if it was stopped before its end and is not being played."""
         if self.cut is not None:
             return self.cut.clause, self.cut.heard_ms
         return None if self.played else self.lost_at
 
     @property
     def may_resume(self) -> bool:
-        """Was it cut by a sound that may be a cough?"""
+        """Whether the reply was interrupted by a sound that may prove to be no turn."""
         return self.cut is not None and self.cut.utterance > 0
 
     @property
     def preemptive(self) -> bool:
-        """It waits for its `ReplyReleased`."""
+        """Whether the reply waits for its `ReplyReleased`."""
         return bool(self.based_on) and not self.released
 
     @property
     def text(self) -> str:
-        """All that was to be said, as far as it is known."""
+        """The text of all clauses known so far."""
         return " ".join(self.clauses)
 
     def heard(self) -> str:
-        """What the caller heard; empty if nothing.  A reply that is being played counts as a whole.
+        """The text that the caller heard, or "".  A reply that is being played counts as a whole.
 
-        What no voice spoke was not heard, even if the reply was played to its end.
+        Text that no provider spoke was not heard, even if the reply was played to its end.
         """
         if self.stopped_at is None:
             count, part = (len(self.clauses), "") if self.begun else (0, "")
@@ -148,16 +148,16 @@ class Reply:
         return f"{heard} {CUT_MARK}"
 
     def _heard_out(self, heard: str) -> bool:
-        """Does what was heard end as the reply does?"""
+        """Whether the text that was heard ends as the reply does."""
         if self.stopped_at is None:
             last = len(self.clauses) - 1
             while last > 0 and not any(map(str.isalnum, self.clauses[last])):
-                last -= 1  # an emoji is not spoken, and not missed
+                last -= 1  # an emoji is not spoken, so it is not missing
             return self._voiced(last) == self.clauses[last]
         return self.ended and heard == self.text
 
     def _voiced(self, clause: int) -> str:
-        """As much of a clause as is in its audio; all of it while that is not known."""
+        """The text of a clause that is in its audio; all of it while that is not known."""
         text = self.clauses[clause]
         if self.durations_ms.get(clause) == 0:
             return ""
@@ -165,7 +165,7 @@ class Reply:
         return text if chars < 0 else text[:chars].strip()
 
     def _part(self, clause: int, heard_ms: int) -> str:
-        """The words of a clause that fit into its first `heard_ms`."""
+        """The words of a clause that are complete within its first `heard_ms`."""
         if clause >= len(self.clauses):
             return ""
         text = self._voiced(clause)
@@ -174,10 +174,10 @@ class Reply:
             return text
         reached = [offset for offset, at_ms in self.char_timings.get(clause, ()) if at_ms < heard_ms]
         begun = text[: reached[-1] + 1] if reached else text[: len(text) * heard_ms // duration_ms]
-        return begun.rpartition(" ")[0].strip()  # the word that was being spoken does not count
+        return begun.rpartition(" ")[0].strip()  # the word that was cut does not count
 
 
 def lose(replies: Mapping[int, Reply], heard: HeardPosition) -> None:
-    """What a connection's end says of the reply that was being played (`CallStarted`, `CallEnded`)."""
+    """Apply the heard position of a lost connection (`CallStarted`, `CallEnded`) to the reply that was being played."""
     if len(heard) == 3 and (reply := replies.get(heard[0])) is not None:
         reply.lose(heard[1], heard[2])

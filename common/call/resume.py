@@ -1,6 +1,6 @@
-"""Where the ears go on listening: what one member leaves for the next, or an edge for all after a loss.
+"""Defines the checkpoint of the pool "stt": the position from which the next STT worker reads a call.
 
-It is the checkpoint of the pool "stt" in the ledger.
+A member leaves it for the next one, or an edge writes it after Redis lost the call.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _ENTRY = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 @dataclass(frozen=True, slots=True)
 class ListeningPosition:
-    """`utterance` is the last that was understood, `entry` the one of the call's audio after which the next begins."""
+    """`utterance`: the last final transcript.  `entry`: the entry of the call's audio after which the next begins."""
 
     utterance: int = 0
     entry: str = START
 
     @classmethod
     def of(cls, checkpoint: str) -> ListeningPosition:
-        """Read a checkpoint; an empty one, or one that cannot be read, is the beginning of the call."""
+        """Read a checkpoint; an empty or unreadable one is the beginning of the call.  Never raises."""
         if not checkpoint:
             return cls()
         try:
@@ -38,5 +38,5 @@ class ListeningPosition:
         return found
 
     def checkpoint(self) -> str:
-        """As it is kept in the ledger."""
+        """The text that is kept in the call store."""
         return msgspec.json.encode(self).decode()

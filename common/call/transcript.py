@@ -1,6 +1,6 @@
-"""A call told from its events: what each side said, what was heard, and where the time went.  Pure.
+"""Folds a call's event log into a transcript: what each side said, what was heard, and where the time went.  Pure.
 
-For people and for tests; nothing in a call's way depends on it.
+It serves people, the API and tests; no process of a running call depends on it.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from common.protocol.messages import (
 
 @dataclass(slots=True)
 class TranscriptTurn:
-    """Something the caller said and the agent's reply to it; the greeting has `utterance` 0 and no words."""
+    """An utterance of the caller and the agent's reply to it; the greeting has `utterance` 0 and no words."""
 
     utterance: int
     understood: str = ""
     begin_ms: int = 0
     end_ms: int = 0
-    """Where in the call's audio the caller's words were."""
+    """`begin_ms` to `end_ms` is where the caller's words are in the call's audio."""
     reply: Reply | None = None
     timings_ms: dict[str, int] = field(default_factory=dict)
-    """Stage -> how long it took; their sum is `answer_ms`, what the caller waited (up to the carrier)."""
+    """Stage -> its duration in ms; their sum is `answer_ms`, the caller's wait up to the carrier."""
 
     @property
     def answered(self) -> str:
@@ -57,24 +57,24 @@ class TranscriptTurn:
 
 
 class CallTranscript:
-    """Folds a call's events in order."""
+    """The transcript of a call; pass it the call's events in order."""
 
     def __init__(self) -> None:
         self._exchanges: dict[int, TranscriptTurn] = {}
         self._replies: dict[int, Reply] = {}
         self._speech: dict[int, tuple[int, int]] = {}
         self.usage: Counter[tuple[str, str, str]] = Counter()
-        """(pool, provider, unit of `USAGE_UNITS`) -> how much of it the call used."""
+        """(pool, provider, unit of `USAGE_UNITS`) -> amount that the call used."""
         self._epoch = 0
         self.ended_by = ""
 
     @property
     def exchanges(self) -> list[TranscriptTurn]:
-        """In the order of the caller's utterances, the greeting first."""
+        """The turns in the order of the caller's utterances, the greeting first."""
         return [self._exchanges[utterance] for utterance in sorted(self._exchanges)]
 
     def receive(self, message: Message) -> None:
-        """One event; a repeated one changes nothing."""
+        """Fold one event; a repeated event changes nothing."""
         if of_past_connection(message, self._epoch):
             return
         if isinstance(message, ABOUT_REPLY):

@@ -1,1 +1,1 @@
-"""What every process of ours has: its name, its clock, its tasks, its command line."""
+"""The basics of every process: name, clock, tasks, command line, environment file."""

@@ -1,7 +1,7 @@
-"""Which build this is: a version that people say, and the revision of its sources.
+"""Identifies the build: the release version and the revision of the sources.
 
-An image has the revision in the file REVISION beside the packages (Dockerfile, --build-arg REVISION).  A checkout's is
-the commit that git has there.  Elsewhere it is "unknown".
+An image has the revision in the file REVISION beside the packages (Dockerfile, --build-arg REVISION).  In a checkout it
+is the commit of HEAD.  Elsewhere it is "unknown".
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VERSION = "0.1.0"
-"""The project's, as in pyproject.toml."""
+"""The version of the project, as in pyproject.toml."""
 UNKNOWN = "unknown"
 REVISION_CHARS = 12
-"""A whole hash says no more."""
+"""Length to which a commit hash is shortened."""
 _NAME = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """`version` is the release, `revision` the commit, shortened."""
+    """`version` is the release, `revision` the shortened commit."""
 
     version: str
     revision: str
 
 
 def this_build(root: Path = Path(__file__).parents[2]) -> Build:
-    """The build that lies under `root`.  Never raises: what cannot be read is unknown."""
+    """The build of the sources under `root`.  Never raises: what cannot be read is "unknown"."""
     return Build(VERSION, _shown(_line(root / "REVISION") or _commit(root)))
 
 
 def _commit(root: Path) -> str:
-    """What HEAD of a checkout points at, without asking git, which an image has not."""
+    """The commit of a checkout's HEAD, read without git, which an image does not have."""
     git = root / ".git"
-    pointer = _line(git)  # a worktree has a file there, which names the folder
+    pointer = _line(git)  # in a worktree `.git` is a file that names the folder
     if pointer.startswith("gitdir: "):
         git = root / pointer.removeprefix("gitdir: ")
     head = _line(git / "HEAD")
@@ -68,7 +68,7 @@ def _text(path: Path) -> str:
 
 
 def _shown(revision: str) -> str:
-    """As a label: short, and nothing but a name."""
+    """The revision as a metric label: short, and nothing but a name."""
     if not _NAME.fullmatch(revision):
         return UNKNOWN
     return revision[:REVISION_CHARS] if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", revision) else revision

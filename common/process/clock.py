@@ -1,4 +1,4 @@
-"""Wall clock, for stamps that cross processes.  Within a process only the event loop's time is read."""
+"""Reads the wall clock, for times that cross processes.  Within a process only the event loop's time is used."""
 
 import time
 

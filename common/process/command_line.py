@@ -1,4 +1,4 @@
-"""The command line of programs that take no arguments: `--help` tells what they are, anything else is refused."""
+"""Handles the command line of programs without arguments: `--help` describes them, anything else is refused."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ SETTINGS = "It takes no arguments. Settings come from the environment: docs/sett
 
 
 def no_arguments(prog: str, description: str, argv: Sequence[str], epilog: str = SETTINGS) -> None:
-    """Ends the process, as `argparse` does, after `--help` (0) and after an argument that means nothing (2)."""
+    """End the process, as `argparse` does, after `--help` (status 0) and after any argument (status 2)."""
     argparse.ArgumentParser(prog=prog, description=description, epilog=epilog).parse_args(argv)

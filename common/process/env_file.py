@@ -1,7 +1,7 @@
-"""A `.env` file: `NAME=value` lines, read as docker compose reads them, and where each one stands.
+"""Reads a `.env` file: `NAME=value` lines as docker compose reads them, with the line of each.
 
-Comments, quotes and `export` as usual; nothing is expanded.  A `#` after a blank begins a comment, unless the value is
-in quotes.  No value is ever repeated: any of them may be a secret.
+Comments, quotes and `export` have their usual meaning; nothing is expanded.  A `#` after a blank begins a comment,
+unless the value is quoted.  No message repeats a value, because any of them may be a secret.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from typing import Self
 
 ROOT = Path(__file__).resolve().parents[2]
 ENV_FILE = ROOT / ".env"
-"""The repository's, from whatever folder a command is started."""
+"""The repository's file, whatever the current folder is."""
 OTHERS = (
     "COMPOSE_", "DOCKER_", "HF_", "HTTP_PROXY", "HTTPS_PROXY", "LANG", "LC_", "NO_COLOR", "NO_PROXY", "OTEL_", "PATH",
     "PIP_", "PYTHON", "SSL_", "TZ",
 )  # fmt: skip
-"""How names begin that libraries and tools read, not we."""
+"""Prefixes of names that libraries and tools read, and this project does not."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _COMPOSE_NAME = re.compile(r"\$\{([A-Z][A-Z0-9_]*)")
 
 
 @dataclass(frozen=True, slots=True)
 class EnvFile:
-    """What the file says; empty if there is none."""
+    """The content of the file; empty if there is none."""
 
     path: Path
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
     lines: Mapping[str, int] = field(default_factory=dict)
-    """Name -> the line that counts."""
+    """Name -> number of the line that counts."""
     problems: tuple[str, ...] = ()
-    """Lines that set nothing, or set again what stood before."""
+    """Messages about lines that set nothing, or set a name again."""
 
     @classmethod
     def read(cls, path: Path = ENV_FILE) -> Self:
-        """Read the file.  A missing one is empty; so is one that cannot be read, with a problem."""
+        """Read the file; a missing or unreadable one is empty, the latter with a problem.  Never raises."""
         values: dict[str, str] = {}
         lines: dict[str, int] = {}
         problems: list[str] = []
@@ -61,32 +61,32 @@ class EnvFile:
         return cls(path, values, lines, tuple(problems))
 
     def merged(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """The environment of a process: what is set there wins over the file."""
+        """The environment of a process: values of `environ` win over the file's."""
         return {**self.values, **environ}
 
     def located(self, problem: str, environ: Mapping[str, str]) -> str:
-        """A problem that begins with a variable's name, with the file and the line if that is where it comes from."""
+        """A problem that begins with a variable's name, prefixed by file and line if the value comes from the file."""
         name = re.split(r"[:,]", problem, maxsplit=1)[0]
         if name in self.lines and name not in environ:
             return f"{self.path.name}:{self.lines[name]}: {problem}"
         return problem
 
     def unknown(self, known: Collection[str]) -> list[str]:
-        """A line for each name that nobody reads, with the one that was probably meant."""
-        told = list(self.problems)
+        """A message for each name that is never read, with the name that was probably meant."""
+        messages = list(self.problems)
         for name, number in self.lines.items():
             if name in known:
                 continue
             near = [name.upper()] if name.upper() in known else difflib.get_close_matches(name.upper(), known, 1, 0.75)
             if near:
-                told.append(f"{self.path.name}:{number}: nothing reads {name}; did you mean {near[0]}?")
+                messages.append(f"{self.path.name}:{number}: nothing reads {name}; did you mean {near[0]}?")
             elif not name.upper().startswith(OTHERS):
-                told.append(f"{self.path.name}:{number}: nothing reads {name}; docs/settings.md has all names")
-        return told
+                messages.append(f"{self.path.name}:{number}: nothing reads {name}; docs/settings.md has all names")
+        return messages
 
 
 def compose_variables(path: Path = ROOT / "docker-compose.yml") -> frozenset[str]:
-    """The names that docker compose puts into its file; they may be in `.env`, too."""
+    """The names that docker-compose.yml substitutes; `.env` may contain them as well."""
     return frozenset(_COMPOSE_NAME.findall(path.read_text("utf-8"))) if path.is_file() else frozenset()
 
 

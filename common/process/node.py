@@ -1,4 +1,4 @@
-"""What every process does alike: its name, and running its main coroutine on uvloop."""
+"""Names a process and runs its main coroutine on uvloop."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import uvloop
 
 
 def node_id(kind: str) -> str:
-    """A name that no other process ever has: "stt-<host>-<8 hex digits>"."""
+    """A unique name of a process: "stt-<host>-<8 hex digits>"."""
     host = re.sub(r"[^A-Za-z0-9-]", "-", os.environ.get("HOSTNAME") or socket.gethostname())[:40]
     return f"{kind}-{host}-{secrets.token_hex(4)}"
 
 
 def run_process(main: Coroutine[Any, Any, None]) -> int:
-    """Run to the end; 0, or 1 after an error (which Python prints)."""
+    """Run the coroutine to its end and return 0.  Raises what it raises, which Python prints and exits with 1."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main)
     return 0

@@ -1,7 +1,7 @@
-"""Errors that cost one item, or one round of a loop, and never the loop.
+"""Skips errors that affect one item or one round of a loop, and must never end the loop.
 
-A loop that serves many calls skips what it cannot use: it counts it, says so, and goes on.  What was read is not
-quoted: it may hold a number, or what somebody said.
+A loop that serves many calls counts and logs what it cannot use, and continues.  The log does not quote what was read,
+which may contain a phone number or a caller's words.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from common.telemetry import metrics
 log = logging.getLogger(__name__)
 
 LINES_EACH_SECONDS = 10.0
-"""Of one loop a line is logged so often at most: an entry that cannot be used may come a thousand times."""
+"""Least time between two log lines of one loop, because an unusable entry may come a thousand times."""
 _next_line: dict[str, float] = {}
 
 
 def skip(loop: str, error: BaseException, call_id: str = "") -> None:
-    """Count an error of `loop` (one of `EDGE_LOOPS` or `WORKER_LOOPS`), and log where it happened."""
+    """Count an error of `loop` (one of `EDGE_LOOPS` or `WORKER_LOOPS`) and log where it happened."""
     metrics.LOOP_ERRORS.labels(loop).inc()
     now = time.monotonic()
     if now < _next_line.get(loop, now):
@@ -35,7 +35,7 @@ def skip(loop: str, error: BaseException, call_id: str = "") -> None:
 
 
 def unreadable(what: str, call_id: str = "") -> None:
-    """Count something in Redis that cannot be read; `what` is one of `UNREADABLE_WHATS`."""
+    """Count a value in Redis that cannot be read; `what` is one of `UNREADABLE_WHATS`."""
     metrics.UNREADABLE.labels(what).inc()
     now = time.monotonic()
     if now < _next_line.get(what, now):
@@ -46,11 +46,11 @@ def unreadable(what: str, call_id: str = "") -> None:
 
 
 SKIPPED_MAX = 100
-"""Messages of one call that a session may fail to use; then it is the session that is broken, and it ends."""
+"""Messages of one call that a session may fail to use; after more the session itself is broken, and it ends."""
 
 
 def skipping(receive: Receive, call_id: str) -> Receive:
-    """`receive`, but a message of which it makes an error is skipped."""
+    """`receive` without its errors: a message that makes it raise is skipped, up to `SKIPPED_MAX` of them."""
     skipped = 0
 
     def guarded(entry_id: str, message: Message) -> None:

@@ -1,1 +1,1 @@
-"""What travels between processes: messages, their bytes, and the names of the keys that they stand in."""
+"""The protocol between processes: messages, their encoding, and the names of Redis keys."""

@@ -1,7 +1,6 @@
-"""Messages as bytes: msgpack of `[tag, *fields]`, types and bounds checked in the same step.
+"""Encodes messages as msgpack `[tag, *fields]` and decodes them, with types and bounds checked in the same step.
 
-msgspec does it, in a fifth of the time that msgpack and a constructor that checks nothing took
-(docs/adr/0008-typed-messages.md).
+msgspec needs a fifth of the time that msgpack and an unchecked constructor took (docs/adr/0008-typed-messages.md).
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from common.protocol.messages import Message
 
 
 class BadMessage(ValueError):
-    """The bytes are no message: not msgpack, no tag, too few fields, or a field of another type or size."""
+    """The bytes are no message: no msgpack, no tag, too few fields, or a field of the wrong type or size."""
 
 
 class UnknownTag(BadMessage):
-    """A message from a newer process: skip it and count it."""
+    """The message comes from a newer release; the reader skips and counts it."""
 
 
 TAGS: dict[type[Any], int] = {cls: cls.__struct_config__.tag for cls in get_args(Message)}
@@ -30,19 +29,20 @@ _decode = msgspec.msgpack.Decoder(Union[tuple(TAGS)]).decode  # noqa: UP007 - of
 
 
 def encode(message: Message) -> bytes:
-    """The message as it stands in field `d` of a stream entry."""
+    """The message as bytes, for field `d` of a stream entry.  Unpaired surrogates become "?"."""
     try:
         return _encode(message)
-    except UnicodeEncodeError:  # half an emoji, as JSON can bring it: a reader must not stumble, and a call not end
+    except UnicodeEncodeError:  # half an emoji, which JSON allows: no reader may stumble over it, and no call end
         values = (getattr(message, name) for name in message.__struct_fields__)
         whole = [_whole(value) if isinstance(value, str) else value for value in values]
         return _encode(cast(Any, type(message))(*whole))
 
 
 def decode(raw: bytes) -> Message:
-    """The message in `raw`.  Raises `UnknownTag` for a newer process's message, `BadMessage` for anything else.
+    """The message in `raw`.
 
-    What it raises does not quote what it read.
+    Raises `UnknownTag` for a message of a newer release and `BadMessage` for anything else.  The error does not quote
+    what was read.
     """
     try:
         return cast(Message, _decode(raw))
@@ -51,7 +51,7 @@ def decode(raw: bytes) -> Message:
 
 
 def _refusal(raw: bytes, error: Exception) -> BadMessage:
-    """Why the bytes cannot be read; of an array only the first element is looked at."""
+    """The error for bytes that cannot be decoded; of an array only the first element is read."""
     try:
         unpacker = msgpack.Unpacker(max_buffer_size=0)
         unpacker.feed(raw)
@@ -62,11 +62,11 @@ def _refusal(raw: bytes, error: Exception) -> BadMessage:
         return BadMessage("expected a number as the tag")
     if tag not in _CLASSES:
         return UnknownTag(f"tag {tag} is not known here")
-    return BadMessage(f"{_CLASSES[tag].__name__}: {type(error).__name__} {_place(error)}".rstrip())
+    return BadMessage(f"{_CLASSES[tag].__name__}: {type(error).__name__} {_location(error)}".rstrip())
 
 
-def _place(error: Exception) -> str:
-    """msgspec's own words name types, bounds and places, and no value; other errors may quote what was read."""
+def _location(error: Exception) -> str:
+    """The text of a msgspec error, which names types and paths and no value; empty for others, which may quote it."""
     return str(error) if isinstance(error, msgspec.ValidationError) else ""
 
 

@@ -1,23 +1,22 @@
-"""What travels on the bus: one frozen msgspec.Struct per message; packing.py makes them bytes.
+"""The messages that travel on the bus: one frozen `msgspec.Struct` each; codec.py turns them into bytes.
 
-A tag is forever: never renumber, never reuse.  A message grows only at its end, by a field with a default: old readers
-ignore the surplus, new readers fill the gap, and a reader skips (and counts) a tag it does not know.  So pods roll in
-any order.
+A tag is never renumbered and never reused.  A message grows only at its end, by a field with a default: an older reader
+ignores the surplus, a newer reader fills the gap, and a reader skips and counts a tag that it does not know.  So
+processes of two releases work together during a rollout.  The type and the bounds of each field are checked when a
+message is decoded; a value outside makes that one entry unreadable and no other (codec.py).  Every message may arrive
+twice: `(epoch, turn, clause, seq)` identifies it, and the second copy has no effect.
 
-The type of a field is checked when a message is read, and so are its bounds: what does not fit makes that one entry
-unreadable, and nobody else's (packing.py).  They are wide; they keep out what no process could work with.
-
-Every message is harmless when it arrives twice: `(epoch, turn, clause, seq)` says exactly what it is.
-
-  epoch       how often the call has been (re)connected to an edge; audio of an older epoch is dropped, and what an edge
-              says of an older one is ignored (no part of what is said, so two messages do not differ by it)
-  turn        number of a reply of the agent, counted by the mind; 1 is the greeting
-  clause      number of a clause in its turn, from 0
-  seq         number of the first 20 ms frame of this message in its clause, from 0
-  utterance   number of a speech of the caller, counted by the ears, from 1
-  holds       of an edge or a mouth: it knows of tentative replies and lets nobody hear them; 0.1.0 would play them
-  token       fencing number of the pool member that wrote this; an older one than was seen is ignored
-  *_ms        milliseconds; `position_ms` counts the call's own audio, `at_ms` is wall clock (Unix time)
+  epoch       number of the call's connection to an edge, from 1, one more for each reconnect.  Audio of an older epoch
+              is dropped, and edge events of an older one are ignored.
+  turn        number of a reply of the agent, counted by the LLM worker; 1 is the greeting
+  clause      number of a clause in its reply, from 0
+  seq         number of the message's first 20 ms frame in its clause, from 0
+  utterance   number of a stretch of the caller's speech, counted by the STT worker, from 1
+  token       fencing token of the pool member that wrote the message; a smaller one than was seen is ignored
+  can_hold_replies
+              the edge or the TTS worker can keep a preemptive reply unplayed.  Release 0.1.0 would play it at once, so
+              the LLM worker prepares replies only if both of them say so.
+  *_ms        milliseconds; `position_ms` counts the call's own audio, `at_ms` is Unix time
 """
 
 from __future__ import annotations
@@ -27,126 +26,126 @@ from typing import Annotated, TypeAlias
 from msgspec import Meta, Struct
 
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-"""A number of something, from 0 or 1: nobody counts further in one call."""
+"""A number of something in one call, counted from 0 or 1; the upper bound is never reached."""
 CountOrNone: TypeAlias = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
-"""As `Count`; -1 has a meaning of its own."""
+"""As `Count`; the meaning of -1 is given at the field."""
 ClauseNumber: TypeAlias = Annotated[int, Meta(ge=0, le=20_000)]
-"""No reply has more clauses than a call has events (EVENTS_MAXLEN)."""
+"""A number of a clause; a reply has fewer clauses than a call may have events (EVENTS_MAXLEN)."""
 PositionMs: TypeAlias = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 UnixMs: TypeAlias = Annotated[int, Meta(ge=0, le=2**47)]
-"""Up to the year 6429: what is later is no time."""
+"""Unix time in ms, up to the year 6429."""
 CallId: TypeAlias = Annotated[str, Meta(max_length=64)]
 NodeId: TypeAlias = Annotated[str, Meta(max_length=300)]
 Word: TypeAlias = Annotated[str, Meta(max_length=300)]
-"""A pool, a reason, the name of a model: never what somebody said."""
+"""A pool, a reason or the name of a model; never a caller's words."""
 Text: TypeAlias = Annotated[str, Meta(max_length=100_000)]
 Mulaw: TypeAlias = Annotated[bytes, Meta(max_length=64_000)]
-"""8 s of audio at most: one entry holds a frame, or about ten."""
+"""mu-law audio, at most 8 s; one entry has one frame to about ten frames."""
 Amounts: TypeAlias = Annotated[tuple[tuple[Word, Annotated[int, Meta(ge=0, le=2**53)]], ...], Meta(max_length=100)]
 CharTimings: TypeAlias = Annotated[tuple[tuple[Count, Count], ...], Meta(max_length=100_000)]
 
 StageMs: TypeAlias = Annotated[tuple[UnixMs, ...], Meta(max_length=32)]
-"""Wall clock ms of the stages of one answer, in the order of `STAGES`; grows from process to process."""
+"""Unix times in ms of the stages of one reply, in the order of `STAGES`; each process appends its own."""
 
 STAGES = ("speech_end", "endpoint", "transcript", "first_token", "first_clause", "first_audio", "first_frame")
-"""What a stamp stands for.  `first_frame - speech_end` is what the caller waited, up to the carrier."""
+"""The stages of a reply.  `first_frame - speech_end` is the caller's wait, up to the carrier."""
 
 HeardPosition: TypeAlias = Annotated[tuple[Count, ...], Meta(max_length=3)]
-"""How far the caller has heard a reply: (turn, clause, ms), all before `clause` and the first `ms` of it.  Empty: no
-reply is unfinished, or nobody knows."""
+"""How much of a reply the caller has heard: (turn, clause, ms) is every clause before `clause`, and `ms` of that one.
+Empty: no reply is unfinished, or the position is not known."""
 
 USAGE_UNITS = ("audio_ms", "characters", "tokens_in", "tokens_cached", "tokens_out")
-"""What providers charge for: audio heard, text spoken, and tokens (`tokens_cached` are part of `tokens_in`)."""
+"""Units in which providers charge: audio recognised, characters spoken, tokens (`tokens_in` includes the cached)."""
 
 
 class Tagged(Struct, frozen=True, array_like=True, gc=False):
-    """A message: on the bus the array `[tag, *fields]`, whose types and bounds are checked as it is decoded."""
+    """Base of all messages: the array `[tag, *fields]` on the bus, type-checked and bound-checked when decoded."""
 
 
 class EdgeEvent(Tagged, frozen=True, eq=False):
-    """What an edge says in the call's events, of the connection that it has: `epoch`, 0 from an older release.
+    """Base of the events that an edge writes about its connection `epoch`; 0 comes from an older release.
 
-    Two of them are equal whichever connection said so: what the caller heard does not depend on it.
+    Comparison leaves the epoch out: what the caller heard does not depend on the connection that reported it.
     """
 
-    def _said(self) -> tuple[object, ...]:
+    def _compared_fields(self) -> tuple[object, ...]:
         return (type(self), *(getattr(self, name) for name in self.__struct_fields__ if name != "epoch"))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, EdgeEvent) and self._said() == other._said()
+        return isinstance(other, EdgeEvent) and self._compared_fields() == other._compared_fields()
 
     def __hash__(self) -> int:
-        return hash(self._said())
+        return hash(self._compared_fields())
 
 
-# --- call:<id>:audio, written by the call's edge, read by the ears ------------------------------------------------
+# --- call:<id>:audio, written by the call's edge, read by the STT worker ------------------------------------------
 
 
 class AudioStarted(Tagged, frozen=True, tag=1):
-    """Audio of this epoch follows.  `edge` is the node whose priority stream takes the ears' news."""
+    """Audio of this epoch follows.  `edge` is the node whose priority stream takes the STT worker's messages."""
 
     epoch: Count
     edge: NodeId
 
 
 class AudioIn(Tagged, frozen=True, tag=2):
-    """20 ms from the caller: 160 bytes of mu-law that begin at `position_ms` and reached the edge at `at_ms`."""
+    """20 ms of the caller's audio: 160 bytes of mu-law that begin at `position_ms` and reached the edge at `at_ms`."""
 
     epoch: Count
     position_ms: PositionMs
     at_ms: UnixMs
     mulaw: Mulaw
     heard: HeardPosition = ()
-    """How far the caller had certainly heard the agent by then: should the edge die now, the next one goes on there."""
+    """What the caller had certainly heard by then: if the edge dies now, the reply continues there on the next one."""
 
 
 class AudioEnded(Tagged, frozen=True, tag=3):
-    """The call is over; nothing follows.  Epoch 0 means whatever the epoch; one that is past ends nothing."""
+    """The call is over and no audio follows.  Epoch 0 ends every connection; a past epoch has no effect."""
 
     epoch: Count
 
 
-# --- call:<id>:events, the story of the call -----------------------------------------------------------------------
+# --- call:<id>:events, the event log of the call -------------------------------------------------------------------
 
 
 class CallStarted(Tagged, frozen=True, tag=10):
-    """An edge has the caller on the line.  Epoch 1 is the start, a higher one a reconnect (perhaps elsewhere)."""
+    """The call is connected to an edge.  Epoch 1 is the start; a higher one is a reconnect, perhaps to another edge."""
 
     epoch: Count
     edge: NodeId
     at_ms: UnixMs
-    holds: bool = False
+    can_hold_replies: bool = False
     heard: HeardPosition = ()
-    """How far the connection before this one was heard: the reply goes on there."""
+    """How far the previous connection was heard; the unfinished reply continues there."""
 
 
 class CallEnded(Tagged, frozen=True, tag=11):
-    """The call is over; `reason` is one of `END_REASONS` in common/store.
+    """The call is over; `reason` is a value of `EndReason` (common/call/end_reasons.py).
 
-    Epoch 0 means whatever the epoch; the end of a connection that is past (an old socket's) ends nothing.
+    Epoch 0 ends every connection; an end that names a past connection has no effect.
     """
 
     epoch: Count
     reason: Word
     at_ms: UnixMs
     heard: HeardPosition = ()
-    """How far the caller had heard the reply in which the call ended."""
+    """What the caller had heard of the reply that was being played when the call ended."""
 
 
 class OwnerChanged(Tagged, frozen=True, tag=12):
-    """A member of `pool` took the call over and has read everything before this line."""
+    """A member of `pool` took the call over and has read every event before this one."""
 
     pool: Word
     token: Count
     owner: NodeId
     at_ms: UnixMs
-    holds: bool = False
+    can_hold_replies: bool = False
 
 
 class SpeechStarted(Tagged, frozen=True, tag=20):
-    """The caller began to speak; the ears noticed `at_ms`.
+    """The caller began to speak; the STT worker noticed it at `at_ms`.
 
-    Also on the edge's priority stream: it may stop the agent.
+    The edge's priority stream gets a copy, because speech may interrupt the agent.
     """
 
     call_id: CallId
@@ -155,11 +154,11 @@ class SpeechStarted(Tagged, frozen=True, tag=20):
     position_ms: PositionMs
     at_ms: UnixMs = 0
     words: bool = False
-    """If it has words, `WordsDetected` will follow; ears of release 0.1.0 do not say so."""
+    """True: `WordsDetected` follows if the speech has words.  An STT worker of release 0.1.0 leaves it False."""
 
 
 class SpeechEnded(Tagged, frozen=True, tag=21):
-    """The caller fell silent, perhaps without having said a word.  Also on the edge's priority stream."""
+    """The caller fell silent, with or without words.  The edge's priority stream gets a copy."""
 
     call_id: CallId
     token: Count
@@ -168,7 +167,7 @@ class SpeechEnded(Tagged, frozen=True, tag=21):
 
 
 class WordsDetected(Tagged, frozen=True, tag=24):
-    """This speech has words, and more than a "mm-hm": on the edge's priority stream only, as soon as it is known."""
+    """The speech has words and is no backchannel; sent at once, and only to the edge's priority stream."""
 
     call_id: CallId
     token: Count
@@ -176,19 +175,19 @@ class WordsDetected(Tagged, frozen=True, tag=24):
 
 
 class UserTurn(Tagged, frozen=True, tag=22):
-    """What the caller said; the agent answers this.  `stage_ms` hold speech_end, endpoint, transcript."""
+    """The final transcript of an utterance, which the agent answers.  `stage_ms`: speech_end, endpoint, transcript."""
 
     utterance: Count
     text: Text
     stage_ms: StageMs
     unsure: bool = False
-    """The words stood in interim results only: they count if the agent was waiting for an answer."""
+    """The words come from interim results only; they count if the agent was waiting for an answer."""
 
 
 class EagerUserTurn(Tagged, frozen=True, tag=23):
-    """What the caller said, if they are done: an answer may be prepared, and must not be heard before `ReplyReleased`.
+    """A likely end of turn with its transcript: a reply may be prepared, and is held until `ReplyReleased`.
 
-    A `UserTurn` of the same utterance settles it; a later `SpeechStarted` withdraws it.  Stamps as in `UserTurn`.
+    A `UserTurn` of the same utterance decides; a later `SpeechStarted` cancels it.  `stage_ms` as in `UserTurn`.
     """
 
     utterance: Count
@@ -197,10 +196,10 @@ class EagerUserTurn(Tagged, frozen=True, tag=23):
 
 
 class ReplyStarted(Tagged, frozen=True, tag=30):
-    """The mind begins reply `turn`, answering `utterance` (0: nobody asked, as in the greeting).
+    """The LLM worker begins reply `turn` to `utterance` (0: to none, as the greeting).
 
-    `based_on` is the text of the `EagerUserTurn` that it answers: it is tentative, and nobody may hear it before its
-    `ReplyReleased`.  Empty: it answers what was said.
+    `based_on` is the text of the `EagerUserTurn` that a preemptive reply answers: the reply is held until its
+    `ReplyReleased`.  Empty: the reply answers a final transcript.
     """
 
     turn: Count
@@ -209,9 +208,9 @@ class ReplyStarted(Tagged, frozen=True, tag=30):
 
 
 class ReplyReleased(Tagged, frozen=True, tag=33):
-    """The tentative reply `turn` is the answer: play it.  Also on the edge's priority stream.
+    """The preemptive reply `turn` is the answer: play it.  The edge's priority stream gets a copy.
 
-    `stage_ms` hold speech_end, endpoint, transcript of the `UserTurn` that it answers.
+    `stage_ms`: speech_end, endpoint and transcript of the `UserTurn` that it answers.
     """
 
     call_id: CallId
@@ -221,13 +220,13 @@ class ReplyReleased(Tagged, frozen=True, tag=33):
 
 
 class ReplyDiscarded(Tagged, frozen=True, tag=34):
-    """The tentative reply `turn` is not the answer: nobody has heard it, nobody will."""
+    """The preemptive reply `turn` is not the answer and is never played."""
 
     turn: Count
 
 
 class Clause(Tagged, frozen=True, tag=31):
-    """A speakable piece of reply `turn`.  The first one carries the stamps up to first_clause."""
+    """A piece of reply `turn` to be spoken at once.  The first one of a reply carries `stage_ms` up to first_clause."""
 
     turn: Count
     clause: ClauseNumber
@@ -236,7 +235,7 @@ class Clause(Tagged, frozen=True, tag=31):
 
 
 class ReplyEnded(Tagged, frozen=True, tag=32):
-    """Reply `turn` has `clauses` clauses.  `then` is "" or "hangup": what to do once it was heard."""
+    """Reply `turn` is complete with `clauses` clauses.  `then` ("" or "hangup") is done once it was heard."""
 
     turn: Count
     clauses: ClauseNumber
@@ -244,9 +243,9 @@ class ReplyEnded(Tagged, frozen=True, tag=32):
 
 
 class ClauseSynthesized(Tagged, frozen=True, tag=40):
-    """All audio of a clause is at the edge: it lasts `duration_ms` (0: it could not be spoken).
+    """All audio of a clause was sent to the edge; it lasts `duration_ms` (0: the clause could not be spoken).
 
-    `char_timings` are pairs of (offset of a character in the clause's text, ms in its audio), if the voice told them.
+    `char_timings`: (offset of a character in the clause's text, ms in its audio), if the provider reports them.
     """
 
     turn: Count
@@ -254,13 +253,13 @@ class ClauseSynthesized(Tagged, frozen=True, tag=40):
     duration_ms: Count
     char_timings: CharTimings = ()
     epoch: Count = 0
-    """The connection for which it was spoken: if that is past, nobody heard it.  0: whichever."""
+    """The connection for which it was synthesized; if that is past, the caller did not hear it.  0: any."""
     synthesized_chars: CountOrNone = -1
-    """So many characters of the clause's text are in the audio, because no voice spoke the rest.  -1: all."""
+    """How many characters of the clause's text the audio covers, if no provider spoke the rest; -1: all."""
 
 
 class PlaybackStarted(EdgeEvent, frozen=True, eq=False, tag=50):
-    """The first frame of reply `turn` left for the carrier.  `stage_ms` are complete, or empty if nobody asked."""
+    """The first frame of reply `turn` was sent to the carrier.  `stage_ms`: complete, or empty without an utterance."""
 
     turn: Count
     at_ms: UnixMs
@@ -269,7 +268,7 @@ class PlaybackStarted(EdgeEvent, frozen=True, eq=False, tag=50):
 
 
 class ClausePlayed(EdgeEvent, frozen=True, eq=False, tag=51):
-    """The carrier says that the caller has heard the clause to its end."""
+    """The carrier confirms that the clause was played to its end."""
 
     turn: Count
     clause: ClauseNumber
@@ -277,18 +276,18 @@ class ClausePlayed(EdgeEvent, frozen=True, eq=False, tag=51):
 
 
 class Interrupted(EdgeEvent, frozen=True, eq=False, tag=52):
-    """The caller took the turn: of `turn`, all before `clause` was heard, and of `clause` the first `heard_ms`."""
+    """The caller interrupted reply `turn`: every clause before `clause` was heard, and `heard_ms` of that one."""
 
     turn: Count
     clause: ClauseNumber
     heard_ms: Count
     utterance: Count = 0
-    """The speech that did it, if the reply may yet go on (`ReplyResumed`); 0: it does not."""
+    """The speech that interrupted, if the reply may still continue (`ReplyResumed`); 0: it does not continue."""
     epoch: Count = 0
 
 
 class ReplyResumed(EdgeEvent, frozen=True, eq=False, tag=56):
-    """That speech was a cough or a "mm-hm": the caller hears `turn` again, from where `Interrupted` says."""
+    """The interruption was a cough or a backchannel: reply `turn` continues from where `Interrupted` says."""
 
     turn: Count
     utterance: Count
@@ -296,14 +295,14 @@ class ReplyResumed(EdgeEvent, frozen=True, eq=False, tag=56):
 
 
 class ReplyPlayed(EdgeEvent, frozen=True, eq=False, tag=53):
-    """The whole reply was heard; the agent is listening."""
+    """The whole reply was heard; the agent waits for the caller."""
 
     turn: Count
     epoch: Count = 0
 
 
 class UsageReported(Tagged, frozen=True, tag=55):
-    """`pool` used `provider` for the call: pairs of (unit of `USAGE_UNITS`, amount), to be added up."""
+    """`pool` used `provider` for the call; `amounts` are pairs of (unit of `USAGE_UNITS`, amount) that add up."""
 
     pool: Word
     provider: Word
@@ -319,23 +318,23 @@ class DtmfReceived(EdgeEvent, frozen=True, eq=False, tag=54):
 
 
 OfConnection: TypeAlias = PlaybackStarted | ClausePlayed | Interrupted | ReplyResumed | ReplyPlayed | DtmfReceived
-"""`EdgeEvent`, one by one."""
+"""The subclasses of `EdgeEvent`, as a union."""
 
 
 def of_past_connection(message: object, epoch: int) -> bool:
-    """Does an edge say this that has the call no more?  It may have frozen, and been replaced by connection `epoch`.
+    """Whether an edge event comes from a connection older than `epoch`, as of an edge that froze and was replaced.
 
-    0 stands for an older release, which does not say.
+    Epoch 0, which an older release writes, counts as current.
     """
-    said = getattr(message, "epoch", 0) if isinstance(message, EdgeEvent) else 0
-    return 0 < said < epoch
+    reported = getattr(message, "epoch", 0) if isinstance(message, EdgeEvent) else 0
+    return 0 < reported < epoch
 
 
-# --- edge:<eid>:audio, written by the mouths -----------------------------------------------------------------------
+# --- edge:<eid>:audio, written by the TTS workers ------------------------------------------------------------------
 
 
 class AudioOut(Tagged, frozen=True, tag=60):
-    """Whole 20 ms frames for the caller, in order.  `last` is true at the end of the clause (`mulaw` may be empty)."""
+    """Whole 20 ms frames for the caller, in order.  `last` marks the end of the clause; `mulaw` may then be empty."""
 
     call_id: CallId
     epoch: Count
@@ -347,13 +346,13 @@ class AudioOut(Tagged, frozen=True, tag=60):
     last: bool = False
     stage_ms: StageMs = ()
     held: bool = False
-    """The reply is tentative: keep it until its `ReplyReleased`."""
-    answers: Count = 0
-    """The utterance that the reply answers: news of that speech, however late, does not interrupt it."""
+    """The reply is preemptive: the edge keeps the audio until its `ReplyReleased`."""
+    answers_utterance: Count = 0
+    """The utterance that the reply answers; late messages about that speech do not interrupt it."""
 
 
 class ReplySynthesized(Tagged, frozen=True, tag=61):
-    """No more audio for `turn`: once it was heard, do what `then` says ("" or "hangup").  `held` as in `AudioOut`."""
+    """`turn` has no more audio; once it was heard, do `then` ("" or "hangup").  `held` as in `AudioOut`."""
 
     call_id: CallId
     epoch: Count
@@ -369,8 +368,8 @@ class ReplySynthesized(Tagged, frozen=True, tag=61):
 class HangUp(Tagged, frozen=True, tag=70):
     """End the call now.  `reason` is a value of `EndReason` (common/call/end_reasons.py); any other counts as "other".
 
-    `token` and `pool` are of the member that says so (0, "": an edge, or an older release), `epoch` is the connection
-    of which it speaks (0: whichever).  An edge ignores one of an older token, or of another connection.
+    `token` and `pool` are those of the member that asks (0 and "" from an edge or an older release), `epoch` is the
+    connection that is meant (0: any).  The edge ignores an older token and another connection.
     """
 
     call_id: CallId
@@ -384,7 +383,7 @@ class HangUp(Tagged, frozen=True, tag=70):
 
 
 class CallOffered(Tagged, frozen=True, tag=80):
-    """A call that wants a member of the pool."""
+    """A call that needs a member of the pool."""
 
     call_id: CallId
 

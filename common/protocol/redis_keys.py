@@ -1,21 +1,21 @@
-"""The names and bounds of every key on the bus (docs/bus.md is checked against this file).
+"""Builds the name of every Redis key and defines its bounds; docs/bus.md is checked against this file.
 
-`{sNN}` is `crc32(call_id) % 32`, a Redis Cluster hash tag on every key of a call: a call never crosses a slot, and
-shards can be added.
+`{sNN}` is `crc32(call_id) % 32`, a Redis Cluster hash tag in every key of a call: all keys of a call are in one slot,
+and shards can be added.
 """
 
 import re
 from zlib import crc32
 
 CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""What a call id looks like: it stands in URL paths and in the names of streams."""
+"""The pattern of a call id, which is part of URL paths and stream names."""
 
 SHARDS = 32
 
 AUDIO_MAXLEN = 1500
 """Frames kept of a caller's audio: 30 s, enough to replay an utterance after a takeover."""
 EVENTS_MAXLEN = 20_000
-"""A call whose story grows longer is ended: a trimmed event would be a lost decision, so events are never trimmed."""
+"""A call with a longer event log is ended: events are decisions, so they are never trimmed."""
 EDGE_AUDIO_MAXLEN = 20_000
 EDGE_PRIORITY_MAXLEN = 2_000
 POOL_CALLS_MAXLEN = 10_000
@@ -25,33 +25,33 @@ LIVE_SECONDS = 3600
 WRITTEN_SECONDS = 120
 """A call's audio, and the streams of an edge, expire this long after the last append (or the edge's heartbeat)."""
 EXPIRE_AGAIN_SECONDS = 30
-"""How often who writes to a stream says when it expires."""
+"""A writer sets the expiry of a stream again after this time."""
 
 POOLS = ("stt", "llm", "tts")
 CALLS_LIVE = "calls:live"
-"""Sorted set: call id by the Unix time in ms at which its edge last said that it is up."""
+"""Sorted set: call ids by the Unix time in ms of their edge's last heartbeat for them."""
 
 CALLS_ENDED = "calls:ended"
 """Sorted set: ended calls that can still be read, by the server's time in ms at which they ended."""
 CALLS_TO_COMPACT = "calls:to-compact"
-"""Sorted set: ended calls whose event log is still whole, by the server's time in ms at which to shorten it."""
+"""Sorted set: ended calls whose event log is not yet compacted, by the server's time in ms at which it is due."""
 
 STREAM_SECRET = "deployment:stream-secret"  # noqa: S105 - the name of the key
-"""String: signs the stream tokens when STREAM_SECRET is not set."""
+"""String: the secret that signs stream tokens when STREAM_SECRET is not set."""
 
 
 def shard(call_id: str) -> str:
-    """The hash tag of a call: "{s07}"."""
+    """The hash tag of a call, such as "{s07}"."""
     return f"{{s{crc32(call_id.encode()) % SHARDS:02d}}}"
 
 
 def shard_index(call_id: str, servers: int) -> int:
-    """Which of several servers has the call: the number of its hash tag, modulo."""
+    """The index of the server that has the call: the number of its hash tag modulo `servers`."""
     return crc32(call_id.encode()) % SHARDS % servers
 
 
 def call_of(stream: str) -> str:
-    """The call whose stream this is, or "": it is an edge's or a pool's."""
+    """The call id in a stream's name, or "" for a stream of an edge or a pool."""
     return stream.split(":", 3)[2] if stream.startswith("call:") else ""
 
 
@@ -61,12 +61,12 @@ def call_audio(call_id: str) -> str:
 
 
 def call_events(call_id: str) -> str:
-    """Stream: the story of the call."""
+    """Stream: the event log of the call."""
     return f"call:{shard(call_id)}:{call_id}:events"
 
 
 def call_events_compacted(call_id: str) -> str:
-    """Stream: where the shortened events are built, within the one step that puts them in place."""
+    """Stream: the compacted event log while one script builds it and puts it in place of the whole one."""
     return f"call:{shard(call_id)}:{call_id}:compacted"
 
 
@@ -76,12 +76,12 @@ def call_state(call_id: str) -> str:
 
 
 def call_lease(call_id: str, pool: str) -> str:
-    """Hash: who holds the call for the pool right now; expires by itself."""
+    """Hash: the member that holds the call for the pool; expires with the lease."""
     return f"call:{shard(call_id)}:{call_id}:lease:{pool}"
 
 
 def call_webhook_fields(call_id: str) -> str:
-    """Hash: what the carrier's webhooks said about the call."""
+    """Hash: the fields of the carrier's webhooks about the call."""
     return f"call:{shard(call_id)}:{call_id}:facts"
 
 
@@ -91,17 +91,17 @@ def call_effects(call_id: str) -> str:
 
 
 def call_end(call_id: str) -> str:
-    """Marks a call that the carrier called over; it may have no record (yet)."""
+    """String: marks a call that the carrier reported as over, with or without a record."""
     return f"call:{shard(call_id)}:{call_id}:ended"
 
 
 def nonce(value: str) -> str:
-    """String: the digest of the webhook that came with this nonce."""
+    """String: the digest of the webhook that had this nonce."""
     return f"nonce:{value}"
 
 
 def edge_probe(edge: str) -> str:
-    """String with a short life: written to see whether the server takes writes."""
+    """String with a short life, written to see whether the server accepts writes."""
     return f"edge:{edge}:probe"
 
 
@@ -111,47 +111,47 @@ def edge_audio(edge: str) -> str:
 
 
 def edge_priority(edge: str) -> str:
-    """Stream: what an edge must know before any audio."""
+    """Stream: messages that an edge must handle before any audio."""
     return f"edge:{edge}:priority"
 
 
 def pool_calls(pool: str) -> str:
-    """Stream with a consumer group: calls that want a member of the pool."""
+    """Stream with a consumer group: calls that need a member of the pool."""
     return f"pool:{pool}:calls"
 
 
 def pool_unreadable(pool: str) -> str:
-    """Stream: what stood among the offers and was none, for a person to look at."""
+    """Stream: entries found among the offers that are no offers, kept for people to look at."""
     return f"pool:{pool}:unreadable"
 
 
 def pool_scan(pool: str) -> str:
-    """String with a short life: the member that looks for calls that nobody holds."""
+    """String with a short life: the member that scans for calls without an owner."""
     return f"pool:{pool}:scan"
 
 
 def pool_ready(pool: str) -> str:
-    """Sorted set: members of the pool that take calls, by the server's time in ms at which they last said so."""
+    """Sorted set: members of the pool that have room, by the server's time in ms of their last report."""
     return f"pool:{pool}:ready"
 
 
 def pool_healthy(pool: str) -> str:
-    """Sorted set: members of the pool whose providers can be reached, by the server's time in ms of their last word."""
+    """Sorted set: members of the pool that reach a provider, by the server's time in ms of their last report."""
     return f"pool:{pool}:healthy"
 
 
 def pool_quarantine(pool: str) -> str:
-    """List: the calls that the pool will not run again, because its members were lost with them; the newest first."""
+    """List: calls that the pool does not run again because they killed their owners; the newest first."""
     return f"pool:{pool}:quarantine"
 
 
 def nodes(kind: str) -> str:
-    """Sorted set: node id by the Unix time in ms of its last heartbeat.  `kind` is "edge" or a pool."""
+    """Sorted set: node ids by the Unix time in ms of their last heartbeat.  `kind` is "edge" or a pool."""
     return f"nodes:{kind}"
 
 
 def maxlen(stream: str) -> int | None:
-    """How many entries a stream keeps (approximately); None: all, until it expires."""
+    """How many entries a stream keeps (approximately); None: all, until the stream expires."""
     if stream.startswith("call:"):
         return AUDIO_MAXLEN if stream.endswith(":audio") else None
     if stream.startswith("edge:"):
@@ -160,9 +160,9 @@ def maxlen(stream: str) -> int | None:
 
 
 def expiry(stream: str) -> tuple[str | int, ...]:
-    """What EXPIRE is told after an append to the stream; nothing for one that never expires.
+    """The arguments of EXPIRE after an append to the stream; empty for a stream that never expires.
 
-    The end of a call decides how long its events stay: an append only sees to it that they do not stay for ever.
+    The end of a call decides how long its events stay, so an append only sets an expiry where there is none ("NX").
     """
     if stream.startswith("call:") and not stream.endswith(":audio"):
         return (LIVE_SECONDS, "NX")
@@ -170,5 +170,5 @@ def expiry(stream: str) -> tuple[str | int, ...]:
 
 
 def is_priority(stream: str) -> bool:
-    """Does the stream have a connection of its own, so that control never waits behind audio?"""
+    """Whether the stream has a connection of its own, so that control messages never wait behind audio."""
     return stream.endswith(":priority")

@@ -1,1 +1,1 @@
-"""One server: its URL, its primary, its connections, and what it refuses."""
+"""One Redis server: its URL, its primary, its connections, and the answers by which it refuses."""

@@ -1,12 +1,12 @@
-"""redis-py as the ledger needs it: the primary of the moment, a deadline for everything, and two errors only.
+"""Wraps redis-py for the call store: connects to the current primary, sets deadlines, and raises two kinds of error.
 
-`Client.reached(command)` awaits a command of `Client.redis`.  Whatever says "not now" (no connection, no answer in
-time, or one of the answers in common/redis/refusals.py) comes out as ConnectionError or TimeoutError; any other error
-answer as KeyRefused, which is a ConnectionError too: of the command's own key, and of no other.  `Client.each` does so
-for every command of a pipeline by itself.  `Client.insist` tries again while the server is away.
+`Client.reached(command)` awaits a command of `Client.redis`.  "Not now" (no connection, no answer in time, or one of
+the answers in common/redis/refusals.py) is raised as ConnectionError or TimeoutError.  Any other error answer concerns
+the command's own key only and is raised as KeyRefused, which is a ConnectionError too.  `Client.each` does so for each
+command of a pipeline.  `Client.insist` tries again while the server is away.
 
-A server that swallows what it is sent would cost every caller the whole deadline.  So after one that ran out, only one
-command at a time is tried; the others fail at once, until one succeeds.
+A server that does not answer would cost every caller the whole deadline.  So after one deadline has passed, one command
+at a time is tried and the others fail at once, until one succeeds.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ T = TypeVar("T")
 CONNECT_SECONDS = 2.0
 SOCKET_SECONDS = 2.0
 REACH_SECONDS = 3.0
-"""All that one command may take: finding the primary, connecting, and one repetition."""
+"""Deadline of one command, including the search for the primary, the connect and one repetition."""
 AGAIN_SECONDS = 0.05
-"""Pause before that repetition: a connection that a restart closed is found out by using it."""
+"""Pause before that repetition; a connection that a restart closed is noticed only by using it."""
 OUTAGE_SECONDS = 20.0
-"""How long a session that must write waits for a server that is away, before it gives its call up."""
+"""How long a session that must write waits for a server that is away, before it gives the call up."""
 OUTAGE_PAUSE_SECONDS = (0.05, 0.5)
-"""First and longest pause between its attempts."""
+"""First and longest pause in seconds between its attempts."""
 
 
 class Client:
-    """One server's client.  `redis` makes the commands, `reached` awaits them."""
+    """The client of one server: `redis` makes commands, `reached` awaits them."""
 
     def __init__(self, target: RedisTarget, name: str) -> None:
-        """Connects lazily; `name` shows in the server's CLIENT LIST."""
+        """Create a client that connects when it is used; `name` appears in the server's CLIENT LIST."""
         kind: Any = _Unix if target.path else _Tls if target.tls else _Tcp
         where: dict[str, Any] = {"path": target.path} if target.path else {"socket_keepalive": True}
         if target.ca:
@@ -70,9 +70,9 @@ class Client:
         self._trying = False
 
     async def _forget_idle(self) -> None:
-        """Close the connections that nobody uses: the server may be frozen, and be no primary when it thaws.
+        """Close idle connections: a frozen server may no longer be the primary when it thaws.
 
-        It would still say OK to the next command, until somebody tells it; and forget what it was told.
+        Until it learns so it would answer OK to the next command, and then lose the write.
         """
         with contextlib.suppress(redis.RedisError, OSError):
             await self.redis.connection_pool.disconnect(inuse_connections=False)
@@ -82,11 +82,14 @@ class Client:
         await self.redis.aclose()
 
     async def reached(self, command: Awaitable[T]) -> T:
-        """The command's reply.  Raises ConnectionError or TimeoutError while the server is away."""
+        """The command's reply.
+
+        Raises ConnectionError or TimeoutError while the server is away, KeyRefused for an error of this key.
+        """
         if self._silent and self._trying:
             if inspect.iscoroutine(command):
                 command.close()
-            raise ConnectionError("Redis has been silent, and is being tried")
+            raise ConnectionError("Redis has been silent, and another command tests it now")
         self._trying = tried = self._silent
         task = asyncio.current_task()
         cancels = task.cancelling() if task else 0
@@ -103,33 +106,34 @@ class Client:
             self._silent = self._silent and broken
             if isinstance(error, redis.ResponseError) and str(error).startswith(GROUP_ANSWERS):
                 raise
-            raise _told(error) from error
+            raise _connection_error(error) from error
         finally:
             if tried:
                 self._trying = False
-            if task and task.cancelling() > cancels:  # redis-py's `wait_for` may swallow it, before Python 3.12
+            if task and task.cancelling() > cancels:  # before Python 3.12 redis-py's `wait_for` may swallow it
                 raise asyncio.CancelledError
         self._silent = False
         return reply
 
     async def each(self, pipeline: Pipeline) -> list[Any]:
-        """The replies of a pipeline; None for a command that Redis refuses for good: the others are done without it.
+        """The replies of a pipeline, with None for a command that is refused for good; the others are done.
 
         Raises ConnectionError or TimeoutError while the server is away.
         """
         replies: list[Any] = await self.reached(pipeline.execute(raise_on_error=False))
         for at, reply in enumerate(replies):
             if isinstance(reply, redis.RedisError):
-                told = _told(reply)
-                if not isinstance(told, KeyRefused):
-                    raise told from reply
+                failure = _connection_error(reply)
+                if not isinstance(failure, KeyRefused):
+                    raise failure from reply
                 replies[at] = None
         return replies
 
     async def insist(self, command: Callable[[], Awaitable[T]]) -> T:
-        """What a session must write before it goes on.  Said again, it may be written twice; that is harmless.
+        """The reply of a command that a session needs before it continues; tried again while the server is away.
 
-        Raises KeyRefused at once, ConnectionError or TimeoutError after `OUTAGE_SECONDS`.
+        The command may be executed twice, so it must be harmless then.  Raises KeyRefused at once, ConnectionError or
+        TimeoutError after `OUTAGE_SECONDS`.
         """
         until = asyncio.get_running_loop().time() + OUTAGE_SECONDS
         pause, longest = OUTAGE_PAUSE_SECONDS
@@ -145,18 +149,18 @@ class Client:
             pause = min(2 * pause, longest)
 
     async def loaded(self, script: Any) -> Pipeline:
-        """A pipeline that first makes sure the server knows the script (it forgets at a restart)."""
+        """A pipeline that first loads the script, because the server loses its scripts at a restart."""
         pipeline = self.redis.pipeline(transaction=False)
         pipeline.script_load(script)
         return pipeline
 
 
 GROUP_ANSWERS = ("NOGROUP", "BUSYGROUP")
-"""Errors that are an answer: whoever asks makes the group, or has it."""
+"""Beginnings of errors about consumer groups, which the caller handles: it creates the group, or has it."""
 
 
-def _told(error: redis.RedisError) -> ConnectionError:
-    """What an error means for whoever asked; counted."""
+def _connection_error(error: redis.RedisError) -> ConnectionError:
+    """The exception for an error answer or a lost connection, which is counted in metrics."""
     kind = _kind(error) or ("unreachable" if isinstance(error, redis.ConnectionError) else "")
     if not kind:
         kind = refused_kind(str(error))
@@ -167,15 +171,18 @@ def _told(error: redis.RedisError) -> ConnectionError:
 
 
 def _first_sentence(error: redis.RedisError) -> str:
-    """Enough of the server's words to know what to change; those of a refusal hold no secret."""
+    """The beginning of the server's text, enough to know what to change; a refusal's text has no secret."""
     return str(error).partition(".")[0][:80]
 
 
 def _kind(error: redis.RedisError) -> str:
-    """redis-py takes the code off the errors that it has classes for, and puts a pipeline's command before others."""
+    """The "not now" kind of an error, or "".
+
+    redis-py removes the code from errors that it has classes for, and puts a pipeline's command in front of others.
+    """
     match error:
         case redis.exceptions.NoPermissionError():
-            return ""  # of one command or key; who may do nothing at all is told so when it connects
+            return ""  # it concerns one command or key; a login without any permission fails at the connect
         case redis.AuthenticationError():
             return "no access"
         case redis.BusyLoadingError():
@@ -184,7 +191,7 @@ def _kind(error: redis.RedisError) -> str:
             return "out of memory"
         case redis.ReadOnlyError():
             return "read-only"
-        case redis.exceptions.ClusterDownError():  # MASTERDOWN, too
+        case redis.exceptions.ClusterDownError():  # MASTERDOWN as well
             return "no primary"
         case redis.exceptions.TryAgainError():
             return "busy"
@@ -193,7 +200,7 @@ def _kind(error: redis.RedisError) -> str:
 
 
 class _Primary:
-    """A connection to whoever is the primary when it is made; one that turns out to be a replica is closed."""
+    """A connection to the server that is the primary when it connects; it closes if that becomes a replica."""
 
     def __init__(self, target: RedisTarget, **options: Any) -> None:
         super().__init__(**options)

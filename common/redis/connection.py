@@ -1,7 +1,7 @@
-"""One connection to Redis that never waits: many commands in one write, replies to callbacks, in order.
+"""Implements one connection to Redis without awaits: many commands in one write, replies to callbacks, in order.
 
-Why not redis-py's commands: of CPU, an awaited append costs some 65-80 us, one in a pipeline of 100 15 us, one here
-3.5 us (docs/adr/0001-own-redis-wire.md).  redis-py does everything that is not media.
+CPU time of an append: 65-80 us if awaited with redis-py, 15 us in a redis-py pipeline of 100, 3.5 us here
+(docs/adr/0001-own-redis-wire.md).  redis-py does everything that is not media.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ OnReply: TypeAlias = Callable[[Any], None]
 
 CONNECT_SECONDS = 2.0
 CALL_SECONDS = 2.0
-"""Deadline of one awaited command that does not block on purpose."""
+"""Deadline of one awaited command, unless it blocks on purpose."""
 UNACKNOWLEDGED_MS = 4000
-"""The kernel gives up on what its peer did not acknowledge for so long (Linux): no half-open connection stays."""
+"""Time after which the kernel closes a connection whose peer acknowledges nothing (Linux): none stays half open."""
 
 
 def pack(*command: bytes | str | int) -> bytes:
-    """One command in the Redis protocol."""
+    """One command, encoded in the Redis protocol."""
     packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub allows one-word commands only
     return packed
 
 
 class RedisConnection(asyncio.Protocol):
-    """A connected pipe of commands.  Made by `connect`; `lost` tells when it broke, and it is never mended."""
+    """A connection made by `connect`.  `lost` is set when it breaks; it is not made again."""
 
     def __init__(self) -> None:
         self._reader = hiredis.Reader()
@@ -45,12 +45,13 @@ class RedisConnection(asyncio.Protocol):
         self.lost = asyncio.Event()
         self.client_id = 0
         self.peer: tuple[str, int] | str = ""
-        """Whom it leads to, as the primary was named when it was made (primary.py)."""
+        """The address of the server, as the search for the primary named it (primary.py)."""
 
     def send(self, packed: bytes, on_reply: OnReply, replies: int) -> None:
         """Write commands made by `pack`; `on_reply` is called once for each of their replies.
 
-        Never called once the wire is lost: whoever must know keeps what it sent until then.
+        It is not called after the connection is lost, so a sender that must know keeps what it sent until the reply.
+        Raises ConnectionError if the connection is lost.
         """
         if self._transport is None or self.lost.is_set() or self._transport.is_closing():
             raise ConnectionError("the connection to Redis is lost")
@@ -58,9 +59,9 @@ class RedisConnection(asyncio.Protocol):
         self._transport.write(packed)
 
     async def call(self, *command: bytes | str | int, seconds: float = CALL_SECONDS) -> Any:
-        """One command and its reply.
+        """The reply to one command.
 
-        Raises hiredis.ReplyError, ConnectionError, or TimeoutError (then the wire is lost).
+        Raises hiredis.ReplyError, ConnectionError, or TimeoutError after `seconds`; the last loses the connection.
         """
         answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
@@ -76,7 +77,7 @@ class RedisConnection(asyncio.Protocol):
             async with asyncio.timeout(seconds):
                 reply = await answered
         except (TimeoutError, asyncio.CancelledError):
-            self.abort()  # a late reply would be taken for the next command's
+            self.abort()  # a late reply would be taken for that of the next command
             raise
         finally:
             self._calls.discard(answered)
@@ -85,19 +86,19 @@ class RedisConnection(asyncio.Protocol):
         return reply
 
     def close(self) -> None:
-        """Write what is still unwritten, then close.  Idempotent."""
+        """Send what is still unsent, then close.  Idempotent."""
         self._lose()
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
-        """Close now: the peer does not answer, so what is unwritten would hold the socket for ever.  Idempotent."""
+        """Close without sending what is unsent, which would keep the socket open for a dead peer.  Idempotent."""
         self._lose()
         if self._transport is not None:
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from asyncio's
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's class does not inherit from asyncio's
         if self.lost.is_set():
             self._transport.abort()
             return
@@ -108,7 +109,7 @@ class RedisConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         while not self.lost.is_set() and (reply := self._reader.gets()) is not False:
-            if not self._waiting:  # unasked: it refuses the connection (protected mode, too many clients)
+            if not self._waiting:  # no command asked: it refuses the connection (protected mode, too many clients)
                 self._refusal = reply if isinstance(reply, hiredis.ReplyError) else None
                 self.abort()
                 return
@@ -127,8 +128,8 @@ class RedisConnection(asyncio.Protocol):
 async def connect(address: tuple[str, int] | str, login: Login, tls: bool, ca: str = "") -> RedisConnection:
     """Connect to a host and port, or to the path of a socket, and log in.
 
-    With `tls` the server's certificate and name are verified, by the authorities of the file `ca`, else the system's.
-    Raises OSError, TimeoutError or hiredis.ReplyError (wrong password).
+    With `tls` the server's certificate and name are verified, by the authorities in the file `ca` or the system's.
+    Raises OSError, TimeoutError, or hiredis.ReplyError for a wrong password.
     """
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(CONNECT_SECONDS):

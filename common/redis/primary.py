@@ -1,8 +1,8 @@
-"""Which server may be written to, right now: asked at every connect, by the bus and by the ledger alike.
+"""Finds the server that accepts writes now; the bus and the call store ask at every connect.
 
-Without sentinels it is the server of the URL.  With them, each is asked in turn; one that does not answer costs
-`ASK_SECONDS`.  Whoever is named must answer, and call itself a primary (ROLE), before it is believed: a sentinel may
-be behind, a name in DNS for longer, and a replica would refuse every write.
+Without sentinels it is the server of the URL.  With sentinels each is asked in turn; one that does not answer costs
+`ASK_SECONDS`.  A server that they name must answer and report that it is a primary (ROLE): a sentinel may be behind, a
+DNS name may be for longer, and a replica would refuse every write.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from common.redis.url import RedisTarget
 log = logging.getLogger(__name__)
 
 ASK_SECONDS = 0.5
-"""How long one sentinel may take to say who the primary is, connection included; and the one it names, its role."""
+"""Deadline of one sentinel's answer with the connect, and of the ROLE of the server that it names."""
 
 Address: TypeAlias = tuple[str, int] | str
 """Host and port, or the path of a socket."""
 
 
 class NoPrimary(ConnectionError):
-    """Nobody can be written to now."""
+    """No server accepts writes now."""
 
 
 async def find_primary(target: RedisTarget) -> Address:
-    """The address of a server that answers and is a primary.  Raises like `open_primary`."""
+    """The address of a server that answers and is a primary.  Raises as `open_primary` does."""
     address, connection = await _first(target)
     connection.close()
     return address
 
 
 async def open_primary(target: RedisTarget, name: str) -> RedisConnection:
-    """Find the primary, connect, log in, select the database, and be listed there as `name`.
+    """Find the primary, connect, log in, select the database and set the client's name.
 
-    Raises OSError, TimeoutError or hiredis.ReplyError.
+    Raises NoPrimary, OSError, TimeoutError or hiredis.ReplyError.
     """
     peer, connection = await _first(target)
     connection.peer = peer
@@ -58,7 +58,7 @@ async def open_primary(target: RedisTarget, name: str) -> RedisConnection:
 
 
 async def _first(target: RedisTarget) -> tuple[Address, RedisConnection]:
-    """The first candidate that is a primary; without one, the last candidate's error."""
+    """The first candidate that is a primary, with its connection.  Raises the last candidate's error if none is."""
     failed: Exception = NoPrimary("no sentinel knows the primary")
     async with aclosing(_candidates(target)) as addresses:
         async for address in addresses:
@@ -73,11 +73,11 @@ async def _candidates(target: RedisTarget) -> AsyncGenerator[Address, None]:
     if not target.set:
         yield target.path or target.hosts[0]
         return
-    told: set[Address] = set()
+    named: set[Address] = set()
     for sentinel in target.hosts:
         address = await _ask(sentinel, target)
-        if address and address not in told:
-            told.add(address)
+        if address and address not in named:
+            named.add(address)
             yield address
 
 
@@ -99,8 +99,8 @@ async def _ask(sentinel: tuple[str, int], target: RedisTarget) -> Address | None
 async def _verified(address: Address, target: RedisTarget) -> RedisConnection:
     connection = await connect(address, target.login, target.tls, target.ca)
     try:
-        # A server that was frozen takes the connection at once and answers when it thaws: that it is the primary,
-        # which the sentinels will tell it otherwise only then.
+        # A frozen server accepts the connection at once and answers when it thaws, and still calls itself the
+        # primary: the sentinels correct it only after that.  So the answer must come soon.
         role = await connection.call("ROLE", seconds=ASK_SECONDS if target.set else CALL_SECONDS)
         if role[0] != b"master":
             raise NoPrimary("the server is a replica")
@@ -108,7 +108,7 @@ async def _verified(address: Address, target: RedisTarget) -> RedisConnection:
         if away_kind(str(error)):
             connection.abort()
             raise
-        # Whoever may not ask (an ACL, a proxy without the command) has to believe the URL.
+        # Without permission to ask (an ACL, a proxy without the command) the URL has to be believed.
     except BaseException:
         connection.abort()
         raise

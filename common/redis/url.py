@@ -1,4 +1,4 @@
-"""What REDIS_URL says, read without touching the network.
+"""Parses REDIS_URL, without access to the network.
 
   redis://[user:password@]host[:port][/db]                        one server
   rediss://…                                                      the same over TLS
@@ -6,10 +6,10 @@
   redis+sentinel://[user:password@]h1[:port],h2[:port]/set[/db]   the primary of `set`, as these sentinels know it
   rediss+sentinel://…                                             TLS to the sentinels and to the servers
 
-User and password are the data servers'; sentinels with a password of their own: `?sentinel_password=…` and, if they
-have users, `&sentinel_user=…`.  With TLS, `?ca=/path` names the file of the authority that signed the servers'
-certificates, if it is none of the system's.  Several URLs separated by commas are shards (common/bus/shards.py); their
-order counts.
+User and password are those of the data servers; sentinels with their own take `?sentinel_password=…` and, if they have
+users, `&sentinel_user=…`.  With TLS, `?ca=/path` names the file of the authority that signed the servers'
+certificates, if the system does not know it.  Several URLs separated by commas are shards (common/bus/shards.py), in a
+fixed order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 REDIS_PORT = 6379
 SENTINEL_PORT = 26379
 SHARDS_MAX = 32
-"""As many as there are hash tags (common/protocol/redis_keys.py)."""
+"""The number of hash tags (common/protocol/redis_keys.py)."""
 
 _NEXT_URL = re.compile(r",\s*(?=[a-z+]+://)")
 _HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:/?#@\[\],]*))(?::(?P<port>[0-9]{1,5}))?")
@@ -30,12 +30,12 @@ _OPTIONS = frozenset({"db", "sentinel_user", "sentinel_password", "ca"})
 
 
 class BadRedisUrl(ValueError):
-    """The text says what is wrong and never repeats the URL: it may hold a password."""
+    """The URL is wrong.  The text says why and never repeats the URL, which may have a password."""
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """User and password; both empty: none.  A password without a user is the default user's."""
+    """User and password; both empty: no login.  A password without a user is that of the default user."""
 
     user: str = ""
     password: str = field(default="", repr=False)
@@ -43,21 +43,21 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class RedisTarget:
-    """Where one shard is.  With a `set`, `hosts` are its sentinels; else there is one host, or a `path`."""
+    """The location of one shard.  With a `set`, `hosts` are its sentinels; else there is one host, or a `path`."""
 
     hosts: tuple[tuple[str, int], ...] = ()
     path: str = ""
     set: str = ""
-    """The sentinels' name of the primary and its replicas."""
+    """The sentinels' name for the primary and its replicas."""
     db: int = 0
     tls: bool = False
     ca: str = ""
-    """File of the only authority that is believed (PEM); empty: the system's."""
+    """PEM file of the only authority that is trusted; empty: the system's."""
     login: Login = Login()
     sentinel_login: Login = Login()
 
     def __str__(self) -> str:
-        """Fit for logs: no user, no password."""
+        """The addresses without user and password, fit for logs."""
         if self.path:
             return self.path
         where = ",".join(f"{host}:{port}" for host, port in self.hosts)
@@ -65,7 +65,7 @@ class RedisTarget:
 
 
 def parse_redis_url(text: str) -> tuple[RedisTarget, ...]:
-    """The shards, in order.  Raises BadRedisUrl."""
+    """The shards of REDIS_URL, in order.  Raises BadRedisUrl."""
     targets = tuple(_target(url.strip()) for url in _NEXT_URL.split(text))
     if len(targets) > SHARDS_MAX:
         raise BadRedisUrl(f"{len(targets)} URLs; at most {SHARDS_MAX}")

@@ -1,22 +1,22 @@
-"""The ledger: which calls there are, and which member of each pool holds them.
+"""Defines the call store: the record of every call, and the leases by which members of each pool own it.
 
-The bus carries what happens; the ledger says who may act on it.  One hash per call (`call:<id>:state`) and one lease
-per call and pool (`call:<id>:lease:<pool>`):
+The bus carries what happens; the call store decides who may act on it.  Each call has one hash (`call:<id>:state`) and
+one lease per pool (`call:<id>:lease:<pool>`):
 
   create   /answer writes the record: agent, numbers                            status "new"
-  start    an edge has the caller on the line; a reconnect raises the epoch     status "live"
+  start    an edge is connected to the caller; a reconnect raises the epoch     status "live"
   claim    a pool member takes the lease, with the next fencing token
-  renew    every third of the lease's life; who comes too late and was replaced is told so
-  append   writes to the story of the call, refused once a newer token exists
-  end      once, whoever comes first                                            status "ended"
-  reopen   the carrier asks again for a call that ended for want of a connection; the next start takes it up
+  renew    every third of the lease's life; returns the leases that were lost to another member
+  append   writes to the call's event log; refused once a newer token exists
+  end      takes effect once, for the first that calls it                       status "ended"
+  reopen   the carrier asks again for a call that ended for want of a connection; the next start continues it
   restore  the server lost the record: the edge that has the call writes it again
 
-The fencing token is a counter in the record, so it outlives the lease: a member that merely slept (SIGSTOP, a long
-garbage collection, a lost network) and was not replaced goes on; one that was replaced can write nothing.
+The fencing token is a counter in the record, so it outlives the lease.  A member that stood still (SIGSTOP, a long
+garbage collection, a lost network) and was not replaced continues; one that was replaced can write nothing.
 
-Time is the server's, everywhere: no host's clock judges what another host wrote.  After a failover that may be another
-machine's, some seconds off; what follows from that is in docs/reliability.md.
+All times are the server's: no host's clock judges what another host wrote.  After a failover they come from another
+machine, perhaps some seconds off; docs/reliability.md describes the consequences.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ from common.store.members import Members, Quarantined
 from common.store.suspicion import Left, Take
 
 END_REASONS = tuple(reason.value for reason in EndReason)
-"""Why a call ended; a closed set (common/call/end_reasons.py), as metrics count it."""
+"""The values of `EndReason` (common/call/end_reasons.py), as labels of metrics."""
 
 MAY_GO_ON = ("carrier", "caller hung up")
-"""The reasons with which a call ends when its connection is gone; if the carrier has it still, it may go on."""
+"""End reasons of a call whose connection was lost; if the carrier still has the call, it may be reopened."""
 REOPEN_SECONDS = 60
-"""How long a call that was reopened waits for its stream."""
+"""How long a reopened call waits for its stream."""
 NO_EPOCHS: Mapping[str, int] = {}
 READY_STALE_MS = 3000
-"""A member that has not said for so long that it takes calls is thought to be gone."""
+"""A report of a pool member counts for this long; after it the member is taken for gone."""
 UNSTARTED_SECONDS = 600
-"""A record that no edge has started is forgotten after this: nobody picked up."""
+"""A record that no edge has started expires after this: the call was not picked up."""
 
 WEBHOOK_FIELDS_MAX = 256
-"""Facts of one call: some fifteen webhooks, each with the fields of its event."""
+"""Most webhook fields of one call: about fifteen webhooks, each with the fields of its event."""
 WEBHOOK_FIELDS_BYTES_MAX = 16_384
-"""Of one call's facts, names and values.  A real call has about 4 KB."""
+"""Most bytes of one call's webhook fields, names and values.  A real call has about 4 KB."""
 UNKNOWN_WEBHOOK_FIELDS_SECONDS = 60
-"""How long facts of a call without a record are kept: its record may be on its way."""
+"""How long webhook fields of a call without a record are kept, as the record may follow."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """What is known of a call.  Strings are empty and numbers 0 as long as nobody said so."""
+    """The record of a call.  A string is empty and a number 0 while it is not known."""
 
     call_id: str
     agent: dict[str, Any] = field(default_factory=dict)
@@ -69,24 +69,24 @@ class CallRecord:
     created_ms: int = 0
     ended_because: str = ""
     dial_id: str = ""
-    """The outbound request that made the call, if one did."""
+    """The outbound request that made the call, if there was one."""
     started_ms: int = 0
-    """When the call began.  Time without a connection, between an end and a reopening, is not counted."""
+    """When the call began, moved on by the time without a connection between an end and a reopening."""
     active_ms: int = 0
-    """When anybody last said anything, as far as it was noted."""
+    """When the caller or the agent last spoke, as far as it was reported."""
     ended_ms: int = 0
     reopens_ms: int = 0
-    """Until when a stream may take the ended call up again; 0: none may.  These four are of the ledger's clock."""
+    """Until when a stream may reopen the ended call; 0: it may not.  These four are Unix ms of the server's clock."""
     age_ms: int = 0
     silent_ms: int = 0
-    """How long the call had lasted, and nobody said anything, when its newest connection came."""
+    """How many ms the call had lasted, and how many had been silent, when its newest connection came."""
     signed_urls: int = 0
-    """1: the URLs that the carrier was given for the call carry our proof (edge/session/url_proof.py)."""
+    """1: the URLs that the carrier was given for the call have a signature (edge/session/url_proof.py)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A call that one member of a pool holds, and its right to write."""
+    """A call that one member of a pool owns, and its right to write to it."""
 
     call_id: str
     pool: str
@@ -94,200 +94,204 @@ class Claim:
     token: int
     record: CallRecord
     checkpoint: str = ""
-    """What the last owner left for the next one; the pool's own format."""
+    """The state that the last owner left for the next one, in the pool's own format."""
     trial_ms: int = 0
-    """The call may kill its owner: for so long no other such call should be claimed.  0: it is trusted."""
+    """The call may kill its owner: no other suspect should be claimed for this long.  0: the call is trusted."""
     condemned: bool = False
-    """It has killed too many: end it, and do not run it (common/store/suspicion.py)."""
+    """It has killed too many owners: end it, and do not run it (common/store/suspicion.py)."""
     crashes: int = 0
-    """Owners in a row that were lost with it."""
+    """How many owners in a row were lost while they had the call."""
     passed_on: bool = False
-    """The last owner could reach no provider."""
+    """The last owner could not reach a provider."""
 
 
 class CallStore(Protocol):
-    """Every method raises ConnectionError or TimeoutError while the server is away."""
+    """The calls of a deployment and their owners.
+
+    Every method raises ConnectionError or TimeoutError while the server is away.
+    """
 
     @property
     def ended_calls(self) -> EndedCalls:
-        """The calls that are over, and what is kept of them."""
+        """The ended calls and what is kept of them."""
 
-    # The edge's side.
+    # Called by edges.
 
     async def create(self, record: CallRecord) -> None:
-        """Write a new call's record; one that exists already is left as it is (webhooks come twice)."""
+        """Write a new call's record; an existing one stays as it is, because webhooks come twice."""
 
     async def read(self, call_id: str) -> CallRecord | None:
         """The call's record, or None if it is not known (any more)."""
 
     async def start(self, call_id: str, edge: str) -> CallRecord | None:
-        """The caller is on the line at `edge`: raise the epoch.  None if the call is unknown or has ended."""
+        """Record that `edge` is connected to the caller, and raise the epoch.  None: the call is unknown or ended."""
 
     async def end(self, call_id: str, reason: str, epoch: int | None = None) -> bool:
-        """The call is over.  True for whoever said so first; the record and the story expire later.
+        """End the call.  True for the first that ends it; the record and the event log expire later.
 
-        With an `epoch`, only if that still is the call's connection: an old socket's end ends nothing.  Epoch 0: only
-        if no edge has started the call.  After the end, or for a call that is not known, it sees to it that what was
-        written too late expires as well.
+        With an `epoch`, the call ends only if that is still its connection, so the end of an old socket has no effect.
+        Epoch 0: only if no edge has started the call.  For an ended or unknown call it makes keys that were written
+        too late expire as well.
         """
 
     async def note_end(self, call_id: str, seconds: int) -> None:
-        """The carrier has no such call any more; remember it that long, whether or not there is a record.
+        """Remember for `seconds` that the carrier has ended the call, with or without a record.
 
-        Webhooks overtake each other: the end of a call may come before its beginning.  A call that has a record cannot
-        be reopened from now on.
+        Webhooks overtake each other: the end of a call may come before its beginning.  A call with a record cannot be
+        reopened from now on.
         """
 
     async def end_noted(self, call_id: str) -> bool:
-        """Did the carrier say lately that the call is over?"""
+        """Whether the carrier has ended the call, as `note_end` remembers it."""
 
     async def reopen(self, call_id: str) -> bool:
-        """The carrier asks what to do with a call that it has.  False if the call is unknown, or over for good.
+        """Continue a call for which the carrier asks again.  False: the call is unknown, or over for good.
 
-        One that ended because its connection was gone may be started again within `REOPEN_SECONDS`.
+        A call that ended because its connection was lost may be started again within `REOPEN_SECONDS`.
         """
 
     async def note_silence(self, silent_ms: Mapping[str, int], epochs: Mapping[str, int] = NO_EPOCHS) -> None:
-        """For how long nobody has said anything in each of these calls.  With a call's epoch, only if that still is
+        """Record for how many ms nobody has spoken in each of these calls.  With a call's epoch, only if that is still
         its connection.
         """
 
     async def heartbeat_calls(self, call_ids: Iterable[str]) -> None:
-        """These calls are still on the line at this edge."""
+        """Report that these calls are still connected to this edge."""
 
     async def ended(self, call_ids: Sequence[str]) -> set[str]:
-        """Of these calls, those that stand as ended.  A call whose server is away is not in the answer."""
+        """Those of the calls that have ended.  A call whose server is away is left out."""
 
     async def now_ms(self, call_id: str) -> int:
-        """The clock of the server that has the call, Unix time in ms: for what another host will judge by it."""
+        """The clock of the call's server, Unix time in ms, for times that other hosts will compare."""
 
     async def live(self) -> list[str]:
-        """Every call that is on the line somewhere."""
+        """The ids of all live calls."""
 
-    async def lost(self) -> dict[str, int]:
-        """Calls whose edge has not touched them for so long that nobody seems to have them on the line any more, with
-        the server's time (ms) of the last touch.
+    async def abandoned(self) -> dict[str, int]:
+        """Calls without a heartbeat of an edge for so long that no edge seems to have them, with the server's time in
+        ms of the last one.
 
-        One look is no proof: a failover may have set the server's clock forward.  A call is lost if a second look,
-        later, finds the same last touch (edge/session/lost_calls.py).
+        One look is no proof, as a failover may have set the server's clock forward.  A call is abandoned if a second
+        look, later, finds the same heartbeat (edge/session/lost_calls.py).
         """
 
-    async def notes(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """What stands in each call's record besides `CallRecord`: the pools' fencing tokens and checkpoints, by name,
-        and the epoch.  A call without a record is left out: the server has lost it.
+    async def state_fields(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The fields of each call's hash beside `CallRecord`: the epoch, and the pools' fencing tokens and checkpoints.
+        A call without a record, which the server has lost, is left out.
         """
 
-    async def restore(self, record: CallRecord, notes: Mapping[str, str], events: Sequence[Message]) -> bool:
-        """Write a live call down again after the server has lost it, or the newest part of it, in one step.
+    async def restore(self, record: CallRecord, state_fields: Mapping[str, str], events: Sequence[Message]) -> bool:
+        """Write a live call again after the server has lost all or the newest part of it, in one step.
 
-        `record` has the call's next epoch, `notes` are what `notes` last returned for it, `events` go to the end of its
-        event log.  All fencing tokens are raised: whoever held the call holds it no more.  False if the call has
-        ended, or has this epoch already.
+        `record` has the call's next epoch, `state_fields` is what that method last returned, `events` are appended to
+        the event log.  All fencing tokens are raised, so no former owner can write.  False: the call has ended, or has
+        this epoch already.
         """
 
     async def pools_with_room(self) -> set[str]:
-        """The pools of which at least one member has said within `READY_STALE_MS` that it takes calls."""
+        """The pools of which a member has reported room within `READY_STALE_MS`."""
 
     async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
-        """Of these calls, those that some pool does not hold right now, with the pools."""
+        """Those of the calls that some pool does not own now, with these pools."""
 
-    async def add_webhook_fields(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
-        """Keep what the carrier said about a call, by name; saying it again changes nothing.
+    async def add_webhook_fields(self, call_id: str, fields: Mapping[str, str], unknown: bool = True) -> bool:
+        """Keep fields of the carrier's webhooks about a call, by name; repeating it changes nothing.
 
-        True if the call has a record.  Of one without they are kept for `UNKNOWN_WEBHOOK_FIELDS_SECONDS`, or with
-        `unknown=False` not at all.  `WEBHOOK_FIELDS_MAX` and `WEBHOOK_FIELDS_BYTES_MAX` hold for each
-        call; what does not fit is dropped.
+        True if the call has a record.  Without one they are kept for `UNKNOWN_WEBHOOK_FIELDS_SECONDS`, or with
+        `unknown=False` not at all.  Beyond `WEBHOOK_FIELDS_MAX` or `WEBHOOK_FIELDS_BYTES_MAX` of a call they are
+        dropped.
         """
 
-    async def facts(self, call_id: str) -> dict[str, str]:
-        """All that the carrier said about a call."""
+    async def webhook_fields(self, call_id: str) -> dict[str, str]:
+        """The fields of the carrier's webhooks about a call, by name."""
 
     async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
-        """Write down that a side effect begins, before it does (common/call/once.py).
+        """Record that a side effect begins, before it does (common/call/once.py).
 
-        Of everybody who asks, one is told NEW.  With a claim, only while that is the newest of its pool; without, for
-        whoever is asked by a webhook.
+        One caller of all gets NEW.  With a claim, only while that is the newest of its pool; without one it is for
+        webhook handlers, which have none.
         """
 
     async def finish_effect(self, effect: Effect, result: str, claim: Claim | None = None) -> Known:
-        """Write the result down, unless there is one; returns the one that holds.  Fenced like `begin_effect`."""
+        """Record the result, unless there is one, and return the one that counts.  Fenced like `begin_effect`."""
 
     async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
-        """False if this nonce came before with another digest."""
+        """Remember a webhook's nonce for `seconds`.  False if it came before with another digest."""
 
     async def shared_secret(self) -> bytes:
-        """A random secret that all edges of the deployment share, made by the first that asks."""
+        """A random secret that all edges of the deployment share; the first that asks creates it."""
 
     async def check_write(self, edge: str) -> None:
-        """Raises ConnectionError (its text says why) or TimeoutError if the server takes no writes: full, read-only,
-        away.  A server that is asked only for what it has would not show it.
+        """Test that the server accepts writes, which reading alone would not show.
+
+        Raises ConnectionError (its text says why) or TimeoutError if it is full, read-only or away.
         """
 
     async def keep_secret(self, secret: bytes) -> None:
-        """Give the shared secret back to a server that has lost it."""
+        """Write the shared secret again to a server that has lost it."""
 
-    # The pools' side.
+    # Called by pool members.
 
     async def take_offers(self, pool: str, owner: str, count: int, block_ms: int) -> list[tuple[str, str]]:
-        """Up to `count` offered calls as (offer id, call id), waiting `block_ms` for the first.
+        """Up to `count` offered calls as (offer id, call id), after at most `block_ms` of waiting for the first.
 
-        Offers that a dead member took and never settled come first.
+        Offers that a dead member took without an acknowledgement come first.
         """
 
     async def ack_offer(self, pool: str, offer_id: str) -> None:
-        """The offer needs nobody any more: the call is held, or over."""
+        """Remove an offer whose call has an owner, or is over."""
 
     async def claim(self, pool: str, call_id: str, owner: str, take: Take = Take.TRUSTED) -> Claim | None:
-        """Take the lease and the next fencing token.  None if another member holds it or the call is over.
+        """Take the lease with the next fencing token.  None if another member has it, or the call is over.
 
-        Raises Suspect if the call may kill its owner and `take` does not allow that, or it is too early.
+        Raises Suspect if the call may kill its owner, and `take` does not allow that or it is too early.
         """
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
-        """Prolong the leases; returns those that were lost to a newer owner or whose call is gone."""
+        """Prolong the leases; returns the claims that were lost to a newer owner or whose call is gone."""
 
     async def release(self, claim: Claim, left: Left = Left.CLEAN) -> None:
-        """Give the lease up now, so that another member can claim the call at once.
+        """Give the lease up, so that another member can claim the call at once.
 
-        Whoever only learns later that it was replaced, because Redis was away, may say so too: then its loss is not
-        counted against the call.
+        An owner that learns only later that it was replaced, because Redis was away, may release too: then its loss is
+        not counted against the call.
         """
 
     async def offer(self, pool: str, call_ids: Sequence[str], all_that_wait: bool = False) -> None:
-        """Offer the calls to the pool; one that is on offer already is not offered twice.
+        """Offer the calls to the pool, unless they are on offer already.
 
-        `all_that_wait`: no other call waits, so that offers of calls that ended meanwhile can be forgotten.
+        `all_that_wait`: no other call waits, so that offers of calls that have ended can be removed.
         """
 
     async def quarantine(self, call: Quarantined) -> None:
-        """Note for people that the call is not run again."""
+        """List the call, for people, as one that is not run again."""
 
     async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
-        """Write to the call's events in one step, if the claim still is the newest.  False: drop the call."""
+        """Append to the call's event log in one step, if the claim is still the newest.  False: drop the call."""
 
     async def save_checkpoint(self, claim: Claim, checkpoint: str) -> bool:
-        """Leave a note for the next owner; fenced like `append`."""
+        """Leave a checkpoint for the next owner; fenced like `append`."""
 
     async def try_scan_lock(self, pool: str, owner: str, ms: int) -> bool:
-        """Shall this member look for orphans now?  One of the pool may in every `ms`: a look asks for every call."""
+        """Whether this member shall scan for orphans now: one of the pool may in each `ms`, as a scan reads much."""
 
     async def orphans(self, pool: str) -> list[str]:
-        """Live calls that no member of the pool holds."""
+        """Live calls without an owner in the pool."""
 
     async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
-        """This member takes calls, or it takes none for now.  To be said again within `READY_STALE_MS`."""
+        """Report whether this member takes calls; to be repeated within `READY_STALE_MS`."""
 
     async def report_health(self, pool: str, owner: str, healthy: bool) -> None:
-        """This member can reach a provider, or none.  To be said again within `READY_STALE_MS`."""
+        """Report whether this member can reach a provider; to be repeated within `READY_STALE_MS`."""
 
     async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
-        """What the members of the pool have said of themselves lately."""
+        """The recent reports of the pool's members."""
 
     async def mend(self, edge: str, call_ids: Sequence[str]) -> int:
-        """Remove what nobody can use: shared keys, this edge's and those of its calls (`call_ids`) that hold another
-        type than docs/bus.md says, locks without an end, and ids in `calls:live` of which there is no live record.
-        Returns how many; said again it does nothing.
+        """Remove what no process can use: keys of a wrong type (shared ones, this edge's and those of the calls
+        `call_ids`; docs/bus.md has the types), locks without an expiry, and ids in `calls:live` without a live record.
+        Returns how many; repeating it changes nothing.
         """
 
     async def heartbeat(self, kind: str, node: str) -> None:
-        """This node is alive.  `kind` is "edge" or a pool."""
+        """Report that this node is alive.  `kind` is "edge" or a pool."""

@@ -1,20 +1,20 @@
-"""The book of outbound calls in Redis: documents with a version, a queue, and one dialer at a time.
+"""Stores outbound calls in Redis: documents with a version, a queue, and one dialer at a time.
 
 Keys (one Redis Cluster slot, by the tag {dials}):
 
   {dials}:<id>        hash    version, body, added (msgpack); once it is over it expires after CALL_RETENTION
-  {dials}:key:<key>   string  the dial that an idempotency key made
-  {dials}:call:<id>   string  the dial that the carrier's call with this id belongs to; CALL_KEY_SECONDS or as the dial
+  {dials}:key:<key>   string  the outbound call that an idempotency key made
+  {dials}:call:<id>   string  the outbound call of the carrier's call with this id; CALL_KEY_SECONDS, or as the document
   {dials}:queued      zset    by the time at which to place it
-  {dials}:open        zset    by the time at which to look it up
-  {dials}:dialer      string  who dials now; expires unless renewed
+  {dials}:open        zset    by the time at which to look it up at the carrier
+  {dials}:dialer      string  the edge that dials now; expires unless renewed
   {dials}:paused      string  no call is placed while it is there; expires when the next one is to be tried
-  {dials}:day         hash    how many requests have left on a day (UTC, by the server's clock); expires two days later
+  {dials}:day         hash    how many requests were sent on a day (UTC, server's clock); expires two days later
   {dials}:pauses      string  how many such pauses have followed each other, and why; until a call is placed again
   {dials}:unreadable  list    ids and documents that could not be read, for a person to look at
 
-A document that waits or is open does not expire: its id would stand at the head of the queue, or take a line, for ever.
-Should one be gone all the same (an older release wrote it, a person deleted it), its id is removed when it is met.
+A document that waits or is open does not expire: its id would stay at the head of the queue, or count as an open call,
+for ever.  If one is missing all the same (an older release wrote it, a person deleted it), its id is removed when met.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from common.store.mending import remove_unusable
 from common.store.outbound import QueuedCall, QueueFull, UnreadableOutboundCall
 
 QUEUE_MAX = 10_000
-"""Requested calls that may wait; one more is refused."""
+"""Most requested calls that wait; one more is refused."""
 KEY_SECONDS = 86_400
 """How long an idempotency key is remembered."""
 
 CALL_KEY_SECONDS = 7 * 86_400
-"""How long a call's id leads to a dial that waits; each change of the dial begins it anew."""
+"""How long a carrier's call id leads to an outbound call that waits; each change starts it again."""
 LOOKED_AT = 100
-"""Ids that one look at the queue, or at the open calls, compares with their documents."""
+"""Most ids that one look at the queue, or at the open calls, compares with their documents."""
 UNREADABLE_MAX = 100
-"""Documents that are kept of those that could not be read."""
+"""Most unreadable documents that are kept."""
 UNREADABLE_BYTES = 1024
 UNREADABLE_SECONDS = 86_400
 LEAD_MS_MAX = 5000
-"""The lead without an end gets this one: whoever dials renews it much sooner."""
+"""Expiry given to a dialer lock without one; the dialer renews it much sooner."""
 
 PAUSE_MS = 2000
-"""The first pause after the carrier has refused the account; each that follows is twice as long."""
+"""First pause after the carrier refused the account; each following one is twice as long."""
 PAUSE_MS_MAX = 300_000
 DAY_MS_MAX = 172_800_000
-"""What was spent on a day is kept so long, by the script as well."""
+"""How long the count of a day is kept; the script has the same value."""
 _ADDED = frozenset({"sent", "requests", "refused_ms"})
-"""Keys that stand in a field of their own: the previous release reads `body` and refuses keys that it does not know."""
+"""Keys kept in a field of their own, because the previous release reads `body` and refuses keys it does not know."""
 
 _ADD = """
 local known = ARGV[1] ~= '' and redis.call('GET', KEYS[4])
@@ -78,8 +78,8 @@ if ARGV[4] == 'open' then redis.call('ZADD', KEYS[3], ARGV[5], ARGV[1]) end
 return 1
 """
 
-# Ids of a set whose time has come, the earliest first; those without a document are removed.  Keys: the set.
-# Arguments: latest time, how many, how many to look at.  The documents are in the same slot, by their tag.
+# Ids of a set that are due, the earliest first; ids without a document are removed.  Keys: the set.
+# Arguments: latest time, most ids, most ids to look at.  The documents are in the same slot, by their tag.
 _DUE = """
 local found, gone = {}, 0
 local wanted, left = tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -96,8 +96,8 @@ end
 return {gone, found}
 """
 
-# What cannot be read leaves the queue and gives its line back.  Keys: the document, queued, open, unreadable.
-# Arguments: the id, how many to keep, how long, how much of each, how long the document stays.
+# Takes an unreadable document out of the queue and the open calls.  Keys: the document, queued, open, unreadable.
+# Arguments: the id, entries to keep, seconds to keep them, bytes of each, seconds that the document stays.
 _SET_ASIDE = """
 if redis.call('ZREM', KEYS[2], ARGV[1]) + redis.call('ZREM', KEYS[3], ARGV[1]) == 0 then return 0 end
 local kind = redis.call('TYPE', KEYS[1])
@@ -126,7 +126,7 @@ redis.call('SET', KEYS[2], (before + 1) .. ' ' .. ARGV[1], 'PX', ms + ARGV[3])
 return 1
 """
 
-# What was spent today by the server's clock.  Arguments: how many more (or fewer), and the most of a day.
+# Counts the requests of today by the server's clock.  Arguments: how many more (or fewer), and the most of a day.
 _SPEND = """
 local day = tostring(math.floor(redis.call('TIME')[1] / 86400))
 local known = redis.call('HMGET', KEYS[1], 'day', 'count')
@@ -157,15 +157,15 @@ class RedisOutboundQueue:
 
     @classmethod
     def connect(cls, url: str, name: str, retention_s: int) -> RedisOutboundQueue:
-        """Connects lazily; `aclose` when done.  With several shards the book is on the first."""
+        """Create a client that connects when it is used; `aclose` it.  With several shards the first one is used."""
         return cls(Client(parse_redis_url(url)[0], f"{name}:dials"), retention_s)
 
     async def aclose(self) -> None:
-        """Close all connections; the book cannot be used afterwards."""
+        """Close all connections; the queue cannot be used afterwards."""
         await self._client.aclose()
 
     async def add(self, dial_id: str, body: dict[str, Any], due_ms: int, key: str = "") -> str:
-        """Queue a new dial and return its id; with a known idempotency key, the id of the dial it made before.
+        """Queue a new outbound call and return its id; for a known idempotency key, the id of the one it made.
 
         Raises QueueFull.
         """
@@ -178,7 +178,7 @@ class RedisOutboundQueue:
         return str(known.decode())
 
     async def read(self, dial_id: str) -> QueuedCall | None:
-        """The dial as it stands, or None if it is not known (any more).  Raises UnreadableDial."""
+        """The outbound call, or None if it is not known (any more).  Raises UnreadableOutboundCall."""
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.hgetall(_name(dial_id))
         pipeline.time()
@@ -188,14 +188,14 @@ class RedisOutboundQueue:
         return entry_of(fields, _ms(time)) if fields else None
 
     async def set_aside(self, dial_id: str) -> None:
-        """A dial that cannot be read waits no more and takes no line; what there is of it is kept for a while."""
+        """Take an unreadable outbound call out of the queue and the open calls; keep what there is for a while."""
         keys = [_name(dial_id), _QUEUED, _OPEN, _UNREADABLE]
         args: list[Any] = [dial_id, UNREADABLE_MAX, UNREADABLE_SECONDS, UNREADABLE_BYTES, self._retention_s]
         if await self._client.reached(self._set_aside(keys=keys, args=args)):
             unreadable("outbound call")
 
     async def mend(self) -> None:
-        """Remove keys of another type, and give locks without an end one: nobody could place a call."""
+        """Remove keys of a wrong type and give locks an expiry, since otherwise no call could be placed."""
         kinds = {_QUEUED: ("zset", 0), _OPEN: ("zset", 0), _UNREADABLE: ("list", 0), _DIALER: ("string", LEAD_MS_MAX)}
         kinds |= {_PAUSED: ("string", PAUSE_MS_MAX), _PAUSES: ("string", 2 * PAUSE_MS_MAX), _DAY: ("hash", DAY_MS_MAX)}
         await remove_unusable(self._client, kinds)
@@ -212,8 +212,8 @@ class RedisOutboundQueue:
     ) -> bool:
         """Replace the document if it still has this version.  `where`: "queued", "open" or "closed".
 
-        `call_ids` are the carrier's calls that belong to the dial: `owner` finds it by them.  With a `dialer`, only
-        while that is the one who dials.
+        `call_ids` are the carrier's calls that belong to it: `owner` finds it by them.  With a `dialer`, only while
+        that one dials.  False: nothing was written.
         """
         keys = [_name(dial_id), _QUEUED, _OPEN, _DIALER, *map(_call_name, call_ids)]
         packed, added = _packed(body)
@@ -222,59 +222,59 @@ class RedisOutboundQueue:
         return bool(await self._client.reached(self._write(keys=keys, args=args)))
 
     async def now_ms(self) -> int:
-        """The server's clock, Unix time in ms: every time in the book is of it, since any edge may dial next."""
+        """The server's clock, Unix time in ms: all times of the queue use it, since any edge may dial next."""
         return _ms(await self._client.reached(self._redis.time()))
 
     async def due(self, count: int) -> list[str]:
-        """Queued dials whose time has come, the earliest first."""
+        """Ids of queued calls that are due, the earliest first."""
         return await self._first(_QUEUED, await self.now_ms(), count)
 
     async def overdue(self, count: int) -> list[str]:
-        """Open dials of which nothing was heard for too long."""
+        """Ids of open calls without an event for too long."""
         return await self._first(_OPEN, await self.now_ms(), count)
 
     async def open_count(self) -> int:
-        """Dials that take a line now; one whose document is gone takes none."""
+        """How many calls are open now; one without a document does not count."""
         await self._first(_OPEN, "+inf", 0)
         return int(await self._client.reached(self._redis.zcard(_OPEN)))
 
     async def queued_count(self) -> int:
-        """Dials that wait."""
+        """How many calls wait."""
         return int(await self._client.reached(self._redis.zcard(_QUEUED)))
 
     async def made_by(self, key: str) -> str:
-        """The dial that an idempotency key made; empty if it made none."""
+        """The id of the outbound call that an idempotency key made, or ""."""
         found: Any = await self._client.reached(self._redis.get(f"{{dials}}:key:{key}"))
         return found.decode() if found else ""
 
     async def spent_today(self) -> int:
-        """Requests that have left today, a day of UTC by the server's clock."""
+        """How many requests were sent today, a day of UTC by the server's clock."""
         return int(await self._client.reached(self._spend(keys=[_DAY], args=[0, 0])))
 
     async def spend(self, most: int) -> bool:
-        """Count a request that is about to leave; False, and it is not counted, if today has had `most`."""
+        """Count a request that is about to be sent.  False, without counting it, if today has had `most`."""
         return int(await self._client.reached(self._spend(keys=[_DAY], args=[1, most]))) >= 0
 
     async def give_back(self) -> None:
-        """A request that was counted has rung nobody."""
+        """Take a counted request back, because it rang nobody."""
         await self._client.reached(self._spend(keys=[_DAY], args=[-1, 0]))
 
     async def lead(self, owner: str, ms: int) -> bool:
-        """Be, or go on being, the one who dials."""
+        """Become the dialer, or stay it, for `ms`.  False: another edge is."""
         return bool(await self._client.reached(self._lead(keys=[_DIALER], args=[owner, ms])))
 
     async def owner(self, call_id: str) -> str:
-        """The dial that the carrier's call belongs to; empty if it is none of ours, or not known to be."""
+        """The id of the outbound call of a carrier's call, or "" if there is none, or it is not known."""
         found: Any = await self._client.reached(self._redis.get(_call_name(call_id)))
         return found.decode("utf-8", "replace") if found else ""
 
     async def pause(self, reason: str) -> None:
-        """Place no call for a while, which grows with each pause that follows another; one that is on goes on."""
+        """Stop placing calls for a while, which doubles with each pause in a row; a pause that is on stays."""
         args: list[Any] = [reason, PAUSE_MS, PAUSE_MS_MAX]
         await self._client.reached(self._pause(keys=[_PAUSED, _PAUSES], args=args))
 
     async def paused(self) -> tuple[str, bool]:
-        """Why calls were refused of late, empty if they were not; and whether none may be placed now."""
+        """(why calls were refused lately, or ""; whether no call may be placed now)."""
         found: Any = await self._client.reached(self._redis.get(_PAUSES))
         if not found:
             return "", False
@@ -282,11 +282,11 @@ class RedisOutboundQueue:
         return found.decode("utf-8", "replace").partition(" ")[2], bool(holds)
 
     async def unpause(self) -> None:
-        """A call was placed again: the next pause is a short one."""
+        """Record that a call was placed: the next pause is a short one again."""
         await self._client.reached(self._redis.delete(_PAUSED, _PAUSES))
 
     async def _first(self, key: str, until_ms: int | str, count: int) -> list[str]:
-        """Up to `count` ids of a set; those that lead nowhere are removed and counted."""
+        """Up to `count` ids of a set; ids without a document are removed and counted."""
         gone, found = await self._client.reached(self._due(keys=[key], args=[until_ms, count, LOOKED_AT]))
         for _ in range(gone):
             unreadable("outbound call")
@@ -294,7 +294,7 @@ class RedisOutboundQueue:
 
 
 def entry_of(fields: Mapping[bytes, bytes], now_ms: int) -> QueuedCall:
-    """A document from its hash.  Raises UnreadableDial."""
+    """The document in a hash.  Raises UnreadableOutboundCall."""
     try:
         added = msgpack.unpackb(fields[b"added"]) if b"added" in fields else {}
         body = msgpack.unpackb(fields[b"body"])
@@ -313,13 +313,13 @@ _PAUSES = "{dials}:pauses"
 
 
 def _ms(time: Any) -> int:
-    """The answer to TIME in ms."""
+    """The reply of TIME in ms."""
     seconds, micros = time
     return int(seconds) * 1000 + int(micros) // 1000
 
 
 def _packed(body: dict[str, Any]) -> tuple[bytes, bytes]:
-    """A document as the two fields that hold it."""
+    """A document as the two fields in which it is kept."""
     known = {key: value for key, value in body.items() if key not in _ADDED}
     return msgpack.packb(known), msgpack.packb({key: body[key] for key in body.keys() & _ADDED})
 

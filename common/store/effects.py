@@ -1,4 +1,4 @@
-"""The names for a side effect of a call, as the ledger keeps it; `common/call/once.py` says what for."""
+"""Defines side effects of a call as the call store records them; `common/call/once.py` explains their use."""
 
 from __future__ import annotations
 
@@ -7,50 +7,50 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 EFFECTS_MAX = 500
-"""Effects of one call; one more is refused: a call that wants so many has lost its way."""
+"""Most effects of one call; one more is refused, because a call that wants so many is out of control."""
 RESULT_CHARS_MAX = 16_384
-"""Of a result that is kept."""
+"""Most characters of a result that is kept."""
 
 
 class EffectState(StrEnum):
-    """What the ledger knows of an effect."""
+    """The recorded state of an effect, or the reason why it may not begin."""
 
     NEW = "new"
-    """It is ours to do, now."""
+    """It may be done now, by the caller that got this answer."""
     BEGUN = "begun"
-    """Somebody began it, and has not said how it ended."""
+    """It was begun before, and has no result."""
     DONE = "done"
     FENCED = "fenced"
-    """Another member holds the call by now."""
+    """Another member owns the call by now."""
     FULL = "full"
-    """The call has had `EFFECTS_MAX` of them."""
+    """The call has had `EFFECTS_MAX` effects."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One side effect: of turn `turn` the `n`th, or by a name of its own where no turn asked for it."""
+    """One side effect: the `n`th of reply `turn`, or one with a name if it belongs to no reply."""
 
     call_id: str
     turn: int = 0
     n: int = 0
     name: str = ""
     attempt: str = field(default_factory=lambda: secrets.token_hex(8), compare=False)
-    """Ours: to begin again because the answer was lost is not to begin twice."""
+    """Identifies this attempt: repeating it, because the answer was lost, does not count as a second begin."""
 
     @property
-    def place(self) -> str:
-        """What tells it from the call's others."""
+    def effect_id(self) -> str:
+        """The id of the effect within its call."""
         return self.name or f"{self.turn}:{self.n}"
 
     @property
     def key(self) -> str:
-        """The same for everybody who ever tries this effect: an idempotency key for the other side."""
-        return f"{self.call_id}:{self.place}"
+        """The id of the effect in every process that ever tries it: an idempotency key for the other side."""
+        return f"{self.call_id}:{self.effect_id}"
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the ledger answers; `result` is there once the effect is done."""
+    """The answer of the call store; `result` is there once the effect is done."""
 
     state: EffectState
     result: str = ""

@@ -1,4 +1,4 @@
-"""The side effects of calls in Redis (effects.py): what was begun, and with what result it was done."""
+"""Keeps the side effects of calls in Redis (effects.py): which were begun, and the results of those that were done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from common.store.effects import EFFECTS_MAX, Effect, EffectState, Known
 
 
 class RedisEffects:
-    """Of one server.  `retention_s` is how long the effects of an ended call are kept."""
+    """The effects on one server.  `retention_s` is how long those of an ended call are kept."""
 
     def __init__(self, client: Client, retention_s: int) -> None:
         self._client = client
@@ -30,8 +30,8 @@ class RedisEffects:
     async def _run(self, script: Any, effect: Effect, claim: Claim | None, *about: Any) -> Known:
         keys = [redis_keys.call_state(effect.call_id), redis_keys.call_effects(effect.call_id)]
         fence = [claim.pool, claim.token, claim.owner] if claim else ["", "", ""]
-        args = [*fence, effect.place, *about, self._retention_s, redis_keys.LIVE_SECONDS]
-        # A session has time to wait for the server; whoever answers a webhook has not.
+        args = [*fence, effect.effect_id, *about, self._retention_s, redis_keys.LIVE_SECONDS]
+        # A session has time to wait for the server; the handler of a webhook has not.
         insist = self._client.insist if claim else lambda command: self._client.reached(command())
         state, result = await insist(lambda: script(keys=keys, args=args))
         return Known(EffectState(state.decode()), result.decode("utf-8", "replace"))

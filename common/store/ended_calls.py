@@ -1,13 +1,13 @@
-"""Ended calls: which there are, and the one step that shortens what is kept of one.
+"""Defines the list of ended calls, and the step that replaces a call's event log by its compacted one.
 
-What stays is decided in common/call/log_compaction.py.
+common/call/log_compaction.py decides what stays in the log.
 
     end ──▶ calls:ended (how many are kept), calls:to-compact (due `COMPACT_AFTER_SECONDS` later)
     due ──▶ read by one edge, which has `COMPACT_SECONDS` for it; if it dies, the next one takes the call
-    compact ──▶ the log is replaced whole, if nobody wrote to it since it was read and the call is still over
+    compact ──▶ the log is replaced in one step, if it is unchanged since it was read and the call is still over
 
-A death before the last step leaves the log as it was.  A call that the carrier may yet come back with keeps its agent,
-tokens and checkpoints; of the others the record loses them.
+A death before the last step leaves the log as it was.  A call that the carrier may connect again keeps its agent,
+tokens and checkpoints; the records of other calls lose them.
 """
 
 from __future__ import annotations
@@ -20,29 +20,32 @@ from common.protocol import redis_keys
 from common.protocol.messages import Message
 
 Entries: TypeAlias = Sequence[tuple[str, Message]]
-"""Of an event log: (entry id, message), in order."""
+"""An event log: (entry id, message) pairs, in order."""
 
 COMPACT_AFTER_SECONDS = 90
-"""By then the last events of an ended call are written, and whoever followed it has read them."""
+"""Time after the end by which the last events are written, and every reader of the log has read them."""
 COMPACT_SECONDS = 60
 """How long one edge may take over a call before another tries."""
 COMPACT_TRIES_MAX = 5
-"""Beyond this an event log is left whole: somebody still writes to it, or it has what this release cannot read."""
+"""Most tries; after them an event log stays whole: a process still writes to it, or it has unreadable entries."""
 DUE_MAX = 20
-"""Calls that are taken at a time."""
+"""Most calls that are taken at a time."""
 
 
 class EndedCalls(Protocol):
-    """Part of the ledger: `CallStore.ended_calls`.  Raises ConnectionError or TimeoutError while the server is away."""
+    """The ended calls of a store (`CallStore.ended_calls`).
+
+    Every method raises ConnectionError or TimeoutError while the server is away.
+    """
 
     async def take(self) -> list[str]:
-        """Ended calls whose event log is to be shortened now: the asker's, for `COMPACT_SECONDS`."""
+        """Ended calls whose event log is due to be compacted; they are the caller's for `COMPACT_SECONDS`."""
 
     async def compact(self, call_id: str, agent: str, read: Entries, kept: Entries) -> bool:
-        """Put `kept` in the place of the call's whole event log, which was `read`, and shorten its record.
+        """Replace the call's event log, which was `read`, by `kept`, and shorten its record.
 
-        `agent` is the name of the call's agent.  False: something was written since it was read; try again later.  True
-        as well if nothing is to be done: the call lives again, is not known any more, or was tried for too often.
+        `agent` is the name of the call's agent.  False: an event was written since the log was read; try again later.
+        True as well if there is nothing to do: the call is live again, not known any more, or was tried too often.
         """
 
     async def leave(self, call_id: str) -> None:
@@ -50,7 +53,7 @@ class EndedCalls(Protocol):
 
 
 class ShardedEndedCalls:
-    """See `common.store.ended_calls.EndedCalls`: those of several servers."""
+    """See `common.store.ended_calls.EndedCalls`: the ended calls of several servers."""
 
     def __init__(self, shards: Sequence[EndedCalls]) -> None:
         self._shards = shards

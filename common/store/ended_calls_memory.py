@@ -1,4 +1,4 @@
-"""The ended calls without a server, for tests (ended_calls.py)."""
+"""Keeps the ended calls without a server, for tests (ended_calls.py)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class MemoryEndedCalls:
         self._due: dict[str, float] = {}
 
     def add(self, call_id: str) -> None:
-        """The call has ended."""
+        """Record that the call has ended."""
         self._due[call_id] = _now() + COMPACT_AFTER_SECONDS
 
     async def take(self) -> list[str]:

@@ -1,7 +1,7 @@
-"""The ended calls in Redis (ended_calls.py): two indexes of them, and the script that shortens one.
+"""Keeps the ended calls in Redis (ended_calls.py): two indexes of them, and the script that compacts one.
 
-A stream that grows by XADD holds 4 KB in reserve, and a hash that once had a long field is never packed again: so both
-are made anew, the stream as a copy, which has no reserve.
+A stream that grows by XADD keeps 4 KB in reserve, and a hash that once had a long field is never packed again.  So both
+are created anew, the stream as a copy, which has no reserve.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from common.redis.client import Client
 from common.store import MAY_GO_ON
 from common.store.ended_calls import COMPACT_AFTER_SECONDS, COMPACT_SECONDS, COMPACT_TRIES_MAX, DUE_MAX, Entries
 
-# The server's clock judges what is due.  Keys: live, ended, to compact.  Arguments: call, seconds kept, seconds until.
+# The server's clock decides what is due.  Keys: live, ended, to compact.  Arguments: call, seconds kept, seconds until.
 _ENDED = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -28,7 +28,7 @@ for i = 2, 3 do redis.call('EXPIRE', KEYS[i], ARGV[2] + ARGV[3]) end
 return 1
 """
 
-# Arguments: how many, seconds until they are due again.
+# Arguments: most calls, seconds until they are due again.
 _TAKE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -37,9 +37,9 @@ for _, call in ipairs(due) do redis.call('ZADD', KEYS[1], now + ARGV[2] * 1000, 
 return due
 """
 
-# Keys: the state, the events, a place to build the new ones.  Arguments: entries and last id as they were read, most
-# tries, the agent's name (packed), how many reasons may go on, those; then pairs of id and message.
-# 1: nothing is left to do; 0: not now.
+# Keys: the state, the events, a temporary stream for the new ones.  Arguments: entries and last id as they were read,
+# most tries, the agent's name (packed), number of reasons after which a call may continue, these reasons; then pairs of
+# id and message.  1: nothing is left to do; 0: not now.
 _COMPACT = """
 local known = redis.call('HMGET', KEYS[1], 'status', 'ended_because', 'sealed')
 if known[1] ~= 'ended' then return 1 end
@@ -90,7 +90,7 @@ class RedisEndedCalls:
         self._compact = client.redis.register_script(_COMPACT)
 
     async def add(self, call_id: str) -> None:
-        """The call is not live any more, and is kept."""
+        """Record that the call has ended: it is not live any more, and is kept."""
         keys = [redis_keys.CALLS_LIVE, redis_keys.CALLS_ENDED, redis_keys.CALLS_TO_COMPACT]
         args: list[Any] = [call_id, self._retention_s, COMPACT_AFTER_SECONDS]
         await self._client.reached(self._ended(keys=keys, args=args))

@@ -1,4 +1,4 @@
-"""redis-py's pool, which gives back what it does not need: it grows with the busiest moment and would stay so large."""
+"""Extends redis-py's connection pool to close idle connections; it would stay as large as at the busiest moment."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 
 IDLE_SECONDS = 20.0
-"""A connection that no command needed for so long is closed, one at each release of another."""
+"""A connection that was idle for so long is closed, one whenever another is released."""
 
 
 class IdleClosingPool(ConnectionPool):
-    """A pool that is used from its end, so that the connection at its head is the one that was idle for the longest."""
+    """A pool that uses the connection released last, so the one at its head was idle for the longest time."""
 
     def __init__(self, now: Callable[[], float] | None = None, **options: Any) -> None:
-        """`now` in seconds; the running loop's clock unless a test has its own."""
+        """`now` returns seconds; it is the running loop's clock unless a test passes its own."""
         super().__init__(**options)
         self._now = now
         self._released_s: dict[AbstractConnection, float] = {}
 
     async def release(self, connection: AbstractConnection) -> None:
-        """Take a connection back, and close the one that nobody has needed for long, if there is one."""
+        """Take a connection back, and close the one that was idle for longest, if that was long enough."""
         await super().release(connection)
         now = self._now() if self._now else asyncio.get_running_loop().time()
         self._released_s[connection] = now

@@ -1,4 +1,4 @@
-"""What the members of a pool say of themselves, and the calls that a pool will not run again.  Pure."""
+"""Defines what the members of a pool report, and the calls that a pool does not run again.  Pure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import json
 from dataclasses import asdict, dataclass
 
 QUARANTINE_MAX = 100
-"""Calls that the list keeps for each pool, the newest first."""
+"""Most calls in the quarantine list of a pool, the newest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """Of one pool, by name, as far as they have said so lately."""
+    """The members of one pool, by name, according to their recent reports."""
 
     healthy: frozenset[str] = frozenset()
-    """Those whose providers can be reached."""
+    """Members that reach a provider."""
     with_room: frozenset[str] = frozenset()
-    """Those that take calls."""
+    """Members that take calls."""
 
     def __or__(self, other: Members) -> Members:
         return Members(self.healthy | other.healthy, self.with_room | other.with_room)
@@ -29,9 +29,9 @@ class Quarantined:
     call_id: str
     pool: str
     crashes: int
-    """Owners in a row that were lost with it."""
+    """How many owners in a row were lost while they had the call."""
     at_ms: int
 
     def to_json(self) -> str:
-        """As it stands in the list."""
+        """The call as an entry of the list."""
         return json.dumps(asdict(self))

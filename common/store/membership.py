@@ -1,4 +1,4 @@
-"""Who lives, what the members of a pool say of themselves, and the calls that it will not run again, in Redis."""
+"""Keeps in Redis which nodes are alive, what the members of a pool report, and the quarantined calls."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from common.store import READY_STALE_MS, scripts
 from common.store.members import QUARANTINE_MAX, Members, Quarantined
 
 QUARANTINE_SECONDS = 7 * 24 * 3600
-"""The list is forgotten so long after the last one."""
+"""How long the quarantine list is kept after its last entry."""
 NODE_STALE_MS = 150_000
-"""A node that was silent for so long is forgotten."""
+"""A node without a heartbeat for so long is removed."""
 
-# Key: one of the sets of members.  Argument: for how many ms a member's word holds.
+# Key: one of the sets of members.  Argument: for how many ms a report counts.
 _MEMBERS = """
 local time = redis.call('TIME')
 return redis.call('ZRANGEBYSCORE', KEYS[1], time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[1], '+inf')
@@ -25,7 +25,7 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], time[1] * 1000 + math.floor(time[2] 
 
 
 class Membership:
-    """Of one server."""
+    """The nodes and reports on one server."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -53,29 +53,29 @@ class Membership:
         return set(compress(redis_keys.POOLS, members))
 
     async def heartbeat(self, kind: str, node: str) -> int | None:
-        """The node is alive; returns the server's time in ms, or None if this user may not write there."""
+        """Report that the node is alive; returns the server's time in ms, or None without a permission to write."""
         script = self._heartbeat(keys=[redis_keys.nodes(kind)], args=[node, NODE_STALE_MS])
         try:
-            told: Any = await self._client.reached(script)
-        except KeyRefused:  # counted; nobody's work hangs on it
+            reply: Any = await self._client.reached(script)
+        except KeyRefused:  # it is counted, and no call depends on a heartbeat
             return None
-        return int(told)
+        return int(reply)
 
     async def keep_streams(self, edge: str) -> None:
-        """What is written for this edge is kept while it lives."""
+        """Keep the streams of this edge from expiring while it is alive."""
         pipeline = self._client.redis.pipeline(transaction=False)
         for stream in (redis_keys.edge_audio(edge), redis_keys.edge_priority(edge)):
             pipeline.expire(stream, redis_keys.WRITTEN_SECONDS)
         await self._client.each(pipeline)
 
     async def members(self, pool: str, stale_ms: int) -> Members:
-        """Who has said what within `stale_ms`."""
+        """The reports of the pool's members within `stale_ms`."""
         keys = (redis_keys.pool_healthy(pool), redis_keys.pool_ready(pool))
         healthy, with_room = [await self._client.reached(self._members(keys=[key], args=[stale_ms])) for key in keys]
         return Members(_names(healthy), _names(with_room))
 
     async def quarantine(self, call: Quarantined) -> None:
-        """Put the call at the head of the list."""
+        """Put the call at the head of the quarantine list."""
         key = redis_keys.pool_quarantine(call.pool)
         pipeline = self._client.redis.pipeline(transaction=False)
         pipeline.lpush(key, call.to_json())

@@ -1,4 +1,4 @@
-"""The ledger without a server, for tests.  Time is the event loop's, so a virtual clock drives the leases too."""
+"""Implements the call store without a server, for tests, on the event loop's clock, which may be a virtual one."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ OFFER_POLL_SECONDS = 0.05
 
 
 class MemoryCallStore:
-    """See `common.store.CallStore`.  One object stands for the server; all simulated processes share it."""
+    """See `common.store.CallStore`.  One object takes the part of the server; all simulated processes share it."""
 
     def __init__(self, streams_: MemoryStreams, lease_ms: int = LEASE_MS) -> None:
         self._streams = streams_
         self._lease_s = lease_ms / 1000
         self._calls: dict[str, MemoryCall] = {}
-        self._unix_ms: float | None = None  # at the loop's time 0
+        self._unix_ms: float | None = None  # Unix ms at the loop's time 0
         self.touched_ms: dict[str, int] = {}
-        """call -> loop time of its edge's last sign of life"""
+        """call -> loop time in ms of its edge's last heartbeat for it"""
         self._taken: dict[tuple[str, int], float] = {}
         self._settled: set[tuple[str, int]] = set()
-        self._facts: dict[str, dict[str, str]] = {}
-        self._facts_until: dict[str, float] = {}
-        """Calls without a record whose facts are kept until then."""
+        self._webhook_fields: dict[str, dict[str, str]] = {}
+        self._webhook_fields_until: dict[str, float] = {}
+        """Calls without a record -> loop time until which their webhook fields are kept."""
         self._nonces: dict[str, tuple[str, float]] = {}
-        self._noted_ends: dict[str, float] = {}  # call -> until when it is remembered
-        self._scans: dict[str, float] = {}  # pool -> when the next look is due
+        self._noted_ends: dict[str, float] = {}  # call -> loop time until which its end is remembered
+        self._scans: dict[str, float] = {}  # pool -> loop time at which the next scan is due
         self._ready: dict[tuple[str, str], float] = {}
-        """(pool, member) -> loop time until which it is believed to take calls"""
+        """(pool, member) -> loop time until which its report of room counts"""
         self._healthy: dict[tuple[str, str], float] = {}
-        """Likewise, that it can reach a provider."""
+        """(pool, member) -> loop time until which its report of a reachable provider counts"""
         self.quarantined: list[Quarantined] = []
         self._effects = MemoryEffects(self._calls)
         self.ended_calls = MemoryEndedCalls(self._calls, streams_)
@@ -132,7 +132,7 @@ class MemoryCallStore:
         return {call_id for call_id, call in known.items() if call.record.status == "ended"}
 
     async def now_ms(self, call_id: str) -> int:
-        """Unix time at the first question, and from then on as the loop's goes."""
+        """Unix time at the first call, advanced by the loop's clock."""
         if self._unix_ms is None:
             self._unix_ms = wall_ms() - _now() * 1000
         return round(self._unix_ms + _now() * 1000)
@@ -141,7 +141,7 @@ class MemoryCallStore:
         fresh_ms = _now() * 1000 - LIVE_STALE_MS
         return [call_id for call_id, touched_ms in self._touched() if touched_ms >= fresh_ms]
 
-    async def lost(self) -> dict[str, int]:
+    async def abandoned(self) -> dict[str, int]:
         now_ms = _now() * 1000
         return {call_id: ms for call_id, ms in self._touched() if abs(now_ms - ms) >= LOST_MS}
 
@@ -149,7 +149,7 @@ class MemoryCallStore:
         live = (call_id for call_id, call in self._calls.items() if call.record.status == "live")
         return [(call_id, self.touched_ms.get(call_id, 0)) for call_id in live]
 
-    async def notes(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    async def state_fields(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         return {call_id: self._notes(self._calls[call_id]) for call_id in call_ids if call_id in self._calls}
 
     def _notes(self, call: MemoryCall) -> dict[str, str]:
@@ -157,17 +157,17 @@ class MemoryCallStore:
         checkpoints = {f"checkpoint:{pool}": checkpoint for pool, checkpoint in call.checkpoints.items()}
         return {"epoch": str(call.record.epoch), **tokens, **checkpoints}
 
-    async def restore(self, record: CallRecord, notes: Mapping[str, str], events: Sequence[Message]) -> bool:
+    async def restore(self, record: CallRecord, state_fields: Mapping[str, str], events: Sequence[Message]) -> bool:
         known = self._calls.get(record.call_id, MemoryCall(CallRecord(record.call_id)))
         if known.record.status == "ended" or known.record.epoch >= record.epoch:
             return False
         call = self._calls[record.call_id] = MemoryCall(replace(record, status="live"))
         await self.heartbeat_calls([record.call_id])
         for pool in redis_keys.POOLS:
-            if f"token:{pool}" in notes:
-                call.tokens[pool] = max(int(notes[f"token:{pool}"]), known.tokens.get(pool, 0)) + 1
-            if f"checkpoint:{pool}" in notes:
-                call.checkpoints[pool] = notes[f"checkpoint:{pool}"]
+            if f"token:{pool}" in state_fields:
+                call.tokens[pool] = max(int(state_fields[f"token:{pool}"]), known.tokens.get(pool, 0)) + 1
+            if f"checkpoint:{pool}" in state_fields:
+                call.checkpoints[pool] = state_fields[f"checkpoint:{pool}"]
         for message in events:
             self._streams.append(redis_keys.call_events(record.call_id), message)
         return True
@@ -183,31 +183,31 @@ class MemoryCallStore:
         }
         return {call_id: pools for call_id, pools in missing.items() if pools}
 
-    async def add_webhook_fields(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
+    async def add_webhook_fields(self, call_id: str, fields: Mapping[str, str], unknown: bool = True) -> bool:
         if call_id not in self._calls and not unknown:
             return False
-        known = self._facts_of(call_id)
+        known = self._webhook_fields_of(call_id)
         if call_id in self._calls:
-            self._facts_until.pop(call_id, None)
+            self._webhook_fields_until.pop(call_id, None)
         elif not known:
-            self._facts_until[call_id] = _now() + UNKNOWN_WEBHOOK_FIELDS_SECONDS
-        self._facts[call_id] = known
+            self._webhook_fields_until[call_id] = _now() + UNKNOWN_WEBHOOK_FIELDS_SECONDS
+        self._webhook_fields[call_id] = known
         size = sum(len(name.encode()) + len(value.encode()) for name, value in known.items())
-        for name, value in facts.items():
+        for name, value in fields.items():
             before = len(name.encode()) + len(known[name].encode()) if name in known else 0
             larger = size - before + len(name.encode()) + len(value.encode())
             if len(known) + (name not in known) <= WEBHOOK_FIELDS_MAX and larger <= WEBHOOK_FIELDS_BYTES_MAX:
                 known[name], size = value, larger
         return call_id in self._calls
 
-    def _facts_of(self, call_id: str) -> dict[str, str]:
-        if self._facts_until.get(call_id, _now() + 1) <= _now():
-            self._facts.pop(call_id, None)
-            del self._facts_until[call_id]
-        return self._facts.get(call_id, {})
+    def _webhook_fields_of(self, call_id: str) -> dict[str, str]:
+        if self._webhook_fields_until.get(call_id, _now() + 1) <= _now():
+            self._webhook_fields.pop(call_id, None)
+            del self._webhook_fields_until[call_id]
+        return self._webhook_fields.get(call_id, {})
 
-    async def facts(self, call_id: str) -> dict[str, str]:
-        return dict(sorted(self._facts_of(call_id).items()))
+    async def webhook_fields(self, call_id: str) -> dict[str, str]:
+        return dict(sorted(self._webhook_fields_of(call_id).items()))
 
     async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
         return self._effects.begin(effect, claim)
@@ -226,10 +226,10 @@ class MemoryCallStore:
         return b"a secret in memory"
 
     async def check_write(self, edge: str) -> None:
-        """Memory takes writes."""
+        """Memory always accepts writes."""
 
     async def keep_secret(self, secret: bytes) -> None:
-        """It is never lost in memory."""
+        """Memory never loses the secret."""
 
     async def take_offers(self, pool: str, owner: str, count: int, block_ms: int) -> list[tuple[str, str]]:
         until = _now() + block_ms / 1000
@@ -309,7 +309,7 @@ class MemoryCallStore:
         return True
 
     def overwrite_checkpoint(self, call_id: str, pool: str, checkpoint: str) -> None:
-        """As anybody may write to a server."""
+        """Write a checkpoint without a claim, as any program may on a server."""
         self._calls[call_id].checkpoints[pool] = checkpoint
 
     async def try_scan_lock(self, pool: str, owner: str, ms: int) -> bool:
@@ -330,17 +330,17 @@ class MemoryCallStore:
     async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
         since = _now() + (READY_STALE_MS - within_ms) / 1000
 
-        def fresh(said: Mapping[tuple[str, str], float]) -> frozenset[str]:
-            return frozenset(owner for (of, owner), until in said.items() if of == pool and until > since)
+        def fresh(reports: Mapping[tuple[str, str], float]) -> frozenset[str]:
+            return frozenset(owner for (of, owner), until in reports.items() if of == pool and until > since)
 
         return Members(fresh(self._healthy), fresh(self._ready))
 
     async def mend(self, edge: str, call_ids: Sequence[str]) -> int:
-        """Nobody else writes to memory."""
+        """Only this store writes to its memory, so there is nothing to mend."""
         return 0
 
     async def heartbeat(self, kind: str, node: str) -> None:
-        """Nobody reads heartbeats in memory."""
+        """No test reads heartbeats."""
 
     def _held(self, call: MemoryCall, pool: str) -> bool:
         return pool in call.leases and call.leases[pool][1] > _now()

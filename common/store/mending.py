@@ -1,7 +1,7 @@
-"""Keys that nobody can use are removed, and what blocks others is set aside: the ledger mends what it finds.
+"""Removes Redis keys that no process can use, and sets entries aside that would block others.
 
-A key that holds another type than docs/bus.md says is of no use to any process, of this release or another: a type is
-for ever, as a tag is.  Of a shared key it would stop all calls, so an edge looks every few seconds.
+A key of another type than docs/bus.md says is of no use to any process of any release, because the type of a key never
+changes.  A shared key of a wrong type would stop all calls, so an edge looks every few seconds.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from common.redis.client import Client
 from common.store.redis_values import CALL_ID
 
 UNREADABLE_MAXLEN = 100
-"""Entries that are kept of those that could not be read, for a person to look at."""
+"""Most unreadable entries that are kept for a person to look at."""
 UNREADABLE_BYTES = 1024
-"""So much is kept of each."""
+"""Most bytes that are kept of each."""
 UNREADABLE_SECONDS = 86_400
 LOCK_MS_MAX = 5000
-"""A lock without an end is given this one: its owner renews it much sooner, or is not there."""
+"""Expiry given to a lock without one; a living owner renews its lock much sooner."""
 IDS_LOOKED_AT = 1000
-"""Members of `calls:live` that one look compares with their records."""
+"""Most members of `calls:live` that one look compares with their records."""
 PAST_MS = 600_000
-"""Nobody says that a call is up later than now: a time this far ahead was written by a clock that is wrong."""
+"""A heartbeat this far in the future was written by a wrong clock; it is set back."""
 
-# Key: any.  Arguments: its type, and for a lock how long it lives if it has no end (0: no lock).
+# Key: any.  Arguments: its type, and for a lock the expiry in ms that it gets if it has none (0: no lock).
 MEND = """
 local kind = redis.call('TYPE', KEYS[1])
 kind = kind.ok or kind
@@ -43,7 +43,7 @@ end
 return 0
 """
 
-# A secret that is too short would be no secret.  Arguments: a new one, and how long one is.
+# A secret that is too short would not protect anything.  Arguments: a new one, and the length of one.
 SHARED = """
 local kind = redis.call('TYPE', KEYS[1])
 kind = kind.ok or kind
@@ -53,7 +53,7 @@ redis.call('SET', KEYS[1], ARGV[1])
 return ARGV[1]
 """
 
-# An id without a live record is no live call.  Keys: the record, calls:live.  Arguments: the id, the latest score.
+# Removes an id without a live record.  Keys: the record, calls:live.  Arguments: the id, the latest score.
 RECONCILE = """
 local kind = redis.call('TYPE', KEYS[1])
 kind = kind.ok or kind
@@ -67,14 +67,14 @@ return 0
 
 
 async def shared_secret(client: Client) -> bytes:
-    """The deployment's secret, made now if there is none, or none that is long enough."""
+    """The deployment's secret, created now if there is none that is long enough."""
     made = secrets.token_hex(32)
     script: Any = client.redis.register_script(SHARED)
     return bytes(await client.reached(script(keys=[redis_keys.STREAM_SECRET], args=[made, len(made)])))
 
 
 def call_keys(call_id: str) -> list[str]:
-    """All keys of a call but its lease keys; the record is the first."""
+    """All keys of a call, the record first."""
     return list(_call_types(call_id))
 
 
@@ -89,7 +89,7 @@ def _call_types(call_id: str) -> dict[str, str]:
 
 
 def shared_types(edge: str) -> dict[str, tuple[str, int]]:
-    """Key -> type, and for a lock its life (0: none); of what all calls, or all of this edge, need."""
+    """Key -> (type, expiry in ms of a lock or 0) of the keys that all calls, or all calls of this edge, need."""
     found: dict[str, tuple[str, int]] = {redis_keys.CALLS_LIVE: ("zset", 0), redis_keys.nodes("edge"): ("zset", 0)}
     found[redis_keys.STREAM_SECRET] = ("string", 0)
     for pool in redis_keys.POOLS:
@@ -106,13 +106,13 @@ async def mend(client: Client, edge: str, call_ids: Sequence[str]) -> int:
     keys = shared | {key: (kind, 0) for types in own.values() for key, kind in types.items()}
     mended = await remove_unusable(client, keys)
     for call_id in call_ids:
-        if redis_keys.call_events(call_id) in mended:  # without its record, too, the edge writes both again
+        if redis_keys.call_events(call_id) in mended:  # the edge restores both if the record is missing
             await client.reached(client.redis.delete(redis_keys.call_state(call_id)))
     return len(mended) + await _reconcile(client)
 
 
 async def remove_unusable(client: Client, keys: Mapping[str, tuple[str, int]]) -> list[str]:
-    """Of these keys those that held another type, or were a lock without an end."""
+    """Delete those of the keys that have a wrong type, and give locks an expiry; returns the keys that were changed."""
     script: Any = client.redis.register_script(MEND)
     pipeline = client.redis.pipeline(transaction=False)
     pipeline.script_load(MEND)
@@ -126,7 +126,7 @@ async def remove_unusable(client: Client, keys: Mapping[str, tuple[str, int]]) -
 
 
 async def _reconcile(client: Client) -> int:
-    """Ids in `calls:live` against their records, the newest and the oldest of them: those may never leave it."""
+    """Compare the newest and the oldest ids in `calls:live` with their records, since a wrong one might never leave."""
     members: list[bytes] = []
     for newest_first in (True, False):
         members += cast(
@@ -151,7 +151,7 @@ async def _reconcile(client: Client) -> int:
 async def set_offers_aside(
     client: Client, pool: str, entries: Sequence[tuple[bytes, Mapping[bytes, bytes] | None]]
 ) -> None:
-    """Offers that cannot be read come back for ever, before all others: they are moved to where nobody waits."""
+    """Move unreadable offers to a stream of their own, since they would be delivered before all others for ever."""
     pipeline = client.redis.pipeline(transaction=False)
     aside = redis_keys.pool_unreadable(pool)
     for entry_id, fields in entries:

@@ -1,6 +1,6 @@
-"""Offers of calls to a pool in Redis: one for each call that waits, however often and by however many it is offered.
+"""Keeps offers of calls to a pool in Redis: one for each waiting call, however often it is offered.
 
-A script looks through the pool's stream, which holds the offers that nobody has settled, and adds what is missing.  So
+A script reads the pool's stream, which has the offers without an acknowledgement, and adds those that are missing.  So
 two members that scan at once, or an edge and a member, leave one entry; and the stream is as long as calls wait.
 """
 
@@ -18,14 +18,14 @@ from common.store import mending, scripts
 from common.store.redis_values import entries_of, offered_call
 
 STALE_MS = 5_000
-"""An offer so old of a call that does not wait (any more) is forgotten: the call has ended, or is held."""
+"""Age at which an offer of a call that does not wait (any more) is removed: the call has ended, or has an owner."""
 OFFER_IDLE_MS = 1000
-"""An offer taken this long ago and not settled had a taker who died."""
+"""An offer that was taken this long ago without an acknowledgement has lost its taker."""
 CONSUMER_IDLE_MS = 150_000
-"""A member of a consumer group that asked for nothing for this long, and owes nothing, is forgotten."""
+"""A consumer that asked for nothing for this long, and has no open offer, is removed."""
 GROUP = "members"
 
-# Key: the stream.  Arguments: its bound; 0, or the age in ms at which other offers are forgotten; the offers.
+# Key: the stream.  Arguments: its bound; 0, or the age in ms at which other offers are removed; the offers.
 _OFFER = """
 local there, wanted, added = {}, {}, 0
 if redis.call('XLEN', KEYS[1]) > 0 then
@@ -55,10 +55,10 @@ return added
 
 
 class Offers:
-    """Of one server."""
+    """The offers on one server."""
 
     def __init__(self, client: Client, idle_ms: int = CONSUMER_IDLE_MS) -> None:
-        """`idle_ms`: a member that asked for nothing for so long is forgotten."""
+        """`idle_ms`: how long a consumer may ask for nothing before it is removed."""
         self._client = client
         self._redis = client.redis
         self._idle_ms = idle_ms
@@ -66,9 +66,9 @@ class Offers:
         self._offer = client.redis.register_script(_OFFER)
 
     async def offer(self, pool: str, call_ids: list[str], all_that_wait: bool = False) -> int:
-        """How many of the calls had no offer yet and have one now.
+        """Offer the calls; returns how many of them had no offer yet.
 
-        `all_that_wait`: no other call waits, so that old offers of others can be forgotten.
+        `all_that_wait`: no other call waits, so that old offers of others can be removed.
         """
         if not call_ids and not all_that_wait:
             return 0
@@ -113,7 +113,7 @@ class Offers:
         await self._client.each(pipeline)
 
     async def forget_idle(self, pool: str) -> None:
-        """Forget the members that are gone; whoever still owes something is not."""
+        """Remove consumers that are gone, except those with an open offer."""
         pipeline = await self._client.loaded(self._forget_idle.script)
         pipeline.evalsha(self._forget_idle.sha, 1, redis_keys.pool_calls(pool), GROUP, str(self._idle_ms))
         await self._client.each(pipeline)

@@ -1,7 +1,7 @@
-"""The outbound calls of the whole deployment: documents with a version, a queue, and one dialer at a time.
+"""Defines the queue of outbound calls of a deployment: documents with a version, a queue, one dialer at a time.
 
-`common.store.dials` keeps them in Redis, `common.store.outbound_memory` for tests; tests/contract/test_outbound.py
-holds both to this page.
+`common.store.dials` keeps it in Redis, `common.store.outbound_memory` in memory for tests;
+tests/contract/test_outbound.py checks both against this page.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ class QueueFull(Exception):
 
 
 class UnreadableOutboundCall(ValueError):
-    """What is stored is no document; the text does not quote it."""
+    """The stored value is no document; the text does not quote it."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedCall:
-    """A stored dial; `version` must be given back to `write`.  `now_ms`: the server's clock when it was read."""
+    """A stored outbound call; `write` needs its `version`.  `now_ms`: the server's clock when it was read."""
 
     version: int
     body: dict[str, Any]
@@ -29,16 +29,19 @@ class QueuedCall:
 
 
 class OutboundQueue(Protocol):
-    """Every method raises ConnectionError or TimeoutError while the server is away."""
+    """The outbound calls of all edges.
+
+    Every method raises ConnectionError or TimeoutError while the server is away.
+    """
 
     async def add(self, dial_id: str, body: dict[str, Any], due_ms: int, key: str = "") -> str:
-        """Queue a new dial and return its id; with a known idempotency key, the id of the dial it made before.
+        """Queue a new outbound call and return its id; for a known idempotency key, the id of the one it made.
 
         Raises QueueFull.
         """
 
     async def read(self, dial_id: str) -> QueuedCall | None:
-        """The dial as it stands, or None if it is not known (any more).  Raises UnreadableDial."""
+        """The outbound call, or None if it is not known (any more).  Raises UnreadableOutboundCall."""
 
     async def write(
         self,
@@ -53,53 +56,53 @@ class OutboundQueue(Protocol):
         """Replace the document if it still has this version.  `where`: "queued", "open" or "closed".
 
         Only a closed one expires.  `call_ids` are the carrier's calls that belong to it: `owner` finds it by them.
-        With a `dialer`, only while that is the one who dials.
+        With a `dialer`, only while that one dials.  False: nothing was written.
         """
 
     async def set_aside(self, dial_id: str) -> None:
-        """A dial that cannot be read waits no more and takes no line; what there is of it is kept for a while."""
+        """Take an unreadable outbound call out of the queue and the open calls; keep what there is for a while."""
 
     async def mend(self) -> None:
-        """Remove keys of another type, and give locks without an end one: nobody could place a call."""
+        """Remove keys of a wrong type and give locks an expiry, since otherwise no call could be placed."""
 
     async def now_ms(self) -> int:
-        """The server's clock, Unix time in ms: every time in the queue is of it, since any edge may dial next."""
+        """The server's clock, Unix time in ms: all times of the queue use it, since any edge may dial next."""
 
     async def due(self, count: int) -> list[str]:
-        """Queued dials whose time has come, the earliest first; ids without a document are removed."""
+        """Ids of queued calls that are due, the earliest first; ids without a document are removed."""
 
     async def overdue(self, count: int) -> list[str]:
-        """Open dials of which nothing was heard for too long; ids without a document are removed."""
+        """Ids of open calls without an event for too long; ids without a document are removed."""
 
     async def open_count(self) -> int:
-        """Dials that take a line now; one whose document is gone takes none."""
+        """How many calls are open now; one without a document does not count."""
 
     async def queued_count(self) -> int:
-        """Dials that wait."""
+        """How many calls wait."""
 
     async def made_by(self, key: str) -> str:
-        """The dial that an idempotency key made; empty if it made none."""
+        """The id of the outbound call that an idempotency key made, or ""."""
 
     async def spent_today(self) -> int:
-        """Requests that have left today, a day of UTC by the server's clock."""
+        """How many requests were sent today, a day of UTC by the server's clock."""
 
     async def spend(self, most: int) -> bool:
-        """Count a request that is about to leave; False, and it is not counted, if today has had `most`."""
+        """Count a request that is about to be sent.  False, without counting it, if today has had `most`."""
 
     async def give_back(self) -> None:
-        """A request that was counted has rung nobody."""
+        """Take a counted request back, because it rang nobody."""
 
     async def lead(self, owner: str, ms: int) -> bool:
-        """Be, or go on being, the one who dials."""
+        """Become the dialer, or stay it, for `ms`.  False: another edge is."""
 
     async def owner(self, call_id: str) -> str:
-        """The dial that the carrier's call belongs to; empty if it is none of ours, or not known to be."""
+        """The id of the outbound call of a carrier's call, or "" if there is none, or it is not known."""
 
     async def pause(self, reason: str) -> None:
-        """Place no call for a while, which grows with each pause that follows another; one that is on goes on."""
+        """Stop placing calls for a while, which doubles with each pause in a row; a pause that is on stays."""
 
     async def paused(self) -> tuple[str, bool]:
-        """Why calls were refused of late, empty if they were not; and whether none may be placed now."""
+        """(why calls were refused lately, or ""; whether no call may be placed now)."""
 
     async def unpause(self) -> None:
-        """A call was placed again: the next pause is a short one."""
+        """Record that a call was placed: the next pause is a short one again."""

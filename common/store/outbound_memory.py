@@ -1,4 +1,4 @@
-"""The outbound queue without a server, for tests.  Time is the event loop's, so a virtual clock drives expiries too."""
+"""Implements the outbound queue without a server, for tests, on the event loop's clock, which may be a virtual one."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ NEVER = float("inf")
 
 
 class MemoryOutboundQueue:
-    """See `common.store.outbound.OutboundQueue`.  One object stands for the server; all simulated edges share it."""
+    """See `common.store.outbound.OutboundQueue`.  One object takes the part of the server; simulated edges share it."""
 
     def __init__(self, retention_s: int, began_ms: int = 1_790_000_000_000) -> None:
-        """`began_ms`: Unix time at the loop's time 0."""
+        """`began_ms`: Unix time in ms at the loop's time 0."""
         self._retention_s = retention_s
-        self._documents: dict[str, tuple[int, bytes, float]] = {}  # id -> (version, document, until when)
-        self._names: dict[str, tuple[str, float]] = {}  # a key's or a call's name -> (id, until when)
+        self._documents: dict[str, tuple[int, bytes, float]] = {}  # id -> (version, document, loop time of its expiry)
+        self._names: dict[str, tuple[str, float]] = {}  # name of a key or call -> (id, loop time of its expiry)
         self.queued: dict[str, float] = {}
         self.open: dict[str, float] = {}
         self._leader = ("", 0.0)
@@ -80,15 +80,15 @@ class MemoryOutboundQueue:
         return True
 
     def overwrite(self, dial_id: str, packed: bytes) -> None:
-        """As anybody may write to a server."""
+        """Write any bytes as a document, as any program may on a server."""
         self._documents[dial_id] = (1, packed, NEVER)
 
     def expires(self, dial_id: str) -> bool:
-        """Has the document an end?"""
+        """Whether the document has an expiry."""
         return self._documents[dial_id][2] < NEVER
 
     def lose(self, dial_id: str) -> None:
-        """The document is gone, however that came."""
+        """Remove the document, as a server may lose it."""
         self._documents.pop(dial_id, None)
 
     async def set_aside(self, dial_id: str) -> None:
@@ -99,7 +99,7 @@ class MemoryOutboundQueue:
             self._documents[dial_id] = (*self._documents[dial_id][:2], _now() + self._retention_s)
 
     async def mend(self) -> None:
-        """Keys have no types in memory, and locks always an end."""
+        """Memory has no wrong types, and its locks always expire."""
 
     async def now_ms(self) -> int:
         return self._began_ms + round(1000 * _now())
@@ -161,10 +161,10 @@ class MemoryOutboundQueue:
     async def unpause(self) -> None:
         self._paused_until = self._pauses_until = 0.0
 
-    def _first(self, places: dict[str, float], until_ms: float, count: int) -> list[str]:
-        for dial_id in [dial_id for dial_id in places if not self._exists(dial_id)]:
-            del places[dial_id]
-        return [dial_id for dial_id in sorted(places, key=places.__getitem__) if places[dial_id] <= until_ms][:count]
+    def _first(self, due_at: dict[str, float], until_ms: float, count: int) -> list[str]:
+        for dial_id in [dial_id for dial_id in due_at if not self._exists(dial_id)]:
+            del due_at[dial_id]
+        return [dial_id for dial_id in sorted(due_at, key=due_at.__getitem__) if due_at[dial_id] <= until_ms][:count]
 
     def _leads(self) -> str:
         leader, until = self._leader

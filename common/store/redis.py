@@ -1,22 +1,22 @@
-"""The ledger in Redis, by redis-py: none of this is on the media path.
+"""Implements the call store in Redis with redis-py; none of this is on the media path.
 
 Keys (all names in common/protocol/redis_keys.py):
 
   call:{sNN}:<id>:state         hash    agent, numbers, status, epoch, edge; token:, owner: and checkpoint:<pool>
   call:{sNN}:<id>:lease:<pool>  hash    owner, token; expires by itself unless renewed
-  pool:<name>:ready             zset    members that take calls, by the server's time at which they last said so
-  pool:<name>:healthy           zset    members whose providers can be reached, likewise
+  pool:<name>:ready             zset    members that take calls, by the server's time of their last report
+  pool:<name>:healthy           zset    members that reach a provider, likewise
   pool:<name>:quarantine        list    calls that are not run again, for people
-  pool:<name>:calls             stream  offers; its consumer group "members" hands each to one member
-  call:{sNN}:<id>:facts         hash    what the carrier's webhooks said, by event and field
-  call:{sNN}:<id>:effects       hash    side effects that must not happen twice: begun by whom, or done with what result
-  call:{sNN}:<id>:ended         string  the carrier called this call over; expires after a minute
-  calls:live, nodes:<kind>      zset    by the time of the last sign of life
+  pool:<name>:calls             stream  offers; its consumer group "members" delivers each to one member
+  call:{sNN}:<id>:facts         hash    fields of the carrier's webhooks, by event and field
+  call:{sNN}:<id>:effects       hash    side effects that must not happen twice: the attempt that began, or the result
+  call:{sNN}:<id>:ended         string  the carrier reported the call as over; expires after a minute
+  calls:live, nodes:<kind>      zset    by the time of the last heartbeat
   calls:ended, calls:to-compact zset    ended calls (ended_calls_redis.py)
   nonce:<nonce>                 string  digest of the webhook that used this nonce; expires after a day
 
-What must be decided in one step is a Lua script over keys of one call, hence of one Redis Cluster slot.  A claim is
-checked by its token *and* its owner: a failover may lose a claim, and then the same token is given out again.
+A decision in one step is a Lua script over keys of one call, hence of one Redis Cluster slot.  A claim is checked by
+its token *and* its owner: a failover may lose a claim, and then the same token is given out again.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ from common.store.ended_calls_redis import RedisEndedCalls
 from common.store.members import Members, Quarantined
 from common.store.membership import Membership
 from common.store.offers import CONSUMER_IDLE_MS, Offers
-from common.store.redis_values import call_ids_of, claimed, fields_of, notes_of, readable, texts_of
+from common.store.redis_values import call_ids_of, claimed, fields_of, readable, state_fields_of, texts_of
 
 LEASE_MS = 700
 LIVE_STALE_MS = 15_000
-"""An edge touches its calls every few seconds; one untouched for this long has no edge."""
+"""A call without a heartbeat of its edge for this long has no edge, in ms; edges send one every few seconds."""
 LOST_MS = 75_000
-"""A call untouched for this long is over: its edge died, and the carrier did not come back to another one."""
+"""A call without a heartbeat for this long, in ms, is over: its edge died, and the carrier connected no other one."""
 PROBE_SECONDS = 10
-"""What an edge wrote to see whether it can is forgotten after this."""
-NOTES = ("epoch", *(f"{what}:{pool}" for pool in redis_keys.POOLS for what in ("token", "checkpoint")))
-"""Fields of a record that an edge keeps a copy of."""
+"""Expiry of the key that an edge writes to see whether the server accepts writes."""
+STATE_FIELDS = ("epoch", *(f"{what}:{pool}" for pool in redis_keys.POOLS for what in ("token", "checkpoint")))
+"""The fields of a record of which an edge keeps a copy."""
 
 
 class RedisCallStore:
@@ -102,16 +102,16 @@ class RedisCallStore:
     def connect(
         cls, url: str, name: str, retention_s: int, lease_ms: int = LEASE_MS, target: RedisTarget | None = None
     ) -> RedisCallStore:
-        """Connects lazily; `aclose` when done.
+        """Create a store that connects when it is used; `aclose` it.
 
-        `target` is one shard of the URL (shards.py); without it the URL must be of one server.  Raises BadRedisUrl.
+        `target` is one shard of the URL (shards.py); without it the URL must name one server.  Raises BadRedisUrl.
         """
         if target is None:
             (target,) = parse_redis_url(url)
         return cls(Client(target, f"{name}:ledger"), retention_s, lease_ms)
 
     async def aclose(self) -> None:
-        """Close the connections, for good."""
+        """Close the connections; the store is not used afterwards."""
         await self._client.aclose()
 
     async def create(self, record: CallRecord) -> None:
@@ -185,27 +185,32 @@ class RedisCallStore:
         fresh: Any = await self._client.reached(self._redis.zrangebyscore(redis_keys.CALLS_LIVE, fresh_ms, "+inf"))
         return call_ids_of(fresh)
 
-    async def lost(self) -> dict[str, int]:
+    async def abandoned(self) -> dict[str, int]:
         now_ms = await self._now_ms()
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.zrangebyscore(redis_keys.CALLS_LIVE, "-inf", now_ms - LOST_MS, withscores=True)
-        # Touched long after now: before a failover whose new server is behind.  A living edge would have since.
+        # A heartbeat far in the future is from before a failover to a server with a slower clock; a live edge would
+        # have sent another one since.
         pipeline.zrangebyscore(redis_keys.CALLS_LIVE, now_ms + LOST_MS, "+inf", withscores=True)
         old, ahead = await self._client.reached(pipeline.execute())
         touched = [(members[0], int(ms)) for one, ms in (*old, *ahead) if (members := call_ids_of([one]))]
         return dict(touched)
 
-    async def notes(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    async def state_fields(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         pipeline = self._redis.pipeline(transaction=False)
         for call_id in call_ids:
-            pipeline.hmget(redis_keys.call_state(call_id), NOTES)
+            pipeline.hmget(redis_keys.call_state(call_id), STATE_FIELDS)
         found = await self._client.each(pipeline)
-        notes = {call_id: notes_of(NOTES, values) for call_id, values in zip(call_ids, found, strict=True)}
-        return {call_id: known for call_id, known in notes.items() if known is not None}
+        state_fields = {
+            call_id: state_fields_of(STATE_FIELDS, values) for call_id, values in zip(call_ids, found, strict=True)
+        }
+        return {call_id: known for call_id, known in state_fields.items() if known is not None}
 
-    async def restore(self, record: CallRecord, notes: Mapping[str, str], events: Sequence[Message]) -> bool:
+    async def restore(self, record: CallRecord, state_fields: Mapping[str, str], events: Sequence[Message]) -> bool:
         call_id = record.call_id
-        fields = fields_of(replace(record, status="live")) | {name: notes[name] for name in NOTES[1:] if name in notes}
+        fields = fields_of(replace(record, status="live")) | {
+            name: state_fields[name] for name in STATE_FIELDS[1:] if name in state_fields
+        }
         flat = [part for pair in fields.items() for part in pair]
         keys = [redis_keys.call_state(call_id), redis_keys.call_events(call_id)]
         keys += [redis_keys.call_lease(call_id, pool) for pool in redis_keys.POOLS]
@@ -230,7 +235,7 @@ class RedisCallStore:
                 found.setdefault(call_id, set()).add(pool)
         return found
 
-    async def add_webhook_fields(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
+    async def add_webhook_fields(self, call_id: str, fields: Mapping[str, str], unknown: bool = True) -> bool:
         keys = [redis_keys.call_state(call_id), redis_keys.call_webhook_fields(call_id)]
         bounds = [
             self._retention_s,
@@ -238,10 +243,10 @@ class RedisCallStore:
             WEBHOOK_FIELDS_MAX,
             WEBHOOK_FIELDS_BYTES_MAX,
         ]
-        flat = [part for pair in facts.items() for part in pair]
+        flat = [part for pair in fields.items() for part in pair]
         return bool(await self._client.reached(self._add_webhook_fields(keys=keys, args=[*bounds, *flat])))
 
-    async def facts(self, call_id: str) -> dict[str, str]:
+    async def webhook_fields(self, call_id: str) -> dict[str, str]:
         found: Any = await self._client.reached(self._redis.hgetall(redis_keys.call_webhook_fields(call_id)))
         return texts_of(dict(sorted(found.items())))
 
@@ -331,9 +336,9 @@ class RedisCallStore:
 
     async def heartbeat(self, kind: str, node: str) -> None:
         asked_ms = wall_ms()
-        told_ms = await self._membership.heartbeat(kind, node)
-        if told_ms is not None:
-            note_clock_offset(self.server, asked_ms, told_ms, wall_ms())
+        server_ms = await self._membership.heartbeat(kind, node)
+        if server_ms is not None:
+            note_clock_offset(self.server, asked_ms, server_ms, wall_ms())
         if kind == "edge":
             await self._membership.keep_streams(node)
         else:
@@ -343,13 +348,13 @@ class RedisCallStore:
         return await mending.mend(self._client, edge, call_ids)
 
     async def _now_ms(self) -> int:
-        """The server's clock.  No clock of this machine decides anything here."""
+        """The server's clock, Unix time in ms.  No clock of this machine decides anything here."""
         seconds, micros = await self._client.reached(self._redis.time())
         return int(seconds) * 1000 + int(micros) // 1000
 
 
 def _keys(call_id: str) -> list[str]:
-    """What lasts as long as the record of a call."""
+    """The keys that last as long as the record of a call."""
     return [
         redis_keys.call_state(call_id),
         redis_keys.call_events(call_id),

@@ -1,4 +1,4 @@
-"""How the ledger's values are written in Redis, and what its replies hold.  Pure."""
+"""Converts the values of the call store to Redis and back, and checks what it reads.  Pure."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from common.store.suspicion import TRIAL_MS, Standing, Suspect
 
 
 def fields_of(record: CallRecord) -> dict[str, Any]:
-    """The hash of a call's record."""
+    """The record of a call as the fields of its hash."""
     return {**asdict(record), "agent": msgpack.packb(record.agent)}
 
 
 class BadRecord(ValueError):
-    """What stands in Redis is no record of a call; the text does not quote it."""
+    """The value in Redis is no record of a call; the text does not quote it."""
 
 
 def record_of(fields: dict[bytes, bytes], call_id: str) -> CallRecord:
-    """The record in the hash of this call; what is not in it has its default, and other fields are skipped.
+    """The record in the hash of this call; a missing field has its default, and an unknown one is skipped.
 
-    Raises BadRecord if a field is not what it should be.
+    Raises BadRecord if a field has a wrong value.
     """
     known: dict[str, Any] = {}
     for name, default in _DEFAULTS.items():
@@ -42,7 +42,7 @@ def record_of(fields: dict[bytes, bytes], call_id: str) -> CallRecord:
 
 
 def readable(fields: dict[bytes, bytes], call_id: str) -> CallRecord | None:
-    """The record, or None if it cannot be read; counted."""
+    """The record, or None if it cannot be read, which is counted."""
     try:
         return record_of(fields, call_id)
     except BadRecord:
@@ -51,7 +51,7 @@ def readable(fields: dict[bytes, bytes], call_id: str) -> CallRecord | None:
 
 
 def _value(name: str, default: Any, raw: bytes) -> Any:
-    """Raises ValueError."""
+    """The value of a field.  Raises ValueError."""
     if name == "agent":
         return _agent(raw)
     if not isinstance(default, int):
@@ -63,7 +63,7 @@ def _value(name: str, default: Any, raw: bytes) -> Any:
 
 
 def _agent(raw: bytes) -> dict[str, Any]:
-    """An agent's document; what is in it is checked where it is used (common/agents/model.py)."""
+    """An agent's document; its content is checked where it is used (common/agents/model.py).  Raises ValueError."""
     agent = msgpack.unpackb(raw)
     if not isinstance(agent, dict):
         raise ValueError("no map")
@@ -73,11 +73,11 @@ def _agent(raw: bytes) -> dict[str, Any]:
 _DEFAULTS = {name: default for name, default in asdict(CallRecord("")).items() if name != "call_id"}
 NUMBER_DIGITS_MAX = 20
 NUMBER_MAX = 2**53
-"""Of a time in ms or an epoch: more is no number that anybody wrote."""
+"""Largest valid time in ms, and largest epoch or token."""
 
 
 def call_ids_of(members: Iterable[bytes]) -> list[str]:
-    """Of the members of a set of calls those that are ids; the edges remove the others (common/store/mending.py)."""
+    """The valid call ids among the members of a set; edges remove the others (common/store/mending.py)."""
     return [member.decode() for member in members if CALL_ID.fullmatch(member)]
 
 
@@ -85,12 +85,12 @@ CALL_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 
 
 def texts_of(found: Mapping[bytes, bytes]) -> dict[str, str]:
-    """A hash of texts; bytes that are no text are shown as such."""
+    """A hash of texts; bytes that are no UTF-8 are replaced."""
     return {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in found.items()}
 
 
 def claimed(call_id: str, pool: str, owner: str, reply: Any) -> Claim | None:
-    """What the script of a claim says; None if the call cannot be had.  Raises Suspect."""
+    """The claim in the reply of a claim's script; None if the call cannot be claimed.  Raises Suspect."""
     token, found, *about = reply
     if not token:
         if found == b"suspect":
@@ -103,7 +103,7 @@ def claimed(call_id: str, pool: str, owner: str, reply: Any) -> Claim | None:
     condemned = standing == Standing.CONDEMNED
     record = readable(fields, call_id)
     if record is None:
-        return None  # the lease runs out by itself
+        return None  # the lease expires by itself
     return Claim(call_id, pool, owner, token, record, checkpoint, trial_ms, condemned, crashes, bool(passed_on))
 
 
@@ -117,7 +117,7 @@ def entries_of(found: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
 
 
 def offered_call(fields: Mapping[bytes, bytes] | None) -> str | None:
-    """The call that an entry of a pool's stream offers; None if it is no offer, or of no call id."""
+    """The call id in an entry of a pool's stream; None if it is no offer, or the id is not valid."""
     try:
         message = decode((fields or {}).get(b"d", b""))
     except BadMessage:
@@ -125,15 +125,15 @@ def offered_call(fields: Mapping[bytes, bytes] | None) -> str | None:
     return message.call_id if isinstance(message, CallOffered) and CALL_ID.fullmatch(message.call_id.encode()) else None
 
 
-def notes_of(names: Sequence[str], values: Sequence[bytes | None] | None) -> dict[str, str] | None:
-    """One call's notes; None: it has no record, or one that cannot be read, and is lost.  Empty: nobody knows now."""
+def state_fields_of(names: Sequence[str], values: Sequence[bytes | None] | None) -> dict[str, str] | None:
+    """One call's fields.  None: its record is missing or unreadable, so it is lost.  Empty: the server is away."""
     if values is None:
         return {}
     known = {name: value for name, value in zip(names, values, strict=True) if value is not None}
     try:
-        notes = {name: value.decode() for name, value in known.items()}
-        numbers = [int(value) for name, value in notes.items() if not name.startswith("checkpoint:")]
+        fields = {name: value.decode() for name, value in known.items()}
+        numbers = [int(value) for name, value in fields.items() if not name.startswith("checkpoint:")]
     except ValueError:
         unreadable("notes")
         return None
-    return notes if "epoch" in notes and all(0 <= number <= NUMBER_MAX for number in numbers) else None
+    return fields if "epoch" in fields and all(0 <= number <= NUMBER_MAX for number in numbers) else None

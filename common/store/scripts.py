@@ -1,10 +1,10 @@
-"""What the ledger in Redis decides in one step: scripts over the keys of one call.
+"""Lua scripts by which the call store decides in one step, over the keys of one call.
 
-common/store/redis.py has them, and its parts: membership.py, offers.py and effects_redis.py.
-A claim and its release are in common/store/suspicion.py.
+common/store/redis.py uses them, and so do its parts membership.py, offers.py and effects_redis.py.  The scripts of
+claim and release are in common/store/suspicion.py.
 """
 
-# The server's clock judges everybody's life: the hosts' own clocks differ.
+# The server's clock decides who is alive, because the hosts' own clocks differ.
 NOW = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -17,7 +17,7 @@ for i = 1, #ARGV do redis.call('ZADD', KEYS[1], whole(now), ARGV[i]) end
 return #ARGV
 """
 
-# Keys: the nodes of a kind.  Arguments: the node, after how many ms one is forgotten.  The clock, for its offset.
+# Keys: the nodes of a kind.  Arguments: the node, ms after which one is removed.  Returns the clock, for its offset.
 HEARTBEAT = f"""{NOW}
 redis.call('ZADD', KEYS[1], whole(now), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now - ARGV[2]))
@@ -45,14 +45,14 @@ for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
 return redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 """
 
-# Keys: the state, and what lives as long as the call does.  Argument: seconds.
+# Keys: the state, and the keys that last as long as the call.  Argument: seconds.
 KEEP = """
 if redis.call('HGET', KEYS[1], 'status') ~= 'live' then return 0 end
 for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[1]) end
 return 1
 """
 
-# The server's clock judges the members' lives: their own clocks may differ.
+# The server's clock decides which members are alive, because their own clocks may differ.
 REPORT_ROOM = """
 if ARGV[2] == '0' then return redis.call('ZREM', KEYS[1], ARGV[1]) end
 local now = redis.call('TIME')
@@ -60,7 +60,7 @@ redis.call('ZADD', KEYS[1], now[1] * 1000 + math.floor(now[2] / 1000), ARGV[1])
 return redis.call('PEXPIRE', KEYS[1], 2 * ARGV[3])
 """
 
-# Members that are gone.  One that was only slow is made anew when it asks.  Arguments: the group, ms.
+# Removes consumers that are gone.  A slow one is created again when it asks.  Arguments: the group, ms.
 FORGET_IDLE = """
 local members = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
 if members.err then return 0 end
@@ -83,7 +83,7 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '(' .. now[1] * 1000 + 60000, '+inf')
 return redis.call('ZCARD', KEYS[1])
 """
 
-# Arguments: for how many ms, and the reasons of an end that may be none.
+# Arguments: for how many ms, and the end reasons after which a call may continue.
 REOPEN = f"""{NOW}
 local known = redis.call('HMGET', KEYS[1], 'status', 'ended_because', 'sealed')
 if not known[1] or known[3] then return 0 end
@@ -97,14 +97,14 @@ end
 return 0
 """
 
-# A field of a call that is known.  Arguments: its name, its value.
+# Sets a field of a call that has a record.  Arguments: its name, its value.
 NOTE = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
 """
 
-# How long nobody has spoken.  Arguments: ms, and the epoch that must be the newest (empty: whichever it is).
+# Records how long nobody has spoken.  Arguments: ms, and the epoch that must be the newest (empty: any).
 NOTE_SILENCE = f"""{NOW}
 local epoch = redis.call('HGET', KEYS[1], 'epoch')
 if not epoch or (ARGV[2] ~= '' and epoch ~= ARGV[2]) then return 0 end
@@ -112,7 +112,7 @@ redis.call('HSET', KEYS[1], 'active_ms', whole(now - ARGV[1]))
 return 1
 """
 
-# Keys: the state, events, audio, effects, facts, leases.  What somebody else wrote there must not keep a caller out.
+# Keys: the state, events, audio, effects, webhook fields, leases.  Keys of a wrong type must not keep a caller out.
 CREATE = f"""{NOW}
 local types = {{'hash', 'stream', 'stream', 'hash', 'hash'}}
 for i = 1, #KEYS do
@@ -133,9 +133,9 @@ redis.call('EXPIRE', KEYS[1], ARGV[1])
 return 1
 """
 
-# Arguments: reason, seconds to keep it, the epoch that must be the newest (empty: whichever it is).
-# 1: it is over now; 0: it was; -1: it has another connection; -2: there is none.  What was written after the end of a
-# call, or to one that nobody knows, ends all the same.
+# Arguments: reason, seconds to keep it, the epoch that must be the newest (empty: any).
+# 1: it is over now; 0: it was over; -1: it has another connection; -2: there is no record.  Keys that were written
+# after the end of a call, or to an unknown call, expire as well.
 END = f"""{NOW}
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status or status == 'ended' then
@@ -151,7 +151,7 @@ redis.call('EXPIRE', KEYS[4], ARGV[2])
 return 1
 """
 
-# The next three begin with the claim: pool, token, owner.
+# The next three scripts begin with the claim: pool, token, owner.
 HOLDS = """
 local newest = redis.call('HMGET', KEYS[1], 'token:' .. ARGV[1], 'owner:' .. ARGV[1])
 if newest[1] ~= ARGV[2] or newest[2] ~= ARGV[3] then return 0 end
@@ -166,7 +166,7 @@ redis.call('HSET', KEYS[1], 'seen:' .. ARGV[1], string.format('%.0f', time[1] * 
 return 1
 """
 
-# Arguments: seconds that the events stay, unless the end of the call has said so, and the messages.
+# Arguments: seconds that the events stay, unless the call has ended and they have an expiry; then the messages.
 APPEND = f"""{HOLDS}
 for i = 5, #ARGV do redis.call('XADD', KEYS[2], '*', 'd', ARGV[i]) end
 if redis.call('HGET', KEYS[1], 'status') == 'live' then redis.call('EXPIRE', KEYS[2], ARGV[4])
@@ -179,8 +179,8 @@ redis.call('HSET', KEYS[1], 'checkpoint:' .. ARGV[1], ARGV[4])
 return 1
 """
 
-# Keys: the state, the events, the leases.  Arguments: epoch, how many of the next are fields, those, the story; the
-# last one: seconds.
+# Keys: the state, the events, the leases.  Arguments: epoch, how many of the next are fields, these fields, the event
+# log; the last one: seconds.
 RESTORE = """
 local known = redis.call('HMGET', KEYS[1], 'status', 'epoch')
 if known[1] == 'ended' or (tonumber(known[2] or '0') or 0) >= tonumber(ARGV[1]) then return 0 end
@@ -198,7 +198,7 @@ for i = 1, 2 do redis.call('EXPIRE', KEYS[i], ARGV[#ARGV]) end
 return 1
 """
 
-# Effects.  Keys: the state, the effects.  Arguments: pool, token, owner (empty without a claim), place, and more.
+# Effects.  Keys: the state, the effects.  Arguments: pool, token, owner (empty without a claim), effect id, and more.
 # A field of the effects is "b" and the attempt that began it, or "d" and the result.
 _MAY_ACT = f"""
 if ARGV[1] ~= '' then
@@ -212,7 +212,7 @@ local known = redis.call('HGET', KEYS[2], ARGV[4])
 if known and string.sub(known, 1, 1) == 'd' then return {{'done', string.sub(known, 2)}} end
 """
 
-# attempt, most effects, seconds to keep them, seconds while the call is live: then its end says how long
+# attempt, most effects, seconds to keep them, seconds while the call is live, whose end sets another expiry
 BEGIN_EFFECT = f"""{_MAY_ACT}
 if known == 'b' .. ARGV[5] then return {{'new', ''}} end
 if known then return {{'begun', ''}} end
@@ -229,8 +229,8 @@ redis.call('EXPIRE', KEYS[2], redis.call('HGET', KEYS[1], 'status') == 'live' an
 return {{'done', ARGV[5]}}
 """
 
-# What the carrier said.  Keys: the state, the facts.  Arguments: seconds to keep them if the call has a record, and if
-# it has none (0: not at all); most facts, most bytes; then name, value, ...
+# Adds webhook fields.  Keys: the state, the fields.  Arguments: seconds to keep them if the call has a record, and if
+# it has none (0: not at all); most fields, most bytes; then name, value, ...
 ADD_WEBHOOK_FIELDS = """
 local there = redis.call('EXISTS', KEYS[1])
 if there == 0 and ARGV[2] == '0' then return 0 end

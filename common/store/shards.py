@@ -1,8 +1,8 @@
-"""Several Redis servers as one ledger: see common/bus/shards.py for which call is where.
+"""Makes one call store of several Redis servers; common/bus/shards.py tells which call is on which.
 
-What is about one call goes to its server, and fails with it.  What is about all calls is asked of every server and
-answered by those that are there; it fails only if none is.  What is about no call is on the first server: the
-deployment's secret (set STREAM_SECRET, and no edge needs it to start) and the book of outbound calls.
+An operation on one call goes to its server, and fails with it.  An operation on all calls asks every server, takes the
+answers of those that are there, and fails only if none is.  What belongs to no call is on the first server: the secret
+of the deployment (an edge needs none to start if STREAM_SECRET is set) and the queue of outbound calls.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ T = TypeVar("T")
 
 @contextlib.asynccontextmanager
 async def connect_store(url: str, name: str, retention_s: int, lease_ms: int = LEASE_MS) -> AsyncIterator[CallStore]:
-    """The ledger of REDIS_URL, whether that is one server or several.  Raises BadRedisUrl."""
+    """The call store of REDIS_URL, with one server or several.  Raises BadRedisUrl."""
     async with contextlib.AsyncExitStack() as stack:
-        ledgers: list[CallStore] = []
+        stores: list[CallStore] = []
         for number, target in enumerate(parse_redis_url(url)):
             store = RedisCallStore.connect(url, name, retention_s, lease_ms, target)
             store.server = str(number)
-            ledgers.append(await stack.enter_async_context(contextlib.aclosing(store)))
-        if len(ledgers) == 1:
-            yield ledgers[0]
+            stores.append(await stack.enter_async_context(contextlib.aclosing(store)))
+        if len(stores) == 1:
+            yield stores[0]
             return
-        yield await stack.enter_async_context(contextlib.aclosing(ShardedCallStore(ledgers)))
+        yield await stack.enter_async_context(contextlib.aclosing(ShardedCallStore(stores)))
 
 
 class ShardedCallStore:
-    """See `common.store.CallStore`.  The shards are the caller's to close, after this one."""
+    """See `common.store.CallStore`.  The caller closes the shards, after this one."""
 
     def __init__(self, shards: list[CallStore]) -> None:
         self._shards = shards
@@ -51,7 +51,7 @@ class ShardedCallStore:
         self.ended_calls = ShardedEndedCalls([shard.ended_calls for shard in shards])
 
     async def aclose(self) -> None:
-        """End the reads that still wait for offers; what one of them takes now is offered again after a second."""
+        """End the reads that still wait for offers; an offer that one of them takes now is repeated after a second."""
         for taking in self._taking.values():
             await taking.aclose()
 
@@ -89,8 +89,8 @@ class ShardedCallStore:
     async def live(self) -> list[str]:
         return _joined(await self._ask(lambda shard: shard.live()))
 
-    async def lost(self) -> dict[str, int]:
-        found = await self._ask(lambda shard: shard.lost())
+    async def abandoned(self) -> dict[str, int]:
+        found = await self._ask(lambda shard: shard.abandoned())
         return {call_id: touched_ms for lost in found for call_id, touched_ms in lost.items()}
 
     async def ended(self, call_ids: Sequence[str]) -> set[str]:
@@ -100,29 +100,31 @@ class ShardedCallStore:
     async def now_ms(self, call_id: str) -> int:
         return await self._of(call_id).now_ms(call_id)
 
-    async def notes(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """A call whose server is away is in the answer as well: it is not lost as far as anybody knows."""
+    async def state_fields(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """See `CallStore.state_fields`; a call whose server is away has no fields, as it may not be lost."""
         found: dict[str, dict[str, str]] = {}
-        for own, notes in await self._reach(list(call_ids), lambda shard, own: shard.notes(own), keep=True):
-            found |= notes if notes is not None else {call_id: {} for call_id in own}
+        for own, state_fields in await self._reach(
+            list(call_ids), lambda shard, own: shard.state_fields(own), keep=True
+        ):
+            found |= state_fields if state_fields is not None else {call_id: {} for call_id in own}
         return found
 
-    async def restore(self, record: CallRecord, notes: Mapping[str, str], events: Sequence[Message]) -> bool:
-        return await self._of(record.call_id).restore(record, notes, events)
+    async def restore(self, record: CallRecord, state_fields: Mapping[str, str], events: Sequence[Message]) -> bool:
+        return await self._of(record.call_id).restore(record, state_fields, events)
 
     async def pools_with_room(self) -> set[str]:
         return set().union(*await self._ask(lambda shard: shard.pools_with_room()))
 
     async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
-        """A call whose server is away is not in the answer: nobody knows."""
+        """See `CallStore.unheld`; a call whose server is away is left out, as its owners are not known."""
         found = await self._reach(list(call_ids), lambda shard, own: shard.unheld(own))
         return {call_id: pools for _, unheld in found for call_id, pools in (unheld or {}).items()}
 
-    async def add_webhook_fields(self, call_id: str, facts: Mapping[str, str], unknown: bool = True) -> bool:
-        return await self._of(call_id).add_webhook_fields(call_id, facts, unknown)
+    async def add_webhook_fields(self, call_id: str, fields: Mapping[str, str], unknown: bool = True) -> bool:
+        return await self._of(call_id).add_webhook_fields(call_id, fields, unknown)
 
-    async def facts(self, call_id: str) -> dict[str, str]:
-        return await self._of(call_id).facts(call_id)
+    async def webhook_fields(self, call_id: str) -> dict[str, str]:
+        return await self._of(call_id).webhook_fields(call_id)
 
     async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
         return await self._of(effect.call_id).begin_effect(effect, claim)
@@ -137,7 +139,7 @@ class ShardedCallStore:
         return await self._shards[0].shared_secret()
 
     async def check_write(self, edge: str) -> None:
-        """Raises if none takes writes: calls of the others are still answered."""
+        """Raises if no server accepts writes: calls of the others are still answered."""
         await self._ask(lambda shard: shard.check_write(edge))
 
     async def keep_secret(self, secret: bytes) -> None:
@@ -211,14 +213,14 @@ class ShardedCallStore:
         return self._shards[redis_keys.shard_index(call_id, len(self._shards))]
 
     async def _ask(self, question: Callable[[CallStore], Awaitable[T]]) -> list[T]:
-        """The answers of the servers that are there; raises the last error if none is."""
+        """The answers of the servers that are there.  Raises an error of one if none is."""
         answers = await asyncio.gather(*(_tried(question, shard) for shard in self._shards))
         return _those_there(answers)
 
     async def _reach(
         self, call_ids: list[str], about: Callable[[CallStore, list[str]], Awaitable[T]], keep: bool = False
     ) -> list[tuple[list[str], T | None]]:
-        """(calls, answer) of each server that has some of the calls; with `keep`, None as the answer of one away."""
+        """(calls, answer) for each server of the calls; with `keep` a server that is away has the answer None."""
         groups: dict[int, list[str]] = {}
         for call_id in call_ids:
             groups.setdefault(redis_keys.shard_index(call_id, len(self._shards)), []).append(call_id)
@@ -235,7 +237,7 @@ class ShardedCallStore:
 
 
 class _Taking:
-    """Reads offers from all servers at once.  A read that waits is kept for the next call: no offer is dropped."""
+    """Reads offers from all servers at once.  An unfinished read is kept for the next call, so no offer is dropped."""
 
     def __init__(self, shards: list[CallStore], pool: str, owner: str) -> None:
         self._shards = shards
@@ -251,7 +253,7 @@ class _Taking:
                 await cancel(read)
 
     async def next(self, count: int, block_ms: int) -> list[tuple[str, str]]:
-        """What the first servers to answer have, `count` at most together with what the others may still bring."""
+        """The offers of the first servers that answer; with reads still waiting, at most `count`."""
         self._spread(count, block_ms)
         done, _ = await asyncio.wait(
             [read for _, read in self._waiting.values()], return_when=asyncio.FIRST_COMPLETED, timeout=block_ms / 1000
@@ -274,12 +276,12 @@ class _Taking:
         return offers
 
     def _spread(self, count: int, block_ms: int) -> None:
-        """Ask every server that is not being read for its share of what is free; with few free, they take turns."""
+        """Ask every server without a read for its share of the free capacity; if that is small, servers take turns."""
         free = count - sum(share for share, _ in self._waiting.values())
         idle = [index for index in range(len(self._shards)) if index not in self._waiting]
         self._first += 1
         idle = idle[self._first % len(idle) :] + idle[: self._first % len(idle)] if idle else []
-        short = len(idle) > free  # somebody must wait for their turn, so no turn may be long
+        short = len(idle) > free  # some servers must wait for their turn, so each turn is short
         for position, index in enumerate(idle):
             share = (free + len(idle) - 1 - position) // len(idle)
             if share <= 0:
@@ -291,13 +293,13 @@ class _Taking:
 
 
 AWAY_PAUSE_SECONDS = 0.1
-"""Before the offers of the other servers are asked for again, when one is away."""
+"""Pause before the other servers are asked for offers again, when one is away."""
 TURN_MS = 20
-"""How long one server is waited for while others, for want of free places, are not."""
+"""How long one server is waited for, in ms, while others wait for their turn."""
 
 
 async def _read(read: Callable[P, Awaitable[T]], *about: P.args, **more: P.kwargs) -> T:
-    return await read(*about, **more)  # begun here: a task that is cancelled before it runs leaves nothing unawaited
+    return await read(*about, **more)  # called here: a task cancelled before its start leaves no coroutine unawaited
 
 
 async def _tried(ask: Callable[P, Awaitable[T]], *about: P.args, **more: P.kwargs) -> T | Exception:

@@ -1,7 +1,7 @@
-"""Does a call kill the workers that hold it?  What one pool knows of one call, in its record as `hold:<pool>`.  Pure.
+"""Decides whether a call kills the workers that own it, from its record in each pool (`hold:<pool>`).  Pure.
 
-An end of a hold is *clean* if its owner said so: the session was over, or was handed over (SIGTERM, a lost Redis).  Any
-other end counts: the owner crashed, stood still for longer than its lease, or its session raised an exception.
+The end of a hold is *clean* if its owner released it: the session was over, or was handed over (SIGTERM, a lost Redis).
+Any other end counts: the owner crashed, stood still for longer than its lease, or its session raised an exception.
 
     TRUSTED ──two owners lost, the second soon after its claim; or three──▶ SUSPECT ◀──────────────────┐
        ▲                                                                      │ claimed alone          │ survives
@@ -9,12 +9,12 @@ other end counts: the owner crashed, stood still for longer than its lease, or i
                                                                               │ its owner is lost again, soon
                                  CRASHES_MAX owners lost ────────────────▶ CONDEMNED: ended, never run again
 
-When a worker dies all its calls look alike.  So a first loss changes nothing: whoever has room takes them all.  A
-*suspect* is claimed after a pause, by a member that has no other suspect on trial and, if it holds calls, is not the
-last of its pool: its death then says which call it was, and the calls that died beside it have survived elsewhere.  A
-suspect that finds no such member is not kept waiting for longer than TRIAL_WAIT_MS: its caller hears nothing meanwhile.
+When a worker dies, all its calls look alike.  So a first loss changes nothing, and any member with room takes them all.
+A *suspect* is claimed after a pause, by a member that has no other suspect on trial and, if it has calls, is not the
+last of its pool: its death then shows which call it was, and the calls that died beside it have survived elsewhere.  A
+suspect that finds no such member waits TRIAL_WAIT_MS at most, because its caller hears nothing meanwhile.
 
-`SCRIPT` is the same in Lua, for one step of Redis; tests/contract/test_suspicion.py holds the two to each other.
+`SCRIPT` is the same in Lua, for one step of Redis; tests/contract/test_suspicion.py compares the two.
 """
 
 from __future__ import annotations
@@ -23,44 +23,44 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 SURVIVED_MS = 60_000
-"""A call that was held for so long has not killed its owner: what was counted before is forgotten."""
+"""A call that was held for so long, in ms, has not killed its owner; earlier losses no longer count."""
 CRASHES_MAX = 6
-"""So many owners in a row are lost at most, however slowly the call kills them."""
+"""The most owners that are lost in a row, however slowly the call kills them."""
 TRIAL_MS = 2_000
-"""An owner that is lost so soon after its claim was killed by what it claimed; longer the more were lost before."""
+"""An owner lost within this time of its claim, in ms, was killed by it; the time grows with the losses before."""
 BACKOFF_MS = 500
-"""Before a suspect is claimed again; doubled for each owner lost after the second."""
+"""Pause before a suspect is claimed again, in ms; doubled for each owner lost after the second."""
 TRIAL_WAIT_MS = 12_000
-"""A suspect waits so long at most for a member without another suspect."""
+"""The longest time, in ms, for which a suspect waits for a member without another suspect."""
 
 
 class Suspect(Exception):
-    """The call may kill its owner: claim it alone, or later.  Its text is the owner that was lost last."""
+    """The call may kill its owner: claim it alone, or later.  The text names the owner that was lost last."""
 
 
 class Take(Enum):
-    """Which calls a member claims."""
+    """The calls that a member is willing to claim."""
 
     TRUSTED = "trusted"
-    """No suspect."""
+    """Calls that are no suspects."""
     ALONE = "alone"
-    """A suspect as well: this member has no other on trial."""
+    """Suspects as well: this member has no other one on trial."""
     BESIDE = "beside"
-    """A suspect that has waited for too long as well, though there is another on trial here."""
+    """Suspects that have waited too long as well, though another one is on trial here."""
 
 
 class Left(Enum):
-    """How an owner lets a call go.  A crash says nothing, and counts like FAILED."""
+    """How an owner leaves a call.  A crash is not reported, and counts like FAILED."""
 
     CLEAN = "clean"
     FAILED = "failed"
     """The session raised an exception."""
     PASSED_ON = "passed on"
-    """No provider can be reached from here; another member may do better."""
+    """This member can reach no provider, and another one may."""
 
 
 class Standing(IntEnum):
-    """Of a call with one pool; the numbers are those of the script."""
+    """The standing of a call in one pool; the script uses the same numbers."""
 
     TRUSTED = 0
     SUSPECT = 1
@@ -70,51 +70,51 @@ class Standing(IntEnum):
 
 @dataclass(slots=True)
 class Hold:
-    """See the module.  Times are of the ledger's clock, in ms."""
+    """The owners of a call in one pool (see the module docstring).  Times are ms of the server's clock."""
 
     token: int = 0
-    """Of the newest claim that was counted here."""
+    """The token of the newest claim that was counted here."""
     began_ms: float = 0.0
     ended: int = 0
-    """The token whose end is accounted for."""
+    """The token whose end was processed last."""
     crashes: int = 0
     standing: Standing = Standing.TRUSTED
     waits_ms: float = 0.0
-    """Since when it waits for an owner."""
+    """Since when the call waits for an owner."""
     blamed: int = 0
-    """The token whose end was counted last."""
+    """The token whose end was counted as a loss last."""
     passed_on: bool = False
     seen_ms: float = 0.0
     """When the owner last renewed its lease."""
 
     @property
     def trial_ms(self) -> float:
-        """How soon is soon."""
+        """How soon after a claim the loss of the owner is blamed on the call, in ms."""
         return TRIAL_MS * max(self.crashes - 1, 1)
 
     def claim(self, token: int, same_owner: bool, take: Take, now_ms: float) -> bool:
-        """The last owner, whose token was `token`, holds it no more.  False: not now (`Suspect`)."""
+        """Process the end of the last owner, with `token`, and begin a hold.  False: not now (`Suspect`)."""
         if token > 0 and self.ended != token:
-            # A claim that was not counted here is of another release, or was written again after a loss.
+            # A claim that was not counted here was made by another release, or restored after a loss.
             self._end(token, self.token == token and not same_owner, now_ms)
         if self.standing is Standing.SUSPECT:
             waited_ms = now_ms - self.waits_ms
             least_ms = TRIAL_WAIT_MS if take is Take.BESIDE else BACKOFF_MS * 2 ** max(self.crashes - 2, 0)
             if take is Take.TRUSTED or waited_ms < least_ms:
                 return False
-            # Beside others, the loss of its owner says little.
+            # With other calls on this member, the loss of its owner proves little.
             self.standing = Standing.ON_TRIAL if take is Take.ALONE else Standing.TRUSTED
         self.token, self.began_ms, self.seen_ms = token + 1, now_ms, now_ms
         return True
 
     def leave(self, token: int, newest: int, left: Left, now_ms: float) -> None:
-        """The owner with `token` says that it holds the call no more, perhaps after it was replaced."""
+        """Process a release by the owner with `token`, perhaps after it was replaced by the owner of `newest`."""
         if token == newest == self.token and self.ended != token:
             self.seen_ms = now_ms
             self._end(token, left is Left.FAILED, now_ms)
             self.passed_on = left is Left.PASSED_ON
         elif token < newest and left is Left.CLEAN and self.blamed == token:
-            self.crashes, self.blamed = self.crashes - 1, 0  # it was cut off, not dead
+            self.crashes, self.blamed = self.crashes - 1, 0  # the owner was cut off, and did not die
             if self.crashes < 2 and self.standing is not Standing.ON_TRIAL:
                 self.standing = Standing.TRUSTED
 
@@ -210,7 +210,7 @@ redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return {{token, redis.call('HGETALL', KEYS[1]), hold.standing, hold.crashes, passed_on}}
 """
 
-# Keys: the state, the lease.  Arguments: pool, token, owner, how it is left.
+# Keys: the state, the lease.  Arguments: pool, token, owner, how the call is left.
 RELEASE = f"""{SCRIPT}
 local held, freed = redis.call('HMGET', KEYS[2], 'token', 'owner'), 0
 if held[1] == ARGV[2] and held[2] == ARGV[3] then freed = redis.call('DEL', KEYS[2]) end

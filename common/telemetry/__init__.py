@@ -1,1 +1,1 @@
-"""Metrics, traces, logs, costs."""
+"""Telemetry: metrics, traces, logs, cost estimates."""

@@ -1,4 +1,4 @@
-"""What a call has cost, estimated: what it used (`Used`, added up by `Story.usage`) times the table in prices.yaml."""
+"""Estimates the cost of a call: its usage (`UsageReported`, summed by `CallTranscript.usage`) times prices.yaml."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PER = {
     "tokens_cached": ("tokens_cached_1m", 1_000_000),
     "tokens_out": ("tokens_out_1m", 1_000_000),
 }
-"""Unit of `USAGE_UNITS` -> the key of its price, and for how many units that is."""
+"""Unit of `USAGE_UNITS` -> (key of its price, number of units that the price is for)."""
 
 Usage = Mapping[tuple[str, str, str], int]
 """(pool, provider, unit) -> amount."""
@@ -25,26 +25,26 @@ Usage = Mapping[tuple[str, str, str], int]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Dollars by pool; `unpriced` names the providers that the table does not know."""
+    """Dollars by pool; `unpriced` names the providers without a price."""
 
     dollars: Mapping[str, float]
     unpriced: tuple[str, ...]
 
     @property
     def total(self) -> float:
-        """Dollars of all pools."""
+        """The dollars of all pools."""
         return sum(self.dollars.values())
 
 
 @functools.cache
 def prices() -> Mapping[str, Mapping[str, float]]:
-    """The table that comes with the program.  Raises OSError or yaml.YAMLError if it was broken."""
+    """The price table of the program.  Raises OSError or yaml.YAMLError if the file is damaged."""
     table: Mapping[str, Mapping[str, float]] = yaml.safe_load(PRICES.read_text())
     return table
 
 
 def estimate(usage: Usage, table: Mapping[str, Mapping[str, float]]) -> Estimate:
-    """What this usage costs.  Cached tokens are part of the tokens that went in, and cheaper."""
+    """The cost of this usage.  Cached tokens are part of `tokens_in`, and have a lower price."""
     dollars: dict[str, float] = {}
     unpriced: set[str] = set()
     for (pool, provider, unit), amount in usage.items():
@@ -60,6 +60,6 @@ def estimate(usage: Usage, table: Mapping[str, Mapping[str, float]]) -> Estimate
 
 
 def _price(provider: str, table: Mapping[str, Mapping[str, float]]) -> Mapping[str, float]:
-    """The entry with the longest key that fits; one without `*` fits its own name only."""
+    """The entry with the longest matching key; a key without `*` matches its own name only."""
     fits = [key for key in table if key == provider or (key.endswith("*") and provider.startswith(key[:-1]))]
     return table[max(fits, key=len)] if fits else {}

@@ -1,7 +1,7 @@
-"""Metrics whose labels are closed sets: a value that is not in its set is counted as "other".
+"""Defines metrics whose labels have closed sets of values: any other value is counted as "other".
 
-What stands in a label may have come a long way: a reason over the bus from another release, a direction out of a
-record.  Each new value would be a series of its own, and a phone number among them would be on a dashboard.
+A label's value may come from far: a reason from another release over the bus, a direction out of a record.  Each new
+value would be a series of its own, and a phone number among them would appear on a dashboard.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ OTHER = "other"
 
 
 class _Closed:
-    """The values that a family's labels may have, label by label; None: any."""
+    """The values that the labels of a family may have, label by label; None: any."""
 
     known: tuple[Container[str] | None, ...] = ()
 
     def close(self, *known: Container[str] | None) -> None:
-        """From now on each label has a value of its set, or is `OTHER`."""
+        """Restrict each label to the values of its set; any other becomes `OTHER`."""
         self.known = known
 
     def _among_known(self, values: tuple[Any, ...]) -> list[str]:
@@ -31,21 +31,21 @@ class _Closed:
 
 
 class Counter(_Closed, prometheus_client.Counter):
-    """A counter whose `labels` never makes a series that nobody expects."""
+    """A counter whose `labels` restricts values to closed sets."""
 
     def labels(self, *values: Any) -> Counter:  # type: ignore[override]
         return super().labels(*self._among_known(values))
 
 
 class Gauge(_Closed, prometheus_client.Gauge):
-    """A gauge, likewise."""
+    """A gauge whose `labels` restricts values to closed sets."""
 
     def labels(self, *values: Any) -> Gauge:  # type: ignore[override]
         return super().labels(*self._among_known(values))
 
 
 class Histogram(_Closed, prometheus_client.Histogram):
-    """A histogram, likewise."""
+    """A histogram whose `labels` restricts values to closed sets."""
 
     def labels(self, *values: Any) -> Histogram:  # type: ignore[override]
         return super().labels(*self._among_known(values))

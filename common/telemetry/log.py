@@ -1,7 +1,7 @@
-"""Logs: one JSON object a line on standard error, or short lines on a terminal.
+"""Sets up logs: one JSON object per line on standard error, or short lines on a terminal.
 
-What is logged: call answered, call ended with reason and totals, takeover, provider trouble, process start and end.
-Never: frames, transcripts, phone numbers, keys.  `extra={"call_id": ...}` names the call.
+Logged: call answered, call ended with reason and totals, takeover, provider errors, process start and end.  Never
+logged: frames, transcripts, phone numbers, keys.  `extra={"call_id": ...}` names the call.
 """
 
 import json
@@ -10,13 +10,13 @@ import sys
 from datetime import UTC, datetime
 
 _OURS = ("common", "edge", "workers", "__main__")
-"""Whose lines are shown from `level` on.  Of libraries only warnings are: they have a line for each request, with URLs,
-and ours hold tokens."""
+"""Packages whose lines are logged from `level` on.  Libraries log warnings only: their lines for each request have
+URLs, and URLs may have tokens."""
 _FIELDS = ("call_id", "pool", "reason", "seconds", "provider", "turns")
 
 REPEAT_SECONDS = 10.0
 REPEATS_MAX = 256
-"""Different warnings that are remembered for it."""
+"""Most different warnings that are remembered to suppress repeats."""
 
 
 class _Json(logging.Formatter):
@@ -42,22 +42,22 @@ class _Terminal(logging.Formatter):
 
 
 class _Repeats(logging.Filter):
-    """A warning about no particular call is written once in `REPEAT_SECONDS`: four connections lose one Redis."""
+    """Writes a warning about no particular call once in `REPEAT_SECONDS`: four connections lose one Redis."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno != logging.WARNING or hasattr(record, "call_id"):
             return True
-        said = record.getMessage()
-        last = self._said.get(said, -REPEAT_SECONDS)
+        text = record.getMessage()
+        last = self._logged_at.get(text, -REPEAT_SECONDS)
         if record.created - last < REPEAT_SECONDS:
             return False
-        if len(self._said) >= REPEATS_MAX:
-            self._said.clear()
-        self._said[said] = record.created
+        if len(self._logged_at) >= REPEATS_MAX:
+            self._logged_at.clear()
+        self._logged_at[text] = record.created
         return True
 
 
@@ -67,7 +67,7 @@ def _rfc3339(seconds: float) -> str:
 
 
 def start_logging(level: str) -> None:
-    """Set up the process's logs; call once, first thing in `__main__`."""
+    """Set up the logs of the process; call it once, first in `__main__`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_Repeats())
     handler.setFormatter(_Terminal() if sys.stderr.isatty() else _Json())

@@ -1,12 +1,12 @@
-"""Every metric of every process: names, labels, buckets.  Only label_sets.py imports prometheus_client, too.
+"""Defines every metric of every process: names, labels, buckets.  label_sets.py alone also imports prometheus_client.
 
-Labels are closed sets; a call id, a number or a text is never one.  Where a value is not written in the code beside it
-(it came over the bus, or out of a record), `CLOSED` names the set, and any other value counts as "other".  Buckets
+Labels have closed sets of values, and never a call id, a number or a text.  Where a value is not written in the code
+(it came over the bus, or out of a record), `CLOSED` lists the set, and any other value counts as "other".  Buckets
 follow the targets: an answer under 1.2 s (the objective that deploy/prometheus counts, so 1.2 is a bucket), a hop
 under ten milliseconds, a clear within one frame.
 
-A counter that has never counted is not there for Prometheus, and the first event of a kind would be no increase.  So
-`begin` and `begin_provider` name what a process may count, at its start.
+Prometheus does not see a counter before its first count, and the first event of a kind would be no increase.  So
+`begin` and `begin_provider` create all series that a process may use, at its start.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from common.store import END_REASONS
 from common.telemetry.costs import estimate, prices
 from common.telemetry.label_sets import Counter, Gauge, Histogram
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more per counter, that nobody asks for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series for each counter, without a use
 
 _ANSWER = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 8.0)
 _STAGE = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
@@ -73,7 +73,7 @@ ANSWER_SECONDS = Histogram(
 )
 STAGE_SECONDS = Histogram("voice_stage_seconds", "The stages whose sum is the answer time", ["stage"], buckets=_STAGE)
 CLEAR_SECONDS = Histogram(
-    "voice_clear_seconds", "From the moment the ears notice speech to clearAudio on the socket", buckets=_HOP
+    "voice_clear_seconds", "From the moment the STT worker notices speech to clearAudio on the socket", buckets=_HOP
 )
 BUS_LAG_SECONDS = Histogram("voice_bus_lag_seconds", "Time of one hop over the bus (sampled)", ["hop"], buckets=_HOP)
 
@@ -109,7 +109,7 @@ PROVIDERS_FAILING = Gauge(
 )
 PROVIDER_ERRORS = Counter("voice_provider_errors", "Errors of a provider, by kind", ["provider", "kind"])
 PROVIDER_REOPENED = Counter(
-    "voice_provider_reopened", "Ears that failed in a call and were opened again, by who was asked", ["provider"]
+    "voice_provider_reopened", "STT streams that failed in a call and were opened again, by provider", ["provider"]
 )
 PROVIDER_SWITCHES = Counter(
     "voice_provider_switches", "Uses of a provider because those preferred to it were failing or full", ["provider"]
@@ -159,7 +159,7 @@ STREAM_ENTRIES = Gauge("voice_stream_entries", "Entries of the streams that are 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 PROCESSES = ("edge", *POOLS)
 PROVIDERS_MAX = 500
-"""Providers with series of their own in one process; an agent's file may name any."""
+"""Most providers with series of their own in one process; an agent's file may name any."""
 _ERROR_KINDS = ("busy", "down", "rejected", "timeouterror", "empty")
 _AUDIO_FAULTS = ("no audio", "silence", "too short")
 _providers: set[str] = set()
@@ -208,7 +208,7 @@ CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
     LOOP_ERRORS: ((*EDGE_LOOPS, *WORKER_LOOPS),),
     REDIS_REFUSED: (REFUSED_KINDS,),
 }
-"""Family -> the set of each of its labels."""
+"""Family -> the set of values of each of its labels."""
 for _family, _sets in CLOSED.items():
     _family.close(*_sets)
 _DROPS = ("stale", "duplicate or no room", "call is over", "too early")
@@ -260,7 +260,7 @@ _UNITS = {"stt": ("audio_ms",), "llm": ("tokens_in", "tokens_cached", "tokens_ou
 
 
 def begin(process: str, calls_max: int) -> None:
-    """This process is "edge" or of a pool, and takes so many calls; its counters stand at 0 from now on."""
+    """Create the series of this process, at 0.  `process` is "edge" or a pool; it takes `calls_max` calls."""
     build = this_build()
     BUILD_INFO.labels(build.version, build.revision, process).set(1)
     CALLS_MAX.labels(process).set(calls_max)
@@ -288,12 +288,12 @@ def begin(process: str, calls_max: int) -> None:
 
 
 def count_tasks(process: str, loop: asyncio.AbstractEventLoop) -> None:
-    """From now on the number of the loop's tasks is told whenever somebody asks; any thread may."""
+    """Report the number of the loop's tasks at every scrape, from any thread."""
     TASKS.labels(process).set_function(lambda: len(asyncio.all_tasks(loop)))
 
 
 def begin_provider(pool: str, spec: str) -> None:
-    """This process may use the provider: its counters stand at 0 from now on."""
+    """Create the series of a provider that this process may use, at 0."""
     if len(_providers) < PROVIDERS_MAX:
         _providers.add(spec)
     for kind in ("busy", "down", "rejected", "timeouterror", *(("empty",) if pool == "llm" else ())):
@@ -313,7 +313,7 @@ def begin_provider(pool: str, spec: str) -> None:
 
 
 def count_usage(pool: str, spec: str, amounts: Mapping[str, int]) -> None:
-    """One use of a provider, by unit of `USAGE_UNITS`: what was used, and what that costs by the table."""
+    """Count one use of a provider: the amount of each unit of `USAGE_UNITS`, and the cost by the price table."""
     for unit, amount in amounts.items():
         PROVIDER_USAGE.labels(spec, unit).inc(amount)
     PROVIDER_COST.labels(spec).inc(estimate({(pool, spec, unit): n for unit, n in amounts.items()}, prices()).total)

@@ -1,8 +1,8 @@
-"""Spans to a collector by OTLP over HTTP, with the OpenTelemetry SDK (the extra `traces`).
+"""Sends spans to a collector by OTLP over HTTP, with the OpenTelemetry SDK (the extra `traces`).
 
-A thread of the SDK's sends them in batches.  What cannot be sent, or has no room to wait, is dropped and counted: no
-call ever waits for a collector.  OTEL_RESOURCE_ATTRIBUTES, OTEL_EXPORTER_OTLP_CERTIFICATE and the like are read by the
-SDK itself.
+A thread of the SDK sends them in batches.  Spans that cannot be sent, or have no room to wait, are dropped and counted:
+no call ever waits for a collector.  The SDK itself reads OTEL_RESOURCE_ATTRIBUTES, OTEL_EXPORTER_OTLP_CERTIFICATE and
+the like.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from common.telemetry import metrics, traces
 log = logging.getLogger(__name__)
 
 SPANS_MAX = 2048
-"""Spans that wait to be sent; about 200 turns of a process."""
+"""Most spans that wait to be sent; about 200 turns of a process."""
 BATCH_MAX = 512
 BATCH_MS = 1000
 EXPORT_SECONDS = 5.0
-"""All that one batch may take, repetitions included."""
+"""Deadline of one batch, including repetitions."""
 CLOSE_SECONDS = 3.0
 """How long the end of a process waits for the last batch."""
 GIVE_UP_SECONDS = 0.5
@@ -64,12 +64,12 @@ def exporting(collector: traces.Collector, node: str) -> Iterator[None]:
 
 
 class _Ids(IdGenerator):
-    """Random ids, but for the root of a trace."""
+    """Makes random ids, except for the root of a trace."""
 
     def __init__(self) -> None:
         self._random = RandomIdGenerator()
         self.root: traces.TurnTrace | None = None
-        """The turn whose root is made next."""
+        """The turn whose root span is made next."""
 
     def generate_span_id(self) -> int:
         return self.root.root_id if self.root is not None else self._random.generate_span_id()
@@ -79,7 +79,7 @@ class _Ids(IdGenerator):
 
 
 class _Counted(SpanExporter):
-    """Counts what becomes of spans; called by the SDK's thread alone."""
+    """Counts the outcome of spans; only the SDK's thread calls it."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
@@ -89,7 +89,7 @@ class _Counted(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         try:
             result = self._exporter.export(spans)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the thread
+        except Exception as error:  # noqa: BLE001 - no error may end the thread
             log.debug("exporting spans: %s", type(error).__name__)
             result = SpanExportResult.FAILURE
         failed = result is not SpanExportResult.SUCCESS
@@ -108,7 +108,7 @@ class _Counted(SpanExporter):
 
 
 class _Recorder:
-    """From our spans to the SDK's; called by the event loop's thread alone."""
+    """Converts the spans of traces.py to those of the SDK; only the event loop's thread calls it."""
 
     def __init__(self, tracer: trace.Tracer, ids: _Ids, counted: _Counted) -> None:
         self._tracer = tracer

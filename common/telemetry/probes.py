@@ -1,4 +1,4 @@
-"""A worker's /metrics, /healthz and /readyz, on a thread of their own: a busy event loop still answers."""
+"""Serves /metrics, /healthz and /readyz of a worker on a thread of its own, so that a busy event loop still answers."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class _Requests(WSGIRequestHandler):
     timeout = SOCKET_SECONDS
 
     def log_message(self, *args: Any) -> None:
-        """Scrapes are not worth a log line."""
+        """Scrapes are not logged."""
 
 
 class Probes:
-    """`with Probes(port, refusal):` serves until the block ends.  `refusal()` is why no call is taken, or empty."""
+    """`with Probes(port, refusal):` serves until the block ends.  `refusal()`: why no call is taken, or ""."""
 
     def __init__(self, port: int, refusal: Callable[[], str], host: str = "0.0.0.0") -> None:  # noqa: S104
         self._refusal = refusal

@@ -1,15 +1,15 @@
-"""One OpenTelemetry trace per turn, across the processes (docs/traces.md).  Ids and times; no I/O.
+"""Makes one OpenTelemetry trace per turn, across the processes (docs/traces.md).  Ids and times; no I/O.
 
-    turn ─┬─ endpoint, transcript                  by the ears
-          ├─ model (a request), first_token, first_clause   by the mind
-          ├─ voice (a request), first_audio        by the mouth
-          └─ first_frame, playing                  by the edge, and the turn itself
+    turn ─┬─ endpoint, transcript                            by the STT worker
+          ├─ model (a request), first_token, first_clause    by the LLM worker
+          ├─ voice (a request), first_audio                  by the TTS worker
+          └─ first_frame, playing                            by the edge, and the turn itself
 
-No message carries a context.  Every process knows the call and the number of the caller's utterance, and those *are*
-the context: the ids of the trace and of its root are made from them (docs/adr/0007-traces.md).  So a member that
-takes a call over goes on with the same trace, and a process that is off breaks none.
+No message carries a context.  Every process knows the call and the number of the caller's utterance, and these *are*
+the context: the ids of the trace and of its root are derived from them (docs/adr/0007-traces.md).  So a member that
+takes a call over continues the same trace, and a process that does not trace breaks none.
 
-Nothing is recorded unless `begin` was told where to.  A span never holds a text or a number of a caller.
+Nothing is recorded before `begin` sets a sink.  A span never has a text or a phone number of a caller.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from hashlib import sha256
 log = logging.getLogger(__name__)
 
 TURN = "turn"
-"""The root of a trace, from the caller's last word to the end of the answer."""
+"""The root of a trace, from the caller's last word to the end of the reply."""
 
 Value = str | int
 
 
 @dataclass(frozen=True, slots=True)
 class TurnTrace:
-    """What a trace is about: an utterance of the caller (0: the greeting) and the reply to it (0: not known yet)."""
+    """The subject of a trace: an utterance of the caller (0: the greeting) and the reply (0: not known yet)."""
 
     call_id: str
     utterance: int
@@ -39,18 +39,18 @@ class TurnTrace:
 
     @property
     def trace_id(self) -> int:
-        """128 bits, the same in every process."""
+        """The id of the trace, 128 bits, the same in every process."""
         return _hashed(f"trace {self.utterance} {self.call_id}", 16)
 
     @property
     def root_id(self) -> int:
-        """64 bits: the span id of the turn, parent of all other spans."""
+        """The span id of the turn, 64 bits, the parent of all other spans."""
         return _hashed(f"root {self.utterance} {self.call_id}", 8)
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Something that took time; wall clock ms.  It never ends before it begins."""
+    """A stage that took time, in Unix ms; it never ends before it begins."""
 
     turn: TurnTrace
     name: str
@@ -61,12 +61,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Collector:
-    """Who gets the spans, by OTLP over HTTP; an empty `endpoint` is nobody."""
+    """The receiver of the spans, by OTLP over HTTP; an empty `endpoint` means none."""
 
     endpoint: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     share: float = 1.0
-    """Of the turns, chosen by their trace id: all processes choose the same."""
+    """Share of the turns, chosen by their trace id, so that all processes choose the same."""
 
 
 _sink: Callable[[Span], None] | None = None
@@ -74,13 +74,13 @@ _turn: ContextVar[TurnTrace | None] = ContextVar("turn", default=None)
 
 
 def begin(sink: Callable[[Span], None] | None) -> None:
-    """Where this process's spans go from now on; None: nowhere."""
+    """Send this process's spans to `sink` from now on; None: nowhere."""
     global _sink
     _sink = sink
 
 
 def exporting(collector: Collector, node: str) -> AbstractContextManager[None]:
-    """While the block runs, this process's spans go to the collector.  `node` is its name (common/process/node.py)."""
+    """Send this process's spans to the collector while the block runs.  `node` is its name (common/process/node.py)."""
     if not collector.endpoint:
         return nullcontext()
     try:
@@ -92,12 +92,12 @@ def exporting(collector: Collector, node: str) -> AbstractContextManager[None]:
 
 
 def about(turn: TurnTrace) -> None:
-    """What the current task and those that it starts are working on: `stage` takes it from here."""
+    """Set the turn of the current task and of tasks that it starts; `stage` uses it."""
     _turn.set(turn)
 
 
 def stage(name: str, begun_ms: int, done_ms: int, *, turn: TurnTrace | None = None, **attributes: Value) -> None:
-    """A part of a turn took this long.  `turn` is the current task's unless it is given; without one it is nothing."""
+    """Record a stage of a turn.  Without `turn` it is the current task's; without that, nothing is recorded."""
     if _sink is None or (turn := turn or _turn.get()) is None:
         return
     _sink(Span(turn, name, begun_ms, max(begun_ms, done_ms), attributes))

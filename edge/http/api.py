@@ -133,7 +133,7 @@ class Api:
         shown: dict[str, Any] = _dial_json(dial) if dial else {}
         if record is not None:
             shown |= _record_json(record)
-            shown["carrier"] = await self.store.facts(record.call_id)
+            shown["carrier"] = await self.store.webhook_fields(record.call_id)
             transcript = CallTranscript()
             for _, message in await self.bus.read(call_events(record.call_id)):
                 transcript.receive(message)

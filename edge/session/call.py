@@ -206,7 +206,7 @@ class Call:
             self._play(message) if isinstance(message, AudioOut) else self._complete(message)
 
     def _play(self, audio: AudioOut) -> None:
-        self._perform(self.turn.audio_arrived(audio.turn, audio.answers))
+        self._perform(self.turn.audio_arrived(audio.turn, audio.answers_utterance))
         self._answers.arrived(audio.turn, audio.stage_ms)
         refused = self._playout.push(audio.turn, audio.clause, audio.seq, audio.mulaw, audio.last)
         _FRAMES_REFUSED.inc(refused)

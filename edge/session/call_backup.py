@@ -103,7 +103,7 @@ class CallBackups:
                 self._follow(call)
         if not live:
             return
-        noted = await self._store.notes(list(live))
+        noted = await self._store.state_fields(list(live))
         for call_id, call in live.items():
             try:
                 await self._compare(call, noted.get(call_id))
@@ -127,7 +127,7 @@ class CallBackups:
         since = await self._bus.read(call_events(call.call_id))  # our own news, written when Redis was back
         ours = [message for entry_id, message in since if entry_id not in copy.transcript]
         record = replace(call.record, epoch=epoch)
-        started = CallStarted(epoch, record.edge, wall_ms(), holds=True)
+        started = CallStarted(epoch, record.edge, wall_ms(), can_hold_replies=True)
         transcript = [*copy.transcript.values(), *copy.unknown_reply(call), *ours, started]
         if call.ended.done() or not await self._store.restore(record, notes, transcript):
             return  # it has ended, or another edge has it by now

@@ -269,7 +269,7 @@ class Calls:
 
     async def _find_abandoned(self) -> None:
         try:
-            for call_id in self._lost.look(await self._store.lost(), _now_ms()):
+            for call_id in self._lost.look(await self._store.abandoned(), _now_ms()):
                 try:
                     await self._bury(call_id)
                 except KeyRefused as error:  # `_mend` removes what cannot be used

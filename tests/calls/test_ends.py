@@ -73,7 +73,7 @@ class FailingLedger(MemoryCallStore):
             raise TimeoutError("no answer")
         return ended
 
-    async def lost(self) -> dict[str, int]:
+    async def abandoned(self) -> dict[str, int]:
         return dict.fromkeys(self.gone, 1)
 
 

@@ -70,7 +70,7 @@ class CutOff(MemoryCallStore):
     def __init__(self, server: MemoryCallStore) -> None:
         super().__init__(server._streams)
         self.server, self.away = server, False
-        for name in ("create", "read", "start", "end", "note_silence", "notes", "restore", "now_ms", "reopen"):
+        for name in ("create", "read", "start", "end", "note_silence", "state_fields", "restore", "now_ms", "reopen"):
             setattr(self, name, self._through(name))
 
     def _through(self, name: str):  # type: ignore[no-untyped-def]
@@ -82,13 +82,13 @@ class CutOff(MemoryCallStore):
         return asked
 
     async def heartbeat_calls(self, call_ids: Iterable[str]) -> None:
-        await self._through("touch")(call_ids)
+        await self._through("heartbeat_calls")(call_ids)
 
     async def live(self) -> list[str]:
         return cast(list[str], await self._through("live")())
 
-    async def lost(self) -> dict[str, int]:
-        return cast(dict[str, int], await self._through("lost")())
+    async def abandoned(self) -> dict[str, int]:
+        return cast(dict[str, int], await self._through("abandoned")())
 
     async def ended(self, call_ids: Sequence[str]) -> set[str]:
         return cast(set[str], await self._through("ended")(call_ids))

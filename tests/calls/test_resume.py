@@ -188,7 +188,7 @@ class AbandonedCalls:
     def __getattr__(self, name: str) -> object:
         return getattr(self._phone.store, name)
 
-    async def lost(self) -> list[str]:
+    async def abandoned(self) -> list[str]:
         return [CALL]
 
 

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.anyio
 EVENTS = call_events("call-1")
 GREETED = (
     CallStarted(1, "edge-1", 0),
-    OwnerChanged("tts", 1, "tts-1", 0, holds=True),
+    OwnerChanged("tts", 1, "tts-1", 0, can_hold_replies=True),
     ReplyStarted(1, 0),
     Clause(1, 0, "Hello."),
     ReplyEnded(1, 1),

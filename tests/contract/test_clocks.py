@@ -75,7 +75,7 @@ async def test_a_call_that_its_edge_has_is_live_for_all_and_lost_for_none(
     await writer.heartbeat_calls(["c-1"])
     assert await judge.live() == ["c-1"]
     assert await judge.orphans("stt") == ["c-1"]  # a dead worker's call is taken over, whatever the time is there
-    assert await judge.lost() == {}
+    assert await judge.abandoned() == {}
     assert await judge.ended(["c-1"]) == set()
 
 
@@ -86,13 +86,13 @@ async def test_a_call_that_no_edge_has_is_lost_for_all(deployment: Deployment, w
     await writer.start("c-1", "e-1")
     await deployment.silent_for(["c-1"], LIVE_STALE_MS / 1000 + 1)
     assert await judge.live() == []
-    assert await judge.lost() == {}
+    assert await judge.abandoned() == {}
     await deployment.silent_for(["c-1"], LOST_MS / 1000 + 1)
-    first = await judge.lost()
+    first = await judge.abandoned()
     assert first.keys() == {"c-1"}
-    assert await judge.lost() == first  # no sign of life between the two looks
+    assert await judge.abandoned() == first  # no sign of life between the two looks
     await writer.heartbeat_calls(["c-1"])
-    assert await judge.lost() == {}
+    assert await judge.abandoned() == {}
 
 
 @hosts
@@ -124,12 +124,12 @@ async def test_a_server_whose_clock_was_set_back_still_shows_who_gives_no_sign(d
     await store.start("c-1", "e-1")
     await deployment.silent_for(["c-1"], -5)
     assert await store.live() == ["c-1"]
-    assert await store.lost() == {}  # a step of a few seconds
+    assert await store.abandoned() == {}  # a step of a few seconds
     await deployment.silent_for(["c-1"], -3600)
-    first = await store.lost()
+    first = await store.abandoned()
     assert first.keys() == {"c-1"}
     await store.heartbeat_calls(["c-1"])
-    assert await store.lost() == {}
+    assert await store.abandoned() == {}
 
 
 async def test_ten_thousand_lost_calls_are_told_at_once(deployment: Deployment):
@@ -139,7 +139,7 @@ async def test_ten_thousand_lost_calls_are_told_at_once(deployment: Deployment):
             await deployment.store.create(CallRecord(call_id))
             await deployment.store.start(call_id, "e-1")
     await deployment.silent_for(calls, LOST_MS / 1000 + 1)
-    assert (await deployment.store.lost()).keys() == set(calls)
+    assert (await deployment.store.abandoned()).keys() == set(calls)
 
 
 async def test_the_end_of_a_call_that_no_edge_had_does_not_end_one_that_an_edge_has_by_now(deployment: Deployment):

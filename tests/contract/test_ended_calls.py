@@ -73,7 +73,7 @@ async def test_the_log_and_the_record_are_shortened_and_keep_their_ids(server: S
         "911234567890",
         "agent hung up",
     )
-    assert await server.store.notes(["c-1"]) == {"c-1": {"epoch": "1"}}
+    assert await server.store.state_fields(["c-1"]) == {"c-1": {"epoch": "1"}}
 
 
 async def test_what_was_written_since_is_not_lost(server: Server):  # noqa: F811

@@ -166,8 +166,11 @@ async def test_what_the_carrier_says_is_kept_once(server: Server):
     for _ in range(2):
         await store.add_webhook_fields("c-1", {"Hangup.HangupCause": "NORMAL_CLEARING"})
     await store.add_webhook_fields("c-1", {"StartApp.Direction": "inbound"})
-    assert await store.facts("c-1") == {"Hangup.HangupCause": "NORMAL_CLEARING", "StartApp.Direction": "inbound"}
-    assert await store.facts("another") == {}
+    assert await store.webhook_fields("c-1") == {
+        "Hangup.HangupCause": "NORMAL_CLEARING",
+        "StartApp.Direction": "inbound",
+    }
+    assert await store.webhook_fields("another") == {}
 
 
 async def test_a_nonce_is_good_for_one_body_only(server: Server):
@@ -289,12 +292,12 @@ async def test_the_end_of_a_call_ends_its_leases(server: Server):
 
 async def test_a_call_that_the_server_lost_is_written_again_and_its_owners_are_fenced(server: Server):
     store = server.store
-    assert await store.notes(["c-1"]) == {}
+    assert await store.state_fields(["c-1"]) == {}
     record = replace(RECORD, epoch=3, edge="e-1", status="live")
     notes = {"epoch": "2", "token:llm": "4", "checkpoint:stt": "utterance 3"}
     assert await store.restore(record, notes, [UserTurn(1, "hello", ()), DtmfReceived("1", 1)])
     assert not await store.restore(record, notes, [])  # another look of the same edge
-    assert await store.notes(["c-1", "c-2"]) == {"c-1": {**notes, "epoch": "3", "token:llm": "5"}}
+    assert await store.state_fields(["c-1", "c-2"]) == {"c-1": {**notes, "epoch": "3", "token:llm": "5"}}
     assert await server.transcript() == [UserTurn(1, "hello", ()), DtmfReceived("1", 1)]
 
     dead = Claim("c-1", "llm", "w-1", 4, record)

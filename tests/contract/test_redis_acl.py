@@ -113,13 +113,13 @@ async def test_an_edge_may_all_that_its_house_keeping_needs(server: Server):
         await store.heartbeat_calls([CALL])
         await store.heartbeat("edge", "edge-a")
         assert await store.live() == [CALL]
-        assert await store.lost() == {}
+        assert await store.abandoned() == {}
         assert await store.ended([CALL]) == set()
         assert await store.now_ms(CALL) > 0
-        assert (await store.notes([CALL])).keys() == {CALL}
+        assert (await store.state_fields([CALL])).keys() == {CALL}
         assert await store.restore(CallRecord(CALL, epoch=5, edge="edge-a"), {"epoch": "1"}, [ReplyPlayed(1)])
         await store.add_webhook_fields(CALL, {"Hangup.HangupCause": "NORMAL_CLEARING"})
-        assert await store.facts(CALL)
+        assert await store.webhook_fields(CALL)
         assert await store.remember_nonce("12345678901234567890", "digest", 600)
         await store.note_end(CALL, 60)
         assert await store.end_noted(CALL)

@@ -129,9 +129,9 @@ async def test_members_say_whether_they_are_well_and_have_room(server: Server):
     await store.report_health("llm", "l-2", False)
     await store.report_room("llm", "l-2", True)
     found = await store.members("llm")
-    assert (found.available, found.with_room) == ({"l-1"}, {"l-2"})
+    assert (found.healthy, found.with_room) == ({"l-1"}, {"l-2"})
     await store.report_health("llm", "l-1", False)
-    assert (await store.members("llm")).available == frozenset()
+    assert (await store.members("llm")).healthy == frozenset()
 
 
 async def test_the_quarantine_is_a_list_for_people(redis7_url: str):

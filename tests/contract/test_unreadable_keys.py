@@ -65,7 +65,7 @@ async def test_one_call_of_many_with_a_key_of_another_type_is_the_only_one_that_
     held = [claim for claim in claims if claim is not None]
     await server.poison(redis_keys.call_state(BAD))
     assert await store.renew(held) == [held[0]]
-    assert (await store.notes([BAD, GOOD])) == {BAD: {}, GOOD: {"epoch": "1", "token:stt": "1"}}
+    assert (await store.state_fields([BAD, GOOD])) == {BAD: {}, GOOD: {"epoch": "1", "token:stt": "1"}}
     await store.note_silence({BAD: 10, GOOD: 10})
     assert (await store.unheld([GOOD]))[GOOD] == {"llm", "tts"}
     for refused in (
@@ -113,7 +113,7 @@ async def test_ids_that_are_none_are_passed_over_and_removed(server: Server) -> 
     odd = {b"\xff\xfe": 9e15, b"": 9e15, b"x" * 70_000: 9e15, "a b": 0, "c-gone": 9e15, "c-older": 0}
     await server.redis.zadd(redis_keys.CALLS_LIVE, odd)
     assert set(await server.store.live()) <= {GOOD, "c-gone"}
-    assert set(await server.store.lost()) <= {"c-older", "c-gone"}  # far ahead of the clock is lost as well
+    assert set(await server.store.abandoned()) <= {"c-older", "c-gone"}  # far ahead of the clock is lost as well
     assert set(await server.store.orphans("stt")) <= {GOOD, "c-gone"}
     await server.store.mend(EDGE, [GOOD])
     assert await server.redis.zrange(redis_keys.CALLS_LIVE, 0, -1) == [GOOD.encode()]

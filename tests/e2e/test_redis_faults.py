@@ -164,7 +164,7 @@ async def test_a_redis_that_lost_everything_is_told_of_the_call_and_its_whole_st
             {"role": "assistant", "content": "First."},
             {"role": "user", "content": "two"},
         ]
-        begun = [(m.epoch, m.holds) for m in await caller.transcript() if isinstance(m, CallStarted)]
+        begun = [(m.epoch, m.can_hold_replies) for m in await caller.transcript() if isinstance(m, CallStarted)]
         assert begun == [(1, True), (2, True)]
 
 

@@ -25,7 +25,7 @@ from workers.llm.conversation import Decision, Dialogue, WantedReply
 
 HELLO = "Hello, this is the clinic. How can I help you?"
 QUESTION = UserTurn(1, "are you open on sunday", ())
-MOUTH = OwnerChanged("tts", 1, "tts-a", 0, holds=True)
+MOUTH = OwnerChanged("tts", 1, "tts-a", 0, can_hold_replies=True)
 OLD_MOUTH = OwnerChanged("tts", 2, "tts-b", 0)
 
 

@@ -39,7 +39,7 @@ from workers.llm.conversation import Dialogue
 from workers.tts.plan import SpeechPlan
 
 CALL = "c-1"
-AGAIN = CallStarted(9, "edge-b", 2_000_000, holds=True)
+AGAIN = CallStarted(9, "edge-b", 2_000_000, can_hold_replies=True)
 """The carrier comes back with the call."""
 STAMPS = (1000, 1100, 1200, 1300, 1400, 1500, 1600)
 MARKS = tuple((at, 66 * at) for at in range(28))
@@ -87,7 +87,7 @@ def same(messages: Sequence[Message]) -> list[Message]:
 
 PREPARED: list[Message] = [
     *GREETING,
-    OwnerChanged("tts", 1, "tts-1", 1, holds=True),
+    OwnerChanged("tts", 1, "tts-1", 1, can_hold_replies=True),
     SpeechStarted(CALL, 1, 1, 4000),
     SpeechEnded(CALL, 1, 1, 5200),
     ReplyStarted(2, 1, "are you open on"),

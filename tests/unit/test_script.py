@@ -144,7 +144,7 @@ def test_an_edge_that_would_play_it_gets_no_tentative_reply() -> None:
     assert old.next() is None
     old.receive(ReplyReleased("call-1", 1, 1))
     assert old.next() == Synthesize(HELLO, 1)
-    new = after(CallStarted(1, "edge-a", 0, holds=True), *preemptive)
+    new = after(CallStarted(1, "edge-a", 0, can_hold_replies=True), *preemptive)
     assert new.next() == Synthesize(HELLO, 1)
     assert new.held
     new.receive(CallStarted(2, "edge-b", 0))

@@ -85,7 +85,7 @@ class Dialogue:
                 if epoch == 0 or epoch >= self.epoch:
                     self.over = True
                     lose(self._replies, heard)
-            case OwnerChanged("tts", holds=holds):
+            case OwnerChanged("tts", can_hold_replies=holds):
                 self.mouth_holds = holds
             case SpeechStarted(_, _, utterance):
                 if self._maybe is not None and utterance > self._maybe.utterance:
@@ -126,7 +126,7 @@ class Dialogue:
         if self._maybe is not None and self._maybe.utterance <= said.utterance:
             self._maybe = None
         newest = self._newest
-        waiting = newest is not None and newest.preemptive and not newest.withdrawn
+        waiting = newest is not None and newest.preemptive and not newest.discarded
         if newest is not None and waiting and newest.utterance >= said.utterance:
             self._items.insert(self._items.index(newest), said.text)
         else:
@@ -153,7 +153,7 @@ class Dialogue:
     def verdict(self) -> Decision | None:
         """What the caller's words say of the newest reply if it is tentative; None: nothing yet."""
         newest = self._newest
-        if newest is None or not newest.preemptive or newest.withdrawn:
+        if newest is None or not newest.preemptive or newest.discarded:
             return None
         if not self.mouth_holds:
             return Decision.WITHDRAW
@@ -174,7 +174,7 @@ class Dialogue:
     @property
     def _answered(self) -> int:
         """The newest utterance that has a reply."""
-        return max((reply.utterance for reply in self._replies.values() if not reply.withdrawn), default=-1)
+        return max((reply.utterance for reply in self._replies.values() if not reply.discarded), default=-1)
 
     def asked(self, utterance: int) -> UserTurn | EagerUserTurn | None:
         """What the caller said under this number, if that is the last that is known."""

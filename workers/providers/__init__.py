@@ -1,1 +1,1 @@
-"""What a provider is, which one is asked, and what vendors have in common."""
+"""Providers: what they must do, which one is used, and the code that their engines share."""

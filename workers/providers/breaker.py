@@ -1,10 +1,10 @@
-"""When to leave a provider alone.  Pure: `now` is passed in, in seconds of any one clock.
+"""Implements a circuit breaker for one provider.  Pure: `now` is passed in, in seconds of any one clock.
 
     CLOSED ──FAILURES_MAX failures in a row──▶ OPEN ──cooldown──▶ PROBING ──it works──▶ CLOSED
        ▲                                        ▲                    │
        └────────────── it works ────────────────┴── it fails: the cooldown is doubled
 
-A provider that is busy is well: it is left alone for a moment, and nothing is counted.
+A busy provider works: it is left alone for a moment, and no failure is counted.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from enum import Enum
 FAILURES_MAX = 3
 BUSY_S = 1.0
 COOLDOWN_S = (5.0, 60.0)
-"""The first and the longest cooldown."""
+"""The first and the longest cooldown, in seconds."""
 PROBE_S_MAX = 30.0
-"""A probe that nobody heard of again does not keep the provider away for ever."""
+"""Seconds after which a probe without an outcome no longer keeps other uses away."""
 
 
 class BreakerState(Enum):
-    """The value is what the metric `voice_provider_state` shows."""
+    """The state of a breaker; its value is that of the metric `voice_provider_state`."""
 
     CLOSED = 0
     PROBING = 1
@@ -30,33 +30,33 @@ class BreakerState(Enum):
 
 @dataclass(slots=True)
 class Breaker:
-    """One provider's.  Ask `allows`, say `begun`, then `worked`, `failed`, `busy` or `left` (nothing was learnt)."""
+    """Breaker of one provider: ask `allows`, call `begun`, then `worked`, `failed`, `busy` or `left`."""
 
     _failures: int = 0
     _cooldown_s: float = COOLDOWN_S[0]
     until: float = 0.0
-    """Not before this time, unless there is nobody else."""
+    """The time before which it is used only if every other provider has failed."""
     state: BreakerState = BreakerState.CLOSED
 
     def allows(self, now: float) -> bool:
-        """May it be asked?  After the cooldown, one may try: `begun` keeps the others away meanwhile."""
+        """Whether it may be used.  After the cooldown one use may try, and `begun` keeps others away meanwhile."""
         return now >= self.until
 
     def begun(self, now: float) -> None:
-        """Somebody asks it now."""
+        """Record that a use begins."""
         if self.state is not BreakerState.CLOSED:
             self.state = BreakerState.PROBING
             self.until = now + PROBE_S_MAX
 
     def worked(self) -> None:
-        """It gave what it was asked for."""
+        """Record that the provider worked."""
         self._failures = 0
         self._cooldown_s = COOLDOWN_S[0]
         self.until = 0.0
         self.state = BreakerState.CLOSED
 
     def failed(self, now: float) -> None:
-        """It is down, or does not accept what it is asked."""
+        """Record that the provider is down, or rejected the request."""
         self._failures += 1
         if self.state is BreakerState.CLOSED and self._failures < FAILURES_MAX:
             return
@@ -66,13 +66,13 @@ class Breaker:
         self.until = now + self._cooldown_s
 
     def busy(self, now: float) -> None:
-        """It has no room right now."""
+        """Record that the provider has no capacity now."""
         if self.state is BreakerState.PROBING:
             self.worked()
         self.until = max(self.until, now + BUSY_S)
 
     def left(self, now: float) -> None:
-        """The asker went away before there was an answer; the next may try at once."""
+        """Record that a use ended without an outcome; the next one may try at once."""
         if self.state is BreakerState.PROBING:
             self.state = BreakerState.OPEN
             self.until = now

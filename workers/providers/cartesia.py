@@ -1,4 +1,4 @@
-"""What Cartesia's two sockets have in common: the address, the headers, the errors."""
+"""The code that Cartesia's two engines share: address, headers, errors."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from workers.providers.websocket import refused
 CARTESIA_URL = "wss://api.cartesia.ai"
 KEY_VARIABLE = "CARTESIA_API_KEY"
 VERSION = "2025-04-16"
-"""Of the API: the newest of which both sockets are known to work; sent as a header, as the query is not always read."""
+"""Version of the API: the newest that is known to work for both sockets; a header, as queries may be ignored."""
 
 
 def headers(key: str) -> dict[str, str]:
-    """What opens a socket."""
+    """The headers of the request that opens a socket."""
     return {"X-API-Key": key, "Cartesia-Version": VERSION}
 
 
 def socket_url(url: str) -> str:
-    """The root of the WebSockets for CARTESIA_BASE_URL, which may also be an http(s) URL."""
+    """The base URL of the WebSockets for CARTESIA_BASE_URL, which may also be an http(s) URL."""
     url = url.rstrip("/")
     return "ws" + url.removeprefix("http") if url.startswith("http") else url
 
 
 def failure(name: str, message: Mapping[str, Any]) -> ProviderError:
-    """The error in a message of type "error".  Its text is left out: it may quote what was said."""
+    """The exception for a message of type "error".  It leaves the text out, which may quote what was spoken."""
     status = message.get("status_code", message.get("code"))
     if isinstance(status, int) and 400 <= status < 500:
         return refused(name, status, KEY_VARIABLE)

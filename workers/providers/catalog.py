@@ -1,8 +1,8 @@
-"""From "vendor/model" to a provider.  Each pool has a table; adding a provider is one file and one line in it.
+"""Builds a provider from "vendor/model".  Each pool has a table; a new provider is one file and one line in it.
 
-Adapters are imported when they are named: a process that only uses a vendor's service needs no numpy.  Whether a spec
-can work (the vendor, the model, the key, the engine, the language, the voice) is known without loading anything, so
-that it can be told before a process starts: `Catalog.check` and `Catalog.unfit`.
+Engines are imported when they are used: a process with a vendor's service needs no numpy.  Whether a spec can work (its
+vendor, model, key, engine, language and voice) is decided without loading anything, so that a process can report it
+before its start: `Catalog.check` and `Catalog.unfit`.
 """
 
 from __future__ import annotations
@@ -18,64 +18,64 @@ from workers.providers.interfaces import Rejected
 P = TypeVar("P")
 
 PLACEHOLDER = "<"
-"""Begins the part of a spec that is the user's to fill in: `openai/<model>`."""
+"""Begins the part of a spec that the user fills in: `openai/<model>`."""
 
 
 class NoSuchModel(ValueError):
-    """The vendor is known, its model is not."""
+    """The vendor is known, and has no such model."""
 
 
 class Unfit(NamedTuple):
-    """Why a provider cannot serve a language."""
+    """The reason why a provider cannot serve a language."""
 
     reason: str
     certain: bool = True
-    """False: the vendor's documents say so, and may have changed; the vendor itself has the last word."""
+    """False: according to the vendor's documents, which may have changed; the vendor itself decides."""
 
 
 def any_language(model: str, language: str) -> Unfit | None:
-    """For providers that take every language."""
+    """`Vendor.unfit` of providers that accept every language."""
     return None
 
 
 def any_voice(model: str, voice: str, environ: Mapping[str, str]) -> bool:
-    """For providers that take every name of a voice, and for those that need none."""
+    """`Vendor.takes_voice` of providers that accept every voice name, and of those without voices."""
     return True
 
 
 @dataclass(frozen=True, slots=True)
 class Vendor(Generic[P]):
-    """Who sells it."""
+    """A vendor of providers, and how its models are built and checked."""
 
     build: Callable[[str, Mapping[str, str]], P]
     """(model, environment) -> provider, without I/O.  Raises ValueError on a model or key that it cannot use."""
     specs: str
-    """Its specs, as error messages show them."""
+    """Its specs, comma-separated, as error messages show them."""
     check: Callable[[str, Mapping[str, str]], None] | None = None
-    """What `build` raises ValueError for, without importing an engine or an SDK.  None: `build` is quick itself."""
+    """Raises ValueError as `build` does, without importing an engine or an SDK.  None: `build` itself is quick."""
     unfit: Callable[[str, str], Unfit | None] = any_language
     """(model, BCP 47 tag) -> why the model cannot serve this language, or None."""
     takes_voice: Callable[[str, str, Mapping[str, str]], bool] = any_voice
-    """(model, voice, environment): has the model a voice of this name?  If not, a default takes its place."""
+    """(model, voice, environment) -> whether the model has a voice of this name; otherwise a default is used."""
     voice_is_model: bool = False
-    """An agent's `voice` that they take is a model of theirs, and decides the language."""
+    """A voice that the vendor knows is one of its models, and decides the language."""
     key: str = ""
-    """The variable with their key; "" for what needs none."""
+    """The variable with the vendor's key; "" if it needs none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog(Generic[P]):
-    """All providers of a pool; `shape` ("language model") is for the texts of errors."""
+    """All providers of a pool; `shape` ("language model") appears in error texts."""
 
     shape: str
     vendors: Mapping[str, Vendor[P]]
 
     def build(self, spec: str, environ: Mapping[str, str]) -> P:
-        """The provider named by `spec`, not yet warm.  Raises ValueError as `check` does."""
+        """The provider of `spec`, before `warm`.  Raises ValueError as `check` does."""
         return build_provider(self.shape, spec, environ, self.vendors)
 
     def check(self, spec: str, environ: Mapping[str, str]) -> None:
-        """Raises ValueError if `spec` cannot be used here, with what to write, to set or to install.  Loads nothing."""
+        """Raises ValueError if `spec` cannot be used here, with what to write, set or install.  Loads nothing."""
         with_vendor(
             self.shape, spec, self.vendors, lambda vendor, model: (vendor.check or vendor.build)(model, environ)
         )
@@ -91,21 +91,21 @@ class Catalog(Generic[P]):
         )
 
     def takes_voice(self, spec: str, voice: str, environ: Mapping[str, str]) -> bool:
-        """Can the provider use a voice of this name?"""
+        """Whether the provider has a voice of this name."""
         name, _, model = spec.strip().partition("/")
         vendor = self.vendors.get(name)
         return vendor is None or vendor.takes_voice(model, voice, environ)
 
     def fitting(self, language: str) -> list[str]:
-        """The specs of the table that can serve this language, as advice: keys and engines are not looked at."""
+        """The specs of the table that can serve this language, as advice; keys and engines are not checked."""
         specs = [spec for vendor in self.vendors.values() for spec in vendor.specs.split(", ")]
         return [spec for spec in specs if self.unfit(spec, language) is None]
 
 
 def build_provider(shape: str, spec: str, environ: Mapping[str, str], vendors: Mapping[str, Vendor[P]]) -> P:
-    """The provider named by `spec`, not yet warm; `shape` ("language model") is for the error's text.
+    """The provider of `spec`, before `warm`; `shape` ("language model") appears in the error text.
 
-    Raises ValueError for a spec that is not known or cannot be used here, with what to write or install instead.
+    Raises ValueError for a spec that is unknown or cannot be used here, with what to write or install instead.
     """
     return with_vendor(shape, spec, vendors, lambda vendor, model: vendor.build(model, environ))
 
@@ -114,7 +114,7 @@ T = TypeVar("T")
 
 
 def with_vendor(shape: str, spec: str, vendors: Mapping[str, Vendor[P]], use: Callable[[Vendor[P], str], T]) -> T:
-    """What `use` makes of the spec's vendor and model.  Raises ValueError in the user's words, whatever is wrong."""
+    """The result of `use` for the spec's vendor and model.  Raises ValueError with advice, whatever is wrong."""
     name, slash, model = spec.strip().partition("/")
     known = ", ".join(vendor.specs for vendor in vendors.values())
     near = f"; did you mean {meant}?" if (meant := _meant(spec.strip(), vendors)) else ""
@@ -134,7 +134,7 @@ def with_vendor(shape: str, spec: str, vendors: Mapping[str, Vendor[P]], use: Ca
 
 
 def _meant(spec: str, vendors: Mapping[str, Vendor[P]]) -> str:
-    """The spec that was probably meant; "" if none is near."""
+    """The spec that was probably meant, or ""."""
     name, _, model = spec.partition("/")
     whole = [known for vendor in vendors.values() for known in vendor.specs.split(", ") if PLACEHOLDER not in known]
     if spec in whole:
@@ -147,14 +147,14 @@ def _meant(spec: str, vendors: Mapping[str, Vendor[P]]) -> str:
 
 
 def need_packages(*packages: str) -> None:
-    """Raises ImportError, as the import would, for the first package that is not installed.  Imports none."""
+    """Raises ImportError, as an import would, for the first package that is not installed.  Imports none."""
     for package in packages:
         if find_spec(package) is None:
             raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
 
 def refusal(ask: Callable[[], object]) -> Unfit | None:
-    """What an adapter's own refusal of a language says; None if it does not refuse."""
+    """The `Unfit` in an engine's Rejected error for a language; None if `ask` does not raise it."""
     try:
         ask()
     except Rejected as error:
@@ -163,5 +163,5 @@ def refusal(ask: Callable[[], object]) -> Unfit | None:
 
 
 def primary(language: str) -> str:
-    """The language of a BCP 47 tag, or of a POSIX locale, without region and script: "hi" of hi-IN and of hi_IN."""
+    """The language of a BCP 47 tag or a POSIX locale, without region and script: "hi" of hi-IN and of hi_IN."""
     return language.replace("_", "-").partition("-")[0].lower()

@@ -1,4 +1,4 @@
-"""What a child process is given of our environment: what it needs to run at all, and no key, token or address."""
+"""Selects the environment of a child process: what it needs to run, and no key, token or address."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ NEEDED = frozenset(
 DOWNLOADS = frozenset(
     {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 )
-"""For a child that fetches something: how the network is reached.  A proxy's address may hold a password."""
+"""Variables of the network, for a child that downloads.  A proxy's address may have a password."""
 
 
 _PR_SET_DUMPABLE = 4
 
 
 def shut_own_environment() -> None:
-    """Linux: from now on processes of the same user cannot read ours in /proc, nor attach to us (prctl(2)).
+    """Keep processes of the same user from reading our environment in /proc and from attaching (Linux, prctl(2)).
 
-    Without it a child would find in /proc/<parent>/environ what it was not given.  It costs core dumps of this process.
+    Otherwise a child would find in /proc/<parent>/environ what it was not given.  It costs core dumps of this process.
     """
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
@@ -34,7 +34,7 @@ def shut_own_environment() -> None:
 
 
 def child_environment(downloads: bool = False, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables for a child; with `downloads` those of the network, too.  Shuts our own environment to it."""
+    """The variables of a child, with `downloads` also those of the network.  Closes our own environment to it."""
     shut_own_environment()
     wanted = NEEDED | DOWNLOADS if downloads else NEEDED
     return {name: value for name, value in environ.items() if name in wanted}

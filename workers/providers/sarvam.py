@@ -1,4 +1,4 @@
-"""What Sarvam's two sockets have in common: the address, the header, the languages, the errors."""
+"""The code that Sarvam's two engines share: address, header, languages, errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LANGUAGES = {
     "en": "en-IN", "hi": "hi-IN", "bn": "bn-IN", "gu": "gu-IN", "kn": "kn-IN", "ml": "ml-IN", "mr": "mr-IN",
     "or": "od-IN", "od": "od-IN", "pa": "pa-IN", "ta": "ta-IN", "te": "te-IN",
 }  # fmt: skip
-"""First part of a BCP 47 tag -> Sarvam's code, for every model.  Odia is "od" here, and "or" elsewhere."""
+"""First part of a BCP 47 tag -> Sarvam's code, for every model.  Odia is "od" at Sarvam, and "or" elsewhere."""
 
 _STATUS_OF_CODE = {
     "invalid_api_key_error": 403,
@@ -30,18 +30,18 @@ _STATUS_OF_CODE = {
 
 
 def headers(key: str) -> dict[str, str]:
-    """What opens a socket."""
+    """The headers of the request that opens a socket."""
     return {"Api-Subscription-Key": key}
 
 
 def socket_url(url: str) -> str:
-    """The root of the WebSockets for SARVAM_BASE_URL, which may also be an http(s) URL."""
+    """The base URL of the WebSockets for SARVAM_BASE_URL, which may also be an http(s) URL."""
     url = url.rstrip("/")
     return "ws" + url.removeprefix("http") if url.startswith("http") else url
 
 
 def language_code(name: str, tag: str, more: Mapping[str, str] | None = None) -> str:
-    """Sarvam's code of a BCP 47 tag; every region is India's.  Raises Rejected if `name` does not know the language."""
+    """Sarvam's code of a BCP 47 tag; every region is India.  Raises Rejected if `name` does not know the language."""
     code = {**LANGUAGES, **(more or {})}.get(tag.partition("-")[0].lower())
     if code is None:
         raise Rejected(f"{name} does not know the language {tag!r}")
@@ -49,7 +49,7 @@ def language_code(name: str, tag: str, more: Mapping[str, str] | None = None) ->
 
 
 def parsed(name: str, message: str | bytes) -> tuple[str, dict[str, Any]]:
-    """(type, data) of a message.  Raises Down if it is none, and what an "error" means."""
+    """(type, data) of a message.  Raises Down if it is not valid, and the exception for a message of type "error"."""
     try:
         fields = json.loads(message)
         kind, data = fields.get("type"), fields.get("data") or {}
@@ -63,7 +63,7 @@ def parsed(name: str, message: str | bytes) -> tuple[str, dict[str, Any]]:
 
 
 def _failure(name: str, data: Mapping[str, Any]) -> ProviderError:
-    """The text of an error is left out: it may quote what was said.  A code is a number or one of their words."""
+    """The exception for an error.  It leaves the text out, which may quote what was spoken; a code is harmless."""
     code = data.get("code")
     status = _STATUS_OF_CODE.get(code, 0) if isinstance(code, str) else code
     if isinstance(status, int) and 400 <= status < 500:

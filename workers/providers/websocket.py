@@ -1,6 +1,6 @@
-"""A vendor's WebSocket: opened within a deadline, its refusals told in our three errors.
+"""Opens a vendor's WebSocket within a deadline, and turns refusals into the three errors of interfaces.py.
 
-Addresses are remembered: a name server that stalls delays nobody who has been there before.
+Addresses are remembered, so that a name server that does not answer delays only the first connection to a host.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from workers.providers.interfaces import Busy, Down, ProviderError, Rejected
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 MESSAGES_WAITING_MAX = 64
-"""Messages read from a vendor and not yet taken; then its socket is read no further."""
+"""Most messages of a vendor that wait; beyond it the socket is not read."""
 CLOSE_SECONDS = 1.0
 PONG_SECONDS = 3.0
-"""How long a socket that is in doubt has to answer a ping."""
+"""How long a doubtful socket has to answer a ping."""
 ADDRESS_SECONDS = 60.0
-"""How long an address is believed without asking again."""
+"""How long an address is used without asking again."""
 
 
 class Addresses:
-    """Who lives where; a stale answer is better than none."""
+    """Remembers the addresses of hosts; an old answer is better than none."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, int], tuple[float, str]] = {}
 
     async def find(self, host: str, port: int, seconds: float) -> str:
-        """An address of `host`.  Raises OSError or TimeoutError if it was never found."""
+        """An address of `host`.  Raises OSError or TimeoutError if it was never resolved."""
         loop = asyncio.get_running_loop()
         found_at, address = self._known.get((host, port), (0.0, ""))
         if address and loop.time() - found_at < ADDRESS_SECONDS:
@@ -50,7 +50,7 @@ class Addresses:
         return address
 
     def doubt(self, host: str, port: int) -> None:
-        """Nobody answered there: ask again next time, for the vendor may have moved."""
+        """Resolve the host again next time: a connection failed, and the vendor may have moved."""
         if (host, port) in self._known:
             self._known[(host, port)] = (-ADDRESS_SECONDS, self._known[(host, port)][1])
 
@@ -60,7 +60,7 @@ _addresses = Addresses()
 
 @functools.cache
 def tls() -> ssl.SSLContext:
-    """One for the process: to read the certificate store takes 20 ms of the event loop's time."""
+    """The TLS context of the process; reading the certificate store takes 20 ms of the event loop's time."""
     return ssl.create_default_context()
 
 
@@ -72,9 +72,9 @@ async def open_socket(
     key_variable: str,
     addresses: Addresses = _addresses,
 ) -> ClientConnection:
-    """A connected socket.  `name` and `key_variable` ("deepgram/nova-3", "DEEPGRAM_API_KEY") are for the errors.
+    """A connected socket.  `name` and `key_variable` ("deepgram/nova-3", "DEEPGRAM_API_KEY") are for error texts.
 
-    Raises Busy (429), Rejected (other 4xx) or Down; the errors hold neither key nor URL.  Close it with `close_socket`.
+    Raises Busy (429), Rejected (other 4xx) or Down; the texts have neither key nor URL.  Close it with `close_socket`.
     """
     parts = urlsplit(url)
     secure = parts.scheme == "wss"
@@ -89,12 +89,12 @@ async def open_socket(
                 additional_headers=dict(headers),
                 ssl=tls() if secure else None,
                 server_hostname=parts.hostname if secure else None,
-                compression=None,  # mu-law does not shrink, and 20 ms frames pay for the attempt
+                compression=None,  # mu-law does not shrink, and the attempt costs CPU for every 20 ms frame
                 max_size=MESSAGE_BYTES_MAX,
                 max_queue=MESSAGES_WAITING_MAX,
                 open_timeout=None,
                 close_timeout=CLOSE_SECONDS,
-                ping_interval=None,  # a socket in doubt is asked by `answers_ping`, sooner than by a regular ping
+                ping_interval=None,  # `answers_ping` tests a doubtful socket sooner than a regular ping would
                 proxy=None,
             )
     except InvalidStatus as error:
@@ -106,7 +106,7 @@ async def open_socket(
 
 
 async def answers_ping(connection: ClientConnection, seconds: float = PONG_SECONDS) -> bool:
-    """Does the other end answer, within so many seconds?  A vendor that has nothing to say is silent, not dead."""
+    """Whether the peer answers a ping within `seconds`.  A vendor without results is silent, and not dead."""
     try:
         async with asyncio.timeout(seconds):
             await (await connection.ping())
@@ -116,7 +116,7 @@ async def answers_ping(connection: ClientConnection, seconds: float = PONG_SECON
 
 
 async def close_socket(connection: ClientConnection) -> None:
-    """Close, and wait no longer than `CLOSE_SECONDS` for the vendor's answer; the socket is gone in any case."""
+    """Close, waiting at most `CLOSE_SECONDS` for the vendor; the socket is closed in any case."""
     try:
         await connection.close()
     finally:
@@ -124,13 +124,13 @@ async def close_socket(connection: ClientConnection) -> None:
 
 
 def refused(name: str, status: int, key_variable: str) -> ProviderError:
-    """What an HTTP status that is no success means."""
+    """The exception for an HTTP status that is no success."""
     if status == 429:
         return Busy(f"{name} is at its limit (429)")
     if status in (401, 403):
         return Rejected(f"{name} does not accept the key ({status}); check {key_variable}")
     if status == 402:
-        return Rejected(f"{name} wants to be paid (402); check the account of {key_variable}")
+        return Rejected(f"{name} demands a payment (402); check the account of {key_variable}")
     if 400 <= status < 500 and status != 408:
         return Rejected(f"{name} refused the request ({status}); check the model, the language and the voice")
     return Down(f"{name} answered {status}")

@@ -1,1 +1,1 @@
-"""What every pool does: its process, its calls, its health."""
+"""The runtime of every pool: its process, its calls, its health."""

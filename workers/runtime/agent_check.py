@@ -1,9 +1,9 @@
-"""Can every agent's call be carried by a pool?  Told before a process starts; nothing is loaded, built or asked for.
+"""Checks, before a process starts, whether a pool can serve every agent's calls; nothing is loaded or requested.
 
-    mistakes: a start with these would answer calls and drop them at once, so there is no start
+    mistakes: a process with these would answer calls and drop them at once, so it does not start
     warnings: calls work, but not as the agent's file says
 
-The parent of `make run` looks at all three pools; each worker looks at its own, if the agents' folder is there.
+The parent of `make run` checks all three pools; each worker checks its own, if the agents' folder is there.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ AgentFile: TypeAlias = tuple[Document, Agent]
 
 @dataclass(slots=True)
 class Findings:
-    """One line each, with the file and the line, or the variable, where it is to be mended."""
+    """One line each, with the file and line, or the variable, to change."""
 
     mistakes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
 class BadProviders(Exception):
-    """A pool cannot serve the deployment or an agent of it.  The text lists every mistake."""
+    """A pool cannot serve the deployment or one of its agents.  The text lists every mistake."""
 
     def __init__(self, mistakes: Iterable[str]) -> None:
         super().__init__("\n".join(mistakes))
 
 
 def agents_here(settings: Settings) -> list[AgentFile]:
-    """The agents of AGENTS_DIR; none if there is no such folder here: in a container, only the edge may have it.
+    """The agents of AGENTS_DIR; none without the folder, which in containers only the edge may have.
 
     Raises BadAgents.
     """
@@ -45,7 +45,7 @@ def agents_here(settings: Settings) -> list[AgentFile]:
 
 
 def check_pool(pool: str, catalog: Catalog[Any], agents: Sequence[AgentFile], settings: Settings) -> Findings:
-    """Everything that is wrong with the deployment's providers of this pool, and with each agent's use of them."""
+    """Mistakes and warnings about the deployment's providers of this pool, and each agent's use of them."""
     environ = settings.as_environment()
     found = Findings()
     for spec in settings.providers(pool):
@@ -64,16 +64,16 @@ def check_pool(pool: str, catalog: Catalog[Any], agents: Sequence[AgentFile], se
 
 
 def braces(agents: Sequence[AgentFile]) -> list[str]:
-    """A warning for each `{{name}}` that an inbound call would have no value for."""
-    told = []
+    """A warning for each `{{name}}` that has no value in an inbound call."""
+    warnings = []
     for document, agent in agents:
         for name in missing_variables(agent, {}) if agent.numbers or len(agents) == 1 else ():
             key = "greeting" if f"{{{{{name}" in agent.greeting.replace("{{ ", "{{") else "instructions"
-            told.append(
+            warnings.append(
                 f"{document.location((key,))}: {{{{{name}}}}} is empty in calls that come in; give it a value under "
                 f"`variables: {name}:`"
             )
-    return told
+    return warnings
 
 
 def _problem(catalog: Catalog[Any], spec: str, environ: dict[str, str]) -> str:
@@ -85,21 +85,21 @@ def _problem(catalog: Catalog[Any], spec: str, environ: dict[str, str]) -> str:
 
 
 def _language(pool: str, catalog: Catalog[Any], specs: Sequence[str], file: AgentFile, found: Findings) -> None:
-    """One provider of the list that knows the language is enough: the others pass the call on."""
+    """Check the language: one provider of the list that serves it is enough, since the others fail over to it."""
     document, agent = file
     unfits = [catalog.unfit(spec, agent.language, agent.voice) for spec in specs]
     reasons = [unfit.reason for unfit in unfits if unfit is not None]
     if len(reasons) < len(specs):
         return
-    place = document.location(("language",))
-    told = f"{place}: no {catalog.shape} provider for the language {agent.language!r}: {'; '.join(reasons)}"
+    location = document.location(("language",))
+    problem = f"{location}: no {catalog.shape} provider for the language {agent.language!r}: {'; '.join(reasons)}"
     if all(unfit is not None and unfit.certain for unfit in unfits):
         advice = ", ".join(catalog.fitting(agent.language)) or "no provider that is known here"
         found.mistakes.append(
-            f"{told}. Write one of these under `providers: {pool}:` or in {_variable(pool)}: {advice}"
+            f"{problem}. Write one of these under `providers: {pool}:` or in {_variable(pool)}: {advice}"
         )
     else:
-        found.warnings.append(f"{told}. Try a call before you rely on it")
+        found.warnings.append(f"{problem}. Try a call before you rely on it")
 
 
 def _voice(

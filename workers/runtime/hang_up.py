@@ -1,4 +1,4 @@
-"""A worker that wants its call to end: the order to the edge, with the claim that gives the right to it."""
+"""Sends a worker's order to end its call to the edge, with the claim that entitles to it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from common.store import Claim
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Which edge has the call, and which of the call's connections that is."""
+    """The edge that has the call, and which of the call's connections that is."""
 
     edge: str
     epoch: int
 
 
 def hang_up(bus: Bus, claim: Claim, reason: EndReason, at: Connection) -> None:
-    """Ask the edge to end the call; it does nothing if another member, or another connection, has the call by now."""
+    """Ask the edge to end the call; it ignores the order if another member or connection has the call by now."""
     order = HangUp(claim.call_id, reason.value, claim.token, at.epoch, claim.pool)
     bus.publish(edge_priority(at.edge), order)

@@ -1,4 +1,4 @@
-"""A call that this member of a pool holds.  Pure."""
+"""Defines a call that this member of a pool owns.  Pure."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from common.store import Claim
 
 @dataclass(slots=True)
 class HeldCall:
-    """Its claim, and the task that runs its session."""
+    """The claim of a call, and the task that runs its session."""
 
     claim: Claim
     task: asyncio.Task[None]
     since_s: float
-    """On the loop's clock."""
+    """Loop time of the claim."""
     passing: bool = False
-    """It is being given to another member."""
+    """The call is being passed to another member."""
 
 
 def trial_left_s(held: Iterable[HeldCall], lease_ms: int, now_s: float) -> float:
-    """For how long a suspect is still on trial; 0 without one.  Its owner's last sign of life may be a lease old."""
+    """How many seconds a suspect is still on trial; 0 without one.  Its owner's last renewal may be a lease old."""
     on_trial = [one for one in held if one.claim.trial_ms]
     return max((one.since_s + (one.claim.trial_ms + lease_ms) / 1000 - now_s for one in on_trial), default=0.0)

@@ -1,6 +1,6 @@
-"""Calls that nobody in the pool holds, because their owner died, are offered again by any other member.
+"""Offers calls again that have no owner in the pool, because theirs died; any other member may.
 
-Two looks in a row must agree, so that a call that was only just offered is left alone.
+Two looks in a row must agree, so that a call that was just offered is left alone.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from common.redis.refusals import KeyRefused
 from common.store import CallStore
 
 SCAN_SECONDS = 0.1
-"""How often a pool, by one of its members, looks for calls that nobody holds."""
+"""How often one member of a pool looks for calls without an owner."""
 SECOND_LOOK_SECONDS = 0.04
-"""A call that was only just offered is claimed sooner."""
+"""Time between the two looks; a call that was just offered is claimed sooner."""
 
 
 class OrphanScan:
-    """One member's.  `trust_s`: every owner is thought to live for so long after Redis was away."""
+    """The scan of one member.  `trust_s`: how long every owner counts as alive after Redis was away."""
 
     def __init__(self, store: CallStore, pool: str, owner: str, trust_s: float) -> None:
         self._store = store
@@ -28,7 +28,7 @@ class OrphanScan:
         self._trust_until = 0.0
 
     async def run(self) -> None:
-        """Look once, if it is this member's turn.  Raises ConnectionError or TimeoutError."""
+        """Scan once, if it is this member's turn.  Raises ConnectionError or TimeoutError."""
         now = asyncio.get_running_loop().time
         try:
             mine = await self._store.try_scan_lock(self._pool, self._owner, int(900 * SCAN_SECONDS))
@@ -39,7 +39,7 @@ class OrphanScan:
             self._trust_until = math.inf
             raise
         if self._trust_until == math.inf:
-            # Leases ran out meanwhile, but their owners are as well as we are: they may renew them first.
+            # Leases expired meanwhile, but their owners are as alive as this member, and may renew them first.
             self._trust_until = now() + self._trust_s
         if not mine or now() < self._trust_until:
             return

@@ -1,4 +1,4 @@
-"""A worker process, whatever its pool: settings, logs, bus, ledger, probes, runner; SIGTERM passes its calls on."""
+"""Runs a worker process of any pool: settings, logs, bus, call store, probes, runner.  SIGTERM passes its calls on."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ from workers.runtime.runner import Runner, RunnerOptions, Session
 log = logging.getLogger(__name__)
 
 NOTICES_MAX = 1_000
-"""Warnings that are given once; beyond that many different ones they are given each time."""
+"""Most different warnings that are logged once; beyond it they are logged each time."""
 METRICS_PORTS = {"stt": 9101, "llm": 9102, "tts": 9103}
 
 
 class Provider(Protocol):
-    """What all three shapes have in common."""
+    """The methods that providers of all three kinds have."""
 
     async def warm(self) -> None: ...
 
@@ -55,7 +55,7 @@ Build = Callable[[str, Mapping[str, str]], P]
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A call that this process has claimed, and what a session needs for it."""
+    """A call that this process has claimed, with what its session needs."""
 
     claim: Claim
     agent: Agent
@@ -65,11 +65,11 @@ class Assignment:
 
 
 OpenSession = Callable[[Assignment, Failover[P]], Session]
-"""(call, providers in the order of failover) -> the session."""
+"""(assignment, providers in failover order) -> the session."""
 
 
 class ProviderPool(Generic[P]):
-    """One provider per "vendor/model" and process, shared by all calls; warmed at the start or at first use."""
+    """One provider per "vendor/model" and process, shared by all calls; warmed at the start or at the first use."""
 
     def __init__(self, pool: str, build: Build[P], environ: Mapping[str, str]) -> None:
         self._pool = pool
@@ -83,18 +83,18 @@ class ProviderPool(Generic[P]):
         self._warned: set[str] = set()
 
     def failing(self, default: Sequence[str]) -> bool:
-        """Does none work, of those of the deployment and of whatever else was asked?"""
+        """Whether no provider works, of those of the deployment and of any other that was used."""
         counted = [source for spec, source in self._sources.items() if spec in default or source.asked]
         return bool(counted) and all(source.failing for source in counted)
 
     def sources(self) -> list[Source[P]]:
-        """All that were built."""
+        """The sources of all providers that were built."""
         return list(self._sources.values())
 
     def choose(self, specs: Sequence[str]) -> Failover[P]:
         """The providers of these specs.  One that cannot be used here (a key is missing) is left out, with a warning.
 
-        Raises ValueError if none is left, with what is wrong with the first.
+        Raises ValueError, with what is wrong with the first, if none is left.
         """
         sources: list[Source[P]] = []
         problems: list[ValueError] = []
@@ -109,9 +109,9 @@ class ProviderPool(Generic[P]):
         return Failover(tuple(sources))
 
     def choose_for(self, agent: Agent, default: Sequence[str]) -> Failover[P]:
-        """The agent's own providers; the deployment's if it names none, or if none of its own can carry its calls.
+        """The agent's own providers, or the deployment's if it names none or none of its own can serve its calls.
 
-        The warning of that is given once for each list, not for each call.
+        The warning about the latter is logged once for each list, not for each call.
         """
         own = getattr(agent.providers, self._pool)
         if not own:
@@ -134,14 +134,14 @@ class ProviderPool(Generic[P]):
                 self._warned.add(text)
 
     def check(self, specs: Sequence[str]) -> None:
-        """Raises ValueError for the first spec or key that cannot work: a start is the time to be strict."""
+        """Raises ValueError for the first spec or key that cannot work; used at the start, which is strict."""
         for spec in specs:
             self._source(spec)
 
     async def warm(self, specs: Sequence[str]) -> None:
-        """Get the providers ready, all at once: each has its own deadline.
+        """Warm the providers, all at once, each within its own deadline.
 
-        Raises Rejected (a wrong key) or, if no other is left, Down.  Whatever else a provider raises counts as Down.
+        Raises Rejected (a wrong key) or, if no other is left, Down.  Any other exception of a provider counts as Down.
         """
         sources = self.choose(specs).sources
         for error in await asyncio.gather(*(_warmed(source) for source in sources)):
@@ -153,23 +153,23 @@ class ProviderPool(Generic[P]):
     def _source(self, spec: str) -> Source[P]:
         if spec not in self._sources:
             provider = self._build(spec, self._environ)
-            in_use_max = self.concurrency_max.get(spec.partition("/")[0], 0)
-            self._sources[spec] = Source(self._pool, spec, provider, in_use_max, time.monotonic)
+            limit = self.concurrency_max.get(spec.partition("/")[0], 0)
+            self._sources[spec] = Source(self._pool, spec, provider, limit, time.monotonic)
         return self._sources[spec]
 
     async def aclose(self) -> None:
-        """Free every provider that was built."""
+        """Close every provider that was built."""
         for source in self._sources.values():
             await source.provider.aclose()
 
 
 async def _warmed(source: Source[Any]) -> ProviderError | None:
-    """What kept the provider from getting ready."""
+    """The error that kept the provider from getting ready, or None."""
     try:
         await source.provider.warm()
     except ProviderError as error:
         return error
-    except Exception as error:  # noqa: BLE001 - a start never ends in a traceback; the first call shows what it is
+    except Exception as error:  # noqa: BLE001 - a start never ends in a traceback; the first call shows the error
         return Down(f"{source.spec} could not get ready ({type(error).__name__})")
     return None
 
@@ -181,7 +181,7 @@ async def serve(
     open_session: OpenSession[P],
     agents: Sequence[AgentFile] = (),
 ) -> None:
-    """Run until SIGTERM or SIGINT, then pass the calls on and return."""
+    """Run until SIGTERM or SIGINT, then pass the calls on and return.  Raises a ProviderError if none gets ready."""
     owner = node_id(pool)
     metrics.count_tasks(pool, asyncio.get_running_loop())
     stop = _stop_signal()
@@ -228,9 +228,9 @@ async def _warm_all(providers: ProviderPool[Any], default: Sequence[str], own: S
 async def _ready(
     providers: ProviderPool[Any], default: Sequence[str], own: Sequence[str], stop: asyncio.Event
 ) -> AsyncIterator[None]:
-    """With the deployment's providers warm, and those that only some agents name, as far as they get.
+    """Warm the deployment's providers, and as far as possible those that only some agents name.
 
-    Or not, if the process is asked to stop while they get ready: that may take a minute.
+    Stops waiting if the process is asked to stop meanwhile, as warming may take a minute.
     """
     warming = asyncio.create_task(_warm_all(providers, default, own), name="warm")
     stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -262,16 +262,16 @@ def main(
     argv: Sequence[str] = (),
     at_start: Callable[[Settings], None] | None = None,
 ) -> int:
-    """The whole of a worker's `__main__`.  2 if the settings, an agent's file, or the only provider cannot be used.
+    """The body of a worker's `__main__`.  Returns 2 if the settings, an agent's file or the only provider is unusable.
 
-    `at_start` may warn of what it finds; it is called once there is a log.
+    `at_start` is called once the logs are set up, and may warn of what it finds.
     """
     no_arguments(
         f"python -m workers.{pool}",
         f"A worker of the pool {pool} ({catalog.shape}): holds up to CALLS_MAX calls; SIGTERM passes them on.",
         argv,
     )
-    # Before numpy is imported: its OpenBLAS joins its threads in every fork, and was seen to wait for ever there.
+    # Before the import of numpy: its OpenBLAS joins its threads at every fork, and was seen to wait for ever there.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         settings = Settings.from_env()

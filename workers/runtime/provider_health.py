@@ -1,13 +1,13 @@
-"""Can this member of a pool reach any provider?  If not, and others can, it takes no calls and passes on those it has.
+"""Watches whether this member of a pool can reach a provider; if not, and others can, it gives its calls to them.
 
     reachable ──every provider that was asked fails──▶ failing ──one works again, for a call or a probe──▶ reachable
                                                           │
-                          another member is well ─────────┤ take nothing; give each call away, once
-                          no other member is well ────────┘ the vendor is down for all: carry on, and apologise
+                        another member is healthy ────────┤ take nothing; pass each call on, once
+                        no other member is healthy ───────┘ the vendor is down for all: continue, and apologise
 
-A call that was passed on is not passed on again for PASS_AGAIN_SECONDS, whoever holds it, so that a vendor's outage
-does not send calls in circles.  A member without calls would never learn that a provider is back; so it asks each one
-that may be asked again (`workers/providers/breaker.py`) for a little.
+A call that was passed on is not passed on again for PASS_AGAIN_SECONDS, whichever member has it, so that a vendor's
+outage does not send calls in circles.  A member without calls would never learn that a provider works again; so it
+probes each one that may be used again (`workers/providers/breaker.py`).
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ log = logging.getLogger(__name__)
 
 PASS_AGAIN_SECONDS = 60.0
 ALIVE_MS = 1_100
-"""A member that has said nothing for longer may have died: they report every 0.8 s (workers/runtime/runner.py)."""
+"""A member without a report for longer may have died: they report every 0.8 s (workers/runtime/runner.py)."""
 PROBE_SECONDS = 10.0
-"""One probe takes so long at most."""
+"""Deadline of one probe."""
 PROBE_PAUSE_SECONDS = 0.5
-"""How often it is looked whether a probe is due."""
+"""How often the loop looks whether a probe is due."""
 PROBE_TEXT = "Hello."
 
 
 def never() -> bool:
-    """Of a process whose providers cannot fail."""
+    """`failing` of a process whose providers cannot fail."""
     return False
 
 
 class ProviderHealth:
-    """One member's.  `failing` says whether none of its providers works."""
+    """The provider health of one member.  `failing` says whether none of its providers works."""
 
     def __init__(self, store: CallStore, pool: str, owner: str, failing: Callable[[], bool] = never) -> None:
         self._store = store
@@ -49,36 +49,36 @@ class ProviderHealth:
         self._owner = owner
         self._failing = failing
         self.others = Members()
-        """As of the last look; empty as long as nobody has looked."""
+        """The reports of the other members at the last look; empty before the first one."""
 
     @property
     def failing(self) -> bool:
-        """Is no provider of this process working?"""
+        """Whether no provider of this process works."""
         return self._failing()
 
     @property
     def steps_aside(self) -> bool:
-        """Should this member take no calls, because another can reach its providers?"""
+        """Whether this member should take no calls, because another can reach its providers."""
         return self.failing and bool(self.others.healthy)
 
     async def report(self) -> None:
-        """Tell the others, and look at them if that matters.  Raises ConnectionError or TimeoutError."""
+        """Report the health, and look at the others if that matters.  Raises ConnectionError or TimeoutError."""
         await self._store.report_health(self._pool, self._owner, not self.failing)
         if self.failing:
             await self.look()
 
     async def look(self) -> None:
-        """Who else is there?  Raises ConnectionError or TimeoutError."""
+        """Read the reports of the other members.  Raises ConnectionError or TimeoutError."""
         found = await self._store.members(self._pool)
         self.others = Members(found.healthy - {self._owner}, found.with_room - {self._owner})
 
     async def last_one(self, dead: str) -> bool:
-        """Is there nobody but the `dead` one who could go on with the calls that are held here?"""
+        """Whether no member but the `dead` one could continue the calls that are held here."""
         found = await self._store.members(self._pool, ALIVE_MS)
         return not found.with_room - {dead, self._owner}
 
     async def somebody_better(self, claim: Claim, held_s: float) -> bool:
-        """Should another member have the call, which was held here for so long?"""
+        """Whether another member should have the call, which was held here for `held_s` seconds."""
         if claim.passed_on and held_s < PASS_AGAIN_SECONDS:
             return False
         await self.look()
@@ -86,7 +86,7 @@ class ProviderHealth:
 
 
 async def probe_for_ever(sources: Callable[[], Sequence[Source[Any]]]) -> None:
-    """Ask each provider that failed, when it may be asked again, so that it is known when it works."""
+    """Probe each provider that failed, once it may be used again, to learn when it works.  Never returns."""
     while True:
         await asyncio.sleep(PROBE_PAUSE_SECONDS)
         due = [source for source in sources() if source.due]
@@ -107,7 +107,7 @@ async def _probe(source: Source[Any]) -> None:
 
 
 async def _ask_a_little(provider: Any) -> None:
-    """The least that shows that a provider of this shape works."""
+    """Make the smallest request that shows that a provider of this kind works."""
     if hasattr(provider, "listen"):
         async with provider.listen(ListenOptions()):
             return

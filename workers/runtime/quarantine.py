@@ -1,4 +1,4 @@
-"""A call that has killed too many members of its pool is ended, not run."""
+"""Ends a call that has killed too many members of its pool, instead of running it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from workers.runtime.hang_up import Connection, hang_up
 log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 1.0
-"""Pause before its edge is told again: a message may be lost with the edge that it was for."""
+"""Pause before the edge gets the order again, since a message may be lost with the edge that it was for."""
 
 
 class QuarantinedCall:
-    """See `workers.runtime.runner.Session`: holds the call until its edge has ended it, so that nobody runs it."""
+    """See `workers.runtime.runner.Session`: owns the call until its edge has ended it, so that no member runs it."""
 
     def __init__(self, claim: Claim, bus: Bus, store: CallStore) -> None:
         self._claim = claim
@@ -32,7 +32,7 @@ class QuarantinedCall:
         metrics.CALLS_QUARANTINED.labels(claim.pool).inc()
         log.error("a call is ended: its owners were lost one after the other", extra=_about(claim))
         await self._store.quarantine(Quarantined(claim.call_id, claim.pool, claim.crashes, wall_ms()))
-        # It does not follow the call, whose edge may have changed since the claim: the record knows.
+        # It does not follow the event log, and the edge may have changed since the claim; the record has the edge.
         while (record := await self._store.read(claim.call_id)) is not None and record.status == "live":
             hang_up(self._bus, claim, EndReason.ERROR, Connection(record.edge, record.epoch))
             await asyncio.sleep(AGAIN_SECONDS)

@@ -1,13 +1,13 @@
-"""What every pool does: take calls by free capacity, hold each by a lease, and pass them on.
+"""Runs a member of a pool: it takes calls by free capacity, owns each by a lease, and passes them on.
 
     offered ──claim──▶ held ──renewed every third of the lease──▶ over
                         │
                         ├── lost: another member has a newer token; drop it, write nothing
                         └── SIGTERM: release and offer again; another member has it in milliseconds
 
-Any member offers again what nobody holds (workers/runtime/orphan_scan.py).  A call that seems to kill its owners is
-held alone, and ended after a few (common/store/suspicion.py).  A member that can reach no provider gives its calls away
-(workers/runtime/provider_health.py).
+Any member offers calls without an owner again (workers/runtime/orphan_scan.py).  A call that seems to kill its owners
+is held alone, and ended after a few (common/store/suspicion.py).  A member that can reach no provider passes its calls
+on (workers/runtime/provider_health.py).
 """
 
 from __future__ import annotations
@@ -37,38 +37,38 @@ log = logging.getLogger(__name__)
 
 TAKE_BLOCK_MS = 1000
 CLAIMS_AT_ONCE = 8
-"""Calls that are claimed, or given back, at a time: each of these needs a connection to the ledger."""
+"""Calls that are claimed or given back at a time, each of which needs a connection to the call store."""
 HEARTBEAT_SECONDS = 5.0
 ROOM_SECONDS = 0.8
-"""How often a member says that it takes calls; within READY_STALE_MS it may fail to twice."""
+"""How often a member reports whether it takes calls; two reports may fail within READY_STALE_MS."""
 RETRY_SECONDS = 0.5
-"""Pause after the ledger could not be reached."""
+"""Pause after the call store could not be reached."""
 HEALTH_SECONDS = 0.1
-"""How often it is looked whether any provider can be reached."""
+"""How often the health of the providers is checked."""
 PASS_ON_SECONDS = 1.0
-"""A call that was passed on and that nobody has taken by then is taken back."""
+"""A call that was passed on, and has no owner after this time, is taken back."""
 SUSPECT_SECONDS = 0.3
 """A suspect that may not be claimed yet is not offered again for so long."""
 STAND_BACK_SECONDS = 0.2
-"""No offers are taken for so long after one that another member should have."""
+"""How long a member takes no offers after one that another member should have."""
 UNRELEASED_MAX = 1_000
-"""Calls that could not be given back while Redis was away, and are when it is there again."""
+"""Most calls that could not be given back while Redis was away, and are when it is there again."""
 
 
 class Fenced(Exception):
-    """The claim is no longer the newest: another member has the call.  Drop it."""
+    """The claim is no longer the newest: another member owns the call.  Drop it."""
 
 
 class Session(Protocol):
-    """One pool's part in one call."""
+    """The part of one pool in one call."""
 
     async def run(self) -> None:
-        """Until the call is over.  Cancelled when the call is lost or handed on; raises `Fenced` if it finds out."""
+        """Run until the call is over; cancelled when the call is lost or passed on.  Raises `Fenced` if it is lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerOptions:
-    """Which pool, under what name, how many calls at once, and how long a lease lives unrenewed."""
+    """The pool, this member's name, how many calls it holds at once, and the life of a lease without renewal."""
 
     pool: str
     owner: str
@@ -77,7 +77,7 @@ class RunnerOptions:
 
 
 class Runner:
-    """A member of a pool.  `run` it until it is told to stop."""
+    """A member of a pool; `run` it until it is stopped."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Runner:
         open_session: Callable[[Claim], Session],
         failing: Callable[[], bool] = never,
     ) -> None:
-        """`failing`: can none of this process's providers be reached?"""
+        """`failing()`: whether none of this process's providers can be reached."""
         self._options = options
         self._bus = bus
         self._store = store
@@ -97,9 +97,9 @@ class Runner:
         self._scan = OrphanScan(store, options.pool, options.owner, options.lease_ms / 1000 + RETRY_SECONDS)
         self._health = ProviderHealth(store, options.pool, options.owner, failing)
         self._was_failing = False
-        self._passing: set[str] = set()  # calls that were passed on, and are for somebody else
+        self._passing: set[str] = set()  # calls that were passed on, and are for another member
         self._stand_back_until = 0.0
-        self._trials = asyncio.Lock()  # of claims of suspects: one at a time
+        self._trials = asyncio.Lock()  # suspects are claimed one at a time
         self._unreleased: deque[tuple[Claim, Left]] = deque(maxlen=UNRELEASED_MAX)
         self._cut_off = False
         self._freed = asyncio.Event()
@@ -108,7 +108,7 @@ class Runner:
 
     @property
     def refusal(self) -> str:
-        """Why this member takes no call right now; empty if it does."""
+        """Why this member takes no call now; "" if it does."""
         if self.draining:
             return "draining"
         if not self._bus.connected:
@@ -122,7 +122,7 @@ class Runner:
         return len(self._held) >= self._options.calls_max
 
     async def elsewhere(self, call_id: str) -> bool:
-        """No provider works for this call: should another member have it?  For `Failover`."""
+        """Whether another member should have this call, for which no provider works here (`Failover.elsewhere`)."""
         held = self._held.get(call_id)
         if held is None or self.draining:
             return False
@@ -140,7 +140,7 @@ class Runner:
                 "scan": (self._scan.run, SCAN_SECONDS),
                 "beat": (self._heartbeat, HEARTBEAT_SECONDS),
                 "room": (self._report_room, ROOM_SECONDS),
-                "health": (self._mind_health, HEALTH_SECONDS),
+                "health": (self._watch_health, HEALTH_SECONDS),
             }
             loops = [
                 tasks.create_task(self._forever(name, step, seconds), name=f"{self._options.pool} {name}")
@@ -163,15 +163,15 @@ class Runner:
                 away = False
             except (ConnectionError, TimeoutError) as error:
                 if not away:
-                    log.warning("the ledger cannot be reached (%s)", error)
+                    log.warning("the call store cannot be reached (%s)", error)
                 away = True
                 await asyncio.sleep(RETRY_SECONDS)
-            except Exception as error:  # noqa: BLE001 - what is wrong with one item ends no pool
+            except Exception as error:  # noqa: BLE001 - an error with one item must not end the pool
                 skip(name, error)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _take(self) -> None:
-        """Pull as many calls as there is room for: that is the whole load balancer."""
+        """Take as many calls as there is room for; nothing else balances the load."""
         pool, owner = self._options.pool, self._options.owner
         free = self._options.calls_max - len(self._held)
         if free <= 0:
@@ -197,10 +197,10 @@ class Runner:
                 refused = not await self._claim(call_id)
         except Exception as error:
             if isinstance(error, ConnectionError | TimeoutError) and not isinstance(error, KeyRefused):
-                raise  # the ledger is away, and the offer stays
-            skip("take", error, call_id)  # of this call's keys; it is no other call's trouble
+                raise  # the call store is away, and the offer stays
+            skip("take", error, call_id)  # it concerns this call's keys, and no other call
         if refused and (trial_s := self._trial_s) > 0:
-            for_another, back_in_s = True, trial_s  # nor any other call, beside one that may kill us
+            for_another, back_in_s = True, trial_s  # it takes no other call beside a suspect that may kill it
         elif refused:
             assert self._tasks is not None
             self._tasks.create_task(self._ack_later(offer_id), name=f"{pool} suspect")
@@ -220,7 +220,7 @@ class Runner:
             await self._store.ack_offer(self._options.pool, offer_id)
 
     async def _claim(self, call_id: str) -> bool:
-        """Hold the call, unless somebody else does or it is over.  False: it is a suspect, and must wait."""
+        """Own the call, unless another member does or it is over.  False: it is a suspect, and must wait."""
         pool, owner = self._options.pool, self._options.owner
         try:
             self._hold(await self._store.claim(pool, call_id, owner))
@@ -234,7 +234,7 @@ class Runner:
                     self._hold(await self._store.claim(pool, call_id, owner, take))
                 except Suspect:
                     return False
-                self._stand_back_until = _now() + STAND_BACK_SECONDS  # the next one is for somebody else
+                self._stand_back_until = _now() + STAND_BACK_SECONDS  # the next one is for another member
         return True
 
     def _hold(self, claim: Claim | None) -> None:
@@ -253,7 +253,7 @@ class Runner:
         metrics.CALLS_ACTIVE.labels(pool).set(len(self._held))
 
     async def _carry(self, claim: Claim) -> None:
-        """One session to its end; whatever it raises stays here."""
+        """Run one session to its end; its exceptions are handled here."""
         left: Left | None = Left.CLEAN
         try:
             await self._session(claim).run()
@@ -283,7 +283,7 @@ class Runner:
         return QuarantinedCall(claim, self._bus, self._store) if claim.condemned else self._open(claim)
 
     async def _release(self, claim: Claim, left: Left) -> None:
-        """Give the lease back, when Redis is there again at the latest: a loss counts against the call."""
+        """Give the lease back, at the latest when Redis is there again, since a loss counts against the call."""
         try:
             await self._store.release(claim, left)
         except (ConnectionError, TimeoutError):
@@ -300,11 +300,11 @@ class Runner:
             raise
         for claim in lost:
             held = self._held.get(claim.call_id)
-            if held is not None and held.claim.token == claim.token:  # it may be held again by now
+            if held is not None and held.claim.token == claim.token:  # it may have been claimed again by now
                 del self._held[claim.call_id]
                 held.task.cancel()
                 self._freed.set()
-            if self._cut_off:  # Redis was away, the call has done nothing
+            if self._cut_off:  # Redis was away, so the call is not to blame
                 await self._release(claim, Left.CLEAN)
         self._cut_off = False
 
@@ -316,15 +316,15 @@ class Runner:
         await self._health.report()
         await self._store.report_room(self._options.pool, self._options.owner, takes)
 
-    async def _mind_health(self) -> None:
-        """Say at once when no provider can be reached, or one can again; and give the calls away meanwhile."""
+    async def _watch_health(self) -> None:
+        """Report at once when no provider can be reached, or one can again, and pass calls on meanwhile."""
         failing, pool = self._health.failing, self._options.pool
         if failing != self._was_failing:
             self._was_failing = failing
             metrics.PROVIDERS_FAILING.labels(pool).set(failing)
             log.log(*((logging.ERROR, "no provider can be reached") if failing else (logging.INFO, "providers work")))
             await self._report_room()
-            await self._report_room()  # the first has looked for others, on which it depends
+            await self._report_room()  # the first one has looked at the others, on which it depends
         if not self._health.steps_aside:
             return
         assert self._tasks is not None
@@ -339,7 +339,7 @@ class Runner:
         await self._pass_on(held.claim)
 
     async def _pass_on(self, claim: Claim) -> None:
-        """Give the call to another member; if none has taken it soon, go on with it."""
+        """Give the call to another member; if none takes it soon, continue with it."""
         pool, call_id = claim.pool, claim.call_id
         metrics.CALLS_PASSED_ON.labels(pool).inc()
         log.warning("a call is passed on: no provider can be reached", extra={"call_id": call_id, "pool": pool})
@@ -351,19 +351,19 @@ class Runner:
             if not self.draining:
                 await self._claim(call_id)
         except (ConnectionError, TimeoutError):
-            log.warning("the ledger cannot be reached; a scan will find the call", extra={"call_id": call_id})
+            log.warning("the call store cannot be reached; a scan will find the call", extra={"call_id": call_id})
         finally:
             self._passing.discard(call_id)
 
     async def _give_all_back(self) -> None:
-        """Give every call back and offer it again, so that nobody has to wait for a lease to run out."""
+        """Give every call back and offer it again, so that none waits for its lease to expire."""
         with contextlib.suppress(ConnectionError, TimeoutError):
             await self._report_room()
         room = asyncio.Semaphore(CLAIMS_AT_ONCE)
         await asyncio.gather(*(self._give_back(one, room) for one in list(self._held.values())))
 
     async def _give_back(self, one: HeldCall, room: asyncio.Semaphore) -> None:
-        """As soon as its own session has ended: saying goodbye to a vendor may take others a while."""
+        """Give one call back as soon as its own session has ended; closing a vendor's socket may take others longer."""
         one.task.cancel()
         await asyncio.wait([one.task])
         async with room:

@@ -84,7 +84,7 @@ class SpeechPlan:
         if of_past_connection(message, self.epoch):
             return
         match message:
-            case CallStarted(epoch, edge, holds=holds, heard=heard) if epoch > self.epoch:
+            case CallStarted(epoch, edge, can_hold_replies=holds, heard=heard) if epoch > self.epoch:
                 self.epoch, self.edge, self._edge_holds = epoch, edge, holds
                 self._goes_on(heard)
                 self._spoken = set(self._played)  # what the lost connection still held was never heard
