@@ -1,4 +1,4 @@
-"""The pages that name the code: what docs/architecture.md and docs/glossary.md name exists, and no page uses old words."""
+"""What docs/architecture.md and docs/glossary.md name is in the code, and the pages use the words of the field."""
 
 import ast
 import re
@@ -82,6 +82,14 @@ def test_each_walk_is_a_numbered_list(start: str) -> None:
     (walk,) = re.findall(rf"^## {start}.*?(?=^## )", ARCHITECTURE, re.MULTILINE | re.DOTALL)
     steps = [int(number) for number in re.findall(r"^(\d+)\. ", walk, re.MULTILINE)]
     assert steps and all(step in (1, before + 1) for before, step in zip([0, *steps], steps, strict=False))
+
+
+def test_a_name_that_is_gone_would_be_seen() -> None:
+    assert exists("edge/session/call.py", "Call.play")
+    assert not exists("edge/session/call.py", "Call.nothing")
+    assert not exists("edge/session/call.py", "play")
+    assert not exists("edge/session/nothing.py", "Call")
+    assert NAMED.findall("`edge/session/call.py:\n  Call.play`") == [("edge/session/call.py", "Call.play")]
 
 
 # --- docs/glossary.md ----------------------------------------------------------------------------------------------
