@@ -1,4 +1,4 @@
-"""The table of bounds in docs/architecture.md says what the constants say, in the units that people read."""
+"""The table of bounds in docs/reliability.md says what the constants say, in the units that people read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS = {0.1: "a tenth", 2: "two", 3: "three"}
 
 def bounds() -> dict[str, list[str]]:
     """Bound -> the cells beside it."""
-    (table,) = TABLE.findall((ROOT / "docs/architecture.md").read_text("utf-8"))
+    (table,) = TABLE.findall((ROOT / "docs/reliability.md").read_text("utf-8"))
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
     return {bound: rest for bound, *rest in cells}
 
