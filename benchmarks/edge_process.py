@@ -22,7 +22,7 @@ from benchmarks.lines import STAMP
 from benchmarks.report import ROOT
 from common.agents.model import load_agents
 from common.bus import START, Failed, Receive
-from common.bus.memory import MediaStreams as MemoryStreams
+from common.bus.memory import MemoryStreams
 from common.bus.redis import FIELD
 from common.process.node import run_process
 from common.protocol.codec import decode, encode
