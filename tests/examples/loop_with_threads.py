@@ -1,4 +1,4 @@
-"""A virtual clock for calls in which a library uses a thread: the one that asks for the platform, in openai's client."""
+"""A virtual clock for calls in which a library uses a thread: openai's client asks there for the platform."""
 
 import asyncio
 

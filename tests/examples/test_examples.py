@@ -4,6 +4,7 @@ A fact that the README promises and the agent file does not have fails here, and
 """
 
 import asyncio
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -114,7 +115,7 @@ def documented_variables() -> dict[str, str]:
     page = (EXAMPLES / "outbound-reminder/README.md").read_text("utf-8")
     (command,) = re.findall(r"^\S+python -m edge\.call (?:.*\\\n)*.*", page, re.MULTILINE)
     words = shlex.split(command.replace("\\\n", " "))
-    pairs = [word.partition("=") for before, word in zip(words, words[1:], strict=False) if before == "--variable"]
+    pairs = [word.partition("=") for before, word in itertools.pairwise(words) if before == "--variable"]
     return {name: value for name, _, value in pairs}
 
 
