@@ -7,7 +7,7 @@ LOCK = $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 ALL = --extra edge --extra stt --extra llm --extra tts --extra local --extra piper --extra traces --extra server
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo run up down call setup-number test test-compose lint audit format bench chaos soak generated lock clean
+.PHONY: help install install-dev demo run up down call setup-number test test-compose lint audit format bench chaos soak claims generated lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -68,6 +68,9 @@ chaos: install-dev ## kill, freeze and restart real processes under 20 live call
 
 soak: install-dev ## 20 calls come and go for 30 minutes: nothing grows, nothing stays; writes out/soak [SOAK="--minutes 3"]
 	$(VENV)/python -m benchmarks.soak $(SOAK)
+
+claims: install-dev ## are the figures of README and docs true? runs the command beside each, ten minutes in all [CLAIMS="--list"]
+	@$(VENV)/python -m tools.claims $(CLAIMS)
 
 generated: install-dev ## make the dashboards and the rules for Kubernetes anew from their sources, links to the runbook too
 	$(VENV)/python -m deploy.runbook_url
