@@ -108,7 +108,7 @@ class CountingBus:
         return []
 
 
-class Mouths:
+class AgentAudio:
     """Feeds every call ten frames every 200 ms, the calls spread over the 200 ms, always 400 ms ahead."""
 
     def __init__(self, bus: CountingBus, call_ids: tuple[str, ...]) -> None:
@@ -219,7 +219,7 @@ async def _carry(plan: EdgePlan, bus: CountingBus, pipe: Connection) -> None:
     start_ns, *window = await asyncio.to_thread(receive, pipe, START_SECONDS)
     bus.window = (window[0], window[1])
     await until(start_ns)
-    mouths = Mouths(bus, plan.call_ids)
-    Metronome(mouths.feed, start_ns, CHUNK_NS / len(plan.call_ids), window[1])
+    agent_audio = AgentAudio(bus, plan.call_ids)
+    Metronome(agent_audio.feed, start_ns, CHUNK_NS / len(plan.call_ids), window[1])
     bus.load.cpu_s = await cpu_between(bus.window)
     pipe.send(bus.load)

@@ -89,21 +89,21 @@ class Kept:
 
 def conversation(call_id: str) -> list[Message]:
     """A minute of a call."""
-    said: list[Message] = [CallStarted(1, "edge-voice-7d9f-0a1b2c3d", NOW_MS, holds=True)]
-    said += [OwnerChanged(pool, 1, f"{pool}-voice-7d9f-0a1b2c3d", NOW_MS, holds=pool == "tts") for pool in POOLS]
-    said += _reply(1, 0, ("Hello, this is Sunrise Dental Clinic.", "How can I help you?"), call_id)
+    messages: list[Message] = [CallStarted(1, "edge-voice-7d9f-0a1b2c3d", NOW_MS, holds=True)]
+    messages += [OwnerChanged(pool, 1, f"{pool}-voice-7d9f-0a1b2c3d", NOW_MS, holds=pool == "tts") for pool in POOLS]
+    messages += _reply(1, 0, ("Hello, this is Sunrise Dental Clinic.", "How can I help you?"), call_id)
     for number, (asked, answered) in enumerate(zip(ASKED, ANSWERED, strict=True), start=1):
-        said.append(SpeechStarted(call_id, 1, number, 8000 * number, NOW_MS, words=True))
+        messages.append(SpeechStarted(call_id, 1, number, 8000 * number, NOW_MS, words=True))
         if number == 4:
-            said.append(Interrupted(number, 1, 700, 0))
-        said += [
+            messages.append(Interrupted(number, 1, 700, 0))
+        messages += [
             SpeechEnded(call_id, 1, number, 8000 * number + 2100),
             EagerUserTurn(number, asked, STAMPS[:3]),
             UserTurn(number, asked, STAMPS[:3]),
             UsageReported("stt", "deepgram/nova-3", (("audio_ms", 9000),)),
         ]
-        said += _reply(number + 1, number, answered, call_id, asked)
-    return [*said, CallEnded(1, "caller hung up", NOW_MS + 60_000)]
+        messages += _reply(number + 1, number, answered, call_id, asked)
+    return [*messages, CallEnded(1, "caller hung up", NOW_MS + 60_000)]
 
 
 def _reply(turn: int, utterance: int, clauses: tuple[str, ...], call_id: str, asked: str = "") -> list[Message]:

@@ -33,7 +33,7 @@ class Audit:
     unchecked: tuple[str, ...] = ()
     why: str = ""
 
-    def told(self, lock: str) -> str:
+    def summary(self, lock: str) -> str:
         """For people, and for CI's log."""
         if self.why:
             return f"{lock}: could not be checked: {self.why}"
@@ -83,7 +83,7 @@ def main(locks: Sequence[str]) -> int:
     """Print what is known of each; 1 if anything is vulnerable."""
     audits = [(lock, audit(lock)) for lock in locks or LOCKS]
     for lock, outcome in audits:
-        print(outcome.told(lock))  # noqa: T201
+        print(outcome.summary(lock))  # noqa: T201
     return int(any(outcome.vulnerable for _, outcome in audits))
 
 

@@ -106,7 +106,7 @@ def _get(url: str, headers: dict[str, str]) -> bytes:
 
 def check(root: Path, write: bool, resolve: Callable[[str, str], str] | None) -> tuple[list[str], bool]:
     """A line for each image, and whether all is well.  Without `resolve` nobody is asked."""
-    lines, well = [], True
+    lines, all_good = [], True
     for file in FILES:
         text = (root / file).read_text("utf-8")
         for image in list(named(file, text)):
@@ -116,16 +116,16 @@ def check(root: Path, write: bool, resolve: Callable[[str, str], str] | None) ->
                     now = resolve(image.name, image.tag)
                 except NoAnswer as error:
                     lines.append(f"{file}: {error}")
-                    well = False
+                    all_good = False
                     continue
             good = image.digest and now in ("", image.digest)
             if now and write and not good:
                 text, good = pinned(text, image, now), "written"
             lines.append(f"{file}: {image} {_word(image, now, bool(good))}")
-            well = well and bool(good)
+            all_good = all_good and bool(good)
         if write:
             (root / file).write_text(text, "utf-8")
-    return lines, well
+    return lines, all_good
 
 
 def _word(image: Image, now: str, good: bool) -> str:
@@ -140,9 +140,9 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("--offline", action="store_true", help="ask no registry")
     parser.add_argument("--write", action="store_true", help="put the digests of now into the files")
     asked = parser.parse_args(argv)
-    lines, well = check(ROOT, asked.write, None if asked.offline else digest_of)
+    lines, all_good = check(ROOT, asked.write, None if asked.offline else digest_of)
     print("\n".join(lines))  # noqa: T201
-    return 0 if well else 1
+    return 0 if all_good else 1
 
 
 if __name__ == "__main__":

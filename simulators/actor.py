@@ -41,7 +41,7 @@ class Actor:
             await self._perform(step, result)
             result.ended_ms = self._stream.now_ms
             if result.problem:
-                self._tell(f"{result.do} failed: {result.problem}")
+                self._report_line(f"{result.do} failed: {result.problem}")
         self._hang_up()
 
     async def _perform(self, step: Step, result: StepResult) -> None:
@@ -58,12 +58,12 @@ class Actor:
                     what = "the agent said nothing" if self._heard_ms() is None else "the agent did not stop speaking"
                     result.problem = self._why(what, deadline_ms)
                 else:
-                    self._tell_answer()
+                    self._report_answer()
             case Wait(wait_ms):
                 await self._stream.wait_over(wait_ms)
             case Press(digit):
                 await self._stream.press(digit)
-                self._tell(f"caller presses {digit}")
+                self._report_line(f"caller presses {digit}")
             case WaitForHangUp(deadline_ms):
                 if not await self._stream.wait_over(deadline_ms):
                     result.problem = self._why("the agent did not hang up", deadline_ms)
@@ -74,10 +74,10 @@ class Actor:
         sentence = self._sentences[name]
         stream = self._stream
         stream.playback.caller_spoke(stream.now_ms)
-        result.said = sentence.text
+        result.text = sentence.text
         result.speech = stream.line.say(sentence.samples)
-        self._tell(f"caller: {sentence.text}")
-        self._listens_from_ms = result.speech.offset_ms
+        self._report_line(f"caller: {sentence.text}")
+        self._listens_from_ms = result.speech.last_sound_ms
         ended_ms = result.speech.ended_ms
         await stream.wait_over(ended_ms - stream.now_ms)
 
@@ -116,11 +116,11 @@ class Actor:
     def _why(self, what: str, deadline_ms: float) -> str:
         return "the call ended first" if self._stream.over else f"{what} within {deadline_ms / 1000:g} s"
 
-    def _tell_answer(self) -> None:
+    def _report_answer(self) -> None:
         heard_ms = self._heard_ms() or 0.0
         after = "the caller" if self._listens_from_ms else "the call began"
         spoke_s = (self._stream.playback.end_ms - heard_ms) / 1000
-        self._tell(f"agent spoke for {spoke_s:.1f} s, {heard_ms - self._listens_from_ms:.0f} ms after {after}")
+        self._report_line(f"agent spoke for {spoke_s:.1f} s, {heard_ms - self._listens_from_ms:.0f} ms after {after}")
 
-    def _tell(self, line: str) -> None:
+    def _report_line(self, line: str) -> None:
         self._report(self._stream.now_ms, line)

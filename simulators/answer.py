@@ -78,14 +78,14 @@ def read_answer(status: int, content_type: str, body: bytes) -> Stream:
 def _stream(root: ElementTree.Element) -> Stream:
     verbs = [(_unwrapped(verb), verb.tag == "Connect") for verb in root]
     tags = [verb.tag for verb, _ in verbs]
-    places = [place for place, tag in enumerate(tags) if tag in STREAM_TAGS]
-    if "Hangup" in tags[: places[0] if places else None]:
+    positions = [position for position, tag in enumerate(tags) if tag in STREAM_TAGS]
+    if "Hangup" in tags[: positions[0] if positions else None]:
         raise CallDropped(NORMAL, "<Hangup> comes before any <Stream>")
-    if not places:
+    if not positions:
         raise CallDropped(END_OF_XML, f"no <Stream> among {tags or 'no elements'}")
-    place = places[0]
-    element, connected = verbs[place]
-    stream = read_stream(element, connected, tuple(tags[:place]), tuple(tags[place + 1 :]))
+    position = positions[0]
+    element, connected = verbs[position]
+    stream = read_stream(element, connected, tuple(tags[:position]), tuple(tags[position + 1 :]))
     if not stream.keep_call_alive and not stream.verbs_after:
         raise CallDropped(END_OF_XML, "without keepCallAlive the document goes on, and nothing follows <Stream>")
     return stream

@@ -18,7 +18,7 @@ from simulators.result import CallResult, measure, percentiles
 from simulators.script import SPEECH, BadScript, BargeIn, Say, Step
 from simulators.stream import Ending, MediaStream, StreamRefused, WireOptions
 from simulators.wav import read_wav, write_stereo_wav
-from simulators.webhooks import Answer, Hangup, Party, fetch_answer, report_hangup
+from simulators.webhooks import AnswerReply, Hangup, Party, fetch_answer, report_hangup
 
 SENTENCES_MAX = 1000
 
@@ -32,7 +32,7 @@ class CallOptions:
     from_number: str = "+911234567890"
     to_number: str = "+911234567899"
     auth_token: str | None = None  # signs the webhooks as Vobiz does
-    wire: WireOptions = field(default_factory=WireOptions)
+    wire_options: WireOptions = field(default_factory=WireOptions)
     answer_deadline_s: float = 10.0
     call_s_max: float = 600.0
     speech: Path = SPEECH
@@ -82,14 +82,19 @@ class Caller:
         return result
 
     async def _talk(
-        self, answer: Answer, party: Party, script: Sequence[Step], sentences: dict[str, Sentence], result: CallResult
+        self,
+        answer: AnswerReply,
+        party: Party,
+        script: Sequence[Step],
+        sentences: dict[str, Sentence],
+        result: CallResult,
     ) -> tuple[Hangup, MediaStream | None]:
         """The media stream from its opening to its end; fills in `result`."""
         options = self._options
         result.answer = _answered(answer)
         self._report(0.0, f"answered in {answer.took_ms:.0f} ms: {answer.stream.content_type}")
         numbers = (options.from_number.lstrip("+"), options.to_number.lstrip("+"))
-        stream = MediaStream(answer.stream, party.call_id, numbers, options.wire)
+        stream = MediaStream(answer.stream, party.call_id, numbers, options.wire_options)
         try:
             await stream.open()
         except StreamRefused as refused:
@@ -123,7 +128,7 @@ class Caller:
         return media.result()
 
 
-def _answered(answer: Answer) -> dict[str, object]:
+def _answered(answer: AnswerReply) -> dict[str, object]:
     stream = {key: value for key, value in asdict(answer.stream).items() if key not in ("url", "status_callback_url")}
     return {
         "status": answer.status,

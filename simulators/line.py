@@ -12,11 +12,11 @@ QUEUE_SAMPLES_MAX = 600_000 * SAMPLES_PER_MS  # ten minutes of speech waiting
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """Where a recording lies on the call's time line; `onset_ms` and `offset_ms` are its first and last true sound."""
+    """The place of a recording on the call's time line; `first_sound_ms` and `last_sound_ms` bound its audible part."""
 
     began_ms: float
-    onset_ms: float
-    offset_ms: float
+    first_sound_ms: float
+    last_sound_ms: float
     ended_ms: float
 
 
@@ -29,7 +29,7 @@ class CallerLine:
         self._keep_track = keep_track
         self._frames = 0
         self._waiting = silence(0)
-        self._said = 0  # samples of `_waiting` that have left already
+        self._sent_samples = 0  # samples of `_waiting` that have left already
 
     @property
     def position_ms(self) -> float:
@@ -38,22 +38,24 @@ class CallerLine:
     @property
     def silent(self) -> bool:
         """Is the next frame silence?"""
-        return self._said >= len(self._waiting)
+        return self._sent_samples >= len(self._waiting)
 
     def say(self, recording: Samples) -> Spoken:
         """Speak from the next frame on (or after what is being said); tells where it will lie."""
-        left = self._waiting[self._said :]
+        left = self._waiting[self._sent_samples :]
         if len(left) + len(recording) > QUEUE_SAMPLES_MAX:
             raise ValueError("the caller has more than ten minutes left to say")
         began_ms = self.position_ms + len(left) / SAMPLES_PER_MS
-        self._waiting, self._said = left + recording, 0
-        onset_ms, offset_ms = loud_span_ms(recording)
-        return Spoken(began_ms, began_ms + onset_ms, began_ms + offset_ms, began_ms + len(recording) / SAMPLES_PER_MS)
+        self._waiting, self._sent_samples = left + recording, 0
+        first_sound_ms, last_sound_ms = loud_span_ms(recording)
+        return Spoken(
+            began_ms, began_ms + first_sound_ms, began_ms + last_sound_ms, began_ms + len(recording) / SAMPLES_PER_MS
+        )
 
     def next_frame(self) -> Samples:
         """The next 20 ms."""
-        frame = self._waiting[self._said : self._said + FRAME_SAMPLES]
-        self._said += FRAME_SAMPLES
+        frame = self._waiting[self._sent_samples : self._sent_samples + FRAME_SAMPLES]
+        self._sent_samples += FRAME_SAMPLES
         frame += silence(FRAME_SAMPLES - len(frame))
         self._frames += 1
         if self._keep_track:

@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class ReceivedSpan:
     """One span as it came; ids in hexadecimal digits, times in ms."""
 
     service: str
@@ -31,11 +31,11 @@ class Collector:
 
     def __init__(self) -> None:
         self.status = 200
-        self.spans: list[Received] = []
+        self.spans: list[ReceivedSpan] = []
         self.requests = 0
         self.raw = b""
         """All that came, to look for what must not."""
-        self._news = threading.Condition()
+        self._arrived = threading.Condition()
         self.url = ""
         self.authorization = ""
         """The header of that name in the last request."""
@@ -47,16 +47,16 @@ class Collector:
         if path != "/v1/traces":
             return 404
         if self.status == 200:
-            with self._news:
+            with self._arrived:
                 self.raw += body
                 self.spans += _spans(ExportTraceServiceRequest.FromString(body))
-                self._news.notify_all()
+                self._arrived.notify_all()
         return self.status
 
-    def until(self, count: int, seconds: float = 10.0) -> list[Received]:
+    def until(self, count: int, seconds: float = 10.0) -> list[ReceivedSpan]:
         """All spans, once there are so many.  Raises AssertionError."""
-        with self._news:
-            there = self._news.wait_for(lambda: len(self.spans) >= count, seconds)
+        with self._arrived:
+            there = self._arrived.wait_for(lambda: len(self.spans) >= count, seconds)
             assert there, f"{len(self.spans)} spans after {seconds:g} s, not {count}"
             return self.spans
 
@@ -88,14 +88,14 @@ def collector() -> Iterator[Collector]:
             thread.join()
 
 
-def _spans(request: Any) -> list[Received]:
+def _spans(request: Any) -> list[ReceivedSpan]:
     found = []
     for resource in request.resource_spans:
         service = _values(resource.resource.attributes)["service.name"]
         for span in (span for scope in resource.scope_spans for span in scope.spans):
             begun_ms, done_ms = span.start_time_unix_nano / 1e6, span.end_time_unix_nano / 1e6
             ids = span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()
-            found.append(Received(str(service), span.name, *ids, begun_ms, done_ms, _values(span.attributes)))
+            found.append(ReceivedSpan(str(service), span.name, *ids, begun_ms, done_ms, _values(span.attributes)))
     return found
 
 

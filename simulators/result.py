@@ -19,7 +19,7 @@ class StepResult:
     began_ms: float
     ended_ms: float = 0.0
     problem: str | None = None  # why the step failed; None if it did not
-    said: str | None = None
+    text: str | None = None
     speech: Spoken | None = None
     answer: "Answered | None" = None
     barge_in: "BargedIn | None" = None
@@ -100,11 +100,11 @@ def _rounded(value: Any) -> Any:
 def measure(steps: Sequence[StepResult], playback: Playback, until_ms: float) -> None:
     """Fill in `answer` and `barge_in` of every step in which the caller spoke."""
     spoken = [step for step in steps if step.speech is not None]
-    for place, step in enumerate(spoken):
+    for position, step in enumerate(spoken):
         assert step.speech is not None
-        following = spoken[place + 1].speech if place + 1 < len(spoken) else None
-        bound_ms = following.onset_ms if following else until_ms
-        clear = _clear_within(playback, step.speech.onset_ms, bound_ms)
+        following = spoken[position + 1].speech if position + 1 < len(spoken) else None
+        bound_ms = following.first_sound_ms if following else until_ms
+        clear = _clear_within(playback, step.speech.first_sound_ms, bound_ms)
         step.answer = answer_to(step.speech, playback, clear, bound_ms)
         if step.do == "barge-in":
             step.barge_in = _barge_in(step.speech, playback, clear)
@@ -112,20 +112,20 @@ def measure(steps: Sequence[StepResult], playback: Playback, until_ms: float) ->
 
 def answer_to(speech: Spoken, playback: Playback, clear: Clear | None, bound_ms: float) -> Answered | None:
     """The agent's audio from the utterance to `bound_ms`, not counting a reply that was under way before it."""
-    silent_ms = playback.silent_from_ms(speech.onset_ms)
+    silent_ms = playback.silent_from_ms(speech.first_sound_ms)
     after_old_reply = False
-    if silent_ms == speech.onset_ms:
-        search_ms = speech.onset_ms  # the agent was silent: whatever it says from here on is its answer
+    if silent_ms == speech.first_sound_ms:
+        search_ms = speech.first_sound_ms  # the agent was silent: whatever it says from here on is its answer
     elif clear is not None:
         search_ms = clear.at_ms
     else:
         search_ms = silent_ms
-        after_old_reply = silent_ms > speech.offset_ms
+        after_old_reply = silent_ms > speech.last_sound_ms
     began_ms = playback.first_loud_ms(search_ms, bound_ms)
     if began_ms is None:
         return None
     ended_ms = max(end for start, end in playback.loud_spans_ms(bound_ms) if end > began_ms)
-    return Answered(began_ms, ended_ms, began_ms - speech.offset_ms, after_old_reply)
+    return Answered(began_ms, ended_ms, began_ms - speech.last_sound_ms, after_old_reply)
 
 
 def _clear_within(playback: Playback, from_ms: float, to_ms: float) -> Clear | None:
@@ -133,11 +133,11 @@ def _clear_within(playback: Playback, from_ms: float, to_ms: float) -> Clear | N
 
 
 def _barge_in(speech: Spoken, playback: Playback, clear: Clear | None) -> BargedIn:
-    silent_ms = playback.silent_from_ms(speech.onset_ms) - speech.onset_ms
+    silent_ms = playback.silent_from_ms(speech.first_sound_ms) - speech.first_sound_ms
     if clear is not None:
-        silent_ms = min(silent_ms, clear.at_ms - speech.onset_ms)  # a new reply may follow at once
+        silent_ms = min(silent_ms, clear.at_ms - speech.first_sound_ms)  # a new reply may follow at once
     return BargedIn(
-        clear_ms=clear.at_ms - speech.onset_ms if clear else None,
+        clear_ms=clear.at_ms - speech.first_sound_ms if clear else None,
         silent_ms=silent_ms,
         became_silent=silent_ms <= SILENT_WITHIN_MS,
         dropped_bytes=clear.dropped_bytes if clear else 0,

@@ -25,8 +25,7 @@ from simulators.answer import Stream
 from simulators.line import CallerLine, frame_due_ms
 from simulators.playback import Cleared, Playback, Played
 from simulators.sound import FRAME_SAMPLES, Samples, silence, to_l16, to_mulaw
-from simulators.uplink import Disturbance, Uplink
-from simulators.wire import (
+from simulators.stream_messages import (
     MESSAGE_BYTES_MAX,
     Checkpoint,
     ClearAudio,
@@ -37,6 +36,7 @@ from simulators.wire import (
     Writer,
     read_message,
 )
+from simulators.uplink import Disturbance, Uplink
 
 OPEN_DEADLINE_S = 10.0
 SEND_DEADLINE_S = 5.0
@@ -87,7 +87,7 @@ class Drop:
     resumed_ms: float | None = None
 
 
-Tell: TypeAlias = Callable[[str, dict[str, str]], None]
+OnStatus: TypeAlias = Callable[[str, dict[str, str]], None]
 
 
 class StreamRefused(Exception):
@@ -103,9 +103,9 @@ class MediaStream:
         call_id: str,
         numbers: tuple[str, str],
         options: WireOptions,
-        tell: Tell = lambda event, fields: None,
+        on_status: OnStatus = lambda event, fields: None,
     ) -> None:
-        """`numbers` are the caller's and the called; `tell` hears what the status callback would be told."""
+        """`numbers` are the caller's and the called; `on_status` hears what the status callback would be told."""
         self.playback = Playback(options.clear_delay_ms)
         self.line = CallerLine(keep_track=not options.light)
         self.lateness_ms = array("d")
@@ -114,7 +114,7 @@ class MediaStream:
         self.ending: Ending | None = None
         self.stream_id = str(uuid.uuid4())
         """The present socket's; each new socket has its own."""
-        self._tell = tell
+        self._on_status = on_status
         self._stream, self._call_id, self._numbers, self._options = stream, call_id, numbers, options
         self._socket: ClientConnection | None = None
         self._over = asyncio.Event()
@@ -147,16 +147,16 @@ class MediaStream:
         if not self._frames_before_start:
             await self._send(self._writer.start(*self._numbers), socket)
         self._socket = socket
-        self._tell("StartStream", {})
+        self._on_status("StartStream", {})
 
     async def run(self) -> Ending:
         """Carry the stream until it ends, however it ends; close the socket."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 loops = [
-                    tasks.create_task(self._mouth(), name="mouth"),
+                    tasks.create_task(self._send_loop(), name="send audio"),
                     tasks.create_task(self._breaker(), name="breaker"),
-                    tasks.create_task(self._ear(), name="ear"),
+                    tasks.create_task(self._receive_loop(), name="receive"),
                     tasks.create_task(self._clockwork(), name="clockwork"),
                 ]
                 await self._over.wait()
@@ -186,7 +186,7 @@ class MediaStream:
     async def press(self, digit: str) -> None:
         await self._send(self._writer.digit(digit, self._epoch_ms(self.now_ms)), self._socket)
 
-    async def _mouth(self) -> None:
+    async def _send_loop(self) -> None:
         frame = 0
         while True:
             due_ms = frame_due_ms(frame)
@@ -230,7 +230,7 @@ class MediaStream:
             if self._socket is not None:
                 self._socket.transport.abort()
 
-    async def _ear(self) -> None:
+    async def _receive_loop(self) -> None:
         for retry in range(self._stream.max_retries + len(self._options.break_after_ms) + 1):
             if retry:
                 await asyncio.sleep(self._options.retry_pause_ms / 1000)
@@ -240,7 +240,7 @@ class MediaStream:
                     continue
                 self.drops[-1].resumed_ms = self.now_ms
             code = await self._listen()
-            self._tell("DroppedStream", {"error": DROPPED})
+            self._on_status("DroppedStream", {"error": DROPPED})
             if code in (1000, 1005):
                 return self.end(Ending("agent", f"close {code}"))
             self._socket = None
@@ -275,7 +275,7 @@ class MediaStream:
             case ClearAudio():
                 self.playback.clear(self.now_ms)
             case Stop():
-                self._tell("StopStream", {})
+                self._on_status("StopStream", {})
                 self.end(Ending("agent", "stop"))
         if not isinstance(command, PlayAudio):  # audio alone makes nothing fall due
             self._queue_changed.set()
@@ -288,7 +288,7 @@ class MediaStream:
                 text = self._writer.cleared() if isinstance(answer, Cleared) else self._writer.played(answer.name)
                 await self._send(text, self._socket)
                 event, fields = _status(answer)
-                self._tell(event, fields)
+                self._on_status(event, fields)
             due_ms = self.playback.deadline_ms
             try:
                 async with asyncio.timeout(None if due_ms is None else max(0.0, due_ms - self.now_ms) / 1000):

@@ -67,12 +67,12 @@ def call_options(parsed: argparse.Namespace) -> CallOptions:
         call_s_max=parsed.max_s,
         speech=parsed.speech,
         wav=parsed.wav,
-        wire=wire_options(parsed),
+        wire_options=wire_options(parsed),
     )
 
 
 async def place_calls(
-    options: CallOptions, script: Sequence[Step], calls: int, stagger_ms: float, tell: Callable[[str], None]
+    options: CallOptions, script: Sequence[Step], calls: int, stagger_ms: float, report: Callable[[str], None]
 ) -> list[CallResult]:
     """`calls` calls side by side, their starts `stagger_ms` apart; results in the order of the starts."""
 
@@ -82,10 +82,10 @@ async def place_calls(
         mine = options
         if calls > 1 and options.wav is not None:
             mine = replace(options, wav=options.wav.with_name(f"{options.wav.stem}-{number}{options.wav.suffix}"))
-        caller = Caller(mine, lambda at_ms, line: tell(f"{label}{at_ms / 1000:7.2f} s  {line}"))
+        caller = Caller(mine, lambda at_ms, line: report(f"{label}{at_ms / 1000:7.2f} s  {line}"))
         result = await caller.call(script)
         for failure in result.failures:
-            tell(f"{label}           FAILED {failure}")
+            report(f"{label}           FAILED {failure}")
         return result
 
     async with asyncio.TaskGroup() as tasks:
@@ -134,14 +134,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     to_stdout = str(parsed.json) == "-"
 
-    def tell(line: str) -> None:
+    def report(line: str) -> None:
         print(line, file=sys.stderr if to_stdout else sys.stdout, flush=True)
 
     cpu_s = time.process_time()
-    results = run_fast(place_calls(call_options(parsed), script, parsed.calls, parsed.stagger_ms, tell))
+    results = run_fast(place_calls(call_options(parsed), script, parsed.calls, parsed.stagger_ms, report))
     cpu_s = time.process_time() - cpu_s
     for line in [*summary(results), *cost(results, cpu_s)]:
-        tell(line)
+        report(line)
     text = json.dumps({"calls": [result.to_json() for result in results]}, indent=2)
     if to_stdout:
         print(text)

@@ -30,7 +30,7 @@ Agent: TypeAlias = Callable[[WebSocket], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class WebhookRequest:
     """One HTTP request of the carrier."""
 
     path: str
@@ -53,10 +53,10 @@ class VoiceServer:
 
     agent: Agent = silent
     documents: dict[str, Document | list[Document]] = field(default_factory=dict)
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[WebhookRequest] = field(default_factory=list)
     sockets: int = 0
     url: str = ""
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _server: LoopbackServer = field(init=False)
 
     async def __aenter__(self) -> "VoiceServer":
@@ -81,16 +81,16 @@ class VoiceServer:
         url = self.url.replace("http", "ws", 1)
         return f"<Response><Stream {attributes} {more}>{url}/ws</Stream>{after}</Response>"
 
-    def of(self, event: str) -> list[Asked]:
+    def of(self, event: str) -> list[WebhookRequest]:
         """The webhooks with this `Event`."""
         return [asked for asked in self.asked if asked.fields.get("Event") == event]
 
-    async def until(self, event: str, count: int = 1) -> Asked:
+    async def until(self, event: str, count: int = 1) -> WebhookRequest:
         """Wait for the webhook number `count` with this `Event`."""
         async with asyncio.timeout(WAIT_S_MAX):
             while len(self.of(event)) < count:
-                self._news.clear()
-                await self._news.wait()
+                self._arrived.clear()
+                await self._arrived.wait()
         return self.of(event)[count - 1]
 
     async def _http(self, request: Request) -> Response:
@@ -105,8 +105,8 @@ class VoiceServer:
         else:
             fields |= dict(parse_qsl(body.decode(), keep_blank_values=True))
         path = request.url.path
-        self.asked.append(Asked(path, request.method, fields, dict(request.headers), body, time.monotonic()))
-        self._news.set()
+        self.asked.append(WebhookRequest(path, request.method, fields, dict(request.headers), body, time.monotonic()))
+        self._arrived.set()
         document = self.documents.get(path, EMPTY)
         if isinstance(document, list):
             document = document.pop(0) if len(document) > 1 else document[0]

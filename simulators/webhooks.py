@@ -59,7 +59,7 @@ class Party:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AnswerReply:
     """The reply to the answer request and the time it took."""
 
     status: int
@@ -95,14 +95,14 @@ def signatures(auth_token: str, url: str, *, parent_token: str | None = None) ->
     return headers
 
 
-async def fetch_answer(url: str, party: Party, deadline_s: float) -> Answer:
+async def fetch_answer(url: str, party: Party, deadline_s: float) -> AnswerReply:
     """Ask what to do with the call.  Raises `CallDropped`, as the carrier would drop it."""
     try:
         reply = await _post(url, party, party.fields("StartApp", "ringing"), deadline_s)
     except (httpx.HTTPError, TimeoutError) as error:
         raise CallDropped(ANSWER_UNREACHABLE, f"{type(error).__name__} within {deadline_s:g} s") from error
     stream = read_answer(reply.status, reply.content_type, reply.body)
-    return Answer(reply.status, reply.content_type, reply.took_ms, stream)
+    return AnswerReply(reply.status, reply.content_type, reply.took_ms, stream)
 
 
 async def report_hangup(url: str, party: Party, answered_s: float, hangup: Hangup) -> int | None:

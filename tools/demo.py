@@ -27,8 +27,8 @@ from tools.check import check
 from tools.children import die_with_parent
 from tools.fake_providers import CALLER, fake_providers
 from tools.stack import ROOT, Stack, StackError, StackOptions
-from tools.telling import faults, matched, tell
 from tools.terminal import paint, say
+from tools.turn_lines import faults, matched, print_turn
 
 OUT = ROOT / "out" / "demo"
 CALL_SECONDS_MAX = 180.0
@@ -51,7 +51,7 @@ async def demo() -> int:
         transcript = await _transcript(stack, caller["call_id"])
     exchanges = matched(transcript, caller)
     for exchange in exchanges:
-        tell(exchange)
+        print_turn(exchange)
     problems = faults(caller, exchanges)
     _write(transcript, caller, exchanges)
     say()

@@ -19,8 +19,8 @@ from common.protocol.redis_keys import call_events
 from common.store import CallRecord, CallStore
 from common.store.shards import connect_store
 from edge.vobiz.hangup_causes import named_cause
-from tools.telling import print_live
 from tools.terminal import paint, say
+from tools.turn_lines import print_live
 
 LOOK_SECONDS = 0.5
 CALLS_MAX = 20
@@ -34,7 +34,7 @@ class LiveCall:
 
     transcript: CallTranscript = field(default_factory=CallTranscript)
     after: str = START
-    told: set[int] = field(default_factory=set)
+    printed: set[int] = field(default_factory=set)
 
     def receive(self, message: Message) -> list[TranscriptTurn]:
         """The turns that are complete now: heard to their end, interrupted for good, or overtaken by the next."""
@@ -45,9 +45,9 @@ class LiveCall:
         for position, exchange in enumerate(exchanges):
             later = any(other.understood for other in exchanges[position + 1 :])
             spoken = exchange.understood or exchange.answered
-            if spoken and exchange.utterance not in self.told and (later or over or _complete(exchange)):
+            if spoken and exchange.utterance not in self.printed and (later or over or _complete(exchange)):
                 done.append(exchange)
-                self.told.add(exchange.utterance)
+                self.printed.add(exchange.utterance)
         return done
 
 
@@ -89,12 +89,12 @@ async def look(
                 for exchange in call.receive(message):
                     print_live(exchange)
             if over:
-                await _tell_end(store, call_id)
+                await _print_end(store, call_id)
         if over:
             del calls[call_id]
 
 
-async def _tell_end(store: CallStore, call_id: str) -> None:
+async def _print_end(store: CallStore, call_id: str) -> None:
     """Why it is over, in our words and in the carrier's, whose cause comes with a webhook if it comes in time."""
     record = await store.read(call_id)
     facts = await store.facts(call_id)

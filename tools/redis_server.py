@@ -28,15 +28,15 @@ class NoRedis(Exception):
 
 async def probe(url: str, seconds: float = PROBE_SECONDS) -> None:
     """Ask every server of a REDIS_URL whether it serves us.  Raises NoRedis for the first that does not in time."""
-    for place in parse_redis_url(url):
-        if reason := await _refusal(place, seconds):
+    for target in parse_redis_url(url):
+        if reason := await _refusal(target, seconds):
             raise NoRedis(
-                f"Redis at {place} cannot be used: {reason}. Start it, or correct REDIS_URL; unset, one is included."
+                f"Redis at {target} cannot be used: {reason}. Start it, or correct REDIS_URL; unset, one is included."
             )
 
 
-async def _refusal(place: RedisTarget, seconds: float) -> str:
-    client = Client(place, "probe")
+async def _refusal(target: RedisTarget, seconds: float) -> str:
+    client = Client(target, "probe")
     try:
         async with asyncio.timeout(seconds):
             await client.reached(client.redis.ping())
@@ -74,8 +74,8 @@ def command(port: int, folder: Path, *, keeps: bool) -> list[str]:
 
 async def answers(port: int) -> bool:
     """Does a server on this machine answer, all its data read?"""
-    (place,) = parse_redis_url(f"redis://127.0.0.1:{port}/0")
-    return not await _refusal(place, 1.0)
+    (target,) = parse_redis_url(f"redis://127.0.0.1:{port}/0")
+    return not await _refusal(target, 1.0)
 
 
 async def until_it_answers(port: int, runs: Callable[[], bool]) -> bool:

@@ -33,7 +33,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunPlan:
     """What is to be run: the environment of the processes, and what the terminal shows."""
 
     environ: Mapping[str, str]
@@ -42,7 +42,7 @@ class Plan:
     quiet: bool
 
 
-async def run(plan: Plan) -> int:
+async def run(plan: RunPlan) -> int:
     """Until a signal or the end of a process.  Returns the exit status."""
     stop = asyncio.Event()
     stack = Stack(_options(plan))
@@ -70,7 +70,7 @@ async def run(plan: Plan) -> int:
         await stack.__aexit__()
 
 
-def _options(plan: Plan) -> StackOptions:
+def _options(plan: RunPlan) -> StackOptions:
     settings = plan.settings
     environ = {name: value for name, value in plan.environ.items() if name != "API_TOKEN_FILE"}
     environ |= {"PUBLIC_URL": settings.public_url, "API_TOKEN": settings.api_token}
@@ -82,14 +82,15 @@ def _has_redis(environ: Mapping[str, str]) -> bool:
     return bool(environ.get("REDIS_URL", "").strip() or environ.get("REDIS_URL_FILE", "").strip())
 
 
-async def _serve(plan: Plan, stack: Stack, stop: asyncio.Event) -> int:
+async def _serve(plan: RunPlan, stack: Stack, stop: asyncio.Event) -> int:
     _introduce(plan, stack)
     async with contextlib.AsyncExitStack() as around:
         if not plan.quiet and sys.stdout.isatty():
-            telling = asyncio.create_task(
-                print_calls(stack.redis_url, lambda record: record.edge.startswith(stack.edge_prefix)), name="telling"
+            printing = asyncio.create_task(
+                print_calls(stack.redis_url, lambda record: record.edge.startswith(stack.edge_prefix)),
+                name="printing calls",
             )
-            around.callback(telling.cancel)
+            around.callback(printing.cancel)
         while not stop.is_set():
             if ended := [name for name, process in stack.processes.items() if process.poll() is not None]:
                 say(paint("bad", f"{', '.join(ended)} ended by itself; stopping."))
@@ -101,7 +102,7 @@ async def _serve(plan: Plan, stack: Stack, stop: asyncio.Event) -> int:
     return 0
 
 
-def _introduce(plan: Plan, stack: Stack) -> None:
+def _introduce(plan: RunPlan, stack: Stack) -> None:
     settings = plan.settings
     for pool in ("stt", "llm", "tts"):
         specs = settings.providers(pool)
@@ -139,7 +140,7 @@ def agent_lines(found: Configuration) -> list[str]:
     return lines
 
 
-def plan_of(environ: Mapping[str, str], file: EnvFile, quiet: bool) -> Plan | None:
+def plan_of(environ: Mapping[str, str], file: EnvFile, quiet: bool) -> RunPlan | None:
     """Everything that can be known before anything starts; None, and all of it said, if it cannot work."""
     found = check(file, environ)
     for warning in found.warnings:
@@ -153,7 +154,7 @@ def plan_of(environ: Mapping[str, str], file: EnvFile, quiet: bool) -> Plan | No
     settings = found.settings
     if not merged.get("HTTP_HOST", "").strip() and not settings.public_url:
         settings = replace(settings, http_host=LOOPBACK)  # nobody else has to reach it, and webhooks may be unsigned
-    return Plan(merged, settings, found, quiet)
+    return RunPlan(merged, settings, found, quiet)
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:

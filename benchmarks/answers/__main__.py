@@ -16,7 +16,7 @@ from benchmarks.answers.caller import CALLERS_MAX
 from benchmarks.answers.cores import two_cores
 from benchmarks.answers.plan import CYCLE_MS, Pace
 from benchmarks.answers.results import missed, numbers, page, profile_page
-from benchmarks.answers.run import Run, RunPlan, run
+from benchmarks.answers.run import RunPlan, RunResult, run
 from benchmarks.answers.servers import PLAIN, STACK
 from benchmarks.children import ChildFailed
 from benchmarks.report import publish, surroundings
@@ -55,7 +55,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # with all that was started
     settings = dict(pair.split("=", 1) for pair in options.set)
     around = surroundings("benchmarks.answers", "embedded Valkey")
-    runs: list[Run] = []
+    runs: list[RunResult] = []
     failures: list[str] = []
     for calls in options.calls:
         for server in options.server:
@@ -76,7 +76,7 @@ def main() -> int:
     return 1 if failures else 0
 
 
-def _document(found: list[dict[str, Any]], runs: list[Run], settings: dict[str, str]) -> dict[str, Any]:
+def _document(found: list[dict[str, Any]], runs: list[RunResult], settings: dict[str, str]) -> dict[str, Any]:
     profiles = [
         {"calls": each.plan.calls, "by_process": {name: asdict(profile) for name, profile in each.profiles.items()}}
         for each in runs

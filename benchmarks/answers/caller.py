@@ -24,7 +24,7 @@ CALLERS_MAX = 256
 
 
 @dataclass(slots=True)
-class Heard:
+class CallerRecord:
     """What one caller did and heard; all times are `time.monotonic_ns`.
 
     `bursts`: first and last frame sent of each speech.  `frames`: arrival, bytes, and whether it is audible, of each
@@ -51,12 +51,12 @@ def caller_number(mulaw: bytes) -> int:
     return mulaw[at] * 16 + mulaw[at + 1] if len(_MARK) <= at < len(mulaw) - 1 else -1
 
 
-class Caller:
+class LoadCaller:
     """See the module.  `speak` every 20 ms, `hear` whenever the socket can be read."""
 
     def __init__(self, port: int, number: int, frames: tuple[bool, ...], begin: int) -> None:
         """Connects at once.  `frames` is the script, `begin` the frame with which this caller begins."""
-        self.heard = Heard()
+        self.heard = CallerRecord()
         self._call_id = f"bench-{number:04d}"
         self._frames, self._at = frames, begin
         self._media = [media_frame(self._call_id, mulaw) for mulaw in (SILENCE * FRAME_BYTES, speech_frame(number))]

@@ -66,36 +66,36 @@ class _Call:
     async def run(self) -> None:
         listen = self._url + LISTEN.format(ms=self._endpoint_ms)
         async with (
-            connect(listen, additional_headers={"Authorization": f"Token {KEY}"}, compression=None) as ear,
+            connect(listen, additional_headers={"Authorization": f"Token {KEY}"}, compression=None) as recogniser,
             connect(self._url + SPEAK, additional_headers={"xi-api-key": KEY}, compression=None) as voice,
             asyncio.TaskGroup() as tasks,
         ):
-            jobs = [tasks.create_task(self._hear(ear, voice, tasks)), tasks.create_task(self._speak(voice))]
+            jobs = [tasks.create_task(self._hear(recogniser, voice, tasks)), tasks.create_task(self._speak(voice))]
             with suppress(ConnectionClosed):
-                await self._listen(ear)
+                await self._listen(recogniser)
             for job in (*jobs, self._reply):
                 if job is not None:
                     job.cancel()
 
-    async def _listen(self, ear: ClientConnection) -> None:
+    async def _listen(self, recogniser: ClientConnection) -> None:
         async for text in self._line:
             message = json.loads(text)
             match message["event"]:
                 case "media":
-                    await ear.send(a2b_base64(message["media"]["payload"]))
+                    await recogniser.send(a2b_base64(message["media"]["payload"]))
                 case "start":
                     self._stream_id = message["start"]["streamId"]
 
-    async def _hear(self, ear: ClientConnection, voice: ClientConnection, tasks: asyncio.TaskGroup) -> None:
-        async for text in ear:
+    async def _hear(self, recogniser: ClientConnection, voice: ClientConnection, tasks: asyncio.TaskGroup) -> None:
+        async for text in recogniser:
             message = json.loads(text)
             if message["type"] == "SpeechStarted":
                 await self._interrupt()
             elif message["type"] == "Results" and message.get("speech_final"):
-                said = message["channel"]["alternatives"][0]["transcript"]
-                if said:
+                transcript = message["channel"]["alternatives"][0]["transcript"]
+                if transcript:
                     await self._interrupt()
-                    self._dialogue.append({"role": "user", "content": said})
+                    self._dialogue.append({"role": "user", "content": transcript})
                     self._reply = tasks.create_task(self._answer(voice))
 
     async def _interrupt(self) -> None:

@@ -14,7 +14,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.answers.caller import NS_PER_BYTE, Heard
+from benchmarks.answers.caller import NS_PER_BYTE, CallerRecord
 
 GAP_NS_LEAST = 1_000_000
 """A buffer that is dry for less than this is the clock's grain, no silence."""
@@ -22,11 +22,13 @@ GAP_NS_LEAST = 1_000_000
 
 @dataclass(slots=True)
 class Figures:
-    """All durations in ns.  `onset_to_clear` counts from the vendor's word, `speech_to_clear` from the first frame."""
+    """All durations in ns.  `detected_to_clear` counts from the vendor's message, `speech_to_clear` from the
+    first frame of speech.
+    """
 
     waits: list[int] = field(default_factory=list)
     unanswered: int = 0
-    onset_to_clear: list[int] = field(default_factory=list)
+    detected_to_clear: list[int] = field(default_factory=list)
     speech_to_clear: list[int] = field(default_factory=list)
     uncleared: int = 0
     gaps: list[int] = field(default_factory=list)
@@ -39,15 +41,17 @@ class Figures:
         return silent / (silent + self.played_ns) if self.played_ns else 0.0
 
 
-def measured(heard: Mapping[int, Heard], onsets: Mapping[int, Sequence[int]], window: tuple[int, int]) -> Figures:
-    """All speeches that ended within the window.  `onsets`: when the vendor spoke of speech, by caller's number."""
+def measured(
+    heard: Mapping[int, CallerRecord], detections: Mapping[int, Sequence[int]], window: tuple[int, int]
+) -> Figures:
+    """All speeches that ended within the window.  `detections`: when the vendor spoke of speech, by caller's number."""
     figures = Figures()
     for number, one in heard.items():
-        _measure(figures, one, sorted(onsets.get(number, ())), window)
+        _measure(figures, one, sorted(detections.get(number, ())), window)
     return figures
 
 
-def _measure(figures: Figures, heard: Heard, onsets: Sequence[int], window: tuple[int, int]) -> None:
+def _measure(figures: Figures, heard: CallerRecord, detections: Sequence[int], window: tuple[int, int]) -> None:
     dry_ns = 0
     for index, (first, last) in enumerate(heard.bursts):
         following = heard.bursts[index + 1][0] if index + 1 < len(heard.bursts) else 2**63 - 1
@@ -55,7 +59,7 @@ def _measure(figures: Figures, heard: Heard, onsets: Sequence[int], window: tupl
         clear = _first_between(heard.clears, first, following)
         if dry_ns > first:
             if inside:
-                _barge_in(figures, first, clear, _first_between(onsets, first, following))
+                _barge_in(figures, first, clear, _first_between(detections, first, following))
             if clear is None:
                 dry_ns = _play(Figures(), heard, first, following)
                 continue  # the old answer plays on: whose audio it is cannot be told
@@ -66,16 +70,16 @@ def _measure(figures: Figures, heard: Heard, onsets: Sequence[int], window: tupl
         dry_ns = found or clear or dry_ns
 
 
-def _barge_in(figures: Figures, first: int, clear: int | None, onset: int | None) -> None:
+def _barge_in(figures: Figures, first: int, clear: int | None, detected: int | None) -> None:
     if clear is None:
         figures.uncleared += 1
         return
     figures.speech_to_clear.append(clear - first)
-    if onset is not None:
-        figures.onset_to_clear.append(clear - onset)
+    if detected is not None:
+        figures.detected_to_clear.append(clear - detected)
 
 
-def _answer(figures: Figures, heard: Heard, last: int, begin: int, end: int) -> None:
+def _answer(figures: Figures, heard: CallerRecord, last: int, begin: int, end: int) -> None:
     for at in range(bisect_right(heard.arrived, begin), bisect_left(heard.arrived, end)):
         if heard.audible[at]:
             figures.waits.append(heard.arrived[at] - last)
@@ -83,7 +87,7 @@ def _answer(figures: Figures, heard: Heard, last: int, begin: int, end: int) -> 
     figures.unanswered += 1
 
 
-def _play(figures: Figures, heard: Heard, begin: int, end: int) -> int:
+def _play(figures: Figures, heard: CallerRecord, begin: int, end: int) -> int:
     """Play what came between the two moments; returns when the buffer will be dry (0: nothing came)."""
     dry = 0
     for at in range(bisect_right(heard.arrived, begin), bisect_left(heard.arrived, end)):

@@ -7,7 +7,7 @@ from array import array
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
-from benchmarks.answers.caller import Caller, Heard
+from benchmarks.answers.caller import CallerRecord, LoadCaller
 from benchmarks.answers.cores import pin
 from benchmarks.answers.plan import cycle_frames
 from benchmarks.bare_socket import talk
@@ -32,7 +32,7 @@ class LoadResult:
     """`lateness`: of each frame sent, in ns.  `heard`: by the caller's number."""
 
     lateness: array[int] = field(default_factory=lambda: array("q"))
-    heard: list[Heard] = field(default_factory=list)
+    heard: list[CallerRecord] = field(default_factory=list)
     cpu_s: float = 0.0
 
 
@@ -43,7 +43,8 @@ def load_main(plan: LoadPlan, pipe: Connection) -> None:
     pipe.send("up")
     receive(pipe, START_SECONDS)
     callers = [
-        Caller(plan.port, number, frames, int(number * CYCLE_SHARE % 1 * len(frames))) for number in range(plan.callers)
+        LoadCaller(plan.port, number, frames, int(number * CYCLE_SHARE % 1 * len(frames)))
+        for number in range(plan.callers)
     ]
     pipe.send("connected")
     start_ns, end_ns = receive(pipe, START_SECONDS)

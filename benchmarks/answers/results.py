@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.answers.plan import Pace, ideal
 from benchmarks.answers.profiles import Profile
-from benchmarks.answers.run import Run
+from benchmarks.answers.run import RunResult
 from benchmarks.answers.servers import STACK
 from benchmarks.report import Spread, spread, table
 
@@ -41,11 +41,11 @@ BARS = (
 )
 
 
-def numbers(run: Run) -> dict[str, Any]:
+def numbers(run: RunResult) -> dict[str, Any]:
     """Every figure of a run, fit for JSON; NaN where there was nothing to measure."""
     plan, figures = run.plan, run.figures
     best_ms = ideal(plan.pace).ms
-    waits, clears = spread(figures.waits), spread(figures.onset_to_clear)
+    waits, clears = spread(figures.waits), spread(figures.detected_to_clear)
     callers_late, vendors_late = spread(run.callers_late), spread(run.vendors_late)
     call_minutes = plan.calls * plan.seconds / 60
     per_process = {name: use.cpu_s / call_minutes for name, use in run.used.items()}
@@ -145,7 +145,7 @@ def _row(found: dict[str, Any]) -> list[str]:
         f"{found['beyond_p50_ms']:.1f}",
         f"{found['beyond_p95_ms']:.1f}",
         f"{wait['max_ms'] - found['ideal_ms']:.1f}",
-        f"{found['onset_to_clear']['p50_ms']:.1f}",
+        f"{found['detected_to_clear']['p50_ms']:.1f}",
         f"{found['clear_p95_ms']:.1f}",
         f"{found['silence_percent']:.3f} %",
         f"{found['cpu_s_per_call_minute']:.3f}",

@@ -45,7 +45,7 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunResult:
     """Everything of one run.  Lateness in ns: the callers' of each frame, the vendors' of their loop."""
 
     plan: RunPlan
@@ -60,7 +60,7 @@ class Run:
     profiles: dict[str, Profile]
 
 
-def run(plan: RunPlan) -> Run:
+def run(plan: RunPlan) -> RunResult:
     """Raises ChildFailed or StackError."""
     server_core, load_core = two_cores()
     with child("vendors", vendors_main, VendorPlan(plan.pace, load_core)) as vendors:
@@ -81,9 +81,9 @@ def run(plan: RunPlan) -> Run:
                 load: LoadResult = callers.receive(READY_SECONDS + plan.profile_s)
         vendors.send("end")  # nobody uses them any more
         result: VendorResult = vendors.receive(READY_SECONDS)
-    return Run(
+    return RunResult(
         plan,
-        measured(dict(enumerate(load.heard)), result.onsets, window),
+        measured(dict(enumerate(load.heard)), result.detections, window),
         used,
         max(0.0, core_s - sum(use.cpu_s for use in used.values())) if server_core is not None else 0.0,
         _within(load.lateness, start_ns, FRAME_NS / plan.calls, window),

@@ -35,7 +35,7 @@ class ServerPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ServerUnderTest:
     """Where the callers call, and the pid of each process by its name."""
 
     port: int
@@ -43,29 +43,31 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(name: str, plan: ServerPlan) -> Iterator[Server]:
+def serving(name: str, plan: ServerPlan) -> Iterator[ServerUnderTest]:
     """`STACK` or `PLAIN`, while the block runs.  Raises StackError or ChildFailed."""
     with _stack(plan) if name == STACK else _forwarder(plan) as server:
         yield server
 
 
 @contextlib.contextmanager
-def _stack(plan: ServerPlan) -> Iterator[Server]:
+def _stack(plan: ServerPlan) -> Iterator[ServerUnderTest]:
     with asyncio.Runner() as runner:
         stack = Stack(StackOptions(_environ(plan), logs=LOGS))
         with children_on(plan.core):
             runner.run(stack.__aenter__())
         try:
-            yield Server(int(stack.url.rpartition(":")[2]), {name: each.pid for name, each in stack.processes.items()})
+            yield ServerUnderTest(
+                int(stack.url.rpartition(":")[2]), {name: each.pid for name, each in stack.processes.items()}
+            )
         finally:
             runner.run(stack.__aexit__())
 
 
 @contextlib.contextmanager
-def _forwarder(plan: ServerPlan) -> Iterator[Server]:
+def _forwarder(plan: ServerPlan) -> Iterator[ServerUnderTest]:
     with child(PLAIN, forwarder_main, ForwarderPlan(plan.vendors_url, plan.endpoint_ms, plan.core)) as process:
         port, pid = process.receive(READY_SECONDS)
-        yield Server(port, {PLAIN: pid})
+        yield ServerUnderTest(port, {PLAIN: pid})
         process.send("end")
 
 

@@ -28,7 +28,7 @@ from simulators.providers.openai_chat import Answer
 from simulators.providers.voices import VoicePace
 
 LISTEN = ("/v1/listen", "/v2/listen")
-ONSETS = ('"SpeechStarted"', '"StartOfTurn"')
+DETECTION_EVENTS = ('"SpeechStarted"', '"StartOfTurn"')
 BEAT_NS = 10_000_000
 RUN_SECONDS_MAX = 1_000.0
 
@@ -43,14 +43,14 @@ class VendorPlan:
 
 @dataclass(slots=True)
 class VendorResult:
-    """`onsets`: when each caller's speech was reported, by number, in ns.  `lateness`: of the process's own loop."""
+    """`detections`: when each caller's speech was reported, by caller number.  `lateness` of the event loop.  In ns."""
 
-    onsets: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    detections: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     lateness: array[int] = field(default_factory=lambda: array("q"))
     cpu_s: float = 0.0
 
 
-class Onsets:
+class DetectionRecorder:
     """An ASGI application around the stand-ins that notes when each caller's speech is reported."""
 
     def __init__(self, app: App, result: VendorResult) -> None:
@@ -64,22 +64,22 @@ class Onsets:
         number = -1
         early: list[int] = []
 
-        async def heard() -> MutableMapping[str, Any]:
+        async def recording_receive() -> MutableMapping[str, Any]:
             nonlocal number
             message = await receive()
             if number < 0 and (audio := message.get("bytes")):
                 number = caller_number(audio)
                 if number >= 0:
-                    self._result.onsets[number].extend(early)
+                    self._result.detections[number].extend(early)
             return message
 
-        async def told(message: MutableMapping[str, Any]) -> None:
+        async def recording_send(message: MutableMapping[str, Any]) -> None:
             text = message.get("text") or ""
-            if any(word in text for word in ONSETS):
-                (early if number < 0 else self._result.onsets[number]).append(time.monotonic_ns())
+            if any(word in text for word in DETECTION_EVENTS):
+                (early if number < 0 else self._result.detections[number]).append(time.monotonic_ns())
             await send(message)
 
-        await self._app(scope, heard, told)
+        await self._app(scope, recording_receive, recording_send)
 
 
 def vendors_main(plan: VendorPlan, pipe: Connection) -> None:
@@ -95,7 +95,7 @@ async def _serve(plan: VendorPlan, pipe: Connection) -> None:
         CastScript((SAID,), (Answer(ANSWER),)),
         CastPace(pace.final_ms, pace.chat, VoicePace(pace.first_byte_ms, pace.voice_s_per_s)),
     )
-    cast.wrap("deepgram", Onsets(cast.app("deepgram"), result))
+    cast.wrap("deepgram", DetectionRecorder(cast.app("deepgram"), result))
     async with LoopbackServer(cast, ws="websockets-sansio") as server:
         pipe.send(server.url)
         start_ns = await asyncio.to_thread(receive, pipe, RUN_SECONDS_MAX)
@@ -103,5 +103,5 @@ async def _serve(plan: VendorPlan, pipe: Connection) -> None:
         Metronome(lambda due: result.lateness.append(time.monotonic_ns() - due), start_ns, BEAT_NS, 2**63 - 1)
         await asyncio.to_thread(receive, pipe, RUN_SECONDS_MAX)
         result.cpu_s = time.process_time() - before
-        result.onsets = dict(result.onsets)
+        result.detections = dict(result.detections)
         pipe.send(result)

@@ -17,14 +17,14 @@ from uuid import uuid4
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidState
 
-from benchmarks.chaos.line import Ear, Mouth
+from benchmarks.chaos.line import Microphone, Receiver
 from benchmarks.chaos.sentences import NUMBER_MAX, POISON, question
 from benchmarks.chaos.tones import Reader, is_quiet, spoken
 from benchmarks.chaos.turns import ANSWER_MS_MAX, IN_FLIGHT_MS, Lived, Turn
 from common.audio.g711 import FRAME_MS
 from simulators.answer import CallDropped, Stream
+from simulators.stream_messages import Checkpoint, ClearAudio, PlayAudio, Spelling, Stop, Writer, read_message
 from simulators.webhooks import Hangup, Party, fetch_answer, report_hangup
-from simulators.wire import Checkpoint, ClearAudio, PlayAudio, Spelling, Stop, Writer, read_message
 
 FROM, TO = "+911234567890", "+911234567891"
 ANSWER_S, OPEN_S, CLOSE_S = 5.0, 5.0, 1.0
@@ -56,7 +56,7 @@ class Caller:
         self._starts_in_s = starts_in_s
         self._random = random.Random(seed * 1000 + number)
         self._party = Party(self.lived.call_id, FROM, TO, datetime.now(UTC))
-        self._mouth, self._ear, self._reader = Mouth(), Ear(), Reader(may_go_on=True)
+        self._microphone, self._receiver, self._reader = Microphone(), Receiver(), Reader(may_go_on=True)
         self._connection: Connection | None = None
         self._back_ms = self._sounded_ms = self._voiced_ms = 0.0
         self._next_ms = 0.0
@@ -95,7 +95,7 @@ class Caller:
                 await _close(self._connection.socket)
             listening.cancel()
         self.lived.unreadable = self._reader.unreadable
-        self._keep(*self._ear.heard(_now_ms()))
+        self._keep(*self._receiver.heard(_now_ms()))
         for phrase in self._reader.torn():
             self.lived.hears(phrase)
         if not self.lived.died:
@@ -116,18 +116,18 @@ class Caller:
             await asyncio.sleep(max(0.0, due - loop.time()))
             self.lateness_ms.append((loop.time() - due) * 1000)
             now = wall + (loop.time() - zero) * 1000
-            self._keep(*self._ear.heard(now))
+            self._keep(*self._receiver.heard(now))
             self._decide(now)
             self._say(now)
 
     def _say(self, now: float) -> None:
-        speaking = self._mouth.speaking
-        sound = self._mouth.frame()
+        speaking = self._microphone.speaking
+        sound = self._microphone.frame()
         turn = self.lived.turns[-1] if self.lived.turns else None
         if speaking and turn is not None:
             self._voiced_ms = now
             turn.cut = turn.cut or self._connection is None
-            if not self._mouth.speaking:
+            if not self._microphone.speaking:
                 turn.asked_ms = now
         if self._connection is not None:
             self._send(self._connection.writer.media(sound, round(now)))
@@ -135,7 +135,7 @@ class Caller:
     def _decide(self, now: float) -> None:
         """Is it time for the next sentence, or for the end?"""
         turn = self.lived.turns[-1] if self.lived.turns else None
-        if self._mouth.speaking:
+        if self._microphone.speaking:
             return
         if turn is not None and not turn.cut and not turn.answered and now - turn.asked_ms < ANSWER_MS_MAX:
             self._next_ms = now + self._random.uniform(*PAUSE_MS)
@@ -153,7 +153,7 @@ class Caller:
             return
         self.lived.turns.append(Turn(len(self.lived.turns), now))
         asked = question(self.lived.caller, self.lived.turns[-1].number)
-        self._mouth.say(spoken(f"{POISON} {asked}" if self._poisoned else asked))
+        self._microphone.say(spoken(f"{POISON} {asked}" if self._poisoned else asked))
 
     # --- the ear ---
 
@@ -196,19 +196,19 @@ class Caller:
             now = _now_ms()
             match received.command:
                 case PlayAudio(payload):
-                    self._ear.play(payload, now)
+                    self._receiver.play(payload, now)
                 case Checkpoint(name):
-                    self._ear.mark(name, now)
+                    self._receiver.mark(name, now)
                 case ClearAudio():
-                    self._ear.clear(now)
+                    self._receiver.clear(now)
                     self._send(connection.writer.cleared())
                 case Stop():
                     return "stop"
 
     def _lose(self) -> None:
         now = _now_ms()
-        self._keep(*self._ear.heard(now))
-        self._ear.clear(now)
+        self._keep(*self._receiver.heard(now))
+        self._receiver.clear(now)
         self._connection = None
         self.lived.breaks.append((now, 0.0))
         if self.lived.turns and now - self._voiced_ms < IN_FLIGHT_MS:

@@ -26,11 +26,11 @@ class CrashingModel:
         self._model = model
 
     async def reply(
-        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), said: str = ""
+        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), prefix: str = ""
     ) -> AsyncIterator[Piece]:
         if any(POISON in str(message.get("content")) for message in dialogue):
             os._exit(EXIT_CODE)
-        async for piece in self._model.reply(dialogue, tools, said):
+        async for piece in self._model.reply(dialogue, tools, prefix):
             yield piece
 
     async def warm(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.chaos.tones import Phrase, Reader, is_quiet
 from common.audio.g711 import FRAME_BYTES, FRAME_MS
 
-ONSET_MS = 100
+MIN_SPEECH_MS = 100
 """Speech this long is told as SpeechStarted."""
 INTERIM_MS = 300
 EMPTY_MS = 1000
@@ -35,11 +35,11 @@ class Listening:
         self._at_ms = 0
         self._reader = Reader()
         self._texts: list[str] = []
-        self._letters_told = 0  # of the phrase under way: what `Finalize` brought out of it
+        self._letters_sent = 0  # of the phrase under way: what `Finalize` brought out of it
         self._began_ms: int | None = None  # of the speech whose final is open
         self._voiced_ms = 0  # end of the last sound
-        self._told_ms = 0  # where the last Results ended
-        self._onset_told = False
+        self._results_end_ms = 0  # where the last Results ended
+        self._start_sent = False
         self._words_end_ms: int | None = None  # of words whose UtteranceEnd is open
 
     def feed(self, audio: bytes) -> list[Message]:
@@ -55,9 +55,9 @@ class Listening:
     def finalize(self) -> list[Message]:
         """`Finalize`: every whole word that there is, now.  What follows goes on behind it."""
         words = self._reader.so_far.rpartition(" ")[0]
-        self._texts.append(words[self._letters_told :])
-        self._letters_told = max(self._letters_told, len(words))
-        return [self._told(speech_final=False, from_finalize=True)]
+        self._texts.append(words[self._letters_sent :])
+        self._letters_sent = max(self._letters_sent, len(words))
+        return [self._final_results(speech_final=False, from_finalize=True)]
 
     def metadata(self) -> Message:
         """The last message of a connection that is closed in good order."""
@@ -72,7 +72,7 @@ class Listening:
         elif self._began_ms is not None:
             if self._at_ms - self._voiced_ms >= self._endpoint_ms:
                 messages.append(self._final())
-        elif self._at_ms - self._told_ms >= EMPTY_MS:
+        elif self._at_ms - self._results_end_ms >= EMPTY_MS:
             messages.append(self._results("", is_final=True))
         if self._words_end_ms is not None and self._began_ms is None:
             self._utterance_end(self._words_end_ms, messages)
@@ -84,28 +84,28 @@ class Listening:
 
     def _sound(self, begins_ms: int, messages: list[Message]) -> None:
         if self._began_ms is None:
-            self._began_ms, self._onset_told = begins_ms, False
+            self._began_ms, self._start_sent = begins_ms, False
         self._voiced_ms = self._at_ms
-        if not self._onset_told and self._at_ms - self._began_ms >= ONSET_MS:
-            self._onset_told = True
+        if not self._start_sent and self._at_ms - self._began_ms >= MIN_SPEECH_MS:
+            self._start_sent = True
             if self._vad:
                 messages.append({"type": "SpeechStarted", "channel": [0], "timestamp": self._began_ms / 1000})
-        if self._interim and self._at_ms - max(self._told_ms, self._began_ms) >= INTERIM_MS:
+        if self._interim and self._at_ms - max(self._results_end_ms, self._began_ms) >= INTERIM_MS:
             messages.append(self._results(self._so_far(), is_final=False))
 
     def _so_far(self) -> str:
-        return _joined([*self._texts, self._reader.so_far[self._letters_told :]])
+        return _joined([*self._texts, self._reader.so_far[self._letters_sent :]])
 
     def _take(self, phrases: list[Phrase]) -> None:
         for phrase in phrases:
-            self._texts.append(_text(phrase)[self._letters_told :])
-            self._letters_told = 0
+            self._texts.append(_text(phrase)[self._letters_sent :])
+            self._letters_sent = 0
 
     def _final(self) -> Message:
         self._take(self._reader.torn())
-        return self._told(speech_final=True)
+        return self._final_results(speech_final=True)
 
-    def _told(self, speech_final: bool, from_finalize: bool = False) -> Message:
+    def _final_results(self, speech_final: bool, from_finalize: bool = False) -> Message:
         text, self._texts = _joined(self._texts), []
         message = self._results(text, is_final=True, speech_final=speech_final, from_finalize=from_finalize)
         if text:
@@ -116,7 +116,7 @@ class Listening:
     def _results(self, text: str, is_final: bool, speech_final: bool = False, from_finalize: bool = False) -> Message:
         begin_ms = self._began_ms if self._began_ms is not None else self._at_ms
         alternative = {"transcript": text, "confidence": 0.99, "words": _words(text, begin_ms, self._voiced_ms)}
-        start_ms, self._told_ms = self._told_ms, self._at_ms
+        start_ms, self._results_end_ms = self._results_end_ms, self._at_ms
         return {
             "type": "Results",
             "channel_index": [0, 1],

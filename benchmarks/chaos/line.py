@@ -12,7 +12,7 @@ from benchmarks.chaos.tones import QUIET
 from common.audio.g711 import FRAME_BYTES, FRAME_MS
 
 
-class Mouth:
+class Microphone:
     """What the caller says: `say` it, then take a frame every 20 ms."""
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Mouth:
         return frame or QUIET
 
 
-class Ear:
+class Receiver:
     """The carrier's playout queue of one connection after another."""
 
     def __init__(self) -> None:

@@ -35,11 +35,11 @@ LEGEND = (
 def private_words() -> dict[str, re.Pattern[str]]:
     """What must not be in any log, by kind."""
     digit = f"(?:{'|'.join(DIGITS)})"
-    said = "|".join([re.escape(GREETING), rf"ask {digit} {digit}", *(rf"{part} {digit} {digit}" for part in PARTS)])
+    spoken = "|".join([re.escape(GREETING), rf"ask {digit} {digit}", *(rf"{part} {digit} {digit}" for part in PARTS)])
     numbers = "|".join(number.lstrip("+") for number in (FROM, TO))
     return {
         "phone numbers": re.compile(numbers),
-        "transcripts": re.compile(said, re.IGNORECASE),
+        "transcripts": re.compile(spoken, re.IGNORECASE),
         "secrets": re.compile("|".join(map(re.escape, SECRETS.values()))),
     }
 

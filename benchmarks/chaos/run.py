@@ -21,13 +21,13 @@ SETTLED_FRAMES = 250
 FINISH_S = 25.0
 """The last answers, the hang-ups and their webhooks may take so long."""
 ACT_S_MAX = 120.0
-STORY_S = 5.0
+EVENTS_S = 5.0
 TAKEOVERS_MAX = 3
 """Of a call that only was where another one killed its worker."""
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ScenarioRun:
     """`healed`: the fleet is whole again."""
 
     outcome: Outcome
@@ -49,7 +49,7 @@ class Run:
         }
 
 
-async def carry_out(fleet: Fleet, scenario: Scenario, calls: int, seed: int) -> Run:
+async def carry_out(fleet: Fleet, scenario: Scenario, calls: int, seed: int) -> ScenarioRun:
     """Callers, faults, and the end of all calls."""
     count = max(1, round(calls * scenario.calls))
     before = Counter(await fleet.asked())
@@ -90,7 +90,7 @@ async def carry_out(fleet: Fleet, scenario: Scenario, calls: int, seed: int) -> 
         _p99([late_ms for caller in callers for late_ms in caller.lateness_ms[SETTLED_FRAMES:]]),
         hand.trouble,
     )
-    return Run(outcome, healed, transcripts)
+    return ScenarioRun(outcome, healed, transcripts)
 
 
 async def _strike(hand: Hand, began_s: float) -> None:
@@ -115,7 +115,7 @@ async def _heal(hand: Hand) -> bool:
 
 async def _transcript(fleet: Fleet, caller: Caller) -> str:
     try:
-        async with asyncio.timeout(STORY_S):
+        async with asyncio.timeout(EVENTS_S):
             return await fleet.transcript(caller.lived.call_id)
     except TimeoutError:  # a story without an end: the call was lost
         return ""

@@ -25,7 +25,7 @@ _CLAUSE = re.compile(rf"({'|'.join(PARTS)}) {_DIGIT} {_DIGIT} for {_DIGIT} {_DIG
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class AnswerPart:
     """A part of an answer: 0 to 2."""
 
     caller: int
@@ -35,29 +35,29 @@ class Heard:
 
 def question(caller: int, number: int) -> str:
     """Both from 0 to `NUMBER_MAX`."""
-    return f"ask {_spelled(number)} by {_spelled(caller)}"
+    return f"ask {_digit_words(number)} by {_digit_words(caller)}"
 
 
-def answer(said: str) -> str:
+def answer(utterance: str) -> str:
     """The whole answer to what a caller said last."""
-    found = _QUESTION.search(said.lower())
+    found = _QUESTION.search(utterance.lower())
     if found is None:
         return PARDON
     number, caller = " ".join(found.groups()[:2]), " ".join(found.groups()[2:])
     return " ".join(f"{part.capitalize()} {number} for {caller}." for part in PARTS)
 
 
-def read_clause(text: str) -> Heard | None:
+def read_clause(text: str) -> AnswerPart | None:
     """Which part of which answer this is; None if it is something else."""
     found = _CLAUSE.fullmatch(text.strip().lower())
     if found is None:
         return None
     part, *digits = found.groups()
     values = [DIGITS.index(digit) for digit in digits]
-    return Heard(10 * values[2] + values[3], 10 * values[0] + values[1], PARTS.index(part))
+    return AnswerPart(10 * values[2] + values[3], 10 * values[0] + values[1], PARTS.index(part))
 
 
-def read_joined(torn: str, rest: str) -> Heard | None:
+def read_joined(torn: str, rest: str) -> AnswerPart | None:
     """The part whose beginning was heard as `torn` and whose end as `rest`: another voice took over within it.
 
     Words may be heard twice there; None if a letter was not heard at all.  Torn off before its very end, `torn` has
@@ -67,7 +67,7 @@ def read_joined(torn: str, rest: str) -> Heard | None:
     return _joined(torn, rest) or _joined(torn[:-1].rstrip(), rest)
 
 
-def _joined(torn: str, rest: str) -> Heard | None:
+def _joined(torn: str, rest: str) -> AnswerPart | None:
     for seam in range(len(torn), -1, -1):
         for space in ("", " "):
             if torn[seam:].strip() and not rest.startswith(torn[seam:].strip()):
@@ -77,7 +77,7 @@ def _joined(torn: str, rest: str) -> Heard | None:
     return None
 
 
-def _spelled(number: int) -> str:
+def _digit_words(number: int) -> str:
     if not 0 <= number <= NUMBER_MAX:
         raise ValueError(f"expected 0 to {NUMBER_MAX}, got {number}")
     return f"{DIGITS[number // 10]} {DIGITS[number % 10]}"

@@ -26,7 +26,7 @@ ASK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class StoreServer:
     """One process of the store."""
 
     name: str
@@ -49,16 +49,16 @@ class Store:
             hosts = ",".join(f"127.0.0.1:{watcher.port}" for watcher in self.sentinels)
             self.url = f"redis+sentinel://{hosts}/{MASTER}/0"
 
-    def _server(self, name: str) -> Server:
+    def _server(self, name: str) -> StoreServer:
         port, folder = free_port(), self._folder / name
         folder.mkdir(parents=True)
         options: tuple[str, ...] = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "")
         options += ("--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction")
         if self.sentinel:  # as docs/reliability.md asks: else a primary that was replaced unawares takes writes
             options += ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2")
-        return Server(name, port, (_program(), *options, "--repl-diskless-sync-delay", "0"))
+        return StoreServer(name, port, (_program(), *options, "--repl-diskless-sync-delay", "0"))
 
-    def _watcher(self, name: str, primary_port: int) -> Server:
+    def _watcher(self, name: str, primary_port: int) -> StoreServer:
         port, config = free_port(), self._folder / f"{name}.conf"
         lines = [
             f"port {port}", "bind 127.0.0.1", f"dir {self._folder}",
@@ -67,7 +67,7 @@ class Store:
             f"sentinel failover-timeout {MASTER} 5000",
         ]  # fmt: skip
         config.write_text("\n".join(lines) + "\n")
-        return Server(name, port, (_program(), str(config), "--sentinel"))
+        return StoreServer(name, port, (_program(), str(config), "--sentinel"))
 
     async def start(self) -> None:
         """Until everything answers, and the replicas hold what the primary holds.  Raises TimeoutError."""
@@ -85,7 +85,7 @@ class Store:
                 watcher.port, lambda info: info["master0"]["slaves"] == 2 and info["master0"]["sentinels"] == 3
             )
 
-    async def primary(self) -> Server:
+    async def primary(self) -> StoreServer:
         """The one that takes writes.  Raises TimeoutError if there is none."""
         async with asyncio.timeout(UP_S):
             while True:
@@ -99,7 +99,7 @@ class Store:
                         return server
                 await asyncio.sleep(0.1)
 
-    async def _named(self, server: Server) -> bool:
+    async def _named(self, server: StoreServer) -> bool:
         """Do the sentinels agree that it is the primary?  A dead primary that came back still thinks so itself."""
         for watcher in self.sentinels:
             info = await _info(watcher.port)
@@ -107,7 +107,7 @@ class Store:
                 return False
         return True
 
-    def restart(self, server: Server) -> None:
+    def restart(self, server: StoreServer) -> None:
         """The same process again, with what it has on disk."""
         self._children.start(server.name, server.command)
 

@@ -38,7 +38,7 @@ _NUMBER = {frame: number for number, frame in enumerate(_FRAMES)}
 def spoken(text: str) -> bytes:
     """The text as mu-law audio, whole frames.  Capitals become small letters."""
     numbers = [ALPHABET.index(c if c in ALPHABET else UNKNOWN) for c in " ".join(text.lower().split())]
-    check = sum((place + 1) * number for place, number in enumerate(numbers)) % len(ALPHABET)
+    check = sum((position + 1) * number for position, number in enumerate(numbers)) % len(ALPHABET)
     return b"".join([_START, *(_FRAMES[number] for number in [*numbers, check]), _END])
 
 
@@ -123,7 +123,7 @@ class Reader:
                 return []  # the end of what was heard to its end: it was not known that it was
         self._before, self._torn = numbers, False
         *body, check = numbers or [-1]
-        right = check == sum((place + 1) * number for place, number in enumerate(body)) % len(ALPHABET)
+        right = check == sum((position + 1) * number for position, number in enumerate(body)) % len(ALPHABET)
         return [Phrase(_text(body if right else numbers), self._began_ms, self._ended_ms, whole=right)]
 
 

@@ -61,7 +61,7 @@ class Vendors:
                 Route("/v1/chat/completions", self.chat, methods=["POST"]),
                 Route("/v1/models", self.models),
                 Route("/_down", self.break_down, methods=["POST"]),
-                Route("/_asked", self.tell_asked),
+                Route("/_asked", self.asked_counts),
             ]
         )
 
@@ -88,7 +88,7 @@ class Vendors:
         listening = Listening(socket.query_params)
         due: asyncio.Queue[tuple[float, str]] = asyncio.Queue(MESSAGES_MAX)
         loop = asyncio.get_running_loop()
-        telling = asyncio.create_task(_tell(socket, due), name="tell")
+        sending = asyncio.create_task(_send_due(socket, due), name="sending")
         try:
             while (received := await socket.receive())["type"] != "websocket.disconnect":
                 messages: list[dict[str, Any]] = []
@@ -104,8 +104,8 @@ class Vendors:
                 for message in messages:
                     due.put_nowait((loop.time() + HEARD_S, json.dumps(message)))
         finally:
-            telling.cancel()
-            await asyncio.wait([telling])
+            sending.cancel()
+            await asyncio.wait([sending])
         return None
 
     # --- a voice ---
@@ -135,9 +135,9 @@ class Vendors:
         body = await request.json()
         if body["model"] in self.down:
             return DOWN
-        said = [str(m["content"]) for m in body["messages"] if _is_callers(m)]
-        whole = answer(said[-1] if said else "")
-        self.asked[said[-1] if said else ""] += 1
+        asked = [str(m["content"]) for m in body["messages"] if _is_callers(m)]
+        whole = answer(asked[-1] if asked else "")
+        self.asked[asked[-1] if asked else ""] += 1
         begun = _begun(body["messages"])
         rest = whole[len(begun) :].strip() if whole.startswith(begun) else whole
         return StreamingResponse(self._tokens(body["model"], rest), media_type="text/event-stream")
@@ -168,7 +168,7 @@ class Vendors:
                 task.cancel()
         return JSONResponse({"down": sorted(self.down)})
 
-    async def tell_asked(self, request: Request) -> Response:
+    async def asked_counts(self, request: Request) -> Response:
         """How often each sentence was asked of a model."""
         return JSONResponse(self.asked)
 
@@ -183,7 +183,7 @@ class Vendors:
             del self._open[task]
 
 
-async def _tell(socket: WebSocket, due: asyncio.Queue[tuple[float, str]]) -> None:
+async def _send_due(socket: WebSocket, due: asyncio.Queue[tuple[float, str]]) -> None:
     loop = asyncio.get_running_loop()
     while True:
         at, text = await due.get()
@@ -203,9 +203,9 @@ def _is_callers(message: dict[str, Any]) -> bool:
 
 def _begun(messages: list[dict[str, Any]]) -> str:
     """How the answer begins already: what the assistant said after the caller's last words."""
-    last = max((place for place, message in enumerate(messages) if _is_callers(message)), default=-1)
-    said = [str(message["content"]) for message in messages[last + 1 :] if message["role"] == "assistant"]
-    return " ".join(said)
+    last = max((index for index, message in enumerate(messages) if _is_callers(message)), default=-1)
+    spoken = [str(message["content"]) for message in messages[last + 1 :] if message["role"] == "assistant"]
+    return " ".join(spoken)
 
 
 def _event(model: str, choice: dict[str, Any]) -> str:

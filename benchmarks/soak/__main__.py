@@ -97,10 +97,10 @@ class Soak:
             self.samples.append(sample)
             if sample.at_s - said_s >= SAY_S:
                 said_s = sample.at_s
-                self._tell(sample)
+                self._print_sample(sample)
             await asyncio.sleep(SAMPLE_S)
 
-    def _tell(self, sample: Sample) -> None:
+    def _print_sample(self, sample: Sample) -> None:
         sizes = " ".join(f"{name} {one.rss_bytes / 2**20:.1f}" for name, one in sample.processes.items())
         talk, redis = self.talk, sample.redis
         _say(

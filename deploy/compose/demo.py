@@ -24,8 +24,8 @@ from common.settings import BadSettings, Settings
 from simulators.call import Caller, CallOptions
 from simulators.loop import run_fast
 from simulators.script import DEMO, read_script
-from tools.telling import faults, matched, tell
 from tools.terminal import paint, say
+from tools.turn_lines import faults, matched, print_turn
 
 CALL_SECONDS_MAX = 300.0
 READY_SECONDS = 60.0
@@ -35,7 +35,7 @@ REDIS_SECONDS = 10.0
 
 async def ready(url: str) -> bool:
     """Wait for the edge at `url`; False, with a word about what to do, if it never takes calls."""
-    said = ""
+    last_answer = ""
     async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
         until = asyncio.get_running_loop().time() + READY_SECONDS
         while asyncio.get_running_loop().time() < until:
@@ -45,11 +45,16 @@ async def ready(url: str) -> bool:
                 answer = "it does not answer"
             if answer == "ready":
                 return True
-            if answer != said:
+            if answer != last_answer:
                 say(f"waiting for {url}: {answer} …")
-            said = answer
+            last_answer = answer
             await asyncio.sleep(0.2)
-    say(paint("bad", f"{url} takes no calls: {said}. Is the stack up? docker compose up --wait; docker compose logs"))
+    say(
+        paint(
+            "bad",
+            f"{url} takes no calls: {last_answer}. Is the stack up? docker compose up --wait; docker compose logs",
+        )
+    )
     return False
 
 
@@ -77,7 +82,7 @@ async def demo(url: str, settings: Settings) -> int:
         return 1
     turns = matched(transcript, result)
     for turn in turns:
-        tell(turn)
+        print_turn(turn)
     problems = faults(result, turns)
     say()
     for problem in problems:

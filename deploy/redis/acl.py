@@ -36,7 +36,7 @@ _POOL = (
 
 
 @dataclass(frozen=True, slots=True)
-class User:
+class RedisUser:
     """One user.  A key pattern may only be read (`%R~`), only be written (`%W~`), or both (`~`)."""
 
     name: str
@@ -52,17 +52,17 @@ class User:
         return " ".join(part for part in (*parts, "-@all", allowed) if part)
 
 
-def _pool(pool: str, media: str) -> User:
+def _pool(pool: str, media: str) -> RedisUser:
     keys = (
         f"~call:*:state ~call:*:events ~call:*:effects ~call:*:lease:{pool} ~pool:{pool}:calls ~pool:{pool}:scan"
         f" ~pool:{pool}:ready ~pool:{pool}:healthy ~pool:{pool}:quarantine ~pool:{pool}:unreadable"
         f" ~pulse %R~calls:live ~nodes:{pool} %W~edge:*:priority {media}"
     )
-    return User(pool, keys.strip(), f"{_CONNECT} {_SCRIPTS} {_OFFERS} {_POOL}")
+    return RedisUser(pool, keys.strip(), f"{_CONNECT} {_SCRIPTS} {_OFFERS} {_POOL}")
 
 
 USERS = (
-    User(
+    RedisUser(
         "edge",
         "~call:* ~edge:* ~pool:*:calls ~pool:*:ready ~pool:*:scan ~calls:* ~nodes:edge ~nonce:*"
         " ~deployment:stream-secret ~{dials}:* ~pulse",
@@ -72,10 +72,12 @@ USERS = (
     _pool("stt", "%R~call:*:audio"),
     _pool("llm", ""),
     _pool("tts", "%W~edge:*:audio"),
-    User("watch", "%R~pool:*:calls %R~edge:*", "ping info xlen xpending xinfo|groups client|setname", needed=False),
-    User("probe", "", "ping info role dbsize client|pause client|setname", needed=False),
-    User("replica", "", "psync replconf ping", needed=False),
-    User(
+    RedisUser(
+        "watch", "%R~pool:*:calls %R~edge:*", "ping info xlen xpending xinfo|groups client|setname", needed=False
+    ),
+    RedisUser("probe", "", "ping info role dbsize client|pause client|setname", needed=False),
+    RedisUser("replica", "", "psync replconf ping", needed=False),
+    RedisUser(
         "sentinel",
         "",
         "multi slaveof replicaof ping exec subscribe config|rewrite role publish info client|setname client|kill"
@@ -83,21 +85,21 @@ USERS = (
         needed=False,
         channels="allchannels",
     ),
-    User("admin", "~*", "+@all", needed=False, channels="allchannels"),
+    RedisUser("admin", "~*", "+@all", needed=False, channels="allchannels"),
 )
 
 _ASK = "hello auth ping client|setname sentinel|get-master-addr-by-name"
 SENTINEL_USERS = (
-    *(User(role, "", _ASK) for role in ("edge", "stt", "llm", "tts")),
-    User("probe", "", "ping sentinel|get-master-addr-by-name sentinel|failover", needed=False),
-    User(
+    *(RedisUser(role, "", _ASK) for role in ("edge", "stt", "llm", "tts")),
+    RedisUser("probe", "", "ping sentinel|get-master-addr-by-name sentinel|failover", needed=False),
+    RedisUser(
         "sentinel",
         "",
         "hello auth ping publish client|setname sentinel|is-master-down-by-addr",
         needed=False,
         channels="allchannels",
     ),
-    User("admin", "~*", "+@all", needed=False, channels="allchannels"),
+    RedisUser("admin", "~*", "+@all", needed=False, channels="allchannels"),
 )
 """Of the sentinels.  A role has the password that it has at the servers."""
 
@@ -111,7 +113,7 @@ def template() -> str:
     return _file({user.name: f"<SHA-256 of {VARIABLE}{user.name.upper()}>" for user in USERS})
 
 
-def acl_file(environ: Mapping[str, str], users: Sequence[User] = USERS) -> str:
+def acl_file(environ: Mapping[str, str], users: Sequence[RedisUser] = USERS) -> str:
     """The file of these users with the passwords' hashes.  Raises BadPasswords."""
     hashes: dict[str, str] = {}
     known: dict[str, str] = {}
@@ -136,7 +138,7 @@ def _password(environ: Mapping[str, str], variable: str) -> str:
     return Path(path).read_text("utf-8").strip() if path else environ.get(variable, "").strip()
 
 
-def _file(hashes: Mapping[str, str], users: Sequence[User] = USERS) -> str:
+def _file(hashes: Mapping[str, str], users: Sequence[RedisUser] = USERS) -> str:
     """Redis allows no comments in it."""
     lines = [user.line(hashes[user.name]) for user in users if user.name in hashes]
     return "\n".join(["user default off sanitize-payload resetchannels -@all", *lines, ""])

@@ -22,8 +22,8 @@ from starlette.routing import Route
 from simulators.carrier.account_routes import account_route
 from simulators.carrier.call_routes import call_route
 from simulators.carrier.record import ApiRequest
-from simulators.carrier.refusals import MESSAGES, SHAPES, Fault, Refusal, error_body
-from simulators.carrier.routes import Asked, Reply
+from simulators.carrier.refusals import MESSAGES, SHAPES, Refusal, RequestFault, error_body
+from simulators.carrier.routes import AccountRequest, ApiReply
 from simulators.carrier.side_door import side_door
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Front:
         except Refusal as refusal:
             return JSONResponse({"error": refusal.message}, refusal.status)
 
-    async def _asked(self, request: Request) -> Asked:
+    async def _asked(self, request: Request) -> AccountRequest:
         """Raises `Refusal` for bad credentials, a foreign account or a body that is no JSON object."""
         segments = tuple(part for part in request.url.path.split("/") if part)
         if segments[:2] == ("api", "v1"):
@@ -96,13 +96,13 @@ class Front:
             segments = segments[1:]  # as in resource URIs and media URLs
         self._authenticate(request)
         if tuple(part.lower() for part in segments) == ("auth", "me"):
-            return Asked(request.method, ("auth", "me"), dict(request.query_params), {})
+            return AccountRequest(request.method, ("auth", "me"), dict(request.query_params), {})
         if len(segments) < 3 or segments[0].lower() != "account":
             raise Refusal(404, "not found")
         if segments[1] != self._carrier.options.auth_id:
             raise Refusal(401, "invalid credentials", shape=1)
         body = await _body(request)
-        return Asked(request.method, segments[2:], dict(request.query_params), body)
+        return AccountRequest(request.method, segments[2:], dict(request.query_params), body)
 
     def _authenticate(self, request: Request) -> None:
         options = self._carrier.options
@@ -118,7 +118,7 @@ class Front:
         if not all(hmac.compare_digest(a.encode(), b.encode()) for a, b in zip(given, right, strict=True)):
             raise Refusal(401, "invalid credentials", shape=1)
 
-    async def _answer(self, asked: Asked) -> Reply:
+    async def _answer(self, asked: AccountRequest) -> ApiReply:
         kind = asked.kind(0)
         if kind == "call":
             return call_route(self._carrier, asked)
@@ -134,7 +134,7 @@ class Front:
         return JSONResponse(error_body(refusal, shape, timestamp), refusal.status, headers=refusal.headers)
 
 
-def _made_to_order(fault: Fault) -> Refusal:
+def _made_to_order(fault: RequestFault) -> Refusal:
     details = {"limitType": "cps", "limit": 1, "current": 2} if fault.kind == "429" else {}
     if fault.retry_after_s is not None and fault.kind in ("429", "503"):
         details |= {"retryAfter": fault.retry_after_s}
@@ -142,7 +142,7 @@ def _made_to_order(fault: Fault) -> Refusal:
     return Refusal(int(fault.kind), message, details, fault.shape)
 
 
-def _rendered(reply: Reply) -> Response:
+def _rendered(reply: ApiReply) -> Response:
     if reply.file is not None:
         return Response(reply.file, reply.status, media_type=reply.media_type)
     if reply.body is None:

@@ -22,7 +22,7 @@ from simulators.carrier.phone_call import PhoneCall, World
 from simulators.carrier.plan import CallPlan, CarrierOptions, Target
 from simulators.carrier.record import ApiRequest, CallRecord
 from simulators.carrier.recordings import Recordings
-from simulators.carrier.refusals import Faults, Limits, Refusal
+from simulators.carrier.refusals import Limits, Refusal, RequestFaults
 from simulators.loopback_server import LoopbackServer
 from simulators.script import Step
 from simulators.sound import FRAME_MS
@@ -47,7 +47,7 @@ class Carrier:
             self.people.put(number, callees if isinstance(callees, tuple) else (callees,))
         self.account = Account(options.auth_id, numbers=dict.fromkeys(options.numbers, ""))
         self.limits = Limits(options.cps, options.calls_max)
-        self.faults = Faults()
+        self.faults = RequestFaults()
         self.recordings = Recordings(options.auth_id, lambda: self.now_ms)
         self.url = ""
         self.on_end: Callable[[CallRecord], None] = lambda call: None
@@ -90,7 +90,7 @@ class Carrier:
         await self._server.__aexit__(kind, error, trace)
         await self._sender.aclose()
 
-    def place(self, from_number: str, to_number: str, plan: CallPlan) -> PhoneCall:
+    def place_call(self, from_number: str, to_number: str, plan: CallPlan) -> PhoneCall:
         """Start an outbound call; it goes on by itself."""
         return self._start("outbound", from_number, to_number, plan, self.people.next_for(to_number))
 

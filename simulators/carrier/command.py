@@ -92,7 +92,7 @@ def carrier_options(parsed: argparse.Namespace) -> CarrierOptions:
         callee=callee,
         callees=table,
         numbers=tuple(parsed.number) or ("+911234567890",),
-        wire=wire_options(parsed),
+        wire_options=wire_options(parsed),
         hooks=HookHabits(
             parsed.signing,
             parsed.body,

@@ -43,7 +43,7 @@ class Joint:
             await self._talk(verb, leg, callee)
         else:
             leg["cause"] = cause(CAUSE_OF.get(callee.does, 3080), "Callee")
-            self._tell(verb, leg, "DialHangup")
+            self._report_leg(verb, leg, "DialHangup")
         self._call.record.dialled.append({"to": number, "status": status, "uuid": leg["uuid"]})
         return {
             "DialStatus": status,
@@ -54,15 +54,15 @@ class Joint:
         }
 
     async def _talk(self, verb: Dial, leg: dict[str, Any], callee: Callee) -> None:
-        self._tell(verb, leg, "DialAnswer")
-        self._tell(verb, leg, "DialConnected")
+        self._report_leg(verb, leg, "DialAnswer")
+        self._report_leg(verb, leg, "DialConnected")
         talk_s = min(callee.talk_ms / 1000, verb.limit_s)
         await self._call.pause(talk_s)
         leg["seconds"] = talk_s
         leg["cause"] = cause(4000 if callee.talk_ms / 1000 <= verb.limit_s else 6000, "Callee")
-        self._tell(verb, leg, "DialHangup")
+        self._report_leg(verb, leg, "DialHangup")
 
-    def _tell(self, verb: Dial, leg: dict[str, Any], event: str) -> None:
+    def _report_leg(self, verb: Dial, leg: dict[str, Any], event: str) -> None:
         fields = dial_fields(self._call.record, leg, event)
         self._call.reports.put(Webhook("dial", verb.callback_url, verb.callback_method, fields))
 

@@ -35,7 +35,7 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class HangUp:
+class HangupVerb:
     reason: str = ""
     schedule_s: float = 0.0
 
@@ -102,7 +102,7 @@ class Dtmf:
 
 
 Sound: TypeAlias = Speak | Play | Pause
-Verb: TypeAlias = Sound | HangUp | Redirect | Gather | Record | Dial | Conference | PreAnswer | Dtmf | Stream
+Verb: TypeAlias = Sound | HangupVerb | Redirect | Gather | Record | Dial | Conference | PreAnswer | Dtmf | Stream
 Document: TypeAlias = tuple[Verb, ...]
 
 
@@ -162,8 +162,8 @@ def _pause(element: Element, where: str) -> Pause:
     return Pause(_number(element, "length", 1))
 
 
-def _hang_up(element: Element, where: str) -> HangUp:
-    return HangUp(element.get("reason", ""), _number(element, "schedule", 0))
+def _hang_up(element: Element, where: str) -> HangupVerb:
+    return HangupVerb(element.get("reason", ""), _number(element, "schedule", 0))
 
 
 def _redirect(element: Element, where: str) -> Redirect:

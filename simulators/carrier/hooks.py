@@ -145,7 +145,7 @@ class Reports:
     def __init__(self, call: CallRecord, sender: HookSender) -> None:
         self._call, self._sender = call, sender
         self._waiting: deque[Webhook] = deque()
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._apart: set[asyncio.Task[None]] = set()
@@ -161,7 +161,7 @@ class Reports:
             self._call.webhooks.append(copy)
             self._waiting.append(copy)
         self._idle.clear()
-        self._news.set()
+        self._changed.set()
 
     async def run(self) -> None:
         """Deliver until cancelled."""
@@ -174,8 +174,8 @@ class Reports:
                     elif not await self._sender.report(webhook):
                         self._aside(tasks, self._sender.insist(webhook))
                 self._settle()
-                self._news.clear()
-                await self._news.wait()
+                self._changed.clear()
+                await self._changed.wait()
 
     async def flush(self) -> None:
         """Wait, within bounds, until everything queued has been delivered or given up."""

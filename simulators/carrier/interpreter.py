@@ -19,7 +19,7 @@ from simulators.carrier.document import (
     Document,
     Dtmf,
     Gather,
-    HangUp,
+    HangupVerb,
     Pause,
     Play,
     PreAnswer,
@@ -71,9 +71,9 @@ class Interpreter:
         raise Dropped(5010, f"more than {DOCUMENTS_MAX} documents in one call")
 
     async def _run(self, document: Document) -> Outcome:
-        for place, verb in enumerate(document):
+        for position, verb in enumerate(document):
             self._call.record.verbs.append("Wait" if isinstance(verb, Pause) else _tag(verb))
-            more = place + 1 < len(document)
+            more = position + 1 < len(document)
             outcome = await self._perform(verb, more)
             if outcome is not None:
                 return outcome
@@ -89,9 +89,9 @@ class Interpreter:
                     await self._sound(early)
             case Dtmf(digits):
                 call.record.digits.append(digits)
-            case HangUp(_, schedule_s) if schedule_s and more:
+            case HangupVerb(_, schedule_s) if schedule_s and more:
                 call.aside(self._hang_up_after(schedule_s), "scheduled hangup")
-            case HangUp():
+            case HangupVerb():
                 return cause(4000, "Answer XML")
             case Redirect(url, method):
                 return Goto(await call.ask(Target(url, method), "redirect", "Redirect"))
@@ -154,7 +154,7 @@ class Interpreter:
         talk_s = call.callee.talk_ms / 1000
         await call.pause(min(talk_s, verb.length_s_max))
         recordings.stop(recording, "maxLength" if talk_s >= verb.length_s_max else "RecordingTimeout")
-        recordings.tell(call.record, recording, call.reports.put)
+        recordings.report_stop(call.record, recording, call.reports.put)
         fields = {"RecordUrl": recording.url, "RecordingID": recording.recording_id}
         return await self._after(fields, verb.action, verb.method, verb.redirect, "Record")
 

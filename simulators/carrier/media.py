@@ -75,11 +75,11 @@ class CallStreams:
         if len(self.entries) >= STREAMS_MAX:
             raise TooManyStreams
 
-        def tell(event: str, fields: dict[str, str]) -> None:
-            self._tell(entry, event, fields)
+        def on_status(event: str, fields: dict[str, str]) -> None:
+            self._report_status(entry, event, fields)
 
         numbers = (bare(self.call.from_number), bare(self.call.to_number))
-        media = MediaStream(stream, self.call.call_id, numbers, self.options.wire, tell)
+        media = MediaStream(stream, self.call.call_id, numbers, self.options.wire_options, on_status)
         entry = StreamEntry(stream, media, media.stream_id, datetime.now(UTC))
         self.entries.append(entry)
         return entry
@@ -120,7 +120,7 @@ class CallStreams:
                 result.error, result.how = None, ""
                 return True
         entry.status, entry.reason, entry.ended = "failed", "Connection error", datetime.now(UTC)
-        self._tell(entry, "DroppedStream", {"error": DROPPED})
+        self._report_status(entry, "DroppedStream", {"error": DROPPED})
         return False
 
     async def _perform(self, entry: StreamEntry, actor: Actor, script: Sequence[Step]) -> Ending:
@@ -133,7 +133,7 @@ class CallStreams:
                     await actor.perform(script)
             except TimeoutError:
                 media.end(Ending("carrier", "stream timeout"))
-                self._tell(entry, "StopStream", {})
+                self._report_status(entry, "StopStream", {})
             except asyncio.CancelledError:
                 media.end(Ending("carrier", "the call moved on"))
                 raise
@@ -144,7 +144,7 @@ class CallStreams:
     async def _degrade(self, entry: StreamEntry) -> None:
         if self.options.degraded_after_ms is not None:
             await asyncio.sleep(self.options.degraded_after_ms / 1000)
-            self._tell(entry, "DegradedStream", {"error": "connection degraded"})
+            self._report_status(entry, "DegradedStream", {"error": "connection degraded"})
 
     async def haunt(self) -> None:
         """Phantom connections after the end of the call, if the carrier has that fault."""
@@ -168,11 +168,11 @@ class CallStreams:
                 write_stereo_wav(path, media.line.track, media.playback.track(result.duration_ms))
                 result.wav = str(path)
 
-    def _tell(self, entry: StreamEntry, event: str, fields: dict[str, str]) -> None:
+    def _report_status(self, entry: StreamEntry, event: str, fields: dict[str, str]) -> None:
         url = entry.stream.status_callback_url
         if not url:
             return
-        told = {
+        stream_facts = {
             "stream_id": entry.media.stream_id,
             "service_url": entry.stream.url,
             "url": url,
@@ -181,5 +181,5 @@ class CallStreams:
             **fields,
         }
         at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-        body = stream_fields(self.call, self.options.account, event, told, at)
+        body = stream_fields(self.call, self.options.account, event, stream_facts, at)
         self.report(Webhook("stream-status", url, entry.stream.status_callback_method, body))

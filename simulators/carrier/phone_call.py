@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from simulators.carrier.causes import Cause, Dropped, cause, invalid_url, unreachable
-from simulators.carrier.document import Document, HangUp, is_web_url, read_document
+from simulators.carrier.document import Document, HangupVerb, is_web_url, read_document
 from simulators.carrier.fields import call_fields, hangup_fields, machine_fields, ring_fields
 from simulators.carrier.hooks import HookSender, Reports
 from simulators.carrier.interpreter import Interpreter
@@ -290,6 +290,6 @@ class PhoneCall:
 def _refusal(document: Document) -> Cause | None:
     """`<Hangup reason=...>` as the first verb refuses an inbound call before it is answered."""
     first = document[0] if document else None
-    if isinstance(first, HangUp) and first.reason in ("busy", "rejected"):
+    if isinstance(first, HangupVerb) and first.reason in ("busy", "rejected"):
         return cause(3010 if first.reason == "busy" else 3020, "Answer XML")
     return None

@@ -70,7 +70,7 @@ class CarrierOptions:
     callees: Mapping[str, Callee | tuple[Callee, ...]] = field(default_factory=dict)
     numbers: tuple[str, ...] = ("+911234567890",)
     """The account's own."""
-    wire: WireOptions = field(default_factory=WireOptions)
+    wire_options: WireOptions = field(default_factory=WireOptions)
     hooks: HookHabits = field(default_factory=HookHabits)
     degraded_after_ms: float | None = None
     """When each stream is reported as degraded, in real time."""

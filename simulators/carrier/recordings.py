@@ -103,7 +103,7 @@ class Recordings:
         recording.end_reason = reason
         return True
 
-    def tell(self, call: CallRecord, recording: Recording, report: Callable[[Webhook], None]) -> None:
+    def report_stop(self, call: CallRecord, recording: Recording, report: Callable[[Webhook], None]) -> None:
         """The callback for a recording that has been stopped."""
         fields = (rest_recording_fields if recording.by_rest else recording_fields)(call, recording.facts())
         report(Webhook("record", recording.callback.url, recording.callback.method, fields))
@@ -116,4 +116,4 @@ class Recordings:
         """The call is over: what still runs ends with it."""
         for recording in self.running(call):
             self.stop(recording, "HungUp")
-            self.tell(call, recording, report)
+            self.report_stop(call, recording, report)

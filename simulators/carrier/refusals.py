@@ -89,7 +89,7 @@ def _over(kind: str, message: str, limit: int, current: int) -> Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class RequestFault:
     """One request that goes wrong; `path` must occur in its path, whatever the case."""
 
     kind: str
@@ -101,12 +101,12 @@ class Fault:
 
 
 @dataclass(slots=True)
-class Faults:
+class RequestFaults:
     """Faults in the order in which they were asked for; each is used up by the next request that it fits."""
 
-    waiting: list[Fault] = field(default_factory=list)
+    waiting: list[RequestFault] = field(default_factory=list)
 
-    def add(self, fault: Fault, times: int) -> None:
+    def add(self, fault: RequestFault, times: int) -> None:
         """Raises `Refusal` 400 for a fault that does not exist."""
         if fault.kind not in FAULTS:
             raise Refusal(400, f"kind: expected one of {', '.join(FAULTS)}")
@@ -114,9 +114,9 @@ class Faults:
             raise Refusal(400, f"next: at most {FAULTS_MAX} faults can wait")
         self.waiting += [fault] * times
 
-    def take(self, method: str, path: str) -> Fault | None:
+    def take(self, method: str, path: str) -> RequestFault | None:
         """The fault that this request meets."""
-        for place, fault in enumerate(self.waiting):
+        for index, fault in enumerate(self.waiting):
             if fault.path.lower() in path.lower() and fault.method in ("", method):
-                return self.waiting.pop(place)
+                return self.waiting.pop(index)
         return None

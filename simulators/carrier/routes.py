@@ -6,7 +6,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AccountRequest:
     """One authenticated request: the path behind `/Account/{id}/`, the query, the JSON body."""
 
     method: str
@@ -14,9 +14,9 @@ class Asked:
     query: dict[str, str]
     body: dict[str, Any]
 
-    def kind(self, place: int) -> str:
+    def kind(self, index: int) -> str:
         """A segment in lower case, "" beyond the end: paths come in any case."""
-        return self.segments[place].lower() if place < len(self.segments) else ""
+        return self.segments[index].lower() if index < len(self.segments) else ""
 
     @property
     def shape(self) -> tuple[str, str, int]:
@@ -25,7 +25,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ApiReply:
     """An answer: JSON, nothing, or a file; and the calls that the request was about."""
 
     status: int
@@ -35,6 +35,6 @@ class Reply:
     media_type: str = "application/octet-stream"
 
 
-def said(message: str, **more: Any) -> dict[str, Any]:
+def reply_body(message: str, **more: Any) -> dict[str, Any]:
     """The usual body: an api_id, a message, and more."""
     return {"api_id": str(uuid.uuid4()), "message": message, **more}

@@ -61,46 +61,46 @@ class CartesiaStandin:
 
     async def listen(self, websocket: WebSocket) -> None:
         """One call's ear."""
-        wire = FaultySocket(websocket, self.faults.next())
+        faulty = FaultySocket(websocket, self.faults.next())
         query = websocket.query_params
         known = query.get("model") == "ink-whisper" and query.get("language") in ("en", "hi", "ta")
         asked = (query.get("encoding"), query.get("sample_rate")) == ("pcm_mulaw", "8000")
-        if not await wire.open(self._refusal(websocket) or (0 if known and asked else 400)):
+        if not await faulty.open(self._refusal(websocket) or (0 if known and asked else 400)):
             return
         self.open += 1
         self.sockets_ever += 1
         try:
-            await self._hear(wire)
+            await self._hear(faulty)
         except WebSocketDisconnect:
             pass  # the call is over
         finally:
             self.open -= 1
 
-    async def _hear(self, wire: FaultySocket) -> None:
-        voice_ms = told_ms = 0.0
+    async def _hear(self, faulty: FaultySocket) -> None:
+        voice_ms = interim_ms = 0.0
         while True:
-            message = await wire.receive()
+            message = await faulty.receive()
             if isinstance(message, bytes):
                 self.audio += message
                 self.messages.append(len(message))
                 voice_ms += sum(code & 0x7F < 0x50 for code in message) / 8
-                if voice_ms - told_ms >= INTERIM_MS:
-                    told_ms = voice_ms
-                    await wire.send(_transcript(self._line(voice_ms), is_final=False))
+                if voice_ms - interim_ms >= INTERIM_MS:
+                    interim_ms = voice_ms
+                    await faulty.send(_transcript(self._line(voice_ms), is_final=False))
                 continue
             self.commands.append(message)
             if message == "done":
-                await wire.send({"type": "done", "request_id": "r"})
+                await faulty.send({"type": "done", "request_id": "r"})
                 continue
             assert message == "finalize", message
             await asyncio.sleep(self.final_after_ms / 1000)
-            if wire.kind == "no final":
+            if faulty.kind == "no final":
                 continue
             if voice_ms >= WORDS_MS_MIN:
-                await wire.send(_transcript(self._line(), is_final=True))
-                self.finals += wire.kind == ""
-            voice_ms = told_ms = 0.0
-            await wire.send({"type": "flush_done", "request_id": "r"})
+                await faulty.send(_transcript(self._line(), is_final=True))
+                self.finals += faulty.kind == ""
+            voice_ms = interim_ms = 0.0
+            await faulty.send({"type": "flush_done", "request_id": "r"})
 
     def _line(self, voice_ms: float | None = None) -> str:
         """The line that is being spoken: all of it, or as many words as fit."""
@@ -111,15 +111,15 @@ class CartesiaStandin:
 
     async def speak(self, websocket: WebSocket) -> None:
         """One process's mouth."""
-        wire = FaultySocket(websocket, self.faults.next())
-        if not await wire.open(self._refusal(websocket)):
+        faulty = FaultySocket(websocket, self.faults.next())
+        if not await faulty.open(self._refusal(websocket)):
             return
         self.open += 1
         self.sockets_ever += 1
         contexts: dict[str, asyncio.Task[None]] = {}
         try:
             while True:
-                request = json.loads(await wire.receive())
+                request = json.loads(await faulty.receive())
                 number = request["context_id"]
                 if request.get("cancel"):
                     self.cancelled.append(number)
@@ -127,10 +127,10 @@ class CartesiaStandin:
                     continue
                 self.requests.append(request)
                 if problem := _problem(request):
-                    await wire.send({"type": "error", "context_id": number, "done": True, **problem})
+                    await faulty.send({"type": "error", "context_id": number, "done": True, **problem})
                     continue
                 self.texts.append(request["transcript"])
-                contexts[number] = asyncio.create_task(self._tone(wire, number, request["transcript"]))
+                contexts[number] = asyncio.create_task(self._tone(faulty, number, request["transcript"]))
         except WebSocketDisconnect:
             pass  # the process is gone
         finally:
@@ -139,7 +139,7 @@ class CartesiaStandin:
                 task.cancel()
             await asyncio.gather(*contexts.values(), return_exceptions=True)
 
-    async def _tone(self, wire: FaultySocket, number: str, text: str) -> None:
+    async def _tone(self, faulty: FaultySocket, number: str, text: str) -> None:
         await asyncio.sleep(self.first_byte_ms / 1000)
         words = text.split()
         starts = [sum(len(word) + 1 for word in words[:n]) * MS_PER_CHARACTER / 1000 for n in range(len(words))]
@@ -148,12 +148,12 @@ class CartesiaStandin:
         self.empty = max(0, self.empty - 1)
         for turn, at in zip(count(), range(0, len(audio), CHUNK_MS * 8), strict=False):
             data = base64.b64encode(audio[at : at + CHUNK_MS * 8]).decode()
-            await wire.send({"type": "chunk", "data": data, "done": False, "status_code": 206, "context_id": number})
+            await faulty.send({"type": "chunk", "data": data, "done": False, "status_code": 206, "context_id": number})
             if turn == 0:
-                await wire.send({"type": "timestamps", "context_id": number, "done": False, "word_timestamps": times})
+                await faulty.send({"type": "timestamps", "context_id": number, "done": False, "word_timestamps": times})
             await asyncio.sleep(self.chunk_after_ms / 1000)
-        if wire.kind != "no final":
-            await wire.send({"type": "done", "done": True, "status_code": 200, "context_id": number})
+        if faulty.kind != "no final":
+            await faulty.send({"type": "done", "done": True, "status_code": 200, "context_id": number})
 
 
 def _transcript(text: str, is_final: bool) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class CastScript:
     A pause of `endpointing` (the agent's `eager_endpointing_ms`, 200 by default) parts two speeches.
     """
 
-    said: Sequence[str] = ("I would like to know when you are open.", "And where are you?", "Thank you, goodbye.")
+    speeches: Sequence[str] = ("I would like to know when you are open.", "And where are you?", "Thank you, goodbye.")
     answers: Sequence[Answer] = ECHO
 
 
@@ -62,15 +62,15 @@ class Cast:
 
     def __init__(self, script: CastScript, pace: CastPace | None = None) -> None:
         pace = pace or CastPace()
-        said, final_ms, first_ms = list(script.said), round(pace.final_ms), round(pace.voice.first_ms)
-        nova = DeepgramStandin(said, key=KEY, final_after_ms=pace.final_ms, keep_audio=pace.keep_audio)
+        speeches, final_ms, first_ms = list(script.speeches), round(pace.final_ms), round(pace.voice.first_ms)
+        nova = DeepgramStandin(speeches, key=KEY, final_after_ms=pace.final_ms, keep_audio=pace.keep_audio)
         chat = OpenAIChatStandin(script.answers, pace.chat, KEY)
         standins: dict[str, list[Any]] = {
             "deepgram": [nova, AuraStandin(pace.voice, KEY)],
             "openai": [chat, OpenAISpeechStandin(pace.voice, KEY)],
             "elevenlabs": [ElevenLabsStandin(pace.voice, KEY)],
-            "cartesia": [CartesiaStandin(said, final_after_ms=final_ms, first_byte_ms=first_ms)],
-            "sarvam": [SarvamStandin(said, final_after_ms=final_ms, first_byte_ms=first_ms)],
+            "cartesia": [CartesiaStandin(speeches, final_after_ms=final_ms, first_byte_ms=first_ms)],
+            "sarvam": [SarvamStandin(speeches, final_after_ms=final_ms, first_byte_ms=first_ms)],
         }
         for each in standins.values():
             for other in each[1:]:
@@ -114,19 +114,19 @@ def settings(url: str) -> dict[str, str]:
 
 
 def read_cast_script(path: Path) -> CastScript:
-    """A JSON file `{"said": [text, …], "answers": [text or {"text": …, "tool": …}, …]}`.  Raises BadCastScript."""
+    """A JSON file `{"speeches": [text, …], "answers": [text or {"text": …, "tool": …}, …]}`.  Raises BadCastScript."""
     if path.stat().st_size > FILE_BYTES_MAX:
         raise BadCastScript(f"{path.name}: larger than {FILE_BYTES_MAX} bytes")
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        said, answers = document["said"], [_answer(entry) for entry in document["answers"]]
+        speeches, answers = document["said"], [_answer(entry) for entry in document["answers"]]
     except (ValueError, KeyError, TypeError) as error:
         raise BadCastScript(
-            f'{path.name}: expected {{"said": [...], "answers": [...]}} ({type(error).__name__})'
+            f'{path.name}: expected {{"speeches": [...], "answers": [...]}} ({type(error).__name__})'
         ) from None
-    if not (isinstance(said, list) and said and answers and all(isinstance(text, str) for text in said)):
+    if not (isinstance(speeches, list) and speeches and answers and all(isinstance(text, str) for text in speeches)):
         raise BadCastScript(f"{path.name}: expected at least one text that is said, and one answer")
-    return CastScript(tuple(said), tuple(answers))
+    return CastScript(tuple(speeches), tuple(answers))
 
 
 def _answer(entry: Any) -> Answer:

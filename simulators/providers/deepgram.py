@@ -21,7 +21,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from simulators.providers.deepgram_speech import FluxSpeech, NovaSpeech, Pace, Said
+from simulators.providers.deepgram_speech import FluxSpeech, NovaSpeech, Outgoing, Pace
 from simulators.providers.faults import RETRY_AFTER_S, SLOW_S, Fault, Faults
 
 NO_AUDIO = 1011
@@ -51,9 +51,9 @@ class Speech(Protocol):
     withholds: bool
     """It never says that something is final."""
 
-    def hear(self, mulaw: bytes) -> list[Said]: ...
+    def hear(self, mulaw: bytes) -> list[Outgoing]: ...
 
-    def command(self, kind: str) -> list[Said]: ...
+    def command(self, kind: str) -> list[Outgoing]: ...
 
 
 @dataclass(slots=True)
@@ -78,7 +78,7 @@ class Options:
     key: str = "fake-deepgram-key"
     idle_ms: float = 10_000
     """Without audio and KeepAlive for so long, /v1 is closed, as the vendor does."""
-    deaf_ms: float = 5_000
+    unread_ms: float = 5_000
     """So long a half-dead socket is not read; afterwards only its end is waited for."""
     slow_ms: float = SLOW_S * 1000
     keep_audio: bool = True
@@ -115,7 +115,9 @@ class DeepgramStandin:
         self.connections.append(connection)
         self.open += 1
         try:
-            await _Line(websocket, connection, fault, self._speech(connection.path, dict(query)), self.options).serve()
+            await _ListenSocket(
+                websocket, connection, fault, self._speech(connection.path, dict(query)), self.options
+            ).serve()
         finally:
             self.open -= 1
             connection.open = False
@@ -150,7 +152,7 @@ class DeepgramStandin:
         return 0, ""
 
 
-class _Line:
+class _ListenSocket:
     """One open socket: reads audio, and sends what is due, both spoilt by the fault."""
 
     def __init__(
@@ -163,7 +165,7 @@ class _Line:
         self._options = options
         self._loop = asyncio.get_running_loop()
         self._due: deque[tuple[float, dict[str, Any] | None]] = deque()
-        self._news = asyncio.Event()
+        self._scheduled = asyncio.Event()
         self._fed_at = self._loop.time()
 
     async def serve(self) -> None:
@@ -189,7 +191,7 @@ class _Line:
             if event["type"] == "websocket.disconnect":
                 return
             if self._struck("half-dead"):
-                await asyncio.sleep(self._options.deaf_ms / 1000)
+                await asyncio.sleep(self._options.unread_ms / 1000)
                 self._fault = Fault("stall")
             self._fed_at = self._loop.time()
             self._speech.withholds = self._struck("no final")
@@ -204,19 +206,19 @@ class _Line:
                 self._connection.texts.append(kind)
                 self._plan(self._speech.command(kind))
 
-    def _plan(self, said: list[Said]) -> None:
+    def _plan(self, outgoing: list[Outgoing]) -> None:
         now = self._loop.time()
-        for after_ms, message in said:
+        for after_ms, message in outgoing:
             due = now + after_ms / 1000
             self._due.append((max(due, self._due[-1][0]) if self._due else due, message))
-            self._news.set()
+            self._scheduled.set()
 
     async def _send(self) -> None:
         with suppress(WebSocketDisconnect, RuntimeError):  # the reader sees the end, too
             while True:
                 while not self._due:
-                    self._news.clear()
-                    await self._news.wait()
+                    self._scheduled.clear()
+                    await self._scheduled.wait()
                 due, message = self._due[0]
                 delay = due - self._loop.time()
                 if delay > 0:

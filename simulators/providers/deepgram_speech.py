@@ -13,7 +13,7 @@ QUIET = bytes(code for code in range(256) if code & 0x7F >= 0x50)
 LOUD_BYTES = WINDOW_BYTES // 4
 """A window with so many louder samples is sound."""
 
-Said: TypeAlias = "tuple[float, dict[str, Any] | None]"
+Outgoing: TypeAlias = "tuple[float, dict[str, Any] | None]"
 """(milliseconds after which it is sent, message); None closes the socket."""
 
 
@@ -21,7 +21,7 @@ Said: TypeAlias = "tuple[float, dict[str, Any] | None]"
 class Pace:
     """Milliseconds; `*_after_ms` is what the vendor and the network take once the audio is there."""
 
-    onset_ms: int = 60
+    min_speech_ms: int = 60
     """Sound this long is speech."""
     started_after_ms: float = 50
     interim_ms: int = 1000
@@ -69,9 +69,9 @@ class _Audio:
             self.quiet_ms = 0
         else:
             self.quiet_ms += WINDOW_MS
-            if self.quiet_ms >= self.pace.onset_ms:
+            if self.quiet_ms >= self.pace.min_speech_ms:
                 self.loud_ms = 0
-        return loud and self.loud_ms - WINDOW_MS < self.pace.onset_ms <= self.loud_ms
+        return loud and self.loud_ms - WINDOW_MS < self.pace.min_speech_ms <= self.loud_ms
 
     def text(self) -> list[str]:
         return self._script[self._next % len(self._script)].split() if self._script else []
@@ -109,56 +109,56 @@ class NovaSpeech:
         self._interims = query.get("interim_results") == "true"
         self._speaking = False
         self._words: list[str] = []
-        self._told = 0  # of these words, in finals
+        self._words_final = 0  # of these words, in finals
         self._segment_ms = 0  # where the next result begins
         self._result_ms = 0  # where the last result ended
         self._gap_from_ms = -1  # the last word of the last final; -1: UtteranceEnd was sent
 
-    def hear(self, mulaw: bytes) -> list[Said]:
-        said: list[Said] = []
+    def hear(self, mulaw: bytes) -> list[Outgoing]:
+        outgoing: list[Outgoing] = []
         for loud in self._audio.windows(mulaw):
-            said += self._window(loud)
-        return said
+            outgoing += self._window(loud)
+        return outgoing
 
-    def command(self, kind: str) -> list[Said]:
+    def command(self, kind: str) -> list[Outgoing]:
         if kind == "Finalize":
             return [(self._audio.pace.final_after_ms, self._result(final=True, ended=False, flushed=True))]
         if kind == "CloseStream":
             return [(0, {"type": "Metadata", "duration": self._audio.ms / 1000, "channels": 1}), (0, None)]
         return []
 
-    def _window(self, loud: bool) -> list[Said]:
+    def _window(self, loud: bool) -> list[Outgoing]:
         audio, pace = self._audio, self._audio.pace
-        said: list[Said] = []
+        outgoing: list[Outgoing] = []
         begins = audio.step(loud)
         if begins and not self._speaking:
-            self._speaking, self._words, self._told = True, audio.text(), 0
+            self._speaking, self._words, self._words_final = True, audio.text(), 0
             audio.start_ms = audio.ms - audio.loud_ms
             self._gap_from_ms = -1
             if self._vad_events:
                 started = {"type": "SpeechStarted", "channel": [0], "timestamp": audio.start_ms / 1000}
-                said.append((pace.started_after_ms, started))
+                outgoing.append((pace.started_after_ms, started))
         if loud and self._speaking:
             audio.loud_to_ms = audio.ms
         if self._speaking and audio.quiet_ms >= self._endpointing_ms:
             self._speaking = False
-            said.append((pace.final_after_ms, self._result(final=True, ended=True)))
+            outgoing.append((pace.final_after_ms, self._result(final=True, ended=True)))
             if not self.withholds:
                 audio.text_is_used()
                 self._gap_from_ms = audio.loud_to_ms
         elif self._interims and audio.ms - self._result_ms >= pace.interim_ms:
-            said.append((pace.interim_after_ms, self._result(final=False, ended=False)))
+            outgoing.append((pace.interim_after_ms, self._result(final=False, ended=False)))
         if self._gap_from_ms >= 0 and 0 < self._utterance_end_ms <= audio.ms - self._gap_from_ms:
             end = {"type": "UtteranceEnd", "channel": [0, 1], "last_word_end": self._gap_from_ms / 1000}
-            said.append((pace.interim_after_ms, end))
+            outgoing.append((pace.interim_after_ms, end))
             self._gap_from_ms = -1
-        return said
+        return outgoing
 
     def _result(self, final: bool, ended: bool, flushed: bool = False) -> dict[str, Any]:
         audio = self._audio
         final = final and not self.withholds
         count = len(self._words) if ended or not self._speaking else audio.spoken(self._words)
-        spans = audio.spans(self._words, count, whole=ended or not self._speaking)[self._told :]
+        spans = audio.spans(self._words, count, whole=ended or not self._speaking)[self._words_final :]
         result = {
             "type": "Results",
             "channel_index": [0, 1],
@@ -171,7 +171,7 @@ class NovaSpeech:
         }
         self._result_ms = audio.ms
         if final:
-            self._told, self._segment_ms = max(self._told, count), audio.ms
+            self._words_final, self._segment_ms = max(self._words_final, count), audio.ms
         return result
 
 
@@ -187,16 +187,16 @@ class FluxSpeech:
         self._open = self._awaiting = False
         self._words: list[str] = []
         self._window_ms = 0
-        self._told_ms = 0  # of the last TurnInfo
+        self._info_ms = 0  # of the last TurnInfo
         self._sequence = 0
 
-    def hear(self, mulaw: bytes) -> list[Said]:
-        said: list[Said] = []
+    def hear(self, mulaw: bytes) -> list[Outgoing]:
+        outgoing: list[Outgoing] = []
         for loud in self._audio.windows(mulaw):
-            said += self._window(loud)
-        return said
+            outgoing += self._window(loud)
+        return outgoing
 
-    def command(self, kind: str) -> list[Said]:
+    def command(self, kind: str) -> list[Outgoing]:
         if kind == "open":
             return [(0, {"type": "Connected", "request_id": "0", "sequence_id": 0})]
         if kind == "ForceEndTurn":
@@ -205,26 +205,26 @@ class FluxSpeech:
             return [(0, None)]
         return [(0, {"type": "Error", "sequence_id": self._sequence, "code": "UNPARSABLE_CLIENT_MESSAGE"}), (0, None)]
 
-    def _window(self, loud: bool) -> list[Said]:
+    def _window(self, loud: bool) -> list[Outgoing]:
         audio, pace = self._audio, self._audio.pace
-        said: list[Said] = []
+        outgoing: list[Outgoing] = []
         begins = audio.step(loud)
         if loud and self._open:
             audio.loud_to_ms = audio.ms
         if begins and not self._open:
             self._open, self._awaiting, self._words = True, False, audio.text()
             audio.start_ms, audio.loud_to_ms = audio.ms - audio.loud_ms, audio.ms
-            said.append((pace.started_after_ms, self._info("StartOfTurn")))
+            outgoing.append((pace.started_after_ms, self._info("StartOfTurn")))
         elif begins and self._awaiting:
             self._awaiting = False
-            said.append((pace.started_after_ms, self._info("TurnResumed")))
+            outgoing.append((pace.started_after_ms, self._info("TurnResumed")))
         if self._open and not self.withholds:
-            said += self._silence()
-        if audio.ms - self._told_ms >= pace.update_ms:
-            said.append((pace.interim_after_ms, self._info("Update")))
-        return said
+            outgoing += self._silence()
+        if audio.ms - self._info_ms >= pace.update_ms:
+            outgoing.append((pace.interim_after_ms, self._info("Update")))
+        return outgoing
 
-    def _silence(self) -> list[Said]:
+    def _silence(self) -> list[Outgoing]:
         pace, quiet_ms = self._audio.pace, self._audio.quiet_ms
         sounds_over = bool(self._words) and self._words[-1][-1] in ".?!"
         if quiet_ms >= (min(pace.eot_ms, self._timeout_ms) if sounds_over else self._timeout_ms):
@@ -234,7 +234,7 @@ class FluxSpeech:
             return [(pace.final_after_ms, self._info("EagerEndOfTurn"))]
         return []
 
-    def _end(self) -> Said:
+    def _end(self) -> Outgoing:
         end = self._info("EndOfTurn")
         self._audio.text_is_used()
         self._open = self._awaiting = False
@@ -249,7 +249,7 @@ class FluxSpeech:
         spans = audio.spans(self._words, count, whole) if self._open else []
         if not audio.pace.word_times:
             spans = [{"word": span["word"], "confidence": span["confidence"]} for span in spans]
-        self._told_ms = audio.ms
+        self._info_ms = audio.ms
         self._sequence += 1
         return {
             "type": "TurnInfo",

@@ -110,7 +110,7 @@ class ElevenLabsStandin:
         self.sockets += 1
         self.sockets_opened += 1
         try:
-            await _Line(self, socket, fault, self.idle_s or float(inactivity)).run()
+            await _SpeakSocket(self, socket, fault, self.idle_s or float(inactivity)).run()
         finally:
             self.sockets -= 1
 
@@ -127,7 +127,7 @@ class _Context:
     task: asyncio.Task[None] | None = None
 
 
-class _Line:
+class _SpeakSocket:
     """One socket."""
 
     def __init__(self, standin: ElevenLabsStandin, socket: WebSocket, fault: Fault | None, idle_s: float) -> None:
@@ -139,7 +139,7 @@ class _Line:
         self._tasks: list[asyncio.Task[None]] = []
         self._sent = 0
         self._over = asyncio.Event()
-        self._deaf = False
+        self._unresponsive = False
 
     async def run(self) -> None:
         reading = asyncio.create_task(self._read(), name="an ElevenLabs stand-in reads")
@@ -155,7 +155,7 @@ class _Line:
 
     async def _read(self) -> None:
         try:
-            while not self._deaf:
+            while not self._unresponsive:
                 try:
                     async with asyncio.timeout(self._idle_s):
                         raw = await self._socket.receive_text()
@@ -163,7 +163,7 @@ class _Line:
                     if self._contexts:
                         continue
                     await self._refuse("input_timeout_exceeded")
-                if not self._deaf:
+                if not self._unresponsive:
                     await self._understand(json.loads(raw))
             await asyncio.Event().wait()  # half-dead: nothing is read any more
         except (WebSocketDisconnect, RuntimeError):
@@ -242,7 +242,7 @@ class _Line:
                 case "unauthorised" | "busy" | "broken":
                     await self._refuse(_MIDWAY[fault.kind])
                 case "stall" | "half-dead":
-                    self._deaf = fault.kind == "half-dead"
+                    self._unresponsive = fault.kind == "half-dead"
                     await asyncio.Event().wait()
                 case "malformed":
                     await self._socket.send_text("{no JSON")

@@ -109,9 +109,9 @@ class OpenAIChatStandin:
     def answer(self, messages: Sequence[Mapping[str, Any]]) -> Answer:
         """What this dialogue is answered with."""
         users = [str(message.get("content") or "") for message in messages if message.get("role") == "user"]
-        said = [content for content in users if not (content.startswith("(") and content.endswith(")"))]
-        chosen = self.answers[max(0, len(said) - 1) % len(self.answers)]
-        return Answer(chosen.text.replace("{said}", said[-1] if said else "nothing"), chosen.tool)
+        prompts = [content for content in users if not (content.startswith("(") and content.endswith(")"))]
+        chosen = self.answers[max(0, len(prompts) - 1) % len(self.answers)]
+        return Answer(chosen.text.replace("{said}", prompts[-1] if prompts else "nothing"), chosen.tool)
 
     async def _counted(self, events: AsyncIterator[str]) -> AsyncIterator[str]:
         """Also a client that went away in the middle is counted: its generator is closed where it stands."""

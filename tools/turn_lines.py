@@ -24,8 +24,8 @@ def matched(transcript: CallTranscript, caller: dict[str, Any]) -> list[dict[str
     spoken = [step for step in caller["steps"] if step["speech"]]
     turns = []
     for number, step in enumerate(spoken):
-        begin = step["speech"]["onset_ms"] - 300
-        end = spoken[number + 1]["speech"]["onset_ms"] - 300 if number + 1 < len(spoken) else float("inf")
+        begin = step["speech"]["first_sound_ms"] - 300
+        end = spoken[number + 1]["speech"]["first_sound_ms"] - 300 if number + 1 < len(spoken) else float("inf")
         mine = [e for e in transcript.exchanges if e.utterance and begin <= e.begin_ms < end]
         turns.append(_exchange(step, mine))
     for earlier, later in pairwise(turns):
@@ -38,7 +38,7 @@ def _exchange(step: dict[str, Any], mine: list[TranscriptTurn]) -> dict[str, Any
     answer = step["answer"]
     barge_in = step.get("barge_in")
     return {
-        "caller_said": step["said"],
+        "caller_said": step["text"],
         "understood": " ".join(exchange.understood for exchange in mine),
         "answered": " ".join(exchange.answered for exchange in mine if exchange.answered),
         "heard": " ".join(exchange.heard for exchange in mine if exchange.heard),
@@ -50,7 +50,7 @@ def _exchange(step: dict[str, Any], mine: list[TranscriptTurn]) -> dict[str, Any
     }
 
 
-def tell(turn: dict[str, Any]) -> None:
+def print_turn(turn: dict[str, Any]) -> None:
     say()
     over = paint("warn", "  (talks over the agent)") if turn["barge_in"] else ""
     say(f"{paint('caller', 'caller')}      {turn['caller_said']}{over}")
