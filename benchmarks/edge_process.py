@@ -22,7 +22,7 @@ from benchmarks.lines import STAMP
 from benchmarks.report import ROOT
 from common.agents.model import load_agents
 from common.bus import START, Failed, Receive
-from common.bus.memory import MediaStreams as MemoryStreams
+from common.bus.memory import MemoryStreams
 from common.bus.redis import FIELD
 from common.process.node import run_process
 from common.protocol.codec import decode, encode
@@ -34,7 +34,8 @@ from common.store.memory import MemoryCallStore
 from edge.http.server import make_server
 from edge.media.stream import MediaStreams
 from edge.media.ticker import Ticker
-from edge.session.call import Call, CallOptions
+from edge.session.call import Call
+from edge.session.call_options import CallOptions
 from edge.session.calls import Calls
 from edge.vobiz import stream_protocol
 
@@ -127,8 +128,8 @@ class AgentAudio:
         self._bus.deliver(edge_audio(EDGE), encode(audio))
 
 
-class AsgiLine:
-    """An `edge.session.media_socket.Line` as ASGI would have it: a queue, and a task that awaits each send."""
+class AsgiSocket:
+    """An `edge.session.media_socket.MediaSocket` as ASGI would have it: a queue, and a task that awaits each send."""
 
     unsent_bytes = 0
 
@@ -160,11 +161,11 @@ class ThroughAsgi:
         async with asyncio.timeout(START_SECONDS):
             start = stream_protocol.parse(await websocket.receive_text())
         assert isinstance(start, stream_protocol.Start)
-        line = AsgiLine(websocket)
+        socket = AsgiSocket(websocket)
         record = CallRecord(start.call_id, edge=EDGE, epoch=1)
-        call = Call(record, start, line, self.bus, self.ticker, CallOptions())
+        call = Call(record, start, socket, self.bus, self.ticker, CallOptions())
         self.calls.add(call)
-        sending = asyncio.create_task(line.send_forever(), name="sender")
+        sending = asyncio.create_task(socket.send_forever(), name="sender")
         try:
             while True:
                 call.heard(stream_protocol.parse(await websocket.receive_text()))

@@ -62,7 +62,7 @@ def numbers(run: RunResult) -> dict[str, Any]:
         "beyond_p95_ms": waits.p95_ms - best_ms,
         "barge_ins": len(figures.speech_to_clear) + figures.uncleared,
         "uncleared": figures.uncleared,
-        "onset_to_clear": asdict(clears),
+        "detected_to_clear": asdict(clears),
         "clear_p95_ms": clears.p95_ms,
         "speech_to_clear": asdict(spread(figures.speech_to_clear)),
         "silence_percent": 100 * figures.silence_share if figures.played_ns else math.nan,
