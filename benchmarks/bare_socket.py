@@ -83,7 +83,7 @@ class BareSocket:
         self._rest = data[at:]
 
     def hang_up(self) -> None:
-        """Send `stop` and a close frame: without `stop` the edge keeps the call for 15 s, in case the carrier returns."""
+        """Send `stop` and a close frame: without `stop` the edge keeps the call for 15 s and waits for a new socket."""
         with contextlib.suppress(OSError, LineBroken):
             self.say({"event": "stop"})
             self.send(CLOSE)

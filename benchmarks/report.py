@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def spread(samples_ns: Sequence[int]) -> Spread:
 def surroundings(module: str, redis: str) -> dict[str, Any]:
     """What the numbers depend on.  `redis` names the server and its version, or says that there is none."""
     return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(["python", "-m", module, *sys.argv[1:]]),
         "commit": _commit(),
         "cpus": os.cpu_count(),

@@ -86,9 +86,12 @@ def publish(rows: Sequence[Row], logs: Path, module: str, store: str) -> bool:
 
 
 def write_run(name: str, row: Row, details: dict[str, Any]) -> None:
-    """One run with all its turns, as JSON."""
+    """Write one run with all its turns as JSON."""
+    around = surroundings("benchmarks.chaos", "")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / f"{name}.json").write_text(json.dumps({"row": row.to_json(), **details}, indent=1) + "\n")
+    (FOLDER / f"{name}.json").write_text(
+        json.dumps({"around": around, "row": row.to_json(), **details}, indent=1) + "\n"
+    )
 
 
 def _cells(row: Row) -> list[str]:
