@@ -1,6 +1,6 @@
-"""The calls of a running stack, told turn by turn on its terminal while they happen: the demo's lines.
+"""Prints the calls of a running stack turn by turn on its terminal, in the format of the demo.
 
-For the eyes of the person in front of it: what is printed here is in no log.
+Transcripts are personal data: they are printed on the terminal only and never logged.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from tools.turn_lines import print_live
 
 LOOK_SECONDS = 0.5
 CALLS_MAX = 20
-"""More calls at once are no conversation that a person can follow."""
+"""A person cannot follow more calls than this at once."""
 RETENTION_S = 60
 
 
 @dataclass(slots=True)
 class LiveCall:
-    """What was already told of one call.  Pure: messages in, turns out."""
+    """The turns of one call that were already printed.  Pure: messages in, turns out."""
 
     transcript: CallTranscript = field(default_factory=CallTranscript)
     after: str = START
     printed: set[int] = field(default_factory=set)
 
     def receive(self, message: Message) -> list[TranscriptTurn]:
-        """The turns that are complete now: heard to their end, interrupted for good, or overtaken by the next."""
+        """Return the turns that are complete now: heard to their end, interrupted, or followed by another turn."""
         self.transcript.receive(message)
         over = isinstance(message, CallEnded)
         exchanges = self.transcript.exchanges
@@ -57,7 +57,7 @@ def _complete(exchange: TranscriptTurn) -> bool:
 
 
 async def print_calls(redis_url: str, ours: Callable[[CallRecord], bool]) -> None:
-    """Tell every call of which `ours` is true, for as long as the task lives.  A Redis that is away is waited for."""
+    """Print every call for which `ours` is true, until the task is cancelled; if Redis is away, wait for it."""
     options = BusOptions(redis_url, "terminal")
     async with connect_bus(options) as bus, connect_store(redis_url, "terminal", RETENTION_S) as store:
         calls: dict[str, LiveCall | None] = {}
@@ -70,7 +70,7 @@ async def print_calls(redis_url: str, ours: Callable[[CallRecord], bool]) -> Non
 async def look(
     bus: Bus, store: CallStore, calls: dict[str, LiveCall | None], ours: Callable[[CallRecord], bool]
 ) -> None:
-    """Tell what is new of every call; `calls` remembers what was told, and is empty at first."""
+    """Print the new turns of every call; `calls` holds what was printed and is empty at first."""
     live = await store.live()
     for call_id in live:
         if call_id in calls or sum(call is not None for call in calls.values()) >= CALLS_MAX:
@@ -95,7 +95,7 @@ async def look(
 
 
 async def _print_end(store: CallStore, call_id: str) -> None:
-    """Why it is over, in our words and in the carrier's, whose cause comes with a webhook if it comes in time."""
+    """Print the reason for the end of a call, and the carrier's cause if its webhook arrives in time."""
     record = await store.read(call_id)
     facts = await store.facts(call_id)
     codes = [value for name, value in facts.items() if name.endswith((".HangupCauseCode", ".HangupCause"))]

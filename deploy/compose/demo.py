@@ -1,10 +1,10 @@
-"""`docker compose run --rm demo`: a simulated Vobiz caller phones the running edge; the call is told turn by turn.
+"""`docker compose run --rm demo`: a simulated Vobiz caller phones the running edge; prints each turn of the call.
 
     python -m deploy.compose.demo --url http://edge:8000
 
 Waits until the edge takes calls.
 
-Reads REDIS_URL (where the call's own story is) and VOBIZ_AUTH_TOKEN (an edge that has it wants signed webhooks).
+Reads REDIS_URL (for the call's event log) and VOBIZ_AUTH_TOKEN (an edge that has it requires signed webhooks).
 Exits 0 if every turn was understood and answered and the barge-in silenced the agent, 1 if not.
 """
 
@@ -29,12 +29,12 @@ from tools.turn_lines import faults, matched, print_turn
 
 CALL_SECONDS_MAX = 300.0
 READY_SECONDS = 60.0
-"""How long the edge may take to take calls: the engines load for some seconds, or many on a busy machine."""
+"""Time until the edge takes calls: the engines load for some seconds, or many on a busy machine."""
 REDIS_SECONDS = 10.0
 
 
 async def ready(url: str) -> bool:
-    """Wait for the edge at `url`; False, with a word about what to do, if it never takes calls."""
+    """Wait until the edge at `url` takes calls; if it does not, print advice and return False."""
     last_answer = ""
     async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
         until = asyncio.get_running_loop().time() + READY_SECONDS
@@ -59,7 +59,7 @@ async def ready(url: str) -> bool:
 
 
 async def demo(url: str, settings: Settings) -> int:
-    """Phone the edge at `url`; the exit code."""
+    """Phone the edge at `url`, print the call, and return the exit code."""
     if not await ready(url):
         return 1
     options = CallOptions(
@@ -78,7 +78,7 @@ async def demo(url: str, settings: Settings) -> int:
         async with asyncio.timeout(REDIS_SECONDS):
             transcript = await _transcript(settings.redis_url, result["call_id"])
     except (OSError, TimeoutError):
-        say(paint("bad", f"the call's story could not be read from Redis at {settings.redis_target}"))
+        say(paint("bad", f"the call's event log could not be read from Redis at {settings.redis_target}"))
         return 1
     turns = matched(transcript, result)
     for turn in turns:
@@ -86,13 +86,13 @@ async def demo(url: str, settings: Settings) -> int:
     problems = faults(result, turns)
     say()
     for problem in problems:
-        say(paint("bad", f"not as it should be: {problem}"))
+        say(paint("bad", f"problem: {problem}"))
     say(paint("bad", "the demo failed") if problems else paint("good", "every turn was answered; the barge-in worked"))
     return 1 if problems else 0
 
 
 async def _transcript(redis_url: str, call_id: str) -> CallTranscript:
-    """The call as the system itself recorded it."""
+    """Read the call's event log and return its transcript."""
     transcript = CallTranscript()
     async with connect_bus(BusOptions(redis_url, "demo")) as bus:
         for _, message in await bus.read(call_events(call_id)):
@@ -101,7 +101,7 @@ async def _transcript(redis_url: str, call_id: str) -> CallTranscript:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m deploy.compose.demo", description=__doc__.partition("\n")[0])
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="where the edge is")
     parsed = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The users of Redis: one for each kind of process, with the keys and commands of docs/bus.md and no others.
+"""Prints the users of Redis: one for each kind of process, with the keys and commands of docs/bus.md and no others.
 
     REDIS_PASSWORD_EDGE=… REDIS_PASSWORD_STT=… … python -m deploy.redis.acl > users.acl
     …                                            python -m deploy.redis.acl --sentinel > sentinel-users.acl
@@ -24,11 +24,11 @@ PASSWORD_CHARS_MIN = 16
 VARIABLE = "REDIS_PASSWORD_"
 
 _CONNECT = "hello auth ping role select client|setname client|id client|unblock script|load"
-"""What every process says to a server before and between its work."""
+"""Commands that every process sends when it connects and to keep the connection."""
 _SCRIPTS = "evalsha time hget hset hmget hgetall hlen hincrby exists expire pexpire persist pttl del xadd zrem"
-"""The ledger's scripts, and what they call: commands in scripts are checked like any others."""
+"""Commands of the store's scripts, and those that the scripts call: Redis checks them like any others."""
 _OFFERS = "xlen xrange xdel"
-"""The script of an offer looks for one that is there already."""
+"""Commands by which the script of an offer looks for an existing offer."""
 _POOL = (
     "set xread xrevrange xreadgroup xautoclaim xack xgroup|create xgroup|delconsumer xinfo|consumers zadd"
     " zrangebyscore zremrangebyscore lpush ltrim"
@@ -37,7 +37,7 @@ _POOL = (
 
 @dataclass(frozen=True, slots=True)
 class RedisUser:
-    """One user.  A key pattern may only be read (`%R~`), only be written (`%W~`), or both (`~`)."""
+    """One user.  Key patterns are read-only (`%R~`), write-only (`%W~`) or both (`~`)."""
 
     name: str
     keys: str
@@ -46,7 +46,7 @@ class RedisUser:
     channels: str = ""
 
     def line(self, password: str) -> str:
-        """Its line of the ACL file; `password` is a hash or a placeholder."""
+        """Return the user's line of the ACL file; `password` is a hash or a placeholder."""
         allowed = " ".join(command if command[0] in "+-" else f"+{command}" for command in self.commands.split())
         parts = ("user", self.name, "on", "sanitize-payload", f"#{password}", "resetchannels", self.channels, self.keys)
         return " ".join(part for part in (*parts, "-@all", allowed) if part)
@@ -105,16 +105,16 @@ SENTINEL_USERS = (
 
 
 class BadPasswords(Exception):
-    """Its text lists every problem, one a line, and no password."""
+    """The passwords cannot be used; the text lists every problem, one a line, and no password."""
 
 
 def template() -> str:
-    """The file with a placeholder for each password; Redis refuses it as it is."""
+    """Return the file with a placeholder for each password; Redis refuses it unchanged."""
     return _file({user.name: f"<SHA-256 of {VARIABLE}{user.name.upper()}>" for user in USERS})
 
 
 def acl_file(environ: Mapping[str, str], users: Sequence[RedisUser] = USERS) -> str:
-    """The file of these users with the passwords' hashes.  Raises BadPasswords."""
+    """Return the file of these users with the hashes of the passwords.  Raises BadPasswords."""
     hashes: dict[str, str] = {}
     known: dict[str, str] = {}
     problems = []
@@ -139,15 +139,15 @@ def _password(environ: Mapping[str, str], variable: str) -> str:
 
 
 def _file(hashes: Mapping[str, str], users: Sequence[RedisUser] = USERS) -> str:
-    """Redis allows no comments in it."""
+    """Return the text of an ACL file, in which Redis allows no comments."""
     lines = [user.line(hashes[user.name]) for user in users if user.name in hashes]
     return "\n".join(["user default off sanitize-payload resetchannels -@all", *lines, ""])
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Print the file; 2 if the passwords cannot be used."""
+    """Print the file; return 2 if the passwords cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m deploy.redis.acl", description="Prints the users of Redis.")
-    parser.add_argument("--sentinel", action="store_true", help="those of the sentinels instead")
+    parser.add_argument("--sentinel", action="store_true", help="print the users of the sentinels instead")
     users = SENTINEL_USERS if parser.parse_args(argv).sentinel else USERS
     if not any(name.startswith(VARIABLE) for name in os.environ):
         print(template(), end="")  # noqa: T201
