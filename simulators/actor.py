@@ -1,4 +1,4 @@
-"""The caller as a person: performs the script on a media stream and notes what happened when."""
+"""Performs a caller's script on a media stream and records when each step happened."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -9,12 +9,12 @@ from simulators.script import NAMES, BargeIn, HangUp, Press, Say, Step, Wait, Wa
 from simulators.sound import Samples
 from simulators.stream import Ending, MediaStream
 
-LOOK_EVERY_S = 0.01  # how finely the caller notices that the agent has begun or ended
+LOOK_EVERY_S = 0.01  # resolution at which the caller notices that the agent begins or ends
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A recording and its words."""
+    """A recording and its text."""
 
     text: str
     samples: Samples
@@ -29,10 +29,10 @@ class Actor:
         self.steps: list[StepResult] = []
         self._stream, self._sentences, self._report = stream, sentences, report
         self._heard: tuple[float, float | None] = (-1.0, None)
-        self._listens_from_ms = 0.0  # the caller's last true sound: what the agent says from here on is news
+        self._listens_from_ms = 0.0  # the caller's last audible sound: the agent's speech after it is an answer
 
     async def perform(self, script: Sequence[Step]) -> None:
-        """The steps in order; steps that the end of the call made pointless are left out.  Then hang up."""
+        """Perform the steps in order, skip those after the end of the call, then hang up."""
         for step in script:
             if self._stream.over:
                 return
@@ -85,7 +85,7 @@ class Actor:
         self._stream.end(Ending("caller", "hung up"))
 
     async def _until(self, happened: Callable[[], bool], deadline_ms: float) -> bool:
-        """Look again and again; False if the deadline passed or the call ended first."""
+        """Poll until the condition is true; False if the deadline passes or the call ends first."""
         stop_ms = self._stream.now_ms + deadline_ms
         while not self._stream.over:
             if happened():
@@ -97,11 +97,11 @@ class Actor:
         return False
 
     def _heard_ms(self) -> float | None:
-        """When the agent became audible since the caller's last word, and since it last cut itself short."""
+        """Return when the agent became audible after the caller's last word and after its last clearAudio."""
         playback = self._stream.playback
         cut_ms = max((clear.at_ms for clear in playback.clears if clear.dropped_ms), default=0.0)
         from_ms = max(self._listens_from_ms, cut_ms)
-        if self._heard[0] != from_ms or self._heard[1] is None:  # once heard, it stays heard: no need to look again
+        if self._heard[0] != from_ms or self._heard[1] is None:  # the first audible moment does not change
             self._heard = from_ms, playback.first_loud_ms(from_ms, self._stream.now_ms)
         return self._heard[1]
 

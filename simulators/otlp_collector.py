@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector on loopback, as far as traces go: OTLP over HTTP in, spans out."""
+"""Receives OpenTelemetry traces on loopback: OTLP over HTTP in, spans out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 @dataclass(frozen=True, slots=True)
 class ReceivedSpan:
-    """One span as it came; ids in hexadecimal digits, times in ms."""
+    """One received span; ids in hexadecimal digits, times in ms."""
 
     service: str
     name: str
@@ -27,21 +27,21 @@ class ReceivedSpan:
 
 
 class Collector:
-    """`url` is OTEL_EXPORTER_OTLP_ENDPOINT; `status` is what it answers."""
+    """The collector; `url` is OTEL_EXPORTER_OTLP_ENDPOINT, `status` the HTTP status of its replies."""
 
     def __init__(self) -> None:
         self.status = 200
         self.spans: list[ReceivedSpan] = []
         self.requests = 0
         self.raw = b""
-        """All that came, to look for what must not."""
+        """All bytes received, for tests that search them for private data."""
         self._arrived = threading.Condition()
         self.url = ""
         self.authorization = ""
-        """The header of that name in the last request."""
+        """The header `authorization` of the last request."""
 
     def take(self, path: str, authorization: str, body: bytes) -> int:
-        """The status of one request."""
+        """Record one request and return its status."""
         self.requests += 1
         self.authorization = authorization
         if path != "/v1/traces":
@@ -54,7 +54,7 @@ class Collector:
         return self.status
 
     def until(self, count: int, seconds: float = 10.0) -> list[ReceivedSpan]:
-        """All spans, once there are so many.  Raises AssertionError."""
+        """Return all spans once `count` have arrived.  Raises AssertionError after `seconds`."""
         with self._arrived:
             there = self._arrived.wait_for(lambda: len(self.spans) >= count, seconds)
             assert there, f"{len(self.spans)} spans after {seconds:g} s, not {count}"
@@ -63,7 +63,7 @@ class Collector:
 
 @contextmanager
 def collector() -> Iterator[Collector]:
-    """A collector while the block runs."""
+    """Serve a collector while the block runs."""
     collecting = Collector()
 
     class Requests(BaseHTTPRequestHandler):

@@ -1,9 +1,9 @@
-"""A simulated Vobiz caller: phones a voice server as the carrier would, and measures what the caller hears.
+"""Simulates a Vobiz caller: phones a voice server as the carrier would, and measures what the caller hears.
 
     python -m simulators.vobiz --answer-url http://127.0.0.1:8000/answer
     python -m simulators.vobiz carrier --port 8030        # the whole carrier, with its REST API
 
-It knows the server only by the carrier's wire protocol, so it serves for any server that speaks it.  As a library:
+It uses only the carrier's protocol, so it works with any server that implements it.  As a library:
 
     result = await Caller(CallOptions(answer_url)).call([WaitForAgent(), Say("opening-hours"), WaitForAgent()])
 """
@@ -74,7 +74,7 @@ def call_options(parsed: argparse.Namespace) -> CallOptions:
 async def place_calls(
     options: CallOptions, script: Sequence[Step], calls: int, stagger_ms: float, report: Callable[[str], None]
 ) -> list[CallResult]:
-    """`calls` calls side by side, their starts `stagger_ms` apart; results in the order of the starts."""
+    """Run `calls` concurrent calls, their starts `stagger_ms` apart; return the results in the order of the starts."""
 
     async def one(number: int) -> CallResult:
         await asyncio.sleep((number - 1) * stagger_ms / 1000)
@@ -94,7 +94,7 @@ async def place_calls(
 
 
 def summary(results: Sequence[CallResult]) -> list[str]:
-    """What a person wants to know after the calls."""
+    """Return the summary lines of the calls."""
     failed = sum(1 for result in results if result.failures)
     turns = [turn for result in results for turn in result.turns]
     lines = [f"{len(results)} calls, {failed} failed, {len(turns)} caller turns"]
@@ -115,13 +115,13 @@ def summary(results: Sequence[CallResult]) -> list[str]:
 
 
 def cost(results: Sequence[CallResult], cpu_s: float) -> list[str]:
-    """What a second of one call costs this machine; empty if no call had a stream."""
+    """Return the CPU cost of one second of a call; empty if no call had a stream."""
     carried_s = sum(result.frames_sent for result in results) * FRAME_MS / 1000
     return [f"the carrier's own cost: {1000 * cpu_s / carried_s:.2f} ms CPU per second of call"] if carried_s else []
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; `--json` holds `{"calls": [one object per call]}`."""
+    """Run the command and return its exit status; `--json` gets `{"calls": [one object per call]}`."""
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["carrier"]:
         return carrier_main(argv[1:])

@@ -1,4 +1,4 @@
-"""A voice server for the carrier's own tests: documents by path, an agent on the socket, everything remembered.
+"""A voice server for the carrier's tests: documents by path, an agent on the socket, and a record of all requests.
 
 async with VoiceServer(agent) as server:
     server.documents["/answer"] = server.stream_xml()
@@ -25,7 +25,7 @@ EMPTY = "<Response></Response>"
 ATTRIBUTES = 'bidirectional="true" keepCallAlive="true" contentType="audio/x-mulaw;rate=8000"'
 
 Document: TypeAlias = str | tuple[int, str]
-"""XML, or a status and a body; a list of these is used up one by one, the last one stays."""
+"""XML, or a status and a body; a list of these is used in turn, and its last item for all later requests."""
 Agent: TypeAlias = Callable[[WebSocket], Awaitable[None]]
 
 
@@ -42,14 +42,14 @@ class WebhookRequest:
 
 
 async def silent(socket: WebSocket) -> None:
-    """The agent that only listens."""
+    """An agent that only listens."""
     while True:
         await socket.receive_json()
 
 
 @dataclass(slots=True)
 class VoiceServer:
-    """`asked` holds every webhook in the order of arrival; `sockets` counts the media sockets."""
+    """The server; `asked` holds every webhook in the order of arrival, `sockets` counts the media sockets."""
 
     agent: Agent = silent
     documents: dict[str, Document | list[Document]] = field(default_factory=dict)
@@ -77,16 +77,16 @@ class VoiceServer:
         await self._server.__aexit__(kind, error, trace)
 
     def stream_xml(self, attributes: str = ATTRIBUTES, after: str = "", more: str = "") -> str:
-        """A document with one stream to this server, and what follows it."""
+        """Return a document with one stream to this server and the elements after it."""
         url = self.url.replace("http", "ws", 1)
         return f"<Response><Stream {attributes} {more}>{url}/ws</Stream>{after}</Response>"
 
     def of(self, event: str) -> list[WebhookRequest]:
-        """The webhooks with this `Event`."""
+        """Return the webhooks with this `Event`."""
         return [asked for asked in self.asked if asked.fields.get("Event") == event]
 
     async def until(self, event: str, count: int = 1) -> WebhookRequest:
-        """Wait for the webhook number `count` with this `Event`."""
+        """Wait for webhook number `count` with this `Event` and return it."""
         async with asyncio.timeout(WAIT_S_MAX):
             while len(self.of(event)) < count:
                 self._arrived.clear()

@@ -1,4 +1,4 @@
-"""The options of the command line that say how the carrier behaves on the media socket; for calls and carrier alike."""
+"""Defines the command-line options for the carrier's behaviour on the media socket, for callers and carrier alike."""
 
 import argparse
 

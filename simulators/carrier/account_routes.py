@@ -1,4 +1,4 @@
-"""REST on everything that is no live call: applications, numbers, recordings, call detail records, concurrency."""
+"""Routes of REST without live calls: applications, numbers, recordings, call detail records, concurrency."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CSV_COLUMNS = ("uuid", "call_direction", "start_time", "duration", "billsec", "t
 
 
 def account_route(carrier: Carrier, asked: AccountRequest) -> ApiReply:
-    """Everything under `/Account/{id}/` but `Call/`, and `/auth/me`.  Raises `Refusal`."""
+    """Answer a request under `/Account/{id}/` other than `Call/`, and `/auth/me`.  Raises `Refusal`."""
     match asked.kind(0):
         case "application":
             return _application(carrier, asked)

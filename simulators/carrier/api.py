@@ -1,4 +1,4 @@
-"""The REST API's front: who asks, which fault is due, and what a refusal looks like.  The tester's side door, too.
+"""Serves the REST API: authentication, ordered faults and error bodies; and the tester's side door.
 
 Paths are taken with or without the last slash and in any case (`/Account/{id}/Call/`, `/account/{id}/call`), because
 the documents write both.  Authentication is by X-Auth headers or HTTP Basic.
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 BODY_BYTES_MAX = 1_000_000
 HOLD_S_MAX = 60.0
-"""How long a request that times out is held, unless the client goes away before."""
+"""Time for which a request that times out is held, unless the client disconnects before."""
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 def application(carrier: Carrier) -> Starlette:
-    """The ASGI application of this carrier."""
+    """Return the ASGI application of this carrier."""
     front = Front(carrier)
     return Starlette(
         routes=[
@@ -47,14 +47,14 @@ def application(carrier: Carrier) -> Starlette:
 
 
 class Front:
-    """Takes requests, lets the routes answer them, and remembers both."""
+    """Takes requests, passes them to the routes, and records both request and reply."""
 
     def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
         self._refusals = 0
 
     async def rest(self, request: Request) -> Response:
-        """One request of the account's owner."""
+        """Answer one request of the account's owner."""
         fault = self._carrier.faults.take(request.method, request.url.path)
         if fault is not None and fault.kind == "timeout-before":
             return await _hold(request)
@@ -79,7 +79,7 @@ class Front:
         return response
 
     async def side(self, request: Request) -> Response:
-        """One request of the tester; needs no credentials."""
+        """Answer one request of the tester, which needs no credentials."""
         segments = tuple(part for part in request.url.path.split("/") if part)
         try:
             body = await _body(request)
@@ -88,7 +88,7 @@ class Front:
             return JSONResponse({"error": refusal.message}, refusal.status)
 
     async def _asked(self, request: Request) -> AccountRequest:
-        """Raises `Refusal` for bad credentials, a foreign account or a body that is no JSON object."""
+        """Authenticate and parse.  Raises `Refusal`: credentials, another account, a body that is no object."""
         segments = tuple(part for part in request.url.path.split("/") if part)
         if segments[:2] == ("api", "v1"):
             segments = segments[2:]
@@ -125,7 +125,7 @@ class Front:
         return account_route(self._carrier, asked)
 
     def _refused(self, refusal: Refusal) -> Response:
-        """In the shape that was asked for; else 429 in the first, 401 in the second, and the others in turn."""
+        """Return the error in the requested shape; otherwise 429 in the first, 401 in the second, others in turn."""
         shape = refusal.shape if refusal.shape is not None else self._carrier.options.error_shape
         if shape is None:
             shape = 0 if refusal.status == 429 else self._refusals % SHAPES
@@ -151,7 +151,7 @@ def _rendered(reply: ApiReply) -> Response:
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    """A JSON object, or a form; empty if there is none."""
+    """Read a JSON object or a form; empty without a body.  Raises `Refusal` 400."""
     raw = b""
     async for chunk in request.stream():
         raw += chunk
@@ -171,7 +171,7 @@ async def _body(request: Request) -> dict[str, Any]:
 
 
 async def _hold(request: Request) -> Response:
-    """Say nothing until the client has given up."""
+    """Send nothing until the client has given up."""
     try:
         async with asyncio.timeout(HOLD_S_MAX):
             while (await request.receive())["type"] != "http.disconnect":

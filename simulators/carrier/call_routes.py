@@ -1,4 +1,4 @@
-"""REST on calls: make one, list them, and everything that can be done to a live one."""
+"""Routes of REST on calls: make one, list them, and every operation on a live one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ URLS_MAX = 100
 
 
 def call_route(carrier: Carrier, asked: AccountRequest) -> ApiReply:
-    """Everything under `/Account/{id}/Call/`.  Raises `Refusal`."""
+    """Answer a request under `/Account/{id}/Call/`.  Raises `Refusal`."""
     try:
         match asked.method, len(asked.segments):
             case "POST", 1:
@@ -65,7 +65,7 @@ def _live(carrier: Carrier, asked: AccountRequest) -> PhoneCall:
 
 
 STANDINGS = {"live": ("in-progress",), "queued": ("queued", "ringing")}
-"""Under which `status` a call in this state is found: one that rings still counts as queued."""
+"""Return the `status` under which a call in this state is listed: a ringing call still counts as queued."""
 
 
 def _standing(query: Mapping[str, str]) -> str:
@@ -82,7 +82,7 @@ def _list(carrier: Carrier, query: Mapping[str, str]) -> ApiReply:
 
 
 def _details(carrier: Carrier, asked: AccountRequest) -> ApiReply:
-    """A call that stands under another status is not found, as if there were none."""
+    """Return one call.  Raises `Refusal` 404 also if the call has another status than the one asked for."""
     status = _standing(asked.query)
     call = _live(carrier, asked)
     record = call.record
@@ -119,7 +119,7 @@ def _transfer(call: PhoneCall, body: Mapping[str, Any]) -> ApiReply:
 
 
 def _hang_up(call: PhoneCall) -> ApiReply:
-    """A second DELETE finds no call any more, even before the first one's webhooks are out."""
+    """End a call.  A second DELETE finds no call, even before the webhooks of the first were sent."""
     if call.ending:
         raise Refusal(404, "call not found")
     call.hang_up(4000 if call.record.state == "in-progress" else 1000, "API Request")
@@ -181,7 +181,7 @@ def _dtmf(call: PhoneCall, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stream(call: PhoneCall, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Trap of the real API: only the string "true" makes a stream two-way, a JSON true does not."""
+    """Start a stream.  As on the real API, only the string "true" makes it two-way; a JSON true does not."""
     url = str(body.get("service_url") or "")
     if not url.startswith(("ws://", "wss://")):
         raise Refusal(400, "service_url is not a valid URL")
@@ -237,7 +237,7 @@ def _record(carrier: Carrier, call: PhoneCall, body: Mapping[str, Any]) -> ApiRe
 
 
 def _stop_recordings(carrier: Carrier, call: PhoneCall, url: str) -> None:
-    """The one with this URL; all of them, if none is named."""
+    """Return the running recording with this URL, or all running ones if no URL is given."""
     running = [
         recording
         for recording in carrier.recordings.running(call.record)

@@ -1,4 +1,4 @@
-"""Other people on the line: the B leg of a `<Dial>`, and a `<Conference>`."""
+"""Simulates further parties of a call: the B leg of a `<Dial>`, and a `<Conference>`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ STATUS_OF = {"busy": "busy", "no-answer": "no-answer", "rejects": "failed", "una
 
 
 class Joint:
-    """Joins one call with others."""
+    """Joins one call with other parties."""
 
     def __init__(self, call: PhoneCall) -> None:
         self._call = call
 
     async def dial(self, verb: Dial) -> dict[str, str]:
-        """Ring the numbers, talk if one answers; the fields of the dial action."""
+        """Ring the numbers and talk if one answers; return the fields of the dial action."""
         people = self._call.world.people
         rung = [(number, people.next_for(number)) for number in verb.numbers]
-        # All ring at once: the first to answer is the one whose phone rings shortest.
+        # All ring at once: the callee with the shortest ringing time answers.
         answering = [pair for pair in rung if pair[1].does in ("answers", "machine")]
         number, callee = min(answering or rung, key=lambda pair: pair[1].ring_ms)
         leg: dict[str, Any] = {
@@ -67,7 +67,7 @@ class Joint:
         self._call.reports.put(Webhook("dial", verb.callback_url, verb.callback_method, fields))
 
     async def confer(self, verb: Conference) -> None:
-        """Enter the room, stay for as long as the callee talks, leave."""
+        """Enter the room, stay while the callee talks, and leave."""
         member = {"ConferenceUUID": str(uuid.uuid4()), "ConferenceName": verb.room, "ConferenceMemberID": "1"}
         fields = call_fields(self._call.record, self._call.world.options.account, "ConferenceEnter", "in-progress")
         enter = {"ConferenceAction": "enter", "ConferenceFirstMember": "true"}

@@ -1,4 +1,4 @@
-"""XML documents as the carrier reads them: a tuple of verbs, or the hangup cause for what it cannot run.  Pure."""
+"""Reads XML documents as the carrier does: a tuple of verbs, or a hangup cause for an invalid document.  Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class Record:
     length_s_max: float
     file_format: str
     session: bool
-    """Goes on in the background while the document runs."""
+    """Records in the background while the document runs."""
     channel_type: str = "mono"
 
 
@@ -107,7 +107,7 @@ Document: TypeAlias = tuple[Verb, ...]
 
 
 def read_document(status: int, content_type: str, body: bytes, where: str = "answer") -> Document:
-    """The verbs of this HTTP reply, in order.  Raises `Dropped`; `where` is a key of `causes.WHERE`."""
+    """Return the verbs of this HTTP reply in order.  Raises `Dropped`; `where` is a key of `causes.WHERE`."""
     if not 200 <= status < 300:
         raise unreachable(where, f"HTTP status {status}")
     mime = content_type.partition(";")[0].strip().lower()
@@ -247,7 +247,7 @@ _READERS: dict[str, Callable[[Element, str], Verb]] = {
 
 
 def is_web_url(url: str) -> bool:
-    """Can the carrier ask there?"""
+    """Return whether the carrier can send a request to this URL."""
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname)
@@ -274,7 +274,7 @@ def _text(element: Element) -> str:
 
 
 def _number(element: Element, name: str, default: float) -> float:
-    """What is no number, or below 0, is taken for the default, as the carrier takes it."""
+    """Read a number; return the default for any other text and below 0, as the carrier does."""
     try:
         value = float(element.get(name, default))
     except ValueError:

@@ -1,4 +1,4 @@
-"""The media streams of one call: each opened, performed on, measured, and told about."""
+"""Runs the media streams of one call: opens each, performs the script, measures it, and sends status callbacks."""
 
 import asyncio
 import contextlib
@@ -24,12 +24,12 @@ STREAMS_MAX = 100
 
 
 class TooManyStreams(Exception):
-    """One call has opened more streams than any call should."""
+    """The call has opened more streams than the limit."""
 
 
 @dataclass(slots=True)
 class StreamEntry:
-    """One stream as REST shows it."""
+    """One stream as REST returns it."""
 
     stream: Stream
     media: MediaStream
@@ -60,7 +60,7 @@ class StreamEntry:
 
 @dataclass(slots=True)
 class CallStreams:
-    """All streams of a call.  The script is performed once: what a stream leaves of it, the next one takes up."""
+    """All streams of a call.  The script is performed once: each stream continues where the last one stopped."""
 
     call: CallRecord
     options: CarrierOptions
@@ -71,7 +71,7 @@ class CallStreams:
     _results: list[tuple[StreamEntry, CallResult]] = field(default_factory=list)
 
     def new(self, stream: Stream) -> StreamEntry:
-        """Prepare a stream; it is opened by `carry`."""
+        """Add a stream, which `carry` opens.  Raises `TooManyStreams`."""
         if len(self.entries) >= STREAMS_MAX:
             raise TooManyStreams
 
@@ -85,14 +85,14 @@ class CallStreams:
         return entry
 
     def stop(self, stream_id: str | None, how: str) -> bool:
-        """End one stream, or all; False if there is none that is on."""
+        """End one stream, or all; return False if none is open."""
         on = [entry for entry in self.entries if entry.status == "in-progress" and stream_id in (None, entry.stream_id)]
         for entry in on:
             entry.media.end(Ending("carrier", how))
         return bool(on)
 
     async def carry(self, entry: StreamEntry) -> Ending:
-        """Carry the stream to its end; its result is in the call's record, even if this is cancelled."""
+        """Run the stream to its end and add its result to the call's record, even if cancelled."""
         result = CallResult(self.call.call_id)
         if not await self._open(entry, result):
             self.call.streams.append(result)
@@ -147,7 +147,7 @@ class CallStreams:
             self._report_status(entry, "DegradedStream", {"error": "connection degraded"})
 
     async def haunt(self) -> None:
-        """Phantom connections after the end of the call, if the carrier has that fault."""
+        """Open phantom connections after the end of the call, if the carrier has that fault."""
         for entry, result in self._results:
             result.phantom = await entry.media.haunt()
 
@@ -164,7 +164,7 @@ class CallStreams:
         self._results.append((entry, result))
         if self.options.wavs is not None:
             path = self.options.wavs / f"{self.call.call_id}-{len(self.call.streams)}.wav"
-            with contextlib.suppress(OSError):  # a full disk must not end the calls
+            with contextlib.suppress(OSError):  # a full disk must not end calls
                 write_stereo_wav(path, media.line.track, media.playback.track(result.duration_ms))
                 result.wav = str(path)
 

@@ -1,4 +1,4 @@
-"""What the routes take and give."""
+"""Defines the request and the reply of the REST routes."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -15,18 +15,18 @@ class AccountRequest:
     body: dict[str, Any]
 
     def kind(self, index: int) -> str:
-        """A segment in lower case, "" beyond the end: paths come in any case."""
+        """Return a segment in lower case, "" beyond the end: the documents write paths in both cases."""
         return self.segments[index].lower() if index < len(self.segments) else ""
 
     @property
     def shape(self) -> tuple[str, str, int]:
-        """Method, first segment, number of segments: enough to find most routes."""
+        """Method, first segment and number of segments, which identify most routes."""
         return self.method, self.kind(0), len(self.segments)
 
 
 @dataclass(frozen=True, slots=True)
 class ApiReply:
-    """An answer: JSON, nothing, or a file; and the calls that the request was about."""
+    """A reply: JSON, nothing, or a file; and the calls that the request concerned."""
 
     status: int
     body: Any = None
@@ -36,5 +36,5 @@ class ApiReply:
 
 
 def reply_body(message: str, **more: Any) -> dict[str, Any]:
-    """The usual body: an api_id, a message, and more."""
+    """Return the usual body: an api_id, a message, and more fields."""
     return {"api_id": str(uuid.uuid4()), "message": message, **more}

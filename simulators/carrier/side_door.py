@@ -1,10 +1,10 @@
-"""The tester's side door on the same port, without credentials: callees, faults, inbound calls, what happened.
+"""Serves the tester's routes on the same port, without credentials: callees, faults, inbound calls, records.
 
 POST /_callees    {"number": "+91...", "does": "busy"}, or a list of such; several for a number are used in turn
 POST /_faults     {"kind": "429", "next": 3, "path": "Call"}; kinds: see `refusals.FAULTS`
 POST /_phone_in   {"answer_url": "http://..."} or {"to": "+91..."}, "from", "hangup_url", "script": [steps]
 GET  /_calls      every call, with requests, webhooks, spoken texts and stream results; /_calls/{id} for one
-GET  /_load       CPU per stream, and the carrier's own lateness
+GET  /_load       CPU per stream, and the carrier's lateness
 GET  /_requests   every REST request
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def side_door(carrier: Carrier, method: str, segments: tuple[str, ...], body: Mapping[str, Any]) -> ApiReply:
-    """Raises `Refusal`."""
+    """Answer one request of the tester.  Raises `Refusal`."""
     try:
         match method, segments:
             case "POST", ("_callees",):

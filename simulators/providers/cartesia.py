@@ -1,4 +1,4 @@
-"""A stand-in for Cartesia: Ink (`/stt/websocket`) and Sonic (`/tts/websocket`), as the vendor documents them."""
+"""Simulates Cartesia as documented: Ink (`/stt/websocket`) and Sonic (`/tts/websocket`)."""
 
 import asyncio
 import base64
@@ -20,19 +20,19 @@ TONE = bytes([0x9F, 0x8F, 0x8A, 0x8F, 0x1F, 0x0F, 0x0A, 0x0F])
 CHUNK_MS = 200
 INTERIM_MS = 200
 WORDS_MS_MIN = 100
-"""Less voice than this has no words."""
+"""Shorter speech has no words."""
 
 
 @dataclass
 class CartesiaStandin:
-    """Hears the lines of `script`, one for each finalised stretch of voice; speaks tones."""
+    """Transcribes each finalised stretch of speech as the next line of `script`; synthesizes tones."""
 
     script: list[str] = field(default_factory=list)
     final_after_ms: int = 20
     first_byte_ms: int = 10
     chunk_after_ms: int = 0
     empty: int = 0
-    """So many clauses end in order and without audio."""
+    """Number of clauses that end normally but without audio."""
     faults: Faults = field(default_factory=Faults)
     key: str = KEY
 
@@ -57,10 +57,10 @@ class CartesiaStandin:
             return 401
         return 0 if websocket.headers.get("cartesia-version") else 400
 
-    # --- ears ---
+    # --- speech to text ---
 
     async def listen(self, websocket: WebSocket) -> None:
-        """One call's ear."""
+        """Serve one speech-to-text socket."""
         faulty = FaultySocket(websocket, self.faults.next())
         query = websocket.query_params
         known = query.get("model") == "ink-whisper" and query.get("language") in ("en", "hi", "ta")
@@ -103,14 +103,14 @@ class CartesiaStandin:
             await faulty.send({"type": "flush_done", "request_id": "r"})
 
     def _line(self, voice_ms: float | None = None) -> str:
-        """The line that is being spoken: all of it, or as many words as fit."""
+        """Return the present line of the script: all of it, or as many words as fit into `voice_ms`."""
         words = self.script[self.finals % len(self.script)].split()
         return " ".join(words if voice_ms is None else words[: 1 + int(voice_ms // 300)])
 
-    # --- mouth ---
+    # --- text to speech ---
 
     async def speak(self, websocket: WebSocket) -> None:
-        """One process's mouth."""
+        """Serve one text-to-speech socket."""
         faulty = FaultySocket(websocket, self.faults.next())
         if not await faulty.open(self._refusal(websocket)):
             return
@@ -132,7 +132,7 @@ class CartesiaStandin:
                 self.texts.append(request["transcript"])
                 contexts[number] = asyncio.create_task(self._tone(faulty, number, request["transcript"]))
         except WebSocketDisconnect:
-            pass  # the process is gone
+            pass  # the client has disconnected
         finally:
             self.open -= 1
             for task in contexts.values():

@@ -1,4 +1,4 @@
-"""What the two models of the Deepgram stand-in make of loud and quiet audio; no I/O, and time is the audio's own."""
+"""Derives the messages of Nova and Flux from loud and quiet audio.  Pure; times are positions in the audio."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from typing import Any, TypeAlias
 WINDOW_BYTES = 160
 WINDOW_MS = 20
 QUIET = bytes(code for code in range(256) if code & 0x7F >= 0x50)
-"""mu-law of less than 3 % of full scale."""
+"""mu-law codes of less than 3 % of full scale."""
 LOUD_BYTES = WINDOW_BYTES // 4
-"""A window with so many louder samples is sound."""
+"""A window with this many louder samples is sound."""
 
 Outgoing: TypeAlias = "tuple[float, dict[str, Any] | None]"
-"""(milliseconds after which it is sent, message); None closes the socket."""
+"""(delay in ms, message); None closes the socket."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """Milliseconds; `*_after_ms` is what the vendor and the network take once the audio is there."""
+    """Times in ms; `*_after_ms` is the latency of vendor and network after the audio."""
 
     min_speech_ms: int = 60
-    """Sound this long is speech."""
+    """Shortest sound that counts as speech."""
     started_after_ms: float = 50
     interim_ms: int = 1000
-    """Nova sends an interim result for each so much audio."""
+    """Audio per interim result of Nova."""
     interim_after_ms: float = 50
     final_after_ms: float = 50
-    """After the silence of `endpointing`, or of Flux's end of turn."""
+    """Latency after the silence of `endpointing`, or of Flux's end of turn."""
     word_ms: int = 250
-    """While the speech lasts, a word of the text appears for each so much of it."""
+    """Speech per word of the text, while the speech lasts."""
     update_ms: int = 250
     eager_ms: int = 160
     eot_ms: int = 300
-    """Silence after which Flux believes that a turn is over, if its text ends like a sentence."""
+    """Silence after which Flux assumes the end of a turn, if its text ends like a sentence."""
     word_times: bool = True
-    """Flux says when each word was."""
+    """Whether Flux sends the times of words."""
 
 
 class _Audio:
-    """Cuts audio into windows, and tells loud from quiet."""
+    """Cuts audio into windows and classifies them as loud or quiet."""
 
     def __init__(self, script: Sequence[str], pace: Pace) -> None:
         self.pace = pace
         self.ms = 0
         self.start_ms = self.loud_to_ms = 0
-        """Where the open speech began, and its last sound."""
+        """Begin of the open speech, and its last sound."""
         self.loud_ms = self.quiet_ms = 0
         self._rest = b""
         self._script = script
@@ -62,7 +62,7 @@ class _Audio:
         ]
 
     def step(self, loud: bool) -> bool:
-        """One window on; True if it makes the sound long enough for speech."""
+        """Add a window; return True if the sound is now long enough for speech."""
         self.ms += WINDOW_MS
         if loud:
             self.loud_ms += WINDOW_MS
@@ -80,11 +80,11 @@ class _Audio:
         self._next += 1
 
     def spoken(self, words: list[str]) -> int:
-        """How many of the words a listener knows by now."""
+        """Return how many of the words are recognised by now."""
         return min(len(words), (self.loud_to_ms - self.start_ms) // self.pace.word_ms)
 
     def spans(self, words: list[str], count: int, whole: bool) -> list[dict[str, Any]]:
-        """The first `count` words with their times, spread over the speech if that is over."""
+        """Return the first `count` words with their times, spread over the speech if it is over."""
         step_ms = (self.loud_to_ms - self.start_ms) / max(1, len(words)) if whole else self.pace.word_ms
         return [
             {
@@ -98,7 +98,7 @@ class _Audio:
 
 
 class NovaSpeech:
-    """/v1/listen: SpeechStarted, interim and final Results, UtteranceEnd."""
+    """The model of /v1/listen: SpeechStarted, interim and final Results, UtteranceEnd."""
 
     def __init__(self, script: Sequence[str], pace: Pace, query: dict[str, str]) -> None:
         self.withholds = False
@@ -109,9 +109,9 @@ class NovaSpeech:
         self._interims = query.get("interim_results") == "true"
         self._speaking = False
         self._words: list[str] = []
-        self._words_final = 0  # of these words, in finals
-        self._segment_ms = 0  # where the next result begins
-        self._result_ms = 0  # where the last result ended
+        self._words_final = 0  # number of these words in final results
+        self._segment_ms = 0  # begin of the next result
+        self._result_ms = 0  # end of the last result
         self._gap_from_ms = -1  # the last word of the last final; -1: UtteranceEnd was sent
 
     def hear(self, mulaw: bytes) -> list[Outgoing]:
@@ -176,7 +176,7 @@ class NovaSpeech:
 
 
 class FluxSpeech:
-    """/v2/listen: TurnInfo by Flux's state machine."""
+    """The model of /v2/listen: TurnInfo by Flux's state machine."""
 
     def __init__(self, script: Sequence[str], pace: Pace, query: dict[str, str]) -> None:
         self.withholds = False
@@ -187,7 +187,7 @@ class FluxSpeech:
         self._open = self._awaiting = False
         self._words: list[str] = []
         self._window_ms = 0
-        self._info_ms = 0  # of the last TurnInfo
+        self._info_ms = 0  # position of the last TurnInfo
         self._sequence = 0
 
     def hear(self, mulaw: bytes) -> list[Outgoing]:

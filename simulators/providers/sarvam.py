@@ -1,4 +1,4 @@
-"""A stand-in for Sarvam: `/speech-to-text/ws` and `/text-to-speech/ws`, as the vendor documents them."""
+"""Simulates Sarvam as documented: `/speech-to-text/ws` and `/text-to-speech/ws`."""
 
 import asyncio
 import base64
@@ -22,24 +22,24 @@ WAV_HEADER = (
     b"RIFF\xff\xff\xff\xffWAVE" + b"fmt \x10\0\0\0" + struct.pack("<HHIIHH", 7, 1, 8000, 8000, 1, 8)
     + b"data\xff\xff\xff\xff"
 )  # fmt: skip
-"""Of mu-law at 8 kHz whose length is not known yet."""
+"""WAV header of mu-law at 8 kHz of unknown length."""
 CHUNK_MS = 200
 LOUD = 500
-"""Mean magnitude of speech, of 32,767."""
+"""Mean magnitude from which a window is speech; full scale is 32,767."""
 STARTS_MS, ENDS_MS = 100, 500
-"""Speech and silence after which the detector, set to high sensitivity, decides."""
+"""Durations of speech and silence after which the detector decides, at high sensitivity."""
 
 
 @dataclass
 class SarvamStandin:
-    """Hears the lines of `script`, one for each speech; speaks tones."""
+    """Transcribes each speech as the next line of `script`; synthesizes tones."""
 
     script: list[str] = field(default_factory=list)
     final_after_ms: int = 20
     first_byte_ms: int = 10
     chunk_after_ms: int = 0
     empty: int = 0
-    """So many clauses end in order and without audio."""
+    """Number of clauses that end normally but without audio."""
     wav: bool = False
     """Put a WAV header before the first chunk of a clause."""
     lose_end: bool = False
@@ -66,10 +66,10 @@ class SarvamStandin:
             return 403
         return 0 if websocket.query_params.get("model") in models else 400
 
-    # --- ears ---
+    # --- speech to text ---
 
     async def listen(self, websocket: WebSocket) -> None:
-        """One call's ear."""
+        """Serve one speech-to-text socket."""
         faulty = FaultySocket(websocket, self.faults.next())
         query = dict(websocket.query_params)
         self.queries.append(query)
@@ -127,10 +127,10 @@ class SarvamStandin:
         self.finals += faulty.kind == ""
         await faulty.send({"type": "data", "data": {"request_id": "r", "transcript": text, "language_code": "hi-IN"}})
 
-    # --- mouth ---
+    # --- text to speech ---
 
     async def speak(self, websocket: WebSocket) -> None:
-        """One clause after the other."""
+        """Serve one text-to-speech socket, one clause after the other."""
         faulty = FaultySocket(websocket, self.faults.next())
         refusal = self._refusal(websocket, ("bulbul:v2", "bulbul:v3"))
         if not await faulty.open(refusal or (0 if websocket.query_params.get("send_completion_event") else 400)):
@@ -140,7 +140,7 @@ class SarvamStandin:
         try:
             await self._read_aloud(faulty)
         except WebSocketDisconnect:
-            pass  # the clause is not wanted any more
+            pass  # the client cancelled the clause
         finally:
             self.open -= 1
 
