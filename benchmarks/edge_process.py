@@ -1,7 +1,7 @@
-"""An edge under load, in a process of its own: the real server and the real `Call`, once past ASGI, once through it.
+"""Runs an edge under load in a separate process: the real server and the real `Call`, past ASGI or through it.
 
-Its bus packs every message as RedisBus does, counts it and throws it away; the agent's audio is fed in as encoded
-`AudioOut`s of ten frames.  So what is measured is the edge without the writes and reads of its Redis connection.
+Its bus packs every message as RedisBus does, counts and drops it; the agent's audio arrives as encoded `AudioOut`s of
+ten frames.  So the edge is measured without the writes and reads of its Redis connection.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ CHUNK_FRAMES = 10
 CHUNK_NS = CHUNK_FRAMES * 20_000_000
 FRAME_BYTES = 160
 QUEUE_MAX = 4000
-"""Messages that wait for one ASGI sender: 80 s."""
+"""Most messages queued for one ASGI sender: 80 s."""
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 
@@ -68,7 +68,7 @@ class EdgeLoad:
 
 
 class CountingBus:
-    """See the module; a `common.bus.Bus`."""
+    """A `common.bus.Bus` that counts and drops messages."""
 
     connected = True
 
@@ -95,7 +95,7 @@ class CountingBus:
                 self.all_started.set()
 
     def deliver(self, stream: str, raw: bytes) -> None:
-        """An entry has come in."""
+        """Pass an entry to the subscriber of its stream."""
         self._receivers[stream]("1-0", decode(raw))
 
     def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> CountingBus:
@@ -103,7 +103,7 @@ class CountingBus:
         return self
 
     def close(self) -> None:
-        """The edge's own subscriptions are never closed."""
+        """Do nothing: the edge never closes its subscriptions here."""
 
     async def read(self, stream: str, after: str = START) -> list[tuple[str, Message]]:
         return []
@@ -120,7 +120,7 @@ class AgentAudio:
             self.feed(0)
 
     def feed(self, due_ns: int) -> None:
-        """The next call's ten frames."""
+        """Deliver ten frames to the next call."""
         chunk, caller = divmod(self._fed, len(self._call_ids))
         self._fed += 1
         mulaw = bytes([chunk % 128]) * (CHUNK_FRAMES * FRAME_BYTES)
@@ -129,7 +129,7 @@ class AgentAudio:
 
 
 class AsgiSocket:
-    """An `edge.session.media_socket.MediaSocket` as ASGI would have it: a queue, and a task that awaits each send."""
+    """An `edge.session.media_socket.MediaSocket` over ASGI: a queue, and a task that awaits each send."""
 
     unsent_bytes = 0
 
@@ -142,7 +142,7 @@ class AsgiSocket:
             self._queue.put_nowait(message)
 
     async def send_forever(self) -> None:
-        """Until cancelled, or the socket is gone."""
+        """Send queued messages until cancelled or the socket is closed."""
         while True:
             await self._websocket.send_text((await self._queue.get()).decode())
 
@@ -156,7 +156,7 @@ class ThroughAsgi:
     ticker: Ticker
 
     async def serve(self, websocket: WebSocket) -> None:
-        """Carry one socket to its end."""
+        """Serve one socket to its end."""
         await websocket.accept()
         async with asyncio.timeout(START_SECONDS):
             start = stream_protocol.parse(await websocket.receive_text())
@@ -178,7 +178,7 @@ class ThroughAsgi:
 
 
 def edge_main(plan: EdgePlan, pipe: Connection) -> None:
-    """Serve; say when the server is up and when all calls are; measure the window we are given; tell."""
+    """Serve; report when the server and all calls are up; measure the given window; send the result."""
     run_process(_edge(plan, pipe))
 
 
@@ -201,7 +201,7 @@ async def _edge(plan: EdgePlan, pipe: Connection) -> None:
         serving = tasks.create_task(server.serve(), name="server")
         house = tasks.create_task(calls.housekeeping(), name="housekeeping")
         async with asyncio.timeout(START_SECONDS):
-            while not server.started:  # noqa: ASYNC110 - uvicorn tells its state, not its changes
+            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0.01)
             pipe.send("up")
             await bus.all_started.wait()
@@ -215,7 +215,7 @@ async def _edge(plan: EdgePlan, pipe: Connection) -> None:
 
 
 async def _carry(plan: EdgePlan, bus: CountingBus, pipe: Connection) -> None:
-    """All callers are on the line: let the agent speak, and measure."""
+    """Once all callers are connected, let the agent speak, and measure."""
     pipe.send("all started")
     start_ns, *window = await asyncio.to_thread(receive, pipe, START_SECONDS)
     bus.window = (window[0], window[1])

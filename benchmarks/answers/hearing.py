@@ -1,8 +1,8 @@
-"""From what callers heard to figures.  Pure.
+"""Computes figures from the callers' records.  Pure.
 
     speech ──────┐ last frame sent                 an answer's wait: from here ...
                  └───────────────▶ first audible frame ... to here
-    speech while the buffer still plays = a barge-in: its `clearAudio` is counted from the vendor's word of speech
+    speech while the buffer still plays = a barge-in: its `clearAudio` is counted from the vendor's detection
 
 A reply is all audio between two speeches.  The carrier's buffer plays it; while it is dry and more of the reply comes
 later, the caller hears silence.
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from benchmarks.answers.caller import NS_PER_BYTE, CallerRecord
 
 GAP_NS_LEAST = 1_000_000
-"""A buffer that is dry for less than this is the clock's grain, no silence."""
+"""An empty buffer counts as silence from this time on; less is the resolution of the clock."""
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class Figures:
 
     @property
     def silence_share(self) -> float:
-        """Silence inside replies, of the time from their first to their last sound."""
+        """Silence inside replies as a share of the time from their first to their last sound."""
         silent = sum(self.gaps)
         return silent / (silent + self.played_ns) if self.played_ns else 0.0
 
@@ -44,7 +44,7 @@ class Figures:
 def measured(
     heard: Mapping[int, CallerRecord], detections: Mapping[int, Sequence[int]], window: tuple[int, int]
 ) -> Figures:
-    """All speeches that ended within the window.  `detections`: when the vendor spoke of speech, by caller's number."""
+    """Return the figures of all speeches that ended within the window.  `detections`: times, by caller number."""
     figures = Figures()
     for number, one in heard.items():
         _measure(figures, one, sorted(detections.get(number, ())), window)
@@ -62,7 +62,7 @@ def _measure(figures: Figures, heard: CallerRecord, detections: Sequence[int], w
                 _barge_in(figures, first, clear, _first_between(detections, first, following))
             if clear is None:
                 dry_ns = _play(Figures(), heard, first, following)
-                continue  # the old answer plays on: whose audio it is cannot be told
+                continue  # the old answer plays on: its audio cannot be told from the new one's
         answered_from = max(last, clear or 0)
         found = _play(figures if inside else Figures(), heard, answered_from, following)
         if inside:
@@ -88,14 +88,14 @@ def _answer(figures: Figures, heard: CallerRecord, last: int, begin: int, end: i
 
 
 def _play(figures: Figures, heard: CallerRecord, begin: int, end: int) -> int:
-    """Play what came between the two moments; returns when the buffer will be dry (0: nothing came)."""
+    """Play the audio received between the two times; return when the buffer will be empty (0: no audio)."""
     dry = 0
     for at in range(bisect_right(heard.arrived, begin), bisect_left(heard.arrived, end)):
         arrived, duration = heard.arrived[at], heard.sizes[at] * NS_PER_BYTE
         if dry and arrived - dry >= GAP_NS_LEAST:
             figures.gaps.append(arrived - dry)
         dry = max(dry, arrived)
-        figures.played_ns += max(0, min(duration, end - dry))  # what a clear throws away was not heard
+        figures.played_ns += max(0, min(duration, end - dry))  # audio that a clear drops was not heard
         dry += duration
     return dry
 

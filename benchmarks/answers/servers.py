@@ -1,4 +1,4 @@
-"""What is measured: the whole stack, or the plain forwarder.  Either is a port to call and the processes behind it."""
+"""Starts the server under test: the whole stack, or the plain forwarder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STACK = "stack"
 
 @dataclass(frozen=True, slots=True)
 class ServerPlan:
-    """What to start.  `settings` are environment variables for the stack's processes, over the benchmark's own."""
+    """The server to start.  `settings` are environment variables of the stack's processes and override ours."""
 
     vendors_url: str
     endpoint_ms: int
@@ -36,7 +36,7 @@ class ServerPlan:
 
 @dataclass(frozen=True, slots=True)
 class ServerUnderTest:
-    """Where the callers call, and the pid of each process by its name."""
+    """The port that the callers use, and the pid of each process by its name."""
 
     port: int
     pids: Mapping[str, int]
@@ -44,7 +44,7 @@ class ServerUnderTest:
 
 @contextlib.contextmanager
 def serving(name: str, plan: ServerPlan) -> Iterator[ServerUnderTest]:
-    """`STACK` or `PLAIN`, while the block runs.  Raises StackError or ChildFailed."""
+    """Run `STACK` or `PLAIN` while the block runs.  Raises StackError or ChildFailed."""
     with _stack(plan) if name == STACK else _forwarder(plan) as server:
         yield server
 
@@ -72,7 +72,7 @@ def _forwarder(plan: ServerPlan) -> Iterator[ServerUnderTest]:
 
 
 def _environ(plan: ServerPlan) -> dict[str, str]:
-    """Ours, without any key or server of the person who runs the benchmark."""
+    """Return the environment without keys and servers of the person who runs the benchmark."""
     inherited = {
         name: value
         for name, value in os.environ.items()

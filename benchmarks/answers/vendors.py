@@ -1,7 +1,7 @@
-"""The scripted vendors of a run, in a process of their own, and when they spoke of speech.
+"""Runs the scripted vendors in a separate process and records when they reported speech.
 
-Who a recogniser's socket listens to is heard from the audio (`caller_number`), so that nothing in between needs to know
-of the benchmark.
+The caller of a recogniser's socket is identified by the audio (`caller_number`), so that the server under test needs no
+support for the benchmark.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RUN_SECONDS_MAX = 1_000.0
 
 @dataclass(frozen=True, slots=True)
 class VendorPlan:
-    """How fast, and on which core (None: any)."""
+    """Latencies, and the core to run on (None: any)."""
 
     pace: Pace
     core: int | None
@@ -51,7 +51,7 @@ class VendorResult:
 
 
 class DetectionRecorder:
-    """An ASGI application around the stand-ins that notes when each caller's speech is reported."""
+    """An ASGI application around the stand-ins that records when each caller's speech is reported."""
 
     def __init__(self, app: App, result: VendorResult) -> None:
         self._app = app
@@ -83,7 +83,7 @@ class DetectionRecorder:
 
 
 def vendors_main(plan: VendorPlan, pipe: Connection) -> None:
-    """Serve; say at which URL; from the first word on the pipe to the second write the lateness down; tell."""
+    """Serve and send the URL; record the lateness between two messages on the pipe; send the result."""
     pin(plan.core)
     run_process(_serve(plan, pipe))
 

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.chaos.crashing_llm`: a language-model worker whose process dies of what one caller says.
+"""`python -m benchmarks.chaos.crashing_llm`: runs an LLM worker that dies of one caller's words.
 
-All of it is `python -m workers.llm`, but that a request whose dialogue holds `POISON` ends the process at once, as a
-segmentation fault in a library would.
+It is `python -m workers.llm`, except that a request whose dialogue contains `POISON` ends the process at once, like a
+segmentation fault in a library.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class CrashingModel:
 
 
 def main() -> None:
-    """Be the worker."""
+    """Run the worker."""
     known = VENDORS["openai"]
 
     def build(model: str, environ: Mapping[str, str]) -> LanguageModel:

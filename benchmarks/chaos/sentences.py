@@ -1,9 +1,9 @@
-"""What callers ask and what the agent answers: every sentence tells whose it is and which.  Pure.
+"""Generates the callers' questions and the agent's answers; each names its caller and number.  Pure.
 
     caller 3, sentence 17   "ask one seven by zero three"
     its answer              "Alpha one seven for zero three. Bravo one seven … . Charlie one seven … ."
 
-Digits are words, so that nothing that prepares text for a voice has a reason to change them.
+Digits are words, so that text normalisation before synthesis does not change them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 PARTS = ("alpha", "bravo", "charlie")
 GREETING = "Welcome to the line."
 PARDON = "Pardon me, what was that."
-"""The answer to what was not understood; nobody should ever hear it, but after a broken connection."""
+"""The answer to an unreadable question; it may only be heard after a broken connection."""
 POISON = "poison"
-"""The word of a caller of whom a worker dies (crashing_llm.py)."""
+"""The word that kills an LLM worker (crashing_llm.py)."""
 NUMBER_MAX = 99
 _DIGIT = f"({'|'.join(DIGITS)})"
 _QUESTION = re.compile(rf"ask {_DIGIT} {_DIGIT} by {_DIGIT} {_DIGIT}")
@@ -26,7 +26,7 @@ _CLAUSE = re.compile(rf"({'|'.join(PARTS)}) {_DIGIT} {_DIGIT} for {_DIGIT} {_DIG
 
 @dataclass(frozen=True, slots=True)
 class AnswerPart:
-    """A part of an answer: 0 to 2."""
+    """A part (0 to 2) of an answer."""
 
     caller: int
     number: int
@@ -34,12 +34,12 @@ class AnswerPart:
 
 
 def question(caller: int, number: int) -> str:
-    """Both from 0 to `NUMBER_MAX`."""
+    """Return the question with this number; both arguments are 0 to `NUMBER_MAX`."""
     return f"ask {_digit_words(number)} by {_digit_words(caller)}"
 
 
 def answer(utterance: str) -> str:
-    """The whole answer to what a caller said last."""
+    """Return the whole answer to a caller's last utterance."""
     found = _QUESTION.search(utterance.lower())
     if found is None:
         return PARDON
@@ -48,7 +48,7 @@ def answer(utterance: str) -> str:
 
 
 def read_clause(text: str) -> AnswerPart | None:
-    """Which part of which answer this is; None if it is something else."""
+    """Return the answer part that this clause is; None if it is something else."""
     found = _CLAUSE.fullmatch(text.strip().lower())
     if found is None:
         return None
@@ -58,9 +58,9 @@ def read_clause(text: str) -> AnswerPart | None:
 
 
 def read_joined(torn: str, rest: str) -> AnswerPart | None:
-    """The part whose beginning was heard as `torn` and whose end as `rest`: another voice took over within it.
+    """Return the part whose beginning is `torn` and whose end is `rest`, for a takeover by another voice.
 
-    Words may be heard twice there; None if a letter was not heard at all.  Torn off before its very end, `torn` has
+    Words may be repeated there; None if a letter is missing.  Torn off before its very end, `torn` has
     the tone of its check for a last letter.
     """
     torn, rest = torn.strip().lower(), rest.strip().lower()

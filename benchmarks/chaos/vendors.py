@@ -1,12 +1,12 @@
-"""`python -m benchmarks.chaos.vendors --port N`: the vendors of a chaos run, as one process on their documented wires.
+"""`python -m benchmarks.chaos.vendors --port N`: simulates the vendors of a chaos run by their documented protocols.
 
-    /v1/listen            Deepgram: ears (hearing.py)
-    /v1/speak             Deepgram Aura: a voice of tones, faster than real time
+    /v1/listen            Deepgram: speech to text (hearing.py)
+    /v1/speak             Deepgram Aura: text to tones, faster than real time
     /v1/chat/completions  OpenAI: the answers of sentences.py, word by word
 
-Everything that it says is a function of what it is told, so a request that is made twice is answered twice alike.
+Every reply is a function of the request alone, so a repeated request gets the same reply.
 `POST /_down {"models": [...]}` names the models that are down from now on: their open connections break, new ones are
-refused with 503.  `GET /_asked` counts the chat requests of each sentence.  Nothing here is real but the wire.
+refused with 503.  `GET /_asked` counts the chat requests of each sentence.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from benchmarks.chaos.tones import spoken
 from common.audio.g711 import FRAME_BYTES
 
 HEARD_S = 0.05
-"""From the audio to the message about it."""
+"""Delay from the audio to its message."""
 FIRST_TOKEN_S = 0.12
 TOKEN_S = 0.01
 FIRST_SOUND_S = 0.08
 CHUNK_BYTES, CHUNK_S = 10 * FRAME_BYTES, 0.08
-"""The voice makes 200 ms in 80: quick, but slow enough that a kill hits the middle of a clause."""
+"""200 ms of audio take 80 ms: fast, but slow enough that a kill hits the middle of a clause."""
 MESSAGES_MAX = 1000
-"""Messages of one ear that wait to be sent."""
+"""Most messages queued on one speech-to-text socket."""
 DOWN = Response('{"error": {"message": "stand-in: down"}}', 503, media_type="application/json")
 
 
 @dataclass(slots=True)
 class Vendors:
-    """The routes, and which models are down."""
+    """The routes, and the models that are down."""
 
     down: set[str] = field(default_factory=set)
     asked: Counter[str] = field(default_factory=Counter)
@@ -65,10 +65,10 @@ class Vendors:
             ]
         )
 
-    # --- ears ---
+    # --- speech to text ---
 
     async def listen(self, socket: WebSocket) -> None:
-        """One call's ear."""
+        """Serve one speech-to-text socket."""
         if not socket.headers.get("authorization", "").startswith("Token "):
             return await socket.send_denial_response(Response(status_code=401))
         model = socket.query_params.get("model", "")
@@ -108,10 +108,10 @@ class Vendors:
             await asyncio.wait([sending])
         return None
 
-    # --- a voice ---
+    # --- text to speech ---
 
     async def speak(self, request: Request) -> Response:
-        """One clause."""
+        """Synthesize one clause."""
         query = request.query_params
         if query.get("model", "") in self.down:
             return DOWN
@@ -128,10 +128,10 @@ class Vendors:
             yield audio[at : at + CHUNK_BYTES]
             await asyncio.sleep(CHUNK_S)
 
-    # --- a mind ---
+    # --- chat completions ---
 
     async def chat(self, request: Request) -> Response:
-        """One reply, streamed."""
+        """Stream one reply."""
         body = await request.json()
         if body["model"] in self.down:
             return DOWN
@@ -155,13 +155,13 @@ class Vendors:
         yield "data: [DONE]\n\n"
 
     async def models(self, request: Request) -> Response:
-        """What `OpenAIChat.warm` asks."""
+        """Answer the request of `OpenAIChat.warm`."""
         return JSONResponse({"object": "list", "data": []})
 
-    # --- the harness ---
+    # --- control by the benchmark ---
 
     async def break_down(self, request: Request) -> Response:
-        """From now on these models are down, and no others."""
+        """Set the models that are down from now on."""
         self.down = set((await request.json())["models"])
         for task, model in self._open.items():
             if model in self.down:
@@ -169,7 +169,7 @@ class Vendors:
         return JSONResponse({"down": sorted(self.down)})
 
     async def asked_counts(self, request: Request) -> Response:
-        """How often each sentence was asked of a model."""
+        """Return the number of chat requests for each sentence."""
         return JSONResponse(self.asked)
 
     @contextlib.contextmanager
@@ -197,12 +197,12 @@ async def _send_due(socket: WebSocket, due: asyncio.Queue[tuple[float, str]]) ->
 
 
 def _is_callers(message: dict[str, Any]) -> bool:
-    """Did the caller say it?  What stands in round brackets is the platform's word to the model."""
+    """Return whether the message is the caller's; the platform writes its own in round brackets."""
     return message["role"] == "user" and not str(message["content"]).startswith("(")
 
 
 def _begun(messages: list[dict[str, Any]]) -> str:
-    """How the answer begins already: what the assistant said after the caller's last words."""
+    """Return the beginning of the answer: the assistant's messages after the caller's last one."""
     last = max((index for index, message in enumerate(messages) if _is_callers(message)), default=-1)
     spoken = [str(message["content"]) for message in messages[last + 1 :] if message["role"] == "assistant"]
     return " ".join(spoken)
