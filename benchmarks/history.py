@@ -24,7 +24,7 @@ from benchmarks.report import ROOT, table
 FOLDER = ROOT / "benchmarks" / "history"
 COMMITS_SHOWN = 6
 LABELS = ("server", "path", "calls", "way", "title")
-"""Fields that tell one entry of a list from another; together they are its part of a figure's name."""
+"""Fields that identify an entry of a list; together they are its part of a figure's name."""
 KEPT = {
     "bus": "hops.hop?.p*_ms hops.round_trip.p*_ms hops.cpu_s_per_call_minute.* hops.lost appends.*.cpu_us",
     "edge": "runs.*.cpu_s_per_call_minute runs.*ward.p*_ms runs.*.late_*",

@@ -62,7 +62,7 @@ def _measure(figures: Figures, heard: CallerRecord, detections: Sequence[int], w
                 _barge_in(figures, first, clear, _first_between(detections, first, following))
             if clear is None:
                 dry_ns = _play(Figures(), heard, first, following)
-                continue  # the old answer plays on: its audio cannot be told from the new one's
+                continue  # the old answer plays on: its audio looks like the new one's
         answered_from = max(last, clear or 0)
         found = _play(figures if inside else Figures(), heard, answered_from, following)
         if inside:

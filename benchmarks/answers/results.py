@@ -123,7 +123,7 @@ def page(pace: Pace, runs: Sequence[dict[str, Any]], failures: Sequence[str], co
             table(heads, rows),
             _by_process(runs),
             "Wait: from the last frame of speech sent to the first audible frame received. Clear: from the vendor's "
-            "report of speech to `clearAudio` at the caller. Silence: time for which a carrier's buffer is empty inside "
+            "report of speech to `clearAudio` at the caller. Silence: time with an empty buffer at the carrier, inside "
             "replies. Callers start spread over a cycle of two answers heard to the end and one barge-in. "
             f"{cores} Valkey writes no append-only file. VOID: the callers or the vendors were late themselves "
             f"(p99 over {LATENESS_P99_MS_MAX:.0f} ms), or other programs (strangers) used over "
