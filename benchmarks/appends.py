@@ -1,7 +1,7 @@
-"""What one XADD of a caller's frame costs this process: redis-py awaited, redis-py in a pipeline, our own wire.
+"""Measures the cost of one XADD of a caller's frame: redis-py awaited, redis-py in a pipeline, RedisBus.
 
-CPU time is what counts (an edge has other work to do while it waits); elapsed time is given beside it.  The rounds of
-the ways are interleaved, the medians compared.  Every way encodes the message anew and trims alike.
+CPU time matters (an edge has other work while it waits); elapsed time is given, too.  The rounds of the variants are
+interleaved and their medians compared.  Every variant encodes each message and trims the stream.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from common.protocol.redis_keys import call_audio, call_events, maxlen
 
 PIPELINE = 100
 FEW = 3
-"""Frames of one millisecond with 50 calls: the batch that an edge really has."""
+"""Frames per millisecond with 50 calls: the real batch size of an edge."""
 ROUND_SECONDS = 60.0
 _MULAW = bytes(range(160))
 
@@ -95,7 +95,7 @@ async def _pipelined(client: redis.asyncio.Redis, stream: str, count: int, size:
 
 
 async def _published(bus: RedisBus, run: str, stream: str, count: int, size: int) -> None:
-    """Over when a last message, written behind all others, has come back."""
+    """Publish the frames; return when a last message, written behind them, has come back."""
     arrived = asyncio.Event()
     marks = call_events(run)
     entries = await bus.read(marks)

@@ -1,6 +1,6 @@
-"""The carrier's end of many WebSockets, as light as can be: raw sockets, one epoll loop, frames built beforehand.
+"""The carrier's side of many WebSockets at low cost: raw sockets, one epoll loop, prebuilt frames.
 
-Frames are masked with zeros, which the protocol allows and which costs the server what any mask costs.
+Frames are masked with zeros, which the protocol allows and which costs the server as much as any mask.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ CLOSE = b"\x88\x82" + bytes(4) + (1000).to_bytes(2, "big")
 
 
 class LineBroken(Exception):
-    """The server closed a socket, or does not read it any more."""
+    """The server closed a socket, or has stopped to read it."""
 
 
 class BareSocket:
-    """One media stream: connected, upgraded, and told about the call.  Raises LineBroken when the server is gone."""
+    """One media stream; the constructor connects, upgrades and sends `start`.  Raises LineBroken without a server."""
 
     def __init__(self, port: int, call_id: str) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), CONNECT_SECONDS)
@@ -41,7 +41,7 @@ class BareSocket:
         self._socket.setblocking(False)
 
     def fileno(self) -> int:
-        """For epoll."""
+        """Return the file descriptor, for epoll."""
         return self._socket.fileno()
 
     def say(self, message: dict[str, Any]) -> None:
@@ -49,16 +49,16 @@ class BareSocket:
         self.send(masked(json.dumps(message).encode()))
 
     def send(self, frame: bytes | bytearray) -> None:
-        """Whole, or not at all: a server that is so far behind has failed the run."""
+        """Send a whole frame.  Raises LineBroken if the server is too far behind to take it: the run has failed."""
         try:
             whole = self._socket.send(frame) == len(frame)
         except BlockingIOError:
             whole = False
         if not whole:
-            raise LineBroken("the server does not read its socket any more")
+            raise LineBroken("the server has stopped reading its socket")
 
     def texts(self) -> Iterator[bytes]:
-        """The text messages that are there; pings are answered on the way."""
+        """Yield the received text messages and answer pings.  Raises LineBroken at the end of the connection."""
         try:
             data = self._socket.recv(READ_BYTES)
         except BlockingIOError:
@@ -83,12 +83,13 @@ class BareSocket:
         self._rest = data[at:]
 
     def hang_up(self) -> None:
-        """Say goodbye as the carrier does: a mere loss would keep the call waiting for its return."""
+        """Send `stop` and a close frame: without `stop` the edge keeps the call for 15 s and waits for a new socket."""
         with contextlib.suppress(OSError, LineBroken):
+            self.say({"event": "stop"})
             self.send(CLOSE)
 
     def close(self) -> None:
-        """Take the server's goodbye, then let go."""
+        """Read the server's close frame, then close the socket."""
         self._socket.settimeout(CONNECT_SECONDS)
         with contextlib.suppress(OSError):
             while self._socket.recv(READ_BYTES):
@@ -96,7 +97,7 @@ class BareSocket:
         self._socket.close()
 
     def _upgrade(self) -> bytes:
-        """The WebSocket handshake; returns what came behind it."""
+        """Do the WebSocket handshake and return the bytes behind it.  Raises LineBroken."""
         self._socket.sendall(
             b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -113,7 +114,7 @@ class BareSocket:
 
 
 class Talker(Protocol):
-    """Who has a socket and a voice.  All times are `time.monotonic_ns`."""
+    """A caller with a socket.  All times are `time.monotonic_ns`."""
 
     socket: BareSocket
 
@@ -121,11 +122,11 @@ class Talker(Protocol):
         """Send the next 20 ms."""
 
     def hear(self, now: int) -> None:
-        """Read what is there."""
+        """Read the received messages."""
 
 
 def talk(talkers: Sequence[Talker], start_ns: int, end_ns: int, lateness: array[int]) -> None:
-    """All speak every 20 ms, spread over the 20 ms on an absolute clock; `lateness` is of each frame sent, in ns."""
+    """Have each caller speak every 20 ms, spread evenly on an absolute clock; append each frame's `lateness` in ns."""
     by_fd = {talker.socket.fileno(): talker for talker in talkers}
     sent = 0
     due = start_ns
@@ -144,13 +145,13 @@ def talk(talkers: Sequence[Talker], start_ns: int, end_ns: int, lateness: array[
 
 
 def masked(text: bytes) -> bytes:
-    """A client's text frame, masked with zeros."""
+    """Return a client's text frame, masked with zeros."""
     size = bytes([0x80 | len(text)]) if len(text) < 126 else b"\xfe" + len(text).to_bytes(2, "big")
     return bytes([TEXT]) + size + bytes(4) + text
 
 
 def media_frame(call_id: str, mulaw: bytes) -> bytes:
-    """A `media` message in the carrier's spelling."""
+    """Return a `media` message in the carrier's form."""
     media = {"track": "inbound", "timestamp": "1700000000000", "chunk": 1000, "payload": b64encode(mulaw).decode()}
     message = {"sequenceNumber": 1000, "streamId": call_id, "event": "media", "media": media, "extra_headers": "{}"}
     return masked(json.dumps(message, separators=(",", ":")).encode())

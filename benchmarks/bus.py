@@ -1,6 +1,6 @@
-"""`python -m benchmarks.bus`: the two hops of a frame over a real Redis, and what an append costs.
+"""`python -m benchmarks.bus`: measures the two hops of a frame over a real Redis, and the cost of an append.
 
-Bar: both hops p99 < 10 ms with 50 calls.  A run whose own generator was late is void.
+Bar: both hops p99 < 10 ms with 50 calls.  A run whose generator was late is VOID.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LANES = ("priority", "behind_audio")
 
 
 def arguments() -> argparse.Namespace:
-    """What the user asked for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bus", description=__doc__)
     parser.add_argument("--calls", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=20.0, help="measured, after 2 s of warm-up")
@@ -68,7 +68,7 @@ def main() -> int:
 
 
 def _hops(plan: Plan) -> dict[str, Any]:
-    """Run both processes; everything that was measured, in milliseconds and CPU seconds per call-minute."""
+    """Run both processes; return the figures in milliseconds and CPU seconds per call-minute."""
     with (
         client(plan.url) as redis,
         child("worker", worker_main, plan) as worker,
@@ -119,7 +119,7 @@ def _hops_page(plan: Plan, hops: dict[str, Any]) -> str:
         "round_trip": "round trip",
         "priority": "SpeechStarted on the priority lane",
         "behind_audio": "SpeechStarted behind the audio",
-        "lateness": "the generator's own lateness",
+        "lateness": "the generator's lateness",
     }
     latency = [[title, str(hops[name]["count"]), *_cells(hops[name])] for name, title in titles.items()]
     cpu = hops["cpu_s_per_call_minute"]
@@ -133,7 +133,7 @@ def _hops_page(plan: Plan, hops: dict[str, Any]) -> str:
             table(["", "messages", *SPREAD_HEADS], latency),
             table(["CPU-seconds per call-minute", ""], [[name, f"{cpu[name]:.4f}"] for name in cpu]),
             f"{hops['published']} frames published, {hops['lost']} lost. {verdict} "
-            '"Edge" includes the generator; each call is heard and speaks all the time, one frame per AudioOut.',
+            '"Edge" includes the generator; each call sends and receives audio all the time, one frame per AudioOut.',
         ]
     )
 

@@ -1,4 +1,4 @@
-"""The processes of a benchmark: started anew (no fork), talked to by a pipe, ended with the block."""
+"""Runs the processes of a benchmark: spawned (no fork), connected by a pipe, and ended with the block."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STOP_SECONDS = 10.0
 
 
 class ChildFailed(Exception):
-    """A process of the benchmark ended early or said nothing; its traceback is on stderr."""
+    """A process of the benchmark ended early or sent nothing; its traceback is on stderr."""
 
 
 class Child:
@@ -26,15 +26,15 @@ class Child:
         self._pipe.send(what)
 
     def receive(self, seconds: float) -> Any:
-        """Its next word.  Raises ChildFailed."""
+        """Return the process's next message.  Raises ChildFailed."""
         return receive(self._pipe, seconds, self._name)
 
 
 def receive(pipe: Connection, seconds: float, name: str = "the parent") -> Any:
-    """The next word on a pipe, waited for in vain no longer than `seconds`.  Raises ChildFailed."""
+    """Return the next message on a pipe.  Raises ChildFailed after `seconds` or at the end of the process."""
     try:
         if not pipe.poll(seconds):
-            raise ChildFailed(f"{name} said nothing for {seconds:.0f} s")
+            raise ChildFailed(f"{name} sent nothing for {seconds:.0f} s")
         return pipe.recv()
     except (EOFError, ConnectionError):
         raise ChildFailed(f"{name} has ended early") from None
@@ -42,7 +42,7 @@ def receive(pipe: Connection, seconds: float, name: str = "the parent") -> Any:
 
 @contextlib.contextmanager
 def child(name: str, main: Callable[..., None], *arguments: Any) -> Iterator[Child]:
-    """Run `main(*arguments, pipe)` in a process of its own.  Raises ChildFailed if it did not end well by itself."""
+    """Run `main(*arguments, pipe)` in a separate process.  Raises ChildFailed if it does not exit with status 0."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=main, args=(*arguments, theirs), name=name, daemon=True)
@@ -52,7 +52,7 @@ def child(name: str, main: Callable[..., None], *arguments: Any) -> Iterator[Chi
         yield Child(name, ours)
         process.join(STOP_SECONDS)
         if process.exitcode != 0:
-            raise ChildFailed(f"{name} did not end well")
+            raise ChildFailed(f"{name} did not exit with status 0")
     finally:
         if process.is_alive():
             process.terminate()

@@ -1,6 +1,7 @@
-"""`python -m benchmarks.edge`: what a call costs an edge, past ASGI (edge/media/websocket.py) and through it.
+"""`python -m benchmarks.edge`: measures the cost of a call on an edge, by two paths.
 
-Media in and audio out all the time over real loopback WebSockets, the callers in a process of their own.
+The path `shortcut` goes past ASGI (edge/media/websocket.py), the path `asgi` through it.  Media goes in and out
+all the time over real loopback WebSockets, with the callers in a separate process.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SECONDS_MAX = 120.0
 
 
 def arguments() -> argparse.Namespace:
-    """What the user asked for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.edge", description=__doc__)
     parser.add_argument("--calls", type=int, nargs="+", default=[1, 50, 200])
     parser.add_argument("--seconds", type=float, default=10.0, help="measured in each run, after 2 s of warm-up")
@@ -63,7 +64,7 @@ def main() -> int:
 
 
 def _run(path: str, calls: int, seconds: float) -> dict[str, Any]:
-    """One edge, one crowd of callers; raises ChildFailed."""
+    """Run one edge and its callers.  Raises ChildFailed."""
     port = free_port()
     call_ids = tuple(f"bench-{number:04d}" for number in range(calls))
     with child("edge", edge_main, EdgePlan(path, port, call_ids)) as edge:
@@ -104,7 +105,7 @@ def _numbers(
 
 
 def behind_schedule(arrivals: array[int], window: tuple[int, int]) -> list[int]:
-    """How far each frame within the window came behind one call's 20 ms grid, in ns; its earliest frame sets it."""
+    """Return the delay of each frame in the window behind the call's 20 ms grid, set by its earliest frame, in ns."""
     offsets = [moment - number * FRAME_NS for number, moment in enumerate(arrivals) if window[0] <= moment < window[1]]
     earliest = min(offsets, default=0)
     return [offset - earliest for offset in offsets]
@@ -120,7 +121,7 @@ def _page(seconds: float, rounds: int, runs: list[dict[str, Any]]) -> str:
             f"## One edge process, {seconds:.0f} s a run, median of {rounds} rounds (frames: sum)",
             table(heads, rows),
             "In: from the caller's send to the publish. Out: behind the call's own 20 ms grid, as seen by the caller. "
-            "Late: by more than 20 ms. The bus packs, counts and throws away (no Redis); the agent never pauses. "
+            "Late: by more than 20 ms. The bus packs, counts and drops messages (no Redis); the agent never pauses. "
             f"VOID: runs whose generator's p99 lateness is over {LATENESS_P99_MS_MAX:.0f} ms; they do not count, "
             "unless there is no other.",
         ]
@@ -128,7 +129,7 @@ def _page(seconds: float, rounds: int, runs: list[dict[str, Any]]) -> str:
 
 
 def _row(runs: list[dict[str, Any]]) -> list[str]:
-    """One line for all rounds of one path with one number of calls."""
+    """Return one row for all rounds of one path with one number of calls."""
     title = f"{runs[0]['calls']}, {runs[0]['path']}"
     ran = [run for run in runs if "failed" not in run]
     if not ran:

@@ -1,7 +1,7 @@
-"""An edge under load, in a process of its own: the real server and the real `Call`, once past ASGI, once through it.
+"""Runs an edge under load in a separate process: the real server and the real `Call`, past ASGI or through it.
 
-Its bus packs every message as RedisBus does, counts it and throws it away; the agent's audio is fed in as encoded
-`AudioOut`s of ten frames.  So what is measured is the edge without the writes and reads of its Redis connection.
+Its bus packs every message as RedisBus does, counts and drops it; the agent's audio arrives as encoded `AudioOut`s of
+ten frames.  So the edge is measured without the writes and reads of its Redis connection.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from common.store.memory import MemoryCallStore
 from edge.http.server import make_server
 from edge.media.stream import MediaStreams
 from edge.media.ticker import Ticker
-from edge.session.call import Call, CallOptions
+from edge.session.call import Call
+from edge.session.call_options import CallOptions
 from edge.session.calls import Calls
 from edge.vobiz import stream_protocol
 
@@ -44,7 +45,7 @@ CHUNK_FRAMES = 10
 CHUNK_NS = CHUNK_FRAMES * 20_000_000
 FRAME_BYTES = 160
 QUEUE_MAX = 4000
-"""Messages that wait for one ASGI sender: 80 s."""
+"""Most messages queued for one ASGI sender: 80 s."""
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 
@@ -67,7 +68,7 @@ class EdgeLoad:
 
 
 class CountingBus:
-    """See the module; a `common.bus.Bus`."""
+    """A `common.bus.Bus` that counts and drops messages."""
 
     connected = True
 
@@ -94,7 +95,7 @@ class CountingBus:
                 self.all_started.set()
 
     def deliver(self, stream: str, raw: bytes) -> None:
-        """An entry has come in."""
+        """Pass an entry to the subscriber of its stream."""
         self._receivers[stream]("1-0", decode(raw))
 
     def subscribe(self, stream: str, receive: Receive, failed: Failed, after: str = START) -> CountingBus:
@@ -102,13 +103,13 @@ class CountingBus:
         return self
 
     def close(self) -> None:
-        """The edge's own subscriptions are never closed."""
+        """Do nothing: the edge never closes its subscriptions here."""
 
     async def read(self, stream: str, after: str = START) -> list[tuple[str, Message]]:
         return []
 
 
-class Mouths:
+class AgentAudio:
     """Feeds every call ten frames every 200 ms, the calls spread over the 200 ms, always 400 ms ahead."""
 
     def __init__(self, bus: CountingBus, call_ids: tuple[str, ...]) -> None:
@@ -119,7 +120,7 @@ class Mouths:
             self.feed(0)
 
     def feed(self, due_ns: int) -> None:
-        """The next call's ten frames."""
+        """Deliver ten frames to the next call."""
         chunk, caller = divmod(self._fed, len(self._call_ids))
         self._fed += 1
         mulaw = bytes([chunk % 128]) * (CHUNK_FRAMES * FRAME_BYTES)
@@ -127,8 +128,8 @@ class Mouths:
         self._bus.deliver(edge_audio(EDGE), encode(audio))
 
 
-class AsgiLine:
-    """An `edge.session.media_socket.Line` as ASGI would have it: a queue, and a task that awaits each send."""
+class AsgiSocket:
+    """An `edge.session.media_socket.MediaSocket` over ASGI: a queue, and a task that awaits each send."""
 
     unsent_bytes = 0
 
@@ -141,7 +142,7 @@ class AsgiLine:
             self._queue.put_nowait(message)
 
     async def send_forever(self) -> None:
-        """Until cancelled, or the socket is gone."""
+        """Send queued messages until cancelled or the socket is closed."""
         while True:
             await self._websocket.send_text((await self._queue.get()).decode())
 
@@ -155,16 +156,16 @@ class ThroughAsgi:
     ticker: Ticker
 
     async def serve(self, websocket: WebSocket) -> None:
-        """Carry one socket to its end."""
+        """Serve one socket to its end."""
         await websocket.accept()
         async with asyncio.timeout(START_SECONDS):
             start = stream_protocol.parse(await websocket.receive_text())
         assert isinstance(start, stream_protocol.Start)
-        line = AsgiLine(websocket)
+        socket = AsgiSocket(websocket)
         record = CallRecord(start.call_id, edge=EDGE, epoch=1)
-        call = Call(record, start, line, self.bus, self.ticker, CallOptions())
+        call = Call(record, start, socket, self.bus, self.ticker, CallOptions())
         self.calls.add(call)
-        sending = asyncio.create_task(line.send_forever(), name="sender")
+        sending = asyncio.create_task(socket.send_forever(), name="sender")
         try:
             while True:
                 call.heard(stream_protocol.parse(await websocket.receive_text()))
@@ -177,7 +178,7 @@ class ThroughAsgi:
 
 
 def edge_main(plan: EdgePlan, pipe: Connection) -> None:
-    """Serve; say when the server is up and when all calls are; measure the window we are given; tell."""
+    """Serve; report when the server and all calls are up; measure the given window; send the result."""
     run_process(_edge(plan, pipe))
 
 
@@ -200,7 +201,7 @@ async def _edge(plan: EdgePlan, pipe: Connection) -> None:
         serving = tasks.create_task(server.serve(), name="server")
         house = tasks.create_task(calls.housekeeping(), name="housekeeping")
         async with asyncio.timeout(START_SECONDS):
-            while not server.started:  # noqa: ASYNC110 - uvicorn tells its state, not its changes
+            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0.01)
             pipe.send("up")
             await bus.all_started.wait()
@@ -214,12 +215,12 @@ async def _edge(plan: EdgePlan, pipe: Connection) -> None:
 
 
 async def _carry(plan: EdgePlan, bus: CountingBus, pipe: Connection) -> None:
-    """All callers are on the line: let the agent speak, and measure."""
+    """Once all callers are connected, let the agent speak, and measure."""
     pipe.send("all started")
     start_ns, *window = await asyncio.to_thread(receive, pipe, START_SECONDS)
     bus.window = (window[0], window[1])
     await until(start_ns)
-    mouths = Mouths(bus, plan.call_ids)
-    Metronome(mouths.feed, start_ns, CHUNK_NS / len(plan.call_ids), window[1])
+    agent_audio = AgentAudio(bus, plan.call_ids)
+    Metronome(agent_audio.feed, start_ns, CHUNK_NS / len(plan.call_ids), window[1])
     bus.load.cpu_s = await cpu_between(bus.window)
     pipe.send(bus.load)

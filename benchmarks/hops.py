@@ -1,10 +1,10 @@
-"""The two hops of a frame, between real processes.
+"""Measures the two hops of a frame between real processes.
 
     "edge"    one frame per call and 20 ms on call:<id>:audio  ── hop 1 ──▶  "worker"
     "edge"  ◀── hop 2 ──  one AudioOut per frame on edge:<eid>:audio         "worker"
 
-The frames of the calls are spread over the 20 ms, on an absolute clock: a late generator makes up for it, and says how
-late it was.  `time.monotonic_ns` is one clock for all processes of a Linux machine; the stamps travel in the first
+The frames of the calls are spread over the 20 ms on an absolute clock: a late generator catches up, and its lateness is
+recorded.  `time.monotonic_ns` is one clock for all processes of a Linux machine; the stamps travel in the first
 bytes of the mu-law.  With the media, every 23 ms, the worker publishes `SpeechStarted` twice at one moment: on the
 priority stream, and on the audio stream behind the frames.
 """
@@ -31,9 +31,9 @@ FRAME_BYTES = 160
 WARM_UP_NS = 2_000_000_000
 DRAIN_SECONDS = 1.0
 SPEECH_NS = 23_000_000
-"""No divisor or multiple of 20 ms: the pairs meet every phase of the media."""
+"""Neither divisor nor multiple of 20 ms: the pairs meet every phase of the media."""
 TICK_SECONDS = 0.001
-"""The least pause of uvloop's timers; a shorter one would spin."""
+"""The shortest pause of uvloop's timers; a shorter one would spin."""
 START_SECONDS = 30.0
 _STAMP = struct.Struct(">q")
 _STAMPS = struct.Struct(">qq")
@@ -41,7 +41,7 @@ _STAMPS = struct.Struct(">qq")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One run.  `run` is the edge's id and the prefix of the call ids: nobody else's keys are touched."""
+    """One run.  `run` is the edge's id and the prefix of the call ids, so that no other keys are touched."""
 
     url: str
     run: str
@@ -54,7 +54,7 @@ class Plan:
         return [f"{self.run}-{number:04d}" for number in range(self.calls)]
 
     def window(self, start_ns: int) -> tuple[int, int]:
-        """What counts: from the end of the warm-up, in ns of the monotonic clock."""
+        """Return the measured window, from the end of the warm-up, in ns of the monotonic clock."""
         return start_ns + WARM_UP_NS, start_ns + WARM_UP_NS + int(self.seconds * 1e9)
 
     def options(self, name: str) -> BusOptions:
@@ -63,7 +63,7 @@ class Plan:
 
 @dataclass(slots=True)
 class EdgeResult:
-    """Durations in ns, of what was published within the window."""
+    """Durations in ns of messages published within the window."""
 
     hop1: array[int] = field(default_factory=lambda: array("q"))
     hop2: array[int] = field(default_factory=lambda: array("q"))
@@ -76,12 +76,12 @@ class EdgeResult:
 
 
 def broken(error: Exception) -> None:
-    """A benchmark whose receiver fails has nothing to say: end the process."""
+    """End the process: a benchmark whose receiver fails has no result."""
     raise error
 
 
 class Metronome:
-    """Calls `beat(due_ns)` for every multiple of `step_ns` from `start_ns` until `end_ns`, as late as the loop is."""
+    """Calls `beat(due_ns)` for every multiple of `step_ns` from `start_ns` to `end_ns`, with the loop's lateness."""
 
     def __init__(self, heartbeat: Callable[[int], None], start_ns: int, step_ns: float, end_ns: int) -> None:
         self._heartbeat = heartbeat
@@ -109,7 +109,7 @@ async def until(moment_ns: int) -> None:
 
 
 async def cpu_between(window: tuple[int, int]) -> float:
-    """CPU seconds that this process uses within the window."""
+    """Return the CPU seconds that this process uses within the window."""
     await until(window[0])
     before = time.process_time()
     await until(window[1])
@@ -117,7 +117,7 @@ async def cpu_between(window: tuple[int, int]) -> float:
 
 
 class _Edge:
-    """Publishes the callers' frames and takes what comes back."""
+    """Publishes the callers' frames and receives the agent's."""
 
     def __init__(self, plan: Plan, bus: RedisBus) -> None:
         self._bus = bus
@@ -163,7 +163,7 @@ class _Edge:
 
 
 class _Worker:
-    """Answers every frame by one of the agent's, and reports speech on both lanes."""
+    """Answers every frame with one of the agent's, and reports speech on both lanes."""
 
     def __init__(self, plan: Plan, bus: RedisBus) -> None:
         self._bus = bus
@@ -182,7 +182,7 @@ class _Worker:
         return answer
 
     def speech(self, due_ns: int) -> None:
-        """Alternately the one or the other lane first: neither is always second."""
+        """Publish on both lanes, with the order alternating, so that neither is always second."""
         self._utterance += 1
         lanes = (self._priority, self._audio) if self._utterance % 2 else (self._audio, self._priority)
         for lane in lanes:  # `position_ms` carries the stamp
@@ -224,12 +224,12 @@ async def _worker(plan: Plan, pipe: Connection) -> None:
 
 async def connected(bus: RedisBus) -> None:
     async with asyncio.timeout(START_SECONDS):
-        while not bus.connected:  # noqa: ASYNC110 - a bus tells its state, not its changes
+        while not bus.connected:  # noqa: ASYNC110 - a bus has no event for it
             await asyncio.sleep(0.01)
 
 
 async def _start(pipe: Connection) -> int:
-    """Say that we are ready; returns when the first frame is due."""
+    """Report readiness; return when the first frame is due."""
     pipe.send("ready")
     start_ns: int = await asyncio.to_thread(receive, pipe, START_SECONDS)
     return start_ns

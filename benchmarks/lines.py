@@ -1,4 +1,4 @@
-"""Many calls that send a stamped `media` message every 20 ms and note when each frame of the agent's audio arrives.
+"""Runs many calls that send a stamped `media` message every 20 ms and record the arrival of the agent's frames.
 
 The frames are masked with zeros (bare_socket.py), so the stamp in the audio (the first 9 bytes, 12 characters of
 base64) is patched in place.
@@ -18,16 +18,16 @@ from benchmarks.bare_socket import FRAME_BYTES, BareSocket, media_frame, talk
 from benchmarks.children import receive
 
 STAMP = struct.Struct(">qx")
-"""9 bytes, so that they are whole characters of base64."""
+"""9 bytes, which are whole characters of base64."""
 STAMP_CHARS = 12
 START_SECONDS = 60.0
 TAIL_NS = 200_000_000
-"""How long media goes on after the window: nobody's last second is a quiet one."""
+"""Time for which media continues after the window, so that its last second has full load."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinesPlan:
-    """Who calls whom.  `call_ids` also name the streams."""
+    """The port and the calls; `call_ids` are also the stream ids."""
 
     port: int
     call_ids: tuple[str, ...]
@@ -35,7 +35,7 @@ class LinesPlan:
 
 @dataclass(slots=True)
 class LinesResult:
-    """`lateness`: of each media message sent, in ns.  `arrivals`: per call, when each frame came, by the clock."""
+    """`lateness`: of each media message sent, in ns.  `arrivals`: per call, of each frame."""
 
     lateness: array[int] = field(default_factory=lambda: array("q"))
     arrivals: list[array[int]] = field(default_factory=list)
@@ -43,7 +43,7 @@ class LinesResult:
 
 
 class _Line:
-    """One call: every frame that it sends says when."""
+    """One call, whose frames carry their send time."""
 
     def __init__(self, port: int, call_id: str) -> None:
         self.socket = BareSocket(port, call_id)
@@ -59,12 +59,12 @@ class _Line:
         self.socket.send(self._media)
 
     def hear(self, now: int) -> None:
-        """Note each message."""
+        """Record the arrival of each message."""
         self.arrivals.extend(now for _ in self.socket.texts())
 
 
 def lines_main(plan: LinesPlan, pipe: Connection) -> None:
-    """Connect; say so; from the moment we are given on, speak and listen until the end; tell what was seen."""
+    """Connect and confirm; speak and listen between the given times; send the result."""
     lines = [_Line(plan.port, call_id) for call_id in plan.call_ids]
     pipe.send("connected")
     start_ns, end_ns = receive(pipe, START_SECONDS)

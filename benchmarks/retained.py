@@ -1,10 +1,10 @@
-"""What an ended call of a minute keeps in Redis until it expires: before and after its event log was shortened.
+"""Measures the memory of an ended one-minute call in Redis, before and after the compaction of its event log.
 
     python -m benchmarks.retained --calls 1000
 
-Each call is written by the ledger and the bus as an edge and three workers write it: the record with the receptionist's
-agent, the webhooks' facts, and a conversation of seven turns with ElevenLabs' character timings.  Then it ends, and the
-edge's own compaction shortens it.  Bytes are MEMORY USAGE of each key, and the server's `used_memory` over all.
+Each call is written through the store and the bus as by an edge and three workers: the record with the receptionist's
+agent, the webhook fields, and a conversation of seven turns with ElevenLabs' character timings.  Then it ends, and the
+edge's compaction shortens it.  Bytes are MEMORY USAGE of each key, and the server's `used_memory` for the total.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ FACTS = {
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Bytes of one call: by kind of key, and of the whole server."""
+    """Bytes of one call: by kind of key, and as the growth of the whole server."""
 
     keys: Counter[str]
     entries: float
@@ -88,24 +88,22 @@ class Kept:
 
 
 def conversation(call_id: str) -> list[Message]:
-    """A minute of a call."""
-    said: list[Message] = [CallStarted(1, "edge-voice-7d9f-0a1b2c3d", NOW_MS, can_hold_replies=True)]
-    said += [
-        OwnerChanged(pool, 1, f"{pool}-voice-7d9f-0a1b2c3d", NOW_MS, can_hold_replies=pool == "tts") for pool in POOLS
-    ]
-    said += _reply(1, 0, ("Hello, this is Sunrise Dental Clinic.", "How can I help you?"), call_id)
+    """Return the messages of a one-minute call."""
+    messages: list[Message] = [CallStarted(1, "edge-voice-7d9f-0a1b2c3d", NOW_MS, can_hold_replies=True)]
+    messages += [OwnerChanged(pool, 1, f"{pool}-voice-7d9f-0a1b2c3d", NOW_MS, holds=pool == "tts") for pool in POOLS]
+    messages += _reply(1, 0, ("Hello, this is Sunrise Dental Clinic.", "How can I help you?"), call_id)
     for number, (asked, answered) in enumerate(zip(ASKED, ANSWERED, strict=True), start=1):
-        said.append(SpeechStarted(call_id, 1, number, 8000 * number, NOW_MS, words=True))
+        messages.append(SpeechStarted(call_id, 1, number, 8000 * number, NOW_MS, words=True))
         if number == 4:
-            said.append(Interrupted(number, 1, 700, 0))
-        said += [
+            messages.append(Interrupted(number, 1, 700, 0))
+        messages += [
             SpeechEnded(call_id, 1, number, 8000 * number + 2100),
             EagerUserTurn(number, asked, STAMPS[:3]),
             UserTurn(number, asked, STAMPS[:3]),
             UsageReported("stt", "deepgram/nova-3", (("audio_ms", 9000),)),
         ]
-        said += _reply(number + 1, number, answered, call_id, asked)
-    return [*said, CallEnded(1, "caller hung up", NOW_MS + 60_000)]
+        messages += _reply(number + 1, number, answered, call_id, asked)
+    return [*messages, CallEnded(1, "caller hung up", NOW_MS + 60_000)]
 
 
 def _reply(turn: int, utterance: int, clauses: tuple[str, ...], call_id: str, asked: str = "") -> list[Message]:
@@ -122,7 +120,7 @@ def _reply(turn: int, utterance: int, clauses: tuple[str, ...], call_id: str, as
 
 
 async def write(numbers: range, bus: Bus, store: CallStore) -> list[str]:
-    """Write these calls, and end them."""
+    """Write these calls and end them."""
     agents = load_agents(ROOT / "agents", ())
     document = to_document(next(iter(agents.by_name.values())))
     ids = [f"{number:08x}-0000-4000-8000-000000000000" for number in numbers]
@@ -142,12 +140,12 @@ async def write(numbers: range, bus: Bus, store: CallStore) -> list[str]:
         await store.note_end(call_id, 1)
     while len(await bus.read(call_events(ids[-1]))) < len(conversation(ids[-1])):  # noqa: ASYNC110 - another process
         await asyncio.sleep(0.05)
-    await asyncio.sleep(2)  # leases and noted ends expire
+    await asyncio.sleep(2)  # leases and recorded ends expire
     return ids
 
 
 def kept(server: redis.Redis, calls: int, empty: int) -> Kept:
-    """What is there now, per call."""
+    """Measure the present bytes per call."""
     keys: Counter[str] = Counter()
     entries = 0
     for key in server.scan_iter("*", count=1000):
@@ -160,15 +158,15 @@ def kept(server: redis.Redis, calls: int, empty: int) -> Kept:
 
 
 async def run(calls: int, url: str) -> tuple[Kept, Kept]:
-    """Before and after."""
+    """Write the calls, and measure them before and after the compaction."""
     with client(url) as server:
         async with (
             connect_bus(BusOptions(url, "bench")) as bus,
             connect_store(url, "bench", RETENTION_S) as store,
         ):
-            while not bus.connected:  # noqa: ASYNC110 - the bus tells nobody
+            while not bus.connected:  # noqa: ASYNC110 - the bus has no event for it
                 await asyncio.sleep(0.01)
-            await write(range(1), bus, store)  # connections and scripts are no call's
+            await write(range(1), bus, store)  # connections and scripts belong to no call
             empty = int(server.info("memory")["used_memory"])  # type: ignore[index]
             ids = await write(range(1, calls + 1), bus, store)
             before = await asyncio.to_thread(kept, server, calls, empty)
@@ -180,7 +178,7 @@ async def run(calls: int, url: str) -> tuple[Kept, Kept]:
 
 
 def main() -> int:
-    """Print the table, and write it to out/bench."""
+    """Print the table and write it to out/bench."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=1000, help="how many calls to write (%(default)s)")
     calls: int = parser.parse_args().calls

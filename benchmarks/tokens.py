@@ -1,8 +1,8 @@
-"""What one token of a streamed answer costs: by the openai package's decoder, and by workers/llm/engines/sse.py.
+"""Measures the cost of one token of a streamed answer: the openai package's decoder, and workers/llm/engines/sse.py.
 
     python -m benchmarks.tokens --tokens 2000 --rounds 5
 
-CPU time of this process, which is also the server: both ways pay for that alike.  Rounds alternate; medians.
+CPU time of this process, which is also the server, for both decoders.  Rounds alternate; medians are compared.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ASKED = [{"role": "user", "content": "Tell me everything."}]
 
 
 async def by_the_package(client: openai.AsyncOpenAI) -> None:
-    """Every chunk as an object of the package."""
+    """Decode every chunk as an object of the package."""
     stream = await client.chat.completions.create(model="gpt-4o-mini", messages=ASKED, stream=True)  # type: ignore
     async for chunk in stream:
         for choice in chunk.choices:
@@ -31,13 +31,13 @@ async def by_the_package(client: openai.AsyncOpenAI) -> None:
 
 
 async def by_ours(model: OpenAIChat) -> None:
-    """As the mind does."""
+    """Decode as the LLM worker does."""
     async for _ in model.reply(ASKED):
         pass
 
 
 async def measured(server: OpenAIStandin, tokens: int, ask: Callable[[], Awaitable[None]]) -> float:
-    """CPU microseconds per token."""
+    """Return the CPU microseconds per token."""
     server.will(*text(*["word "] * tokens), *stop())
     began = time.process_time()
     await ask()
@@ -45,7 +45,7 @@ async def measured(server: OpenAIStandin, tokens: int, ask: Callable[[], Awaitab
 
 
 async def run(tokens: int, rounds: int) -> None:
-    """Print the table."""
+    """Measure both decoders and print the table."""
     async with standing_in() as server:
         model = OpenAIChat("gpt-4o-mini", key="none", url=server.url, options=ChatOptions(tokens_max=None))
         client = openai.AsyncOpenAI(api_key="none", base_url=server.url, max_retries=0)
@@ -62,7 +62,7 @@ async def run(tokens: int, rounds: int) -> None:
 
 
 def main() -> None:
-    """Parse and run."""
+    """Parse the command line and run."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--tokens", type=int, default=2000)
     options.add_argument("--rounds", type=int, default=5)

@@ -1,1 +1,1 @@
-"""Ways to run the system: `local` on one machine as plain processes; containers and Kubernetes beside it."""
+"""Files and programs that run the system in containers and on Kubernetes."""

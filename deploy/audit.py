@@ -1,8 +1,8 @@
-"""Known vulnerabilities of what the lock files pin: `make audit`, or `python -m deploy.audit [LOCK …]`.
+"""`make audit`, or `python -m deploy.audit [LOCK …]`: lists known vulnerabilities of the pinned packages.
 
 pip-audit asks a vulnerability service about each pinned package.  Exit code 1 if one is known to be vulnerable, 0 if
-none is, and 0 with "could not be checked" if the service cannot be asked: no network is no finding, and no all-clear
-either, so it says so.  Not part of `make test`, whose outcome must not change over night.
+none is, and 0 with "could not be checked" if the service cannot be reached: without network there is no finding and no
+all-clear.  Not part of `make test`, whose outcome must not change overnight.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 LOCKS = ("requirements.lock",)
 SECONDS = 300
-"""For one lock file."""
+"""Deadline for one lock file."""
 SOCKET_SECONDS = "15"
 COMMAND = (
     *(sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes", "--format", "json"),
@@ -25,7 +25,7 @@ COMMAND = (
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What is known of one lock file; `why` says why nothing is, if nothing is."""
+    """The result for one lock file; `why` is the reason if it could not be checked."""
 
     vulnerable: tuple[str, ...] = ()
     """`name version: id, fixed in …`"""
@@ -33,8 +33,8 @@ class Audit:
     unchecked: tuple[str, ...] = ()
     why: str = ""
 
-    def told(self, lock: str) -> str:
-        """For people, and for CI's log."""
+    def summary(self, lock: str) -> str:
+        """Return the result as text for a terminal or a CI log."""
         if self.why:
             return f"{lock}: could not be checked: {self.why}"
         lines = [f"{lock}: {len(self.vulnerable)} known vulnerabilities in {self.checked} packages"]
@@ -45,12 +45,12 @@ class Audit:
 
 
 def read_report(report: str, complaint: str) -> Audit:
-    """From pip-audit's JSON, or from what it said in place of it."""
+    """Read pip-audit's JSON, or the error that it printed instead."""
     try:
         found = json.loads(report)["dependencies"]
     except (ValueError, KeyError, TypeError):
         lines = complaint.strip().splitlines()
-        return Audit(why=lines[-1][:200] if lines else "pip-audit said nothing")
+        return Audit(why=lines[-1][:200] if lines else "pip-audit printed nothing")
     unchecked = tuple(sorted(package["name"] for package in found if "skip_reason" in package))
     if len(unchecked) == len(found):
         return Audit(why="the vulnerability service knows none of the packages, or cannot be asked")
@@ -67,7 +67,7 @@ def _versions(known: dict[str, list[str]]) -> str:
 
 
 def audit(lock: str, command: Sequence[str] = COMMAND) -> Audit:
-    """Ask about one lock file."""
+    """Run pip-audit on one lock file."""
     try:
         ran = subprocess.run(  # noqa: S603 - our own command
             [*command, lock], capture_output=True, text=True, timeout=SECONDS, check=False
@@ -80,10 +80,10 @@ def audit(lock: str, command: Sequence[str] = COMMAND) -> Audit:
 
 
 def main(locks: Sequence[str]) -> int:
-    """Print what is known of each; 1 if anything is vulnerable."""
+    """Print the result for each lock file; return 1 if any package is vulnerable."""
     audits = [(lock, audit(lock)) for lock in locks or LOCKS]
     for lock, outcome in audits:
-        print(outcome.told(lock))  # noqa: T201
+        print(outcome.summary(lock))  # noqa: T201
     return int(any(outcome.vulnerable for _, outcome in audits))
 
 

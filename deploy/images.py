@@ -1,10 +1,10 @@
-"""The images of others that we build on or start: by digest in deploy/images.env, with the tag beside it for people.
+"""Checks and updates the digests of the third-party images that we build on or start (deploy/images.env).
 
-    python -m deploy.images            what the files name, and which digest each tag has now; 1 if one is missing, old
-    python -m deploy.images --offline  without asking anybody; 1 if a digest is missing
-    python -m deploy.images --write    put the digests of now into the files
+    python -m deploy.images            lists the images and the current digest of each tag; 1 if one is missing or old
+    python -m deploy.images --offline  asks no registry; 1 if a digest is missing
+    python -m deploy.images --write    writes the current digests into the files
 
-A tag is moved at will by whoever owns it; a digest is the hash of one build.  `name:tag@sha256:…` is understood by
+The owner of a tag can move it; a digest is the hash of one build.  `name:tag@sha256:…` is understood by
 Docker, Compose, containerd and kustomize, which all go by the digest.  The Dockerfile and docker-compose.yml name tags
 alone, so that they also work with an engine that has its images from no registry.
 """
@@ -50,7 +50,7 @@ OURS = re.compile(r"(^|/)voice(-|/)")
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One mention.  `digest` is hexadecimal; empty: by tag alone."""
+    """One mention of an image.  `digest` is hexadecimal, or empty if the file names the tag alone."""
 
     file: str
     name: str
@@ -62,11 +62,11 @@ class Image:
 
 
 class NoAnswer(Exception):
-    """The registry cannot be asked, or said something else."""
+    """The registry cannot be reached, or its answer is not a digest."""
 
 
 def named(file: str, text: str) -> Iterator[Image]:
-    """Every image of others that the file names."""
+    """Return every third-party image that the file names."""
     for pattern in (_NAMED, _KUSTOMIZE):
         for found in pattern.finditer(text):
             if not OURS.search(found["name"]):
@@ -74,7 +74,7 @@ def named(file: str, text: str) -> Iterator[Image]:
 
 
 def pinned(text: str, image: Image, digest: str) -> str:
-    """The file's text with this digest behind every mention of the tag."""
+    """Return the file's text with this digest behind every mention of the tag."""
     for pattern in (_NAMED, _KUSTOMIZE):
         for found in reversed(list(pattern.finditer(text))):
             if (found["name"], found["tag"]) == (image.name, image.tag):
@@ -83,7 +83,7 @@ def pinned(text: str, image: Image, digest: str) -> str:
 
 
 def digest_of(name: str, tag: str, registry: str = REGISTRY, login: str = LOGIN) -> str:
-    """The digest that Docker Hub has under the tag now, computed from what it sent.  Raises NoAnswer."""
+    """Return the current digest of the tag at Docker Hub, computed from the manifest.  Raises NoAnswer."""
     repository = name if "/" in name else f"library/{name}"
     scope = urllib.parse.urlencode({"service": SERVICE, "scope": f"repository:{repository}:pull"})
     try:
@@ -105,8 +105,8 @@ def _get(url: str, headers: dict[str, str]) -> bytes:
 
 
 def check(root: Path, write: bool, resolve: Callable[[str, str], str] | None) -> tuple[list[str], bool]:
-    """A line for each image, and whether all is well.  Without `resolve` nobody is asked."""
-    lines, well = [], True
+    """Return a line for each image, and whether all digests are current.  Without `resolve` no registry is asked."""
+    lines, all_good = [], True
     for file in FILES:
         text = (root / file).read_text("utf-8")
         for image in list(named(file, text)):
@@ -116,16 +116,16 @@ def check(root: Path, write: bool, resolve: Callable[[str, str], str] | None) ->
                     now = resolve(image.name, image.tag)
                 except NoAnswer as error:
                     lines.append(f"{file}: {error}")
-                    well = False
+                    all_good = False
                     continue
             good = image.digest and now in ("", image.digest)
             if now and write and not good:
                 text, good = pinned(text, image, now), "written"
             lines.append(f"{file}: {image} {_word(image, now, bool(good))}")
-            well = well and bool(good)
+            all_good = all_good and bool(good)
         if write:
             (root / file).write_text(text, "utf-8")
-    return lines, well
+    return lines, all_good
 
 
 def _word(image: Image, now: str, good: bool) -> str:
@@ -135,14 +135,14 @@ def _word(image: Image, now: str, good: bool) -> str:
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Say how it is; 1 if a digest is missing, old, or cannot be asked."""
+    """Print the state of every image; return 1 if a digest is missing, old or unknown."""
     parser = argparse.ArgumentParser(prog="python -m deploy.images", description="Images of others, by digest.")
     parser.add_argument("--offline", action="store_true", help="ask no registry")
-    parser.add_argument("--write", action="store_true", help="put the digests of now into the files")
+    parser.add_argument("--write", action="store_true", help="write the current digests into the files")
     asked = parser.parse_args(argv)
-    lines, well = check(ROOT, asked.write, None if asked.offline else digest_of)
+    lines, all_good = check(ROOT, asked.write, None if asked.offline else digest_of)
     print("\n".join(lines))  # noqa: T201
-    return 0 if well else 1
+    return 0 if all_good else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The caller as a person: performs the script on a media stream and notes what happened when."""
+"""Performs a caller's script on a media stream and records when each step happened."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -9,12 +9,12 @@ from simulators.script import NAMES, BargeIn, HangUp, Press, Say, Step, Wait, Wa
 from simulators.sound import Samples
 from simulators.stream import Ending, MediaStream
 
-LOOK_EVERY_S = 0.01  # how finely the caller notices that the agent has begun or ended
+LOOK_EVERY_S = 0.01  # resolution at which the caller notices that the agent begins or ends
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A recording and its words."""
+    """A recording and its text."""
 
     text: str
     samples: Samples
@@ -29,10 +29,10 @@ class Actor:
         self.steps: list[StepResult] = []
         self._stream, self._sentences, self._report = stream, sentences, report
         self._heard: tuple[float, float | None] = (-1.0, None)
-        self._listens_from_ms = 0.0  # the caller's last true sound: what the agent says from here on is news
+        self._listens_from_ms = 0.0  # the caller's last audible sound: the agent's speech after it is an answer
 
     async def perform(self, script: Sequence[Step]) -> None:
-        """The steps in order; steps that the end of the call made pointless are left out.  Then hang up."""
+        """Perform the steps in order, skip those after the end of the call, then hang up."""
         for step in script:
             if self._stream.over:
                 return
@@ -41,7 +41,7 @@ class Actor:
             await self._perform(step, result)
             result.ended_ms = self._stream.now_ms
             if result.problem:
-                self._tell(f"{result.do} failed: {result.problem}")
+                self._report_line(f"{result.do} failed: {result.problem}")
         self._hang_up()
 
     async def _perform(self, step: Step, result: StepResult) -> None:
@@ -58,12 +58,12 @@ class Actor:
                     what = "the agent said nothing" if self._heard_ms() is None else "the agent did not stop speaking"
                     result.problem = self._why(what, deadline_ms)
                 else:
-                    self._tell_answer()
+                    self._report_answer()
             case Wait(wait_ms):
                 await self._stream.wait_over(wait_ms)
             case Press(digit):
                 await self._stream.press(digit)
-                self._tell(f"caller presses {digit}")
+                self._report_line(f"caller presses {digit}")
             case WaitForHangUp(deadline_ms):
                 if not await self._stream.wait_over(deadline_ms):
                     result.problem = self._why("the agent did not hang up", deadline_ms)
@@ -74,10 +74,10 @@ class Actor:
         sentence = self._sentences[name]
         stream = self._stream
         stream.playback.caller_spoke(stream.now_ms)
-        result.said = sentence.text
+        result.text = sentence.text
         result.speech = stream.line.say(sentence.samples)
-        self._tell(f"caller: {sentence.text}")
-        self._listens_from_ms = result.speech.offset_ms
+        self._report_line(f"caller: {sentence.text}")
+        self._listens_from_ms = result.speech.last_sound_ms
         ended_ms = result.speech.ended_ms
         await stream.wait_over(ended_ms - stream.now_ms)
 
@@ -85,7 +85,7 @@ class Actor:
         self._stream.end(Ending("caller", "hung up"))
 
     async def _until(self, happened: Callable[[], bool], deadline_ms: float) -> bool:
-        """Look again and again; False if the deadline passed or the call ended first."""
+        """Poll until the condition is true; False if the deadline passes or the call ends first."""
         stop_ms = self._stream.now_ms + deadline_ms
         while not self._stream.over:
             if happened():
@@ -97,11 +97,11 @@ class Actor:
         return False
 
     def _heard_ms(self) -> float | None:
-        """When the agent became audible since the caller's last word, and since it last cut itself short."""
+        """Return when the agent became audible after the caller's last word and after its last clearAudio."""
         playback = self._stream.playback
         cut_ms = max((clear.at_ms for clear in playback.clears if clear.dropped_ms), default=0.0)
         from_ms = max(self._listens_from_ms, cut_ms)
-        if self._heard[0] != from_ms or self._heard[1] is None:  # once heard, it stays heard: no need to look again
+        if self._heard[0] != from_ms or self._heard[1] is None:  # the first audible moment does not change
             self._heard = from_ms, playback.first_loud_ms(from_ms, self._stream.now_ms)
         return self._heard[1]
 
@@ -116,11 +116,11 @@ class Actor:
     def _why(self, what: str, deadline_ms: float) -> str:
         return "the call ended first" if self._stream.over else f"{what} within {deadline_ms / 1000:g} s"
 
-    def _tell_answer(self) -> None:
+    def _report_answer(self) -> None:
         heard_ms = self._heard_ms() or 0.0
         after = "the caller" if self._listens_from_ms else "the call began"
         spoke_s = (self._stream.playback.end_ms - heard_ms) / 1000
-        self._tell(f"agent spoke for {spoke_s:.1f} s, {heard_ms - self._listens_from_ms:.0f} ms after {after}")
+        self._report_line(f"agent spoke for {spoke_s:.1f} s, {heard_ms - self._listens_from_ms:.0f} ms after {after}")
 
-    def _tell(self, line: str) -> None:
+    def _report_line(self, line: str) -> None:
         self._report(self._stream.now_ms, line)

@@ -1,6 +1,6 @@
-"""The answer XML as Vobiz reads it: which `<Stream>`, under which rules, or which hangup.
+"""Reads the answer XML as Vobiz does: the `<Stream>` and its rules, or a hangup cause.
 
-Every published shape is understood: URL as text or as `url=`, bare or inside `<Connect>`, the old tag `<AudioStream>`.
+Every published shape is read: URL as text or as `url=`, bare or inside `<Connect>`, the old tag `<AudioStream>`.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ INVALID_ANSWER_XML = (8011, "Invalid Answer XML")
 
 
 class CallDropped(Exception):
-    """The carrier would end the call here; `code` and `name` are its hangup cause."""
+    """The carrier would end the call here; `code` and `name` are the hangup cause."""
 
     def __init__(self, cause: tuple[int, str], why: str) -> None:
         super().__init__(f"{cause[0]} {cause[1]}: {why}")
@@ -33,7 +33,7 @@ class CallDropped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What the carrier has been told to do with the call's audio."""
+    """The audio stream that the XML asks the carrier for."""
 
     url: str
     bidirectional: bool
@@ -46,7 +46,7 @@ class Stream:
     verbs_after: tuple[str, ...]
     status_callback_method: str = "POST"
     extra_headers: tuple[tuple[str, str], ...] = ()
-    """They reach nobody but the status callbacks, as `X-VH-` fields."""
+    """Sent only in the status callbacks, as `X-VH-` fields."""
 
     @property
     def encoding(self) -> str:
@@ -58,7 +58,7 @@ class Stream:
 
 
 def read_answer(status: int, content_type: str, body: bytes) -> Stream:
-    """The stream that this HTTP reply asks for.  Raises `CallDropped` with the cause that Vobiz would report."""
+    """Return the stream that this HTTP reply asks for.  Raises `CallDropped` with the cause that Vobiz reports."""
     if not 200 <= status < 300:
         raise CallDropped(ANSWER_UNREACHABLE, f"HTTP status {status}")
     mime = content_type.partition(";")[0].strip().lower()
@@ -78,14 +78,14 @@ def read_answer(status: int, content_type: str, body: bytes) -> Stream:
 def _stream(root: ElementTree.Element) -> Stream:
     verbs = [(_unwrapped(verb), verb.tag == "Connect") for verb in root]
     tags = [verb.tag for verb, _ in verbs]
-    places = [place for place, tag in enumerate(tags) if tag in STREAM_TAGS]
-    if "Hangup" in tags[: places[0] if places else None]:
+    positions = [position for position, tag in enumerate(tags) if tag in STREAM_TAGS]
+    if "Hangup" in tags[: positions[0] if positions else None]:
         raise CallDropped(NORMAL, "<Hangup> comes before any <Stream>")
-    if not places:
+    if not positions:
         raise CallDropped(END_OF_XML, f"no <Stream> among {tags or 'no elements'}")
-    place = places[0]
-    element, connected = verbs[place]
-    stream = read_stream(element, connected, tuple(tags[:place]), tuple(tags[place + 1 :]))
+    position = positions[0]
+    element, connected = verbs[position]
+    stream = read_stream(element, connected, tuple(tags[:position]), tuple(tags[position + 1 :]))
     if not stream.keep_call_alive and not stream.verbs_after:
         raise CallDropped(END_OF_XML, "without keepCallAlive the document goes on, and nothing follows <Stream>")
     return stream
@@ -100,9 +100,9 @@ def _unwrapped(verb: ElementTree.Element) -> ElementTree.Element:
 def read_stream(
     element: ElementTree.Element, connected: bool, before: tuple[str, ...], after: tuple[str, ...]
 ) -> Stream:
-    """What one `<Stream>` asks for.  Raises `CallDropped`.
+    """Return the stream of one `<Stream>` element.  Raises `CallDropped`.
 
-    `<Connect>` promises a two-way mu-law stream without saying so; any attribute overrules it.
+    `<Connect>` implies a two-way mu-law stream; attributes override this.
     """
     url = (element.text or "").strip() or element.get("url", "").strip()
     address = urlsplit(url)
@@ -133,7 +133,7 @@ def read_stream(
 
 
 def read_extra_headers(text: str) -> tuple[tuple[str, str], ...]:
-    """`k=v,k2=v2`; what is too long or no pair is left out, as the carrier does without a word."""
+    """Read `k=v,k2=v2`; skip pairs that are too long or malformed, as the carrier does silently."""
     if len(text.encode()) > EXTRA_HEADERS_BYTES_MAX:
         return ()
     pairs = (pair.partition("=") for pair in text.split(",") if "=" in pair)
@@ -145,7 +145,7 @@ def _flag(element: ElementTree.Element, name: str, default: bool) -> bool:
 
 
 def _integer(element: ElementTree.Element, name: str, default: int) -> int:
-    """Vobiz takes what is no integer for the default, so a typo goes unnoticed there too."""
+    """Return the integer, or the default for any other text, as Vobiz does: a typo goes unnoticed there, too."""
     try:
         return int(element.get(name, default))
     except ValueError:

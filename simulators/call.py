@@ -1,4 +1,4 @@
-"""One simulated call from the answer request to the hangup webhook.
+"""Simulates one call from the answer request to the hangup webhook.
 
 result = await Caller(CallOptions("http://127.0.0.1:8000/answer")).call([WaitForAgent(), Say("opening-hours"), ...])
 """
@@ -18,21 +18,21 @@ from simulators.result import CallResult, measure, percentiles
 from simulators.script import SPEECH, BadScript, BargeIn, Say, Step
 from simulators.stream import Ending, MediaStream, StreamRefused, WireOptions
 from simulators.wav import read_wav, write_stereo_wav
-from simulators.webhooks import Answer, Hangup, Party, fetch_answer, report_hangup
+from simulators.webhooks import AnswerReply, Hangup, Party, fetch_answer, report_hangup
 
 SENTENCES_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class CallOptions:
-    """Whom to call as whom, and how the carrier behaves."""
+    """The URLs, the numbers, and the carrier's behaviour."""
 
     answer_url: str
     hangup_url: str | None = None
     from_number: str = "+911234567890"
     to_number: str = "+911234567899"
     auth_token: str | None = None  # signs the webhooks as Vobiz does
-    wire: WireOptions = field(default_factory=WireOptions)
+    wire_options: WireOptions = field(default_factory=WireOptions)
     answer_deadline_s: float = 10.0
     call_s_max: float = 600.0
     speech: Path = SPEECH
@@ -54,17 +54,17 @@ def read_sentences(folder: Path, script: Sequence[Step]) -> dict[str, Sentence]:
     return {name: Sentence(texts[files[name]], _recording(folder / files[name])) for name in names}
 
 
-_recording = lru_cache(maxsize=SENTENCES_MAX)(read_wav)  # decoding must not delay the frames of other calls
+_recording = lru_cache(maxsize=SENTENCES_MAX)(read_wav)  # decoding would delay the frames of other calls
 
 
 class Caller:
-    """Places calls, one after another or several at a time; `report(time_ms, line)` hears of the progress."""
+    """Places calls, one after another or several at a time; `report(time_ms, line)` is called with the progress."""
 
     def __init__(self, options: CallOptions, report: Callable[[float, str], None] = lambda at_ms, line: None) -> None:
         self._options, self._report = options, report
 
     async def call(self, script: Sequence[Step]) -> CallResult:
-        """Place one call.  A failed call is a result with an `error`; only a script that cannot be played raises."""
+        """Place one call.  A failed call gives a result with `error`; raises only if the script cannot be played."""
         options = self._options
         sentences = read_sentences(options.speech, script)
         party = Party(str(uuid.uuid4()), options.from_number, options.to_number, datetime.now(UTC), options.auth_token)
@@ -82,14 +82,19 @@ class Caller:
         return result
 
     async def _talk(
-        self, answer: Answer, party: Party, script: Sequence[Step], sentences: dict[str, Sentence], result: CallResult
+        self,
+        answer: AnswerReply,
+        party: Party,
+        script: Sequence[Step],
+        sentences: dict[str, Sentence],
+        result: CallResult,
     ) -> tuple[Hangup, MediaStream | None]:
-        """The media stream from its opening to its end; fills in `result`."""
+        """Run the media stream from its opening to its end and fill in `result`."""
         options = self._options
         result.answer = _answered(answer)
         self._report(0.0, f"answered in {answer.took_ms:.0f} ms: {answer.stream.content_type}")
         numbers = (options.from_number.lstrip("+"), options.to_number.lstrip("+"))
-        stream = MediaStream(answer.stream, party.call_id, numbers, options.wire)
+        stream = MediaStream(answer.stream, party.call_id, numbers, options.wire_options)
         try:
             await stream.open()
         except StreamRefused as refused:
@@ -111,7 +116,7 @@ class Caller:
         return Hangup(*NORMAL, "Caller") if ending.by == "caller" else _after_stream(answer.stream), stream
 
     async def _carry(self, stream: MediaStream, actor: Actor, script: Sequence[Step], timeout_s: int) -> Ending:
-        """Media and script side by side until the call is over."""
+        """Run media and script concurrently until the call is over."""
         limit_s = min(self._options.call_s_max, timeout_s)
         async with asyncio.TaskGroup() as tasks:
             media = tasks.create_task(stream.run(), name="media stream")
@@ -123,23 +128,23 @@ class Caller:
         return media.result()
 
 
-def _answered(answer: Answer) -> dict[str, object]:
+def _answered(answer: AnswerReply) -> dict[str, object]:
     stream = {key: value for key, value in asdict(answer.stream).items() if key not in ("url", "status_callback_url")}
     return {
         "status": answer.status,
         "content_type": answer.content_type,
         "took_ms": answer.took_ms,
-        "stream": stream,  # without its URLs: they hold the secret that opens the socket
+        "stream": stream,  # without its URLs, which contain the secret that opens the socket
     }
 
 
 def _after_stream(stream: Stream) -> Hangup:
-    """What the carrier reports when the document has nothing more to do (or hangs up by itself)."""
+    """Return the hangup that the carrier reports after the last element of the document."""
     return Hangup(*NORMAL, "Answer XML") if "Hangup" in stream.verbs_after else Hangup(*END_OF_XML, "Vobiz")
 
 
 def fill(result: CallResult, stream: MediaStream) -> None:
-    """Measure a stream that is over; `duration_ms` and `steps` must be set."""
+    """Fill `result` from a stream that is over; `duration_ms` and `steps` must be set."""
     playback, until_ms = stream.playback, result.duration_ms
     measure(result.steps, playback, until_ms)
     result.agent_spans_ms = playback.loud_spans_ms(until_ms)

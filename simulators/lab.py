@@ -1,4 +1,4 @@
-"""A laboratory for the carrier's own tests: a carrier, a voice server, and a REST client between them."""
+"""Connects a carrier, a voice server and a REST client, for the tests of the carrier."""
 
 import base64
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from simulators.carrier import Callee, CallRecord, Carrier, CarrierOptions
 from simulators.script import Step
 from simulators.voice_server import VoiceServer, silent
 
-LOUD = base64.b64encode(b"\x80\x00" * 80).decode()  # 20 ms that nobody could miss
+LOUD = base64.b64encode(b"\x80\x00" * 80).decode()  # 20 ms of loud audio
 FROM, TO = "911234567890", "911234567891"
 FAST: dict[str, Any] = {"time_scale": 0.01, "hangup_delay_ms": 0.0}
 
@@ -27,7 +27,7 @@ class Lab:
     rest: httpx.AsyncClient
 
     async def dial(self, **more: Any) -> CallRecord:
-        """Make a call by REST; it is on when this returns."""
+        """Make a call by REST; return when it is live."""
         body = {"from": FROM, "to": TO, "answer_url": f"{self.server.url}/answer", **more}
         reply = await self.rest.post("Call/", json=body)
         assert reply.status_code == 201, reply.text

@@ -1,4 +1,4 @@
-"""Run a coroutine on the fastest event loop there is."""
+"""Runs a coroutine on the fastest available event loop."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def run_fast(work: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run` on uvloop where it exists (not on Windows)."""
+    """Run a coroutine by `asyncio.run`, on uvloop where it exists (not on Windows)."""
     try:
         from uvloop import new_event_loop
     except ImportError:

@@ -1,4 +1,4 @@
-"""An ASGI application on a socket of its own, inside the running loop: uvicorn without its signals and its clock."""
+"""Serves an ASGI application on loopback in the running loop: uvicorn without its signals and its clock."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ STOP_S_MAX = 10.0
 
 
 class LoopbackServer:
-    """Serves as an async context manager; `url` is known from the construction on."""
+    """A server as an async context manager; `url` is set by the constructor."""
 
     def __init__(self, app: Any, host: str = "127.0.0.1", port: int = 0, ws: str = "none") -> None:
         self._listener = socket.create_server((host, port))
@@ -44,7 +44,7 @@ class LoopbackServer:
 
 
 class _Server(uvicorn.Server):
-    """The signals belong to whoever runs the process, and a server that only waits need not look ten times a second."""
+    """Leaves signals to the process, and waits for the end without uvicorn's check ten times a second."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

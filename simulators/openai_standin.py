@@ -1,7 +1,7 @@
-"""A stand-in for OpenAI's chat completions on loopback, by hand from the wire; it shares no code with the adapter.
+"""A stand-in for OpenAI's chat completions on loopback, by raw HTTP/1.1; it shares no code with the adapter.
 
-A test says what the next replies are (`will`, `will_refuse`); the stand-in plays them as server-sent events over
-chunked HTTP/1.1.  It remembers the requests, and tells when the client has closed a socket in the middle of a reply.
+A test scripts the next replies (`will`, `will_refuse`); the stand-in sends them as server-sent events in chunks.
+It records the requests, and `closed` waits until the client closes a socket in the middle of a reply.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ CLOSE = "<close>"
 PAUSE = "<pause>"
 PAUSE_S = 0.02
 CLOSED_S_MAX = 2.0
-"""How long `closed` waits for the client."""
+"""Time for which `closed` waits for the client."""
 
 
 def chunk(delta: dict[str, Any] | None = None, finish: str | None = None, **more: Any) -> str:
-    """One event of a stream, as text."""
+    """Return one event of a stream as text."""
     choices = [{"index": 0, "delta": delta, "finish_reason": finish}] if delta is not None else []
     head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o-mini"}
     return f"data: {json.dumps({**head, 'choices': choices, **more}, ensure_ascii=False)}\n\n"
@@ -34,7 +34,7 @@ def text(*words: str) -> list[str]:
 
 
 def tool_piece(index: int, arguments: str, **first: Any) -> str:
-    """A piece of a tool call; only the first one of a call has `id` and `name`."""
+    """Return a piece of a tool call; only the first piece has `id` and `name`."""
     function = {"arguments": arguments, **({"name": first["name"]} if "name" in first else {})}
     call = {"index": index, "function": function, **({"id": first["id"], "type": "function"} if "id" in first else {})}
     return chunk({"tool_calls": [call]})
@@ -56,9 +56,9 @@ class Reply:
     status: int = 200
     body: str = ""
     media: str = "application/json"
-    """Of the body."""
+    """Content type of the body."""
     location: str = ""
-    """Where a redirect leads."""
+    """Target of a redirect."""
 
 
 @dataclass
@@ -69,12 +69,12 @@ class Request:
 
 
 class OpenAIStandin:
-    """Serve with `async with standing_in() as server`."""
+    """The stand-in; `async with standing_in() as server` serves it."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.rule: Callable[[Request], Reply | None] = lambda request: None
-        """What a request is answered with; None: what was scripted next."""
+        """Returns the reply to a request; None: the next scripted one."""
         self.connections = 0
         self.url = ""
         self._replies: deque[Reply] = deque()
@@ -83,7 +83,7 @@ class OpenAIStandin:
         self.asked = asyncio.Event()
 
     def will(self, *events: str | bytes) -> None:
-        """The next request is answered by these events."""
+        """Answer the next request with these events."""
         self._replies.append(Reply(list(events)))
 
     def will_refuse(
@@ -125,7 +125,7 @@ class OpenAIStandin:
         return Request(line.decode().split()[1], headers, json.loads(body or b"{}"))
 
     async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Play the next reply; False when the connection is over."""
+        """Send the next reply; return False when the connection is over."""
         reply = self.rule(request)
         if reply is None:
             nothing = Reply(status=500, body='{"error": {"message": "no reply"}}')
@@ -143,7 +143,7 @@ class OpenAIStandin:
         for event in reply.events:
             if event == STALL:
                 await writer.drain()
-                if not await reader.read(1):  # nothing comes but the end of the connection
+                if not await reader.read(1):  # the only input is the end of the connection
                     self._closed.set()
                 return False
             if event == PAUSE:
@@ -153,7 +153,7 @@ class OpenAIStandin:
                 await writer.drain()
                 return False
             raw = event.encode() if isinstance(event, str) else event
-            if writer.is_closing():  # the client has gone: uvloop refuses to write
+            if writer.is_closing():  # the client has disconnected: uvloop refuses to write
                 self._closed.set()
                 return False
             writer.write(b"%x\r\n%s\r\n" % (len(raw), raw))
@@ -174,7 +174,7 @@ class OpenAIStandin:
 
 @contextlib.asynccontextmanager
 async def standing_in() -> AsyncIterator[OpenAIStandin]:
-    """The stand-in, listening on a free port of loopback."""
+    """Serve the stand-in on a free port of loopback while the block runs."""
     standin = OpenAIStandin()
     server = await asyncio.start_server(standin.serve, "127.0.0.1", 0)
     standin.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"

@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector on loopback, as far as traces go: OTLP over HTTP in, spans out."""
+"""Receives OpenTelemetry traces on loopback: OTLP over HTTP in, spans out."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
-    """One span as it came; ids in hexadecimal digits, times in ms."""
+class ReceivedSpan:
+    """One received span; ids in hexadecimal digits, times in ms."""
 
     service: str
     name: str
@@ -27,43 +27,43 @@ class Received:
 
 
 class Collector:
-    """`url` is OTEL_EXPORTER_OTLP_ENDPOINT; `status` is what it answers."""
+    """The collector; `url` is OTEL_EXPORTER_OTLP_ENDPOINT, `status` the HTTP status of its replies."""
 
     def __init__(self) -> None:
         self.status = 200
-        self.spans: list[Received] = []
+        self.spans: list[ReceivedSpan] = []
         self.requests = 0
         self.raw = b""
-        """All that came, to look for what must not."""
-        self._news = threading.Condition()
+        """All bytes received, for tests that search them for private data."""
+        self._arrived = threading.Condition()
         self.url = ""
         self.authorization = ""
-        """The header of that name in the last request."""
+        """The header `authorization` of the last request."""
 
     def take(self, path: str, authorization: str, body: bytes) -> int:
-        """The status of one request."""
+        """Record one request and return its status."""
         self.requests += 1
         self.authorization = authorization
         if path != "/v1/traces":
             return 404
         if self.status == 200:
-            with self._news:
+            with self._arrived:
                 self.raw += body
                 self.spans += _spans(ExportTraceServiceRequest.FromString(body))
-                self._news.notify_all()
+                self._arrived.notify_all()
         return self.status
 
-    def until(self, count: int, seconds: float = 10.0) -> list[Received]:
-        """All spans, once there are so many.  Raises AssertionError."""
-        with self._news:
-            there = self._news.wait_for(lambda: len(self.spans) >= count, seconds)
+    def until(self, count: int, seconds: float = 10.0) -> list[ReceivedSpan]:
+        """Return all spans once `count` have arrived.  Raises AssertionError after `seconds`."""
+        with self._arrived:
+            there = self._arrived.wait_for(lambda: len(self.spans) >= count, seconds)
             assert there, f"{len(self.spans)} spans after {seconds:g} s, not {count}"
             return self.spans
 
 
 @contextmanager
 def collector() -> Iterator[Collector]:
-    """A collector while the block runs."""
+    """Serve a collector while the block runs."""
     collecting = Collector()
 
     class Requests(BaseHTTPRequestHandler):
@@ -88,14 +88,14 @@ def collector() -> Iterator[Collector]:
             thread.join()
 
 
-def _spans(request: Any) -> list[Received]:
+def _spans(request: Any) -> list[ReceivedSpan]:
     found = []
     for resource in request.resource_spans:
         service = _values(resource.resource.attributes)["service.name"]
         for span in (span for scope in resource.scope_spans for span in scope.spans):
             begun_ms, done_ms = span.start_time_unix_nano / 1e6, span.end_time_unix_nano / 1e6
             ids = span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()
-            found.append(Received(str(service), span.name, *ids, begun_ms, done_ms, _values(span.attributes)))
+            found.append(ReceivedSpan(str(service), span.name, *ids, begun_ms, done_ms, _values(span.attributes)))
     return found
 
 

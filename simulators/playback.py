@@ -1,10 +1,10 @@
-"""The carrier's playback queue: what the caller hears, and when.  No clock, no socket.
+"""Models the carrier's playback queue: the audio that the caller hears, and its times.  No clock, no socket.
 
-    playAudio ──▶ [ audio | audio | marker | audio ] ──▶ the caller's ear, in real time
+    playAudio ──▶ [ audio | audio | marker | audio ] ──▶ the caller, in real time
     clearAudio ── empties audio and markers at once; `clearedAudio` follows `clear_delay_ms` later
 
 Because play is in real time, the queue is a schedule: audio that arrives at `now_ms` starts where the queue ends, or
-at once if it has run dry.  So nothing has to tick; only acknowledgements fall due.  Call `wake(now_ms)` at
+at once if the queue is empty.  So there is no tick; only acknowledgements fall due.  Call `wake(now_ms)` at
 `deadline_ms` and send what it returns.  Between clearAudio and its acknowledgement new audio and markers are dropped:
 the documented race.  All times are ms on the call's time line.
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from simulators.sound import LOUD_WINDOW_MS, SAMPLES_PER_MS, Samples, loud_windows, silence
 
-QUEUE_MS_MAX = 600_000.0  # ten minutes of speech ahead of the ear: a runaway server, not a reply
+QUEUE_MS_MAX = 600_000.0  # ten minutes of queued speech: a runaway server, not a reply
 MARKERS_MAX = 10_000
 UNDERRUN_MS_MIN = 1.0  # below this the next audio was in time
 UNDERRUN_MS_MAX = 800.0  # a longer silence is a pause between replies, not a hole in one
@@ -32,7 +32,7 @@ class Played:
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """The queue is empty and takes audio again: answer `clearedAudio`."""
+    """The queue is empty and accepts audio again: answer `clearedAudio`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,13 @@ class Underrun:
 
 @dataclass(slots=True)
 class Clear:
-    """One clearAudio: what it threw away, in bytes of the wire and in ms of sound."""
+    """One clearAudio: the audio that it dropped, in encoded bytes and in ms."""
 
     at_ms: float
     dropped_bytes: int
     dropped_ms: float
     voided_checkpoints: int
-    raced_bytes: int = 0  # came after the clear and before its acknowledgement
+    raced_bytes: int = 0  # received between the clear and its acknowledgement
     acked_ms: float | None = None
 
 
@@ -59,7 +59,7 @@ class Segment:
 
     start_ms: float
     length: int
-    """In samples of 8 kHz; they themselves may not have been kept."""
+    """Length in samples of 8 kHz; the samples themselves may not be kept."""
     samples: Samples | None
     loud: list[bool]
     bytes_per_ms: float
@@ -69,7 +69,7 @@ class Segment:
         return self.start_ms + self.length / SAMPLES_PER_MS
 
     def cut(self, at_ms: float) -> None:
-        """Forget everything from `at_ms` on (rounded down: what is cut must not end after the cut)."""
+        """Drop everything from `at_ms` on (rounded down: the rest must not end after the cut)."""
         self.length = min(self.length, max(0, int((at_ms - self.start_ms) * SAMPLES_PER_MS)))
         if self.samples is not None:
             self.samples = self.samples[: self.length]
@@ -82,7 +82,7 @@ class Playback:
     def __init__(self, clear_delay_ms: float = 20.0) -> None:
         self.clear_delay_ms = clear_delay_ms
         self.end_ms = 0.0
-        """When the last audio will have been heard; in the past if the queue is empty."""
+        """The time at which the last audio ends; in the past if the queue is empty."""
         self.clears: list[Clear] = []
         self.underruns: list[Underrun] = []
         self.heard_checkpoints: list[tuple[str, float]] = []
@@ -94,7 +94,7 @@ class Playback:
 
     @property
     def deadline_ms(self) -> float | None:
-        """When `wake` has something to say; None if nothing is due."""
+        """The time of the next acknowledgement; None if none is due."""
         due = [self._markers[0][0]] if self._markers else []
         if self._acks:
             due.append(self._acks[0].at_ms + self.clear_delay_ms)
@@ -108,7 +108,7 @@ class Playback:
         self._append(samples, len(samples), loud_windows(samples), wire_bytes, now_ms)
 
     def play_unheard(self, duration_ms: float, loud: list[bool], wire_bytes: int, now_ms: float) -> None:
-        """The same without the samples: everything is measured, but `track` is silent there."""
+        """Append audio without its samples: everything is measured, but `track` is silent there."""
         self._append(None, int(duration_ms * SAMPLES_PER_MS), loud, wire_bytes, now_ms)
 
     def _append(self, samples: Samples | None, length: int, loud: list[bool], wire_bytes: int, now_ms: float) -> None:
@@ -135,8 +135,8 @@ class Playback:
             self._markers.append((max(now_ms, self.end_ms), name))
 
     def clear(self, now_ms: float) -> None:
-        """Empty the queue; what is being heard stops in mid-word."""
-        heard = [marker for marker in self._markers if marker[0] <= now_ms]  # due, only not yet answered
+        """Empty the queue; the audio that plays stops at once."""
+        heard = [marker for marker in self._markers if marker[0] <= now_ms]  # due, but not yet acknowledged
         clear = Clear(now_ms, 0, max(0.0, self.end_ms - now_ms), len(self._markers) - len(heard))
         dropped = 0.0
         while self._segments and self._segments[-1].end_ms > now_ms:
@@ -154,19 +154,19 @@ class Playback:
         self._burst = False
 
     def end(self, now_ms: float) -> None:
-        """The stream is over: queued audio and every pending answer are dropped."""
+        """End the stream: drop queued audio and every pending acknowledgement."""
         self.clear(now_ms)
         self.clears.pop()
         self._acks.clear()
         self._markers.clear()
 
     def caller_spoke(self, now_ms: float) -> None:
-        """Silence until the next audio is thinking time now, not a hole in a reply."""
+        """Count the silence until the next audio as a pause between replies, not as an underrun."""
         if not self.playing(now_ms):
             self._burst = False
 
     def wake(self, now_ms: float) -> list[Played | Cleared]:
-        """The answers that are due by `now_ms`, in the order in which they fell due."""
+        """Return the acknowledgements that are due by `now_ms`, in order of their times."""
         due: list[tuple[float, Played | Cleared]] = []
         while self._acks and self._acks[0].at_ms + self.clear_delay_ms <= now_ms:
             clear = self._acks.popleft()
@@ -179,7 +179,7 @@ class Playback:
         return [answer for _, answer in sorted(due, key=lambda pair: pair[0])]
 
     def first_loud_ms(self, after_ms: float, until_ms: float) -> float | None:
-        """The first moment in `[after_ms, until_ms)` at which the agent can be heard, to 10 ms."""
+        """Return the first time in `[after_ms, until_ms)` at which the agent is audible, to 10 ms."""
         newest = len(self._segments)
         while newest and self._segments[newest - 1].end_ms > after_ms:
             newest -= 1
@@ -190,7 +190,7 @@ class Playback:
         return None
 
     def loud_spans_ms(self, until_ms: float, join_ms: float = 300.0) -> list[tuple[float, float]]:
-        """When the agent could be heard up to `until_ms`; silences shorter than `join_ms` belong to the speech."""
+        """Return the spans in which the agent is audible until `until_ms`; join silences shorter than `join_ms`."""
         spans: list[tuple[float, float]] = []
         for segment in self._segments:
             for at_ms, to_ms in _loud(segment):
@@ -203,7 +203,7 @@ class Playback:
         return spans
 
     def silent_from_ms(self, after_ms: float, gap_ms: float = 200.0) -> float:
-        """The first moment from `after_ms` on at which nothing is played; holes under `gap_ms` count as play."""
+        """Return the first time from `after_ms` on without audio; gaps under `gap_ms` count as audio."""
         at_ms, playing = after_ms, False
         for segment in self._segments:
             if segment.start_ms <= at_ms + (gap_ms if playing else 0.0) and segment.end_ms > at_ms:
@@ -211,7 +211,7 @@ class Playback:
         return at_ms
 
     def track(self, until_ms: float) -> Samples:
-        """What the caller has heard from 0 to `until_ms`."""
+        """Return the audio that the caller heard from 0 to `until_ms`."""
         track = silence(round(until_ms * SAMPLES_PER_MS))
         for segment in self._segments:
             if segment.samples is None:

@@ -1,4 +1,4 @@
-"""Redis servers that can be killed, started again, replicated and watched by sentinels; and a network that fails.
+"""Runs Redis servers that tests kill, restart, replicate and watch by sentinels; and a network that fails.
 
 async with RedisServer(folder, "--appendonly", "yes") as server:
     server.kill()
@@ -27,12 +27,12 @@ SET = "voice"
 
 
 def redis_program() -> str:
-    """Debian's redis-server 7.  Skipped on a laptop without it; in CI its absence is a failure."""
+    """Return the path of redis-server 7.  Without it tests are skipped, but fail in CI."""
     return program("redis-server")
 
 
 async def until(true: Callable[[], Any], what: str, seconds: float = START_SECONDS) -> None:
-    """Look until it is so; an unreachable server is not so."""
+    """Poll until the condition is true; an unreachable server counts as false.  Raises on timeout."""
     try:
         async with asyncio.timeout(seconds):
             while True:
@@ -45,7 +45,7 @@ async def until(true: Callable[[], Any], what: str, seconds: float = START_SECON
 
 
 class RedisServer:
-    """One server on a port of its own; its folder outlives its process."""
+    """One server on a port of its own; its folder survives its process."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         folder.mkdir(exist_ok=True)
@@ -66,7 +66,7 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     async def start(self, *options: str, answers: bool = True) -> None:
-        """With `options` of this start only; `answers`: wait until it does."""
+        """Start the server with `options` for this start only; `answers`: wait until it answers."""
         defaults = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction"]
         command = [redis_program(), "--port", str(self.port), "--dir", str(self.folder), *defaults, *self._options]
         command += options
@@ -75,7 +75,7 @@ class RedisServer:
             await until(lambda: self.ask("PING"), "Redis to start")
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """End the process and wait for it; without one it does nothing."""
+        """Kill the process and wait for its end; do nothing if none runs."""
         if self._process is not None:
             self._process.send_signal(number)
             self._process.wait(START_SECONDS)
@@ -127,7 +127,7 @@ class SentinelSet:
 
     @property
     def primary(self) -> RedisServer:
-        """As the servers themselves say."""
+        """Return the primary, as the servers report their roles."""
         for server in self.servers:
             with contextlib.suppress(redis.RedisError):
                 if server.ask("ROLE")[0] == b"master":
@@ -135,7 +135,7 @@ class SentinelSet:
         raise AssertionError("no server is the primary")
 
     def fail_over(self) -> None:
-        """As an operator does it: the primary is healthy and becomes a replica."""
+        """Order a failover at a sentinel: the primary is healthy and becomes a replica."""
         client = redis.Redis(port=self._ports[0], socket_timeout=2)
         with contextlib.closing(client):
             client.sentinel_failover(SET)
@@ -182,7 +182,7 @@ def _sees_all(port: int) -> bool:
 
 
 class Network:
-    """A TCP way to a server that can swallow everything, as a partition does: nothing is closed, nothing arrives."""
+    """A TCP proxy that can hold all data back, as a network partition does: it closes no connection."""
 
     def __init__(self, port: int) -> None:
         self._server_port = port
@@ -191,7 +191,7 @@ class Network:
         self._relays: set[asyncio.Task[None]] = set()
         self.port = 0
         self.connections = 0
-        """Ever made."""
+        """Number of connections ever made."""
 
     async def __aenter__(self) -> Self:
         self._listening = await asyncio.start_server(self._connected, "127.0.0.1", 0)
@@ -212,7 +212,7 @@ class Network:
         self._whole.clear()
 
     def mend(self) -> None:
-        """What was swallowed arrives now, as TCP repeats it."""
+        """Forward the data that was held back, as TCP would retransmit it."""
         self._whole.set()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -228,7 +228,7 @@ class Network:
                     ways.create_task(self._relay(reader, back))
                     ways.create_task(self._relay(there, writer))
         except* OSError:
-            pass  # either end closed it
+            pass  # either side closed the connection
         finally:
             self._relays.discard(task)
             writer.close()

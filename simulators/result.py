@@ -1,4 +1,4 @@
-"""What a call came to: measured from the two tracks of the call, never from what the server says of itself.  Pure."""
+"""Measures a call from its two audio tracks, never from the server's own reports.  Pure."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 from simulators.line import Spoken
 from simulators.playback import Clear, Playback, Underrun
 
-SILENT_WITHIN_MS = 2000.0  # an agent that talks on for longer has not been interrupted
+SILENT_WITHIN_MS = 2000.0  # an agent that speaks for longer was not interrupted
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class StepResult:
     began_ms: float
     ended_ms: float = 0.0
     problem: str | None = None  # why the step failed; None if it did not
-    said: str | None = None
+    text: str | None = None
     speech: Spoken | None = None
     answer: "Answered | None" = None
     barge_in: "BargedIn | None" = None
@@ -27,17 +27,17 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """When the agent said something to an utterance."""
+    """The agent's answer to an utterance."""
 
     began_ms: float
     ended_ms: float
-    latency_ms: float  # from the caller's last true sound; negative if the agent cut in
-    after_old_reply: bool  # the agent first finished what it was saying
+    latency_ms: float  # from the caller's last audible sound; negative if the agent cut in
+    after_old_reply: bool  # the agent first finished its previous reply
 
 
 @dataclass(frozen=True, slots=True)
 class BargedIn:
-    """How the agent took being talked over; `clear_ms` and `silent_ms` count from the caller's first true sound."""
+    """The agent's reaction to a barge-in; `clear_ms` and `silent_ms` count from the caller's first audible sound."""
 
     clear_ms: float | None
     silent_ms: float
@@ -69,11 +69,11 @@ class CallResult:
     hangup_status: int | None = None
     wav: str | None = None
     phantom: str | None = None
-    """What the server made of a connection after the end, if one was tried."""
+    """The server's reaction to a connection after the end, if one was tried."""
 
     @property
     def failures(self) -> list[str]:
-        """The error of the call and the failed steps, in words; empty if the call went as scripted."""
+        """The error of the call and the failed steps as text; empty if the call went as scripted."""
         failed = [f"step {n} ({step.do}): {step.problem}" for n, step in enumerate(self.steps, 1) if step.problem]
         return ([self.error] if self.error else []) + failed
 
@@ -83,7 +83,7 @@ class CallResult:
         return [step for step in self.steps if step.speech is not None]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, times to 0.1 ms."""
+        """Return plain data, with times to 0.1 ms."""
         return {"failures": self.failures, **_rounded(asdict(self))}
 
 
@@ -100,32 +100,32 @@ def _rounded(value: Any) -> Any:
 def measure(steps: Sequence[StepResult], playback: Playback, until_ms: float) -> None:
     """Fill in `answer` and `barge_in` of every step in which the caller spoke."""
     spoken = [step for step in steps if step.speech is not None]
-    for place, step in enumerate(spoken):
+    for position, step in enumerate(spoken):
         assert step.speech is not None
-        following = spoken[place + 1].speech if place + 1 < len(spoken) else None
-        bound_ms = following.onset_ms if following else until_ms
-        clear = _clear_within(playback, step.speech.onset_ms, bound_ms)
+        following = spoken[position + 1].speech if position + 1 < len(spoken) else None
+        bound_ms = following.first_sound_ms if following else until_ms
+        clear = _clear_within(playback, step.speech.first_sound_ms, bound_ms)
         step.answer = answer_to(step.speech, playback, clear, bound_ms)
         if step.do == "barge-in":
             step.barge_in = _barge_in(step.speech, playback, clear)
 
 
 def answer_to(speech: Spoken, playback: Playback, clear: Clear | None, bound_ms: float) -> Answered | None:
-    """The agent's audio from the utterance to `bound_ms`, not counting a reply that was under way before it."""
-    silent_ms = playback.silent_from_ms(speech.onset_ms)
+    """Return the agent's audio from the utterance to `bound_ms`, without a reply that began before it."""
+    silent_ms = playback.silent_from_ms(speech.first_sound_ms)
     after_old_reply = False
-    if silent_ms == speech.onset_ms:
-        search_ms = speech.onset_ms  # the agent was silent: whatever it says from here on is its answer
+    if silent_ms == speech.first_sound_ms:
+        search_ms = speech.first_sound_ms  # the agent was silent: its next speech is the answer
     elif clear is not None:
         search_ms = clear.at_ms
     else:
         search_ms = silent_ms
-        after_old_reply = silent_ms > speech.offset_ms
+        after_old_reply = silent_ms > speech.last_sound_ms
     began_ms = playback.first_loud_ms(search_ms, bound_ms)
     if began_ms is None:
         return None
     ended_ms = max(end for start, end in playback.loud_spans_ms(bound_ms) if end > began_ms)
-    return Answered(began_ms, ended_ms, began_ms - speech.offset_ms, after_old_reply)
+    return Answered(began_ms, ended_ms, began_ms - speech.last_sound_ms, after_old_reply)
 
 
 def _clear_within(playback: Playback, from_ms: float, to_ms: float) -> Clear | None:
@@ -133,11 +133,11 @@ def _clear_within(playback: Playback, from_ms: float, to_ms: float) -> Clear | N
 
 
 def _barge_in(speech: Spoken, playback: Playback, clear: Clear | None) -> BargedIn:
-    silent_ms = playback.silent_from_ms(speech.onset_ms) - speech.onset_ms
+    silent_ms = playback.silent_from_ms(speech.first_sound_ms) - speech.first_sound_ms
     if clear is not None:
-        silent_ms = min(silent_ms, clear.at_ms - speech.onset_ms)  # a new reply may follow at once
+        silent_ms = min(silent_ms, clear.at_ms - speech.first_sound_ms)  # a new reply may follow immediately
     return BargedIn(
-        clear_ms=clear.at_ms - speech.onset_ms if clear else None,
+        clear_ms=clear.at_ms - speech.first_sound_ms if clear else None,
         silent_ms=silent_ms,
         became_silent=silent_ms <= SILENT_WITHIN_MS,
         dropped_bytes=clear.dropped_bytes if clear else 0,
@@ -147,7 +147,7 @@ def _barge_in(speech: Spoken, playback: Playback, clear: Clear | None) -> Barged
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """p50, p99 (nearest rank) and max; empty for no values."""
+    """Return p50, p99 (nearest rank) and max; empty for no values."""
     if not values:
         return {}
     ordered = sorted(values)

@@ -1,7 +1,7 @@
-"""What the caller does, step by step; JSON in files, dataclasses in tests.
+"""Defines the steps of a caller's script: JSON in files, dataclasses in tests.
 
-A step that waits has a deadline.  When it passes, the step is marked failed and the script goes on, as a puzzled caller
-would.  After the last step the caller hangs up.
+A step that waits has a deadline.  When it passes, the step is marked as failed and the script continues.  After the
+last step the caller hangs up.
 """
 
 import json
@@ -21,14 +21,14 @@ class BadScript(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Speak a recording of `speech/`, whatever the agent does meanwhile."""
+    """Speak a recording of `speech/`, whatever the agent does."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class WaitForAgent:
-    """Wait until the agent has spoken since the caller's last word and then played nothing for `silence_ms`."""
+    """Wait until the agent has spoken after the caller's last word and then been silent for `silence_ms`."""
 
     silence_ms: float = 1000.0
     deadline_ms: float = 15_000.0
@@ -36,7 +36,7 @@ class WaitForAgent:
 
 @dataclass(frozen=True, slots=True)
 class BargeIn:
-    """Wait until the agent has been audible for `after_ms` and is still speaking, then talk over it."""
+    """Wait until the agent has been audible for `after_ms` and still speaks, then speak a recording over it."""
 
     name: str
     after_ms: float = 1200.0
@@ -81,7 +81,7 @@ NAMES = {step: name for name, step in STEPS.items()}
 
 
 def read_script(path: Path) -> list[Step]:
-    """The steps of a JSON file: a list of `{"do": step, field: value, ...}`.  Raises `BadScript`."""
+    """Read a JSON file: a list of `{"do": step, field: value, ...}`.  Raises `BadScript`."""
     if path.stat().st_size > FILE_BYTES_MAX:
         raise BadScript(f"{path.name}: larger than {FILE_BYTES_MAX} bytes")
     try:
@@ -92,7 +92,7 @@ def read_script(path: Path) -> list[Step]:
 
 
 def read_steps(entries: Any, where: str) -> list[Step]:
-    """The steps of a script that has been read already; `where` begins the text of a `BadScript`."""
+    """Return the steps of parsed JSON; `where` begins the text of a `BadScript`."""
     if not isinstance(entries, list) or not 0 < len(entries) <= STEPS_MAX:
         raise BadScript(f"{where}: expected a list of 1 to {STEPS_MAX} steps")
     return [_step(entry, f"{where}: step {number}") for number, entry in enumerate(entries, 1)]
@@ -117,5 +117,5 @@ def _step(entry: Any, where: str) -> Step:
 
 
 def describe(step: Step) -> dict[str, Any]:
-    """The step as in its file."""
+    """Return the step as its file has it."""
     return {"do": NAMES[type(step)], **asdict(step)}

@@ -1,7 +1,7 @@
-"""Samples as the carrier handles them: G.711 mu-law, L16 little-endian, and one 8 kHz time line.
+"""Converts audio as the carrier does: G.711 mu-law, L16 little-endian, and samples at 8 kHz.
 
-Written from ITU-T G.711 on purpose, not shared with the platform: a bug common to both sides would be heard by nobody.
-Inside the simulator sound is `array("h")`: signed 16-bit mono samples at 8 kHz, so one sample is 1/8 ms.
+Written from ITU-T G.711, not shared with the platform: tests could not detect a bug common to both sides.
+Inside the simulator audio is `array("h")`: signed 16-bit mono samples at 8 kHz, so one sample is 1/8 ms.
 """
 
 import sys
@@ -21,14 +21,14 @@ Samples: TypeAlias = "array[int]"
 
 
 def _expand(code: int) -> int:
-    """One mu-law byte to a linear sample: the bits are inverted; sign, 3 bits exponent, 4 bits mantissa."""
+    """Decode one mu-law byte to a linear sample: the bits are inverted; sign, 3 bits exponent, 4 bits mantissa."""
     code = ~code & 0xFF
     magnitude = ((((code & 0x0F) << 3) + _BIAS) << (code >> 4 & 0x07)) - _BIAS
     return -magnitude if code & 0x80 else magnitude
 
 
 def _compress(sample: int) -> int:
-    """One linear sample to its mu-law byte."""
+    """Encode one linear sample as a mu-law byte."""
     sign = 0x80 if sample < 0 else 0x00
     magnitude = min(abs(sample), _CLIP) + _BIAS
     exponent = magnitude.bit_length() - 8
@@ -48,9 +48,9 @@ def to_mulaw(samples: Samples) -> bytes:
 
 
 def from_l16(data: bytes, rate_hz: int) -> Samples:
-    """L16 little-endian at 8, 16 or 24 kHz to 8 kHz samples, each the mean of those it replaces (an odd tail is cut).
+    """Convert L16 little-endian at 8, 16 or 24 kHz to 8 kHz samples, each the mean of its inputs; cut an odd tail.
 
-    Good enough to be listened to and measured; a carrier would filter better.
+    Sufficient for listening and measuring; a carrier filters better.
     """
     step = rate_hz // 8000
     wide = array("h", data[: len(data) - len(data) % (2 * step)])
@@ -62,7 +62,7 @@ def from_l16(data: bytes, rate_hz: int) -> Samples:
 
 
 def to_l16(samples: Samples, rate_hz: int) -> bytes:
-    """8 kHz samples to L16 little-endian at 8 or 16 kHz; the new samples between two old ones are their mean."""
+    """Convert 8 kHz samples to L16 little-endian at 8 or 16 kHz; an inserted sample is the mean of its neighbours."""
     wide = array("h", samples)
     if rate_hz == 16000 and samples:
         wide = array(
@@ -77,14 +77,14 @@ def silence(samples: int) -> Samples:
     return array("h", bytes(2 * samples))
 
 
-# -45 dBFS: under it lie line noise and the breath before a word, over it anything that a person would call a sound.
+# -45 dBFS: line noise and breath are below it, audible speech is above it.
 LOUD_RMS = 184
 LOUD_WINDOW_MS = 10
 LOUD_WINDOW = LOUD_WINDOW_MS * SAMPLES_PER_MS
 
 
 def loud_windows(samples: Samples) -> list[bool]:
-    """For each 10 ms of `samples` (the last may be shorter): would a person hear it?"""
+    """Return for each 10 ms of `samples` (the last may be shorter) whether it is audible."""
     flags = []
     for at in range(0, len(samples), LOUD_WINDOW):
         window = samples[at : at + LOUD_WINDOW]
@@ -97,7 +97,7 @@ _DIGITAL_SILENCE = b"\xff\x7f"
 
 
 def mulaw_loud_windows(data: bytes) -> list[bool]:
-    """`loud_windows(from_mulaw(data))` without the samples."""
+    """Return `loud_windows(from_mulaw(data))` without computing the samples."""
     if not data.strip(_DIGITAL_SILENCE):
         return [False] * -(-len(data) // LOUD_WINDOW)
     flags = []
@@ -108,7 +108,7 @@ def mulaw_loud_windows(data: bytes) -> list[bool]:
 
 
 def loud_span_ms(samples: Samples) -> tuple[float, float]:
-    """From where to where there is sound, in ms from the first sample, to 10 ms; `(0, 0)` if there is none."""
+    """Return the begin and end of sound in ms from the first sample, to 10 ms; `(0, 0)` if there is none."""
     flags = loud_windows(samples)
     if True not in flags:
         return 0.0, 0.0

@@ -1,11 +1,11 @@
-"""One call's media stream: the shell around the pure parts.  Three loops share a socket and one time line.
+"""Runs one call's media stream around the pure parts.  Three loops share a socket and one time line.
 
-    mouth     each 20 ms, on absolute deadlines: the caller's next frame goes out, speech or silence
-    ear       what the server sends goes into the playback queue
-    clockwork when an answer of the queue falls due, it goes out: playedStream, clearedAudio
+    send      each 20 ms, on absolute deadlines: sends the caller's next frame, speech or silence
+    receive   puts the server's audio into the playback queue
+    clockwork sends an acknowledgement of the queue when it falls due: playedStream, clearedAudio
 
 A socket that breaks is opened again as often as `maxRetries` allows, with a new streamId and a new `start`; the call,
-its time line and its recording go on.  A server that closes with 1000 has ended the stream on purpose.
+its time line and its recording continue.  A server that closes with 1000 has ended the stream on purpose.
 """
 
 import asyncio
@@ -25,8 +25,7 @@ from simulators.answer import Stream
 from simulators.line import CallerLine, frame_due_ms
 from simulators.playback import Cleared, Playback, Played
 from simulators.sound import FRAME_SAMPLES, Samples, silence, to_l16, to_mulaw
-from simulators.uplink import Disturbance, Uplink
-from simulators.wire import (
+from simulators.stream_messages import (
     MESSAGE_BYTES_MAX,
     Checkpoint,
     ClearAudio,
@@ -37,6 +36,7 @@ from simulators.wire import (
     Writer,
     read_message,
 )
+from simulators.uplink import Disturbance, Uplink
 
 OPEN_DEADLINE_S = 10.0
 SEND_DEADLINE_S = 5.0
@@ -50,29 +50,29 @@ DROPPED = "connection disconnected with the remote service"
 
 @dataclass(frozen=True, slots=True)
 class WireOptions:
-    """How the carrier behaves where documents and captures differ."""
+    """The carrier's behaviour where documents and captures differ."""
 
     spelling: Spelling = field(default_factory=Spelling)
-    media_before_start: int = 0  # frames that overtake `start`, as seen on inbound calls
+    media_before_start: int = 0  # frames sent before `start`, as seen on inbound calls
     clear_delay_ms: float = 20.0
-    send_stop: bool = False  # say `stop` before closing, as older carriers did
+    send_stop: bool = False  # send `stop` before closing, as older carriers did
     subprotocol: str | None = None
     disturbance: Disturbance = field(default_factory=Disturbance)
     break_after_ms: tuple[float, ...] = ()
-    """When the carrier itself loses the socket (1006) and comes again as the same call with a new streamId."""
+    """Times at which the carrier loses the socket (1006) and reconnects as the same call with a new streamId."""
     retry_pause_ms: float = 500.0
-    """Before a new socket; Vobiz's own back-off is unknown."""
+    """Pause before a new socket; Vobiz's back-off is unknown."""
     abort_close: bool = False
     """End without a closing handshake: the server sees 1006."""
     phantom_after_ms: float | None = None
-    """So long after the call has ended it is connected once more, as if it went on (`MediaStream.haunt`)."""
+    """Time after the call's end at which the carrier connects once more (`MediaStream.haunt`)."""
     light: bool = False
-    """Keep no samples: nothing can be recorded, everything else is measured, and hundreds of calls fit a process."""
+    """Keep no samples: nothing is recorded, everything else is measured, and hundreds of calls fit a process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Who ended the stream, and by which means."""
+    """The party that ended the stream, and how."""
 
     by: Literal["caller", "agent", "carrier"]
     how: str
@@ -80,14 +80,14 @@ class Ending:
 
 @dataclass(slots=True)
 class Drop:
-    """A socket that broke; `resumed_ms` is None if no new one could be had."""
+    """A socket that broke; `resumed_ms` is None if no new one could be opened."""
 
     at_ms: float
     code: int
     resumed_ms: float | None = None
 
 
-Tell: TypeAlias = Callable[[str, dict[str, str]], None]
+OnStatus: TypeAlias = Callable[[str, dict[str, str]], None]
 
 
 class StreamRefused(Exception):
@@ -95,7 +95,7 @@ class StreamRefused(Exception):
 
 
 class MediaStream:
-    """`open`, then `run` until it returns; meanwhile `line.say` and `hang_up`."""
+    """One media stream: `open` it, then `run` it; meanwhile `line.say` and `hang_up` act on it."""
 
     def __init__(
         self,
@@ -103,9 +103,9 @@ class MediaStream:
         call_id: str,
         numbers: tuple[str, str],
         options: WireOptions,
-        tell: Tell = lambda event, fields: None,
+        on_status: OnStatus = lambda event, fields: None,
     ) -> None:
-        """`numbers` are the caller's and the called; `tell` hears what the status callback would be told."""
+        """`numbers` are the caller's and the called; `on_status` gets the status callbacks."""
         self.playback = Playback(options.clear_delay_ms)
         self.line = CallerLine(keep_track=not options.light)
         self.lateness_ms = array("d")
@@ -113,8 +113,8 @@ class MediaStream:
         self.drops: list[Drop] = []
         self.ending: Ending | None = None
         self.stream_id = str(uuid.uuid4())
-        """The present socket's; each new socket has its own."""
-        self._tell = tell
+        """The streamId of the present socket; each new socket has its own."""
+        self._on_status = on_status
         self._stream, self._call_id, self._numbers, self._options = stream, call_id, numbers, options
         self._socket: ClientConnection | None = None
         self._over = asyncio.Event()
@@ -125,7 +125,7 @@ class MediaStream:
 
     @property
     def now_ms(self) -> float:
-        """On the call's time line, which begins when the socket is first open."""
+        """Position on the call's time line, which begins when the first socket is open."""
         return (asyncio.get_running_loop().time() - self._zero_s) * 1000
 
     @property
@@ -147,16 +147,16 @@ class MediaStream:
         if not self._frames_before_start:
             await self._send(self._writer.start(*self._numbers), socket)
         self._socket = socket
-        self._tell("StartStream", {})
+        self._on_status("StartStream", {})
 
     async def run(self) -> Ending:
-        """Carry the stream until it ends, however it ends; close the socket."""
+        """Run the stream until it ends, then close the socket; return the ending."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 loops = [
-                    tasks.create_task(self._mouth(), name="mouth"),
+                    tasks.create_task(self._send_loop(), name="send audio"),
                     tasks.create_task(self._breaker(), name="breaker"),
-                    tasks.create_task(self._ear(), name="ear"),
+                    tasks.create_task(self._receive_loop(), name="receive"),
                     tasks.create_task(self._clockwork(), name="clockwork"),
                 ]
                 await self._over.wait()
@@ -168,14 +168,14 @@ class MediaStream:
         return self.ending
 
     def end(self, ending: Ending) -> None:
-        """The first ending counts; queued audio and pending answers are dropped."""
+        """End the stream: the first ending counts; drop queued audio and pending acknowledgements."""
         if self.ending is None:
             self.ending = ending
             self.playback.end(self.now_ms)
             self._over.set()
 
     async def wait_over(self, ms: float) -> bool:
-        """Wait until the stream has ended, at most `ms`; False if it has not."""
+        """Wait until the stream has ended, at most `ms`; return False if it has not."""
         try:
             async with asyncio.timeout(max(0.0, ms) / 1000):
                 await self._over.wait()
@@ -186,7 +186,7 @@ class MediaStream:
     async def press(self, digit: str) -> None:
         await self._send(self._writer.digit(digit, self._epoch_ms(self.now_ms)), self._socket)
 
-    async def _mouth(self) -> None:
+    async def _send_loop(self) -> None:
         frame = 0
         while True:
             due_ms = frame_due_ms(frame)
@@ -205,7 +205,7 @@ class MediaStream:
         return self._encode(self.line.next_frame())
 
     async def _say(self, payload: bytes, due_ms: float) -> None:
-        """One frame, as the line disturbs it."""
+        """Send one frame, subject to the disturbances of the uplink."""
         late_ms, messages = self._uplink.take(payload)
         if late_ms:
             await asyncio.sleep(late_ms / 1000)
@@ -224,13 +224,13 @@ class MediaStream:
                 await self._send(self._writer.start(*self._numbers), self._socket)
 
     async def _breaker(self) -> None:
-        """Lose the socket at the times that were asked for."""
+        """Lose the socket at the configured times."""
         for at_ms in self._options.break_after_ms:
             await asyncio.sleep(max(0.0, at_ms - self.now_ms) / 1000)
             if self._socket is not None:
                 self._socket.transport.abort()
 
-    async def _ear(self) -> None:
+    async def _receive_loop(self) -> None:
         for retry in range(self._stream.max_retries + len(self._options.break_after_ms) + 1):
             if retry:
                 await asyncio.sleep(self._options.retry_pause_ms / 1000)
@@ -240,7 +240,7 @@ class MediaStream:
                     continue
                 self.drops[-1].resumed_ms = self.now_ms
             code = await self._listen()
-            self._tell("DroppedStream", {"error": DROPPED})
+            self._on_status("DroppedStream", {"error": DROPPED})
             if code in (1000, 1005):
                 return self.end(Ending("agent", f"close {code}"))
             self._socket = None
@@ -249,7 +249,7 @@ class MediaStream:
         return self.end(Ending("carrier", f"connection broken (code {self.drops[-1].code})"))
 
     async def _listen(self) -> int:
-        """Take what the server sends until the socket closes; the close code."""
+        """Process the server's messages until the socket closes; return the close code."""
         assert self._socket is not None
         while True:
             try:
@@ -275,9 +275,9 @@ class MediaStream:
             case ClearAudio():
                 self.playback.clear(self.now_ms)
             case Stop():
-                self._tell("StopStream", {})
+                self._on_status("StopStream", {})
                 self.end(Ending("agent", "stop"))
-        if not isinstance(command, PlayAudio):  # audio alone makes nothing fall due
+        if not isinstance(command, PlayAudio):  # audio alone causes no acknowledgement
             self._queue_changed.set()
         return None
 
@@ -288,7 +288,7 @@ class MediaStream:
                 text = self._writer.cleared() if isinstance(answer, Cleared) else self._writer.played(answer.name)
                 await self._send(text, self._socket)
                 event, fields = _status(answer)
-                self._tell(event, fields)
+                self._on_status(event, fields)
             due_ms = self.playback.deadline_ms
             try:
                 async with asyncio.timeout(None if due_ms is None else max(0.0, due_ms - self.now_ms) / 1000):
@@ -297,12 +297,12 @@ class MediaStream:
                 continue
 
     async def _send(self, text: str, socket: ClientConnection | None) -> None:
-        """A closed socket is the ear's news, not ours; one that takes nothing any more is broken."""
+        """Send a message.  A closed socket is left to the receive loop; one that accepts nothing is broken."""
         if socket is None:
             return
         try:
             if self._options.light and socket.transport.get_write_buffer_size() < WRITE_BUFFER_BYTES:
-                # What `send` does, without its locks and waits: they cost half of a light call.
+                # As `send`, but without its locks and waits, which are half the cost of a light call.
                 socket.protocol.send_text(text.encode())
                 socket.send_data()
                 return
@@ -329,7 +329,7 @@ class MediaStream:
             socket.transport.abort()
 
     async def haunt(self) -> str | None:
-        """After the end: connect as if the call went on; what the server made of it, None if that was not asked for."""
+        """Connect after the call's end as if it continued; return the server's reaction, None if not configured."""
         if self._options.phantom_after_ms is None:
             return None
         await asyncio.sleep(self._options.phantom_after_ms / 1000)
@@ -368,7 +368,7 @@ class MediaStream:
 
 
 def _status(answer: Played | Cleared) -> tuple[str, dict[str, str]]:
-    """The status callback that goes with an answer of the playback queue."""
+    """Return the status callback for an acknowledgement of the playback queue."""
     return ("PlayedStream", {"name": answer.name}) if isinstance(answer, Played) else ("ClearedAudio", {})
 
 
@@ -387,6 +387,6 @@ async def _connected(url: str, subprotocol: str | None) -> ClientConnection:
             max_size=MESSAGE_BYTES_MAX,
         )
     except (OSError, InvalidHandshake, InvalidURI, TimeoutError) as error:
-        # The text of the error may hold the URL, and the URL a secret.
+        # The text of the error may contain the URL, which contains a secret.
         status = getattr(getattr(error, "response", None), "status_code", None)
         raise StreamRefused(f"HTTP status {status}" if status else type(error).__name__) from error

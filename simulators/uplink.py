@@ -1,6 +1,6 @@
-"""The way from the caller's mouth to the server, and what can go wrong on it.  Pure: no clock, no socket.
+"""Disturbs the caller's media on the way to the server.  Pure: no clock, no socket.
 
-Each 20 ms the mouth gives one encoded frame to `Uplink.take` and sends what comes back, in order.
+Each 20 ms the sender passes one encoded frame to `Uplink.take` and sends the returned messages in order.
 """
 
 import random
@@ -15,24 +15,24 @@ HELD_MAX = 500
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """What happens to the caller's media; the numbers count frames of 20 ms, 0 is never."""
+    """Disturbances of the caller's media; the numbers count frames of 20 ms, 0 means never."""
 
     odd_frames: bool = False
     """Cut the audio into pieces of other sizes than 20 ms."""
     jitter_ms: float = 0.0
-    """Each frame is late by a random time up to this."""
+    """Maximum of a random delay of each frame."""
     burst_frames: int = 0
     """Hold this many frames back, then send them at once."""
     gap_every: int = 0
-    """Every so often ..."""
+    """Interval at which ..."""
     gap_frames: int = 10
-    """... this many frames are never sent."""
+    """... this many frames are dropped."""
     duplicate_every: int = 0
-    """Every so often a frame is sent twice."""
+    """Interval at which a frame is sent twice."""
     unknown_every: int = 0
-    """Every so often an event comes that no document names."""
+    """Interval at which an undocumented event is sent."""
     second_start_after: int = 0
-    """After so many frames `start` comes again on the same socket."""
+    """Number of frames after which `start` is sent again on the same socket."""
     seed: int = 1
 
 
@@ -45,11 +45,11 @@ class Out:
 
 
 Due: TypeAlias = tuple[float, list[Out]]
-"""How long to wait first, in ms, and what to send then."""
+"""A delay in ms, and the messages to send after it."""
 
 
 class Uplink:
-    """One stream's disturbed line."""
+    """The disturbed uplink of one stream."""
 
     def __init__(self, disturbance: Disturbance) -> None:
         self._is = disturbance
@@ -62,7 +62,7 @@ class Uplink:
         self._frames = 0
 
     def take(self, payload: bytes) -> Due:
-        """The frame leaves the mouth; what arrives at the socket?"""
+        """Take the caller's next frame and return what to send."""
         if self._calm:
             return 0.0, [Out("media", payload)]
         self._frames += 1

@@ -1,9 +1,9 @@
-"""A simulated Vobiz caller: phones a voice server as the carrier would, and measures what the caller hears.
+"""Simulates a Vobiz caller: phones a voice server as the carrier would, and measures what the caller hears.
 
     python -m simulators.vobiz --answer-url http://127.0.0.1:8000/answer
     python -m simulators.vobiz carrier --port 8030        # the whole carrier, with its REST API
 
-It knows the server only by the carrier's wire protocol, so it serves for any server that speaks it.  As a library:
+It uses only the carrier's protocol, so it works with any server that implements it.  As a library:
 
     result = await Caller(CallOptions(answer_url)).call([WaitForAgent(), Say("opening-hours"), WaitForAgent()])
 """
@@ -67,14 +67,14 @@ def call_options(parsed: argparse.Namespace) -> CallOptions:
         call_s_max=parsed.max_s,
         speech=parsed.speech,
         wav=parsed.wav,
-        wire=wire_options(parsed),
+        wire_options=wire_options(parsed),
     )
 
 
 async def place_calls(
-    options: CallOptions, script: Sequence[Step], calls: int, stagger_ms: float, tell: Callable[[str], None]
+    options: CallOptions, script: Sequence[Step], calls: int, stagger_ms: float, report: Callable[[str], None]
 ) -> list[CallResult]:
-    """`calls` calls side by side, their starts `stagger_ms` apart; results in the order of the starts."""
+    """Run `calls` concurrent calls, their starts `stagger_ms` apart; return the results in the order of the starts."""
 
     async def one(number: int) -> CallResult:
         await asyncio.sleep((number - 1) * stagger_ms / 1000)
@@ -82,10 +82,10 @@ async def place_calls(
         mine = options
         if calls > 1 and options.wav is not None:
             mine = replace(options, wav=options.wav.with_name(f"{options.wav.stem}-{number}{options.wav.suffix}"))
-        caller = Caller(mine, lambda at_ms, line: tell(f"{label}{at_ms / 1000:7.2f} s  {line}"))
+        caller = Caller(mine, lambda at_ms, line: report(f"{label}{at_ms / 1000:7.2f} s  {line}"))
         result = await caller.call(script)
         for failure in result.failures:
-            tell(f"{label}           FAILED {failure}")
+            report(f"{label}           FAILED {failure}")
         return result
 
     async with asyncio.TaskGroup() as tasks:
@@ -94,7 +94,7 @@ async def place_calls(
 
 
 def summary(results: Sequence[CallResult]) -> list[str]:
-    """What a person wants to know after the calls."""
+    """Return the summary lines of the calls."""
     failed = sum(1 for result in results if result.failures)
     turns = [turn for result in results for turn in result.turns]
     lines = [f"{len(results)} calls, {failed} failed, {len(turns)} caller turns"]
@@ -115,13 +115,13 @@ def summary(results: Sequence[CallResult]) -> list[str]:
 
 
 def cost(results: Sequence[CallResult], cpu_s: float) -> list[str]:
-    """What a second of one call costs this machine; empty if no call had a stream."""
+    """Return the CPU cost of one second of a call; empty if no call had a stream."""
     carried_s = sum(result.frames_sent for result in results) * FRAME_MS / 1000
     return [f"the carrier's own cost: {1000 * cpu_s / carried_s:.2f} ms CPU per second of call"] if carried_s else []
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; `--json` holds `{"calls": [one object per call]}`."""
+    """Run the command and return its exit status; `--json` gets `{"calls": [one object per call]}`."""
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["carrier"]:
         return carrier_main(argv[1:])
@@ -134,14 +134,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     to_stdout = str(parsed.json) == "-"
 
-    def tell(line: str) -> None:
+    def report(line: str) -> None:
         print(line, file=sys.stderr if to_stdout else sys.stdout, flush=True)
 
     cpu_s = time.process_time()
-    results = run_fast(place_calls(call_options(parsed), script, parsed.calls, parsed.stagger_ms, tell))
+    results = run_fast(place_calls(call_options(parsed), script, parsed.calls, parsed.stagger_ms, report))
     cpu_s = time.process_time() - cpu_s
     for line in [*summary(results), *cost(results, cpu_s)]:
-        tell(line)
+        report(line)
     text = json.dumps({"calls": [result.to_json() for result in results]}, indent=2)
     if to_stdout:
         print(text)

@@ -1,4 +1,4 @@
-"""A voice server for the carrier's own tests: documents by path, an agent on the socket, everything remembered.
+"""A voice server for the carrier's tests: documents by path, an agent on the socket, and a record of all requests.
 
 async with VoiceServer(agent) as server:
     server.documents["/answer"] = server.stream_xml()
@@ -25,12 +25,12 @@ EMPTY = "<Response></Response>"
 ATTRIBUTES = 'bidirectional="true" keepCallAlive="true" contentType="audio/x-mulaw;rate=8000"'
 
 Document: TypeAlias = str | tuple[int, str]
-"""XML, or a status and a body; a list of these is used up one by one, the last one stays."""
+"""XML, or a status and a body; a list of these is used in turn, and its last item for all later requests."""
 Agent: TypeAlias = Callable[[WebSocket], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class WebhookRequest:
     """One HTTP request of the carrier."""
 
     path: str
@@ -42,21 +42,21 @@ class Asked:
 
 
 async def silent(socket: WebSocket) -> None:
-    """The agent that only listens."""
+    """An agent that only listens."""
     while True:
         await socket.receive_json()
 
 
 @dataclass(slots=True)
 class VoiceServer:
-    """`asked` holds every webhook in the order of arrival; `sockets` counts the media sockets."""
+    """The server; `asked` holds every webhook in the order of arrival, `sockets` counts the media sockets."""
 
     agent: Agent = silent
     documents: dict[str, Document | list[Document]] = field(default_factory=dict)
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[WebhookRequest] = field(default_factory=list)
     sockets: int = 0
     url: str = ""
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _server: LoopbackServer = field(init=False)
 
     async def __aenter__(self) -> "VoiceServer":
@@ -77,20 +77,20 @@ class VoiceServer:
         await self._server.__aexit__(kind, error, trace)
 
     def stream_xml(self, attributes: str = ATTRIBUTES, after: str = "", more: str = "") -> str:
-        """A document with one stream to this server, and what follows it."""
+        """Return a document with one stream to this server and the elements after it."""
         url = self.url.replace("http", "ws", 1)
         return f"<Response><Stream {attributes} {more}>{url}/ws</Stream>{after}</Response>"
 
-    def of(self, event: str) -> list[Asked]:
-        """The webhooks with this `Event`."""
+    def of(self, event: str) -> list[WebhookRequest]:
+        """Return the webhooks with this `Event`."""
         return [asked for asked in self.asked if asked.fields.get("Event") == event]
 
-    async def until(self, event: str, count: int = 1) -> Asked:
-        """Wait for the webhook number `count` with this `Event`."""
+    async def until(self, event: str, count: int = 1) -> WebhookRequest:
+        """Wait for webhook number `count` with this `Event` and return it."""
         async with asyncio.timeout(WAIT_S_MAX):
             while len(self.of(event)) < count:
-                self._news.clear()
-                await self._news.wait()
+                self._arrived.clear()
+                await self._arrived.wait()
         return self.of(event)[count - 1]
 
     async def _http(self, request: Request) -> Response:
@@ -105,8 +105,8 @@ class VoiceServer:
         else:
             fields |= dict(parse_qsl(body.decode(), keep_blank_values=True))
         path = request.url.path
-        self.asked.append(Asked(path, request.method, fields, dict(request.headers), body, time.monotonic()))
-        self._news.set()
+        self.asked.append(WebhookRequest(path, request.method, fields, dict(request.headers), body, time.monotonic()))
+        self._arrived.set()
         document = self.documents.get(path, EMPTY)
         if isinstance(document, list):
             document = document.pop(0) if len(document) > 1 else document[0]

@@ -1,4 +1,4 @@
-"""WAV files by hand: the standard `wave` module knows no mu-law (format tag 7)."""
+"""Reads and writes WAV files: the standard `wave` module does not support mu-law (format tag 7)."""
 
 import struct
 from pathlib import Path
@@ -15,7 +15,7 @@ class BadWav(ValueError):
 
 
 def read_wav(path: Path) -> Samples:
-    """The samples of an 8 kHz mono WAV file, mu-law or 16-bit.  Raises `BadWav`."""
+    """Return the samples of an 8 kHz mono WAV file, mu-law or 16-bit.  Raises `BadWav`."""
     if path.stat().st_size > FILE_BYTES_MAX:
         raise BadWav(f"{path.name}: larger than {FILE_BYTES_MAX} bytes")
     raw = path.read_bytes()
@@ -33,7 +33,7 @@ def read_wav(path: Path) -> Samples:
 
 
 def _chunks(raw: bytes) -> dict[bytes, bytes]:
-    """The RIFF chunks by name; each starts at an even place."""
+    """Return the RIFF chunks by name; each starts at an even offset."""
     chunks, at = {}, 12
     while at + 8 <= len(raw):
         name, size = struct.unpack_from("<4sI", raw, at)
@@ -43,7 +43,7 @@ def _chunks(raw: bytes) -> dict[bytes, bytes]:
 
 
 def write_stereo_wav(path: Path, left: Samples, right: Samples) -> None:
-    """Two 8 kHz tracks that begin together, as 16-bit stereo; the shorter one ends in silence."""
+    """Write two 8 kHz tracks that begin together as 16-bit stereo; pad the shorter one with silence."""
     frames = max(len(left), len(right))
     both = silence(2 * frames)
     both[0 : 2 * len(left) : 2] = left

@@ -1,4 +1,4 @@
-"""The carrier's HTTP side of a call: the answer request before it, the hangup webhook after it.  No proxies."""
+"""Sends the carrier's HTTP requests of a call: the answer request and the hangup webhook.  Uses no proxies."""
 
 import asyncio
 import base64
@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 from functools import cache
 from urllib.parse import urlsplit
 
-# httpx imports these two during the first request: 70 ms that would count as the server's.
+# httpx imports these two during the first request: 70 ms that would count as the server's latency.
 import anyio._backends._asyncio  # noqa: F401
 import httpcore  # noqa: F401
 import httpx
@@ -30,7 +30,7 @@ IST = timezone(timedelta(hours=5, minutes=30))
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """One call as the webhooks name it; numbers lose their `+` on the wire."""
+    """One call as the webhooks describe it; numbers are sent without `+`."""
 
     call_id: str
     from_number: str
@@ -39,7 +39,7 @@ class Party:
     auth_token: str | None = None
 
     def fields(self, event: str, status: str) -> dict[str, str]:
-        """What every call webhook carries."""
+        """Return the fields that every call webhook has."""
         return {
             "CallUUID": self.call_id,
             "RequestUUID": self.call_id,
@@ -59,7 +59,7 @@ class Party:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AnswerReply:
     """The reply to the answer request and the time it took."""
 
     status: int
@@ -70,7 +70,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Hangup:
-    """Why the call ended, in the carrier's words."""
+    """The hangup cause in the carrier's terms."""
 
     code: int
     name: str
@@ -78,10 +78,10 @@ class Hangup:
 
 
 def signatures(auth_token: str, url: str, *, parent_token: str | None = None) -> dict[str, str]:
-    """The signature headers as captured: V2 and V3 are base64(HMAC-SHA256) over the URL without its query, and a nonce.
+    """Return the captured signature headers: V2 and V3 are base64(HMAC-SHA256) over the URL without query, and a nonce.
 
     The MA headers use the main account's token (the same one unless `parent_token` is given) and the same nonces.
-    What V1 signs is documented in two ways; the carrier sends something that nobody should believe.
+    The documents contradict each other on V1; the carrier's value must not be trusted.
     """
     parts = urlsplit(url)
     base = f"{parts.scheme}://{parts.netloc}{parts.path}"
@@ -95,18 +95,18 @@ def signatures(auth_token: str, url: str, *, parent_token: str | None = None) ->
     return headers
 
 
-async def fetch_answer(url: str, party: Party, deadline_s: float) -> Answer:
-    """Ask what to do with the call.  Raises `CallDropped`, as the carrier would drop it."""
+async def fetch_answer(url: str, party: Party, deadline_s: float) -> AnswerReply:
+    """Send the answer request.  Raises `CallDropped` where the carrier would drop the call."""
     try:
         reply = await _post(url, party, party.fields("StartApp", "ringing"), deadline_s)
     except (httpx.HTTPError, TimeoutError) as error:
         raise CallDropped(ANSWER_UNREACHABLE, f"{type(error).__name__} within {deadline_s:g} s") from error
     stream = read_answer(reply.status, reply.content_type, reply.body)
-    return Answer(reply.status, reply.content_type, reply.took_ms, stream)
+    return AnswerReply(reply.status, reply.content_type, reply.took_ms, stream)
 
 
 async def report_hangup(url: str, party: Party, answered_s: float, hangup: Hangup) -> int | None:
-    """POST the Hangup webhook, up to three times; the last HTTP status, None if nobody answered."""
+    """POST the Hangup webhook, up to three times; return the last HTTP status, None without a reply."""
     ended = party.started + timedelta(seconds=answered_s)
     form = party.fields("Hangup", "completed") | {
         "ALegRequestUUID": party.call_id,
@@ -134,7 +134,7 @@ async def report_hangup(url: str, party: Party, answered_s: float, hangup: Hangu
 
 
 def _ist(moment: datetime) -> str:
-    """Vobiz gives these three in Indian local time, and SessionStart in UTC."""
+    """Return the three times that Vobiz gives in Indian local time (SessionStart is UTC)."""
     return moment.astimezone(IST).strftime("%Y-%m-%d %H:%M:%S")
 
 
@@ -146,11 +146,11 @@ class _Reply:
     took_ms: float
 
 
-tls_context = cache(ssl.create_default_context)  # reading the certificates takes longer than a good answer
+tls_context = cache(ssl.create_default_context)  # reading the certificates takes longer than a fast reply
 
 
 async def _post(url: str, party: Party, form: dict[str, str], deadline_s: float) -> _Reply:
-    """POST a form on a new connection; the body is cut just beyond what the carrier would read."""
+    """POST a form on a new connection; cut the body just beyond the carrier's limit."""
     headers = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "gzip"}
     if party.auth_token:
         headers |= signatures(party.auth_token, url)

@@ -1,10 +1,10 @@
-"""The options of the command line that say how the carrier behaves on the media socket; for calls and carrier alike."""
+"""Defines the command-line options for the carrier's behaviour on the media socket, for callers and carrier alike."""
 
 import argparse
 
 from simulators.stream import WireOptions
+from simulators.stream_messages import Spelling
 from simulators.uplink import Disturbance
-from simulators.wire import Spelling
 
 SUBPROTOCOL = "audio.drachtio.org"
 SPELLINGS = {
@@ -29,24 +29,24 @@ def add_wire_arguments(parser: argparse.ArgumentParser) -> None:
     spelling = parser.add_argument_group("how the carrier writes its messages")
     for name, what in SPELLINGS.items():
         spelling.add_argument(_flag(name), action="store_true", help=what)
-    wire = parser.add_argument_group("what happens on the wire")
-    wire.add_argument("--media-before-start", type=int, default=0, metavar="FRAMES", help="let media overtake `start`")
-    wire.add_argument("--clear-delay-ms", type=float, default=20.0, help="time from clearAudio to clearedAudio")
-    wire.add_argument("--send-stop", action="store_true", help="say `stop` before the caller's hang-up")
-    wire.add_argument("--abort-close", action="store_true", help="end without a closing handshake (code 1006)")
-    wire.add_argument("--subprotocol", action="store_true", help=f"offer {SUBPROTOCOL}")
-    wire.add_argument(
+    group = parser.add_argument_group("what happens on the wire")
+    group.add_argument("--media-before-start", type=int, default=0, metavar="FRAMES", help="let media overtake `start`")
+    group.add_argument("--clear-delay-ms", type=float, default=20.0, help="time from clearAudio to clearedAudio")
+    group.add_argument("--send-stop", action="store_true", help="say `stop` before the caller's hang-up")
+    group.add_argument("--abort-close", action="store_true", help="end without a closing handshake (code 1006)")
+    group.add_argument("--subprotocol", action="store_true", help=f"offer {SUBPROTOCOL}")
+    group.add_argument(
         "--break-after-ms", type=float, action="append", default=[], metavar="MS",
         help="lose the socket then and come again with a new streamId; may be repeated",
     )  # fmt: skip
-    wire.add_argument("--retry-pause-ms", type=float, default=500.0, help="pause before a new socket")
-    wire.add_argument("--phantom-after-ms", type=float, metavar="MS", help="connect once more after the call's end")
-    wire.add_argument("--odd-frames", action="store_true", help="media in pieces of other sizes than 20 ms")
-    wire.add_argument("--jitter-ms", type=float, default=0.0, help="make each frame late by a random time up to this")
+    group.add_argument("--retry-pause-ms", type=float, default=500.0, help="pause before a new socket")
+    group.add_argument("--phantom-after-ms", type=float, metavar="MS", help="connect once more after the call's end")
+    group.add_argument("--odd-frames", action="store_true", help="media in pieces of other sizes than 20 ms")
+    group.add_argument("--jitter-ms", type=float, default=0.0, help="make each frame late by a random time up to this")
     for name, what in COUNTS.items():
-        wire.add_argument(_flag(name), type=int, default=0, metavar="FRAMES", help=what)
-    wire.add_argument("--seed", type=int, default=1, help="of everything random")
-    wire.add_argument("--light", action="store_true", help="keep no samples: no recordings, but hundreds of calls")
+        group.add_argument(_flag(name), type=int, default=0, metavar="FRAMES", help=what)
+    group.add_argument("--seed", type=int, default=1, help="of everything random")
+    group.add_argument("--light", action="store_true", help="keep no samples: no recordings, but hundreds of calls")
 
 
 def wire_options(parsed: argparse.Namespace) -> WireOptions:

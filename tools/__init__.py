@@ -1,1 +1,1 @@
-"""The whole system on one machine, as plain processes: `make run`, `make demo`, and the end-to-end tests."""
+"""Runs the whole system on one machine as plain processes, for `make run`, `make demo` and the end-to-end tests."""

@@ -1,4 +1,4 @@
-"""Whether a configuration can work, told by the parent before anything is spawned or loaded: in well under a second."""
+"""Checks a configuration before any process starts or any model loads; takes well under a second."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AGENTS_DIR = "AGENTS_DIR"
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What was found; `settings` is None if it cannot be used."""
+    """The result of a check; `settings` is None if the settings cannot be used."""
 
     settings: Settings | None
     agents: list[AgentFile] = field(default_factory=list)
@@ -30,9 +30,9 @@ class Configuration:
 
 
 def check(file: EnvFile, environ: Mapping[str, str]) -> Configuration:
-    """Read and judge everything: the `.env` file, the settings, all agents, all providers.
+    """Read and check the `.env` file, the settings, all agents and all providers.
 
-    A list of mistakes that is not empty means that nothing can be started.
+    If `mistakes` is not empty, nothing can be started.
     """
     merged = file.merged(environ)
     warnings = file.unknown(Settings.variables() | compose_variables())
@@ -57,7 +57,7 @@ def check(file: EnvFile, environ: Mapping[str, str]) -> Configuration:
 
 
 def check_providers(settings: Settings, agents: list[AgentFile]) -> Findings:
-    """The check of all three pools; each worker does that of its own once more when it starts."""
+    """Check the providers of all three pools; each worker repeats the check of its own pool when it starts."""
     found = Findings(warnings=braces(agents))
     for pool, catalog in CATALOGS.items():
         one = check_pool(pool, catalog, agents, settings)
@@ -72,5 +72,5 @@ def check_providers(settings: Settings, agents: list[AgentFile]) -> Findings:
 
 
 def _short(line: str) -> str:
-    """Paths as the user would type them."""
+    """Return the line with paths relative to the working directory, as the user would type them."""
     return line.replace(f"{Path.cwd()}/", "")

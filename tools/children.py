@@ -1,4 +1,4 @@
-"""Child processes that do not outlive their parent, however it ends: a closed terminal must not leave six of them."""
+"""Ties child processes to their parent: a closed terminal must not leave six processes behind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> Callable[[], None] | None:
-    """For `preexec_fn` of a child: the kernel sends it SIGTERM when this process is gone.  None where that is unknown.
+    """Return a `preexec_fn` by which the kernel sends the child SIGTERM when this process ends; None if not on Linux.
 
     The child is tied to the *thread* that starts it: start it from the main one.
     """
@@ -23,7 +23,7 @@ def die_with_parent() -> Callable[[], None] | None:
 
     def tie() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != parent:  # it ended between the fork and here
+        if os.getppid() != parent:  # the parent ended between the fork and here
             os._exit(1)
 
     return tie

@@ -1,9 +1,9 @@
-"""`make demo`: starts the stack, lets a simulated Vobiz caller phone in, and tells what happened.
+"""`make demo`: starts the stack, has a simulated Vobiz caller phone in, and prints each turn of the call.
 
 Writes out/demo/call.wav (caller left, agent right) and out/demo/call.json.  Exits 0 only if every turn was answered
 and the barge-in silenced the agent.
 
-`PROVIDERS=fake` has the stack speak to vendors over their own protocols; the vendors are scripted fakes.
+With `PROVIDERS=fake` the stack connects to scripted fake vendors over the vendors' own protocols.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from tools.check import check
 from tools.children import die_with_parent
 from tools.fake_providers import CALLER, fake_providers
 from tools.stack import ROOT, Stack, StackError, StackOptions
-from tools.telling import faults, matched, tell
 from tools.terminal import paint, say
+from tools.turn_lines import faults, matched, print_turn
 
 OUT = ROOT / "out" / "demo"
 CALL_SECONDS_MAX = 180.0
@@ -51,12 +51,12 @@ async def demo() -> int:
         transcript = await _transcript(stack, caller["call_id"])
     exchanges = matched(transcript, caller)
     for exchange in exchanges:
-        tell(exchange)
+        print_turn(exchange)
     problems = faults(caller, exchanges)
     _write(transcript, caller, exchanges)
     say()
     for problem in problems:
-        say(paint("bad", f"not as it should be: {problem}"))
+        say(paint("bad", f"problem: {problem}"))
     say(f"both voices: {_shown(OUT / 'call.wav')}    the call: {_shown(OUT / 'call.json')}")
     say(paint("bad", "the demo failed") if problems else paint("good", "every turn was answered; the barge-in worked"))
     if fake:
@@ -80,7 +80,7 @@ def _fake() -> bool:
 
 @asynccontextmanager
 async def _providers(fake: bool) -> AsyncIterator[dict[str, str]]:
-    """The settings of the providers: local engines, or fakes of vendors that live as long as the block."""
+    """Yield the settings of the providers: local engines, or fake vendors that run while the block runs."""
     synthetic = "the caller's voice is synthetic"
     if not fake:
         say("starting Redis, one edge and the three worker pools (local engines, no keys) …")
@@ -89,13 +89,13 @@ async def _providers(fake: bool) -> AsyncIterator[dict[str, str]]:
         return
     say("starting fake vendors, Redis, one edge and the three worker pools …")
     say(paint("warn", "PROVIDERS ARE FAKE: transcripts and answers are scripted, the agent's voice is a tone."))
-    say(paint("dim", f"{synthetic}; what is real is the wire to the vendors and everything behind it"))
+    say(paint("dim", f"{synthetic}; the connections to the vendors and the whole system behind them are real"))
     async with fake_providers() as settings:
         yield {**KEYLESS, **settings}
 
 
 async def _phone(stack: Stack, script: str) -> dict[str, Any]:
-    """Run the simulated caller as a process of its own; its progress is shown as it comes."""
+    """Run the simulated caller as a separate process and print its progress; return its result.  Raises StackError."""
     result = OUT / "caller.json"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "simulators.vobiz"),
@@ -123,7 +123,7 @@ async def _phone(stack: Stack, script: str) -> dict[str, Any]:
 
 
 async def _transcript(stack: Stack, call_id: str) -> CallTranscript:
-    """The call as the system itself recorded it: its events on the bus."""
+    """Read the call's event log from the bus and return its transcript."""
     transcript = CallTranscript()
     async with RedisBus.connect(BusOptions(stack.redis_url, "demo")) as bus:
         for _, message in await bus.read(call_events(call_id)):

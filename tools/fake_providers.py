@@ -1,4 +1,4 @@
-"""The scripted vendors of simulators/providers as a process of their own: a stack with vendors, without keys."""
+"""Runs the scripted vendors of simulators/providers as a separate process, so that a stack needs no keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tools.stack import ROOT, StackError
 
 SCRIPT = ROOT / "simulators" / "providers" / "demo.json"
 CALLER = SCRIPT.with_name("demo_caller.json")
-"""What the demo's caller says: recordings whose pauses part speeches as `SCRIPT` has them."""
+"""The script of the demo's caller: pauses in its recordings separate the speeches as `SCRIPT` lists them."""
 CHOICE = {
     "STT_PROVIDER": "deepgram/nova-3",
     "LLM_PROVIDER": "openai/gpt-4o-mini",
@@ -26,14 +26,14 @@ READY = "# ready"
 
 @asynccontextmanager
 async def fake_providers(script: Path = SCRIPT) -> AsyncIterator[dict[str, str]]:
-    """The settings that lead a stack to them, while the block runs.  Raises StackError."""
+    """Yield the settings that point a stack to the fake vendors while the block runs.  Raises StackError."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "simulators.providers", "--script", str(script)),
         cwd=ROOT,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         preexec_fn=die_with_parent(),
-        start_new_session=True,  # Ctrl-C reaches us alone; we end it after the stack
+        start_new_session=True,  # Ctrl-C must reach only the parent, which ends this process after the stack
     )
     try:
         yield {**CHOICE, **await _settings(process)}
@@ -49,7 +49,7 @@ async def fake_providers(script: Path = SCRIPT) -> AsyncIterator[dict[str, str]]
 
 
 async def _settings(process: asyncio.subprocess.Process) -> dict[str, str]:
-    """The `NAME=value` lines that it prints until it is ready."""
+    """Return the `NAME=value` lines that the process prints until it is ready.  Raises StackError."""
     assert process.stdout is not None
     found: dict[str, str] = {}
     try:
@@ -63,4 +63,4 @@ async def _settings(process: asyncio.subprocess.Process) -> dict[str, str]:
                     found[name] = value
     except TimeoutError:
         raise StackError(f"The fake providers were not ready within {READY_SECONDS:.0f} s.") from None
-    raise StackError("The fake providers could not start; their last words are above.")
+    raise StackError("The fake providers could not start; their error is above.")

@@ -1,4 +1,4 @@
-"""Make `.venv` and install a lock file into it.  Runs on the system's Python with nothing installed.
+"""Makes `.venv` and installs a lock file into it.  Runs on the system's Python and needs no package.
 
     python3 tools/install.py requirements.lock
 
@@ -21,7 +21,7 @@ TRIES = 3
 
 
 def fail(message):
-    """Say what is wrong and what to do, and end."""
+    """Print the message to stderr and exit with status 1."""
     red, plain = ("\033[31m", "\033[0m") if sys.stderr.isatty() else ("", "")
     sys.exit(f"{red}{message}{plain}")
 
@@ -42,7 +42,7 @@ def make_venv():
 
 
 def stamp(lock):
-    """The file that says that exactly this lock file is installed."""
+    """Return the path of the marker file whose presence means that exactly this lock file is installed."""
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
     return VENV / f".installed-{lock.stem}-{digest}"
 
@@ -93,7 +93,7 @@ def run_with_progress(command, packages):
 
 
 def make_importable(site_packages):
-    """Let `.venv/bin/python -m edge.call` and its like work from any folder: put the repository on the path."""
+    """Put the repository on the path of `.venv`, so that `.venv/bin/python -m edge.call` works from any folder."""
     path = site_packages / "vobiz-voice-agent.pth"
     if not path.is_file() or path.read_text() != f"{ROOT}\n":
         path.write_text(f"{ROOT}\n")

@@ -1,6 +1,6 @@
-"""The calls of a running stack, told turn by turn on its terminal while they happen: the demo's lines.
+"""Prints the calls of a running stack turn by turn on its terminal, in the format of the demo.
 
-For the eyes of the person in front of it: what is printed here is in no log.
+Transcripts are personal data: they are printed on the terminal only and never logged.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from common.protocol.redis_keys import call_events
 from common.store import CallRecord, CallStore
 from common.store.shards import connect_store
 from edge.vobiz.hangup_causes import named_cause
-from tools.telling import print_live
 from tools.terminal import paint, say
+from tools.turn_lines import print_live
 
 LOOK_SECONDS = 0.5
 CALLS_MAX = 20
-"""More calls at once are no conversation that a person can follow."""
+"""A person cannot follow more calls than this at once."""
 RETENTION_S = 60
 
 
 @dataclass(slots=True)
 class LiveCall:
-    """What was already told of one call.  Pure: messages in, turns out."""
+    """The turns of one call that were already printed.  Pure: messages in, turns out."""
 
     transcript: CallTranscript = field(default_factory=CallTranscript)
     after: str = START
-    told: set[int] = field(default_factory=set)
+    printed: set[int] = field(default_factory=set)
 
     def receive(self, message: Message) -> list[TranscriptTurn]:
-        """The turns that are complete now: heard to their end, interrupted for good, or overtaken by the next."""
+        """Return the turns that are complete now: heard to their end, interrupted, or followed by another turn."""
         self.transcript.receive(message)
         over = isinstance(message, CallEnded)
         exchanges = self.transcript.exchanges
@@ -45,9 +45,9 @@ class LiveCall:
         for position, exchange in enumerate(exchanges):
             later = any(other.understood for other in exchanges[position + 1 :])
             spoken = exchange.understood or exchange.answered
-            if spoken and exchange.utterance not in self.told and (later or over or _complete(exchange)):
+            if spoken and exchange.utterance not in self.printed and (later or over or _complete(exchange)):
                 done.append(exchange)
-                self.told.add(exchange.utterance)
+                self.printed.add(exchange.utterance)
         return done
 
 
@@ -57,7 +57,7 @@ def _complete(exchange: TranscriptTurn) -> bool:
 
 
 async def print_calls(redis_url: str, ours: Callable[[CallRecord], bool]) -> None:
-    """Tell every call of which `ours` is true, for as long as the task lives.  A Redis that is away is waited for."""
+    """Print every call for which `ours` is true, until the task is cancelled; if Redis is away, wait for it."""
     options = BusOptions(redis_url, "terminal")
     async with connect_bus(options) as bus, connect_store(redis_url, "terminal", RETENTION_S) as store:
         calls: dict[str, LiveCall | None] = {}
@@ -70,7 +70,7 @@ async def print_calls(redis_url: str, ours: Callable[[CallRecord], bool]) -> Non
 async def look(
     bus: Bus, store: CallStore, calls: dict[str, LiveCall | None], ours: Callable[[CallRecord], bool]
 ) -> None:
-    """Tell what is new of every call; `calls` remembers what was told, and is empty at first."""
+    """Print the new turns of every call; `calls` holds what was printed and is empty at first."""
     live = await store.live()
     for call_id in live:
         if call_id in calls or sum(call is not None for call in calls.values()) >= CALLS_MAX:
@@ -89,13 +89,13 @@ async def look(
                 for exchange in call.receive(message):
                     print_live(exchange)
             if over:
-                await _tell_end(store, call_id)
+                await _print_end(store, call_id)
         if over:
             del calls[call_id]
 
 
-async def _tell_end(store: CallStore, call_id: str) -> None:
-    """Why it is over, in our words and in the carrier's, whose cause comes with a webhook if it comes in time."""
+async def _print_end(store: CallStore, call_id: str) -> None:
+    """Print the reason for the end of a call, and the carrier's cause if its webhook arrives in time."""
     record = await store.read(call_id)
     facts = await store.webhook_fields(call_id)
     codes = [value for name, value in facts.items() if name.endswith((".HangupCauseCode", ".HangupCause"))]

@@ -1,4 +1,4 @@
-"""Which secrets a process of `make run` is given: those that it reads, as in docker-compose.yml, and no other's."""
+"""Gives each process of `make run` only the secrets that it reads, as docker-compose.yml does."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ OWN: Mapping[str, frozenset[str]] = {
     "tts": _EVERYBODYS
     | {"ELEVENLABS_API_KEY", "OPENAI_API_KEY", "DEEPGRAM_API_KEY", "CARTESIA_API_KEY", "SARVAM_API_KEY"},
 }
-"""By kind of process; whatever is none of these (Redis) gets none."""
+"""Secrets by kind of process; any other process (Redis) gets none."""
 EDGES_POLICY = "WEBHOOK_SIGNATURES"
-"""Cannot be read without the token that it speaks of."""
+"""Cannot be read without the token that it names."""
 
 
 def own_environment(kind: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without the secrets of others, whether they are values or files (`<NAME>_FILE`)."""
+    """Return the environment without other processes' secrets, given as values or as files (`<NAME>_FILE`)."""
     others = ALL - OWN.get(kind, frozenset())
     left_out = others | {f"{name}_FILE" for name in others} | (set() if kind == "edge" else {EDGES_POLICY})
     return {name: value for name, value in environ.items() if name not in left_out}

@@ -1,4 +1,4 @@
-"""Ports on loopback for processes that are about to be started."""
+"""Finds free ports on loopback for processes that are about to start."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import os
 import socket
 
 FIRST, COUNT = 20_000, 12_000
-"""Below those that Linux gives to outgoing connections (from 32768): nobody takes one between asking and binding."""
+"""Below the ports of outgoing connections on Linux (from 32768), which could take one between check and bind."""
 
-_candidates = itertools.count(os.getpid() * 64 % COUNT)  # another start in every process, and never one twice
+_candidates = itertools.count(os.getpid() * 64 % COUNT)  # a different start in every process, and no port twice
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on.  Raises OSError if there is none."""
+    """Return a TCP port of 127.0.0.1 on which no process listens.  Raises OSError if there is none."""
     for candidate in itertools.islice(_candidates, COUNT):
         with socket.socket() as probe:
             try:
@@ -26,7 +26,7 @@ def free_port() -> int:
 
 
 def is_free(host: str, port: int) -> bool:
-    """Can a server listen there?  Raises OSError if `host` is no address of this machine."""
+    """Return whether a server can listen there.  Raises OSError if `host` is no address of this machine."""
     wanted = host.strip("[]") or None
     for family, kind, protocol, _, address in socket.getaddrinfo(
         wanted, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

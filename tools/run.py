@@ -1,4 +1,4 @@
-"""`make run`: the stack in the foreground, until Ctrl-C.  Reads `.env`; with keys there, uses the real providers.
+"""`make run`: runs the stack in the foreground until Ctrl-C.  Reads `.env`; with keys there, uses real providers.
 
 Ctrl-C, SIGTERM and a closed terminal end it alike, at any time: the edge ends its calls at the carrier, then the
 workers go.  A second Ctrl-C ends everything at once.
@@ -33,8 +33,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be run: the environment of the processes, and what the terminal shows."""
+class RunPlan:
+    """The environment of the processes to run, and what the terminal shows."""
 
     environ: Mapping[str, str]
     settings: Settings
@@ -42,8 +42,8 @@ class Plan:
     quiet: bool
 
 
-async def run(plan: Plan) -> int:
-    """Until a signal or the end of a process.  Returns the exit status."""
+async def run(plan: RunPlan) -> int:
+    """Run the stack until a signal or the end of a process, and return the exit status."""
     stop = asyncio.Event()
     stack = Stack(_options(plan))
 
@@ -63,14 +63,14 @@ async def run(plan: Plan) -> int:
         await asyncio.wait({starting})
         return 0
     stopped.cancel()
-    await starting  # raises what it met
+    await starting  # raises the error of the task, if it has one
     try:
         return await _serve(plan, stack, stop)
     finally:
         await stack.__aexit__()
 
 
-def _options(plan: Plan) -> StackOptions:
+def _options(plan: RunPlan) -> StackOptions:
     settings = plan.settings
     environ = {name: value for name, value in plan.environ.items() if name != "API_TOKEN_FILE"}
     environ |= {"PUBLIC_URL": settings.public_url, "API_TOKEN": settings.api_token}
@@ -82,14 +82,15 @@ def _has_redis(environ: Mapping[str, str]) -> bool:
     return bool(environ.get("REDIS_URL", "").strip() or environ.get("REDIS_URL_FILE", "").strip())
 
 
-async def _serve(plan: Plan, stack: Stack, stop: asyncio.Event) -> int:
+async def _serve(plan: RunPlan, stack: Stack, stop: asyncio.Event) -> int:
     _introduce(plan, stack)
     async with contextlib.AsyncExitStack() as around:
         if not plan.quiet and sys.stdout.isatty():
-            telling = asyncio.create_task(
-                print_calls(stack.redis_url, lambda record: record.edge.startswith(stack.edge_prefix)), name="telling"
+            printing = asyncio.create_task(
+                print_calls(stack.redis_url, lambda record: record.edge.startswith(stack.edge_prefix)),
+                name="printing calls",
             )
-            around.callback(telling.cancel)
+            around.callback(printing.cancel)
         while not stop.is_set():
             if ended := [name for name, process in stack.processes.items() if process.poll() is not None]:
                 say(paint("bad", f"{', '.join(ended)} ended by itself; stopping."))
@@ -97,11 +98,11 @@ async def _serve(plan: Plan, stack: Stack, stop: asyncio.Event) -> int:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):
                     await stop.wait()
-        say("stopping: live calls are hung up; again to end everything at once …")
+        say("stopping: hanging live calls up; press Ctrl-C again to end everything at once …")
     return 0
 
 
-def _introduce(plan: Plan, stack: Stack) -> None:
+def _introduce(plan: RunPlan, stack: Stack) -> None:
     settings = plan.settings
     for pool in ("stt", "llm", "tts"):
         specs = settings.providers(pool)
@@ -123,7 +124,7 @@ def _introduce(plan: Plan, stack: Stack) -> None:
 
 
 def agent_lines(found: Configuration) -> list[str]:
-    """Who answers which number, in which language, and with providers of its own."""
+    """Return a line for each agent: its numbers, its language, and providers that only it uses."""
     lines = []
     for _, agent in found.agents:
         others = "every number" if len(found.agents) == 1 else "every other number"
@@ -139,8 +140,8 @@ def agent_lines(found: Configuration) -> list[str]:
     return lines
 
 
-def plan_of(environ: Mapping[str, str], file: EnvFile, quiet: bool) -> Plan | None:
-    """Everything that can be known before anything starts; None, and all of it said, if it cannot work."""
+def plan_of(environ: Mapping[str, str], file: EnvFile, quiet: bool) -> RunPlan | None:
+    """Check the configuration before anything starts; if it cannot work, print every mistake and return None."""
     found = check(file, environ)
     for warning in found.warnings:
         say(paint("warn", f"note: {warning}"))
@@ -152,8 +153,8 @@ def plan_of(environ: Mapping[str, str], file: EnvFile, quiet: bool) -> Plan | No
     merged = file.merged(environ)
     settings = found.settings
     if not merged.get("HTTP_HOST", "").strip() and not settings.public_url:
-        settings = replace(settings, http_host=LOOPBACK)  # nobody else has to reach it, and webhooks may be unsigned
-    return Plan(merged, settings, found, quiet)
+        settings = replace(settings, http_host=LOOPBACK)  # no other machine reaches it, and webhooks may be unsigned
+    return RunPlan(merged, settings, found, quiet)
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
@@ -161,13 +162,13 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns the exit status."""
+    """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(prog="make run", description="The whole system in the foreground; reads .env.")
-    parser.add_argument("--quiet", action="store_true", help="do not show what is said in calls (make run QUIET=1)")
+    parser.add_argument("--quiet", action="store_true", help="do not print transcripts of calls (make run QUIET=1)")
     quiet = parser.parse_args(argv).quiet
-    logging.getLogger().addHandler(logging.NullHandler())  # what matters is said in a sentence, here
+    logging.getLogger().addHandler(logging.NullHandler())  # this command prints what matters itself
     for number in SIGNALS:
-        signal.signal(number, _interrupted)  # until the loop runs, which has handlers of its own
+        signal.signal(number, _interrupted)  # until the event loop installs its own handlers
     try:
         plan = plan_of(os.environ, EnvFile.read(), quiet)
         if plan is None:

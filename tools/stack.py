@@ -1,4 +1,4 @@
-"""One Redis, one edge and one worker of each pool, as child processes.
+"""Runs one Redis, one edge and one worker of each pool as child processes.
 
     async with Stack(StackOptions(...)) as stack: ...
 
@@ -38,15 +38,15 @@ ROOT = Path(__file__).resolve().parents[1]
 READY_SECONDS = 90.0
 """Loading the speech models takes a few seconds, or many on a busy machine."""
 STOP_SECONDS = 10.0
-"""For a worker or Valkey to end."""
+"""Time for a worker or Valkey to end."""
 DRAIN_SECONDS = 30
-"""As in common/settings.py."""
+"""The default of common/settings.py."""
 HANG_UP_SECONDS = 3.0
-"""For the edge to be told that it shall end its calls."""
+"""Time for the requests that make the edge end its calls."""
 EDGE_SECONDS = 12.0
-"""For an edge to end once its calls are over, or its patience with them."""
+"""Time for an edge to end once its calls are over, or DRAIN_SECONDS have passed."""
 STARTING_SECONDS = 1.0
-"""For all to end if they were only starting: nobody is on the line."""
+"""Time for all processes to end while the stack still starts: there are no calls yet."""
 WORKERS = ("stt", "llm", "tts")
 
 
@@ -56,7 +56,7 @@ class StackError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """What to start.  Port 0 is any free one; `logs` None shows the children's logs here."""
+    """Options of a stack.  Port 0 takes any free port; with `logs` None the children log to this terminal."""
 
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     port: int = 0
@@ -64,18 +64,18 @@ class StackOptions:
     logs: Path | None = None
     workers: tuple[str, ...] = WORKERS
     data: Path | None = None
-    """Where the embedded Valkey keeps what it is told; None: nowhere."""
+    """Data folder of the embedded Valkey; None: it keeps nothing."""
 
 
 class Stack:
-    """See the module.  `processes` maps a name to a child, `url` is the edge's address."""
+    """The stack, as an async context manager.  `processes` maps a name to a child; `url` is the edge's address."""
 
     def __init__(self, options: StackOptions) -> None:
         self._options = options
-        # A name that no other stack has, so that we know our own edge's calls among those of a shared Redis.
+        # A name that no other stack has, which identifies our own edge's calls in a shared Redis.
         self._host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:24] + f"-{os.getpid()}"
         self._environ = {**options.environ, "PYTHONUNBUFFERED": "1", "HOSTNAME": self._host}
-        self._environ.pop("REDIS_URL_FILE", None)  # what it says is in `redis_url`
+        self._environ.pop("REDIS_URL_FILE", None)  # its content is in `redis_url`
         self._tie = die_with_parent()
         self._claimed: IO[str] | None = None
         self._is_ready = False
@@ -130,7 +130,7 @@ class Stack:
         self._spawn(name, [sys.executable, "-m", module], {"REDIS_URL": self.redis_url, **settings})
 
     async def ready(self) -> None:
-        """Until every process says so.  Raises StackError if one has ended or takes too long."""
+        """Wait until every process is ready.  Raises StackError if one has ended or takes too long."""
         async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
             try:
                 async with asyncio.timeout(READY_SECONDS):
@@ -151,7 +151,7 @@ class Stack:
             await asyncio.sleep(0.1)
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal to one child, for tests of what happens then."""
+        """Send a signal to one child; for tests."""
         self.processes[name].send_signal(number)
 
     def metrics_url(self, name: str) -> str:
@@ -159,7 +159,7 @@ class Stack:
 
     @property
     def edge_prefix(self) -> str:
-        """How the names of this stack's edges begin."""
+        """The prefix of the names of this stack's edges."""
         return f"edge-{self._host}-"
 
     async def _start_valkey(self) -> str:
@@ -184,12 +184,12 @@ class Stack:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT if sink else None,
-                start_new_session=True,  # Ctrl-C reaches us alone; we end the children in order
-                preexec_fn=self._tie,  # one system call: nothing that a lock could hold up
+                start_new_session=True,  # Ctrl-C must reach only the parent, which ends the children in order
+                preexec_fn=self._tie,  # one system call, which waits for no lock
             )
 
     async def _stop(self) -> None:
-        """Edges first (they end the calls), then the workers, then Valkey; whoever does not go is killed."""
+        """End the edges first (they end the calls), then the workers, then Valkey; kill those that are too slow."""
         edges = [name for name in self.processes if name.startswith("edge")]
         workers = [name for name in self.processes if name not in (*edges, "valkey")]
         if not self._is_ready:
@@ -206,12 +206,12 @@ class Stack:
             self._claimed.close()
 
     def kill_all(self) -> None:
-        """End everything now: for who cannot wait for the calls."""
+        """Kill every process at once, without ending the calls."""
         for name in self.processes:
             self._signal([name], signal.SIGKILL)
 
     async def _hang_up(self) -> None:
-        """Have our edge end its calls at the carrier: nobody is there who could take them over."""
+        """Have our edge end its calls at the carrier: no other edge could take them over."""
         token = await find_token(Settings.from_env({**self._environ, "REDIS_URL": self.redis_url}))
         headers = {"authorization": f"Bearer {token}"} if token else {}
         with contextlib.suppress(httpx.HTTPError, TimeoutError, ValueError, KeyError):

@@ -1,4 +1,4 @@
-"""Colour where a person looks, plain text where a file does."""
+"""Prints to the terminal, in colour if standard output is a terminal."""
 
 import contextlib
 import os
@@ -8,13 +8,13 @@ _CODES = {"dim": "2", "bold": "1", "caller": "36", "agent": "32", "good": "32", 
 
 
 def paint(style: str, text: str) -> str:
-    """The text in a style, if standard output is a terminal and NO_COLOR is not set."""
+    """Return the text in a style, or unchanged if standard output is no terminal or NO_COLOR is set."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return text
     return f"\033[{_CODES[style]}m{text}\033[0m"
 
 
 def say(text: str = "") -> None:
-    """One line to the person; a terminal that was closed meanwhile is no error."""
+    """Print one line; a terminal that was closed meanwhile is no error."""
     with contextlib.suppress(OSError):
         print(text, flush=True)

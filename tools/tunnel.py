@@ -1,4 +1,4 @@
-"""A public URL for a machine that has none: an ngrok tunnel, if NGROK_AUTH_TOKEN is set.
+"""Opens an ngrok tunnel for a machine without a public URL, if NGROK_AUTH_TOKEN is set.
 
 pyngrok is an optional extra; it fetches the ngrok program at its first use.
 """
@@ -13,12 +13,12 @@ from tools.terminal import say
 
 
 class TunnelError(Exception):
-    """There is no tunnel; the text says why and what to do."""
+    """The tunnel could not be opened; the text gives the cause and the remedy."""
 
 
 @contextlib.contextmanager
 def tunnel(settings: Settings) -> Iterator[str]:
-    """The public URL while the block runs: PUBLIC_URL, else the tunnel's, else none."""
+    """Yield the public URL while the block runs: PUBLIC_URL, the tunnel's, or "".  Raises TunnelError."""
     if settings.public_url or not settings.ngrok_auth_token:
         yield settings.public_url
         return
@@ -41,7 +41,7 @@ def tunnel(settings: Settings) -> Iterator[str]:
 
 
 def explained(error: str) -> str:
-    """What pyngrok said, in one sentence that says what to do."""
+    """Return one sentence with the remedy for an error of pyngrok."""
     lowered = error.lower()
     if (
         "err_ngrok_105" in lowered

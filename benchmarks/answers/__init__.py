@@ -1,1 +1,1 @@
-"""What a caller waits for, with the whole stack: real processes, scripted vendors with fixed latencies."""
+"""Measures answer times with the whole stack: real processes, and scripted vendors with fixed latencies."""

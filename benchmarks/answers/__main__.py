@@ -1,7 +1,7 @@
-"""`python -m benchmarks.answers`: how long callers wait beyond the best possible, and what a call costs.
+"""`python -m benchmarks.answers`: measures answer times beyond the ideal, and the CPU cost of a call.
 
 The whole server side runs on one core, the callers and the scripted vendors on another; a plain forwarder is measured
-in the same way, beside it.
+in the same way, for comparison.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks.answers.caller import CALLERS_MAX
 from benchmarks.answers.cores import two_cores
 from benchmarks.answers.plan import CYCLE_MS, Pace
 from benchmarks.answers.results import missed, numbers, page, profile_page
-from benchmarks.answers.run import Run, RunPlan, run
+from benchmarks.answers.run import RunPlan, RunResult, run
 from benchmarks.answers.servers import PLAIN, STACK
 from benchmarks.children import ChildFailed
 from benchmarks.report import publish, surroundings
@@ -27,7 +27,7 @@ PROFILE_SECONDS_MAX = 60.0
 
 
 def arguments() -> argparse.Namespace:
-    """What the user asked for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.answers", description=__doc__)
     parser.add_argument("--calls", type=int, nargs="+", default=[1, 10, 50, 100])
     parser.add_argument("--seconds", type=float, default=30.0, help="measured in each run, after 4 s of warm-up")
@@ -40,7 +40,7 @@ def arguments() -> argparse.Namespace:
         help="settings of the stack's processes, such as BUS_PAUSE_MS=2 or AGENTS_DIR=folder",
     )
     parser.add_argument("--profile", type=float, default=0.0, help="seconds of py-spy after the window of each run")
-    parser.add_argument("--name", default="answers", help="of the files in out/bench")
+    parser.add_argument("--name", default="answers", help="name of the files in out/bench")
     options = parser.parse_args()
     if not (all(1 <= calls <= CALLERS_MAX for calls in options.calls) and 1 <= options.seconds <= SECONDS_MAX):
         parser.error(f"expected 1 to {CALLERS_MAX} calls and 1 to {SECONDS_MAX:.0f} seconds")
@@ -50,12 +50,12 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Measure both servers with every number of calls; 1 if something failed, a missed bar is no failure."""
+    """Measure both servers with every number of calls; return 1 if a run failed (a missed bar is no failure)."""
     options = arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # with all that was started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends every child process, too
     settings = dict(pair.split("=", 1) for pair in options.set)
     around = surroundings("benchmarks.answers", "embedded Valkey")
-    runs: list[Run] = []
+    runs: list[RunResult] = []
     failures: list[str] = []
     for calls in options.calls:
         for server in options.server:
@@ -76,7 +76,7 @@ def main() -> int:
     return 1 if failures else 0
 
 
-def _document(found: list[dict[str, Any]], runs: list[Run], settings: dict[str, str]) -> dict[str, Any]:
+def _document(found: list[dict[str, Any]], runs: list[RunResult], settings: dict[str, str]) -> dict[str, Any]:
     profiles = [
         {"calls": each.plan.calls, "by_process": {name: asdict(profile) for name, profile in each.profiles.items()}}
         for each in runs
@@ -89,7 +89,7 @@ def _document(found: list[dict[str, Any]], runs: list[Run], settings: dict[str, 
 def _cores() -> str:
     server_core, load_core = two_cores()
     if server_core is None:
-        return "This machine has **one core**: server, vendors and callers share it, and no figure means much."
+        return "This machine has **one core**: server, vendors and callers share it; the figures are of little use."
     return f"Server processes on core {server_core}, vendors and callers on core {load_core}."
 
 

@@ -1,6 +1,6 @@
-"""One caller at the carrier: a raw socket, frames built beforehand, and the buffer that plays what the agent sends.
+"""Simulates one caller at the carrier: a raw socket, prebuilt frames, and the buffer that plays the agent's audio.
 
-Speech is a loud signal that begins with the caller's number, so that a stand-in can say whose audio it hears
+Speech is a loud signal that begins with the caller's number, by which a stand-in identifies the caller
 (`caller_number`); silence is mu-law silence.
 """
 
@@ -19,13 +19,13 @@ NS_PER_BYTE = 125_000
 SILENCE = b"\xff"
 _QUIET = b"\xff\x7f"
 _MARK = bytes((0x1A, 0x9B, 0x1C, 0x9D, 0x1E, 0x9F))
-"""All loud; two more loud bytes follow, the number in base 16."""
+"""Loud bytes; two more loud bytes follow, the number in base 16."""
 CALLERS_MAX = 256
 
 
 @dataclass(slots=True)
-class Heard:
-    """What one caller did and heard; all times are `time.monotonic_ns`.
+class CallerRecord:
+    """The audio that one caller sent and received; all times are `time.monotonic_ns`.
 
     `bursts`: first and last frame sent of each speech.  `frames`: arrival, bytes, and whether it is audible, of each
     message of audio.  `clears`: arrivals of `clearAudio`.
@@ -39,35 +39,35 @@ class Heard:
 
 
 def speech_frame(number: int) -> bytes:
-    """20 ms of a loud 1 kHz signal of caller `number`."""
+    """Return 20 ms of a loud 1 kHz signal of caller `number`."""
     tone = bytes((0x10, 0x10, 0x10, 0x10, 0x90, 0x90, 0x90, 0x90)) * (FRAME_BYTES // 8)
     head = _MARK + bytes((number // 16, number % 16))
     return head + tone[len(head) :]
 
 
 def caller_number(mulaw: bytes) -> int:
-    """Whose audio it is; -1 if that cannot be heard."""
+    """Return the number of the caller whose audio this is; -1 if there is none in it."""
     at = mulaw.find(_MARK) + len(_MARK)
     return mulaw[at] * 16 + mulaw[at + 1] if len(_MARK) <= at < len(mulaw) - 1 else -1
 
 
-class Caller:
-    """See the module.  `speak` every 20 ms, `hear` whenever the socket can be read."""
+class LoadCaller:
+    """One caller: call `speak` every 20 ms, and `hear` whenever the socket can be read."""
 
     def __init__(self, port: int, number: int, frames: tuple[bool, ...], begin: int) -> None:
-        """Connects at once.  `frames` is the script, `begin` the frame with which this caller begins."""
-        self.heard = Heard()
+        """Connect.  `frames` is the script, `begin` the number of this caller's first frame."""
+        self.heard = CallerRecord()
         self._call_id = f"bench-{number:04d}"
         self._frames, self._at = frames, begin
         self._media = [media_frame(self._call_id, mulaw) for mulaw in (SILENCE * FRAME_BYTES, speech_frame(number))]
         self._spoke = False
         self._first_ns = 0
-        self._dry_ns = 0  # when the buffer will be empty
+        self._dry_ns = 0  # time at which the buffer will be empty
         self._marks: deque[tuple[int, str]] = deque()
         self.socket = BareSocket(port, self._call_id)
 
     def speak(self, now: int) -> None:
-        """Send the next 20 ms of the script, and word of what the buffer has played."""
+        """Send the next 20 ms of the script, and `playedStream` for checkpoints that were passed."""
         speaks = self._frames[self._at]
         self._at = (self._at + 1) % len(self._frames)
         if speaks and not self._spoke:
@@ -80,7 +80,7 @@ class Caller:
             self.socket.say({"event": "playedStream", "streamId": self._call_id, "name": self._marks.popleft()[1]})
 
     def hear(self, now: int) -> None:
-        """Read what is there."""
+        """Read and record the received messages."""
         for text in self.socket.texts():
             self._take(text, now)
 

@@ -1,4 +1,4 @@
-"""Which core does what, and what a process has used of it.  Linux only: /proc and sched_setaffinity."""
+"""Pins processes to cores and reads their CPU time and memory.  Linux only: /proc and sched_setaffinity."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def two_cores() -> tuple[int | None, int | None]:
-    """(the server's, everything else's); both None where there is only one to be had."""
+    """Return (core of the server, core of everything else); both None if there is only one core."""
     cores = sorted(os.sched_getaffinity(0))
     return (cores[0], cores[1]) if len(cores) > 1 else (None, None)
 
 
 def pin(core: int | None) -> None:
-    """This process, and whatever it starts, runs on `core` only."""
+    """Run this process and its children on `core` only; None changes nothing."""
     if core is not None:
         os.sched_setaffinity(0, {core})
 
 
 @contextlib.contextmanager
 def children_on(core: int | None) -> Iterator[None]:
-    """Processes that are started in the block run on `core`."""
+    """Run the processes that are started in the block on `core`."""
     before = os.sched_getaffinity(0)
     pin(core)
     try:
@@ -35,13 +35,13 @@ def children_on(core: int | None) -> Iterator[None]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of a process so far, with its threads; in steps of a tick, mostly 10 ms."""
+    """Return the CPU time of a process and its threads in s, with the resolution of a tick, mostly 10 ms."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
 def core_seconds(core: int | None) -> float:
-    """Time that programs, whosever they are, have spent on a core (None: on all) since the machine started."""
+    """Return the busy time of a core (None: of all) in s since the machine started, by all programs."""
     name = "cpu" if core is None else f"cpu{core}"
     for line in Path("/proc/stat").read_text().splitlines():
         fields = line.split()
@@ -51,7 +51,7 @@ def core_seconds(core: int | None) -> float:
 
 
 def memory_bytes(pid: int) -> int:
-    """The memory that a process holds: its share (PSS) where the kernel tells it, else its resident set."""
+    """Return the memory of a process in bytes: its share (PSS) where the kernel reports it, else its resident set."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):

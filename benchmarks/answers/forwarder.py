@@ -1,9 +1,9 @@
-"""The plain program to compare with: one process, a task per job, no bus, no pacing, no recovery from anything.
+"""The plain program for comparison: one process, a task per job, no bus, no pacing, no recovery.
 
     socket ──▶ recogniser ──final──▶ model ──clause──▶ voice ──▶ socket
 
-It keeps one socket per call and vendor, forwards each frame as it comes, and sends the voice on as fast as it is made.
-Clauses are cut by the same rule as the stack cuts them, so both wait for the same tokens.
+It keeps one socket per call and vendor, forwards each frame on arrival, and sends synthesized audio without pacing.
+Clauses are cut by the rule of the stack, so both wait for the same tokens.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SPEAK = (
 
 @dataclass(frozen=True, slots=True)
 class ForwarderPlan:
-    """Where the vendors are, after what silence a speech is over, and on which core to run (None: any)."""
+    """URLs of the vendors, silence that ends a speech, and the core to run on (None: any)."""
 
     vendors_url: str
     endpoint_ms: int
@@ -51,7 +51,7 @@ class ForwarderPlan:
 
 
 class _Call:
-    """One caller.  `run` it to the end of the socket."""
+    """One caller; `run` runs until the end of the socket."""
 
     def __init__(self, line: ServerConnection, chat: httpx.AsyncClient, plan: ForwarderPlan) -> None:
         self._line = line
@@ -66,40 +66,40 @@ class _Call:
     async def run(self) -> None:
         listen = self._url + LISTEN.format(ms=self._endpoint_ms)
         async with (
-            connect(listen, additional_headers={"Authorization": f"Token {KEY}"}, compression=None) as ear,
+            connect(listen, additional_headers={"Authorization": f"Token {KEY}"}, compression=None) as recogniser,
             connect(self._url + SPEAK, additional_headers={"xi-api-key": KEY}, compression=None) as voice,
             asyncio.TaskGroup() as tasks,
         ):
-            jobs = [tasks.create_task(self._hear(ear, voice, tasks)), tasks.create_task(self._speak(voice))]
+            jobs = [tasks.create_task(self._hear(recogniser, voice, tasks)), tasks.create_task(self._speak(voice))]
             with suppress(ConnectionClosed):
-                await self._listen(ear)
+                await self._listen(recogniser)
             for job in (*jobs, self._reply):
                 if job is not None:
                     job.cancel()
 
-    async def _listen(self, ear: ClientConnection) -> None:
+    async def _listen(self, recogniser: ClientConnection) -> None:
         async for text in self._line:
             message = json.loads(text)
             match message["event"]:
                 case "media":
-                    await ear.send(a2b_base64(message["media"]["payload"]))
+                    await recogniser.send(a2b_base64(message["media"]["payload"]))
                 case "start":
                     self._stream_id = message["start"]["streamId"]
 
-    async def _hear(self, ear: ClientConnection, voice: ClientConnection, tasks: asyncio.TaskGroup) -> None:
-        async for text in ear:
+    async def _hear(self, recogniser: ClientConnection, voice: ClientConnection, tasks: asyncio.TaskGroup) -> None:
+        async for text in recogniser:
             message = json.loads(text)
             if message["type"] == "SpeechStarted":
                 await self._interrupt()
             elif message["type"] == "Results" and message.get("speech_final"):
-                said = message["channel"]["alternatives"][0]["transcript"]
-                if said:
+                transcript = message["channel"]["alternatives"][0]["transcript"]
+                if transcript:
                     await self._interrupt()
-                    self._dialogue.append({"role": "user", "content": said})
+                    self._dialogue.append({"role": "user", "content": transcript})
                     self._reply = tasks.create_task(self._answer(voice))
 
     async def _interrupt(self) -> None:
-        """What is still made of the old clause is not sent on."""
+        """Stop the present reply and clear the carrier's buffer; audio that still arrives for it is not sent."""
         if self._reply is not None:
             self._reply.cancel()
             self._reply = None
@@ -124,7 +124,7 @@ class _Call:
         self._dialogue.append({"role": "assistant", "content": answer})
 
     async def _say(self, voice: ClientConnection, clause: str) -> None:
-        """Each clause in a context of its own, one after the other: the frames of two would mix."""
+        """Synthesize each clause in its own context, one after the other: the frames of two would mix."""
         self._context += 1
         self._spoken = asyncio.get_running_loop().create_future()
         context = f"c{self._context}"
@@ -152,7 +152,7 @@ class _Call:
 
 
 def forwarder_main(plan: ForwarderPlan, pipe: Connection) -> None:
-    """Serve; say at which port, and our pid; end at the first word on the pipe."""
+    """Serve; send the port and the pid; end at the first message on the pipe."""
     pin(plan.core)
     run_process(_serve(plan, pipe))
 
@@ -166,7 +166,7 @@ async def _serve(plan: ForwarderPlan, pipe: Connection) -> None:
             try:
                 await _Call(line, chat, plan).run()
             except* ConnectionClosed:
-                pass  # the caller hung up while something was being sent
+                pass  # the caller hung up during a send
 
         async with serve(carry, "127.0.0.1", 0, compression=None) as server:
             pipe.send((next(iter(server.sockets)).getsockname()[1], os.getpid()))

@@ -1,4 +1,4 @@
-"""All callers in one process: one epoll loop, every frame on an absolute clock, and its own lateness written down."""
+"""Runs all callers in one process: one epoll loop, frames on an absolute clock, and a record of its own lateness."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from array import array
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
-from benchmarks.answers.caller import Caller, Heard
+from benchmarks.answers.caller import CallerRecord, LoadCaller
 from benchmarks.answers.cores import pin
 from benchmarks.answers.plan import cycle_frames
 from benchmarks.bare_socket import talk
@@ -15,12 +15,12 @@ from benchmarks.children import receive
 
 START_SECONDS = 120.0
 CYCLE_SHARE = 0.618034
-"""Callers begin at golden steps through the cycle: any number of them is spread evenly."""
+"""Callers begin at golden-ratio steps through the cycle, which spreads any number of them evenly."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """Who calls, and on which core (None: any)."""
+    """Number of callers, the port, and the core to run on (None: any)."""
 
     port: int
     callers: int
@@ -32,18 +32,19 @@ class LoadResult:
     """`lateness`: of each frame sent, in ns.  `heard`: by the caller's number."""
 
     lateness: array[int] = field(default_factory=lambda: array("q"))
-    heard: list[Heard] = field(default_factory=list)
+    heard: list[CallerRecord] = field(default_factory=list)
     cpu_s: float = 0.0
 
 
 def load_main(plan: LoadPlan, pipe: Connection) -> None:
-    """Connect when told to; say so; speak and listen between the two moments we are given; tell what was heard."""
+    """Connect on a message, confirm, speak and listen between the two given times, and send the records."""
     pin(plan.core)
     frames = cycle_frames()
     pipe.send("up")
     receive(pipe, START_SECONDS)
     callers = [
-        Caller(plan.port, number, frames, int(number * CYCLE_SHARE % 1 * len(frames))) for number in range(plan.callers)
+        LoadCaller(plan.port, number, frames, int(number * CYCLE_SHARE % 1 * len(frames)))
+        for number in range(plan.callers)
     ]
     pipe.send("connected")
     start_ns, end_ns = receive(pipe, START_SECONDS)

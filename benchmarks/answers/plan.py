@@ -1,4 +1,4 @@
-"""What is said in a run, at what pace the vendors work, and what the best possible server would therefore reach."""
+"""Defines the dialogue of a run, the vendors' latencies, and the ideal answer time that follows from them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from workers.llm.text.clauses import Clauses
 FRAME_MS = 20
 FRAME_NS = FRAME_MS * 1_000_000
 CYCLE_MS = ((1200, 5600), (1200, 2400), (1200, 5600))
-"""(speech, silence) again and again.  The third speech begins while the agent answers the second: a barge-in."""
+"""(speech, silence), repeated.  The third speech begins while the agent answers the second: a barge-in."""
 SAID = "I would like to know when you are open."
 ANSWER = "Yes, of course we can. The doctor has time for you this evening at six, or tomorrow at nine."
-"""One answer for all turns: every answer has the same best time.  About six seconds of speech."""
+"""One answer for all turns, so that every answer has the same ideal time.  About six seconds of speech."""
 NS_PER_MS = 1e6
 
 
@@ -22,15 +22,15 @@ class Pace:
     """The stand-ins' fixed latencies."""
 
     endpoint_ms: int = 300
-    """Silence after which the recogniser takes a speech as finished."""
+    """Silence after which the recogniser ends a speech."""
     final_ms: int = 50
-    """From there to its final result."""
+    """Time from there to the final result."""
     first_token_ms: float = 150.0
     tokens_per_s: float = 60.0
     first_byte_ms: float = 100.0
-    """From a clause to the first of its voice."""
+    """Time from a clause to its first audio."""
     voice_s_per_s: float = 0.1
-    """How long a second of the voice takes to be made."""
+    """Time to synthesize a second of audio."""
 
     @property
     def chat(self) -> ChatTiming:
@@ -39,7 +39,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Ideal:
-    """From the last frame of speech to the first of the answer, if nothing took time but the vendors."""
+    """Time from the last frame of speech to the first of the answer, if only the vendors took time."""
 
     parts: tuple[tuple[str, float], ...]
 
@@ -52,7 +52,7 @@ class Ideal:
 
 
 def ideal(pace: Pace, answer: str = ANSWER) -> Ideal:
-    """The sum.  The voice can begin when the first clause is whole, and that depends on the words."""
+    """Return the ideal answer time.  Synthesis begins when the first clause is complete."""
     waited = tokens_to_first_clause(answer) - 1
     return Ideal(
         (
@@ -66,7 +66,7 @@ def ideal(pace: Pace, answer: str = ANSWER) -> Ideal:
 
 
 def tokens_to_first_clause(answer: str) -> int:
-    """How many tokens it takes until the first clause is known to be whole."""
+    """Return the number of tokens after which the first clause is known to be complete."""
     clauses = Clauses()
     for number, token in enumerate(tokens(answer), 1):
         if clauses.feed(token):
@@ -75,7 +75,7 @@ def tokens_to_first_clause(answer: str) -> int:
 
 
 def cycle_frames() -> tuple[bool, ...]:
-    """One cycle, frame by frame: does the caller speak?"""
+    """Return for each frame of a cycle whether the caller speaks."""
     return tuple(
         speaks
         for speech_ms, silence_ms in CYCLE_MS

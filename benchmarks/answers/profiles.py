@@ -1,4 +1,4 @@
-"""Where a process spends its time, by py-spy, if that is installed; the processes know nothing of it."""
+"""Profiles processes by py-spy from outside, if it is installed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ RATE = 200
 STOP_SECONDS = 20.0
 TOP = 12
 _BELOW_ALL = re.compile(r"runpy|runners\.py|base_events\.py|events\.py|common/node\.py|__main__\.py|\(<string>\)")
-"""What every stack begins with says nothing about where the time goes."""
+"""Frames at the root of every stack, which are left out."""
 _FRAME = re.compile(r"(?P<name>.+) \((?P<file>[^()]*?):\d+\)")
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Shares of the samples in which Python ran: in the function itself, and with what it calls.
+    """Shares of the samples in which Python ran: in the function itself, and including its callees.
 
-    Time that uvloop spends in the kernel's socket calls counts for whoever made the call.
+    Time that uvloop spends in the kernel's socket calls counts for the function that made the call.
     """
 
     samples: int
@@ -33,12 +33,12 @@ class Profile:
 
 
 def py_spy() -> str | None:
-    """The program, beside this Python or on the path."""
+    """Return the path of py-spy, beside this Python or on PATH; None without it."""
     return shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
 
 
 def profiled(pids: Mapping[str, int], seconds: float) -> dict[str, Profile]:
-    """All Python processes at once.  Empty without py-spy, or where it may not look."""
+    """Profile all Python processes at once.  Empty without py-spy or without the right to use it."""
     program = py_spy()
     if program is None:
         return {}
@@ -69,7 +69,7 @@ def profiled(pids: Mapping[str, int], seconds: float) -> dict[str, Profile]:
 
 
 def folded(stacks: Iterable[str]) -> Profile:
-    """A profile of lines "outermost;...;innermost count"."""
+    """Read a profile of lines "outermost;...;innermost count"."""
     own: Counter[str] = Counter()
     whole: Counter[str] = Counter()
     samples = 0

@@ -1,4 +1,4 @@
-"""A run as figures, a verdict and a page.  Pure."""
+"""Turns a run into figures, a verdict and a page.  Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from benchmarks.answers.plan import Pace, ideal
 from benchmarks.answers.profiles import Profile
-from benchmarks.answers.run import Run
+from benchmarks.answers.run import RunResult
 from benchmarks.answers.servers import STACK
 from benchmarks.report import Spread, spread, table
 
 LATENESS_P99_MS_MAX = 5.0
-"""Callers or vendors that are later than this have measured themselves."""
+"""If callers or vendors are later than this, the run is VOID."""
 STRANGERS_SHARE_MAX = 0.1
-"""Other people's programs may take so much of the server's core."""
+"""Largest share of the server's core that other programs may use."""
 BAR_CALLS = 50
 PROFILE_ROWS = 8
 MB = 1 << 20
@@ -24,7 +24,7 @@ MB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What the stack must keep with `BAR_CALLS` calls.  `key` leads to the figure in `numbers`."""
+    """A limit for the stack with `BAR_CALLS` calls.  `key` is the figure's name in `numbers`."""
 
     what: str
     key: str
@@ -37,15 +37,15 @@ BARS = (
     Bar("answer beyond the ideal, p95", "beyond_p95_ms", 60.0, "ms"),
     Bar("CPU-seconds per call-minute, all processes", "cpu_s_per_call_minute", 0.35, "s"),
     Bar("silence inside replies", "silence_percent", 0.5, "%"),
-    Bar("vendor's word of speech to clearAudio, p95", "clear_p95_ms", 20.0, "ms"),
+    Bar("speech detected to clearAudio, p95", "clear_p95_ms", 20.0, "ms"),
 )
 
 
-def numbers(run: Run) -> dict[str, Any]:
-    """Every figure of a run, fit for JSON; NaN where there was nothing to measure."""
+def numbers(run: RunResult) -> dict[str, Any]:
+    """Return every figure of a run for JSON; NaN where there was no sample."""
     plan, figures = run.plan, run.figures
     best_ms = ideal(plan.pace).ms
-    waits, clears = spread(figures.waits), spread(figures.onset_to_clear)
+    waits, clears = spread(figures.waits), spread(figures.detected_to_clear)
     callers_late, vendors_late = spread(run.callers_late), spread(run.vendors_late)
     call_minutes = plan.calls * plan.seconds / 60
     per_process = {name: use.cpu_s / call_minutes for name, use in run.used.items()}
@@ -62,7 +62,7 @@ def numbers(run: Run) -> dict[str, Any]:
         "beyond_p95_ms": waits.p95_ms - best_ms,
         "barge_ins": len(figures.speech_to_clear) + figures.uncleared,
         "uncleared": figures.uncleared,
-        "onset_to_clear": asdict(clears),
+        "detected_to_clear": asdict(clears),
         "clear_p95_ms": clears.p95_ms,
         "speech_to_clear": asdict(spread(figures.speech_to_clear)),
         "silence_percent": 100 * figures.silence_share if figures.played_ns else math.nan,
@@ -89,7 +89,7 @@ def _p99(late: Spread) -> float:
 
 
 def missed(found: dict[str, Any]) -> list[str]:
-    """The bars that a run of the stack with `BAR_CALLS` calls misses, as text; a figure that is not there misses."""
+    """Return the bars that a run of the stack with `BAR_CALLS` calls misses, as text; NaN misses every bar."""
     problems = [
         f"{bar.what}: {found[bar.key]:.2f} {bar.unit}, at most {bar.most:g}"
         for bar in BARS
@@ -103,7 +103,7 @@ def missed(found: dict[str, Any]) -> list[str]:
 
 
 def page(pace: Pace, runs: Sequence[dict[str, Any]], failures: Sequence[str], cores: str) -> str:
-    """All runs: the tables, what they mean, the verdict."""
+    """Return the page of all runs: tables, legend and verdict."""
     heads = [
         "server, calls",
         "answers",
@@ -119,15 +119,15 @@ def page(pace: Pace, runs: Sequence[dict[str, Any]], failures: Sequence[str], co
     return "\n\n".join(
         [
             "## The whole stack, and a plain forwarder",
-            f"The best that could be, by the vendors' own latencies: {ideal(pace)}.",
+            f"Ideal answer time, by the vendors' latencies alone: {ideal(pace)}.",
             table(heads, rows),
             _by_process(runs),
             "Wait: from the last frame of speech sent to the first audible frame received. Clear: from the vendor's "
-            "word of speech to `clearAudio` at the caller. Silence: what a carrier's buffer would run dry inside "
-            "replies. Callers begin spread over a cycle of two answers heard to the end and one barge-in. "
+            "report of speech to `clearAudio` at the caller. Silence: time with an empty buffer at the carrier, inside "
+            "replies. Callers start spread over a cycle of two answers heard to the end and one barge-in. "
             f"{cores} Valkey writes no append-only file. VOID: the callers or the vendors were late themselves "
-            f"(p99 over {LATENESS_P99_MS_MAX:.0f} ms), or other programs (strangers) took over "
-            f"{100 * STRANGERS_SHARE_MAX:.0f} % of the server's core; nothing else in that row counts.",
+            f"(p99 over {LATENESS_P99_MS_MAX:.0f} ms), or other programs (strangers) used over "
+            f"{100 * STRANGERS_SHARE_MAX:.0f} % of the server's core; no other figure of that row is valid.",
             *(f"FAILED: {failure}" for failure in failures),
             _verdict(runs),
         ]
@@ -145,7 +145,7 @@ def _row(found: dict[str, Any]) -> list[str]:
         f"{found['beyond_p50_ms']:.1f}",
         f"{found['beyond_p95_ms']:.1f}",
         f"{wait['max_ms'] - found['ideal_ms']:.1f}",
-        f"{found['onset_to_clear']['p50_ms']:.1f}",
+        f"{found['detected_to_clear']['p50_ms']:.1f}",
         f"{found['clear_p95_ms']:.1f}",
         f"{found['silence_percent']:.3f} %",
         f"{found['cpu_s_per_call_minute']:.3f}",
@@ -179,7 +179,7 @@ def _verdict(runs: Sequence[dict[str, Any]]) -> str:
 
 
 def profile_page(calls: int, profiles: dict[str, Profile]) -> str:
-    """What costs most, process by process."""
+    """Return the most expensive functions of each process."""
     if not profiles:
         return "No profile: py-spy is not installed, or may not look at other processes here."
     parts = [f"## Where the time goes, {calls} calls"]

@@ -1,4 +1,4 @@
-"""One run: vendors and callers on one core, the server on the other, and everything that was seen."""
+"""Carries out one run: vendors and callers on one core, the server on the other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from benchmarks.children import child
 READY_SECONDS = 60.0
 LEAD_NS = 500_000_000
 TAIL_NS = 3_000_000_000
-"""A speech that ends within the window has this long to be answered."""
+"""Time within which a speech that ends in the window must be answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class RunPlan:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What one process used within the window: CPU seconds, bytes before the calls, bytes at the end."""
+    """Resources of one process: CPU seconds in the window, bytes before the calls, bytes at the end."""
 
     cpu_s: float
     idle_bytes: int
@@ -45,14 +45,14 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """Everything of one run.  Lateness in ns: the callers' of each frame, the vendors' of their loop."""
+class RunResult:
+    """The result of one run.  Lateness in ns: of each frame of the callers, and of the vendors' loop."""
 
     plan: RunPlan
     figures: Figures
     used: dict[str, Use]
     strangers_s: float
-    """CPU seconds of the server's core that went to programs that are none of ours."""
+    """CPU seconds of the server's core used by programs outside the benchmark."""
     callers_late: array[int]
     vendors_late: array[int]
     callers_cpu_s: float
@@ -60,8 +60,8 @@ class Run:
     profiles: dict[str, Profile]
 
 
-def run(plan: RunPlan) -> Run:
-    """Raises ChildFailed or StackError."""
+def run(plan: RunPlan) -> RunResult:
+    """Carry out the run.  Raises ChildFailed or StackError."""
     server_core, load_core = two_cores()
     with child("vendors", vendors_main, VendorPlan(plan.pace, load_core)) as vendors:
         url = vendors.receive(READY_SECONDS)
@@ -79,11 +79,11 @@ def run(plan: RunPlan) -> Run:
                 used, core_s = _watched(server.pids, idle, window, server_core)
                 profiles = profiled(server.pids, plan.profile_s) if plan.profile_s else {}
                 load: LoadResult = callers.receive(READY_SECONDS + plan.profile_s)
-        vendors.send("end")  # nobody uses them any more
+        vendors.send("end")  # they are used no more
         result: VendorResult = vendors.receive(READY_SECONDS)
-    return Run(
+    return RunResult(
         plan,
-        measured(dict(enumerate(load.heard)), result.onsets, window),
+        measured(dict(enumerate(load.heard)), result.detections, window),
         used,
         max(0.0, core_s - sum(use.cpu_s for use in used.values())) if server_core is not None else 0.0,
         _within(load.lateness, start_ns, FRAME_NS / plan.calls, window),
@@ -97,7 +97,7 @@ def run(plan: RunPlan) -> Run:
 def _watched(
     pids: Mapping[str, int], idle: Mapping[str, int], window: tuple[int, int], core: int | None
 ) -> tuple[dict[str, Use], float]:
-    """Wait for the window's end; what each process used in it, and what everybody together used of the core."""
+    """Wait for the window's end; return the use of each process in it, and the total use of the core."""
     _sleep_until(window[0])
     core_before, before = core_seconds(core), {name: cpu_seconds(pid) for name, pid in pids.items()}
     _sleep_until(window[1])
@@ -107,7 +107,7 @@ def _watched(
 
 
 def _within(lateness: array[int], start_ns: int, step_ns: float, window: tuple[int, int]) -> array[int]:
-    """The samples that were due within the window."""
+    """Return the samples that were due within the window."""
     return lateness[int((window[0] - start_ns) / step_ns) : int((window[1] - start_ns) / step_ns)]
 
 

@@ -1,4 +1,4 @@
-"""What is measured: the whole stack, or the plain forwarder.  Either is a port to call and the processes behind it."""
+"""Starts the server under test: the whole stack, or the plain forwarder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STACK = "stack"
 
 @dataclass(frozen=True, slots=True)
 class ServerPlan:
-    """What to start.  `settings` are environment variables for the stack's processes, over the benchmark's own."""
+    """The server to start.  `settings` are environment variables of the stack's processes and override ours."""
 
     vendors_url: str
     endpoint_ms: int
@@ -35,42 +35,44 @@ class ServerPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """Where the callers call, and the pid of each process by its name."""
+class ServerUnderTest:
+    """The port that the callers use, and the pid of each process by its name."""
 
     port: int
     pids: Mapping[str, int]
 
 
 @contextlib.contextmanager
-def serving(name: str, plan: ServerPlan) -> Iterator[Server]:
-    """`STACK` or `PLAIN`, while the block runs.  Raises StackError or ChildFailed."""
+def serving(name: str, plan: ServerPlan) -> Iterator[ServerUnderTest]:
+    """Run `STACK` or `PLAIN` while the block runs.  Raises StackError or ChildFailed."""
     with _stack(plan) if name == STACK else _forwarder(plan) as server:
         yield server
 
 
 @contextlib.contextmanager
-def _stack(plan: ServerPlan) -> Iterator[Server]:
+def _stack(plan: ServerPlan) -> Iterator[ServerUnderTest]:
     with asyncio.Runner() as runner:
         stack = Stack(StackOptions(_environ(plan), logs=LOGS))
         with children_on(plan.core):
             runner.run(stack.__aenter__())
         try:
-            yield Server(int(stack.url.rpartition(":")[2]), {name: each.pid for name, each in stack.processes.items()})
+            yield ServerUnderTest(
+                int(stack.url.rpartition(":")[2]), {name: each.pid for name, each in stack.processes.items()}
+            )
         finally:
             runner.run(stack.__aexit__())
 
 
 @contextlib.contextmanager
-def _forwarder(plan: ServerPlan) -> Iterator[Server]:
+def _forwarder(plan: ServerPlan) -> Iterator[ServerUnderTest]:
     with child(PLAIN, forwarder_main, ForwarderPlan(plan.vendors_url, plan.endpoint_ms, plan.core)) as process:
         port, pid = process.receive(READY_SECONDS)
-        yield Server(port, {PLAIN: pid})
+        yield ServerUnderTest(port, {PLAIN: pid})
         process.send("end")
 
 
 def _environ(plan: ServerPlan) -> dict[str, str]:
-    """Ours, without any key or server of the person who runs the benchmark."""
+    """Return the environment without keys and servers of the person who runs the benchmark."""
     inherited = {
         name: value
         for name, value in os.environ.items()

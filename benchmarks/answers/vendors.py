@@ -1,7 +1,7 @@
-"""The scripted vendors of a run, in a process of their own, and when they spoke of speech.
+"""Runs the scripted vendors in a separate process and records when they reported speech.
 
-Who a recogniser's socket listens to is heard from the audio (`caller_number`), so that nothing in between needs to know
-of the benchmark.
+The caller of a recogniser's socket is identified by the audio (`caller_number`), so that the server under test needs no
+support for the benchmark.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from simulators.providers.openai_chat import Answer
 from simulators.providers.voices import VoicePace
 
 LISTEN = ("/v1/listen", "/v2/listen")
-ONSETS = ('"SpeechStarted"', '"StartOfTurn"')
+DETECTION_EVENTS = ('"SpeechStarted"', '"StartOfTurn"')
 BEAT_NS = 10_000_000
 RUN_SECONDS_MAX = 1_000.0
 
 
 @dataclass(frozen=True, slots=True)
 class VendorPlan:
-    """How fast, and on which core (None: any)."""
+    """Latencies, and the core to run on (None: any)."""
 
     pace: Pace
     core: int | None
@@ -43,15 +43,15 @@ class VendorPlan:
 
 @dataclass(slots=True)
 class VendorResult:
-    """`onsets`: when each caller's speech was reported, by number, in ns.  `lateness`: of the process's own loop."""
+    """`detections`: when each caller's speech was reported, by caller number.  `lateness` of the event loop.  In ns."""
 
-    onsets: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    detections: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     lateness: array[int] = field(default_factory=lambda: array("q"))
     cpu_s: float = 0.0
 
 
-class Onsets:
-    """An ASGI application around the stand-ins that notes when each caller's speech is reported."""
+class DetectionRecorder:
+    """An ASGI application around the stand-ins that records when each caller's speech is reported."""
 
     def __init__(self, app: App, result: VendorResult) -> None:
         self._app = app
@@ -64,26 +64,26 @@ class Onsets:
         number = -1
         early: list[int] = []
 
-        async def heard() -> MutableMapping[str, Any]:
+        async def recording_receive() -> MutableMapping[str, Any]:
             nonlocal number
             message = await receive()
             if number < 0 and (audio := message.get("bytes")):
                 number = caller_number(audio)
                 if number >= 0:
-                    self._result.onsets[number].extend(early)
+                    self._result.detections[number].extend(early)
             return message
 
-        async def told(message: MutableMapping[str, Any]) -> None:
+        async def recording_send(message: MutableMapping[str, Any]) -> None:
             text = message.get("text") or ""
-            if any(word in text for word in ONSETS):
-                (early if number < 0 else self._result.onsets[number]).append(time.monotonic_ns())
+            if any(word in text for word in DETECTION_EVENTS):
+                (early if number < 0 else self._result.detections[number]).append(time.monotonic_ns())
             await send(message)
 
-        await self._app(scope, heard, told)
+        await self._app(scope, recording_receive, recording_send)
 
 
 def vendors_main(plan: VendorPlan, pipe: Connection) -> None:
-    """Serve; say at which URL; from the first word on the pipe to the second write the lateness down; tell."""
+    """Serve and send the URL; record the lateness between two messages on the pipe; send the result."""
     pin(plan.core)
     run_process(_serve(plan, pipe))
 
@@ -95,7 +95,7 @@ async def _serve(plan: VendorPlan, pipe: Connection) -> None:
         CastScript((SAID,), (Answer(ANSWER),)),
         CastPace(pace.final_ms, pace.chat, VoicePace(pace.first_byte_ms, pace.voice_s_per_s)),
     )
-    cast.wrap("deepgram", Onsets(cast.app("deepgram"), result))
+    cast.wrap("deepgram", DetectionRecorder(cast.app("deepgram"), result))
     async with LoopbackServer(cast, ws="websockets-sansio") as server:
         pipe.send(server.url)
         start_ns = await asyncio.to_thread(receive, pipe, RUN_SECONDS_MAX)
@@ -103,5 +103,5 @@ async def _serve(plan: VendorPlan, pipe: Connection) -> None:
         Metronome(lambda due: result.lateness.append(time.monotonic_ns() - due), start_ns, BEAT_NS, 2**63 - 1)
         await asyncio.to_thread(receive, pipe, RUN_SECONDS_MAX)
         result.cpu_s = time.process_time() - before
-        result.onsets = dict(result.onsets)
+        result.detections = dict(result.detections)
         pipe.send(result)

@@ -1,1 +1,1 @@
-"""Kill real processes under live calls, and hear what the callers hear.  `python -m benchmarks.chaos --help`."""
+"""Kills real processes under live calls and measures what the callers hear: `python -m benchmarks.chaos --help`."""

@@ -1,4 +1,5 @@
-"""`python -m benchmarks.chaos`: kill, freeze and restart real processes under live calls, and count what callers hear.
+"""`python -m benchmarks.chaos`: kills, freezes and restarts real processes under live calls, and measures the callers'
+audio.
 
 Everything runs on loopback and is ended by its process id, also on Ctrl-C.  Writes out/chaos.  Exit code 1 if a bar was
 missed.
@@ -30,13 +31,13 @@ OWN_FLEETS: dict[str, dict[str, Any]] = {
     "grey": {"ways_out": True},
     "poison": {"members": 3, "modules": CRASHING},
 }
-"""Groups that need another fleet than the rest, and what it has."""
+"""Groups that need a fleet of their own, with its options."""
 CALLS_MAX = 100
-"""As many callers as two spelled digits can name."""
+"""Most callers that two spelled digits can number."""
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """What the user asked for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__)
     parser.add_argument("--only", default="", help=f"some of {','.join(GROUPS)}")
     parser.add_argument("--calls", type=int, default=20, help="at a time; the vendor scenario has 2.5 times as many")
@@ -52,7 +53,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 async def run_all(asked: argparse.Namespace, logs: Path) -> list[Row]:
-    """Every scenario that was asked for, on one fleet for each kind of store."""
+    """Run every requested scenario, on one fleet for each kind of store."""
     rows: list[Row] = []
     wanted = [scenario for _ in range(asked.rounds) for scenario in SCENARIOS if scenario.group in asked.only]
     for kind, scenarios in groupby(wanted, key=lambda one: one.group if one.group in OWN_FLEETS else "single"):
@@ -62,7 +63,7 @@ async def run_all(asked: argparse.Namespace, logs: Path) -> list[Row]:
 
 
 async def _on_fleets(plan: FleetPlan, scenarios: list[Scenario], asked: argparse.Namespace, rows: list[Row]) -> None:
-    """These scenarios on one fleet, or on a new one after a scenario that left it in pieces."""
+    """Run these scenarios on one fleet, and on a new one after a scenario from which the fleet did not recover."""
     while scenarios:
         try:
             async with Fleet(plan) as fleet:
@@ -83,7 +84,7 @@ def _add(rows: list[Row], row: Row, details: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    """Run, report; 0 if every bar was kept."""
+    """Run and report; return 0 if every bar was met."""
     asked = arguments()
     shutil.rmtree(FOLDER, ignore_errors=True)
     try:

@@ -1,6 +1,6 @@
-"""A TCP balancer in front of the edges: each new connection goes to the ready edge with the fewest.
+"""Balances TCP connections over the edges: each new one goes to the ready edge with the fewest.
 
-It knows nothing of what it carries.  An edge that dies resets its connections at once, and so does the balancer; one
+It does not read the data.  An edge that dies resets its connections at once, and so does the balancer; one
 that is not ready (or does not answer) gets no new ones and keeps those it has.
 """
 
@@ -29,7 +29,7 @@ class Backend:
 
 
 class _End(asyncio.Protocol):
-    """One side of a connection; what it receives goes to the other side."""
+    """One side of a connection; forwards received data to the other side."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
@@ -67,12 +67,12 @@ class _End(asyncio.Protocol):
 
 @dataclass
 class Balancer:
-    """Serves as an async context manager on `port`."""
+    """The balancer, which listens on `port`; an async context manager."""
 
     port: int
     backends: list[Backend]
     refused: int = 0
-    """Connections for which no edge was ready."""
+    """Number of connections for which no edge was ready."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:

@@ -1,8 +1,8 @@
-"""One caller: phones in through /answer, follows the XML, and talks until it is told to stop, whatever breaks.
+"""Simulates one caller: phones in through /answer, follows the XML, and talks until `quit`, whatever breaks.
 
-It is the carrier's side of the wire as well: a connection that is lost is opened again, as `maxRetries` allows, with
-the same URL and callId and a new streamId; what the queue held then is never heard.  The retries are counted anew for
-each loss (Vobiz's documents do not say).  A close with 1000, or `stop`, is the agent's own end of the call.
+It is the carrier's side of the connection, too: it reopens a lost connection as `maxRetries` allows, with the same URL
+and callId and a new streamId; the audio in the queue is lost.  Retries are counted anew for each loss (Vobiz's
+documents leave this open).  A close with 1000, or `stop`, means that the agent ended the call.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from uuid import uuid4
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidState
 
-from benchmarks.chaos.line import Ear, Mouth
+from benchmarks.chaos.line import Microphone, Receiver
 from benchmarks.chaos.sentences import NUMBER_MAX, POISON, question
 from benchmarks.chaos.tones import Reader, is_quiet, spoken
 from benchmarks.chaos.turns import ANSWER_MS_MAX, IN_FLIGHT_MS, Lived, Turn
 from common.audio.g711 import FRAME_MS
 from simulators.answer import CallDropped, Stream
+from simulators.stream_messages import Checkpoint, ClearAudio, PlayAudio, Spelling, Stop, Writer, read_message
 from simulators.webhooks import Hangup, Party, fetch_answer, report_hangup
-from simulators.wire import Checkpoint, ClearAudio, PlayAudio, Spelling, Stop, Writer, read_message
 
 FROM, TO = "+911234567890", "+911234567891"
 ANSWER_S, OPEN_S, CLOSE_S = 5.0, 5.0, 1.0
 RETRY_S = 0.5
-"""Before the carrier connects again; its own back-off is unknown."""
+"""Pause before the carrier reconnects; its back-off is unknown."""
 SETTLED_MS = 1200.0
-"""After a connection is back, a caller waits so long before going on; longer than any endpointing."""
+"""Pause of a caller after a reconnection; longer than any endpointing."""
 GREETING_MS_MAX = 6000.0
 PAUSE_MS = (300.0, 700.0)
-"""Between an answer and the next sentence."""
+"""Pause between an answer and the next sentence."""
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Connection:
 
 
 class Caller:
-    """`run` it; `quit` lets it finish its turn and hang up.  `lived` is what came of it."""
+    """One caller: `run` it; `quit` lets it finish its turn and hang up.  `lived` is the record of the call."""
 
     def __init__(self, url: str, number: int, seed: int, starts_in_s: float = 0.0) -> None:
         self.lived = Lived(number, f"chaos-{uuid4()}")
@@ -56,7 +56,7 @@ class Caller:
         self._starts_in_s = starts_in_s
         self._random = random.Random(seed * 1000 + number)
         self._party = Party(self.lived.call_id, FROM, TO, datetime.now(UTC))
-        self._mouth, self._ear, self._reader = Mouth(), Ear(), Reader(may_go_on=True)
+        self._microphone, self._receiver, self._reader = Microphone(), Receiver(), Reader(may_go_on=True)
         self._connection: Connection | None = None
         self._back_ms = self._sounded_ms = self._voiced_ms = 0.0
         self._next_ms = 0.0
@@ -64,21 +64,21 @@ class Caller:
         self._poisoned = False
 
     def poison(self) -> None:
-        """From now on say what kills a worker."""
+        """From now on say the word that kills a worker."""
         self._poisoned = True
 
     def quit(self) -> None:
-        """Ask no more; hang up when the last answer is over."""
+        """Stop asking; hang up when the last answer is over."""
         self._quit = True
 
     def vanish(self) -> None:
-        """The line is gone, without a goodbye: the connection is reset, nothing is reported, nobody comes back."""
+        """Disappear: reset the connection, send no `stop` and no webhook, and do not reconnect."""
         self._die("vanished")
         if self._connection is not None:
             self._connection.socket.transport.abort()
 
     async def run(self) -> None:
-        """The whole call."""
+        """Run the whole call."""
         await asyncio.sleep(self._starts_in_s)
         began = _now_ms()
         try:
@@ -95,17 +95,17 @@ class Caller:
                 await _close(self._connection.socket)
             listening.cancel()
         self.lived.unreadable = self._reader.unreadable
-        self._keep(*self._ear.heard(_now_ms()))
+        self._keep(*self._receiver.heard(_now_ms()))
         for phrase in self._reader.torn():
             self.lived.hears(phrase)
         if not self.lived.died:
             hangup = Hangup(4000, "Normal Hangup", "Caller")
             await report_hangup(f"{self._url}/hangup", self._party, (_now_ms() - began) / 1000, hangup)
 
-    # --- the mouth, and the clock of everything ---
+    # --- sending, and the clock ---
 
     async def _talk(self) -> None:
-        """A frame out and a frame heard, every 20 ms, until the end."""
+        """Every 20 ms until the end, send a frame and play a frame."""
         loop = asyncio.get_running_loop()
         zero, frame = loop.time(), 0
         wall = _now_ms()
@@ -116,26 +116,26 @@ class Caller:
             await asyncio.sleep(max(0.0, due - loop.time()))
             self.lateness_ms.append((loop.time() - due) * 1000)
             now = wall + (loop.time() - zero) * 1000
-            self._keep(*self._ear.heard(now))
+            self._keep(*self._receiver.heard(now))
             self._decide(now)
             self._say(now)
 
     def _say(self, now: float) -> None:
-        speaking = self._mouth.speaking
-        sound = self._mouth.frame()
+        speaking = self._microphone.speaking
+        sound = self._microphone.frame()
         turn = self.lived.turns[-1] if self.lived.turns else None
         if speaking and turn is not None:
             self._voiced_ms = now
             turn.cut = turn.cut or self._connection is None
-            if not self._mouth.speaking:
+            if not self._microphone.speaking:
                 turn.asked_ms = now
         if self._connection is not None:
             self._send(self._connection.writer.media(sound, round(now)))
 
     def _decide(self, now: float) -> None:
-        """Is it time for the next sentence, or for the end?"""
+        """Say the next sentence or end the call, if it is time."""
         turn = self.lived.turns[-1] if self.lived.turns else None
-        if self._mouth.speaking:
+        if self._microphone.speaking:
             return
         if turn is not None and not turn.cut and not turn.answered and now - turn.asked_ms < ANSWER_MS_MAX:
             self._next_ms = now + self._random.uniform(*PAUSE_MS)
@@ -153,9 +153,9 @@ class Caller:
             return
         self.lived.turns.append(Turn(len(self.lived.turns), now))
         asked = question(self.lived.caller, self.lived.turns[-1].number)
-        self._mouth.say(spoken(f"{POISON} {asked}" if self._poisoned else asked))
+        self._microphone.say(spoken(f"{POISON} {asked}" if self._poisoned else asked))
 
-    # --- the ear ---
+    # --- receiving ---
 
     def _keep(self, frames: list[tuple[float, bytes]], marks: list[str]) -> None:
         for at_ms, frame in frames:
@@ -169,7 +169,7 @@ class Caller:
                 self._send(self._connection.writer.played(name))
 
     async def _listen(self, stream: Stream) -> None:
-        """Take what the server sends; come back when the connection is lost."""
+        """Receive the server's messages; reconnect when the connection is lost."""
         while not self._over:
             assert self._connection is not None
             clean = await self._receive(self._connection)
@@ -186,7 +186,7 @@ class Caller:
         return None
 
     async def _receive(self, connection: Connection) -> str:
-        """Until the socket closes; how the agent ended it, empty if it was lost."""
+        """Receive until the socket closes; return how the agent ended it, "" if it was lost."""
         while True:
             try:
                 received = read_message(await connection.socket.recv(), connection.stream_id)
@@ -196,19 +196,19 @@ class Caller:
             now = _now_ms()
             match received.command:
                 case PlayAudio(payload):
-                    self._ear.play(payload, now)
+                    self._receiver.play(payload, now)
                 case Checkpoint(name):
-                    self._ear.mark(name, now)
+                    self._receiver.mark(name, now)
                 case ClearAudio():
-                    self._ear.clear(now)
+                    self._receiver.clear(now)
                     self._send(connection.writer.cleared())
                 case Stop():
                     return "stop"
 
     def _lose(self) -> None:
         now = _now_ms()
-        self._keep(*self._ear.heard(now))
-        self._ear.clear(now)
+        self._keep(*self._receiver.heard(now))
+        self._receiver.clear(now)
         self._connection = None
         self.lived.breaks.append((now, 0.0))
         if self.lived.turns and now - self._voiced_ms < IN_FLIGHT_MS:
@@ -234,7 +234,7 @@ class Caller:
         return Connection(socket, stream_id, writer)
 
     def _send(self, text: str) -> None:
-        """Without waiting: a frame that cannot leave is the connection's news, which the ear will have."""
+        """Send without waiting; an error is left to the receiving loop, which sees the loss itself."""
         if self._connection is None or self._connection.socket.transport.is_closing():
             return
         socket = self._connection.socket

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.chaos.crashing_llm`: a language-model worker whose process dies of what one caller says.
+"""`python -m benchmarks.chaos.crashing_llm`: runs an LLM worker that dies of one caller's words.
 
-All of it is `python -m workers.llm`, but that a request whose dialogue holds `POISON` ends the process at once, as a
-segmentation fault in a library would.
+It is `python -m workers.llm`, except that a request whose dialogue contains `POISON` ends the process at once, like a
+segmentation fault in a library.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class CrashingModel:
         self._model = model
 
     async def reply(
-        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), said: str = ""
+        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), prefix: str = ""
     ) -> AsyncIterator[Piece]:
         if any(POISON in str(message.get("content")) for message in dialogue):
             os._exit(EXIT_CODE)
-        async for piece in self._model.reply(dialogue, tools, said):
+        async for piece in self._model.reply(dialogue, tools, prefix):
             yield piece
 
     async def warm(self) -> None:
@@ -41,7 +41,7 @@ class CrashingModel:
 
 
 def main() -> None:
-    """Be the worker."""
+    """Run the worker."""
     known = VENDORS["openai"]
 
     def build(model: str, environ: Mapping[str, str]) -> LanguageModel:

@@ -1,4 +1,4 @@
-"""One worker's way out to the vendors: a TCP forwarder that can be cut, as by a firewall or a broken network card.
+"""Forwards one worker's connections to the vendors until it is cut, as by a firewall or a broken network card.
 
 While it is cut its connections are reset and new ones are refused.
 """
@@ -12,7 +12,7 @@ CHUNK_BYTES = 65_536
 
 
 class Egress:
-    """Forwards 127.0.0.1:`port` to 127.0.0.1:`to`; `open` it first."""
+    """Forwards 127.0.0.1:`port` to 127.0.0.1:`to`; closed until `open`."""
 
     def __init__(self, port: int, to: int) -> None:
         self.port = port
@@ -21,12 +21,12 @@ class Egress:
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def open(self) -> None:
-        """From now on there is a way out."""
+        """Accept and forward connections."""
         if self._server is None:
             self._server = await asyncio.start_server(self._forward, "127.0.0.1", self.port)
 
     def cut(self) -> None:
-        """From now on there is none."""
+        """Reset all connections and refuse new ones."""
         if self._server is not None:
             self._server.close()
             self._server = None

@@ -1,8 +1,8 @@
-"""The whole platform as real processes: Redis, two edges behind a balancer, two workers of each pool, the vendors.
+"""Runs the platform as real processes: Redis, two edges behind a balancer, two workers per pool, the vendors.
 
     async with Fleet(plan) as fleet: ...
 
-`victim("stt")` is the member that holds the most calls; what is killed or stopped is started again by `heal`.
+`victim("stt")` is the member with the most calls; `heal` restarts processes that were killed or stopped.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ SECRETS = {
     "DEEPGRAM_API_KEY": "chaos-deepgram-key-placeholder",
     "OPENAI_API_KEY": "chaos-openai-key-placeholder",
 }
-"""Placeholders that no log may hold."""
+"""Placeholders of secrets, which no log may contain."""
 MODELS = {
     "stt": ("nova-3", "nova-2"),
     "llm": ("gpt-4o-mini", "gpt-4o"),
     "tts": ("aura-2-thalia-en", "aura-2-orion-en"),
 }
-"""First and second choice of each pool."""
+"""First and second provider of each pool."""
 AGENT = f"""
 name: chaos
 numbers: ["*"]
@@ -56,7 +56,7 @@ limits: {{call_s: 600, silence_s: 60}}
 
 @dataclass(frozen=True, slots=True)
 class FleetPlan:
-    """What to run.  `modules` are the programs of the workers, by pool."""
+    """Options of a fleet.  `modules` are the programs of the workers, by pool."""
 
     logs: Path
     members: int = 2
@@ -66,16 +66,16 @@ class FleetPlan:
     more: tuple[tuple[str, str], ...] = ()
     """Further settings of every process."""
     ways_out: bool = False
-    """Has each worker a way of its own to the vendors, that can be cut?"""
+    """Whether each worker has its own connection to the vendors, which can be cut."""
     modules: tuple[tuple[str, str], ...] = tuple((pool, f"workers.{pool}") for pool in POOLS)
 
 
 class NotReady(Exception):
-    """A process ended while it started, or took too long; the text says which."""
+    """A process ended while it started, or took too long; the text names it."""
 
 
 class Fleet:
-    """See the module.  `url` is the balancer's address."""
+    """The platform, as an async context manager.  `url` is the balancer's address."""
 
     def __init__(self, plan: FleetPlan) -> None:
         self._plan = plan
@@ -95,7 +95,7 @@ class Fleet:
         self._http = httpx.AsyncClient(timeout=ASK_S, trust_env=False)
 
     def members(self, kind: str = "") -> list[str]:
-        """The names of all processes of a kind ("stt", "edge"), or of all kinds."""
+        """Return the names of all processes of a kind ("stt", "edge"), or of all kinds."""
         counts = {**dict.fromkeys(POOLS, self._plan.members), "edge": self._plan.edges}
         return [f"{one}-{n + 1}" for one in counts if kind in ("", one) for n in range(counts[one])]
 
@@ -130,7 +130,7 @@ class Fleet:
         self._folder.cleanup()
 
     def start(self, name: str) -> None:
-        """Start a member under its old name and port."""
+        """Start a member under its former name and port."""
         kind = name.partition("-")[0]
         module = "edge" if kind == "edge" else dict(self._plan.modules)[kind]
         port = {"HTTP_PORT" if kind == "edge" else "METRICS_PORT": str(self._ports[name])}
@@ -138,7 +138,7 @@ class Fleet:
         self.children.start(name, (sys.executable, "-m", module), {**self._settings, **way, **port})
 
     async def ready(self, names: list[str] | None = None) -> None:
-        """Until these say that they are.  Raises NotReady."""
+        """Wait until these members are ready.  Raises NotReady."""
         for name in names or self.members():
             try:
                 async with asyncio.timeout(READY_S):
@@ -150,7 +150,7 @@ class Fleet:
                 raise NotReady(f"{name} was not ready within {READY_S:.0f} s") from None
 
     async def heal(self) -> list[str]:
-        """Start again what has ended, and wait until all is well; returns what had ended."""
+        """Restart ended processes and wait until all are ready; return the ended ones.  Raises NotReady."""
         ended = [name for name in self.members() if self.children.ended(name)]
         for server in self.store.servers:
             if self.children.ended(server.name):
@@ -164,32 +164,32 @@ class Fleet:
         return ended
 
     async def victim(self, kind: str) -> str:
-        """The member that holds the most calls; the first one that can be asked, if none holds any."""
+        """Return the member with the most calls; without calls, the first that answers."""
         held = {name: await self._calls(name) for name in self.members(kind)}
         return max(held, key=lambda name: held[name])
 
     async def calls_held(self) -> dict[str, int]:
-        """Calls of every process; -1 where it cannot be asked."""
+        """Return the number of calls of every process; -1 without an answer."""
         return {name: await self._calls(name) for name in self.members()}
 
     def node(self, name: str) -> str:
-        """The id under which a member is known on the bus: its log says it at the start.  Empty if it does not."""
+        """Return a member's id on the bus, from the first lines of its log; "" if it is not there."""
         found = re.findall(
             rf"\b{name.partition('-')[0]}-[A-Za-z0-9-]+-[0-9a-f]{{8}}(?= is up)", self.children.log(name)
         )
         return found[-1] if found else ""
 
     async def break_down(self, *models: str) -> None:
-        """From now on these models of the vendors are down, and no others."""
+        """Set the models that are down from now on."""
         await self._http.post(f"http://127.0.0.1:{self._vendors_port}/_down", json={"models": models})
 
     async def asked(self) -> dict[str, int]:
-        """How often each sentence was asked of a model."""
+        """Return the number of chat requests for each sentence."""
         reply = await self._http.get(f"http://127.0.0.1:{self._vendors_port}/_asked")
         return dict(reply.json())
 
     async def transcript(self, call_id: str) -> str:
-        """A finished call's events, as the API sends them; empty if it cannot be had."""
+        """Return a finished call's events as the API sends them; "" if they cannot be read."""
         headers = {"authorization": f"Bearer {SECRETS['API_TOKEN']}"}
         text = ""
         with contextlib.suppress(httpx.HTTPError):
@@ -204,7 +204,7 @@ class Fleet:
         return False
 
     async def metrics(self, name: str) -> str:
-        """What a member's /metrics says; empty if it cannot be asked."""
+        """Return a member's /metrics; "" without an answer."""
         with contextlib.suppress(httpx.HTTPError):
             return (await self._http.get(f"http://127.0.0.1:{self._ports[name]}/metrics")).text
         return ""

@@ -1,7 +1,7 @@
-"""Deepgram's `/v1/listen`, as far as tones can be understood: what was said is read from the sound itself.
+"""Simulates Deepgram's `/v1/listen` for tones: the transcript is decoded from the audio itself.
 
-So the same audio gives the same words, whoever sends it again and however fast.  Time is the position in the audio of
-one connection; the pure part is `Listening`.  Wire: Deepgram's reference of live transcription (Results, SpeechStarted,
+So the same audio gives the same words, even if it is sent again or faster.  Time is the position in the audio of
+one connection; `Listening` is pure.  Source: Deepgram's reference of live transcription (Results, SpeechStarted,
 UtteranceEnd; KeepAlive, Finalize, CloseStream).
 """
 
@@ -13,17 +13,17 @@ from typing import Any
 from benchmarks.chaos.tones import Phrase, Reader, is_quiet
 from common.audio.g711 import FRAME_BYTES, FRAME_MS
 
-ONSET_MS = 100
-"""Speech this long is told as SpeechStarted."""
+MIN_SPEECH_MS = 100
+"""Speech of this length is reported as SpeechStarted."""
 INTERIM_MS = 300
 EMPTY_MS = 1000
-"""During silence there are results without words so often."""
+"""Interval of results without words during silence."""
 
 Message = dict[str, Any]
 
 
 class Listening:
-    """One connection's audio in, messages out."""
+    """One connection: audio in, messages out."""
 
     def __init__(self, query: Mapping[str, str]) -> None:
         endpointing = query.get("endpointing", "10")
@@ -35,15 +35,15 @@ class Listening:
         self._at_ms = 0
         self._reader = Reader()
         self._texts: list[str] = []
-        self._letters_told = 0  # of the phrase under way: what `Finalize` brought out of it
-        self._began_ms: int | None = None  # of the speech whose final is open
+        self._letters_sent = 0  # letters of the present phrase that `Finalize` brought out
+        self._began_ms: int | None = None  # begin of the speech whose final result is due
         self._voiced_ms = 0  # end of the last sound
-        self._told_ms = 0  # where the last Results ended
-        self._onset_told = False
-        self._words_end_ms: int | None = None  # of words whose UtteranceEnd is open
+        self._results_end_ms = 0  # end of the last Results
+        self._start_sent = False
+        self._words_end_ms: int | None = None  # end of the words whose UtteranceEnd is due
 
     def feed(self, audio: bytes) -> list[Message]:
-        """The next audio, of any length."""
+        """Take the next audio, of any length, and return the messages."""
         audio = self._rest + audio
         whole = len(audio) - len(audio) % FRAME_BYTES
         self._rest = audio[whole:]
@@ -53,14 +53,14 @@ class Listening:
         return messages
 
     def finalize(self) -> list[Message]:
-        """`Finalize`: every whole word that there is, now.  What follows goes on behind it."""
+        """Handle `Finalize`: return every whole word now; later words continue behind it."""
         words = self._reader.so_far.rpartition(" ")[0]
-        self._texts.append(words[self._letters_told :])
-        self._letters_told = max(self._letters_told, len(words))
-        return [self._told(speech_final=False, from_finalize=True)]
+        self._texts.append(words[self._letters_sent :])
+        self._letters_sent = max(self._letters_sent, len(words))
+        return [self._final_results(speech_final=False, from_finalize=True)]
 
     def metadata(self) -> Message:
-        """The last message of a connection that is closed in good order."""
+        """Return the last message of a connection that the client closes."""
         return {"type": "Metadata", "request_id": "standin", "duration": self._at_ms / 1000, "channels": 1}
 
     def _frame(self, frame: bytes, messages: list[Message]) -> None:
@@ -72,7 +72,7 @@ class Listening:
         elif self._began_ms is not None:
             if self._at_ms - self._voiced_ms >= self._endpoint_ms:
                 messages.append(self._final())
-        elif self._at_ms - self._told_ms >= EMPTY_MS:
+        elif self._at_ms - self._results_end_ms >= EMPTY_MS:
             messages.append(self._results("", is_final=True))
         if self._words_end_ms is not None and self._began_ms is None:
             self._utterance_end(self._words_end_ms, messages)
@@ -84,28 +84,28 @@ class Listening:
 
     def _sound(self, begins_ms: int, messages: list[Message]) -> None:
         if self._began_ms is None:
-            self._began_ms, self._onset_told = begins_ms, False
+            self._began_ms, self._start_sent = begins_ms, False
         self._voiced_ms = self._at_ms
-        if not self._onset_told and self._at_ms - self._began_ms >= ONSET_MS:
-            self._onset_told = True
+        if not self._start_sent and self._at_ms - self._began_ms >= MIN_SPEECH_MS:
+            self._start_sent = True
             if self._vad:
                 messages.append({"type": "SpeechStarted", "channel": [0], "timestamp": self._began_ms / 1000})
-        if self._interim and self._at_ms - max(self._told_ms, self._began_ms) >= INTERIM_MS:
+        if self._interim and self._at_ms - max(self._results_end_ms, self._began_ms) >= INTERIM_MS:
             messages.append(self._results(self._so_far(), is_final=False))
 
     def _so_far(self) -> str:
-        return _joined([*self._texts, self._reader.so_far[self._letters_told :]])
+        return _joined([*self._texts, self._reader.so_far[self._letters_sent :]])
 
     def _take(self, phrases: list[Phrase]) -> None:
         for phrase in phrases:
-            self._texts.append(_text(phrase)[self._letters_told :])
-            self._letters_told = 0
+            self._texts.append(_text(phrase)[self._letters_sent :])
+            self._letters_sent = 0
 
     def _final(self) -> Message:
         self._take(self._reader.torn())
-        return self._told(speech_final=True)
+        return self._final_results(speech_final=True)
 
-    def _told(self, speech_final: bool, from_finalize: bool = False) -> Message:
+    def _final_results(self, speech_final: bool, from_finalize: bool = False) -> Message:
         text, self._texts = _joined(self._texts), []
         message = self._results(text, is_final=True, speech_final=speech_final, from_finalize=from_finalize)
         if text:
@@ -116,7 +116,7 @@ class Listening:
     def _results(self, text: str, is_final: bool, speech_final: bool = False, from_finalize: bool = False) -> Message:
         begin_ms = self._began_ms if self._began_ms is not None else self._at_ms
         alternative = {"transcript": text, "confidence": 0.99, "words": _words(text, begin_ms, self._voiced_ms)}
-        start_ms, self._told_ms = self._told_ms, self._at_ms
+        start_ms, self._results_end_ms = self._results_end_ms, self._at_ms
         return {
             "type": "Results",
             "channel_index": [0, 1],
@@ -135,12 +135,12 @@ def _joined(texts: list[str]) -> str:
 
 
 def _text(phrase: Phrase) -> str:
-    """What is torn is heard as far as it went, but not as a sentence."""
+    """Return the phrase's text; a torn phrase is cut and marked, so that it is no sentence."""
     return phrase.text if phrase.whole else f"{phrase.text[:-1]}-"
 
 
 def _words(text: str, begin_ms: int, end_ms: int) -> list[dict[str, Any]]:
-    """Words share the time by their letters."""
+    """Return words with times, proportional to their letters."""
     words, at, each_ms = [], 0, (end_ms - begin_ms) / max(1, len(text))
     for word in text.split():
         start, end = begin_ms + at * each_ms, begin_ms + (at + len(word)) * each_ms

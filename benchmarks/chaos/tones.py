@@ -1,9 +1,9 @@
-"""Text as sound that survives a telephone line to the letter: one tone of 20 ms for each character.  Pure.
+"""Encodes text as audio that can be read back exactly: one tone of 20 ms for each character.  Pure.
 
     START c h a r a c t e r s CHECK END        (each a frame of 160 mu-law bytes; 27 letters take 0.6 s)
 
-Every tone has whole periods in a frame, so that a character is one constant frame and reading is a look-up.  That is
-enough, because nothing on the way may touch the audio: a frame that was changed, cut or mixed is `unreadable`, and that
+Every tone has whole periods in a frame, so that a character is one constant frame and reading is a look-up.  That
+suffices, since the platform must not change the audio: a frame that was changed, cut or mixed is `unreadable`, which
 is a finding.  Silence between frames (a starved playout) does not change the text; a lost or repeated frame does, and
 CHECK shows it.  A phrase that a broken connection tore may go on without a START, with a word or a letter of it; then
 it is read as one.
@@ -36,20 +36,20 @@ _NUMBER = {frame: number for number, frame in enumerate(_FRAMES)}
 
 
 def spoken(text: str) -> bytes:
-    """The text as mu-law audio, whole frames.  Capitals become small letters."""
+    """Return the text as mu-law audio in whole frames.  Capitals become small letters."""
     numbers = [ALPHABET.index(c if c in ALPHABET else UNKNOWN) for c in " ".join(text.lower().split())]
-    check = sum((place + 1) * number for place, number in enumerate(numbers)) % len(ALPHABET)
+    check = sum((position + 1) * number for position, number in enumerate(numbers)) % len(ALPHABET)
     return b"".join([_START, *(_FRAMES[number] for number in [*numbers, check]), _END])
 
 
 def is_quiet(frame: bytes) -> bool:
-    """Digital silence, of either sign."""
+    """Return whether the frame is digital silence, of either sign."""
     return not frame.strip(b"\xff\x7f")
 
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """What was read from START to END, or until it was torn off (`whole` False)."""
+    """The text read from START to END, or until a break (`whole` False)."""
 
     text: str
     began_ms: float
@@ -58,21 +58,21 @@ class Phrase:
 
 
 class Reader:
-    """Reads one line's frames in the order in which they are heard."""
+    """Reads the frames of one call in the order in which they are heard."""
 
     def __init__(self, may_go_on: bool = False) -> None:
-        """`may_go_on`: what was torn may be followed by its rest, without another START."""
+        """With `may_go_on` the rest of a torn phrase may follow without another START."""
         self._may_go_on = may_go_on
         self._numbers: list[int] | None = None
         self._began_ms = self._ended_ms = 0.0
-        self._before: list[int] = []  # the phrase before: its end may come again, behind a broken connection
+        self._before: list[int] = []  # the previous phrase, whose end may be repeated after a broken connection
         self._torn = self._goes_on = False
         self.unreadable = 0
-        """Frames that are no tone of ours, or are where none should be."""
+        """Number of frames that are no known tone, or not expected where they are."""
 
     @property
     def inside(self) -> bool:
-        """Is a phrase under way?"""
+        """Whether a phrase is incomplete."""
         return self._numbers is not None
 
     @property
@@ -81,11 +81,11 @@ class Reader:
 
     @property
     def so_far(self) -> str:
-        """The characters of the phrase that is under way."""
+        """The characters of the incomplete phrase."""
         return _text(self._numbers or [])
 
     def feed(self, at_ms: float, frame: bytes) -> list[Phrase]:
-        """Take the frame that is heard from `at_ms` on; the phrases that it completes or tears."""
+        """Take the frame that is heard from `at_ms` on; return the phrases that it completes or tears."""
         if is_quiet(frame):
             return []
         number = _NUMBER.get(frame)
@@ -107,7 +107,7 @@ class Reader:
         return []
 
     def torn(self) -> list[Phrase]:
-        """The line has ended or begun anew: what was under way will not be finished."""
+        """Return the incomplete phrase at the end of a call or connection."""
         numbers, self._numbers = self._numbers, None
         if numbers is None:
             return []
@@ -120,15 +120,15 @@ class Reader:
         if self._goes_on:
             numbers = _joined(self._before, numbers)
             if not self._torn:
-                return []  # the end of what was heard to its end: it was not known that it was
+                return []  # the repeated end of a complete phrase, since the platform did not know that it was heard
         self._before, self._torn = numbers, False
         *body, check = numbers or [-1]
-        right = check == sum((place + 1) * number for place, number in enumerate(body)) % len(ALPHABET)
+        right = check == sum((position + 1) * number for position, number in enumerate(body)) % len(ALPHABET)
         return [Phrase(_text(body if right else numbers), self._began_ms, self._ended_ms, whole=right)]
 
 
 def _joined(before: list[int], rest: list[int]) -> list[int]:
-    """What was torn and what followed it, with what was heard twice there once."""
+    """Join a torn phrase and its rest, and remove the overlap."""
     overlap = next(size for size in range(len(before), -1, -1) if before[len(before) - size :] == rest[:size])
     return before + rest[overlap:]
 

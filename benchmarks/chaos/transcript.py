@@ -1,4 +1,4 @@
-"""Who held a call when, read from its events as the edge's API sends them.  Pure."""
+"""Reads the owners of a call and their times from its event log as the edge's API sends it.  Pure."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Owners:
-    """For each pool, and for the edges, the owners in the order of their times."""
+    """The owners of a call in each pool and at the edges, in order of time."""
 
     changes: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
     ended_because: str = ""
 
     def at(self, kind: str, at_ms: float) -> str:
-        """The node that held the call at that time; empty if none is known."""
+        """Return the node that held the call at that time; "" if unknown."""
         return next((node for since_ms, node in reversed(self.changes.get(kind, [])) if since_ms <= at_ms), "")
 
 
 def read_owners(events: str) -> Owners:
-    """From server-sent events; what is not understood is passed over."""
+    """Read server-sent events and skip unknown ones."""
     owners = Owners()
     for block in events.split("\n\n"):
         lines = dict(line.partition(": ")[::2] for line in block.splitlines())
@@ -40,7 +40,7 @@ def read_owners(events: str) -> Owners:
 
 
 def brief(events: str) -> list[str]:
-    """One line for each event."""
+    """Return one line for each event."""
     lines = []
     for block in events.split("\n\n"):
         found = dict(line.partition(": ")[::2] for line in block.splitlines())

@@ -1,4 +1,4 @@
-"""What one caller lived through: each sentence, when it was answered, and every part of an answer that was heard. Pure.
+"""Records one caller's turns: each sentence, the time of its answer, and every part of an answer heard.  Pure.
 
 All times are wall clock milliseconds.
 """
@@ -13,9 +13,9 @@ from benchmarks.chaos.tones import Phrase
 from common.audio.g711 import FRAME_MS
 
 ANSWER_MS_MAX = 10_000
-"""A sentence without any answer for so long is unanswered."""
+"""Time without an answer after which a sentence counts as unanswered."""
 IN_FLIGHT_MS = 60.0
-"""Sound this young when a connection is lost may not have left it, nor the word that it was heard."""
+"""When a connection is lost, audio and acknowledgements of the last 60 ms may be lost with it."""
 
 
 @dataclass(slots=True)
@@ -27,34 +27,34 @@ class Turn:
     asked_ms: float = 0.0
     """The end of the caller's last sound; 0 while speaking."""
     cut: bool = False
-    """The connection was lost while the sentence was said: it never left the caller's phone whole."""
+    """The connection was lost during the sentence, which was not sent completely."""
     first_ms: float = 0.0
     """The first sound of the answer; 0 without one."""
     last_ms: float = 0.0
     silence_ms: float = 0.0
     """The longest silence inside the answer."""
     parts: dict[int, int] = field(default_factory=dict)
-    """How often each part of the answer was heard whole."""
+    """Number of times that each part of the answer was heard whole."""
     ended_ms: dict[int, float] = field(default_factory=dict)
-    """When each part was heard to its end last."""
+    """Time at which each part was last heard to its end."""
     unconfirmed: int = 0
-    """Parts that were heard again because the connection was lost with the word that they had been heard."""
+    """Parts that were repeated because their acknowledgement was lost with the connection."""
     torn: int = 0
     """Parts that began and were not heard to their end."""
 
     @property
     def answered(self) -> bool:
-        """Was the whole answer heard?"""
+        """Whether the whole answer was heard."""
         return len(self.parts) == len(PARTS)
 
     @property
     def delay_ms(self) -> float | None:
-        """From the caller's last sound to the first of the answer."""
+        """Time from the caller's last sound to the first of the answer."""
         return self.first_ms - self.asked_ms if self.first_ms and self.asked_ms else None
 
     @property
     def repeated(self) -> int:
-        """Parts that were heard again, although the platform could know that they had been heard."""
+        """Parts that were repeated although the platform could know that they were heard."""
         return sum(count - 1 for count in self.parts.values()) - self.unconfirmed
 
     @property
@@ -65,25 +65,25 @@ class Turn:
 
 @dataclass(slots=True)
 class Lived:
-    """One call, as its caller lived it."""
+    """The record of one call on the caller's side."""
 
     caller: int
     call_id: str
     turns: list[Turn] = field(default_factory=list)
     breaks: list[tuple[float, float]] = field(default_factory=list)
-    """When the connection was lost, and when it was back (0: never)."""
+    """Times at which the connection was lost and restored (0: never)."""
     died: str = ""
-    """Why the call ended although the caller did not want it to."""
+    """The reason of an unwanted end of the call."""
     greeted: int = 0
     pardons: int = 0
     foreign: list[str] = field(default_factory=list)
-    """Phrases that are none of this call's, each behind what was torn off before it."""
+    """Phrases that do not belong to this call, each with the torn phrase before it."""
     unreadable: int = 0
     torn_text: str = ""
-    """The phrase that was torn off last, if no whole one was heard since."""
+    """The last torn phrase, if no whole one followed."""
 
     def sounds(self, at_ms: float) -> None:
-        """Something is heard from `at_ms` on, for a frame: it counts for the newest answer, as long as that is open."""
+        """Record a frame of sound from `at_ms` on; it counts for the newest answer while that is open."""
         turn = self.turns[-1] if self.turns else None
         if turn is None or not turn.asked_ms or at_ms < turn.asked_ms or turn.answered:
             return
@@ -94,7 +94,7 @@ class Lived:
         turn.last_ms = at_ms + FRAME_MS
 
     def hears(self, phrase: Phrase) -> None:
-        """A phrase has ended, or was torn off."""
+        """Record a phrase that has ended or was torn."""
         newest = self.turns[-1] if self.turns else None
         if not phrase.whole:
             if newest is not None:
@@ -118,11 +118,11 @@ class Lived:
         else:
             self.foreign.append(f"{torn}|{phrase.text}")
         if newest is not None and turn is not newest and not newest.parts:
-            newest.first_ms = newest.last_ms = newest.silence_ms = 0.0  # what sounded was not its answer
+            newest.first_ms = newest.last_ms = newest.silence_ms = 0.0  # the sound was not its answer
 
     def _turn(self, number: int) -> Turn | None:
         return next((turn for turn in self.turns if turn.number == number), None)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, for out/chaos/*.json."""
+        """Return the whole record for out/chaos/*.json."""
         return asdict(self)

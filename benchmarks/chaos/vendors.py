@@ -1,12 +1,12 @@
-"""`python -m benchmarks.chaos.vendors --port N`: the vendors of a chaos run, as one process on their documented wires.
+"""`python -m benchmarks.chaos.vendors --port N`: simulates the vendors of a chaos run by their documented protocols.
 
-    /v1/listen            Deepgram: ears (hearing.py)
-    /v1/speak             Deepgram Aura: a voice of tones, faster than real time
+    /v1/listen            Deepgram: speech to text (hearing.py)
+    /v1/speak             Deepgram Aura: text to tones, faster than real time
     /v1/chat/completions  OpenAI: the answers of sentences.py, word by word
 
-Everything that it says is a function of what it is told, so a request that is made twice is answered twice alike.
+Every reply is a function of the request alone, so a repeated request gets the same reply.
 `POST /_down {"models": [...]}` names the models that are down from now on: their open connections break, new ones are
-refused with 503.  `GET /_asked` counts the chat requests of each sentence.  Nothing here is real but the wire.
+refused with 503.  `GET /_asked` counts the chat requests of each sentence.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from benchmarks.chaos.tones import spoken
 from common.audio.g711 import FRAME_BYTES
 
 HEARD_S = 0.05
-"""From the audio to the message about it."""
+"""Delay from the audio to its message."""
 FIRST_TOKEN_S = 0.12
 TOKEN_S = 0.01
 FIRST_SOUND_S = 0.08
 CHUNK_BYTES, CHUNK_S = 10 * FRAME_BYTES, 0.08
-"""The voice makes 200 ms in 80: quick, but slow enough that a kill hits the middle of a clause."""
+"""200 ms of audio take 80 ms: fast, but slow enough that a kill hits the middle of a clause."""
 MESSAGES_MAX = 1000
-"""Messages of one ear that wait to be sent."""
+"""Most messages queued on one speech-to-text socket."""
 DOWN = Response('{"error": {"message": "stand-in: down"}}', 503, media_type="application/json")
 
 
 @dataclass(slots=True)
 class Vendors:
-    """The routes, and which models are down."""
+    """The routes, and the models that are down."""
 
     down: set[str] = field(default_factory=set)
     asked: Counter[str] = field(default_factory=Counter)
@@ -61,14 +61,14 @@ class Vendors:
                 Route("/v1/chat/completions", self.chat, methods=["POST"]),
                 Route("/v1/models", self.models),
                 Route("/_down", self.break_down, methods=["POST"]),
-                Route("/_asked", self.tell_asked),
+                Route("/_asked", self.asked_counts),
             ]
         )
 
-    # --- ears ---
+    # --- speech to text ---
 
     async def listen(self, socket: WebSocket) -> None:
-        """One call's ear."""
+        """Serve one speech-to-text socket."""
         if not socket.headers.get("authorization", "").startswith("Token "):
             return await socket.send_denial_response(Response(status_code=401))
         model = socket.query_params.get("model", "")
@@ -88,7 +88,7 @@ class Vendors:
         listening = Listening(socket.query_params)
         due: asyncio.Queue[tuple[float, str]] = asyncio.Queue(MESSAGES_MAX)
         loop = asyncio.get_running_loop()
-        telling = asyncio.create_task(_tell(socket, due), name="tell")
+        sending = asyncio.create_task(_send_due(socket, due), name="sending")
         try:
             while (received := await socket.receive())["type"] != "websocket.disconnect":
                 messages: list[dict[str, Any]] = []
@@ -104,14 +104,14 @@ class Vendors:
                 for message in messages:
                     due.put_nowait((loop.time() + HEARD_S, json.dumps(message)))
         finally:
-            telling.cancel()
-            await asyncio.wait([telling])
+            sending.cancel()
+            await asyncio.wait([sending])
         return None
 
-    # --- a voice ---
+    # --- text to speech ---
 
     async def speak(self, request: Request) -> Response:
-        """One clause."""
+        """Synthesize one clause."""
         query = request.query_params
         if query.get("model", "") in self.down:
             return DOWN
@@ -128,16 +128,16 @@ class Vendors:
             yield audio[at : at + CHUNK_BYTES]
             await asyncio.sleep(CHUNK_S)
 
-    # --- a mind ---
+    # --- chat completions ---
 
     async def chat(self, request: Request) -> Response:
-        """One reply, streamed."""
+        """Stream one reply."""
         body = await request.json()
         if body["model"] in self.down:
             return DOWN
-        said = [str(m["content"]) for m in body["messages"] if _is_callers(m)]
-        whole = answer(said[-1] if said else "")
-        self.asked[said[-1] if said else ""] += 1
+        asked = [str(m["content"]) for m in body["messages"] if _is_callers(m)]
+        whole = answer(asked[-1] if asked else "")
+        self.asked[asked[-1] if asked else ""] += 1
         begun = _begun(body["messages"])
         rest = whole[len(begun) :].strip() if whole.startswith(begun) else whole
         return StreamingResponse(self._tokens(body["model"], rest), media_type="text/event-stream")
@@ -155,21 +155,21 @@ class Vendors:
         yield "data: [DONE]\n\n"
 
     async def models(self, request: Request) -> Response:
-        """What `OpenAIChat.warm` asks."""
+        """Answer the request of `OpenAIChat.warm`."""
         return JSONResponse({"object": "list", "data": []})
 
-    # --- the harness ---
+    # --- control by the benchmark ---
 
     async def break_down(self, request: Request) -> Response:
-        """From now on these models are down, and no others."""
+        """Set the models that are down from now on."""
         self.down = set((await request.json())["models"])
         for task, model in self._open.items():
             if model in self.down:
                 task.cancel()
         return JSONResponse({"down": sorted(self.down)})
 
-    async def tell_asked(self, request: Request) -> Response:
-        """How often each sentence was asked of a model."""
+    async def asked_counts(self, request: Request) -> Response:
+        """Return the number of chat requests for each sentence."""
         return JSONResponse(self.asked)
 
     @contextlib.contextmanager
@@ -183,7 +183,7 @@ class Vendors:
             del self._open[task]
 
 
-async def _tell(socket: WebSocket, due: asyncio.Queue[tuple[float, str]]) -> None:
+async def _send_due(socket: WebSocket, due: asyncio.Queue[tuple[float, str]]) -> None:
     loop = asyncio.get_running_loop()
     while True:
         at, text = await due.get()
@@ -197,15 +197,15 @@ async def _tell(socket: WebSocket, due: asyncio.Queue[tuple[float, str]]) -> Non
 
 
 def _is_callers(message: dict[str, Any]) -> bool:
-    """Did the caller say it?  What stands in round brackets is the platform's word to the model."""
+    """Return whether the message is the caller's; the platform writes its own in round brackets."""
     return message["role"] == "user" and not str(message["content"]).startswith("(")
 
 
 def _begun(messages: list[dict[str, Any]]) -> str:
-    """How the answer begins already: what the assistant said after the caller's last words."""
-    last = max((place for place, message in enumerate(messages) if _is_callers(message)), default=-1)
-    said = [str(message["content"]) for message in messages[last + 1 :] if message["role"] == "assistant"]
-    return " ".join(said)
+    """Return the beginning of the answer: the assistant's messages after the caller's last one."""
+    last = max((index for index, message in enumerate(messages) if _is_callers(message)), default=-1)
+    spoken = [str(message["content"]) for message in messages[last + 1 :] if message["role"] == "assistant"]
+    return " ".join(spoken)
 
 
 def _event(model: str, choice: dict[str, Any]) -> str:

@@ -1,8 +1,7 @@
-"""From what the callers lived through to a row of the table and PASS or FAIL.  Pure.
+"""Judges the callers' records: a row of the table and PASS, FAIL or VOID.  Pure.
 
-A turn is *hit* if it was under way within a strike's window and its call was held by the victim.  Its *added wait* is
-how much longer than usual the caller waited, before the answer or inside it; usual is the median of the turns of the
-same run that no strike touched.
+A turn is *hit* if it overlaps a strike's window and the victim held its call.  Its *added wait* is the caller's wait,
+before the answer or inside it, beyond the usual one: the median of the turns of the same run that no strike touched.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from benchmarks.chaos.transcript import Owners
 from benchmarks.chaos.turns import ANSWER_MS_MAX, Lived, Turn
 
 LATENESS_MS_MAX = 100.0
-"""p99 of how late the callers' own frames were; beyond it the machine was too busy to say anything."""
+"""Largest p99 lateness of the callers' frames; beyond it the machine was too busy for a verdict."""
 STRICT = ("grey", "poison")
-"""Faults whose trouble is a failure: what the callers hear is not all that must hold."""
+"""Scenarios whose trouble is a failure, whatever the callers heard."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """All that is known about one run."""
+    """The records of one run."""
 
     scenario: Scenario
     lived: Sequence[Lived]
@@ -61,10 +60,10 @@ class Row:
     usual_ms: float
     lateness_p99_ms: float
     off_line_p50_ms: float = 0.0
-    """For how long a hit turn had no connection: mostly the carrier's pause before it connects again."""
+    """Median time without connection of hit turns, mostly the carrier's pause before it reconnects."""
     unconfirmed: int = 0
     broken: int = 0
-    """Rules of the scenario itself that were not kept."""
+    """Number of the scenario's own rules that were broken."""
     findings: list[str] = field(default_factory=list)
 
     @property
@@ -82,12 +81,12 @@ class Row:
         return "PASS" if self.added_p95_ms <= self.bar_ms else "FAIL"
 
     def to_json(self) -> dict[str, Any]:
-        """For out/chaos/*.json."""
+        """Return the row for out/chaos/*.json."""
         return {**asdict(self), "verdict": self.verdict}
 
 
 def judge(outcome: Outcome) -> Row:
-    """The row of one run."""
+    """Return the row of one run."""
     turns = [(call, turn) for call in outcome.lived for turn in call.turns if turn.asked_ms]
     counted = [(call, turn) for call, turn in turns if not turn.cut]
     touched = {id(turn) for _, turn in turns if any(_overlaps(turn, strike) for strike in outcome.strikes)}
@@ -129,7 +128,7 @@ def judge(outcome: Outcome) -> Row:
 
 
 def absent(scenario: Scenario, why: str) -> Row:
-    """The row of a run that could not be."""
+    """Return the row of a run that could not be carried out."""
     nothing = Outcome(scenario, (), (), {}, {}, 0.0, (why,))
     return judge(nothing)
 
@@ -152,7 +151,7 @@ def _overlaps(turn: Turn, strike: Strike) -> bool:
 
 
 def _off_line_ms(call: Lived, turn: Turn) -> float:
-    """For how long the caller had no connection while they waited for the answer, or heard it."""
+    """Return the time without connection between the question and the end of the answer."""
     return sum(max(0.0, min(back, turn.until_ms) - max(lost, turn.asked_ms)) for lost, back in call.breaks)
 
 
@@ -161,7 +160,7 @@ def _unanswered(turn: Turn) -> bool:
 
 
 def _doubled(outcome: Outcome, call: Lived, turn: Turn) -> bool:
-    """The model was asked twice, and the caller had the consequences twice."""
+    """Return whether the model was asked twice and the caller heard the answer twice."""
     return turn.repeated > 0 and outcome.asked.get(question(call.caller, turn.number), 0) > 1
 
 
@@ -170,7 +169,7 @@ def _rank(ordered: Sequence[float], share: float) -> float:
 
 
 def findings(outcome: Outcome) -> Iterator[str]:
-    """Each thing that should not be, with its call, its time and the nearest strike; no transcripts."""
+    """Return each problem with its call, its time and the nearest strike; no transcripts."""
     yield from outcome.trouble
     for call in outcome.lived:
         name = f"call {call.caller:02} ({call.call_id})"
@@ -179,7 +178,7 @@ def findings(outcome: Outcome) -> Iterator[str]:
         if call.greeted > 1:
             yield f"{name} was greeted {call.greeted} times"
         if call.foreign or call.unreadable:
-            yield f"{name} heard {len(call.foreign)} phrases of nobody, {call.unreadable} unreadable frames"
+            yield f"{name} heard {len(call.foreign)} foreign phrases, {call.unreadable} unreadable frames"
         for turn in call.turns:
             if what := _wrong(turn):
                 yield f"{name} turn {turn.number}: {what}{_after(outcome, turn.asked_ms)}"

@@ -1,1 +1,1 @@
-"""A long run of real processes under calls that come and go: what grows, and what does not come back."""
+"""Runs real processes under changing calls for a long time, and looks for growth and leaks."""

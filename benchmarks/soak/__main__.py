@@ -1,6 +1,6 @@
-"""`python -m benchmarks.soak`: calls come and go for half an hour, and nothing grows and nothing stays.
+"""`python -m benchmarks.soak`: checks that half an hour of changing calls leaves no growth and no residue.
 
-The platform of benchmarks.chaos (two edges behind a balancer, two workers of each pool, Redis with an append-only
+Runs the platform of benchmarks.chaos (two edges behind a balancer, two workers of each pool, Redis with an append-only
 file, the vendors' stand-ins) as real processes on loopback, each ended by its id, also on Ctrl-C.  Writes out/soak.
 Exit code 1 if a line did not pass.
 """
@@ -25,19 +25,19 @@ from tools.stack import StackError
 
 CALLS_MAX, MINUTES_MAX = 40, 240.0
 RETENTION_S = 60
-"""The shortest that CALL_RETENTION_S may be: what a call leaves has to be gone at the end of the run."""
+"""The minimum of CALL_RETENTION_S: the data of calls must be gone at the end of the run."""
 REHEARSAL_S = 20.0
 QUIET_S = RETENTION_S + 120.0
-"""After the last call, until everything has expired that may: retention, and what an abandoned call takes to end."""
+"""Time after the last call until all data has expired: retention, and the end of an abandoned call."""
 SAMPLE_S, LOOK_S, SAY_S = 5.0, 2.0, 30.0
 WARM_UP_S_MAX, WARM_UP_SHARE = 300.0, 1 / 3
 STEADY_LOOKS = 3
 QUIET_LOOKS = 13
-"""Longer than a ledger keeps a connection that nobody needs (common/store/idle.py)."""
+"""Longer than a store keeps an idle connection (common/store/idle.py)."""
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """What the user asked for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--calls", type=int, default=20, help="at a time")
@@ -61,8 +61,8 @@ class Soak:
         self.waited_s = 0.0
 
     async def run(self) -> tuple[Sample, Sample]:
-        """Rehearsal, quiet, the calls, quiet: the looks before the first and after the last call."""
-        _say("rehearsal: what is made at the first use is there before anything is counted")
+        """Run a rehearsal, a quiet time, the calls and a quiet time; return the samples before and after the calls."""
+        _say("rehearsal: objects that are created at first use exist before the first count")
         await self._phone(REHEARSAL_S, Talk(), seed=0)
         before = await self._quiet(None)
         self._began_s = asyncio.get_running_loop().time()
@@ -72,7 +72,7 @@ class Soak:
         finally:
             sampling.cancel()
             await asyncio.wait([sampling])
-        _say(f"the last of {self.talk.over} calls is over; waiting until everything is back")
+        _say(f"the last of {self.talk.over} calls is over; waiting until all counts are back")
         ended_s = asyncio.get_running_loop().time()
         after = await self._quiet(before)
         self.waited_s = asyncio.get_running_loop().time() - ended_s
@@ -97,10 +97,10 @@ class Soak:
             self.samples.append(sample)
             if sample.at_s - said_s >= SAY_S:
                 said_s = sample.at_s
-                self._tell(sample)
+                self._print_sample(sample)
             await asyncio.sleep(SAMPLE_S)
 
-    def _tell(self, sample: Sample) -> None:
+    def _print_sample(self, sample: Sample) -> None:
         sizes = " ".join(f"{name} {one.rss_bytes / 2**20:.1f}" for name, one in sample.processes.items())
         talk, redis = self.talk, sample.redis
         _say(
@@ -109,7 +109,7 @@ class Soak:
         )
 
     async def _quiet(self, before: Sample | None) -> Sample:
-        """Until nothing is left that was not there before, some looks long, or the time is over.
+        """Wait until nothing is left that was not there before, for several samples, or until the time is over.
 
         Without a sample of before: until no call is left for longer; what was highest in that time is returned.
         """
@@ -129,7 +129,7 @@ class Soak:
 
 
 async def run_all(asked: argparse.Namespace) -> bool:
-    """The whole run; True if every line passed."""
+    """Do the whole run; return True if every line passed."""
     plan = FleetPlan(FOLDER / "logs", more=(("CALL_RETENTION_S", str(RETENTION_S)),))
     async with Fleet(plan) as fleet:
         looker = Looker(fleet)
@@ -143,7 +143,7 @@ async def run_all(asked: argparse.Namespace) -> bool:
     lines = judge(soak.samples, ends, warm_up_s, soak.talk.total()) + log_lines(plan.logs)
     notes = [
         f"{asked.calls} calls at a time for {asked.minutes:.0f} minutes, of 20 to 90 s each; the first "
-        f"{warm_up_s / 60:.1f} minutes are the warm-up. Looked at every {SAMPLE_S:.0f} s; in the quiet after the last "
+        f"{warm_up_s / 60:.1f} minutes are the warm-up. Sampled every {SAMPLE_S:.0f} s; in the quiet after the last "
         f"call for {soak.waited_s:.0f} s (CALL_RETENTION_S={RETENTION_S})."
     ]
     return publish(lines, soak.talk, ends, notes)
@@ -154,7 +154,7 @@ def _say(text: str) -> None:
 
 
 def main() -> int:
-    """Run, report; 0 if every line passed."""
+    """Run and report; return 0 if every line passed."""
     asked = arguments()
     shutil.rmtree(FOLDER, ignore_errors=True)
     try:

@@ -1,4 +1,4 @@
-"""Callers that come and go: as many lines as `--calls`, each with one call after another until it is told to stop."""
+"""Runs `--calls` lines, each with one call after another until it is stopped."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from benchmarks.chaos.turns import ANSWER_MS_MAX, Lived
 from benchmarks.soak.verdict import Calls
 
 CALL_S = (20.0, 90.0)
-"""How long a caller wants to talk."""
+"""Shortest and longest call in s."""
 PAUSE_S = (0.5, 4.0)
-"""From one call of a line to the next."""
+"""Pause between two calls of a line."""
 FINISH_S = 25.0
-"""The last answer, the hang-up and its webhook may take so long."""
+"""Time for the last answer, the hang-up and its webhook."""
 ABANDON_EVERY = 10
-"""Every so many calls of a line, its caller is gone without a goodbye: no `stop`, no webhook."""
+"""Number of calls of a line after which a caller disappears: no `stop`, no webhook."""
 SETTLED_FRAMES = 250
 LATENESS_MAX = 200_000
-"""Samples of the callers' own lateness that are kept."""
+"""Most samples of the callers' lateness that are kept."""
 
 
 @dataclass(slots=True)
 class Talk:
-    """What all lines have lived through so far."""
+    """Totals of all lines so far."""
 
     over: int = 0
     abandoned: int = 0
@@ -37,7 +37,7 @@ class Talk:
     lateness_ms: list[float] = field(default_factory=list)
 
     def add(self, caller: Caller, abandoned: bool) -> None:
-        """A call is over."""
+        """Add a call that is over."""
         lived = caller.lived
         self.over += 1
         self.abandoned += abandoned
@@ -54,14 +54,14 @@ class Talk:
         self.wrong += sum(turn.repeated for turn in turns) + len(lived.foreign) + lived.unreadable + lived.pardons
 
     def total(self) -> Calls:
-        """For the verdict."""
+        """Return the totals for the verdict."""
         ordered = sorted(self.lateness_ms)
         p99 = ordered[int(0.99 * len(ordered))] if ordered else 0.0
         return Calls(self.over, self.abandoned, len(self.died), self.turns, self.unanswered, self.wrong, p99)
 
 
 async def call_again_and_again(url: str, line: int, talk: Talk, until: asyncio.Event, seed: int) -> None:
-    """One line's calls, from a moment of its own until `until` is set; the last one is ended in good order."""
+    """Run one line's calls from its own start until `until` is set, then end the last one properly."""
     choose = random.Random(seed * 1000 + line)
     count = 0
     await _wait(until, choose.uniform(0, 10))

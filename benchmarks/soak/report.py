@@ -1,4 +1,4 @@
-"""The table of a soak run, and its samples as JSON."""
+"""Writes the table of a soak run, and its samples as JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LEGEND = (
 
 
 def log_lines(logs: Path) -> list[Line]:
-    """What the logs of all processes must not hold."""
+    """Return lines for private words and tracebacks in the logs of all processes."""
     private = leaks(logs)
     traces = sum(
         len(re.findall(r"^Traceback|\"exc", path.read_text(errors="replace"), re.MULTILINE))
@@ -42,7 +42,7 @@ def log_lines(logs: Path) -> list[Line]:
 
 
 def page(lines: Sequence[Line], around: dict[str, Any], notes: Sequence[str]) -> str:
-    """The whole report."""
+    """Return the whole report."""
     cells = [[line.title, line.start, line.end, line.found, f"**{line.verdict}**"] for line in lines]
     parts = [
         "# Soak",
@@ -61,7 +61,7 @@ def publish(
     ends: tuple[Sample, Sample],
     notes: Sequence[str],
 ) -> bool:
-    """Print the report and write it; True if every line passed."""
+    """Print and write the report; return True if every line passed."""
     around = surroundings("benchmarks.soak", "")
     left = left_keys(*ends)
     more = [f"Keys that stayed: {', '.join(f'{kind} {count}' for kind, count in left.items())}."] if left else []
@@ -83,6 +83,6 @@ def publish(
 
 
 def write_samples(samples: Sequence[Sample]) -> None:
-    """All samples, for a plot."""
+    """Write all samples, for a plot."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / "samples.json").write_text(json.dumps([asdict(sample) for sample in samples]) + "\n")

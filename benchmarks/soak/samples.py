@@ -1,4 +1,4 @@
-"""What is looked at: each process by /proc and its /metrics, Redis by its own words."""
+"""Samples each process by /proc and its /metrics, and Redis by its commands."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{24,}")
 
 
 def kind_of(key: str) -> str:
-    """The key without what differs from call to call and from process to process."""
+    """Return the key without the parts that differ between calls and between processes."""
     if found := _CALL.match(key):
         return f"call:*:{found[1]}"
     return _ID.sub("*", _NODE.sub(r"\1-*", key))
 
 
 class Looker:
-    """`look` at everything of a fleet whose Redis is one server."""
+    """Samples a fleet whose Redis is one server."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
@@ -45,7 +45,7 @@ class Looker:
         await self._redis.aclose()
 
     async def look(self, at_s: float) -> Sample:
-        """One sample of all."""
+        """Take one sample of all processes and Redis."""
         names = self._fleet.members()
         processes = {name: await self._process(name) for name in names}
         processes[REDIS] = self._from_proc(REDIS, tasks=-1, calls=-1)
@@ -71,7 +71,7 @@ class Looker:
         bounded = 0
         async for key in self._redis.scan_iter(count=SCAN_COUNT):
             if re.fullmatch(r"pool:\w+:scan", key):
-                continue  # lives a tenth of a second, and is nearly always there or just not
+                continue  # exists for a tenth of a second at a time, so its count flickers
             kinds[kind_of(key)] += 1
             if key.startswith("edge:") or re.fullmatch(r"pool:\w+:calls", key):
                 bounded += await self._redis.memory_usage(key, samples=5) or 0
@@ -91,17 +91,17 @@ class Looker:
 
 
 def _open(folder: Path) -> list[str]:
-    """What a process has open, without sockets that the other side has closed: a pool closes these at its next use."""
+    """Count the open files of a process, without sockets closed by the peer: a pool closes these at its next use."""
     rows = [line.split() for line in (folder / "net" / "tcp").read_text().splitlines()[1:]]
     left = {f"socket:[{row[9]}]" for row in rows if row[3] == CLOSE_WAIT}
     found = []
     for link in (folder / "fd").iterdir():
-        with contextlib.suppress(OSError):  # closed meanwhile
+        with contextlib.suppress(OSError):  # closed in the meantime
             found.append(str(link.readlink()))
     return [target for target in found if target not in left]
 
 
 def _value(text: str, metric: str) -> int:
-    """The sum of a metric's samples; -1 if it is not there."""
+    """Return the sum of a metric's samples; -1 if the metric is missing."""
     found = re.findall(rf"^{metric}(?:\{{.*\}})? ([0-9.e+]+)$", text, re.MULTILINE)
     return round(sum(map(float, found))) if found else -1

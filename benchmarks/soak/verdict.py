@@ -1,4 +1,4 @@
-"""What a soak run is judged by.  Pure: samples in, lines of the table out.
+"""Judges a soak run.  Pure: samples in, lines of the table out.
 
 Memory.  Growth is the median of the slopes between all pairs of samples after the warm-up (Theil and Sen: a third of
 the samples may be peaks without moving it), times the time between the first and the last of them, as a share of their
@@ -15,19 +15,19 @@ from itertools import combinations
 from statistics import median
 
 GROWTH_MAX = 0.02
-"""Of the median, from the end of the warm-up to the end of the run."""
+"""Largest growth as a share of the median, from the end of the warm-up to the end of the run."""
 SAMPLES_MIN = 10
 FILL_SHARE, FULL_SHARE = 0.1, 0.95
-"""Streams of a fixed length matter from a tenth of used_memory on, and are full at 95 % of the most that was seen."""
+"""Streams of a fixed length matter from a tenth of used_memory on, and are full at 95 % of their maximum."""
 REDIS = "redis"
-"""The name of that process."""
+"""The name of the Redis process."""
 LATE_MS_MAX = 100.0
-"""p99 of the callers' own frames: beyond it the machine was measured."""
+"""Largest p99 lateness of the callers' frames; beyond it the run is VOID."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSample:
-    """One look at a process.  -1 stands for what it could not be asked."""
+    """One sample of a process.  -1 stands for an unknown value."""
 
     rss_bytes: int = -1
     descriptors: int = -1
@@ -38,11 +38,11 @@ class ProcessSample:
 
 @dataclass(frozen=True, slots=True)
 class RedisSample:
-    """One look at Redis.  `keys` are counted by kind: the name without what differs from call to call."""
+    """One sample of Redis.  `keys` are counted by kind: the name without the parts that differ between calls."""
 
     used_bytes: int = 0
     bounded_bytes: int = 0
-    """Of it, in the edges' and pools' streams, which fill up to a fixed length."""
+    """Part of `used_bytes` in the edges' and pools' streams, which fill up to a fixed length."""
     clients: int = 0
     consumers: int = 0
     pending: int = 0
@@ -55,7 +55,7 @@ class RedisSample:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """All that is measured at one moment, `at_s` seconds after the first call."""
+    """All values at one time, `at_s` seconds after the first call."""
 
     at_s: float
     processes: Mapping[str, ProcessSample]
@@ -64,16 +64,16 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """What became of the calls and the sentences of all callers together."""
+    """Totals of the calls and sentences of all callers."""
 
     over: int = 0
     abandoned: int = 0
-    """Of them, those whose caller went away without a goodbye."""
+    """Number of calls whose caller disappeared."""
     died: int = 0
     turns: int = 0
     unanswered: int = 0
     wrong: int = 0
-    """Parts that were repeated or torn, words of another call, audio that cannot be read."""
+    """Repeated or torn parts, words of another call, and unreadable audio."""
     lateness_p99_ms: float = 0.0
 
 
@@ -95,7 +95,7 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
 
 
 def growth(points: Sequence[tuple[float, float]]) -> float:
-    """How much of the median was gained from the first point to the last, by the slope."""
+    """Return the growth from the first point to the last by the slope, as a share of the median."""
     if len(points) < 2:
         return 0.0
     middle = median(value for _, value in points)
@@ -103,9 +103,9 @@ def growth(points: Sequence[tuple[float, float]]) -> float:
 
 
 def filled_s(samples: Sequence[Sample]) -> float:
-    """When the streams of a fixed length were full; 0 if they are too small to matter.
+    """Return the time at which the streams of a fixed length were full; 0 if they are too small to matter.
 
-    Until then Redis grows by right, and its allocator with it, which cannot be subtracted.
+    Until then the growth of Redis and its allocator is expected and cannot be subtracted.
     """
     largest = max((sample.redis.bounded_bytes for sample in samples), default=0)
     if not samples or largest < FILL_SHARE * samples[-1].redis.used_bytes:
@@ -114,7 +114,7 @@ def filled_s(samples: Sequence[Sample]) -> float:
 
 
 def judge(samples: Sequence[Sample], ends: tuple[Sample, Sample], warm_up_s: float, calls: Calls) -> list[Line]:
-    """Every line.  `ends` are the looks before the first call and after the last one, each in the quiet."""
+    """Return every line.  `ends` are the samples before the first and after the last call, in quiet times."""
     before, after = ends
     late = [sample for sample in samples if sample.at_s >= warm_up_s]
     lines = _of_calls(calls)
@@ -135,7 +135,7 @@ def judge(samples: Sequence[Sample], ends: tuple[Sample, Sample], warm_up_s: flo
 
 
 def highest(looks: Sequence[Sample]) -> Sample:
-    """The highest count of each kind over some looks in the quiet: what flickers is no growth."""
+    """Return the highest count of each kind over some samples in quiet times: flickering counts are no growth."""
     processes = {
         name: ProcessSample(
             *(max(getattr(look.processes[name], item.name) for look in looks) for item in fields(ProcessSample))
@@ -149,13 +149,13 @@ def highest(looks: Sequence[Sample]) -> Sample:
 
 
 def of_calls(sample: Sample) -> bool:
-    """Is there still a call, or a key of one?"""
+    """Return whether there is still a call, or a key of one."""
     held = any(process.calls > 0 for process in sample.processes.values())
     return held or any(kind.startswith("call:") for kind in sample.redis.keys)
 
 
 def still_up(before: Sample, after: Sample) -> list[str]:
-    """What has not come back to the start yet, for the one who waits for it."""
+    """Return the names of counts that have not come back to the start."""
     found = [f"key {kind}" for kind, count in after.redis.keys.items() if count > before.redis.keys.get(kind, 0)]
     for what in ("consumers", "pending", "clients"):
         if getattr(after.redis, what) > getattr(before.redis, what):
@@ -169,7 +169,7 @@ def still_up(before: Sample, after: Sample) -> list[str]:
 
 
 def left_keys(before: Sample, after: Sample) -> dict[str, int]:
-    """Keys that stayed, by kind."""
+    """Return the keys that stayed, by kind."""
     more = {kind: count - before.redis.keys.get(kind, 0) for kind, count in after.redis.keys.items()}
     return {kind: count for kind, count in sorted(more.items()) if count > 0}
 

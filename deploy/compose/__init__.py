@@ -1,1 +1,1 @@
-"""What only docker-compose.yml needs."""
+"""Programs that only docker-compose.yml runs."""

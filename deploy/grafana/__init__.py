@@ -1,1 +1,1 @@
-"""The Grafana dashboards, as code: `python -m deploy.grafana.build` writes the JSON files beside this one."""
+"""Defines the Grafana dashboards; `python -m deploy.grafana.build` writes the JSON files beside this one."""

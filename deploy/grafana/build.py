@@ -1,4 +1,4 @@
-"""`python -m deploy.grafana.build`: write the dashboards, one JSON file each, beside this file."""
+"""`python -m deploy.grafana.build`: writes each dashboard to a JSON file beside this one."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ DASHBOARDS = (CALLS, LATENCY, POOLS, REDIS_AND_EDGE, COST)
 
 
 def text(dashboard: Dashboard) -> str:
-    """What its file holds."""
+    """Return the content of a dashboard's file."""
     return json.dumps(document(dashboard), indent=2, ensure_ascii=False) + "\n"
 
 
 def file(dashboard: Dashboard) -> Path:
-    """Where it is."""
+    """Return the path of a dashboard's file."""
     return FOLDER / f"{dashboard.name}.json"
 
 
 def main() -> int:
-    """Write them all."""
+    """Write all dashboards."""
     for dashboard in DASHBOARDS:
         file(dashboard).write_text(text(dashboard), "utf-8")
     return 0

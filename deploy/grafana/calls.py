@@ -1,4 +1,4 @@
-"""Are callers served?  The first dashboard to look at."""
+"""Defines the dashboard Calls, the first to look at: are callers served?"""
 
 from deploy.grafana.panels import Dashboard, Panel, Query, Row, warns_above, warns_below
 from deploy.runbook_url import runbook

@@ -1,8 +1,8 @@
-"""What it costs, by the price table."""
+"""Defines the dashboard Cost, an estimate by the price table."""
 
 from deploy.grafana.panels import Dashboard, Panel, Query, Row, warns_above
 
-# A call's minutes, counted by the frames that its caller sent: 3,000 are a minute.
+# Minutes of calls, counted by the frames that callers sent: 3,000 frames are a minute.
 _MINUTES = 'sum(increase(voice_frames_total{{direction=~"in|filled"}}[{0}])) / 3000'
 _DOLLARS = "sum(increase(voice_provider_cost_dollars_total[{0}]))"
 
@@ -22,8 +22,8 @@ _NOW = Row(
         ),
         Panel(
             "Per minute of call",
-            "Good: what your plan says, and steady. It rises: long prompts, long answers, prepared answers that are "
-            "withdrawn, or a dearer provider that stands in.",
+            "Good: what your plan says, and steady. It rises: long prompts, long answers, preemptive replies that are "
+            "discarded, or a more expensive provider that stands in.",
             (
                 Query(
                     f"{_DOLLARS.format('$__range')} / ({_MINUTES.format('$__range')} > 0)",

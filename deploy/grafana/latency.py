@@ -1,12 +1,12 @@
-"""How long callers wait, and for what."""
+"""Defines the dashboard Latency: how long callers wait, and for which stage."""
 
 from common.protocol.messages import STAGES
 from deploy.grafana.panels import Dashboard, Panel, Query, Row, warns_below
 
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _STAGES = {
-    "endpoint": "Silence until the turn counts as over. Good: p50 near turn.endpointing_ms of the agent. More: ears "
-    "short of CPU, or a vendor slow to say that the speech is over.",
+    "endpoint": "Silence until the turn counts as over. Good: p50 near turn.endpointing_ms of the agent. More: STT "
+    "workers short of CPU, or a vendor slow to report the end of speech.",
     "transcript": "What recognition still takes once the turn is over. Good: p95 under 200 ms. More: a larger model "
     "than this CPU carries, too many calls per process of stt, or a slow vendor.",
     "first_token": "The model's first words. Good: p95 under 500 ms. More: the vendor, a long prompt, or a distant "
@@ -21,7 +21,7 @@ _STAGES = {
 
 
 def _quantiles(histogram: str, selector: str = "") -> tuple[Query, ...]:
-    """No value while nothing is observed: a quantile of nothing is NaN, which is not >= 0."""
+    """Return the expression; it has no value while nothing is observed, since NaN is not >= 0."""
     return tuple(
         Query(
             f"histogram_quantile({share}, sum by (le) (rate({histogram}_bucket{selector}[$__rate_interval]))) >= 0",
@@ -64,7 +64,7 @@ _OBJECTIVE = Row(
         ),
         Panel(
             "All answers",
-            "How answer times are spread. Good: one narrow band under 1.2 s. Two bands: two providers, or prepared "
+            "How answer times are spread. Good: one narrow band under 1.2 s. Two bands: two providers, or preemptive "
             "answers beside others. A band that climbs: something fills up.",
             (Query("sum by (le) (increase(voice_answer_seconds_bucket[$__rate_interval]))", "{{le}}"),),
             kind="heatmap",
@@ -115,9 +115,9 @@ _TALKING_OVER = Row(
     "Interruptions, and answers begun early",
     (
         Panel(
-            "Onset to clear",
-            "From the moment the ears notice speech over the agent to clearAudio on the socket. Good: p95 under 20 ms. "
-            "More: Redis or the edge's event loop is late; or the clocks of two machines differ.",
+            "Speech start to clearAudio",
+            "From speech over the agent, as the STT worker detects it, to clearAudio on the socket. Good: "
+            "p95 under 20 ms. More: Redis or the edge's event loop is late; or the clocks of two machines differ.",
             _quantiles("voice_clear_seconds"),
             unit="s",
             steps=((None, "transparent"), (0.02, "red")),
@@ -142,11 +142,11 @@ _TALKING_OVER = Row(
             empty_text="no calls",
         ),
         Panel(
-            "Prepared answers, and second requests",
+            "Preemptive replies, and second requests",
             "Released: the answer was ready when the caller was done. Mostly withdrawn: callers pause in mid-sentence, "
             "raise turn.eager_endpointing_ms. Second requests (LLM_HEDGE) mostly lost: wait longer.",
             (
-                Query("sum by (outcome) (increase(voice_prepared_replies_total[$__range]))", "prepared: {{outcome}}"),
+                Query("sum by (outcome) (increase(voice_prepared_replies_total[$__range]))", "preemptive: {{outcome}}"),
                 Query("sum by (winner) (increase(voice_hedges_total[$__range]))", "asked twice, winner: {{winner}}"),
             ),
             kind="stat",

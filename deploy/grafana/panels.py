@@ -1,7 +1,7 @@
-"""What a dashboard is made of, and its JSON.  Pure: the same dashboard is the same text, on every machine.
+"""Defines rows, panels and queries, and renders dashboards as JSON.  Pure: the output is the same on every machine.
 
 A panel says in its description what is good, and what to do when it is not.  Panels flow from left to right, 24
-columns wide, as their rows list them; nobody counts coordinates.
+columns wide, in the order of their rows; coordinates are computed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GREEN, YELLOW, RED, NEUTRAL = "green", "#EAB839", "red", "text"
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One expression and how its series are called: `{{label}}` is replaced."""
+    """One expression and the legend of its series: `{{label}}` is replaced."""
 
     expr: str
     legend: str = ""
@@ -33,7 +33,7 @@ class Panel:
     """`kind` is stat, timeseries, heatmap or table; `steps` are (from, colour), the first from the lowest.
 
     `runbook` is the anchor of the section that says what to do.  `empty_text` stands in place of a value where there is
-    none, without a colour: that nobody phones is neither good nor bad.
+    none, without a colour: no calls at all are neither good nor bad.
     """
 
     title: str
@@ -70,7 +70,7 @@ class Dashboard:
 
     @property
     def panels(self) -> Iterator[Panel]:
-        """All that ask something."""
+        """The panels that have queries."""
         return (panel for row in self.rows for panel in row.panels)
 
 
@@ -85,7 +85,7 @@ def warns_below(warn: float, bad: float) -> tuple[tuple[float | None, str], ...]
 
 
 def document(dashboard: Dashboard) -> dict[str, Any]:
-    """The dashboard as Grafana reads it.  No id of any installation is in it."""
+    """Return the dashboard as Grafana reads it, without any id of an installation."""
     return {
         "uid": f"voice-{dashboard.name}",
         "title": f"Voice / {dashboard.title}",
@@ -106,7 +106,7 @@ def document(dashboard: Dashboard) -> dict[str, Any]:
 
 
 def _alerts() -> dict[str, Any]:
-    """Where an alert fired, every panel shows it."""
+    """Return the annotation that marks fired alerts in every panel."""
     return {
         "name": "Alerts",
         "datasource": DATASOURCE,
@@ -182,7 +182,7 @@ def _target(panel: Panel, number: int, query: Query) -> dict[str, Any]:
 
 
 def _transformed(panel: Panel) -> dict[str, Any]:
-    """A table of labels shows its value as the time since when it is so."""
+    """Return the overrides of a table of labels, whose value is the time since which each row is true."""
     if panel.kind != "table":
         return {}
     shown = {"excludeByName": {"Time": True}, "renameByName": {"Value": "since"}}

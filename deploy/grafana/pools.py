@@ -1,4 +1,4 @@
-"""The worker pools and the vendors behind them."""
+"""Defines the dashboard Pools: the worker pools and the vendors behind them."""
 
 from deploy.grafana.panels import Dashboard, Panel, Query, Row, warns_above
 
@@ -145,7 +145,7 @@ _VENDORS = Row(
 POOLS = Dashboard(
     "pools",
     "Pools",
-    "**Is there somebody for every call?** Places and takeovers of ears, mind and mouth (stt, llm, tts), and the "
+    "**Is there somebody for every call?** Capacity and takeovers of the STT, LLM and TTS workers, and the "
     "vendors behind them.",
     (_PLACES, _CARRYING_ON, _VENDORS),
 )

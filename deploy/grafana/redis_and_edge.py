@@ -1,4 +1,4 @@
-"""The two things that every call passes."""
+"""Defines the dashboard Redis and edge, the two components that every call passes."""
 
 from deploy.grafana.panels import Dashboard, Panel, Query, Row, warns_above, warns_below
 
@@ -7,7 +7,7 @@ _REDIS = Row(
     (
         Panel(
             "Answers",
-            "1 if every edge had an answer at its last question. 0: nobody is heard; the runbook's section on Redis "
+            "1 if every edge got an answer to its last request. 0: no call works; the runbook's section on Redis "
             "says what to do.",
             (Query("min by (server) (voice_redis_up)", "{{server}}"),),
             kind="stat",

@@ -1,1 +1,1 @@
-"""Kubernetes by kustomize: README.md leads from an empty cluster to a call."""
+"""Kubernetes manifests for kustomize; README.md leads from an empty cluster to a call."""

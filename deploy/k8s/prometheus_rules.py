@@ -1,6 +1,6 @@
-"""`python -m deploy.k8s.prometheus_rules`: the rule files of deploy/prometheus as PrometheusRule objects.
+"""`python -m deploy.k8s.prometheus_rules`: writes the rule files of deploy/prometheus as PrometheusRule objects.
 
-One source for Compose and Kubernetes; `tests/deploy/test_k8s.py` fails if what is on disk is of older rules.
+One source for Compose and Kubernetes; `tests/deploy/test_k8s.py` fails if the file on disk is older than the rules.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ HEAD = "# Made from deploy/prometheus by `python -m deploy.k8s.prometheus_rules`
 
 
 class _Text(yaml.SafeDumper):
-    """Long texts stay readable: as blocks, not as quoted lines."""
+    """Render long texts as blocks, which stay readable."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -28,7 +28,7 @@ _Text.add_representer(str, _text)
 
 
 def rule_objects(documents: dict[str, dict[str, object]]) -> list[dict[str, object]]:
-    """PrometheusRule objects of rule files (name without suffixes -> its document), in the order of their names."""
+    """Return PrometheusRule objects for rule files (name without suffixes -> document), in the order of the names."""
     return [
         {
             "apiVersion": "monitoring.coreos.com/v1",
@@ -41,7 +41,7 @@ def rule_objects(documents: dict[str, dict[str, object]]) -> list[dict[str, obje
 
 
 def rendered(sources: Path = SOURCES) -> str:
-    """The text of rules.yaml."""
+    """Return the text of rules.yaml."""
     files = sorted(path for pattern in PATTERNS for path in sources.glob(pattern))
     documents = {path.name.removesuffix(".yml"): yaml.safe_load(path.read_text("utf-8")) for path in files}
     objects = rule_objects(documents)

@@ -1,4 +1,4 @@
-"""The Secrets of Redis for deploy/k8s: a password for each role, and nobody is given another's.
+"""Makes the Secrets of Redis for deploy/k8s: each role gets a password of its own, and no other role's.
 
     python -m deploy.k8s.redis_secrets | kubectl apply -f -              for components/redis-sentinel
     python -m deploy.k8s.redis_secrets --tls | kubectl apply -f -        and components/redis-tls
@@ -9,7 +9,7 @@
     voice-redis-sentinel                 users.acl of the sentinels, and the passwords of `sentinel` and `probe`
     voice-redis-admin                    the passwords of `admin` and `watch` (an exporter of yours); in no pod of ours
 
-Each run makes new passwords.  They leave by this program's output and nowhere else: pipe it, or keep the file closed.
+Each run makes new passwords and prints them to standard output only: pipe it, or protect the file.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from deploy.redis.acl import SENTINEL_USERS, USERS, VARIABLE, acl_file
 
 ROLES = ("edge", "stt", "llm", "tts")
 SET = "voice"
-"""The sentinels' name of the servers (components/redis-sentinel)."""
+"""The name of the primary at the sentinels (components/redis-sentinel)."""
 MEMBERS = 3
 PASSWORD_BYTES = 32
 CA_FILE = "/redis-ca/ca.crt"
-"""Where components/redis-tls puts the authority's certificate."""
+"""The path at which components/redis-tls mounts the authority's certificate."""
 
 
 def new_passwords(new: Callable[[], str] = lambda: secrets.token_hex(PASSWORD_BYTES)) -> dict[str, str]:
-    """Variable -> password of every user; hexadecimal, so that neither a URL nor a shell reads anything into them."""
+    """Return variable -> password for every user; hexadecimal, so that no URL or shell needs escapes."""
     return {f"{VARIABLE}{user.name.upper()}": new() for user in USERS}
 
 
 def url(role: str, password: str, namespace: str, tls: bool, server: str = "") -> str:
-    """REDIS_URL of a role: by the sentinels of the namespace, or of the one `server` (host:port)."""
+    """Return REDIS_URL of a role: through the sentinels of the namespace, or to the one `server` (host:port)."""
     scheme = "rediss" if tls else "redis"
     if server:
         return f"{scheme}://{role}:{password}@{server}/0"
@@ -51,7 +51,7 @@ def url(role: str, password: str, namespace: str, tls: bool, server: str = "") -
 
 
 def documents(passwords: Mapping[str, str], namespace: str, tls: bool, server: str = "") -> list[dict[str, Any]]:
-    """The Secrets, in the order of the table above."""
+    """Return the Secrets in the order of the table above."""
 
     def some(*users: str) -> dict[str, str]:
         return {f"{VARIABLE}{user.upper()}": passwords[f"{VARIABLE}{user.upper()}"] for user in users}

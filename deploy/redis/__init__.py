@@ -1,1 +1,1 @@
-"""Redis as production wants it: who may do what, and how it keeps what it has."""
+"""Configuration of Redis for production: its users and their rights, and its persistence."""

@@ -1,4 +1,4 @@
-"""The users of Redis: one for each kind of process, with the keys and commands of docs/bus.md and no others.
+"""Prints the users of Redis: one for each kind of process, with the keys and commands of docs/bus.md and no others.
 
     REDIS_PASSWORD_EDGE=… REDIS_PASSWORD_STT=… … python -m deploy.redis.acl > users.acl
     …                                            python -m deploy.redis.acl --sentinel > sentinel-users.acl
@@ -24,11 +24,11 @@ PASSWORD_CHARS_MIN = 16
 VARIABLE = "REDIS_PASSWORD_"
 
 _CONNECT = "hello auth ping role select client|setname client|id client|unblock script|load"
-"""What every process says to a server before and between its work."""
+"""Commands that every process sends when it connects and to keep the connection."""
 _SCRIPTS = "evalsha time hget hset hmget hgetall hlen hincrby exists expire pexpire persist pttl del xadd zrem"
-"""The ledger's scripts, and what they call: commands in scripts are checked like any others."""
+"""Commands of the store's scripts, and those that the scripts call: Redis checks them like any others."""
 _OFFERS = "xlen xrange xdel"
-"""The script of an offer looks for one that is there already."""
+"""Commands by which the script of an offer looks for an existing offer."""
 _POOL = (
     "set xread xrevrange xreadgroup xautoclaim xack xgroup|create xgroup|delconsumer xinfo|consumers zadd"
     " zrangebyscore zremrangebyscore lpush ltrim"
@@ -36,8 +36,8 @@ _POOL = (
 
 
 @dataclass(frozen=True, slots=True)
-class User:
-    """One user.  A key pattern may only be read (`%R~`), only be written (`%W~`), or both (`~`)."""
+class RedisUser:
+    """One user.  Key patterns are read-only (`%R~`), write-only (`%W~`) or both (`~`)."""
 
     name: str
     keys: str
@@ -46,23 +46,23 @@ class User:
     channels: str = ""
 
     def line(self, password: str) -> str:
-        """Its line of the ACL file; `password` is a hash or a placeholder."""
+        """Return the user's line of the ACL file; `password` is a hash or a placeholder."""
         allowed = " ".join(command if command[0] in "+-" else f"+{command}" for command in self.commands.split())
         parts = ("user", self.name, "on", "sanitize-payload", f"#{password}", "resetchannels", self.channels, self.keys)
         return " ".join(part for part in (*parts, "-@all", allowed) if part)
 
 
-def _pool(pool: str, media: str) -> User:
+def _pool(pool: str, media: str) -> RedisUser:
     keys = (
         f"~call:*:state ~call:*:events ~call:*:effects ~call:*:lease:{pool} ~pool:{pool}:calls ~pool:{pool}:scan"
         f" ~pool:{pool}:ready ~pool:{pool}:healthy ~pool:{pool}:quarantine ~pool:{pool}:unreadable"
         f" ~pulse %R~calls:live ~nodes:{pool} %W~edge:*:priority {media}"
     )
-    return User(pool, keys.strip(), f"{_CONNECT} {_SCRIPTS} {_OFFERS} {_POOL}")
+    return RedisUser(pool, keys.strip(), f"{_CONNECT} {_SCRIPTS} {_OFFERS} {_POOL}")
 
 
 USERS = (
-    User(
+    RedisUser(
         "edge",
         "~call:* ~edge:* ~pool:*:calls ~pool:*:ready ~pool:*:scan ~calls:* ~nodes:edge ~nonce:*"
         " ~deployment:stream-secret ~{dials}:* ~pulse",
@@ -72,10 +72,12 @@ USERS = (
     _pool("stt", "%R~call:*:audio"),
     _pool("llm", ""),
     _pool("tts", "%W~edge:*:audio"),
-    User("watch", "%R~pool:*:calls %R~edge:*", "ping info xlen xpending xinfo|groups client|setname", needed=False),
-    User("probe", "", "ping info role dbsize client|pause client|setname", needed=False),
-    User("replica", "", "psync replconf ping", needed=False),
-    User(
+    RedisUser(
+        "watch", "%R~pool:*:calls %R~edge:*", "ping info xlen xpending xinfo|groups client|setname", needed=False
+    ),
+    RedisUser("probe", "", "ping info role dbsize client|pause client|setname", needed=False),
+    RedisUser("replica", "", "psync replconf ping", needed=False),
+    RedisUser(
         "sentinel",
         "",
         "multi slaveof replicaof ping exec subscribe config|rewrite role publish info client|setname client|kill"
@@ -83,36 +85,36 @@ USERS = (
         needed=False,
         channels="allchannels",
     ),
-    User("admin", "~*", "+@all", needed=False, channels="allchannels"),
+    RedisUser("admin", "~*", "+@all", needed=False, channels="allchannels"),
 )
 
 _ASK = "hello auth ping client|setname sentinel|get-master-addr-by-name"
 SENTINEL_USERS = (
-    *(User(role, "", _ASK) for role in ("edge", "stt", "llm", "tts")),
-    User("probe", "", "ping sentinel|get-master-addr-by-name sentinel|failover", needed=False),
-    User(
+    *(RedisUser(role, "", _ASK) for role in ("edge", "stt", "llm", "tts")),
+    RedisUser("probe", "", "ping sentinel|get-master-addr-by-name sentinel|failover", needed=False),
+    RedisUser(
         "sentinel",
         "",
         "hello auth ping publish client|setname sentinel|is-master-down-by-addr",
         needed=False,
         channels="allchannels",
     ),
-    User("admin", "~*", "+@all", needed=False, channels="allchannels"),
+    RedisUser("admin", "~*", "+@all", needed=False, channels="allchannels"),
 )
 """Of the sentinels.  A role has the password that it has at the servers."""
 
 
 class BadPasswords(Exception):
-    """Its text lists every problem, one a line, and no password."""
+    """The passwords cannot be used; the text lists every problem, one a line, and no password."""
 
 
 def template() -> str:
-    """The file with a placeholder for each password; Redis refuses it as it is."""
+    """Return the file with a placeholder for each password; Redis refuses it unchanged."""
     return _file({user.name: f"<SHA-256 of {VARIABLE}{user.name.upper()}>" for user in USERS})
 
 
-def acl_file(environ: Mapping[str, str], users: Sequence[User] = USERS) -> str:
-    """The file of these users with the passwords' hashes.  Raises BadPasswords."""
+def acl_file(environ: Mapping[str, str], users: Sequence[RedisUser] = USERS) -> str:
+    """Return the file of these users with the hashes of the passwords.  Raises BadPasswords."""
     hashes: dict[str, str] = {}
     known: dict[str, str] = {}
     problems = []
@@ -136,16 +138,16 @@ def _password(environ: Mapping[str, str], variable: str) -> str:
     return Path(path).read_text("utf-8").strip() if path else environ.get(variable, "").strip()
 
 
-def _file(hashes: Mapping[str, str], users: Sequence[User] = USERS) -> str:
-    """Redis allows no comments in it."""
+def _file(hashes: Mapping[str, str], users: Sequence[RedisUser] = USERS) -> str:
+    """Return the text of an ACL file, in which Redis allows no comments."""
     lines = [user.line(hashes[user.name]) for user in users if user.name in hashes]
     return "\n".join(["user default off sanitize-payload resetchannels -@all", *lines, ""])
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Print the file; 2 if the passwords cannot be used."""
+    """Print the file; return 2 if the passwords cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m deploy.redis.acl", description="Prints the users of Redis.")
-    parser.add_argument("--sentinel", action="store_true", help="those of the sentinels instead")
+    parser.add_argument("--sentinel", action="store_true", help="print the users of the sentinels instead")
     users = SENTINEL_USERS if parser.parse_args(argv).sentinel else USERS
     if not any(name.startswith(VARIABLE) for name in os.environ):
         print(template(), end="")  # noqa: T201

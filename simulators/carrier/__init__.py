@@ -1,4 +1,4 @@
-"""A simulated Vobiz carrier: REST API, outbound and inbound calls, XML, webhooks, media streams, and their faults."""
+"""Simulates the carrier Vobiz: REST API, outbound and inbound calls, XML, webhooks, media streams, and faults."""
 
 from simulators.carrier.carrier import Carrier
 from simulators.carrier.hooks import HookHabits

@@ -1,4 +1,4 @@
-"""The account's applications and numbers: which application answers which number.  Pure."""
+"""Holds the account's applications and numbers, and which application answers which number.  Pure."""
 
 import re
 import uuid
@@ -18,7 +18,7 @@ TARGETS = {"answer": "answer_url", "hangup": "hangup_url", "fallback_answer": "f
 
 @dataclass(slots=True)
 class Account:
-    """Applications by id, numbers (E.164 with `+`) with the id of their application or ""."""
+    """Applications by id, and numbers (E.164 with `+`) with the id of their application or ""."""
 
     auth_id: str
     applications: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class Account:
     """Numbers that may not be assigned again for 15 days."""
 
     def create(self, body: Mapping[str, Any]) -> str:
-        """A new application; its id.  Raises `Refusal`."""
+        """Create an application and return its id.  Raises `Refusal`."""
         if len(self.applications) >= APPLICATIONS_MAX:
             raise Refusal(403, "too many applications")
         name = self._free_name(body, "")
@@ -38,7 +38,7 @@ class Account:
         return app_id
 
     def change(self, app_id: str, body: Mapping[str, Any]) -> None:
-        """New values for the settings that `body` names, the name among them.  Raises `Refusal`."""
+        """Set the settings that `body` names, including the name.  Raises `Refusal`."""
         application = self.application(app_id)
         named = "app_name" in body or "name" in body
         name = self._free_name(body, app_id) if named else application["app_name"]
@@ -54,7 +54,7 @@ class Account:
         return name
 
     def delete(self, app_id: str) -> None:
-        """Raises `Refusal` 409 while numbers are attached."""
+        """Delete an application.  Raises `Refusal` 409 while numbers are attached."""
         self.application(app_id)
         if app_id in self.numbers.values():
             raise Refusal(409, "application has numbers attached")
@@ -77,7 +77,7 @@ class Account:
         self.numbers[number] = ""
 
     def number(self, number: str) -> str:
-        """The id of its application, "" if there is none."""
+        """Return the id of the number's application, "" if there is none.  Raises `Refusal` 404."""
         if number not in self.numbers:
             raise Refusal(404, "number not found")
         return self.numbers[number]
@@ -90,12 +90,12 @@ class Account:
         self.numbers[number] = ""
 
     def release(self, number: str) -> None:
-        """Give it back.  Raises `Refusal` 404."""
+        """Release the number.  Raises `Refusal` 404."""
         self.number(number)
         del self.numbers[number]
 
     def plan_for(self, number: str) -> CallPlan | None:
-        """How an inbound call to this number is answered; None if no application is attached."""
+        """Return the plan of an inbound call to this number; None if no application is attached."""
         mine = {digits_of(owned): app_id for owned, app_id in self.numbers.items()}
         application = self.applications.get(mine.get(digits_of(number), ""))
         if application is None:
@@ -108,7 +108,7 @@ class Account:
 
 
 def _settings(body: Mapping[str, Any]) -> dict[str, Any]:
-    """What an application keeps of a request.  Raises `Refusal` 400."""
+    """Return the settings of a request that an application keeps.  Raises `Refusal` 400."""
     names = ("answer", "hangup", "fallback", "message")
     keys: Iterable[str] = [f"{name}_{part}" for name in names for part in ("url", "method")] + ["fallback_answer_url"]
     try:

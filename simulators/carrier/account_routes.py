@@ -1,4 +1,4 @@
-"""REST on everything that is no live call: applications, numbers, recordings, call detail records, concurrency."""
+"""Routes of REST without live calls: applications, numbers, recordings, call detail records, concurrency."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from simulators.carrier.cdr import detail, page
 from simulators.carrier.refusals import Refusal
-from simulators.carrier.routes import Asked, Reply, said
+from simulators.carrier.routes import AccountRequest, ApiReply, reply_body
 
 if TYPE_CHECKING:
     from simulators.carrier.carrier import Carrier
@@ -23,8 +23,8 @@ RECORDING_FILTERS = ("call_uuid", "recording_type", "recording_format")
 CSV_COLUMNS = ("uuid", "call_direction", "start_time", "duration", "billsec", "total_cost", "hangup_cause_code")
 
 
-def account_route(carrier: Carrier, asked: Asked) -> Reply:
-    """Everything under `/Account/{id}/` but `Call/`, and `/auth/me`.  Raises `Refusal`."""
+def account_route(carrier: Carrier, asked: AccountRequest) -> ApiReply:
+    """Answer a request under `/Account/{id}/` other than `Call/`, and `/auth/me`.  Raises `Refusal`."""
     match asked.kind(0):
         case "application":
             return _application(carrier, asked)
@@ -37,29 +37,29 @@ def account_route(carrier: Carrier, asked: Asked) -> Reply:
         case "concurrency" if asked.method == "GET":
             return _concurrency(carrier)
         case "auth" if asked.method == "GET":
-            return Reply(200, {"auth_id": carrier.options.auth_id, "name": "Simulated", "status": "active"})
+            return ApiReply(200, {"auth_id": carrier.options.auth_id, "name": "Simulated", "status": "active"})
     raise Refusal(404, "not found")
 
 
-def _application(carrier: Carrier, asked: Asked) -> Reply:
+def _application(carrier: Carrier, asked: AccountRequest) -> ApiReply:
     account = carrier.account
     match asked.shape:
         case "POST", _, 1:
-            return Reply(201, said("created", app_id=account.create(asked.body)))
+            return ApiReply(201, reply_body("created", app_id=account.create(asked.body)))
         case "GET", _, 1:
-            return Reply(200, _listed(list(account.applications.values()), asked))
+            return ApiReply(200, _listed(list(account.applications.values()), asked))
         case "GET", _, 2:
-            return Reply(200, {"api_id": str(uuid.uuid4()), **account.application(asked.segments[1])})
+            return ApiReply(200, {"api_id": str(uuid.uuid4()), **account.application(asked.segments[1])})
         case "POST", _, 2:
             account.change(asked.segments[1], asked.body)
-            return Reply(202, said("changed"))
+            return ApiReply(202, reply_body("changed"))
         case "DELETE", _, 2:
             account.delete(asked.segments[1])
-            return Reply(204)
+            return ApiReply(204)
     raise Refusal(404, "not found")
 
 
-def _numbers(carrier: Carrier, asked: Asked) -> Reply:
+def _numbers(carrier: Carrier, asked: AccountRequest) -> ApiReply:
     account = carrier.account
     match asked.method, tuple(part.lower() for part in asked.segments):
         case "GET", ("numbers",):
@@ -69,53 +69,53 @@ def _numbers(carrier: Carrier, asked: Asked) -> Reply:
                 for number, app_id in account.numbers.items()
                 if search in number
             ]
-            return Reply(200, {"items": items, "total": len(items), "page": 1, "per_page": max(20, len(items))})
+            return ApiReply(200, {"items": items, "total": len(items), "page": 1, "per_page": max(20, len(items))})
         case "GET", ("inventory", "numbers"):
-            return Reply(200, {"items": [{"e164": "+911234567899", "country": "IN"}], "total": 1})
+            return ApiReply(200, {"items": [{"e164": "+911234567899", "country": "IN"}], "total": 1})
         case "POST", ("numbers", "purchase-from-inventory"):
             account.buy(str(asked.body.get("e164", "")))
-            return Reply(201, said("purchased", e164=asked.body["e164"]))
+            return ApiReply(201, reply_body("purchased", e164=asked.body["e164"]))
         case "POST", ("numbers", number, "application"):
             account.attach(unquote(number), str(asked.body.get("application_id", "")))
-            return Reply(204)
+            return ApiReply(204)
         case "DELETE", ("numbers", number, "application"):
             account.detach(unquote(number))
-            return Reply(204)
+            return ApiReply(204)
         case "DELETE", ("numbers", number):
             account.release(unquote(number))
-            return Reply(204)
+            return ApiReply(204)
         case "GET", ("numbers", number, "health"):
             account.number(unquote(number))
-            return Reply(200, {"e164": unquote(number), "is_spam": False, "answer_rate": 1.0})
+            return ApiReply(200, {"e164": unquote(number), "is_spam": False, "answer_rate": 1.0})
     raise Refusal(404, "not found")
 
 
-def _recording(carrier: Carrier, asked: Asked) -> Reply:
+def _recording(carrier: Carrier, asked: AccountRequest) -> ApiReply:
     shelf = carrier.recordings.shelf
     if asked.shape == ("GET", "recording", 1):
         rows = [recording.to_json() for recording in shelf.values()]
-        return Reply(200, _listed([row for row in rows if _fits(row, asked.query, RECORDING_FILTERS)], asked))
+        return ApiReply(200, _listed([row for row in rows if _fits(row, asked.query, RECORDING_FILTERS)], asked))
     if asked.method == "DELETE" and asked.kind(1) == "bulkdelete":
         for recording in list(shelf.values()):
             if _fits(recording.to_json(), {**asked.query, **asked.body}, RECORDING_FILTERS):
                 del shelf[recording.recording_id]
-        return Reply(204)
+        return ApiReply(204)
     name, _, suffix = asked.segments[1].partition(".") if len(asked.segments) == 2 else ("", "", "")
     if name not in shelf:
         raise Refusal(404, "recording not found")
     if asked.method == "DELETE":
         del shelf[name]
-        return Reply(204)
+        return ApiReply(204)
     if suffix:
-        return Reply(200, file=SILENT_WAV, media_type="audio/wav" if suffix == "wav" else "audio/mpeg")
-    return Reply(200, {"api_id": str(uuid.uuid4()), **shelf[name].to_json()})
+        return ApiReply(200, file=SILENT_WAV, media_type="audio/wav" if suffix == "wav" else "audio/mpeg")
+    return ApiReply(200, {"api_id": str(uuid.uuid4()), **shelf[name].to_json()})
 
 
 def _fits(row: Mapping[str, Any], query: Mapping[str, Any], names: tuple[str, ...]) -> bool:
     return all(query.get(name) in (None, "", row[name]) for name in names)
 
 
-def _cdr(carrier: Carrier, asked: Asked) -> Reply:
+def _cdr(carrier: Carrier, asked: AccountRequest) -> ApiReply:
     rows = [
         detail(call.record, carrier.options.account, call.streams.entries)
         for call in carrier.ended.values()
@@ -124,25 +124,25 @@ def _cdr(carrier: Carrier, asked: Asked) -> Reply:
     account = carrier.options.auth_id
     match asked.kind(1):
         case "":
-            return Reply(200, page(account, rows, asked.query))
+            return ApiReply(200, page(account, rows, asked.query))
         case "search":
             filters = {name: asked.query.get(name, "") for name in SEARCH_FILTERS}
-            return Reply(200, {**page(account, rows, asked.query), "filters": filters})
+            return ApiReply(200, {**page(account, rows, asked.query), "filters": filters})
         case "recent":
-            return Reply(200, page(account, rows, {"per_page": "20"}))
+            return ApiReply(200, page(account, rows, {"per_page": "20"}))
         case "export":
             lines = [",".join(str(row[column]) for column in CSV_COLUMNS) for row in rows]
-            return Reply(200, file="\n".join([",".join(CSV_COLUMNS), *lines, ""]).encode(), media_type="text/csv")
+            return ApiReply(200, file="\n".join([",".join(CSV_COLUMNS), *lines, ""]).encode(), media_type="text/csv")
     for row in rows:
         if row["uuid"] == asked.segments[1]:
-            return Reply(200, {"success": True, "data": row}, (row["uuid"],))
+            return ApiReply(200, {"success": True, "data": row}, (row["uuid"],))
     raise Refusal(404, "call not found")
 
 
-def _concurrency(carrier: Carrier) -> Reply:
+def _concurrency(carrier: Carrier) -> ApiReply:
     live = sum(1 for call in carrier.live.values() if call.record.live)
     most = carrier.options.calls_max
-    return Reply(
+    return ApiReply(
         200,
         {
             "account_id": carrier.options.auth_id,
@@ -154,7 +154,7 @@ def _concurrency(carrier: Carrier) -> Reply:
     )
 
 
-def _listed(objects: list[dict[str, Any]], asked: Asked) -> dict[str, Any]:
+def _listed(objects: list[dict[str, Any]], asked: AccountRequest) -> dict[str, Any]:
     limit, offset = _whole(asked.query.get("limit"), 20), _whole(asked.query.get("offset"), 0)
     meta = {"limit": limit, "offset": offset, "total_count": len(objects), "next": None, "previous": None}
     return {"api_id": str(uuid.uuid4()), "meta": meta, "objects": objects[offset : offset + limit]}

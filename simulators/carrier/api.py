@@ -1,4 +1,4 @@
-"""The REST API's front: who asks, which fault is due, and what a refusal looks like.  The tester's side door, too.
+"""Serves the REST API: authentication, ordered faults and error bodies; and the tester's side door.
 
 Paths are taken with or without the last slash and in any case (`/Account/{id}/Call/`, `/account/{id}/call`), because
 the documents write both.  Authentication is by X-Auth headers or HTTP Basic.
@@ -22,8 +22,8 @@ from starlette.routing import Route
 from simulators.carrier.account_routes import account_route
 from simulators.carrier.call_routes import call_route
 from simulators.carrier.record import ApiRequest
-from simulators.carrier.refusals import MESSAGES, SHAPES, Fault, Refusal, error_body
-from simulators.carrier.routes import Asked, Reply
+from simulators.carrier.refusals import MESSAGES, SHAPES, Refusal, RequestFault, error_body
+from simulators.carrier.routes import AccountRequest, ApiReply
 from simulators.carrier.side_door import side_door
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 BODY_BYTES_MAX = 1_000_000
 HOLD_S_MAX = 60.0
-"""How long a request that times out is held, unless the client goes away before."""
+"""Time for which a request that times out is held, unless the client disconnects before."""
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 def application(carrier: Carrier) -> Starlette:
-    """The ASGI application of this carrier."""
+    """Return the ASGI application of this carrier."""
     front = Front(carrier)
     return Starlette(
         routes=[
@@ -47,14 +47,14 @@ def application(carrier: Carrier) -> Starlette:
 
 
 class Front:
-    """Takes requests, lets the routes answer them, and remembers both."""
+    """Takes requests, passes them to the routes, and records both request and reply."""
 
     def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
         self._refusals = 0
 
     async def rest(self, request: Request) -> Response:
-        """One request of the account's owner."""
+        """Answer one request of the account's owner."""
         fault = self._carrier.faults.take(request.method, request.url.path)
         if fault is not None and fault.kind == "timeout-before":
             return await _hold(request)
@@ -79,7 +79,7 @@ class Front:
         return response
 
     async def side(self, request: Request) -> Response:
-        """One request of the tester; needs no credentials."""
+        """Answer one request of the tester, which needs no credentials."""
         segments = tuple(part for part in request.url.path.split("/") if part)
         try:
             body = await _body(request)
@@ -87,8 +87,8 @@ class Front:
         except Refusal as refusal:
             return JSONResponse({"error": refusal.message}, refusal.status)
 
-    async def _asked(self, request: Request) -> Asked:
-        """Raises `Refusal` for bad credentials, a foreign account or a body that is no JSON object."""
+    async def _asked(self, request: Request) -> AccountRequest:
+        """Authenticate and parse.  Raises `Refusal`: credentials, another account, a body that is no object."""
         segments = tuple(part for part in request.url.path.split("/") if part)
         if segments[:2] == ("api", "v1"):
             segments = segments[2:]
@@ -96,13 +96,13 @@ class Front:
             segments = segments[1:]  # as in resource URIs and media URLs
         self._authenticate(request)
         if tuple(part.lower() for part in segments) == ("auth", "me"):
-            return Asked(request.method, ("auth", "me"), dict(request.query_params), {})
+            return AccountRequest(request.method, ("auth", "me"), dict(request.query_params), {})
         if len(segments) < 3 or segments[0].lower() != "account":
             raise Refusal(404, "not found")
         if segments[1] != self._carrier.options.auth_id:
             raise Refusal(401, "invalid credentials", shape=1)
         body = await _body(request)
-        return Asked(request.method, segments[2:], dict(request.query_params), body)
+        return AccountRequest(request.method, segments[2:], dict(request.query_params), body)
 
     def _authenticate(self, request: Request) -> None:
         options = self._carrier.options
@@ -118,14 +118,14 @@ class Front:
         if not all(hmac.compare_digest(a.encode(), b.encode()) for a, b in zip(given, right, strict=True)):
             raise Refusal(401, "invalid credentials", shape=1)
 
-    async def _answer(self, asked: Asked) -> Reply:
+    async def _answer(self, asked: AccountRequest) -> ApiReply:
         kind = asked.kind(0)
         if kind == "call":
             return call_route(self._carrier, asked)
         return account_route(self._carrier, asked)
 
     def _refused(self, refusal: Refusal) -> Response:
-        """In the shape that was asked for; else 429 in the first, 401 in the second, and the others in turn."""
+        """Return the error in the requested shape; otherwise 429 in the first, 401 in the second, others in turn."""
         shape = refusal.shape if refusal.shape is not None else self._carrier.options.error_shape
         if shape is None:
             shape = 0 if refusal.status == 429 else self._refusals % SHAPES
@@ -134,7 +134,7 @@ class Front:
         return JSONResponse(error_body(refusal, shape, timestamp), refusal.status, headers=refusal.headers)
 
 
-def _made_to_order(fault: Fault) -> Refusal:
+def _made_to_order(fault: RequestFault) -> Refusal:
     details = {"limitType": "cps", "limit": 1, "current": 2} if fault.kind == "429" else {}
     if fault.retry_after_s is not None and fault.kind in ("429", "503"):
         details |= {"retryAfter": fault.retry_after_s}
@@ -142,7 +142,7 @@ def _made_to_order(fault: Fault) -> Refusal:
     return Refusal(int(fault.kind), message, details, fault.shape)
 
 
-def _rendered(reply: Reply) -> Response:
+def _rendered(reply: ApiReply) -> Response:
     if reply.file is not None:
         return Response(reply.file, reply.status, media_type=reply.media_type)
     if reply.body is None:
@@ -151,7 +151,7 @@ def _rendered(reply: Reply) -> Response:
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    """A JSON object, or a form; empty if there is none."""
+    """Read a JSON object or a form; empty without a body.  Raises `Refusal` 400."""
     raw = b""
     async for chunk in request.stream():
         raw += chunk
@@ -171,7 +171,7 @@ async def _body(request: Request) -> dict[str, Any]:
 
 
 async def _hold(request: Request) -> Response:
-    """Say nothing until the client has given up."""
+    """Send nothing until the client has given up."""
     try:
         async with asyncio.timeout(HOLD_S_MAX):
             while (await request.receive())["type"] != "http.disconnect":

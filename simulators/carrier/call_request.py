@@ -1,4 +1,4 @@
-"""The body of a make-call request: what is wrong with it, or the calls that it asks for.  Pure."""
+"""Reads the body of a make-call request, or names its first mistake.  Pure."""
 
 import re
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ KNOWN = TEXTS | set(WHOLE) | URLS | {"send_on_preanswer"}
 
 
 class BadParameter(ValueError):
-    """The request names this parameter wrongly or not at all; the text is the carrier's message."""
+    """This parameter is missing or invalid; the text is the carrier's message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,11 @@ class CallRequest:
     to_numbers: tuple[str, ...]
     plan: CallPlan
     unknown: tuple[str, ...]
-    """Parameters that do not exist; the carrier ignores them, a tester wants to know."""
+    """Parameters that do not exist; the carrier ignores them, but the tester sees them."""
 
 
 def read_call_request(body: Mapping[str, Any]) -> CallRequest:
-    """What the body asks for.  Raises `BadParameter` for the first thing that is wrong."""
+    """Return the calls that the body asks for.  Raises `BadParameter` for the first mistake."""
     for name in ("from", "to", "answer_url"):
         if not body.get(name):
             raise BadParameter(f"{name} is required")
@@ -104,7 +104,7 @@ def _text(body: Mapping[str, Any], name: str) -> str:
 
 
 def read_target(body: Mapping[str, Any], name: str) -> Target:
-    """`<name>_url` and `<name>_method`.  Raises `BadParameter`."""
+    """Read `<name>_url` and `<name>_method`.  Raises `BadParameter`."""
     url = body.get(f"{name}_url") or ""
     method = str(body.get(f"{name}_method") or "POST").upper()
     if url and not (isinstance(url, str) and is_web_url(url)):
@@ -115,7 +115,7 @@ def read_target(body: Mapping[str, Any], name: str) -> Target:
 
 
 def read_whole(body: Mapping[str, Any], name: str, lowest: int, highest: int, default: int) -> int:
-    """An integer, or its digits as text.  Raises `BadParameter`."""
+    """Read an integer, or its digits as text.  Raises `BadParameter`."""
     value = body.get(name, default)
     try:
         whole = int(value) if isinstance(value, int | str) and not isinstance(value, bool) else None

@@ -1,4 +1,4 @@
-"""REST on calls: make one, list them, and everything that can be done to a live one."""
+"""Routes of REST on calls: make one, list them, and every operation on a live one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from simulators.carrier.plan import Target
 from simulators.carrier.record import utc_text
 from simulators.carrier.recordings import CHANNEL_TYPES
 from simulators.carrier.refusals import Refusal
-from simulators.carrier.routes import Asked, Reply, said
+from simulators.carrier.routes import AccountRequest, ApiReply, reply_body
 
 if TYPE_CHECKING:
     from simulators.carrier.carrier import Carrier
@@ -26,8 +26,8 @@ DTMF = re.compile(r"[0-9*#wW]+")
 URLS_MAX = 100
 
 
-def call_route(carrier: Carrier, asked: Asked) -> Reply:
-    """Everything under `/Account/{id}/Call/`.  Raises `Refusal`."""
+def call_route(carrier: Carrier, asked: AccountRequest) -> ApiReply:
+    """Answer a request under `/Account/{id}/Call/`.  Raises `Refusal`."""
     try:
         match asked.method, len(asked.segments):
             case "POST", 1:
@@ -47,15 +47,17 @@ def call_route(carrier: Carrier, asked: Asked) -> Reply:
     raise Refusal(404, "not found")
 
 
-def _make(carrier: Carrier, body: Mapping[str, Any]) -> Reply:
+def _make(carrier: Carrier, body: Mapping[str, Any]) -> ApiReply:
     wanted = read_call_request(body)
     live = sum(1 for call in carrier.live.values() if call.record.live)
     carrier.limits.admit(len(wanted.to_numbers), live, carrier.now_ms)
-    ids = tuple(carrier.place(wanted.from_number, number, wanted.plan).record.call_id for number in wanted.to_numbers)
-    return Reply(201, said("call fired", request_uuid=ids[0] if len(ids) == 1 else list(ids)), ids)
+    ids = tuple(
+        carrier.place_call(wanted.from_number, number, wanted.plan).record.call_id for number in wanted.to_numbers
+    )
+    return ApiReply(201, reply_body("call fired", request_uuid=ids[0] if len(ids) == 1 else list(ids)), ids)
 
 
-def _live(carrier: Carrier, asked: Asked) -> PhoneCall:
+def _live(carrier: Carrier, asked: AccountRequest) -> PhoneCall:
     call = carrier.live.get(asked.segments[1])
     if call is None or not call.record.live:
         raise Refusal(404, "call not found")
@@ -63,7 +65,7 @@ def _live(carrier: Carrier, asked: Asked) -> PhoneCall:
 
 
 STANDINGS = {"live": ("in-progress",), "queued": ("queued", "ringing")}
-"""Under which `status` a call in this state is found: one that rings still counts as queued."""
+"""Return the `status` under which a call in this state is listed: a ringing call still counts as queued."""
 
 
 def _standing(query: Mapping[str, str]) -> str:
@@ -73,14 +75,14 @@ def _standing(query: Mapping[str, str]) -> str:
     return status
 
 
-def _list(carrier: Carrier, query: Mapping[str, str]) -> Reply:
+def _list(carrier: Carrier, query: Mapping[str, str]) -> ApiReply:
     status = _standing(query)
     ids = [call_id for call_id, call in carrier.live.items() if call.record.state in STANDINGS[status]]
-    return Reply(200, {"api_id": str(uuid.uuid4()), "calls": ids if status == "live" else ids[:QUEUED_MAX]})
+    return ApiReply(200, {"api_id": str(uuid.uuid4()), "calls": ids if status == "live" else ids[:QUEUED_MAX]})
 
 
-def _details(carrier: Carrier, asked: Asked) -> Reply:
-    """A call that stands under another status is not found, as if there were none."""
+def _details(carrier: Carrier, asked: AccountRequest) -> ApiReply:
+    """Return one call.  Raises `Refusal` 404 also if the call has another status than the one asked for."""
     status = _standing(asked.query)
     call = _live(carrier, asked)
     record = call.record
@@ -99,10 +101,10 @@ def _details(carrier: Carrier, asked: Asked) -> Reply:
     if status == "live":
         more = {"stir_attestation": "Not Applicable", "stir_verification": "Not Applicable"}
         details |= {"session_start": utc_text(record.started), **more}
-    return Reply(200, details, (record.call_id,))
+    return ApiReply(200, details, (record.call_id,))
 
 
-def _transfer(call: PhoneCall, body: Mapping[str, Any]) -> Reply:
+def _transfer(call: PhoneCall, body: Mapping[str, Any]) -> ApiReply:
     legs = str(body.get("legs", "aleg"))
     if legs not in ("aleg", "bleg", "both"):
         raise Refusal(400, "legs: expected aleg, bleg or both")
@@ -113,18 +115,18 @@ def _transfer(call: PhoneCall, body: Mapping[str, Any]) -> Reply:
         raise Refusal(404, "call not found")
     if legs != "bleg":
         call.transfer(target)
-    return Reply(202, said("call transferred", call_uuid=call.record.call_id), (call.record.call_id,))
+    return ApiReply(202, reply_body("call transferred", call_uuid=call.record.call_id), (call.record.call_id,))
 
 
-def _hang_up(call: PhoneCall) -> Reply:
-    """A second DELETE finds no call any more, even before the first one's webhooks are out."""
+def _hang_up(call: PhoneCall) -> ApiReply:
+    """End a call.  A second DELETE finds no call, even before the webhooks of the first were sent."""
     if call.ending:
         raise Refusal(404, "call not found")
     call.hang_up(4000 if call.record.state == "in-progress" else 1000, "API Request")
-    return Reply(204, call_ids=(call.record.call_id,))
+    return ApiReply(204, call_ids=(call.record.call_id,))
 
 
-def _on_live(carrier: Carrier, call: PhoneCall, asked: Asked) -> Reply:
+def _on_live(carrier: Carrier, call: PhoneCall, asked: AccountRequest) -> ApiReply:
     kind, ids = asked.kind(2), (call.record.call_id,)
     if asked.method == "GET" and kind == "stream":
         return _streams(carrier, call, asked)
@@ -139,7 +141,7 @@ def _on_live(carrier: Carrier, call: PhoneCall, asked: Asked) -> Reply:
             call.quiet(kind)
         else:
             raise Refusal(404, "not found")
-        return Reply(204, call_ids=ids)
+        return ApiReply(204, call_ids=ids)
     starts = {"play": _play, "speak": _speak, "dtmf": _dtmf, "stream": _stream}
     if asked.method != "POST" or len(asked.segments) != 3:
         raise Refusal(404, "not found")
@@ -147,7 +149,7 @@ def _on_live(carrier: Carrier, call: PhoneCall, asked: Asked) -> Reply:
         return _record(carrier, call, asked.body)
     if kind not in starts:
         raise Refusal(404, "not found")
-    return Reply(202, starts[kind](call, asked.body), ids)
+    return ApiReply(202, starts[kind](call, asked.body), ids)
 
 
 def _play(call: PhoneCall, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,7 +159,7 @@ def _play(call: PhoneCall, body: Mapping[str, Any]) -> dict[str, Any]:
     if not files:
         raise Refusal(400, "urls is required")
     call.sound("play", [(url, PLAY_S) for url in files])
-    return said("play started")
+    return reply_body("play started")
 
 
 def _speak(call: PhoneCall, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,7 +167,7 @@ def _speak(call: PhoneCall, body: Mapping[str, Any]) -> dict[str, Any]:
     if not text:
         raise Refusal(400, "text is required")
     call.sound("speak", [(text, len(text) / CHARS_PER_S)])
-    return said("speak started")
+    return reply_body("speak started")
 
 
 def _dtmf(call: PhoneCall, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,11 +177,11 @@ def _dtmf(call: PhoneCall, body: Mapping[str, Any]) -> dict[str, Any]:
     if str(body.get("leg", "aleg")) not in ("aleg", "bleg", "both"):
         raise Refusal(400, "leg: expected aleg, bleg or both")
     call.record.digits.append(digits)
-    return said("digits sent")
+    return reply_body("digits sent")
 
 
 def _stream(call: PhoneCall, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Trap of the real API: only the string "true" makes a stream two-way, a JSON true does not."""
+    """Start a stream.  As on the real API, only the string "true" makes it two-way; a JSON true does not."""
     url = str(body.get("service_url") or "")
     if not url.startswith(("ws://", "wss://")):
         raise Refusal(400, "service_url is not a valid URL")
@@ -206,21 +208,21 @@ def _stream(call: PhoneCall, body: Mapping[str, Any]) -> dict[str, Any]:
     )
     entry = call.streams.new(stream)
     call.aside(call.interpreter.beside(entry), "stream by REST")
-    return said("audio streaming started", stream_id=entry.stream_id)
+    return reply_body("audio streaming started", stream_id=entry.stream_id)
 
 
-def _streams(carrier: Carrier, call: PhoneCall, asked: Asked) -> Reply:
+def _streams(carrier: Carrier, call: PhoneCall, asked: AccountRequest) -> ApiReply:
     objects = [entry.to_json(carrier.options.auth_id, call.record.call_id) for entry in call.streams.entries]
     if len(asked.segments) == 4:
         for stream in objects:
             if stream["stream_id"] == asked.segments[3]:
-                return Reply(200, {"api_id": str(uuid.uuid4()), **stream})
+                return ApiReply(200, {"api_id": str(uuid.uuid4()), **stream})
         raise Refusal(404, "stream not found")
     meta = {"limit": 20, "offset": 0, "total_count": len(objects), "next": None, "previous": None}
-    return Reply(200, {"api_id": str(uuid.uuid4()), "meta": meta, "objects": objects})
+    return ApiReply(200, {"api_id": str(uuid.uuid4()), "meta": meta, "objects": objects})
 
 
-def _record(carrier: Carrier, call: PhoneCall, body: Mapping[str, Any]) -> Reply:
+def _record(carrier: Carrier, call: PhoneCall, body: Mapping[str, Any]) -> ApiReply:
     file_format = str(body.get("file_format") or "mp3")
     if file_format not in ("mp3", "wav"):
         raise Refusal(400, "file_format: expected mp3 or wav")
@@ -231,11 +233,11 @@ def _record(carrier: Carrier, call: PhoneCall, body: Mapping[str, Any]) -> Reply
     callback: Target = read_target(body, "callback")
     recording = carrier.recordings.start(call.record, file_format, callback, limit_s, channel_type, by_rest=True)
     ids = (call.record.call_id,)
-    return Reply(200, said("recording started", recording_id=recording.recording_id, url=recording.url), ids)
+    return ApiReply(200, reply_body("recording started", recording_id=recording.recording_id, url=recording.url), ids)
 
 
 def _stop_recordings(carrier: Carrier, call: PhoneCall, url: str) -> None:
-    """The one with this URL; all of them, if none is named."""
+    """Return the running recording with this URL, or all running ones if no URL is given."""
     running = [
         recording
         for recording in carrier.recordings.running(call.record)
@@ -245,4 +247,4 @@ def _stop_recordings(carrier: Carrier, call: PhoneCall, url: str) -> None:
         raise Refusal(404, "recording not found")
     for recording in running:
         carrier.recordings.stop(recording, "StoppedByRequest")
-        carrier.recordings.tell(call.record, recording, call.reports.put)
+        carrier.recordings.report_stop(call.record, recording, call.reports.put)

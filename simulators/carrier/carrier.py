@@ -1,4 +1,4 @@
-"""The simulated carrier as a whole: its calls, its account, and the server that speaks REST.
+"""Runs the simulated carrier: its calls, its account, and the REST server.
 
 async with Carrier(CarrierOptions(callee=Callee(script=(WaitForAgent(), Say("yes"))))) as carrier:
     ...                                      # POST {carrier.api_url}/Account/MA_XXXXXXXX/Call/
@@ -22,7 +22,7 @@ from simulators.carrier.phone_call import PhoneCall, World
 from simulators.carrier.plan import CallPlan, CarrierOptions, Target
 from simulators.carrier.record import ApiRequest, CallRecord
 from simulators.carrier.recordings import Recordings
-from simulators.carrier.refusals import Faults, Limits, Refusal
+from simulators.carrier.refusals import Limits, Refusal, RequestFaults
 from simulators.loopback_server import LoopbackServer
 from simulators.script import Step
 from simulators.sound import FRAME_MS
@@ -33,12 +33,12 @@ STOP_S_MAX = 10.0
 
 
 class Carrier:
-    """Use as an async context manager; at its end all calls are cut off."""
+    """The carrier as an async context manager; its end cuts all calls off."""
 
     def __init__(self, options: CarrierOptions | None = None) -> None:
         self.options = options = options or CarrierOptions()
         self.calls: dict[str, CallRecord] = {}
-        """Every call by its id, in the order in which they began."""
+        """Every call by its id, in the order of their starts."""
         self.requests: list[ApiRequest] = []
         self.live: dict[str, PhoneCall] = {}
         self.ended: dict[str, PhoneCall] = {}
@@ -47,22 +47,22 @@ class Carrier:
             self.people.put(number, callees if isinstance(callees, tuple) else (callees,))
         self.account = Account(options.auth_id, numbers=dict.fromkeys(options.numbers, ""))
         self.limits = Limits(options.cps, options.calls_max)
-        self.faults = Faults()
+        self.faults = RequestFaults()
         self.recordings = Recordings(options.auth_id, lambda: self.now_ms)
         self.url = ""
         self.on_end: Callable[[CallRecord], None] = lambda call: None
-        """Told about every call that is over."""
+        """Called with every call that is over."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._zero_s = self._zero_cpu_s = 0.0
 
     @property
     def now_ms(self) -> float:
-        """Since the carrier was started."""
+        """Time since the start of the carrier."""
         return (asyncio.get_running_loop().time() - self._zero_s) * 1000
 
     @property
     def api_url(self) -> str:
-        """The base of the REST API, as `https://api.vobiz.ai/api/v1` is the real one's."""
+        """The base URL of the REST API, which stands for `https://api.vobiz.ai/api/v1`."""
         return f"{self.url}/api/v1"
 
     async def __aenter__(self) -> "Carrier":
@@ -90,8 +90,8 @@ class Carrier:
         await self._server.__aexit__(kind, error, trace)
         await self._sender.aclose()
 
-    def place(self, from_number: str, to_number: str, plan: CallPlan) -> PhoneCall:
-        """Start an outbound call; it goes on by itself."""
+    def place_call(self, from_number: str, to_number: str, plan: CallPlan) -> PhoneCall:
+        """Start an outbound call, which runs in a task of its own."""
         return self._start("outbound", from_number, to_number, plan, self.people.next_for(to_number))
 
     def phone(
@@ -104,7 +104,7 @@ class Carrier:
         callee: Callee | None = None,
         plan: CallPlan | None = None,
     ) -> CallRecord:
-        """Start an inbound call: somebody phones one of the account's numbers.
+        """Start an inbound call to one of the account's numbers.
 
         Without `answer_url` and `plan` the number's application answers; raises `Refusal` 404 if it has none.
         """
@@ -130,7 +130,7 @@ class Carrier:
         callee: Callee | None = None,
         plan: CallPlan | None = None,
     ) -> CallRecord:
-        """`phone`, and wait until the call is over."""
+        """Start a call by `phone` and wait until it is over."""
         record = self.phone(
             answer_url,
             *script,
@@ -166,7 +166,7 @@ class Carrier:
             self.on_end(call.record)
 
     def load(self) -> dict[str, float]:
-        """What the calls cost this process, and how late its own media were: beyond 20 ms trust no other number."""
+        """Return the CPU cost of the calls and the lateness of media sent: over 20 ms, no other figure is valid."""
         streams = [stream for call in self.calls.values() for stream in call.streams]
         carried_s = sum(stream.frames_sent for stream in streams) * FRAME_MS / 1000
         cpu_s = time.process_time() - self._zero_cpu_s
@@ -180,7 +180,7 @@ class Carrier:
         }
 
     def note(self, request: ApiRequest, call_ids: Sequence[str]) -> None:
-        """Remember a REST request, also with the calls that it is about."""
+        """Record a REST request, also in the records of its calls."""
         if len(self.requests) < REQUESTS_KEPT_MAX:
             self.requests.append(request)
         for call_id in call_ids:

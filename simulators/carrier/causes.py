@@ -1,4 +1,4 @@
-"""Why a call ended, in the carrier's words: code, name, text cause and the CallStatus that goes with it.  Pure."""
+"""Lists the carrier's hangup causes: code, name, text cause and CallStatus.  Pure."""
 
 from dataclasses import dataclass
 
@@ -61,13 +61,13 @@ class Cause:
 
 
 def cause(code: int, source: str) -> Cause:
-    """The cause with this code; a code that is not documented is reported as `Unknown`."""
+    """Return the cause with this code; an undocumented code is reported as `Unknown`."""
     name, text, status = CAUSES.get(code, CAUSES[0])
     return Cause(code, name, text, status, source)
 
 
 class Dropped(Exception):
-    """The carrier ends the call here; `cause` is what it will report, the text is for the tester only."""
+    """The carrier ends the call here and reports `cause`; the text is for the tester only."""
 
     def __init__(self, code: int, why: str, source: str = "Error") -> None:
         self.cause = cause(code, source)
@@ -75,15 +75,15 @@ class Dropped(Exception):
 
 
 def unreachable(where: str, why: str) -> Dropped:
-    """70xx: the document of this kind could not be fetched."""
+    """Return the 70xx error: the document of this kind could not be fetched."""
     return Dropped(7010 + WHERE[where], why)
 
 
 def invalid_url(where: str, why: str) -> Dropped:
-    """702x: the URL that was to be fetched is none."""
+    """Return the 702x error: the URL to fetch is invalid."""
     return Dropped(7020 + WHERE[where], why)
 
 
 def invalid_xml(where: str, why: str) -> Dropped:
-    """80xx: the document came and cannot be run."""
+    """Return the 80xx error: the document was fetched and cannot be run."""
     return Dropped(8010 + WHERE[where], why)

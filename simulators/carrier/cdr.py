@@ -1,4 +1,4 @@
-"""Call detail records, as REST shows them after the call.  Pure."""
+"""Makes call detail records as REST returns them after the call.  Pure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,12 @@ PER_PAGE = 20
 PER_PAGE_MAX = 100
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 NUMBERS = {"from_number": "caller_id_number", "to_number": "destination_number"}
-"""Filters on a number, by the field of the record: a part of its digits will do."""
+"""Filters on a number, by the field of the record; a part of the digits matches."""
 EXACT = ("call_direction", "hangup_cause")
 
 
 def detail(call: CallRecord, account_id: str, streams: Sequence[StreamEntry]) -> dict[str, Any]:
-    """The record of a call that is over."""
+    """Return the record of a call that is over."""
     assert call.cause is not None
     assert call.ended_ms is not None
     ended = call.moment(call.ended_ms)
@@ -64,7 +64,7 @@ def detail(call: CallRecord, account_id: str, streams: Sequence[StreamEntry]) ->
 
 
 def page(account_id: str, rows: Sequence[Mapping[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:
-    """The envelope of a list: filtered, newest first, one page of it.  Raises `Refusal` 400."""
+    """Return one page of the filtered records, newest first, in its envelope.  Raises `Refusal` 400."""
     rows = [row for row in rows if _is_asked_for(row, query)][::-1]
     number = max(1, _whole(query.get("page"), 1))
     per_page = min(PER_PAGE_MAX, max(1, _whole(query.get("per_page"), PER_PAGE)))
@@ -88,7 +88,7 @@ def page(account_id: str, rows: Sequence[Mapping[str, Any]], query: Mapping[str,
 
 
 def _is_asked_for(row: Mapping[str, Any], query: Mapping[str, str]) -> bool:
-    """All filters combine; the dates only together."""
+    """Return the records that match all filters; the two dates are only valid together.  Raises `Refusal` 400."""
     wanted = all(_digits(query.get(name, "")) in _digits(str(row[key])) for name, key in NUMBERS.items())
     wanted &= all(query.get(name) in (None, "", row[name]) for name in EXACT)
     wanted &= int(row["duration"]) >= _whole(query.get("min_duration"), 0)
@@ -106,7 +106,7 @@ def _day(query: Mapping[str, str], name: str) -> str | None:
 
 
 def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Over all that was asked for, not over the page."""
+    """Summarise all matching records, not only the page."""
     answered = sum(1 for row in rows if row["answer_time"])
     seconds = sum(int(row["duration"]) for row in rows)
     return {

@@ -1,4 +1,4 @@
-"""`python -m simulators.vobiz carrier`: the carrier as a program, until it is interrupted."""
+"""`python -m simulators.vobiz carrier`: runs the carrier until it is interrupted."""
 
 import argparse
 import asyncio
@@ -36,7 +36,7 @@ Set your server's Vobiz base URL to http://127.0.0.1:8030/api/v1 and its credent
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m simulators.vobiz carrier",
-        description="Be Vobiz: take REST requests, call numbers that exist only here, run XML, stream, send webhooks.",
+        description="Simulate Vobiz: answer REST, call simulated numbers, run XML, stream media, send webhooks.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -47,30 +47,30 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--parent-token", default="", help="the main account's token, for the MA signatures")
     parser.add_argument("--cps", type=int, default=0, help="call starts per second; 0 no limit, 1 on a trial account")
     parser.add_argument("--max-concurrent", type=int, default=1000, help="calls at a time; 3 on a trial account")
-    parser.add_argument("--error-shape", type=int, choices=(0, 1, 2), help="always this one of the three error bodies")
+    parser.add_argument("--error-shape", type=int, choices=(0, 1, 2), help="which of the three error bodies to use")
     parser.add_argument("--number", action="append", default=[], help="a number of the account; may be repeated")
     parser.add_argument("--time-scale", type=float, default=1.0, help="factor on ringing, Speak, Wait and pauses")
     parser.add_argument("--hangup-delay-ms", type=float, default=1000.0, help="from the end to the Hangup webhook")
-    parser.add_argument("--degraded-after-ms", type=float, metavar="MS", help="report every stream as degraded then")
+    parser.add_argument("--degraded-after-ms", type=float, metavar="MS", help="then report each stream as degraded")
     parser.add_argument("--wavs", type=Path, help="record every stream into this folder")
     people = parser.add_argument_group("who answers")
-    people.add_argument("--callee", choices=DOES, default="answers", help="what a number does that is not listed")
-    people.add_argument("--ring-ms", type=float, default=2000.0, help="how long it rings before that")
+    people.add_argument("--callee", choices=DOES, default="answers", help="behaviour of a number that is not listed")
+    people.add_argument("--ring-ms", type=float, default=2000.0, help="ringing time before that")
     people.add_argument("--script", help="what a callee does on the stream: a JSON file, or `demo`; else it listens")
     people.add_argument("--callees", type=Path, help='a JSON file: [{"number": "...", "does": "busy", ...}, ...]')
     people.add_argument("--speech", type=Path, default=SPEECH, help="folder of recordings with a sentences.json")
-    hooks = parser.add_argument_group("how the webhooks go out")
+    hooks = parser.add_argument_group("delivery of the webhooks")
     hooks.add_argument("--signing", choices=("right", "wrong", "none"), default="right")
     hooks.add_argument("--body", choices=("form", "json", "multipart"), default="form")
     hooks.add_argument("--double", action="append", default=[], metavar="KIND", help="send it twice; `all` for all")
-    hooks.add_argument("--delay-ms", type=float, default=0.0, help="hold every report back")
+    hooks.add_argument("--delay-ms", type=float, default=0.0, help="delay every report")
     hooks.add_argument("--shuffle-ms", type=float, default=0.0, help="... by a random time up to this: out of order")
     add_wire_arguments(parser)
     return parser.parse_args(argv)
 
 
 def carrier_options(parsed: argparse.Namespace) -> CarrierOptions:
-    """Raises `BadScript`, `BadCallee`, `OSError` or `ValueError` for files that cannot be read."""
+    """Read the options.  Raises `BadScript`, `BadCallee`, `OSError` or `ValueError` for files that cannot be read."""
     listed = json.loads(parsed.callees.read_text(encoding="utf-8")) if parsed.callees else []
     table: dict[str, tuple[Callee, ...]] = {}
     for entry in listed:
@@ -92,7 +92,7 @@ def carrier_options(parsed: argparse.Namespace) -> CarrierOptions:
         callee=callee,
         callees=table,
         numbers=tuple(parsed.number) or ("+911234567890",),
-        wire=wire_options(parsed),
+        wire_options=wire_options(parsed),
         hooks=HookHabits(
             parsed.signing,
             parsed.body,
@@ -110,7 +110,7 @@ def carrier_options(parsed: argparse.Namespace) -> CarrierOptions:
 
 
 async def serve(options: CarrierOptions) -> None:
-    """Until SIGINT or SIGTERM; each call is told about in one line when it is over."""
+    """Run until SIGINT or SIGTERM, and print one line for each call that is over."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

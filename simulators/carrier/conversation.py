@@ -1,4 +1,4 @@
-"""Other people on the line: the B leg of a `<Dial>`, and a `<Conference>`."""
+"""Simulates further parties of a call: the B leg of a `<Dial>`, and a `<Conference>`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ STATUS_OF = {"busy": "busy", "no-answer": "no-answer", "rejects": "failed", "una
 
 
 class Joint:
-    """Joins one call with others."""
+    """Joins one call with other parties."""
 
     def __init__(self, call: PhoneCall) -> None:
         self._call = call
 
     async def dial(self, verb: Dial) -> dict[str, str]:
-        """Ring the numbers, talk if one answers; the fields of the dial action."""
+        """Ring the numbers and talk if one answers; return the fields of the dial action."""
         people = self._call.world.people
         rung = [(number, people.next_for(number)) for number in verb.numbers]
-        # All ring at once: the first to answer is the one whose phone rings shortest.
+        # All ring at once: the callee with the shortest ringing time answers.
         answering = [pair for pair in rung if pair[1].does in ("answers", "machine")]
         number, callee = min(answering or rung, key=lambda pair: pair[1].ring_ms)
         leg: dict[str, Any] = {
@@ -43,7 +43,7 @@ class Joint:
             await self._talk(verb, leg, callee)
         else:
             leg["cause"] = cause(CAUSE_OF.get(callee.does, 3080), "Callee")
-            self._tell(verb, leg, "DialHangup")
+            self._report_leg(verb, leg, "DialHangup")
         self._call.record.dialled.append({"to": number, "status": status, "uuid": leg["uuid"]})
         return {
             "DialStatus": status,
@@ -54,20 +54,20 @@ class Joint:
         }
 
     async def _talk(self, verb: Dial, leg: dict[str, Any], callee: Callee) -> None:
-        self._tell(verb, leg, "DialAnswer")
-        self._tell(verb, leg, "DialConnected")
+        self._report_leg(verb, leg, "DialAnswer")
+        self._report_leg(verb, leg, "DialConnected")
         talk_s = min(callee.talk_ms / 1000, verb.limit_s)
         await self._call.pause(talk_s)
         leg["seconds"] = talk_s
         leg["cause"] = cause(4000 if callee.talk_ms / 1000 <= verb.limit_s else 6000, "Callee")
-        self._tell(verb, leg, "DialHangup")
+        self._report_leg(verb, leg, "DialHangup")
 
-    def _tell(self, verb: Dial, leg: dict[str, Any], event: str) -> None:
+    def _report_leg(self, verb: Dial, leg: dict[str, Any], event: str) -> None:
         fields = dial_fields(self._call.record, leg, event)
         self._call.reports.put(Webhook("dial", verb.callback_url, verb.callback_method, fields))
 
     async def confer(self, verb: Conference) -> None:
-        """Enter the room, stay for as long as the callee talks, leave."""
+        """Enter the room, stay while the callee talks, and leave."""
         member = {"ConferenceUUID": str(uuid.uuid4()), "ConferenceName": verb.room, "ConferenceMemberID": "1"}
         fields = call_fields(self._call.record, self._call.world.options.account, "ConferenceEnter", "in-progress")
         enter = {"ConferenceAction": "enter", "ConferenceFirstMember": "true"}

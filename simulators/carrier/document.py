@@ -1,4 +1,4 @@
-"""XML documents as the carrier reads them: a tuple of verbs, or the hangup cause for what it cannot run.  Pure."""
+"""Reads XML documents as the carrier does: a tuple of verbs, or a hangup cause for an invalid document.  Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class HangUp:
+class HangupVerb:
     reason: str = ""
     schedule_s: float = 0.0
 
@@ -67,7 +67,7 @@ class Record:
     length_s_max: float
     file_format: str
     session: bool
-    """Goes on in the background while the document runs."""
+    """Records in the background while the document runs."""
     channel_type: str = "mono"
 
 
@@ -102,12 +102,12 @@ class Dtmf:
 
 
 Sound: TypeAlias = Speak | Play | Pause
-Verb: TypeAlias = Sound | HangUp | Redirect | Gather | Record | Dial | Conference | PreAnswer | Dtmf | Stream
+Verb: TypeAlias = Sound | HangupVerb | Redirect | Gather | Record | Dial | Conference | PreAnswer | Dtmf | Stream
 Document: TypeAlias = tuple[Verb, ...]
 
 
 def read_document(status: int, content_type: str, body: bytes, where: str = "answer") -> Document:
-    """The verbs of this HTTP reply, in order.  Raises `Dropped`; `where` is a key of `causes.WHERE`."""
+    """Return the verbs of this HTTP reply in order.  Raises `Dropped`; `where` is a key of `causes.WHERE`."""
     if not 200 <= status < 300:
         raise unreachable(where, f"HTTP status {status}")
     mime = content_type.partition(";")[0].strip().lower()
@@ -162,8 +162,8 @@ def _pause(element: Element, where: str) -> Pause:
     return Pause(_number(element, "length", 1))
 
 
-def _hang_up(element: Element, where: str) -> HangUp:
-    return HangUp(element.get("reason", ""), _number(element, "schedule", 0))
+def _hang_up(element: Element, where: str) -> HangupVerb:
+    return HangupVerb(element.get("reason", ""), _number(element, "schedule", 0))
 
 
 def _redirect(element: Element, where: str) -> Redirect:
@@ -247,7 +247,7 @@ _READERS: dict[str, Callable[[Element, str], Verb]] = {
 
 
 def is_web_url(url: str) -> bool:
-    """Can the carrier ask there?"""
+    """Return whether the carrier can send a request to this URL."""
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname)
@@ -274,7 +274,7 @@ def _text(element: Element) -> str:
 
 
 def _number(element: Element, name: str, default: float) -> float:
-    """What is no number, or below 0, is taken for the default, as the carrier takes it."""
+    """Read a number; return the default for any other text and below 0, as the carrier does."""
     try:
         value = float(element.get(name, default))
     except ValueError:

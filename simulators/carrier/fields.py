@@ -1,4 +1,4 @@
-"""The parameters of every webhook, as captured or documented.  Pure; all values are texts, numbers lose their `+`."""
+"""Builds the parameters of every webhook, as captured or documented.  All values are text, without `+`.  Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ STIR = {"STIRVerification": "Not Applicable", "STIRAttestation": "Not Applicable
 
 
 def call_fields(call: CallRecord, account: str, event: str, status: str) -> dict[str, str]:
-    """What every webhook of a call carries."""
+    """Return the fields that every webhook of a call has."""
     fields = {
         "CallUUID": call.call_id,
         "RequestUUID": call.call_id,
@@ -63,7 +63,7 @@ def machine_fields(call: CallRecord, machine: bool, if_machine: str) -> dict[str
 
 
 def hangup_fields(call: CallRecord, account: str, cause: Cause) -> dict[str, str]:
-    """Call before `ended_ms` is set is a mistake of the caller: the times would be missing."""
+    """Return the fields of the Hangup webhook; `ended_ms` must be set."""
     assert call.ended_ms is not None
     ended = call.moment(call.ended_ms)
     seconds = round(call.answered_s)
@@ -84,12 +84,15 @@ def hangup_fields(call: CallRecord, account: str, cause: Cause) -> dict[str, str
 
 
 def billed_s(call: CallRecord) -> int:
-    """Whole minutes of the answered time."""
+    """Return the answered time in s, rounded up to whole minutes."""
     return 60 * max(1, -(-round(call.answered_s) // 60)) if call.answered_ms is not None else 0
 
 
 def stream_fields(call: CallRecord, account: str, event: str, stream: Mapping[str, Any], at: str) -> dict[str, str]:
-    """A stream status callback; `stream` holds stream_id, service_url, url, method, extra_headers, name, error."""
+    """Return the fields of a stream status callback.
+
+    `stream` has stream_id, service_url, url, method, extra_headers, name and error.
+    """
     fields = {
         "Event": event,
         "CallUUID": call.call_id,
@@ -110,7 +113,7 @@ def stream_fields(call: CallRecord, account: str, event: str, stream: Mapping[st
 
 
 def dial_fields(call: CallRecord, leg: Mapping[str, Any], event: str) -> dict[str, str]:
-    """A callback of `<Dial>` about its B leg: DialAnswer, DialConnected or DialHangup."""
+    """Return the fields of a `<Dial>` callback about the B leg: DialAnswer, DialConnected or DialHangup."""
     fields = {
         "Event": event,
         "CallUUID": call.call_id,
@@ -135,7 +138,7 @@ def dial_fields(call: CallRecord, leg: Mapping[str, Any], event: str) -> dict[st
 
 
 def recording_fields(call: CallRecord, recording: Mapping[str, Any]) -> dict[str, str]:
-    """The `RecordStop` callback of `<Record>`; the parameters that its action gets, too."""
+    """Return the fields of the `RecordStop` callback of `<Record>`, which its action gets, too."""
     duration_ms = recording["duration_ms"]
     return {
         "Event": "RecordStop",
@@ -152,7 +155,7 @@ def recording_fields(call: CallRecord, recording: Mapping[str, Any]) -> dict[str
 
 
 def rest_recording_fields(call: CallRecord, recording: Mapping[str, Any]) -> dict[str, str]:
-    """The callback of a recording that was started by REST: the same news in snake_case."""
+    """Return the fields of the callback of a recording started by REST: the same values in snake_case."""
     duration_ms = recording["duration_ms"]
     return {
         "api_id": recording["api_id"],

@@ -1,4 +1,4 @@
-"""Webhooks on their way out: signed (or wrongly signed), encoded, delayed, doubled, tried again.
+"""Sends webhooks: signs (or mis-signs), encodes, delays, duplicates and retries them.
 
 Two kinds go out.  A *question* (answer, fallback, transfer, redirect, action) is waited for: its reply is the next
 document.  A *report* (ring, hangup, stream status, ...) is queued per call and delivered in order by one task; one that
@@ -20,29 +20,29 @@ from simulators.webhooks import USER_AGENT, signatures, tls_context
 
 REPORT_DEADLINE_S = 3.0
 REPORT_TRIES = 3
-RETRY_PAUSE_S = 0.5  # doubled after each try; Vobiz says no more than "exponential"
+RETRY_PAUSE_S = 0.5  # doubled after each try; Vobiz documents only "exponential"
 PENDING_MAX = 10_000
 FLUSH_S_MAX = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class HookHabits:
-    """How this carrier sends its webhooks where documents, captures and accidents differ."""
+    """How this carrier sends its webhooks, where documents, captures and faults differ."""
 
     signing: Literal["right", "wrong", "none"] = "right"
     body: Literal["form", "json", "multipart"] = "form"
     doubled: frozenset[str] = frozenset()
-    """Kinds that are delivered twice (`all` for every report)."""
+    """Kinds of report that are delivered twice (`all`: every kind)."""
     delay_ms: float = 0.0
-    """Each report waits this long, scaled."""
+    """Delay of each report, scaled."""
     shuffle_ms: float = 0.0
-    """Each report waits a random time up to this, so that reports overtake each other."""
+    """Maximum of a random delay of each report, by which reports overtake each other."""
     seed: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class HookReply:
-    """What the server answered; `status` is None if it did not, and `why` says so in words."""
+    """The server's reply; `status` is None if there is none, and `why` is the reason."""
 
     status: int | None
     content_type: str = ""
@@ -52,7 +52,7 @@ class HookReply:
 
 @dataclass(slots=True)
 class HookSender:
-    """Delivers the webhooks of all calls.  `aclose` when the carrier stops."""
+    """Delivers the webhooks of all calls; the owner calls `aclose` at the end."""
 
     habits: HookHabits
     auth_token: str
@@ -73,24 +73,24 @@ class HookSender:
         await self._client.aclose()
 
     async def ask(self, call: CallRecord, webhook: Webhook, deadline_s: float) -> HookReply:
-        """Send a question once; never raises for what the server does."""
+        """Send a question once; errors of the server are part of the reply and raise nothing."""
         call.webhooks.append(webhook)
         return await self._send(webhook, deadline_s)
 
     async def report(self, webhook: Webhook, tries_before: int = 0) -> bool:
-        """Try once; False if it has to be tried again."""
+        """Deliver a report once; return False if it has to be retried."""
         reply = await self._send(webhook, REPORT_DEADLINE_S)
         return reply.status == 200 or tries_before + 1 >= REPORT_TRIES
 
     async def insist(self, webhook: Webhook) -> None:
-        """The second and third try of a report."""
+        """Deliver a report a second and third time."""
         for tried in range(1, REPORT_TRIES):
             await asyncio.sleep(RETRY_PAUSE_S * 2 ** (tried - 1) * self.time_scale)
             if await self.report(webhook, tried):
                 return
 
     def wait_s(self) -> float:
-        """How long the next report is held back."""
+        """Return the delay of the next report in s."""
         wait_ms = self.habits.delay_ms + self._random.uniform(0, self.habits.shuffle_ms)
         return wait_ms * self.time_scale / 1000
 
@@ -145,13 +145,13 @@ class Reports:
     def __init__(self, call: CallRecord, sender: HookSender) -> None:
         self._call, self._sender = call, sender
         self._waiting: deque[Webhook] = deque()
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._apart: set[asyncio.Task[None]] = set()
 
     def put(self, webhook: Webhook) -> None:
-        """Queue it; without a URL there is nobody to tell.  It belongs to the call's record from now on."""
+        """Queue a report and add it to the call's record; without a URL do nothing."""
         if not webhook.url:
             return
         for _ in range(self._sender.copies(webhook.kind)):
@@ -161,10 +161,10 @@ class Reports:
             self._call.webhooks.append(copy)
             self._waiting.append(copy)
         self._idle.clear()
-        self._news.set()
+        self._changed.set()
 
     async def run(self) -> None:
-        """Deliver until cancelled."""
+        """Deliver the queue until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             while True:
                 while self._waiting:
@@ -174,11 +174,11 @@ class Reports:
                     elif not await self._sender.report(webhook):
                         self._aside(tasks, self._sender.insist(webhook))
                 self._settle()
-                self._news.clear()
-                await self._news.wait()
+                self._changed.clear()
+                await self._changed.wait()
 
     async def flush(self) -> None:
-        """Wait, within bounds, until everything queued has been delivered or given up."""
+        """Wait, with a deadline, until every queued report has been delivered or given up."""
         try:
             async with asyncio.timeout(FLUSH_S_MAX):
                 await self._idle.wait()

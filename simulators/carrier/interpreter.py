@@ -1,6 +1,6 @@
-"""Runs XML documents: one verb after the other, in simulated form.
+"""Runs XML documents verb by verb, in simulated form.
 
-Speak, Play and Wait take (scaled) time and are written down; a `<Stream>` with `keepCallAlive` is a real WebSocket and
+Speak, Play and Wait take (scaled) time and are recorded; a `<Stream>` with `keepCallAlive` is a real WebSocket and
 holds the document until it ends, one without runs beside it.  At the end of the instructions the call ends with 4010.
 """
 
@@ -19,7 +19,7 @@ from simulators.carrier.document import (
     Document,
     Dtmf,
     Gather,
-    HangUp,
+    HangupVerb,
     Pause,
     Play,
     PreAnswer,
@@ -34,17 +34,17 @@ from simulators.carrier.plan import Target
 if TYPE_CHECKING:
     from simulators.carrier.phone_call import PhoneCall
 
-CHARS_PER_S = 15.0  # a voice reads about 15 characters a second
-PLAY_S = 3.0  # the length of a file that nobody opens
+CHARS_PER_S = 15.0  # speech is about 15 characters a second
+PLAY_S = 3.0  # the assumed length of a file; it is never opened
 LOOPS_MAX = 1000
 DOCUMENTS_MAX = 100
-"""A document that redirects to itself for ever ends there."""
+"""Limit for a document that redirects to itself for ever."""
 SPEECH_CONFIDENCE = "0.95"
 
 
 @dataclass(frozen=True, slots=True)
 class Goto:
-    """The next document; the rest of this one is dropped."""
+    """Carries the next document; the rest of the present one is dropped."""
 
     document: Document
 
@@ -62,7 +62,7 @@ class Interpreter:
         self._says = list(call.callee.says)
 
     async def run(self, document: Document) -> Cause:
-        """The document and all those that follow from it; why the call ends then.  Raises `Dropped`."""
+        """Run the document and those that follow it; return the cause of the end.  Raises `Dropped`."""
         for _ in range(DOCUMENTS_MAX):
             outcome = await self._run(document)
             if not isinstance(outcome, Goto):
@@ -71,9 +71,9 @@ class Interpreter:
         raise Dropped(5010, f"more than {DOCUMENTS_MAX} documents in one call")
 
     async def _run(self, document: Document) -> Outcome:
-        for place, verb in enumerate(document):
+        for position, verb in enumerate(document):
             self._call.record.verbs.append("Wait" if isinstance(verb, Pause) else _tag(verb))
-            more = place + 1 < len(document)
+            more = position + 1 < len(document)
             outcome = await self._perform(verb, more)
             if outcome is not None:
                 return outcome
@@ -89,9 +89,9 @@ class Interpreter:
                     await self._sound(early)
             case Dtmf(digits):
                 call.record.digits.append(digits)
-            case HangUp(_, schedule_s) if schedule_s and more:
+            case HangupVerb(_, schedule_s) if schedule_s and more:
                 call.aside(self._hang_up_after(schedule_s), "scheduled hangup")
-            case HangUp():
+            case HangupVerb():
                 return cause(4000, "Answer XML")
             case Redirect(url, method):
                 return Goto(await call.ask(Target(url, method), "redirect", "Redirect"))
@@ -126,7 +126,7 @@ class Interpreter:
         self._call.hang_up(6000, "Answer XML")
 
     async def _gather(self, verb: Gather) -> Outcome:
-        """Prompts, then the callee's next keys or words; without any the document goes on after the timeout."""
+        """Play the prompts, then take the callee's next keys or words; without any, continue after the timeout."""
         for prompt in verb.prompts:
             await self._sound(prompt)
         fields = {"InputType": "", "Digits": "", "Speech": "", "SpeechConfidenceScore": "", "BilledAmount": "0.00000"}
@@ -154,14 +154,14 @@ class Interpreter:
         talk_s = call.callee.talk_ms / 1000
         await call.pause(min(talk_s, verb.length_s_max))
         recordings.stop(recording, "maxLength" if talk_s >= verb.length_s_max else "RecordingTimeout")
-        recordings.tell(call.record, recording, call.reports.put)
+        recordings.report_stop(call.record, recording, call.reports.put)
         fields = {"RecordUrl": recording.url, "RecordingID": recording.recording_id}
         return await self._after(fields, verb.action, verb.method, verb.redirect, "Record")
 
     async def _after(
         self, fields: dict[str, str], action: str, method: str, redirect: bool, event: str = "DialAction"
     ) -> Outcome:
-        """Tell the action URL; with `redirect` its reply is the next document."""
+        """Send the action request; with `redirect` its reply is the next document."""
         if not action:
             return None
         try:
@@ -181,7 +181,7 @@ class Interpreter:
         return cause(4000, self._call.party) if ending.by == "caller" else None
 
     async def beside(self, entry: StreamEntry) -> None:
-        """A stream that does not hold the document; the caller's hang-up on it ends the call all the same."""
+        """Run a stream beside the document; a hang-up of the caller on it still ends the call."""
         ending = await self._call.streams.carry(entry)
         if ending.by == "caller":
             self._call.hang_up(4000, self._call.party)

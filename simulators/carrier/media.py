@@ -1,4 +1,4 @@
-"""The media streams of one call: each opened, performed on, measured, and told about."""
+"""Runs the media streams of one call: opens each, performs the script, measures it, and sends status callbacks."""
 
 import asyncio
 import contextlib
@@ -24,12 +24,12 @@ STREAMS_MAX = 100
 
 
 class TooManyStreams(Exception):
-    """One call has opened more streams than any call should."""
+    """The call has opened more streams than the limit."""
 
 
 @dataclass(slots=True)
 class StreamEntry:
-    """One stream as REST shows it."""
+    """One stream as REST returns it."""
 
     stream: Stream
     media: MediaStream
@@ -60,7 +60,7 @@ class StreamEntry:
 
 @dataclass(slots=True)
 class CallStreams:
-    """All streams of a call.  The script is performed once: what a stream leaves of it, the next one takes up."""
+    """All streams of a call.  The script is performed once: each stream continues where the last one stopped."""
 
     call: CallRecord
     options: CarrierOptions
@@ -71,28 +71,28 @@ class CallStreams:
     _results: list[tuple[StreamEntry, CallResult]] = field(default_factory=list)
 
     def new(self, stream: Stream) -> StreamEntry:
-        """Prepare a stream; it is opened by `carry`."""
+        """Add a stream, which `carry` opens.  Raises `TooManyStreams`."""
         if len(self.entries) >= STREAMS_MAX:
             raise TooManyStreams
 
-        def tell(event: str, fields: dict[str, str]) -> None:
-            self._tell(entry, event, fields)
+        def on_status(event: str, fields: dict[str, str]) -> None:
+            self._report_status(entry, event, fields)
 
         numbers = (bare(self.call.from_number), bare(self.call.to_number))
-        media = MediaStream(stream, self.call.call_id, numbers, self.options.wire, tell)
+        media = MediaStream(stream, self.call.call_id, numbers, self.options.wire_options, on_status)
         entry = StreamEntry(stream, media, media.stream_id, datetime.now(UTC))
         self.entries.append(entry)
         return entry
 
     def stop(self, stream_id: str | None, how: str) -> bool:
-        """End one stream, or all; False if there is none that is on."""
+        """End one stream, or all; return False if none is open."""
         on = [entry for entry in self.entries if entry.status == "in-progress" and stream_id in (None, entry.stream_id)]
         for entry in on:
             entry.media.end(Ending("carrier", how))
         return bool(on)
 
     async def carry(self, entry: StreamEntry) -> Ending:
-        """Carry the stream to its end; its result is in the call's record, even if this is cancelled."""
+        """Run the stream to its end and add its result to the call's record, even if cancelled."""
         result = CallResult(self.call.call_id)
         if not await self._open(entry, result):
             self.call.streams.append(result)
@@ -120,7 +120,7 @@ class CallStreams:
                 result.error, result.how = None, ""
                 return True
         entry.status, entry.reason, entry.ended = "failed", "Connection error", datetime.now(UTC)
-        self._tell(entry, "DroppedStream", {"error": DROPPED})
+        self._report_status(entry, "DroppedStream", {"error": DROPPED})
         return False
 
     async def _perform(self, entry: StreamEntry, actor: Actor, script: Sequence[Step]) -> Ending:
@@ -133,7 +133,7 @@ class CallStreams:
                     await actor.perform(script)
             except TimeoutError:
                 media.end(Ending("carrier", "stream timeout"))
-                self._tell(entry, "StopStream", {})
+                self._report_status(entry, "StopStream", {})
             except asyncio.CancelledError:
                 media.end(Ending("carrier", "the call moved on"))
                 raise
@@ -144,10 +144,10 @@ class CallStreams:
     async def _degrade(self, entry: StreamEntry) -> None:
         if self.options.degraded_after_ms is not None:
             await asyncio.sleep(self.options.degraded_after_ms / 1000)
-            self._tell(entry, "DegradedStream", {"error": "connection degraded"})
+            self._report_status(entry, "DegradedStream", {"error": "connection degraded"})
 
     async def haunt(self) -> None:
-        """Phantom connections after the end of the call, if the carrier has that fault."""
+        """Open phantom connections after the end of the call, if the carrier has that fault."""
         for entry, result in self._results:
             result.phantom = await entry.media.haunt()
 
@@ -164,15 +164,15 @@ class CallStreams:
         self._results.append((entry, result))
         if self.options.wavs is not None:
             path = self.options.wavs / f"{self.call.call_id}-{len(self.call.streams)}.wav"
-            with contextlib.suppress(OSError):  # a full disk must not end the calls
+            with contextlib.suppress(OSError):  # a full disk must not end calls
                 write_stereo_wav(path, media.line.track, media.playback.track(result.duration_ms))
                 result.wav = str(path)
 
-    def _tell(self, entry: StreamEntry, event: str, fields: dict[str, str]) -> None:
+    def _report_status(self, entry: StreamEntry, event: str, fields: dict[str, str]) -> None:
         url = entry.stream.status_callback_url
         if not url:
             return
-        told = {
+        stream_facts = {
             "stream_id": entry.media.stream_id,
             "service_url": entry.stream.url,
             "url": url,
@@ -181,5 +181,5 @@ class CallStreams:
             **fields,
         }
         at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-        body = stream_fields(self.call, self.options.account, event, told, at)
+        body = stream_fields(self.call, self.options.account, event, stream_facts, at)
         self.report(Webhook("stream-status", url, entry.stream.status_callback_method, body))

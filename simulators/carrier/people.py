@@ -1,4 +1,4 @@
-"""The people (and machines) at the other end: what a number does when it is called.  Pure."""
+"""Defines callees: the behaviour of a person or machine when a number is called.  Pure."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -15,17 +15,17 @@ TURNS_MAX = 100
 
 
 class BadCallee(ValueError):
-    """What a callee is told to do makes no sense; the text says which field."""
+    """The definition of a callee is invalid; the text names the field."""
 
 
 @dataclass(frozen=True, slots=True)
 class Callee:
-    """What one number does with one call."""
+    """The behaviour of one number in one call."""
 
     does: str = "answers"
-    """One of `DOES`; `machine` answers and is found out by machine detection."""
+    """One of `DOES`; `machine` answers, and machine detection recognises it."""
     ring_ms: float = 0.0
-    """Time from ringing to what it does."""
+    """Time from the first ring to `does`."""
     code: int = 3080
     """Hangup cause code of `fails`."""
     script: tuple[Step, ...] = STAYS
@@ -35,14 +35,14 @@ class Callee:
     says: tuple[str, ...] = ()
     """Words spoken when a `<Gather>` listens, one after the other."""
     talk_ms: float = 3000.0
-    """How long this person talks as the other leg of a `<Dial>`, in a `<Conference>` or into a `<Record>`."""
+    """Speaking time as the other leg of a `<Dial>`, in a `<Conference>` or into a `<Record>`."""
     detect_ms: float = 1000.0
-    """When machine detection has made up its mind."""
+    """Time from the answer to the result of machine detection."""
     hangs_up_after_ms: float | None = None
-    """Hang up this long after the answer, whatever the document is doing."""
+    """Hang up this long after the answer, whatever the document does."""
 
     asked_early: bool = False
-    """The answer URL is fetched although this person does not answer; others saw that on the real line."""
+    """Fetch the answer URL although the callee does not answer; users saw this at the real carrier."""
 
     def __post_init__(self) -> None:
         if self.does not in DOES:
@@ -51,7 +51,7 @@ class Callee:
 
 @dataclass(slots=True)
 class People:
-    """Who answers which number; a number with several callees behaves differently at each call, the last one stays."""
+    """Callees by number; a number with several uses them in turn, and the last one for all later calls."""
 
     default: Callee = field(default_factory=Callee)
     _table: dict[str, deque[Callee]] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class People:
         self._table[digits_of(number)] = deque(callees)
 
     def next_for(self, number: str) -> Callee:
-        """Who takes this call to `number`."""
+        """Return the callee of this call to `number`."""
         queue = self._table.get(digits_of(number))
         if queue is None:
             return self.default
@@ -70,12 +70,12 @@ class People:
 
 
 def digits_of(number: str) -> str:
-    """`+91 12345 67890`, `911234567890` and `01234567890`'s own digits; a SIP address stays as it is."""
+    """Reduce `+91 12345 67890`, `911234567890` and `01234567890` to digits; a SIP address stays unchanged."""
     return number if number.startswith("sip:") else "".join(char for char in number if char.isdigit())
 
 
 def read_callee(entry: Mapping[str, Any]) -> Callee:
-    """A callee from JSON; `script` is a list of steps as in a script file.  Raises `BadCallee`."""
+    """Read a callee from JSON; `script` is a list of steps as in a script file.  Raises `BadCallee`."""
     kinds = {field.name: field.type for field in fields(Callee)}
     values: dict[str, Any] = {}
     for key, value in entry.items():

@@ -1,11 +1,11 @@
-"""One call on the carrier, from the first ring to its last webhook.
+"""Runs one call on the carrier, from the first ring to the last webhook.
 
     dial ──▶ ring ──▶ (busy, no answer, ...) ──────────────────────────────┐
                └──▶ answer URL ──▶ run the document ──▶ end of it ──▶ cause ─▶ Hangup webhook
                                       ▲       │
                transfer (REST) ───────┘       └── hang-up (REST, callee, time limit, machine detection)
 
-Orders from outside (`hang_up`, `transfer`) interrupt whatever the call is doing; the first one counts.
+Orders from outside (`hang_up`, `transfer`) interrupt the call; the first one counts.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from simulators.carrier.causes import Cause, Dropped, cause, invalid_url, unreachable
-from simulators.carrier.document import Document, HangUp, is_web_url, read_document
+from simulators.carrier.document import Document, HangupVerb, is_web_url, read_document
 from simulators.carrier.fields import call_fields, hangup_fields, machine_fields, ring_fields
 from simulators.carrier.hooks import HookSender, Reports
 from simulators.carrier.interpreter import Interpreter
@@ -31,7 +31,7 @@ END_S_MAX = 60.0
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What all calls of a carrier share."""
+    """State that all calls of a carrier share."""
 
     options: CarrierOptions
     sender: HookSender
@@ -55,7 +55,7 @@ Order: TypeAlias = HangUpOrder | TransferOrder
 
 @dataclass(slots=True)
 class PhoneCall:
-    """One call; `run` carries it.  `record` tells everything about it, now and afterwards."""
+    """One call; `run` runs it.  `record` describes it, during and after the call."""
 
     record: CallRecord
     plan: CallPlan
@@ -80,21 +80,21 @@ class PhoneCall:
     def hang_up(self, code: int, source: str) -> None:
         """End the call; the first order counts."""
         self._ending = True
-        with contextlib.suppress(asyncio.QueueFull):  # a hundred orders wait already: the first one ends the call
+        with contextlib.suppress(asyncio.QueueFull):  # a hundred orders are queued: the first one ends the call
             self._orders.put_nowait(HangUpOrder(cause(code, source)))
 
     def transfer(self, target: Target) -> None:
-        """Leave what the call is doing and run the document at `target`."""
+        """Interrupt the call and run the document at `target`."""
         with contextlib.suppress(asyncio.QueueFull):
             self._orders.put_nowait(TransferOrder(target))
 
     @property
     def ending(self) -> bool:
-        """Has somebody ordered the end?"""
+        """Whether a hang-up was ordered."""
         return self._ending or not self.record.live
 
     def sound(self, kind: str, pieces: Sequence[tuple[str, float]]) -> None:
-        """Play or speak over the call: texts or URLs with their lengths in seconds.  `quiet` stops it."""
+        """Play or speak into the call: texts or URLs with their lengths in seconds.  `quiet` stops it."""
         self.quiet(kind)
         self._sounding[kind] = self.aside(self._sound(pieces), kind)
 
@@ -109,25 +109,25 @@ class PhoneCall:
             await self.pause(seconds)
 
     def aside(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        """Something that goes on beside the document and ends with the call at the latest."""
+        """Start a task beside the document; it ends with the call at the latest."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def pause(self, seconds: float) -> None:
-        """Wait by the carrier's own (scaled) clock."""
+        """Wait by the carrier's (scaled) clock."""
         await asyncio.sleep(seconds * self.world.options.time_scale)
 
     @property
     def party(self) -> str:
-        """What `HangupSource` calls the person on the line."""
+        """The person in the call, as `HangupSource` names them."""
         return "Caller" if self.record.direction == "inbound" else "Callee"
 
     # --- the life of the call ---
 
     async def run(self) -> None:
-        """The whole call; returns when its last webhook is through."""
+        """Run the whole call; return after the delivery of its last webhook."""
         reporting = asyncio.get_running_loop().create_task(self.reports.run(), name="reports")
         try:
             ended = await self._live()
@@ -147,7 +147,7 @@ class PhoneCall:
             self.record.finished.set()
 
     async def _live(self) -> Cause:
-        """Do what the plan says, then what the orders say; the cause of the end."""
+        """Carry out the plan, then the orders; return the cause of the end."""
         work = self._from_the_start()
         while True:
             doing = self.aside(self._dropped_or(work), "document")
@@ -199,7 +199,7 @@ class PhoneCall:
         return await self.interpreter.run(await self.ask(target, "transfer", "Transfer"))
 
     async def _ring(self) -> Cause | None:
-        """Ring until the callee does something; None if that was to answer."""
+        """Ring until the callee acts; return None if it answers, else the cause."""
         self.record.state = "ringing"
         self.reports.put(Webhook("ring", self.plan.ring.url, self.plan.ring.method, ring_fields(self.record)))
         callee, plan = self.callee, self.plan
@@ -253,7 +253,7 @@ class PhoneCall:
     # --- questions to the server ---
 
     async def _ask_answer(self, status: str) -> Document:
-        """The first document: the answer URL, three times if need be, then the fallback URL."""
+        """Fetch the first document: from the answer URL, up to three times, then from the fallback URL."""
         last: Dropped | None = None
         for kind, target in (("answer", self.plan.answer), ("fallback", self.plan.fallback)):
             if not target.url:
@@ -266,7 +266,7 @@ class PhoneCall:
                 except Dropped as dropped:
                     last = dropped
                     if dropped.cause.code // 1000 == 8:
-                        break  # what came could not be read: asking again will not help
+                        break  # the reply cannot be read: a retry would not help
         raise last or unreachable("answer", "no URL")
 
     async def ask(
@@ -288,8 +288,8 @@ class PhoneCall:
 
 
 def _refusal(document: Document) -> Cause | None:
-    """`<Hangup reason=...>` as the first verb refuses an inbound call before it is answered."""
+    """Return the cause if the first verb is `<Hangup reason=...>`, which refuses an inbound call before the answer."""
     first = document[0] if document else None
-    if isinstance(first, HangUp) and first.reason in ("busy", "rejected"):
+    if isinstance(first, HangupVerb) and first.reason in ("busy", "rejected"):
         return cause(3010 if first.reason == "busy" else 3020, "Answer XML")
     return None

@@ -1,4 +1,4 @@
-"""What one call has been asked to be, and how the carrier behaves as a whole.  Frozen."""
+"""Options of one call, and of the carrier as a whole.  Frozen."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ ACCOUNT = "MA_XXXXXXXX"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A URL of the server and how to ask there."""
+    """A URL of the server and the HTTP method."""
 
     url: str = ""
     method: str = "POST"
@@ -22,7 +22,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """Machine detection: `mode` is "", "true" (tell) or "hangup"."""
+    """Machine detection: `mode` is "" (off), "true" (report) or "hangup"."""
 
     mode: str = ""
     target: Target = Target()
@@ -31,11 +31,11 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class CallPlan:
-    """One call as it was requested, or as the number's application says."""
+    """One call as REST requested it, or as the number's application defines it."""
 
     answer: Target
     hangup: Target = Target()
-    """Without a URL the Hangup webhook goes to the answer URL."""
+    """Without it the Hangup webhook goes to the answer URL."""
     ring: Target = Target()
     fallback: Target = Target()
     detection: Detection = Detection()
@@ -52,13 +52,13 @@ class CarrierOptions:
     """The simulated carrier.  A real trial account has `cps=1, calls_max=3`."""
 
     port: int = 0
-    """0 takes a free one."""
+    """0 takes a free port."""
     host: str = "127.0.0.1"
     auth_id: str = ACCOUNT
     auth_token: str = "simulated-token"
     parent_auth_id: str = ""
     parent_token: str = ""
-    """The main account's, if `auth_id` is a sub-account."""
+    """The token of the main account, if `auth_id` is a sub-account."""
     cps: int = 0
     """Call starts per second; 0 is no limit."""
     calls_max: int = 1000
@@ -66,16 +66,16 @@ class CarrierOptions:
     error_shape: int | None = None
     """Which of the three error bodies to use; None takes them in turn, but for 429 and 401."""
     callee: Callee = field(default_factory=Callee)
-    """Who answers a number that is not in `callees`."""
+    """The callee of a number that is not in `callees`."""
     callees: Mapping[str, Callee | tuple[Callee, ...]] = field(default_factory=dict)
     numbers: tuple[str, ...] = ("+911234567890",)
-    """The account's own."""
-    wire: WireOptions = field(default_factory=WireOptions)
+    """The account's own numbers."""
+    wire_options: WireOptions = field(default_factory=WireOptions)
     hooks: HookHabits = field(default_factory=HookHabits)
     degraded_after_ms: float | None = None
-    """When each stream is reported as degraded, in real time."""
+    """Real time after which each stream is reported as degraded."""
     time_scale: float = 1.0
-    """Factor on everything the carrier itself waits for: ringing, Speak, Wait, pauses.  Media are in real time."""
+    """Factor on every wait of the carrier: ringing, Speak, Wait, pauses.  Media are in real time."""
     answer_deadline_s: float = 10.0
     answer_tries: int = 3
     hangup_delay_ms: float = 1000.0

@@ -1,4 +1,4 @@
-"""What the carrier remembers of its calls: every request, webhook, spoken text and stream, with times."""
+"""Records calls: every request, webhook, spoken text and stream, with times."""
 
 import asyncio
 from dataclasses import asdict, dataclass, field
@@ -25,7 +25,7 @@ class ApiRequest:
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """One attempt to deliver a webhook; `status` is None if nobody answered in time."""
+    """One attempt to deliver a webhook; `status` is None without an answer in time."""
 
     at_ms: float
     took_ms: float
@@ -49,7 +49,7 @@ class Webhook:
 
 @dataclass(slots=True)
 class CallRecord:
-    """One call.  Times are ms since the carrier was started."""
+    """One call.  Times are ms since the start of the carrier."""
 
     call_id: str
     direction: str
@@ -63,16 +63,16 @@ class CallRecord:
     ended_ms: float | None = None
     cause: Cause | None = None
     error: str | None = None
-    """Why the carrier dropped the call, in words for the tester."""
+    """The reason why the carrier dropped the call, for the tester."""
     machine: bool | None = None
     requests: list[ApiRequest] = field(default_factory=list)
     webhooks: list[Webhook] = field(default_factory=list)
     spoken: list[str] = field(default_factory=list)
-    """What the callee heard from the carrier itself: the texts of Speak, the URLs of Play."""
+    """The texts of Speak and the URLs of Play that the callee heard."""
     digits: list[str] = field(default_factory=list)
     """Keys sent to the callee by `<DTMF>`, `send_digits` or REST."""
     verbs: list[str] = field(default_factory=list)
-    """The verbs that were run, in order."""
+    """The verbs that ran, in order."""
     streams: list[CallResult] = field(default_factory=list)
     dialled: list[dict[str, Any]] = field(default_factory=list)
     recordings: list[str] = field(default_factory=list)
@@ -84,7 +84,7 @@ class CallRecord:
 
     @property
     def answered_s(self) -> float:
-        """How long the call was up."""
+        """The answered time of the call."""
         if self.answered_ms is None or self.ended_ms is None:
             return 0.0
         return (self.ended_ms - self.answered_ms) / 1000
@@ -96,20 +96,20 @@ class CallRecord:
         return ([self.error] if self.error else []) + steps
 
     async def over(self, deadline_s: float = 600.0) -> "CallRecord":
-        """Wait until the call has ended and its last webhook is through.  Raises TimeoutError."""
+        """Wait until the call has ended and its last webhook was delivered.  Raises TimeoutError."""
         async with asyncio.timeout(deadline_s):
             await self.finished.wait()
         return self
 
     def hooks(self, kind: str) -> list[Webhook]:
-        """The webhooks of one kind, in the order in which they were due."""
+        """Return the webhooks of one kind, in the order in which they were due."""
         return [webhook for webhook in self.webhooks if webhook.kind == kind]
 
     def moment(self, at_ms: float) -> datetime:
         return self.started + timedelta(milliseconds=at_ms - self.began_ms)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return the record as plain data."""
         data = {
             name: getattr(self, name)
             for name in ("call_id", "direction", "from_number", "to_number", "state", "error", "machine", "spoken")

@@ -1,4 +1,4 @@
-"""The carrier's shelf of recordings: started by `<Record>` or REST, stopped, told about, listed, deleted."""
+"""Keeps the carrier's recordings: starts them by `<Record>` or REST, stops, reports, lists and deletes them."""
 
 import uuid
 from collections.abc import Callable
@@ -56,7 +56,7 @@ class Recording:
 
 @dataclass(slots=True)
 class Recordings:
-    """All recordings of the account; `media_url` is where their files are."""
+    """All recordings of the account; `media_url` is the base URL of their files."""
 
     auth_id: str
     now_ms: Callable[[], float]
@@ -96,15 +96,15 @@ class Recordings:
         return recording
 
     def stop(self, recording: Recording, reason: str) -> bool:
-        """False if it had been stopped before."""
+        """Stop a recording; return False if it is stopped already."""
         if recording.stop_ms is not None:
             return False
         recording.stop_ms = min(self.now_ms(), recording.began_ms + recording.limit_ms)
         recording.end_reason = reason
         return True
 
-    def tell(self, call: CallRecord, recording: Recording, report: Callable[[Webhook], None]) -> None:
-        """The callback for a recording that has been stopped."""
+    def report_stop(self, call: CallRecord, recording: Recording, report: Callable[[Webhook], None]) -> None:
+        """Send the callback of a recording that has been stopped."""
         fields = (rest_recording_fields if recording.by_rest else recording_fields)(call, recording.facts())
         report(Webhook("record", recording.callback.url, recording.callback.method, fields))
 
@@ -113,7 +113,7 @@ class Recordings:
         return [recording for recording in mine if recording.stop_ms is None]
 
     def finish(self, call: CallRecord, report: Callable[[Webhook], None]) -> None:
-        """The call is over: what still runs ends with it."""
+        """Stop the recordings of a call that is over."""
         for recording in self.running(call):
             self.stop(recording, "HungUp")
-            self.tell(call, recording, report)
+            self.report_stop(call, recording, report)

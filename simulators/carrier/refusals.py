@@ -1,4 +1,4 @@
-"""Everything REST says no with: error bodies in their three shapes, limits, and faults made to order.  Pure."""
+"""Makes REST errors: bodies in their three shapes, limits, and ordered faults.  Pure."""
 
 import uuid
 from collections import deque
@@ -28,13 +28,13 @@ MESSAGES = {
     404: "not found",
     422: "unprocessable",
 }
-"""What a fault made to order says, if it is not told what."""
+"""The default message of an ordered fault."""
 FAULTS = (*map(str, MESSAGES), "429", "500", "503", "timeout-before", "timeout-after", "malformed")
 FAULTS_MAX = 10_000
 
 
 class Refusal(Exception):
-    """The request is refused with this HTTP status; `details` goes into the first shape."""
+    """The request is refused with this HTTP status; `details` is part of the first shape."""
 
     def __init__(self, status: int, message: str, details: Mapping[str, Any] | None = None, shape: int | None = None):
         super().__init__(message)
@@ -47,7 +47,7 @@ class Refusal(Exception):
 
 
 def error_body(refusal: Refusal, shape: int, timestamp: str) -> dict[str, Any]:
-    """One of the three documented bodies, 0 to 2."""
+    """Return one of the three documented bodies, 0 to 2."""
     if shape == 0:
         return {
             "status": "error",
@@ -67,14 +67,14 @@ def error_body(refusal: Refusal, shape: int, timestamp: str) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Limits:
-    """Call starts per second (a sliding window) and calls at a time; 0 starts per second is no limit."""
+    """Limits of call starts per second (a sliding window; 0: none) and of concurrent calls."""
 
     cps: int
     calls_max: int
     _starts_ms: deque[float] = field(default_factory=deque)
 
     def admit(self, calls: int, live: int, now_ms: float) -> None:
-        """Count `calls` new calls while `live` are on.  Raises `Refusal` 429, and then counts none."""
+        """Count `calls` new calls while `live` are live.  Raises `Refusal` 429, and then counts none."""
         while self._starts_ms and self._starts_ms[0] <= now_ms - 1000:
             self._starts_ms.popleft()
         if live + calls > self.calls_max:
@@ -89,8 +89,8 @@ def _over(kind: str, message: str, limit: int, current: int) -> Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One request that goes wrong; `path` must occur in its path, whatever the case."""
+class RequestFault:
+    """One ordered fault; `path` must be a part of the request's path, in any case."""
 
     kind: str
     path: str = ""
@@ -101,22 +101,22 @@ class Fault:
 
 
 @dataclass(slots=True)
-class Faults:
-    """Faults in the order in which they were asked for; each is used up by the next request that it fits."""
+class RequestFaults:
+    """Faults in the order of their requests; the next request that matches one uses it up."""
 
-    waiting: list[Fault] = field(default_factory=list)
+    waiting: list[RequestFault] = field(default_factory=list)
 
-    def add(self, fault: Fault, times: int) -> None:
-        """Raises `Refusal` 400 for a fault that does not exist."""
+    def add(self, fault: RequestFault, times: int) -> None:
+        """Order a fault for `times` requests.  Raises `Refusal` 400 for an unknown fault or too many."""
         if fault.kind not in FAULTS:
             raise Refusal(400, f"kind: expected one of {', '.join(FAULTS)}")
         if not 1 <= times <= FAULTS_MAX - len(self.waiting):
             raise Refusal(400, f"next: at most {FAULTS_MAX} faults can wait")
         self.waiting += [fault] * times
 
-    def take(self, method: str, path: str) -> Fault | None:
-        """The fault that this request meets."""
-        for place, fault in enumerate(self.waiting):
+    def take(self, method: str, path: str) -> RequestFault | None:
+        """Return and remove the fault of this request; None without one."""
+        for index, fault in enumerate(self.waiting):
             if fault.path.lower() in path.lower() and fault.method in ("", method):
-                return self.waiting.pop(place)
+                return self.waiting.pop(index)
         return None

@@ -1,4 +1,4 @@
-"""What the routes take and give."""
+"""Defines the request and the reply of the REST routes."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AccountRequest:
     """One authenticated request: the path behind `/Account/{id}/`, the query, the JSON body."""
 
     method: str
@@ -14,19 +14,19 @@ class Asked:
     query: dict[str, str]
     body: dict[str, Any]
 
-    def kind(self, place: int) -> str:
-        """A segment in lower case, "" beyond the end: paths come in any case."""
-        return self.segments[place].lower() if place < len(self.segments) else ""
+    def kind(self, index: int) -> str:
+        """Return a segment in lower case, "" beyond the end: the documents write paths in both cases."""
+        return self.segments[index].lower() if index < len(self.segments) else ""
 
     @property
     def shape(self) -> tuple[str, str, int]:
-        """Method, first segment, number of segments: enough to find most routes."""
+        """Method, first segment and number of segments, which identify most routes."""
         return self.method, self.kind(0), len(self.segments)
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer: JSON, nothing, or a file; and the calls that the request was about."""
+class ApiReply:
+    """A reply: JSON, nothing, or a file; and the calls that the request concerned."""
 
     status: int
     body: Any = None
@@ -35,6 +35,6 @@ class Reply:
     media_type: str = "application/octet-stream"
 
 
-def said(message: str, **more: Any) -> dict[str, Any]:
-    """The usual body: an api_id, a message, and more."""
+def reply_body(message: str, **more: Any) -> dict[str, Any]:
+    """Return the usual body: an api_id, a message, and more fields."""
     return {"api_id": str(uuid.uuid4()), "message": message, **more}

@@ -1,7 +1,7 @@
-"""`python -m simulators.providers`: fake vendors on one port, for a stack on this machine without keys.
+"""`python -m simulators.providers`: serves fake vendors on one port, for a stack on this machine without keys.
 
-Nothing is understood and nothing is thought: what callers "said" and what is answered stands in a script, and voices
-are tones.  Prints the settings that lead a stack here, then serves until it is stopped.
+Transcripts and answers come from a script, and voices are tones.  Prints the settings that point a stack to this port,
+then serves until it is stopped.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ FAKE = "FAKE providers: scripted transcripts, scripted answers, tones for voices
 
 
 def arguments() -> argparse.Namespace:
-    """What the user asked for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m simulators.providers", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--script", type=Path, help='a JSON file: {"said": [...], "answers": [...]}')
-    parser.add_argument("--final-ms", type=float, default=50.0, help="from the silence to the final result")
+    parser.add_argument("--final-ms", type=float, default=50.0, help="time from the silence to the final result")
     parser.add_argument("--first-token-ms", type=float, default=150.0)
     parser.add_argument("--tokens-per-s", type=float, default=60.0)
-    parser.add_argument("--first-byte-ms", type=float, default=100.0, help="from a clause to its voice")
-    bad = parser.add_argument_group("bad minutes", "a vendor breaks its open connections and spoils new ones")
+    parser.add_argument("--first-byte-ms", type=float, default=100.0, help="time from a clause to its audio")
+    bad = parser.add_argument_group("bad minutes", "a vendor breaks its open connections and faults new ones")
     bad.add_argument("--vendor", help="deepgram, openai, elevenlabs, cartesia or sarvam")
-    bad.add_argument("--kind", choices=get_args(Kind), default="broken", help="what becomes of new connections")
+    bad.add_argument("--kind", choices=get_args(Kind), default="broken", help="the fault of new connections")
     bad.add_argument("--fault-every", type=float, metavar="SECONDS", default=0.0)
     bad.add_argument("--fault-for", type=float, metavar="SECONDS", default=5.0)
     options = parser.parse_args()
@@ -46,7 +46,7 @@ def arguments() -> argparse.Namespace:
 
 
 async def serve(options: argparse.Namespace) -> None:
-    """Until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT."""
     script = read_cast_script(options.script) if options.script else CastScript()
     chat = ChatTiming(options.first_token_ms, options.tokens_per_s)
     cast = Cast(script, CastPace(options.final_ms, chat, VoicePace(options.first_byte_ms, 0.1)))

@@ -1,4 +1,4 @@
-"""Deepgram's speak, scripted: POST /v1/speak, and GET /v1/auth/token for whoever asks whether a key is good.
+"""Simulates Deepgram's text to speech: POST /v1/speak, and GET /v1/auth/token, which checks a key.
 
 Source: the vendor's API reference, "Single Text Request", and its limit of 2000 characters (413).
 """
@@ -24,7 +24,7 @@ _ERRORS = {400: "INVALID_QUERY_PARAMETER", 401: "INVALID_AUTH", 413: "INPUT_TOO_
 
 @dataclass(slots=True)
 class AuraStandin:
-    """Mount `routes` in an application.  What was asked for is in `texts`, the newest last."""
+    """The stand-in: mount `routes` in an application.  `texts` holds the requested texts, the newest last."""
 
     pace: VoicePace = field(default_factory=VoicePace)
     key: str = "dg-fake"

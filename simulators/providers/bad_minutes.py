@@ -1,6 +1,6 @@
-"""A vendor's bad minutes: again and again its open connections break, and new ones fare ill, for a while.
+"""Simulates outages of a vendor: periodically its open connections break, and new ones have faults for a while.
 
-An ASGI application around the stand-ins.  It knows whose a connection is by the route that it would take.
+An ASGI application around the stand-ins; it recognises the vendor of a connection by the route.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ INTERNAL_ERROR = 1011
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """From `every_s` on, every `every_s` seconds, for `for_s` seconds."""
+    """An outage of `for_s` seconds every `every_s` seconds, the first after `every_s`."""
 
     every_s: float
     for_s: float
@@ -32,7 +32,7 @@ class Plan:
 
 
 class BadMinutes:
-    """See the module.  `run` it beside the server."""
+    """The application; `run` must run beside the server."""
 
     def __init__(self, app: App, routes: Sequence[BaseRoute], faults: Faults, plan: Plan) -> None:
         self._app = app
@@ -42,7 +42,7 @@ class BadMinutes:
         self._broken = asyncio.Event()
         self.bad = False
         self.broke = 0
-        """Open connections that were broken so far."""
+        """Number of open connections that were broken so far."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not _routed(self._routes, scope):
@@ -61,13 +61,13 @@ class BadMinutes:
                 task.cancel()
             await asyncio.wait({serving, breaking})
         if scope["type"] == "websocket":
-            with suppress(RuntimeError, OSError):  # the client was quicker
+            with suppress(RuntimeError, OSError):  # the client closed first
                 await send({"type": "websocket.close", "code": INTERNAL_ERROR})
             return
         raise ConnectionResetError("a scripted bad minute")  # the server closes the connection in the middle
 
     async def run(self) -> None:
-        """The bad minutes, for ever."""
+        """Repeat the outages until cancelled."""
         while True:
             await asyncio.sleep(self._plan.every_s - self._plan.for_s)
             self._begin()

@@ -1,6 +1,6 @@
-"""All scripted vendors behind one port, each under its own name: `http://host:port/deepgram/v1/listen`.
+"""Serves all scripted vendors on one port, each under its name: `http://host:port/deepgram/v1/listen`.
 
-They hear and say what one script has, with one pace; the settings that lead the stack to them are `settings`.
+They share one script and one pace; `settings` returns the settings that point a stack to them.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ FILE_BYTES_MAX = 1_000_000
 
 
 class BadCastScript(ValueError):
-    """The file is no script; the text says what was expected."""
+    """The file is no script; the text names the expected form."""
 
 
 @dataclass(frozen=True, slots=True)
 class CastScript:
-    """What the recognisers hear, one text for each speech of a call, and what the model answers, turn by turn.
+    """The transcripts, one for each speech of a call, and the model's answers, turn by turn.
 
-    A pause of `endpointing` (the agent's `eager_endpointing_ms`, 200 by default) parts two speeches.
+    A pause of `endpointing` (the agent's `eager_endpointing_ms`, 200 by default) separates two speeches.
     """
 
-    said: Sequence[str] = ("I would like to know when you are open.", "And where are you?", "Thank you, goodbye.")
+    speeches: Sequence[str] = ("I would like to know when you are open.", "And where are you?", "Thank you, goodbye.")
     answers: Sequence[Answer] = ECHO
 
 
 @dataclass(frozen=True, slots=True)
 class CastPace:
-    """Milliseconds that the vendors take: final result after the silence, first token, first byte of a voice."""
+    """Latencies of the vendors in ms: final result after the silence, first token, first byte of audio."""
 
     final_ms: float = 50.0
     chat: ChatTiming = field(default_factory=ChatTiming)
@@ -62,19 +62,19 @@ class Cast:
 
     def __init__(self, script: CastScript, pace: CastPace | None = None) -> None:
         pace = pace or CastPace()
-        said, final_ms, first_ms = list(script.said), round(pace.final_ms), round(pace.voice.first_ms)
-        nova = DeepgramStandin(said, key=KEY, final_after_ms=pace.final_ms, keep_audio=pace.keep_audio)
+        speeches, final_ms, first_ms = list(script.speeches), round(pace.final_ms), round(pace.voice.first_ms)
+        nova = DeepgramStandin(speeches, key=KEY, final_after_ms=pace.final_ms, keep_audio=pace.keep_audio)
         chat = OpenAIChatStandin(script.answers, pace.chat, KEY)
         standins: dict[str, list[Any]] = {
             "deepgram": [nova, AuraStandin(pace.voice, KEY)],
             "openai": [chat, OpenAISpeechStandin(pace.voice, KEY)],
             "elevenlabs": [ElevenLabsStandin(pace.voice, KEY)],
-            "cartesia": [CartesiaStandin(said, final_after_ms=final_ms, first_byte_ms=first_ms)],
-            "sarvam": [SarvamStandin(said, final_after_ms=final_ms, first_byte_ms=first_ms)],
+            "cartesia": [CartesiaStandin(speeches, final_after_ms=final_ms, first_byte_ms=first_ms)],
+            "sarvam": [SarvamStandin(speeches, final_after_ms=final_ms, first_byte_ms=first_ms)],
         }
         for each in standins.values():
             for other in each[1:]:
-                other.faults = each[0].faults  # one vendor, one bad day
+                other.faults = each[0].faults  # one vendor, one set of faults
         self.faults: dict[str, Faults] = {vendor: each[0].faults for vendor, each in standins.items()}
         self.routes: dict[str, list[BaseRoute]] = {
             vendor: [route for standin in each for route in standin.routes] for vendor, each in standins.items()
@@ -82,11 +82,11 @@ class Cast:
         self._apps: dict[str, App] = {vendor: Starlette(routes=routes) for vendor, routes in self.routes.items()}
 
     def wrap(self, vendor: str, app: App) -> None:
-        """From now on `app` answers for the vendor."""
+        """Replace the vendor's application by `app`."""
         self._apps[vendor] = app
 
     def app(self, vendor: str) -> App:
-        """Who answers for the vendor now."""
+        """Return the vendor's present application."""
         return self._apps[vendor]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,7 +98,7 @@ class Cast:
 
 
 def settings(url: str) -> dict[str, str]:
-    """The environment that leads the stack to the cast at this URL: keys and base URLs, no choice of providers."""
+    """Return the environment that points a stack to the cast at this URL: keys and base URLs, no providers."""
     return {
         "DEEPGRAM_API_KEY": KEY,
         "DEEPGRAM_BASE_URL": f"{url}/deepgram",
@@ -114,19 +114,19 @@ def settings(url: str) -> dict[str, str]:
 
 
 def read_cast_script(path: Path) -> CastScript:
-    """A JSON file `{"said": [text, …], "answers": [text or {"text": …, "tool": …}, …]}`.  Raises BadCastScript."""
+    """Read `{"said": [text, …], "answers": [text or {"text": …, "tool": …}, …]}`.  Raises BadCastScript."""
     if path.stat().st_size > FILE_BYTES_MAX:
         raise BadCastScript(f"{path.name}: larger than {FILE_BYTES_MAX} bytes")
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        said, answers = document["said"], [_answer(entry) for entry in document["answers"]]
+        speeches, answers = document["said"], [_answer(entry) for entry in document["answers"]]
     except (ValueError, KeyError, TypeError) as error:
         raise BadCastScript(
             f'{path.name}: expected {{"said": [...], "answers": [...]}} ({type(error).__name__})'
         ) from None
-    if not (isinstance(said, list) and said and answers and all(isinstance(text, str) for text in said)):
-        raise BadCastScript(f"{path.name}: expected at least one text that is said, and one answer")
-    return CastScript(tuple(said), tuple(answers))
+    if not (isinstance(speeches, list) and speeches and answers and all(isinstance(text, str) for text in speeches)):
+        raise BadCastScript(f"{path.name}: expected at least one text in `said` and one in `answers`")
+    return CastScript(tuple(speeches), tuple(answers))
 
 
 def _answer(entry: Any) -> Answer:

@@ -1,9 +1,9 @@
-"""Deepgram's live transcription, scripted: /v1/listen (Nova) and /v2/listen (Flux).
+"""Simulates Deepgram's live transcription: /v1/listen (Nova) and /v2/listen (Flux).
 
     silence, then sound -> SpeechStarted, interims ... silence again -> the script's next text, final
 
-It decodes nothing: it counts how much of the mu-law is loud, and each connection says the script from its beginning,
-again and again.  Each speech gets one text (Flux: each turn).  Source: the vendor's references of both sockets, and
+It recognises no words: it detects loud mu-law, and each connection returns the texts of the script from the first,
+in a loop.  Each speech (Flux: each turn) gets one text.  Source: the vendor's references of both sockets, and
 its pages on endpointing, interim results, utterance end, keep-alive, Finalize and Flux's state machine.
 """
 
@@ -21,7 +21,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from simulators.providers.deepgram_speech import FluxSpeech, NovaSpeech, Pace, Said
+from simulators.providers.deepgram_speech import FluxSpeech, NovaSpeech, Outgoing, Pace
 from simulators.providers.faults import RETRY_AFTER_S, SLOW_S, Fault, Faults
 
 NO_AUDIO = 1011
@@ -46,46 +46,46 @@ _KNOWN = {
 
 
 class Speech(Protocol):
-    """What a model makes of the audio: messages, each with the milliseconds after which it is sent."""
+    """A model's interpretation of the audio: messages, each with its delay in ms."""
 
     withholds: bool
-    """It never says that something is final."""
+    """It never sends a final result."""
 
-    def hear(self, mulaw: bytes) -> list[Said]: ...
+    def hear(self, mulaw: bytes) -> list[Outgoing]: ...
 
-    def command(self, kind: str) -> list[Said]: ...
+    def command(self, kind: str) -> list[Outgoing]: ...
 
 
 @dataclass(slots=True)
 class Connection:
-    """One socket, as the stand-in saw it."""
+    """Record of one socket."""
 
     path: str
     query: list[tuple[str, str]]
     audio: bytearray = field(default_factory=bytearray)
     texts: list[str] = field(default_factory=list)
-    """The types of the control messages that came."""
+    """Types of the control messages received."""
     messages: int = 0
-    """Binary messages that came."""
+    """Number of binary messages received."""
     sent: int = 0
     open: bool = True
 
 
 @dataclass(slots=True, kw_only=True)
 class Options:
-    """How the stand-in behaves, beside its `Pace`."""
+    """Behaviour of the stand-in, beside its `Pace`."""
 
     key: str = "fake-deepgram-key"
     idle_ms: float = 10_000
-    """Without audio and KeepAlive for so long, /v1 is closed, as the vendor does."""
-    deaf_ms: float = 5_000
-    """So long a half-dead socket is not read; afterwards only its end is waited for."""
+    """Time without audio and KeepAlive after which /v1 is closed, as the vendor does."""
+    unread_ms: float = 5_000
+    """Time for which a half-dead socket is not read; afterwards the stand-in waits for its end only."""
     slow_ms: float = SLOW_S * 1000
     keep_audio: bool = True
 
 
 class DeepgramStandin:
-    """Mount `routes` in an application.  `final_after_ms` and the other times: see `Pace`; the rest: see `Options`."""
+    """The stand-in: mount `routes` in an application.  The options are the fields of `Pace` and `Options`."""
 
     def __init__(self, script: Sequence[str], **options: Any) -> None:
         behaviour = {name: options.pop(name) for name in list(options) if name in Options.__dataclass_fields__}
@@ -115,7 +115,9 @@ class DeepgramStandin:
         self.connections.append(connection)
         self.open += 1
         try:
-            await _Line(websocket, connection, fault, self._speech(connection.path, dict(query)), self.options).serve()
+            await _ListenSocket(
+                websocket, connection, fault, self._speech(connection.path, dict(query)), self.options
+            ).serve()
         finally:
             self.open -= 1
             connection.open = False
@@ -126,7 +128,7 @@ class DeepgramStandin:
         return NovaSpeech(self.script, self.pace, query)
 
     def _refusal(self, websocket: WebSocket, fault: Fault | None) -> tuple[int, str]:
-        """(HTTP status, reason); 0 if the connection is welcome."""
+        """Return (HTTP status, reason) of a refusal; status 0 accepts the connection."""
         if fault is not None and fault.status:
             return fault.status, "a scripted fault"
         if websocket.headers.get("authorization") != f"Token {self.options.key}":
@@ -150,8 +152,8 @@ class DeepgramStandin:
         return 0, ""
 
 
-class _Line:
-    """One open socket: reads audio, and sends what is due, both spoilt by the fault."""
+class _ListenSocket:
+    """One open socket: reads audio and sends due messages, both subject to the fault."""
 
     def __init__(
         self, websocket: WebSocket, connection: Connection, fault: Fault | None, speech: Speech, options: Options
@@ -163,7 +165,7 @@ class _Line:
         self._options = options
         self._loop = asyncio.get_running_loop()
         self._due: deque[tuple[float, dict[str, Any] | None]] = deque()
-        self._news = asyncio.Event()
+        self._scheduled = asyncio.Event()
         self._fed_at = self._loop.time()
 
     async def serve(self) -> None:
@@ -172,7 +174,7 @@ class _Line:
         try:
             await self._read()
         except WebSocketDisconnect:
-            pass  # the client is gone
+            pass  # the client has disconnected
         finally:
             for task in (sending, watching):
                 task.cancel()
@@ -189,7 +191,7 @@ class _Line:
             if event["type"] == "websocket.disconnect":
                 return
             if self._struck("half-dead"):
-                await asyncio.sleep(self._options.deaf_ms / 1000)
+                await asyncio.sleep(self._options.unread_ms / 1000)
                 self._fault = Fault("stall")
             self._fed_at = self._loop.time()
             self._speech.withholds = self._struck("no final")
@@ -204,19 +206,19 @@ class _Line:
                 self._connection.texts.append(kind)
                 self._plan(self._speech.command(kind))
 
-    def _plan(self, said: list[Said]) -> None:
+    def _plan(self, outgoing: list[Outgoing]) -> None:
         now = self._loop.time()
-        for after_ms, message in said:
+        for after_ms, message in outgoing:
             due = now + after_ms / 1000
             self._due.append((max(due, self._due[-1][0]) if self._due else due, message))
-            self._news.set()
+            self._scheduled.set()
 
     async def _send(self) -> None:
-        with suppress(WebSocketDisconnect, RuntimeError):  # the reader sees the end, too
+        with suppress(WebSocketDisconnect, RuntimeError):  # the reader ends by itself, too
             while True:
                 while not self._due:
-                    self._news.clear()
-                    await self._news.wait()
+                    self._scheduled.clear()
+                    await self._scheduled.wait()
                 due, message = self._due[0]
                 delay = due - self._loop.time()
                 if delay > 0:
@@ -229,7 +231,7 @@ class _Line:
                     return
 
     async def _send_one(self, message: dict[str, Any]) -> bool:
-        """Send a message as the fault has it; False: it was the last."""
+        """Send a message, subject to the fault; return False after the last one."""
         if self._struck("stall") or self._struck("half-dead"):
             return False
         if self._struck("close"):
@@ -243,7 +245,7 @@ class _Line:
         return True
 
     async def _watch(self) -> None:
-        """The vendor's own deadline for a line on which nothing comes."""
+        """Close the socket at the vendor's deadline without input."""
         if self._connection.path != "/v1/listen":
             return
         idle_s = self._options.idle_ms / 1000

@@ -1,4 +1,4 @@
-"""What the two models of the Deepgram stand-in make of loud and quiet audio; no I/O, and time is the audio's own."""
+"""Derives the messages of Nova and Flux from loud and quiet audio.  Pure; times are positions in the audio."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from typing import Any, TypeAlias
 WINDOW_BYTES = 160
 WINDOW_MS = 20
 QUIET = bytes(code for code in range(256) if code & 0x7F >= 0x50)
-"""mu-law of less than 3 % of full scale."""
+"""mu-law codes of less than 3 % of full scale."""
 LOUD_BYTES = WINDOW_BYTES // 4
-"""A window with so many louder samples is sound."""
+"""A window with this many louder samples is sound."""
 
-Said: TypeAlias = "tuple[float, dict[str, Any] | None]"
-"""(milliseconds after which it is sent, message); None closes the socket."""
+Outgoing: TypeAlias = "tuple[float, dict[str, Any] | None]"
+"""(delay in ms, message); None closes the socket."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """Milliseconds; `*_after_ms` is what the vendor and the network take once the audio is there."""
+    """Times in ms; `*_after_ms` is the latency of vendor and network after the audio."""
 
-    onset_ms: int = 60
-    """Sound this long is speech."""
+    min_speech_ms: int = 60
+    """Shortest sound that counts as speech."""
     started_after_ms: float = 50
     interim_ms: int = 1000
-    """Nova sends an interim result for each so much audio."""
+    """Audio per interim result of Nova."""
     interim_after_ms: float = 50
     final_after_ms: float = 50
-    """After the silence of `endpointing`, or of Flux's end of turn."""
+    """Latency after the silence of `endpointing`, or of Flux's end of turn."""
     word_ms: int = 250
-    """While the speech lasts, a word of the text appears for each so much of it."""
+    """Speech per word of the text, while the speech lasts."""
     update_ms: int = 250
     eager_ms: int = 160
     eot_ms: int = 300
-    """Silence after which Flux believes that a turn is over, if its text ends like a sentence."""
+    """Silence after which Flux assumes the end of a turn, if its text ends like a sentence."""
     word_times: bool = True
-    """Flux says when each word was."""
+    """Whether Flux sends the times of words."""
 
 
 class _Audio:
-    """Cuts audio into windows, and tells loud from quiet."""
+    """Cuts audio into windows and classifies them as loud or quiet."""
 
     def __init__(self, script: Sequence[str], pace: Pace) -> None:
         self.pace = pace
         self.ms = 0
         self.start_ms = self.loud_to_ms = 0
-        """Where the open speech began, and its last sound."""
+        """Begin of the open speech, and its last sound."""
         self.loud_ms = self.quiet_ms = 0
         self._rest = b""
         self._script = script
@@ -62,16 +62,16 @@ class _Audio:
         ]
 
     def step(self, loud: bool) -> bool:
-        """One window on; True if it makes the sound long enough for speech."""
+        """Add a window; return True if the sound is now long enough for speech."""
         self.ms += WINDOW_MS
         if loud:
             self.loud_ms += WINDOW_MS
             self.quiet_ms = 0
         else:
             self.quiet_ms += WINDOW_MS
-            if self.quiet_ms >= self.pace.onset_ms:
+            if self.quiet_ms >= self.pace.min_speech_ms:
                 self.loud_ms = 0
-        return loud and self.loud_ms - WINDOW_MS < self.pace.onset_ms <= self.loud_ms
+        return loud and self.loud_ms - WINDOW_MS < self.pace.min_speech_ms <= self.loud_ms
 
     def text(self) -> list[str]:
         return self._script[self._next % len(self._script)].split() if self._script else []
@@ -80,11 +80,11 @@ class _Audio:
         self._next += 1
 
     def spoken(self, words: list[str]) -> int:
-        """How many of the words a listener knows by now."""
+        """Return how many of the words are recognised by now."""
         return min(len(words), (self.loud_to_ms - self.start_ms) // self.pace.word_ms)
 
     def spans(self, words: list[str], count: int, whole: bool) -> list[dict[str, Any]]:
-        """The first `count` words with their times, spread over the speech if that is over."""
+        """Return the first `count` words with their times, spread over the speech if it is over."""
         step_ms = (self.loud_to_ms - self.start_ms) / max(1, len(words)) if whole else self.pace.word_ms
         return [
             {
@@ -98,7 +98,7 @@ class _Audio:
 
 
 class NovaSpeech:
-    """/v1/listen: SpeechStarted, interim and final Results, UtteranceEnd."""
+    """The model of /v1/listen: SpeechStarted, interim and final Results, UtteranceEnd."""
 
     def __init__(self, script: Sequence[str], pace: Pace, query: dict[str, str]) -> None:
         self.withholds = False
@@ -109,56 +109,56 @@ class NovaSpeech:
         self._interims = query.get("interim_results") == "true"
         self._speaking = False
         self._words: list[str] = []
-        self._told = 0  # of these words, in finals
-        self._segment_ms = 0  # where the next result begins
-        self._result_ms = 0  # where the last result ended
+        self._words_final = 0  # number of these words in final results
+        self._segment_ms = 0  # begin of the next result
+        self._result_ms = 0  # end of the last result
         self._gap_from_ms = -1  # the last word of the last final; -1: UtteranceEnd was sent
 
-    def hear(self, mulaw: bytes) -> list[Said]:
-        said: list[Said] = []
+    def hear(self, mulaw: bytes) -> list[Outgoing]:
+        outgoing: list[Outgoing] = []
         for loud in self._audio.windows(mulaw):
-            said += self._window(loud)
-        return said
+            outgoing += self._window(loud)
+        return outgoing
 
-    def command(self, kind: str) -> list[Said]:
+    def command(self, kind: str) -> list[Outgoing]:
         if kind == "Finalize":
             return [(self._audio.pace.final_after_ms, self._result(final=True, ended=False, flushed=True))]
         if kind == "CloseStream":
             return [(0, {"type": "Metadata", "duration": self._audio.ms / 1000, "channels": 1}), (0, None)]
         return []
 
-    def _window(self, loud: bool) -> list[Said]:
+    def _window(self, loud: bool) -> list[Outgoing]:
         audio, pace = self._audio, self._audio.pace
-        said: list[Said] = []
+        outgoing: list[Outgoing] = []
         begins = audio.step(loud)
         if begins and not self._speaking:
-            self._speaking, self._words, self._told = True, audio.text(), 0
+            self._speaking, self._words, self._words_final = True, audio.text(), 0
             audio.start_ms = audio.ms - audio.loud_ms
             self._gap_from_ms = -1
             if self._vad_events:
                 started = {"type": "SpeechStarted", "channel": [0], "timestamp": audio.start_ms / 1000}
-                said.append((pace.started_after_ms, started))
+                outgoing.append((pace.started_after_ms, started))
         if loud and self._speaking:
             audio.loud_to_ms = audio.ms
         if self._speaking and audio.quiet_ms >= self._endpointing_ms:
             self._speaking = False
-            said.append((pace.final_after_ms, self._result(final=True, ended=True)))
+            outgoing.append((pace.final_after_ms, self._result(final=True, ended=True)))
             if not self.withholds:
                 audio.text_is_used()
                 self._gap_from_ms = audio.loud_to_ms
         elif self._interims and audio.ms - self._result_ms >= pace.interim_ms:
-            said.append((pace.interim_after_ms, self._result(final=False, ended=False)))
+            outgoing.append((pace.interim_after_ms, self._result(final=False, ended=False)))
         if self._gap_from_ms >= 0 and 0 < self._utterance_end_ms <= audio.ms - self._gap_from_ms:
             end = {"type": "UtteranceEnd", "channel": [0, 1], "last_word_end": self._gap_from_ms / 1000}
-            said.append((pace.interim_after_ms, end))
+            outgoing.append((pace.interim_after_ms, end))
             self._gap_from_ms = -1
-        return said
+        return outgoing
 
     def _result(self, final: bool, ended: bool, flushed: bool = False) -> dict[str, Any]:
         audio = self._audio
         final = final and not self.withholds
         count = len(self._words) if ended or not self._speaking else audio.spoken(self._words)
-        spans = audio.spans(self._words, count, whole=ended or not self._speaking)[self._told :]
+        spans = audio.spans(self._words, count, whole=ended or not self._speaking)[self._words_final :]
         result = {
             "type": "Results",
             "channel_index": [0, 1],
@@ -171,12 +171,12 @@ class NovaSpeech:
         }
         self._result_ms = audio.ms
         if final:
-            self._told, self._segment_ms = max(self._told, count), audio.ms
+            self._words_final, self._segment_ms = max(self._words_final, count), audio.ms
         return result
 
 
 class FluxSpeech:
-    """/v2/listen: TurnInfo by Flux's state machine."""
+    """The model of /v2/listen: TurnInfo by Flux's state machine."""
 
     def __init__(self, script: Sequence[str], pace: Pace, query: dict[str, str]) -> None:
         self.withholds = False
@@ -187,16 +187,16 @@ class FluxSpeech:
         self._open = self._awaiting = False
         self._words: list[str] = []
         self._window_ms = 0
-        self._told_ms = 0  # of the last TurnInfo
+        self._info_ms = 0  # position of the last TurnInfo
         self._sequence = 0
 
-    def hear(self, mulaw: bytes) -> list[Said]:
-        said: list[Said] = []
+    def hear(self, mulaw: bytes) -> list[Outgoing]:
+        outgoing: list[Outgoing] = []
         for loud in self._audio.windows(mulaw):
-            said += self._window(loud)
-        return said
+            outgoing += self._window(loud)
+        return outgoing
 
-    def command(self, kind: str) -> list[Said]:
+    def command(self, kind: str) -> list[Outgoing]:
         if kind == "open":
             return [(0, {"type": "Connected", "request_id": "0", "sequence_id": 0})]
         if kind == "ForceEndTurn":
@@ -205,26 +205,26 @@ class FluxSpeech:
             return [(0, None)]
         return [(0, {"type": "Error", "sequence_id": self._sequence, "code": "UNPARSABLE_CLIENT_MESSAGE"}), (0, None)]
 
-    def _window(self, loud: bool) -> list[Said]:
+    def _window(self, loud: bool) -> list[Outgoing]:
         audio, pace = self._audio, self._audio.pace
-        said: list[Said] = []
+        outgoing: list[Outgoing] = []
         begins = audio.step(loud)
         if loud and self._open:
             audio.loud_to_ms = audio.ms
         if begins and not self._open:
             self._open, self._awaiting, self._words = True, False, audio.text()
             audio.start_ms, audio.loud_to_ms = audio.ms - audio.loud_ms, audio.ms
-            said.append((pace.started_after_ms, self._info("StartOfTurn")))
+            outgoing.append((pace.started_after_ms, self._info("StartOfTurn")))
         elif begins and self._awaiting:
             self._awaiting = False
-            said.append((pace.started_after_ms, self._info("TurnResumed")))
+            outgoing.append((pace.started_after_ms, self._info("TurnResumed")))
         if self._open and not self.withholds:
-            said += self._silence()
-        if audio.ms - self._told_ms >= pace.update_ms:
-            said.append((pace.interim_after_ms, self._info("Update")))
-        return said
+            outgoing += self._silence()
+        if audio.ms - self._info_ms >= pace.update_ms:
+            outgoing.append((pace.interim_after_ms, self._info("Update")))
+        return outgoing
 
-    def _silence(self) -> list[Said]:
+    def _silence(self) -> list[Outgoing]:
         pace, quiet_ms = self._audio.pace, self._audio.quiet_ms
         sounds_over = bool(self._words) and self._words[-1][-1] in ".?!"
         if quiet_ms >= (min(pace.eot_ms, self._timeout_ms) if sounds_over else self._timeout_ms):
@@ -234,7 +234,7 @@ class FluxSpeech:
             return [(pace.final_after_ms, self._info("EagerEndOfTurn"))]
         return []
 
-    def _end(self) -> Said:
+    def _end(self) -> Outgoing:
         end = self._info("EndOfTurn")
         self._audio.text_is_used()
         self._open = self._awaiting = False
@@ -249,7 +249,7 @@ class FluxSpeech:
         spans = audio.spans(self._words, count, whole) if self._open else []
         if not audio.pace.word_times:
             spans = [{"word": span["word"], "confidence": span["confidence"]} for span in spans]
-        self._told_ms = audio.ms
+        self._info_ms = audio.ms
         self._sequence += 1
         return {
             "type": "TurnInfo",

@@ -1,13 +1,13 @@
-"""ElevenLabs' voices, scripted: the multi-context socket and the streamed POST.
+"""Simulates ElevenLabs' text to speech: the multi-context socket and the streamed POST.
 
     WS   /v1/text-to-speech/{voice}/multi-stream-input
     POST /v1/text-to-speech/{voice}/stream
-    GET  /v1/models                                      what adapters ask to see whether a key is good
+    GET  /v1/models                                      by which adapters check a key
 
-As at the vendor (its API reference and guide, and what users saw: pipecat-ai/pipecat#4041 and #4126,
+As at the vendor (API reference, guide, and users' reports: pipecat-ai/pipecat#4041 and #4126,
 bolna-ai/bolna#790): a flush alone is not answered by `isFinal`; a closed context that was flushed is spoken to its
-end, and counts until its `isFinal`; a sixth context ends the socket with 1008, and so does too long a silence of ours.
-Flushing or closing what was never opened opens a phantom context there; here it is an error, to be seen by a test.
+end, and counts until its `isFinal`; a sixth context ends the socket with 1008, and so does too long a silence.
+Flushing or closing an unknown context opens a phantom context there; here it is an error, for tests to see.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ _MIDWAY = {"unauthorised": "quota_exceeded", "busy": "too_many_concurrent_reques
 
 @dataclass(slots=True)
 class ElevenLabsStandin:
-    """Mount `routes` in an application.  What was spoken is in `texts`, the newest last."""
+    """The stand-in: mount `routes` in an application.  `texts` holds the spoken texts, the newest last."""
 
     pace: VoicePace = field(default_factory=VoicePace)
     key: str = "xi-fake"
     idle_s: float | None = None
-    """A socket without a text for so long is closed, whatever it asked for; None: as it asked."""
+    """Time without text after which a socket is closed; None: the time that the client requested."""
     hasty: bool = False
-    """As the vendor under load: a context that is closed before it spoke ends at once, without a sound."""
+    """As the vendor under load: a context that is closed before its first audio ends at once, without audio."""
     faults: Faults = field(default_factory=Faults)
     texts: deque[str] = field(default_factory=lambda: deque(maxlen=TEXTS_KEPT))
     languages: deque[str] = field(default_factory=lambda: deque(maxlen=TEXTS_KEPT))
     """The `language_code` of every socket and request, in order."""
     errors: deque[str] = field(default_factory=lambda: deque(maxlen=TEXTS_KEPT))
-    """What clients did wrong."""
+    """Mistakes of the clients."""
     speaking: Speaking = field(default_factory=Speaking)
     sockets: int = 0
     sockets_opened: int = 0
     contexts: int = 0
     contexts_most: int = 0
-    """Of one socket, at once."""
+    """Most contexts of one socket at once."""
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -110,7 +110,7 @@ class ElevenLabsStandin:
         self.sockets += 1
         self.sockets_opened += 1
         try:
-            await _Line(self, socket, fault, self.idle_s or float(inactivity)).run()
+            await _SpeakSocket(self, socket, fault, self.idle_s or float(inactivity)).run()
         finally:
             self.sockets -= 1
 
@@ -127,7 +127,7 @@ class _Context:
     task: asyncio.Task[None] | None = None
 
 
-class _Line:
+class _SpeakSocket:
     """One socket."""
 
     def __init__(self, standin: ElevenLabsStandin, socket: WebSocket, fault: Fault | None, idle_s: float) -> None:
@@ -139,7 +139,7 @@ class _Line:
         self._tasks: list[asyncio.Task[None]] = []
         self._sent = 0
         self._over = asyncio.Event()
-        self._deaf = False
+        self._unresponsive = False
 
     async def run(self) -> None:
         reading = asyncio.create_task(self._read(), name="an ElevenLabs stand-in reads")
@@ -155,7 +155,7 @@ class _Line:
 
     async def _read(self) -> None:
         try:
-            while not self._deaf:
+            while not self._unresponsive:
                 try:
                     async with asyncio.timeout(self._idle_s):
                         raw = await self._socket.receive_text()
@@ -163,11 +163,11 @@ class _Line:
                     if self._contexts:
                         continue
                     await self._refuse("input_timeout_exceeded")
-                if not self._deaf:
+                if not self._unresponsive:
                     await self._understand(json.loads(raw))
-            await asyncio.Event().wait()  # half-dead: nothing is read any more
+            await asyncio.Event().wait()  # half-dead: the stand-in reads no more
         except (WebSocketDisconnect, RuntimeError):
-            return  # the client has gone
+            return  # the client has disconnected
 
     async def _understand(self, message: dict[str, Any]) -> None:
         context_id = message.get("context_id", "default")
@@ -222,7 +222,7 @@ class _Line:
                 await asyncio.sleep(0.01)
             await self._final(context_id)
         except (WebSocketDisconnect, RuntimeError):
-            return  # the client has gone
+            return  # the client has disconnected
         finally:
             standin.speaking.end(whole)
 
@@ -242,7 +242,7 @@ class _Line:
                 case "unauthorised" | "busy" | "broken":
                     await self._refuse(_MIDWAY[fault.kind])
                 case "stall" | "half-dead":
-                    self._deaf = fault.kind == "half-dead"
+                    self._unresponsive = fault.kind == "half-dead"
                     await asyncio.Event().wait()
                 case "malformed":
                     await self._socket.send_text("{no JSON")
@@ -264,10 +264,10 @@ class _Line:
 
 
 def _audio(context_id: str, audio: bytes, letters: str) -> dict[str, Any]:
-    """Times are those of the message's own audio."""
+    """Return the character timings, relative to the message's own audio."""
     starts = [MS_PER_CHAR * n for n in range(len(letters))]
     alignment = {"chars": list(letters), "charStartTimesMs": starts, "charDurationsMs": [MS_PER_CHAR] * len(letters)}
-    normalized = {**alignment, "chars": list(letters.upper())}  # other letters: whoever reads them is found out
+    normalized = {**alignment, "chars": list(letters.upper())}  # adapters must not read them
     return {
         "audio": base64.b64encode(audio).decode(),
         "isFinal": None,

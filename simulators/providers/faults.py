@@ -1,6 +1,6 @@
-"""What goes wrong at a vendor, and when.
+"""Defines the faults of a stand-in.
 
-A stand-in asks `Faults.next()` once for each connection or request; what it gets decides that one.
+A stand-in calls `Faults.next()` once for each connection or request; the result is the fault of that one.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ Kind: TypeAlias = Literal[
     "unauthorised",  # 401
     "busy",  # 429 with Retry-After: 1
     "broken",  # 503
-    "stall",  # nothing more is sent; what arrives is still read
+    "stall",  # nothing more is sent; input is still read
     "half-dead",  # nothing more is sent, and nothing is read
-    "malformed",  # a message that is no JSON, or a body that is no audio
+    "malformed",  # a message that is not JSON, or a body that is not audio
     "slow",  # every byte or message takes a second
     "no final",  # everything but the final result
-    "wrong rate",  # audio of another sample rate than was asked for
+    "wrong rate",  # audio of another sample rate than requested
 ]
 RETRY_AFTER_S = 1
 SLOW_S = 1.0
@@ -34,17 +34,17 @@ class Fault:
 
     @property
     def status(self) -> int:
-        """The HTTP status of a refusal; 0 if it is none."""
+        """The HTTP status of a refusal; 0 for other faults."""
         return {"unauthorised": 401, "busy": 429, "broken": 503}.get(self.kind, 0)
 
 
 @dataclass(slots=True)
 class Faults:
-    """The faults of the next connections, in order; then `always`, which is None when all is well."""
+    """The faults of the next connections, in order; then `always` (None: no fault)."""
 
     coming: deque[Fault | None] = field(default_factory=deque)
     always: Fault | None = None
 
     def next(self) -> Fault | None:
-        """The fault of the connection that was just opened."""
+        """Return the fault of the connection that was just opened."""
         return self.coming.popleft() if self.coming else self.always

@@ -1,4 +1,4 @@
-"""One WebSocket of a stand-in, with the fault that the test wants on it."""
+"""Applies a scripted fault to one WebSocket of a stand-in."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ HALF_DEAD_S = 60.0
 
 
 class FaultySocket:
-    """Sends and receives for a stand-in; `fault` strikes after so many messages were sent."""
+    """Sends and receives for a stand-in; `fault` happens after its number of sent messages."""
 
     def __init__(self, websocket: WebSocket, fault: Fault | None) -> None:
         self._websocket = websocket
@@ -22,11 +22,11 @@ class FaultySocket:
 
     @property
     def kind(self) -> str:
-        """The fault that strikes now; "" if none."""
+        """The present fault; "" if none."""
         return self._fault.kind if self._fault is not None and self._sent >= self._fault.after else ""
 
     async def open(self, refusal: int = 0) -> bool:
-        """Accept, or refuse with the fault's status or `refusal`."""
+        """Accept the socket, or refuse it with the fault's status or `refusal`; return whether it is open."""
         status = self._fault.status if self._fault is not None and self._fault.status else refusal
         if status:
             headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 429 else {}
@@ -36,7 +36,7 @@ class FaultySocket:
         return True
 
     async def send(self, message: dict[str, Any]) -> None:
-        """One message, or what the fault makes of it.  Raises WebSocketDisconnect if the caller of it is gone."""
+        """Send one message, subject to the fault.  Raises WebSocketDisconnect if the client has disconnected."""
         kind = self.kind
         self._sent += 1
         if kind in ("stall", "half-dead"):
@@ -48,11 +48,11 @@ class FaultySocket:
             await asyncio.sleep(SLOW_S)
         try:
             await self._websocket.send_text('{"type": "tran' if kind == "malformed" else json.dumps(message))
-        except RuntimeError:  # starlette's word for a socket that we closed
+        except RuntimeError:  # starlette raises this for a socket that we closed
             raise WebSocketDisconnect(1006) from None
 
     async def receive(self) -> str | bytes:
-        """The next message.  Raises WebSocketDisconnect."""
+        """Receive the next message.  Raises WebSocketDisconnect."""
         if self.kind == "half-dead":
             await asyncio.sleep(HALF_DEAD_S)
         if self.kind == "close" and self._fault is not None and self._fault.after == 0:

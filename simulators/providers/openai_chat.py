@@ -1,11 +1,11 @@
-"""OpenAI's chat completions, scripted: the same dialogue always gets the same answer, at a steady pace of tokens.
+"""Simulates OpenAI's chat completions: the same dialogue always gets the same answer, at a steady pace of tokens.
 
     POST /v1/chat/completions    server-sent events, or one JSON document without `stream`
-    GET /v1/models               what adapters ask to see whether a key is good
+    GET /v1/models               by which adapters check a key
 
 Source: the vendor's API reference, "Chat completions" and "Streaming".  The answer is chosen by how often the user has
-spoken in the request, so that a repeated request (a failover, a takeover) is answered alike.  `{said}` in an answer is
-what the user said last.  A message of the user's in round brackets is a stage direction, and nobody's speech.
+spoken in the request, so that a repeated request (a failover, a takeover) gets the same answer.  `{said}` in an answer
+is the user's last speech.  A user message in round brackets is a stage direction, not speech.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from simulators.providers.faults import RETRY_AFTER_S, SLOW_S, Fault, Faults
 
 REQUESTS_KEPT = 1_000
 STALL_S_MAX = 600.0
-"""A client that waits longer for a stalled answer is waited for no more."""
+"""Time after which a stalled answer ends, even if the client still waits."""
 GONE = 499
-"""The client went away before it had asked; nobody sees this."""
+"""Reply to a client that disconnected before its request was complete; it is never read."""
 _ERRORS = {401: "invalid_api_key", 429: "rate_limit_exceeded", 503: "server_error", 400: "invalid_request_error"}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is said, and then the tool that is called without arguments ("" for none)."""
+    """The text, and the tool that is called after it without arguments ("" for none)."""
 
     text: str
     tool: str = ""
@@ -48,19 +48,19 @@ ECHO = (
 
 @dataclass(frozen=True, slots=True)
 class ChatTiming:
-    """From the request to the first token, and from then on; what lies before it in the network is the caller's."""
+    """Time from the request to the first token, and between tokens; network latency comes on top."""
 
     first_token_ms: float = 150.0
     tokens_per_s: float = 60.0
 
     def token_s(self, number: int) -> float:
-        """Seconds from the request to token `number`, counted from 0."""
+        """Return the time in s from the request to token `number`, counted from 0."""
         return self.first_token_ms / 1000 + number / self.tokens_per_s
 
 
 @dataclass(slots=True)
 class OpenAIChatStandin:
-    """Mount `routes` in an application.  What was asked is in `requests`, the newest last."""
+    """The stand-in: mount `routes` in an application.  `requests` holds the requests, the newest last."""
 
     answers: Sequence[Answer] = ECHO
     pace: ChatTiming = field(default_factory=ChatTiming)
@@ -68,10 +68,10 @@ class OpenAIChatStandin:
     faults: Faults = field(default_factory=Faults)
     requests: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=REQUESTS_KEPT))
     open: int = 0
-    """Answers under way."""
+    """Answers that are being sent."""
     completed: int = 0
     aborted: int = 0
-    """Answers that the client did not want to the end, or that a fault cut off."""
+    """Answers that the client or a fault broke off."""
 
     @property
     def routes(self) -> list[Route]:
@@ -107,14 +107,14 @@ class OpenAIChatStandin:
         return JSONResponse(_document(asked, answer))
 
     def answer(self, messages: Sequence[Mapping[str, Any]]) -> Answer:
-        """What this dialogue is answered with."""
+        """Return the answer to this dialogue."""
         users = [str(message.get("content") or "") for message in messages if message.get("role") == "user"]
-        said = [content for content in users if not (content.startswith("(") and content.endswith(")"))]
-        chosen = self.answers[max(0, len(said) - 1) % len(self.answers)]
-        return Answer(chosen.text.replace("{said}", said[-1] if said else "nothing"), chosen.tool)
+        prompts = [content for content in users if not (content.startswith("(") and content.endswith(")"))]
+        chosen = self.answers[max(0, len(prompts) - 1) % len(self.answers)]
+        return Answer(chosen.text.replace("{said}", prompts[-1] if prompts else "nothing"), chosen.tool)
 
     async def _counted(self, events: AsyncIterator[str]) -> AsyncIterator[str]:
-        """Also a client that went away in the middle is counted: its generator is closed where it stands."""
+        """Count answers, also those of a client that disconnects: its generator is closed."""
         whole = False
         self.open += 1
         try:
@@ -129,7 +129,7 @@ class OpenAIChatStandin:
     async def _events(
         self, asked: dict[str, Any], answer: Answer, began: float, fault: Fault | None
     ) -> AsyncIterator[str]:
-        """The events at their times, counted from the request: a late token delays none after it."""
+        """Send the events at their times, counted from the request: a late token delays none after it."""
         now = asyncio.get_running_loop().time
         words = tokens(answer.text)
         for number, event in enumerate(_stream(asked, answer, words)):
@@ -156,12 +156,12 @@ _SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no
 
 
 def tokens(text: str) -> list[str]:
-    """The text in pieces of about four characters, as models cut it; joined they are the text again."""
+    """Cut the text into pieces of about four characters, as models do; joined they are the text again."""
     return re.findall(r"\s?\S{1,5}|\s", text)
 
 
 def _stream(asked: dict[str, Any], answer: Answer, words: list[str]) -> list[str]:
-    """All events of an answer: the role, each token, the tool, the reason, the usage, the end."""
+    """Return all events of an answer: the role, each token, the tool, the reason, the usage, the end."""
     events = [
         _event(asked, {"role": "assistant", "content": ""}),
         *(_event(asked, {"content": word}) for word in words),

@@ -1,7 +1,7 @@
-"""OpenAI's speech, scripted: POST /v1/audio/speech, in raw PCM at 24 kHz.
+"""Simulates OpenAI's text to speech: POST /v1/audio/speech, in raw PCM at 24 kHz.
 
-Source: the vendor's API reference, "Create speech".  Its chunks end in the middle of samples, as those of a network do.
-`GET /v1/models` is asked by adapters to see whether a key is good; mount `models_route` if nobody else answers it.
+Source: the vendor's API reference, "Create speech".  Its chunks end in the middle of samples, as network chunks do.
+Adapters check a key by `GET /v1/models`; mount `models_route` if no other stand-in serves it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from simulators.providers.voices import Speaking, VoiceBody, VoicePace, pcm, pie
 
 RATE_HZ = 24_000
 CHUNK_BYTES = 4_801
-"""A little over 100 ms, and odd."""
+"""Bytes of a chunk: a little over 100 ms, and odd."""
 TEXTS_KEPT = 1_000
 VOICES = frozenset({"alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse"})
 _ERRORS = {401: "invalid_api_key", 429: "rate_limit_exceeded", 503: "server_error", 400: "invalid_request_error"}
@@ -28,7 +28,7 @@ _ERRORS = {401: "invalid_api_key", 429: "rate_limit_exceeded", 503: "server_erro
 
 @dataclass(slots=True)
 class OpenAISpeechStandin:
-    """Mount `routes` in an application.  What was asked for is in `texts`, the newest last."""
+    """The stand-in: mount `routes` in an application.  `texts` holds the requested texts, the newest last."""
 
     pace: VoicePace = field(default_factory=VoicePace)
     key: str = "sk-fake"
@@ -36,11 +36,11 @@ class OpenAISpeechStandin:
     texts: deque[str] = field(default_factory=lambda: deque(maxlen=TEXTS_KEPT))
     speaking: Speaking = field(default_factory=Speaking)
     names: frozenset[str] = VOICES
-    """The voices that it has."""
+    """Known voices."""
     voices: deque[str] = field(default_factory=lambda: deque(maxlen=TEXTS_KEPT))
-    """The voice of every request that was spoken."""
+    """The voice of every spoken request."""
     refused: deque[str] = field(default_factory=lambda: deque(maxlen=TEXTS_KEPT))
-    """The voices that it was asked for and does not have."""
+    """Requested voices that are unknown."""
 
     @property
     def routes(self) -> list[Route]:

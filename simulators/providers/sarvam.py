@@ -1,4 +1,4 @@
-"""A stand-in for Sarvam: `/speech-to-text/ws` and `/text-to-speech/ws`, as the vendor documents them."""
+"""Simulates Sarvam as documented: `/speech-to-text/ws` and `/text-to-speech/ws`."""
 
 import asyncio
 import base64
@@ -22,24 +22,24 @@ WAV_HEADER = (
     b"RIFF\xff\xff\xff\xffWAVE" + b"fmt \x10\0\0\0" + struct.pack("<HHIIHH", 7, 1, 8000, 8000, 1, 8)
     + b"data\xff\xff\xff\xff"
 )  # fmt: skip
-"""Of mu-law at 8 kHz whose length is not known yet."""
+"""WAV header of mu-law at 8 kHz of unknown length."""
 CHUNK_MS = 200
 LOUD = 500
-"""Mean magnitude of speech, of 32,767."""
+"""Mean magnitude from which a window is speech; full scale is 32,767."""
 STARTS_MS, ENDS_MS = 100, 500
-"""Speech and silence after which the detector, set to high sensitivity, decides."""
+"""Durations of speech and silence after which the detector decides, at high sensitivity."""
 
 
 @dataclass
 class SarvamStandin:
-    """Hears the lines of `script`, one for each speech; speaks tones."""
+    """Transcribes each speech as the next line of `script`; synthesizes tones."""
 
     script: list[str] = field(default_factory=list)
     final_after_ms: int = 20
     first_byte_ms: int = 10
     chunk_after_ms: int = 0
     empty: int = 0
-    """So many clauses end in order and without audio."""
+    """Number of clauses that end normally but without audio."""
     wav: bool = False
     """Put a WAV header before the first chunk of a clause."""
     lose_end: bool = False
@@ -66,40 +66,40 @@ class SarvamStandin:
             return 403
         return 0 if websocket.query_params.get("model") in models else 400
 
-    # --- ears ---
+    # --- speech to text ---
 
     async def listen(self, websocket: WebSocket) -> None:
-        """One call's ear."""
-        wire = FaultySocket(websocket, self.faults.next())
+        """Serve one speech-to-text socket."""
+        faulty = FaultySocket(websocket, self.faults.next())
         query = dict(websocket.query_params)
         self.queries.append(query)
         expected = {"sample_rate": "8000", "input_audio_codec": "pcm_s16le", "vad_signals": "true"}
         asked = expected.items() <= query.items() and query.get("language-code", "").endswith(("-IN", "unknown"))
         refusal = self._refusal(websocket, ("saarika:v2.5", "saaras:v3"))
-        if not await wire.open(refusal or (0 if asked else 400)):
+        if not await faulty.open(refusal or (0 if asked else 400)):
             return
         self.open += 1
         self.sockets_ever += 1
         try:
-            await self._hear(wire)
+            await self._hear(faulty)
         except WebSocketDisconnect:
             pass  # the call is over
         finally:
             self.open -= 1
 
-    async def _hear(self, wire: FaultySocket) -> None:
+    async def _hear(self, faulty: FaultySocket) -> None:
         speaking, voice_ms, silence_ms = False, 0.0, 0.0
         while True:
-            message = json.loads(await wire.receive())
+            message = json.loads(await faulty.receive())
             if message.get("type") == "flush":
                 self.commands.append("flush")
                 if speaking:
                     speaking, voice_ms, silence_ms = False, 0.0, 0.0
-                    await self._final(wire)
+                    await self._final(faulty)
                 continue
             audio = message["audio"]
             if audio["sample_rate"] != "8000" or audio["encoding"] != "audio/wav":
-                await wire.send({"type": "error", "data": {"code": "unprocessable_entity_error", "message": "?"}})
+                await faulty.send({"type": "error", "data": {"code": "unprocessable_entity_error", "message": "?"}})
                 continue
             samples = array("h", base64.b64decode(audio["data"]))
             self.pcm_bytes += 2 * len(samples)
@@ -109,45 +109,45 @@ class SarvamStandin:
                     voice_ms, silence_ms = voice_ms + 20, 0.0
                     if not speaking and voice_ms >= STARTS_MS:
                         speaking = True
-                        await wire.send(_signal("START_SPEECH"))
+                        await faulty.send(_signal("START_SPEECH"))
                 else:
                     silence_ms += 20
                     if silence_ms >= ENDS_MS:
                         if speaking and not self.lose_end:
                             speaking = False
-                            await wire.send(_signal("END_SPEECH"))
-                            await self._final(wire)
+                            await faulty.send(_signal("END_SPEECH"))
+                            await self._final(faulty)
                         voice_ms = 0.0
 
-    async def _final(self, wire: FaultySocket) -> None:
+    async def _final(self, faulty: FaultySocket) -> None:
         await asyncio.sleep(self.final_after_ms / 1000)
-        if wire.kind == "no final":
+        if faulty.kind == "no final":
             return
         text = self.script[self.finals % len(self.script)]
-        self.finals += wire.kind == ""
-        await wire.send({"type": "data", "data": {"request_id": "r", "transcript": text, "language_code": "hi-IN"}})
+        self.finals += faulty.kind == ""
+        await faulty.send({"type": "data", "data": {"request_id": "r", "transcript": text, "language_code": "hi-IN"}})
 
-    # --- mouth ---
+    # --- text to speech ---
 
     async def speak(self, websocket: WebSocket) -> None:
-        """One clause after the other."""
-        wire = FaultySocket(websocket, self.faults.next())
+        """Serve one text-to-speech socket, one clause after the other."""
+        faulty = FaultySocket(websocket, self.faults.next())
         refusal = self._refusal(websocket, ("bulbul:v2", "bulbul:v3"))
-        if not await wire.open(refusal or (0 if websocket.query_params.get("send_completion_event") else 400)):
+        if not await faulty.open(refusal or (0 if websocket.query_params.get("send_completion_event") else 400)):
             return
         self.open += 1
         self.sockets_ever += 1
         try:
-            await self._read_aloud(wire)
+            await self._read_aloud(faulty)
         except WebSocketDisconnect:
-            pass  # the clause is not wanted any more
+            pass  # the client cancelled the clause
         finally:
             self.open -= 1
 
-    async def _read_aloud(self, wire: FaultySocket) -> None:
+    async def _read_aloud(self, faulty: FaultySocket) -> None:
         configured, text = False, ""
         while True:
-            message = json.loads(await wire.receive())
+            message = json.loads(await faulty.receive())
             match message["type"]:
                 case "config":
                     self.configs.append(message["data"])
@@ -156,28 +156,28 @@ class SarvamStandin:
                         8000,
                         "mulaw",
                     ):
-                        await wire.send({"type": "error", "data": {"code": 422, "message": "?"}})
+                        await faulty.send({"type": "error", "data": {"code": 422, "message": "?"}})
                 case "text" if configured:
                     text += message["data"]["text"]
                 case "flush" if configured:
                     self.texts.append(text)
-                    await self._tone(wire, text)
+                    await self._tone(faulty, text)
                     text = ""
                 case "ping":
                     self.commands.append("ping")
                 case _:
-                    await wire.send({"type": "error", "data": {"code": 422, "message": "no config"}})
+                    await faulty.send({"type": "error", "data": {"code": 422, "message": "no config"}})
 
-    async def _tone(self, wire: FaultySocket, text: str) -> None:
+    async def _tone(self, faulty: FaultySocket, text: str) -> None:
         await asyncio.sleep(self.first_byte_ms / 1000)
         audio = (WAV_HEADER if self.wav else b"") + TONE * (0 if self.empty else len(text) * MS_PER_CHARACTER)
         self.empty = max(0, self.empty - 1)
         for at in range(0, len(audio), CHUNK_MS * 8):
             data = base64.b64encode(audio[at : at + CHUNK_MS * 8]).decode()
-            await wire.send({"type": "audio", "data": {"content_type": "audio/mulaw", "audio": data}})
+            await faulty.send({"type": "audio", "data": {"content_type": "audio/mulaw", "audio": data}})
             await asyncio.sleep(self.chunk_after_ms / 1000)
-        if wire.kind != "no final":
-            await wire.send({"type": "event", "data": {"event_type": "final"}})
+        if faulty.kind != "no final":
+            await faulty.send({"type": "event", "data": {"event_type": "final"}})
 
 
 def _signal(kind: str) -> dict[str, Any]:

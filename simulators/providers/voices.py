@@ -1,6 +1,6 @@
-"""What the voices' stand-ins share: a text is a tone, and a body is sent with the faults of faults.py.
+"""Synthesizes tones for the text-to-speech stand-ins and sends HTTP bodies with the faults of faults.py.
 
-A tone lasts `MS_PER_CHAR` for each character; its pitch tells one text from another.
+A tone lasts `MS_PER_CHAR` for each character; its pitch identifies the text.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 MS_PER_CHAR = 66
 PERIOD_MS = 20
-"""Every pitch fits a whole number of waves into it."""
+"""A whole number of periods of every pitch fits into it."""
 PITCHES_HZ = tuple(range(400, 1200, 50))
 AMPLITUDE = 8000
 
@@ -49,14 +49,14 @@ def _mulaw_period(pitch: int, rate_hz: int) -> bytes:
 
 
 def mulaw(text: str, rate_hz: int = 8000) -> bytes:
-    """The text, spoken in mu-law."""
+    """Return the text's tone in mu-law."""
     size = length_ms(text) * rate_hz // 1000
     period = _mulaw_period(pitch_hz(text), rate_hz)
     return (period * (size // len(period) + 1))[:size]
 
 
 def pcm(text: str, rate_hz: int) -> bytes:
-    """The text, spoken in 16-bit little-endian samples."""
+    """Return the text's tone in 16-bit little-endian samples."""
     size = length_ms(text) * rate_hz // 1000 * 2
     period = _period(pitch_hz(text), rate_hz).tobytes()
     return (period * (size // len(period) + 1))[:size]
@@ -69,7 +69,7 @@ def pieces(audio: bytes, size: int) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class VoicePace:
-    """From the text to the first audio, and how long a second of audio takes to be made (0: no time)."""
+    """Time from the text to the first audio, and time to synthesize a second of audio (0: none)."""
 
     first_ms: float = 0.0
     s_per_s: float = 0.0
@@ -77,13 +77,13 @@ class VoicePace:
 
 @dataclass(slots=True)
 class Speaking:
-    """What a stand-in has under way and behind it."""
+    """Counts of a stand-in's present and past requests."""
 
     now: int = 0
     most: int = 0
     whole: int = 0
     cut: int = 0
-    """Left in the middle, by the client or by a fault."""
+    """Requests that the client or a fault broke off."""
 
     def begin(self) -> None:
         self.now += 1
@@ -96,7 +96,7 @@ class Speaking:
 
 
 class VoiceBody:
-    """An HTTP answer that is a voice: an ASGI application.  It ends as soon as the client has gone."""
+    """An HTTP reply of audio, as an ASGI application.  It ends when the client disconnects."""
 
     def __init__(
         self, chunks: list[bytes], chunk_ms: float, media: str, pace: VoicePace, fault: Fault | None, count: Speaking
@@ -142,7 +142,7 @@ class VoiceBody:
 
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
-        pass  # the request's own body
+        pass  # the body of the request
 
 
 async def _suffer(kind: str) -> None:

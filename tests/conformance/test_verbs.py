@@ -47,7 +47,7 @@ means(
     "1.5 Hangup",
     Hangup(schedule_s=60, reason="busy"),
     Speak("Goodbye."),
-    understood=[read.HangUp("busy", 60), read.Speak("Goodbye.")],
+    understood=[read.HangupVerb("busy", 60), read.Speak("Goodbye.")],
 )
 means("1.5 Redirect", Redirect(URL, method="GET"), understood=[read.Redirect(URL, "GET")])
 means(

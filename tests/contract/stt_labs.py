@@ -70,7 +70,7 @@ class Lab:
 
 
 def _deepgram(script: Sequence[str], **pace: Any) -> DeepgramStandin:
-    quick = {"started_after_ms": 5, "interim_after_ms": 5, "final_after_ms": 10, "interim_ms": 250, "deaf_ms": 500}
+    quick = {"started_after_ms": 5, "interim_after_ms": 5, "final_after_ms": 10, "interim_ms": 250, "unread_ms": 500}
     return DeepgramStandin(script, key=KEY, idle_ms=400, **quick, **pace)
 
 

@@ -24,13 +24,13 @@ def report(*packages: dict[str, object]) -> str:
 def test_a_known_vulnerability_is_named_with_its_way_out() -> None:
     found = read_report(report(SOUND, BROKEN, UNKNOWN), "")
     assert found == Audit(("broken 2.1: PYSEC-2031-7, fixed in 2.2",), 2, ("unknown",))
-    assert "could not be checked: unknown" in found.told("x.lock")
+    assert "could not be checked: unknown" in found.summary("x.lock")
 
 
 def test_no_vulnerability_is_said_only_of_what_was_checked() -> None:
     found = read_report(report(SOUND), "WARNING: something")
     assert (found.vulnerable, found.checked, found.why) == ((), 1, "")
-    assert "could not" not in found.told("x.lock")
+    assert "could not" not in found.summary("x.lock")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_no_vulnerability_is_said_only_of_what_was_checked() -> None:
 def test_what_could_not_be_checked_is_no_all_clear(said: str, complaint: str) -> None:
     found = read_report(said, complaint)
     assert found.why
-    assert "could not be checked" in found.told("x.lock")
+    assert "could not be checked" in found.summary("x.lock")
     assert found.vulnerable == ()
 
 

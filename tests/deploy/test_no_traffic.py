@@ -31,7 +31,7 @@ SAMPLES = 480
 SHARES = {
     *("Answered in 1.2 s", "Outbound: answer rate", "Inbound: connected", "Answers within 1.2 s", "Answer time"),
     *("The answer, stage by stage (mean)", "Per minute of call", "Per call", "Frames from the callers, of those due"),
-    *("Onset to clear", "Lag of the bus", "Stage: first_token"),
+    *("Speech start to clearAudio", "Lag of the bus", "Stage: first_token"),
 }
 """A share, a mean or a quantile of what callers do."""
 

@@ -16,7 +16,7 @@ from edge.outbound.dialer import Dialer, DialerOptions
 from edge.vobiz.rest.client import VobizClient
 from edge.vobiz.rest.transport import CarrierOptions as Account
 from simulators.carrier import Callee, Carrier, CarrierOptions
-from simulators.carrier.refusals import Fault
+from simulators.carrier.refusals import RequestFault
 from tests.e2e.loopback_edge import Edge, running_edge
 from tools.ports import free_port
 
@@ -114,7 +114,7 @@ async def test_all_calls_wait_while_the_account_is_refused_and_go_out_in_order_a
     valkey_url: str, kind: str, reason: str, said: str
 ) -> None:
     async with dialing(valkey_url) as desk:
-        desk.carrier.faults.add(Fault(kind, "/call/", "POST"), 1)
+        desk.carrier.faults.add(RequestFault(kind, "/call/", "POST"), 1)
         asked = [await desk.ask(number) for number in NUMBERS]
         assert said in await desk.refused()
         assert await desk.edge.count("voice_dials_paused", reason=reason) == 1
@@ -162,7 +162,7 @@ async def test_a_call_that_the_carrier_drops_for_want_of_credit_pauses_the_queue
 async def test_an_answer_that_may_be_about_one_call_does_not_hold_up_the_others_for_ever(valkey_url: str) -> None:
     """403 without a word: the call goes behind the others.  They are taken, so it was about the call."""
     async with dialing(valkey_url) as desk:
-        desk.carrier.faults.add(Fault("403", "/call/", "POST"), 1)
+        desk.carrier.faults.add(RequestFault("403", "/call/", "POST"), 1)
         asked = [await desk.ask(number) for number in NUMBERS]
         await desk.refused()
         desk.end_pause()
@@ -174,7 +174,7 @@ async def test_an_answer_that_may_be_about_one_call_does_not_hold_up_the_others_
 
 async def test_a_call_that_is_refused_again_after_others_were_taken_has_failed(valkey_url: str) -> None:
     async with dialing(valkey_url, Callee(), at_once=1) as desk:
-        desk.carrier.faults.add(Fault("403", "/call/", "POST"), 1)
+        desk.carrier.faults.add(RequestFault("403", "/call/", "POST"), 1)
         refused, taken = [await desk.ask(number) for number in NUMBERS[:2]]
         await desk.refused()
         desk.end_pause()
@@ -183,7 +183,7 @@ async def test_a_call_that_is_refused_again_after_others_were_taken_has_failed(v
             return str((await desk.shown(taken))["call_id"])
 
         await desk.until(placed)
-        desk.carrier.faults.add(Fault("403", "/call/", "POST"), 1)
+        desk.carrier.faults.add(RequestFault("403", "/call/", "POST"), 1)
         await desk.edge.http.delete(f"/v1/calls/{taken}")
         assert (await desk.over(refused))["state"] == "failed"
         assert await desk.ready() == "ready\n"
@@ -191,7 +191,7 @@ async def test_a_call_that_is_refused_again_after_others_were_taken_has_failed(v
 
 async def test_what_is_about_one_call_fails_it_and_no_other(valkey_url: str) -> None:
     async with dialing(valkey_url) as desk:
-        desk.carrier.faults.add(Fault("400", "/call/", "POST"), 1)
+        desk.carrier.faults.add(RequestFault("400", "/call/", "POST"), 1)
         first, second = [await desk.ask(number) for number in NUMBERS[:2]]
         assert (await desk.over(first))["state"] == "failed"
         assert (await desk.over(second))["state"] == "ended"

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from simulators.carrier import Callee, Carrier, CarrierOptions
-from simulators.carrier.refusals import Fault
+from simulators.carrier.refusals import RequestFault
 from tools.demo import KEYLESS
 from tools.ports import free_port
 from tools.stack import Stack, StackOptions
@@ -91,8 +91,8 @@ BRIEF = Callee(hangs_up_after_ms=700)
 async def test_twenty_calls_all_complete_in_order_within_the_accounts_limits(valkey_url: str, tmp_path: Path):
     options = CarrierOptions(cps=1, calls_max=3, callee=BRIEF, numbers=(SENDER,), hangup_delay_ms=200)
     async with dialing(valkey_url, tmp_path, options) as desk:
-        desk.carrier.faults.add(Fault("timeout-after", "/call/", "POST"), 2)
-        desk.carrier.faults.add(Fault("429", "/call/", "POST"), 1)
+        desk.carrier.faults.add(RequestFault("timeout-after", "/call/", "POST"), 2)
+        desk.carrier.faults.add(RequestFault("429", "/call/", "POST"), 1)
         asked = [await desk.ask(number(count)) for count in range(20)]
         shown = [await desk.until(call, *CLOSED) for call in asked]
         assert [call["state"] for call in shown] == ["ended"] * 20

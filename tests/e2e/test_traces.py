@@ -10,7 +10,7 @@ import pytest
 from common.protocol.messages import STAGES
 from common.telemetry.traces import TurnTrace
 from simulators.call import Caller, CallOptions
-from simulators.otlp_collector import Received, collector
+from simulators.otlp_collector import ReceivedSpan, collector
 from simulators.script import HangUp, Say, WaitForAgent
 from tools.demo import KEYLESS
 from tools.fake_providers import fake_providers
@@ -51,7 +51,7 @@ async def test_a_turn_of_a_call_is_one_trace_across_the_processes(valkey_url: st
         assert secret.encode() not in collecting.raw
 
 
-def check_the_waterfall(turn: dict[str, Received]) -> None:
+def check_the_waterfall(turn: dict[str, ReceivedSpan]) -> None:
     root = turn["turn"]
     assert root.parent == ""
     assert {span.parent for name, span in turn.items() if name != "turn"} == {root.span}
@@ -64,7 +64,7 @@ def check_the_waterfall(turn: dict[str, Received]) -> None:
     assert turn["playing"].begun_ms >= turn["transcript"].begun_ms
 
 
-def check_what_it_says(call_id: str, turn: dict[str, Received]) -> None:
+def check_what_it_says(call_id: str, turn: dict[str, ReceivedSpan]) -> None:
     assert {span.attributes["call.id"] for span in turn.values()} == {call_id}
     assert turn["turn"].attributes["voice.agent"] == "receptionist"
     assert turn["turn"].attributes["voice.outcome"] in ("heard", "call over")

@@ -3,12 +3,12 @@
 import math
 from array import array
 
-from benchmarks.answers.caller import Heard, caller_number, speech_frame
+from benchmarks.answers.caller import CallerRecord, caller_number, speech_frame
 from benchmarks.answers.hearing import Figures, measured
 from benchmarks.answers.plan import ANSWER, Pace, cycle_frames, ideal, tokens_to_first_clause
 from benchmarks.answers.profiles import folded
 from benchmarks.answers.results import BARS, missed, numbers
-from benchmarks.answers.run import Run, RunPlan, Use
+from benchmarks.answers.run import RunPlan, RunResult, Use
 
 MS = 1_000_000
 WHOLE_RUN = (0, 10**18)
@@ -16,9 +16,9 @@ WHOLE_RUN = (0, 10**18)
 
 def heard(
     bursts: list[tuple[int, int]], frames: list[tuple[int, int]], clears: tuple[int, ...] = (), quiet: int = 0
-) -> Heard:
+) -> CallerRecord:
     """All in ms: speeches (first, last frame), frames (arrival, duration); the first `quiet` frames are silence."""
-    return Heard(
+    return CallerRecord(
         [(first * MS, last * MS) for first, last in bursts],
         array("q", [at * MS for at, _ in frames]),
         array("l", [8 * duration for _, duration in frames]),
@@ -27,7 +27,7 @@ def heard(
     )
 
 
-def figures(one: Heard, *onsets_ms: int, window: tuple[int, int] = WHOLE_RUN) -> Figures:
+def figures(one: CallerRecord, *onsets_ms: int, window: tuple[int, int] = WHOLE_RUN) -> Figures:
     return measured({7: one}, {7: [at * MS for at in onsets_ms]}, window)
 
 
@@ -62,7 +62,7 @@ def test_the_pause_between_two_replies_is_no_silence_inside_one():
 def test_a_barge_in_is_counted_from_the_vendors_word_and_its_answer_comes_after_the_clear():
     talking_over = heard([(1000, 2000), (3000, 4000)], [(2700, 1000), (3100, 20), (4700, 200)], clears=(3180,))
     found = figures(talking_over, 1170, 3170)
-    assert found.onset_to_clear == [10 * MS]
+    assert found.detected_to_clear == [10 * MS]
     assert found.speech_to_clear == [180 * MS]
     assert found.waits == [700 * MS, 700 * MS]
     assert found.uncleared == 0
@@ -80,7 +80,7 @@ def test_a_barge_in_that_clears_nothing_is_counted_and_its_answer_is_not():
 
 def test_speech_after_the_reply_was_played_out_is_no_barge_in():
     found = figures(heard([(1000, 2000), (3000, 4000)], [(2700, 300), (4700, 20)], clears=(3010,)), 3001)
-    assert found.onset_to_clear == []
+    assert found.detected_to_clear == []
     assert found.uncleared == 0
 
 
@@ -120,11 +120,11 @@ def test_a_profile_counts_a_recursive_function_once_per_sample():
     assert "run (runners.py)" not in dict(profile.whole)  # below every stack
 
 
-def a_run(late_ms: float = 0.1, wait_ms: float = 700.0, strangers_s: float = 1.0) -> Run:
-    seen = Figures(waits=[round(wait_ms * MS)] * 9, onset_to_clear=[5 * MS], speech_to_clear=[9 * MS], played_ns=MS)
+def a_run(late_ms: float = 0.1, wait_ms: float = 700.0, strangers_s: float = 1.0) -> RunResult:
+    seen = Figures(waits=[round(wait_ms * MS)] * 9, detected_to_clear=[5 * MS], speech_to_clear=[9 * MS], played_ns=MS)
     late = array("q", [round(late_ms * MS)] * 100)
     used = {"edge": Use(10.0, 50 << 20, 75 << 20)}
-    return Run(RunPlan("stack", 50, 60.0), seen, used, strangers_s, late, late, 1.0, 1.0, {})
+    return RunResult(RunPlan("stack", 50, 60.0), seen, used, strangers_s, late, late, 1.0, 1.0, {})
 
 
 def test_a_run_within_the_bars_misses_none():

@@ -272,7 +272,7 @@ async def test_somebody_phones_a_number_of_the_account() -> None:
     assert (answer.fields["Direction"], answer.fields["CallStatus"]) == ("inbound", "ringing")
     assert "ALegRequestUUID" not in answer.fields
     assert (hangup.path, hangup.fields["HangupSource"]) == ("/bye", "Caller")
-    assert [turn.said for turn in call.streams[0].turns] == ["Yes."]
+    assert [turn.text for turn in call.streams[0].turns] == ["Yes."]
 
 
 async def test_an_inbound_call_that_is_refused_was_never_answered() -> None:
@@ -387,7 +387,9 @@ async def test_a_stream_that_is_refused_leaves_the_rest_of_the_document() -> Non
 async def test_many_calls_side_by_side_cost_little_and_are_on_time() -> None:
     from simulators.stream import WireOptions
 
-    async with lab(greets, callee=person(WaitForAgent(silence_ms=50), Wait(300)), wire=WireOptions(light=True)) as it:
+    async with lab(
+        greets, callee=person(WaitForAgent(silence_ms=50), Wait(300)), wire_options=WireOptions(light=True)
+    ) as it:
         calls = [await it.dial() for _ in range(20)]
         for call in calls:
             await call.over(10)

@@ -12,7 +12,7 @@ from simulators.carrier.causes import CAUSES, Dropped, cause
 from simulators.carrier.document import (
     Dial,
     Gather,
-    HangUp,
+    HangupVerb,
     Pause,
     Play,
     PreAnswer,
@@ -23,11 +23,11 @@ from simulators.carrier.document import (
     read_document,
 )
 from simulators.carrier.people import BadCallee, Callee, People, read_callee
-from simulators.carrier.refusals import Fault, Faults, Limits, Refusal, error_body
+from simulators.carrier.refusals import Limits, Refusal, RequestFault, RequestFaults, error_body
 from simulators.script import Say
 from simulators.sound import from_mulaw, loud_windows, mulaw_loud_windows
+from simulators.stream_messages import Spelling, Writer
 from simulators.uplink import Disturbance, Out, Uplink
-from simulators.wire import Spelling, Writer
 
 REQUEST = {"from": "+911234567890", "to": "911234567891", "answer_url": "https://voice.example.com/answer"}
 NUMBER = "+911234567890"
@@ -63,7 +63,7 @@ def test_every_verb_of_the_reference() -> None:
     assert early == PreAnswer((Speak("Wait."),))
     assert isinstance(stream, Stream)
     assert stream.keep_call_alive
-    assert hang_up == HangUp("busy", 5)
+    assert hang_up == HangupVerb("busy", 5)
 
 
 @pytest.mark.parametrize(
@@ -173,15 +173,15 @@ def test_the_three_shapes_of_an_error() -> None:
 
 
 def test_a_fault_waits_for_the_request_that_it_fits() -> None:
-    faults = Faults()
-    faults.add(Fault("503", path="call", method="POST"), 2)
+    faults = RequestFaults()
+    faults.add(RequestFault("503", path="call", method="POST"), 2)
     assert faults.take("GET", "/api/v1/Account/MA_X/Call/") is None
     assert faults.take("POST", "/api/v1/Account/MA_X/Application/") is None
     for _ in range(2):
-        assert faults.take("POST", "/api/v1/Account/MA_X/Call/") == Fault("503", "call", "POST")
+        assert faults.take("POST", "/api/v1/Account/MA_X/Call/") == RequestFault("503", "call", "POST")
     assert faults.take("POST", "/api/v1/Account/MA_X/Call/") is None
     with pytest.raises(Refusal, match="kind"):
-        faults.add(Fault("418"), 1)
+        faults.add(RequestFault("418"), 1)
 
 
 def test_an_application_with_numbers_cannot_be_deleted() -> None:

@@ -9,8 +9,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from simulators.lab import lab, person
 from simulators.script import Press, Wait
 from simulators.stream import WireOptions
+from simulators.stream_messages import Spelling
 from simulators.uplink import Disturbance
-from simulators.wire import Spelling
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 
@@ -46,7 +46,7 @@ async def heard(wire: WireOptions, wait_ms: float = 200, attributes: str = "", *
     """One call with this wire, in which the callee says nothing and hangs up."""
     listener = Listener()
     script = more.pop("script", (Wait(wait_ms),))
-    async with lab(listener, callee=person(*script), wire=wire) as it:
+    async with lab(listener, callee=person(*script), wire_options=wire) as it:
         if attributes:
             it.server.documents["/answer"] = it.server.stream_xml(attributes)
         call = await it.whole()
@@ -73,7 +73,7 @@ async def test_the_carrier_loses_the_socket_and_comes_again_with_a_new_stream() 
 
 async def test_a_call_that_is_over_comes_back_as_a_phantom() -> None:
     listener = Listener()
-    async with lab(listener, callee=person(Wait(60)), wire=WireOptions(phantom_after_ms=20)) as it:
+    async with lab(listener, callee=person(Wait(60)), wire_options=WireOptions(phantom_after_ms=20)) as it:
         call = await it.whole()
         assert [asked.fields["Event"] for asked in it.server.asked] == ["StartApp", "Hangup"]
     assert call.streams[0].phantom == "kept open"  # this server does not look

@@ -69,7 +69,7 @@ async def test_a_bad_minute_of_one_vendor_breaks_its_sockets_and_no_others():
 
 def test_the_demos_script_ends_the_call():
     script = read_cast_script(DEMO)
-    assert script.said[0] == "Hello."
+    assert script.speeches[0] == "Hello."
     assert [answer.tool for answer in script.answers] == [""] * 6 + ["end_call"]
 
 

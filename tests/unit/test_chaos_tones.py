@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.chaos.hearing import Listening
-from benchmarks.chaos.line import Ear, Mouth
-from benchmarks.chaos.sentences import NUMBER_MAX, PARDON, PARTS, Heard, answer, question, read_clause, read_joined
+from benchmarks.chaos.line import Microphone, Receiver
+from benchmarks.chaos.sentences import NUMBER_MAX, PARDON, PARTS, AnswerPart, answer, question, read_clause, read_joined
 from benchmarks.chaos.tones import ALPHABET, QUIET, Phrase, Reader, spoken
 from common.audio.g711 import FRAME_BYTES, FRAME_MS
 
@@ -66,7 +66,9 @@ def test_sound_that_is_no_tone_is_counted():
 @pytest.mark.parametrize("number", [0, 30, NUMBER_MAX])
 def test_an_answer_tells_whose_and_which_it_is(caller: int, number: int):
     clauses = [f"{clause}." for clause in answer(question(caller, number)).removesuffix(".").split(". ")]
-    assert [read_clause(clause) for clause in clauses] == [Heard(caller, number, part) for part in range(len(PARTS))]
+    assert [read_clause(clause) for clause in clauses] == [
+        AnswerPart(caller, number, part) for part in range(len(PARTS))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_an_answer_tells_whose_and_which_it_is(caller: int, number: int):
     ],
 )
 def test_a_part_that_another_voice_finished_was_heard(torn: str, rest: str):
-    assert read_joined(torn, rest) == Heard(6, 11, 1)
+    assert read_joined(torn, rest) == AnswerPart(6, 11, 1)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,7 @@ def test_what_was_not_understood_gets_no_answer():
 
 
 def test_the_ear_hears_in_real_time_and_forgets_what_was_cleared():
-    ear = Ear()
+    ear = Receiver()
     ear.play(spoken("abc"), 1000.0)
     ear.mark("end", 1001.0)
     heard, marks = ear.heard(1059.0)
@@ -111,14 +113,14 @@ def test_the_ear_hears_in_real_time_and_forgets_what_was_cleared():
 
 
 def test_audio_after_a_pause_begins_when_it_comes():
-    ear = Ear()
+    ear = Receiver()
     ear.play(QUIET, 0.0)
     ear.play(QUIET, 500.0)
     assert [at for at, _ in ear.heard(1000.0)[0]] == [0.0, 500.0]
 
 
 def test_the_mouth_is_silent_when_it_has_nothing_to_say():
-    mouth = Mouth()
+    mouth = Microphone()
     mouth.say(spoken("a"))
     said = [mouth.frame() for _ in range(6)]
     assert b"".join(said[:4]) == spoken("a")

@@ -18,8 +18,8 @@ from simulators.call import Caller, CallOptions
 from simulators.result import CallResult
 from simulators.script import BadScript, BargeIn, Press, Say, Step, Wait, WaitForAgent, WaitForHangUp
 from simulators.stream import WireOptions
+from simulators.stream_messages import Spelling
 from simulators.vobiz import main
-from simulators.wire import Spelling
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 
@@ -131,12 +131,12 @@ async def test_a_call_from_the_answer_webhook_to_the_hangup_webhook(tmp_path: Pa
     assert ended_ms - began_ms == pytest.approx(200, abs=40)  # sent in one burst, played in real time
     assert result.frames_sent == pytest.approx(result.duration_ms / 20, abs=3)
     assert result.violations == []
-    assert result.turns[0].said == "Yes."
+    assert result.turns[0].text == "Yes."
     assert wav.stat().st_size == pytest.approx(44 + result.duration_ms * 32, rel=0.05)
     tracks = array("h", wav.read_bytes()[44:])
     speech = result.turns[0].speech
     assert speech is not None
-    said = slice(round(speech.onset_ms * 8), round(speech.offset_ms * 8))
+    said = slice(round(speech.first_sound_ms * 8), round(speech.last_sound_ms * 8))
     heard = slice(round(began_ms * 8), round(ended_ms * 8))
     caller, agent_track = tracks[0::2], tracks[1::2]
     assert (max(caller[said]) > 5000, any(caller[heard])) == (True, False)
@@ -218,7 +218,7 @@ async def test_the_older_carrier() -> None:
 
     async with server(agent, 'contentType="audio/x-l16;rate=16000"') as (options, seen):
         wire = WireOptions(Spelling(flat_start=True), media_before_start=3, send_stop=True)
-        result = await call(CallOptions(options.answer_url, wire=wire), Wait(150))
+        result = await call(CallOptions(options.answer_url, wire_options=wire), Wait(150))
 
     assert result.failures == []
     assert [event["event"] for event in seen.events] == ["start", "stop"]

@@ -16,9 +16,9 @@ from simulators.playback import Playback
 from simulators.result import StepResult, measure, percentiles
 from simulators.script import DEMO, SPEECH, BadScript, BargeIn, Say, read_script
 from simulators.sound import from_l16, from_mulaw, loud_span_ms, silence, to_l16, to_mulaw
+from simulators.stream_messages import Checkpoint, ClearAudio, PlayAudio, Spelling, Stop, Writer, read_message
 from simulators.wav import BadWav, read_wav, write_stereo_wav
 from simulators.webhooks import signatures
-from simulators.wire import Checkpoint, ClearAudio, PlayAudio, Spelling, Stop, Writer, read_message
 
 STREAM = "stream-1"
 
@@ -141,7 +141,7 @@ def test_the_caller_speaks_from_the_next_frame_on_and_is_silent_otherwise() -> N
     spoken = line.say(recording)
     frames = [line.next_frame() for _ in range(4)]
 
-    assert (spoken.began_ms, spoken.onset_ms, spoken.offset_ms, spoken.ended_ms) == (20.0, 30.0, 60.0, 70.0)
+    assert (spoken.began_ms, spoken.first_sound_ms, spoken.last_sound_ms, spoken.ended_ms) == (20.0, 30.0, 60.0, 70.0)
     assert [len(frame) for frame in frames] == [160] * 4
     assert [any(frame) for frame in frames] == [True, True, False, False]
     assert line.track[160:560] == recording
@@ -211,11 +211,11 @@ def test_every_recording_is_mulaw_at_the_same_level_with_silence_around_it() -> 
     assert sum(path.stat().st_size for path in SPEECH.iterdir()) < 500_000
     for file in files:
         samples = read_wav(SPEECH / file)
-        onset_ms, offset_ms = loud_span_ms(samples)
-        assert 90 <= onset_ms <= 200, file
+        first_sound_ms, last_sound_ms = loud_span_ms(samples)
+        assert 90 <= first_sound_ms <= 200, file
         # A final "s" lies above 4 kHz: on a phone line it is part of the silence.
-        assert 90 <= len(samples) / 8 - offset_ms <= 330, file
-        voiced = samples[round(onset_ms * 8) : round(offset_ms * 8)]
+        assert 90 <= len(samples) / 8 - last_sound_ms <= 330, file
+        voiced = samples[round(first_sound_ms * 8) : round(last_sound_ms * 8)]
         rms = (sum(value * value for value in voiced) / len(voiced)) ** 0.5
         assert 2500 < rms < 4500, file  # -20 dBFS is 3277
 

@@ -1,4 +1,4 @@
-"""A demo call told turn by turn, from both sides, and what was not as it should be."""
+"""Prints a demo call turn by turn, from the caller's and the system's side, and lists its problems."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ STAGES_SHOWN = {
 
 
 def matched(transcript: CallTranscript, caller: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each thing the caller said, with what the system made of it in that time."""
+    """Return a dict for each speech of the caller, with the system's transcript and reply in that time."""
     spoken = [step for step in caller["steps"] if step["speech"]]
     turns = []
     for number, step in enumerate(spoken):
-        begin = step["speech"]["onset_ms"] - 300
-        end = spoken[number + 1]["speech"]["onset_ms"] - 300 if number + 1 < len(spoken) else float("inf")
+        begin = step["speech"]["first_sound_ms"] - 300
+        end = spoken[number + 1]["speech"]["first_sound_ms"] - 300 if number + 1 < len(spoken) else float("inf")
         mine = [e for e in transcript.exchanges if e.utterance and begin <= e.begin_ms < end]
         turns.append(_exchange(step, mine))
     for earlier, later in pairwise(turns):
@@ -38,7 +38,7 @@ def _exchange(step: dict[str, Any], mine: list[TranscriptTurn]) -> dict[str, Any
     answer = step["answer"]
     barge_in = step.get("barge_in")
     return {
-        "caller_said": step["said"],
+        "caller_said": step["text"],
         "understood": " ".join(exchange.understood for exchange in mine),
         "answered": " ".join(exchange.answered for exchange in mine if exchange.answered),
         "heard": " ".join(exchange.heard for exchange in mine if exchange.heard),
@@ -50,7 +50,7 @@ def _exchange(step: dict[str, Any], mine: list[TranscriptTurn]) -> dict[str, Any
     }
 
 
-def tell(turn: dict[str, Any]) -> None:
+def print_turn(turn: dict[str, Any]) -> None:
     say()
     over = paint("warn", "  (talks over the agent)") if turn["barge_in"] else ""
     say(f"{paint('caller', 'caller')}      {turn['caller_said']}{over}")
@@ -58,14 +58,14 @@ def tell(turn: dict[str, Any]) -> None:
     say(f"{paint('agent', 'agent')}       {turn['answered'] or paint('bad', '(no answer)')}")
     if turn["interrupted"]:
         say(f"{paint('warn', 'heard')}       {turn['heard']}")
-    wait = f"{turn['wait_ms']} ms heard from speech end to answer" if turn["wait_ms"] is not None else ""
+    wait = f"{turn['wait_ms']} ms from speech end to audible answer" if turn["wait_ms"] is not None else ""
     clear = f"; cleared {turn['clear_ms']:.0f} ms after the caller began" if turn["clear_ms"] is not None else ""
     say(paint("dim", f"time        {wait}{clear}"))
     print_stages(turn["timings_ms"])
 
 
 def print_live(exchange: TranscriptTurn) -> None:
-    """One turn of a call that is on the line, as the system knows it: what the caller really said, only they know."""
+    """Print one turn of a live call.  Only the transcript is known here, not what the caller really said."""
     say()
     if exchange.utterance:
         say(f"{paint('caller', 'caller')}      {exchange.understood or paint('bad', '(nothing)')}")
@@ -78,7 +78,7 @@ def print_live(exchange: TranscriptTurn) -> None:
 
 
 def print_stages(timings_ms: Mapping[str, int]) -> None:
-    """Where the time of an answer went."""
+    """Print the stages of an answer in ms."""
     if stages := ", ".join(f"{STAGES_SHOWN[name]} {ms}" for name, ms in timings_ms.items() if name in STAGES_SHOWN):
         say(paint("dim", f"            of it, ms: {stages}"))
 
@@ -87,7 +87,7 @@ def faults(caller: dict[str, Any], turns: list[dict[str, Any]]) -> list[str]:
     problems = list(caller["failures"]) + list(caller["violations"])
     for turn in turns:
         if not turn["understood"]:
-            problems.append(f"{turn['caller_said']!r} was not understood")
+            problems.append(f"{turn['caller_said']!r} was not transcribed")
         if not turn["answered"] or turn["wait_ms"] is None:
             problems.append(f"{turn['caller_said']!r} went unanswered")
         if turn["barge_in"] and turn["clear_ms"] is None:

@@ -1,7 +1,7 @@
-"""The JSON on the socket, both ways, in the carrier's own spelling.  Pure.
+"""Reads and writes the JSON messages of the media stream in the carrier's form.  Pure.
 
-What the server sends is read with the carrier's patience: what can be played is played, and every departure from the
-documented form comes back as a violation in words.
+The server's messages are read as tolerantly as the carrier reads them: what can be played is played, and every
+departure from the documented form is returned as a violation, in words.
 """
 
 import binascii
@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from simulators.sound import Samples, from_l16, from_mulaw, loud_windows, mulaw_loud_windows
 
 MESSAGE_BYTES_MAX = 1_000_000
-PAYLOAD_BYTES_MAX = 64_000  # reported limit of the carrier (unverified): larger ones are played and named
+PAYLOAD_BYTES_MAX = 64_000  # reported limit of the carrier (unverified): larger payloads are played and reported
 ACCOUNT_ID = "500000"
 MULAW = "audio/x-mulaw"
 SAMPLE_BYTES = {MULAW: 1, "audio/x-l16": 2}
@@ -21,7 +21,7 @@ RATES_HZ = {MULAW: (8000,), "audio/x-l16": (8000, 16000, 24000)}
 
 @dataclass(frozen=True, slots=True)
 class PlayAudio:
-    """Sound to be queued, in its own encoding: decoding is dear, and few calls are listened to."""
+    """Audio to be queued, still encoded: decoding is expensive, and few calls are recorded."""
 
     payload: bytes
     encoding: str
@@ -41,7 +41,7 @@ class PlayAudio:
 
     @property
     def loud(self) -> list[bool]:
-        """One flag per 10 ms, as `sound.loud_windows` has them."""
+        """One flag per 10 ms, as `sound.loud_windows` returns them."""
         return mulaw_loud_windows(self.payload) if self.encoding == MULAW else loud_windows(self.samples)
 
 
@@ -65,14 +65,14 @@ Command: TypeAlias = PlayAudio | Checkpoint | ClearAudio | Stop
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One message of the server: the command in it, if there is one, and what was wrong with it."""
+    """One message of the server: its command, if it has one, and its violations."""
 
     command: Command | None
     violations: list[str] = field(default_factory=list)
 
 
 def read_message(message: str | bytes, stream_id: str) -> Received:
-    """Never raises, whatever the server sent."""
+    """Read one message; never raises, whatever the server sent."""
     if isinstance(message, bytes):
         return Received(None, ["binary frame: the protocol is JSON in text frames"])
     try:
@@ -123,7 +123,7 @@ def _read_audio(media: Any, violations: list[str]) -> Received:
 
 
 def _rate(value: Any) -> int:
-    """An int; servers in production send it as a string too, and Vobiz takes it."""
+    """Read an int, or its digits as a string, which servers in production send and Vobiz accepts."""
     try:
         return int(value)
     except (TypeError, ValueError):
@@ -132,14 +132,14 @@ def _rate(value: Any) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """Which of the documented variants the carrier writes."""
+    """The documented variants of messages that the carrier writes."""
 
     flat_start: bool = False
     aliases: bool = False
     """`start` under the names that other code reads: callUUID, auth_id, streamSid and callSid at the top."""
     ids_in_played: bool = False
     numbered_played: bool = False
-    """playedStream with streamId and sequenceNumber, as Plivo has it."""
+    """playedStream with streamId and sequenceNumber, as Plivo sends it."""
     bare_cleared: bool = False
     """clearedAudio without a sequenceNumber."""
     flat_digit: bool = False
@@ -149,7 +149,7 @@ class Spelling:
 
 
 class Writer:
-    """Writes the carrier's messages of one stream; it numbers the media, from 1 on."""
+    """Writes the carrier's messages of one stream and numbers the media, from 1 on."""
 
     def __init__(self, call_id: str, stream_id: str, encoding: str, rate_hz: int, spelling: Spelling) -> None:
         self._call_id, self._stream_id = call_id, stream_id
@@ -185,21 +185,21 @@ class Writer:
         return _json(event="start", streamSid=self._stream_id, callSid=self._call_id, start=start)
 
     def media(self, payload: bytes, epoch_ms: int) -> str:
-        """One frame; `timestamp` is a string of epoch milliseconds, `chunk` equals `sequenceNumber`."""
+        """Write one frame; `timestamp` is a string of epoch milliseconds, `chunk` equals `sequenceNumber`."""
         self.media_sent += 1
         number = self.media_sent
         text = binascii.b2a_base64(payload, newline=False).decode()
         if self._spelling.old_media:
             media = {"payload": text, "contentType": self._encoding, "sampleRate": self._rate_hz, "timestamp": epoch_ms}
             return _json(event="media", streamId=self._stream_id, media=media)
-        # By hand: a process that carries hundreds of calls writes this line 50 times a second for each.
+        # Without json.dumps: a process with hundreds of calls writes this message 50 times a second for each.
         return (
             f'{{"sequenceNumber":{number},"streamId":"{self._stream_id}","event":"media","media":{{"track":"inbound",'
             f'"timestamp":"{epoch_ms}","chunk":{number},"payload":"{text}"}},"extra_headers":"{{}}"}}'
         )
 
     def unknown(self) -> str:
-        """An event that no document names."""
+        """Write an undocumented event."""
         return _json(event="networkQuality", streamId=self._stream_id, quality={"mos": 4.1})
 
     def played(self, name: str) -> str:
@@ -215,7 +215,7 @@ class Writer:
         return _json(sequenceNumber=0, event="clearedAudio", streamId=self._stream_id)
 
     def digit(self, digit: str, epoch_ms: int) -> str:
-        """Vobiz leaves the body of `dtmf` undocumented; this is the shape its serializers read."""
+        """Write `dtmf`.  Vobiz does not document its body; this is the form that its serializers read."""
         if self._spelling.flat_digit:
             return _json(event="dtmf", digit=digit)
         dtmf = {"track": "inbound", "digit": digit, "timestamp": str(epoch_ms)}
@@ -224,7 +224,7 @@ class Writer:
         )
 
     def stop(self) -> str:
-        """Only older carriers say it; today the socket just closes."""
+        """Write `stop`, which only older carriers send; today the socket just closes."""
         return _json(event="stop", streamId=self._stream_id, reason="call_ended")
 
 
