@@ -96,7 +96,7 @@ class _Log:
                 return replace(message, stage_ms=())
             case ReplyStarted(turn, based_on=based_on):
                 reply = self._replies[turn]
-                settled = bool(based_on) and (reply.released or reply.withdrawn)
+                settled = bool(based_on) and (reply.released or reply.discarded)
                 return replace(message, based_on=SETTLED) if settled else message
             case ClausePlayed(turn, clause):
                 return message if turn == self._newest and clause == self._played else None
@@ -108,7 +108,7 @@ class _Log:
         if reply is None:
             return message
         match message:
-            case Clause() | ReplyEnded() | ClauseSynthesized() if reply.withdrawn and not reply.released:
+            case Clause() | ReplyEnded() | ClauseSynthesized() if reply.discarded and not reply.released:
                 return None  # nobody has heard it
             case Clause() | ReplyReleased():
                 return replace(message, stage_ms=())

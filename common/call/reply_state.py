@@ -55,7 +55,7 @@ class Reply:
     based_on: str = ""
     """See `ReplyStarted`."""
     released: bool = False
-    withdrawn: bool = False
+    discarded: bool = False
     clauses: list[str] = field(default_factory=list)
     durations_ms: dict[int, int] = field(default_factory=dict)
     char_timings: dict[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class Reply:
             case ReplyReleased():
                 self.released = True
             case ReplyDiscarded(turn):
-                self.withdrawn = True
+                self.discarded = True
                 self.cut = self.cut or Interrupted(turn, 0, 0)
 
     @property

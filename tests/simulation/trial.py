@@ -299,7 +299,7 @@ class Trial:
         """Was everything that the caller said understood, and answered, or did the caller speak on?"""
         if list(self.words) != " ".join(text for _, text in sorted(self.utterances.items())).split():
             return False
-        standing = [reply for _, reply in sorted(self.replies.items()) if not reply.withdrawn]
+        standing = [reply for _, reply in sorted(self.replies.items()) if not reply.discarded]
         if not standing:
             return False
         newest = standing[-1]
