@@ -29,7 +29,7 @@ class Events:
             chunk, self._rest, self._begun = (self._rest + chunk).removeprefix(BOM), b"", True
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         if len(self._rest) > EVENT_BYTES_MAX:
-            raise ValueError("an event exceeds the size limit")
+            raise ValueError("an event has no end")
         whole: list[bytes] = []
         for line in lines:
             text = line.rstrip(b"\r")

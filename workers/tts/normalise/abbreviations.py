@@ -85,21 +85,21 @@ def _any(table: dict[str, str]) -> str:
     return "|".join(sorted(map(re.escape, table), key=len, reverse=True))
 
 
-def _kept_stop(match: re.Match[str], said: str) -> str:
+def _kept_stop(match: re.Match[str], spoken: str) -> str:
     """The full stop of an abbreviation that ends the text ends the sentence, too."""
-    return f"{said}." if match[0].endswith(".") and match.end() == len(match.string) else said
+    return f"{spoken}." if match[0].endswith(".") and match.end() == len(match.string) else spoken
 
 
 def _dotted(match: re.Match[str]) -> str | None:
     if match[1] in ("EST", "ED"):
         return None  # a time zone
-    said = _DOTTED[match[1].lower()]
-    return _kept_stop(match, said.capitalize() if match[1][0].isupper() else said)
+    spoken = _DOTTED[match[1].lower()]
+    return _kept_stop(match, spoken.capitalize() if match[1][0].isupper() else spoken)
 
 
 def _plain(match: re.Match[str]) -> str:
-    said = _PLAIN[match[0].lower()]
-    return _kept_stop(match, said[0].upper() + said[1:] if match[0][0].isupper() else said)
+    spoken = _PLAIN[match[0].lower()]
+    return _kept_stop(match, spoken[0].upper() + spoken[1:] if match[0][0].isupper() else spoken)
 
 
 def _number(match: re.Match[str]) -> str:
@@ -107,21 +107,21 @@ def _number(match: re.Match[str]) -> str:
 
 
 def _before_number(match: re.Match[str]) -> str:
-    said = BEFORE_NUMBERS[match[1].lower()]
+    spoken = BEFORE_NUMBERS[match[1].lower()]
     if match[1].lower() == "sec" and not re.match(r" ?[0-9]{1,4}[A-Z]", match.string[match.end() - 1 :]):
-        said = (
+        spoken = (
             "Sector"
             if re.search(
                 "Noida|Chandigarh|Gurgaon|Gurugram|Rohini|Dwarka|Faridabad|Mohali|Panchkula|Nagar", match.string
             )
-            else said
+            else spoken
         )
-    return f"{said if match[1][0].isupper() else said.lower()} "
+    return f"{spoken if match[1][0].isupper() else spoken.lower()} "
 
 
 def _number_of(match: re.Match[str]) -> str:
-    said = NUMBERS_OF[match[1].lower()]
-    return f"{said} Number "
+    spoken = NUMBERS_OF[match[1].lower()]
+    return f"{spoken} Number "
 
 
 def _compass(match: re.Match[str]) -> str:

@@ -6,7 +6,7 @@ import re
 
 from workers.tts.normalise.spans import Pass
 
-_SPELLED = frozenset(
+_INITIALISMS = frozenset(
     re.findall(
         r"\S+",
         "AC AGM AI AMC API APR ATM AUM AWB BEO BOE BPO CA CEO CFO CIO COD COO CTO CVV DA DOB EMI ENT EPF ESI ESIC "
@@ -26,16 +26,16 @@ _CAPITALS = re.compile(r"(?<![\w'’])([A-Z]{2,6})(s|'s|’s)?(?![\w])(?!['’]\
 _DOTTED = re.compile(r"(?<![\w.])(?:[A-Z]\.){2,6}(?![\w])")
 
 
-def is_spelled(capitals: str) -> bool:
+def is_initialism(capitals: str) -> bool:
     """Do people spell this word of capital letters?"""
-    if capitals in _SPELLED:
+    if capitals in _INITIALISMS:
         return True
     return len(capitals) <= LETTERS_MAX and capitals not in _WORDS and not _VOWELS & set(capitals)
 
 
 def _capitals(match: re.Match[str]) -> str | None:
     letters, plural = match[1], match[2]
-    return " ".join(letters) + ("'s" if plural else "") if is_spelled(letters) else None
+    return " ".join(letters) + ("'s" if plural else "") if is_initialism(letters) else None
 
 
 def _dotted(match: re.Match[str]) -> str:

@@ -30,10 +30,10 @@ _RUNS = re.compile(r"[0-9]+|[._/:+-]|[^0-9._/:+-]+")
 
 def passes(words: Words) -> tuple[Pass, ...]:
     """The passes; before anything else reads the digits and marks in an address."""
-    said = words.signs
-    marks = {"/": said.slash, ".": said.dot, "-": said.dash, "_": said.underscore, "+": said.plus, ":": said.to}
+    signs = words.signs
+    marks = {"/": signs.slash, ".": signs.dot, "-": signs.dash, "_": signs.underscore, "+": signs.plus, ":": signs.to}
 
-    def spelled(text: str) -> str:
+    def address_words(text: str) -> str:
         """`front.desk2` as "front dot desk two"."""
         parts = []
         for run in _RUNS.findall(text):
@@ -47,14 +47,14 @@ def passes(words: Words) -> tuple[Pass, ...]:
         if not host:
             return None
         segments = [segment.rstrip(_TRAILING) for segment in path.split("/") if segment.rstrip(_TRAILING)]
-        return spelled("/".join([host, *segments[:PATH_PARTS_MAX]])) + end
+        return address_words("/".join([host, *segments[:PATH_PARTS_MAX]])) + end
 
     def mail(match: re.Match[str]) -> str:
-        return f"{spelled(match[1])} {said.at} {spelled(match[2])}"
+        return f"{address_words(match[1])} {signs.at} {address_words(match[2])}"
 
     return (
         Pass(_MAIL, mail, needs="@"),
         Pass(_URL, url, needs=".:"),
-        Pass(_FILE, lambda match: f"{spelled(match[1])} {said.dot} {match[2]}", needs="."),
-        Pass(_HANDLE, lambda match: f"{said.at} {spelled(match[1])}", needs="@"),
+        Pass(_FILE, lambda match: f"{address_words(match[1])} {signs.dot} {match[2]}", needs="."),
+        Pass(_HANDLE, lambda match: f"{signs.at} {address_words(match[1])}", needs="@"),
     )

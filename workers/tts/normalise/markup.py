@@ -26,12 +26,12 @@ def _tag(match: re.Match[str]) -> str:
 
 
 def _unescaped(match: re.Match[str]) -> str | None:
-    said = match[0]
+    unescaped = match[0]
     for _ in range(UNESCAPED_MAX):
-        said, before = html.unescape(said), said
-        if said == before:
+        unescaped, before = html.unescape(unescaped), unescaped
+        if unescaped == before:
             break
-    return None if said.startswith("&") and said.endswith(";") else said
+    return None if unescaped.startswith("&") and unescaped.endswith(";") else unescaped
 
 
 def _escaped(match: re.Match[str]) -> str:

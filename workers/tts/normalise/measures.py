@@ -16,10 +16,10 @@ def units(words: Words) -> Pass:
 
     def measured(match: re.Match[str]) -> str:
         one, many = known[match[2]]
-        said = f"{match[1]} {one if match[1] == '1' else many}"
+        spoken = f"{match[1]} {one if match[1] == '1' else many}"
         if match[4]:
-            return f"{said} {words.signs.per} {known[match[4]][0]}"
-        return f"{said} {words.signs.per} " if match[3] == "/" else said
+            return f"{spoken} {words.signs.per} {known[match[4]][0]}"
+        return f"{spoken} {words.signs.per} " if match[3] == "/" else spoken
 
     return Pass(
         re.compile(

@@ -41,21 +41,21 @@ def passes(words: Words) -> tuple[Pass, ...]:
         return words.cardinal(taken.whole, indian=indian), fraction, taken.whole == 1
 
     def sum_of(code: str, written: str, scale: str | None) -> str:
-        said, fraction, one = amount(written, scale, code)
-        return words.money(said, fraction, one, words.currencies[code])
+        spoken, fraction, one = amount(written, scale, code)
+        return words.money(spoken, fraction, one, words.currencies[code])
 
     def priced(match: re.Match[str]) -> str:
         minus, sign, first, scale, last, last_scale, per = match.groups()
         code = _SIGNS[sign.lower().rstrip(".")]
-        said = sum_of(code, last or first, last_scale if last else scale)
+        spoken = sum_of(code, last or first, last_scale if last else scale)
         if last:
-            said = f"{amount(first, scale, code)[0]} {words.signs.to} {said}"
-        return (f"{words.signs.minus} " if minus else "") + said + (f" {words.signs.per} " if per else "")
+            spoken = f"{amount(first, scale, code)[0]} {words.signs.to} {spoken}"
+        return (f"{words.signs.minus} " if minus else "") + spoken + (f" {words.signs.per} " if per else "")
 
     def counted(match: re.Match[str]) -> str:
         number, scale, sign, per = match.groups()
-        said = sum_of(_SIGNS[sign.lower().rstrip(".")], number, scale)
-        return _stop(match, sign, said) + (f" {words.signs.per} " if per else "")
+        spoken = sum_of(_SIGNS[sign.lower().rstrip(".")], number, scale)
+        return _stop(match, sign, spoken) + (f" {words.signs.per} " if per else "")
 
     return (
         Pass(_PRICED, priced),
@@ -72,5 +72,5 @@ def bare(words: Words) -> tuple[Pass, ...]:
     )
 
 
-def _stop(match: re.Match[str], sign: str, said: str) -> str:
-    return f"{said}." if sign.endswith(".") and match.end() == len(match.string) else said
+def _stop(match: re.Match[str], sign: str, spoken: str) -> str:
+    return f"{spoken}." if sign.endswith(".") and match.end() == len(match.string) else spoken

@@ -51,7 +51,7 @@ def groups(digits: str) -> list[str]:
     return cut
 
 
-def spelled(words: Words, digits: str) -> str:
+def digit_words(words: Words, digits: str) -> str:
     """Digit by digit, with a pause between the groups."""
     return ", ".join(words.digits(group) for group in groups(digits))
 
@@ -68,7 +68,7 @@ def _is_toll_free(match: re.Match[str]) -> bool:
 
 
 def _part(words: Words, part: str) -> str:
-    return spelled(words, part) if part.isdecimal() else part
+    return digit_words(words, part) if part.isdecimal() else part
 
 
 def passes(words: Words) -> tuple[Pass, ...]:
@@ -80,20 +80,20 @@ def passes(words: Words) -> tuple[Pass, ...]:
         in_one = len(written) == 1 or [len(part) for part in written] == [6, 5]  # 098765 43210
         if in_one and (prefix := _PREFIX.match(whole)):
             written = [prefix[1], whole[prefix.end() :]]
-        return ", ".join(spelled(words, part) for part in written)
+        return ", ".join(digit_words(words, part) for part in written)
 
     def international(match: re.Match[str]) -> str:
         written = re.findall("[0-9]+", match[0].replace("(0)", ""))
         if len(written) == 1 and (country := _COUNTRY.match(written[0])):
             written = [country[1], written[0][country.end() :]]
-        return f"{words.signs.plus} " + ", ".join(spelled(words, part) for part in written)
+        return f"{words.signs.plus} " + ", ".join(digit_words(words, part) for part in written)
 
     def toll_free(match: re.Match[str]) -> str | None:
         if not _is_toll_free(match):
             return None
         trunk, prefix, rest = match.groups()
-        said = [words.digits(part) for part in (trunk, prefix) if part]
-        return ", ".join([*said, *(_part(words, part) for part in re.split("[ .-]", rest) if part)])
+        spoken = [words.digits(part) for part in (trunk, prefix) if part]
+        return ", ".join([*spoken, *(_part(words, part) for part in re.split("[ .-]", rest) if part)])
 
     return (
         Pass(_PLUS, international, "+"),
@@ -104,17 +104,17 @@ def passes(words: Words) -> tuple[Pass, ...]:
 
 def masked(words: Words) -> tuple[Pass, ...]:
     """XX4321 and ****4321, *123# and "press *"; before the stars are taken for marks of emphasis."""
-    said = words.signs
+    signs = words.signs
 
     def keys(match: re.Match[str]) -> str:
         parts = re.findall(r"[0-9]+|[*#]", match[1])
-        return " ".join({"*": said.star, "#": said.hash}.get(part) or words.digits(part) for part in parts)
+        return " ".join({"*": signs.star, "#": signs.hash}.get(part) or words.digits(part) for part in parts)
 
     def pressed(match: re.Match[str]) -> str:
-        return (match[1] or "") + {"*": said.star, "#": said.hash}[match[2] or match[3]]
+        return (match[1] or "") + {"*": signs.star, "#": signs.hash}[match[2] or match[3]]
 
     return (
-        Pass(_MASKED, lambda match: f"{said.ending} {spelled(words, match[1] or match[2])}", "Xx•*.…"),
+        Pass(_MASKED, lambda match: f"{signs.ending} {digit_words(words, match[1] or match[2])}", "Xx•*.…"),
         Pass(_KEYS, keys, "#"),
         Pass(_PRESSED, pressed, "*#"),
     )

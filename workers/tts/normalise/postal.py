@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from workers.tts.normalise.contexts import counts
-from workers.tts.normalise.phones import spelled
+from workers.tts.normalise.phones import digit_words
 from workers.tts.normalise.spans import Pass
 from workers.tts.normalise.words import Words
 
@@ -80,7 +80,7 @@ def passes(words: Words) -> tuple[Pass, ...]:
         digits = match[match.lastindex or 1]
         if counts(match.string, match.end()):
             return None
-        return match[0][: -len(digits)] + spelled(words, digits.replace(" ", ""))
+        return match[0][: -len(digits)] + digit_words(words, digits.replace(" ", ""))
 
     def dashed(match: re.Match[str]) -> str | None:
         round_sum = match[2].endswith("000")
@@ -90,13 +90,13 @@ def passes(words: Words) -> tuple[Pass, ...]:
         state, first, last = match.groups()
         if counts(match.string, match.end()):
             return None
-        said = f"{_STATES.get(state, state)} {words.digits(first)}"
-        return f"{said}, {words.digits(last)}" if last else said
+        spoken = f"{_STATES.get(state, state)} {words.digits(first)}"
+        return f"{spoken}, {words.digits(last)}" if last else spoken
 
     def house(match: re.Match[str]) -> str | None:
         number, letter = match.groups()
-        said = _in_pairs(words, number)
-        return f"{said} {letter}" if letter else said
+        spoken = _in_pairs(words, number)
+        return f"{spoken} {letter}" if letter else spoken
 
     def row(match: re.Match[str]) -> str | None:
         if not _HOUSE_BEFORE.search(match.string, max(0, match.start() - 24), match.start()):

@@ -61,13 +61,13 @@ class Draft:
         pieces: list[str] = []
         sources: list[int] = []
         for match in each.pattern.finditer(text):
-            said = each.rule(match)
-            if said is None or said == match[0]:
+            spoken = each.rule(match)
+            if spoken is None or spoken == match[0]:
                 continue
-            start, end, said = _change(text, match.start(), match.end(), said, each.apart)
-            pieces += (text[done:start], said)
+            start, end, spoken = _change(text, match.start(), match.end(), spoken, each.apart)
+            pieces += (text[done:start], spoken)
             sources += old[done:start]
-            sources += [old[min(start, len(old) - 1)]] * len(said)
+            sources += [old[min(start, len(old) - 1)]] * len(spoken)
             done = end
         if pieces:
             pieces.append(text[done:])
@@ -82,17 +82,17 @@ class Draft:
         self.text, self.sources = text, self.sources[start : start + len(text)]
 
 
-def _change(text: str, start: int, end: int, said: str, apart: bool) -> tuple[int, int, str]:
+def _change(text: str, start: int, end: int, spoken: str, apart: bool) -> tuple[int, int, str]:
     """The part of `text[start:end]` that really changes into `said`, which stands apart from words around it."""
-    if apart and said and _is_word(said[0]) and start and _is_word(text[start - 1]):
-        said = f" {said}"
-    if apart and said and _is_word(said[-1]) and end < len(text) and _is_word(text[end]):
-        said = f"{said} "
-    while start < end and said and text[start] == said[0]:
-        start, said = start + 1, said[1:]
-    while start < end and said and text[end - 1] == said[-1]:
-        end, said = end - 1, said[:-1]
-    return start, end, said
+    if apart and spoken and _is_word(spoken[0]) and start and _is_word(text[start - 1]):
+        spoken = f" {spoken}"
+    if apart and spoken and _is_word(spoken[-1]) and end < len(text) and _is_word(text[end]):
+        spoken = f"{spoken} "
+    while start < end and spoken and text[start] == spoken[0]:
+        start, spoken = start + 1, spoken[1:]
+    while start < end and spoken and text[end - 1] == spoken[-1]:
+        end, spoken = end - 1, spoken[:-1]
+    return start, end, spoken
 
 
 def _is_word(char: str) -> bool:

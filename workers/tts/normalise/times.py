@@ -35,8 +35,8 @@ def passes(words: Words) -> tuple[Pass, ...]:
         hour, minute, half = int(match[1]), int(match[2] or 0), match[3]
         if hour > 24 or (hour == 24 and minute):
             return None
-        said = words.clock(hour, minute, f"{half.lower()}m" if half else "", _told(match))
-        return _with_stop(match, said)
+        spoken = words.clock(hour, minute, f"{half.lower()}m" if half else "", _has_part_of_day(match))
+        return _with_stop(match, spoken)
 
     def dotted(match: re.Match[str]) -> str | None:
         if counts(match.string, match.end()):
@@ -63,15 +63,15 @@ def passes(words: Words) -> tuple[Pass, ...]:
     )
 
 
-def _with_stop(match: re.Match[str], said: str) -> str:
+def _with_stop(match: re.Match[str], spoken: str) -> str:
     """The full stop of "5 pm." ends the sentence; that of "5 p.m." only before a new one."""
     if not match[0].endswith("."):
-        return said
+        return spoken
     ends = match.end() == len(match.string) or match[0][-3] != "." or _SENTENCE.match(match.string, match.end())
-    return f"{said}." if ends else said
+    return f"{spoken}." if ends else spoken
 
 
-def _told(match: re.Match[str]) -> bool:
+def _has_part_of_day(match: re.Match[str]) -> bool:
     """Do the words around the time tell the part of the day?"""
     before = match.string[max(0, match.start() - NEAR_CHARS) : match.start()]
     after = match.string[match.end() : match.end() + NEAR_CHARS]
@@ -79,8 +79,8 @@ def _told(match: re.Match[str]) -> bool:
 
 
 def _half(match: re.Match[str]) -> str:
-    said = f"{match[1].upper()} M"
-    return f"{said}." if match[0].endswith(".") and match.end() == len(match.string) else said
+    spoken = f"{match[1].upper()} M"
+    return f"{spoken}." if match[0].endswith(".") and match.end() == len(match.string) else spoken
 
 
 HALVES: tuple[Pass, ...] = (Pass(re.compile(r"(?<!\w)([aApP])\. ?[mM](?:\.|(?!\w))"), _half, "."),)

@@ -6,7 +6,7 @@ import re
 
 from workers.tts.normalise.codes import END, characters
 from workers.tts.normalise.contexts import NEAR_CHARS, counts
-from workers.tts.normalise.phones import spelled
+from workers.tts.normalise.phones import digit_words
 from workers.tts.normalise.spans import Pass
 from workers.tts.normalise.words import Words
 
@@ -38,11 +38,13 @@ def passes(words: Words) -> tuple[Pass, ...]:
             match.string, max(0, match.start() - NEAR_CHARS), match.end() + NEAR_CHARS
         ):
             return None
-        return None if counts(match.string, match.end()) else f"{characters(words, letters)} {spelled(words, digits)}"
+        return (
+            None if counts(match.string, match.end()) else f"{characters(words, letters)} {digit_words(words, digits)}"
+        )
 
     def train(match: re.Match[str]) -> str | None:
         if counts(match.string, match.end(1)):
             return None
-        return match[0].replace(match[1], spelled(words, match[1]))
+        return match[0].replace(match[1], digit_words(words, match[1]))
 
     return (Pass(_FLIGHT, flight), Pass(_TRAIN_BEFORE, train), Pass(_TRAIN_AFTER, train))

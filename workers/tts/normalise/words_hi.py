@@ -139,8 +139,8 @@ class Hindi:
         return f"{_BELOW_100[century]} सौ {_BELOW_100[rest] if rest else ''}".strip()
 
     def date(self, day: int, month: int, year: int | None) -> str:
-        said = f"{_BELOW_100[day]} {MONTHS[month - 1]}"
-        return said if year is None else f"{said} {self.year(year)}"
+        spoken = f"{_BELOW_100[day]} {MONTHS[month - 1]}"
+        return spoken if year is None else f"{spoken} {self.year(year)}"
 
     def clock(self, hour: int, minute: int, half: str, bare: bool) -> str:
         """`bare`: the part of the day stands in the text already."""
@@ -149,8 +149,8 @@ class Hindi:
             hour = hour % 12 + (12 if half == "pm" else 0)
         hour %= 24
         part = "रात" if hour < 4 or hour >= 20 else "सुबह" if hour < 12 else "दोपहर" if hour < 16 else "शाम"
-        said = _hours(hour % 12 or 12, minute)
-        return f"{part} {said}" if known and not bare else said
+        spoken = _hours(hour % 12 or 12, minute)
+        return f"{part} {spoken}" if known and not bare else spoken
 
     def fraction(self, whole: int | None, over: int, under: int) -> str:
         part = _PARTS.get((over, under)) or f"{_BELOW_100[over]} बटा {_BELOW_100[under]}"
@@ -168,11 +168,11 @@ class Hindi:
         return f"{whole} में से {part}"
 
     def money(self, amount: str, fraction: int, one: bool, currency: Currency) -> str:
-        said = f"{amount} {currency.one if one else currency.many}"
+        spoken = f"{amount} {currency.one if one else currency.many}"
         if not fraction:
-            return said
+            return spoken
         cents = f"{_BELOW_100[fraction]} {currency.cent if fraction == 1 else currency.cents}"
-        return cents if amount == "शून्य" else f"{said} {cents}"
+        return cents if amount == "शून्य" else f"{spoken} {cents}"
 
     def scaled(self, amount: str, scale: str) -> str:
         return f"{_HALVES.get(amount, amount)} {scale}"
