@@ -1,4 +1,4 @@
-"""Dr., approx., e.g., a/c, Mon-Fri: what people write short and say in full."""
+"""Expands abbreviations: Dr., approx., e.g., a/c, Mon-Fri."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BEFORE_NUMBERS = {
     "gr": "grade", "apt": "Apartment", "tab": "tablet", "ex": "Exercise", "mob": "mobile", "cont": "contact",
     "ph": "phone", "tel": "telephone", "lic": "licence",
 }  # fmt: skip
-"""Only with a full stop and before a number: "Rt. 66", but "an art. 5 of them"."""
+"""Abbreviations only with a full stop and before a number: "Rt. 66", but "an art. 5 of them"."""
 NUMBERS_OF = {
     "h": "House", "rt": "Route", "rd": "Road", "fl": "Flat", "d": "Door", "s": "Serial", "sl": "Serial",
     "sr": "Serial", "f": "Flat", "p": "Plot", "pl": "Plot", "w": "Ward", "r": "Room", "rm": "Room", "q": "Question",
@@ -46,7 +46,7 @@ NUMBERS_OF = {
     "bk": "Booking", "roll": "Roll", "t": "Token", "b": "Bill", "emp": "Employee", "lic": "Licence",
     "veh": "Vehicle", "con": "Consumer", "cons": "Consumer", "apt": "Apartment", "blk": "Block", "bldg": "Building",
 }  # fmt: skip
-"""H.No. 4, Sr. No. 5, A/c No. 1234."""
+"""Words before "No.": H.No. 4, Sr. No. 5, A/c No. 1234."""
 _IN_FULL = {
     "b/w": "between", "n/a": "not applicable", "w.e.f.": "with effect from", "w.r.t.": "with respect to",
     "viz.": "namely", "s/o": "son of", "d/o": "daughter of", "u/s": "under section", "p.o. box": "P O Box",
@@ -86,7 +86,7 @@ def _any(table: dict[str, str]) -> str:
 
 
 def _kept_stop(match: re.Match[str], spoken: str) -> str:
-    """The full stop of an abbreviation that ends the text ends the sentence, too."""
+    """Keep the full stop of an abbreviation at the end of the text: it ends the sentence, too."""
     return f"{spoken}." if match[0].endswith(".") and match.end() == len(match.string) else spoken
 
 

@@ -1,4 +1,4 @@
-"""Capital letters: spelled (E M I), or spoken as a word (NASA)?"""
+"""Reads words of capital letters: letter by letter (E M I), or as a word (NASA)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INITIALISMS = frozenset(
         "UI UK UPI UPS URL USA USB USD UTI UTR UV VIP VPA VPN WWW XUV ",
     )
 )
-"""Pronounceable to a voice, but spelled by people.  Acronyms without a vowel are spelled anyway."""
+"""Pronounceable, but read letter by letter.  Acronyms without a vowel always are."""
 _WORDS = frozenset({"HMM", "HMMM", "MR", "MRS", "DR", "ST", "TH", "SHH", "PSST", "NTH"})
 _VOWELS = frozenset("AEIOUY")
 LETTERS_MAX = 6
@@ -27,7 +27,7 @@ _DOTTED = re.compile(r"(?<![\w.])(?:[A-Z]\.){2,6}(?![\w])")
 
 
 def is_initialism(capitals: str) -> bool:
-    """Do people spell this word of capital letters?"""
+    """True if this word of capital letters is read letter by letter."""
     if capitals in _INITIALISMS:
         return True
     return len(capitals) <= LETTERS_MAX and capitals not in _WORDS and not _VOWELS & set(capitals)

@@ -1,4 +1,4 @@
-"""Web and mail addresses, UPI handles, file names: letters and the words for their marks."""
+"""Reads web and mail addresses, UPI handles and file names, with words for their marks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from workers.tts.normalise.spans import Pass
 from workers.tts.normalise.words import Words
 
 PATH_PARTS_MAX = 4
-"""Of a longer path the beginning is said: nobody can write down the rest."""
+"""Parts of a path that are read; a caller cannot write down more."""
 
 _DOMAINS = "com|in|org|net|io|ai|app|dev|info|gov|edu|biz|tech|shop|store|online|co|uk|us|eu|de|example"
 _FILES = "pdf|docx?|xlsx?|pptx?|csv|txt|jpe?g|png|mp3|mp4|zip|html?"
@@ -29,12 +29,12 @@ _RUNS = re.compile(r"[0-9]+|[._/:+-]|[^0-9._/:+-]+")
 
 
 def passes(words: Words) -> tuple[Pass, ...]:
-    """The passes; before anything else reads the digits and marks in an address."""
+    """Return the passes; they run before any other reads the digits and marks of an address."""
     signs = words.signs
     marks = {"/": signs.slash, ".": signs.dot, "-": signs.dash, "_": signs.underscore, "+": signs.plus, ":": signs.to}
 
     def address_words(text: str) -> str:
-        """`front.desk2` as "front dot desk two"."""
+        """Return `front.desk2` as "front dot desk two"."""
         parts = []
         for run in _RUNS.findall(text):
             parts.append(marks.get(run) or (words.digits(run) if run.isdecimal() and run.isascii() else run))

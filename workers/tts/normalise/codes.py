@@ -1,4 +1,4 @@
-"""Passwords, order numbers, PNRs, number plates: digit by digit, letter by letter."""
+"""Reads passwords, order numbers, PNRs and number plates digit by digit and letter by letter."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from workers.tts.normalise.spans import Pass, Rule
 from workers.tts.normalise.words import Words
 
 END = r"(?![\w%])(?![.,:/-][0-9])"
-"""What must not follow the digits of a code."""
+"""Lookahead for what must not follow the digits of a code."""
 MORE = r"((?:(?:,? (?:and|or|या|और|&) |, ?)(?:[0-9]{3} [0-9]{3}|[0-9]{3,8})(?![\w%])(?![.,:/-][0-9])){0,5})"
-"""A list goes on: ", 101 or 108"."""
+"""Pattern for the rest of a list: ", 101 or 108"."""
 
 _GAP = r"[ \n:#.,–—-]"
 _TOKEN = r"(?:[A-Z]{1,8}[-/]){0,2}[A-Z]{0,8}[0-9][A-Z0-9]{0,23}(?:[-/][A-Z0-9]{1,16}){0,4}(?:(?<=[A-Z]) [0-9]{2,4})?"  # noqa: S105
@@ -42,7 +42,7 @@ _SHORT = 2
 
 
 def characters(words: Words, token: str) -> str:
-    """Digit by digit, letter by letter, with pauses between groups of digits."""
+    """Return the token digit by digit and letter by letter, with pauses between groups of digits."""
     if " " in token and token.replace(" ", "").isdecimal():
         return ", ".join(words.digits(group) for group in token.split())
     if word := _PROMOTION.fullmatch(token):
@@ -55,7 +55,7 @@ def characters(words: Words, token: str) -> str:
 
 
 def more(words: Words, match: re.Match[str], group: int) -> str:
-    """The rest of a list, read like its first number, but for what counts something."""
+    """Return the rest of a list, read like its first number, except for a number that counts something."""
     start = match.start(group)
 
     def one(number: re.Match[str]) -> str:
@@ -65,7 +65,7 @@ def more(words: Words, match: re.Match[str], group: int) -> str:
 
 
 def passes(words: Words) -> tuple[Pass, ...]:
-    """What the words around it say to be a code."""
+    """Return the passes for numbers that are codes because of the words around them."""
 
     def after(context: NumberContext) -> Rule:
         def rule(match: re.Match[str]) -> str | None:
@@ -99,7 +99,7 @@ def _pattern(context: NumberContext) -> re.Pattern[str]:
 
 
 def mixed(words: Words) -> tuple[Pass, ...]:
-    """Letters and digits in one word, after units and currencies have taken theirs: 5G, B2B, COVID-19, AB12CD."""
+    """Return the pass for letters and digits in one word (5G, B2B, COVID-19, AB12CD); it runs after units and money."""
 
     def mixed_words(match: re.Match[str]) -> str:
         runs = _RUNS.findall(match[0])

@@ -1,4 +1,4 @@
-"""Dates and years: the day comes first, as in India, but for en-US."""
+"""Reads dates and years.  The day comes first, as in India, except for en-US."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ _FRACTION = re.compile("[1-7]/[2348](?![0-9])")
 
 
 def passes(words: Words) -> tuple[Pass, ...]:
-    """The passes; before fractions and ranges see the marks."""
+    """Return the passes; they run before fractions and ranges, which use the same marks."""
     return (*_numeric(words), *_named(words), *_years(words))
 
 
 def _dated(words: Words, day: int, month: int, year: str | None) -> str | None:
     if month > 12 >= day:
-        day, month = month, day  # 08/25/2026 can only be meant so
+        day, month = month, day  # 08/25/2026 has no other reading
     if not (1 <= day <= 31 and 1 <= month <= 12):
         return None
     return words.date(day, month, int(year) % 100 + int(year) // 100 * 100 if year else None)
@@ -194,10 +194,10 @@ def _years(words: Words) -> tuple[Pass, ...]:
 
 
 def _month(words: Words, written: str) -> str:
-    """The month alone, in full."""
+    """Return the name of the month in full."""
     return words.months[_NUMBERS[written[:3].lower()] - 1]
 
 
 def _stopped(match: re.Match[str], spoken: str) -> str:
-    """The full stop of "15 Aug." ends the sentence, too, if it ends the text."""
+    """Keep the full stop of "15 Aug." at the end of the text: it ends the sentence, too."""
     return f"{spoken}." if match[0].endswith(".") and match.end() == len(match.string) else spoken

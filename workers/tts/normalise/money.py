@@ -1,4 +1,4 @@
-"""Sums of money: "₹2.5 crore", "Rs. 500/-", "$1,250.50", "₹500-700".  Rupees are grouped in lakhs and crores."""
+"""Reads sums of money: "₹2.5 crore", "Rs. 500/-", "$1,250.50", "₹500-700".  Rupees are grouped in lakhs and crores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SIGNS = {
     "€": "EUR", "eur": "EUR", "£": "GBP", "gbp": "GBP", "aed": "AED", "¥": "JPY", "jpy": "JPY",
 }  # fmt: skip
 _SCALE = rf"(?:{SCALE}|[mb](?!\w))"
-"""Behind a sign of money "5m" is five million."""
+"""Scales after a currency sign, where "5m" is five million."""
 _SIGN = r"(?:₹|US\$|\$|€|£|¥|(?<![\w])(?:(?:Rs|RS|rs|Re|रु|रू)\.?|INR|USD|EUR|GBP|AED|JPY))"
 _AFTER = r"(?:₹|\$|€|£|¥|(?:Rs|rs|INR|USD|EUR|GBP|AED|JPY|रु|रू)\.?(?![\w\u0900-\u0963]))"
 _UP_TO = rf" ?(?:[-–—]|(?:to|से) ?(?={_SIGN})) ?"
@@ -27,10 +27,10 @@ _BARE_DASH = re.compile(rf"({NUMBER})/-")
 
 
 def passes(words: Words) -> tuple[Pass, ...]:
-    """The passes; before plain numbers."""
+    """Return the passes; they run before plain numbers."""
 
     def amount(written: str, scale: str | None, code: str) -> tuple[str, int, bool]:
-        """(the amount in words, its hundredths, is it exactly one)."""
+        """Return (the amount in words, its hundredths, whether it is exactly one)."""
         taken = Amount.of(written)
         indian = True if code == "INR" else taken.indian or False
         if scale:
@@ -66,7 +66,7 @@ def passes(words: Words) -> tuple[Pass, ...]:
 
 
 def bare(words: Words) -> tuple[Pass, ...]:
-    """A sign that stands without a number."""
+    """Return the pass for a currency sign without a number."""
     return (
         Pass(re.compile(r" ?[₹€£¥$] ?"), lambda match: f" {words.currencies[_SIGNS[match[0].strip()]].many} ", "₹€£¥$"),
     )

@@ -1,4 +1,4 @@
-"""Plain numbers, and how a written number becomes words: grouping, decimals, ordinals, fractions, ranges, units."""
+"""Reads plain numbers, and how they are written: grouping, decimals, ordinals, fractions, ranges, units."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from workers.tts.normalise.spans import Pass
 from workers.tts.normalise.words import Words
 
 DIGITS_MAX = 15
-"""A longer number is read digit by digit: nobody says quadrillions."""
+"""Most digits of a number that is read as one; a longer one is read digit by digit."""
 
 _GROUPED = r"[0-9]{1,3}(?:(?:,[0-9]{2}){1,6}|(?:,[0-9]{3}){1,4})?,[0-9]{3}(?![0-9])"
 NUMBER = rf"(?<![0-9])(?:{_GROUPED}|[0-9]{{1,{DIGITS_MAX}}}(?![0-9]))(?:\.[0-9]{{1,6}}(?![0-9]))?"
-"""A number as it is written: 7, 2.5, 1,25,000 or 1,250,000.50."""
+"""Pattern for a written number: 7, 2.5, 1,25,000 or 1,250,000.50."""
 
 _PART = {
     "½": (1, 2),
@@ -48,30 +48,30 @@ _PRESSURE = re.compile(r"(?i)(?<!\w)(?:bp|pressure)(?!\w)")
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """A written number, taken apart."""
+    """A parsed number."""
 
     whole: int
     decimals: str
     indian: bool | None
-    """Was it grouped as in India (True), in thousands (False), or can nobody tell (None)?"""
+    """True: grouped as in India; False: grouped in thousands; None: undecidable."""
 
     @classmethod
     def of(cls, written: str) -> Amount:
-        """`written` matches `NUMBER`."""
+        """Parse `written`, which must match `NUMBER`."""
         whole, _, decimals = written.partition(".")
         _first, *later = whole.split(",")
         indian = None if len(later) < 2 else len(later[0]) == 2
         return cls(int(whole.replace(",", "")), decimals, indian)
 
     def spoken(self, words: Words, *, indian: bool | None = None) -> str:
-        """In words; `indian` overrides how it was grouped."""
+        """Return the number in words; `indian` overrides how it was grouped."""
         chosen = indian if indian is not None else words.indian if self.indian is None else self.indian
         spoken = words.cardinal(self.whole, indian=chosen)
         return f"{spoken} {words.signs.point} {words.digits(self.decimals)}" if self.decimals else spoken
 
 
 def groups() -> tuple[Pass, ...]:
-    """Spaces between thousands: 10 000 and 1 250 000.  After codes, which have spaces, too."""
+    """Return the pass for spaces between thousands (10 000 and 1 250 000); it runs after codes."""
 
     def joined(match: re.Match[str]) -> str | None:
         written = match[0]
@@ -84,7 +84,7 @@ def groups() -> tuple[Pass, ...]:
 
 
 def joints(words: Words) -> tuple[Pass, ...]:
-    """What joins two numbers: ranges, fractions, shares.  Before units and money are read."""
+    """Return the passes for ranges, fractions and shares; they run before units and money."""
     signs = words.signs
 
     def fraction_of(match: re.Match[str], over: int, under: int) -> str:
@@ -133,7 +133,7 @@ def joints(words: Words) -> tuple[Pass, ...]:
 
 
 def passes(words: Words) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
-    """(Percent, ordinals and scales; then, when codes like "5G" are read, every number that is left.)"""
+    """Return (the passes for percent, ordinals and scales, those for plain numbers); codes like "5G" run between."""
     signs = words.signs
 
     def ordinal(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Phone and card numbers, and how a row of digits is cut into groups that can be written down."""
+"""Reads phone and card numbers, and groups a row of digits so that a caller can write it down."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _COUNTRY = re.compile(r"(91|1|44|971|65|61)(?=[0-9]{8,11}$)")
 _PREFIX = re.compile(r"(0|(?:00|0)?91)(?=[6-9][0-9]{9}$)")
 _PLUS = re.compile(r"(?<![\w+])(?:\+|\(\+)[0-9](?:[ ()-]{0,2}[0-9]){6,14}(?![0-9])")
 _KEYS = re.compile(r"(?<![\w*#])(\*#?[0-9]{1,16}(?:\*[0-9]{1,16}){0,3}#)(?![\w*#])")
-"""*123# and *#06#, as they are dialled."""
+"""Codes that are dialled: *123# and *#06#."""
 _PRESSED = re.compile(r"((?<!\w)(?i:press|dial|hit|then|or|the) )([*#])(?=[ ,.;]|$)|(?<!\S)([*#])(?= (?:दबा|key))")
 _TOLL_FREE = re.compile(
     r"(?<![\w.,+-])(?:(1)(?:[ .-]|(?=\()))?\(?(18[0-9]0|1900|8(?:00|88|77|66|55|44|33|22)|900)\)?"
     r"[ .-]?([0-9]{2,4}(?:[ .-]?[0-9]{2,4}){1,2}|[0-9]{4,7}|"
     r"[0-9]{0,3}[ -]?[A-Z]{3,8}(?:-[A-Z0-9]{2,8})?)(?![\w])(?![.,][0-9])"
 )
-"""1800 123 4567 and 1860 500 5555 of India, 1-800-555-0199 and 1-800-FLOWERS of North America."""
+"""Toll-free numbers: 1800 123 4567 and 1860 500 5555 of India, 1-800-555-0199 and 1-800-FLOWERS of North America."""
 _ROWS = (
     re.compile(r"(?<![\w.,+-])(?:0|(?:00|0)?91[ -])?[6-9][0-9]{4}[ -]?[0-9]{5}(?![\w])(?![.,][0-9])"),
     re.compile(r"(?<![\w.,+-])(?:00|0)?91[ -]?[6-9][0-9]{9}(?![\w])(?![.,][0-9])"),
@@ -38,7 +38,7 @@ _MASKED = re.compile(
 
 
 def groups(digits: str) -> list[str]:
-    """A row of digits in groups of at most `GROUP_DIGITS_MAX`: 10 are 5 and 5, 6 are 3 and 3, 12 are 4, 4 and 4."""
+    """Group a row of digits by at most `GROUP_DIGITS_MAX`: 10 are 5 and 5, 6 are 3 and 3, 12 are 4, 4 and 4."""
     count = len(digits)
     if count <= GROUP_DIGITS_MAX:
         return [digits]
@@ -52,7 +52,7 @@ def groups(digits: str) -> list[str]:
 
 
 def digit_words(words: Words, digits: str) -> str:
-    """Digit by digit, with a pause between the groups."""
+    """Return the digits one by one in words, with a pause between the groups."""
     return ", ".join(words.digits(group) for group in groups(digits))
 
 
@@ -72,7 +72,7 @@ def _part(words: Words, part: str) -> str:
 
 
 def passes(words: Words) -> tuple[Pass, ...]:
-    """The passes; before dates and ranges see the dashes."""
+    """Return the passes; they run before dates and ranges, which use dashes, too."""
 
     def row(match: re.Match[str]) -> str:
         written = re.findall("[0-9]+", match[0])
@@ -103,7 +103,7 @@ def passes(words: Words) -> tuple[Pass, ...]:
 
 
 def masked(words: Words) -> tuple[Pass, ...]:
-    """XX4321 and ****4321, *123# and "press *"; before the stars are taken for marks of emphasis."""
+    """Return the passes for XX4321, ****4321, *123# and "press *"; they run before stars are removed as emphasis."""
     signs = words.signs
 
     def keys(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""PIN codes after a city, ZIP codes after a state, house numbers: Bengaluru - 560001; Austin, TX 78701; 12-3-456/A."""
+"""Reads PIN codes after a city, ZIP codes after a state, and house numbers: Bengaluru - 560001; Austin, TX 78701."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ _HOUSE_BEFORE = re.compile(r"(?i)(?:house|door|flat|plot|quarter|मकान|�
 
 
 def passes(words: Words) -> tuple[Pass, ...]:
-    """The passes; after phone numbers and codes, before dates and ranges see the dashes."""
+    """Return the passes; they run after phone numbers and codes, before dates and ranges, which use dashes, too."""
 
     def pin(match: re.Match[str]) -> str | None:
         digits = match[match.lastindex or 1]
@@ -131,7 +131,7 @@ def _mixed(words: Words, part: str) -> str:
 
 
 def _in_pairs(words: Words, number: str) -> str:
-    """How Americans read a house number: 350 "three fifty", 1425 "fourteen twenty-five", 1600 "sixteen hundred"."""
+    """Read a house number as in America: 350 "three fifty", 1425 "fourteen twenty-five", 1600 "sixteen hundred"."""
     if len(number) == 5:
         return words.digits(number)
     head, tail = number[:-2], number[-2:]

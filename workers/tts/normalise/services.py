@@ -1,4 +1,4 @@
-"""Short numbers of services, 112 or 1930, and what texts are sent to: digit by digit where somebody is called."""
+"""Reads short service numbers (112, 1930) and SMS codes digit by digit, where they are to be called."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TEXT_TO = re.compile(
 
 
 def passes(words: Words) -> tuple[Pass, ...]:
-    """The passes; after codes, before numbers."""
+    """Return the passes; they run after codes, before numbers."""
 
     def called(match: re.Match[str]) -> str | None:
         if counts(match.string, match.end(1)):

@@ -1,4 +1,4 @@
-"""Emojis, signs and heaps of punctuation."""
+"""Removes emojis and repeated punctuation, and reads signs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PUNCTUATION: tuple[Pass, ...] = (
 
 
 def sign_passes(words: Words) -> tuple[Pass, ...]:
-    """Signs between and before numbers; to be read while the numbers are still digits."""
+    """Return the passes for signs between and before numbers; they run while the numbers are still digits."""
     signs = words.signs
     between = {
         "×": signs.times,
@@ -66,7 +66,7 @@ def sign_passes(words: Words) -> tuple[Pass, ...]:
 
 
 def comparisons(words: Words) -> tuple[Pass, ...]:
-    """Signs before a number or a sum of money; while both have their digits."""
+    """Return the pass for signs before a number or a sum of money; it runs while both are still digits."""
     signs = words.signs
     before = {
         "~": signs.about, "≈": signs.about, "<": signs.less, ">": signs.more, "≥": signs.at_least, "≤": signs.at_most,
@@ -76,7 +76,7 @@ def comparisons(words: Words) -> tuple[Pass, ...]:
 
 
 def joints(words: Words) -> tuple[Pass, ...]:
-    """Signs between words."""
+    """Return the passes for signs between words."""
     signs = words.signs
 
     def lettered(match: re.Match[str]) -> str:

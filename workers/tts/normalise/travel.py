@@ -1,4 +1,4 @@
-"""Flights (6E 2134, AI 302) and trains (12951 Mumbai Rajdhani): digit by digit without the word that says so."""
+"""Reads flight numbers (6E 2134, AI 302) and train numbers (12951 Mumbai Rajdhani) digit by digit."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _TRAIN_AFTER = re.compile(rf"(?<!\w)(?:{_TRAIN_NAMES}) \(?([0-9]{{5}}){END}")
 
 
 def passes(words: Words) -> tuple[Pass, ...]:
-    """The passes; after codes, before numbers."""
+    """Return the passes; they run after codes, before numbers."""
 
     def flight(match: re.Match[str]) -> str | None:
         letters, digits = match.groups()
-        # 6E can be nothing else; AI 302 can
+        # 6E is always an airline; AI 302 may be something else
         if not letters[0].isdecimal() and not _FLYING.search(
             match.string, max(0, match.start() - NEAR_CHARS), match.end() + NEAR_CHARS
         ):

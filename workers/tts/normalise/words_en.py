@@ -1,4 +1,4 @@
-"""Numbers, dates and times in English words: with lakh and crore as in India, or with million and billion."""
+"""Writes numbers, dates and times in English words: with lakh and crore as in India, or with million and billion."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ _SIGNS = Signs(
 
 @dataclass(frozen=True, slots=True)
 class English:
-    """See `workers.tts.normalise.words.Words`."""
+    """Implements `workers.tts.normalise.words.Words`."""
 
     indian: bool = True
     month_first: bool = False
@@ -158,7 +158,7 @@ class English:
         return f"{head} {tens}{dash}{unit}".strip()
 
     def titled(self, number: int) -> str:
-        """After the name of a king or a pope."""
+        """Return the ordinal after the name of a king or a pope."""
         return f"the {self.ordinal(number).capitalize()}"
 
     def digits(self, digits: str) -> str:
@@ -198,7 +198,7 @@ class English:
         return spoken if whole is None else f"{self.cardinal(whole, indian=self.indian)} and {spoken}"
 
     def portion(self, fraction: str, noun: str) -> str:
-        """A fraction before what it is of: "half a cup", "three quarters of an hour"."""
+        """Return a fraction before its noun: "half a cup", "three quarters of an hour"."""
         article = "an" if noun[0] in "aeiouh" and not noun.startswith("half") else "a"
         return f"half {article}" if fraction == "half" else f"{fraction} of {article}"
 
