@@ -84,9 +84,9 @@ class SpeechPlan:
         if of_past_connection(message, self.epoch):
             return
         match message:
-            case CallStarted(epoch, edge, holds=holds, heard=heard_position) if epoch > self.epoch:
+            case CallStarted(epoch, edge, holds=holds, heard=heard) if epoch > self.epoch:
                 self.epoch, self.edge, self._edge_holds = epoch, edge, holds
-                self._resume_from(heard_position)
+                self._resume_from(heard)
                 self._spoken = set(self._played)  # audio that was still queued on the lost connection was never heard
                 self._completion_sent = False
                 self.over = False  # the carrier may reconnect a call that has ended here

@@ -44,9 +44,7 @@ def address_fault(url: str) -> str:
     if found := _ROUTES.search(parts.path):
         route = found[0].rstrip("/")
         version = "/v1" if route.startswith("/api") else ""
-        return (
-            f"{SETTING} ends in {route}, which is added by itself; write {shown(url).removesuffix(route)}{version}"
-        )
+        return f"{SETTING} ends in {route}, which is added by itself; write {shown(url).removesuffix(route)}{version}"
     return ""
 
 

@@ -104,7 +104,7 @@ class ElevenLabs:
                     yield mulaw
                 return
             except Down:
-                if not again or context.heard or context.fresh or deadline.left_s <= 0:
+                if not again or context.answered or context.fresh or deadline.left_s <= 0:
                     raise
             finally:
                 socket.leave(context)

@@ -52,7 +52,7 @@ class ClauseContext:
         self.context_id = context_id
         self.fresh = fresh
         self.timings = messages.ClauseTimings(text)
-        self.heard = False
+        self.answered = False
         """True if the vendor sent anything for it."""
         self.sent = self.sent_whole = self.closing = False
         """True if the context was opened, if all its text was sent, and if its close was sent to the vendor."""
@@ -80,7 +80,7 @@ class ClauseContext:
 
     def receive(self, message: messages.SocketMessage, name: str) -> None:
         """Take one message of the vendor about this context."""
-        self.heard = True
+        self.answered = True
         if self.left_at is None and not self.ended:
             if char_timings := self.timings.receive(message.audio, message.alignment):
                 self._chunks.append(CharTimings(char_timings))
@@ -132,7 +132,7 @@ class Socket:
         return not self.closed and not self.retired and len(self.contexts) < messages.CONTEXTS_MAX
 
     @property
-    def living(self) -> bool:
+    def in_use(self) -> bool:
         """True if a consumer waits for any of the clauses."""
         return any(context.left_at is None for context in self.contexts.values())
 
@@ -170,8 +170,8 @@ class Socket:
             self._free(context)
         elif not context.sent_whole:
             self.retire()  # it cannot be ended any more, and would occupy its place for ever
-        if self.retired and not self.living:
-            self._hang_up()
+        if self.retired and not self.in_use:
+            self._abort()
 
     def retire(self) -> None:
         """Take no further clause, because the socket has a fault; it ends after its last clause."""
@@ -216,7 +216,7 @@ class Socket:
                 if self._worn_out(now()):
                     return Down(f"{self._name} was closed")
                 if not await self._heartbeat(connection, now()):
-                    self._hang_up()  # a closing handshake would not be answered
+                    self._abort()  # a closing handshake would not be answered
                     return Down(f"{self._name} has gone silent")
                 continue
             except ConnectionClosed as closed:
@@ -234,7 +234,7 @@ class Socket:
             context = self.contexts.get(message.context_id) if message.audio else None
             self._deliver(message, failure)
             if context is not None and not await self._close_context(connection, context):
-                self._hang_up()
+                self._abort()
                 return Down(f"{self._name} takes no messages")
 
     async def _close_context(self, connection: ClientConnection, context: ClauseContext) -> bool:
@@ -280,7 +280,7 @@ class Socket:
             self.retire()
         if not self.contexts and now - self.idle_since > self._limits.idle_s:
             self.retire()
-        return self.retired and not self.living
+        return self.retired and not self.in_use
 
     async def _heartbeat(self, connection: ClientConnection, now: float) -> bool:
         """Ping the vendor if it was silent; False if an earlier ping was not answered."""
@@ -295,7 +295,7 @@ class Socket:
             return False
         return True
 
-    def _hang_up(self) -> None:
+    def _abort(self) -> None:
         """Abort the connection at once: the reader wakes and ends."""
         if self._connection is not None:
             self._connection.transport.abort()
