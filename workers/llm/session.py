@@ -47,7 +47,7 @@ from workers.runtime.runner import Fenced
 log = logging.getLogger(__name__)
 
 REPLY_SECONDS_MAX = 60.0
-"""Longest generation of one reply, in seconds; after it the reply ends at the last published clause."""
+"""Longest generation of one reply, in seconds; after it the reply ends with the text that has come."""
 FAILED_REPLIES_MAX = 2
 """After this many replies in a row without a model the call is given up; the edge plays its fallback message."""
 END_CALL: dict[str, Any] = {
@@ -123,7 +123,7 @@ class LlmSession:
                 if self._error is not None:
                     raise self._error
                 if (decision := self._dialogue.decision()) is not None:
-                    await self._resolve_eager_reply(decision)
+                    await self._resolve_preemptive_reply(decision)
                 wanted = self._dialogue.wanted()
                 if running is not None and (wanted is None or wanted.turn != turn):
                     await cancel(running)
@@ -140,7 +140,7 @@ class LlmSession:
             if running is not None:
                 await cancel(running)
 
-    async def _resolve_eager_reply(self, decision: Decision) -> None:
+    async def _resolve_preemptive_reply(self, decision: Decision) -> None:
         """Release or discard the preemptive reply, now that the caller's turn confirms or contradicts it."""
         metrics.PREPARED.labels(decision.value).inc()
         turn = self._dialogue.newest_turn
