@@ -272,7 +272,7 @@ async def test_a_spec_names_its_adapter(spec: str, environ: dict[str, str], kind
     [
         ("elevenlabs/eleven_flash_v2_5", "set ELEVENLABS_API_KEY"),
         ("elevenlabs/eleven_v3", r"write elevenlabs/eleven_v3\+http"),
-        ("elevenlabs/x+smtp", "no mouth of ElevenLabs' is named"),
+        ("elevenlabs/x+smtp", "no voice model of ElevenLabs' is named"),
         ("openai/gpt-4o-mini-tts", "set OPENAI_API_KEY"),
         ("deepgram/aura-2-thalia-en", "set DEEPGRAM_API_KEY"),
         ("deepgram/nova-3", "is no voice of Deepgram's"),

@@ -44,7 +44,7 @@ def chat(dialogue: Dialogue) -> list[tuple[str, str]]:
 
 def test_before_the_call_begins_nobody_waits_for_words() -> None:
     assert after().wanted() is None
-    assert after().last_said is None
+    assert after().last_user_turn is None
     assert chat(after()) == []
 
 
@@ -61,7 +61,7 @@ def test_once_the_greeting_is_out_the_caller_has_the_floor() -> None:
 def test_what_the_caller_asks_is_answered() -> None:
     dialogue = after(*GREETING, QUESTION)
     assert dialogue.wanted() == WantedReply(turn=2, utterance=1, published=0)
-    assert dialogue.last_said == QUESTION
+    assert dialogue.last_user_turn == QUESTION
     assert chat(dialogue) == [("assistant", HELLO), ("user", "are you open on sunday")]
 
 
@@ -161,7 +161,7 @@ def test_an_event_told_twice_changes_nothing(which: int, later: int, until: int)
     once, twice = after(*events), after(*with_echo(events, which, later))
     assert twice.wanted() == once.wanted()
     assert twice.messages() == once.messages()
-    assert (twice.last_said, twice.over) == (once.last_said, once.over)
+    assert (twice.last_user_turn, twice.over) == (once.last_user_turn, once.over)
 
 
 def test_what_is_said_while_its_reply_is_being_prepared_is_not_asked_twice() -> None:
@@ -189,6 +189,6 @@ def test_what_was_prepared_is_taken_back_when_such_a_mouth_takes_over() -> None:
     heard = (CallStarted(1, "edge-1", 0), MOUTH, ReplyStarted(1, 0), ReplyPlayed(1))
     prepared = ReplyStarted(2, 1, "are you open on sunday")
     dialogue = after(*heard, EagerUserTurn(1, "are you open on sunday", ()), prepared)
-    assert dialogue.verdict() is None
+    assert dialogue.decision() is None
     dialogue.receive(OLD_MOUTH)
-    assert dialogue.verdict() is Decision.WITHDRAW
+    assert dialogue.decision() is Decision.DISCARD

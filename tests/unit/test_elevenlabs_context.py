@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from workers.providers.interfaces import CharTimings, Down
-from workers.tts.engines.elevenlabs_messages import Alignment, Said
+from workers.tts.engines.elevenlabs_messages import Alignment, SocketMessage
 from workers.tts.engines.elevenlabs_socket import AUDIO_BYTES_MAX, ClauseContext
 
 pytestmark = pytest.mark.anyio
@@ -21,8 +21,8 @@ def context() -> ClauseContext:
 
 async def test_marks_come_before_their_audio_and_the_end_after_all() -> None:
     one = context()
-    one.receive(Said("7", b"\x01" * 800, HI), "x")
-    one.receive(Said("7", final=True), "x")
+    one.receive(SocketMessage("7", b"\x01" * 800, HI), "x")
+    one.receive(SocketMessage("7", final=True), "x")
     assert [await one.next(1), await one.next(1), await one.next(1)] == [
         CharTimings(((0, 0), (1, 50))),
         b"\x01" * 800,
@@ -32,9 +32,9 @@ async def test_marks_come_before_their_audio_and_the_end_after_all() -> None:
 
 async def test_what_came_before_an_error_is_heard_first_and_nothing_after_it() -> None:
     one = context()
-    one.receive(Said("7", b"\x01"), "x")
+    one.receive(SocketMessage("7", b"\x01"), "x")
     one.end(Down("it broke"))
-    one.receive(Said("7", b"\x02"), "x")
+    one.receive(SocketMessage("7", b"\x02"), "x")
     assert await one.next(1) == b"\x01"
     with pytest.raises(Down, match="it broke"):
         await one.next(1)
@@ -43,8 +43,8 @@ async def test_what_came_before_an_error_is_heard_first_and_nothing_after_it() -
 async def test_a_clause_that_nobody_wants_keeps_nothing() -> None:
     one = context()
     one.left_at = 1.0
-    one.receive(Said("7", b"\x01"), "x")
-    one.receive(Said("7", final=True), "x")
+    one.receive(SocketMessage("7", b"\x01"), "x")
+    one.receive(SocketMessage("7", final=True), "x")
     assert await one.next(1) is None
 
 
@@ -52,7 +52,7 @@ async def test_a_voice_without_an_end_is_cut() -> None:
     one = context()
     second = b"\x01" * 8000
     for _ in range(2 * AUDIO_BYTES_MAX // len(second)):
-        one.receive(Said("7", second), "x")
+        one.receive(SocketMessage("7", second), "x")
     heard = 0
     with pytest.raises(Down, match="does not come to an end"):
         while sound := await one.next(1):
@@ -65,7 +65,7 @@ async def test_messages_without_sound_buy_no_time() -> None:
 
     async def chatter() -> None:
         while True:
-            one.receive(Said("7"), "x")
+            one.receive(SocketMessage("7"), "x")
             await asyncio.sleep(0)
 
     chatting = asyncio.create_task(chatter())

@@ -12,13 +12,13 @@ import pytest
 from workers.providers.interfaces import Busy, Down, Rejected
 from workers.tts.engines.elevenlabs_messages import (
     Alignment,
-    Spelling,
+    ClauseTimings,
     closing,
     language_code,
     opening,
+    provider_error,
     socket_path,
     speaking,
-    told,
     understood,
 )
 
@@ -36,7 +36,7 @@ def sound(letters: str) -> bytes:
 
 
 def spelled(text: str, *alignments: Alignment | None) -> dict[int, int]:
-    spelling = Spelling(text)
+    spelling = ClauseTimings(text)
     marks = [mark for alignment in alignments for mark in spelling.receive(b"", alignment)]
     assert marks == sorted(marks) and len(dict(marks)) == len(marks)
     return dict(marks)
@@ -90,13 +90,13 @@ def test_every_script_counts_in_characters() -> None:
 
 
 def test_time_does_not_run_backwards() -> None:
-    spelling = Spelling("abcd")
+    spelling = ClauseTimings("abcd")
     marks = spelling.receive(b"", Alignment(("a", "b", "c", "d"), (0, 90, 60, 120), 150))
     assert [ms for _, ms in marks] == [0, 90, 90, 120]
 
 
 def test_a_clause_is_complete_with_its_last_letter_and_its_audio() -> None:
-    spelling = Spelling("Hello.")
+    spelling = ClauseTimings("Hello.")
     spelling.receive(sound("Hel"), aligned("Hel"))
     assert not spelling.complete
     spelling.receive(b"", aligned("lo."))
@@ -107,7 +107,7 @@ def test_a_clause_is_complete_with_its_last_letter_and_its_audio() -> None:
 
 def test_twice_the_audio_is_another_sample_rate() -> None:
     text = "word " * 30
-    right, wrong = Spelling(text), Spelling(text)
+    right, wrong = ClauseTimings(text), ClauseTimings(text)
     right.receive(sound(text) + bytes(8 * 900), aligned(text))  # a little silence behind
     wrong.receive(sound(text) * 2, aligned(text))
     assert not right.wrong_rate and wrong.wrong_rate
@@ -165,12 +165,12 @@ def test_an_alignment_that_makes_no_sense_spoils_no_audio(alignment: Any) -> Non
     ],
 )
 def test_an_error_decides_what_to_do(error: str, kind: type[Exception]) -> None:
-    assert type(told("elevenlabs/x", error)) is kind
+    assert type(provider_error("elevenlabs/x", error)) is kind
 
 
 def test_a_sentence_of_the_vendors_is_not_repeated() -> None:
-    assert "secret" not in str(told("elevenlabs/x", "The text 'my secret' could not be spoken"))
-    assert "quota_exceeded" in str(told("elevenlabs/x", "quota_exceeded"))
+    assert "secret" not in str(provider_error("elevenlabs/x", "The text 'my secret' could not be spoken"))
+    assert "quota_exceeded" in str(provider_error("elevenlabs/x", "quota_exceeded"))
 
 
 def test_a_clause_is_opened_spoken_and_closed() -> None:

@@ -99,7 +99,7 @@ async def test_a_clause_without_its_sound_is_synthesised_once_more_and_counted(n
     singer = Singer(take, [WHOLE])
     before = faults(fault)
     heard, synthesis = await spoken(voice(singer))
-    assert heard.endswith(WHOLE) and synthesis.synthesized_chars == -1 and not synthesis.mute
+    assert heard.endswith(WHOLE) and synthesis.synthesized_chars == -1 and not synthesis.silent
     assert len(heard) - len(WHOLE) <= 320 * MS, "silence is not played before the second take"
     assert len(singer.texts) == 2
     assert faults(fault) == before + 1
@@ -120,20 +120,20 @@ async def test_what_is_said_again_begins_at_the_word_that_was_not_finished() -> 
     second = Singer([speech(5_000)])
     _, synthesis = await spoken(voice(first, second), Clause(1, 0, text))
     assert first.texts == [text, text.removeprefix("We open at nine in ")]
-    assert synthesis.marks[:4] == ((0, 0), (3, 198), (8, 528), (11, 726))
+    assert synthesis.char_timings[:4] == ((0, 0), (3, 198), (8, 528), (11, 726))
 
 
 @pytest.mark.parametrize("take", [(), (b"\xff" * 12_000,), (Rejected("no"),)])
 async def test_a_clause_that_nobody_spoke_has_no_spoken_characters(take: Take) -> None:
     heard, synthesis = await spoken(voice(Singer(take), Singer(take)))
-    assert (heard, synthesis.mute, synthesis.synthesized_chars) == (b"", True, 0)
+    assert (heard, synthesis.silent, synthesis.synthesized_chars) == (b"", True, 0)
 
 
 async def test_of_a_clause_that_broke_off_for_good_the_spoken_words_are_known() -> None:
     singer = Singer([speech(720), Down("gone")], [Rejected("no")])
     _, synthesis = await spoken(voice(singer))
     assert MONDAY.text[: synthesis.synthesized_chars].strip() == "It is on"
-    assert not synthesis.mute
+    assert not synthesis.silent
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ async def test_a_voice_that_stays_down_is_asked_twice_for_the_first_clause_only(
 async def test_where_there_is_nothing_to_say_nobody_is_asked_and_nothing_is_missed(text: str) -> None:
     singer = Singer([WHOLE])
     heard, synthesis = await spoken(voice(singer), Clause(1, 0, text))
-    assert (heard, synthesis.mute, synthesis.synthesized_chars, singer.texts) == (b"", False, -1, [])
+    assert (heard, synthesis.silent, synthesis.synthesized_chars, singer.texts) == (b"", False, -1, [])
 
 
 async def test_silence_before_the_first_word_and_in_between_is_no_fault() -> None:

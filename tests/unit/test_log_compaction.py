@@ -69,7 +69,7 @@ def resumed(messages: Sequence[Message]) -> tuple[Any, ...]:
         script.receive(message)
     task = script.next()
     said = (task.clause.turn, task.clause.clause, task.clause.text) if hasattr(task, "clause") else task
-    return dialogue.messages(), dialogue.newest_turn, dialogue.mouth_holds, script.epoch, said
+    return dialogue.messages(), dialogue.newest_turn, dialogue.tts_holds, script.epoch, said
 
 
 def same(messages: Sequence[Message]) -> list[Message]:

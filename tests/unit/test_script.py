@@ -51,7 +51,7 @@ def test_a_reply_is_said_clause_by_clause_and_then_reported() -> None:
     assert script.next() == Synthesize(HELP, 1)
     script.receive(ClauseSynthesized(1, 1, 1200))
     assert script.next() == Done(1, "hangup")
-    script.told(1)
+    script.note_completion_sent(1)
     assert script.next() is None
 
 
@@ -104,7 +104,7 @@ def test_a_late_interruption_of_the_old_reply_does_not_silence_the_new_one() -> 
     script = greeting()
     script.receive(Clause(2, 0, "No."))
     script.receive(Interrupted(1, 0, 300))
-    script.told(1)
+    script.note_completion_sent(1)
     assert script.next() == Synthesize(Clause(2, 0, "No."), 1)
 
 

@@ -119,7 +119,7 @@ async def test_what_no_voice_could_speak_is_tried_again_and_not_kept_as_silence(
     voice = sing(choir)
     sound = voice.say(HELLO)
     assert await whole(sound) == b""
-    assert sound.mute and sound.synthesized_chars == 0
+    assert sound.silent and sound.synthesized_chars == 0
     assert await whole(voice.say(HELLO)) == b"H" * SIZE
 
 

@@ -1,1 +1,1 @@
-"""The mind: what the caller said in, what to say out."""
+"""The LLM pool: user turns in, clauses of the agent's reply out."""

@@ -1,4 +1,4 @@
-"""`python -m workers.llm`: the mind."""
+"""Runs an LLM worker: `python -m workers.llm`."""
 
 import sys
 
@@ -12,7 +12,7 @@ from workers.runtime.process import Assignment, main
 
 
 class _Replies:
-    """Opens the mind's part in a call; all calls of the process learn together how slow the models are."""
+    """Opens the LLM session of a call; all calls of the process share the measured times to the first word."""
 
     def __init__(self) -> None:
         self._first_words = FirstWords()
@@ -20,7 +20,7 @@ class _Replies:
     def __call__(self, call: Assignment, models: Failover[LanguageModel]) -> LlmSession:
         agent = call.agent
         model_chain = ModelChain(models, self._first_words if call.settings.llm_hedge == "on" else None)
-        character = Persona(
+        persona = Persona(
             agent.greeting,
             agent.instructions,
             model_chain,
@@ -28,7 +28,7 @@ class _Replies:
             agent.farewell or farewell(agent.language),
             apology(agent.language),
         )
-        return LlmSession(call.claim, call.bus, call.store, character)
+        return LlmSession(call.claim, call.bus, call.store, persona)
 
 
 if __name__ == "__main__":

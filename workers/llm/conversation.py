@@ -1,10 +1,10 @@
-"""The conversation of one call, folded from its story.  Pure: events in, what to answer next out.
+"""Folds one call's event log into its conversation, and decides which reply is wanted next.  Pure.
 
-Everything the mind must know is in the call's events, so a member that takes a call over reads them from the start
-and knows as much as the one that died; there is no second copy to disagree with.
+The event log is the only state.  An LLM worker that takes a call over reads the log from the start and has the same
+state as the worker that died; there is no second copy that could differ.
 
-The history holds what the caller *heard*: a reply that was interrupted is cut at the word where the caller stopped
-hearing it, by the carrier's account (`Interrupted`) and the length of each clause (`Spoken`).
+The history holds what the caller *heard*: an interrupted reply is cut at the word that the caller heard last, computed
+from the carrier's checkpoint (`Interrupted`) and the duration of each clause (`ClauseSynthesized`).
 """
 
 from __future__ import annotations
@@ -31,43 +31,50 @@ from workers.providers.interfaces import ChatMessage
 
 @dataclass(frozen=True, slots=True)
 class WantedReply:
-    """The reply that should be under way now; its first `published` clauses are in the story already."""
+    """The reply that should be generated now.  Its first `published` clauses are in the event log already."""
 
     turn: int
     utterance: int
     published: int
     based_on: str = ""
-    """Not empty: nobody may hear it yet, because the caller may not be done (`ReplyStarted`)."""
+    """The eager transcript that a preemptive reply answers (`ReplyStarted.based_on`); empty for any other reply.
+
+    A preemptive reply must not be played until it is released, because the caller may still be speaking.
+    """
 
 
 class Decision(Enum):
-    """What became of a tentative reply."""
+    """The outcome of a preemptive reply; the value is the `outcome` label of `metrics.PREPARED`."""
 
     RELEASE = "released"
-    WITHDRAW = "withdrawn"
+    DISCARD = "withdrawn"
 
 
 class Dialogue:
-    """One call's conversation.  `receive` every event in order; `wanted` and `messages` say what to do."""
+    """One call's conversation.
+
+    Call `receive` with every event in order; `wanted`, `decision` and `messages` return what to do next.
+    """
 
     def __init__(self, instructions: str, interruptible: bool = True) -> None:
         self._instructions = instructions
-        self._interruptible = interruptible  # if not, a reply is heard out before the next is begun
+        self._interruptible = interruptible  # False: a reply is played to its end before the next one starts
         self._items: list[str | Reply] = []
         self._replies: dict[int, Reply] = {}
-        self._asked = -1  # newest utterance that wants an answer; 0 wants the greeting
-        self._asked_turn: UserTurn | None = None
-        self._maybe: EagerUserTurn | None = None  # what the caller said, if they are done
+        self._utterance = -1  # the newest utterance to answer; 0 is the greeting, -1 before `CallStarted`
+        self._user_turn: UserTurn | None = None
+        self._eager_turn: EagerUserTurn | None = None  # the newest eager end of turn, while not confirmed or superseded
         self.epoch = 0
-        """Which of the call's connections that is."""
-        self.mouth_holds = False
-        """The mouth knows of tentative replies; one of release 0.1.0 would have them played."""
+        """Number of the newest media connection of the call; 0 before `CallStarted`."""
+        self.tts_holds = False
+        """True if the call's TTS worker holds preemptive replies; one of release 0.1.0 would have them played."""
         self.edge = ""
-        """The edge that has the caller on the line; empty before the call's start was read."""
+        """The edge that holds the caller's connection; empty before `CallStarted`."""
         self.over = False
+        """True after `CallEnded`, unless the carrier reconnects."""
 
     def receive(self, message: Message) -> None:
-        """Fold one event.  A repeated one changes nothing."""
+        """Fold one event.  A repeated event changes nothing."""
         if of_past_connection(message, self.epoch):
             return
         if isinstance(message, ABOUT_REPLY):
@@ -76,26 +83,26 @@ class Dialogue:
             return
         match message:
             case CallStarted(epoch, edge, heard=heard):
-                self._asked = max(self._asked, 0)
+                self._utterance = max(self._utterance, 0)
                 if epoch > self.epoch:
                     self.epoch, self.edge = epoch, edge
                     lose(self._replies, heard)
-                    self.over = False  # the carrier may come back with a call that was over for us
+                    self.over = False  # the carrier may reconnect a call that has ended here
             case CallEnded(epoch, heard=heard):
                 if epoch == 0 or epoch >= self.epoch:
                     self.over = True
                     lose(self._replies, heard)
             case OwnerChanged("tts", can_hold_replies=holds):
-                self.mouth_holds = holds
+                self.tts_holds = holds
             case SpeechStarted(_, _, utterance):
-                if self._maybe is not None and utterance > self._maybe.utterance:
-                    self._maybe = None  # the caller goes on
+                if self._eager_turn is not None and utterance > self._eager_turn.utterance:
+                    self._eager_turn = None  # the caller continues to speak
             case EagerUserTurn(utterance):
-                if utterance > self._asked and not self._mere_nod(message):
-                    self._maybe = message
+                if utterance > self._utterance and not self._is_backchannel(message):
+                    self._eager_turn = message
             case UserTurn():
-                if not self._mere_nod(message) and (self._waits or not message.unsure):
-                    self._take(message)
+                if not self._is_backchannel(message) and (self._caller_has_floor or not message.unsure):
+                    self._add_user_turn(message)
             case ReplyStarted(turn, utterance, based_on):
                 if turn not in self._replies:
                     self._replies[turn] = reply = Reply(turn, utterance, based_on)
@@ -103,68 +110,70 @@ class Dialogue:
             case _:
                 pass
 
-    def _mere_nod(self, said: EagerUserTurn | UserTurn) -> bool:
-        """Was it a "mm-hm" into the reply that is being played?"""
+    def _is_backchannel(self, turn: EagerUserTurn | UserTurn) -> bool:
+        """True if the words are a backchannel ("mm-hm") during the reply that is being played."""
         reply = self._newest
-        if reply is None or reply.played or not is_backchannel(said.text):
+        if reply is None or reply.played or not is_backchannel(turn.text):
             return False
         interrupted_by = reply.cut.utterance if reply.cut is not None else reply.resumed_by
-        return 0 < interrupted_by <= said.utterance
+        return 0 < interrupted_by <= turn.utterance
 
     @property
-    def _waits(self) -> bool:
-        """Is it the caller's turn: has the agent said what it had to say, or been stopped for good?"""
+    def _caller_has_floor(self) -> bool:
+        """True if the newest reply was played to its end, or interrupted and cannot resume."""
         reply = self._newest
         return reply is None or reply.played or (reply.cut is not None and not reply.may_resume)
 
-    def _take(self, said: UserTurn) -> None:
-        """The caller has said something: their line comes before a reply that was prepared for it."""
-        if said.utterance <= self._asked:
+    def _add_user_turn(self, turn: UserTurn) -> None:
+        """Add a turn of the caller; it precedes a preemptive reply that was started for it."""
+        if turn.utterance <= self._utterance:
             return
-        self._asked = said.utterance
-        self._asked_turn = said
-        if self._maybe is not None and self._maybe.utterance <= said.utterance:
-            self._maybe = None
+        self._utterance = turn.utterance
+        self._user_turn = turn
+        if self._eager_turn is not None and self._eager_turn.utterance <= turn.utterance:
+            self._eager_turn = None
         newest = self._newest
         waiting = newest is not None and newest.preemptive and not newest.discarded
-        if newest is not None and waiting and newest.utterance >= said.utterance:
-            self._items.insert(self._items.index(newest), said.text)
+        if newest is not None and waiting and newest.utterance >= turn.utterance:
+            self._items.insert(self._items.index(newest), turn.text)
         else:
-            self._items.append(said.text)
+            self._items.append(turn.text)
 
     def wanted(self) -> WantedReply | None:
-        """The reply that should be under way, or None: nobody waits for one."""
-        if self.over or self._asked < 0:
+        """Return the reply that should be generated now; None if no reply is due."""
+        if self.over or self._utterance < 0:
             return None
         newest = self._newest
         if newest is None:
-            return WantedReply(1, self._asked, 0)
+            return WantedReply(1, self._utterance, 0)
         over = newest.cut is not None or newest.played
-        if self._answered < self._asked and (over or self._interruptible):
-            return WantedReply(newest.turn + 1, self._asked, 0)
-        # Only once the last reply is over: a tentative one would replace it, and may be withdrawn.
-        if over and self._maybe is not None and self.mouth_holds:
-            return WantedReply(newest.turn + 1, self._maybe.utterance, 0, self._maybe.text)
+        if self._answered < self._utterance and (over or self._interruptible):
+            return WantedReply(newest.turn + 1, self._utterance, 0)
+        # Only after the last reply is over: a preemptive reply would replace it, and may be discarded.
+        if over and self._eager_turn is not None and self.tts_holds:
+            return WantedReply(newest.turn + 1, self._eager_turn.utterance, 0, self._eager_turn.text)
         if newest.ended or (newest.cut is not None and not newest.may_resume):
             return None
         based_on = newest.based_on if newest.preemptive else ""
         return WantedReply(newest.turn, newest.utterance, len(newest.clauses), based_on)
 
-    def verdict(self) -> Decision | None:
-        """What the caller's words say of the newest reply if it is tentative; None: nothing yet."""
+    def decision(self) -> Decision | None:
+        """Decide about the newest reply if it is preemptive; None if it is not, or if the turn is not confirmed yet."""
         newest = self._newest
         if newest is None or not newest.preemptive or newest.discarded:
             return None
-        if not self.mouth_holds:
-            return Decision.WITHDRAW
-        said: UserTurn | EagerUserTurn | None = self._asked_turn if self._asked >= newest.utterance else self._maybe
-        if said is None or said.utterance != newest.utterance or not _same(said.text, newest.based_on):
-            return Decision.WITHDRAW
-        return Decision.RELEASE if said is self._asked_turn else None
+        if not self.tts_holds:
+            return Decision.DISCARD
+        turn: UserTurn | EagerUserTurn | None = (
+            self._user_turn if self._utterance >= newest.utterance else self._eager_turn
+        )
+        if turn is None or turn.utterance != newest.utterance or not _same_words(turn.text, newest.based_on):
+            return Decision.DISCARD
+        return Decision.RELEASE if turn is self._user_turn else None
 
     @property
     def newest_turn(self) -> int:
-        """The number of the newest reply; 0 before the first."""
+        """Number of the newest reply; 0 before the first."""
         return max(self._replies, default=0)
 
     @property
@@ -173,33 +182,33 @@ class Dialogue:
 
     @property
     def _answered(self) -> int:
-        """The newest utterance that has a reply."""
+        """The newest utterance that has a reply which was not discarded; -1 if none has."""
         return max((reply.utterance for reply in self._replies.values() if not reply.discarded), default=-1)
 
-    def asked(self, utterance: int) -> UserTurn | EagerUserTurn | None:
-        """What the caller said under this number, if that is the last that is known."""
-        newest = self._maybe or self._asked_turn
+    def user_turn(self, utterance: int) -> UserTurn | EagerUserTurn | None:
+        """Return the caller's newest turn, confirmed or eager, if it has this utterance number; else None."""
+        newest = self._eager_turn or self._user_turn
         return newest if newest is not None and newest.utterance == utterance else None
 
     @property
-    def last_said(self) -> UserTurn | None:
-        """What the caller said last."""
-        return self._asked_turn
+    def last_user_turn(self) -> UserTurn | None:
+        """The caller's newest confirmed turn; None before the first."""
+        return self._user_turn
 
-    def said(self, turn: int) -> str:
-        """As much of a reply as its published clauses hold."""
+    def published_text(self, turn: int) -> str:
+        """Return the text of a reply's published clauses; empty for an unknown reply."""
         return self._replies[turn].text if turn in self._replies else ""
 
     def messages(self) -> list[ChatMessage]:
-        """The chat for the model, up to what the caller said last; the reply under way is not part of it.
+        """Return the chat for the model, up to the caller's newest turn, without the reply that is being generated.
 
-        What was said before never changes, so that a vendor may keep the work it did on it (prompt caching), but for
-        the end of an answer that was cut.
+        Earlier messages never change, so that the vendor's prompt cache applies; the one exception is the end of an
+        interrupted reply.
         """
         chat: list[ChatMessage] = [{"role": "system", "content": self._instructions}]
         wanted = self.wanted()
-        unsaid = wanted.based_on if wanted is not None and wanted.utterance > self._asked else ""
-        for item in [*self._before(wanted.turn if wanted is not None else 0), unsaid]:
+        pending_text = wanted.based_on if wanted is not None and wanted.utterance > self._utterance else ""
+        for item in [*self._before(wanted.turn if wanted is not None else 0), pending_text]:
             if isinstance(item, Reply):
                 role, text = "assistant", item.heard()
             else:
@@ -207,19 +216,19 @@ class Dialogue:
             if not text:
                 continue
             if chat[-1]["role"] == role:
-                chat[-1]["content"] += f" {text}"  # an answer nobody heard leaves two of the caller's in a row
+                chat[-1]["content"] += f" {text}"  # a reply of which nothing was heard leaves two user turns in a row
             else:
                 chat.append({"role": role, "content": text})
         return chat
 
     def _before(self, turn: int) -> list[str | Reply]:
-        """What was said before this reply began: what came later is not what it answers."""
+        """Return the items before this reply: a later turn is not the one that it answers."""
         known = (at for at, item in enumerate(self._items) if isinstance(item, Reply) and item.turn == turn)
         return self._items[: next(known, len(self._items))]
 
 
-def _same(one: str, other: str) -> bool:
-    """The same words?  Case, punctuation and spaces do not count: a transcript's last polish changes no meaning."""
+def _same_words(one: str, other: str) -> bool:
+    """Compare without case, punctuation and spaces: the final polish of a transcript does not change its meaning."""
     return _letters(one) == _letters(other)
 
 

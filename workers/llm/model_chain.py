@@ -1,13 +1,14 @@
-"""One reply from the first model of a list that can give it.  Failover before and within the reply, and hedging.
+"""Streams one reply from the first model of a list that can give it: failover before and within a reply, hedging.
 
-A model that fails in the middle is followed by the next one, which is told how the reply begins and goes on from
-there.  `ModelSwitched` says that text which was streamed but not published is the next one's to say again.
+A model that fails within a reply is followed by the next model, which gets the published text as a prefix and
+continues after it.  `ModelSwitched` tells the consumer that text which was streamed but not published is void: the next
+model generates it again.
 
-A reply without a word to speak (`Empty`) is a failure like any other: silence is the one answer a caller cannot use.
-A call of a tool that was offered counts as words.
+A reply without a word to speak (`Empty`) counts as a failure, because the caller would hear silence.  A call of a tool
+that was offered counts as words.
 
-Hedging: if no word has come after the time in which nine of ten first words came lately, the next model is asked
-too; the first word wins, and the other request is closed at once.  It costs the loser's prompt, which is counted.
+Hedging: if no word has come after the 90th percentile of the recent times to the first word, the next model is
+requested too.  The first word wins, and the other request is closed at once.  Its prompt is paid for, and counted.
 """
 
 from __future__ import annotations
@@ -41,19 +42,19 @@ FIRST_WORDS_KEPT = 100
 HEDGE_SAMPLES_MIN = 20
 HEDGE_QUANTILE = 0.9
 CHARS_PER_TOKEN = 4
-"""For the estimate of what a closed request cost."""
+"""Used to estimate the prompt tokens of a request that was closed before the vendor reported its usage."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSwitched:
-    """The model failed; another goes on after what was published.  `error` says why, without secrets."""
+    """The model failed with `error`, whose text holds no secret; another continues after the published text."""
 
     error: ProviderError
 
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Tokens that a source charges for.  `estimated`: it did not say so itself."""
+    """Tokens that the model `spec` charges for.  `estimated`: the vendor did not report them."""
 
     spec: str
     tokens: TokensUsed
@@ -64,28 +65,28 @@ Event: TypeAlias = str | ToolCall | TextComplete | Retracted | ModelSwitched | T
 
 
 class Empty(Down):
-    """The reply has no word to speak, and calls no tool that was offered.  `spent` is what it cost all the same."""
+    """The reply has no word to speak and calls no offered tool.  `usage` holds the tokens that it used nevertheless."""
 
     kind = "empty"
 
-    def __init__(self, message: str, spent: Sequence[TokenUsage] = ()) -> None:
+    def __init__(self, message: str, usage: Sequence[TokenUsage] = ()) -> None:
         super().__init__(message)
-        self.spent = tuple(spent)
+        self.usage = tuple(usage)
 
 
 class FirstWords:
-    """How long the models of a process took to their first words, lately."""
+    """The times to the first word of the last `FIRST_WORDS_KEPT` replies of this process, in seconds."""
 
     def __init__(self) -> None:
         self._seconds: deque[float] = deque(maxlen=FIRST_WORDS_KEPT)
 
     def note(self, seconds: float) -> None:
-        """A first word came after so long."""
+        """Record that a first word came after `seconds`."""
         self._seconds.append(seconds)
 
     @property
     def deadline_s(self) -> float | None:
-        """After so long a second request is worth its money; None: too little is known."""
+        """Seconds after which a second request is sent; None with fewer than `HEDGE_SAMPLES_MIN` samples."""
         if len(self._seconds) < HEDGE_SAMPLES_MIN:
             return None
         return sorted(self._seconds)[int(HEDGE_QUANTILE * (len(self._seconds) - 1))]
@@ -93,39 +94,42 @@ class FirstWords:
 
 @dataclass(frozen=True, slots=True)
 class ModelChain:
-    """The models of an agent.  `hedge` is None unless second requests are wanted."""
+    """The models of an agent, in failover order.  `hedge` is None if second requests are disabled."""
 
     models: Failover[LanguageModel]
     hedge: FirstWords | None = None
 
     async def reply(
-        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]], said: Callable[[], str], call_id: str
+        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]], prefix: Callable[[], str], call_id: str
     ) -> AsyncGenerator[Event, None]:
-        """Stream the reply to `dialogue` after `said()`.  Raises the last model's error when all have failed."""
-        asks = _Asks(self.models, dialogue, tools, call_id)
-        source = asks.next()
+        """Stream the reply to `dialogue` as a continuation of `prefix()`, the text that has been published by then.
+
+        Raises the last model's `ProviderError` when all models have failed.
+        """
+        requests = _ReplyRequests(self.models, dialogue, tools, call_id)
+        source = requests.next()
         while source is not None:
             try:
-                deadline_s = self.hedge.deadline_s if self.hedge is not None and not asks.failed else None
-                async with asks.open(source, said(), deadline_s) as stream:
+                deadline_s = self.hedge.deadline_s if self.hedge is not None and not requests.failed else None
+                async with requests.open(source, prefix(), deadline_s) as stream:
                     async with aclosing(stream.events()) as events:
                         async for event in events:
                             yield event
-                    if self.hedge is not None and not said():
+                    if self.hedge is not None and not prefix():
                         self.hedge.note(stream.first_s)
                 return
             except ProviderError as error:
-                asks.failed.append(error)
-                for spent in error.spent if isinstance(error, Empty) else ():
-                    yield spent
-                source = asks.next()
+                requests.failed.append(error)
+                for usage in error.usage if isinstance(error, Empty) else ():
+                    yield usage
+                source = requests.next()
                 if source is not None:
                     yield ModelSwitched(error)
-        raise asks.error
+        raise requests.error
 
 
-class _Asks:
-    """The requests for one reply: who was tried, and with what."""
+class _ReplyRequests:
+    """The requests for one reply: which models were tried, and the errors of those that failed."""
 
     def __init__(
         self,
@@ -144,7 +148,7 @@ class _Asks:
 
     @property
     def error(self) -> ProviderError:
-        return self.failed[-1] if self.failed else Down("no model is left to ask")
+        return self.failed[-1] if self.failed else Down("no model is left to try")
 
     def next(self) -> Source[LanguageModel] | None:
         source = self._models.choose(self._tried, self._call_id)
@@ -154,60 +158,60 @@ class _Asks:
 
     @asynccontextmanager
     async def open(
-        self, source: Source[LanguageModel], said: str, deadline_s: float | None
+        self, source: Source[LanguageModel], prefix: str, deadline_s: float | None
     ) -> AsyncGenerator[_ModelStream, None]:
-        """The reply of `source`, or of the one that was asked besides and was faster."""
+        """Open the reply of `source`, or of the hedge if its first word comes sooner."""
         with source.use() as use:
-            stream = self._stream(source, use, said)
+            stream = self._stream(source, use, prefix)
             try:
-                second = await self._late(stream, deadline_s)
-                if second is None:
+                hedge_source = await self._hedge_source(stream, deadline_s)
+                if hedge_source is None:
                     yield stream
                     return
-                with second.use() as second_use:
-                    rival = self._stream(second, second_use, said)
+                with hedge_source.use() as hedge_use:
+                    hedge_stream = self._stream(hedge_source, hedge_use, prefix)
                     try:
-                        winner, loser = await _race(stream, rival)
+                        winner, loser = await _race(stream, hedge_stream)
                         metrics.HEDGES.labels("first" if winner is stream else "second").inc()
-                        winner.lost = loser.estimate(self._dialogue)
+                        winner.loser_usage = loser.estimate(self._dialogue)
                         await loser.aclose()
                         yield winner
                     finally:
-                        await rival.aclose()
+                        await hedge_stream.aclose()
             finally:
                 await stream.aclose()
 
-    def _stream(self, source: Source[LanguageModel], use: Use, said: str) -> _ModelStream:
-        pieces = source.provider.reply(self._dialogue, self._tools, said)
-        offered = None if said else self._names
+    def _stream(self, source: Source[LanguageModel], use: Use, prefix: str) -> _ModelStream:
+        pieces = source.provider.reply(self._dialogue, self._tools, prefix)
+        offered = None if prefix else self._names
         return _ModelStream(source.spec, use, cast("AsyncGenerator[Piece, None]", pieces), offered)
 
-    async def _late(self, stream: _ModelStream, deadline_s: float | None) -> Source[LanguageModel] | None:
-        """Whom to ask besides, if the first word does not come in time and there is somebody."""
+    async def _hedge_source(self, stream: _ModelStream, deadline_s: float | None) -> Source[LanguageModel] | None:
+        """Return the source of a hedge if the first word does not come within `deadline_s` and one is available."""
         if deadline_s is None:
             return None
         await asyncio.wait([stream.first], timeout=deadline_s)
         if stream.first.done():
             return None
-        second = self._models.choose(self._tried, self._call_id)
-        if second is None or not second.available:
+        hedge_source = self._models.choose(self._tried, self._call_id)
+        if hedge_source is None or not hedge_source.available:
             return None
-        self._tried.add(second.spec)
-        return second
+        self._tried.add(hedge_source.spec)
+        return hedge_source
 
 
-class _Content:
-    """Has a reply said anything yet that a caller can use?"""
+class _ReplyContent:
+    """Tracks whether a reply holds anything that the caller can use."""
 
     def __init__(self, spec: str, offered: Collection[str] | None) -> None:
-        """`offered`: the tools whose calls count as words; None: the reply goes on with another, and may be empty."""
+        """`offered`: the tools whose calls count as words; None: the reply continues a prefix, and may be empty."""
         self._spec = spec
         self._offered = offered
         self._text = ""
         self._reason = "unknown"
-        self._strange = ""
+        self._unknown_tool = ""
         self.speaks = False
-        """It has a word to speak, or calls an offered tool."""
+        """True if there is a word to speak, or a call of an offered tool."""
 
     def note(self, piece: Piece) -> None:
         match piece:
@@ -217,39 +221,42 @@ class _Content:
             case ToolCall() if self._offered is None or tool_name(piece.name) in self._offered:
                 self.speaks = True
             case ToolCall():
-                self._strange = "; it calls a tool that is not there"
+                self._unknown_tool = "; it calls a tool that was not offered"
             case Retracted():
                 self._text, self.speaks = "", False
             case TextComplete(reason):
                 self._reason = reason or self._reason
 
-    def check(self, unseen: Sequence[Piece] = ()) -> None:
-        """The reply is over: raises Empty if it said nothing; `unseen` are the pieces that nobody has got yet."""
+    def check(self, unread: Sequence[Piece] = ()) -> None:
+        """Check a reply that has ended; `unread` are the pieces that the consumer has not got.
+
+        Raises `Empty` if there is nothing to speak and no offered tool is called.
+        """
         if self.speaks or self._offered is None or is_speakable(self._text):
             return
-        spent = [TokenUsage(self._spec, piece) for piece in unseen if isinstance(piece, TokensUsed)]
-        what = f"the reply has no word to speak (finish reason {self._reason}){self._strange}"
-        raise Empty(f"{self._spec}: {what}", spent)
+        usage = [TokenUsage(self._spec, piece) for piece in unread if isinstance(piece, TokensUsed)]
+        what = f"the reply has no word to speak (finish reason {self._reason}){self._unknown_tool}"
+        raise Empty(f"{self._spec}: {what}", usage)
 
 
 class _ModelStream:
-    """One request.  `first` is the task that waits for its first words, and gives the pieces until then."""
+    """One request to one model.  The task `first` returns the pieces up to the first word."""
 
     def __init__(
         self, spec: str, use: Use, pieces: AsyncGenerator[Piece, None], offered: Collection[str] | None
     ) -> None:
-        """`offered`: see `_Content`."""
+        """`offered`: see `_ReplyContent`."""
         self.spec = spec
         self._use = use
         self._pieces = pieces
-        self._content = _Content(spec, offered)
-        self._began = asyncio.get_running_loop().time()
+        self._content = _ReplyContent(spec, offered)
+        self._started = asyncio.get_running_loop().time()
         self.first: asyncio.Task[list[Piece]] = asyncio.create_task(self._first(), name=f"first word of {spec}")
         self.first_s = 0.0
-        self.lost: TokenUsage | None = None
+        self.loser_usage: TokenUsage | None = None
 
     async def _first(self) -> list[Piece]:
-        begun_ms, outcome = wall_ms(), "cancelled"  # by the caller, or by a rival that was faster
+        started_ms, outcome = wall_ms(), "cancelled"  # by the session, or because the other request was faster
         try:
             pieces = await self._until_words()
             outcome = "first word"
@@ -257,13 +264,13 @@ class _ModelStream:
             outcome = type(error).__name__.lower()
             raise
         finally:
-            traces.stage("model", begun_ms, wall_ms(), provider=self.spec, outcome=outcome)
-        self.first_s = asyncio.get_running_loop().time() - self._began
+            traces.stage("model", started_ms, wall_ms(), provider=self.spec, outcome=outcome)
+        self.first_s = asyncio.get_running_loop().time() - self._started
         self._use.worked()
         return pieces
 
     async def _until_words(self) -> list[Piece]:
-        """The pieces up to the first word or offered tool; raises Empty if there is none."""
+        """Return the pieces up to the first word or offered tool call.  Raises `Empty` if there is none."""
         pieces: list[Piece] = []
         while (piece := await anext(self._pieces, None)) is not None:
             pieces.append(piece)
@@ -274,9 +281,9 @@ class _ModelStream:
         return pieces
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """The whole reply, and what it and its rival cost."""
-        if self.lost is not None:
-            yield self.lost
+        """Stream the whole reply, and the usage of it and of the request that lost."""
+        if self.loser_usage is not None:
+            yield self.loser_usage
         for piece in await self.first:
             yield TokenUsage(self.spec, piece) if isinstance(piece, TokensUsed) else piece
         async for piece in self._pieces:
@@ -285,19 +292,19 @@ class _ModelStream:
         self._content.check()
 
     def estimate(self, dialogue: Sequence[ChatMessage]) -> TokenUsage:
-        """What the request costs if it is closed now, before its first word."""
+        """Estimate the usage of a request that is closed before its first word."""
         chars = sum(len(str(message.get("content") or "")) for message in dialogue)
         return TokenUsage(self.spec, TokensUsed(chars // CHARS_PER_TOKEN, 0, 0), estimated=True)
 
     async def aclose(self) -> None:
-        """Close the request at once; harmless when it is over."""
-        with suppress(ProviderError):  # of no interest any more
+        """Close the request at once; does nothing if it has ended."""
+        with suppress(ProviderError):  # the reply is not needed any more
             await cancel(self.first)
         await self._pieces.aclose()
 
 
 async def _race(one: _ModelStream, other: _ModelStream) -> tuple[_ModelStream, _ModelStream]:
-    """(who gave its first word first, the other).  A failure loses, unless both fail."""
+    """Return (the stream whose first word came first, the other).  A stream that fails loses, unless both fail."""
     waiting = {one.first, other.first}
     while waiting:
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

@@ -1,7 +1,7 @@
-"""The mind's part in one call: reads its story, keeps the one reply under way that should be.
+"""Runs the LLM worker's part of one call: reads the event log and keeps the wanted reply running.
 
-After every event the dialogue says which reply is wanted; if it is not the one under way, that one is cancelled (its
-model request is closed at once) and the wanted one is begun.  Nothing else decides.
+After every event the `Dialogue` returns the wanted reply.  If another reply is running, it is cancelled (its model
+request is closed at once) and the wanted one is started.  Nothing else starts or stops a reply.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ from workers.runtime.runner import Fenced
 log = logging.getLogger(__name__)
 
 REPLY_SECONDS_MAX = 60.0
-"""A model that is still talking after this is cut off at the clause."""
-SPEECHLESS_MAX = 2
-"""So many replies in a row for which no model could be had, and the call is given up: the spoken fallback follows."""
+"""Longest generation of one reply, in seconds; after it the reply ends with the text that has come."""
+FAILED_REPLIES_MAX = 2
+"""After this many replies in a row without a model the call is given up; the edge plays its fallback message."""
 END_CALL: dict[str, Any] = {
     "type": "function",
     "function": {
@@ -62,31 +62,31 @@ END_CALL: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """Who answers: from the agent's file, and by which model."""
+    """The agent's side of the conversation, from the agent's file, and the models that generate it."""
 
     greeting: str
     instructions: str
     model_chain: ModelChain
     interruptible: bool = True
     farewell: str = FAREWELLS["en"]
-    """Said if the model hangs up without a word."""
+    """Spoken if the model ends the call without a word."""
     apology: str = APOLOGIES["en"]
-    """Said if no model could answer."""
+    """Spoken if no model could answer."""
 
 
 class LlmSession:
-    """See `workers.runtime.runner.Session`."""
+    """Implements `workers.runtime.runner.Session` for the LLM pool."""
 
-    def __init__(self, claim: Claim, bus: Bus, store: CallStore, character: Persona) -> None:
+    def __init__(self, claim: Claim, bus: Bus, store: CallStore, persona: Persona) -> None:
         self._claim = claim
         self._bus = bus
         self._store = store
-        self._character = character
-        self._dialogue = Dialogue(character.instructions, character.interruptible)
+        self._persona = persona
+        self._dialogue = Dialogue(persona.instructions, persona.interruptible)
         self._live = False
         self._events = 0
-        self._speechless = 0
-        self._news = asyncio.Event()
+        self._failed_replies = 0
+        self._changed = asyncio.Event()
         self._error: Exception | None = None
 
     async def run(self) -> None:
@@ -100,108 +100,108 @@ class LlmSession:
 
     def _receive(self, entry_id: str, message: Message) -> None:
         if isinstance(message, OwnerChanged) and (message.pool, message.token) == ("llm", self._claim.token):
-            self._live = True  # everything that was written before us has been read
+            self._live = True  # every event before this worker's `OwnerChanged` has been read
         self._dialogue.receive(message)
         self._events += 1
         if self._events == EVENTS_MAXLEN:
             hang_up(self._bus, self._claim, EndReason.TOO_LONG, self._connection)
         if self._live:
-            self._news.set()
+            self._changed.set()
 
     def _fail(self, error: Exception) -> None:
         self._error = error
-        self._news.set()
+        self._changed.set()
 
     async def _follow(self) -> None:
-        """Keep the wanted reply under way until the call is over."""
-        under_way: asyncio.Task[None] | None = None
+        """Keep the wanted reply running until the call is over."""
+        running: asyncio.Task[None] | None = None
         turn = 0
         try:
             while not self._dialogue.over:
-                await self._news.wait()
-                self._news.clear()
+                await self._changed.wait()
+                self._changed.clear()
                 if self._error is not None:
                     raise self._error
-                if (verdict := self._dialogue.verdict()) is not None:
-                    await self._settle(verdict)
+                if (decision := self._dialogue.decision()) is not None:
+                    await self._resolve_preemptive_reply(decision)
                 wanted = self._dialogue.wanted()
-                if under_way is not None and (wanted is None or wanted.turn != turn):
-                    await cancel(under_way)
-                    under_way = None
-                if under_way is not None and under_way.done():
-                    under_way.result()
+                if running is not None and (wanted is None or wanted.turn != turn):
+                    await cancel(running)
+                    running = None
+                if running is not None and running.done():
+                    running.result()
                 if wanted is not None and wanted.turn > turn:
                     turn = wanted.turn
-                    chat = self._dialogue.messages()  # as of now: more may be said while the start is written
+                    chat = self._dialogue.messages()  # taken now: more events may arrive while the start is written
                     await self._begin(wanted)
-                    under_way = asyncio.create_task(self._reply(wanted, chat), name=f"reply {turn}")
-                    under_way.add_done_callback(lambda task: self._news.set())
+                    running = asyncio.create_task(self._reply(wanted, chat), name=f"reply {turn}")
+                    running.add_done_callback(lambda task: self._changed.set())
         finally:
-            if under_way is not None:
-                await cancel(under_way)
+            if running is not None:
+                await cancel(running)
 
-    async def _settle(self, verdict: Decision) -> None:
-        """The caller has decided over the reply that was prepared: let it be heard, or take it back."""
-        metrics.PREPARED.labels(verdict.value).inc()
+    async def _resolve_preemptive_reply(self, decision: Decision) -> None:
+        """Release or discard the preemptive reply, now that the caller's turn confirms or contradicts it."""
+        metrics.PREPARED.labels(decision.value).inc()
         turn = self._dialogue.newest_turn
         message: ReplyReleased | ReplyDiscarded = ReplyDiscarded(turn)
-        if verdict is Decision.RELEASE:
-            said = self._dialogue.last_said
+        if decision is Decision.RELEASE:
+            user_turn = self._dialogue.last_user_turn
             message = ReplyReleased(
-                self._claim.call_id, self._claim.token, turn, said.stage_ms if said is not None else ()
+                self._claim.call_id, self._claim.token, turn, user_turn.stage_ms if user_turn is not None else ()
             )
         await self.write(message)
-        self._dialogue.receive(message)  # not to settle it twice while our own news is on its way back
+        self._dialogue.receive(message)  # before it comes back through the log, so that it is not decided twice
         if isinstance(message, ReplyReleased):
             self._bus.publish(edge_priority(self._connection.edge), message)
-        elif not self._dialogue.mouth_holds:
-            await self.write(Interrupted(turn, 0, 0))  # a mouth of release 0.1.0 took over: this it understands
+        elif not self._dialogue.tts_holds:
+            await self.write(Interrupted(turn, 0, 0))  # a TTS worker of release 0.1.0 took over and knows only this
 
     async def _begin(self, wanted: WantedReply) -> None:
-        """Say that the reply is begun, before it may be cancelled: its number is taken, whatever becomes of it."""
+        """Write `ReplyStarted` outside the reply's task: the number is taken even if the reply is cancelled."""
         if wanted.published == 0:
             started = ReplyStarted(wanted.turn, wanted.utterance, wanted.based_on)
             await self.write(started)
-            self._dialogue.receive(started)  # not to take it for unbegun while our own news is on its way back
+            self._dialogue.receive(started)  # before it comes back through the log, so that it is not started twice
 
     async def _reply(self, wanted: WantedReply, chat: list[ChatMessage]) -> None:
-        """Publish one reply, clause by clause, after those that a dead owner has published."""
+        """Publish one reply clause by clause, after the clauses that a previous owner has published."""
         traces.about(traces.TurnTrace(self._claim.call_id, wanted.utterance, wanted.turn))
-        asked = self._dialogue.asked(wanted.utterance)
-        writer = _Writer(self, wanted, asked)
+        user_turn = self._dialogue.user_turn(wanted.utterance)
+        writer = _Writer(self, wanted, user_turn)
         then, failed = "", False
         try:
             async with asyncio.timeout(REPLY_SECONDS_MAX):
                 if wanted.utterance == 0:
-                    await writer.rest_of(self._character.greeting)
+                    await writer.finish_text(self._persona.greeting)
                 else:
                     then = await self._answer(writer, chat)
-                    self._speechless = 0
+                    self._failed_replies = 0
         except (ProviderError, TimeoutError) as error:
             log.warning("no model could answer: %s", error, extra={"call_id": self._claim.call_id})
             if isinstance(error, ProviderError):
-                await self._character.model_chain.models.exhausted(self._claim.call_id)
+                await self._persona.model_chain.models.exhausted(self._claim.call_id)
             failed = True
-        await writer.finish()  # also what a model said before it failed, if nobody could go on
+        await writer.finish()  # includes the text of a model that failed, if no other could continue
         if not writer.count and failed:
             metrics.ANSWERS_FAILED.labels("no model").inc()
             await self._apologise(writer)
         elif not writer.count and then:
-            await writer.whole(self._character.farewell)
+            await writer.say_only(self._persona.farewell)
         await self.write(ReplyEnded(wanted.turn, writer.count, then))
 
     async def _apologise(self, writer: _Writer) -> None:
-        """Say that something is wrong; when that happens again at once, end the call rather than say it for ever."""
-        self._speechless += 1
-        if self._speechless >= SPEECHLESS_MAX:
+        """Speak the apology; if the reply before failed too, end the call instead of repeating it."""
+        self._failed_replies += 1
+        if self._failed_replies >= FAILED_REPLIES_MAX:
             hang_up(self._bus, self._claim, EndReason.ERROR, self._connection)
             return
-        await writer.whole(self._character.apology)
+        await writer.say_only(self._persona.apology)
 
     async def _answer(self, writer: _Writer, chat: list[ChatMessage]) -> str:
-        """Stream the answer; returns what follows it ("" or "hangup")."""
+        """Stream the answer and return the action after it: "" or "hangup"."""
         then = ""
-        stream = self._character.model_chain.reply(chat, [END_CALL], lambda: writer.said, self._claim.call_id)
+        stream = self._persona.model_chain.reply(chat, [END_CALL], lambda: writer.prefix, self._claim.call_id)
         async with aclosing(stream) as events:
             async for event in events:
                 match event:
@@ -210,19 +210,19 @@ class LlmSession:
                     case TextComplete():
                         await writer.finish()
                     case Retracted():
-                        writer.forget()
+                        writer.drop_unpublished()
                     case ModelSwitched(error):
                         writer.set_aside()
                         log.warning("a model failed: %s", error, extra={"call_id": self._claim.call_id})
                     case TokenUsage():
-                        await self.write(_used(event))
+                        await self.write(_usage_report(event))
                     case _ if tool_name(event.name) == END_CALL["function"]["name"]:
                         then = "hangup"
                     case _:
                         log.warning(
-                            "the model asked for a tool that is not there", extra={"call_id": self._claim.call_id}
+                            "the model called a tool that was not offered", extra={"call_id": self._claim.call_id}
                         )
-        writer.forget_aside()
+        writer.drop_set_aside()
         return then
 
     @property
@@ -230,80 +230,81 @@ class LlmSession:
         known = self._dialogue if self._dialogue.edge else self._claim.record
         return Connection(known.edge, known.epoch)
 
-    def said(self, turn: int) -> str:
-        """What is published of a reply."""
-        return self._dialogue.said(turn)
+    def published_text(self, turn: int) -> str:
+        """Return the text of a reply's published clauses."""
+        return self._dialogue.published_text(turn)
 
     async def write(self, message: Message) -> None:
-        """Append to the call's story, or learn that it is no longer ours (raises Fenced).
+        """Append one event to the call's event log.
 
-        A ledger that does not answer is a ConnectionError: a TimeoutError is a model's that takes too long.
+        Raises `Fenced` if another worker owns the call by now, and `ConnectionError` if the call store does not answer
+        (`TimeoutError` is reserved for a model that takes too long).
         """
         try:
             written = await self._store.append(self._claim, [message])
         except TimeoutError as error:
-            raise ConnectionError("the ledger did not answer") from error
+            raise ConnectionError("the call store did not answer") from error
         if not written:
             raise Fenced
 
 
 class _Writer:
-    """Cuts one reply's text into clauses and publishes each as soon as it is whole."""
+    """Cuts one reply's text into clauses and publishes each as soon as it is complete."""
 
-    def __init__(self, session: LlmSession, wanted: WantedReply, asked: UserTurn | EagerUserTurn | None) -> None:
+    def __init__(self, session: LlmSession, wanted: WantedReply, user_turn: UserTurn | EagerUserTurn | None) -> None:
         self._session = session
         self._turn = wanted.turn
-        self._stage_ms: StageMs = asked.stage_ms if asked is not None else ()
+        self._stage_ms: StageMs = user_turn.stage_ms if user_turn is not None else ()
         self._clauses = Clauses()
         self._aside = False
         self._first_token_ms = 0
-        self.said = session.said(wanted.turn)
-        """What was published of the reply, perhaps by a dead owner."""
+        self.prefix = session.published_text(wanted.turn)
+        """The published text of the reply, including that of a previous owner."""
         self.count = wanted.published
-        """Clauses of the reply so far."""
+        """Number of published clauses of the reply."""
 
     async def text(self, piece: str) -> None:
         if piece and not self._first_token_ms:
             self._first_token_ms = wall_ms()
         if piece and self._aside:
-            self.forget()
+            self.drop_unpublished()
         for clause in self._clauses.feed(piece):
             await self._publish(clause)
 
-    async def rest_of(self, text: str) -> None:
-        """The whole text is known; say what was not said of it yet."""
-        await self.text(after(self.said, text))
+    async def finish_text(self, text: str) -> None:
+        """Publish what follows the prefix in `text`, which is the whole reply."""
+        await self.text(after(self.prefix, text))
 
-    async def whole(self, text: str) -> None:
-        """Say this text and nothing after it."""
+    async def say_only(self, text: str) -> None:
+        """Publish this text and end the reply."""
         await self.text(text)
         await self.finish()
 
-    def forget(self) -> None:
-        """Text that makes no whole clause yet is not to be said."""
+    def drop_unpublished(self) -> None:
+        """Drop the text that is not a complete clause yet."""
         self._clauses = Clauses()
         self._aside = False
 
     def set_aside(self) -> None:
-        """The model failed: its unpublished text is only said if nobody says anything after it."""
+        """Mark the unpublished text of a failed model: it is published only if no other model adds text."""
         self._aside = True
 
-    def forget_aside(self) -> None:
-        """Another model has gone on, and so decided what follows."""
+    def drop_set_aside(self) -> None:
+        """Drop the marked text: another model has continued and decides what follows."""
         if self._aside:
-            self.forget()
+            self.drop_unpublished()
 
     async def finish(self) -> None:
-        """The text is over, as far as it is known: nothing waits for more of it."""
+        """Publish the rest of the text; more may still follow."""
         for clause in self._clauses.finish():
             await self._publish(clause)
 
     async def _publish(self, text: str) -> None:
         if not is_speakable(text):
-            return  # a smile or a rule at the end: there is nothing to synthesise
+            return  # an emoji or a rule at the end: there is nothing to synthesise
         number = self.count
         self.count += 1
-        self.said = f"{self.said} {text}".strip()
+        self.prefix = f"{self.prefix} {text}".strip()
         stage_ms = (*self._stage_ms, self._first_token_ms, wall_ms()) if self._stage_ms and number == 0 else ()
         if stage_ms:
             traces.stage("first_token", *stage_ms[-3:-1])
@@ -311,12 +312,12 @@ class _Writer:
         await self._session.write(Clause(self._turn, number, text, stage_ms))
 
 
-def _used(spent: TokenUsage) -> UsageReported:
-    tokens = spent.tokens
+def _usage_report(usage: TokenUsage) -> UsageReported:
+    tokens = usage.tokens
     amounts = (
         ("tokens_in", tokens.tokens_in),
         ("tokens_cached", tokens.tokens_cached),
         ("tokens_out", tokens.tokens_out),
     )
-    metrics.count_usage("llm", spent.spec, dict(amounts))
-    return UsageReported("llm", spent.spec, amounts)
+    metrics.count_usage("llm", usage.spec, dict(amounts))
+    return UsageReported("llm", usage.spec, amounts)

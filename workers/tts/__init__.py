@@ -1,1 +1,1 @@
-"""The mouth: clauses in, 20 ms mu-law frames out."""
+"""The TTS pool: clauses of the agent's reply in, 20 ms mu-law frames out."""

@@ -1,4 +1,4 @@
-"""`python -m workers.tts`: the mouth."""
+"""Runs a TTS worker: `python -m workers.tts`."""
 
 import sys
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from workers.tts.voice_names import is_openai, unused_voice
 
 
 def unused(agent: Agent, specs: Sequence[str], settings: Settings) -> str:
-    """What to tell of an agent's voice that none of its providers has."""
+    """Return the warning about an agent's voice that none of its providers has; empty if one has it."""
     compatible = not is_openai(settings.openai_base_url)
     return unused_voice(agent.name, agent.voice, specs, openai_compatible=compatible)
 
@@ -24,8 +24,8 @@ warnings = AgentWarnings("tts", unused)
 
 
 def speak(call: Assignment, voices: Failover[TextToSpeech]) -> TtsSession:
-    """The mouth's part in one call, in the agent's voice."""
-    if not call.settings.agents_folder.is_dir():  # else it was told at the start
+    """Create the TTS session of one call, with the agent's voice."""
+    if not call.settings.agents_folder.is_dir():  # agents of a folder were checked at the start
         warnings.check(call.agent, [source.spec for source in voices.sources], call.settings)
     options = VoiceOptions(language=call.agent.language, voice=call.agent.voice)
     return TtsSession(call.claim, call.bus, call.store, voices, options)

@@ -1,10 +1,10 @@
-"""Which voice speaks a clause next, after the ones that failed.  Pure.
+"""Chooses the next voice for a clause after others have failed.  Pure.
 
     ended without (enough) audio    the same voice once more, then the next
     any other failure               the next voice
-    none is left                    the last one that was down, once more, unless the clause before went unspoken too
+    none is left                    the last one that was down, once more, unless the clause before was silent too
 
-The voice that broke off is not asked a third time.
+A voice that broke off is not tried a third time.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from workers.providers.interfaces import Down, IncompleteAudio, ProviderError, T
 
 
 class Attempts:
-    """Chooses the voices for one clause: `Voice` asks `next`, and calls `failed` with what a voice raised."""
+    """Chooses the voices for one clause: call `next` for a voice, and `failed` with the error that it raised."""
 
     def __init__(self, voices: Failover[TextToSpeech], call_id: str, *, last_resort: bool) -> None:
-        """`last_resort`: may a voice that was down be asked once more when no other is left?"""
+        """`last_resort`: whether a voice that was down may be tried again when no other is left."""
         self._voices = voices
         self._call_id = call_id
         self._last_resort = last_resort
@@ -27,7 +27,7 @@ class Attempts:
         self._later: Source[TextToSpeech] | None = None
 
     def next(self) -> Source[TextToSpeech] | None:
-        """The voice that speaks what is left of the clause; None if no voice is to be asked any more."""
+        """Return the voice for the rest of the clause; None if no voice is left to try."""
         source, self._at_once = self._at_once, None
         if source is None:
             source = self._voices.choose(self._tried, self._call_id)
@@ -40,7 +40,7 @@ class Attempts:
         return source
 
     def failed(self, source: Source[TextToSpeech], error: ProviderError) -> None:
-        """Note that `source` raised `error` before the end of the clause."""
+        """Record that `source` raised `error` before the end of the clause."""
         if not isinstance(error, Down) or source.spec in self._repeated:
             return
         if isinstance(error, IncompleteAudio):

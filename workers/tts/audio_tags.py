@@ -1,7 +1,7 @@
-"""Audio tags ("[laughs]"): the voices that act them, and the text for a voice that would read them aloud.
+"""Audio tags ("[laughs]"): which voices perform them, and the text for a voice that would read them aloud.
 
-A model that is served by a voice of this table may write the tags that its vendor documents.  Every other voice gets
-the same text without them, also after a failover.
+With a voice of this table, the model may write the tags that the vendor documents.  Every other voice gets the same
+text without them, also after a failover.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import re
 
 _ANY = re.compile(r"\[[^\[\]]{1,100}\]")
 _TAGS = {"elevenlabs/eleven_v3": _ANY, "cartesia/sonic-3": re.compile(r"\[laughter\]", re.IGNORECASE)}
-"""By the beginning of the provider's spec: the tags that it acts."""
+"""Beginning of the provider's spec -> pattern of the tags that it performs."""
 
 
 def takes_audio_tags(spec: str) -> bool:
-    """Does the voice named by the "vendor/model" act any tag?"""
+    """True if the voice of this "vendor/model" performs any tag."""
     return any(spec.startswith(model) for model in _TAGS)
 
 
 def for_voice(text: str, spec: str) -> str:
-    """`text` with a blank for every character of a tag that this voice does not act: offsets stay what they are."""
+    """Return `text` with a blank for each character of a tag that this voice does not perform: offsets stay."""
     acted = next((tags for model, tags in _TAGS.items() if spec.startswith(model)), None)
 
     def blank(match: re.Match[str]) -> str:

@@ -1,11 +1,11 @@
-"""Piper in a process of its own: `python -m workers.tts.piper_process`.  The one file that imports piper.
+"""Runs Piper in a process of its own: `python -m workers.tts.piper_process`.  The only file that imports piper.
 
-piper-tts is GPL-3.0; the rest of this program is not, and only talks to this process through its pipes:
+piper-tts is GPL-3.0; the rest of this program is not, and talks to this process only through its pipes:
 
     stdin   one JSON object per line
-              {"id": 7, "text": "Good morning.", "speed": 1.0}    speak; requests are served in order
-              {"cancel": 7}                                       forget it, at the next sentence at the latest
-            end of file: exit at once, whatever is going on (the parent is gone)
+              {"id": 7, "text": "Good morning.", "speed": 1.0}    synthesise; requests are served in order
+              {"cancel": 7}                                       drop the request, at its next sentence at the latest
+            end of file: exit at once, whatever is running (the parent has exited)
     stdout  frames: one byte kind, u32 id, u32 length (big-endian), then `length` bytes
               R  ready, once, id 0: JSON {"sample_rate": 22050, "language": "en-us"}
               A  audio of request id: signed 16-bit little-endian samples, mono, at most FRAME_BYTES_MAX bytes
@@ -39,11 +39,11 @@ HEADER = struct.Struct(">cII")
 FRAME_BYTES_MAX = 32_768
 READY, AUDIO, END, FAILED = b"R", b"A", b"E", b"X"
 
-_DOWNLOAD_S_MAX = 30.0  # of silence on the socket
+_DOWNLOAD_S_MAX = 30.0  # without data on the socket
 
 
 class Output:
-    """The frames' way out.  Blocks while the parent does not read, which is all the flow control there is."""
+    """Writes frames.  Blocks while the parent does not read; there is no other flow control."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -54,14 +54,14 @@ class Output:
         self._file.flush()
 
     def fail(self, request_id: int, error: str, message: str) -> None:
-        """Tell the parent that a request, or with id 0 the start, failed; `error` is "down" or "rejected"."""
+        """Report to the parent that a request, or with id 0 the start, failed; `error` is "down" or "rejected"."""
         self.send(FAILED, request_id, json.dumps({"error": error, "message": message}).encode())
 
 
 class Requests:
-    """What is to be spoken, in order.  A thread reads stdin, so that a cancel and the end of file are seen at once.
+    """The queue of requests.  A thread reads stdin, so that a cancel and the end of file are handled at once.
 
-    The parent bounds how many requests are open; `cancelled` holds ids of open requests only.
+    The parent bounds the number of open requests.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -78,23 +78,23 @@ class Requests:
             else:
                 self._open.add(request["id"])
                 self._queue.put(request)
-        os._exit(0)  # the parent is gone: nobody wants the sentence that is being made
+        os._exit(0)  # the parent has exited: the current sentence is not needed
 
     def next(self) -> dict[str, Any]:
         """Wait for the next request."""
         return self._queue.get()
 
     def wanted(self, request_id: int) -> bool:
-        """Was the request not cancelled?"""
+        """True if the request was not cancelled."""
         return request_id in self._open
 
     def done(self, request_id: int) -> None:
-        """The request was served, or failed."""
+        """Remove a request that was served, or failed."""
         self._open.discard(request_id)
 
 
 def load(model: Path) -> Any:
-    """The voice, on one thread of the processor (piper's own `load` would take every core)."""
+    """Load the voice on one thread of the processor (piper's own `load` would use every core)."""
     from piper import PiperVoice
     from piper.config import PiperConfig
 
@@ -103,9 +103,9 @@ def load(model: Path) -> Any:
 
 
 def download(voice: str, folder: Path) -> Path:
-    """The model file of a voice from piper's own collection, fetched if need be.
+    """Return the model file of a voice from piper's collection, downloaded if need be.
 
-    Raises ValueError on a bad name, `Down` if nobody has vouched for the files.
+    Raises ValueError for a bad name, and `Down` if the checksums of the files are not known.
     """
     from piper.download_voices import VOICE_PATTERN, download_voice
 
@@ -115,7 +115,7 @@ def download(voice: str, folder: Path) -> Path:
     if not model.exists():
         socket.setdefaulttimeout(_DOWNLOAD_S_MAX)
         folder.mkdir(parents=True, exist_ok=True)
-        # Fetched beside, then moved: a download that breaks off leaves no half of a voice behind.
+        # Downloaded to a temporary folder, then moved: a download that breaks off leaves no partial voice behind.
         with tempfile.TemporaryDirectory(dir=folder) as unfinished:
             download_voice(voice, Path(unfinished))
             for name in (f"{voice}.onnx.json", f"{voice}.onnx"):
@@ -125,7 +125,7 @@ def download(voice: str, folder: Path) -> Path:
 
 
 def serve(voice: Any, requests: Requests, output: Output) -> None:
-    """Speak request after request, for ever; sentences go out as they are made."""
+    """Serve requests for ever; each sentence is sent as soon as it is synthesised."""
     from piper import SynthesisConfig
 
     while True:
@@ -141,7 +141,7 @@ def serve(voice: Any, requests: Requests, output: Output) -> None:
                     output.send(AUDIO, request_id, pcm[start : start + FRAME_BYTES_MAX])
         except BrokenPipeError:
             return
-        except Exception as error:  # noqa: BLE001 - one request's fault must not end the process
+        except Exception as error:  # noqa: BLE001 - a failed request must not end the process
             output.fail(request_id, "down", f"piper failed: {type(error).__name__}")
         else:
             output.send(END, request_id)
@@ -155,11 +155,11 @@ def main() -> None:
     parser.add_argument("--voice", default="", help="instead: the name of a voice of piper's collection")
     parser.add_argument("--folder", type=Path, default=Path(), help="where downloaded voices are kept")
     options = parser.parse_args()
-    # The terminal sends Ctrl-C to the whole group, but a parent that drains still needs its voice: stdin is the end.
+    # The terminal sends Ctrl-C to the whole group, but a parent that drains still needs its voice: stdin ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.disable()  # piper logs texts
-    # Frames own stdout; whatever a library prints goes to stderr.
+    # stdout carries frames only; output of libraries goes to stderr.
     output = Output(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
     requests = Requests(sys.stdin.buffer)
@@ -172,7 +172,7 @@ def main() -> None:
         output.fail(0, "down", str(error))
     except ValueError as error:
         output.fail(0, "rejected", str(error))
-    except Exception as error:  # noqa: BLE001 - the parent must learn that there is no voice
+    except Exception as error:  # noqa: BLE001 - the parent must be informed that there is no voice
         what = f"piper voice {options.voice!r} (fetched at the first use, which needs the network)"
         output.fail(0, "down", f"{what if options.voice else 'the voice'} cannot be loaded: {type(error).__name__}")
     else:

@@ -1,7 +1,7 @@
-"""Where in a clause the next connection goes on, when the one before broke off in its middle.  Pure.
+"""Computes where in a clause a new connection begins, when the one before broke off within it.  Pure.
 
-At the beginning of the word that was being spoken: what was heard is not said again, and no word is left out.  What had
-left the edge for the carrier in the last moment may not have been heard, so that moment does not count.
+It begins with the word that was being spoken: whole words before it are not repeated, and no word is left out.  Audio
+that left the edge in the last `ON_ITS_WAY_MS` may not have been heard, so it does not count as heard.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from common.audio.g711 import FRAME_MS
 from common.call.reply_state import MS_PER_CHARACTER
 
 ON_ITS_WAY_MS = 100
-"""The last so many ms that an edge believes heard may have been on their way to the caller still."""
+"""Ms at the end of what an edge counts as heard that may still have been on their way to the caller."""
 WORD_MS_MAX = 1_000
-"""No more than this is said again for the sake of a whole word: a number read out digit by digit is one, too."""
+"""Most ms that are repeated to begin with a whole word; a number that is read digit by digit is one word, too."""
 
 
-def resume_ms(text: str, heard_ms: int, duration_ms: int, marks: Sequence[tuple[int, int]]) -> int:
-    """How much of a clause's audio to leave out, in whole frames.
+def resume_ms(text: str, heard_ms: int, duration_ms: int, char_timings: Sequence[tuple[int, int]]) -> int:
+    """Return the ms of a clause's audio to leave out, in whole frames.
 
-    `heard_ms` is what the caller heard of it; `duration_ms` is 0 if it is not known yet, and `marks` (see `Spoken`)
-    are empty if the voice told none: then the word is guessed by its letters.
+    `heard_ms`: what the caller heard of it.  `duration_ms`: the clause's length, 0 if it is not known yet.
+    `char_timings` (see `ClauseSynthesized`) are empty if the voice gave none: its letters then give the word.
     """
     sure_ms = heard_ms - ON_ITS_WAY_MS
     if sure_ms <= 0 or not text:
         return 0
-    if marks:
-        begin_ms = max((at_ms for _, at_ms in marks if at_ms <= sure_ms), default=0)
+    if char_timings:
+        begin_ms = max((at_ms for _, at_ms in char_timings if at_ms <= sure_ms), default=0)
     else:
         whole_ms = max(duration_ms or len(text) * MS_PER_CHARACTER, 1)
         reached = min(len(text) * sure_ms // whole_ms, len(text))

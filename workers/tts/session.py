@@ -1,7 +1,7 @@
-"""The mouth's part in one call: speaks the script's next clause, frames it, and sends it to the call's edge.
+"""Runs the TTS worker's part of one call: synthesises the next clause, frames it, and sends it to the call's edge.
 
-Frames go as fast as the voice makes them, ~10 to an entry, at most a minute ahead of the caller's ear; the edge holds
-them.  So a mouth that dies after a clause was spoken changes nothing.
+Frames are sent as fast as the voice makes them, about ten to a stream entry, at most a minute ahead of playout; the
+edge queues them.  So a TTS worker that dies after a clause was synthesised changes nothing.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ log = logging.getLogger(__name__)
 
 ENTRY_BYTES = 10 * FRAME_BYTES
 AHEAD_SECONDS_MAX = 60.0
-"""How much of one reply may be at the edge before its time."""
-MUTE_MAX = 2
-"""So many clauses in a row that no provider could speak, and the call is given up: the spoken fallback follows."""
+"""Most seconds of one reply that are sent to the edge ahead of playout."""
+SILENT_CLAUSES_MAX = 2
+"""After this many clauses in a row without a voice the call is given up; the edge plays its fallback message."""
 
 
 class TtsSession:
-    """See `workers.runtime.runner.Session`."""
+    """Implements `workers.runtime.runner.Session` for the TTS pool."""
 
     def __init__(
         self, claim: Claim, bus: Bus, store: CallStore, voices: Failover[TextToSpeech], options: VoiceOptions
@@ -45,20 +45,20 @@ class TtsSession:
         self._bus = bus
         self._store = store
         self._voice = CallVoice(claim.call_id, voices, options, self._write)
-        self._script = SpeechPlan()
+        self._plan = SpeechPlan()
         self._live = False
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._error: Exception | None = None
-        self._saying: tuple[Synthesize, asyncio.Task[None]] | None = None
-        self._ahead = _Ahead()
-        self._mute = 0
+        self._current: tuple[Synthesize, asyncio.Task[None]] | None = None
+        self._lead = _PlayoutLead()
+        self._silent_clauses = 0
 
     async def run(self) -> None:
         events = call_events(self._claim.call_id)
         await self._write(OwnerChanged("tts", self._claim.token, self._claim.owner, wall_ms(), can_hold_replies=True))
         subscription = self._bus.subscribe(events, skipping(self._receive, self._claim.call_id), self._fail)
         try:
-            while not self._script.over:
+            while not self._plan.over:
                 await self._step()
         finally:
             subscription.close()
@@ -66,73 +66,74 @@ class TtsSession:
 
     def _receive(self, entry_id: str, message: Message) -> None:
         if isinstance(message, OwnerChanged) and (message.pool, message.token) == ("tts", self._claim.token):
-            self._live = True  # everything that was written before us has been read
-        self._script.receive(message)
-        if self._saying is not None and not self._script.stands(self._saying[0]):
-            self._saying[1].cancel()
-        if not self._script.speaks(self._voice.turn):
+            self._live = True  # every event before this worker's `OwnerChanged` has been read
+        self._plan.receive(message)
+        if self._current is not None and not self._plan.stands(self._current[0]):
+            self._current[1].cancel()
+        if not self._plan.speaks(self._voice.turn):
             self._voice.be_silent()
         if self._live:
-            self._news.set()
+            self._changed.set()
 
     def _fail(self, error: Exception) -> None:
         self._error = error
-        self._news.set()
+        self._changed.set()
 
     async def _step(self) -> None:
         if self._error is not None:
             raise self._error
-        match self._script.next() if self._live else None:
-            case Synthesize() as say:
-                await self._say(say)
+        match self._plan.next() if self._live else None:
+            case Synthesize() as order:
+                await self._synthesize(order)
             case Done(turn, then):
                 reply = ReplySynthesized(
-                    self._claim.call_id, self._script.epoch, self._claim.token, turn, then, self._script.held
+                    self._claim.call_id, self._plan.epoch, self._claim.token, turn, then, self._plan.held
                 )
-                self._bus.publish(edge_audio(self._script.edge), reply)
-                self._script.told(turn)
+                self._bus.publish(edge_audio(self._plan.edge), reply)
+                self._plan.note_completion_sent(turn)
             case None:
-                self._news.clear()
-                await self._news.wait()
+                self._changed.clear()
+                await self._changed.wait()
 
-    async def _say(self, say: Synthesize) -> None:
-        """Speak one clause; given up silently when it is not worth speaking any more."""
-        task = asyncio.create_task(self._speak(say), name=f"clause {say.clause.turn}.{say.clause.clause}")
-        self._saying = (say, task)
+    async def _synthesize(self, order: Synthesize) -> None:
+        """Synthesise and send one clause; returns early, without an error, if `_receive` cancels it."""
+        task = asyncio.create_task(self._send_clause(order), name=f"clause {order.clause.turn}.{order.clause.clause}")
+        self._current = (order, task)
         try:
             await asyncio.wait([task])
         finally:
-            self._saying = None
+            self._current = None
             if not task.done():
                 await cancel(task)
         if not task.cancelled():
             task.result()
 
-    async def _speak(self, say: Synthesize) -> None:
-        """One clause, to the connection of the call that it is for."""
-        clause = say.clause
-        traces.about(traces.TurnTrace(self._claim.call_id, self._script.answers, clause.turn))
-        sender = _Sender(self._bus, self._script, self._claim, say)
+    async def _send_clause(self, order: Synthesize) -> None:
+        """Send one clause to the connection of the call that it is for, and log it as synthesised."""
+        clause = order.clause
+        traces.about(traces.TurnTrace(self._claim.call_id, self._plan.answers, clause.turn))
+        sender = _Sender(self._bus, self._plan, self._claim, order)
         synthesis = self._voice.say(clause)
-        async for sound in synthesis:
-            if not (sound := sender.without_heard(sound)):
+        async for chunk in synthesis:
+            if not (unheard := sender.without_heard(chunk)):
                 continue
-            sender.send(sound)
-            await self._ahead.wait(sender.turn, len(sound) / BYTES_PER_MS / 1000)
+            sender.send(unheard)
+            await self._lead.wait(sender.turn, len(unheard) / BYTES_PER_MS / 1000)
         sender.finish()
         metrics.ANSWERS_FAILED.labels("no voice").inc(synthesis.synthesized_chars >= 0)
-        self._note_mute(synthesis.mute)
-        spoken = ClauseSynthesized(
-            clause.turn, clause.clause, sender.duration_ms, synthesis.marks, say.epoch, synthesis.synthesized_chars
-        )
-        await self._write(spoken)
-        self._script.receive(spoken)  # not to say it twice while our own news is on its way back
+        self._count_silent_clause(synthesis.silent)
+        synthesized = ClauseSynthesized(
+            clause.turn, clause.clause, sender.duration_ms, synthesis.char_timings, order.epoch,
+            synthesis.synthesized_chars,
+        )  # fmt: skip
+        await self._write(synthesized)
+        self._plan.receive(synthesized)  # before it comes back through the log, so that it is not synthesised twice
 
-    def _note_mute(self, mute: bool) -> None:
-        """An agent that cannot speak must not keep a caller in silence."""
-        self._mute = self._mute + 1 if mute else 0
-        if self._mute >= MUTE_MAX:
-            hang_up(self._bus, self._claim, EndReason.ERROR, Connection(self._script.edge, self._script.epoch))
+    def _count_silent_clause(self, silent: bool) -> None:
+        """Give the call up after `SILENT_CLAUSES_MAX` silent clauses in a row: the caller must not wait in silence."""
+        self._silent_clauses = self._silent_clauses + 1 if silent else 0
+        if self._silent_clauses >= SILENT_CLAUSES_MAX:
+            hang_up(self._bus, self._claim, EndReason.ERROR, Connection(self._plan.edge, self._plan.epoch))
 
     async def _write(self, message: Message) -> None:
         if not await self._store.append(self._claim, [message]):
@@ -142,23 +143,23 @@ class TtsSession:
 class _Sender:
     """Cuts one clause's audio into whole frames and sends them."""
 
-    def __init__(self, bus: Bus, script: SpeechPlan, claim: Claim, say: Synthesize) -> None:
+    def __init__(self, bus: Bus, plan: SpeechPlan, claim: Claim, order: Synthesize) -> None:
         self._bus = bus
-        self._script = script
-        self._stream = edge_audio(script.edge)
+        self._plan = plan
+        self._stream = edge_audio(plan.edge)
         self._claim = claim
-        self._epoch = say.epoch
-        self._clause = say.clause
+        self._epoch = order.epoch
+        self._clause = order.clause
         self._rest = b""
-        self._frames = say.from_ms * BYTES_PER_MS // FRAME_BYTES
+        self._frames = order.from_ms * BYTES_PER_MS // FRAME_BYTES
         self._heard_bytes = self._frames * FRAME_BYTES  # of the clause, on the connection before this one
-        self._begun = say.from_ms > 0
+        self._begun = order.from_ms > 0
 
-    def without_heard(self, sound: bytes) -> bytes:
-        """What is left of the clause's next audio when that which was heard already is taken away."""
-        skipped = min(self._heard_bytes, len(sound))
+    def without_heard(self, chunk: bytes) -> bytes:
+        """Return the clause's next audio without the part that the caller has heard."""
+        skipped = min(self._heard_bytes, len(chunk))
         self._heard_bytes -= skipped
-        return sound[skipped:] if skipped else sound
+        return chunk[skipped:] if skipped else chunk
 
     def send(self, chunk: bytes) -> None:
         audio = self._rest + chunk
@@ -168,7 +169,7 @@ class _Sender:
             self._publish(audio[at : min(at + ENTRY_BYTES, whole)], last=False)
 
     def finish(self) -> None:
-        """The rest, filled up to a whole frame, and the mark that ends the clause."""
+        """Send the rest, padded to a whole frame, and mark the end of the clause."""
         self._publish(padded(self._rest), last=True)
 
     @property
@@ -189,24 +190,24 @@ class _Sender:
             self._stream,
             AudioOut(
                 self._claim.call_id, self._epoch, self._claim.token, clause.turn, clause.clause, self._frames, mulaw,
-                last, stage_ms, self._script.held, self._script.answers,
+                last, stage_ms, self._plan.held, self._plan.answers,
             ),
         )  # fmt: skip
         self._frames += len(mulaw) // FRAME_BYTES
 
 
-class _Ahead:
-    """How far a reply's audio is ahead of real time, by our own clock: no credit messages."""
+class _PlayoutLead:
+    """Bounds how far a reply's audio is sent ahead of real time, by the worker's own clock: no credit messages."""
 
     def __init__(self) -> None:
         self._turn = 0
-        self._dry_at = 0.0
+        self._runs_out_at = 0.0
 
     async def wait(self, turn: int, seconds: float) -> None:
-        """Count `seconds` of audio of the turn; wait while too much of it is ahead."""
+        """Count `seconds` of audio of the reply `turn`; wait while more than `AHEAD_SECONDS_MAX` are ahead."""
         now = asyncio.get_running_loop().time()
         if turn != self._turn:
-            self._turn, self._dry_at = turn, now
-        self._dry_at = max(self._dry_at, now) + seconds
-        if self._dry_at - now > AHEAD_SECONDS_MAX:
-            await asyncio.sleep(self._dry_at - now - AHEAD_SECONDS_MAX)
+            self._turn, self._runs_out_at = turn, now
+        self._runs_out_at = max(self._runs_out_at, now) + seconds
+        if self._runs_out_at - now > AHEAD_SECONDS_MAX:
+            await asyncio.sleep(self._runs_out_at - now - AHEAD_SECONDS_MAX)

@@ -1,11 +1,11 @@
-"""A clause becomes sound: by the first voice that can, and one that breaks off is followed by the next at that word.
+"""Synthesises a clause with the first voice that can; after a voice that broke off the next continues at that word.
 
-A voice that ends a clause without an error has not always spoken it: what is missing is synthesised again (`Attempts`),
-and what nobody speaks is known (`ClauseSynthesis.spoken_chars`), so that it never counts as heard.
+A voice that ends a clause without an error has not always spoken all of it: the missing part is synthesised again
+(`Attempts`).  `ClauseSynthesis.synthesized_chars` reports what no voice spoke, so that it never counts as heard.
 
-The sound is kept for as long as its reply is the newest.  What the carrier held when a connection broke was never
-heard; on the next connection it is played again, without a second synthesis and without waiting for one.  A clause
-that is being spoken in that moment goes on being spoken.
+The audio is kept while its reply is the newest.  Audio that the carrier still queued when a connection broke was never
+heard; on the next connection it is played again, without a second synthesis and its delay.  A clause that is being
+synthesised at that moment continues.
 """
 
 from __future__ import annotations
@@ -31,40 +31,41 @@ from workers.tts.remainder import synthesized_chars
 log = logging.getLogger(__name__)
 
 CLAUSE_SECONDS_MAX = 120.0
-"""A clause whose voice takes longer is cut off."""
+"""Longest synthesis of one clause, in seconds."""
 KEPT_BYTES_MAX = 60_000 * BYTES_PER_MS
-"""Of one reply: as much as an edge may hold of it.  Beyond it the oldest clauses go, which are the likeliest heard."""
+"""Most bytes that are kept of one reply: as much as an edge may queue of it.  Beyond it the oldest clauses are dropped,
+because they are the most probable to have been heard."""
 
 
 class ClauseSynthesis:
-    """The growing sound of one clause: iterate over its mu-law chunks from the first, as often as you like."""
+    """The growing audio of one clause: iterate over its mu-law chunks from the first, any number of times."""
 
     def __init__(self, clause: Clause) -> None:
         self.clause = clause
-        self.marks: tuple[tuple[int, int], ...] = ()
-        """(offset in the clause's text, ms in its audio) of each word; known at the end."""
+        self.char_timings: tuple[tuple[int, int], ...] = ()
+        """(offset in the clause's text, ms in its audio) of each word; complete at the end of the synthesis."""
         self.size = 0
-        self.mute = False
-        """Could no voice speak it at all?"""
+        self.silent = False
+        """True if no voice gave any audio for the clause; set at the end of the synthesis."""
         self.synthesized_chars = -1
-        """So many characters of the clause's text were spoken; -1: all.  Known at the end."""
+        """Number of characters of the clause's text that were spoken; -1: all.  Set at the end of the synthesis."""
         self._chunks: list[bytes] = []
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, task: asyncio.Task[None]) -> None:
-        """`task` makes the sound."""
+        """Attach the task that synthesises the clause."""
         self._task = task
         task.add_done_callback(self._done)
 
     def add(self, chunk: bytes) -> None:
-        """More of its mu-law."""
+        """Append mu-law audio."""
         self._chunks.append(chunk)
         self.size += len(chunk)
-        self._news.set()
+        self._changed.set()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """One reader at a time.  Raises what ended the synthesis, if it was not a voice's fault."""
+        """Yield the chunks; one reader at a time.  Raises what ended the synthesis, other than a `ProviderError`."""
         assert self._task is not None
         at = 0
         while True:
@@ -74,27 +75,27 @@ class ClauseSynthesis:
             if self._task.done():
                 self._task.result()
                 return
-            self._news.clear()
-            await self._news.wait()
+            self._changed.clear()
+            await self._changed.wait()
 
     def _done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
-            task.exception()  # seen: perhaps nobody reads this sound any more
-        self._news.set()
+            task.exception()  # retrieved here, because there may be no reader any more
+        self._changed.set()
 
     def cancel(self) -> None:
-        """Make no more sound."""
+        """Cancel the synthesis."""
         if self._task is not None:
             self._task.cancel()
 
     async def ended(self) -> None:
-        """Until no more sound is made, for whatever reason."""
+        """Wait for the end of the synthesis, for whatever reason it ends."""
         if self._task is not None:
             await asyncio.wait([self._task])
 
 
 class CallVoice:
-    """The sounds of one call's newest reply.  `write` puts what a provider was used for into the story."""
+    """The audio of one call's newest reply.  `write` logs the usage of a provider in the event log."""
 
     def __init__(
         self,
@@ -108,14 +109,14 @@ class CallVoice:
         self._options = options
         self._write = write
         self._kept: dict[int, ClauseSynthesis] = {}
-        self._was_mute = False  # the clause before
+        self._previous_was_silent = False
         self.turn = 0
-        """Whose sounds are kept."""
+        """Number of the reply whose audio is kept."""
 
     def say(self, clause: Clause) -> ClauseSynthesis:
-        """The clause's sound: what is known of it, else it is made."""
+        """Return the clause's audio: the kept one, or else start its synthesis."""
         known = self._kept.get(clause.clause) if clause.turn == self.turn else None
-        if known is not None and not known.mute:
+        if known is not None and not known.silent:
             return known
         if clause.turn != self.turn:
             self.be_silent()
@@ -128,12 +129,12 @@ class CallVoice:
         return synthesis
 
     def be_silent(self) -> None:
-        """Nothing more of this reply will be heard."""
+        """Cancel all synthesis of the reply: the caller will hear no more of it."""
         for synthesis in self._kept.values():
             synthesis.cancel()
 
     async def close(self) -> None:
-        """The call is over, or somebody else's."""
+        """Cancel all synthesis and wait for its end: the call is over, or another worker owns it."""
         self.be_silent()
         for synthesis in self._kept.values():
             await synthesis.ended()
@@ -142,73 +143,75 @@ class CallVoice:
         clause = synthesis.clause
         tags = any(takes_audio_tags(source.spec) for source in self._voices.sources)
         speech = with_sources(clause.text, self._options.language, audio_tags=tags)
-        part = _Part(speech.text)
-        attempts = Attempts(self._voices, self._call_id, last_resort=not self._was_mute)
+        progress = _ClauseProgress(speech.text)
+        attempts = Attempts(self._voices, self._call_id, last_resort=not self._previous_was_silent)
         try:
             async with asyncio.timeout(CLAUSE_SECONDS_MAX):
-                while letters(part.rest) and (source := attempts.next()) is not None:
-                    begun_ms, outcome = wall_ms(), "cancelled"
+                while letters(progress.rest) and (source := attempts.next()) is not None:
+                    started_ms, outcome = wall_ms(), "cancelled"
                     try:
-                        await self._speak_with(source, part, synthesis)
+                        await self._speak_with(source, progress, synthesis)
                         outcome = "spoken"
                     except ProviderError as error:
                         outcome = "incomplete" if isinstance(error, IncompleteAudio) else type(error).__name__.lower()
                         log.warning("a voice failed: %s", error, extra={"call_id": self._call_id})
                         attempts.failed(source, error)
-                        part.broken_off()
+                        progress.note_broken_off()
                     finally:
                         if clause.stage_ms:
-                            traces.stage("voice", begun_ms, wall_ms(), provider=source.spec, outcome=outcome)
+                            traces.stage("voice", started_ms, wall_ms(), provider=source.spec, outcome=outcome)
         except TimeoutError:
             log.warning("a voice took too long", extra={"call_id": self._call_id})
-            part.broken_off()
+            progress.note_broken_off()
         else:
-            if letters(part.rest):
+            if letters(progress.rest):
                 await self._voices.exhausted(self._call_id)
-        synthesis.marks = tuple((speech.source(at), at_ms) for at, at_ms in part.word_marks)
-        synthesis.mute = self._was_mute = not synthesis.size and letters(speech.text) > 0
-        if letters(part.rest):
-            synthesis.synthesized_chars = speech.source(part.synthesized_chars) if part.synthesized_chars else 0
+        synthesis.char_timings = tuple((speech.source(at), at_ms) for at, at_ms in progress.word_timings)
+        synthesis.silent = self._previous_was_silent = not synthesis.size and letters(speech.text) > 0
+        if letters(progress.rest):
+            synthesis.synthesized_chars = speech.source(progress.synthesized_chars) if progress.synthesized_chars else 0
 
-    async def _speak_with(self, source: Source[TextToSpeech], part: _Part, synthesis: ClauseSynthesis) -> None:
-        text = for_voice(part.rest, source.spec)
-        if not letters(text):  # nothing but tags that this voice does not act
-            part.complete()
+    async def _speak_with(
+        self, source: Source[TextToSpeech], progress: _ClauseProgress, synthesis: ClauseSynthesis
+    ) -> None:
+        text = for_voice(progress.rest, source.spec)
+        if not letters(text):  # only tags that this voice does not perform
+            progress.note_complete()
             return
         silence = LeadingSilence()
         with source.use() as use:
             stream = source.provider.say(text, self._options)
-            async with aclosing(cast("AsyncGenerator[Sound, None]", stream)) as sounds:
-                async for sound in sounds:
-                    if isinstance(sound, CharTimings):
-                        part.spelled(sound)
-                    elif audible := silence.feed(sound):
+            async with aclosing(cast("AsyncGenerator[Sound, None]", stream)) as chunks:
+                async for chunk in chunks:
+                    if isinstance(chunk, CharTimings):
+                        progress.add_char_timings(chunk)
+                    elif audible := silence.feed(chunk):
                         use.worked()
-                        part.spoken_bytes += len(audible)
+                        progress.synthesized_bytes += len(audible)
                         synthesis.add(audible)
-            if fault := part.fault(silence, text, self._options.speed):
+            if fault := progress.fault(silence, text, self._options.speed):
                 metrics.CLAUSE_AUDIO_FAULTS.labels(source.spec, fault).inc()
                 raise IncompleteAudio(f"{source.spec} spoke a clause of {letters(text)} letters with {fault}")
-        part.complete()
+        progress.note_complete()
         metrics.count_usage("tts", source.spec, {"characters": len(text)})
         await self._write(UsageReported("tts", source.spec, (("characters", len(text)),)))
 
 
-class _Part:
-    """How far a clause is spoken, by however many voices."""
+class _ClauseProgress:
+    """How far a clause has been synthesised, by any number of voices."""
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._from = 0  # where the voice that speaks now began
+        self._from = 0  # where the current voice began
         self._from_ms = 0
-        self.spoken_bytes = 0  # by that voice
-        self.marks: list[tuple[int, int]] = []
-        """(offset in the text, ms in its audio)."""
+        self.synthesized_bytes = 0  # by the current voice
+        self.char_timings: list[tuple[int, int]] = []
+        """(offset in the text, ms in its audio) of each character or word."""
 
     @property
-    def word_marks(self) -> list[tuple[int, int]]:
-        """The marks at which words begin: enough to say which words were heard."""
-        return [(at, ms) for at, ms in self.marks if at == 0 or self._text[at - 1 : at].isspace()]
+    def word_timings(self) -> list[tuple[int, int]]:
+        """The timings of the beginnings of words: enough to compute which words were heard."""
+        return [(at, ms) for at, ms in self.char_timings if at == 0 or self._text[at - 1 : at].isspace()]
 
     @property
     def rest(self) -> str:
@@ -216,33 +219,35 @@ class _Part:
 
     @property
     def synthesized_chars(self) -> int:
-        """Where `rest` begins."""
+        """The offset at which `rest` begins."""
         return self._from
 
-    def spelled(self, spelled: CharTimings) -> None:
-        self.marks += [(self._from + offset, self._from_ms + at_ms) for offset, at_ms in spelled.marks]
+    def add_char_timings(self, timings: CharTimings) -> None:
+        self.char_timings += [(self._from + offset, self._from_ms + at_ms) for offset, at_ms in timings.marks]
 
     def fault(self, silence: LeadingSilence, text: str, speed: float) -> str:
-        """What is wrong with the audio of a voice that ended in order; empty if nothing is.
+        """Return the fault of the audio of a voice that ended without an error; empty if there is none.
 
-        `text` is `rest` as the voice was given it.  What is left of it after the last mark must fit into what is left
-        of the audio.
+        `text` is `rest` as it was given to the voice.  The audio after the last timing must be long enough for the text
+        after it.
         """
         if not silence.open:
             return SILENCE if silence.received else NO_AUDIO
-        at, at_ms = next(((at, ms) for at, ms in reversed(self.marks) if at >= self._from), (self._from, self._from_ms))
-        left_ms = self._from_ms + self.spoken_bytes / BYTES_PER_MS - at_ms
+        at, at_ms = next(
+            ((at, ms) for at, ms in reversed(self.char_timings) if at >= self._from), (self._from, self._from_ms)
+        )
+        left_ms = self._from_ms + self.synthesized_bytes / BYTES_PER_MS - at_ms
         return TOO_SHORT if left_ms < shortest_ms(text[at + 1 - self._from :], speed) else ""
 
-    def broken_off(self) -> None:
-        """The next voice begins at the word that this one did not finish."""
-        spoken_ms = self.spoken_bytes // BYTES_PER_MS
-        own = [(at - self._from, ms - self._from_ms) for at, ms in self.marks if at >= self._from]
-        self._from += synthesized_chars(self.rest, spoken_ms, own)
-        self._from_ms += spoken_ms
-        self.spoken_bytes = 0
-        self.marks = [(at, ms) for at, ms in self.marks if at < self._from]
+    def note_broken_off(self) -> None:
+        """Set the beginning of the next voice: the word that the current voice did not finish."""
+        synthesized_ms = self.synthesized_bytes // BYTES_PER_MS
+        own = [(at - self._from, ms - self._from_ms) for at, ms in self.char_timings if at >= self._from]
+        self._from += synthesized_chars(self.rest, synthesized_ms, own)
+        self._from_ms += synthesized_ms
+        self.synthesized_bytes = 0
+        self.char_timings = [(at, ms) for at, ms in self.char_timings if at < self._from]
 
-    def complete(self) -> None:
-        """Nothing is left to speak."""
+    def note_complete(self) -> None:
+        """Record that nothing is left to synthesise."""
         self._from = len(self._text)

@@ -1,7 +1,8 @@
-"""Which vendor can speak with which voice.  Pure.
+"""Tells which vendor has which voice, by the form of its name.  Pure.
 
-An agent has one `voice`, and perhaps several providers: after a failover it may be another vendor's, and then the
-provider's default speaks.  If it is nobody's, that is a mistake, and the caller hears a stranger: it is told.
+An agent has one `voice`, and perhaps several providers.  After a failover the voice may be another vendor's, and then
+the provider's default speaks.  A voice that no provider has is a mistake, because the caller hears a wrong voice: a
+warning is logged.
 """
 
 from __future__ import annotations
@@ -17,28 +18,28 @@ OPENAI_VOICES = frozenset(
     ["alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage", "shimmer", "verse"]
 )
 OPENAI_VOICE = re.compile(r"[a-z]{3,12}|voice_\w{1,80}")
-"""What a voice of OpenAI's may be called: there will be others, and an account may have its own."""
+"""Form of the names of OpenAI's voices: it will add others, and an account may have its own."""
 SARVAM_V2_VOICES = ("anushka", "manisha", "vidya", "arya", "abhilash", "karun", "hitesh")
 SARVAM_VOICES = (
     "shubh", "aditya", "ritu", "priya", "neha", "rahul", "pooja", "rohan", "simran", "kavya", "amit", "dev", "ishita",
     "shreya", "ratan", "varun", "manan", "sumit", "roopa", "kabir", "aayan", "ashutosh", "advait", "amelia", "sophia",
 )  # fmt: skip
-"""Each model's own, the first by default."""
+"""The voices of each Bulbul model; the first is the default."""
 
 
 def is_openai(url: str) -> bool:
-    """Is this base URL OpenAI's own, or that of a compatible server, which may have any voice?"""
+    """True if this base URL is OpenAI's own, and not that of a compatible server, which may have any voice."""
     host = urlsplit(url).hostname or ""
     return host == "api.openai.com" or host.endswith(".api.openai.com")
 
 
 def sarvam_voices(model: str) -> tuple[str, ...]:
-    """The voices of a Bulbul."""
+    """Return the voices of a Bulbul model."""
     return SARVAM_V2_VOICES if model == "bulbul:v2" else SARVAM_VOICES
 
 
 def takes_voice(spec: str, voice: str, *, openai_compatible: bool = False) -> bool:
-    """Does the provider `vendor/model` speak with this voice?
+    """True if the provider `vendor/model` has this voice.
 
     `openai_compatible`: OPENAI_BASE_URL is another server than OpenAI's, and may have any voice.
     """
@@ -55,9 +56,9 @@ def takes_voice(spec: str, voice: str, *, openai_compatible: bool = False) -> bo
         case "sarvam":
             return voice.lower() in sarvam_voices(model)
         case "local":
-            return model.partition("-")[2] == voice  # it has the voice of its name
+            return model.partition("-")[2] == voice  # a local model has the one voice that it is named after
         case _:
-            return True  # somebody's own: nothing is known of it
+            return True  # a provider of the deployment's own: its voices are not known
 
 
 _ADVICE = {
@@ -71,7 +72,7 @@ _ADVICE = {
 
 
 def unused_voice(agent: str, voice: str, specs: Sequence[str], *, openai_compatible: bool = False) -> str:
-    """What to tell of an agent's voice that none of its providers has; empty if one does, or none was asked for."""
+    """Return the warning about a voice that none of the providers has; empty if one has it, or if `voice` is empty."""
     if not voice or any(takes_voice(spec, voice, openai_compatible=openai_compatible) for spec in specs):
         return ""
     vendors = dict.fromkeys(spec.partition("/")[0] for spec in specs)

@@ -1,1 +1,1 @@
-"""Language models, one file for each vendor, and the table of them."""
+"""Language models: one adapter per vendor, and the catalog of them."""

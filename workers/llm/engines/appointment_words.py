@@ -1,7 +1,7 @@
-"""Finds a day, a time and a name in what a caller said, and says a time as people do.
+"""Finds a day, a time and a name in a transcript, and writes a time in words.
 
 Written for speech recognition: "3 p.m.", "three in the afternoon", "half past three" and "at tree" are one time.
-Plain patterns, English only, no calendar: "tomorrow" stays "tomorrow".  Minutes are counted from midnight.
+Plain patterns, English only, no calendar: "tomorrow" stays "tomorrow".  Times are minutes from midnight.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _SHIFTS = {"half past": 30, "quarter past": 15, "quarter to": -15}
 _WORD = r"[^\W\d_][\w'’-]*"
 _CAPITAL = r"[A-Z][\w'’-]*"
 _NAMED = re.compile(rf"\b(?:name(?: is|['’]s|s)?|call me|i am called),? +({_WORD}(?: +{_WORD}){{0,2}})", re.IGNORECASE)
-_SAID = re.compile(rf"\b(?:[Tt]his is|I am|I['’]m|[Ii]t['’]?s|[Ii]t is) +({_CAPITAL}(?: +{_CAPITAL}){{0,2}})")
+_INTRODUCED = re.compile(rf"\b(?:[Tt]his is|I am|I['’]m|[Ii]t['’]?s|[Ii]t is) +({_CAPITAL}(?: +{_CAPITAL}){{0,2}})")
 _SPEAKING = re.compile(rf"^\W*({_CAPITAL}(?: +{_CAPITAL}){{0,2}}),? +(?:here|speaking)\b")
 _FILLER = re.compile(
     r"^(?:(?:yes|yeah|sure|ok|okay|um|uh|well|it['’]?s|it is|i am|i['’]m|this is)[ ,.]+)+", re.IGNORECASE
@@ -71,47 +71,48 @@ _NO_NAMES = {*_DAYS.split("|"), *_MONTHS.split("|")} | set(
 
 
 def plain(text: str) -> str:
-    """Lower case, without marks, and with "p.m." as "pm": what the patterns are written for."""
+    """Return the text in lower case, without punctuation, and with "p.m." as "pm": the form that the patterns match."""
     text = text.lower().replace("’", "'").replace("'clock", "clock")
     text = re.sub(r"\b([ap])\. ?m\b\.?", r"\1m", text)
     text = re.sub(r"(?<!\d)[:.]|[:.](?!\d)|[^\w\s:.']", " ", text)
     return " ".join(text.split())
 
 
-def find_day(heard: str) -> tuple[str, str]:
-    """The day in `plain` text, as words that fit into "I have noted it for …", and the text without it."""
+def find_day(text: str) -> tuple[str, str]:
+    """Find the day in `plain` text; return it in words that fit "I have noted it for …", and the text without it."""
     for pattern, words in _DAY_PATTERNS:
-        if match := pattern.search(heard):
+        if match := pattern.search(text):
             day = words.format(*(group.capitalize() if group.isalpha() else group for group in match.groups()))
-            return day, f"{heard[: match.start()]} {heard[match.end() :]}"
-    return "", heard
+            return day, f"{text[: match.start()]} {text[match.end() :]}"
+    return "", text
 
 
-def find_time(heard: str, *, loose: bool) -> int | None:
-    """The time in `plain` text, in minutes; `loose` also takes a bare number for one.
+def find_time(text: str, *, loose: bool) -> int | None:
+    """Find the time in `plain` text, in minutes from midnight; None if there is none.
 
-    Without "morning" or "afternoon", one to seven is meant in the afternoon: nobody visits a clinic at three at night.
+    `loose`: a bare number counts as a time.  Without "morning" or "afternoon" one to seven mean the afternoon, because
+    a clinic has no visitors at three at night.
     """
-    if re.search(r"\b(?:noon|midday)\b", heard):
+    if re.search(r"\b(?:noon|midday)\b", text):
         return NOON
-    heard = re.sub(r"\bat (\w+)", lambda match: f"at {_SOUNDS_LIKE.get(match[1], match[1])}", heard)
-    heard = re.sub(r"forty[ -]five", "fortyfive", heard)
-    heard = " ".join(_NUMBERS.get(word, word) for word in heard.split())
+    text = re.sub(r"\bat (\w+)", lambda match: f"at {_SOUNDS_LIKE.get(match[1], match[1])}", text)
+    text = re.sub(r"forty[ -]five", "fortyfive", text)
+    text = " ".join(_NUMBERS.get(word, word) for word in text.split())
     for pattern in (*_TIME_PATTERNS, *([_LOOSE_TIME] if loose else [])):
-        if match := pattern.search(heard):
+        if match := pattern.search(text):
             found = match.groupdict()
             hour, minute = int(found["h"]), int(found.get("m") or 0)
-            if re.search(r"\b(?:\d*am|morning)\b", heard):
+            if re.search(r"\b(?:\d*am|morning)\b", text):
                 hour = hour % 12 if hour <= 12 else hour
-            elif hour <= 7 or (hour < 12 and re.search(r"\b(?:\d*pm|afternoon|evening|night)\b", heard)):
+            elif hour <= 7 or (hour < 12 and re.search(r"\b(?:\d*pm|afternoon|evening|night)\b", text)):
                 hour = hour % 12 + 12
             return (hour * 60 + minute + _SHIFTS.get(found.get("shift") or "", 0)) % (24 * 60)
     return None
 
 
 def find_name(text: str, *, awaited: bool) -> str:
-    """The caller's name in the words as recognised; `awaited`: we asked for it, so a bare name will do."""
-    for pattern in (_NAMED, _SPEAKING, _SAID):
+    """Find the caller's name in the transcript; `awaited`: it was asked for, so a bare name counts."""
+    for pattern in (_NAMED, _SPEAKING, _INTRODUCED):
         if (match := pattern.search(text)) and (name := _name(match[1])):
             return name
     if not awaited:
@@ -121,7 +122,7 @@ def find_name(text: str, *, awaited: bool) -> str:
 
 
 def say_time(minutes: int) -> str:
-    """As one says it: 900 is "three in the afternoon", 570 "half past nine in the morning"."""
+    """Write a time in words: 900 is "three in the afternoon", 570 "half past nine in the morning"."""
     hour, minute = divmod(minutes, 60)
     part = "in the morning" if hour < 12 else "in the afternoon" if hour < 17 else "in the evening"
     if minutes == NOON:
@@ -132,7 +133,7 @@ def say_time(minutes: int) -> str:
 
 
 def _name(words: str) -> str:
-    """The words up to the first one that is no name; "sarah" becomes "Sarah", "McKay" stays."""
+    """Return the words before the first that is no name; "sarah" becomes "Sarah", "McKay" stays."""
     name: list[str] = []
     for word in words.split():
         if word.lower() in _NO_NAMES:

@@ -1,4 +1,4 @@
-"""Which language models there are.  Adding one is a file with the adapter and a line in `VENDORS`."""
+"""Lists the language models.  To add one, write its adapter and a line in `VENDORS`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ CATALOG = Catalog("language model", VENDORS)
 
 
 def language_model(spec: str, environ: Mapping[str, str]) -> LanguageModel:
-    """The provider for a "vendor/model" of `LLM_PROVIDER`.  Raises ValueError listing the known ones.
+    """Build the provider for a "vendor/model" of `LLM_PROVIDER`.  Raises ValueError, which lists the known specs.
 
     Build one for each spec and process, and share it among all calls: it holds the vendor's connections.
     """

@@ -1,12 +1,12 @@
 """`openai/<model>`: OpenAI's chat completions, and every server that speaks them (vLLM, llama.cpp, Ollama, …).
 
-One object serves all calls of a process; its connections are kept alive between turns.  A request that failed is not
-made again: the next provider in the list is tried instead, which is quicker than waiting for this one.  The exception
-is a refusal of something that the request can do without (`openai_dialect`).
+One object serves all calls of a process and keeps its connections open between turns.  A failed request is not
+repeated: the next provider of the list answers sooner.  The exception is a refusal of something that the request can do
+without (`openai_dialect`).
 
     429 -> Busy      other 4xx, but 408 -> Rejected      5xx, 408, no connection, a deadline, a broken stream -> Down
 
-What the vendor writes in an error is not passed on: it may quote the dialogue or a part of the key.
+The vendor's error text is not passed on: it may quote the dialogue or a part of the key.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ log = logging.getLogger(__name__)
 
 OPENAI_URL = "https://api.openai.com/v1"
 CONNECTIONS_MAX = 1_000
-KEEPALIVE_S = 30.0  # the client's own 5 s would drop the connection between two turns: a TLS handshake for each
+KEEPALIVE_S = 30.0  # the client's default of 5 s closes the connection between two turns
 CLOSE_S = 1.0
 TAIL_S = 1.0
-"""After the reply is complete the usage may still come: so long is waited for it."""
+"""Seconds to wait for the usage after the reply is complete."""
 HOLD_S = 2.0
-"""So long the words of an unknown server's first reply are held back: they may turn out to be its reasoning."""
+"""Seconds for which the first words of an unknown server are held: they may turn out to be its reasoning."""
 WARM_S = 60.0
-"""A model that is loaded when it is first asked has so long for that, at the start of a process."""
+"""Seconds for the first answer at the start of a process, in which a server may load the model."""
 _LEARNABLE = frozenset({400, 404, 422, 500, 501})
 _FAULTS = (*ERRORS, OSError, TimeoutError, ValueError, LookupError, AttributeError, TypeError, RuntimeError)
-"""All that asking may raise, whatever the server answers and whatever the address is."""
+"""Everything that a request may raise, whatever the address is and whatever the server answers."""
 _REHEARSAL: Sequence[ChatMessage] = (
     {"role": "system", "content": "You are on the phone. Answer with one short word."},
     {"role": "assistant", "content": "Hello."},
@@ -58,21 +58,21 @@ _REHEARSAL_TOOL = {
 
 @dataclass(frozen=True, slots=True)
 class ChatOptions:
-    """How to ask, and how long to wait (seconds)."""
+    """Parameters of a request, and its deadlines in seconds."""
 
     temperature: float | None = None
-    """None leaves it to the model; the reasoning models accept nothing else."""
+    """None: not sent; reasoning models accept no other value than their default."""
     tokens_max: int | None = 600
     connect_s: float = 2.0
     first_token_s: float = 4.0
-    """From the request to the first words, connecting included."""
+    """From the request to the first words, including the connection."""
     gap_s: float = 3.0
-    """From words to words."""
+    """Between two pieces of text."""
     warm_s: float = WARM_S
 
 
 class OpenAIChat:
-    """A `LanguageModel`.  `key` may be empty for servers that want none."""
+    """Implements `LanguageModel`.  `key` may be empty for a server without keys."""
 
     def __init__(self, model: str, *, key: str, url: str = OPENAI_URL, options: ChatOptions | None = None) -> None:
         self._options = options = options or ChatOptions()
@@ -84,19 +84,19 @@ class OpenAIChat:
             api_key=key or "none",
             base_url=url,
             max_retries=0,
-            # Whole deadlines are kept below; this bounds what the loop cannot see, one connection attempt.
+            # `_stream` keeps the deadlines; this bounds a single connection attempt, which it does not see.
             timeout=openai.Timeout(options.warm_s, connect=options.connect_s),
             http_client=openai.DefaultAsyncHttpxClient(limits=limits),
         )
         own = "api.openai.com" in url
-        # OpenAI's newer models refuse `max_tokens`, compatible servers may not know its successor.
+        # OpenAI's newer models refuse `max_tokens`; compatible servers may not know its successor.
         tokens_field = "max_completion_tokens" if own else "max_tokens"
         self._dialect = ServerDialect(model, tokens_field, options.tokens_max, options.temperature)
         self._models_seen = own
         self._missing = ""
-        """Which models there are, if the wanted one is not among them."""
+        """An error text that lists the server's models, if the configured one is not among them; else empty."""
         self._known = own
-        """It has given a whole reply, and did not begin it in the middle of its reasoning."""
+        """True once the server has given a whole reply that did not begin within its reasoning."""
         self._reasons_first = False
         self._finish_is_final = True
 
@@ -108,10 +108,10 @@ class OpenAIChat:
         return f"openai/{self._dialect.model}"
 
     async def warm(self) -> None:
-        """Look up the model, and have it answer once: a model that sleeps is loaded, what it refuses is learnt.
+        """Look up the model and send one request, so that the server loads it and its refusals are learnt.
 
-        Raises `Rejected`, in one sentence, if the key, the address or the model cannot work.  A vendor that is down or
-        slow now is no reason to stop: it is said in the log, and calls find out and go elsewhere.
+        Raises `Rejected` if the key, the address or the model cannot work.  If the vendor is down or slow now, only a
+        warning is logged: calls then fail over to the next provider.
         """
         try:
             async with asyncio.timeout(self._options.warm_s):
@@ -128,7 +128,7 @@ class OpenAIChat:
         except ProviderError:
             raise
         except _FAULTS as error:
-            log.warning("%s is not ready: %s", self._name, self._told(error))
+            log.warning("%s is not ready: %s", self._name, self._provider_error(error))
 
     async def aclose(self) -> None:
         """Close all connections; the object cannot be used afterwards."""
@@ -137,23 +137,23 @@ class OpenAIChat:
                 await self._client.close()
 
     def reply(
-        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), said: str = ""
+        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), prefix: str = ""
     ) -> AsyncGenerator[Piece, None]:
-        """See `LanguageModel`.  Closing the iterator closes the connection at once, and so ends the bill."""
-        return self._stream(dialogue, tools, said, self._options.first_token_s, self._options.gap_s)
+        """See `LanguageModel.reply`.  Closing the iterator closes the connection at once, and so stops the costs."""
+        return self._stream(dialogue, tools, prefix, self._options.first_token_s, self._options.gap_s)
 
     async def _stream(
         self,
         dialogue: Sequence[ChatMessage],
         tools: Sequence[dict[str, Any]],
-        said: str,
+        prefix: str,
         first_s: float,
         gap_s: float,
     ) -> AsyncGenerator[Piece, None]:
-        """The reply; `first_s` to its first words, `gap_s` between words."""
+        """Stream the reply; `first_s`: seconds to the first words, `gap_s`: seconds between two pieces of text."""
         loop = asyncio.get_running_loop()
         deadline, hold_until = loop.time() + first_s, loop.time() + HOLD_S
-        stream, chunk = await self._begin(dialogue, tools, said, deadline)
+        stream, chunk = await self._begin(dialogue, tools, prefix, deadline)
         reply = self._folding(tools)
         try:
             while chunk is not None:
@@ -171,12 +171,12 @@ class OpenAIChat:
                         yield piece
                 chunk = await stream.next(deadline)
             if not (reply.finished or reply.too_long):
-                raise self._told(EOFError(), reply)
+                raise self._provider_error(EOFError(), reply)
         except _FAULTS as error:
             for piece in reply.release():
                 yield piece
             if not reply.finished:
-                raise self._told(error, reply) from None
+                raise self._provider_error(error, reply) from None
         except ProviderError:
             for piece in reply.release():
                 yield piece
@@ -197,20 +197,20 @@ class OpenAIChat:
         )
 
     def _learn_from(self, reply: StreamedReply) -> None:
-        """What a whole reply shows of the server's ways."""
+        """Update what is known of the server from a reply that was read to its end."""
         if reply.retracted and not self._reasons_first:
             self._reasons_first = True
             log.warning("%s begins its replies with reasoning; nothing is spoken before its end", self._name)
-        # One that was cut short may have been nothing but reasoning, whose end would have shown that.
+        # A reply that was cut short may have been reasoning only; its closing tag would have shown that.
         self._known = self._known or (reply.words and not reply.retracted and not reply.cut_short)
         self._finish_is_final = self._finish_is_final and not reply.late_words
 
     async def _begin(
-        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]], said: str, deadline: float
+        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]], prefix: str, deadline: float
     ) -> tuple[ChunkStream, ChatChunk | None]:
-        """A stream that was accepted, and its first chunk.  Without what the server refuses, it is asked again."""
+        """Open a stream and read its first chunk; repeat the request without the parts that the server refuses."""
         for _ in range(LEARNT_MAX + 1):
-            request = self._dialect.request(dialogue, tools, said)
+            request = self._dialect.request(dialogue, tools, prefix)
             stream: ChunkStream | None = None
             try:
                 async with asyncio.timeout_at(deadline):
@@ -225,21 +225,21 @@ class OpenAIChat:
             except _FAULTS as error:
                 await self._close(stream)
                 if not await self._changed(request, error, deadline):
-                    raise self._told(error) from None
+                    raise self._provider_error(error) from None
             except BaseException:
                 await self._close(stream)
                 raise
         raise Rejected(f"{self._name} refused the request in every form")
 
     async def _opened(self, request: dict[str, Any]) -> Any:
-        """The answer's head; of a server that does not stream, the whole answer."""
+        """Return the response, with its body unread; for a server that does not stream, the whole answer."""
         completions = self._client.chat.completions
         if "stream" in request:
             return await completions.create(**request)
         return WholeAnswer((await completions.with_raw_response.create(**request)).http_response)
 
     async def _changed(self, request: dict[str, Any], error: Exception, deadline: float) -> bool:
-        """Is there another way to ask, after this refusal?"""
+        """Change the dialect after a refusal; return False if there is nothing left to change."""
         answer, document = refusal(error)
         if answer.status not in _LEARNABLE or answer_fault(self._url, answer):
             return False
@@ -254,13 +254,13 @@ class OpenAIChat:
         return str(request["model"]) != self._dialect.model
 
     async def _look_up(self) -> None:
-        """See which models there are: the wanted one, or the only one, is asked for.  Raises `Rejected` for the key."""
+        """Read the server's models; choose the configured one, or the only one.  Raises `Rejected` for the key."""
         try:
             response = await self._client.get("/models", cast_to=http.Response)
         except openai.AuthenticationError as error:
-            raise self._told(error) from None
+            raise self._provider_error(error) from None
         except _FAULTS:
-            return  # it has no list, or is down: the first request tells
+            return  # the server has no list or is down; the first request shows which
         answer = answered(response)
         if answer.moved_to:
             log.warning(
@@ -284,10 +284,10 @@ class OpenAIChat:
             async with asyncio.timeout(CLOSE_S):
                 await stream.close()
         except (*ERRORS, OSError, TimeoutError):
-            return  # it is closed all the same, and a reply that was good stays good
+            return  # the stream is closed anyway, and a complete reply stays valid
 
     def _nothing(self, stream: ChunkStream) -> ProviderError:
-        """The answer ended, and there was no chunk in it."""
+        """The error for an answer that ended without a chunk."""
         fault = answer_fault(self._url, stream.answer)
         return (
             Rejected(f"{self._name}: {fault}")
@@ -295,8 +295,8 @@ class OpenAIChat:
             else Down(f"{self._name}: the stream ended before the reply did")
         )
 
-    def _told(self, error: Exception, reply: StreamedReply | None = None) -> ProviderError:
-        """The vendor's error as one of ours, in our own words."""
+    def _provider_error(self, error: Exception, reply: StreamedReply | None = None) -> ProviderError:
+        """Convert an error to a `ProviderError`, without the vendor's text."""
         answer, _ = refusal(error)
         fault = answer_fault(self._url, answer) or connection_fault(self._url, error)
         if not fault and self._missing and answer.status in (400, 404):
@@ -304,5 +304,5 @@ class OpenAIChat:
         if isinstance(error, EOFError):
             return Down(f"{self._name}: the stream ended before the reply did")
         if isinstance(error, TimeoutError) and reply is not None and reply.chars and not reply.words:
-            fault = "it reasons for too long before its first word; turn its reasoning off"
+            fault = "the model reasons for too long before its first word; turn its reasoning off"
         return as_provider_error(self._name, error, fault)

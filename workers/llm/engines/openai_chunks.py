@@ -1,8 +1,8 @@
-"""One chunk of a chat completion's stream, understood.  Pure.
+"""Parses one chunk of a chat completion's stream.  Pure.
 
-Servers differ in everything that is not the words, so only what touches the words can fail a reply: null, absent and
-"" are the same, and a part that makes no sense is left out.  A whole answer in one document (a server that ignores
-`stream`) is understood like a chunk.
+Servers differ in everything but the text, so only a fault in the text can fail a reply: null, absent and "" are the
+same, and a part that cannot be parsed is left out.  A whole answer in one document (from a server that ignores
+`stream`) is parsed like a chunk.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TEXT_BLOCKS = frozenset({"", "text", "output_text", "text_delta"})
 
 
 class ErrorInStream(ValueError):
-    """The server sent an error instead of words.  `document` is what it sent."""
+    """The server sent an error instead of text.  `document` is that error."""
 
     def __init__(self, document: Any) -> None:
         super().__init__("an error instead of a chunk")
@@ -28,7 +28,7 @@ class ErrorInStream(ValueError):
 
 @dataclass(slots=True)
 class CallPart:
-    """A part of a tool call; `index` says of which one, None: of one of its own."""
+    """A part of a tool call.  `index` is the number of the call; None: a call of its own."""
 
     index: int | None = None
     call_id: str = ""
@@ -38,20 +38,20 @@ class CallPart:
 
 @dataclass(slots=True)
 class ChatChunk:
-    """What one chunk adds to the reply."""
+    """The content that one chunk adds to the reply."""
 
     text: str = ""
     calls: list[CallPart] = field(default_factory=list)
     finish_reason: str = ""
-    """Why the reply is complete; empty while it is not."""
+    """The reason for which the reply is complete; empty while it is not."""
     used: TokensUsed | None = None
 
 
 def understood(document: Any) -> ChatChunk:
-    """What this chunk says.  Raises ErrorInStream, and TypeError if there are words that cannot be read."""
+    """Parse a chunk.  Raises `ErrorInStream`, and TypeError if its text cannot be read."""
     chunk = ChatChunk()
     if not isinstance(document, Mapping):
-        return chunk  # nobody's words
+        return chunk  # no chunk of a completion
     chunk.used = _usage(document.get("usage"))
     choices = document.get("choices")
     for choice in choices if isinstance(choices, list) else [choices]:
@@ -68,7 +68,7 @@ def understood(document: Any) -> ChatChunk:
 
 
 def _text(content: Any) -> str:
-    """The words of a message's content: text, or a list of blocks of which some are text."""
+    """Return the text of a message's content: a string, or a list of blocks of which some are text."""
     match content:
         case None | bool():
             return ""
@@ -86,7 +86,7 @@ def _text(content: Any) -> str:
 def _calls(part: Mapping[str, Any]) -> list[CallPart]:
     calls = part.get("tool_calls")
     found = [_call(each) for each in (calls if isinstance(calls, list) else [calls]) if isinstance(each, Mapping)]
-    if isinstance(function := part.get("function_call"), Mapping):  # its name before there were several
+    if isinstance(function := part.get("function_call"), Mapping):  # the older field, for a single call
         found.append(_call({"index": 0, "function": function}))
     return found
 
@@ -125,5 +125,5 @@ def _usage(usage: Any) -> TokensUsed | None:
 
 
 def _count(value: Any) -> int:
-    """A number of tokens; 0 if it is none."""
+    """Return a number of tokens; 0 if the value is no number."""
     return max(0, int(value)) if isinstance(value, int | float) and abs(value) < 1e12 else 0

@@ -1,7 +1,8 @@
-"""What one model behind one server takes of OpenAI's chat completions.  Pure.
+"""Tracks which parts of OpenAI's chat completions one model of one server accepts.  Pure.
 
-Every server is asked in the same way first.  What it refuses is left out, or said in another way, from then on: each
-refusal costs one request, at the start of the process as a rule, because warming up asks like a call.
+The first request to every server has the same form.  A part that the server refuses is left out, or sent in another
+form, from then on.  Each refusal costs one request, as a rule at the start of the process, because `warm` sends the
+same request as a call.
 
     `max_tokens`               -> `max_completion_tokens` (Azure's newer models) -> left out
     `stream_options`, `temperature`, `stream` -> left out
@@ -19,20 +20,20 @@ from typing import Any
 from workers.providers.interfaces import ChatMessage
 
 OPENING = "(The phone rings, and you answer it.)"
-"""Comes before a greeting: many templates want the user to speak first, and then in turns."""
+"""Precedes the greeting: many chat templates require that the user speaks first, and then alternating turns."""
 GO_ON = (
     "(The connection broke while you spoke the message above. Go on exactly where it stops, in the middle of the "
     "sentence if need be. Do not repeat any of it, and do not mention the break. If nothing is missing, say nothing.)"
 )
-"""Follows the beginning of a reply that another request made: what comes next must fit behind it.  It is the user's,
-because most templates take instructions at the beginning only."""
+"""Follows the prefix of a reply that another request generated: the continuation must fit behind it.  It has the
+user's role, because most templates accept instructions at the beginning only."""
 TOOLS_IN_TEXT = (
     "To use one of these tools, end your reply with a line such as "
     '<tool_call>{{"name": "{name}", "arguments": {{}}}}</tool_call>. It is not spoken. The tools:\n{tools}'
 )
 REFUSAL_CHARS_MAX = 4_000
 LEARNT_MAX = 7
-"""Refusals that one request may meet."""
+"""Refusals that one request may meet before it is given up."""
 
 _TOOLS = re.compile(r"\btools?\b|tool_choice|tool.(?:use|call)|function.?call", re.I)
 _ROLES = re.compile(
@@ -50,16 +51,16 @@ _NO_STREAM = re.compile(
 _TOO_MUCH = re.compile(
     r"context.(?:length|window)|too (?:long|large|many)|content.(?:filter|management)|moderation", re.I
 )
-_SAID_IN = frozenset(
+_ERROR_FIELDS = frozenset(
     {"message", "msg", "detail", "details", "error", "errors", "param", "loc", "code", "title", "type"}
 )
 
 
 class ServerDialect:
-    """How to ask this server's model; `learn` what it refuses."""
+    """The form of requests to this server's model; `learn` adapts it to a refusal."""
 
     def __init__(self, model: str, tokens_field: str, tokens_max: int | None, temperature: float | None) -> None:
-        """`tokens_field`: which of the two names of the bound is tried first."""
+        """`tokens_field`: the first name to try for the limit of tokens."""
         self.model = model
         self._tokens_fields = [tokens_field, *({"max_tokens", "max_completion_tokens"} - {tokens_field})]
         self._tokens_max = tokens_max
@@ -70,12 +71,12 @@ class ServerDialect:
         self._system = True
 
     def request(
-        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), said: str = ""
+        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), prefix: str = ""
     ) -> dict[str, Any]:
-        """The body of the request for a reply that begins with `said`."""
+        """Return the request's body for a reply that continues `prefix`."""
         request: dict[str, Any] = {
             "model": self.model,
-            "messages": self._messages(dialogue, tools, said),
+            "messages": self._messages(dialogue, tools, prefix),
         }
         if self._streams:
             request["stream"] = True
@@ -90,45 +91,45 @@ class ServerDialect:
         return request
 
     def learn(self, request: Mapping[str, Any], refusal: Any) -> str:
-        """Change what the refusal of this request names.  Returns what is different now, in words; "": nothing.
+        """Change the part of the request that the refusal names; return the change in words, or "" if there is none.
 
-        `refusal` is the server's document or text.  Only what names a field that was sent is believed.
+        `refusal` is the server's document or text.  It is only believed if it names a field that was sent.
         """
-        said = " ".join(_said(refusal))[:REFUSAL_CHARS_MAX]
-        if self._usage and re.search(r"stream.options|include.usage", said):
+        reason = " ".join(_error_texts(refusal))[:REFUSAL_CHARS_MAX]
+        if self._usage and re.search(r"stream.options|include.usage", reason):
             self._usage = False
             return "without `stream_options`"
-        if self._streams and _NO_STREAM.search(said):
+        if self._streams and _NO_STREAM.search(reason):
             self._streams = False
             return "without `stream`, so that the caller waits for the whole reply"
-        if "temperature" in request and re.search(r"temperature", said):
+        if "temperature" in request and re.search(r"temperature", reason):
             self._temperature = None
             return "without `temperature`"
         field = next((name for name in self._tokens_fields if name in request), "")
-        if field and re.search(r"max_(?:completion_)?tokens|max_new_tokens", said):
+        if field and re.search(r"max_(?:completion_)?tokens|max_new_tokens", reason):
             self._tokens_fields.remove(field)
             return f"with `{self._tokens_fields[0]}`" if self._tokens_fields else "without a bound of tokens"
-        if _TOO_MUCH.search(said):
-            return ""  # this dialogue's fault
-        if self._system and _ROLES.search(said):
+        if _TOO_MUCH.search(reason):
+            return ""  # caused by this dialogue, not by the form of the request
+        if self._system and _ROLES.search(reason):
             self._system = False
             return "with the instructions in the user's first message"
-        if self._tools and request.get("tools") and _TOOLS.search(said):
+        if self._tools and request.get("tools") and _TOOLS.search(reason):
             self._tools = False
             return "without `tools`; they are described in the instructions"
         return ""
 
     def _messages(
-        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]], said: str
+        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]], prefix: str
     ) -> list[ChatMessage]:
-        """The dialogue in turns: the instructions, then user and assistant alternately, the user first and last."""
+        """Return the instructions, then user and assistant in alternating turns, the user first and last."""
         system = [message for message in dialogue if message.get("role") == "system"]
         turns = [message for message in dialogue if message.get("role") != "system"]
         if not turns or turns[0].get("role") != "user":
             turns = [{"role": "user", "content": OPENING}, *turns]
         turns = _merged(turns)
-        if said:
-            turns += [{"role": "assistant", "content": said}, {"role": "user", "content": GO_ON}]
+        if prefix:
+            turns += [{"role": "assistant", "content": prefix}, {"role": "user", "content": GO_ON}]
         instructions = "\n\n".join(str(message.get("content") or "") for message in system)
         if tools and not self._tools:
             instructions = f"{instructions}\n\n{_described(tools)}".strip()
@@ -141,7 +142,7 @@ class ServerDialect:
 
 
 def _merged(turns: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Two texts of one role in a row as one: templates want turns."""
+    """Join consecutive texts of one role: chat templates require alternating turns."""
     merged: list[ChatMessage] = []
     for turn in turns:
         before = merged[-1] if merged else {}
@@ -165,15 +166,17 @@ def _schema(function: Mapping[str, Any]) -> str:
     return json.dumps(properties, ensure_ascii=False) if properties else "none."
 
 
-def _said(refusal: Any, depth: int = 0) -> list[str]:
-    """What the server says is wrong, and not what it quotes of the request: a caller may speak of temperature."""
+def _error_texts(refusal: Any, depth: int = 0) -> list[str]:
+    """Return the texts of an error, without the parts that quote the request: a caller may speak of temperature."""
     if depth > 6:
         return []
     match refusal:
         case str():
             return [refusal[:REFUSAL_CHARS_MAX]]
         case list():
-            return [text for each in refusal[:20] for text in _said(each, depth + 1)]
+            return [text for each in refusal[:20] for text in _error_texts(each, depth + 1)]
         case Mapping():
-            return [text for key, each in refusal.items() if key in _SAID_IN for text in _said(each, depth + 1)]
+            return [
+                text for key, each in refusal.items() if key in _ERROR_FIELDS for text in _error_texts(each, depth + 1)
+            ]
     return []

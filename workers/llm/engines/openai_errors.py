@@ -1,4 +1,4 @@
-"""What the package and its HTTP library raise, as one of our three errors and in our own words.  Pure."""
+"""Converts the errors of the openai package and its HTTP library to `ProviderError`s with texts of our own.  Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CAUSES_MAX = 8
 
 
 def answered(response: Any) -> ServerAnswer:
-    """An answer that was read whole."""
+    """Convert an HTTP response that was read to its end."""
     moved = str(response.url) if response.history else ""
     return ServerAnswer(
         response.status_code, str(response.headers.get("content-type", "")).lower(), response.text, moved
@@ -27,7 +27,7 @@ def answered(response: Any) -> ServerAnswer:
 
 
 def refusal(error: Exception) -> tuple[ServerAnswer, Any]:
-    """(what the server answered, its document or text); nothing for an error that is not the server's answer."""
+    """Return (the server's answer, its document or text); `NO_ANSWER` if the error is not an answer of the server."""
     if isinstance(error, openai.APIStatusError):
         answer = answered(error.response)
         document = answer.document
@@ -41,7 +41,7 @@ def refusal(error: Exception) -> tuple[ServerAnswer, Any]:
 
 
 def connection_fault(url: str, error: Exception) -> str:
-    """What is wrong with the address, if no connection came to be; empty if that is not it."""
+    """Describe why no connection to the address was made; empty if the error has another cause."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and len(causes) < _CAUSES_MAX:
@@ -50,7 +50,7 @@ def connection_fault(url: str, error: Exception) -> str:
     text = " ".join(str(each) for each in causes)
     where = f"{SETTING} ({shown(url)})"
     if re.search(r"WRONG_VERSION_NUMBER|wrong version number|record layer failure", text):
-        return f"{where} speaks no TLS; write http://"
+        return f"{where} does not use TLS; write http://"
     if re.search(r"CERTIFICATE_VERIFY_FAILED|certificate verify failed", text):
         return f"{where} has a certificate that is not trusted"
     if re.search(
@@ -63,7 +63,7 @@ def connection_fault(url: str, error: Exception) -> str:
 
 
 def as_provider_error(name: str, error: Exception, fault: str = "") -> ProviderError:
-    """The error as one of ours; `fault` says better what is wrong, if that is known."""
+    """Convert an error to a `ProviderError`; `fault`: a better description of the cause, if one is known."""
     if isinstance(error, openai.APIStatusError):
         status, code = error.status_code, _code(error)
         if status == 429:
@@ -71,8 +71,8 @@ def as_provider_error(name: str, error: Exception, fault: str = "") -> ProviderE
         if status in (401, 403):
             return Rejected(f"{name} does not accept the key ({status}){code}; check OPENAI_API_KEY")
         if 400 <= status < 500 and status != 408:
-            told = fault or f"check the model and {SETTING}"
-            return Rejected(f"{name} refused the request ({status}){code}; {told}")
+            advice = fault or f"check the model and {SETTING}"
+            return Rejected(f"{name} refused the request ({status}){code}; {advice}")
         return Down(f"{name} answered {status}{code}")
     if isinstance(error, ErrorInStream) and refusal(error)[0].status == 429:
         return Busy(f"{name} is at its rate limit")
@@ -84,6 +84,6 @@ def as_provider_error(name: str, error: Exception, fault: str = "") -> ProviderE
 
 
 def _code(error: openai.APIStatusError) -> str:
-    """The vendor's error code, if it looks like one: a word such as `model_not_found` says nothing private."""
+    """Return the vendor's error code if it looks like one: a word such as `model_not_found` holds nothing private."""
     code = error.code
     return f" {code}" if isinstance(code, str) and re.fullmatch(r"[a-z_]{3,40}", code) else ""

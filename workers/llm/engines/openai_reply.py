@@ -1,7 +1,7 @@
-"""One streamed reply: chunks of the wire in, pieces of a `LanguageModel` out.  Pure.
+"""Folds one streamed reply: chunks of a completion in, pieces of a `LanguageModel` out.  Pure.
 
-The text passes the output filter.  Until a server is known not to begin in the middle of its reasoning, its text is
-held back for the moment in which that would show.
+The text passes the output filter.  Until a server is known not to begin within its reasoning, its text is held for the
+moment in which that would show.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class StreamedReply:
     """Folds the chunks of one reply."""
 
     def __init__(self, tools: Collection[str], *, reasons_first: bool, holding: bool, finish_is_final: bool) -> None:
-        """`holding`: keep the words back until `release`.  `finish_is_final`: no words follow a finish reason."""
+        """`holding`: hold the words until `release`.  `finish_is_final`: no words follow a finish reason."""
         self._filter = OutputFilter(tools, reasons_first=reasons_first)
         self._finish_is_final = finish_is_final
         self._held: list[Piece] = []
@@ -31,24 +31,24 @@ class StreamedReply:
         self._used: TokensUsed | None = None
         self.holding = holding
         self.chars = 0
-        """Of all text, also of what is not speech."""
+        """Characters of all text, including what is not speech."""
         self.words = False
-        """There were words, or tool calls; perhaps they are still held back."""
+        """True if there were words or tool calls, even if they are still held."""
         self.finished = False
         self.cut_short = False
-        """It ended at the bound of tokens, and not because it was complete."""
+        """True if the reply ended at the token limit and is not complete."""
         self.retracted = False
-        """What was taken for words at first was reasoning."""
+        """True if text that was taken for words turned out to be reasoning."""
         self.late_words = False
-        """Words came after a finish reason."""
+        """True if words came after a finish reason."""
 
     @property
     def too_long(self) -> bool:
-        """It is cut off here."""
+        """True if the reply exceeds `REPLY_CHARS_MAX` and must be cut here."""
         return self.chars > REPLY_CHARS_MAX
 
     def take(self, chunk: ChatChunk) -> tuple[list[Piece], bool]:
-        """(the pieces that are known now, whether the chunk brought the reply on).  Raises Down for endless calls."""
+        """Return (the decided pieces, whether the chunk holds new content).  Raises `Down` for endless tool calls."""
         self._used = chunk.used or self._used
         self.chars += len(chunk.text)
         pieces, progress = self._sort(self._filter.feed(chunk.text)) if chunk.text else ([], False)
@@ -65,13 +65,13 @@ class StreamedReply:
         return pieces, progress
 
     def release(self) -> list[Piece]:
-        """What was held back; from now on nothing is."""
+        """Return the held pieces; from now on nothing is held."""
         self.holding = False
         held, self._held = self._held, []
         return held
 
     def end(self) -> list[Piece]:
-        """The stream is over."""
+        """Return the last pieces: the stream has ended."""
         bill: list[Piece] = [self._used] if self._used is not None else []
         return [*self._rest(), *self._complete(), *bill]
 
@@ -81,7 +81,7 @@ class StreamedReply:
         return [*self.release(), *pieces]
 
     def _sort(self, filtered: list[Filtered]) -> tuple[list[Piece], bool]:
-        """(what may be given out now, whether there are words in it or held back)."""
+        """Return (the pieces that may be passed on now, whether there are words among them or among the held ones)."""
         pieces: list[Piece] = []
         progress = False
         for each in filtered:
@@ -99,7 +99,7 @@ class StreamedReply:
         return pieces, progress
 
     def _gather(self, part: CallPart) -> None:
-        """Join the parts of tool calls.  Servers that leave out the index send each call whole."""
+        """Join the parts of tool calls.  Servers that leave out the index send each call in one part."""
         call = self._calls.setdefault(len(self._calls) if part.index is None else part.index, CallPart())
         call.call_id = call.call_id or part.call_id
         call.name = call.name or part.name
@@ -108,12 +108,12 @@ class StreamedReply:
             raise Down("the tool calls have no end")
 
     def _complete(self) -> list[Piece]:
-        """The tool calls, those of the wire first; one without a name asks for nothing."""
+        """Return the tool calls, those of the protocol first; a call without a name is dropped."""
         calls: list[Piece] = []
         for index, call in sorted(self._calls.items()):
             if name := tool_name(call.name):
                 calls.append(ToolCall(call.call_id or f"call_{index}", name, call.arguments or "{}"))
         names = {call.name for call in calls if isinstance(call, ToolCall)}
-        calls += [call for call in self._written if call.name not in names]  # models do write what they also call
+        calls += [call for call in self._written if call.name not in names]  # some models also write a call as text
         self._calls, self._written = {}, []
         return calls

@@ -1,4 +1,4 @@
-"""What is behind OPENAI_BASE_URL: its models, and in one sentence what is wrong with it.  Pure."""
+"""Describes the server behind OPENAI_BASE_URL: its models, and its faults in one sentence each.  Pure."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _NO_CHAT = re.compile(r"embed|rerank|whisper|tts|speech|moderation|(?:^|[/-])bge
 
 
 def shown(url: str) -> str:
-    """The address as errors may show it: without user, password and query."""
+    """Return the address as errors may show it: without user, password and query."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
 
 
 def address_fault(url: str) -> str:
-    """What is wrong with this text as the setting; empty if it may be an address."""
+    """Describe what is wrong with this value of the setting; empty if it may be an address."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -50,22 +50,22 @@ def address_fault(url: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ServerAnswer:
-    """What the server answered, as far as it says what is wrong."""
+    """A server's answer, as far as an error message needs it."""
 
     status: int
     media: str
     text: str
     moved_to: str = ""
-    """Where redirects led; empty without any."""
+    """The address after redirects; empty without a redirect."""
 
     @property
     def is_page(self) -> bool:
-        """A web page, not an API's document."""
+        """True if the answer is a web page and no API document."""
         return "html" in self.media or self.text.lstrip()[:15].lower().startswith(("<!doctype", "<html"))
 
     @property
     def document(self) -> Any:
-        """The JSON document; None if it is none."""
+        """The parsed JSON; None if the text is not JSON."""
         try:
             return json.loads(self.text)
         except ValueError:
@@ -73,12 +73,12 @@ class ServerAnswer:
 
 
 def answer_fault(url: str, answer: ServerAnswer) -> str:
-    """Why this is not the answer of a chat completions API; empty if it may be one."""
+    """Describe why this is not an answer of a chat completions API; empty if it may be one."""
     where = f"{SETTING} ({shown(url)})"
     lacks = "" if re.search(r"/v\d", urlsplit(url).path) else f"; try {shown(url)}/v1"
     document = answer.document
     if re.search(r"plain http request was sent to https|http request to an https server", answer.text, re.I):
-        return f"{where} speaks HTTPS; write https://"
+        return f"{where} requires HTTPS; write https://"
     if answer.moved_to and (answer.status >= 400 or answer.is_page):
         return f"{where} redirects to {shown(answer.moved_to)}; write the address that it leads to"
     if answer.is_page and answer.status < 500:
@@ -91,18 +91,18 @@ def answer_fault(url: str, answer: ServerAnswer) -> str:
 
 
 def speaks_of_missing_model(answer: ServerAnswer) -> bool:
-    """Did the server refuse the request because it has no such model?"""
+    """True if the server refused the request because it has no such model."""
     return answer.status in (400, 404) and bool(_NO_MODEL.search(answer.text[:BODY_CHARS_MAX]))
 
 
 def _speaks_of_model(document: Any) -> bool:
-    """Is it an API's error about the model, not a web server's about the path?"""
+    """True if this is an API's error about the model, not a web server's error about the path."""
     text = json.dumps(document) if isinstance(document, Mapping) else ""
     return '"error"' in text and bool(re.search(r"model|endpoints found", text, re.I))
 
 
 def model_names(document: Any) -> tuple[str, ...] | None:
-    """The models that a server lists; None if this is no list of models."""
+    """Return the models that a server lists; None if the document is no list of models."""
     if isinstance(document, Mapping):
         document = document["data"] if "data" in document else document.get("models")
         document = [] if document is None else document
@@ -114,18 +114,18 @@ def model_names(document: Any) -> tuple[str, ...] | None:
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """The model to ask for, and what is to be said about it (empty: nothing)."""
+    """The model to request, and a note for the log (empty: none)."""
 
     model: str
     note: str = ""
     known: bool = True
-    """The server lists it."""
+    """True if the server lists the model."""
 
 
 def choose_model(wanted: str, names: Sequence[str]) -> ModelChoice:
-    """The wanted model as the server spells it; the only one there is; else the wanted one all the same.
+    """Return the wanted model in the server's spelling, or the server's only model, or else the wanted one unchanged.
 
-    A server may take names that it does not list (aliases, deployments), so that only its refusal is a fault.
+    A server may accept names that it does not list (aliases, deployments), so only its refusal is a fault.
     """
     for name in names:
         if _plain(name) == _plain(wanted):

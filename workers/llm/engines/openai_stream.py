@@ -1,4 +1,4 @@
-"""The chunks of one answer.  The package opens and closes it; the chunks are taken from its bytes."""
+"""Reads the chunks of one answer from its bytes; the openai package opens and closes the response."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ DONE = "[DONE]"
 
 @dataclass(frozen=True, slots=True)
 class WholeAnswer:
-    """An answer that was read whole, in the shape of one that streams."""
+    """An answer that was read to its end, in the shape of a streaming one."""
 
     response: Any
 
     async def close(self) -> None:
-        """It is closed already."""
+        """Does nothing: the answer is closed already."""
 
 
 class ChunkStream:
-    """`next` until None; `answer` is the head of what came, for an error's words."""
+    """The chunks of an answer: call `next` until it returns None.  `answer` holds the beginning, for error messages."""
 
     def __init__(self, opened: Any) -> None:
         self._opened = opened
@@ -43,23 +43,24 @@ class ChunkStream:
         self._reading: asyncio.Task[ChatChunk | None] | None = None
 
     async def next(self, deadline: float) -> ChatChunk | None:
-        """The next chunk; None at the end: read to its last byte, the connection serves again.
+        """Return the next chunk; None at the end.  Reading to the end returns the connection to the pool.
 
-        Raises TimeoutError after `deadline`, what the HTTP library does, and ValueError or TypeError for nonsense.
+        Raises TimeoutError after `deadline` (loop time), the HTTP library's errors, and ValueError or TypeError for
+        malformed data.
         """
         reading, self._reading = self._reading, None
         async with asyncio.timeout_at(deadline):
             return await (reading or self._next())
 
     async def comes_before(self, time: float) -> bool:
-        """Wait for the next chunk until this time of the loop; in contrast to `next`, the stream outlives it."""
+        """Wait for the next chunk until `time` (loop time).  Unlike with `next`, a timeout leaves the stream usable."""
         self._reading = self._reading or asyncio.create_task(self._next(), name="next chunk")
         timeout = max(0.0, time - asyncio.get_running_loop().time())
         done, _ = await asyncio.wait([self._reading], timeout=timeout)
         return bool(done)
 
     async def close(self) -> None:
-        """Close the answer; its connection is closed too, unless it was read to its end."""
+        """Close the answer; its connection is closed too, unless the answer was read to its end."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait([self._reading])
@@ -67,7 +68,7 @@ class ChunkStream:
 
     @property
     def answer(self) -> ServerAnswer:
-        """What the server sent, as far as it is kept."""
+        """The server's answer, as far as it was kept."""
         response = self._response
         moved = str(response.url) if response.history else ""
         return ServerAnswer(response.status_code, self._media, self._head.decode("utf-8", "replace"), moved)
@@ -96,15 +97,15 @@ class ChunkStream:
             return
         self._whole += data
         if len(self._whole) > EVENT_BYTES_MAX:
-            raise ValueError("a document has no end")
+            raise ValueError("the document exceeds the size limit")
 
     def _last(self) -> list[ChatChunk]:
-        """What is known at the end only: a document instead of a stream, or an event without its blank line."""
+        """Parse what is complete only at the end: a whole document, or an event without its blank line."""
         if self._whole is None:
             try:
                 return [chunk for event in self._events.rest() for chunk in _chunks(event)]
             except ValueError:
-                return []  # it was cut off there
+                return []  # the stream was cut off within it
         if "html" in self._media:
             return []
         chunks = [chunk for chunk in _chunks(bytes(self._whole)) if chunk != ChatChunk()]
@@ -114,7 +115,7 @@ class ChunkStream:
 
 
 def _chunks(data: bytes) -> list[ChatChunk]:
-    """What one event holds: a chunk as a rule, none, or several where the server leaves out the blank lines."""
+    """Parse one event: a chunk as a rule, none, or several if the server leaves out the blank lines."""
     text = data.decode().strip().removeprefix("\ufeff")
     if not text:
         return []

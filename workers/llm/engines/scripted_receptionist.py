@@ -1,11 +1,11 @@
 """`local/receptionist`: a SCRIPTED receptionist.  Patterns and fixed sentences; no language model, no intelligence.
 
-It is there so that the platform can be tried, tested and benchmarked with no key and no network: the same streams,
-clauses, interruptions and tools as with a real model, and always the same answers.  It knows one clinic, in English,
-does not read an agent's instructions, and "notes" appointments nowhere but in the conversation.  Whoever asks is told.
+It lets the platform be tried, tested and benchmarked without a key and without a network: the same streams, clauses,
+interruptions and tools as with a real model, and always the same answers.  It knows one clinic, in English, ignores the
+agent's instructions, and "notes" appointments nowhere but in the conversation.  It says so when it is asked.
 
-It is a pure function of the dialogue: the caller's lines are played through `_Talk` from the first to the last, so
-that any worker can take over at any turn and gives the same reply.  What the caller did not hear of earlier replies
+It is a pure function of the dialogue: the caller's turns are replayed through `_Talk` from the first to the last, so
+any LLM worker can take over at any turn and gives the same reply.  What the caller did not hear of earlier replies
 therefore changes nothing.
 """
 
@@ -23,13 +23,13 @@ from workers.providers.interfaces import ChatMessage, Piece, ToolCall, after
 log = logging.getLogger(__name__)
 
 END_CALL = "end_call"
-HEARD_CHARS_MAX = 500
+LINE_CHARS_MAX = 500
 STOP_WORDS_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything that the receptionist knows.  Times are minutes from midnight."""
+    """All facts of the receptionist.  Times are minutes from midnight."""
 
     clinic: str = "Sunrise Dental Clinic"
     weekdays: tuple[int, int] = (9 * 60, 18 * 60)
@@ -85,50 +85,50 @@ ABILITIES = (
 
 @dataclass(frozen=True, slots=True)
 class ScriptedAnswer:
-    """One reply.  `ends_call`: it is a farewell, hang up after it."""
+    """One reply.  `ends_call`: it is a farewell, and the call ends after it."""
 
     text: str
     ends_call: bool = False
 
 
 def answer(dialogue: Sequence[ChatMessage], facts: Facts = FACTS) -> ScriptedAnswer:
-    """The receptionist's next line in `dialogue` (OpenAI chat messages; only the caller's count)."""
+    """Return the receptionist's reply to `dialogue` (OpenAI chat messages; only the caller's count)."""
     talk = _Talk(facts)
     given = ScriptedAnswer(facts.greeting)
     for message in dialogue:
         content = message.get("content")
         if message.get("role") == "user" and isinstance(content, str) and content.strip():
-            given = talk.take(content[:HEARD_CHARS_MAX])
+            given = talk.take(content[:LINE_CHARS_MAX])
     return given
 
 
 class Receptionist:
-    """The `LanguageModel` around `answer`."""
+    """Implements `LanguageModel` with `answer`."""
 
     def __init__(self, facts: Facts = FACTS) -> None:
         self._facts = facts
         self._announced = False
 
     async def warm(self) -> None:
-        """Say in the log, once, that this is a script."""
+        """Log once that this is a script."""
         if not self._announced:
             log.warning("local/receptionist answers: a script, no language model; set OPENAI_API_KEY for one")
             self._announced = True
 
     async def aclose(self) -> None:
-        """Nothing to free."""
+        """Does nothing: there is nothing to free."""
 
     async def reply(
-        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), said: str = ""
+        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), prefix: str = ""
     ) -> AsyncIterator[Piece]:
-        """See `LanguageModel`.  Streams word by word, so that it takes the path of a real model; never waits.
+        """See `LanguageModel.reply`.  Streams word by word, as a real model does; never waits.
 
-        The farewell calls `end_call`, if that is among `tools`.  After a tool's result there is nothing left to say.
+        The farewell calls `end_call`, if that is among `tools`.  After a tool's result the reply is empty.
         """
         if dialogue and dialogue[-1].get("role") == "tool":
             return
         given = answer(dialogue, self._facts)
-        for word in re.findall(r"\S+\s*", after(said, given.text)):
+        for word in re.findall(r"\S+\s*", after(prefix, given.text)):
             yield word
         if given.ends_call and any(_tool_name(tool) == END_CALL for tool in tools):
             yield ToolCall(f"{END_CALL}-{len(dialogue)}", END_CALL, "{}")
@@ -200,7 +200,7 @@ TOPICS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 class _Talk:
-    """The conversation so far, as far as the script cares: the appointment, and what was asked last."""
+    """The state of the conversation that the script uses: the appointment, and the last question."""
 
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
@@ -213,48 +213,48 @@ class _Talk:
         self._last = ScriptedAnswer(facts.greeting)
 
     def take(self, text: str) -> ScriptedAnswer:
-        """One line of the caller: what to answer."""
-        heard = plain(text)
+        """Take one turn of the caller and return the reply."""
+        words = plain(text)
         asked_more, self._asked_more = self._asked_more, False
-        given = self._answer(text, heard, asked_more)
-        if _stops(text):  # a line may hold two: what was asked, and the stop before any of the answer was heard
+        given = self._answer(text, words, asked_more)
+        if _stops(text):  # a turn may hold both a question and the stop before its answer was heard
             given = ScriptedAnswer(OF_COURSE)
         if given.text != OF_COURSE:  # "Wait, stop. … What did you say?" asks for what was said before the stop
             self._last = given
         self._asked_more = given.text.endswith(ANYTHING_ELSE)
         return given
 
-    def _answer(self, text: str, heard: str, asked_more: bool) -> ScriptedAnswer:
-        if GOODBYE.search(heard) or (asked_more and NO.fullmatch(heard)):
+    def _answer(self, text: str, words: str, asked_more: bool) -> ScriptedAnswer:
+        if GOODBYE.search(words) or (asked_more and NO.fullmatch(words)):
             return ScriptedAnswer(self._facts.farewell, ends_call=True)
-        if REPEAT.search(heard):
+        if REPEAT.search(words):
             return self._last
-        if EMERGENCY.search(heard):
+        if EMERGENCY.search(words):
             return ScriptedAnswer("In an emergency, please go to the nearest hospital at once. " + ANYTHING_ELSE)
-        if (self._open or self._noted) and (CANCEL.search(heard) or (self._open and heard in ("no", "nope"))):
+        if (self._open or self._noted) and (CANCEL.search(words) or (self._open and words in ("no", "nope"))):
             self._forget()
             return ScriptedAnswer("All right, I have noted no appointment. " + ANYTHING_ELSE)
-        if topics := self._topics(heard):
-            self._open = self._open or (BOOK.search(heard) is not None and not self._noted)
+        if topics := self._topics(words):
+            self._open = self._open or (BOOK.search(words) is not None and not self._noted)
             return ScriptedAnswer(f"{topics} {self._question()}".strip())
-        return self._appointment(text, heard) or self._small_talk(text, heard)
+        return self._appointment(text, words) or self._small_talk(text, words)
 
-    def _topics(self, heard: str) -> str:
-        answers = [str(getattr(self._facts, name)) for pattern, name in TOPICS if pattern.search(heard)]
+    def _topics(self, words: str) -> str:
+        answers = [str(getattr(self._facts, name)) for pattern, name in TOPICS if pattern.search(words)]
         return " ".join(answers[:2])
 
-    def _appointment(self, text: str, heard: str) -> ScriptedAnswer | None:
-        """Take what the line says of an appointment; None if it is about something else."""
-        wanted = BOOK.search(heard) or PAIN.search(heard)
+    def _appointment(self, text: str, words: str) -> ScriptedAnswer | None:
+        """Update the appointment from the turn; None if the turn is about something else."""
+        wanted = BOOK.search(words) or PAIN.search(words)
         going = self._open or self._noted
-        day, rest = find_day(heard)
+        day, rest = find_day(words)
         time = find_time(rest, loose=bool(day) or (going and len(rest.split()) <= STOP_WORDS_MAX))
-        change = going and CHANGE.search(heard)
+        change = going and CHANGE.search(words)
         if change and not day and time is None:
             self._day, self._time = "", None
         elif not (wanted or (day and time is not None) or (going and (day or time is not None))):
-            return self._named(text, heard)
-        sorry = "I am sorry to hear that. " if PAIN.search(heard) else ""
+            return self._named(text, words)
+        sorry = "I am sorry to hear that. " if PAIN.search(words) else ""
         started = "Of course. " if not self._open and not sorry else ""
         if self._noted and wanted and not change and not day and time is None:
             return ScriptedAnswer(
@@ -266,10 +266,10 @@ class _Talk:
         self._name = find_name(text, awaited=False) or self._name
         return self._next(sorry or started)
 
-    def _named(self, text: str, heard: str) -> ScriptedAnswer | None:
-        """A line that may be nothing but a name."""
+    def _named(self, text: str, words: str) -> ScriptedAnswer | None:
+        """Handle a turn that may be only a name; None if it is not."""
         awaited = self._open and bool(self._day) and self._time is not None and not self._name
-        busy = STOP.search(heard) or THANKS.search(heard) or HELLO.search(heard)
+        busy = STOP.search(words) or THANKS.search(words) or HELLO.search(words)
         name = find_name(text, awaited=awaited and not busy)
         if not name:
             return None
@@ -280,7 +280,7 @@ class _Talk:
         return ScriptedAnswer(f"Hello {name}. How can I help you?")
 
     def _next(self, lead: str) -> ScriptedAnswer:
-        """The appointment's next step: a correction, a question, or the note."""
+        """Return the next step of the appointment: a correction, a question, or the confirmation."""
         if self._day.lower().endswith("sunday"):
             self._day = ""
             return ScriptedAnswer(f"{lead}We are closed on Sundays. {self._question()}")
@@ -296,7 +296,7 @@ class _Talk:
         )
 
     def _question(self) -> str:
-        """What is still missing; empty if nothing is, or no appointment is being made."""
+        """Return the question for what is missing; empty if nothing is, or if no appointment is being made."""
         if not self._open:
             return ""
         if not self._day and self._time is None:
@@ -307,15 +307,15 @@ class _Talk:
             return f"At what time would you like to come {self._day}?"
         return "" if self._name else f"That is {self._when()}. May I have your name, please?"
 
-    def _small_talk(self, text: str, heard: str) -> ScriptedAnswer:
+    def _small_talk(self, text: str, words: str) -> ScriptedAnswer:
         if question := self._question():
-            lead = "" if YES.fullmatch(heard) or THANKS.search(heard) else "Sorry, I did not understand that. "
+            lead = "" if YES.fullmatch(words) or THANKS.search(words) else "Sorry, I did not understand that. "
             return ScriptedAnswer(lead + question)
-        if YES.fullmatch(heard):
+        if YES.fullmatch(words):
             return ScriptedAnswer("Gladly. " + ABILITIES)
-        if THANKS.search(heard):
+        if THANKS.search(words):
             return ScriptedAnswer("You are welcome. " + ANYTHING_ELSE)
-        if HELLO.search(heard) and len(heard.split()) <= STOP_WORDS_MAX:
+        if HELLO.search(words) and len(words.split()) <= STOP_WORDS_MAX:
             return ScriptedAnswer("Hello! How can I help you?")
         return ScriptedAnswer("I am sorry, I did not understand that. " + ABILITIES)
 
@@ -328,7 +328,7 @@ class _Talk:
 
 
 def _stops(text: str) -> bool:
-    """Does the line end with a sentence that says nothing but "stop"?"""
+    """True if the turn ends with a sentence that says nothing but "stop"."""
     last = plain(re.split(r"(?<=[.?!])\s", text.strip())[-1])
     if not STOP.search(last) or len(last.split()) > STOP_WORDS_MAX or BOOK.search(last) or GOODBYE.search(last):
         return False

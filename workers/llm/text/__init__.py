@@ -1,1 +1,1 @@
-"""A model's text on its way to a voice: what is speech, and where it is cut."""
+"""Processes a model's text for speech synthesis: filters what is not speech, and cuts it into clauses."""

@@ -1,14 +1,14 @@
-"""Cuts a stream of text into clauses that a voice can speak, as early as sounds natural.
+"""Cuts a stream of text into clauses for speech synthesis, as early as sounds natural.  Pure: no clock, no I/O.
 
     "Of", " course", ". Dr", ". Rao is", " in", …   ──feed──▶   "Of course."   "Dr. Rao is in until half past five."
 
-The caller waits for the first clause only, so it is as short as speakable: a sentence, or a part that ends at a comma
-or before a word like "and".  Later clauses are made while the earlier ones play, so they are whole sentences, which
-sound better; a long one is cut at commas.  Decisions are made character by character: how the model split its tokens
-cannot change a clause.  Pure: no clock, no I/O.
+The caller waits for the first clause only, so it is as short as can be spoken: a sentence, or a part that ends at a
+comma or before a word like "and".  Later clauses are synthesised while earlier ones play, so they are whole sentences,
+which sound better; a long one is cut at commas.  The cuts are decided character by character: the model's tokenisation
+cannot change a clause.
 
-Joined with single spaces the clauses are the text again, but for the width of its whitespace.  Two things are cut
-without whitespace, so that every clause has a bound: text after an ideographic stop or a danda, and "words" of over
+Joined with single spaces the clauses are the text again, except for the width of its whitespace.  Two things are cut
+without whitespace, so that every clause is bounded: text after an ideographic stop or a danda, and "words" of over
 `CLAUSE_CHARS_MAX` characters.
 """
 
@@ -19,25 +19,25 @@ import re
 from workers.llm.text.sentence_marks import LOCAL_ENDS, PART_ENDS, SENTENCE_ENDS, SPACED_PHRASES, WITHOUT_SPACES
 
 CLAUSE_CHARS_MAX = 240
-"""No clause is longer; about 15 s of speech."""
+"""Longest clause, in characters; about 15 s of speech."""
 
 FIRST_SENTENCE_WORDS = 2
 FIRST_COMMA_WORDS = 3
 FIRST_BREAK_WORDS = 7
-"""The first clause may end after so many words: at the end of a sentence, at a comma, before a linking word."""
+"""Least number of words of the first clause at the end of a sentence, at a comma, and before a linking word."""
 LATER_SENTENCE_WORDS = 3
 LATER_COMMA_CHARS = 90
 LATER_BREAK_CHARS = 140
-"""Later clauses may end after so many words at the end of a sentence, or so many characters at lesser breaks."""
+"""Least number of words of a later clause at the end of a sentence, and of characters at lesser breaks."""
 SENTENCE_CHARS = 8
 COMMA_CHARS = 16
-"""A single long word ("Absolutely!") and scripts without spaces are measured in characters instead of words."""
+"""A single long word ("Absolutely!") and scripts without spaces are measured in characters, not in words."""
 
 CLOSERS = "\"')]}”’»›*_」』）】》〉"
 ENDS = frozenset("".join(SENTENCE_ENDS.values()))
 COMMAS = frozenset("".join(PART_ENDS.values()))
 JOINTS = frozenset(":：—–")
-"""Commas that may join what follows to a number: "your code is: 4521", "9:30 – 12:00"."""
+"""Marks that may join a number to what precedes it: "your code is: 4521", "9:30 – 12:00"."""
 LINKS = set(
     re.findall(
         r"\S+",
@@ -62,9 +62,9 @@ BEFORE_NUMBERS = frozenset(
         "min mins hr hrs yr yrs",
     )
 )
-"""Abbreviations only if a number follows: "No. 5" and "Rt. 66", but "No. We are closed."."""
+"""Abbreviations if a number follows: "No. 5" and "Rt. 66", but "No. We are closed."."""
 _NUMBER_OF = (".no", ".nos")
-"""H.No. 4, Sr.No. 5."""
+"""Ends of compound abbreviations before a number: "H.No. 4", "Sr.No. 5"."""
 
 _DOTTED = re.compile(r"(?:[^\W\d_]\.)+")  # a.m. e.g. U.S. J.
 _MARKS = CLOSERS + "([{“‘«." + "".join(ENDS | COMMAS)
@@ -74,18 +74,18 @@ _LIST_MARK = re.compile(r"\d{1,2}[.)]")
 
 
 class Clauses:
-    """One reply's text in, its clauses out.  Use one object for each reply."""
+    """Cuts the text of one reply.  Create one object for each reply."""
 
     def __init__(self) -> None:
         self._words: list[str] = []
-        """The complete words of the clause that is being made."""
+        """The complete words of the current clause."""
         self._word = ""
         self._count = 0
         self._undecided = False
-        """The last word ends the clause, unless a number follows."""
+        """True if the last word ends the clause, unless a number follows."""
 
     def feed(self, text: str) -> list[str]:
-        """Take more text, split anywhere; return the clauses that are now complete."""
+        """Take more text, split anywhere, and return the clauses that it completes."""
         ready: list[str] = []
         for char in text:
             if char.isspace():
@@ -106,7 +106,7 @@ class Clauses:
         return ready
 
     def finish(self) -> list[str]:
-        """The text is over, or seems to be: return the clauses that were still open."""
+        """Return the clauses that were still open: the text has ended, or seems to have."""
         ready: list[str] = []
         self._complete(ready)
         if self._words:
@@ -117,7 +117,7 @@ class Clauses:
         return ready
 
     def _complete(self, ready: list[str]) -> None:
-        """The word is whole: see whether the clause ends before it or after it."""
+        """Add the complete word, and cut the clause before it or after it if that is a break."""
         word, self._word = self._word, ""
         if not word:
             return
@@ -141,13 +141,13 @@ class Clauses:
     def _cut(self, ready: list[str]) -> None:
         clause = " ".join(self._words)
         if not any(char.isalnum() for char in clause):
-            return  # a bullet or a dash: nothing to speak yet
+            return  # only a bullet or a dash: nothing to speak yet
         ready.append(clause)
         self._words = []
         self._count += 1
 
     def _cut_long(self, ready: list[str], word: str) -> None:
-        """At the bound the clause ends wherever it is, but "Dr." stays with the name, and a phone number whole."""
+        """Cut at the length limit, but keep "Dr." with the name and a phone number in one clause."""
         kept = len(self._words)
         following = word
         while kept > 1 and _belongs(self._words[kept - 1], following):
@@ -195,33 +195,33 @@ class Clauses:
 
 
 def _last(word: str) -> str:
-    """The character that decides: the last one inside quotes and brackets."""
+    """Return the character that decides: the last one inside quotes and brackets."""
     return word.rstrip(CLOSERS)[-1:]
 
 
 def _ends_locally(words: str) -> bool:
-    """Does the mark at the end of these words end a sentence in the script of the letter before it?"""
+    """True if the mark at the end of these words ends a sentence in the script of the letter before it."""
     least, most = LOCAL_ENDS.get(_last(words), ("", ""))
     return bool(least) and any(least <= char <= most for char in words.rstrip(CLOSERS)[:-1].rstrip()[-1:])
 
 
 def _is_phrase(word: str) -> bool:
-    """Is it of a script that puts spaces between phrases only?"""
+    """True if the word is of a script that puts spaces between phrases only."""
     return any(least <= word[-1] <= most for least, most in SPACED_PHRASES)
 
 
 def _bare(word: str) -> str:
-    """The word without the marks around it."""
+    """Return the word without the punctuation around it."""
     return word.strip(_MARKS)
 
 
 def _belongs(word: str, following: str) -> bool:
-    """May nothing be cut between these two words, if it can be helped?"""
+    """True if a cut between these two words is to be avoided."""
     return _abbreviated(word) or (word[-1].isdigit() and following[0].isdigit())
 
 
 def _abbreviated(word: str) -> bool:
-    """Is the full stop at the end of this word part of the word?"""
+    """True if the full stop at the end of this word is part of the word."""
     stripped = word.strip(CLOSERS + "([{“‘«")
     if not stripped.endswith("."):
         return False

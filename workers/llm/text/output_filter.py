@@ -1,12 +1,12 @@
-"""Keeps what is not speech out of a model's text, while it streams.  Pure: text in, words and tool calls out.
+"""Removes what is not speech from a model's text while it streams.  Pure: text in, words and tool calls out.
 
     reasoning            `<think>…</think>`, `[THINK]…`, Harmony's analysis channel; also without its opening tag
     special tokens       `<|im_end|>`, `</s>`, `<start_of_turn>model`, `[/INST]`, …
-    another's turn       what follows `<|im_start|>user`, `[INST]` or `User:` is invented, and nothing after it counts
+    another role's turn  text after `<|im_start|>user`, `[INST]` or `User:` is invented; everything after it is dropped
     tool calls as text   `<function=end_call>`, `<tool_call>{…}</tool_call>`, `end_call()`, …: a `ToolCall`
 
-A server that parses its model's output sends none of these; many do not parse it, or not in every case.  The tags of
-HTML and SSML stay: the voice knows what to do with them.  How the model splits its tokens changes nothing.
+A server that parses its model's output sends none of these; many do not parse it, or not in every case.  HTML and SSML
+tags stay: the normalisation of the TTS worker handles them.  The model's tokenisation changes nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from workers.providers.interfaces import Retracted, ToolCall
 
 TAG_CHARS_MAX = 100
 FENCE_CHARS_MAX = 2_000
-"""What may be a tag, or a fenced tool call, is held back to this length; anything longer is text."""
+"""Text that may be a tag, or a fenced tool call, is held up to this length, in characters; anything longer is text."""
 
 
 Filtered: TypeAlias = str | ToolCall | Retracted
@@ -60,10 +60,10 @@ _FENCE = re.compile(r"```[\w-]*\s(.*?)```", re.DOTALL)
 
 
 class OutputFilter:
-    """One reply's text in, what is speech out.  Use one object for each reply."""
+    """Filters the text of one reply.  Create one object for each reply."""
 
     def __init__(self, tools: Collection[str] = (), *, reasons_first: bool = False) -> None:
-        """`tools`: the names that the model may call.  `reasons_first`: its replies begin within the reasoning."""
+        """`tools`: the names of the offered tools.  `reasons_first`: the model's replies begin within the reasoning."""
         self._calls = TextCalls(tools)
         self._mode: Callable[[list[Filtered], bool], bool] = self._reasons_first if reasons_first else self._speech
         self._buffer = ""
@@ -75,12 +75,12 @@ class OutputFilter:
         self._candidates = re.compile(r"[<\[{`◁*(\"'_\n]|(?<!\w)(?:" + "|".join(self._calls.beginnings) + ")", re.I)
 
     def feed(self, text: str) -> list[Filtered]:
-        """Take more text, split anywhere; return what is decided by now."""
+        """Take more text, split anywhere, and return what is decided."""
         self._buffer += text
         return self._drain(final=False)
 
     def finish(self) -> list[Filtered]:
-        """The text is over.  Nothing may be fed afterwards."""
+        """Return the rest: the text has ended.  `feed` must not be called afterwards."""
         return self._drain(final=True)
 
     def _drain(self, final: bool) -> list[Filtered]:
@@ -110,7 +110,7 @@ class OutputFilter:
     # --- what is not speech ---------------------------------------------------------------------------------------
 
     def _reasons_first(self, out: list[Filtered], final: bool) -> bool:
-        """Reasoning up to its closing tag; if none ever comes, it was the answer."""
+        """Skip reasoning up to its closing tag; without a closing tag it was the answer."""
         if found := _REASONED.search(self._buffer, self._scanned):
             return self._skip(found.end(), self._speech)
         self._scanned = max(0, len(self._buffer) - _REASONED_CHARS_MAX)
@@ -119,7 +119,7 @@ class OutputFilter:
         return final
 
     def _hidden(self, out: list[Filtered], final: bool) -> bool:
-        """Until a closing tag, which may come in parts."""
+        """Skip up to a closing tag, which may come in parts."""
         ends = self._ends or _REASONED
         if found := ends.search(self._buffer):
             if ends is _REASONED:
@@ -129,7 +129,7 @@ class OutputFilter:
         return False
 
     def _after(self, out: list[Filtered], final: bool) -> bool:
-        """Behind a part of Harmony's whose tokens the server may have left out."""
+        """Continue after a part in Harmony's format whose tokens the server may have left out."""
         for head in ("final", "commentary"):
             if head.startswith(self._buffer) and self._buffer != head and not final:
                 return False
@@ -139,7 +139,7 @@ class OutputFilter:
         return True
 
     def _call(self, out: list[Filtered], final: bool) -> bool:
-        """A tool call's text, until its closing tag."""
+        """Collect a tool call's text up to its closing tag."""
         found = self._ends.search(self._buffer) if self._ends is not None else None
         if found is None and not final and len(self._buffer) < CALL_CHARS_MAX:
             return False
@@ -147,11 +147,11 @@ class OutputFilter:
         out.extend(self._calls.within(body))
         if found is not None:
             return self._skip(found.start() if found[0] in _HARMONY_BEGINS else found.end(), self._speech)
-        words = _UNCLOSED.match(body)  # a call without its closing tag: what follows it may be words
+        words = _UNCLOSED.match(body)  # a call without its closing tag: words may follow
         return self._skip(words.end() if words is not None else len(body), self._speech)
 
     def _header(self, out: list[Filtered], final: bool) -> bool:
-        """Harmony: `analysis<|message|>`, or `commentary to=functions.end_call <|constrain|>json<|message|>`."""
+        """Parse Harmony's `analysis<|message|>` or `commentary to=functions.end_call <|constrain|>json<|message|>`."""
         header, message, _ = self._buffer.partition("<|message|>")
         if not message and not final and len(header) < TAG_CHARS_MAX:
             return False
@@ -164,7 +164,7 @@ class OutputFilter:
         return self._skip(length, self._speech if header.strip().lower() in ("final", "") else self._hidden)
 
     def _role(self, out: list[Filtered], final: bool) -> bool:
-        """`assistant` goes on; whoever else is given the word there has not spoken."""
+        """Parse a role header: `assistant` continues the reply, any other role ends it."""
         found = _ROLE.match(self._buffer)
         if found is None:
             return self._skip(_AGENT.match(self._buffer).end(), self._speech)  # type: ignore[union-attr]
@@ -203,7 +203,7 @@ class OutputFilter:
         return self._emit(out, 1)
 
     def _bare_harmony(self, final: bool) -> bool | None:
-        """`analysisThe caller …assistantfinalHello.`: some servers strip the tokens and leave the channels' names."""
+        """Detect `analysisThe caller …assistantfinalHello.`: some servers strip the tokens but not the channels."""
         text = self._buffer.lstrip()
         for channel in ("analysis", "commentary", "final"):
             if channel.startswith(text) and not final:
@@ -224,7 +224,7 @@ class OutputFilter:
         return None
 
     def _label(self, final: bool) -> bool | None:
-        """`Assistant: Hello.` is no word of the agent's, and what follows a later `User:` is invented."""
+        """Remove the label of `Assistant: Hello.`; text after a later `User:` is invented and dropped."""
         if found := _LABEL.match(self._buffer):
             if found[1].lower() in _OWN_LABELS and not self._begun:
                 length = found.end()
@@ -235,7 +235,7 @@ class OutputFilter:
         return False if begun is not None and any(label.startswith(begun[1].lower()) for label in labels) else None
 
     def _tag(self, out: list[Filtered], final: bool) -> bool | None:
-        """Anything in angle brackets."""
+        """Handle anything in angle brackets."""
         text = self._buffer
         if text.startswith("◁"):
             if not text.startswith(("◁think▷", "◁/think▷")):
@@ -254,7 +254,7 @@ class OutputFilter:
         return False if re.fullmatch(r"<[^<>\n]*", text) and len(text) < TAG_CHARS_MAX else None
 
     def _inside(self, out: list[Filtered], inner: str, length: int) -> bool | None:
-        """What a whole tag means.  None: it is text."""
+        """Handle a complete tag.  None: it is text."""
         word = inner.strip("|｜/ ").lower().replace("▁", "_")
         barred = inner[:1] in ("|", "｜") or inner.startswith(("start_of_", "end_of_"))
         if barred and word == "channel":
@@ -288,7 +288,7 @@ class OutputFilter:
         return self._skip(length, self._hidden)
 
     def _bracket(self, out: list[Filtered], final: bool) -> bool | None:
-        """Mistral's and GLM's tokens in square brackets."""
+        """Handle Mistral's and GLM's tokens in square brackets."""
         if self._buffer[0] != "[":
             return None
         upper = self._buffer.upper()
@@ -309,7 +309,7 @@ class OutputFilter:
         return None
 
     def _fence(self, out: list[Filtered], final: bool) -> bool | None:
-        """A tool call in a fenced block; any other block is text."""
+        """Handle a tool call in a fenced block; any other block is text."""
         if not self._buffer.startswith("```"):
             return False if "```".startswith(self._buffer) and not final else None
         found = _FENCE.match(self._buffer)
@@ -323,7 +323,7 @@ class OutputFilter:
         return self._emit(out, length)
 
     def _json(self, out: list[Filtered], final: bool) -> bool | None:
-        """A line that begins with a JSON object is a tool call, if it is one of a call's shape."""
+        """Handle a line that begins with a JSON object: it is a tool call if it has the shape of one."""
         if not self._line_start or not re.match(r"[{\[]\s*(?:[{\"]|$)", self._buffer):
             return None
         length = self._calls.json_length(self._buffer)
@@ -336,7 +336,7 @@ class OutputFilter:
         return self._emit(out, length)
 
     def _named(self, out: list[Filtered], final: bool) -> bool | None:
-        """`end_call()`, `[end_call]`, `functions.end_call({…})`, or the name alone in a line."""
+        """Handle `end_call()`, `[end_call]`, `functions.end_call({…})`, or the name alone in a line."""
         length, calls = self._calls.named(self._buffer, self._line_start, final)
         if length is None:
             return False
@@ -347,7 +347,7 @@ class OutputFilter:
 
 
 def _call_ends(inner: str) -> re.Pattern[str] | None:
-    """What closes the tool call that this tag opened; None: the end of the reply."""
+    """Return the pattern that closes the tool call that this tag opened; None: the end of the reply."""
     token = inner.replace("▁", "_").lower()
     if token[0] in "|｜":
         return re.compile(

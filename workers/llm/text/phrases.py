@@ -1,6 +1,6 @@
-"""What the agent says when the model gives it no words: a farewell, and an apology, in the agent's language.
+"""Fixed phrases for a model that gives no words: a farewell and an apology, in the agent's language.
 
-Languages that are not listed get English.  The farewell is a key of the agent's file (`farewell`).
+A language that is not listed gets English.  An agent's file can set its own farewell (`farewell`).
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ APOLOGIES = {
 
 
 def farewell(language: str) -> str:
-    """What is said before hanging up, in the language of this BCP 47 tag."""
+    """Return the farewell before hanging up, in the language of this BCP 47 tag."""
     return FAREWELLS.get(_primary(language), FAREWELLS["en"])
 
 
 def apology(language: str) -> str:
-    """What is said when no model could answer, in the language of this BCP 47 tag."""
+    """Return the apology for a failed answer, in the language of this BCP 47 tag."""
     return APOLOGIES.get(_primary(language), APOLOGIES["en"])
 
 

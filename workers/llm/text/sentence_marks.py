@@ -1,8 +1,7 @@
-"""The marks that end sentences and parts of sentences, by script.  Pure data.
+"""Lists the marks that end sentences and parts of sentences, by script.  Pure data.
 
-From Unicode's property Sentence_Terminal, for the scripts of living languages, and the marks that stand where a comma
-does.  What is listed in docs/agents.md as a language has its script here; Thai and Lao have no marks, and put a space
-where a person would breathe.
+From Unicode's property Sentence_Terminal for the scripts of living languages, and the marks that correspond to a comma.
+Every language of docs/agents.md has its script here; Thai and Lao have no marks, and put a space between phrases.
 """
 
 from __future__ import annotations
@@ -60,9 +59,9 @@ PART_ENDS = {
 WITHOUT_SPACES = frozenset(
     "。！？｡।॥、，｡．" + "".join(ends for script, ends in SENTENCE_ENDS.items() if "Latin" not in script)
 )
-"""Marks behind which a sentence begins even where no space follows."""
+"""Marks after which a sentence begins even without a space."""
 LOCAL_ENDS = {";": ("\u0370", "\u03ff"), ":": ("\u0531", "\u058f"), "|": ("\u0900", "\u0dff")}
-"""A mark that ends a sentence only behind a letter of one script: the Greek question mark, the Armenian full stop, and
+"""Marks that end a sentence only after a letter of one script: the Greek question mark, the Armenian full stop, and
 the bar that is typed for a danda."""
 SPACED_PHRASES = (("\u0e00", "\u0eff"), ("\u1000", "\u109f"), ("\u1780", "\u17ff"))
-"""Thai, Lao, Myanmar, Khmer: words are not separated, so a space ends a phrase."""
+"""Scripts without spaces between words (Thai, Lao, Myanmar, Khmer): a space ends a phrase."""

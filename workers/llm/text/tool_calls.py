@@ -1,7 +1,7 @@
-"""Tool calls that a model wrote as text, because nobody parsed its output.  Pure.
+"""Finds tool calls that a model wrote as text, because its server did not parse its output.  Pure.
 
-Models write a call in a dozen ways, so the rule is simple: within something that only a tool call looks like, the name
-of a known tool is that call, and the first JSON object behind the name holds its arguments.
+Models write a call in a dozen ways, so the rule is simple: within text that can only be a tool call, the name of a
+known tool is that call, and the first JSON object behind the name holds its arguments.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 from workers.providers.interfaces import ToolCall
 
 CALL_CHARS_MAX = 8_000
-"""A longer text is no call."""
+"""Longest text of a call, in characters."""
 CALLS_MAX = 8
 ARGUMENT_CHARS_MAX = 500
-"""Within the brackets of `end_call(…)`."""
+"""Longest text within the brackets of `end_call(…)`, in characters."""
 UNKNOWN = "unknown"
-"""The name of a call whose name could not be read."""
+"""The name of a call whose name could not be parsed."""
 
 _OPENERS = r"[*_`\"'(\[<]{0,3}"
 _CLOSERS = r"[*_`\"')\]>]{0,3}"
@@ -36,13 +36,13 @@ _decode = json.JSONDecoder().raw_decode
 
 
 def tool_name(written: str) -> str:
-    """The name as it was meant: `functions.end_call`, `end_call()` and `end_call<|channel|>commentary` are one."""
+    """Return the bare name: `functions.end_call`, `end_call()` and `end_call<|channel|>commentary` are one."""
     name = written.partition("<|")[0].strip().removeprefix("functions.").removeprefix("default_api.")
     return name.partition("(")[0].partition(":")[0].strip()
 
 
 class TextCalls:
-    """One reply's calls of `tools`, the names that are known."""
+    """Finds one reply's calls of `tools`, the known names."""
 
     def __init__(self, tools: Collection[str]) -> None:
         self._tools = tuple(tools)
@@ -58,30 +58,30 @@ class TextCalls:
 
     @property
     def beginnings(self) -> list[str]:
-        """What a call within text may begin with, as regular expressions: three letters, or fewer at the end."""
+        """Regular expressions for the beginning of a call: three letters, or fewer at the end of the text."""
         wholes = {*self._tools, *(prefix for prefix in _PREFIXES if prefix)}
         threes = sorted({whole[:3].ljust(3, "x") for whole in wholes})
         return ["{}(?:{}(?:{}|$)|$)".format(*map(re.escape, three)) for three in threes]
 
     def known(self, written: str) -> str | None:
-        """The known tool of this name, in its own spelling."""
+        """Return the known tool of this name, in its own spelling; None if there is none."""
         meant = tool_name(written).lower()
         return next((tool for tool in self._tools if tool.lower() == meant), None)
 
     def call(self, name: str, arguments: str = "{}") -> ToolCall:
-        """A call of this tool."""
+        """Return a call of this tool with a new id."""
         self._count += 1
         return ToolCall(f"text_call_{self._count}", name, arguments)
 
     def within(self, body: str) -> list[ToolCall]:
-        """The calls in what can be nothing but a call; one of an unknown tool, if no known one is named."""
+        """Return the calls in text that can only be a call; one of an unknown tool if no known tool is named."""
         if calls := self._objects(body) or self._mentioned(body):
             return calls
         found = _NAME.search(body)
         return [self.call(tool_name(found[1]) if found is not None and found[1] else UNKNOWN)]
 
     def written(self, body: str) -> list[ToolCall]:
-        """The calls in what may as well be text: only what has a call's shape."""
+        """Return the calls in text that may also be speech: only what has the shape of a call."""
         if calls := self._objects(body):
             return calls
         found = [(self.known(match[2]), match[3]) for match in self._bracketed.finditer(body)]
@@ -90,14 +90,14 @@ class TextCalls:
         return self._mentioned(body) if re.match(r"\s*[\[{]\s*[{\"]", body) and _NAME.search(body) else []
 
     def json_length(self, text: str) -> int:
-        """How long the JSON document at the head of the text is; 0: it has no end yet, or is none."""
+        """Return the length of the JSON document at the head of the text; 0 if it is incomplete or there is none."""
         try:
             return int(_decode(text)[1])
         except ValueError:
             return 0
 
     def named(self, text: str, line_start: bool, final: bool) -> tuple[int | None, list[ToolCall]]:
-        """A call at the head of the text: (its length, it); (0, []): there is none; (None, []): it cannot be known."""
+        """Find a call at the head of the text: (its length, it), (0, []) if there is none, (None, []) if undecided."""
         if found := _RECIPIENT.match(text):
             return self._recipient(text, found, final)
         if (found := self._bracketed.match(text)) and (found.end() < len(text) or final or not found[1]):
@@ -111,7 +111,7 @@ class TextCalls:
         return (None if not final and self._may_follow(text, line_start) else 0), []
 
     def _recipient(self, text: str, found: re.Match[str], final: bool) -> tuple[int | None, list[ToolCall]]:
-        """`to=functions.end_call json {…}`: a call of Harmony's whose tokens were left out."""
+        """Parse `to=functions.end_call json {…}`: a call in Harmony's format whose tokens were left out."""
         begin = text.find("{", found.end())
         length = self.json_length(text[begin:]) if begin >= 0 else 0
         if not length and not final and len(text) < CALL_CHARS_MAX:
@@ -120,7 +120,7 @@ class TextCalls:
         return begin + length if length else len(text), [self.call(self.known(found[1]) or found[1], arguments)]
 
     def _may_follow(self, text: str, line_start: bool) -> bool:
-        """Could more text make a call of this?"""
+        """True if more text could make this a call."""
         opener = re.match(_OPENERS.replace("<]", "<{]"), text)
         rest = text[opener.end() :].lower() if opener is not None else text.lower()
         if not rest:
@@ -149,7 +149,7 @@ class TextCalls:
         return calls
 
     def _objects(self, body: str) -> list[ToolCall]:
-        """The calls that the body's JSON objects describe."""
+        """Return the calls that the JSON objects of the text describe."""
         calls: list[ToolCall] = []
         for item in _documents(body):
             for each in item if isinstance(item, list) else [item]:
@@ -160,7 +160,7 @@ class TextCalls:
 
 
 def _documents(body: str) -> Iterator[Any]:
-    """The JSON objects and lists of a text, those within others left out."""
+    """Yield the JSON objects and lists of a text, without those inside others."""
     at = 0
     while found := re.search(r"[\[{]", body[at : at + CALL_CHARS_MAX]):
         try:
@@ -173,7 +173,7 @@ def _documents(body: str) -> Iterator[Any]:
 
 
 def _described(item: Any) -> tuple[str, str] | None:
-    """(name, arguments) of a JSON object that has a call's shape."""
+    """Return (name, arguments) of a JSON object that has the shape of a call; else None."""
     if not isinstance(item, dict):
         return None
     if isinstance(inner := item.get("function"), dict):
@@ -186,14 +186,14 @@ def _described(item: Any) -> tuple[str, str] | None:
 
 
 def arguments_text(value: Any) -> str:
-    """Arguments as the JSON text that a `ToolCall` holds; servers send text, an object or nothing."""
+    """Return arguments as the JSON text of a `ToolCall`; servers send text, an object or nothing."""
     if isinstance(value, str):
         return value.strip() or "{}"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) and value else "{}"
 
 
 def _arguments(text: str) -> str:
-    """The arguments that follow a name: a JSON object, or parameters as tags."""
+    """Return the arguments after a name: a JSON object, or parameters as tags."""
     begin = text.find("{")
     if begin >= 0:
         try:

@@ -1,1 +1,1 @@
-"""Audio as servers send it, on its way to the telephone."""
+"""Converts audio as servers send it to telephone audio."""

@@ -1,7 +1,7 @@
-"""What the bytes of a server's answer are: how samples are coded, and which containers are no samples at all.  Pure.
+"""Detects what the bytes of a server's answer are: the coding of samples, or a container without samples.  Pure.
 
-A server that does not know the format that it was asked for sends the one that it has, with status 200.  Played as
-samples, MP3 is a blast at full scale; so nothing is played before it is known to be samples.
+A server that does not know the requested format sends another one, with status 200.  Played as samples, MP3 is noise at
+full scale; so nothing is played before it is known to be samples.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from itertools import pairwise
 RATE_MIN, RATE_MAX = 4_000, 192_000
 CHANNELS_MAX = 8
 HEAD_BYTES = 12
-"""So much of the beginning names nearly every container."""
+"""Bytes at the beginning that identify nearly every container."""
 TEXT_BYTES = 160
-"""So many bytes of nothing but text are no speech; fewer, if that is all there is."""
+"""This many bytes of text only are not speech; fewer, if the answer ends there."""
 MPEG_FRAME_BYTES_MAX = 8_192
-"""No frame of MPEG audio or AAC is longer."""
+"""Longest frame of MPEG audio or AAC."""
 
 WAV = "WAV"
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
@@ -42,12 +42,12 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
 
 
 class NotSamples(Exception):
-    """The bytes are something else; the text says what."""
+    """The bytes are not samples; the exception's text says what they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How samples are written.
+    """The coding of samples, their rate in Hz, and the number of channels.
 
     `coding`: pcm (signed, little-endian), big (the same, big-endian), l16 (either order), unsigned, float, mulaw, alaw.
     """
@@ -59,7 +59,7 @@ class Encoding:
 
     @property
     def frame_bytes(self) -> int:
-        """Of one sample of every channel."""
+        """Bytes of one sample of every channel."""
         return self.channels * self.bits // 8
 
     @property
@@ -67,7 +67,7 @@ class Encoding:
         return self.rate * self.frame_bytes / 1000
 
     def checked(self) -> Encoding:
-        """Itself.  Raises NotSamples if no server can mean it."""
+        """Return self.  Raises `NotSamples` if the rate or the number of channels is implausible."""
         if not RATE_MIN <= self.rate <= RATE_MAX or not 1 <= self.channels <= CHANNELS_MAX:
             raise NotSamples(f"audio of {self.rate} Hz and {self.channels} channels")
         return self
@@ -90,7 +90,7 @@ _COMPRESSED = {
 
 
 def media_subtype(content_type: str) -> tuple[str, dict[str, str]]:
-    """`audio/x-L16; Rate=8000` as ("audio/l16", {"rate": "8000"})."""
+    """Parse a media type: `audio/x-L16; Rate=8000` is ("audio/l16", {"rate": "8000"})."""
     media, *parameters = (part.strip().lower() for part in content_type.split(";"))
     named = (parameter.partition("=") for parameter in parameters)
     return media.replace("/x-", "/").replace("/vnd.", "/"), {
@@ -99,16 +99,16 @@ def media_subtype(content_type: str) -> tuple[str, dict[str, str]]:
 
 
 def compressed(content_type: str) -> str:
-    """The container or codec that a media type names; empty if it names none that is compressed."""
+    """Return the container or codec of a compressed media type; empty for any other."""
     media, _ = media_subtype(content_type)
     kind, _, subtype = media.partition("/")
     return _COMPRESSED.get(subtype, "") if kind in ("audio", "video", "application") else ""
 
 
 def declared(content_type: str, asked: Encoding) -> Encoding:
-    """How an answer of this media type writes its samples, if they turn out to be samples.
+    """Return the coding of an answer with this media type, if it turns out to hold samples.
 
-    What the type does not say is as it was asked for.  Raises NotSamples for what is no audio.
+    What the type does not specify is as requested (`asked`).  Raises `NotSamples` for what is not audio.
     """
     media, parameters = media_subtype(content_type)
     kind, _, subtype = media.partition("/")
@@ -122,7 +122,7 @@ def declared(content_type: str, asked: Encoding) -> Encoding:
         encoding = Encoding(coding, asked.rate if asked.coding == coding else MULAW_8K.rate, 8)
     elif coding and asked.coding in ("mulaw", "alaw"):
         if not _number(parameters, "rate", "samplerate", "sample_rate", "sample-rate"):
-            return asked  # "raw": what was asked for has no other name
+            return asked  # "raw": the requested coding has no other name
         encoding = Encoding(coding, asked.rate)
     elif coding:
         encoding = replace(asked, coding=coding)
@@ -145,9 +145,9 @@ def _document(subtype: str) -> str:
 
 
 def container(head: bytes, *, whole: bool) -> str | None:
-    """What begins like this: `WAV`, another container, "" for samples, None if more must be seen.
+    """Identify the beginning of an answer: `WAV`, another container, "" for samples, None if more bytes are needed.
 
-    `whole`: no more will come.
+    `whole`: no more bytes will come.
     """
     if len(head) < HEAD_BYTES and not whole:
         return None
@@ -161,7 +161,7 @@ def container(head: bytes, *, whole: bool) -> str | None:
 
 
 def _text(head: bytes, *, whole: bool) -> str | None:
-    """Samples are not printable for long."""
+    """Return the kind of text,  for samples, None if undecided: samples are not printable for long."""
     try:
         text = head.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -189,7 +189,7 @@ _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 
 
 
 def _mpeg(head: bytes, *, whole: bool) -> str | None:
-    """MP3 and AAC have no magic word: two frames in a row are one.  One frame alone may be silence in mu-law."""
+    """Detect MP3 and AAC, which have no magic bytes, by two frames in a row: one alone may be silence in mu-law."""
     length, name = mpeg_frame(head)
     if not length:
         return ""
@@ -201,7 +201,7 @@ def _mpeg(head: bytes, *, whole: bool) -> str | None:
 
 
 def mpeg_frame(head: bytes) -> tuple[int, str]:
-    """The length of the frame of MPEG audio or AAC that begins here, and its name; 0 if none does."""
+    """Return (length in bytes, name) of the MPEG audio or AAC frame that begins here; length 0 if none does."""
     if len(head) < 7 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return 0, ""
     version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
@@ -223,36 +223,36 @@ def mpeg_frame(head: bytes) -> tuple[int, str]:
 # --- the first sound ------------------------------------------------------------------------------------------------
 
 WINDOW_MS = 100
-"""So much of the first sound is looked at."""
+"""Ms of the first sound that are judged."""
 SOUND_MIN = 0.01
-"""Of full scale (RMS): what is quieter says nothing."""
+"""Least loudness (RMS, of full scale) at which samples are judged."""
 NOISE_MIN = 0.25
-"""Of full scale: so loud, speech changes slowly and data does not.  Random mu-law has 0.30, random PCM 0.58."""
+"""Loudness (of full scale) from which samples must be alike: random mu-law has 0.30, random PCM 0.58."""
 SQUARE_MIN = 0.75
-"""Of full scale: nothing but a clipped mess is so loud."""
+"""Loudness (of full scale) that only clipped noise has."""
 LIKENESS_MIN = 0.4
-"""Of a sample to the next one: speech has 0.8 and more, noise 0."""
+"""Least correlation of a sample with the next one: speech has 0.8 and more, noise 0."""
 
 
 def is_sound(samples: list[int]) -> bool:
-    """Is there anything to judge in these 16-bit samples?"""
+    """True if these 16-bit samples are loud enough to be judged."""
     return _loudness(samples) >= SOUND_MIN
 
 
 def is_noise(samples: list[int]) -> bool:
-    """Are these 16-bit samples something that was never a voice: data at full scale?"""
+    """True if these 16-bit samples cannot be a voice: data at full scale."""
     loudness = _loudness(samples)
     return loudness >= SQUARE_MIN or (loudness >= NOISE_MIN and likeness(samples) < LIKENESS_MIN)
 
 
 def likeness(samples: list[int]) -> float:
-    """Of each sample to the next: -1 to 1."""
+    """Return the correlation of each sample with the next: -1 to 1."""
     power = sum(sample * sample for sample in samples)
     return sum(a * b for a, b in pairwise(samples)) / power if power else 0.0
 
 
 def _loudness(samples: list[int]) -> float:
-    """Root mean square of what changes, as a part of full scale: so zero bytes are silent in mu-law, too."""
+    """Root mean square without the mean, as a part of full scale; without it zero bytes would be loud in mu-law."""
     if not samples:
         return 0.0
     mean = sum(samples) / len(samples)

@@ -1,10 +1,10 @@
-"""The bytes that a server sent for one clause, on their way to the telephone: mu-law, 8 kHz, mono.
+"""Converts the bytes that a server sent for one clause to telephone audio: mu-law, 8 kHz, mono.
 
-    bytes ──▶ what are they? ──▶ samples, as asked for ─────┐
+    bytes ──▶ what are they? ──▶ samples, as requested ─────┐
                      ├─────────▶ WAV: header read, removed ─┤──▶ first 100 ms of sound: a voice? ──▶ mu-law
                      └─────────▶ anything else: Rejected    └────────────── noise: Rejected
 
-Nothing passes before it is known to be samples; a server that sends 100 ms at once is delayed by nothing.
+Nothing passes before it is known to be samples; a server that sends 100 ms at once is not delayed.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 class ReceivedAudio:
-    """Converts what a server sends for one clause to mu-law.
+    """Converts the answer of a server for one clause to mu-law.
 
     Call `declared` with the media type if there is one, then `feed` with each chunk, then `finish`.
     """
 
     def __init__(self, name: str, setting: str, asked: Encoding, deadline: SynthesisDeadline | None = None) -> None:
-        """`name` ("openai/tts-1") and `setting` ("OPENAI_BASE_URL") are for the errors, which quote no byte.
+        """`name` ("openai/tts-1") and `setting` ("OPENAI_BASE_URL") appear in errors, which quote no byte.
 
-        `deadline`, if given, learns how much audio a byte is.
+        `deadline`, if given, is updated with the number of bytes of a millisecond.
         """
         self._name = name
         self._setting = setting
@@ -39,16 +39,17 @@ class ReceivedAudio:
         self._encoding = asked
         self._deadline = deadline
         self._label = self._hint = ""
-        self._head: bytes | None = b""  # None: it is known what the bytes are
+        self._head: bytes | None = b""  # None: the format is known
         self._wav: WavStream | None = None
         self._odd = b""
         self._window: bytes | None = b""  # None: the first sound was a voice
-        self._telephone: PcmToMulaw | None = None
+        self._to_mulaw: PcmToMulaw | None = None
 
     def declared(self, content_type: str, *, trusted: bool = True) -> None:
-        """The answer's media type.  Raises Rejected if it is not to be played; Down if a rate is not the asked one.
+        """Take the answer's media type.
 
-        A label of a compressed format is believed only if it is `trusted`; else the bytes decide.
+        Raises `Rejected` if it is not playable, and `Down` if its sample rate is not the requested one.  A label of a
+        compressed format is believed only if `trusted`; else the bytes decide.
         """
         label = format.compressed(content_type)
         self._label, self._hint = (label, "") if trusted else ("", label)
@@ -58,26 +59,26 @@ class ReceivedAudio:
             raise self._rejected(str(what)) from None
         if self._asked == MULAW_8K and self._encoding.coding == "mulaw" and self._encoding != MULAW_8K:
             raise Down(f"{self._name} answered with another sample rate than was asked for")
-        self._tell_rate()
+        self._update_deadline_rate()
 
     def feed(self, data: bytes) -> bytes:
-        """More bytes; returns mu-law, maybe none yet.  Raises Rejected."""
+        """Take more bytes; return mu-law, which may be empty.  Raises `Rejected`."""
         if self._head is not None:
             self._head += data
             return self._begun(whole=False)
         return self._payload(data)
 
     def finish(self) -> bytes:
-        """No more will come: the rest.  Raises Rejected."""
+        """Return the rest: no more bytes will come.  Raises `Rejected`."""
         mulaw = self._begun(whole=True) if self._head else b""
         if self._wav is not None:
             mulaw += self._samples(self._wav.finish())
         if self._window:
             mulaw += self._judged(whole=True)
-        return mulaw + (self._telephone.finish() if self._telephone is not None else b"")
+        return mulaw + (self._to_mulaw.finish() if self._to_mulaw is not None else b"")
 
     def _begun(self, *, whole: bool) -> bytes:
-        """Decide what the bytes are, if that can be said."""
+        """Decide what the bytes are, if enough have come."""
         assert self._head is not None
         found = format.container(self._head, whole=whole)
         if found is None:
@@ -100,11 +101,11 @@ class ReceivedAudio:
             raise self._rejected(str(what)) from None
         if self._wav.encoding not in (None, self._encoding):
             self._encoding = self._wav.encoding
-            self._tell_rate()
+            self._update_deadline_rate()
         return self._samples(data)
 
     def _samples(self, data: bytes) -> bytes:
-        """Whole samples go on, once the first sound is known to be a voice."""
+        """Pass whole samples on, once the first sound is known to be a voice."""
         data = self._odd + data
         whole = len(data) - len(data) % self._encoding.frame_bytes
         self._odd = data[whole:]
@@ -131,11 +132,11 @@ class ReceivedAudio:
                 passed, self._window = self._window, None
                 return self._converted(passed)
             at += size
-        passed, self._window = self._window, b""  # silence until now
+        passed, self._window = self._window, b""  # only silence until now
         return self._converted(passed)
 
     def _settled(self, samples: list[int]) -> list[int]:
-        """audio/L16 is big-endian by its definition, and little-endian by most servers: a voice changes slowly."""
+        """Decide the byte order: audio/L16 is big-endian by definition, but little-endian at most servers."""
         from workers.tts.audio.samples import byteswapped
 
         swapped = byteswapped(samples)
@@ -156,11 +157,11 @@ class ReceivedAudio:
         )
         from workers.tts.audio.samples import linear_of
 
-        if self._telephone is None:
-            self._telephone = PcmToMulaw(encoding.rate)
-        return self._telephone.feed(linear_of(data, encoding).astype("<i2", copy=False).tobytes())
+        if self._to_mulaw is None:
+            self._to_mulaw = PcmToMulaw(encoding.rate)
+        return self._to_mulaw.feed(linear_of(data, encoding).astype("<i2", copy=False).tobytes())
 
-    def _tell_rate(self) -> None:
+    def _update_deadline_rate(self) -> None:
         if self._deadline is not None:
             self._deadline.of_rate(self._encoding.bytes_per_ms)
 
@@ -173,7 +174,7 @@ class ReceivedAudio:
 
 
 async def received(audio: ReceivedAudio, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """The mu-law of these chunks.  Close the chunks yourself."""
+    """Convert these chunks to mu-law.  The caller closes `chunks`."""
     async for chunk in chunks:
         if mulaw := audio.feed(chunk):
             yield mulaw

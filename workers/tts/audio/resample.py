@@ -1,4 +1,4 @@
-"""From a voice's own sample rate to the telephone: 16-bit PCM of any rate in, mu-law 8 kHz out, as a stream."""
+"""Converts 16-bit PCM of any sample rate to mu-law at 8 kHz, as a stream."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ _MULAW_OF_LINEAR = np.frombuffer(g711.MULAW_OF_LINEAR, np.uint8)
 
 
 class PcmToMulaw:
-    """One utterance on its way to the line.  Feed it in order, then `finish` once for what the filter holds back.
+    """Converts one clause.  Call `feed` in order, then `finish` once for what the filter holds back.
 
     soxr HQ: flat to 3.4 kHz, aliases below -130 dB, 2.7 us per 20 ms.  Linear interpolation would fold everything
     above 4 kHz into the speech.
     """
 
     def __init__(self, sample_rate: int) -> None:
-        """`sample_rate` of the PCM to come, in Hz."""
+        """`sample_rate`: of the PCM to come, in Hz."""
         self._stream = None
         if sample_rate != g711.SAMPLE_RATE:
             self._stream = soxr.ResampleStream(sample_rate, g711.SAMPLE_RATE, 1, dtype="int16", quality="HQ")
         self._odd = b""
 
     def feed(self, pcm: bytes) -> bytes:
-        """Signed 16-bit little-endian samples, cut anywhere, even within a sample; returns mu-law, maybe none yet."""
+        """Take signed 16-bit little-endian samples, cut anywhere; return mu-law, which may be empty."""
         pcm = self._odd + pcm
         whole = len(pcm) & ~1
         self._odd = pcm[whole:]
         return self._encoded(np.frombuffer(pcm[:whole], "<i2"), last=False)
 
     def finish(self) -> bytes:
-        """The rest: some 20 ms of audio that the filter still held."""
+        """Return the rest: about 20 ms of audio that the filter still held."""
         return self._encoded(np.zeros(0, np.int16), last=True)
 
     def _encoded(self, samples: np.ndarray[tuple[int], np.dtype[np.int16]], *, last: bool) -> bytes:

@@ -1,4 +1,4 @@
-"""Samples of any encoding as 16 bits, mono.  Pure."""
+"""Converts samples of any encoding to 16 bits, mono.  Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LINEAR_OF_ALAW = np.array(LINEAR_OF_ALAW, np.int16)
 
 
 def linear_of(data: bytes, encoding: Encoding) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
-    """Whole samples as 16 bits, mono."""
+    """Convert whole samples to 16 bits, mono."""
     match encoding.coding, encoding.bits:
         case "mulaw", _:
             linear = _LINEAR_OF_MULAW[np.frombuffer(data, np.uint8)]
@@ -37,6 +37,6 @@ def linear_of(data: bytes, encoding: Encoding) -> np.ndarray[tuple[int], np.dtyp
 
 
 def byteswapped(samples: Sequence[int]) -> list[int]:
-    """16-bit samples, as if they had been written in the other order of bytes."""
+    """Return the 16-bit samples with their bytes swapped."""
     swapped: list[int] = np.array(samples, np.int16).byteswap().tolist()
     return swapped

@@ -1,10 +1,10 @@
-"""WAV as it streams: headers are read and taken out, samples pass.  Pure.
+"""Parses WAV as it streams: headers are read and removed, samples pass.  Pure.
 
     RIFF size WAVE   fmt  (how samples are written)   other chunks   data size samples...   [other chunks]   [RIFF ...]
 
-A server that streams does not know the length yet and writes 0 or the largest number: then the samples go on to the
-end.  Some send a whole header with each part of the stream, or count one part only: headers are looked for within the
-samples, too, and what follows the data and is no chunk are more of them.
+A server that streams does not know the length yet and writes 0 or the largest number: then the samples extend to the
+end.  Some servers send a whole header with each part of the stream, or count one part only: headers are looked for
+within the samples, too, and what follows the data without being a chunk counts as samples.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from __future__ import annotations
 from workers.tts.audio.format import Encoding, NotSamples
 
 UNKNOWN_MIN = 0x7FFF_0000
-"""A length of the data from here on was never measured."""
+"""A data length from here on is a placeholder."""
 CHUNK_BYTES_MAX = 1 << 20
-"""No chunk before the data is longer; pictures of an album are."""
+"""Longest chunk before the data, in bytes; album pictures are longer."""
 _AFTER = frozenset(
     [b"LIST", b"fact", b"cue ", b"smpl", b"inst", b"id3 ", b"ID3 ", b"bext", b"JUNK", b"junk", b"PAD ", b"FLLR",
      b"PEAK", b"iXML", b"_PMX", b"cart", b"acid", b"DISP", b"plst", b"labl", b"note", b"afsp", b"data"]
 )  # fmt: skip
-"""Chunks that may follow the data.  What looks otherwise is data that the header did not count."""
+"""Chunks that may follow the data.  Anything else is samples that the header did not count."""
 _CODINGS = {1: "pcm", 3: "float", 6: "alaw", 7: "mulaw"}
 _EXTENSIBLE = 0xFFFE
 _BITS = {"pcm": (16, 24, 32), "unsigned": (8,), "float": (32, 64), "alaw": (8,), "mulaw": (8,)}
 
 
 class WavStream:
-    """Feed it a stream cut anywhere; it returns the samples, written as `encoding` says."""
+    """Parses a stream that is cut anywhere; returns its samples, coded as `encoding` says."""
 
     def __init__(self) -> None:
         self.encoding: Encoding | None = None
-        """Known once the first `fmt ` chunk was read."""
+        """The coding of the samples; None before the first `fmt ` chunk."""
         self._buffer = b""
         self._state = self._riff
         self._left: int | None = None  # of the data; None: to the end
         self._out: list[bytes] = []
 
     def feed(self, data: bytes) -> bytes:
-        """More of the stream; returns its samples.  Raises NotSamples if they are coded in a way that is not known."""
+        """Take more of the stream; return its samples.  Raises `NotSamples` for an unknown coding or a bad header."""
         self._buffer += data
         while self._state():
             pass
@@ -45,11 +45,11 @@ class WavStream:
         return out
 
     def finish(self) -> bytes:
-        """The stream is over: what was kept back in case a header began there."""
+        """Return what was held in case that a header began there: the stream has ended."""
         rest, self._buffer = self._buffer, b""
         return rest if self._state == self._samples else b""
 
-    # Each state takes what it understands from the buffer; False: it needs more.
+    # Each state consumes what it can from the buffer; False: it needs more bytes.
 
     def _riff(self) -> bool:
         if len(self._buffer) < 12:
@@ -61,7 +61,7 @@ class WavStream:
         return True
 
     def _chunk(self) -> bool:
-        """One chunk before the data."""
+        """Parse one chunk before the data."""
         if len(self._buffer) < 8:
             return False
         name, size = self._buffer[:4], int.from_bytes(self._buffer[4:8], "little")
@@ -115,7 +115,7 @@ class WavStream:
         return True
 
     def _header(self, limit: int) -> int:
-        """Where in the buffer another header begins, or may begin, before `limit`; else `limit`."""
+        """Return where another header begins in the buffer, or may begin, before `limit`; else `limit`."""
         at = self._buffer.find(b"RIFF", 0, limit)
         while at >= 0 and len(self._buffer) >= at + 12 and self._buffer[at + 8 : at + 12] != b"WAVE":
             at = self._buffer.find(b"RIFF", at + 1, limit)
@@ -125,7 +125,7 @@ class WavStream:
         return limit - cut
 
     def _after(self) -> bool:
-        """The counted data are over."""
+        """Parse what follows the counted data."""
         if not self._buffer:
             return False
         padded = self._buffer[:1] == b"\0" and self._buffer[1:5] in (*_AFTER, b"RIFF")

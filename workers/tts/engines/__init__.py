@@ -1,1 +1,1 @@
-"""Voices, one file for each vendor, and the table of them."""
+"""Text-to-speech voices: one adapter per vendor, and the catalog of them."""

@@ -1,12 +1,11 @@
 """`cartesia/<model>`: text to speech by Cartesia's Sonic, every clause of every call over one WebSocket.
 
 A clause is a context of its own: one request with `continue: false`, answered by chunks of raw mu-law in base64,
-word times, and `done`.  The vendor closes a socket that was idle for five minutes: the next clause opens another,
-and a clause whose socket turns out to be gone before it made a sound is sent once more on a new one.
+word times, and `done`.  The vendor closes a socket that was idle for five minutes: the next clause opens another, and a
+clause whose socket turns out to be closed before it gave audio is sent once more on a new one.
 
-A cancelled context is told to the vendor, which stops what it has not begun; chunks that still come are dropped.
-Word times are given in seconds of the context, with the words as the vendor reads them: a word that is not found in
-the text gets no mark.
+A cancel is sent to the vendor, which stops what it has not begun; chunks that still come are dropped.  Word times are
+in seconds of the context, with the words as the vendor reads them: a word that is not found in the text gets no timing.
 """
 
 from __future__ import annotations
@@ -37,20 +36,20 @@ from workers.tts.audio.received import ReceivedAudio
 from workers.tts.voice_names import CARTESIA_VOICE
 
 CONTEXTS_MAX = 200
-"""Clauses under way on the socket; the vendor's own limit is the account's (429), and far lower."""
+"""Clauses in progress on the socket; the vendor's own limit is per account (429), and far lower."""
 CLAUSE_CHARS_MAX = 2000
 SEND_S = 2.0
-"""For one message to leave."""
+"""Deadline for sending one message, in seconds."""
 LEAVE_LOOK_S = 0.1
-"""How often a socket that was retired is looked at: is its last clause over?"""
+"""Interval in seconds at which a retired socket is checked for its last clause."""
 CHUNKS_MAX = 2000
-"""Chunks of one clause that wait for their reader."""
+"""Chunks of one clause that may wait for their reader."""
 DEADLINES = SpeechDeadlines()
 SPEED_MIN, SPEED_MAX = 0.6, 1.5
 VOICE = "a0e99841-438c-4a64-b679-ae501e7d6091"
-"""The voice of the vendor's examples, for a deployment that names none."""
+"""The voice of the vendor's examples, for a deployment that configures none."""
 LANGUAGES = frozenset(["en", "fr", "de", "es", "pt", "zh", "ja", "hi", "it", "ko", "nl", "pl", "ru", "sv", "tr"])
-"""What every Sonic speaks."""
+"""Languages of every Sonic model."""
 LANGUAGES_OF_SONIC_3 = LANGUAGES | frozenset(
     "tl bg ro ar cs el fi hr ms sk da ta uk hu no vi bn th he ka id te gu kn ml mr pa".split()  # noqa: SIM905 - a table
 )
@@ -58,7 +57,7 @@ LANGUAGES_OF_SONIC_3 = LANGUAGES | frozenset(
 
 @dataclass(slots=True, eq=False)
 class _Context:
-    """A clause under way: its messages, or the error that ended it."""
+    """A clause in progress: its messages, or the error that ended it."""
 
     messages: asyncio.Queue[dict[str, Any] | ProviderError] = field(default_factory=asyncio.Queue)
 
@@ -70,13 +69,13 @@ class _Context:
 
 
 @dataclass(slots=True, eq=False)
-class _Line:
-    """One socket with its reader and the contexts on it."""
+class _SharedSocket:
+    """One socket with its reader task and the contexts on it."""
 
     connection: ClientConnection
     contexts: dict[str, _Context] = field(default_factory=dict)
     reader: asyncio.Task[None] | None = None
-    heard_at: float = 0.0
+    received_at: float = 0.0
     broken: bool = False
 
     @property
@@ -84,14 +83,14 @@ class _Line:
         return not self.broken and self.connection.state is State.OPEN
 
     def end(self, error: ProviderError) -> None:
-        """The socket is of no use any more: every clause on it learns why."""
+        """Mark the socket as broken and pass the error to every clause on it."""
         self.broken = True
         for context in self.contexts.values():
             context.put(error)
 
 
 class CartesiaSonic:
-    """`TextToSpeech` by Cartesia."""
+    """Implements `TextToSpeech` with Cartesia."""
 
     def __init__(
         self,
@@ -107,38 +106,38 @@ class CartesiaSonic:
         self._voice = voice
         self._deadlines = deadlines
         self._name = f"cartesia/{model}"
-        self._line: _Line | None = None
+        self._socket: _SharedSocket | None = None
         self._opening = asyncio.Lock()
         self._numbers = count(1)
         self._closing: set[asyncio.Task[None]] = set()
 
     async def say(self, text: str, options: VoiceOptions) -> AsyncIterator[Sound]:
-        """Speak one clause (see `TextToSpeech`)."""
+        """Synthesise one clause (see `TextToSpeech.say`).  Raises a `ProviderError`."""
         request = self._request(text, options)
         if not any(character.isalnum() for character in text):
             return
         for attempt in (1, 2):
-            line, old = await self._connected()
+            socket, old = await self._connected()
             began = False
             try:
-                async with aclosing(self._speak(line, request, text)) as sounds:
-                    async for sound in sounds:
+                async with aclosing(self._speak(socket, request, text)) as chunks:
+                    async for chunk in chunks:
                         began = True
-                        yield sound
+                        yield chunk
                 return
             except _SocketGone as error:
                 if began or not old or attempt == 2:
                     raise Down(str(error)) from None
 
     async def warm(self) -> None:
-        """Connect.  Raises Rejected if the key is wrong; a vendor that is down now is no reason to stop."""
+        """Connect.  Raises `Rejected` if the key is wrong; does nothing if the vendor is down now."""
         with contextlib.suppress(Down, Busy):
             await self._connected()
 
     async def aclose(self) -> None:
         """Close the socket."""
-        if self._line is not None:
-            self._drop(self._line, Down(f"{self._name} was closed"))
+        if self._socket is not None:
+            self._drop(self._socket, Down(f"{self._name} was closed"))
         while self._closing:
             await asyncio.wait(self._closing)
 
@@ -160,38 +159,38 @@ class CartesiaSonic:
             request["generation_config"] = {"speed": min(max(options.speed, SPEED_MIN), SPEED_MAX)}
         return request
 
-    async def _speak(self, line: _Line, request: dict[str, Any], text: str) -> AsyncGenerator[Sound]:
-        if len(line.contexts) >= CONTEXTS_MAX:
+    async def _speak(self, socket: _SharedSocket, request: dict[str, Any], text: str) -> AsyncGenerator[Sound]:
+        if len(socket.contexts) >= CONTEXTS_MAX:
             raise Busy(f"{self._name} speaks {CONTEXTS_MAX} clauses already")
         number = f"clause-{next(self._numbers)}"
-        context = line.contexts[number] = _Context()
-        done, spelling = False, _Spelling(text)
+        context = socket.contexts[number] = _Context()
+        done, timings = False, _WordTimings(text)
         audio = ReceivedAudio(self._name, "CARTESIA_BASE_URL", MULAW_8K)
         deadline = SynthesisDeadline(self._deadlines, BYTES_PER_MS)
         try:
-            await self._send(line, {**request, "context_id": number})
+            await self._send(socket, {**request, "context_id": number})
             while True:
-                message = await self._next(line, context, deadline)
+                message = await self._next(socket, context, deadline)
                 if message.get("type") == "chunk":
                     data = _decoded(message.get("data"))
                     deadline.heard(len(data))
                     if mulaw := audio.feed(data):
                         yield mulaw
-                elif marks := spelling.marks(message.get("word_timestamps")):
-                    yield CharTimings(marks)
+                elif char_timings := timings.char_timings(message.get("word_timestamps")):
+                    yield CharTimings(char_timings)
                 if message.get("done") or message.get("type") == "done":
                     done = True
                     if mulaw := audio.finish():
                         yield mulaw
                     return
         finally:
-            del line.contexts[number]
-            if not done and line.usable:
-                self._later(self._cancel(line, number))
+            del socket.contexts[number]
+            if not done and socket.usable:
+                self._later(self._cancel(socket, number))
 
-    async def _next(self, line: _Line, context: _Context, deadline: SynthesisDeadline) -> dict[str, Any]:
-        """The context's next message.  A socket on which nobody heard anything for so long gets no further clause."""
-        heard_at = line.heard_at
+    async def _next(self, socket: _SharedSocket, context: _Context, deadline: SynthesisDeadline) -> dict[str, Any]:
+        """Return the context's next message.  After a timeout, a socket that received nothing meanwhile is retired."""
+        received_at = socket.received_at
         now = asyncio.get_running_loop().time
         asked_at = now()
         try:
@@ -199,8 +198,8 @@ class CartesiaSonic:
                 message = await context.messages.get()
         except TimeoutError:
             error = Down(f"{self._name} does not speak")
-            if line.heard_at == heard_at:
-                self._retire(line, error)
+            if socket.received_at == received_at:
+                self._retire(socket, error)
             raise error from None
         finally:
             deadline.waited(now() - asked_at)
@@ -210,116 +209,116 @@ class CartesiaSonic:
             raise failure(self._name, message)
         return message
 
-    async def _send(self, line: _Line, message: dict[str, Any]) -> None:
+    async def _send(self, socket: _SharedSocket, message: dict[str, Any]) -> None:
         try:
             async with asyncio.timeout(SEND_S):
-                await line.connection.send(json.dumps(message))
+                await socket.connection.send(json.dumps(message))
         except ConnectionClosed:
             raise _SocketGone(f"{self._name} closed the connection") from None
         except TimeoutError:
             error = Down(f"{self._name} takes no text")
-            self._drop(line, error)
+            self._drop(socket, error)
             raise error from None
 
-    async def _cancel(self, line: _Line, number: str) -> None:
-        with contextlib.suppress(ProviderError):  # a socket that is gone cancels by itself
-            await self._send(line, {"context_id": number, "cancel": True})
+    async def _cancel(self, socket: _SharedSocket, number: str) -> None:
+        with contextlib.suppress(ProviderError):  # a closed socket cancels its contexts anyway
+            await self._send(socket, {"context_id": number, "cancel": True})
 
     # --- the socket ---
 
-    async def _connected(self) -> tuple[_Line, bool]:
-        """The socket, and whether it was there before."""
+    async def _connected(self) -> tuple[_SharedSocket, bool]:
+        """Return the socket, and whether it was open before."""
         async with self._opening:
-            if self._line is not None and self._line.usable:
-                return self._line, True
-            if self._line is not None:
-                self._drop(self._line, Down(f"{self._name} closed the connection"))
+            if self._socket is not None and self._socket.usable:
+                return self._socket, True
+            if self._socket is not None:
+                self._drop(self._socket, Down(f"{self._name} closed the connection"))
             connection = await open_socket(
                 self._name, self._url, headers(self._key), self._deadlines.connect_s, KEY_VARIABLE
             )
-            line = self._line = _Line(connection, heard_at=asyncio.get_running_loop().time())
-            line.reader = asyncio.create_task(self._read(line), name=f"{self._name} reader")
-            return line, False
+            socket = self._socket = _SharedSocket(connection, received_at=asyncio.get_running_loop().time())
+            socket.reader = asyncio.create_task(self._read(socket), name=f"{self._name} reader")
+            return socket, False
 
-    async def _read(self, line: _Line) -> None:
+    async def _read(self, socket: _SharedSocket) -> None:
         now = asyncio.get_running_loop().time
         try:
             while True:
-                raw = await line.connection.recv()
-                line.heard_at = now()
+                raw = await socket.connection.recv()
+                socket.received_at = now()
                 message = _parsed(raw)
                 if message is None:
-                    line.end(Down(f"{self._name} sent a message that is no JSON object"))
+                    socket.end(Down(f"{self._name} sent a message that is no JSON object"))
                     return
                 number = message.get("context_id")
-                if number in line.contexts:
-                    line.contexts[number].put(message)
+                if number in socket.contexts:
+                    socket.contexts[number].put(message)
                 elif number is None and message.get("type") == "error":
-                    line.end(failure(self._name, message))
+                    socket.end(failure(self._name, message))
                     return
         except ConnectionClosed:
-            line.end(_SocketGone(f"{self._name} closed the connection"))
+            socket.end(_SocketGone(f"{self._name} closed the connection"))
 
-    def _retire(self, line: _Line, error: ProviderError) -> None:
-        """It left a clause unanswered: the next clauses go elsewhere, those that are on it may have more luck."""
-        if self._line is line:
-            self._line = None
-            self._later(self._leave(line, error))
+    def _retire(self, socket: _SharedSocket, error: ProviderError) -> None:
+        """Use the socket for no further clause, because it left one unanswered; the clauses on it may still succeed."""
+        if self._socket is socket:
+            self._socket = None
+            self._later(self._leave(socket, error))
 
-    async def _leave(self, line: _Line, error: ProviderError) -> None:
-        """A socket that answers a ping lives, and is left to its clauses: their own deadlines end them."""
-        if await answers_ping(line.connection):
-            while line.contexts and line.usable:  # noqa: ASYNC110 - ends with the deadlines of its clauses
+    async def _leave(self, socket: _SharedSocket, error: ProviderError) -> None:
+        """Close a retired socket: after its last clause if it answers a ping (clauses have deadlines), else at once."""
+        if await answers_ping(socket.connection):
+            while socket.contexts and socket.usable:  # noqa: ASYNC110 - ends with the deadlines of its clauses
                 await asyncio.sleep(LEAVE_LOOK_S)
-        self._drop(line, error)
+        self._drop(socket, error)
 
-    def _drop(self, line: _Line, error: ProviderError) -> None:
-        """Use this socket no more."""
-        if self._line is line:
-            self._line = None
-        line.end(error)
-        self._later(_close(line))
+    def _drop(self, socket: _SharedSocket, error: ProviderError) -> None:
+        """Close this socket and end its clauses."""
+        if self._socket is socket:
+            self._socket = None
+        socket.end(error)
+        self._later(_close(socket))
 
     def _later(self, work: Any) -> None:
-        """Finish something that the caller need not wait for; bounded by its own deadlines, awaited by `aclose`."""
+        """Run cleanup that the caller need not wait for; it has its own deadlines, and `aclose` awaits it."""
         task = asyncio.create_task(work, name=f"{self._name} farewell")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
 
 class _SocketGone(Down):
-    """The socket was closed; said so only here, as a clause may be sent again."""
+    """The socket was closed; a class of its own, because the clause may be sent again."""
 
 
-class _Spelling:
+class _WordTimings:
     """Finds the vendor's words in the text, one after the other."""
 
     def __init__(self, text: str) -> None:
         self._text = text.casefold() if len(text.casefold()) == len(text) else text
         self._at = 0
 
-    def marks(self, times: Any) -> tuple[tuple[int, int], ...]:
-        """Marks for `word_timestamps`: words and their starts in seconds."""
+    def char_timings(self, times: Any) -> tuple[tuple[int, int], ...]:
+        """Return the timings for `word_timestamps`: words and their starts in seconds."""
         words, starts = (times.get("words"), times.get("start")) if isinstance(times, dict) else (None, None)
         if not isinstance(words, list) or not isinstance(starts, list):
             return ()
-        marks = []
+        char_timings = []
         for word, start in zip(words, starts, strict=False):
             if not isinstance(word, str) or not isinstance(start, int | float):
                 continue
             found = self._text.find(word.strip().casefold(), self._at)
             if found >= 0 and word.strip():
-                marks.append((found, round(start * 1000)))
+                char_timings.append((found, round(start * 1000)))
                 self._at = found + len(word.strip())
-        return tuple(marks)
+        return tuple(char_timings)
 
 
-async def _close(line: _Line) -> None:
+async def _close(socket: _SharedSocket) -> None:
     try:
-        await close_socket(line.connection)
+        await close_socket(socket.connection)
     finally:
-        if line.reader is not None:
-            await cancel(line.reader)
+        if socket.reader is not None:
+            await cancel(socket.reader)
 
 
 def _parsed(raw: str | bytes) -> dict[str, Any] | None:
@@ -342,7 +341,7 @@ def _is_sonic_3(model: str) -> bool:
 
 
 def language_code(model: str, tag: str) -> str:
-    """ISO 639-1 of a BCP 47 tag.  Raises Rejected if the model does not speak it."""
+    """Return the ISO 639-1 code of a BCP 47 tag.  Raises `Rejected` if the model does not speak the language."""
     code = tag.partition("-")[0].lower()
     if code not in (LANGUAGES_OF_SONIC_3 if _is_sonic_3(model) else LANGUAGES):
         raise Rejected(f"cartesia/{model} does not speak the language {tag!r}")

@@ -1,4 +1,4 @@
-"""Which mouths there are.  Adding one is a file with the adapter and a line in `VENDORS`."""
+"""Lists the text-to-speech voices.  To add one, write its adapter and a line in `VENDORS`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MULTILINGUAL_V2 = frozenset(_MULTILINGUAL_V2.split())
 def _check_local(model: str, environ: Mapping[str, str]) -> None:
     engine, dash, voice = model.partition("-")
     if engine not in ("piper", "espeak") or (dash and not voice):
-        raise NoSuchModel(f"no local mouth is named {model!r}")
+        raise NoSuchModel(f"no local voice is named {model!r}")
     if engine == "espeak":
         if shutil.which(ESPEAK) is None:
             raise ValueError(f"{ESPEAK} is not installed; on Debian: apt-get install {ESPEAK}")
@@ -36,7 +36,7 @@ def _check_local(model: str, environ: Mapping[str, str]) -> None:
 def _local(model: str, environ: Mapping[str, str]) -> TextToSpeech:
     engine, dash, voice = model.partition("-")
     if engine not in ("piper", "espeak") or (dash and not voice):
-        raise NoSuchModel(f"no local mouth is named {model!r}")
+        raise NoSuchModel(f"no local voice is named {model!r}")
     if engine == "espeak":
         from workers.tts.engines.local_espeak import LocalEspeak
 
@@ -61,7 +61,7 @@ def _cartesia(model: str, environ: Mapping[str, str]) -> TextToSpeech:
     from workers.tts.engines.cartesia_sonic import VOICE, CartesiaSonic
 
     if not model.startswith("sonic"):
-        raise NoSuchModel(f"no mouth of Cartesia's is named {model!r}")
+        raise NoSuchModel(f"no voice model of Cartesia's is named {model!r}")
     key = _key(environ, "CARTESIA_API_KEY")
     return CartesiaSonic(
         model,
@@ -82,7 +82,7 @@ def _sarvam(model: str, environ: Mapping[str, str]) -> TextToSpeech:
     from workers.tts.engines.sarvam_bulbul import SarvamBulbul
 
     if not model.startswith("bulbul:"):
-        raise NoSuchModel(f"no mouth of Sarvam's is named {model!r}")
+        raise NoSuchModel(f"no voice model of Sarvam's is named {model!r}")
     key = _key(environ, "SARVAM_API_KEY")
     return SarvamBulbul(model, key, environ.get("SARVAM_BASE_URL", "").strip() or SARVAM_URL)
 
@@ -98,7 +98,7 @@ def _elevenlabs(model: str, environ: Mapping[str, str]) -> TextToSpeech:
 
     name, plus, way = model.partition("+")
     if not name or (plus and way != "http"):
-        raise NoSuchModel(f"no mouth of ElevenLabs' is named {model!r}")
+        raise NoSuchModel(f"no voice model of ElevenLabs' is named {model!r}")
     key = _key(environ, "ELEVENLABS_API_KEY")
     url = environ.get("ELEVENLABS_BASE_URL", "").strip() or ELEVENLABS_URL
     voice = environ.get("ELEVENLABS_VOICE_ID", "").strip() or VOICE
@@ -199,5 +199,5 @@ CATALOG = Catalog("text-to-speech", VENDORS)
 
 
 def text_to_speech(spec: str, environ: Mapping[str, str]) -> TextToSpeech:
-    """The provider for a "vendor/model" of `TTS_PROVIDER`.  Raises ValueError listing the known ones."""
+    """Build the provider for a "vendor/model" of `TTS_PROVIDER`.  Raises ValueError, which lists the known specs."""
     return CATALOG.build(spec, environ)

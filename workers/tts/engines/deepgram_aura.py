@@ -3,8 +3,8 @@
     POST /v1/speak?model=aura-2-thalia-en&encoding=mulaw&sample_rate=8000&container=none   {"text": "…"}
     Authorization: Token <key>
 
-The body is raw mu-law, forwarded untouched; what it is instead, `received_audio` finds out.  There is no speed and no
-alignment.  Another rate than was asked for is seen only if the answer's Content-Type says so.  Source: the vendor's API
+The body is raw mu-law, forwarded unchanged; `audio.received` detects anything else.  There is no speed and no
+alignment.  A wrong sample rate is detected only if the answer's Content-Type names it.  Source: the vendor's API
 reference, "Single Text Request".
 """
 
@@ -28,12 +28,12 @@ _AUDIO = {"encoding": "mulaw", "sample_rate": str(SAMPLE_RATE), "container": "no
 
 
 class Aura:
-    """See `workers.providers.interfaces.TextToSpeech`."""
+    """Implements `workers.providers.interfaces.TextToSpeech`."""
 
     def __init__(
         self, model: str, *, key: str, url: str = DEEPGRAM_URL, deadlines: SpeechDeadlines | None = None
     ) -> None:
-        """`model` names the voice and its language: aura-2-thalia-en.  Raises ValueError for another one."""
+        """`model` names the voice and its language: aura-2-thalia-en.  Raises ValueError for another form."""
         if not AURA_MODEL.fullmatch(model):
             raise ValueError(f"{model!r} is no voice of Deepgram's; they look like aura-2-thalia-en")
         self._model = model
@@ -42,7 +42,7 @@ class Aura:
         self._http = VendorHttp(f"deepgram/{model}", url, headers, "DEEPGRAM_API_KEY", self._deadlines.connect_s)
 
     async def say(self, text: str, options: VoiceOptions) -> AsyncGenerator[bytes, None]:
-        """Speak one clause.  `options.voice` is taken if it is an Aura model; otherwise it is another vendor's."""
+        """Synthesise one clause.  `options.voice` is used if it is an Aura model; otherwise it is another vendor's."""
         if len(text) > TEXT_CHARS_MAX:
             raise Rejected(f"a clause of {len(text)} characters; at most {TEXT_CHARS_MAX} are spoken at once")
         if not any(map(str.isalnum, text)):
@@ -55,12 +55,12 @@ class Aura:
         deadline = SynthesisDeadline(self._deadlines, BYTES_PER_MS)
         audio = ReceivedAudio(f"deepgram/{model}", "DEEPGRAM_BASE_URL", MULAW_8K, deadline)
         body = self._http.post("/v1/speak", {"model": model, **_AUDIO}, {"text": text}, audio.declared, deadline)
-        async with aclosing(body) as chunks, aclosing(received(audio, chunks)) as sounds:
-            async for mulaw in sounds:
+        async with aclosing(body) as chunks, aclosing(received(audio, chunks)) as audio_chunks:
+            async for mulaw in audio_chunks:
                 yield mulaw
 
     async def warm(self) -> None:
-        """See whether the key is good.  Raises Rejected if it is not; an outage is no reason to stop."""
+        """Check the key.  Raises `Rejected` if it is wrong; does nothing if the vendor is down."""
         await self._http.check_key("/v1/auth/token", self._deadlines.first_audio_s)
 
     async def aclose(self) -> None:

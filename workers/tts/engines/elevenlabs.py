@@ -1,14 +1,14 @@
 """`elevenlabs/<model>`: ElevenLabs' multi-context sockets; `elevenlabs/<model>+http`: one streamed POST per clause.
 
 A socket belongs to a voice and a language and is shared by all calls of the process; each clause is a context of its
-own (`elevenlabs_messages`).  More than five clauses at once take more sockets, up to a limit, then it is Busy.
-Audio is mu-law from the vendor on, and forwarded untouched.
+own (`elevenlabs_messages`).  More than five clauses at once open more sockets, up to a limit; beyond it `Busy` is
+raised.  The vendor sends mu-law, which is forwarded unchanged.
 
-A socket that was open before a clause, and ends before it said anything about it, was idle for too long or is worn out:
-the clause is sent once more, on a new one.  Any other failure is the caller's to handle, with the next provider.
+A socket that was open before a clause, and closes before it sent anything for it, was idle for too long or is worn out:
+the clause is sent once more, on a new socket.  Any other failure is raised, and the next provider is tried.
 
-A barge-in cannot stop the vendor: a flushed context is spoken to its end, in a fraction of its length.  It is not
-heard, and keeps its place at the socket until then.
+A barge-in cannot stop the vendor: a flushed context is synthesised to its end, in a fraction of its length.  Its audio
+is dropped, and it occupies its place on the socket until then.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _KEY, _URL = "ELEVENLABS_API_KEY", "ELEVENLABS_BASE_URL"
 
 
 def _voice_for(options: VoiceOptions, default: str) -> str:
-    """`options.voice` if it can be an id of theirs; otherwise it is another vendor's."""
+    """Return `options.voice` if it has the form of an ElevenLabs id; otherwise it is another vendor's."""
     return options.voice if ELEVENLABS_VOICE.fullmatch(options.voice) else default
 
 
 def _worth_saying(text: str) -> bool:
-    """Is there anything to speak?  Raises Rejected if there is too much."""
+    """True if there is anything to speak.  Raises `Rejected` if the text is too long."""
     if len(text) > TEXT_CHARS_MAX:
         raise Rejected(f"a clause of {len(text)} characters; at most {TEXT_CHARS_MAX} are spoken at once")
     return any(map(str.isalnum, text))
@@ -54,21 +54,21 @@ def _worth_saying(text: str) -> bool:
 
 async def _counted(deadline: SynthesisDeadline, waiting: Awaitable[T]) -> T:
     loop = asyncio.get_running_loop()
-    began = loop.time()
+    started_at = loop.time()
     try:
         return await waiting
     finally:
-        deadline.waited(loop.time() - began)
+        deadline.waited(loop.time() - started_at)
 
 
 class ElevenLabs:
-    """See `workers.providers.interfaces.TextToSpeech`."""
+    """Implements `workers.providers.interfaces.TextToSpeech` over multi-context sockets."""
 
     def __init__(
         self, model: str, *, key: str, url: str = ELEVENLABS_URL, voice: str = VOICE,
         deadlines: SpeechDeadlines | None = None, limits: SocketLimits | None = None,
     ) -> None:  # fmt: skip
-        """`voice` is the id of the default one."""
+        """`voice`: the id of the default voice."""
         if model.startswith("eleven_v3"):
             raise ValueError(f"{model} has no multi-context socket; write elevenlabs/{model}+http")
         self._name = f"elevenlabs/{model}"
@@ -85,7 +85,7 @@ class ElevenLabs:
         return f"<ElevenLabs {self._model}, {len(self._sockets)} sockets>"
 
     async def say(self, text: str, options: VoiceOptions) -> AsyncGenerator[Sound, None]:
-        """Speak one clause.  Marks come before the audio that they are about."""
+        """Synthesise one clause.  Timings come before the audio that they are about.  Raises a `ProviderError`."""
         if not _worth_saying(text):
             return
         deadline = SynthesisDeadline(self._deadlines, BYTES_PER_MS)
@@ -94,23 +94,23 @@ class ElevenLabs:
             context = socket.add(text)
             audio = ReceivedAudio(self._name, _URL, MULAW_8K)
             try:
-                async with aclosing(self._heard(socket, context, text, options.speed, deadline)) as sounds:
-                    async for sound in sounds:
-                        if isinstance(sound, CharTimings):
-                            yield sound
-                        elif mulaw := audio.feed(sound):
+                async with aclosing(self._context_chunks(socket, context, text, options.speed, deadline)) as tts_chunks:
+                    async for chunk in tts_chunks:
+                        if isinstance(chunk, CharTimings):
+                            yield chunk
+                        elif mulaw := audio.feed(chunk):
                             yield mulaw
                 if mulaw := audio.finish():
                     yield mulaw
                 return
             except Down:
-                if not again or context.heard or context.fresh or deadline.left_s <= 0:
+                if not again or context.answered or context.fresh or deadline.left_s <= 0:
                     raise
             finally:
                 socket.leave(context)
 
     async def warm(self) -> None:
-        """See whether the key is good, and open a first socket.  Raises Rejected; an outage is no reason to stop."""
+        """Check the key and open a first socket.  Raises `Rejected` for a wrong key; ignores a vendor that is down."""
         await self._http.check_key("/v1/models", self._deadlines.first_audio_s, wrong="invalid_api_key")
         socket = self._socket_for(self._voice, language_code(self._model, VoiceOptions().language))
         context = socket.add("")
@@ -129,27 +129,27 @@ class ElevenLabs:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._http.aclose()
 
-    async def _heard(
+    async def _context_chunks(
         self, socket: Socket, context: ClauseContext, text: str, speed: float, deadline: SynthesisDeadline
     ) -> AsyncGenerator[Sound, None]:
-        """What comes for the context, within the patience; ends when it is complete."""
+        """Yield what comes for the context, within the deadline; end when it is complete."""
         try:
             await _counted(deadline, socket.speak(context, text, speed, deadline.left_s))
-            while (sound := await _counted(deadline, context.next(deadline.left_s))) is not None:
-                if isinstance(sound, bytes):
-                    deadline.heard(len(sound))
-                yield sound
+            while (chunk := await _counted(deadline, context.next(deadline.left_s))) is not None:
+                if isinstance(chunk, bytes):
+                    deadline.heard(len(chunk))
+                yield chunk
         except ProviderError:
             socket.retire()
             raise
         except TimeoutError:
             socket.retire()
-            if context.spelling.complete:
-                return  # only the mark of its end is missing
+            if context.timings.complete:
+                return  # only the message that ends it is missing
             raise Down(f"{self._name} did not answer in time") from None
 
     def _socket_for(self, voice: str, language: str) -> Socket:
-        """A socket with a free place, opened if need be.  Raises Busy."""
+        """Return a socket with a free place, opened if need be.  Raises `Busy`."""
         key = (voice, language)
         for socket, (owner, _) in self._sockets.items():
             if owner == key and socket.free:
@@ -164,7 +164,7 @@ class ElevenLabs:
         return socket
 
     def _close_an_idle_one(self) -> None:
-        """Make room for another voice: the socket that was idle for longest goes."""
+        """Close the socket that was idle for longest, to make room for another voice.  Raises `Busy`."""
         idle = [socket for socket in self._sockets if not socket.contexts]
         if not idle:
             raise Busy(f"{self._name}: all {self._limits.sockets_max} sockets of this process are taken")
@@ -179,13 +179,13 @@ class ElevenLabs:
 
 
 class ElevenLabsHttp:
-    """See `workers.providers.interfaces.TextToSpeech`.  No alignment; nothing tells if the sample rate is another."""
+    """Implements `TextToSpeech` over HTTP.  No alignment; a wrong sample rate is not detected."""
 
     def __init__(
         self, model: str, *, key: str, url: str = ELEVENLABS_URL, voice: str = VOICE,
         deadlines: SpeechDeadlines | None = None,
     ) -> None:  # fmt: skip
-        """`voice` is the id of the default one; `url` may be of either form."""
+        """`voice`: the id of the default voice; `url` may be a http or a ws URL."""
         self._model = model
         self._voice = voice
         self._deadlines = deadlines or SpeechDeadlines()
@@ -193,7 +193,7 @@ class ElevenLabsHttp:
         self._http = VendorHttp(f"elevenlabs/{model}+http", url, headers, _KEY, self._deadlines.connect_s)
 
     async def say(self, text: str, options: VoiceOptions) -> AsyncGenerator[bytes, None]:
-        """Speak one clause."""
+        """Synthesise one clause.  Raises a `ProviderError`."""
         if not _worth_saying(text):
             return
         document = {"text": text, "model_id": self._model, **voice_settings(options.speed)}
@@ -204,15 +204,15 @@ class ElevenLabsHttp:
         audio = ReceivedAudio(f"elevenlabs/{self._model}+http", _URL, MULAW_8K, deadline)
 
         def declared(content_type: str) -> None:
-            audio.declared(content_type, trusted=False)  # what this vendor calls mu-law is not documented
+            audio.declared(content_type, trusted=False)  # the vendor's media type for mu-law is not documented
 
         body = self._http.post(path, {"output_format": "ulaw_8000"}, document, declared, deadline)
-        async with aclosing(body) as chunks, aclosing(received(audio, chunks)) as sounds:
-            async for mulaw in sounds:
+        async with aclosing(body) as chunks, aclosing(received(audio, chunks)) as tts_chunks:
+            async for mulaw in tts_chunks:
                 yield mulaw
 
     async def warm(self) -> None:
-        """See whether the key is good.  Raises Rejected if it is not; an outage is no reason to stop."""
+        """Check the key.  Raises `Rejected` if it is wrong; does nothing if the vendor is down."""
         await self._http.check_key("/v1/models", self._deadlines.first_audio_s, wrong="invalid_api_key")
 
     async def aclose(self) -> None:

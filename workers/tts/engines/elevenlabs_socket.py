@@ -1,11 +1,12 @@
-"""One socket to ElevenLabs, and the clauses that are spoken over it: one context each.
+"""One socket to ElevenLabs, and the clauses that are synthesised over it: one context each.
 
     opening ──▶ open ──▶ closed          a socket takes contexts from the beginning; they wait until it is open
                   │
-                  └─ retired: takes none any more, and is closed after its last living one
+                  └─ retired: takes no more contexts, and is closed after its last one that is still wanted
 
-One task runs the socket: opens, reads, and sends a ping in every beat without a message.  That keeps it alive on its
-way, and finds a half-dead one before a clause does.  A slow listener holds up nobody: audio is kept, and bounded.
+One task runs the socket: it opens, reads, and sends a ping in every heartbeat interval without a message.  That keeps
+the connection open, and detects a half-open one before a clause does.  A slow consumer delays no other: audio is
+queued, and bounded.
 """
 
 from __future__ import annotations
@@ -25,88 +26,88 @@ from workers.tts.engines import elevenlabs_messages as messages
 
 SEND_S_MAX = 1.0
 POLICY_VIOLATION = 1008
-"""The close code of a refusal; its reason says which."""
+"""The close code of a refusal; the close reason names it."""
 AUDIO_BYTES_MAX = 120 * 1000 * BYTES_PER_MS
-"""Of one clause, not yet taken: no clause is that long."""
+"""Most bytes of one clause that wait for the consumer; no clause is that long."""
 
 
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
-    """How many sockets one process may have for all voices, and when one is given up (seconds)."""
+    """The number of sockets of one process for all voices, and when one is given up (seconds)."""
 
     sockets_max: int = 40
     beat_s: float = 10.0
-    """After such a silence the vendor is asked for a sign of life, and has as long to give it."""
+    """After this time without a message a ping is sent, and the pong must come within the same time."""
     idle_s: float = messages.INACTIVITY_S - 20.0
-    """A socket without a clause for so long is closed by us: the vendor's own close could meet a new clause."""
+    """A socket without a clause for this long is closed: the vendor's own close could coincide with a new clause."""
     drain_s: float = 10.0
-    """A context that nobody wants any more, and that is not final by then, never will be."""
+    """A context that was left and is not final by then is taken to be lost."""
 
 
 class ClauseContext:
-    """One clause on its way.  `next` is called by who wants to hear it, the rest by the socket."""
+    """One clause in progress.  The consumer calls `next`, the socket calls the other methods."""
 
     def __init__(self, context_id: str, text: str, *, fresh: bool) -> None:
         """`fresh`: its socket is being opened for it."""
         self.context_id = context_id
         self.fresh = fresh
-        self.spelling = messages.Spelling(text)
-        self.heard = False
-        """Did anything come for it?"""
+        self.timings = messages.ClauseTimings(text)
+        self.answered = False
+        """True if the vendor sent anything for it."""
         self.sent = self.sent_whole = self.closing = False
-        """Does the vendor know of it, does it know all its text, and was it told that no more will follow?"""
+        """True if the context was opened, if all its text was sent, and if its close was sent to the vendor."""
         self.left_at: float | None = None
-        """When it was given up, if it was."""
+        """Loop time at which the consumer left it; None before."""
         self.ended = False
         self._error: ProviderError | None = None
-        self._sounds: deque[Sound] = deque()
+        self._chunks: deque[Sound] = deque()
         self._bytes = 0
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     async def next(self, seconds: float) -> Sound | None:
-        """What comes next; None at the end.  Raises ProviderError, TimeoutError."""
-        async with asyncio.timeout(seconds):  # in all: messages without sound buy no time
-            while not self._sounds:
+        """Return the next audio or timings; None at the end.  Raises `ProviderError`; TimeoutError after `seconds`."""
+        async with asyncio.timeout(seconds):  # in total: messages without audio do not extend it
+            while not self._chunks:
                 if self._error is not None:
                     raise self._error
                 if self.ended:
                     return None
-                self._news.clear()
-                await self._news.wait()
-        sound = self._sounds.popleft()
-        self._bytes -= len(sound) if isinstance(sound, bytes) else 0
-        return sound
+                self._changed.clear()
+                await self._changed.wait()
+        chunk = self._chunks.popleft()
+        self._bytes -= len(chunk) if isinstance(chunk, bytes) else 0
+        return chunk
 
-    def receive(self, said: messages.Said, name: str) -> None:
-        """One message of theirs about this context."""
-        self.heard = True
+    def receive(self, message: messages.SocketMessage, name: str) -> None:
+        """Take one message of the vendor about this context."""
+        self.answered = True
         if self.left_at is None and not self.ended:
-            if marks := self.spelling.receive(said.audio, said.alignment):
-                self._sounds.append(CharTimings(marks))
-            if said.audio:
-                self._sounds.append(said.audio)
-                self._bytes += len(said.audio)
+            if char_timings := self.timings.receive(message.audio, message.alignment):
+                self._chunks.append(CharTimings(char_timings))
+            if message.audio:
+                self._chunks.append(message.audio)
+                self._bytes += len(message.audio)
             if self._bytes > AUDIO_BYTES_MAX:
                 self.end(Down(f"{name} does not come to an end"))
-            elif self.spelling.wrong_rate:
+            elif self.timings.wrong_rate:
                 self.end(Down(f"{name} sent audio of another sample rate"))
-        if said.final:
+        if message.final:
             self.end()
-        self._news.set()
+        self._changed.set()
 
     def end(self, error: ProviderError | None = None) -> None:
-        """It is over, well or not."""
+        """End the context, with or without an error."""
         self.ended = True
         self._error = self._error or error
-        self._news.set()
+        self._changed.set()
 
 
 class Socket:
-    """See the module.  `run` it as a task; it ends when the socket does, and never raises ProviderError."""
+    """See the module.  Run `run` as a task; it returns when the socket closes, and never raises `ProviderError`."""
 
     def __init__(self, name: str, url: str, headers: Mapping[str, str], connect_s: float, limits: SocketLimits) -> None:
         self.contexts: dict[str, ClauseContext] = {}
-        """Every context that counts at the vendor, by id: also those that nobody wants any more."""
+        """Every context that counts at the vendor, by id, including those that were left."""
         self.closed = False
         self.retired = False
         self.idle_since = asyncio.get_running_loop().time()
@@ -118,7 +119,7 @@ class Socket:
         self._connection: ClientConnection | None = None
         self._ready = asyncio.Event()
         self._numbers = 0
-        self._heard_at = 0.0
+        self._received_at = 0.0
         self._pong: Awaitable[float] | None = None
 
     def __repr__(self) -> str:
@@ -127,16 +128,16 @@ class Socket:
 
     @property
     def free(self) -> bool:
-        """May another context be opened?"""
+        """True if another context may be opened."""
         return not self.closed and not self.retired and len(self.contexts) < messages.CONTEXTS_MAX
 
     @property
-    def living(self) -> bool:
-        """Is there a clause that somebody waits for?"""
+    def in_use(self) -> bool:
+        """True if a consumer waits for any of the clauses."""
         return any(context.left_at is None for context in self.contexts.values())
 
     def add(self, text: str) -> ClauseContext:
-        """Take a place for a clause.  Then `speak` it, and `leave` it in any case."""
+        """Reserve a place for a clause.  Then call `speak`, and in any case `leave`."""
         assert self.free
         self._numbers += 1
         context = ClauseContext(str(self._numbers), text, fresh=self._connection is None)
@@ -144,12 +145,12 @@ class Socket:
         return context
 
     async def opened(self, seconds: float) -> None:
-        """Wait until the socket is open, or could not be opened.  Raises TimeoutError."""
+        """Wait until the socket is open, or has failed to open.  Raises TimeoutError after `seconds`."""
         async with asyncio.timeout(seconds):
             await self._ready.wait()
 
     async def speak(self, context: ClauseContext, text: str, speed: float, seconds: float) -> None:
-        """Send the clause, once the socket is open.  Raises TimeoutError; what the socket says comes by `next`."""
+        """Send the clause, once the socket is open.  Raises TimeoutError after `seconds`; `next` reports errors."""
         async with asyncio.timeout(seconds):
             await self._ready.wait()
             if self._connection is None or context.ended:
@@ -158,32 +159,32 @@ class Socket:
             try:
                 await self._connection.send(messages.opening(context.context_id, speed))
                 await self._connection.send(messages.speaking(context.context_id, text))
-                context.sent_whole = True  # it is closed once it speaks
+                context.sent_whole = True  # the context is closed at its first audio
             except ConnectionClosed:
-                return  # the reader sees it too, and tells
+                return  # the reader detects it too, and ends the contexts
 
     def leave(self, context: ClauseContext) -> None:
-        """Nobody wants it any more.  If it is not over, the vendor finishes it unheard: no message would stop it."""
+        """Give the context up.  If it is not over, the vendor finishes it and its audio is dropped."""
         context.left_at = asyncio.get_running_loop().time()
         if not context.sent:
             self._free(context)
         elif not context.sent_whole:
-            self.retire()  # its end was not sent: it would keep its place for ever
-        if self.retired and not self.living:
-            self._hang_up()
+            self.retire()  # it cannot be ended any more, and would occupy its place for ever
+        if self.retired and not self.in_use:
+            self._abort()
 
     def retire(self) -> None:
-        """Something is wrong with it: it takes no clause any more, and ends after the last one."""
+        """Take no further clause, because the socket has a fault; it ends after its last clause."""
         self.retired = True
 
     async def run(self) -> None:
-        """Open, read, close."""
+        """Open the socket, read from it, and close it."""
         error: ProviderError = Down(f"{self._name} was closed")
         try:
             connection = await open_socket(self._name, self._url, self._headers, self._connect_s, "ELEVENLABS_API_KEY")
             try:
                 self._connection = connection
-                self._heard_at = asyncio.get_running_loop().time()
+                self._received_at = asyncio.get_running_loop().time()
                 self._ready.set()
                 error = await self._read(connection)
             finally:
@@ -202,7 +203,7 @@ class Socket:
         self._ready.set()
 
     async def _read(self, connection: ClientConnection) -> ProviderError:
-        """Until the socket ends; returns why."""
+        """Read until the socket ends; return the reason."""
         now = asyncio.get_running_loop().time
         beat_at = now() + self._limits.beat_s
         failure: ProviderError | None = None
@@ -215,32 +216,32 @@ class Socket:
                 if self._worn_out(now()):
                     return Down(f"{self._name} was closed")
                 if not await self._heartbeat(connection, now()):
-                    self._hang_up()  # nobody would answer a polite end
+                    self._abort()  # a closing handshake would not be answered
                     return Down(f"{self._name} has gone silent")
                 continue
             except ConnectionClosed as closed:
                 code = closed.rcvd.code if closed.rcvd else 1006
                 if failure is None and closed.rcvd and code == POLICY_VIOLATION:
-                    failure = messages.told(self._name, closed.rcvd.reason)
+                    failure = messages.provider_error(self._name, closed.rcvd.reason)
                 return failure or Down(f"{self._name} closed the socket ({code})")
-            self._heard_at = now()
+            self._received_at = now()
             try:
-                said = messages.understood(raw)
+                message = messages.understood(raw)
             except ValueError:
                 return Down(f"{self._name} sent a malformed message")
-            if said.error:
-                failure = messages.told(self._name, said.error)
-            context = self.contexts.get(said.context_id) if said.audio else None
-            self._deliver(said, failure)
+            if message.error:
+                failure = messages.provider_error(self._name, message.error)
+            context = self.contexts.get(message.context_id) if message.audio else None
+            self._deliver(message, failure)
             if context is not None and not await self._close_context(connection, context):
-                self._hang_up()
+                self._abort()
                 return Down(f"{self._name} takes no messages")
 
     async def _close_context(self, connection: ClientConnection, context: ClauseContext) -> bool:
-        """A context that speaks is told that its text is complete: only then does it tell when its audio is.
+        """Send the close of a context that has audio: only then does the vendor report the end of its audio.
 
-        Not sooner: a close that overtakes the text at the vendor ends the context without a sound.  A clause that
-        nobody wants any more is closed, too, or it would keep its place.  False if the socket does not take it.
+        Not sooner: a close that overtakes the text at the vendor ends the context without audio.  A context that was
+        left is closed, too, or it would occupy its place.  Returns False if the socket does not take the message.
         """
         if context.closing or context.context_id not in self.contexts:
             return True
@@ -251,21 +252,21 @@ class Socket:
         except TimeoutError:
             return False
         except ConnectionClosed:
-            return True  # the next read tells
+            return True  # the next read reports it
         return True
 
-    def _deliver(self, said: messages.Said, failure: ProviderError | None) -> None:
+    def _deliver(self, message: messages.SocketMessage, failure: ProviderError | None) -> None:
         if failure is not None:
             self.retire()
-        mine = self.contexts.get(said.context_id)
+        mine = self.contexts.get(message.context_id)
         concerned = [mine] if mine is not None else []
-        if failure is not None and not said.context_id:
+        if failure is not None and not message.context_id:
             concerned = list(self.contexts.values())
         for context in concerned:
             if failure is not None:
                 context.end(failure)
-            context.receive(said, self._name)
-            if said.final or failure is not None:
+            context.receive(message, self._name)
+            if message.final or failure is not None:
                 self._free(context)
 
     def _free(self, context: ClauseContext) -> None:
@@ -273,17 +274,17 @@ class Socket:
         self.idle_since = asyncio.get_running_loop().time()
 
     def _worn_out(self, now: float) -> bool:
-        """Is the socket no longer worth having?"""
+        """True if the socket is retired and no consumer waits; retires it if it was idle or has lost contexts."""
         given_up = [context.left_at for context in self.contexts.values() if context.left_at is not None]
         if given_up and now - min(given_up) > self._limits.drain_s:
             self.retire()
         if not self.contexts and now - self.idle_since > self._limits.idle_s:
             self.retire()
-        return self.retired and not self.living
+        return self.retired and not self.in_use
 
     async def _heartbeat(self, connection: ClientConnection, now: float) -> bool:
-        """Is the vendor still there?  Ask, if it was silent."""
-        if now - self._heard_at < self._limits.beat_s:
+        """Ping the vendor if it was silent; False if an earlier ping was not answered."""
+        if now - self._received_at < self._limits.beat_s:
             return True
         if isinstance(self._pong, asyncio.Future) and not self._pong.done():
             return False
@@ -294,7 +295,7 @@ class Socket:
             return False
         return True
 
-    def _hang_up(self) -> None:
-        """At once: the reader wakes and ends."""
+    def _abort(self) -> None:
+        """Abort the connection at once: the reader wakes and ends."""
         if self._connection is not None:
             self._connection.transport.abort()

@@ -1,4 +1,4 @@
-"""`local/espeak`: the `espeak-ng` program, once per clause.  Robotic, but the first sound comes after 10 ms.
+"""`local/espeak`: the `espeak-ng` program, one process per clause.  Robotic, but the first audio comes after 10 ms.
 
     text on stdin (not in the arguments, which every user of the machine can read) -> WAV on stdout -> mu-law
 
@@ -31,16 +31,16 @@ _VOICE = re.compile(r"[a-z]{2,3}(-[a-z0-9-]+)?(\+[A-Za-z0-9]+)?")
 
 
 class LocalEspeak:
-    """`TextToSpeech` by a short-lived process per clause."""
+    """Implements `TextToSpeech` with a short-lived process per clause."""
 
     def __init__(self, voice: str = "", program: str = "espeak-ng") -> None:
-        """`voice` as espeak-ng names it, e.g. en-us+f3; empty: by the call's language."""
+        """`voice`: as espeak-ng names it, e.g. en-us+f3; empty: by the call's language."""
         self._voice = voice
         self._program = program
         self._running = 0
 
     async def say(self, text: str, options: VoiceOptions) -> AsyncGenerator[bytes, None]:
-        """Speak one clause (see `TextToSpeech`).  `options.voice` is not looked at: it may be another vendor's."""
+        """Synthesise one clause (see `TextToSpeech.say`).  Ignores `options.voice`: it may be another vendor's."""
         if len(text) > TEXT_CHARS_MAX:
             raise Rejected(f"a clause of {len(text)} characters; at most {TEXT_CHARS_MAX} are spoken at once")
         if not any(map(str.isalnum, text)):
@@ -59,13 +59,13 @@ class LocalEspeak:
             self._running -= 1
 
     async def warm(self) -> None:
-        """See that the program is there and speaks."""
+        """Check that the program is installed and works.  Raises a `ProviderError`."""
         async with aclosing(self.say("1", VoiceOptions())) as audio:
             async for _ in audio:
                 pass
 
     async def aclose(self) -> None:
-        """Nothing to free: every clause ends its own process."""
+        """Does nothing: every clause ends its own process."""
 
     async def _spoken(self, text: str, voice: str, speed: float) -> AsyncGenerator[bytes, None]:
         words_per_minute = round(WORDS_PER_MINUTE * min(max(speed, SPEED_MIN), SPEED_MAX))
@@ -88,35 +88,35 @@ class LocalEspeak:
     async def _converted(self, process: Process, text: str) -> AsyncGenerator[bytes, None]:
         stdin, stdout = process.stdin, process.stdout
         assert stdin is not None and stdout is not None
-        if not stdin.is_closing():  # else it has ended already, and its output will say so
+        if not stdin.is_closing():  # else it has exited already, and its output shows why
             stdin.write(text.encode())  # at most some kB: fits the pipe
             stdin.close()
         try:
             async with asyncio.timeout(CHUNK_S_MAX):
                 header = await stdout.readexactly(_WAV_HEADER_BYTES)
-            telephone = PcmToMulaw(_sample_rate(header))
+            to_mulaw = PcmToMulaw(_sample_rate(header))
             while True:
                 async with asyncio.timeout(CHUNK_S_MAX):
                     pcm = await stdout.read(CHUNK_BYTES)
                 if not pcm:
                     break
-                if mulaw := telephone.feed(pcm):
+                if mulaw := to_mulaw.feed(pcm):
                     yield mulaw
-            if mulaw := telephone.finish():
+            if mulaw := to_mulaw.finish():
                 yield mulaw
             async with asyncio.timeout(CHUNK_S_MAX):
                 status = await process.wait()
         except TimeoutError:
             raise Down(f"espeak-ng said nothing for {CHUNK_S_MAX:.0f} s") from None
         except asyncio.IncompleteReadError:
-            # It writes its reason to stderr, perhaps with the text: an unknown voice is the usual one.
+            # Its stderr may quote the text, so it is not read.  The usual reason is an unknown voice.
             raise Rejected("espeak-ng made no sound; is the voice in `espeak-ng --voices`?") from None
         if status != 0:
             raise Down(f"espeak-ng ended with status {status}")
 
 
 def _sample_rate(header: bytes) -> int:
-    """Of a 44-byte WAV header of 16-bit mono PCM, the only kind that espeak-ng writes."""
+    """Return the rate of a 44-byte WAV header of 16-bit mono PCM, as espeak-ng writes it.  Raises `Down`."""
     pcm_mono_16 = header[20:24] == b"\x01\x00\x01\x00" and header[34:36] == b"\x10\x00"
     rate = int.from_bytes(header[24:28], "little")
     if not (header.startswith(b"RIFF") and header[36:40] == b"data" and pcm_mono_16 and 8000 <= rate <= 48_000):
@@ -125,7 +125,7 @@ def _sample_rate(header: bytes) -> int:
 
 
 async def _end(process: Process) -> None:
-    """Kill (if it still runs), drain and reap: a paused pipe that nobody reads would never be closed."""
+    """Kill the process if it runs, drain its pipe and reap it: a paused pipe without a reader would never be closed."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             process.kill()

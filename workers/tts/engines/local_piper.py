@@ -1,7 +1,7 @@
 """`local/piper`: a neural voice without a key.  Voice "joe" (en_US) from PyPI, or `local/piper-<voice>` by download.
 
-The model runs in a child process (`piper_process`: its licence asks for it, and a synthesis never holds up the event
-loop).  Here: the child's audio, sentence by sentence, to the telephone's 8 kHz mu-law.
+The model runs in a child process (`piper_process`): its licence requires it, and a synthesis never blocks the event
+loop.  This module converts the child's audio, sentence by sentence, to mu-law at 8 kHz.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ DOWNLOAD_S_MAX = 600.0
 
 
 class LocalPiper:
-    """`TextToSpeech` by one piper child for the whole process."""
+    """Implements `TextToSpeech` with one piper child for the whole process."""
 
     def __init__(self, voice: str = "", folder: Path | None = None, deadlines: Deadlines | None = None) -> None:
-        """`voice`: a name of piper's collection, kept in `folder` (default: the user's cache); empty means joe."""
+        """`voice`: a name of piper's collection, kept in `folder` (default: the user's cache); empty: joe."""
         self._voice = voice
         self._folder = folder or Path.home() / ".cache" / "piper-voices"
         self._child = PiperChild(
@@ -40,13 +40,13 @@ class LocalPiper:
 
     @property
     def process_id(self) -> int | None:
-        """The child's, if it runs."""
+        """Process id of the child; None if it does not run."""
         return self._child.process_id
 
     async def say(self, text: str, options: VoiceOptions) -> AsyncGenerator[bytes, None]:
-        """Speak one clause (see `TextToSpeech`).  Each sentence comes whole, as soon as it is made.
+        """Synthesise one clause (see `TextToSpeech.say`).  Each sentence comes whole, as soon as it is synthesised.
 
-        `options.voice` is not looked at: the spec names the voice, and the option may belong to another vendor.
+        Ignores `options.voice`: the spec names the voice, and the option may be another vendor's.
         """
         if len(text) > TEXT_CHARS_MAX:
             raise Rejected(f"a clause of {len(text)} characters; at most {TEXT_CHARS_MAX} are spoken at once")
@@ -55,17 +55,17 @@ class LocalPiper:
         ready = await self._child.ready()
         if _primary(options.language) != _primary(ready.language):
             raise Rejected(f"this piper voice speaks {ready.language}, not {options.language}")
-        telephone = PcmToMulaw(ready.sample_rate)
+        to_mulaw = PcmToMulaw(ready.sample_rate)
         speed = min(max(options.speed, SPEED_MIN), SPEED_MAX)
         async with aclosing(self._child.speak(text, speed)) as pcm:
             async for chunk in pcm:
-                if mulaw := telephone.feed(chunk):
+                if mulaw := to_mulaw.feed(chunk):
                     yield mulaw
-        if mulaw := telephone.finish():
+        if mulaw := to_mulaw.finish():
             yield mulaw
 
     async def warm(self) -> None:
-        """Start the child (2 s) and let it speak once: the first synthesis allocates."""
+        """Start the child (2 s) and synthesise once: the first synthesis allocates.  Raises a `ProviderError`."""
         ready = await self._child.ready()
         async with aclosing(self.say("Hello. 1 2 3.", VoiceOptions(language=ready.language))) as audio:
             async for _ in audio:

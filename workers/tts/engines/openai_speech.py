@@ -1,9 +1,9 @@
 """`openai/<tts model>`: OpenAI's speech, one streamed request per clause.
 
-The body is raw PCM, 24 kHz, 16 bits, little-endian, mono; here it becomes telephone audio.  A compatible server may
-send another rate if its Content-Type says so, or WAV; one that sends MP3 all the same is Rejected (`received_audio`).
-A rate that is nowhere on the wire is not found out.  `instructions` are left out: they change a voice from clause to
-clause.  There is no alignment.  Source: the vendor's API reference, "Create speech".
+The body is raw PCM, 24 kHz, 16 bits, little-endian, mono, and is converted to telephone audio.  A compatible server may
+send another rate if its Content-Type names it, or WAV; one that sends MP3 is `Rejected` (`audio.received`).  A wrong
+rate that no header names is not detected.  `instructions` are not sent: they change a voice from clause to clause.
+There is no alignment.  Source: the vendor's API reference, "Create speech".
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ SPEED_MIN, SPEED_MAX = 0.25, 4.0
 VOICE = "alloy"
 VOICE_REFUSALS = (400, 404, 422)
 VOICES_REFUSED_MAX = 100
-"""Voices that the server does not have are remembered, so that each is asked for once; more than these are not."""
+"""Most voices that are remembered as missing at the server, so that each is requested once."""
 
 
 class OpenAISpeech:
-    """See `workers.providers.interfaces.TextToSpeech`."""
+    """Implements `workers.providers.interfaces.TextToSpeech`."""
 
     def __init__(
         self, model: str, *, key: str, url: str = OPENAI_URL, deadlines: SpeechDeadlines | None = None
     ) -> None:
-        """`key` may be empty for servers that want none."""
+        """`key` may be empty for a server without keys."""
         self._model = model
         self._is_openai = is_openai(url)
         self._voices_refused: set[str] = set()
@@ -59,7 +59,7 @@ class OpenAISpeech:
             api_key=key or "none",
             base_url=url,
             max_retries=0,
-            timeout=openai.Timeout(None, connect=deadlines.connect_s),  # whole deadlines are kept below
+            timeout=openai.Timeout(None, connect=deadlines.connect_s),  # `_response` and `timed` keep the deadlines
             http_client=openai.DefaultAsyncHttpxClient(limits=limits),
         )
 
@@ -67,10 +67,10 @@ class OpenAISpeech:
         return f"<OpenAISpeech {self._model}>"
 
     async def say(self, text: str, options: VoiceOptions) -> AsyncGenerator[bytes, None]:
-        """Speak one clause.
+        """Synthesise one clause.  Raises a `ProviderError`.
 
-        Another server than OpenAI's is asked for `options.voice` whatever it is, OpenAI for what can be a voice of its.
-        A voice that is refused is another vendor's: the default speaks then, and the log says so once.
+        A compatible server is sent `options.voice` whatever it is, OpenAI only what may be one of its voices.  After a
+        refused voice the default one speaks, and a warning is logged once.
         """
         if len(text) > TEXT_CHARS_MAX:
             raise Rejected(f"a clause of {len(text)} characters; at most {TEXT_CHARS_MAX} are spoken at once")
@@ -79,14 +79,14 @@ class OpenAISpeech:
         deadline = SynthesisDeadline(self._deadlines, PCM_24K.bytes_per_ms)
         audio = ReceivedAudio(f"openai/{self._model}", "OPENAI_BASE_URL", PCM_24K, deadline)
         body = self._body(text, options, audio, deadline)
-        async with aclosing(body) as chunks, aclosing(received(audio, chunks)) as sounds:
-            async for mulaw in sounds:
+        async with aclosing(body) as chunks, aclosing(received(audio, chunks)) as audio_chunks:
+            async for mulaw in audio_chunks:
                 yield mulaw
 
     async def warm(self) -> None:
-        """Open a connection and see whether the key is good: raises Rejected if it is not.
+        """Open a connection and check the key.  Raises `Rejected` if it is wrong.
 
-        A vendor that is down or knows no such route is no reason to stop.
+        Does nothing if the vendor is down or has no such route.
         """
         try:
             async with asyncio.timeout(self._deadlines.first_audio_s):
@@ -114,7 +114,7 @@ class OpenAISpeech:
                     yield chunk
 
     def _voices(self, voice: str) -> list[str]:
-        """What to ask for: the agent's voice if this server may have it, then the default."""
+        """Return the voices to try: the agent's voice if this server may have it, then the default."""
         if self._is_openai:
             voice = voice.lower() if voice.lower() in OPENAI_VOICES else voice
             voice = voice if OPENAI_VOICE.fullmatch(voice) else ""
@@ -123,7 +123,7 @@ class OpenAISpeech:
     async def _answer(
         self, stack: contextlib.AsyncExitStack, text: str, options: VoiceOptions, deadline: SynthesisDeadline
     ) -> Any:
-        """The answer's head, in the agent's voice or else in the default one; the stack closes it."""
+        """Return the response, its body unread, in the agent's voice or else the default one; `stack` closes it."""
         request: dict[str, Any] = {"model": self._model, "input": text, "response_format": "pcm"}
         if options.speed != 1.0:
             request["speed"] = min(max(options.speed, SPEED_MIN), SPEED_MAX)
@@ -155,9 +155,9 @@ class OpenAISpeech:
                     raise _BadRequest(str(refusal)) from None
                 raise refusal from None
             except (*ERRORS, TimeoutError, ValueError) as error:
-                # A kept connection that the vendor closed in the moment of its reuse: the next one is new.
+                # The vendor closed a kept connection at the moment of its reuse: the next attempt opens a new one.
                 if attempt == ATTEMPTS_MAX or not _broke_off(error):
-                    raise self._told(error) from None
+                    raise self._provider_error(error) from None
             finally:
                 deadline.waited(loop.time() - began)
         raise AssertionError("every attempt returns or raises")
@@ -165,7 +165,7 @@ class OpenAISpeech:
     def _refused(self, status: int) -> ProviderError:
         return refused(f"openai/{self._model}", status, "OPENAI_API_KEY")
 
-    def _told(self, error: Exception) -> ProviderError:
+    def _provider_error(self, error: Exception) -> ProviderError:
         return broken(f"openai/{self._model}", error)
 
 
@@ -174,6 +174,6 @@ class _BadRequest(Rejected):
 
 
 def _broke_off(error: Exception) -> bool:
-    """Was a connection there, and then lost before an answer?"""
+    """True if a connection was open, and then lost before an answer."""
     cause = error.__cause__ or error
     return isinstance(cause, (http.RemoteProtocolError, http.ReadError, http.WriteError))

@@ -1,9 +1,9 @@
-"""The parent's end of `piper_process`: one child, started when needed and kept warm, shared by all calls.
+"""The parent's side of `piper_process`: one child, started when needed and kept running, shared by all calls.
 
     start -> ready --request--> frames, request by request --death or hang--> gone --back-off--> start ...
 
-A request is a number and a bounded mailbox of audio.  Abandoning one tells the child so and never stops the child:
-the other calls are speaking through it.
+A request is a number and a bounded queue of audio.  Abandoning one sends a cancel to the child and never stops it,
+because the other calls use it too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from workers.providers.interfaces import Busy, Down, ProviderError, Rejected
 from workers.tts.piper_process import AUDIO, END, FAILED, FRAME_BYTES_MAX, HEADER, READY
 
 REQUESTS_MAX = 16
-"""Clauses in the child's hands; some 2 s of work.  Beyond it the process is `Busy`."""
+"""Open requests at once; some 2 s of work.  Beyond it `Busy` is raised."""
 STOP_S = 2.0
 BACK_OFF_S = 0.5
 BACK_OFF_S_MAX = 30.0
@@ -33,45 +33,45 @@ _ROOT = Path(__file__).parents[3]
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """How long the child may take, in seconds."""
+    """Deadlines of the child, in seconds."""
 
     start_s: float = 30.0
     """Until it is ready: 2 s, plus the download of a voice."""
     silent_s: float = 5.0
-    """Between two frames while it has work; one that is silent for longer hangs, and is ended."""
+    """Between two frames while it has work; a child that is silent for longer hangs, and is killed."""
     wait_s: float = 10.0
-    """Between two chunks of one request, others before it included; the caller has lost patience long before."""
+    """Between two chunks of one request, including requests before it."""
 
 
 @dataclass(eq=False, slots=True)
 class _Mailbox:
-    """What arrived for one request.  Bounded by the length of its text, which the caller bounds."""
+    """Audio that arrived for one request.  Bounded by the length of its text, which the caller bounds."""
 
     pcm: deque[bytes] = field(default_factory=deque)
-    news: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     ended: bool = False
     error: ProviderError | None = None
 
     def close(self, error: ProviderError | None) -> None:
         self.error, self.ended = error, True
-        self.news.set()
+        self.changed.set()
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What the child said of its voice."""
+    """Sample rate (Hz) and language of the child's voice."""
 
     sample_rate: int
     language: str
 
 
 class PiperChild:
-    """Starts, watches and restarts the child; speaks through it."""
+    """Starts, monitors and restarts the child; sends requests to it."""
 
     def __init__(
         self, arguments: Callable[[], Sequence[str]], deadlines: Deadlines, python: str = sys.executable
     ) -> None:
-        """`arguments` of the child; called in a thread before each start, may raise `Down`."""
+        """`arguments`: of the child; called in a thread before each start, may raise `Down`."""
         self._arguments = arguments
         self._deadlines = deadlines
         self._python = python
@@ -80,7 +80,7 @@ class PiperChild:
         self._reader: asyncio.Task[None] | None = None
         self._mailboxes: dict[int, _Mailbox] = {}
         self._last_id = 0
-        self._heard_at_s = 0.0  # when the child last sent something
+        self._received_at_s = 0.0  # when the child last sent something
         self._deaths = 0  # in a row, without audio in between
         self._not_before_s = 0.0
         self._starting = asyncio.Lock()
@@ -90,7 +90,7 @@ class PiperChild:
         return self._process.pid if self._process else None
 
     async def ready(self) -> Ready:
-        """The voice of the running child, started first if need be.  Raises a `ProviderError`."""
+        """Return the voice of the running child, started first if need be.  Raises a `ProviderError`."""
         async with self._starting:
             if self._ready is None:
                 now = asyncio.get_running_loop().time()
@@ -110,7 +110,7 @@ class PiperChild:
             return self._ready
 
     async def speak(self, text: str, speed: float) -> AsyncGenerator[bytes, None]:
-        """Audio of the text, as the child makes it.  Call `ready` first.  Raises a `ProviderError`."""
+        """Yield PCM of the text, as the child makes it.  Call `ready` first.  Raises a `ProviderError`."""
         process = self._process
         if process is None or process.stdin is None or self._ready is None:
             raise Down("piper died")
@@ -119,7 +119,7 @@ class PiperChild:
         self._last_id += 1
         request_id, mailbox = self._last_id, _Mailbox()
         if not self._mailboxes:
-            self._heard_at_s = asyncio.get_running_loop().time()  # it had nothing to do: its silence counts from now
+            self._received_at_s = asyncio.get_running_loop().time()  # it was idle: its silence counts from now
         self._mailboxes[request_id] = mailbox
         try:
             self._write(process, {"id": request_id, "text": text, "speed": speed})
@@ -130,26 +130,26 @@ class PiperChild:
                     raise mailbox.error
                 if mailbox.ended:
                     return
-                mailbox.news.clear()
-                await self._news(mailbox)
+                mailbox.changed.clear()
+                await self._wait_for_audio(mailbox)
         finally:
             if self._mailboxes.pop(request_id, None) is not None and not mailbox.ended:
                 self._write(process, {"cancel": request_id})
 
     async def aclose(self) -> None:
-        """End the child: by end of file, and if that does not help, by force."""
+        """End the child: by end of file, and if that fails, by a kill."""
         async with self._starting:
             await self._stop()
 
     # --- requests ---
 
-    async def _news(self, mailbox: _Mailbox) -> None:
-        """Wait for the mailbox.  A child that is silent too long hangs: end it.  Too long a queue is only `Busy`."""
+    async def _wait_for_audio(self, mailbox: _Mailbox) -> None:
+        """Wait for audio.  Kills the child and raises `Down` if it hangs; raises `Busy` if the queue is too long."""
         loop = asyncio.get_running_loop()
         give_up_s = loop.time() + self._deadlines.wait_s
-        while not mailbox.news.is_set():
+        while not mailbox.changed.is_set():
             now = loop.time()
-            silent_until_s = self._heard_at_s + self._deadlines.silent_s
+            silent_until_s = self._received_at_s + self._deadlines.silent_s
             if now >= silent_until_s:
                 hung = Down(f"piper sent nothing for {self._deadlines.silent_s:.0f} s")
                 self._died(hung)
@@ -158,12 +158,12 @@ class PiperChild:
                 raise Busy(f"piper did not get to this clause within {self._deadlines.wait_s:.0f} s")
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(min(silent_until_s, give_up_s)):
-                    await mailbox.news.wait()
+                    await mailbox.changed.wait()
 
     def _write(self, process: Process, request: dict[str, object]) -> None:
         stdin = process.stdin
         if stdin is None or stdin.is_closing() or process.returncode is not None:
-            return  # dead: the reader tells every mailbox
+            return  # it has died: the reader closes every mailbox
         if stdin.transport.get_write_buffer_size() > _STDIN_BYTES_MAX:
             self._kill()  # it stopped reading
             return
@@ -172,9 +172,9 @@ class PiperChild:
     # --- the process ---
 
     async def _start(self) -> Ready:
-        """Start the child and wait until it is ready."""
+        """Start the child and wait until it is ready.  Raises a `ProviderError`."""
         arguments = await asyncio.to_thread(self._arguments)
-        # In the folder that holds `workers`, so that -m finds it wherever this process was started.
+        # In the folder that holds `workers`, so that -m finds the module wherever this process was started.
         spawning = asyncio.ensure_future(
             asyncio.create_subprocess_exec(
                 self._python, "-m", "workers.tts.piper_process", *arguments, stdin=PIPE, stdout=PIPE, cwd=_ROOT,
@@ -184,18 +184,18 @@ class PiperChild:
         try:
             self._process = await asyncio.shield(spawning)
         except asyncio.CancelledError:
-            # Whoever gives up in this moment has a child all the same: nobody would end it, and it would hold up the
-            # loop's own end.
+            # The child starts in spite of the cancellation.  It must be known, or it would never be ended and would
+            # delay the end of the event loop.
             self._process = await spawning
             raise
         try:
             kind, _, payload = await self._frame(self._process)
         except (asyncio.IncompleteReadError, ConnectionError):
             raise Down("piper died while it was starting") from None
-        said = json.loads(payload)
+        document = json.loads(payload)
         if kind != READY:
-            raise _error(said)
-        return Ready(int(said["sample_rate"]), str(said["language"]))
+            raise _error(document)
+        return Ready(int(document["sample_rate"]), str(document["language"]))
 
     async def _frame(self, process: Process) -> tuple[bytes, int, bytes]:
         assert process.stdout is not None
@@ -205,21 +205,21 @@ class PiperChild:
         return kind, request_id, await process.stdout.readexactly(length)
 
     async def _read(self, process: Process | None) -> None:
-        """Deal out what the child sends until it dies."""
+        """Distribute the child's frames to the mailboxes until it dies."""
         assert process is not None
         loop = asyncio.get_running_loop()
         error: ProviderError
         try:
             while True:
                 kind, request_id, payload = await self._frame(process)
-                self._heard_at_s = loop.time()
+                self._received_at_s = loop.time()
                 mailbox = self._mailboxes.get(request_id)
                 if mailbox is None:
                     continue  # abandoned
                 if kind == AUDIO:
                     self._deaths = 0
                     mailbox.pcm.append(payload)
-                    mailbox.news.set()
+                    mailbox.changed.set()
                 elif kind == END:
                     mailbox.close(None)
                 elif kind == FAILED:
@@ -228,11 +228,11 @@ class PiperChild:
             error = Down("piper died")
         except ProviderError as nonsense:
             error = nonsense
-        if self._ready is not None:  # else it was ended, and that was counted
+        if self._ready is not None:  # else it was stopped, and that was counted
             self._died(error)
 
     def _died(self, error: ProviderError) -> None:
-        """The child is no more (or will be in a moment): everyone learns of it; the next start waits its time."""
+        """Kill the child if it still runs, close every mailbox with `error`, and set the time of the next start."""
         self._ready = None
         self._kill()
         for mailbox in self._mailboxes.values():
@@ -243,7 +243,7 @@ class PiperChild:
         self._deaths += 1
 
     async def _gone(self) -> None:
-        """A start failed: clean up, and count it."""
+        """Clean up after a failed start, and count it."""
         self._died(Down("piper could not be started"))
         await self._stop()
 
@@ -266,7 +266,7 @@ class PiperChild:
             return
         if process.stdin is not None:
             process.stdin.close()
-        # communicate() reads what is left, for a paused pipe would never close, and waits for the end.
+        # communicate() reads the rest, because a paused pipe would never close, and waits for the exit.
         try:
             async with asyncio.timeout(STOP_S):
                 await process.communicate()
@@ -277,5 +277,5 @@ class PiperChild:
                 await process.communicate()
 
 
-def _error(said: dict[str, str]) -> ProviderError:
-    return (Rejected if said["error"] == "rejected" else Down)(said["message"])
+def _error(document: dict[str, str]) -> ProviderError:
+    return (Rejected if document["error"] == "rejected" else Down)(document["message"])

@@ -2,13 +2,13 @@
 
     config (once for a socket), text, flush -> audio in base64 ..., event "final"
 
-The protocol names no contexts, so a socket speaks one clause at a time.  Sockets that spoke a clause to its end are
-kept warm, for the next clause of the same voice; the vendor closes one that was idle for a minute, so that idle ones
-are pinged.  There is no cancel: a clause that is given up takes its socket with it.
+The protocol has no contexts, so a socket carries one clause at a time.  Sockets whose clause was complete are kept for
+the next clause of the same voice; the vendor closes a socket that was idle for a minute, so idle ones are pinged.
+There is no cancel: a clause that is given up closes its socket.
 
-Audio is asked for as mu-law at 8 kHz without a container; should it come as WAV all the same, its header is read.  The
-"final" event must be asked for in the query.  One that comes before any audio on a used socket is the last clause's,
-and skipped.
+Audio is requested as mu-law at 8 kHz without a container; if it comes as WAV, its header is parsed.  The "final" event
+must be requested in the query.  One that comes before any audio on a reused socket belongs to the last clause, and is
+skipped.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ from workers.tts.audio.received import ReceivedAudio
 from workers.tts.voice_names import sarvam_voices
 
 SOCKETS_MAX = 200
-"""Clauses under way at once."""
+"""Clauses in progress at once."""
 WARM_MAX = 8
-"""Idle sockets that are kept; one call in eight or so is being spoken to."""
+"""Idle sockets that are kept: about one call in eight is being spoken to at a time."""
 PING_SECONDS = 20.0
 PING = '{"type":"ping"}'
 IDLE_SECONDS_MAX = 300.0
-"""A socket that nobody needed for so long is closed."""
+"""A socket that was idle for this long is closed."""
 CLAUSE_CHARS_MAX = 2000
 BUFFER_CHARS, CHUNK_CHARS = 30, 250
-"""The vendor begins to speak at so many characters (the least it takes), in pieces of at most so many."""
+"""The vendor starts the synthesis at this many characters (its minimum), in pieces of at most this many."""
 SEND_S = 2.0
-"""For the messages of a clause to leave."""
+"""Deadline for sending the messages of a clause, in seconds."""
 DEADLINES = SpeechDeadlines()
 PACES_OF_V2, PACES = (0.3, 3.0), (0.5, 2.0)
 
 
 @dataclass(slots=True, eq=False)
 class _Socket:
-    """A connection, and what it was configured for; `used_at` is when it last spoke."""
+    """A connection and its configuration; `used_at`: loop time at which its last clause ended."""
 
     connection: ClientConnection
     config: str = ""
@@ -69,7 +69,7 @@ class _Socket:
 
 
 class SarvamBulbul:
-    """`TextToSpeech` by Sarvam."""
+    """Implements `TextToSpeech` with Sarvam."""
 
     def __init__(self, model: str, key: str, url: str = SARVAM_URL, deadlines: SpeechDeadlines = DEADLINES) -> None:
         self._model = model
@@ -78,13 +78,13 @@ class SarvamBulbul:
         self._url = f"{socket_url(url)}/text-to-speech/ws?{query}"
         self._deadlines = deadlines
         self._name = f"sarvam/{model}"
-        self._idle: list[_Socket] = []  # the last one is the warmest
+        self._idle: list[_Socket] = []  # in the order of their last use
         self._speaking = 0
         self._keeper: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
     async def say(self, text: str, options: VoiceOptions) -> AsyncIterator[Sound]:
-        """Speak one clause (see `TextToSpeech`).  Sarvam tells no word times."""
+        """Synthesise one clause (see `TextToSpeech.say`).  Sarvam sends no word times.  Raises a `ProviderError`."""
         config = self._config(options)
         if len(text) > CLAUSE_CHARS_MAX:
             raise Rejected(f"{self._name} speaks at most {CLAUSE_CHARS_MAX} characters at once")
@@ -104,14 +104,14 @@ class SarvamBulbul:
                             yield audio
                     return
                 except ConnectionClosed:
-                    # A warm socket may have gone in the meantime; each try takes one away, so this ends.
+                    # An idle socket may have been closed meanwhile; each try removes one, so this loop ends.
                     if began or not used:
                         raise Down(f"{self._name} closed the connection") from None
         finally:
             self._speaking -= 1
 
     async def warm(self) -> None:
-        """Connect.  Raises Rejected if the key is wrong; a vendor that is down now is no reason to stop."""
+        """Connect.  Raises `Rejected` if the key is wrong; does nothing if the vendor is down now."""
         with contextlib.suppress(Down, Busy):
             if not self._idle:
                 self._put(_Socket(await self._open()))
@@ -149,7 +149,7 @@ class SarvamBulbul:
         )
 
     async def _speak(self, socket: _Socket, config: str, text: str, used: bool) -> AsyncGenerator[bytes]:
-        """Speak on this socket, which is kept afterwards only if it came to the end.  Raises ConnectionClosed, too."""
+        """Synthesise on this socket; keep it only if the clause was complete.  Raises `ConnectionClosed`, too."""
         whole = began = ended = False
         deadline = SynthesisDeadline(self._deadlines, BYTES_PER_MS)
         audio = ReceivedAudio(self._name, "SARVAM_BASE_URL", MULAW_8K, deadline)
@@ -194,7 +194,7 @@ class SarvamBulbul:
             raise Down(f"{self._name} takes no text") from None
 
     async def _next(self, socket: _Socket, deadline: SynthesisDeadline) -> tuple[str, dict[str, Any]]:
-        """The next message that tells something.  Pongs and the like prolong nothing."""
+        """Return the next audio or event message.  Other messages, such as pongs, do not extend the deadline."""
         now = asyncio.get_running_loop().time
         asked_at = now()
         try:
@@ -214,7 +214,7 @@ class SarvamBulbul:
         return await open_socket(self._name, self._url, headers(self._key), self._deadlines.connect_s, KEY_VARIABLE)
 
     async def _take(self, config: str) -> tuple[_Socket, bool]:
-        """A socket for this voice, and whether it had been waiting."""
+        """Return a socket for this voice, and whether it had been idle."""
         while socket := next((s for s in reversed(self._idle) if s.config in (config, "")), None):
             self._idle.remove(socket)
             if socket.usable:
@@ -237,7 +237,7 @@ class SarvamBulbul:
             await asyncio.sleep(PING_SECONDS)
             for socket in list(self._idle):
                 if socket not in self._idle:
-                    continue  # somebody speaks on it by now
+                    continue  # a clause uses it by now
                 try:
                     if now() - socket.used_at > IDLE_SECONDS_MAX:
                         raise TimeoutError
@@ -249,7 +249,7 @@ class SarvamBulbul:
                         self._drop(socket)
 
     def _drop(self, socket: _Socket) -> None:
-        """Close a socket; nobody waits for it, but `aclose`."""
+        """Close a socket in the background; only `aclose` waits for it."""
         task = asyncio.create_task(close_socket(socket.connection), name=f"{self._name} farewell")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

@@ -1,6 +1,6 @@
-"""What language models write, as a voice should say it: `normalised` and, with the way back, `with_sources`.
+"""Rewrites what language models write as a voice is to say it: `normalised`, and `with_sources` with the way back.
 
-docs/speech.md shows what it does.  Pure: no clock, no I/O, no state between clauses.
+docs/speech.md lists the rewritings.  Pure: no clock, no I/O, no state between clauses.
 """
 
 from workers.tts.normalise.pipeline import normalised, with_sources

@@ -1,4 +1,4 @@
-"""Dr., approx., e.g., a/c, Mon-Fri: what people write short and say in full."""
+"""Expands abbreviations: Dr., approx., e.g., a/c, Mon-Fri."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BEFORE_NUMBERS = {
     "gr": "grade", "apt": "Apartment", "tab": "tablet", "ex": "Exercise", "mob": "mobile", "cont": "contact",
     "ph": "phone", "tel": "telephone", "lic": "licence",
 }  # fmt: skip
-"""Only with a full stop and before a number: "Rt. 66", but "an art. 5 of them"."""
+"""Abbreviations only with a full stop and before a number: "Rt. 66", but "an art. 5 of them"."""
 NUMBERS_OF = {
     "h": "House", "rt": "Route", "rd": "Road", "fl": "Flat", "d": "Door", "s": "Serial", "sl": "Serial",
     "sr": "Serial", "f": "Flat", "p": "Plot", "pl": "Plot", "w": "Ward", "r": "Room", "rm": "Room", "q": "Question",
@@ -46,7 +46,7 @@ NUMBERS_OF = {
     "bk": "Booking", "roll": "Roll", "t": "Token", "b": "Bill", "emp": "Employee", "lic": "Licence",
     "veh": "Vehicle", "con": "Consumer", "cons": "Consumer", "apt": "Apartment", "blk": "Block", "bldg": "Building",
 }  # fmt: skip
-"""H.No. 4, Sr. No. 5, A/c No. 1234."""
+"""Words before "No.": H.No. 4, Sr. No. 5, A/c No. 1234."""
 _IN_FULL = {
     "b/w": "between", "n/a": "not applicable", "w.e.f.": "with effect from", "w.r.t.": "with respect to",
     "viz.": "namely", "s/o": "son of", "d/o": "daughter of", "u/s": "under section", "p.o. box": "P O Box",
@@ -85,21 +85,21 @@ def _any(table: dict[str, str]) -> str:
     return "|".join(sorted(map(re.escape, table), key=len, reverse=True))
 
 
-def _kept_stop(match: re.Match[str], said: str) -> str:
-    """The full stop of an abbreviation that ends the text ends the sentence, too."""
-    return f"{said}." if match[0].endswith(".") and match.end() == len(match.string) else said
+def _kept_stop(match: re.Match[str], spoken: str) -> str:
+    """Keep the full stop of an abbreviation at the end of the text: it ends the sentence, too."""
+    return f"{spoken}." if match[0].endswith(".") and match.end() == len(match.string) else spoken
 
 
 def _dotted(match: re.Match[str]) -> str | None:
     if match[1] in ("EST", "ED"):
         return None  # a time zone
-    said = _DOTTED[match[1].lower()]
-    return _kept_stop(match, said.capitalize() if match[1][0].isupper() else said)
+    spoken = _DOTTED[match[1].lower()]
+    return _kept_stop(match, spoken.capitalize() if match[1][0].isupper() else spoken)
 
 
 def _plain(match: re.Match[str]) -> str:
-    said = _PLAIN[match[0].lower()]
-    return _kept_stop(match, said[0].upper() + said[1:] if match[0][0].isupper() else said)
+    spoken = _PLAIN[match[0].lower()]
+    return _kept_stop(match, spoken[0].upper() + spoken[1:] if match[0][0].isupper() else spoken)
 
 
 def _number(match: re.Match[str]) -> str:
@@ -107,21 +107,21 @@ def _number(match: re.Match[str]) -> str:
 
 
 def _before_number(match: re.Match[str]) -> str:
-    said = BEFORE_NUMBERS[match[1].lower()]
+    spoken = BEFORE_NUMBERS[match[1].lower()]
     if match[1].lower() == "sec" and not re.match(r" ?[0-9]{1,4}[A-Z]", match.string[match.end() - 1 :]):
-        said = (
+        spoken = (
             "Sector"
             if re.search(
                 "Noida|Chandigarh|Gurgaon|Gurugram|Rohini|Dwarka|Faridabad|Mohali|Panchkula|Nagar", match.string
             )
-            else said
+            else spoken
         )
-    return f"{said if match[1][0].isupper() else said.lower()} "
+    return f"{spoken if match[1][0].isupper() else spoken.lower()} "
 
 
 def _number_of(match: re.Match[str]) -> str:
-    said = NUMBERS_OF[match[1].lower()]
-    return f"{said} Number "
+    spoken = NUMBERS_OF[match[1].lower()]
+    return f"{spoken} Number "
 
 
 def _compass(match: re.Match[str]) -> str:

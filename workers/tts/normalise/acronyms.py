@@ -1,4 +1,4 @@
-"""Capital letters: spelled (E M I), or spoken as a word (NASA)?"""
+"""Reads words of capital letters: letter by letter (E M I), or as a word (NASA)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from workers.tts.normalise.spans import Pass
 
-_SPELLED = frozenset(
+_INITIALISMS = frozenset(
     re.findall(
         r"\S+",
         "AC AGM AI AMC API APR ATM AUM AWB BEO BOE BPO CA CEO CFO CIO COD COO CTO CVV DA DOB EMI ENT EPF ESI ESIC "
@@ -17,7 +17,7 @@ _SPELLED = frozenset(
         "UI UK UPI UPS URL USA USB USD UTI UTR UV VIP VPA VPN WWW XUV ",
     )
 )
-"""Pronounceable to a voice, but spelled by people.  Acronyms without a vowel are spelled anyway."""
+"""Pronounceable, but read letter by letter.  Acronyms without a vowel always are."""
 _WORDS = frozenset({"HMM", "HMMM", "MR", "MRS", "DR", "ST", "TH", "SHH", "PSST", "NTH"})
 _VOWELS = frozenset("AEIOUY")
 LETTERS_MAX = 6
@@ -26,16 +26,16 @@ _CAPITALS = re.compile(r"(?<![\w'’])([A-Z]{2,6})(s|'s|’s)?(?![\w])(?!['’]\
 _DOTTED = re.compile(r"(?<![\w.])(?:[A-Z]\.){2,6}(?![\w])")
 
 
-def is_spelled(capitals: str) -> bool:
-    """Do people spell this word of capital letters?"""
-    if capitals in _SPELLED:
+def is_initialism(capitals: str) -> bool:
+    """True if this word of capital letters is read letter by letter."""
+    if capitals in _INITIALISMS:
         return True
     return len(capitals) <= LETTERS_MAX and capitals not in _WORDS and not _VOWELS & set(capitals)
 
 
 def _capitals(match: re.Match[str]) -> str | None:
     letters, plural = match[1], match[2]
-    return " ".join(letters) + ("'s" if plural else "") if is_spelled(letters) else None
+    return " ".join(letters) + ("'s" if plural else "") if is_initialism(letters) else None
 
 
 def _dotted(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Web and mail addresses, UPI handles, file names: letters and the words for their marks."""
+"""Reads web and mail addresses, UPI handles and file names, with words for their marks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from workers.tts.normalise.spans import Pass
 from workers.tts.normalise.words import Words
 
 PATH_PARTS_MAX = 4
-"""Of a longer path the beginning is said: nobody can write down the rest."""
+"""Parts of a path that are read; a caller cannot write down more."""
 
 _DOMAINS = "com|in|org|net|io|ai|app|dev|info|gov|edu|biz|tech|shop|store|online|co|uk|us|eu|de|example"
 _FILES = "pdf|docx?|xlsx?|pptx?|csv|txt|jpe?g|png|mp3|mp4|zip|html?"
@@ -29,12 +29,12 @@ _RUNS = re.compile(r"[0-9]+|[._/:+-]|[^0-9._/:+-]+")
 
 
 def passes(words: Words) -> tuple[Pass, ...]:
-    """The passes; before anything else reads the digits and marks in an address."""
-    said = words.signs
-    marks = {"/": said.slash, ".": said.dot, "-": said.dash, "_": said.underscore, "+": said.plus, ":": said.to}
+    """Return the passes; they run before any other reads the digits and marks of an address."""
+    signs = words.signs
+    marks = {"/": signs.slash, ".": signs.dot, "-": signs.dash, "_": signs.underscore, "+": signs.plus, ":": signs.to}
 
-    def spelled(text: str) -> str:
-        """`front.desk2` as "front dot desk two"."""
+    def address_words(text: str) -> str:
+        """Return `front.desk2` as "front dot desk two"."""
         parts = []
         for run in _RUNS.findall(text):
             parts.append(marks.get(run) or (words.digits(run) if run.isdecimal() and run.isascii() else run))
@@ -47,14 +47,14 @@ def passes(words: Words) -> tuple[Pass, ...]:
         if not host:
             return None
         segments = [segment.rstrip(_TRAILING) for segment in path.split("/") if segment.rstrip(_TRAILING)]
-        return spelled("/".join([host, *segments[:PATH_PARTS_MAX]])) + end
+        return address_words("/".join([host, *segments[:PATH_PARTS_MAX]])) + end
 
     def mail(match: re.Match[str]) -> str:
-        return f"{spelled(match[1])} {said.at} {spelled(match[2])}"
+        return f"{address_words(match[1])} {signs.at} {address_words(match[2])}"
 
     return (
         Pass(_MAIL, mail, needs="@"),
         Pass(_URL, url, needs=".:"),
-        Pass(_FILE, lambda match: f"{spelled(match[1])} {said.dot} {match[2]}", needs="."),
-        Pass(_HANDLE, lambda match: f"{said.at} {spelled(match[1])}", needs="@"),
+        Pass(_FILE, lambda match: f"{address_words(match[1])} {signs.dot} {match[2]}", needs="."),
+        Pass(_HANDLE, lambda match: f"{signs.at} {address_words(match[1])}", needs="@"),
     )

@@ -1,19 +1,19 @@
-"""Passwords, order numbers, PNRs, number plates: digit by digit, letter by letter."""
+"""Reads passwords, order numbers, PNRs and number plates digit by digit and letter by letter."""
 
 from __future__ import annotations
 
 import re
 
-from workers.tts.normalise.acronyms import is_spelled
+from workers.tts.normalise.acronyms import is_initialism
 from workers.tts.normalise.contexts import CONTEXTS, IDENTIFIER, RECORD, SECRET, NumberContext, counts, is_code
-from workers.tts.normalise.phones import spelled
+from workers.tts.normalise.phones import digit_words
 from workers.tts.normalise.spans import Pass, Rule
 from workers.tts.normalise.words import Words
 
 END = r"(?![\w%])(?![.,:/-][0-9])"
-"""What must not follow the digits of a code."""
+"""Lookahead for what must not follow the digits of a code."""
 MORE = r"((?:(?:,? (?:and|or|या|और|&) |, ?)(?:[0-9]{3} [0-9]{3}|[0-9]{3,8})(?![\w%])(?![.,:/-][0-9])){0,5})"
-"""A list goes on: ", 101 or 108"."""
+"""Pattern for the rest of a list: ", 101 or 108"."""
 
 _GAP = r"[ \n:#.,–—-]"
 _TOKEN = r"(?:[A-Z]{1,8}[-/]){0,2}[A-Z]{0,8}[0-9][A-Z0-9]{0,23}(?:[-/][A-Z0-9]{1,16}){0,4}(?:(?<=[A-Z]) [0-9]{2,4})?"  # noqa: S105
@@ -42,20 +42,20 @@ _SHORT = 2
 
 
 def characters(words: Words, token: str) -> str:
-    """Digit by digit, letter by letter, with pauses between groups of digits."""
+    """Return the token digit by digit and letter by letter, with pauses between groups of digits."""
     if " " in token and token.replace(" ", "").isdecimal():
         return ", ".join(words.digits(group) for group in token.split())
     if word := _PROMOTION.fullmatch(token):
         return f"{word[1]} {words.cardinal(int(word[2]), indian=True) if len(word[2]) < 3 else words.digits(word[2])}"
-    said = ""
+    mixed_words = ""
     for run in _RUNS.finditer(token):
         pause = "," if run.start() and re.match("[0-9][-/][0-9]", token[run.start() - 2 :]) else ""
-        said += f"{pause} {' '.join(run[0]) if run[0].isalpha() else spelled(words, run[0])}"
-    return said.strip()
+        mixed_words += f"{pause} {' '.join(run[0]) if run[0].isalpha() else digit_words(words, run[0])}"
+    return mixed_words.strip()
 
 
 def more(words: Words, match: re.Match[str], group: int) -> str:
-    """The rest of a list, read like its first number, but for what counts something."""
+    """Return the rest of a list, read like its first number, except for a number that counts something."""
     start = match.start(group)
 
     def one(number: re.Match[str]) -> str:
@@ -65,7 +65,7 @@ def more(words: Words, match: re.Match[str], group: int) -> str:
 
 
 def passes(words: Words) -> tuple[Pass, ...]:
-    """What the words around it say to be a code."""
+    """Return the passes for numbers that are codes because of the words around them."""
 
     def after(context: NumberContext) -> Rule:
         def rule(match: re.Match[str]) -> str | None:
@@ -86,7 +86,7 @@ def passes(words: Words) -> tuple[Pass, ...]:
         Pass(_PLATE, lambda match: characters(words, match[0])),
         Pass(_DASHED, lambda match: characters(words, match[0]), "-/"),
         Pass(_INTERSTATE, lambda match: f"I {words.digits(match[1])}", "-"),
-        Pass(_SIGNED, lambda match: f"{words.signs.number} {spelled(words, match[1])}", "#"),
+        Pass(_SIGNED, lambda match: f"{words.signs.number} {digit_words(words, match[1])}", "#"),
     )
 
 
@@ -99,19 +99,19 @@ def _pattern(context: NumberContext) -> re.Pattern[str]:
 
 
 def mixed(words: Words) -> tuple[Pass, ...]:
-    """Letters and digits in one word, after units and currencies have taken theirs: 5G, B2B, COVID-19, AB12CD."""
+    """Return the pass for letters and digits in one word (5G, B2B, COVID-19, AB12CD); it runs after units and money."""
 
-    def said(match: re.Match[str]) -> str:
+    def mixed_words(match: re.Match[str]) -> str:
         runs = _RUNS.findall(match[0])
         short = sum(1 for run in runs if run[0].isdecimal()) == 1
         parts = []
         for run in runs:
             if run[0].isdecimal():
                 whole = short and len(run) <= _SHORT and run[0] != "0"
-                parts.append(words.cardinal(int(run), indian=words.indian) if whole else spelled(words, run))
+                parts.append(words.cardinal(int(run), indian=words.indian) if whole else digit_words(words, run))
             else:
-                word = len(run) > 3 and not is_spelled(run) and short
+                word = len(run) > 3 and not is_initialism(run) and short
                 parts.append(run if word else " ".join(run))
         return " ".join(parts)
 
-    return (Pass(_MIXED, said),)
+    return (Pass(_MIXED, mixed_words),)

@@ -1,7 +1,7 @@
-"""Which words around a number say how to read it: one table for codes, calls, vehicles, rooms, money and counting.
+"""Defines which words around a number decide how it is read: codes, calls, vehicles, rooms, money and counting.
 
-A number is a code because of a word before it ("order 98321").  What follows it overrules that word: a currency, a
-unit or a counted noun makes it a number again ("order 2500 rupees", "the train is 120 minutes late").
+A number is a code because of a word before it ("order 98321").  The words after it take precedence: a currency, a unit
+or a counted noun makes it a number again ("order 2500 rupees", "the train is 120 minutes late").
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ class NumberContext:
     """Words after which a number is read digit by digit."""
 
     words: str
-    """Alternatives of a pattern, in any case."""
+    """The words, as alternatives of a pattern, in any case."""
     links: str
-    """What may stand between such a word and the number, as alternatives of a pattern."""
+    """Words that may stand between such a word and the number, as alternatives of a pattern."""
     digits_min: int
     """A number of fewer digits is read as a number: "room 12"."""
     named_digits_min: int
     """The same if "number", "no.", "#" or ":" stands between: "order number 12"."""
     priced: bool = False
-    """Has it a price?  Then "the ticket is 1500" may be meant so."""
+    """True if the thing may have a price: "the ticket is 1500"."""
     described: bool = False
-    """May words stand between that say what it is for?  "The code for the gate is 4521"."""
+    """True if words that describe it may stand between: "The code for the gate is 4521"."""
 
 
 _IS = "is|was|are|है|हैं|का|की"
@@ -64,7 +64,7 @@ AMOUNT = NumberContext(
     digits_min=99,
     named_digits_min=3,
 )
-"""What has an amount and a number; only the second is ever called one."""
+"""Things with both an amount and a number; only the number is ever called one."""
 CALL = NumberContext(
     "dial|call|ring|helpline|hotline|whatsapp|extension|ext|contact|sms|"
     "reach (?:us|me|them|him|her)|customer care|हेल्पलाइन|कॉल|डायल|एक्सटेंशन|व्हाट्सएप",
@@ -80,7 +80,7 @@ PHONE = NumberContext(
     named_digits_min=3,
     priced=True,
 )
-"""A phone may be a thing with a price."""
+"""A phone may also be a thing with a price."""
 VEHICLE = NumberContext(
     "flights?|trains?|bus|coach|vehicle|car|cab|taxi|फ़्लाइट|फ्लाइट|ट्रेन|गाड़ी|बस|कैब",
     f"{_IS}|{_NAMED}",
@@ -104,7 +104,7 @@ NUMBER = NumberContext(
     named_digits_min=4,
     priced=True,
 )
-"""Of whatever: "badge no. 4412"."""
+"""A number of anything: "badge no. 4412"."""
 CONTEXTS = (SECRET, IDENTIFIER, RECORD, AMOUNT, CALL, PHONE, VEHICLE, ROOM, NUMBER)
 
 SERVICE_WORDS = (
@@ -112,12 +112,12 @@ SERVICE_WORDS = (
     "women|railway|rail|disaster|crisis|lifeline|suicide|roadside|poison|aadhaar|electricity|gas leak|control room|"
     "पुलिस|एम्बुलेंस|एंबुलेंस|दमकल|फायर|फ़ायर|आपातकाल|आपातकालीन|इमरजेंसी|हेल्पलाइन|साइबर|महिला|चाइल्डलाइन|रेलवे"
 )
-"""Who is behind a service number."""
+"""Words for the services that have short numbers."""
 SERVICE_NUMBERS = (
     "100|101|102|104|108|111|112|119|1033|1063|1070|1073|1077|1078|1090|1091|1096|1097|1098|1099|13[89]|1363|1077|"
     "14[0-9]{3}|15100|155[0-9]{3}|155[14]|181|1860|19(?:0[0-9]|1[0-9]|2[0-9]|30|47|50)|[2-8]11|911|988|999"
 )
-"""Short numbers that only exist to be dialled, in India, North America and Britain."""
+"""Short numbers that exist only to be dialled, in India, North America and Britain."""
 
 MONEY_WORDS = (
     "salary|ctc|package|rent|prices?|priced|costs?|fees?|loans?|emi|amount|budget|worth|pays?|paid|earned|deposit|income|"
@@ -125,7 +125,7 @@ MONEY_WORDS = (
     "prize|discount|cashback|refund|invest(?:ed|ment)?|sum|total|rupees|charges?|limit|profit|loss|paying|cover|"
     "rs|inr|usd|[₹$€£]|किराया|वेतन|लोन|कीमत|क़ीमत|दाम|बजट|रकम|राशि|फीस|फ़ीस|बिल|सैलरी|पैकेज|क़ीमत|जमा|कमाई|खर्च|ख़र्च"
 )
-"""After these "5L" is five lakh."""
+"""Words after which "5L" is five lakh."""
 LETTERED_PLACES = (
     "flat|seats?|gates?|tower|block|wing|rooms?|row|unit|apartment|apt|house|plot|rules?|sections?|sec|form|class|"
     "grade|exit|bay|lane|stall|shop|hall|platform|coach|bus|berth|suite|floor|level|zone|terminal|door|locker|cabin|"
@@ -133,18 +133,18 @@ LETTERED_PLACES = (
     "building|villa|house|route|booth|division|form|part|figure|annexure|appendix|"
     "फ्लैट|फ़्लैट|सीट|गेट|टावर|ब्लॉक|कमरा|रूम|धारा|नियम|मकान|प्लॉट|दुकान|बर्थ|कोच"
 )
-"""After these "5L" is five and a letter, whatever was said of money before."""
+"""Words after which "5L" is five and a letter, even if money was mentioned before."""
 
 _CALLED = re.compile(r"(?i)(?<!\w)(?:no|nos|number|numbers|id|code|ref|ending)(?!\w)|[#:]|नंबर|नम्बर|संख्या")
 _SAID_TO_BE = re.compile(r"(?i)(?<!\w)(?:is|was|are|है|हैं)(?!\w)")
 _OWNED = re.compile(r"(?i)(?<!\w)(?:your|my|his|her|their|our|आपका|आपकी|आपके|मेरा|मेरी) (?:\w{1,12} )?\Z")
 NEAR_CHARS = 200
-"""Words that far from a number still say how to read it."""
+"""Distance in characters within which a word decides how a number is read."""
 PRICE_DIGITS_MAX = 6
-"""What "the phone is ..." is followed by is a price only up to so many digits."""
+"""Most digits of a price after "the phone is ..."."""
 
 ROUND_DIGITS_MAX = 9
-"""The same if it ends in 000: "the flat is 4500000"."""
+"""Most digits of such a price if it ends in 000: "the flat is 4500000"."""
 
 _STOPS = frozenset(
     re.findall(
@@ -163,7 +163,7 @@ _STOPS = frozenset(
         "छह सात आठ नौ दस ग्यारह बारह आधा आधे डेढ़ ढाई साढ़े",
     )
 )
-"""Small words and verbs: behind them nothing is counted by the number any more."""
+"""Function words and verbs: after them a number counts nothing any more."""
 _COUNTED = frozenset(
     re.findall(
         r"\S+",
@@ -181,7 +181,7 @@ _COUNTED = frozenset(
         "बोतलें पैकेट कमरे मरीज़ मरीज मरीज़ों गोलियाँ गोली आइटम मात्र शब्द एमबी जीबी",
     )
 )
-"""Currencies, units and nouns that do not end in "s"; whatever does is a plural."""
+"""Currencies, units and nouns that do not end in "s"; a word that does is a plural."""
 _NEXT_WORD = re.compile(r"[ -]?((?:[^\W\d_]|[\u0900-\u0963])[\w\u0900-\u0963'’]{0,30}\.?)")
 _SIGN_AFTER = re.compile(r" ?(?:[%٪₹$€£°]|/-|a (?:night|day|week|month|year|head|person|piece|plate|kilo)\b)")
 _PRICED_IN_HINDI = re.compile(
@@ -192,9 +192,9 @@ _PRICED_IN_HINDI = re.compile(
 _VERB_AFTER = re.compile(
     r" (?:[0-9₹$]|(?:a|an|the|your|my|our|his|her|their|you|us|me|him|them|it|to|that|this|all|no)\b)"
 )
-"""What follows a verb that ends in "s", and no noun: "NH 275 adds 20 minutes"."""
+"""Words after a verb that ends in "s", but not after a noun: "NH 275 adds 20 minutes"."""
 _HINDI_PLURAL = re.compile("(?:.{2}ों|ियाँ|ियां|[^गतनकयह]े)$")
-"""समोसों, साड़ियाँ, डिब्बे; verbs ("भेजें", "आएँगे", "जाने") end otherwise."""
+"""Endings of plurals: समोसों, साड़ियाँ, डिब्बे; verbs ("भेजें", "आएँगे", "जाने") end otherwise."""
 _HINDI_SINGULAR = frozenset(
     (
         "क्यों", "दोनों", "यों", "आगे", "पहले", "पीछे", "नीचे", "वाले", "जैसे", "कैसे", "ऐसे", "वैसे", "सीधे",
@@ -203,11 +203,11 @@ _HINDI_SINGULAR = frozenset(
     )
 )  # fmt: skip
 WORDS_AHEAD_MAX = 3
-"""So far behind a number its noun may stand: "500 extra large plates"."""
+"""Words after a number among which its noun is looked for: "500 extra large plates"."""
 
 
 def counts(text: str, end: int) -> bool:
-    """Does the number that ends at `end` count what follows it: money, a unit, a noun in the plural?"""
+    """True if the number that ends at `end` counts what follows it: money, a unit, a noun in the plural."""
     if _SIGN_AFTER.match(text, end) or _PRICED_IN_HINDI.match(text, end):
         return True
     for _ in range(WORDS_AHEAD_MAX):
@@ -232,7 +232,7 @@ def _is_plural(word: str) -> bool:
 
 
 def is_code(context: NumberContext, text: str, start: int, between: str, token: str, end: int) -> bool:
-    """Is the `token` that ends at `end` read digit by digit?  `start`: where the context's word begins."""
+    """True if the `token` that ends at `end` is read digit by digit.  `start`: where the context's word begins."""
     if context is ROOM and re.search("[-/]", token):
         return False  # Flat 12/4
     digits = sum(map(str.isdecimal, token))

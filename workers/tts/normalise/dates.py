@@ -1,4 +1,4 @@
-"""Dates and years: the day comes first, as in India, but for en-US."""
+"""Reads dates and years.  The day comes first, as in India, except for en-US."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ _FRACTION = re.compile("[1-7]/[2348](?![0-9])")
 
 
 def passes(words: Words) -> tuple[Pass, ...]:
-    """The passes; before fractions and ranges see the marks."""
+    """Return the passes; they run before fractions and ranges, which use the same marks."""
     return (*_numeric(words), *_named(words), *_years(words))
 
 
 def _dated(words: Words, day: int, month: int, year: str | None) -> str | None:
     if month > 12 >= day:
-        day, month = month, day  # 08/25/2026 can only be meant so
+        day, month = month, day  # 08/25/2026 has no other reading
     if not (1 <= day <= 31 and 1 <= month <= 12):
         return None
     return words.date(day, month, int(year) % 100 + int(year) // 100 * 100 if year else None)
@@ -53,8 +53,8 @@ def _dated(words: Words, day: int, month: int, year: str | None) -> str | None:
 
 def _numeric(words: Words) -> tuple[Pass, ...]:
     def iso(match: re.Match[str]) -> str | None:
-        said = _dated(words, int(match[4]), int(match[3]), match[1])
-        return f"{said}, " if said and match[0].endswith("T") else said
+        spoken = _dated(words, int(match[4]), int(match[3]), match[1])
+        return f"{spoken}, " if spoken and match[0].endswith("T") else spoken
 
     def full(match: re.Match[str]) -> str | None:
         day, month, year = int(match[1]), int(match[3]), match[4]
@@ -118,16 +118,16 @@ def _named(words: Words) -> tuple[Pass, ...]:
         return f"{first if words.month_first else first.rpartition(' ')[0]} {words.signs.to} {last}"
 
     def day_first(match: re.Match[str]) -> str:
-        said = words.date(int(match[1]), _NUMBERS[match[3][:3].lower()], int(match[4]) if match[4] else None)
+        spoken = words.date(int(match[1]), _NUMBERS[match[3][:3].lower()], int(match[4]) if match[4] else None)
         if match[2] and words.month_first and not match[4]:
-            said = f"{words.ordinal(int(match[1]))} of {_month(words, match[3])}"
+            spoken = f"{words.ordinal(int(match[1]))} of {_month(words, match[3])}"
         elif match[2] and not words.month_first:
-            said = said.replace(" ", " of ", 1)
-        return _stopped(match, said)
+            spoken = spoken.replace(" ", " of ", 1)
+        return _stopped(match, spoken)
 
     def month_first(match: re.Match[str]) -> str:
-        said = f"{_month(words, match[1])} {words.ordinal(int(match[2]))}"
-        return f"{said}, {words.year(int(match[3]))}" if match[3] else said
+        spoken = f"{_month(words, match[1])} {words.ordinal(int(match[2]))}"
+        return f"{spoken}, {words.year(int(match[3]))}" if match[3] else spoken
 
     def month(match: re.Match[str]) -> str:
         return f"{_month(words, match[1])} {words.year(int(match[2]))}"
@@ -148,26 +148,26 @@ def _named(words: Words) -> tuple[Pass, ...]:
 
 
 def _years(words: Words) -> tuple[Pass, ...]:
-    said, to = words.year, words.signs.to
+    year_words, to = words.year, words.signs.to
 
     def span(match: re.Match[str]) -> str | None:
         first, last = int(match[1]), int(match[2])
         if len(match[2]) == 4:
-            return f"{said(first)} {to} {said(last)}" if first < last else None
-        return f"{said(first)} {to} {words.cardinal(last, indian=True)}" if last == (first + 1) % 100 else None
+            return f"{year_words(first)} {to} {year_words(last)}" if first < last else None
+        return f"{year_words(first)} {to} {words.cardinal(last, indian=True)}" if last == (first + 1) % 100 else None
 
     def decade(match: re.Match[str]) -> str:
-        spoken = said(int(match[1])) if len(match[1]) == 4 else words.cardinal(int(match[1]), indian=True)
+        spoken = year_words(int(match[1])) if len(match[1]) == 4 else words.cardinal(int(match[1]), indian=True)
         return f"{spoken[:-1]}ies" if spoken.endswith("y") else f"{spoken}s"
 
     def both(match: re.Match[str]) -> str | None:
         first, last = int(match[2]), int(match[4])
-        return f"{match[1]}{said(first)}{match[3]}{said(last)}" if first < last else None
+        return f"{match[1]}{year_words(first)}{match[3]}{year_words(last)}" if first < last else None
 
     def of_now(match: re.Match[str]) -> str | None:
-        return None if counts(match.string, match.end()) else said(int(match[2]))
+        return None if counts(match.string, match.end()) else year_words(int(match[2]))
 
-    after: Rule = lambda match: match[1] + said(int(match[2]))  # noqa: E731
+    after: Rule = lambda match: match[1] + year_words(int(match[2]))  # noqa: E731
     return (
         Pass(re.compile(rf"((?:{_HINDI_MONTH}),? ){_YEAR}"), after),
         Pass(re.compile(rf"{_START}{_FOUR} ?[-–] ?((?:1[5-9]|20)[0-9]{{2}}|[0-9]{{2}}){_END}"), span, "-–"),
@@ -194,10 +194,10 @@ def _years(words: Words) -> tuple[Pass, ...]:
 
 
 def _month(words: Words, written: str) -> str:
-    """The month alone, in full."""
+    """Return the name of the month in full."""
     return words.months[_NUMBERS[written[:3].lower()] - 1]
 
 
-def _stopped(match: re.Match[str], said: str) -> str:
-    """The full stop of "15 Aug." ends the sentence, too, if it ends the text."""
-    return f"{said}." if match[0].endswith(".") and match.end() == len(match.string) else said
+def _stopped(match: re.Match[str], spoken: str) -> str:
+    """Keep the full stop of "15 Aug." at the end of the text: it ends the sentence, too."""
+    return f"{spoken}." if match[0].endswith(".") and match.end() == len(match.string) else spoken

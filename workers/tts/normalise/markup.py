@@ -1,6 +1,6 @@
-"""Markdown, HTML and SSML: the marks go, the text stays.  For all languages.
+"""Removes the marks of Markdown, HTML and SSML, and keeps the text.  For all languages.
 
-Marks are dropped one by one, not in pairs: a clause may hold only the first half of a pair.
+Marks are removed one by one, not in pairs: a clause may hold only the first half of a pair.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import re
 from workers.tts.normalise.spans import Pass, erased
 
 _SPACES = {"br", "p", "div", "li", "tr", "td", "th", "s", "break", "hr", "h", "ul", "ol"}
-"""Tags that stand between words, even where no space does."""
+"""Tags that separate words, even where no space does."""
 _UNSEEN = (
     "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffc\ufffe\uffff\ud800-\udfff\ue000-\uf8ff"
 )
 _ENTITY = r"(?:#[0-9]{1,8}|#[xX][0-9A-Fa-f]{1,7}|[A-Za-z][A-Za-z0-9]{1,31})"
 UNESCAPED_MAX = 6
-"""So often text may have been escaped on its way."""
+"""Times that text may have been escaped."""
 
 
 def _tag(match: re.Match[str]) -> str:
@@ -26,12 +26,12 @@ def _tag(match: re.Match[str]) -> str:
 
 
 def _unescaped(match: re.Match[str]) -> str | None:
-    said = match[0]
+    unescaped = match[0]
     for _ in range(UNESCAPED_MAX):
-        said, before = html.unescape(said), said
-        if said == before:
+        unescaped, before = html.unescape(unescaped), unescaped
+        if unescaped == before:
             break
-    return None if said.startswith("&") and said.endswith(";") else said
+    return None if unescaped.startswith("&") and unescaped.endswith(";") else unescaped
 
 
 def _escaped(match: re.Match[str]) -> str:
@@ -52,7 +52,7 @@ CLEANING: tuple[Pass, ...] = (
     ),
     # \n and \u20b9, left by JSON that was encoded twice
     Pass(re.compile(r"\\u([0-9a-fA-F]{4})|\\([nrt])(?![a-z])"), _escaped, "\\", apart=False),
-    # What is not to be seen: controls, zero widths, direction marks, byte order marks, soft hyphens.  The joiners of
+    # Invisible characters: controls, zero widths, direction marks, byte order marks, soft hyphens.  The joiners of
     # Indian scripts (U+200C, U+200D) are letters there and stay, but for those that join emoji.
     Pass(re.compile(f"[{_UNSEEN}]+"), erased),
     Pass(re.compile("[\t\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]+"), lambda match: " "),
@@ -97,4 +97,4 @@ REMAINS: tuple[Pass, ...] = (
     Pass(re.compile(r"[*_`~|\\^\[\]{}<>#]+"), erased),
     Pass(re.compile(r"\( ?\)"), erased, "("),
 )
-"""What is no mark of speech, wherever it stands."""
+"""Marks that are never spoken, wherever they stand."""

@@ -1,4 +1,4 @@
-"""Units: 5 km, 2 GB/day, 5'4", 1h 30m."""
+"""Reads units: 5 km, 2 GB/day, 5'4", 1h 30m."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from workers.tts.normalise.words import Words
 
 
 def units(words: Words) -> Pass:
-    """A number and its unit; after money has taken its own."""
+    """Return the pass for a number and its unit; it runs after money."""
     known = words.units
     either = "|".join(sorted(map(re.escape, known), key=len, reverse=True))
 
     def measured(match: re.Match[str]) -> str:
         one, many = known[match[2]]
-        said = f"{match[1]} {one if match[1] == '1' else many}"
+        spoken = f"{match[1]} {one if match[1] == '1' else many}"
         if match[4]:
-            return f"{said} {words.signs.per} {known[match[4]][0]}"
-        return f"{said} {words.signs.per} " if match[3] == "/" else said
+            return f"{spoken} {words.signs.per} {known[match[4]][0]}"
+        return f"{spoken} {words.signs.per} " if match[3] == "/" else spoken
 
     return Pass(
         re.compile(
@@ -31,7 +31,7 @@ def units(words: Words) -> Pass:
 
 
 def joined(words: Words) -> tuple[Pass, ...]:
-    """What has two numbers and two units; before ranges see the marks."""
+    """Return the passes for two numbers with two units; they run before ranges, which use the same marks."""
 
     def height(match: re.Match[str]) -> str:
         feet, more = match[1], match[2] or match[3]

@@ -1,4 +1,4 @@
-"""Sums of money: "₹2.5 crore", "Rs. 500/-", "$1,250.50", "₹500-700".  Rupees are grouped in lakhs and crores."""
+"""Reads sums of money: "₹2.5 crore", "Rs. 500/-", "$1,250.50", "₹500-700".  Rupees are grouped in lakhs and crores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SIGNS = {
     "€": "EUR", "eur": "EUR", "£": "GBP", "gbp": "GBP", "aed": "AED", "¥": "JPY", "jpy": "JPY",
 }  # fmt: skip
 _SCALE = rf"(?:{SCALE}|[mb](?!\w))"
-"""Behind a sign of money "5m" is five million."""
+"""Scales after a currency sign, where "5m" is five million."""
 _SIGN = r"(?:₹|US\$|\$|€|£|¥|(?<![\w])(?:(?:Rs|RS|rs|Re|रु|रू)\.?|INR|USD|EUR|GBP|AED|JPY))"
 _AFTER = r"(?:₹|\$|€|£|¥|(?:Rs|rs|INR|USD|EUR|GBP|AED|JPY|रु|रू)\.?(?![\w\u0900-\u0963]))"
 _UP_TO = rf" ?(?:[-–—]|(?:to|से) ?(?={_SIGN})) ?"
@@ -27,10 +27,10 @@ _BARE_DASH = re.compile(rf"({NUMBER})/-")
 
 
 def passes(words: Words) -> tuple[Pass, ...]:
-    """The passes; before plain numbers."""
+    """Return the passes; they run before plain numbers."""
 
     def amount(written: str, scale: str | None, code: str) -> tuple[str, int, bool]:
-        """(the amount in words, its hundredths, is it exactly one)."""
+        """Return (the amount in words, its hundredths, whether it is exactly one)."""
         taken = Amount.of(written)
         indian = True if code == "INR" else taken.indian or False
         if scale:
@@ -41,21 +41,21 @@ def passes(words: Words) -> tuple[Pass, ...]:
         return words.cardinal(taken.whole, indian=indian), fraction, taken.whole == 1
 
     def sum_of(code: str, written: str, scale: str | None) -> str:
-        said, fraction, one = amount(written, scale, code)
-        return words.money(said, fraction, one, words.currencies[code])
+        spoken, fraction, one = amount(written, scale, code)
+        return words.money(spoken, fraction, one, words.currencies[code])
 
     def priced(match: re.Match[str]) -> str:
         minus, sign, first, scale, last, last_scale, per = match.groups()
         code = _SIGNS[sign.lower().rstrip(".")]
-        said = sum_of(code, last or first, last_scale if last else scale)
+        spoken = sum_of(code, last or first, last_scale if last else scale)
         if last:
-            said = f"{amount(first, scale, code)[0]} {words.signs.to} {said}"
-        return (f"{words.signs.minus} " if minus else "") + said + (f" {words.signs.per} " if per else "")
+            spoken = f"{amount(first, scale, code)[0]} {words.signs.to} {spoken}"
+        return (f"{words.signs.minus} " if minus else "") + spoken + (f" {words.signs.per} " if per else "")
 
     def counted(match: re.Match[str]) -> str:
         number, scale, sign, per = match.groups()
-        said = sum_of(_SIGNS[sign.lower().rstrip(".")], number, scale)
-        return _stop(match, sign, said) + (f" {words.signs.per} " if per else "")
+        spoken = sum_of(_SIGNS[sign.lower().rstrip(".")], number, scale)
+        return _stop(match, sign, spoken) + (f" {words.signs.per} " if per else "")
 
     return (
         Pass(_PRICED, priced),
@@ -66,11 +66,11 @@ def passes(words: Words) -> tuple[Pass, ...]:
 
 
 def bare(words: Words) -> tuple[Pass, ...]:
-    """A sign that stands without a number."""
+    """Return the pass for a currency sign without a number."""
     return (
         Pass(re.compile(r" ?[₹€£¥$] ?"), lambda match: f" {words.currencies[_SIGNS[match[0].strip()]].many} ", "₹€£¥$"),
     )
 
 
-def _stop(match: re.Match[str], sign: str, said: str) -> str:
-    return f"{said}." if sign.endswith(".") and match.end() == len(match.string) else said
+def _stop(match: re.Match[str], sign: str, spoken: str) -> str:
+    return f"{spoken}." if sign.endswith(".") and match.end() == len(match.string) else spoken

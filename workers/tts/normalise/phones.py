@@ -1,4 +1,4 @@
-"""Phone and card numbers, and how a row of digits is cut into groups that can be written down."""
+"""Reads phone and card numbers, and groups a row of digits so that a caller can write it down."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _COUNTRY = re.compile(r"(91|1|44|971|65|61)(?=[0-9]{8,11}$)")
 _PREFIX = re.compile(r"(0|(?:00|0)?91)(?=[6-9][0-9]{9}$)")
 _PLUS = re.compile(r"(?<![\w+])(?:\+|\(\+)[0-9](?:[ ()-]{0,2}[0-9]){6,14}(?![0-9])")
 _KEYS = re.compile(r"(?<![\w*#])(\*#?[0-9]{1,16}(?:\*[0-9]{1,16}){0,3}#)(?![\w*#])")
-"""*123# and *#06#, as they are dialled."""
+"""Codes that are dialled: *123# and *#06#."""
 _PRESSED = re.compile(r"((?<!\w)(?i:press|dial|hit|then|or|the) )([*#])(?=[ ,.;]|$)|(?<!\S)([*#])(?= (?:दबा|key))")
 _TOLL_FREE = re.compile(
     r"(?<![\w.,+-])(?:(1)(?:[ .-]|(?=\()))?\(?(18[0-9]0|1900|8(?:00|88|77|66|55|44|33|22)|900)\)?"
     r"[ .-]?([0-9]{2,4}(?:[ .-]?[0-9]{2,4}){1,2}|[0-9]{4,7}|"
     r"[0-9]{0,3}[ -]?[A-Z]{3,8}(?:-[A-Z0-9]{2,8})?)(?![\w])(?![.,][0-9])"
 )
-"""1800 123 4567 and 1860 500 5555 of India, 1-800-555-0199 and 1-800-FLOWERS of North America."""
+"""Toll-free numbers: 1800 123 4567 and 1860 500 5555 of India, 1-800-555-0199 and 1-800-FLOWERS of North America."""
 _ROWS = (
     re.compile(r"(?<![\w.,+-])(?:0|(?:00|0)?91[ -])?[6-9][0-9]{4}[ -]?[0-9]{5}(?![\w])(?![.,][0-9])"),
     re.compile(r"(?<![\w.,+-])(?:00|0)?91[ -]?[6-9][0-9]{9}(?![\w])(?![.,][0-9])"),
@@ -38,7 +38,7 @@ _MASKED = re.compile(
 
 
 def groups(digits: str) -> list[str]:
-    """A row of digits in groups of at most `GROUP_DIGITS_MAX`: 10 are 5 and 5, 6 are 3 and 3, 12 are 4, 4 and 4."""
+    """Group a row of digits by at most `GROUP_DIGITS_MAX`: 10 are 5 and 5, 6 are 3 and 3, 12 are 4, 4 and 4."""
     count = len(digits)
     if count <= GROUP_DIGITS_MAX:
         return [digits]
@@ -51,8 +51,8 @@ def groups(digits: str) -> list[str]:
     return cut
 
 
-def spelled(words: Words, digits: str) -> str:
-    """Digit by digit, with a pause between the groups."""
+def digit_words(words: Words, digits: str) -> str:
+    """Return the digits one by one in words, with a pause between the groups."""
     return ", ".join(words.digits(group) for group in groups(digits))
 
 
@@ -68,11 +68,11 @@ def _is_toll_free(match: re.Match[str]) -> bool:
 
 
 def _part(words: Words, part: str) -> str:
-    return spelled(words, part) if part.isdecimal() else part
+    return digit_words(words, part) if part.isdecimal() else part
 
 
 def passes(words: Words) -> tuple[Pass, ...]:
-    """The passes; before dates and ranges see the dashes."""
+    """Return the passes; they run before dates and ranges, which use dashes, too."""
 
     def row(match: re.Match[str]) -> str:
         written = re.findall("[0-9]+", match[0])
@@ -80,20 +80,20 @@ def passes(words: Words) -> tuple[Pass, ...]:
         in_one = len(written) == 1 or [len(part) for part in written] == [6, 5]  # 098765 43210
         if in_one and (prefix := _PREFIX.match(whole)):
             written = [prefix[1], whole[prefix.end() :]]
-        return ", ".join(spelled(words, part) for part in written)
+        return ", ".join(digit_words(words, part) for part in written)
 
     def international(match: re.Match[str]) -> str:
         written = re.findall("[0-9]+", match[0].replace("(0)", ""))
         if len(written) == 1 and (country := _COUNTRY.match(written[0])):
             written = [country[1], written[0][country.end() :]]
-        return f"{words.signs.plus} " + ", ".join(spelled(words, part) for part in written)
+        return f"{words.signs.plus} " + ", ".join(digit_words(words, part) for part in written)
 
     def toll_free(match: re.Match[str]) -> str | None:
         if not _is_toll_free(match):
             return None
         trunk, prefix, rest = match.groups()
-        said = [words.digits(part) for part in (trunk, prefix) if part]
-        return ", ".join([*said, *(_part(words, part) for part in re.split("[ .-]", rest) if part)])
+        spoken = [words.digits(part) for part in (trunk, prefix) if part]
+        return ", ".join([*spoken, *(_part(words, part) for part in re.split("[ .-]", rest) if part)])
 
     return (
         Pass(_PLUS, international, "+"),
@@ -103,18 +103,18 @@ def passes(words: Words) -> tuple[Pass, ...]:
 
 
 def masked(words: Words) -> tuple[Pass, ...]:
-    """XX4321 and ****4321, *123# and "press *"; before the stars are taken for marks of emphasis."""
-    said = words.signs
+    """Return the passes for XX4321, ****4321, *123# and "press *"; they run before stars are removed as emphasis."""
+    signs = words.signs
 
     def keys(match: re.Match[str]) -> str:
         parts = re.findall(r"[0-9]+|[*#]", match[1])
-        return " ".join({"*": said.star, "#": said.hash}.get(part) or words.digits(part) for part in parts)
+        return " ".join({"*": signs.star, "#": signs.hash}.get(part) or words.digits(part) for part in parts)
 
     def pressed(match: re.Match[str]) -> str:
-        return (match[1] or "") + {"*": said.star, "#": said.hash}[match[2] or match[3]]
+        return (match[1] or "") + {"*": signs.star, "#": signs.hash}[match[2] or match[3]]
 
     return (
-        Pass(_MASKED, lambda match: f"{said.ending} {spelled(words, match[1] or match[2])}", "Xx•*.…"),
+        Pass(_MASKED, lambda match: f"{signs.ending} {digit_words(words, match[1] or match[2])}", "Xx•*.…"),
         Pass(_KEYS, keys, "#"),
         Pass(_PRESSED, pressed, "*#"),
     )

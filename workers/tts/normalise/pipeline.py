@@ -1,7 +1,7 @@
-"""All passes in their order, for the language of the agent and the script of the text.
+"""Runs all passes in their order, for the language of the agent and the script of the text.
 
-Markup is dropped for every language.  English and Hindi are read to the last digit; in other languages digits and
-abbreviations are left to the voice, which knows the language.
+Markup is removed for every language.  English and Hindi are normalised down to the last digit; in other languages
+digits and abbreviations are left to the voice, which knows the language.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from workers.tts.normalise import (
     money,
     numbers,
     phones,
-    places,
+    postal,
     roman,
     services,
     stage_directions,
@@ -33,7 +33,7 @@ from workers.tts.normalise.words_en import English
 from workers.tts.normalise.words_hi import HALVED, INFLECTED, ORDINALS, Hindi
 
 ROUNDS_MAX = 4
-"""What one round drops may have hidden something from the next; text that is plain is done after the first."""
+"""Most rounds: what one removes may have hidden something from the next.  Plain text needs one."""
 
 _DEVANAGARI = re.compile("[\u0904-\u0939\u0958-\u0961]")
 _LATIN = re.compile("[A-Za-z]")
@@ -57,14 +57,14 @@ _DEVANAGARI_DIGITS = Pass(re.compile("[०-९０-９]{1,200}"), lambda match: m
 
 
 def normalised(text: str, language: str) -> str:
-    """The text as a voice should say it; empty if there is nothing to say.  `language`: a BCP 47 tag.  Never raises."""
+    """Return the text as a voice is to say it; it may be empty.  `language`: a BCP 47 tag.  Never raises."""
     return with_sources(text, language).text
 
 
 def with_sources(text: str, language: str, *, audio_tags: bool = False) -> Normalised:
-    """The same, with where in `text` every character came from.
+    """Like `normalised`, with the offset in `text` from which every character came.
 
-    `audio_tags`: "[laughs]" stays as it is, beside something to say; else stage directions are dropped.
+    `audio_tags`: "[laughs]" is kept next to something to say; else stage directions are removed.
     """
     draft = Draft(text)
     if audio_tags:
@@ -73,7 +73,7 @@ def with_sources(text: str, language: str, *, audio_tags: bool = False) -> Norma
     if not _SPEAKABLE.search(_TAGS.sub("", draft.text)):
         if _only_directions(text):
             return Normalised("", (), len(text))
-        draft = Draft(text)  # nothing to say, or everything looked like markup: then say at least the letters
+        draft = Draft(text)  # nothing to say, or all of it looked like markup: then at least the letters are read
         _run(draft, (*markup.CLEANING, *_LETTERS))
         _settle(draft, language)
     _run(draft, stage_directions.TAGS_BACK)
@@ -81,7 +81,7 @@ def with_sources(text: str, language: str, *, audio_tags: bool = False) -> Norma
 
 
 def _only_directions(text: str) -> bool:
-    """Is it speakable, but nothing of it is to be said?"""
+    """True if the text has words, and all of them are stage directions."""
     draft = Draft(text)
     _run(draft, markup.CLEANING)
     speakable = _SPEAKABLE.search(draft.text)
@@ -120,7 +120,7 @@ def _run(draft: Draft, passes: tuple[Pass, ...]) -> None:
 
 
 def _words(language: str, text: str) -> English | Hindi | None:
-    """Whose number words?  The agent's language decides, unless all letters are of the other script.
+    """Choose the number words: of the agent's language, unless all letters are of the other script; None: of neither.
 
     So "आपका bill ₹500 है" is read in Hindi by a Hindi agent, and its "Your bill is ₹500" in English.
     """
@@ -150,7 +150,7 @@ def _digits(words: English | Hindi) -> tuple[Pass, ...]:
         *symbols.comparisons(words),
         *phones.passes(words),
         *codes.passes(words),
-        *places.passes(words),
+        *postal.passes(words),
         *services.passes(words),
         *travel.passes(words),
         *numbers.groups(),
@@ -159,7 +159,7 @@ def _digits(words: English | Hindi) -> tuple[Pass, ...]:
         *money.passes(words),
         *measures.joined(words),
         *numbers.joints(words),
-        *symbols.signs(words),
+        *symbols.sign_passes(words),
         *((*HALVED, *ORDINALS) if isinstance(words, Hindi) else ()),
         measures.units(words),
         *measured,

@@ -1,4 +1,4 @@
-"""Roman numerals where a word says that they are numbers: Phase II, Class XII, Henry VIII."""
+"""Reads Roman numerals after a word that makes them numbers: Phase II, Class XII, Henry VIII."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _value(numeral: str) -> int:
 
 
 def passes(words: Words) -> tuple[Pass, ...]:
-    """The passes; before acronyms are spelled."""
+    """Return the passes; they run before acronyms."""
 
     def after(match: re.Match[str]) -> str | None:
         numeral = match[1]

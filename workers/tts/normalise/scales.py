@@ -1,4 +1,4 @@
-"""Thousand, lakh, crore, million: words and letters that multiply the number before them, and when a letter is one."""
+"""Detects words and letters that multiply the number before them: thousand, lakh, crore, million."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ _KARATS = re.compile(r"(?i)(?<!\w)(?:gold|jewel\w*|rings?|chain|karat|सोन�
 
 
 def scale_name(written: str) -> str:
-    """The word for a written scale: "Cr" is "crore"."""
+    """Return the name of a written scale: "Cr" is "crore"."""
     return _SCALES[written.lower()]
 
 
 def is_scale(match: re.Match[str], number: str, letter: str) -> bool:
-    """Does the letter behind the number multiply it ("1.5L", "a salary of 50K"), or is it a letter ("Flat 4B")?"""
+    """True if the letter multiplies the number ("1.5L", "a salary of 50K"); False for a plain letter ("Flat 4B")."""
     text, start, end = match.string, match.start(), match.end()
     if len(letter) > 1:
         return True
@@ -65,6 +65,6 @@ def is_scale(match: re.Match[str], number: str, letter: str) -> bool:
 
 
 def is_volume(match: re.Match[str]) -> bool:
-    """Is the L behind the number a litre?"""
+    """True if the L after the number is a litre."""
     text, start = match.string, match.start()
     return bool(_LITRES_AFTER.match(text, match.end()) or _LITRES_BEFORE.search(text, max(0, start - 30), start))

@@ -1,4 +1,4 @@
-"""Short numbers of services, 112 or 1930, and what texts are sent to: digit by digit where somebody is called."""
+"""Reads short service numbers (112, 1930) and SMS codes digit by digit, where they are to be called."""
 
 from __future__ import annotations
 
@@ -35,16 +35,18 @@ _TEXT_TO = re.compile(
 
 
 def passes(words: Words) -> tuple[Pass, ...]:
-    """The passes; after codes, before numbers."""
+    """Return the passes; they run after codes, before numbers."""
 
-    def said(match: re.Match[str]) -> str | None:
+    def called(match: re.Match[str]) -> str | None:
         if counts(match.string, match.end(1)):
             return None
         rest = more(words, match, 2) if match.lastindex == 2 else match[0][match.end(1) - match.start() :]
         return match[0][: match.start(1) - match.start()] + characters(words, match[1]) + rest
 
     def listed(match: re.Match[str]) -> str | None:
-        return said(match) if _CALLING.search(match.string, max(0, match.start() - NEAR_CHARS), match.start()) else None
+        return (
+            called(match) if _CALLING.search(match.string, max(0, match.start() - NEAR_CHARS), match.start()) else None
+        )
 
     patterns = (_AFTER, _BEFORE, _TEXT_TO, _EMERGENCY)
-    return (Pass(_LISTED, listed), *(Pass(pattern, said) for pattern in patterns))
+    return (Pass(_LISTED, listed), *(Pass(pattern, called) for pattern in patterns))

@@ -1,6 +1,6 @@
-"""`[laughs]`, `*checks calendar*`, `(in a warm voice)`: what a model plays, and nobody says.  For all languages.
+"""Removes stage directions: `[laughs]`, `*checks calendar*`, `(in a warm voice)`.  For all languages.
 
-In brackets of any kind the words decide.  Square brackets are kept for a voice that takes audio tags.
+In brackets of any kind the words decide.  Square brackets are kept for a voice that performs audio tags.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import re
 from workers.tts.normalise.spans import Pass
 
 CHARS_MAX = 80
-"""Longer ones are text."""
+"""Longest direction, in characters; anything longer is text."""
 
 _SOUNDS = (
     "laugh|chuckl|giggl|sigh|paus|cough|gasp|whisper|smil|nod|grin|wink|shrug|hum|sob|groan|moan|sniff|sniffl|yawn|"
     "exhal|inhal|snicker|smirk|frown|blush|gulp|stammer|mumbl|mutter|applaud|snort|growl|shudder|murmur|squeal|nodd|breath|"
     "hesitat|swallow|ponder|whistl|wheez|hiccup|sing|shout|yell|scream|blink|giggle"
 )
-"""Stems of what is only ever played."""
+"""Stems of words that are only used as directions."""
 _SOUND = rf"(?:(?:{_SOUNDS})(?:e?s|e|ing|ming|bing|ging|ning|ping|ed|ter)?|deep breath|crying|cries|laughter|applause)"
 _DOINGS = (
     "check|look|typ|scroll|flip|think|search|pull|review|consult|listen|wait|open|clos|tap|click|writ|jot|not|hold|"
@@ -29,7 +29,7 @@ _COMPOUNDS = (
     "(?!(?:waiting|checking|booking|reading|opening|calling|clearing|turning|marking|playing|holding) "
     "(?:list|accounts?|details|line|orders?|books?|information|cards?)(?!\\w))"
 )
-"""A waiting list and a checking account are things, not what somebody does."""
+"""Compounds that are things and no actions: a waiting list, a checking account."""
 _DOING = rf"{_COMPOUNDS}(?:(?:{_DOINGS})(?:e?s|ies|ing|ping|ting|ning|ying))"
 _OBJECTS = (
     "calendar|schedule|system|notes?|records?|screen|computer|files?|list|diary|book|slots?|availability|keyboard|"
@@ -82,16 +82,16 @@ _PLAYED = re.compile(
     re.IGNORECASE,
 )
 _ALONE = re.compile(rf"(?:{_DOING})(?: [\w’',-]+){{0,7}}", re.IGNORECASE)
-"""Only where no sentence runs through it: "*looks up*"."""
+"""Directions only if no sentence continues through them: "*looks up*"."""
 
 _ACTED = re.compile(
     rf"(?:{_SOUND}(?<=s|g)(?: .{{2,40}})?|clears? throat|{_DOING}(?: [\w’'-]+){{0,4}} (?:{_OBJECTS})|"
     rf"{_HINDI})",
     re.IGNORECASE,
 )
-"""Played even in the middle of a sentence."""
+"""Directions even within a sentence."""
 _MANNER_ONLY = re.compile(rf"(?:{_MANNERS})", re.IGNORECASE)
-"""In round brackets it describes somebody."""
+"""Descriptions in round brackets, which are no directions."""
 _ONE_DOING = re.compile("(?:checks|waits|types|listens|looks|thinks|typing|thinking|listening)")
 _LOOKS_UP = re.compile(
     rf"(?:{_DOINGS})(?:e?s|ies) (?:it|up|through|into|over|around|away)(?: .{{2,40}})?", re.IGNORECASE
@@ -104,11 +104,11 @@ _OPENED = re.compile(rf"(?:(?<=[.!?…।,] )|^)([*\[])([^*_\[\](){{}}\n]{{2,{CH
 _PAIRS = {"(": ")", "[": "]", "{": "}", "*": "*", "_": "_"}
 
 TAG_START, TAG_END = "\U000f0000", "\U000f0001"
-"""Stand for the square brackets of an audio tag until everything else is rewritten."""
+"""Placeholders for the square brackets of an audio tag, until everything else is rewritten."""
 
 
 def is_direction(words: str, marks: str, *, alone: bool) -> bool:
-    """Is it played, not said?  `alone`: no sentence runs through it.  `marks`: what opened it."""
+    """True for a stage direction.  `alone`: no sentence continues through it.  `marks`: the opening brackets."""
     words = words.strip(" .!,…")
     if _PLAYED.fullmatch(words):
         if "[" in marks or (alone and not ("(" in marks and _MANNER_ONLY.fullmatch(words))):
@@ -135,7 +135,7 @@ def _rule(match: re.Match[str]) -> str | None:
         return None
     before = match.string[max(0, match.start() - 2) : match.start()].rstrip()
     if not before or before[-1] in ".!?…।,:;":
-        return " "  # the mark after it ends nothing
+        return " "  # the punctuation after it ends no sentence
     return f"{after} "
 
 

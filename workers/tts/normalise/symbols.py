@@ -1,4 +1,4 @@
-"""Emojis, signs and heaps of punctuation."""
+"""Removes emojis and repeated punctuation, and reads signs."""
 
 from __future__ import annotations
 
@@ -34,58 +34,65 @@ PUNCTUATION: tuple[Pass, ...] = (
 )
 
 
-def signs(words: Words) -> tuple[Pass, ...]:
-    """Signs between and before numbers; to be read while the numbers are still digits."""
-    said = words.signs
-    between = {"×": said.times, "*": said.times, "x": said.times, "X": said.times, "÷": said.divided, "+": said.plus}
+def sign_passes(words: Words) -> tuple[Pass, ...]:
+    """Return the passes for signs between and before numbers; they run while the numbers are still digits."""
+    signs = words.signs
+    between = {
+        "×": signs.times,
+        "*": signs.times,
+        "x": signs.times,
+        "X": signs.times,
+        "÷": signs.divided,
+        "+": signs.plus,
+    }
     return (
         Pass(
             re.compile(
                 r"(?<=[0-9]) [xX×] (?=[0-9.]{1,5} ?(?:ft|feet|foot|m|cm|mm|in|inch|inches|metres?|"
                 r"meters?|फुट|फ़ुट)(?!\w))|(?<=feet) [x×] (?=[0-9])"
             ),
-            lambda match: f" {said.across} ",
+            lambda match: f" {signs.across} ",
             "xX×",
         ),
-        Pass(re.compile(r"(?<=[0-9])[xX×](?=[0-9])"), lambda match: f" {said.across} ", "xX×"),
+        Pass(re.compile(r"(?<=[0-9])[xX×](?=[0-9])"), lambda match: f" {signs.across} ", "xX×"),
         Pass(re.compile(r"(?<=[0-9]) ([xX×*÷+]) (?=[0-9])"), lambda match: f" {between[match[1]]} ", "xX×*÷+"),
         Pass(re.compile(r"(?<=[0-9])[÷+](?=[0-9])"), lambda match: f" {between[match[0]]} ", "÷+"),
-        Pass(re.compile(r"(?<=[0-9])\+(?!\S{0,3}[0-9])"), lambda match: f" {said.plus}", "+"),
-        Pass(re.compile(r"(?<![\w)])\+ ?(?=[0-9])"), lambda match: f"{said.plus} ", "+"),
-        Pass(re.compile(r"(?<=[0-9)]) ?= ?(?=[0-9₹$€£-])"), lambda match: f" {said.equals} ", "="),
-        Pass(re.compile(r"[#№] ?(?=[0-9])"), lambda match: f"{said.number} ", "#№"),
-        Pass(re.compile(r"(?<![\w)\]%.,-])[-−](?=[₹$€£]?[0-9])"), lambda match: f"{said.minus} ", "-−"),
+        Pass(re.compile(r"(?<=[0-9])\+(?!\S{0,3}[0-9])"), lambda match: f" {signs.plus}", "+"),
+        Pass(re.compile(r"(?<![\w)])\+ ?(?=[0-9])"), lambda match: f"{signs.plus} ", "+"),
+        Pass(re.compile(r"(?<=[0-9)]) ?= ?(?=[0-9₹$€£-])"), lambda match: f" {signs.equals} ", "="),
+        Pass(re.compile(r"[#№] ?(?=[0-9])"), lambda match: f"{signs.number} ", "#№"),
+        Pass(re.compile(r"(?<![\w)\]%.,-])[-−](?=[₹$€£]?[0-9])"), lambda match: f"{signs.minus} ", "-−"),
     )
 
 
 def comparisons(words: Words) -> tuple[Pass, ...]:
-    """Signs before a number or a sum of money; while both have their digits."""
-    said = words.signs
+    """Return the pass for signs before a number or a sum of money; it runs while both are still digits."""
+    signs = words.signs
     before = {
-        "~": said.about, "≈": said.about, "<": said.less, ">": said.more, "≥": said.at_least, "≤": said.at_most,
-        ">=": said.at_least, "<=": said.at_most, "±": f"{said.plus} {said.minus}",
+        "~": signs.about, "≈": signs.about, "<": signs.less, ">": signs.more, "≥": signs.at_least, "≤": signs.at_most,
+        ">=": signs.at_least, "<=": signs.at_most, "±": f"{signs.plus} {signs.minus}",
     }  # fmt: skip
     return (Pass(re.compile(r"([<>]=|[~≈<>≥≤±]) ?(?=[₹$€£]?[0-9])"), lambda match: f"{before[match[1]]} ", "~≈<>≥≤±"),)
 
 
 def joints(words: Words) -> tuple[Pass, ...]:
-    """Signs between words."""
-    said = words.signs
+    """Return the passes for signs between words."""
+    signs = words.signs
 
     def lettered(match: re.Match[str]) -> str:
-        return f"{' '.join(match[1])} {said.also} {' '.join(match[2])}"  # R&D, AT&T
+        return f"{' '.join(match[1])} {signs.also} {' '.join(match[2])}"  # R&D, AT&T
 
     return (
         Pass(re.compile(r"(?<![\w/])and/or(?![\w/])"), lambda match: "and or", "/"),
         Pass(re.compile(r"(?<!\w)([A-Z]{1,3})&([A-Z]{1,3})(?!\w)"), lettered, "&"),
-        Pass(re.compile(r" ?& ?"), lambda match: f" {said.also} ", "&"),
-        Pass(re.compile(r"(?<=[^\W\d_])/(?=[^\W\d_])"), lambda match: f" {said.either} ", "/"),
+        Pass(re.compile(r" ?& ?"), lambda match: f" {signs.also} ", "&"),
+        Pass(re.compile(r"(?<=[^\W\d_])/(?=[^\W\d_])"), lambda match: f" {signs.either} ", "/"),
         Pass(re.compile(r" ?/ ?"), lambda match: ", ", "/"),
-        Pass(re.compile(r" ?% ?"), lambda match: f" {said.percent} ", "%"),
-        Pass(re.compile(r" ?[=≈] ?"), lambda match: f" {said.equals} ", "=≈"),
-        Pass(re.compile(r" ?[+×] ?"), lambda match: f" {said.plus if '+' in match[0] else said.times} ", "+×"),
-        Pass(re.compile(r" ?@ ?"), lambda match: f" {said.at} ", "@"),
-        Pass(re.compile(r" ?[°] ?"), lambda match: f" {said.degrees} ", "°"),
+        Pass(re.compile(r" ?% ?"), lambda match: f" {signs.percent} ", "%"),
+        Pass(re.compile(r" ?[=≈] ?"), lambda match: f" {signs.equals} ", "=≈"),
+        Pass(re.compile(r" ?[+×] ?"), lambda match: f" {signs.plus if '+' in match[0] else signs.times} ", "+×"),
+        Pass(re.compile(r" ?@ ?"), lambda match: f" {signs.at} ", "@"),
+        Pass(re.compile(r" ?[°] ?"), lambda match: f" {signs.degrees} ", "°"),
         Pass(re.compile("[²³]"), swapped(_SUPERSCRIPTS), "²³"),
         Pass(re.compile(r" +(?=[,!?;:।]|\.(?!\.))"), erased),
     )

@@ -1,4 +1,4 @@
-"""Flights (6E 2134, AI 302) and trains (12951 Mumbai Rajdhani): digit by digit without the word that says so."""
+"""Reads flight numbers (6E 2134, AI 302) and train numbers (12951 Mumbai Rajdhani) digit by digit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from workers.tts.normalise.codes import END, characters
 from workers.tts.normalise.contexts import NEAR_CHARS, counts
-from workers.tts.normalise.phones import spelled
+from workers.tts.normalise.phones import digit_words
 from workers.tts.normalise.spans import Pass
 from workers.tts.normalise.words import Words
 
@@ -29,20 +29,22 @@ _TRAIN_AFTER = re.compile(rf"(?<!\w)(?:{_TRAIN_NAMES}) \(?([0-9]{{5}}){END}")
 
 
 def passes(words: Words) -> tuple[Pass, ...]:
-    """The passes; after codes, before numbers."""
+    """Return the passes; they run after codes, before numbers."""
 
     def flight(match: re.Match[str]) -> str | None:
         letters, digits = match.groups()
-        # 6E can be nothing else; AI 302 can
+        # 6E is always an airline; AI 302 may be something else
         if not letters[0].isdecimal() and not _FLYING.search(
             match.string, max(0, match.start() - NEAR_CHARS), match.end() + NEAR_CHARS
         ):
             return None
-        return None if counts(match.string, match.end()) else f"{characters(words, letters)} {spelled(words, digits)}"
+        return (
+            None if counts(match.string, match.end()) else f"{characters(words, letters)} {digit_words(words, digits)}"
+        )
 
     def train(match: re.Match[str]) -> str | None:
         if counts(match.string, match.end(1)):
             return None
-        return match[0].replace(match[1], spelled(words, match[1]))
+        return match[0].replace(match[1], digit_words(words, match[1]))
 
     return (Pass(_FLIGHT, flight), Pass(_TRAIN_BEFORE, train), Pass(_TRAIN_AFTER, train))

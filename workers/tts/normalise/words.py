@@ -1,4 +1,4 @@
-"""What a language must be able to say; `words_en` and `words_hi` say it."""
+"""Defines the number words that a language must provide; `words_en` and `words_hi` implement them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Currency:
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """The words for signs and for the joints between numbers."""
+    """The words for signs and for connections between numbers."""
 
     point: str
     minus: str
@@ -37,9 +37,9 @@ class Signs:
     times: str
     by: str
     across: str
-    """10x12, of a room."""
+    """Between the sides of an area: a room of 10x12."""
     inch: str
-    """As it follows a number: 65" TV."""
+    """After a number: 65" TV."""
     star: str
     hash: str
     divided: str
@@ -48,7 +48,7 @@ class Signs:
     per: str
     ending: str
     always: str
-    """24/7."""
+    """For 24/7."""
     version: str
     at: str
     dot: str
@@ -58,7 +58,7 @@ class Signs:
 
 
 class Words(Protocol):
-    """One language's number words.  Numbers are not negative; `indian` is lakh and crore instead of million."""
+    """One language's number words.  Numbers are not negative; `indian`: lakh and crore instead of million."""
 
     @property
     def signs(self) -> Signs: ...

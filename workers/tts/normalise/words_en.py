@@ -1,4 +1,4 @@
-"""Numbers, dates and times in English words: with lakh and crore as in India, or with million and billion."""
+"""Writes numbers, dates and times in English words: with lakh and crore as in India, or with million and billion."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ _SIGNS = Signs(
 
 @dataclass(frozen=True, slots=True)
 class English:
-    """See `workers.tts.normalise.words.Words`."""
+    """Implements `workers.tts.normalise.words.Words`."""
 
     indian: bool = True
     month_first: bool = False
@@ -158,7 +158,7 @@ class English:
         return f"{head} {tens}{dash}{unit}".strip()
 
     def titled(self, number: int) -> str:
-        """After the name of a king or a pope."""
+        """Return the ordinal after the name of a king or a pope."""
         return f"the {self.ordinal(number).capitalize()}"
 
     def digits(self, digits: str) -> str:
@@ -174,31 +174,31 @@ class English:
 
     def date(self, day: int, month: int, year: int | None) -> str:
         name = MONTHS[month - 1]
-        said = f"{name} {self.ordinal(day)}" if self.month_first else f"{self.ordinal(day)} {name}"
+        spoken = f"{name} {self.ordinal(day)}" if self.month_first else f"{self.ordinal(day)} {name}"
         if year is None:
-            return said
-        return f"{said}{',' if self.month_first else ''} {self.year(year)}"
+            return spoken
+        return f"{spoken}{',' if self.month_first else ''} {self.year(year)}"
 
     def clock(self, hour: int, minute: int, half: str, bare: bool) -> str:
         if not half and (hour > 12 or hour == 0):
             half = "am" if hour % 24 < 12 else "pm"
-        said = _below_100(hour % 12 or 12)
+        spoken = _below_100(hour % 12 or 12)
         if minute:
-            said += f" {'oh ' if minute < 10 else ''}{_below_100(minute)}"
+            spoken += f" {'oh ' if minute < 10 else ''}{_below_100(minute)}"
         elif not half and not bare:
-            said += " o'clock"
-        return f"{said} {half[0].upper()} M" if half else said
+            spoken += " o'clock"
+        return f"{spoken} {half[0].upper()} M" if half else spoken
 
     def fraction(self, whole: int | None, over: int, under: int) -> str:
         one, many = _PARTS[under]
         if over == 1:
-            said = one if under == 2 and whole is None else f"{'an' if under == 8 else 'a'} {one}"
+            spoken = one if under == 2 and whole is None else f"{'an' if under == 8 else 'a'} {one}"
         else:
-            said = f"{_below_100(over)} {many}"
-        return said if whole is None else f"{self.cardinal(whole, indian=self.indian)} and {said}"
+            spoken = f"{_below_100(over)} {many}"
+        return spoken if whole is None else f"{self.cardinal(whole, indian=self.indian)} and {spoken}"
 
     def portion(self, fraction: str, noun: str) -> str:
-        """A fraction before what it is of: "half a cup", "three quarters of an hour"."""
+        """Return a fraction before its noun: "half a cup", "three quarters of an hour"."""
         article = "an" if noun[0] in "aeiouh" and not noun.startswith("half") else "a"
         return f"half {article}" if fraction == "half" else f"{fraction} of {article}"
 
@@ -206,11 +206,11 @@ class English:
         return f"{part} out of {whole}"
 
     def money(self, amount: str, fraction: int, one: bool, currency: Currency) -> str:
-        said = f"{amount} {currency.one if one else currency.many}"
+        spoken = f"{amount} {currency.one if one else currency.many}"
         if not fraction:
-            return said
+            return spoken
         cents = f"{_below_100(fraction)} {currency.cent if fraction == 1 else currency.cents}"
-        return cents if amount == "zero" else f"{said} and {cents}"
+        return cents if amount == "zero" else f"{spoken} and {cents}"
 
     def scaled(self, amount: str, scale: str) -> str:
         return f"{amount} {scale}"

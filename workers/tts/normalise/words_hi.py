@@ -1,4 +1,4 @@
-"""Numbers, dates and times in Hindi words.  The numbers below a hundred have no rule: each has its own word."""
+"""Writes numbers, dates and times in Hindi words.  Every number below a hundred has its own word."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MONTHS: list[str] = re.findall(r"\S+", "जनवरी फ़रवरी म�
 _ORDINALS = {1: "पहला", 2: "दूसरा", 3: "तीसरा", 4: "चौथा", 6: "छठा"}
 _PARTS = {(1, 2): "आधा", (1, 3): "एक तिहाई", (2, 3): "दो तिहाई", (1, 4): "एक चौथाई", (3, 4): "तीन चौथाई"}
 _HALVES = {"एक दशमलव पाँच": "डेढ़", "दो दशमलव पाँच": "ढाई"}
-"""Before lakh and crore nobody says "one point five"."""
+"""Forms before lakh and crore, where "one point five" is not used."""
 
 _UNITS: dict[str, tuple[str, str]] = {
     key: (name, name)
@@ -99,7 +99,7 @@ _SIGNS = Signs(
 
 
 class Hindi:
-    """See `workers.tts.normalise.words.Words`."""
+    """Implements `workers.tts.normalise.words.Words`."""
 
     indian = True
     month_first = False
@@ -126,7 +126,7 @@ class Hindi:
         return _ORDINALS.get(number) or f"{self.cardinal(number)}वाँ"
 
     def titled(self, number: int) -> str:
-        """After the name of a king or a pope: Hindi says English ordinals or none."""
+        """Return the number after the name of a king or a pope; Hindi uses no ordinal of its own there."""
         return self.cardinal(number)
 
     def digits(self, digits: str) -> str:
@@ -139,18 +139,18 @@ class Hindi:
         return f"{_BELOW_100[century]} सौ {_BELOW_100[rest] if rest else ''}".strip()
 
     def date(self, day: int, month: int, year: int | None) -> str:
-        said = f"{_BELOW_100[day]} {MONTHS[month - 1]}"
-        return said if year is None else f"{said} {self.year(year)}"
+        spoken = f"{_BELOW_100[day]} {MONTHS[month - 1]}"
+        return spoken if year is None else f"{spoken} {self.year(year)}"
 
     def clock(self, hour: int, minute: int, half: str, bare: bool) -> str:
-        """`bare`: the part of the day stands in the text already."""
+        """Return the time in words; `bare`: the text names the part of the day already."""
         known = half or hour > 12 or hour == 0
         if half:
             hour = hour % 12 + (12 if half == "pm" else 0)
         hour %= 24
         part = "रात" if hour < 4 or hour >= 20 else "सुबह" if hour < 12 else "दोपहर" if hour < 16 else "शाम"
-        said = _hours(hour % 12 or 12, minute)
-        return f"{part} {said}" if known and not bare else said
+        spoken = _hours(hour % 12 or 12, minute)
+        return f"{part} {spoken}" if known and not bare else spoken
 
     def fraction(self, whole: int | None, over: int, under: int) -> str:
         part = _PARTS.get((over, under)) or f"{_BELOW_100[over]} बटा {_BELOW_100[under]}"
@@ -161,18 +161,18 @@ class Hindi:
         return f"साढ़े {self.cardinal(whole)}" if (over, under) == (1, 2) else f"{self.cardinal(whole)} सही {part}"
 
     def portion(self, fraction: str, noun: str) -> str:
-        """A fraction before what it is of."""
+        """Return a fraction before its noun."""
         return fraction
 
     def share(self, part: str, whole: str) -> str:
         return f"{whole} में से {part}"
 
     def money(self, amount: str, fraction: int, one: bool, currency: Currency) -> str:
-        said = f"{amount} {currency.one if one else currency.many}"
+        spoken = f"{amount} {currency.one if one else currency.many}"
         if not fraction:
-            return said
+            return spoken
         cents = f"{_BELOW_100[fraction]} {currency.cent if fraction == 1 else currency.cents}"
-        return cents if amount == "शून्य" else f"{said} {cents}"
+        return cents if amount == "शून्य" else f"{spoken} {cents}"
 
     def scaled(self, amount: str, scale: str) -> str:
         return f"{_HALVES.get(amount, amount)} {scale}"
@@ -205,7 +205,7 @@ ORDINALS: tuple[Pass, ...] = (
     Pass(re.compile(f"(?<![0-9])(?:{'|'.join(_FIRST)})"), lambda match: _FIRST[match[0]], "लथर"),
     Pass(re.compile(r"(?<![0-9.,])([0-9]{1,6})(वाँ|वां|वें|वीं)"), _numbered, "व"),
 )
-"""5वीं, 2रा: digits with the ending of an ordinal."""
+"""Digits with the ending of an ordinal: 5वीं, 2रा."""
 
 
 def _and_a_half(match: re.Match[str]) -> str:
@@ -223,11 +223,11 @@ HALVED: tuple[Pass, ...] = (
         ".",
     ),
 )
-"""2.5 घंटे: nobody says "two point five hours"."""
+"""Halves, where "two point five" is not used: 2.5 घंटे."""
 INFLECTED: tuple[Pass, ...] = (
     Pass(re.compile(r"(?<=एक )रुपया(?= (?:का|की|के|में|से|को|तक|पर)(?![\w\u0900-\u0963]))"), lambda match: "रुपये", "र"),
     Pass(
         re.compile(r"आधा(?= (?:गोली|प्लेट|कटोरी|बोतल|टिकिया|रोटी|टैबलेट)(?![\w\u0900-\u0963]))"), lambda match: "आधी", "आ"
     ),
 )
-"""Endings that the word behind asks for."""
+"""Endings that depend on the following word."""

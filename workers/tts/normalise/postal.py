@@ -1,11 +1,11 @@
-"""PIN codes after a city, ZIP codes after a state, house numbers: Bengaluru - 560001; Austin, TX 78701; 12-3-456/A."""
+"""Reads PIN codes after a city, ZIP codes after a state, and house numbers: Bengaluru - 560001; Austin, TX 78701."""
 
 from __future__ import annotations
 
 import re
 
 from workers.tts.normalise.contexts import counts
-from workers.tts.normalise.phones import spelled
+from workers.tts.normalise.phones import digit_words
 from workers.tts.normalise.spans import Pass
 from workers.tts.normalise.words import Words
 
@@ -74,13 +74,13 @@ _HOUSE_BEFORE = re.compile(r"(?i)(?:house|door|flat|plot|quarter|मकान|�
 
 
 def passes(words: Words) -> tuple[Pass, ...]:
-    """The passes; after phone numbers and codes, before dates and ranges see the dashes."""
+    """Return the passes; they run after phone numbers and codes, before dates and ranges, which use dashes, too."""
 
     def pin(match: re.Match[str]) -> str | None:
         digits = match[match.lastindex or 1]
         if counts(match.string, match.end()):
             return None
-        return match[0][: -len(digits)] + spelled(words, digits.replace(" ", ""))
+        return match[0][: -len(digits)] + digit_words(words, digits.replace(" ", ""))
 
     def dashed(match: re.Match[str]) -> str | None:
         round_sum = match[2].endswith("000")
@@ -90,13 +90,13 @@ def passes(words: Words) -> tuple[Pass, ...]:
         state, first, last = match.groups()
         if counts(match.string, match.end()):
             return None
-        said = f"{_STATES.get(state, state)} {words.digits(first)}"
-        return f"{said}, {words.digits(last)}" if last else said
+        spoken = f"{_STATES.get(state, state)} {words.digits(first)}"
+        return f"{spoken}, {words.digits(last)}" if last else spoken
 
     def house(match: re.Match[str]) -> str | None:
         number, letter = match.groups()
-        said = _in_pairs(words, number)
-        return f"{said} {letter}" if letter else said
+        spoken = _in_pairs(words, number)
+        return f"{spoken} {letter}" if letter else spoken
 
     def row(match: re.Match[str]) -> str | None:
         if not _HOUSE_BEFORE.search(match.string, max(0, match.start() - 24), match.start()):
@@ -131,7 +131,7 @@ def _mixed(words: Words, part: str) -> str:
 
 
 def _in_pairs(words: Words, number: str) -> str:
-    """How Americans read a house number: 350 "three fifty", 1425 "fourteen twenty-five", 1600 "sixteen hundred"."""
+    """Read a house number as in America: 350 "three fifty", 1425 "fourteen twenty-five", 1600 "sixteen hundred"."""
     if len(number) == 5:
         return words.digits(number)
     head, tail = number[:-2], number[-2:]
