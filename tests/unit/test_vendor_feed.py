@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.providers.interfaces import Busy, Down, ProviderError, Rejected
-from workers.stt.stream.audio_feed import VendorFeed
+from workers.stt.stream.audio_feed import AudioFeed
 from workers.stt.stream.socket_stream import closed_error
 
 FRAME = bytes(160)
 
 
 def test_live_frames_go_out_as_they_came_and_a_backlog_is_joined() -> None:
-    feed = VendorFeed(10_000)
+    feed = AudioFeed(10_000)
     feed.put(0, FRAME)
     assert feed.take(1600) is FRAME
     for number in range(1, 26):
@@ -24,13 +24,13 @@ def test_live_frames_go_out_as_they_came_and_a_backlog_is_joined() -> None:
 
 
 def test_a_frame_larger_than_a_message_is_sent_all_the_same() -> None:
-    feed = VendorFeed(10_000)
+    feed = AudioFeed(10_000)
     feed.put(0, FRAME * 100)
     assert len(feed.take(1600)) == 16_000
 
 
 def test_what_was_fed_before_is_skipped() -> None:
-    feed = VendorFeed(10_000)
+    feed = AudioFeed(10_000)
     feed.put(1_000, b"abcdefgh" * 20)
     feed.put(1_000, b"abcdefgh" * 20)
     feed.put(1_010, b"12345678" * 20)
@@ -39,14 +39,14 @@ def test_what_was_fed_before_is_skipped() -> None:
 
 
 def test_the_oldest_goes_first_and_shifts_nothing() -> None:
-    feed = VendorFeed(100)
+    feed = AudioFeed(100)
     assert [feed.put(20 * number, FRAME) for number in range(8)] == [0, 0, 0, 0, 0, 1, 1, 1]
     assert len(feed.take(10_000)) == 800
     assert feed.position(10) == 70
 
 
 def test_the_border_of_a_gap_belongs_to_the_audio_before_it() -> None:
-    feed = VendorFeed(10_000)
+    feed = AudioFeed(10_000)
     feed.put(40_000, FRAME)
     feed.put(50_000, FRAME)
     assert len(feed.take(1600)) == 320
@@ -54,13 +54,13 @@ def test_the_border_of_a_gap_belongs_to_the_audio_before_it() -> None:
 
 
 def test_before_any_audio_there_is_nothing_to_find() -> None:
-    assert VendorFeed(100).position(500) == 500 and VendorFeed(100).take(160) == b""
+    assert AudioFeed(100).position(500) == 500 and AudioFeed(100).take(160) == b""
 
 
 @given(st.lists(st.tuples(st.integers(-3, 40), st.integers(1, 5)), min_size=1, max_size=60))
 def test_every_millisecond_sent_is_found_where_it_was(runs: list[tuple[int, int]]) -> None:
     """Each frame says where it was: its bytes are its number in the call."""
-    feed = VendorFeed(60_000)
+    feed = AudioFeed(60_000)
     at = 0
     for gap, frames in runs:
         at = max(0, at + gap)

@@ -48,7 +48,7 @@ from workers.providers.interfaces import (
 )
 from workers.runtime.hang_up import Connection, hang_up
 from workers.runtime.runner import Fenced
-from workers.stt.line_watch import AudioWatch
+from workers.stt.audio_watch import AudioWatch
 from workers.stt.stream.reopening import Reopening
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """`local/whisper-<size>`: speech to text without a key.  Silero VAD, endpointing, and Whisper once per utterance.
 
     feed -> VAD window -> Endpointing -> Onset, Offset                      (heard at once)
-                               |-> LikelyEnd: decode now -> Likely
+                               |-> EagerEnd: decode now -> Likely
                                |-> End: the text of that decode, or of a new one -> Utterance
 
 A caller is done 200 ms into their silence far more often than not: the decode starts there, and an answer may be
@@ -36,7 +36,7 @@ from workers.stt.engines.whisper_decoder import Decoder
 from workers.stt.stream.event_queue import EventQueue
 from workers.stt.stream.interim_words import InterimWords
 from workers.stt.vad import silero
-from workers.stt.vad.endpointing import LIKELY_END_MS, Endpointing, LikelyEnd
+from workers.stt.vad.endpointing import EAGER_END_MS, EagerEnd, Endpointing
 from workers.stt.vad.silero import SileroVad
 
 PREROLL_MS = 300
@@ -168,7 +168,7 @@ class WhisperStream:
                     self._hear(decision)
                 case SpeechEnd():
                     self._hear(decision)
-                case LikelyEnd(start_ms, end_ms):
+                case EagerEnd(start_ms, end_ms):
                     self._drop_early()
                     with suppress(Busy):  # running ahead is a luxury; the End asks again
                         self._early = self._decode(start_ms, end_ms, heard_to_ms)
@@ -202,7 +202,7 @@ class WhisperStream:
         """Send the utterance to Whisper with some audio around it, but none that a next utterance may begin with."""
         first_ms = max(start_ms - PREROLL_MS, self._decoded_to_ms)
         first = max(first_ms * g711.BYTES_PER_MS - self._audio_at, 0)
-        last = max(min(end_ms + LIKELY_END_MS, heard_to_ms) * g711.BYTES_PER_MS - self._audio_at, 0)
+        last = max(min(end_ms + EAGER_END_MS, heard_to_ms) * g711.BYTES_PER_MS - self._audio_at, 0)
         return _Decode(start_ms, end_ms, self._decoder.decode(bytes(self._audio[first:last]), self._options.language))
 
     def _drop_early(self) -> None:

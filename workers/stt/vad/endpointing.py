@@ -1,6 +1,6 @@
 """When does the caller speak, and when is their turn over?  Pure: windows of speech probability in, decisions out.
 
-    quiet --onset_ms of speech--> Onset --SILENCE--> Offset, LikelyEnd --endpoint_ms of silence--> End
+    quiet --onset_ms of speech--> Onset --SILENCE--> Offset, EagerEnd --endpoint_ms of silence--> End
                                     ^                  |
                                     +---more speech----+
 
@@ -8,7 +8,7 @@ Time is the position in the call's audio, never a clock, so that a replay at any
 
 - Every `SpeechStart` is followed by exactly one `SpeechEnd`, before the next `SpeechStart` and before the `End`.
 - A turn may hold several Onset/Offset pairs (pauses shorter than `endpointing_ms`) and has one `End`.
-- A `LikelyEnd` is void as soon as an `End` or `LikelyEnd` with another `end_ms` comes: the caller went on.
+- A `EagerEnd` is void as soon as an `End` or `EagerEnd` with another `end_ms` comes: the caller went on.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ WINDOW_MS = 32
 SPEECH_BEGINS = 0.5
 SPEECH_LASTS = 0.35
 """Hysteresis: speech begins at the upper probability and lasts until it falls below the lower one."""
-LIKELY_END_MS = 200
-"""Silence after which the caller probably is done: `SpeechEnd`, `LikelyEnd`.  Gaps in words are shorter."""
+EAGER_END_MS = 200
+"""Silence after which the caller probably is done: `SpeechEnd`, `EagerEnd`.  Gaps in words are shorter."""
 GAP_MS = 64
 """Silence that does not interrupt a run of speech: the closure of a "t" or a "p"."""
 RESUME_MS = 64
@@ -32,7 +32,7 @@ RESUME_MS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class LikelyEnd:
+class EagerEnd:
     """The turn from `start_ms` may be over at `end_ms`: worth decoding now.  Void if the caller goes on."""
 
     start_ms: int
@@ -51,7 +51,7 @@ class End:
     cut: bool = False
 
 
-Decision: TypeAlias = SpeechStart | SpeechEnd | LikelyEnd | End
+Decision: TypeAlias = SpeechStart | SpeechEnd | EagerEnd | End
 
 
 class Endpointing:
@@ -68,7 +68,7 @@ class Endpointing:
         # The open turn, if any.
         self._start_ms: int | None = None
         self._end_ms = 0  # end of its last speech
-        self._eager_endpointing_ms = -1  # `end_ms` of the last LikelyEnd
+        self._eager_end_ms = -1  # `end_ms` of the last EagerEnd
         self._speaking = False  # an Onset awaits its Offset
 
     @property
@@ -120,17 +120,13 @@ class Endpointing:
             return []
         decisions: list[Decision] = []
         silence_ms = now_ms - self._end_ms
-        if self._speaking and silence_ms >= min(LIKELY_END_MS, self._options.endpointing_ms):
+        if self._speaking and silence_ms >= min(EAGER_END_MS, self._options.endpointing_ms):
             self._speaking = False
             decisions.append(SpeechEnd(self._end_ms))
-        eager_endpointing_ms = self._options.eager_endpointing_ms or LIKELY_END_MS
-        if (
-            not self._speaking
-            and self._eager_endpointing_ms != self._end_ms > start_ms
-            and silence_ms >= eager_endpointing_ms
-        ):
-            self._eager_endpointing_ms = self._end_ms
-            decisions.append(LikelyEnd(start_ms, self._end_ms))
+        eager_endpointing_ms = self._options.eager_endpointing_ms or EAGER_END_MS
+        if not self._speaking and self._eager_end_ms != self._end_ms > start_ms and silence_ms >= eager_endpointing_ms:
+            self._eager_end_ms = self._end_ms
+            decisions.append(EagerEnd(start_ms, self._end_ms))
         # While a sound is in the air the turn is not ended: it may be the caller going on.
         if silence_ms >= self._options.endpointing_ms and not self._voiced:
             self._start_ms = None
@@ -145,6 +141,6 @@ class Endpointing:
         if not self._speaking:
             self._start_ms = None
             return [End(start_ms, self._end_ms, cut=True)]
-        self._start_ms = self._end_ms = self._eager_endpointing_ms = now_ms
+        self._start_ms = self._end_ms = self._eager_end_ms = now_ms
         self._run_start_ms = now_ms
         return [SpeechEnd(now_ms), End(start_ms, now_ms, cut=True), SpeechStart(now_ms)]

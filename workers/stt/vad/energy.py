@@ -85,6 +85,13 @@ class UnnoticedSpeech:
         while self._windows and self._windows[0] < now - self._seconds / 2:
             self._windows.popleft()
 
+    @property
+    def due(self) -> float | None:
+        """When the speech so far has been unnoticed for long enough; None if there is too little of it."""
+        if len(self._windows) * WINDOW_MS < 1000 * self._seconds:
+            return None
+        return self._windows[0] + self._seconds
+
     def lasts(self, now: float) -> bool:
-        """Is there so much of it, and does it wait for so long?"""
-        return len(self._windows) * WINDOW_MS >= 1000 * self._seconds and now - self._windows[0] >= self._seconds
+        """True if there is that much speech, and it waits for that long."""
+        return self.due is not None and now >= self.due
