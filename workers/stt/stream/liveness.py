@@ -108,7 +108,7 @@ class Liveness:
         return self._sent_at > self._regular_ping_at and now >= self._regular_ping_at + self._options.ping_s
 
     def _silent_at(self) -> float | None:
-        """When a vendor that processes the audio sent so far has said something; None: it need not say anything."""
+        """When a vendor that processes the audio sent so far must have answered; None: it need not answer."""
         answer_ms = self._profile.answer_ms
         if not answer_ms or self._unanswered_at is None:
             return None
