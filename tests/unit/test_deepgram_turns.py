@@ -414,3 +414,29 @@ def test_whatever_the_vendor_says_onsets_and_offsets_alternate_and_no_utterance_
                     told_ms = end_ms
     call.wait(10_000)
     assert call.turns._turn is None, "a turn hangs"
+
+
+class TimedCall(Call):
+    """Wakes the core only at its deadline, as the socket shell does."""
+
+    def wait(self, ms: int) -> list[SttEvent | str]:
+        heard: list[SttEvent | str] = []
+        for _ in range(ms // 20):
+            self.now_ms += 20
+            if self.turns.deadline is not None and self.turns.deadline <= self.now_ms / 1000:
+                heard += self.turns.wake(self.now_ms / 1000)
+        return heard
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(steps, max_size=40))
+def test_the_deadlines_decide_what_a_fast_poll_would_decide(transcript: list[Any]) -> None:
+    polled, timed = Call(), TimedCall()
+    for step in transcript:
+        match step:
+            case int():
+                assert timed.audio(timed.at_ms + step) == polled.audio(polled.at_ms + step)
+            case "wait":
+                assert timed.wait(2_400) == polled.wait(2_400)
+            case _:
+                assert timed.hear(step) == polled.hear(step)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.providers.interfaces import Busy, Down, ProviderError, Rejected
-from workers.stt.stream.audio_feed import AudioFeed
+from workers.stt.stream.audio_feed import TEXTS_MAX, AudioFeed
 from workers.stt.stream.socket_stream import closed_error
 
 FRAME = bytes(160)
@@ -81,3 +81,52 @@ def test_every_millisecond_sent_is_found_where_it_was(runs: list[tuple[int, int]
 )
 def test_how_a_vendor_closes_says_what_is_wrong(code: int | None, error: type[ProviderError]) -> None:
     assert type(closed_error("deepgram/nova-3", code)) is error
+
+
+def test_a_text_is_sent_after_the_audio_before_it_and_is_never_dropped() -> None:
+    feed = AudioFeed(100)
+    feed.put(0, FRAME)
+    assert feed.put_text("finalize")
+    assert [feed.put(20 * number, FRAME) for number in range(1, 7)] == [0, 0, 0, 0, 1, 1]
+    assert feed.take(10_000) == "finalize"
+    assert len(feed.take(10_000)) == 800
+
+
+def test_a_text_parts_the_audio_around_it() -> None:
+    feed = AudioFeed(10_000)
+    feed.put(0, FRAME)
+    feed.put_text("flush")
+    feed.put(20, FRAME)
+    assert [feed.take(1600) for _ in range(4)] == [FRAME, "flush", FRAME, b""]
+    assert not [feed.put_text("more") for _ in range(TEXTS_MAX + 1)][-1], "texts are bounded"
+    feed.clear()
+    assert feed.take(1600) == b"" and feed.put_text("anew")
+
+
+def test_less_than_a_message_waits_for_the_rest_unless_a_text_follows() -> None:
+    feed = AudioFeed(10_000)
+    feed.put(0, FRAME)
+    assert feed.take(480, 480) == b""
+    feed.put(20, FRAME * 2)
+    feed.put(60, FRAME)
+    assert [len(feed.take(480, 480)) for _ in range(2)] == [480, 0]
+    feed.put_text("flush")
+    assert [feed.take(480, 480) for _ in range(2)] == [FRAME, "flush"]
+
+
+@pytest.mark.parametrize(("gap_ms", "filled_ms"), [(0, 0), (500, 500), (5_000, 1_000), (40_000, 0)])
+def test_a_gap_is_filled_with_some_silence_if_the_vendor_gives_no_positions(gap_ms: int, filled_ms: int) -> None:
+    feed = AudioFeed(60_000, gap_fill_ms=1_000)
+    feed.put(7_000, FRAME)
+    feed.put(7_020 + gap_ms, FRAME)
+    assert feed.take(100_000) == FRAME + b"\xff" * 8 * filled_ms + FRAME
+    assert feed.position(30 + filled_ms) == 7_030 + gap_ms
+
+
+def test_a_replay_is_reduced_to_what_is_unseen() -> None:
+    feed = AudioFeed(10_000)
+    assert feed.unseen(1_000, FRAME) == (1_000, FRAME)
+    feed.put(1_000, FRAME)
+    assert feed.unseen(980, FRAME) == (1_020, b"")
+    assert feed.unseen(1_010, FRAME) == (1_020, FRAME[80:])
+    assert feed.unseen(2_000, FRAME) == (2_000, FRAME)
