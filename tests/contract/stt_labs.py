@@ -19,14 +19,14 @@ from workers.providers.interfaces import SpeechToText, SttStream
 from workers.stt.engines.deepgram_account import DeepgramAccount
 from workers.stt.engines.deepgram_flux import DeepgramFlux, FluxOptions
 from workers.stt.engines.deepgram_nova import DeepgramNova
-from workers.stt.stream.socket_stream import SttStreamOptions
+from workers.stt.stream.stt_core import SttStreamOptions
 
 KEY = "fake-key-not-to-be-seen"
 QUICK: dict[str, float] = {
     "connect_s": 0.5,
     "mute_s": 0.4,
     "pong_s": 0.4,
-    "deaf_s": 0.6,
+    "unresponsive_s": 0.6,
     "final_s": 0.3,
     "grace_s": 0.15,
     "keepalive_s": 0.1,
@@ -116,7 +116,7 @@ async def opened(lab: Lab, *script: str) -> AsyncIterator[Opened]:
             yield Opened(lab, standin, server.url, ears)
         finally:
             await ears.aclose()
-        assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("ear ")]
+        assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("stt stream ")]
 
 
 def frames(strip: str) -> Iterator[bytes]:

@@ -30,14 +30,14 @@ from workers.providers.interfaces import (
 )
 from workers.stt.engines.cartesia_ink import CartesiaInk
 from workers.stt.engines.sarvam import Sarvam
-from workers.stt.stream.batched_stream import SttDeadlines
+from workers.stt.stream.stt_core import SttStreamOptions
 
 pytestmark = pytest.mark.anyio
 
 PATIENCE_S = 10.0
 HOURS = "what are your opening hours"
 BOOKING = "I would like to book a table"
-EAR = SttDeadlines(connect_s=1.0, send_s=1.0, final_s=0.4, ping_s=0.1, pong_s=0.3, deaf_s=0.5)
+EAR = SttStreamOptions(connect_s=1.0, send_s=1.0, final_s=0.4, ping_s=0.1, pong_s=0.3, unresponsive_s=0.5)
 Standin = CartesiaStandin | SarvamStandin
 
 EARS: dict[str, tuple[Callable[[], Standin], Callable[[str, str], SpeechToText], str]] = {
@@ -243,7 +243,7 @@ async def test_leaving_frees_the_socket_at_once(lab):
         began = asyncio.get_running_loop().time()
     assert asyncio.get_running_loop().time() - began < 0.5
     await until(lambda: standin.open == 0)
-    assert not {task for task in asyncio.all_tasks() - tasks if task.get_name().startswith("ear ")}
+    assert not {task for task in asyncio.all_tasks() - tasks if task.get_name().startswith("stt stream ")}
     ear.feed(0, silence(20))
     assert not [event async for event in ear if isinstance(event, EndOfTurn)]
 

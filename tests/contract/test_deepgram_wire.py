@@ -25,7 +25,7 @@ from workers.stt.engines.catalog import speech_to_text
 from workers.stt.engines.deepgram_account import KEYTERM_CHARS_MAX, DeepgramAccount
 from workers.stt.engines.deepgram_flux import DeepgramFlux
 from workers.stt.engines.deepgram_nova import DeepgramNova, language_code
-from workers.stt.stream.socket_stream import SttStreamOptions
+from workers.stt.stream.stt_core import SttStreamOptions
 
 pytestmark = pytest.mark.anyio
 

@@ -19,13 +19,12 @@ from workers.stt.engines.deepgram_account import DeepgramAccount
 from workers.stt.engines.deepgram_flux import DeepgramFlux, FluxOptions
 from workers.stt.engines.deepgram_nova import DeepgramNova
 from workers.stt.engines.sarvam import Sarvam
-from workers.stt.stream.batched_stream import SttDeadlines
-from workers.stt.stream.socket_stream import SttStreamOptions
+from workers.stt.stream.stt_core import SttStreamOptions
 
 pytestmark = pytest.mark.anyio
 
 STEP_S = 0.01
-EAR = SttDeadlines(connect_s=1.0, send_s=1.0, final_s=0.4, ping_s=0.1, pong_s=0.3, deaf_s=0.6)
+EAR = SttStreamOptions(connect_s=1.0, send_s=1.0, final_s=0.4, ping_s=0.1, pong_s=0.3, unresponsive_s=0.6)
 EARS: dict[str, Callable[[str], SpeechToText]] = {
     "deepgram/nova": lambda url: DeepgramNova("nova-3", DeepgramAccount("key", url), _deepgram()),
     "deepgram/flux": lambda url: DeepgramFlux("flux-general-en", DeepgramAccount("key", url), FluxOptions(**QUICK)),

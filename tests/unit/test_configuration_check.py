@@ -72,7 +72,11 @@ def test_what_is_shipped_is_right() -> None:
             ["desk.yaml:3: ", "did you mean 'sarvam/bulbul:v"],
         ),
         (f"{SMALL}providers: {{tts: deepgram/nova-3}}\n", {"DEEPGRAM_API_KEY": "k"}, ["desk.yaml:3: ", "no voice of"]),
-        (f"{SMALL}providers: {{stt: cartesia/sonic-3}}\n", {"CARTESIA_API_KEY": "k"}, ["desk.yaml:3: ", "no ear of"]),
+        (
+            f"{SMALL}providers: {{stt: cartesia/sonic-3}}\n",
+            {"CARTESIA_API_KEY": "k"},
+            ["desk.yaml:3: ", "no STT model"],
+        ),
         # a program that is not there
         (f"{SMALL}providers: {{tts: local/espeak}}\n", {}, ["desk.yaml:3: ", "apt-get install espeak-ng"]),
         # the deployment's own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -17,8 +18,8 @@ from workers.providers.interfaces import (
     SpeechStart,
     SttEvent,
 )
-from workers.stt.engines.deepgram_nova_core import DEAD_MS, FINALIZE, LIVE_LAG_MS, DeepgramTurns
-from workers.stt.stream.audio_feed import VendorFeed
+from workers.stt.engines.deepgram_nova_core import DEAD_MS, FINALIZE, LIVE_LAG_MS, NovaCore
+from workers.stt.stream.audio_feed import AudioFeed
 
 FINAL_MS, GRACE_MS = 1500, 700
 OPTIONS = ListenOptions(endpointing_ms=500, eager_endpointing_ms=200, min_interruption_ms=160)
@@ -45,8 +46,8 @@ class Call:
     """A socket that is fed and speaks.  The clock goes with the audio, unless a test says otherwise."""
 
     def __init__(self, options: ListenOptions = OPTIONS, position_ms: int = 0) -> None:
-        self.feed = VendorFeed(600_000)
-        self.turns = DeepgramTurns("deepgram/nova-3", options, self.feed, FINAL_MS, GRACE_MS)
+        self.feed = AudioFeed(600_000)
+        self.turns = NovaCore("deepgram/nova-3", options, self.feed, FINAL_MS, GRACE_MS)
         self.at_ms = position_ms
         self.now_ms = 1_000_000
 
@@ -60,21 +61,23 @@ class Call:
 
     def put(self, to_ms: int) -> list[SttEvent | str]:
         """Audio up to there, at once."""
-        self.feed.put(self.at_ms, b"\xff" * 8 * (to_ms - self.at_ms))
+        audio = b"\xff" * 8 * (to_ms - self.at_ms)
+        self.feed.put(self.at_ms, audio)
+        heard = [*self.turns.feed(self.at_ms, audio, self.now_ms / 1000)]
         self.at_ms = to_ms
         while self.feed.take(160):
             pass
-        return list(self.turns.advance(self.now_ms))
+        return [*heard, *self.turns.wake(self.now_ms / 1000)]
 
     def hear(self, *messages: dict[str, Any]) -> list[SttEvent | str]:
-        return [heard for message in messages for heard in self.turns.receive(message, self.now_ms)]
+        return [heard for text in map(json.dumps, messages) for heard in self.turns.receive(text, self.now_ms / 1000)]
 
     def wait(self, ms: int) -> list[SttEvent | str]:
         """No audio for so long."""
         heard: list[SttEvent | str] = []
         for _ in range(ms // 20):
             self.now_ms += 20
-            heard += self.turns.advance(self.now_ms)
+            heard += self.turns.wake(self.now_ms / 1000)
         return heard
 
 
@@ -411,3 +414,29 @@ def test_whatever_the_vendor_says_onsets_and_offsets_alternate_and_no_utterance_
                     told_ms = end_ms
     call.wait(10_000)
     assert call.turns._turn is None, "a turn hangs"
+
+
+class TimedCall(Call):
+    """Wakes the core only at its deadline, as the socket shell does."""
+
+    def wait(self, ms: int) -> list[SttEvent | str]:
+        heard: list[SttEvent | str] = []
+        for _ in range(ms // 20):
+            self.now_ms += 20
+            if self.turns.deadline is not None and self.turns.deadline <= self.now_ms / 1000:
+                heard += self.turns.wake(self.now_ms / 1000)
+        return heard
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(steps, max_size=40))
+def test_the_deadlines_decide_what_a_fast_poll_would_decide(transcript: list[Any]) -> None:
+    polled, timed = Call(), TimedCall()
+    for step in transcript:
+        match step:
+            case int():
+                assert timed.audio(timed.at_ms + step) == polled.audio(polled.at_ms + step)
+            case "wait":
+                assert timed.wait(2_400) == polled.wait(2_400)
+            case _:
+                assert timed.hear(step) == polled.hear(step)

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from workers.providers.interfaces import ListenOptions, SpeechEnd, SpeechStart
 from workers.stt.vad.endpointing import (
+    EAGER_END_MS,
     GAP_MS,
-    LIKELY_END_MS,
     RESUME_MS,
     SPEECH_LASTS,
     WINDOW_MS,
     Decision,
+    EagerEnd,
     End,
     Endpointing,
-    LikelyEnd,
 )
 
 PROBABILITY = {"#": 0.9, "~": 0.4, ".": 0.05}
@@ -44,7 +44,7 @@ def test_a_sentence_is_onset_offset_likely_end_and_end():
     assert listen("...." + "#" * 10 + "." * 20) == [
         (9, SpeechStart(128)),  # 160 ms after the speech began
         (21, SpeechEnd(448)),  # 224 ms of silence
-        (21, LikelyEnd(128, 448)),
+        (21, EagerEnd(128, 448)),
         (30, End(128, 448)),  # 512 ms of silence
     ]
 
@@ -80,10 +80,10 @@ def test_a_pause_within_a_turn_gives_two_onsets_and_one_end():
     assert decisions(strip) == [
         SpeechStart(0),
         SpeechEnd(320),
-        LikelyEnd(0, 320),  # void: the caller goes on
+        EagerEnd(0, 320),  # void: the caller goes on
         SpeechStart(640),
         SpeechEnd(960),
-        LikelyEnd(0, 960),
+        EagerEnd(0, 960),
         End(0, 960),
     ]
 
@@ -93,8 +93,8 @@ def test_a_short_word_after_a_pause_belongs_to_the_turn_without_an_onset():
     assert decisions(strip) == [
         SpeechStart(0),
         SpeechEnd(320),
-        LikelyEnd(0, 320),
-        LikelyEnd(0, 736),
+        EagerEnd(0, 320),
+        EagerEnd(0, 736),
         End(0, 736),
     ]
 
@@ -128,7 +128,7 @@ def test_a_long_speech_is_cut_into_pieces_without_losing_any_of_it():
         End(960, 1920, cut=True),
         SpeechStart(1920),
         SpeechEnd(2240),
-        LikelyEnd(1920, 2240),
+        EagerEnd(1920, 2240),
         End(1920, 2240),
     ]
 
@@ -182,7 +182,7 @@ def test_rules_that_hold_for_every_sound(
     )
     strip = "".join(sound * count for sound, count in strips) + "." * 40
     speaking, in_turn, cut_at = False, False, -1
-    likely: LikelyEnd | None = None
+    likely: EagerEnd | None = None
     for windows, decision in listen(strip, options):
         now_ms = windows * WINDOW_MS
         match decision:
@@ -199,16 +199,16 @@ def test_rules_that_hold_for_every_sound(
                 assert speaking
                 speaking = False
                 assert position_ms <= now_ms
-            case LikelyEnd(_, end_ms):
-                assert in_turn and not speaking and now_ms - end_ms >= LIKELY_END_MS
+            case EagerEnd(_, end_ms):
+                assert in_turn and not speaking and now_ms - end_ms >= EAGER_END_MS
                 assert likely is None or end_ms > likely.end_ms
                 likely = decision
             case End(start_ms, end_ms, cut):
                 assert in_turn and not speaking
                 in_turn = False
                 assert start_ms < end_ms <= now_ms
-                # Missing windows are seen when the next one comes, by then less than LIKELY_END_MS late.
-                assert end_ms - start_ms <= utterance_ms_max + WINDOW_MS + LIKELY_END_MS
+                # Missing windows are seen when the next one comes, by then less than EAGER_END_MS late.
+                assert end_ms - start_ms <= utterance_ms_max + WINDOW_MS + EAGER_END_MS
                 assert cut or now_ms - end_ms >= endpointing_ms
                 cut_at = end_ms if cut else -1
     assert not speaking, "after a long silence every Onset has had its Offset"
@@ -216,4 +216,4 @@ def test_rules_that_hold_for_every_sound(
 
 def test_the_thresholds_fit_together():
     assert GAP_MS <= RESUME_MS <= OPTIONS.min_interruption_ms
-    assert GAP_MS < LIKELY_END_MS < OPTIONS.endpointing_ms
+    assert GAP_MS < EAGER_END_MS < OPTIONS.endpointing_ms

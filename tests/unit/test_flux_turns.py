@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -17,8 +18,8 @@ from workers.providers.interfaces import (
     SpeechStart,
     SttEvent,
 )
-from workers.stt.engines.deepgram_flux_core import FORCE_END, FluxTurns
-from workers.stt.stream.audio_feed import VendorFeed
+from workers.stt.engines.deepgram_flux_core import FORCE_END, FluxCore
+from workers.stt.stream.audio_feed import AudioFeed
 
 FINAL_MS, GRACE_MS = 3000, 700
 WORDS = (("Hello,", 0.5, 0.9), ("there.", 1.0, 1.3), ("Again.", 1.7, 2.1))
@@ -46,8 +47,8 @@ class Call:
     """A socket that is fed in real time and speaks."""
 
     def __init__(self, options: ListenOptions | None = None, position_ms: int = 0) -> None:
-        self.feed = VendorFeed(60_000)
-        self.turns = FluxTurns("deepgram/flux-general-en", options or ListenOptions(), self.feed, FINAL_MS, GRACE_MS)
+        self.feed = AudioFeed(60_000)
+        self.turns = FluxCore("deepgram/flux-general-en", options or ListenOptions(), self.feed, FINAL_MS, GRACE_MS)
         self.at_ms, self.now_ms = position_ms, 1_000_000
 
     def audio(self, to_ms: int) -> list[SttEvent | str]:
@@ -63,11 +64,11 @@ class Call:
         heard: list[SttEvent | str] = []
         for _ in range(ms // 20):
             self.now_ms += 20
-            heard += self.turns.advance(self.now_ms)
+            heard += self.turns.wake(self.now_ms / 1000)
         return heard
 
     def hear(self, *messages: dict[str, Any]) -> list[SttEvent | str]:
-        return [heard for message in messages for heard in self.turns.receive(message, self.now_ms)]
+        return [heard for text in map(json.dumps, messages) for heard in self.turns.receive(text, self.now_ms / 1000)]
 
 
 def test_a_turn_with_a_likely_end_that_is_confirmed() -> None:

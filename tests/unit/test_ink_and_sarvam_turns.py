@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -21,10 +21,10 @@ from workers.providers.interfaces import (
     SttEvent,
 )
 from workers.providers.sarvam import language_code
-from workers.stt.engines.cartesia_ink_core import FINALIZE, InkTurns
-from workers.stt.engines.sarvam_core import FLUSH, SarvamTurns
+from workers.stt.engines.cartesia_ink_core import FINALIZE, InkCore
+from workers.stt.engines.sarvam_core import FLUSH, SarvamCore
 from workers.stt.stream.backlog import FREE_S, ReplayBacklog
-from workers.stt.stream.batched_stream import IDLE_S, SttCore, UnresponsiveVendor
+from workers.stt.stream.stt_core import IDLE_S, Effect, SttCore, UnresponsiveVendor
 from workers.stt.vad.energy import NOT, EnergyVad
 
 LOUD, QUIET = b"\x10\x90" * 400, g711.SILENCE * 800
@@ -37,6 +37,7 @@ class Call:
     def __init__(self, hearing: SttCore) -> None:
         self.hearing = hearing
         self.now_ms = 0
+        self._orders: list[str] = []
 
     @property
     def now(self) -> float:
@@ -45,20 +46,27 @@ class Call:
     def sounds(self, strip: str) -> list[SttEvent]:
         heard: list[SttEvent] = []
         for sound in strip:
-            heard += self.hearing.feed(self.now_ms, LOUD if sound == "#" else QUIET, self.now)
+            heard += self.events(self.hearing.feed(self.now_ms, LOUD if sound == "#" else QUIET, self.now))
             self.now_ms += 100
         return heard
 
     def says(self, *messages: dict[str, Any]) -> list[SttEvent]:
-        return [event for message in messages for event in self.hearing.receive(json.dumps(message), self.now)]
+        texts = map(json.dumps, messages)
+        return [event for text in texts for event in self.events(self.hearing.receive(text, self.now))]
+
+    def events(self, effects: Iterable[Effect]) -> list[SttEvent]:
+        """The events among the effects; the texts are kept for `orders`."""
+        effects = list(effects)
+        self._orders += [effect for effect in effects if isinstance(effect, str)]
+        return [effect for effect in effects if not isinstance(effect, str)]
 
     def orders(self) -> list[str]:
-        orders, self.hearing.orders = self.hearing.orders, []
+        orders, self._orders = self._orders, []
         return orders
 
     def wakes(self, after_s: float) -> list[SttEvent]:
         self.now_ms += int(after_s * 1000)
-        return self.hearing.wake(self.now)
+        return self.events(self.hearing.wake(self.now))
 
 
 def kinds(heard: Sequence[SttEvent]) -> list[type]:
@@ -86,7 +94,7 @@ def data(text: str) -> dict[str, Any]:
 
 
 def ink(options: ListenOptions | None = None) -> Call:
-    return Call(InkTurns(options or ListenOptions(), FINAL_S))
+    return Call(InkCore(options or ListenOptions(), FINAL_S))
 
 
 def test_ink_is_asked_when_the_caller_pauses_and_answered_in_time() -> None:
@@ -140,7 +148,7 @@ def test_what_is_known_is_told_when_the_answer_does_not_come() -> None:
     assert call.wakes(2.0) == []
     with pytest.raises(UnresponsiveVendor) as silent:
         call.wakes(2.0)
-    assert [event.text for event in silent.value.heard if isinstance(event, EndOfTurn)] == ["hello the"]
+    assert [event.text for event in silent.value.events if isinstance(event, EndOfTurn)] == ["hello the"]
 
 
 def test_words_that_a_flush_leaves_open_are_final_and_told_once() -> None:
@@ -179,7 +187,7 @@ def test_inks_errors_are_told_apart_without_their_texts(message: Any, error: typ
 
 
 def sarvam(options: ListenOptions | None = None) -> Call:
-    return Call(SarvamTurns(options or ListenOptions(), FINAL_S, 4.0))
+    return Call(SarvamCore(options or ListenOptions(), FINAL_S, 4.0))
 
 
 def test_sarvams_signals_are_placed_by_loudness() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from common.protocol.messages import (
@@ -18,8 +20,8 @@ from tests.unit.test_deepgram_turns import Call as DeepgramCall
 from tests.unit.test_deepgram_turns import results
 from workers.llm.conversation import Dialogue
 from workers.providers.interfaces import EagerEndOfTurn, EndOfTurn, ListenOptions, SpeechStart
-from workers.stt.engines.deepgram_flux_core import FluxTurns
-from workers.stt.stream.audio_feed import VendorFeed
+from workers.stt.engines.deepgram_flux_core import FluxCore
+from workers.stt.stream.audio_feed import AudioFeed
 from workers.stt.stream.interim_words import InterimWords
 
 
@@ -62,14 +64,15 @@ def deepgram(interims: int) -> list[object]:
 
 
 def flux(interims: int) -> list[object]:
-    feed = VendorFeed(60_000)
+    feed = AudioFeed(60_000)
     feed.put(0, b"\xff" * 24_000)
     feed.take(24_000)
-    turns = FluxTurns("deepgram/flux", ListenOptions(), feed, 1500, 700)
+    turns = FluxCore("deepgram/flux", ListenOptions(), feed, 1500, 700)
 
     def told(event: str, text: str) -> list[object]:
         body = {"type": "TurnInfo", "event": event, "turn_index": 0, "transcript": text}
-        return list(turns.receive({**body, "audio_window_start": 0.0, "audio_window_end": 1.0, "words": []}, 1000))
+        message = {**body, "audio_window_start": 0.0, "audio_window_end": 1.0, "words": []}
+        return list(turns.receive(json.dumps(message), 1.0))
 
     heard = told("StartOfTurn", "")
     for _ in range(interims):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from workers.providers.http_status import refused
 from workers.providers.interfaces import Down, ProviderError
-from workers.providers.websocket import refused
 
 CARTESIA_URL = "wss://api.cartesia.ai"
 KEY_VARIABLE = "CARTESIA_API_KEY"

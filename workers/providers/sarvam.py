@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from workers.providers.http_status import refused
 from workers.providers.interfaces import Down, ProviderError, Rejected
-from workers.providers.websocket import refused
 
 SARVAM_URL = "wss://api.sarvam.ai"
 KEY_VARIABLE = "SARVAM_API_KEY"

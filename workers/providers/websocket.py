@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from workers.providers.interfaces import Busy, Down, ProviderError, Rejected
+from workers.providers.http_status import refused
+from workers.providers.interfaces import Down
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 MESSAGES_WAITING_MAX = 64
@@ -121,16 +122,3 @@ async def close_socket(connection: ClientConnection) -> None:
         await connection.close()
     finally:
         connection.transport.abort()
-
-
-def refused(name: str, status: int, key_variable: str) -> ProviderError:
-    """The exception for an HTTP status that is no success."""
-    if status == 429:
-        return Busy(f"{name} is at its limit (429)")
-    if status in (401, 403):
-        return Rejected(f"{name} does not accept the key ({status}); check {key_variable}")
-    if status == 402:
-        return Rejected(f"{name} demands a payment (402); check the account of {key_variable}")
-    if 400 <= status < 500 and status != 408:
-        return Rejected(f"{name} refused the request ({status}); check the model, the language and the voice")
-    return Down(f"{name} answered {status}")

@@ -1,1 +1,1 @@
-"""The ears: a call's audio in, what the caller said out."""
+"""The STT worker: a call's audio in, the caller's turns out."""

@@ -1,4 +1,4 @@
-"""`python -m workers.stt`: the ears."""
+"""`python -m workers.stt`: starts an STT worker."""
 
 import sys
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ WITHOUT_KEYTERMS = frozenset({"local", "cartesia", "sarvam"})
 
 
 def unused(agent: Agent, specs: Sequence[str], settings: Settings) -> str:
-    """What to tell of an agent's keyterms that none of its providers can be told."""
+    """The warning about an agent's keyterms that none of its providers takes; empty if there is none."""
     if not agent.keyterms or any(spec.partition("/")[0] not in WITHOUT_KEYTERMS for spec in specs):
         return ""
     return (
         f"the keyterms of the agent {agent.name!r} are used by none of {', '.join(specs)}; "
-        "deepgram/nova-3 can be told such words"
+        "deepgram/nova-3 takes such words"
     )
 
 
@@ -30,7 +30,7 @@ warnings = AgentWarnings("stt", unused)
 
 
 def listen(call: Assignment, sources: Failover[SpeechToText]) -> SttSession:
-    """The ears' part in one call, as the agent wants to listen."""
+    """Make the STT session of one call, with the agent's options."""
     warnings.check(call.agent, [source.spec for source in sources.sources], call.settings)
     turn = call.agent.turn
     options = ListenOptions(

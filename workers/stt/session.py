@@ -1,8 +1,8 @@
-"""The ears' part in one call: its audio to the provider, and what is heard to the edge and into the story.
+"""Runs the STT worker's part of one call: passes its audio to a provider, publishes the provider's events.
 
-A speech onset goes to the edge's priority stream first: it may stop the agent.  Utterances are numbered; after each
-one a checkpoint says where the next owner must begin to listen, so that what a dead one half heard is heard again,
-under the same number.
+A speech start goes to the edge's priority stream first: it may stop the agent.  Utterances are numbered; a checkpoint
+after each one holds the entry at which the next owner must begin to read, so that an utterance that a dead owner left
+unfinished is transcribed again, under the same number.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ from workers.providers.interfaces import (
 )
 from workers.runtime.hang_up import Connection, hang_up
 from workers.runtime.runner import Fenced
-from workers.stt.line_watch import AudioWatch
+from workers.stt.audio_watch import AudioWatch
 from workers.stt.stream.reopening import Reopening
 
 log = logging.getLogger(__name__)
 
 LAG_SAMPLE_FRAMES = 50
-"""Every so many frames the bus's lag is measured."""
-ONSETS_MAX = 64
-"""Speech onsets remembered until their words are there."""
-DEAF_SECONDS_MAX = 20.0
-"""A call that no provider hears for so long is given up: the spoken fallback follows."""
+"""The lag of the bus is measured once in this many frames."""
+SPEECH_STARTS_MAX = 64
+"""Speech starts remembered until their words are there."""
+UNRESPONSIVE_SECONDS_MAX = 20.0
+"""A call that has had no event from any provider for this long is given up: the spoken fallback follows."""
 
 
 class SttSession:
@@ -74,27 +74,27 @@ class SttSession:
         self._options = options
         self._edge = claim.record.edge
         self._epoch = claim.record.epoch
-        self._audio = (0, 0)  # (epoch, position_ms): what is older was heard
+        self._audio = (0, 0)  # (epoch, position_ms): older audio was fed
         self._resume = ListeningPosition.of(claim.checkpoint)
         self._utterance = 0
-        self._onsets: deque[tuple[int, int]] = deque(maxlen=ONSETS_MAX)  # (position_ms, utterance)
+        self._speech_starts: deque[tuple[int, int]] = deque(maxlen=SPEECH_STARTS_MAX)  # (position_ms, utterance)
         self._timeline = _Timeline()
         self._watch = AudioWatch(bus, claim.call_id)
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stream: SttStream | None = None
-        self._has_events = False  # the ear that is open has heard something
+        self._has_events = False  # the open stream has had an event
         self._spec = ""
-        self._fed_bytes = 0  # to the ear that is open, and not yet counted as used
+        self._fed_bytes = 0  # to the open stream, and not yet counted as used
 
     async def run(self) -> None:
         await self._write(OwnerChanged("stt", self._claim.token, self._claim.owner, wall_ms()))
-        core = asyncio.create_task(self._hear(), name=f"ear {self._claim.call_id}")
-        watching = asyncio.create_task(self._watch.run(self._unheard), name=f"line {self._claim.call_id}")
-        tasks = [core, watching]
+        streaming = asyncio.create_task(self._run_stream(), name=f"stt stream {self._claim.call_id}")
+        watching = asyncio.create_task(self._watch.run(self._is_due), name=f"audio watch {self._claim.call_id}")
+        tasks = [streaming, watching]
         try:
             await asyncio.wait([*tasks, self._over], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:  # all of them before any is waited for: what one raises must not spare the other
+            for task in tasks:  # all of them before any is waited for: an error of one must not spare the other
                 task.cancel()
             await asyncio.wait(tasks)
             for task in tasks:
@@ -109,9 +109,12 @@ class SttSession:
     def _receive(self, entry_id: str, message: Message) -> None:
         match message:
             case AudioIn(epoch, position_ms) if (epoch, position_ms) < self._audio:
-                return  # heard already: Redis was away, and the edge wrote it twice
+                return  # fed already: Redis was away, and the edge wrote it twice
             case AudioIn(epoch, position_ms, at_ms, mulaw):
-                self._audio = (epoch, position_ms + 1)  # an edge that knows nothing of the last counts from the start
+                self._audio = (
+                    epoch,
+                    position_ms + 1,
+                )  # an edge that took over without the last position counts from the start
                 self._watch.entry = entry_id
                 self._timeline.note(entry_id, position_ms, at_ms)
                 if self._stream is not None:
@@ -120,33 +123,34 @@ class SttSession:
                 if position_ms // 20 % LAG_SAMPLE_FRAMES == 0:
                     metrics.BUS_LAG_SECONDS.labels("edge to stt").observe(max(0, wall_ms() - at_ms) / 1000)
             case AudioStarted(epoch, edge):
-                self._audio = max(self._audio, (epoch, 0))  # what an edge was cut off with is overtaken by the next
+                self._audio = max(self._audio, (epoch, 0))  # audio of an edge that was cut off is void
                 if epoch > self._epoch:
                     self._epoch, self._edge = epoch, edge
             case AudioEnded(epoch):
                 if not self._over.done() and (epoch == 0 or epoch >= self._epoch):
                     self._over.set_result(None)
 
-    def _unheard(self, audio: AudioIn) -> bool:
+    def _is_due(self, audio: AudioIn) -> bool:
+        """True if the audio was not fed yet."""
         return (audio.epoch, audio.position_ms) >= self._audio
 
     def _fail(self, error: Exception) -> None:
         if not self._over.done():
             self._over.set_exception(error)
 
-    async def _hear(self) -> None:
-        """Keep an ear open; when one fails the next is opened, from the start of the utterance it was in."""
+    async def _run_stream(self) -> None:
+        """Keep a stream open; when one fails the next is opened, from the start of the utterance it was in."""
         loop = asyncio.get_running_loop()
         reopening = Reopening()
         tried: set[str] = set()
-        heard_at = loop.time()
+        event_at = loop.time()
         while True:
             source = self._sources.choose(tried, self._claim.call_id)
             if source is None:
                 await self._sources.exhausted(self._claim.call_id)
-                if loop.time() - heard_at > DEAF_SECONDS_MAX:
+                if loop.time() - event_at > UNRESPONSIVE_SECONDS_MAX:
                     hang_up(self._bus, self._claim, EndReason.ERROR, Connection(self._edge, self._epoch))
-                    heard_at = loop.time()
+                    event_at = loop.time()
                 tried.clear()
                 await asyncio.sleep(reopening.pause_s())
                 continue
@@ -160,15 +164,15 @@ class SttSession:
                 with source.use() as use:
                     await self._listen(source, use)
             except ProviderError as error:
-                log.warning("an ear failed: %s", error, extra={"call_id": self._claim.call_id})
+                log.warning("an STT stream failed: %s", error, extra={"call_id": self._claim.call_id})
             await self._count_use(source.spec)
             if self._has_events:
-                heard_at = loop.time()
+                event_at = loop.time()
             if reopening.failed(loop.time(), self._has_events):
                 tried.clear()
 
     async def _listen(self, source: Source[SpeechToText], use: Use) -> None:
-        """Hear the call with one ear until that fails.  Silence is no failure: an open ear is a good one."""
+        """Feed one stream and publish its events until it fails.  Raises a ProviderError; silence is no failure."""
         self._spec = source.spec
         async with source.provider.listen(self._options) as stream:
             self._stream = stream
@@ -179,34 +183,34 @@ class SttSession:
             receive = skipping(self._receive, self._claim.call_id)
             subscription = self._bus.subscribe(audio, receive, self._fail, self._resume.entry)
             try:
-                async for heard in stream:
+                async for event in stream:
                     use.worked()
                     self._has_events = True
-                    await self._tell(heard, source.spec)
+                    await self._publish(event, source.spec)
             finally:  # before the goodbye to the vendor, which may take its time
                 self._stream, self._watch.open = None, False
                 subscription.close()
 
-    async def _tell(self, heard: SttEvent, spec: str) -> None:
+    async def _publish(self, event: SttEvent, spec: str) -> None:
         call_id, token = self._claim.call_id, self._claim.token
-        match heard:
+        match event:
             case SpeechStart(position_ms):
                 self._utterance += 1
-                self._onsets.append((position_ms, self._utterance))
+                self._speech_starts.append((position_ms, self._utterance))
                 await self._speech(SpeechStarted(call_id, token, self._utterance, position_ms, wall_ms(), words=True))
             case SpeechEnd(position_ms):
                 await self._speech(SpeechEnded(call_id, token, self._utterance, position_ms))
             case EagerEndOfTurn(text, _, end_ms):
                 now_ms = wall_ms()
                 stage_ms = (self._timeline.wall(end_ms), now_ms, now_ms)
-                self._understood(self._utterance_of(end_ms), text)
+                self._publish_words(self._utterance_of(end_ms), text)
                 await self._write(EagerUserTurn(self._utterance_of(end_ms), text, stage_ms))
             case EndOfTurn(text, _, end_ms, decided_ms, unsure):
                 speech_end = self._timeline.wall(end_ms)
                 endpoint = self._timeline.wall(decided_ms) if decided_ms else wall_ms()
                 utterance = self._utterance_of(end_ms)
                 if not unsure:  # an agent that speaks is not stopped for it
-                    self._understood(utterance, text)
+                    self._publish_words(utterance, text)
                 now_ms = wall_ms()
                 await self._write(UserTurn(utterance, text, (speech_end, endpoint, now_ms), unsure))
                 turn = traces.TurnTrace(self._claim.call_id, utterance)
@@ -215,8 +219,8 @@ class SttSession:
                 await self._save(utterance, end_ms)
                 await self._count_use(spec)
 
-    def _understood(self, utterance: int, text: str) -> None:
-        """The agent has stopped for this speech; now it need not wait whether it was one."""
+    def _publish_words(self, utterance: int, text: str) -> None:
+        """Report that the speech has words, so that the edge, which stopped the agent for it, need not wait."""
         if not is_backchannel(text):
             self._bus.publish(
                 edge_priority(self._edge), WordsDetected(self._claim.call_id, self._claim.token, utterance)
@@ -233,11 +237,11 @@ class SttSession:
         await self._write(speech)
 
     def _utterance_of(self, end_ms: int) -> int:
-        """The number of the speech that ended there; by now the caller may be speaking again."""
-        return next((number for at_ms, number in reversed(self._onsets) if at_ms < end_ms), self._utterance)
+        """The number of the utterance that ended there; by now the caller may be speaking again."""
+        return next((number for at_ms, number in reversed(self._speech_starts) if at_ms < end_ms), self._utterance)
 
     async def _save(self, utterance: int, end_ms: int) -> None:
-        """The next owner, or the next ear, begins where the caller's words ended."""
+        """Save where the next owner, or the next stream, begins: where the caller's words ended.  Raises Fenced."""
         self._resume = ListeningPosition(utterance, self._timeline.entry(end_ms))
         if not await self._store.save_checkpoint(self._claim, self._resume.checkpoint()):
             raise Fenced
@@ -248,7 +252,7 @@ class SttSession:
 
 
 class _Timeline:
-    """Which entry held which part of the call's audio, and when it came: the last 30 s."""
+    """Maps positions in the call to entries of the audio stream and to wall clock time, for the last 30 s."""
 
     def __init__(self) -> None:
         self._frames: deque[tuple[int, int, str]] = deque(maxlen=AUDIO_MAXLEN)
@@ -257,7 +261,7 @@ class _Timeline:
         self._frames.append((position_ms, at_ms, entry_id))
 
     def wall(self, position_ms: int) -> int:
-        """Wall clock ms at which the audio at this position reached the edge."""
+        """The wall clock time, in ms, at which the audio at this position reached the edge."""
         for known_ms, at_ms, _ in reversed(self._frames):
             if known_ms <= position_ms:
                 return at_ms + position_ms - known_ms

@@ -2,74 +2,67 @@
 
 Audio goes as mu-law, untouched (`encoding=pcm_mulaw`), in messages of some 60 ms; commands are bare texts.  The
 documents of 2026 say that this socket transcribes at `finalize`; older ones, that it finds the end of an utterance
-by itself after `max_silence_duration_secs`.  Both hold here: our own endpointing asks (`ink_turns`), and finals
-that come unasked are gathered.  The documents ask for audio in real time; a replay comes faster, which delays the
+by itself after `max_silence_duration_secs`.  Both work here: our own endpointing asks (`cartesia_ink_core`), and finals
+that come unasked are gathered.  The documents require audio in real time; a replay comes faster, which delays the
 answers to it, within `final_s`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from urllib.parse import urlencode
 
 from workers.providers.cartesia import CARTESIA_URL, KEY_VARIABLE, headers, socket_url
-from workers.providers.interfaces import ListenOptions, ProviderError, Rejected
-from workers.providers.websocket import close_socket, open_socket
-from workers.stt.engines.cartesia_ink_core import InkTurns
-from workers.stt.stream.batched_stream import DEADLINES, BatchedSttStream, SttDeadlines, open_stream
+from workers.providers.interfaces import ListenOptions, Rejected
+from workers.stt.engines.cartesia_ink_core import InkCore
+from workers.stt.stream.audio_feed import AudioFeed
+from workers.stt.stream.socket_stream import SocketAddress, SttSocketStream, open_stream, try_key
+from workers.stt.stream.stt_core import SocketProfile, SttStreamOptions
 
-BATCH_MS = 60
+MESSAGE_MS = 60
 """Audio in one message: half of it is the delay, and 17 messages a second are a third of the work of 50."""
+GAP_FILL_MS = 1_000
+"""Of missing audio this much is sent as silence: enough for the vendor to notice a pause."""
 MIN_VOLUME = 0.0
-"""Nothing is too soft for the transcript: what is speech is decided here."""
+"""No audio is too soft for the transcript: our endpointing decides what is speech."""
+OPTIONS = SttStreamOptions(final_s=4.0)
 _CODES = """
 en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml cy sk
 te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am yi lo uz fo
 ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue
 """
 LANGUAGES = frozenset(_CODES.split())
-"""What ink-whisper understands; every other Ink model understands English only, so far."""
+"""The languages of ink-whisper; every other Ink model understands English only, so far."""
 
 
 class CartesiaInk:
     """`SpeechToText` by Cartesia; one socket a call."""
 
-    def __init__(self, model: str, key: str, url: str = CARTESIA_URL, deadlines: SttDeadlines = DEADLINES) -> None:
+    def __init__(self, model: str, key: str, url: str = CARTESIA_URL, options: SttStreamOptions = OPTIONS) -> None:
         self._model = model
         self._key = key
         self._url = socket_url(url)
-        self._deadlines = deadlines
-        self._name = f"cartesia/{model}"
+        self._options = options
+        self._profile = SocketProfile(f"cartesia/{model}", message_ms=MESSAGE_MS, message_ms_max=MESSAGE_MS)
 
-    @asynccontextmanager
-    async def listen(self, options: ListenOptions) -> AsyncIterator[BatchedSttStream]:
-        """Open an ear (see `SpeechToText`)."""
-        query = {
-            "model": self._model,
-            "language": language_code(self._model, options.language),
-            "encoding": "pcm_mulaw",
-            "sample_rate": "8000",
-            "min_volume": str(MIN_VOLUME),
-            "max_silence_duration_secs": str(options.endpointing_ms / 1000),
-        }
+    def listen(self, options: ListenOptions) -> AbstractAsyncContextManager[SttSocketStream]:
+        """Open a stream (see `SpeechToText`).  Raises Rejected if the model does not understand the language."""
+        address = self._address(
+            language_code(self._model, options.language),
+            {"min_volume": str(MIN_VOLUME), "max_silence_duration_secs": str(options.endpointing_ms / 1000)},
+        )
+        feed = AudioFeed(self._options.backlog_ms_max, GAP_FILL_MS)
+        return open_stream(address, self._profile, feed, InkCore(options, self._options.final_s), self._options)
+
+    def _address(self, language: str, more: Mapping[str, str]) -> SocketAddress:
+        query = {"model": self._model, "language": language, "encoding": "pcm_mulaw", "sample_rate": "8000", **more}
         url = f"{self._url}/stt/websocket?{urlencode(query)}"
-        connection = await open_socket(self._name, url, headers(self._key), self._deadlines.connect_s, KEY_VARIABLE)
-        core = InkTurns(options, self._deadlines.final_s)
-        async with open_stream(self._name, connection, core, self._deadlines, BATCH_MS) as stream:
-            yield stream
+        return SocketAddress(self._profile.name, url, headers(self._key), KEY_VARIABLE)
 
     async def warm(self) -> None:
-        """Try the key.  Raises Rejected if it is wrong; a vendor that is down now is no reason to stop."""
-        query = {"model": self._model, "language": "en", "encoding": "pcm_mulaw", "sample_rate": "8000"}
-        url = f"{self._url}/stt/websocket?{urlencode(query)}"
-        try:
-            connection = await open_socket(self._name, url, headers(self._key), self._deadlines.connect_s, KEY_VARIABLE)
-        except Rejected:
-            raise
-        except ProviderError:
-            return
-        await close_socket(connection)
+        """Try the key.  Raises Rejected if it is refused."""
+        await try_key(self._address("en", {}), self._options.connect_s)
 
     async def aclose(self) -> None:
         """Nothing is kept between calls."""

@@ -1,10 +1,10 @@
-"""The caller's turns, as Cartesia's Ink tells them.  Pure: audio and messages in, what was heard out.
+"""Decides the turns over Cartesia's Ink, which only transcribes.  Pure: audio and messages in, events and texts out.
 
-This vendor transcribes and leaves the turns to us: it wants a `finalize` when the caller pauses, and answers with the
-rest of the words and `flush_done`.  When the caller pauses is decided by loudness and `Endpointing`:
+Ink expects a `finalize` when the caller pauses, and answers with the rest of the words and `flush_done`.  Loudness and
+`Endpointing` decide when the caller pauses:
 
-    LikelyEnd -> finalize ... flush_done -> Likely             End, flush_done was there -> Utterance
-    caller goes on: words are kept, next LikelyEnd -> finalize End, it was not -> Utterance at flush_done or deadline
+    EagerEnd -> finalize ... flush_done -> EagerEndOfTurn     End after flush_done -> EndOfTurn
+    caller goes on: words are kept, next EagerEnd -> finalize End before it -> EndOfTurn at flush_done or deadline
 
 Answers come in the order of the questions, so the words before a `flush_done` belong to the audio before its
 `finalize`.  An interim text replaces the one before it and is replaced by the next final one; finals follow each
@@ -29,9 +29,9 @@ from workers.providers.interfaces import (
     SttEvent,
 )
 from workers.stt.stream.backlog import ReplayBacklog
-from workers.stt.stream.batched_stream import IDLE_S, UnresponsiveVendor
 from workers.stt.stream.interim_words import InterimWords
-from workers.stt.vad.endpointing import WINDOW_MS, End, Endpointing, LikelyEnd
+from workers.stt.stream.stt_core import IDLE_S, Effect, UnresponsiveVendor
+from workers.stt.vad.endpointing import WINDOW_MS, EagerEnd, End, Endpointing
 from workers.stt.vad.energy import NOT, EnergyVad
 
 FINALIZE = "finalize"
@@ -40,7 +40,7 @@ NAME = "cartesia"
 
 @dataclass(slots=True)
 class _Flush:
-    """A `finalize` that is not answered; `ends` once the turn is known to be over there."""
+    """A `finalize` that is not answered yet; `ends` once the turn is known to end there."""
 
     start_ms: int
     end_ms: int
@@ -49,14 +49,13 @@ class _Flush:
     decided_ms: int = 0
 
 
-class InkTurns:
-    """See `workers.stt.stream.batched_stream.Hearing`."""
+class InkCore:
+    """See `workers.stt.stream.stt_core.SttCore`."""
 
     def __init__(self, options: ListenOptions, final_s: float) -> None:
-        self.orders: list[str] = []
         self._options = options
         self._final_s = final_s
-        self._pace = ReplayBacklog()
+        self._backlog = ReplayBacklog()
         self._loudness = EnergyVad()
         self._endpointing = Endpointing(options)
         self._asked: deque[_Flush] = deque()
@@ -75,13 +74,9 @@ class InkTurns:
         dues = [self._asked[0].due] if self._asked else []
         return min([*dues, self._idle_at] if self._started_ms is not None else dues, default=None)
 
-    def encode(self, mulaw: bytes) -> bytes:
-        """mu-law, as the vendor was told in the query."""
-        return mulaw
-
-    def feed(self, position_ms: int, mulaw: bytes, now: float) -> list[SttEvent]:
-        heard: list[SttEvent] = []
-        self._pace.feed(len(mulaw) / BYTES_PER_MS, now)
+    def feed(self, position_ms: int, mulaw: bytes, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        self._backlog.feed(len(mulaw) / BYTES_PER_MS, now)
         self._idle_at = now + IDLE_S
         for at_ms, probability in self._loudness.feed(position_ms, mulaw):
             self._loud_to_ms = at_ms + WINDOW_MS if probability > NOT else self._loud_to_ms
@@ -90,19 +85,19 @@ class InkTurns:
                     case SpeechStart(start_ms):
                         self._speaking = True
                         self._started_ms = start_ms if self._started_ms is None else self._started_ms
-                        heard.append(decision)
+                        effects.append(decision)
                     case SpeechEnd():
                         self._speaking = False
-                        heard.append(decision)
-                    case LikelyEnd(start_ms, end_ms):
-                        self._ask(start_ms, end_ms, now)
+                        effects.append(decision)
+                    case EagerEnd(start_ms, end_ms):
+                        effects.append(self._ask(start_ms, end_ms, now))
                     case End(start_ms, end_ms):
-                        heard += self._end(start_ms, end_ms, at_ms, now)
-        return heard
+                        effects += self._end(start_ms, end_ms, at_ms, now)
+        return effects
 
-    def receive(self, message: str | bytes, now: float) -> list[SttEvent]:
+    def receive(self, raw: str | bytes, now: float) -> list[Effect]:
         try:
-            fields = json.loads(message)
+            fields = json.loads(raw)
             kind, text = fields.get("type"), str(fields.get("text") or "").strip()
         except (ValueError, AttributeError):
             raise Down(f"{NAME} sent a message that is no JSON object") from None
@@ -118,8 +113,8 @@ class InkTurns:
                 self._interims.interim(text)
         return self._answered() if kind == "flush_done" else []
 
-    def wake(self, now: float) -> list[SttEvent]:
-        """An answer is overdue: tell what is known, and give the vendor up, as answers can no longer be matched."""
+    def wake(self, now: float) -> list[Effect]:
+        """See `SttCore`.  When an answer is overdue the vendor is given up: answers can no longer be matched."""
         if not self._asked or now < self._asked[0].due:
             return self._idle(now)
         flush = self._asked[0]
@@ -128,48 +123,47 @@ class InkTurns:
             known = (EndOfTurn(text, flush.start_ms, flush.end_ms, flush.decided_ms),)
         raise UnresponsiveVendor(f"{NAME} does not finish a transcript", known)
 
-    def _idle(self, now: float) -> list[SttEvent]:
-        """No audio comes any more: the turn, if one is open, ends with what there was."""
+    def _idle(self, now: float) -> list[Effect]:
+        """End the open turn with what there was, if no audio comes any more."""
         if self._started_ms is None or now < self._idle_at:
             return []
         start_ms, end_ms, spoke = self._started_ms, max(self._loud_to_ms, self._started_ms), self._speaking
         self._speaking = False
         self._endpointing = Endpointing(self._options)
-        offset: list[SttEvent] = [SpeechEnd(end_ms)] if spoke else []
-        return [*offset, *self._end(start_ms, end_ms, end_ms, now)]
+        speech_end: list[Effect] = [SpeechEnd(end_ms)] if spoke else []
+        return [*speech_end, *self._end(start_ms, end_ms, end_ms, now)]
 
-    def _ask(self, start_ms: int, end_ms: int, now: float) -> _Flush:
-        self.orders.append(FINALIZE)
-        self._asked.append(_Flush(start_ms, end_ms, now + self._final_s + self._pace.allowance_s(now)))
-        return self._asked[-1]
+    def _ask(self, start_ms: int, end_ms: int, now: float) -> str:
+        self._asked.append(_Flush(start_ms, end_ms, now + self._final_s + self._backlog.allowance_s(now)))
+        return FINALIZE
 
-    def _end(self, start_ms: int, end_ms: int, decided_ms: int, now: float) -> list[SttEvent]:
+    def _end(self, start_ms: int, end_ms: int, decided_ms: int, now: float) -> list[Effect]:
         self._started_ms = None
         if not self._asked and self._flushed_to_ms == end_ms:
-            return self._utterance(start_ms, end_ms, decided_ms)
-        if self._asked and self._asked[-1].end_ms == end_ms:
-            flush = self._asked[-1]
-        else:
-            flush = self._ask(start_ms, end_ms, now)
+            return self._end_of_turn(start_ms, end_ms, decided_ms)
+        asked: list[Effect] = []
+        if not self._asked or self._asked[-1].end_ms != end_ms:
+            asked.append(self._ask(start_ms, end_ms, now))
+        flush = self._asked[-1]
         flush.ends, flush.decided_ms = True, decided_ms
-        return []
+        return asked
 
-    def _answered(self) -> list[SttEvent]:
+    def _answered(self) -> list[Effect]:
         if not self._asked:
-            return []  # not ours: the vendor flushes by itself, too
+            return []  # nothing was asked: the vendor flushes by itself, too
         flush = self._asked.popleft()
         if self._interim:  # what was not made final by a flush is final now
             self._finals.append(self._interim)
             self._interim = ""
         if flush.ends:
-            return self._utterance(flush.start_ms, flush.end_ms, flush.decided_ms)
+            return self._end_of_turn(flush.start_ms, flush.end_ms, flush.decided_ms)
         self._flushed_to_ms = flush.end_ms
         text = self._words()
         if text and not self._speaking and not self._asked and self._options.eager_endpointing_ms:
             return [EagerEndOfTurn(text, flush.start_ms, flush.end_ms)]
         return []
 
-    def _utterance(self, start_ms: int, end_ms: int, decided_ms: int) -> list[SttEvent]:
+    def _end_of_turn(self, start_ms: int, end_ms: int, decided_ms: int) -> list[Effect]:
         text, missing = self._words(), self._missing
         self._finals.clear()
         self._interim = self._missing = ""

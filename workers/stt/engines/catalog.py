@@ -1,4 +1,4 @@
-"""Which ears there are.  Adding one is a file with the adapter and a line in `VENDORS`."""
+"""Lists the STT engines.  Adding one is a file with the adapter and a line in `VENDORS`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WHISPER_SIZES = (
     "large-v3", "large", "distil-large-v2", "distil-medium.en", "distil-small.en", "distil-large-v3",
     "distil-large-v3.5", "large-v3-turbo", "turbo",
 )  # fmt: skip
-"""What faster-whisper knows, so that a mistyped size is told without loading it; a test compares them."""
+"""The sizes of faster-whisper, so that a mistyped size is refused without loading it; a test compares them."""
 _NOVA_3 = """
 ar be bg bn bs ca cs da de el en es et fa fi fr gu he hi hr hu id it ja kn ko lt lv mk mr ms mul multi nl no pa pl pt ro
 ru sk sl sr sv ta te th tl tr uk ur vi zh
@@ -24,7 +24,7 @@ NOVA_3 = frozenset(_NOVA_3.split())
 def _check_local(model: str, environ: Mapping[str, str]) -> None:
     engine, _, size = model.partition("-")
     if engine != "whisper" or not size:
-        raise NoSuchModel(f"no local ear is named {model!r}")
+        raise NoSuchModel(f"no local STT engine is named {model!r}")
     if size not in WHISPER_SIZES:
         raise NoSuchModel(f"no whisper model is named {size!r}; sizes: {', '.join(WHISPER_SIZES)}")
     need_packages("numpy", "soxr", "onnxruntime", "silero_vad", "faster_whisper")
@@ -69,7 +69,7 @@ def _cartesia(model: str, environ: Mapping[str, str]) -> SpeechToText:
     from workers.stt.engines.cartesia_ink import CartesiaInk
 
     if not model.startswith("ink-"):
-        raise NoSuchModel(f"no ear of Cartesia's is named {model!r}")
+        raise NoSuchModel(f"no STT model of Cartesia is named {model!r}")
     key = _key(environ, "CARTESIA_API_KEY")
     return CartesiaInk(model, key, environ.get("CARTESIA_BASE_URL", "").strip() or CARTESIA_URL)
 
@@ -85,7 +85,7 @@ def _sarvam(model: str, environ: Mapping[str, str]) -> SpeechToText:
     from workers.stt.engines.sarvam import Sarvam
 
     if not model.startswith(("saarika:", "saaras:v3")):
-        raise NoSuchModel(f"no ear of Sarvam's is named {model!r}")
+        raise NoSuchModel(f"no STT model of Sarvam is named {model!r}")
     key = _key(environ, "SARVAM_API_KEY")
     return Sarvam(model, key, environ.get("SARVAM_BASE_URL", "").strip() or SARVAM_URL)
 

@@ -1,4 +1,4 @@
-"""Who we are at Deepgram: the key, the server, and the addresses of its sockets."""
+"""The Deepgram account: the key, the server, and the addresses of its sockets."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
+from workers.stt.stream.socket_stream import SocketAddress
+
 DEEPGRAM_URL = "wss://api.deepgram.com"
 KEY_VARIABLE = "DEEPGRAM_API_KEY"
 KEYTERM_CHARS_MAX = 1_000
-"""The vendor takes 500 tokens of them, and closes the socket of who brings more; a token is two letters or more."""
+"""The vendor takes 500 tokens of them, and closes the socket if there are more; a token is two letters or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,12 @@ class DeepgramAccount:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Token {self.key}"} if self.key else {}
 
+    def address(self, name: str, path: str, query: Iterable[tuple[str, str]]) -> SocketAddress:
+        """The address of a stream; `name` ("deepgram/nova-3") is for errors."""
+        return SocketAddress(name, self.socket_url(path, query), self.headers, KEY_VARIABLE)
+
     def socket_url(self, path: str, query: Iterable[tuple[str, str]]) -> str:
-        """The address of a socket, whichever form the server was given in."""
+        """The WebSocket URL of a path, for a server that was given as `ws`, `wss`, `http` or `https`."""
         scheme, _, rest = self.url.rstrip("/").partition("://")
         scheme = {"http": "ws", "https": "wss"}.get(scheme, scheme)
         return f"{scheme}://{rest}{path}?{urlencode(list(query))}"

@@ -1,31 +1,30 @@
 """`deepgram/flux-general-en` and `deepgram/flux-general-multi`: Deepgram's /v2/listen, which decides the turns itself.
 
-`endpointing_ms` becomes the vendor's `eot_timeout_ms`, times `EOT_PATIENCE`: a sentence that sounds finished ends long
-before that, so the timeout is for those that do not.  Audio is sent in 80 ms, as the vendor wants it.
+`endpointing_ms` becomes the vendor's `eot_timeout_ms`, times `EOT_TIMEOUT_FACTOR`: a sentence that sounds finished ends
+long before that, so the timeout is for those that do not.  Audio is sent in 80 ms, as the vendor asks.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from workers.providers.interfaces import ListenOptions, Rejected
-from workers.providers.websocket import open_socket
-from workers.stt.engines.deepgram_account import KEY_VARIABLE, DeepgramAccount, keyterms_within
-from workers.stt.engines.deepgram_flux_core import FluxTurns
-from workers.stt.engines.deepgram_nova import SEVERAL, see_the_key
-from workers.stt.stream.audio_feed import VendorFeed
-from workers.stt.stream.socket_stream import SocketProfile, SttSocketStream, SttStreamOptions, socket_stream
+from workers.stt.engines.deepgram_account import DeepgramAccount, keyterms_within
+from workers.stt.engines.deepgram_flux_core import FluxCore
+from workers.stt.engines.deepgram_nova import SEVERAL
+from workers.stt.stream.audio_feed import AudioFeed
+from workers.stt.stream.socket_stream import SocketAddress, SttSocketStream, open_stream, try_key
+from workers.stt.stream.stt_core import PING, SocketProfile, SttStreamOptions
 
 MESSAGE_MS = 80
 ANSWER_MS = 1000
 """Four updates."""
-EOT_PATIENCE = 3
+EOT_TIMEOUT_FACTOR = 3
 EOT_TIMEOUT_MS = (500, 60_000)
-"""The least and the most that the vendor takes."""
+"""The least and the most that the vendor accepts."""
 MULTI_LANGUAGES = frozenset(("en", "es", "fr", "de", "hi", "ru", "pt", "ja", "it", "nl"))
-"""What `flux-general-multi` understands."""
+"""The languages of `flux-general-multi`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class FluxOptions(SttStreamOptions):
     mute_s: float = 2.0
     eot_threshold: float = 0.7
     eager_eot_threshold: float = 0.4
-    """The likely end; not asked for if `eager_endpointing_ms` is 0."""
+    """The same for the eager end of a turn; not asked for if `eager_endpointing_ms` is 0."""
 
 
 class DeepgramFlux:
@@ -50,44 +49,40 @@ class DeepgramFlux:
     def __repr__(self) -> str:
         return f"<DeepgramFlux {self._model}>"
 
-    @asynccontextmanager
-    async def listen(self, options: ListenOptions) -> AsyncIterator[SttSocketStream]:
-        """Open an ear (see `SpeechToText`); `Rejected` if the model does not understand the language."""
-        asked = query(self._model, options, self._options)
-        connection = await open_socket(
-            self._name,
-            self._account.socket_url("/v2/listen", asked),
-            self._account.headers,
-            self._options.connect_s,
-            KEY_VARIABLE,
-        )
-        feed = VendorFeed(self._options.backlog_ms_max)
+    def listen(self, options: ListenOptions) -> AbstractAsyncContextManager[SttSocketStream]:
+        """Open a stream (see `SpeechToText`).  Raises Rejected if the model does not understand the language."""
+        feed = AudioFeed(self._options.backlog_ms_max)
         # Flux may wait for `eot_timeout_ms` of silence before it ends a turn: only then is an end overdue.
         final_ms = eot_timeout_ms(options) + int(self._options.final_s * 1000)
-        turns = FluxTurns(self._name, options, feed, final_ms, int(self._options.grace_s * 1000))
+        core = FluxCore(self._name, options, feed, final_ms, int(self._options.grace_s * 1000))
         profile = SocketProfile(
-            self._name, message_ms=MESSAGE_MS, answer_ms=ANSWER_MS, goodbye='{"type": "CloseStream"}'
+            self._name,
+            message_ms=MESSAGE_MS,
+            answer_ms=ANSWER_MS,
+            keepalive=PING,
+            goodbye='{"type": "CloseStream"}',
         )
-        async with socket_stream(connection, profile, feed, turns, self._options) as stream:
-            yield stream
+        return open_stream(self._address(options), profile, feed, core, self._options)
 
     async def warm(self) -> None:
-        """See whether the key is good: raises `Rejected` if it is not.  See `DeepgramNova.warm`."""
-        asked = query(self._model, ListenOptions(), self._options)
-        await see_the_key(self._name, self._account, "/v2/listen", asked, self._options)
+        """Try the key.  Raises Rejected if it is refused."""
+        await try_key(self._address(ListenOptions()), self._options.connect_s)
+
+    def _address(self, options: ListenOptions) -> SocketAddress:
+        return self._account.address(self._name, "/v2/listen", query(self._model, options, self._options))
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """Nothing is kept between calls."""
 
 
 def eot_timeout_ms(options: ListenOptions) -> int:
     """The silence after which Flux ends a turn whose words do not sound like an end."""
     least, most = EOT_TIMEOUT_MS
-    return min(most, max(least, options.endpointing_ms * EOT_PATIENCE))
+    return min(most, max(least, options.endpointing_ms * EOT_TIMEOUT_FACTOR))
 
 
 def query(model: str, options: ListenOptions, thresholds: FluxOptions) -> list[tuple[str, str]]:
-    """How a call wants to be listened to, in the vendor's words."""
+    """The query of a call's options, in the vendor's terms.  Raises Rejected for a language it does not understand."""
     asked = [
         ("model", model),
         ("encoding", "mulaw"),

@@ -6,18 +6,20 @@ detector reports an early end, and ours waits for `endpointing_ms`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
-from workers.providers.interfaces import Busy, Down, ListenOptions, Rejected
-from workers.providers.websocket import close_socket, open_socket
-from workers.stt.engines.deepgram_account import KEY_VARIABLE, DeepgramAccount, keyterms_within
-from workers.stt.engines.deepgram_nova_core import QUIET_MS, DeepgramTurns
-from workers.stt.stream.audio_feed import VendorFeed
-from workers.stt.stream.socket_stream import SocketProfile, SttSocketStream, SttStreamOptions, socket_stream
+from workers.providers.interfaces import ListenOptions
+from workers.stt.engines.deepgram_account import DeepgramAccount, keyterms_within
+from workers.stt.engines.deepgram_nova_core import QUIET_MS, NovaCore
+from workers.stt.stream.audio_feed import AudioFeed
+from workers.stt.stream.socket_stream import SocketAddress, SttSocketStream, open_stream, try_key
+from workers.stt.stream.stt_core import SocketProfile, SttStreamOptions
+
+ANSWER_MS = 1500
+"""Results come once a second."""
 
 UTTERANCE_END_MS_MIN = 1000
-"""The vendor refuses less."""
+"""The least that the vendor accepts."""
 REGIONS = {
     "en": ("US", "AU", "GB", "IN", "NZ", "CA", "IE"),
     "zh": ("CN", "TW", "HK", "Hans", "Hant"),
@@ -27,7 +29,7 @@ REGIONS = {
     "fr": ("CA",),
     "nl": ("BE",),
 }
-"""The regions and scripts that the vendor tells apart; of any other it knows the language."""
+"""The regions and scripts that the vendor distinguishes; of any other it knows the language."""
 SEVERAL = frozenset(("multi", "mul"))
 """Callers who change the language within a sentence: the vendor's `multi`, ISO 639's `mul`."""
 
@@ -44,31 +46,29 @@ class DeepgramNova:
     def __repr__(self) -> str:
         return f"<DeepgramNova {self._model}>"
 
-    @asynccontextmanager
-    async def listen(self, options: ListenOptions) -> AsyncIterator[SttSocketStream]:
-        """Open an ear (see `SpeechToText`)."""
-        url = self._account.socket_url("/v1/listen", query(self._model, options))
-        connection = await open_socket(self._name, url, self._account.headers, self._options.connect_s, KEY_VARIABLE)
-        feed = VendorFeed(self._options.backlog_ms_max)
+    def listen(self, options: ListenOptions) -> AbstractAsyncContextManager[SttSocketStream]:
+        """Open a stream (see `SpeechToText`)."""
+        feed = AudioFeed(self._options.backlog_ms_max)
         final_ms, grace_ms = int(self._options.final_s * 1000), int(self._options.grace_s * 1000)
-        turns = DeepgramTurns(self._name, options, feed, final_ms, grace_ms)
-        profile = SocketProfile(self._name, keepalive='{"type": "KeepAlive"}', goodbye='{"type": "CloseStream"}')
-        async with socket_stream(connection, profile, feed, turns, self._options) as stream:
-            yield stream
+        core = NovaCore(self._name, options, feed, final_ms, grace_ms)
+        profile = SocketProfile(
+            self._name, answer_ms=ANSWER_MS, keepalive='{"type": "KeepAlive"}', goodbye='{"type": "CloseStream"}'
+        )
+        return open_stream(self._address(options), profile, feed, core, self._options)
 
     async def warm(self) -> None:
-        """See whether the key is good: raises `Rejected` if it is not.
+        """Try the key.  Raises Rejected if it is refused."""
+        await try_key(self._address(ListenOptions()), self._options.connect_s)
 
-        A vendor that is busy or down now is no reason to stop: calls find out, and go elsewhere.
-        """
-        await see_the_key(self._name, self._account, "/v1/listen", query(self._model, ListenOptions()), self._options)
+    def _address(self, options: ListenOptions) -> SocketAddress:
+        return self._account.address(self._name, "/v1/listen", query(self._model, options))
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """Nothing is kept between calls."""
 
 
 def query(model: str, options: ListenOptions) -> list[tuple[str, str]]:
-    """How a call wants to be listened to, in the vendor's words."""
+    """The query of a call's options, in the vendor's terms."""
     terms = "keyterm" if model.startswith("nova-3") else "keywords"
     return [
         ("model", model),
@@ -94,17 +94,3 @@ def language_code(tag: str) -> str:
     language = language.lower()
     known = next((name for name in REGIONS.get(language, ()) if name.lower() == region.lower()), "")
     return f"{language}-{known}" if known else language
-
-
-async def see_the_key(
-    name: str, account: DeepgramAccount, path: str, asked: list[tuple[str, str]], options: SttStreamOptions
-) -> None:
-    """Open a socket and close it.  Raises `Rejected` if that was refused for good."""
-    url = account.socket_url(path, asked)
-    try:
-        connection = await open_socket(name, url, account.headers, options.connect_s, KEY_VARIABLE)
-    except Rejected:
-        raise
-    except (Busy, Down):
-        return
-    await close_socket(connection)

@@ -1,14 +1,14 @@
 """`local/whisper-<size>`: speech to text without a key.  Silero VAD, endpointing, and Whisper once per utterance.
 
-    feed -> VAD window -> Endpointing -> Onset, Offset                      (heard at once)
-                               |-> LikelyEnd: decode now -> Likely
-                               |-> End: the text of that decode, or of a new one -> Utterance
+    feed -> VAD window -> Endpointing -> SpeechStart, SpeechEnd              (at once)
+                               |-> EagerEnd: decode now -> EagerEndOfTurn
+                               |-> End: the text of that decode, or of a new one -> EndOfTurn
 
-A caller is done 200 ms into their silence far more often than not: the decode starts there, and an answer may be
-prepared when its text is there.  If the caller goes on, it is thrown away.
+After 200 ms of silence most callers have finished: the decode starts there, and an answer may be prepared when its
+text is there.  If the caller goes on, it is discarded.
 
-Positions in the audio decide everything, so an ear that is fed faster than real time (a replay after a takeover)
-hears the same.  Audio is kept as mu-law, from shortly before the open utterance.
+Positions in the audio decide everything, so a stream that is fed faster than real time (a replay after a takeover)
+has the same events.  Audio is kept as mu-law, from shortly before the open utterance.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from workers.stt.engines.whisper_decoder import Decoder
 from workers.stt.stream.event_queue import EventQueue
 from workers.stt.stream.interim_words import InterimWords
 from workers.stt.vad import silero
-from workers.stt.vad.endpointing import LIKELY_END_MS, Endpointing, LikelyEnd
+from workers.stt.vad.endpointing import EAGER_END_MS, EagerEnd, Endpointing
 from workers.stt.vad.silero import SileroVad
 
 PREROLL_MS = 300
-"""Audio before the onset that Whisper also gets: the VAD notices soft first consonants late."""
+"""Audio before the speech start that Whisper also gets: the VAD notices soft first consonants late."""
 GAP_MS_MAX = 30_000
-"""Audio missing for up to this long counts as silence; after more, the ear begins anew."""
+"""Audio missing for up to this long counts as silence; after more, the stream begins anew."""
 BACKLOG_MS_MAX = silero.WINDOWS_BEHIND_MAX * silero.WINDOW_MS
 DECODE_S_MAX = 15.0
 LOAD_S_MAX = 600.0  # a download; a packaged model takes 2 s
@@ -58,7 +58,7 @@ class LocalWhisper:
 
     @asynccontextmanager
     async def listen(self, options: ListenOptions) -> AsyncIterator[WhisperStream]:
-        """Open an ear (see `SpeechToText`); loads the models first if `warm` was not called."""
+        """Open a stream (see `SpeechToText`); loads the models first if `warm` was not called.  Raises Rejected."""
         if not self._decoder.speaks(options.language):
             raise Rejected(f"whisper {self._decoder.size} does not understand {options.language}")
         await self.warm()
@@ -69,7 +69,7 @@ class LocalWhisper:
             stream.close()
 
     async def warm(self) -> None:
-        """Load both models (some 3 s).  Raises `Down` or `Rejected` with what to do."""
+        """Load both models (some 3 s).  Raises `Down` or `Rejected`, with the remedy in the text."""
         async with self._loading:
             if self._decoder.loaded:
                 return
@@ -96,33 +96,33 @@ class _Decode:
     deadline: asyncio.TimerHandle | None = None
     decided_ms: int = 0
     missing: str = ""
-    """What stood in earlier decodes of the turn, should this one have no words."""
+    """The words of earlier decodes of the turn, should this one have none."""
 
 
 class WhisperStream:
-    """Listens to one call (see `Ear`).  Made by `LocalWhisper.listen`."""
+    """One call's stream (see `SttStream`).  Made by `LocalWhisper.listen`."""
 
     def __init__(self, vad: SileroVad, decoder: Decoder, options: ListenOptions) -> None:
         self._decoder = decoder
         self._options = options
         self._endpointing = Endpointing(options)
-        self._stream = vad.open(self._on_window, self._fail)
+        self._vad_stream = vad.open(self._on_window, self._fail)
         self._audio = bytearray()
         self._audio_at = -1  # where `_audio` begins, in bytes of the call; -1: nothing fed yet
         self._decoded_to_ms = 0  # audio up to here belongs to earlier utterances
         self._early: _Decode | None = None
         self._interims = InterimWords()
         self._ended: deque[_Decode] = deque()  # their text is wanted, in this order
-        self._heard = EventQueue()
+        self._events = EventQueue()
 
     @property
     def windows_dropped(self) -> int:
-        """32 ms windows never looked at, because the machine was too slow."""
-        return self._stream.windows_dropped
+        """How many 32 ms windows were dropped because the machine was too slow."""
+        return self._vad_stream.windows_dropped
 
     def feed(self, position_ms: int, mulaw: bytes) -> None:
-        """Take the next audio (see `Ear`).  What was fed before is skipped; a gap counts as silence."""
-        if self._heard.over:
+        """Take the next audio (see `SttStream`).  Audio that was fed before is skipped; a gap counts as silence."""
+        if self._events.over:
             return
         at = position_ms * g711.BYTES_PER_MS
         if self._audio_at < 0:
@@ -138,17 +138,17 @@ class WhisperStream:
             mulaw = g711.SILENCE * gap + mulaw
         if mulaw:
             self._audio += mulaw
-            self._stream.feed(end // g711.BYTES_PER_MS, mulaw)
+            self._vad_stream.feed(end // g711.BYTES_PER_MS, mulaw)
             self._forget_before(end // g711.BYTES_PER_MS - self._options.utterance_ms_max - BACKLOG_MS_MAX)
 
     def __aiter__(self) -> AsyncIterator[SttEvent]:
-        """What is heard (see `Ear`).  One reader at a time."""
-        return aiter(self._heard)
+        """The events (see `SttStream`).  One reader at a time."""
+        return aiter(self._events)
 
     def close(self) -> None:
-        """Hear no more, and free everything at once; a decode that runs ends unheard."""
-        self._heard.close()
-        self._stream.close()
+        """End the stream and free everything at once; the result of a decode that runs is discarded."""
+        self._events.close()
+        self._vad_stream.close()
         self._drop_early()
         for decode in self._ended:
             decode.text.cancel()
@@ -160,26 +160,26 @@ class WhisperStream:
     # --- decisions ---
 
     def _on_window(self, position_ms: int, probability: float) -> None:
-        heard_to_ms = position_ms + silero.WINDOW_MS
+        fed_to_ms = position_ms + silero.WINDOW_MS
         for decision in self._endpointing.feed(position_ms, probability):
             match decision:
                 case SpeechStart():
                     self._drop_early()  # the caller goes on
-                    self._hear(decision)
+                    self._publish(decision)
                 case SpeechEnd():
-                    self._hear(decision)
-                case LikelyEnd(start_ms, end_ms):
+                    self._publish(decision)
+                case EagerEnd(start_ms, end_ms):
                     self._drop_early()
-                    with suppress(Busy):  # running ahead is a luxury; the End asks again
-                        self._early = self._decode(start_ms, end_ms, heard_to_ms)
-                        self._early.text.add_done_callback(self._tell_likely)
+                    with suppress(Busy):  # the early decode is optional; the End asks again
+                        self._early = self._decode(start_ms, end_ms, fed_to_ms)
+                        self._early.text.add_done_callback(self._publish_eager_end)
                 case _:
-                    self._end(decision.start_ms, decision.end_ms, heard_to_ms)
+                    self._end(decision.start_ms, decision.end_ms, fed_to_ms)
         needed_ms = self._endpointing.needed_from_ms
         self._forget_before((position_ms if needed_ms is None else needed_ms) - PREROLL_MS)
 
     def _end(self, start_ms: int, end_ms: int, decided_ms: int) -> None:
-        """A turn is over: its text is wanted now."""
+        """Have the text of a turn that is over."""
         decode, self._early = self._early, None
         if decode is not None and (decode.start_ms, decode.end_ms) != (start_ms, end_ms):
             decode.text.cancel()
@@ -198,11 +198,11 @@ class WhisperStream:
         self._ended.append(decode)
         decode.text.add_done_callback(self._deliver)
 
-    def _decode(self, start_ms: int, end_ms: int, heard_to_ms: int) -> _Decode:
+    def _decode(self, start_ms: int, end_ms: int, fed_to_ms: int) -> _Decode:
         """Send the utterance to Whisper with some audio around it, but none that a next utterance may begin with."""
         first_ms = max(start_ms - PREROLL_MS, self._decoded_to_ms)
         first = max(first_ms * g711.BYTES_PER_MS - self._audio_at, 0)
-        last = max(min(end_ms + LIKELY_END_MS, heard_to_ms) * g711.BYTES_PER_MS - self._audio_at, 0)
+        last = max(min(end_ms + EAGER_END_MS, fed_to_ms) * g711.BYTES_PER_MS - self._audio_at, 0)
         return _Decode(start_ms, end_ms, self._decoder.decode(bytes(self._audio[first:last]), self._options.language))
 
     def _drop_early(self) -> None:
@@ -211,7 +211,7 @@ class WhisperStream:
             self._early = None
 
     def _deliver(self, _: asyncio.Future[str]) -> None:
-        """A text is there: hand over those whose turn it is, in the order in which they were spoken."""
+        """Publish the texts that are there, in the order in which they were spoken."""
         while self._ended and self._ended[0].text.done():
             decode = self._ended.popleft()
             if decode.deadline is not None:
@@ -225,29 +225,29 @@ class WhisperStream:
                 self._fail(Down(f"whisper failed: {type(error).__name__}"))
             elif text := decode.text.result() or decode.missing:
                 unsure = not decode.text.result()
-                self._hear(EndOfTurn(text, decode.start_ms, decode.end_ms, decode.decided_ms, unsure))
+                self._publish(EndOfTurn(text, decode.start_ms, decode.end_ms, decode.decided_ms, unsure))
 
-    def _tell_likely(self, text: asyncio.Future[str]) -> None:
-        """The early text is there, and the turn is not over yet: the answer may be prepared."""
+    def _publish_eager_end(self, text: asyncio.Future[str]) -> None:
+        """Publish the early text, unless the turn is over by now: the answer may be prepared."""
         early = self._early
         if early is None or early.text is not text or text.cancelled() or text.exception() is not None:
             return
         self._interims.interim(text.result())
         if self._options.eager_endpointing_ms and text.result():
-            self._hear(EagerEndOfTurn(text.result(), early.start_ms, early.end_ms))
+            self._publish(EagerEndOfTurn(text.result(), early.start_ms, early.end_ms))
 
-    def _hear(self, heard: SttEvent) -> None:
-        if not self._heard.add(heard):
-            self._fail(Down("nobody reads what this ear hears"))
+    def _publish(self, event: SttEvent) -> None:
+        if not self._events.add(event):
+            self._fail(Down("the events of this stream are not read"))
 
     def _fail(self, error: ProviderError) -> None:
-        """Listening cannot go on."""
-        if self._heard.fail(error):
-            self._stream.close()
+        """End the stream with an error, which its reader gets after the events before it."""
+        if self._events.fail(error):
+            self._vad_stream.close()
             self._drop_early()
 
     def _forget_before(self, position_ms: int) -> None:
-        """Free audio that no decision can name any more, in pieces of a second."""
+        """Free audio that no later decision can name, in pieces of a second."""
         surplus = min(position_ms * g711.BYTES_PER_MS - self._audio_at, len(self._audio))
         if surplus > g711.SAMPLE_RATE:
             del self._audio[:surplus]

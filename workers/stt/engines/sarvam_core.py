@@ -1,28 +1,29 @@
-"""The caller's turns, as Sarvam tells them.  Pure: audio and messages in, what was heard out.
+"""Turns Sarvam's messages into turns.  Pure: audio and messages in, events and texts out.
 
-    START_SPEECH -> Onset      END_SPEECH -> Offset      transcript, endpoint_ms of silence -> Utterance
+    START_SPEECH -> SpeechStart    END_SPEECH -> SpeechEnd    transcript, endpointing_ms of silence -> EndOfTurn
 
-The vendor's voice detection decides, some half a second into a silence; where in the audio speech began and ended is
-taken from its loudness, as the messages tell no positions.  There is no interim text, and nothing says which
-transcript belongs to which speech: they come in order, one for each speech (documented only by example).
+The vendor's voice detection decides, some half a second into a silence; the positions of speech are taken from the
+loudness of the audio, as the messages have none.  There is no interim text, and nothing says which transcript belongs
+to which speech: they come in order, one for each speech (documented only by example).
 
-A turn never hangs.  A transcript that is late is asked for (`flush`), then given up: words that are known are told;
-if the speech was long enough to have had words, the vendor is Down, and the audio is heard again; a short noise is
-forgotten.  A speech whose END_SPEECH is overdue is ended here.  A vendor that leaves much loud audio without any
-message does not listen any more.
+A turn never hangs.  A transcript that is late is asked for (`flush`), then given up: words that are known are
+reported; if the speech was long enough to have had words, the vendor is Down, and the audio is replayed elsewhere; a
+short noise is forgotten.  A speech whose END_SPEECH is overdue is ended here.  A vendor that leaves much loud audio
+without any message does not process it any more.
 """
 
 from __future__ import annotations
 
 import base64
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from common.audio import g711
 from workers.providers.interfaces import EagerEndOfTurn, EndOfTurn, ListenOptions, SpeechEnd, SpeechStart, SttEvent
 from workers.providers.sarvam import parsed
 from workers.stt.stream.backlog import ReplayBacklog
-from workers.stt.stream.batched_stream import IDLE_S, UnresponsiveVendor
+from workers.stt.stream.stt_core import IDLE_S, Effect, UnresponsiveVendor
 from workers.stt.vad.endpointing import WINDOW_MS
 from workers.stt.vad.energy import FORGOTTEN_S, NOT, EnergyVad
 
@@ -31,10 +32,10 @@ FLUSH = '{"type":"flush"}'
 ASK_PART = 0.4
 """After this part of the final deadline a transcript is asked for."""
 END_OVERDUE_MS = 2_000
-"""Silence by loudness, beyond `endpointing_ms`, after which a speech is over though the vendor has not said so."""
+"""Silence by loudness, beyond `endpointing_ms`, after which a speech is ended though the vendor has not reported it."""
 RUN_GAP_MS = 200
 """Loud windows this far apart are two runs."""
-WORDS_LIKELY_MS = 800
+WORDS_EXPECTED_MS = 800
 """Speech this long has words; a cough is shorter."""
 
 
@@ -47,20 +48,25 @@ class _SarvamTurn:
     """Speeches whose transcript has not come."""
     decided_ms: int = 0
     """Not 0: the turn is over."""
-    likely_told: bool = False
+    eager_sent: bool = False
 
 
-class SarvamTurns:
-    """See `workers.stt.stream.batched_stream.Hearing`."""
+def encode(mulaw: bytes) -> str:
+    """Makes JSON of 16-bit samples: the vendor takes no mu-law.  `audio/wav` is the only encoding that it accepts."""
+    pcm = base64.b64encode(g711.decode(mulaw)).decode()
+    return f'{{"audio":{{"data":"{pcm}","sample_rate":"8000","encoding":"audio/wav"}}}}'
 
-    def __init__(self, options: ListenOptions, final_s: float, deaf_s: float) -> None:
-        self.orders: list[str] = []
+
+class SarvamCore:
+    """See `workers.stt.stream.stt_core.SttCore`."""
+
+    def __init__(self, options: ListenOptions, final_s: float, unresponsive_s: float) -> None:
         self._options = options
         self._final_s = final_s
-        self._deaf_ms = deaf_s * 1000
-        self._unnoticed_ms = 0  # loud audio since the vendor last said anything
-        self._deaf_at: float | None = None
-        self._pace = ReplayBacklog()
+        self._unresponsive_ms = unresponsive_s * 1000
+        self._unnoticed_ms = 0  # loud audio since the vendor's last message
+        self._unresponsive_at: float | None = None
+        self._backlog = ReplayBacklog()
         self._loudness = EnergyVad()
         self._loud_from_ms = self._loud_to_ms = 0  # the last run of loud windows
         self._now_ms = 0  # end of the audio fed
@@ -73,73 +79,68 @@ class SarvamTurns:
     @property
     def deadline(self) -> float | None:
         idle_at = self._idle_at if self._turns and not self._turns[-1].decided_ms else None
-        dues = (self._ask_at, self._due, self._deaf_at, idle_at)
+        dues = (self._ask_at, self._due, self._unresponsive_at, idle_at)
         return min((due for due in dues if due is not None), default=None)
 
-    def encode(self, mulaw: bytes) -> str:
-        """16-bit samples in JSON: the vendor takes no mu-law.  `audio/wav` is what it wants to read there."""
-        pcm = base64.b64encode(g711.decode(mulaw)).decode()
-        return f'{{"audio":{{"data":"{pcm}","sample_rate":"8000","encoding":"audio/wav"}}}}'
-
-    def feed(self, position_ms: int, mulaw: bytes, now: float) -> list[SttEvent]:
-        self._pace.feed(len(mulaw) / g711.BYTES_PER_MS, now)
+    def feed(self, position_ms: int, mulaw: bytes, now: float) -> Sequence[Effect]:
+        self._backlog.feed(len(mulaw) / g711.BYTES_PER_MS, now)
         self._idle_at = now + IDLE_S
         for at_ms, probability in self._loudness.feed(position_ms, mulaw):
             if probability > NOT:
                 if at_ms - self._loud_to_ms >= RUN_GAP_MS:
                     self._loud_from_ms = at_ms
                 if at_ms - self._loud_to_ms >= 1000 * FORGOTTEN_S:
-                    self._unnoticed_ms, self._deaf_at = 0, None
+                    self._unnoticed_ms, self._unresponsive_at = 0, None
                 self._loud_to_ms = at_ms + WINDOW_MS
                 self._unnoticed_ms += WINDOW_MS
-        if self._deaf_at is None and self._unnoticed_ms >= self._deaf_ms and not self._speaking:
-            self._deaf_at = now + self._final_s + self._pace.allowance_s(now)
+        if self._unresponsive_at is None and self._unnoticed_ms >= self._unresponsive_ms and not self._speaking:
+            self._unresponsive_at = now + self._final_s + self._backlog.allowance_s(now)
         self._now_ms = position_ms + len(mulaw) // g711.BYTES_PER_MS
         silence_ms = self._now_ms - self._loud_to_ms
         if self._speaking and silence_ms >= self._options.endpointing_ms + END_OVERDUE_MS:
-            self.orders.append(FLUSH)
-            return [*self._end_speech(now), *self._settle(now)]
+            return [FLUSH, *self._end_speech(now), *self._settle(now)]
         return self._settle(now)
 
-    def receive(self, message: str | bytes, now: float) -> list[SttEvent]:
-        kind, data = parsed(NAME, message)
-        self._unnoticed_ms, self._deaf_at = 0, None
+    def receive(self, raw: str | bytes, now: float) -> list[Effect]:
+        kind, data = parsed(NAME, raw)
+        self._unnoticed_ms, self._unresponsive_at = 0, None
         signal = data.get("signal_type")
-        heard: list[SttEvent] = []
+        events: list[SttEvent] = []
         if kind == "events" and signal == "START_SPEECH":
-            heard = self._start_speech()
+            events = self._start_speech()
         elif kind == "events" and signal == "END_SPEECH":
-            heard = self._end_speech(now)
+            events = self._end_speech(now)
         elif kind == "data":
-            heard = self._transcript(str(data.get("transcript") or "").strip(), now)
-        return [*heard, *self._settle(now)]
+            events = self._transcript(str(data.get("transcript") or "").strip(), now)
+        return [*events, *self._settle(now)]
 
-    def wake(self, now: float) -> list[SttEvent]:
-        if self._deaf_at is not None and now >= self._deaf_at:
+    def wake(self, now: float) -> list[Effect]:
+        if self._unresponsive_at is not None and now >= self._unresponsive_at:
             raise UnresponsiveVendor(f"{NAME} does not notice speech")
-        told: list[SttEvent] = []
+        events: list[SttEvent] = []
+        orders: list[Effect] = []
         if self._turns and not self._turns[-1].decided_ms and now >= self._idle_at:
             # No audio comes any more: the turn ends with what there was.
             if self._speaking:
-                self.orders.append(FLUSH)
-                told += self._end_speech(now)
+                orders.append(FLUSH)
+                events += self._end_speech(now)
             self._turns[-1].decided_ms = max(self._now_ms, 1)
-            told += self._settle(now)
+            events += self._settle(now)
         if self._ask_at is not None and now >= self._ask_at:
             self._ask_at = None
-            self.orders.append(FLUSH)
+            orders.append(FLUSH)
         if self._due is None or now < self._due:
-            return told
+            return [*orders, *events]
         waiting = [turn for turn in self._turns if turn.unanswered]
         for turn in waiting:
-            if not turn.texts and turn.end_ms - turn.start_ms >= WORDS_LIKELY_MS:
-                raise UnresponsiveVendor(f"{NAME} does not send a transcript", tuple(told))
+            if not turn.texts and turn.end_ms - turn.start_ms >= WORDS_EXPECTED_MS:
+                raise UnresponsiveVendor(f"{NAME} does not send a transcript", tuple(events))
             turn.unanswered = 0
-            told += self._settle(now)
+            events += self._settle(now)
         self._expect(now)
-        return told
+        return [*orders, *events]
 
-    # --- what the vendor says ---
+    # --- messages ---
 
     def _start_speech(self) -> list[SttEvent]:
         if self._speaking:
@@ -155,7 +156,7 @@ class SarvamTurns:
         if turn is None:
             turn = _SarvamTurn(start_ms, start_ms)
             self._turns.append(turn)
-        turn.likely_told = False
+        turn.eager_sent = False
         return [SpeechStart(start_ms)]
 
     def _end_speech(self, now: float) -> list[SttEvent]:
@@ -170,7 +171,7 @@ class SarvamTurns:
 
     def _transcript(self, text: str, now: float) -> list[SttEvent]:
         turn = next((turn for turn in self._turns if turn.unanswered), self._turns[-1] if self._turns else None)
-        if turn is None:  # of a speech that was given up: better late than never
+        if turn is None:  # of a speech that was given up: its words are reported late
             end_ms = max(self._loud_to_ms, 1)
             return [EndOfTurn(text, min(self._loud_from_ms, end_ms), end_ms, self._now_ms)] if text else []
         if text:
@@ -184,15 +185,15 @@ class SarvamTurns:
     def _expect(self, now: float) -> None:
         """Wait for the oldest transcript, anew after each that came."""
         if any(turn.unanswered for turn in self._turns):
-            allowance_s = self._pace.allowance_s(now)
+            allowance_s = self._backlog.allowance_s(now)
             self._ask_at = now + ASK_PART * self._final_s + allowance_s
             self._due = now + self._final_s + allowance_s
         else:
             self._ask_at = self._due = None
 
     def _settle(self, now: float) -> list[SttEvent]:
-        """What the silence and the transcripts so far decide."""
-        heard: list[SttEvent] = []
+        """End the turns whose silence is long enough and whose transcripts are there."""
+        events: list[SttEvent] = []
         if self._turns and not self._speaking:
             turn = self._turns[-1]
             if not turn.decided_ms and self._now_ms - turn.end_ms >= self._options.endpointing_ms:
@@ -200,10 +201,10 @@ class SarvamTurns:
         while self._turns and self._turns[0].decided_ms and not self._turns[0].unanswered:
             turn = self._turns.popleft()
             if turn.texts:
-                heard.append(EndOfTurn(" ".join(turn.texts), turn.start_ms, turn.end_ms, turn.decided_ms))
+                events.append(EndOfTurn(" ".join(turn.texts), turn.start_ms, turn.end_ms, turn.decided_ms))
         if len(self._turns) == 1 and self._options.eager_endpointing_ms and not self._speaking:
             turn = self._turns[0]
-            if turn.texts and not turn.unanswered and not turn.likely_told:
-                turn.likely_told = True
-                heard.append(EagerEndOfTurn(" ".join(turn.texts), turn.start_ms, turn.end_ms))
-        return heard
+            if turn.texts and not turn.unanswered and not turn.eager_sent:
+                turn.eager_sent = True
+                events.append(EagerEndOfTurn(" ".join(turn.texts), turn.start_ms, turn.end_ms))
+        return events

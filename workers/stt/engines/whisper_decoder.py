@@ -37,7 +37,7 @@ STOP_S = 5.0
 _WHISPER_RATE = 16_000
 _LINEAR_OF_MULAW = (np.array(g711.LINEAR_OF_MULAW) / 32768).astype(np.float32)
 _TOKENS_AT_LEAST = 16
-_TOKENS_PER_S = 10  # nobody speaks faster; bounds the time that a repetition loop can take
+_TOKENS_PER_S = 10  # faster than any speaker; bounds the time of a repetition loop
 
 
 class Decoder:
@@ -55,7 +55,7 @@ class Decoder:
         return self._model is not None
 
     def speaks(self, language: str) -> bool:
-        """Does the model know the language (a BCP 47 tag)?  The `.en` models know English only."""
+        """True if the model knows the language (a BCP 47 tag).  The `.en` models know English only."""
         return not self.size.endswith(".en") or _primary(language) == "en"
 
     def load(self) -> None:
@@ -88,10 +88,10 @@ class Decoder:
             ) from None
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="whisper")
         self._model = model
-        self._text(g711.SILENCE * g711.SAMPLE_RATE, "en")  # the first run allocates; no caller should wait for it
+        self._text(g711.SILENCE * g711.SAMPLE_RATE, "en")  # the first run allocates, before a caller waits for it
 
     def decode(self, mulaw: bytes, language: str) -> asyncio.Future[str]:
-        """The text of one utterance, "" for what is no speech.  Fails with `Down`; cancel it to give up the place.
+        """The text of one utterance, "" for what is not speech.  Fails with `Down`; cancel it to leave the queue.
 
         Raises `Busy` at once if too many wait.
         """
@@ -104,7 +104,7 @@ class Decoder:
         return future
 
     async def aclose(self) -> None:
-        """Drop what waits; wait (bounded) for the decodes that run."""
+        """Drop the decodes that wait; wait (bounded) for those that run."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -117,10 +117,10 @@ class Decoder:
     def _done(self, future: asyncio.Future[str]) -> None:
         self._pending -= 1
         if not future.cancelled():
-            future.exception()  # seen: an early decode that nobody wants any more may fail in peace
+            future.exception()  # retrieved: the failure of an early decode that is not needed is no error
 
     def _text(self, mulaw: bytes, language: str) -> str:
-        """In a thread."""
+        """Decode, in a thread."""
         if not mulaw:
             return ""
         try:
@@ -143,14 +143,14 @@ class Decoder:
 
 
 def downloaded(size: str, fetch: Callable[[str], str]) -> Path:
-    """The folder of a model of the hub, by what fetches it if need be.  Raises `Down` if nobody vouched for it."""
+    """The folder of a model of the hub; `fetch` downloads it if need be.  Raises `Down` for unlisted hashes."""
     folder = Path(fetch(size))
     verify(f"whisper-{size}", sorted(path for path in folder.iterdir() if path.is_file()))
     return folder
 
 
 def believable(no_speech_prob: float, avg_logprob: float, compression_ratio: float) -> bool:
-    """Is a segment what somebody said, or what Whisper dreams up on noise ("Thank you.") and in loops?
+    """True if a segment is speech, not what Whisper invents on noise ("Thank you.") and in loops.
 
     The last two thresholds are Whisper's own; the first pair is stricter, because noise has already passed a voice
     activity detector here, and an invented turn is worse on the phone than a lost "hm".

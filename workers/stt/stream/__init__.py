@@ -1,1 +1,1 @@
-"""What recognisers have in common: the socket, the audio that is fed, the events that come."""
+"""Parts that every STT engine shares: the socket shell, the audio feed, the event queue."""

@@ -1,4 +1,4 @@
-"""What an ear has heard, on its way to the one who reads it.  Every ear has one."""
+"""Holds the events of a stream until the session reads them.  Every stream has one."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ EVENTS_MAX = 1000
 
 
 class EventQueue:
-    """Bounded; iterate over it with one reader at a time.  It ends when closed, or raises why the ear cannot go on."""
+    """Bounded; iterate over it with one reader at a time.  It ends when closed, or raises why the stream failed."""
 
     def __init__(self) -> None:
-        self._heard: deque[SttEvent] = deque()
-        self._news = asyncio.Event()
+        self._events: deque[SttEvent] = deque()
+        self._changed = asyncio.Event()
         self._closed = False
         self.failure: ProviderError | None = None
 
     @property
     def over(self) -> bool:
-        """Will nothing more be heard?"""
+        """True if no further event will come."""
         return self._closed or self.failure is not None
 
-    def add(self, heard: SttEvent) -> bool:
-        """Something was heard.  False: nobody reads any more."""
-        if len(self._heard) >= EVENTS_MAX:
+    def add(self, event: SttEvent) -> bool:
+        """Add an event.  False: the queue is full, so its reader is gone."""
+        if len(self._events) >= EVENTS_MAX:
             return False
-        self._heard.append(heard)
-        self._news.set()
+        self._events.append(event)
+        self._changed.set()
         return True
 
     def fail(self, error: ProviderError) -> bool:
-        """Listening cannot go on: the reader learns why once it has read what was heard before.  False: no news."""
+        """Raise `error` in the reader once it has read the events before it.  False: the queue was over already."""
         if self.over:
             return False
         self.failure = error
-        self._news.set()
+        self._changed.set()
         return True
 
     def close(self) -> None:
-        """Hear no more."""
+        """End the iteration."""
         self._closed = True
-        self._news.set()
+        self._changed.set()
 
     async def __aiter__(self) -> AsyncIterator[SttEvent]:
         while True:
-            while self._heard:
-                yield self._heard.popleft()
+            while self._events:
+                yield self._events.popleft()
             if self.failure is not None:
                 raise self.failure
             if self._closed:
                 return
-            self._news.clear()
-            await self._news.wait()
+            self._changed.clear()
+            await self._changed.wait()

@@ -1,8 +1,8 @@
-"""Words that stood in interim results and are missing in the final one.  Pure; one for every engine.
+"""Finds words that stood in interim results and are missing in the final one.  Pure; shared by every engine.
 
 A short answer ("yes", a name) is often in two or three interims, and the final that should settle it is empty: then
-nobody would answer the caller.  A word that stood in two results was said.  A noise never had words, and what stood
-once was a guess.  Whether the words are wanted is for the mind to say: only while the agent waits for an answer.
+the caller would get no answer.  A word that stood in two results was spoken.  A noise never had words, and a word that
+stood once was a guess.  The LLM worker decides whether the words are wanted: only while the agent waits for an answer.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import unicodedata
 
 
 class InterimWords:
-    """Of one stretch of speech.  Tell it of each `interim`, in order; `final` settles it and begins anew."""
+    """The words of one stretch of speech.  Call `interim` for each, in order; `final` settles it and begins anew."""
 
     def __init__(self) -> None:
         self._newest: list[str] = []
         self._stood: list[str] = []
 
     def interim(self, text: str) -> None:
-        """A result that may still change.  One without words says nothing."""
+        """Take a result that may still change.  One without words is ignored."""
         words = text.split()
         if not words:
             return
@@ -32,7 +32,7 @@ class InterimWords:
         self._newest = words
 
     def final(self, text: str) -> str:
-        """The result that does not change: returns the words that are missing in it, "" if it has any itself."""
+        """Take the result that does not change.  Returns the words missing in it; "" if it has any itself."""
         stood, self._stood, self._newest = self._stood, [], []
         return "" if text.strip() else " ".join(stood)
 

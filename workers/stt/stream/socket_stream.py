@@ -1,24 +1,19 @@
-"""An ear at a vendor's WebSocket: the thin shell around a vendor's pure core (`Turns`).
+"""Runs a vendor's pure core (`stt_core.py`) on its WebSocket: the only STT code that does socket I/O.
 
-    feed -> VendorFeed -> one writer -> the vendor -> one reader -> Turns -> what is heard
+    feed -> AudioFeed -> one writer -> vendor -> one reader -> SttCore.receive -> events for the session
 
-Nothing is started or awaited per frame.  One timer per ear looks at the clock: for a socket that is open and dead,
-for a final that does not come, for an idle line that must be kept.
-
-A vendor that says nothing has nothing to say: a silent socket is pinged, and one that answers lives.  That nobody
-listens behind it is known only by a turn that it began and does not finish, or by speech that it does not notice.
+Nothing is started or awaited per frame.  One timer per stream is set to the earliest deadline of the core, of the
+`Liveness` watch, and of audio that waits for the rest of its message.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
@@ -26,265 +21,244 @@ from websockets.exceptions import ConnectionClosed
 from common.audio.g711 import BYTES_PER_MS
 from common.process.tasks import cancel
 from common.telemetry import metrics
-from workers.providers.interfaces import (
-    Busy,
-    Down,
-    EndOfTurn,
-    ProviderError,
-    Rejected,
-    SpeechEnd,
-    SpeechStart,
-    SttEvent,
-)
-from workers.providers.websocket import PONG_SECONDS, close_socket
-from workers.stt.stream.audio_feed import VendorFeed
+from workers.providers.interfaces import Busy, Down, ProviderError, Rejected, SttEvent
+from workers.providers.websocket import close_socket, open_socket
+from workers.stt.stream.audio_feed import AudioFeed
 from workers.stt.stream.event_queue import EventQueue
-from workers.stt.vad.energy import UnnoticedSpeech
+from workers.stt.stream.liveness import Liveness
+from workers.stt.stream.stt_core import PING, Effect, SocketProfile, SttCore, SttStreamOptions, UnresponsiveVendor
 
-TEXTS_MAX = 16
-"""Control messages that wait to be sent."""
-MESSAGE_MS_MAX = 200
-"""A backlog is sent in messages of this length."""
-TICKS = 5
-"""How often the timer looks within the shortest deadline."""
-STILL_SECONDS = 1.0
-"""The line stood still for so long (Redis failed over): the vendor had nothing to answer, and is not mute."""
+PARTIAL_SECONDS = 0.15
+"""Audio that is less than a message waits this long for the rest."""
 GOODBYE_SECONDS = 0.2
 """How long leaving waits for the last message to get into the socket."""
-
-
-@dataclass(frozen=True, slots=True)
-class SttStreamOptions:
-    """The deadlines of an ear at a vendor's."""
-
-    connect_s: float = 3.0
-    """Name, TCP, TLS and upgrade together."""
-    mute_s: float = 3.0
-    """Audio went on and no message of any kind came for so long: the socket is pinged."""
-    pong_s: float = PONG_SECONDS
-    """How long it has to answer."""
-    deaf_s: float = 6.0
-    """So much speech, in at least as much time, without any message: the vendor does not listen."""
-    final_s: float = 1.5
-    """Words are known, nothing new comes, and the vendor does not say that they are final: it is asked to."""
-    grace_s: float = 0.7
-    """So much later the words are taken as they are."""
-    keepalive_s: float = 4.0
-    """Without audio for so long, the vendor is told that the line still lives."""
-    backlog_ms_max: int = 40_000
-    """Audio that waits to be sent; a replay brings up to 30 s at once."""
-
-
-class Turns(Protocol):
-    """A vendor's pure core: its messages in, what is heard out.  A `str` among it is a text to send to the vendor."""
-
-    def receive(self, message: dict[str, Any], now_ms: int) -> Iterable[SttEvent | str]:
-        """Take a message.  Raises ProviderError; any LookupError, TypeError, ValueError means: it is malformed."""
-
-    def advance(self, now_ms: int) -> Iterable[SttEvent | str]:
-        """Time passed, or audio was sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class SocketProfile:
-    """How a vendor wants to be spoken to."""
-
-    name: str
-    """"vendor/model", for errors and metrics."""
-    message_ms: int = 20
-    """Live audio goes out in messages at least this long."""
-    answer_ms: int = 1500
-    """Sent so much audio, the vendor has answered something, if it is alive."""
-    keepalive: str = ""
-    """The text that keeps an idle line; empty: a WebSocket ping."""
-    goodbye: str = ""
-    """The last text."""
+MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
 
 
 class SttSocketStream:
-    """Listens to one call (see `Ear`).  Made by `socket_stream`."""
+    """One call's stream (see `workers.providers.interfaces.SttStream`).  Made by `open_stream`."""
 
     def __init__(
         self,
         connection: ClientConnection,
         profile: SocketProfile,
-        feed: VendorFeed,
-        turns: Turns,
+        feed: AudioFeed,
+        core: SttCore,
         options: SttStreamOptions,
     ) -> None:
         self._connection = connection
         self._profile = profile
         self._feed = feed
-        self._turns = turns
-        self._options = options
-        self._loop = asyncio.get_running_loop()
-        self._texts: deque[str] = deque()
-        self._heard = EventQueue()
+        self._core = core
+        self._send_s = None if profile.answer_ms else options.send_s
+        self._now: Callable[[], float] = asyncio.get_running_loop().time
+        self._liveness = Liveness(profile, feed, options, self._now())
+        self._events = EventQueue()
         self._work = asyncio.Event()
-        self._sent_at = self._loop.time()
-        self._pinged_at: float | None = None  # and no answer yet
-        self._asked = False  # for a final, and no message since
-        self._turn_open = False  # speech began, by the vendor's word, and did not end
-        self._unnoticed = UnnoticedSpeech(options.deaf_s)
-        self._answered_ms = 0  # how much audio was sent when the vendor's last message came
-        self._unanswered_at: float | None = None  # when the first audio after it was sent
-        self._tick_s = min(options.mute_s, options.final_s, options.grace_s, options.keepalive_s) / TICKS
-        self._timer = self._loop.call_later(self._tick_s, self._tick)
+        self._flush_at: float | None = None  # when audio that is less than a message is sent
+        self._flush = False
+        self._pong: asyncio.Future[float] | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = 0.0  # when it is due: uvloop gives no `when` to a timer that is due now
+        self._arm()
 
     @property
     def failed(self) -> bool:
-        return self._heard.failure is not None
+        """True once a ProviderError was passed to the reader."""
+        return self._events.failure is not None
 
     def feed(self, position_ms: int, mulaw: bytes) -> None:
-        """Take the next audio (see `Ear`).  What was fed before is skipped; a gap moves the positions after it."""
-        if self._heard.over:
+        """Take the next audio (see `SttStream`); audio that was fed before is skipped."""
+        if self._events.over:
             return
-        self._unnoticed.feed(position_ms, mulaw, self._loop.time())
-        dropped = self._feed.put(position_ms, mulaw)
-        if dropped:
+        position_ms, mulaw = self._feed.unseen(position_ms, mulaw)
+        if not mulaw:
+            return
+        now = self._now()
+        if dropped := self._feed.put(position_ms, mulaw):
             metrics.FRAMES_DROPPED.labels("ear backlog").inc(dropped)
+        self._liveness.fed(position_ms, mulaw, now)
         if self._feed.waiting_bytes >= self._profile.message_ms * BYTES_PER_MS:
             self._work.set()
+        elif self._flush_at is None:
+            self._flush_at = now + PARTIAL_SECONDS
+        self._run(partial(self._core.feed, position_ms, mulaw))
 
     def __aiter__(self) -> AsyncIterator[SttEvent]:
-        """What is heard (see `Ear`).  One reader at a time."""
-        return aiter(self._heard)
+        """The events (see `SttStream`).  One reader at a time."""
+        return aiter(self._events)
 
     def close(self) -> None:
-        """Hear no more."""
-        self._heard.close()
-        self._timer.cancel()
+        """End the stream; nothing is sent any more."""
+        self._events.close()
+        self._stop()
 
     def ended(self, task: asyncio.Task[None]) -> None:
-        """One of the two tasks is over.  What it raised comes out on leaving; the reader must not wait for it."""
+        """Fail the stream if one of its two tasks raised.  The exception itself is raised on leaving."""
         if not task.cancelled() and task.exception() is not None:
-            self._fail(Down(f"{self._profile.name}: the ear broke"))
+            self._fail(Down(f"{self._profile.name}: the stream broke"))
 
     # --- the two tasks ---
 
     async def read(self) -> None:
-        """Take the vendor's messages until the ear fails; how long they take is watched by the timer."""
+        """Pass the vendor's messages to the core until the socket closes."""
         try:
             async for message in self._connection:
-                self._answered_ms, self._unanswered_at = self._feed.taken_ms, None
-                self._pinged_at, self._asked = None, False
-                self._unnoticed.noticed(self._loop.time())
-                self._take(message)
+                self._liveness.received(self._now())
+                self._run(partial(self._receive, message))
         except ConnectionClosed:
-            pass  # told below, as a regular close is
+            pass  # reported below, as a regular close is
         self._fail(closed_error(self._profile.name, self._connection.close_code))
 
     async def write(self) -> None:
-        """Send audio and texts as they come; how long the socket takes is watched by the timer."""
-        with contextlib.suppress(ConnectionClosed):  # the reader tells it
+        """Send audio and texts as they come."""
+        message_max = self._profile.message_ms_max * BYTES_PER_MS
+        try:
             while True:
                 await self._work.wait()
                 self._work.clear()
-                while mulaw := self._feed.take(MESSAGE_MS_MAX * BYTES_PER_MS):
-                    now = self._loop.time()
-                    if self._unanswered_at is None or now - self._sent_at >= STILL_SECONDS:
-                        self._unanswered_at = now
-                    self._sent_at = now
-                    await self._connection.send(mulaw)
-                while self._texts:
-                    text = self._texts.popleft()
-                    if text == PING:
-                        asyncio.ensure_future(await self._connection.ping()).add_done_callback(self._ponged)
-                    else:
-                        await self._connection.send(text)
-                self._act(self._turns.advance(self._now_ms()))
+                message_min = 0 if self._flush else self._profile.message_ms * BYTES_PER_MS
+                self._flush = False
+                while message := self._feed.take(message_max, message_min):
+                    async with asyncio.timeout(self._send_s):
+                        await self._send(message)
+                self._flush_at = self._now() + PARTIAL_SECONDS if self._feed.waiting_bytes else None
+                self._run(self._core.wake)
+        except TimeoutError:
+            self._fail(Down(f"{self._profile.name} takes no more audio"))
+        except ConnectionClosed:
+            pass  # the reader reports it
 
-    # --- decisions ---
+    async def _send(self, message: bytes | str) -> None:
+        if message == PING:
+            self._pong = asyncio.ensure_future(await self._connection.ping())
+            self._pong.add_done_callback(self._ponged)
+        elif isinstance(message, str):
+            await self._connection.send(message)
+        else:
+            self._liveness.sending(self._now())
+            await self._connection.send(self._profile.encode(message))
 
-    def _take(self, message: str | bytes) -> None:
+    # --- around the core ---
+
+    def _run(self, stimulus: Callable[[float], Iterable[Effect]]) -> None:
+        """Give the core a stimulus and carry out its effects."""
+        if self._events.over:
+            return
         try:
-            understood = json.loads(message)
-            self._act(self._turns.receive(understood, self._now_ms()))
+            for effect in stimulus(self._now()):
+                self._apply(effect)
+        except UnresponsiveVendor as error:
+            for event in error.events:
+                self._apply(event)
+            self._fail(error)
         except ProviderError as error:
             self._fail(error)
-        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
-            self._fail(Down(f"{self._profile.name} sent a malformed message ({type(error).__name__})"))
+        self._arm()
 
-    def _act(self, effects: Iterable[SttEvent | str]) -> None:
-        for effect in effects:
-            if isinstance(effect, str):
-                self._asked = True
-                self._say(effect)
-                continue
-            self._turn_open = isinstance(effect, SpeechStart) or (
-                self._turn_open and not isinstance(effect, SpeechEnd | EndOfTurn)
-            )
-            if not self._heard.over and not self._heard.add(effect):
-                self._fail(Down(f"{self._profile.name}: nobody takes what is heard"))
-
-    def _tick(self) -> None:
-        now = self._loop.time()
-        if fault := self._fault(now):
-            self._fail(Down(f"{self._profile.name} {fault}"))
+    def _apply(self, effect: Effect) -> None:
+        if isinstance(effect, str):
+            self._liveness.asked()
+            self._post(effect)
             return
-        if self._pinged_at is None and self._is_silent(now):
-            self._pinged_at = now
-            self._say(PING)
-        if now - self._sent_at >= self._options.keepalive_s:
-            self._sent_at = now
-            self._say(self._profile.keepalive or PING)
-        if self._feed.waiting_bytes:
-            self._work.set()  # less than a message: it has waited long enough
-        self._act(self._turns.advance(self._now_ms()))
-        if not self._heard.over:
-            self._timer = self._loop.call_later(self._tick_s, self._tick)
+        self._liveness.event(effect)
+        if not self._events.over and not self._events.add(effect):
+            self._fail(Down(f"{self._profile.name}: the events are not read"))
 
-    def _is_silent(self, now: float) -> bool:
-        """Would a vendor that hears this audio have said something by now?"""
-        return (
-            self._unanswered_at is not None
-            and now - self._unanswered_at >= self._options.mute_s
-            and bool(self._feed.taken_ms - self._answered_ms >= self._profile.answer_ms or self._feed.waiting_bytes)
-        )
+    def _receive(self, message: str | bytes, now: float) -> Iterable[Effect]:
+        try:
+            yield from self._core.receive(message, now)
+        except MALFORMED as error:
+            raise Down(f"{self._profile.name} sent a malformed message ({type(error).__name__})") from None
 
-    def _fault(self, now: float) -> str:
-        """What says that nobody is at the other end, or that nobody listens there; empty if nothing does."""
-        options = self._options
-        if self._pinged_at is not None and now - self._pinged_at >= options.pong_s:
-            return "went mute"
-        if not self._is_silent(now):
-            return ""
-        if self._asked or self._turn_open:
-            return "does not finish a transcript"
-        return "does not notice speech" if self._unnoticed.lasts(now) else ""
-
-    def _ponged(self, pong: asyncio.Future[float]) -> None:
-        """It lives; if it goes on saying nothing, it is asked again."""
-        if pong.cancelled() or pong.exception() is not None:
-            return
-        self._pinged_at = None
-        if self._unanswered_at is not None and not (self._asked or self._turn_open):
-            self._unanswered_at = self._loop.time()
-
-    def _say(self, text: str) -> None:
-        if len(self._texts) < TEXTS_MAX:
-            self._texts.append(text)
+    def _post(self, text: str) -> None:
+        if self._feed.put_text(text):
             self._work.set()
 
-    def _now_ms(self) -> int:
-        return int(self._loop.time() * 1000)
+    def _ponged(self, pong: asyncio.Future[float]) -> None:
+        if pong is self._pong:
+            self._pong = None
+        if not pong.cancelled() and pong.exception() is None:
+            self._liveness.ponged(self._now())
+            self._arm()
+
+    # --- the timer ---
+
+    def _arm(self) -> None:
+        dues = (self._core.deadline, self._liveness.deadline, self._flush_at)
+        due = min((due for due in dues if due is not None), default=None)
+        # A timer that is early only asks again: deadlines move with every frame.
+        if self._timer is not None and (due is None or self._timer_at > due):
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None and due is not None and not self._events.over:
+            self._timer = asyncio.get_running_loop().call_at(due, self._wake)
+            self._timer_at = due
+
+    def _wake(self) -> None:
+        self._timer = None
+        if self._flush_at is not None and self._now() >= self._flush_at:
+            self._flush_at, self._flush = None, True
+            self._work.set()
+        if self._pong is not None and self._pong.done():
+            self._ponged(self._pong)  # the event loop was held up, and its callback comes after this one
+        self._run(self._look)
+
+    def _look(self, now: float) -> Iterable[Effect]:
+        for text in self._liveness.check(now):
+            self._post(text)
+        return self._core.wake(now)
 
     def _fail(self, error: ProviderError) -> None:
-        if self._heard.fail(error):
+        if self._events.fail(error):
+            self._stop()
+
+    def _stop(self) -> None:
+        self._feed.clear()
+        if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
 
-PING = "\x00ping"
-"""Stands for a WebSocket ping among the texts."""
+# --- opening and closing --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SocketAddress:
+    """How a vendor's socket is opened.  `key_variable` is for the error about a key that is refused."""
+
+    name: str
+    url: str
+    headers: Mapping[str, str]
+    key_variable: str
+
+    async def open(self, connect_s: float) -> ClientConnection:
+        """Open the socket.  Raises a ProviderError (see `open_socket`)."""
+        return await open_socket(self.name, self.url, self.headers, connect_s, self.key_variable)
+
+
+async def try_key(address: SocketAddress, connect_s: float) -> None:
+    """Open a socket and close it.  Raises Rejected if the key is refused.
+
+    A vendor that is busy or down now is no reason to stop: calls find out, and use another provider.
+    """
+    try:
+        connection = await address.open(connect_s)
+    except Rejected:
+        raise
+    except ProviderError:
+        return
+    await close_socket(connection)
 
 
 @asynccontextmanager
-async def socket_stream(
-    connection: ClientConnection, profile: SocketProfile, feed: VendorFeed, turns: Turns, options: SttStreamOptions
+async def open_stream(
+    address: SocketAddress, profile: SocketProfile, feed: AudioFeed, core: SttCore, options: SttStreamOptions
 ) -> AsyncIterator[SttSocketStream]:
-    """An ear on an open socket, which is closed on leaving: at once if the ear has failed, else politely."""
-    stream = SttSocketStream(connection, profile, feed, turns, options)
-    tasks = [asyncio.create_task(part(), name=f"ear {profile.name}") for part in (stream.read, stream.write)]
+    """Open a stream.  On leaving, the socket is closed: at once if the stream has failed, else with a goodbye."""
+    connection = await address.open(options.connect_s)
+    stream = SttSocketStream(connection, profile, feed, core, options)
+    tasks = [asyncio.create_task(part(), name=f"stt stream {profile.name}") for part in (stream.read, stream.write)]
     for task in tasks:
         task.add_done_callback(stream.ended)
     try:
@@ -298,13 +272,13 @@ async def socket_stream(
             for task in tasks:
                 await cancel(task)
             if not stream.failed:
-                await _goodbye(connection, profile.goodbye)
+                await _say_goodbye(connection, profile.goodbye)
                 await close_socket(connection)
         finally:
             connection.transport.abort()
 
 
-async def _goodbye(connection: ClientConnection, text: str) -> None:
+async def _say_goodbye(connection: ClientConnection, text: str) -> None:
     with contextlib.suppress(ConnectionClosed, TimeoutError):  # it is closed next in any case
         async with asyncio.timeout(GOODBYE_SECONDS):
             if text:
@@ -312,9 +286,9 @@ async def _goodbye(connection: ClientConnection, text: str) -> None:
 
 
 def closed_error(name: str, code: int | None) -> ProviderError:
-    """What it means that the vendor closed the socket."""
+    """The error that a close code of the vendor means."""
     if code == 1013:
         return Busy(f"{name} is at its limit (closed with 1013)")
     if code in (1003, 1007, 1008, 1009):
         return Rejected(f"{name} refused what we sent (closed with {code})")
-    return Down(f"{name} closed the socket ({code or 'without a word'})")
+    return Down(f"{name} closed the socket ({code or 'without a code'})")

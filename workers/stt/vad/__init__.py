@@ -1,1 +1,1 @@
-"""Is somebody speaking, and is the turn over?"""
+"""Voice activity detection and endpointing."""

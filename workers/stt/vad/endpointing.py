@@ -1,14 +1,14 @@
-"""When does the caller speak, and when is their turn over?  Pure: windows of speech probability in, decisions out.
+"""Decides when the caller speaks and when a turn is over.  Pure: windows of speech probability in, decisions out.
 
-    quiet --onset_ms of speech--> Onset --SILENCE--> Offset, LikelyEnd --endpoint_ms of silence--> End
-                                    ^                  |
-                                    +---more speech----+
+    quiet --min_interruption_ms of speech--> SpeechStart --silence--> SpeechEnd, EagerEnd --endpointing_ms--> End
+                                                  ^                       |
+                                                  +------more speech------+
 
 Time is the position in the call's audio, never a clock, so that a replay at any speed decides the same.  Three rules:
 
 - Every `SpeechStart` is followed by exactly one `SpeechEnd`, before the next `SpeechStart` and before the `End`.
-- A turn may hold several Onset/Offset pairs (pauses shorter than `endpointing_ms`) and has one `End`.
-- A `LikelyEnd` is void as soon as an `End` or `LikelyEnd` with another `end_ms` comes: the caller went on.
+- A turn may hold several pairs of them (pauses shorter than `endpointing_ms`) and has one `End`.
+- A `EagerEnd` is void as soon as an `End` or `EagerEnd` with another `end_ms` comes: the caller went on.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import TypeAlias
 from workers.providers.interfaces import ListenOptions, SpeechEnd, SpeechStart
 
 WINDOW_MS = 32
-"""What one probability stands for."""
+"""The length of a window."""
 SPEECH_BEGINS = 0.5
 SPEECH_LASTS = 0.35
 """Hysteresis: speech begins at the upper probability and lasts until it falls below the lower one."""
-LIKELY_END_MS = 200
-"""Silence after which the caller probably is done: `SpeechEnd`, `LikelyEnd`.  Gaps in words are shorter."""
+EAGER_END_MS = 200
+"""Silence after which the caller has probably finished: `SpeechEnd`, `EagerEnd`.  Gaps in words are shorter."""
 GAP_MS = 64
 """Silence that does not interrupt a run of speech: the closure of a "t" or a "p"."""
 RESUME_MS = 64
@@ -32,8 +32,8 @@ RESUME_MS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class LikelyEnd:
-    """The turn from `start_ms` may be over at `end_ms`: worth decoding now.  Void if the caller goes on."""
+class EagerEnd:
+    """The turn from `start_ms` may be over at `end_ms` and can be decoded now.  Void if the caller goes on."""
 
     start_ms: int
     end_ms: int
@@ -51,16 +51,16 @@ class End:
     cut: bool = False
 
 
-Decision: TypeAlias = SpeechStart | SpeechEnd | LikelyEnd | End
+Decision: TypeAlias = SpeechStart | SpeechEnd | EagerEnd | End
 
 
 class Endpointing:
-    """One call's endpointing.  Feed it every window once, in order; it returns what was decided, in order."""
+    """The endpointing of one call.  Feed every window once, in order; decisions are returned in order."""
 
     def __init__(self, options: ListenOptions) -> None:
         self._options = options
         self._voiced = False
-        self._heard_to_ms: int | None = None  # end of the last window
+        self._fed_to_ms: int | None = None  # end of the last window
         # The current run of speech: windows with gaps of at most GAP_MS.
         self._run_start_ms = 0
         self._run_end_ms = 0
@@ -68,12 +68,12 @@ class Endpointing:
         # The open turn, if any.
         self._start_ms: int | None = None
         self._end_ms = 0  # end of its last speech
-        self._eager_endpointing_ms = -1  # `end_ms` of the last LikelyEnd
-        self._speaking = False  # an Onset awaits its Offset
+        self._eager_end_ms = -1  # `end_ms` of the last EagerEnd
+        self._speaking = False  # a SpeechStart awaits its SpeechEnd
 
     @property
     def needed_from_ms(self) -> int | None:
-        """The earliest audio that a later decision may name; None if nothing earlier than the next window."""
+        """The position of the earliest audio that a later decision may name; None: nothing before the next window."""
         if self._start_ms is not None:
             return self._start_ms
         return self._run_start_ms if self._run_speech_ms else None
@@ -83,21 +83,21 @@ class Endpointing:
 
         Windows that are missing count as silence.  Raises ValueError if positions go back.
         """
-        heard_to_ms = self._heard_to_ms
+        fed_to_ms = self._fed_to_ms
         decisions: list[Decision] = []
-        if heard_to_ms is not None and position_ms != heard_to_ms:
-            if position_ms < heard_to_ms:
-                raise ValueError(f"window at {position_ms} ms after the one that ended at {heard_to_ms} ms")
+        if fed_to_ms is not None and position_ms != fed_to_ms:
+            if position_ms < fed_to_ms:
+                raise ValueError(f"window at {position_ms} ms after the one that ended at {fed_to_ms} ms")
             self._voiced = False
             decisions += self._silence(position_ms)
-        self._heard_to_ms = position_ms + WINDOW_MS
+        self._fed_to_ms = position_ms + WINDOW_MS
         self._voiced = probability >= (SPEECH_LASTS if self._voiced else SPEECH_BEGINS)
         if self._voiced:
             decisions += self._speech(position_ms)
-        return decisions + self._silence(self._heard_to_ms)
+        return decisions + self._silence(self._fed_to_ms)
 
     def _speech(self, position_ms: int) -> list[Decision]:
-        """A window of speech: lengthen or begin a run; the run may be an onset, or the end of a pause."""
+        """Lengthen or begin a run by a window of speech; the run may start speech, or end a pause."""
         if not self._run_speech_ms or position_ms - self._run_end_ms > GAP_MS:
             self._run_start_ms, self._run_speech_ms = position_ms, 0
         self._run_end_ms = position_ms + WINDOW_MS
@@ -112,7 +112,7 @@ class Endpointing:
         return [SpeechStart(self._run_start_ms)]
 
     def _silence(self, now_ms: int) -> list[Decision]:
-        """What the silence until `now_ms` (possibly none) decides."""
+        """Decide by the silence until `now_ms`, which may be none."""
         if self._run_speech_ms and now_ms - self._run_end_ms > GAP_MS:
             self._run_speech_ms = 0
         start_ms = self._start_ms
@@ -120,21 +120,17 @@ class Endpointing:
             return []
         decisions: list[Decision] = []
         silence_ms = now_ms - self._end_ms
-        if self._speaking and silence_ms >= min(LIKELY_END_MS, self._options.endpointing_ms):
+        if self._speaking and silence_ms >= min(EAGER_END_MS, self._options.endpointing_ms):
             self._speaking = False
             decisions.append(SpeechEnd(self._end_ms))
-        eager_endpointing_ms = self._options.eager_endpointing_ms or LIKELY_END_MS
-        if (
-            not self._speaking
-            and self._eager_endpointing_ms != self._end_ms > start_ms
-            and silence_ms >= eager_endpointing_ms
-        ):
-            self._eager_endpointing_ms = self._end_ms
-            decisions.append(LikelyEnd(start_ms, self._end_ms))
-        # While a sound is in the air the turn is not ended: it may be the caller going on.
+        eager_endpointing_ms = self._options.eager_endpointing_ms or EAGER_END_MS
+        if not self._speaking and self._eager_end_ms != self._end_ms > start_ms and silence_ms >= eager_endpointing_ms:
+            self._eager_end_ms = self._end_ms
+            decisions.append(EagerEnd(start_ms, self._end_ms))
+        # While there is sound the turn is not ended: it may be the caller going on.
         if silence_ms >= self._options.endpointing_ms and not self._voiced:
             self._start_ms = None
-            if self._end_ms > start_ms:  # else: nothing was said after a cut
+            if self._end_ms > start_ms:  # else: no speech followed a cut
                 decisions.append(End(start_ms, self._end_ms))
         elif now_ms - start_ms >= self._options.utterance_ms_max:
             decisions += self._cut(start_ms, now_ms)
@@ -145,6 +141,6 @@ class Endpointing:
         if not self._speaking:
             self._start_ms = None
             return [End(start_ms, self._end_ms, cut=True)]
-        self._start_ms = self._end_ms = self._eager_endpointing_ms = now_ms
+        self._start_ms = self._end_ms = self._eager_end_ms = now_ms
         self._run_start_ms = now_ms
         return [SpeechEnd(now_ms), End(start_ms, now_ms, cut=True), SpeechStart(now_ms)]

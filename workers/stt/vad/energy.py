@@ -1,4 +1,4 @@
-"""Is there speech in this window of audio?  By level alone: pure, cheap, and good enough to know when a caller pauses.
+"""Detects speech by its level alone.  Pure and cheap, and good enough to find the caller's pauses.
 
 The level is compared with a floor that follows the line's noise: down at once, up slowly, so that a hum or the hiss
 of a bad line stops counting as speech after some seconds, and words, which have gaps, never do.
@@ -18,21 +18,21 @@ SPEECH_LEVEL_MIN = 1.5
 """Mean level (units) of the softest speech: about -45 dBFS."""
 BEGINS_OVER_FLOOR = 3.0
 LASTS_OVER_FLOOR = 2.0
-"""Speech is that many times louder than the floor: to begin, and to last."""
+"""Speech is this many times louder than the floor: to begin, and to last."""
 FLOOR_RISE = 1.0055
 """Growth of the floor in a window: it doubles in 4 s."""
 
 FORGOTTEN_S = 10.0
-"""Noises that a vendor did not mind are forgotten after so long: a hundred coughs are no speech, either."""
+"""Noises that a vendor did not report are forgotten after this long: a hundred coughs are not speech."""
 
 SURELY, PERHAPS, NOT = 1.0, 0.4, 0.0
-"""Probabilities as `Endpointing` takes them: speech begins, speech lasts, silence."""
+"""Probabilities for `Endpointing`: speech begins, speech lasts, silence."""
 
 _LEVEL_OF_MULAW = bytes(min(255, abs(sample) // LEVEL_UNIT) for sample in LINEAR_OF_MULAW)
 
 
 class EnergyVad:
-    """One call's audio, cut into windows.  Feed it in order."""
+    """Judges one call's audio, window by window.  Feed it in order."""
 
     def __init__(self) -> None:
         self._floor = SPEECH_LEVEL_MIN / BEGINS_OVER_FLOOR
@@ -64,7 +64,7 @@ class EnergyVad:
 
 
 class UnnoticedSpeech:
-    """Speech, by its level, of which a vendor has said nothing for `seconds`.  Times are of any one clock."""
+    """Measures speech, by its level, that a vendor has not reported for `seconds`.  Times are of any one clock."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -72,7 +72,7 @@ class UnnoticedSpeech:
         self._windows: deque[float] = deque(maxlen=int(FORGOTTEN_S * 1000 / WINDOW_MS))  # when each was fed
 
     def feed(self, position_ms: int, mulaw: bytes, now: float) -> None:
-        """More of the call's audio, in order."""
+        """Take the call's next audio."""
         for _, probability in self._loudness.feed(position_ms, mulaw):
             if probability == NOT:
                 continue
@@ -81,10 +81,17 @@ class UnnoticedSpeech:
             self._windows.append(now)
 
     def noticed(self, now: float) -> None:
-        """The vendor says something; what was fed just now it may not have looked at."""
+        """Take note of a message from the vendor; audio of the last moments it may not have processed."""
         while self._windows and self._windows[0] < now - self._seconds / 2:
             self._windows.popleft()
 
+    @property
+    def due(self) -> float | None:
+        """When the speech so far has been unnoticed for long enough; None if there is too little of it."""
+        if len(self._windows) * WINDOW_MS < 1000 * self._seconds:
+            return None
+        return self._windows[0] + self._seconds
+
     def lasts(self, now: float) -> bool:
-        """Is there so much of it, and does it wait for so long?"""
-        return len(self._windows) * WINDOW_MS >= 1000 * self._seconds and now - self._windows[0] >= self._seconds
+        """True if there is that much speech, and it waits for that long."""
+        return self.due is not None and now >= self.due

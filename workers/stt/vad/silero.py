@@ -1,4 +1,4 @@
-"""Is somebody speaking?  Silero VAD (MIT, weights included) at 8 kHz, batched over all calls of the process.
+"""Detects speech with Silero VAD (MIT, weights included) at 8 kHz, batched over all calls of the process.
 
 One thread runs the model; the event loop only cuts audio into windows and takes the results:
 
@@ -36,13 +36,13 @@ MODEL = PackagedModel(
 WINDOW_BYTES = 256
 WINDOW_MS = WINDOW_BYTES // g711.BYTES_PER_MS
 GATHER_S = 0.004
-"""Windows wait this long for company: a batch of 32 costs a third of 32 single runs."""
+"""Windows wait this long to be batched: a batch of 32 costs a third of 32 single runs."""
 WINDOWS_PER_JOB = 32
 """Of one call: a replay of much audio must not hold up the other calls for longer than this."""
 WINDOWS_BEHIND_MAX = 1250
 """40 s: the longest replay fits; a call further behind drops its oldest windows."""
 STOP_S = 5.0
-_CONTEXT = 32  # samples of the previous window that v5 and v6 of the model want to see again
+_CONTEXT = 32  # samples of the previous window that v5 and v6 of the model take again
 _STATE = 128
 
 OnWindow = Callable[[int, float], None]
@@ -52,7 +52,7 @@ _Floats = npt.NDArray[np.float32]
 
 @dataclass(eq=False, slots=True)
 class _Item:
-    """What a job holds of one call: consecutive windows, and then their probabilities."""
+    """One call's part of a job: consecutive windows, and then their probabilities."""
 
     stream: VadStream
     slot: int
@@ -97,7 +97,7 @@ class VadStream:
             self._vad._ready(self)
 
     def close(self) -> None:
-        """Want no more results: neither callback is called from now on.  Idempotent."""
+        """End the stream: neither callback is called from now on.  Idempotent."""
         if self._open:
             self._open = False
             self._windows.clear()
@@ -216,11 +216,11 @@ class SileroVad:
             error: Down | None = None
             try:
                 model.run(job)
-            except Exception as failure:  # noqa: BLE001 - whatever onnxruntime raises, the calls must hear of it
+            except Exception as failure:  # noqa: BLE001 - whatever onnxruntime raises, every call of the job fails
                 error = Down(f"voice activity detection failed: {type(failure).__name__}")
             try:
                 loop.call_soon_threadsafe(self._landed, job, error)
-            except RuntimeError:  # the loop is closed: nobody listens any more
+            except RuntimeError:  # the loop is closed: results are not wanted
                 return
 
 
@@ -233,7 +233,7 @@ class _Model:
         self._linear: _Floats = (np.array(g711.LINEAR_OF_MULAW) / 32768).astype(np.float32)
         self._state: _Floats = np.zeros((2, 0, _STATE), np.float32)
         self._context: _Floats = np.zeros((0, _CONTEXT), np.float32)
-        # The first run allocates: 50 ms that no call should wait for.
+        # The first run allocates for 50 ms, before a call waits for it.
         self._step(np.zeros((1, _CONTEXT + WINDOW_BYTES), np.float32), np.zeros((2, 1, _STATE), np.float32))
 
     def _step(self, audio: _Floats, state: _Floats) -> tuple[_Floats, _Floats]:

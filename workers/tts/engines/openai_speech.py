@@ -19,9 +19,9 @@ import openai
 
 from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
 from workers.providers.http import ATTEMPTS_MAX, CLOSE_S, KEEPALIVE_S, broken, timed
+from workers.providers.http_status import refused
 from workers.providers.interfaces import ProviderError, Rejected, VoiceOptions
 from workers.providers.openai import ERRORS, http
-from workers.providers.websocket import refused
 from workers.tts.audio.format import Encoding
 from workers.tts.audio.received import ReceivedAudio, received
 from workers.tts.voice_names import OPENAI_VOICE, OPENAI_VOICES, is_openai
