@@ -10,8 +10,8 @@ import pytest
 from starlette.websockets import WebSocket
 
 from common.agents.model import Agents
-from common.bus.memory import MemoryStreams as Entries
 from common.bus.memory import MemoryBus
+from common.bus.memory import MemoryStreams as Entries
 from common.protocol.messages import CallEnded
 from common.protocol.redis_keys import call_events
 from common.store import CallRecord
