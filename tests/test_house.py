@@ -171,14 +171,14 @@ def _explained(owner: ast.ClassDef, node: ast.stmt) -> bool:
 
 
 def _methods(module: str, protocol: str) -> set[str]:
+    """The methods of a protocol, and of those in its module that it inherits from."""
     path = ROOT / f"{module.replace('.', '/')}.py"
     found = tree(path if path.is_file() else path.with_suffix("") / "__init__.py")
-    return {
-        function.name
-        for node in found.body
-        if isinstance(node, ast.ClassDef) and node.name == protocol
-        for function in functions(node)
-    }
+    classes = {node.name: node for node in found.body if isinstance(node, ast.ClassDef)}
+    if protocol not in classes:
+        return set()
+    inherited = (_methods(module, ast.unparse(parent)) for parent in classes[protocol].bases)
+    return {function.name for function in functions(classes[protocol])}.union(*inherited)
 
 
 def test_nothing_is_left_for_later() -> None:

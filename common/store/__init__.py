@@ -15,6 +15,17 @@ one lease per pool (`call:<id>:lease:<pool>`):
 The fencing token is a counter in the record, so it outlives the lease.  A member that stood still (SIGSTOP, a long
 garbage collection, a lost network) and was not replaced continues; one that was replaced can write nothing.
 
+`CallStore` is the union of its ports; code that needs one of them takes that port alone:
+
+  CallRecords       edges: one call's record, its end, its webhook fields
+  LiveCalls         edges: heartbeats, silence and backups of all their calls
+  PoolLeases        pool members: offers, leases, orphans, quarantine; edges offer
+  EventLog          pool sessions: events and checkpoints; edges compact the logs of ended calls
+  Effects           both: side effects that must not happen twice
+  Presence          both: heartbeats of nodes, room and health of members
+  EdgeAuth          edges: the shared secret, the webhooks' nonces
+  StoreMaintenance  edges: the probe for writes, repairs
+
 All times are the server's: no host's clock judges what another host wrote.  After a failover they come from another
 machine, perhaps some seconds off; docs/reliability.md describes the consequences.
 """
@@ -105,17 +116,8 @@ class Claim:
     """The last owner could not reach a provider."""
 
 
-class CallStore(Protocol):
-    """The calls of a deployment and their owners.
-
-    Every method raises ConnectionError or TimeoutError while the server is away.
-    """
-
-    @property
-    def ended_calls(self) -> EndedCalls:
-        """The ended calls and what is kept of them."""
-
-    # Called by edges.
+class CallRecords(Protocol):
+    """The records of calls, and the fields of the carrier's webhooks about them."""
 
     async def create(self, record: CallRecord) -> None:
         """Write a new call's record; an existing one stays as it is, because webhooks come twice."""
@@ -150,6 +152,27 @@ class CallStore(Protocol):
         A call that ended because its connection was lost may be started again within `REOPEN_SECONDS`.
         """
 
+    async def now_ms(self, call_id: str) -> int:
+        """The clock of the call's server, Unix time in ms, for times that other hosts will compare."""
+
+    async def live(self) -> list[str]:
+        """The ids of all live calls."""
+
+    async def add_webhook_fields(self, call_id: str, fields: Mapping[str, str], unknown: bool = True) -> bool:
+        """Keep fields of the carrier's webhooks about a call, by name; repeating it changes nothing.
+
+        True if the call has a record.  Without one they are kept for `UNKNOWN_WEBHOOK_FIELDS_SECONDS`, or with
+        `unknown=False` not at all.  Beyond `WEBHOOK_FIELDS_MAX` or `WEBHOOK_FIELDS_BYTES_MAX` of a call they are
+        dropped.
+        """
+
+    async def webhook_fields(self, call_id: str) -> dict[str, str]:
+        """The fields of the carrier's webhooks about a call, by name."""
+
+
+class LiveCalls(Protocol):
+    """Reports and questions about many live calls at once, and the repair of lost records."""
+
     async def note_silence(self, silent_ms: Mapping[str, int], epochs: Mapping[str, int] = NO_EPOCHS) -> None:
         """Record for how many ms nobody has spoken in each of these calls.  With a call's epoch, only if that is still
         its connection.
@@ -161,18 +184,12 @@ class CallStore(Protocol):
     async def ended(self, call_ids: Sequence[str]) -> set[str]:
         """Those of the calls that have ended.  A call whose server is away is left out."""
 
-    async def now_ms(self, call_id: str) -> int:
-        """The clock of the call's server, Unix time in ms, for times that other hosts will compare."""
-
-    async def live(self) -> list[str]:
-        """The ids of all live calls."""
-
     async def abandoned(self) -> dict[str, int]:
         """Calls without a heartbeat of an edge for so long that no edge seems to have them, with the server's time in
         ms of the last one.
 
         One look is no proof, as a failover may have set the server's clock forward.  A call is abandoned if a second
-        look, later, finds the same heartbeat (edge/session/lost_calls.py).
+        look, later, finds the same heartbeat (edge/session/abandoned_calls.py).
         """
 
     async def state_fields(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -188,49 +205,15 @@ class CallStore(Protocol):
         this epoch already.
         """
 
-    async def pools_with_room(self) -> set[str]:
-        """The pools of which a member has reported room within `READY_STALE_MS`."""
 
-    async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
-        """Those of the calls that some pool does not own now, with these pools."""
+class PoolLeases(Protocol):
+    """The offers of calls to a pool, and the leases of its members."""
 
-    async def add_webhook_fields(self, call_id: str, fields: Mapping[str, str], unknown: bool = True) -> bool:
-        """Keep fields of the carrier's webhooks about a call, by name; repeating it changes nothing.
+    async def offer(self, pool: str, call_ids: Sequence[str], all_that_wait: bool = False) -> None:
+        """Offer the calls to the pool, unless they are on offer already.
 
-        True if the call has a record.  Without one they are kept for `UNKNOWN_WEBHOOK_FIELDS_SECONDS`, or with
-        `unknown=False` not at all.  Beyond `WEBHOOK_FIELDS_MAX` or `WEBHOOK_FIELDS_BYTES_MAX` of a call they are
-        dropped.
+        `all_that_wait`: no other call waits, so that offers of calls that have ended can be removed.
         """
-
-    async def webhook_fields(self, call_id: str) -> dict[str, str]:
-        """The fields of the carrier's webhooks about a call, by name."""
-
-    async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
-        """Record that a side effect begins, before it does (common/call/once.py).
-
-        One caller of all gets NEW.  With a claim, only while that is the newest of its pool; without one it is for
-        webhook handlers, which have none.
-        """
-
-    async def finish_effect(self, effect: Effect, result: str, claim: Claim | None = None) -> Known:
-        """Record the result, unless there is one, and return the one that counts.  Fenced like `begin_effect`."""
-
-    async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
-        """Remember a webhook's nonce for `seconds`.  False if it came before with another digest."""
-
-    async def shared_secret(self) -> bytes:
-        """A random secret that all edges of the deployment share; the first that asks creates it."""
-
-    async def check_write(self, edge: str) -> None:
-        """Test that the server accepts writes, which reading alone would not show.
-
-        Raises ConnectionError (its text says why) or TimeoutError if it is full, read-only or away.
-        """
-
-    async def keep_secret(self, secret: bytes) -> None:
-        """Write the shared secret again to a server that has lost it."""
-
-    # Called by pool members.
 
     async def take_offers(self, pool: str, owner: str, count: int, block_ms: int) -> list[tuple[str, str]]:
         """Up to `count` offered calls as (offer id, call id), after at most `block_ms` of waiting for the first.
@@ -257,14 +240,22 @@ class CallStore(Protocol):
         not counted against the call.
         """
 
-    async def offer(self, pool: str, call_ids: Sequence[str], all_that_wait: bool = False) -> None:
-        """Offer the calls to the pool, unless they are on offer already.
+    async def try_scan_lock(self, pool: str, owner: str, ms: int) -> bool:
+        """Whether this member shall scan for orphans now: one of the pool may in each `ms`, as a scan reads much."""
 
-        `all_that_wait`: no other call waits, so that offers of calls that have ended can be removed.
-        """
+    async def orphans(self, pool: str) -> list[str]:
+        """Live calls without an owner in the pool."""
 
     async def quarantine(self, call: Quarantined) -> None:
         """List the call, for people, as one that is not run again."""
+
+
+class EventLog(Protocol):
+    """The event logs of calls, and the checkpoints beside them."""
+
+    @property
+    def ended_calls(self) -> EndedCalls:
+        """The ended calls and what is kept of them."""
 
     async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
         """Append to the call's event log in one step, if the claim is still the newest.  False: drop the call."""
@@ -272,11 +263,26 @@ class CallStore(Protocol):
     async def save_checkpoint(self, claim: Claim, checkpoint: str) -> bool:
         """Leave a checkpoint for the next owner; fenced like `append`."""
 
-    async def try_scan_lock(self, pool: str, owner: str, ms: int) -> bool:
-        """Whether this member shall scan for orphans now: one of the pool may in each `ms`, as a scan reads much."""
 
-    async def orphans(self, pool: str) -> list[str]:
-        """Live calls without an owner in the pool."""
+class Effects(Protocol):
+    """Side effects of calls that must not happen twice."""
+
+    async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
+        """Record that a side effect begins, before it does (common/call/once.py).
+
+        One caller of all gets NEW.  With a claim, only while that is the newest of its pool; without one it is for
+        webhook handlers, which have none.
+        """
+
+    async def finish_effect(self, effect: Effect, result: str, claim: Claim | None = None) -> Known:
+        """Record the result, unless there is one, and return the one that counts.  Fenced like `begin_effect`."""
+
+
+class Presence(Protocol):
+    """The nodes and pool members that are there, and the calls that lack a member."""
+
+    async def heartbeat(self, kind: str, node: str) -> None:
+        """Report that this node is alive.  `kind` is "edge" or a pool."""
 
     async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
         """Report whether this member takes calls; to be repeated within `READY_STALE_MS`."""
@@ -287,11 +293,44 @@ class CallStore(Protocol):
     async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
         """The recent reports of the pool's members."""
 
+    async def pools_with_room(self) -> set[str]:
+        """The pools of which a member has reported room within `READY_STALE_MS`."""
+
+    async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
+        """Those of the calls that some pool does not own now, with these pools."""
+
+
+class EdgeAuth(Protocol):
+    """The secret and the webhook nonces that all edges share."""
+
+    async def shared_secret(self) -> bytes:
+        """A random secret that all edges of the deployment share; the first that asks creates it."""
+
+    async def keep_secret(self, secret: bytes) -> None:
+        """Write the shared secret again to a server that has lost it."""
+
+    async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
+        """Remember a webhook's nonce for `seconds`.  False if it came before with another digest."""
+
+
+class StoreMaintenance(Protocol):
+    """Checks and repairs of the server."""
+
+    async def check_write(self, edge: str) -> None:
+        """Test that the server accepts writes, which reading alone would not show.
+
+        Raises ConnectionError (its text says why) or TimeoutError if it is full, read-only or away.
+        """
+
     async def mend(self, edge: str, call_ids: Sequence[str]) -> int:
         """Remove what no process can use: keys of a wrong type (shared ones, this edge's and those of the calls
         `call_ids`; docs/bus.md has the types), locks without an expiry, and ids in `calls:live` without a live record.
         Returns how many; repeating it changes nothing.
         """
 
-    async def heartbeat(self, kind: str, node: str) -> None:
-        """Report that this node is alive.  `kind` is "edge" or a pool."""
+
+class CallStore(CallRecords, LiveCalls, PoolLeases, EventLog, Effects, Presence, EdgeAuth, StoreMaintenance, Protocol):
+    """All ports of one store.
+
+    Every method raises ConnectionError or TimeoutError while the server is away.
+    """

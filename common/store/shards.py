@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import ParamSpec, TypeVar
+import functools
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from operator import add, or_
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from common.process.tasks import cancel
 from common.protocol import redis_keys
-from common.protocol.messages import Message
 from common.redis.url import parse_redis_url
-from common.store import NO_EPOCHS, READY_STALE_MS, CallRecord, CallStore, Claim
-from common.store.effects import Effect, Known
+from common.store import NO_EPOCHS, CallStore, Claim
 from common.store.ended_calls import ShardedEndedCalls
-from common.store.members import Members, Quarantined
 from common.store.redis import LEASE_MS, RedisCallStore
-from common.store.suspicion import Left, Take
 
 P = ParamSpec("P")
 T = TypeVar("T")
+PortMethod: TypeAlias = Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]
+ShardedMethod: TypeAlias = Callable[Concatenate["ShardedCallStore", P], Coroutine[Any, Any, T]]
 
 
 @contextlib.asynccontextmanager
@@ -42,6 +43,35 @@ async def connect_store(url: str, name: str, retention_s: int, lease_ms: int = L
         yield await stack.enter_async_context(contextlib.aclosing(ShardedCallStore(stores)))
 
 
+def _by_call(method: PortMethod[P, T], parameter: str = "call_id") -> ShardedMethod[P, T]:
+    """The method on the server of one call: `parameter` is its id, or has it as `call_id`."""
+    position = list(inspect.signature(method).parameters).index(parameter) - 1  # `args` has no `self`
+
+    @functools.wraps(method)
+    async def ask_one(self: ShardedCallStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        about: Any = kwargs[parameter] if parameter in kwargs else args[position]
+        shard = self._of(about if isinstance(about, str) else about.call_id)
+        answer: T = await getattr(shard, method.__name__)(*args, **kwargs)
+        return answer
+
+    return ask_one
+
+
+def _either(one: T, _: T) -> T:
+    return one
+
+
+def _everywhere(method: PortMethod[P, T], merge: Callable[[T, T], T] = _either) -> ShardedMethod[P, T]:
+    """The method on every server; `merge` joins the answers of two that are there."""
+
+    @functools.wraps(method)
+    async def ask_all(self: ShardedCallStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        answers: list[T] = await self._ask(lambda shard: getattr(shard, method.__name__)(*args, **kwargs))
+        return functools.reduce(merge, answers)
+
+    return ask_all
+
+
 class ShardedCallStore:
     """See `common.store.CallStore`.  The caller closes the shards, after this one."""
 
@@ -55,26 +85,20 @@ class ShardedCallStore:
         for taking in self._taking.values():
             await taking.aclose()
 
-    async def create(self, record: CallRecord) -> None:
-        await self._of(record.call_id).create(record)
+    create = _by_call(CallStore.create, "record")
+    read = _by_call(CallStore.read)
+    start = _by_call(CallStore.start)
+    end = _by_call(CallStore.end)
+    note_end = _by_call(CallStore.note_end)
+    end_noted = _by_call(CallStore.end_noted)
+    reopen = _by_call(CallStore.reopen)
+    now_ms = _by_call(CallStore.now_ms)
+    live = _everywhere(CallStore.live, add)
+    add_webhook_fields = _by_call(CallStore.add_webhook_fields)
+    webhook_fields = _by_call(CallStore.webhook_fields)
 
-    async def read(self, call_id: str) -> CallRecord | None:
-        return await self._of(call_id).read(call_id)
-
-    async def start(self, call_id: str, edge: str) -> CallRecord | None:
-        return await self._of(call_id).start(call_id, edge)
-
-    async def end(self, call_id: str, reason: str, epoch: int | None = None) -> bool:
-        return await self._of(call_id).end(call_id, reason, epoch)
-
-    async def note_end(self, call_id: str, seconds: int) -> None:
-        await self._of(call_id).note_end(call_id, seconds)
-
-    async def end_noted(self, call_id: str) -> bool:
-        return await self._of(call_id).end_noted(call_id)
-
-    async def reopen(self, call_id: str) -> bool:
-        return await self._of(call_id).reopen(call_id)
+    restore = _by_call(CallStore.restore, "record")
+    abandoned = _everywhere(CallStore.abandoned, or_)
 
     async def note_silence(self, silent_ms: Mapping[str, int], epochs: Mapping[str, int] = NO_EPOCHS) -> None:
         def note(shard: CallStore, own: list[str]) -> Awaitable[None]:
@@ -86,19 +110,9 @@ class ShardedCallStore:
         ids = list(call_ids)
         await self._reach(ids, lambda shard, own: shard.heartbeat_calls(own))
 
-    async def live(self) -> list[str]:
-        return _joined(await self._ask(lambda shard: shard.live()))
-
-    async def abandoned(self) -> dict[str, int]:
-        found = await self._ask(lambda shard: shard.abandoned())
-        return {call_id: touched_ms for lost in found for call_id, touched_ms in lost.items()}
-
     async def ended(self, call_ids: Sequence[str]) -> set[str]:
         found = await self._reach(list(call_ids), lambda shard, own: shard.ended(own))
         return {call_id for _, ended in found for call_id in ended or ()}
-
-    async def now_ms(self, call_id: str) -> int:
-        return await self._of(call_id).now_ms(call_id)
 
     async def state_fields(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """See `CallStore.state_fields`; a call whose server is away has no fields, as it may not be lost."""
@@ -109,41 +123,17 @@ class ShardedCallStore:
             found |= state_fields if state_fields is not None else {call_id: {} for call_id in own}
         return found
 
-    async def restore(self, record: CallRecord, state_fields: Mapping[str, str], events: Sequence[Message]) -> bool:
-        return await self._of(record.call_id).restore(record, state_fields, events)
+    claim = _by_call(CallStore.claim)
+    release = _by_call(CallStore.release, "claim")
+    quarantine = _by_call(CallStore.quarantine, "call")
+    orphans = _everywhere(CallStore.orphans, add)
+    try_scan_lock = _everywhere(CallStore.try_scan_lock, or_)
 
-    async def pools_with_room(self) -> set[str]:
-        return set().union(*await self._ask(lambda shard: shard.pools_with_room()))
+    async def offer(self, pool: str, call_ids: Sequence[str], all_that_wait: bool = False) -> None:
+        def of(shard: CallStore) -> list[str]:
+            return [call_id for call_id in call_ids if self._of(call_id) is shard]
 
-    async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
-        """See `CallStore.unheld`; a call whose server is away is left out, as its owners are not known."""
-        found = await self._reach(list(call_ids), lambda shard, own: shard.unheld(own))
-        return {call_id: pools for _, unheld in found for call_id, pools in (unheld or {}).items()}
-
-    async def add_webhook_fields(self, call_id: str, fields: Mapping[str, str], unknown: bool = True) -> bool:
-        return await self._of(call_id).add_webhook_fields(call_id, fields, unknown)
-
-    async def webhook_fields(self, call_id: str) -> dict[str, str]:
-        return await self._of(call_id).webhook_fields(call_id)
-
-    async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
-        return await self._of(effect.call_id).begin_effect(effect, claim)
-
-    async def finish_effect(self, effect: Effect, result: str, claim: Claim | None = None) -> Known:
-        return await self._of(effect.call_id).finish_effect(effect, result, claim)
-
-    async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
-        return await self._of(nonce).remember_nonce(nonce, digest, seconds)
-
-    async def shared_secret(self) -> bytes:
-        return await self._shards[0].shared_secret()
-
-    async def check_write(self, edge: str) -> None:
-        """Raises if no server accepts writes: calls of the others are still answered."""
-        await self._ask(lambda shard: shard.check_write(edge))
-
-    async def keep_secret(self, secret: bytes) -> None:
-        await self._shards[0].keep_secret(secret)
+        await self._ask(lambda shard: shard.offer(pool, of(shard), all_that_wait))
 
     async def take_offers(self, pool: str, owner: str, count: int, block_ms: int) -> list[tuple[str, str]]:
         taking = self._taking.setdefault((pool, owner), _Taking(self._shards, pool, owner))
@@ -153,9 +143,6 @@ class ShardedCallStore:
         number, _, own_id = offer_id.partition("/")
         await self._shards[int(number)].ack_offer(pool, own_id)
 
-    async def claim(self, pool: str, call_id: str, owner: str, take: Take = Take.TRUSTED) -> Claim | None:
-        return await self._of(call_id).claim(pool, call_id, owner, take)
-
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
         def renew(shard: CallStore, call_ids: list[str]) -> Awaitable[list[Claim]]:
             own = set(call_ids)
@@ -164,50 +151,39 @@ class ShardedCallStore:
         calls = list(dict.fromkeys(claim.call_id for claim in claims))
         return _joined([lost or [] for _, lost in await self._reach(calls, renew)])
 
-    async def release(self, claim: Claim, left: Left = Left.CLEAN) -> None:
-        await self._of(claim.call_id).release(claim, left)
+    append = _by_call(CallStore.append, "claim")
+    save_checkpoint = _by_call(CallStore.save_checkpoint, "claim")
 
-    async def offer(self, pool: str, call_ids: Sequence[str], all_that_wait: bool = False) -> None:
-        def of(shard: CallStore) -> list[str]:
-            return [call_id for call_id in call_ids if self._of(call_id) is shard]
+    begin_effect = _by_call(CallStore.begin_effect, "effect")
+    finish_effect = _by_call(CallStore.finish_effect, "effect")
 
-        await self._ask(lambda shard: shard.offer(pool, of(shard), all_that_wait))
+    heartbeat = _everywhere(CallStore.heartbeat)
+    report_room = _everywhere(CallStore.report_room)
+    report_health = _everywhere(CallStore.report_health)
+    members = _everywhere(CallStore.members, or_)
+    pools_with_room = _everywhere(CallStore.pools_with_room, or_)
 
-    async def quarantine(self, call: Quarantined) -> None:
-        await self._of(call.call_id).quarantine(call)
+    async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
+        """See `CallStore.unheld`; a call whose server is away is left out, as its owners are not known."""
+        found = await self._reach(list(call_ids), lambda shard, own: shard.unheld(own))
+        return {call_id: pools for _, unheld in found for call_id, pools in (unheld or {}).items()}
 
-    async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
-        return await self._of(claim.call_id).append(claim, messages)
+    remember_nonce = _by_call(CallStore.remember_nonce, "nonce")
 
-    async def save_checkpoint(self, claim: Claim, checkpoint: str) -> bool:
-        return await self._of(claim.call_id).save_checkpoint(claim, checkpoint)
+    async def shared_secret(self) -> bytes:
+        return await self._shards[0].shared_secret()
 
-    async def try_scan_lock(self, pool: str, owner: str, ms: int) -> bool:
-        return any(await self._ask(lambda shard: shard.try_scan_lock(pool, owner, ms)))
+    async def keep_secret(self, secret: bytes) -> None:
+        await self._shards[0].keep_secret(secret)
 
-    async def orphans(self, pool: str) -> list[str]:
-        return _joined(await self._ask(lambda shard: shard.orphans(pool)))
-
-    async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
-        await self._ask(lambda shard: shard.report_room(pool, owner, has_room))
-
-    async def report_health(self, pool: str, owner: str, healthy: bool) -> None:
-        await self._ask(lambda shard: shard.report_health(pool, owner, healthy))
-
-    async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
-        found = Members()
-        for members in await self._ask(lambda shard: shard.members(pool, within_ms)):
-            found |= members
-        return found
+    check_write = _everywhere(CallStore.check_write)
+    """Raises if no server accepts writes: calls of the others are still answered."""
 
     async def mend(self, edge: str, call_ids: Sequence[str]) -> int:
         groups: dict[CallStore, list[str]] = {shard: [] for shard in self._shards}
         for call_id in call_ids:
             groups[self._of(call_id)].append(call_id)
         return sum(await self._ask(lambda shard: shard.mend(edge, groups[shard])))
-
-    async def heartbeat(self, kind: str, node: str) -> None:
-        await self._ask(lambda shard: shard.heartbeat(kind, node))
 
     def _of(self, call_id: str) -> CallStore:
         return self._shards[redis_keys.shard_index(call_id, len(self._shards))]

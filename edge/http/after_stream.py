@@ -23,7 +23,7 @@ from common.call.end_reasons import LOST_ENDS
 from common.numbers import same_party
 from common.protocol.messages import HangUp
 from common.protocol.redis_keys import edge_priority
-from common.store import END_REASONS, CallRecord, CallStore
+from common.store import END_REASONS, CallRecord, CallRecords
 from common.telemetry import metrics
 from edge.outbound.destinations import NotAllowed, OperatorLimits
 from edge.session.call import Call
@@ -73,7 +73,7 @@ class AfterStream:
     """Looks up how calls ended."""
 
     calls: Calls
-    store: CallStore
+    store: CallRecords
 
     async def ending(self, call_id: str) -> Ending:
         """How the call ended; never raises."""

@@ -23,7 +23,7 @@ from common.bus import START, Bus
 from common.call.transcript import CallTranscript
 from common.protocol.messages import CallEnded, CallStarted, HangUp
 from common.protocol.redis_keys import CALL_ID, call_events, edge_priority
-from common.store import CallRecord, CallStore
+from common.store import CallRecord, CallRecords
 from common.store.outbound import QueueFull
 from common.telemetry import metrics
 from common.telemetry.costs import estimate, prices
@@ -77,7 +77,7 @@ class Api:
     """
 
     agents: Agents
-    store: CallStore
+    store: CallRecords
     bus: Bus
     dialer: Dialer | None
     token: str

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from common.store import CallStore
+from common.store import EdgeAuth
 
 NONCE_SECONDS = 86_400
 """How long a nonce is remembered."""
@@ -25,7 +25,7 @@ WRITTEN_AT_ONCE = 100
 class Nonces:
     """Asked with the event loop's time.  One for each edge."""
 
-    store: CallStore
+    store: EdgeAuth
     most: int = NONCES_MAX
     _known: OrderedDict[str, tuple[str, float]] = field(default_factory=OrderedDict)
     """nonce -> (digest of its webhook, until when), the oldest first"""

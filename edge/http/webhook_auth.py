@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-from common.store import CallStore
+from common.store import EdgeAuth
 from common.telemetry import metrics
 from edge.http.limits.rate_limit import LIMITED
 from edge.http.nonces import Nonces
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 class WebhookAuth:
     """Checks each webhook.  `tokens` are the account's and, for a sub-account, its parent's."""
 
-    store: CallStore
+    store: EdgeAuth
     policy: Policy
     tokens: tuple[str, ...]
     public_url: str

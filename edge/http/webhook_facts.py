@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from common.store import CallStore
+from common.store import CallRecords
 from edge.http.limits.rate_limit import Buckets
 from edge.http.webhook_urls import OURS
 from edge.vobiz.webhook_events import call_id_of
@@ -31,7 +31,7 @@ _ALL = "all"
 class WebhookFieldStore:
     """One for each edge."""
 
-    store: CallStore
+    store: CallRecords
     strangers: Buckets = field(default_factory=lambda: Buckets(UNKNOWN_AT_ONCE, UNKNOWN_PER_SECOND))
 
     async def keep(self, path: str, fields: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from common.protocol.redis_keys import CALL_ID
-from common.store import CallRecord, CallStore
+from common.store import CallRecord, CallRecords
 from edge.outbound.dialer import Dialer
 from edge.session.calls import Calls
 from edge.session.url_proof import Proof, check
@@ -36,7 +36,7 @@ class WebhookUrls:
     """Checks each webhook after its signature.  `secret` None: no URL of ours has a proof, and none is asked for."""
 
     calls: Calls
-    store: CallStore
+    store: CallRecords
     dialer: Dialer | None
     secret: bytes | None
 

@@ -9,7 +9,7 @@ import asyncio
 import math
 
 from common.redis.refusals import KeyRefused
-from common.store import CallStore
+from common.store import PoolLeases
 
 SCAN_SECONDS = 0.1
 """How often one member of a pool looks for calls without an owner."""
@@ -20,7 +20,7 @@ SECOND_LOOK_SECONDS = 0.04
 class OrphanScan:
     """The scan of one member.  `trust_s`: how long every owner counts as alive after Redis was away."""
 
-    def __init__(self, store: CallStore, pool: str, owner: str, trust_s: float) -> None:
+    def __init__(self, store: PoolLeases, pool: str, owner: str, trust_s: float) -> None:
         self._store = store
         self._pool = pool
         self._owner = owner

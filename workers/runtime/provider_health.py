@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
-from common.store import CallStore, Claim
+from common.store import Claim, Presence
 from common.store.members import Members
 from workers.providers.failover import Source
 from workers.providers.interfaces import ListenOptions, ProviderError, VoiceOptions
@@ -43,7 +43,7 @@ def never() -> bool:
 class ProviderHealth:
     """The provider health of one member.  `failing` says whether none of its providers works."""
 
-    def __init__(self, store: CallStore, pool: str, owner: str, failing: Callable[[], bool] = never) -> None:
+    def __init__(self, store: Presence, pool: str, owner: str, failing: Callable[[], bool] = never) -> None:
         self._store = store
         self._pool = pool
         self._owner = owner

@@ -11,7 +11,7 @@ import logging
 
 from common.process.skipped import skip
 from common.protocol.redis_keys import POOLS
-from common.store import CallStore
+from common.store import Presence
 from common.telemetry import metrics
 from edge.session.admission.unserved import Unserved, Waits
 from edge.session.calls import Calls
@@ -27,7 +27,7 @@ WAITING_LOOK_SECONDS = 0.25
 class PoolWatch:
     """`run` it as a task of the edge."""
 
-    def __init__(self, calls: Calls, store: CallStore, waits: Waits) -> None:
+    def __init__(self, calls: Calls, store: Presence, waits: Waits) -> None:
         """From now on `calls` refuses new ones while a pool is missing, unless `waits.offer_ms` is 0."""
         self._calls = calls
         self._store = store
