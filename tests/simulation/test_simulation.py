@@ -14,6 +14,8 @@ import pytest
 
 from tests.simulation.run import Outcome, simulate
 
+pytestmark = pytest.mark.processes
+
 KEPT = {
     13: "an edge cut off from Redis at the end of a call never told the ledger: the pools took it again for 75 s",
     21: "after a reconnect the ears heard again what the old edge had written twice: a word was there twice",

@@ -22,6 +22,8 @@ from workers.stt.engines.deepgram_flux_core import FluxTurns
 from workers.stt.stream.audio_feed import VendorFeed
 from workers.stt.stream.interim_words import InterimWords
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize(
     ("interims", "final", "missing"),

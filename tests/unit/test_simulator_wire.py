@@ -20,6 +20,8 @@ from simulators.wav import BadWav, read_wav, write_stereo_wav
 from simulators.webhooks import signatures
 from simulators.wire import Checkpoint, ClearAudio, PlayAudio, Spelling, Stop, Writer, read_message
 
+pytestmark = pytest.mark.fast
+
 STREAM = "stream-1"
 
 
