@@ -18,7 +18,7 @@ STALL = "<stall>"
 CLOSE = "<close>"
 PAUSE = "<pause>"
 PAUSE_S = 0.02
-CLOSED_S_MAX = 2.0
+CLOSED_S_MAX = 30.0
 """How long `closed` waits for the client."""
 
 

@@ -194,8 +194,8 @@ async def test_sarvams_voice_is_configured_and_a_header_is_cut_off():
 
 
 @pytest.mark.parametrize("spoken_before", [0, 1])
-async def test_a_clause_that_ends_without_audio_is_no_spoken_clause(booth, spoken_before):
-    standin, mouth = booth
+async def test_a_clause_that_ends_without_audio_is_no_spoken_clause(brief_booth, spoken_before):
+    standin, mouth = brief_booth
     for _ in range(spoken_before):
         await said(mouth, GREETING)
     standin.empty = 1

@@ -20,7 +20,7 @@ from tests.deadlines import WAIT_S
 
 pytestmark = [pytest.mark.servers, pytest.mark.anyio]
 
-LEASE_MS = 250
+LEASE_MS = 150
 """Long enough for the few requests that a test makes within it."""
 RECORD = CallRecord("c-1", agent={"name": "receptionist"}, from_number="911234567890", to_number="919876543210")
 
