@@ -11,7 +11,7 @@ import pytest
 
 from deploy.audit import LOCKS, Audit, audit, main, read_report
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).resolve().parents[2]
 SOUND = {"name": "sound", "version": "1.0", "vulns": []}

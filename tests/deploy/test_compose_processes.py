@@ -15,7 +15,7 @@ from tests.deploy.compose_file import environment, services
 from tests.deploy.compose_processes import PORTS, Service, Services, in_order
 from tests.programs import program
 
-pytestmark = [pytest.mark.engines, pytest.mark.anyio]
+pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.anyio]
 CALL_SECONDS = 200.0
 
 

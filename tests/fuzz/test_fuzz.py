@@ -9,7 +9,7 @@ import pytest
 
 from tests.fuzz.campaign import SHARES, Campaign
 
-pytestmark = pytest.mark.fast
+pytestmark = [pytest.mark.fast, pytest.mark.slow]
 
 INPUTS = 3000
 
