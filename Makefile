@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv/bin
 BENCH_CALLS ?= 1 10 50
 TEST_JOBS ?= 3
+PYTEST = $(VENV)/python -m pytest -n $(TEST_JOBS) --dist
 LOCK = $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
 ALL = --extra edge --extra stt --extra llm --extra tts --extra local --extra piper --extra traces --extra server
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo run up down call setup-number test test-compose lint audit format bench chaos soak claims generated lock clean
+.PHONY: help install install-dev demo run up down call setup-number check test-fast test test-all test-compose lint audit format bench chaos soak claims generated lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -38,8 +39,17 @@ call: install ## place an outbound call through the edge of `make run`: make cal
 setup-number: install ## tell Vobiz our URLs: make setup-number NUMBER=+911234567890 (add DRY=1 to look only)
 	@$(VENV)/python -m edge.setup $(if $(NUMBER),--number "$(NUMBER)") $(if $(DRY),--dry-run)
 
-test: install-dev ## all tests, with a Redis of their own, three at a time [TEST_JOBS=3]
-	$(VENV)/python -m pytest -n $(TEST_JOBS) --dist loadfile
+check: ## before every commit, in half a minute: lint, and the fast lane of the tests beside it
+	@$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) lint test-fast
+
+test-fast: install-dev ## the fast lane: no server, model, process or real time; few examples for each property
+	$(PYTEST) worksteal -m "fast and not exhaustive and not slow" --hypothesis-profile=brief
+
+test: install-dev ## all tests that take no minutes of real time, with a Redis of their own, three at a time [TEST_JOBS=3]
+	$(PYTEST) loadfile -m "not slow"
+
+test-all: install-dev ## all tests, as CI runs them [TEST_JOBS=3]
+	$(PYTEST) loadfile
 
 test-compose: install-dev ## docker-compose.yml on a real Docker engine: build, phone, kill, replace, stop; writes out/compose [SCENES="--only demo,down"]
 	@$(VENV)/python -m tests.compose $(SCENES)

@@ -18,8 +18,8 @@ STALL = "<stall>"
 CLOSE = "<close>"
 PAUSE = "<pause>"
 PAUSE_S = 0.02
-CLOSED_S_MAX = 2.0
-"""Time for which `closed` waits for the client."""
+CLOSED_S_MAX = 30.0
+"""How long `closed` waits for the client."""
 
 
 def chunk(delta: dict[str, Any] | None = None, finish: str | None = None, **more: Any) -> str:

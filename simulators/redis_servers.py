@@ -22,7 +22,7 @@ from redis.retry import Retry
 from tests.programs import program
 from tools.ports import free_port
 
-START_SECONDS = 10.0
+START_SECONDS = 30.0
 SET = "voice"
 
 

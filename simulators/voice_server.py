@@ -20,7 +20,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from simulators.loopback_server import LoopbackServer
 
-WAIT_S_MAX = 10.0
+WAIT_S_MAX = 30.0
 EMPTY = "<Response></Response>"
 ATTRIBUTES = 'bidirectional="true" keepCallAlive="true" contentType="audio/x-mulaw;rate=8000"'
 

@@ -13,6 +13,8 @@ import pytest
 
 from common.settings import Settings
 
+pytestmark = pytest.mark.fast
+
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = re.compile(r"^\| bound \| value .*\n\| --- .*\n((?:\|.*\n)+)", re.MULTILINE)
 MULAW_BYTES_PER_SECOND = 8000

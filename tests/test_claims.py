@@ -15,6 +15,8 @@ import pytest
 
 from tools.claims import ROOT, PageClaim, find, parse, without_code
 
+pytestmark = pytest.mark.fast
+
 CLAIMS_MIN = 12
 PROGRAMS = frozenset({"python", "make", "env", "git", "grep"})
 SECONDS_MAX = 600

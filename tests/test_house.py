@@ -19,6 +19,8 @@ from common.protocol import codec, redis_keys
 from common.settings import Settings
 from common.telemetry import metrics
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("common", "edge", "workers")
 FILE_LINES_MAX = 400
@@ -374,7 +376,10 @@ def test_every_way_to_check_is_the_same() -> None:
     """`.ci/run` and the workflow call the targets that people call."""
     makefile = (ROOT / "Makefile").read_text("utf-8")
     for target, steps in {
-        "test": ["-m pytest"],
+        "check": ["lint", "test-fast"],
+        "test-fast": ["$(PYTEST)", '"fast and not exhaustive and not slow"'],
+        "test": ["$(PYTEST)", '"not slow"'],
+        "test-all": ["$(PYTEST)"],
         "lint": ["ruff", "mypy", "lint-imports", "tests/test_house.py"],
     }.items():
         recipe = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
@@ -382,7 +387,7 @@ def test_every_way_to_check_is_the_same() -> None:
     for place, more in ((".ci/run", []), (".github/workflows/ci.yml", ["make test-compose"])):  # which has an engine
         assert (ROOT / place).is_file(), f"{place} is missing"
         called = re.findall(r"^(?:\s*-?\s*run:)?\s*(make .+?)\s*$", (ROOT / place).read_text("utf-8"), re.MULTILINE)
-        assert called == ["make lint", "make test", *more], f"{place} calls {called}"
+        assert called == ["make lint", "make test-all", *more], f"{place} calls {called}"
 
 
 def test_lock_files_pin_by_hash_and_agree() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.fast
+
 ROOT = Path(__file__).parent.parent
 PRODUCT = ("common", "edge", "workers", "tools", "deploy")
 OTHERS = ("simulators", "benchmarks")

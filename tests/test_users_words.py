@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.fast
+
 PAGE = (Path(__file__).resolve().parents[1] / "docs/vobiz.md").read_text("utf-8").lower()
 
 

@@ -13,7 +13,7 @@ from common.store import CallRecord, Claim
 from common.store.memory import MemoryCallStore
 from workers.runtime.runner import Runner, RunnerOptions
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 CALLS = [f"call-{n}" for n in range(8)]
 LEASE_MS = 800

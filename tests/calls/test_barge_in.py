@@ -9,7 +9,7 @@ from tests.calls.doubles import TextEars, spoken
 from tests.calls.phone import answered_call
 from workers.providers.interfaces import ListenOptions
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 LONG = "We are open from Monday to Friday from nine to six, and on Saturday from ten to two in the afternoon."
 

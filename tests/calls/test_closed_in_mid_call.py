@@ -9,7 +9,7 @@ from edge.media.stream import COME_BACK_SECONDS
 from tests.calls.carrier import CALL, carrier
 from tests.calls.phone import answered_call
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 
 @pytest.mark.parametrize("clean", [True, False])

@@ -10,7 +10,7 @@ from common.protocol.messages import CallOffered, OwnerChanged, UserTurn
 from common.protocol.redis_keys import call_audio, pool_calls
 from tests.calls.phone import CALL, Phone, answered_call
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 POOLS = ("stt", "llm", "tts")
 

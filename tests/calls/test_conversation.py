@@ -8,7 +8,7 @@ from edge.session.call import CallOptions
 from tests.calls.doubles import TextEars
 from tests.calls.phone import answered_call
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 
 async def test_the_caller_is_greeted_and_answered():

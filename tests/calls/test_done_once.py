@@ -24,7 +24,7 @@ from edge.session.calls import Calls
 from edge.vobiz.signatures import Policy
 from tests.calls.test_ends import SECRET, Socket
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 CALL = "call-1"
 

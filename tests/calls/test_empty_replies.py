@@ -10,7 +10,7 @@ from tests.calls.doubles import Mind
 from tests.calls.phone import Phone, answered_call
 from workers.providers.interfaces import ChatMessage, Down, Piece, Retracted, TextComplete, TokensUsed, ToolCall
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 
 class Scripted(Mind):

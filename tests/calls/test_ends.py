@@ -24,7 +24,7 @@ from edge.media.websocket import EXTENSION
 from edge.session.abandoned_calls import SECOND_LOOK_MS
 from edge.session.calls import Calls
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 SECRET = b"secret"
 

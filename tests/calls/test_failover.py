@@ -8,7 +8,7 @@ from tests.calls.phone import answered_call
 from workers.providers.interfaces import SpeechEnd
 from workers.stt.stream.reopening import OPENINGS_PER_MINUTE
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 
 async def test_a_model_that_is_down_is_replaced_before_the_caller_notices():

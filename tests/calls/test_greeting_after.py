@@ -7,7 +7,7 @@ from edge.session.call_options import FIRST_MEDIA_MS, CallOptions
 from tests.calls.carrier import CALL, Carrier
 from tests.calls.phone import Phone, answered_call
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 
 async def greeted_after(phone: Phone) -> float:

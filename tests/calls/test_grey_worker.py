@@ -19,7 +19,7 @@ from workers.providers.interfaces import Down, ProviderError
 from workers.runtime.provider_health import probe_for_ever
 from workers.runtime.runner import Runner, RunnerOptions
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 ASK_SECONDS = 1.0
 """How often each call needs its vendor."""

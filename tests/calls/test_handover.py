@@ -10,7 +10,7 @@ from edge.media.reconnect_silence import fill_silence
 from edge.session.calls import Calls
 from tests.calls.phone import answered_call
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 LONG = "We are open from Monday to Friday. On Saturday we open at ten. On Sunday we are closed, I am sorry to say."
 

@@ -27,7 +27,7 @@ from edge.vobiz.rest.client import VobizClient
 from edge.vobiz.rest.transport import CarrierOptions
 from tests.calls.test_ends import SECRET, Socket
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 
 class Line(Socket):

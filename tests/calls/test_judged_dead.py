@@ -30,7 +30,7 @@ from edge.vobiz.signatures import Policy
 from tests.calls.test_ends import SECRET, Socket
 from tests.host_clock import host_clock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 CALL = "call-1"
 DESK = Agent("desk", "Hello.", "Be brief.", limits=Limits(call_s=3600, silence_s=600))

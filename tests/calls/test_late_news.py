@@ -15,7 +15,7 @@ from edge.vobiz import stream_protocol
 from tests.calls.doubles import SILENCE, CarrierLine, media, spoken
 from tests.calls.phone import CALL, answered_call
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 
 async def test_audio_of_the_old_edge_that_is_written_again_after_a_reconnect_is_not_heard_again():

@@ -8,7 +8,7 @@ from common.agents.model import Limits
 from edge.session.call import Call
 from tests.calls.carrier import CALL, Carrier, carrier
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 
 async def connections(one: Carrier, seconds: float, edges: bool, speaking: bool = False) -> float:

@@ -8,7 +8,7 @@ from edge.session.call import CallOptions
 from tests.calls.doubles import SILENCE, media
 from tests.calls.phone import CALL, Phone, answered_call
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 ANSWERS = {"hours": "Nine to six.", "thanks": "Bye."}
 

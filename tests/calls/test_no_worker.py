@@ -12,7 +12,7 @@ from edge.session.admission.pool_watch import PoolWatch
 from edge.session.admission.unserved import Waits
 from tests.calls.phone import Phone, answered_call
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 WAITS = Waits(offer_ms=4000, takeover_ms=15_000)
 POOLS = ("stt", "llm", "tts")

@@ -15,7 +15,7 @@ from common.store.memory import MemoryCallStore
 from tests.calls.signs_of_life import signs_of_life
 from workers.runtime.runner import Runner, RunnerOptions
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 
 class Quiet:

@@ -19,7 +19,7 @@ from edge.outbound.dialer import Dialer, DialerOptions
 from edge.outbound.state import Answered, Ended, OutboundCall, Sent
 from edge.vobiz.rest.errors import Refused, Unavailable
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.exhaustive, pytest.mark.anyio]
 
 TALK_SECONDS = 180.0
 FROM, TO = "911234567891", "911234567890"

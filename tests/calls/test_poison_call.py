@@ -17,7 +17,7 @@ from common.store.suspicion import CRASHES_MAX
 from tests.calls.signs_of_life import signs_of_life
 from workers.runtime.runner import Runner, RunnerOptions
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 POISON = "poison"
 RESTART_SECONDS = 1.0

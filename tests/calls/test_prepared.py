@@ -16,7 +16,7 @@ from common.protocol.redis_keys import call_events
 from tests.calls.phone import CALL, answered_call
 from workers.providers.interfaces import ListenOptions
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 
 async def waited_ms(phone) -> float:

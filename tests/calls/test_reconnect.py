@@ -5,7 +5,7 @@ import pytest
 from common.protocol.messages import CallStarted, UserTurn
 from tests.calls.phone import answered_call
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 ANSWER = "We are open from Monday to Friday. On Saturday we open at ten. On Sunday we are closed."
 

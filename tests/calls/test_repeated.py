@@ -14,7 +14,7 @@ from common.protocol import codec
 from common.protocol.messages import AudioIn, AudioOut, Message, PlaybackStarted
 from tests.calls.phone import answered_call
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.exhaustive, pytest.mark.anyio]
 
 ANSWERS = {
     "when do you open": "We open at nine. We close at six in the evening, except on Sundays when we are closed.",

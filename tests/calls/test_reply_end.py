@@ -10,7 +10,7 @@ from tests.calls.doubles import Mind
 from tests.calls.phone import answered_call
 from workers.providers.interfaces import ChatMessage, Piece, TextComplete, TokensUsed, ToolCall
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 BILL_SECONDS = 1.0
 

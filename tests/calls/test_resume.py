@@ -10,7 +10,7 @@ from common.protocol.redis_keys import call_audio
 from edge.session.calls import Calls
 from tests.calls.phone import CALL, Phone, answered_call
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.exhaustive, pytest.mark.anyio]
 
 ANSWER = (
     "We are open from Monday to Friday, from nine in the morning to six at night. On Saturday we open at ten. "

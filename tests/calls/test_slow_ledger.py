@@ -28,7 +28,7 @@ from workers.llm.model_chain import ModelChain
 from workers.llm.session import LlmSession, Persona
 from workers.providers.failover import Failover, Source
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 EVENTS = call_events("call-1")
 GREETED = (

@@ -6,7 +6,7 @@ from common.protocol.messages import ClauseSynthesized
 from tests.calls.doubles import Mouth
 from tests.calls.phone import answered_call
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 
 async def test_markup_and_amounts_are_spoken_and_the_history_keeps_what_was_written():

@@ -30,7 +30,7 @@ from workers.llm.conversation import Dialogue
 from workers.runtime.quarantine import QuarantinedCall
 from workers.tts.plan import SpeechPlan
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 ANSWER = "We are open from Monday to Friday. On Saturday we open at ten. On Sunday we are closed."
 SECRETS = ["+911234567890", "my name is Asha", "silence ", "Carrier", "", "x" * 300, "caller hung up\n", "0"]

@@ -5,7 +5,7 @@ import pytest
 from common.protocol.messages import Clause, OwnerChanged, UserTurn
 from tests.calls.phone import answered_call
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 ANSWER = "We are open from Monday to Friday from nine to six, and on Saturday from ten to two in the afternoon."
 POOLS = ("stt", "llm", "tts")

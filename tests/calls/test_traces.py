@@ -8,7 +8,7 @@ from common.protocol.messages import STAGES
 from common.telemetry import traces
 from tests.calls.phone import CALL, answered_call
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 WATERFALL = {"turn", "endpoint", "transcript", "model", "first_token", "first_clause", "voice", "first_audio"}
 WATERFALL |= {"first_frame", "playing"}

@@ -15,8 +15,9 @@ from common.protocol.messages import UserTurn
 from common.protocol.redis_keys import POOLS, call_audio, call_events, edge_audio, edge_priority, pool_calls
 from tests.calls.phone import CALL, Phone, answered_call
 from tests.fuzz.garbage import RAWS, unreadable
+from tests.hypothesis_profile import examples
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 STREAMS = (
     call_audio(CALL),
@@ -73,7 +74,7 @@ async def test_a_known_list_of_everything_ends_no_process() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(STREAMS), unreadable(CALL, "edge-1")), min_size=20, max_size=60))
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
 async def test_whatever_nobody_can_read_harms_nobody(entries: list[tuple[str, bytes]]) -> None:
     async with answered_call(ANSWERS) as phone:
         await phone.hears("Hello.")

@@ -24,7 +24,7 @@ from edge.session.calls import Calls
 from tests.clock import VirtualLoop
 from tests.e2e.loopback_edge import ANY_AGENT, SECRET
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 START = b'{"event":"start","start":{"callId":"c-1","streamId":"s-1"}}'
 

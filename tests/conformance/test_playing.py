@@ -31,6 +31,8 @@ from tests.conformance.captured import AGENT, answer, media, post, start, tags, 
 from tests.conformance.scenes import Scenes
 from tests.e2e.loopback_edge import EDGE, SECONDS, Edge, Phone, phone, refused
 
+pytestmark = pytest.mark.processes
+
 SCENES = Scenes()
 
 

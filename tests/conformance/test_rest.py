@@ -20,7 +20,7 @@ from simulators.carrier.refusals import Fault
 from tests.e2e.loopback_edge import FROM, TO
 from tests.unit.rest_standin import Line, Reply, on_the_line
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 URL = "https://voice.example.com"
 NUMBER = "+911234567890"

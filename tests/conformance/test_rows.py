@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
+
 from tests.conformance import test_playing, test_rest, test_set_up, test_signed, test_streams, test_verbs, test_webhooks
 from tests.conformance.rows import NOT_OURS, ROWS, all_rows
+
+pytestmark = pytest.mark.fast
 
 BY_HAND = {
     "2.7 close 1006 without coming back": "test_never_back.py, on a virtual clock",

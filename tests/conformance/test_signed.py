@@ -15,6 +15,8 @@ from tests.conformance.captured import AGENT, answer, hangup, tags, verbs
 from tests.conformance.scenes import Scenes
 from tests.e2e.loopback_edge import SECRET, Edge, phone, refused, running_edge, start_of
 
+pytestmark = pytest.mark.processes
+
 SCENES = Scenes()
 TOKEN, PARENT = "account token", "parent token"
 PUBLIC = "https://voice.example.com"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from websockets.asyncio.client import connect
 
 from common.protocol.messages import AudioIn, CallEnded, CallStarted, ClausePlayed, DtmfReceived
 from tests.conformance.captured import media, start, text
 from tests.conformance.scenes import Scenes
 from tests.e2e.loopback_edge import Edge, Phone, phone, refused, running_edge
+
+pytestmark = pytest.mark.processes
 
 SCENES = Scenes()
 BAD_INPUT = "voice_bad_input_total"

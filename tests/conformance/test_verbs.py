@@ -27,6 +27,8 @@ from tests.conformance.captured import facts, post, tags
 from tests.conformance.scenes import Scenes
 from tests.e2e.loopback_edge import FROM, TO, Edge
 
+pytestmark = pytest.mark.processes
+
 SCENES = Scenes()
 URL = "https://voice.example.com/next?a=1&b=2"
 

@@ -24,6 +24,8 @@ from tests.conformance.scenes import Scenes
 from tests.e2e.loopback_edge import TO, Edge, refused, running_edge
 from tools.ports import free_port
 
+pytestmark = pytest.mark.processes
+
 SCENES = Scenes()
 
 

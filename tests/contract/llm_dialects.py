@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from simulators.openai_standin import OpenAIStandin, Reply, Request, standing_in, stop, text
+from tests.contract.deadlines import PATIENT_LLM
 from workers.llm.engines.openai_chat import ChatOptions, OpenAIChat
 from workers.providers.interfaces import ProviderError
 
@@ -186,7 +188,7 @@ async def serving(
     async with standing_in() as server:
         server.rule = rule
         url = server.url.removesuffix("/v1") + path
-        chat = OpenAIChat(model, key="", url=url, options=options or ChatOptions(temperature=0.3))
+        chat = OpenAIChat(model, key="", url=url, options=options or replace(PATIENT_LLM, temperature=0.3))
         try:
             yield server, chat
         finally:

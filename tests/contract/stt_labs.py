@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from common.audio import g711
 from simulators.loopback_server import LoopbackServer
 from simulators.providers.deepgram import DeepgramStandin
 from simulators.providers.faults import Faults, Kind
+from tests.deadlines import WAIT_S
 from workers.providers.interfaces import SpeechToText, SttStream
 from workers.stt.engines.deepgram_account import DeepgramAccount
 from workers.stt.engines.deepgram_flux import DeepgramFlux, FluxOptions
@@ -22,22 +23,25 @@ from workers.stt.engines.deepgram_nova import DeepgramNova
 from workers.stt.stream.stt_core import SttStreamOptions
 
 KEY = "fake-key-not-to-be-seen"
-QUICK: dict[str, float] = {
-    "connect_s": 0.5,
-    "mute_s": 0.4,
-    "pong_s": 0.4,
-    "unresponsive_s": 0.6,
-    "final_s": 0.3,
-    "grace_s": 0.15,
+PATIENT: dict[str, float] = {
+    **dict.fromkeys(("connect_s", "mute_s", "pong_s", "unresponsive_s", "final_s", "grace_s"), WAIT_S),
     "keepalive_s": 0.1,
 }
-"""Long enough for a busy machine, short enough for many tests."""
+BRIEF: dict[str, float] = {
+    "connect_s": WAIT_S,
+    "mute_s": 0.8,
+    "pong_s": 0.8,
+    "unresponsive_s": 0.8,
+    "final_s": 0.5,
+    "grace_s": 0.3,
+    "keepalive_s": 0.1,
+}
+"""For tests that wait until a deadline passes; see tests/deadlines.py."""
 BURST_MS = 60
 STEP_S = 0.01
 """A caller speaks on at six times the pace of time."""
 LOUD = b"\x10\x90" * (g711.FRAME_BYTES // 2)
 QUIET = g711.SILENCE * g711.FRAME_BYTES
-LEFT_S_MAX = 1.0
 
 
 class EarStandin(Protocol):
@@ -53,12 +57,12 @@ class EarStandin(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """One vendor's way to listen.  Both are built with short deadlines and latencies."""
+    """One vendor's way to listen.  The stand-in is built with short latencies."""
 
     standin: Callable[[Sequence[str]], Any]
     """(script) -> `EarStandin` that wants `KEY`."""
-    ears: Callable[[str, str], SpeechToText]
-    """(URL, key) -> the adapter."""
+    ears: Callable[[str, str, Mapping[str, float]], SpeechToText]
+    """(URL, key, deadlines) -> the adapter."""
     likely: bool = True
     """Does it tell of likely ends?"""
     tolerance_ms: int = 100
@@ -71,19 +75,25 @@ class Lab:
 
 def _deepgram(script: Sequence[str], **pace: Any) -> DeepgramStandin:
     quick = {"started_after_ms": 5, "interim_after_ms": 5, "final_after_ms": 10, "interim_ms": 250, "unread_ms": 500}
-    return DeepgramStandin(script, key=KEY, idle_ms=400, **quick, **pace)
+    return DeepgramStandin(script, key=KEY, idle_ms=1_000, **quick, **pace)
+
+
+def _nova(seconds: Mapping[str, float]) -> SttStreamOptions:
+    return SttStreamOptions(**seconds)  # type: ignore[arg-type]
+
+
+def _flux(seconds: Mapping[str, float]) -> FluxOptions:
+    return FluxOptions(**seconds)  # type: ignore[arg-type]
 
 
 LABS: dict[str, Lab] = {
-    "deepgram-nova": Lab(
-        _deepgram, lambda url, key: DeepgramNova("nova-3", DeepgramAccount(key, url), SttStreamOptions(**QUICK))
-    ),
+    "deepgram-nova": Lab(_deepgram, lambda url, key, s: DeepgramNova("nova-3", DeepgramAccount(key, url), _nova(s))),
     "deepgram-flux": Lab(
-        _deepgram, lambda url, key: DeepgramFlux("flux-general-en", DeepgramAccount(key, url), FluxOptions(**QUICK))
+        _deepgram, lambda url, key, s: DeepgramFlux("flux-general-en", DeepgramAccount(key, url), _flux(s))
     ),
     "deepgram-flux-before-2026-07": Lab(
         lambda script: _deepgram(script, word_times=False),
-        lambda url, key: DeepgramFlux("flux-general-en", DeepgramAccount(key, url), FluxOptions(**QUICK)),
+        lambda url, key, s: DeepgramFlux("flux-general-en", DeepgramAccount(key, url), _flux(s)),
         tolerance_ms=400,  # no word says when it was
         variant=True,
     ),
@@ -101,17 +111,17 @@ class Opened:
 
     async def left_alone(self) -> None:
         """Wait until every socket is closed."""
-        async with asyncio.timeout(LEFT_S_MAX):
+        async with asyncio.timeout(WAIT_S):
             while self.standin.open:
                 await asyncio.sleep(STEP_S)
 
 
 @contextlib.asynccontextmanager
-async def opened(lab: Lab, *script: str) -> AsyncIterator[Opened]:
+async def opened(lab: Lab, *script: str, deadlines: Mapping[str, float] = PATIENT) -> AsyncIterator[Opened]:
     """`script` is what the vendor will understand.  On leaving no socket may be open and no task of ours left."""
     standin = lab.standin(script)
     async with LoopbackServer(Starlette(routes=list(standin.routes)), ws="websockets-sansio") as server:
-        ears = lab.ears(server.url, KEY)
+        ears = lab.ears(server.url, KEY, deadlines)
         try:
             yield Opened(lab, standin, server.url, ears)
         finally:

@@ -13,8 +13,9 @@ from common.bus.shards import connect_bus
 from common.protocol.messages import AudioIn, DtmfReceived, HangUp, Message
 from common.protocol.redis_keys import call_audio, call_events, edge_priority
 from tests.conftest import server_url
+from tests.deadlines import WAIT_S
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.servers, pytest.mark.anyio]
 
 EVENTS = call_events("c-1")
 
@@ -35,7 +36,7 @@ def buses(request: pytest.FixtureRequest):
     @asynccontextmanager
     async def connect_redis(name: str):
         async with connect_bus(BusOptions(url, name)) as bus:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(WAIT_S):
                 while bus.away_s("c-1") or bus.away_s("c-2"):
                     await asyncio.sleep(0.001)
             yield bus
@@ -58,7 +59,7 @@ class Reader:
         self._news.set()
 
     async def until(self, count: int) -> list[Message]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             while len(self.got) < count:
                 self._news.clear()
                 await self._news.wait()
@@ -97,7 +98,7 @@ async def test_a_stream_subscribed_while_the_read_is_blocked_is_heard_at_once(bu
         await one.until(1)  # from here on the reader blocks at the server
         two = listen(bus, call_events("c-2"))
         writer.publish(call_events("c-2"), DtmfReceived("2", 2))
-        async with asyncio.timeout(1):  # less than the 2 s for which it blocks
+        async with asyncio.timeout(1.8):  # less than the 2 s for which it blocks
             assert await two.until(1) == [DtmfReceived("2", 2)]
 
 

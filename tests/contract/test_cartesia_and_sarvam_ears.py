@@ -15,6 +15,8 @@ from simulators.providers import cartesia, sarvam
 from simulators.providers.cartesia import CartesiaStandin
 from simulators.providers.faults import Fault
 from simulators.providers.sarvam import SarvamStandin
+from tests.contract.deadlines import BRIEF_STT, PATIENT_STT
+from tests.deadlines import SOON_S, WAIT_S
 from workers.providers.interfaces import (
     Busy,
     Down,
@@ -32,23 +34,22 @@ from workers.stt.engines.cartesia_ink import CartesiaInk
 from workers.stt.engines.sarvam import Sarvam
 from workers.stt.stream.stt_core import SttStreamOptions
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
-PATIENCE_S = 10.0
+PATIENCE_S = WAIT_S
 HOURS = "what are your opening hours"
 BOOKING = "I would like to book a table"
-EAR = SttStreamOptions(connect_s=1.0, send_s=1.0, final_s=0.4, ping_s=0.1, pong_s=0.3, unresponsive_s=0.5)
 Standin = CartesiaStandin | SarvamStandin
 
-EARS: dict[str, tuple[Callable[[], Standin], Callable[[str, str], SpeechToText], str]] = {
+EARS: dict[str, tuple[Callable[[], Standin], Callable[[str, str, SttStreamOptions], SpeechToText], str]] = {
     "cartesia": (
         lambda: CartesiaStandin([HOURS, BOOKING]),
-        lambda url, key: CartesiaInk("ink-whisper", key, url, EAR),
+        lambda url, key, deadlines: CartesiaInk("ink-whisper", key, url, deadlines),
         cartesia.KEY,
     ),
     "sarvam": (
         lambda: SarvamStandin([HOURS, BOOKING]),
-        lambda url, key: Sarvam("saarika:v2.5", key, url, EAR),
+        lambda url, key, deadlines: Sarvam("saarika:v2.5", key, url, deadlines),
         sarvam.KEY,
     ),
 }
@@ -60,14 +61,27 @@ async def served(standin: Standin) -> AsyncIterator[str]:
         yield server.url
 
 
-@pytest.fixture(params=EARS)
-async def lab(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Standin, SpeechToText]]:
-    make, adapt, key = EARS[request.param]
+@asynccontextmanager
+async def opened(name: str, deadlines: SttStreamOptions) -> AsyncIterator[tuple[Standin, SpeechToText]]:
+    make, adapt, key = EARS[name]
     standin = make()
     async with served(standin) as url:
-        ears = adapt(url, key)
+        ears = adapt(url, key, deadlines)
         yield standin, ears
         await ears.aclose()
+
+
+@pytest.fixture(params=EARS)
+async def lab(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Standin, SpeechToText]]:
+    async with opened(request.param, PATIENT_STT) as both:
+        yield both
+
+
+@pytest.fixture(params=EARS)
+async def brief_lab(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Standin, SpeechToText]]:
+    """For tests that wait until a deadline passes."""
+    async with opened(request.param, BRIEF_STT) as both:
+        yield both
 
 
 def voice(ms: int) -> bytes:
@@ -184,8 +198,8 @@ async def test_a_refusal_is_told_as_what_it_is(lab, fault, error):
 
 
 @pytest.mark.parametrize("kind", ["close", "stall", "half-dead", "malformed", "slow", "no final"])
-async def test_a_vendor_that_fails_is_left_in_time_and_nothing_is_lost(lab, kind):
-    standin, ears = lab
+async def test_a_vendor_that_fails_is_left_in_time_and_nothing_is_lost(brief_lab, kind):
+    standin, ears = brief_lab
     standin.faults.coming.append(Fault(kind, 1 if kind in ("close", "malformed") else 0))
     audio = voice(1400) + silence(1000)
     heard: list[SttEvent] = []
@@ -200,7 +214,7 @@ async def test_a_vendor_that_fails_is_left_in_time_and_nothing_is_lost(lab, kind
         finally:
             talk.cancel()
             await asyncio.wait([talk])
-    assert asyncio.get_running_loop().time() - started < 5.0
+    assert asyncio.get_running_loop().time() - started < SOON_S
     if not any(isinstance(event, EndOfTurn) for event in heard):  # heard again from its start
         async with ears.listen(ListenOptions()) as ear:
             await phone(ear, audio)
@@ -211,7 +225,7 @@ async def test_known_words_are_not_held_back_by_a_final_that_never_comes():
     standin = CartesiaStandin([HOURS])
     standin.faults.coming.append(Fault("no final"))
     async with served(standin) as url:
-        ears = CartesiaInk("ink-whisper", cartesia.KEY, url, EAR)
+        ears = CartesiaInk("ink-whisper", cartesia.KEY, url, BRIEF_STT)
         async with ears.listen(ListenOptions()) as ear:
             await phone(ear, voice(1400) + silence(1000))
             assert (await heard_until(ear))[-1].text.startswith("what are your")
@@ -228,7 +242,7 @@ async def test_a_turn_is_over_although_the_audio_stops(lab):
 async def test_an_end_of_speech_that_is_never_told_is_found():
     standin = SarvamStandin([HOURS], lose_end=True)
     async with served(standin) as url:
-        async with Sarvam("saaras:v3", sarvam.KEY, url, EAR).listen(ListenOptions(language="hi")) as ear:
+        async with Sarvam("saaras:v3", sarvam.KEY, url, BRIEF_STT).listen(ListenOptions(language="hi")) as ear:
             await phone(ear, voice(1400) + silence(3500))
             assert (await heard_until(ear))[-1].text == HOURS
         assert standin.queries[0]["language-code"] == "hi-IN" and standin.queries[0]["mode"] == "transcribe"
@@ -241,15 +255,15 @@ async def test_leaving_frees_the_socket_at_once(lab):
     async with ears.listen(ListenOptions()) as ear:
         await phone(ear, voice(600))
         began = asyncio.get_running_loop().time()
-    assert asyncio.get_running_loop().time() - began < 0.5
+    assert asyncio.get_running_loop().time() - began < SOON_S
     await until(lambda: standin.open == 0)
     assert not {task for task in asyncio.all_tasks() - tasks if task.get_name().startswith("stt stream ")}
     ear.feed(0, silence(20))
     assert not [event async for event in ear if isinstance(event, EndOfTurn)]
 
 
-async def test_a_half_dead_socket_is_found_while_nobody_speaks(lab):
-    standin, ears = lab
+async def test_a_half_dead_socket_is_found_while_nobody_speaks(brief_lab):
+    standin, ears = brief_lab
     standin.faults.coming.append(Fault("half-dead"))
     async with ears.listen(ListenOptions()) as ear:
         talk = asyncio.create_task(go_on(ear, silence(200)))

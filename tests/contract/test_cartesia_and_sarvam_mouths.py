@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
@@ -12,38 +12,52 @@ from simulators.providers import cartesia, sarvam
 from simulators.providers.cartesia import CartesiaStandin
 from simulators.providers.faults import Fault
 from simulators.providers.sarvam import SarvamStandin
+from tests.contract.deadlines import BRIEF_TTS, PATIENT_TTS
 from tests.contract.test_cartesia_and_sarvam_ears import PATIENCE_S, Standin, served, until
+from tests.deadlines import SOON_S
 from workers.providers.deadlines import SpeechDeadlines
 from workers.providers.interfaces import Busy, CharTimings, Down, IncompleteAudio, Rejected, TextToSpeech, VoiceOptions
 from workers.tts.engines.cartesia_sonic import CartesiaSonic
 from workers.tts.engines.sarvam_bulbul import SarvamBulbul
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
-QUICK = SpeechDeadlines(connect_s=1.0, first_audio_s=0.4, gap_s=0.4)
-MOUTHS: dict[str, tuple[Callable[[], Standin], Callable[[str, str], TextToSpeech], str]] = {
+MOUTHS: dict[str, tuple[Callable[[], Standin], Callable[[str, str, SpeechDeadlines], TextToSpeech], str]] = {
     "cartesia": (
         CartesiaStandin,
-        lambda url, key: CartesiaSonic("sonic-3", key, url, deadlines=QUICK),
+        lambda url, key, deadlines: CartesiaSonic("sonic-3", key, url, deadlines=deadlines),
         cartesia.KEY,
     ),
     "sarvam": (
         SarvamStandin,
-        lambda url, key: SarvamBulbul("bulbul:v2", key, url, QUICK),
+        lambda url, key, deadlines: SarvamBulbul("bulbul:v2", key, url, deadlines),
         sarvam.KEY,
     ),
 }
 
 
-@pytest.fixture(params=MOUTHS)
-async def booth(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Standin, TextToSpeech]]:
-    make, adapt, key = MOUTHS[request.param]
+@asynccontextmanager
+async def opened(name: str, deadlines: SpeechDeadlines) -> AsyncIterator[tuple[Standin, TextToSpeech]]:
+    make, adapt, key = MOUTHS[name]
     standin = make()
     async with served(standin) as url:
-        mouth = adapt(url, key)
+        mouth = adapt(url, key, deadlines)
         yield standin, mouth
         await mouth.aclose()
         assert not [task.get_name() for task in asyncio.all_tasks() if "reader" in task.get_name()]
+
+
+@pytest.fixture(params=MOUTHS)
+async def booth(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Standin, TextToSpeech]]:
+    async with opened(request.param, PATIENT_TTS) as both:
+        yield both
+
+
+@pytest.fixture(params=MOUTHS)
+async def brief_booth(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Standin, TextToSpeech]]:
+    """For tests that wait until a deadline passes."""
+    async with opened(request.param, BRIEF_TTS) as both:
+        yield both
 
 
 async def said(mouth: TextToSpeech, text: str, options: VoiceOptions | None = None) -> tuple[bytes, list[CharTimings]]:
@@ -85,7 +99,7 @@ async def test_clauses_at_once_do_not_mix(booth):
 async def test_cartesia_tells_when_each_word_is_heard():
     standin = CartesiaStandin()
     async with served(standin) as url:
-        mouth = CartesiaSonic("sonic-3", cartesia.KEY, url)
+        mouth = CartesiaSonic("sonic-3", cartesia.KEY, url, deadlines=PATIENT_TTS)
         _, (spelled,) = await said(mouth, "Yes, we are  open.")
         await mouth.aclose()
     assert [at for at, _ in spelled.marks] == [0, 5, 8, 13]
@@ -127,18 +141,18 @@ async def test_a_mouth_that_is_refused_says_why(booth, fault, error):
 
 @pytest.mark.parametrize("after", [0, 2])
 @pytest.mark.parametrize("kind", ["close", "stall", "half-dead", "malformed", "slow", "no final"])
-async def test_a_mouth_that_fails_is_down_in_time_and_speaks_again(booth, kind, after):
-    standin, mouth = booth
+async def test_a_mouth_that_fails_is_down_in_time_and_speaks_again(brief_booth, kind, after):
+    standin, mouth = brief_booth
     standin.faults.coming.append(Fault(kind, after))
     started = asyncio.get_running_loop().time()
     with pytest.raises(Down):
         await said(mouth, GREETING)
-    assert asyncio.get_running_loop().time() - started < 2.0
+    assert asyncio.get_running_loop().time() - started < SOON_S
     assert (await said(mouth, GREETING))[0] == tone(GREETING)
 
 
-async def test_a_voice_that_trickles_is_given_up(booth):
-    standin, mouth = booth
+async def test_a_voice_that_trickles_is_given_up(brief_booth):
+    standin, mouth = brief_booth
     standin.chunk_after_ms = 300  # for 200 ms of speech
     with pytest.raises(Down):
         await said(mouth, GREETING * 3)
@@ -170,7 +184,7 @@ async def standin_closes(mouth: TextToSpeech) -> None:
 async def test_sarvams_voice_is_configured_and_a_header_is_cut_off():
     standin = SarvamStandin(wav=True)
     async with served(standin) as url:
-        mouth = SarvamBulbul("bulbul:v3", sarvam.KEY, url)
+        mouth = SarvamBulbul("bulbul:v3", sarvam.KEY, url, PATIENT_TTS)
         audio, _ = await said(mouth, "नमस्ते", VoiceOptions(language="hi-IN", voice="ritu", speed=9.0))
         await said(mouth, "ஆம்", VoiceOptions(language="ta"))
         await mouth.aclose()
@@ -180,8 +194,8 @@ async def test_sarvams_voice_is_configured_and_a_header_is_cut_off():
 
 
 @pytest.mark.parametrize("spoken_before", [0, 1])
-async def test_a_clause_that_ends_without_audio_is_no_spoken_clause(booth, spoken_before):
-    standin, mouth = booth
+async def test_a_clause_that_ends_without_audio_is_no_spoken_clause(brief_booth, spoken_before):
+    standin, mouth = brief_booth
     for _ in range(spoken_before):
         await said(mouth, GREETING)
     standin.empty = 1

@@ -20,7 +20,7 @@ from common.telemetry import metrics
 from tests.conftest import server_url
 from tests.host_clock import host_clock, on_host
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.servers, pytest.mark.anyio]
 
 RECORD = CallRecord("c-1")
 SKEWS = [(0, 80), (80, 0), (80, -20), (0, -20), (-20, 0), (-20, 80), (-80, 80), (2, -2), (86_400, 0)]
@@ -167,7 +167,6 @@ async def test_the_silence_of_a_connection_that_is_past_is_none_of_the_calls(dep
     assert 3_000 <= again.silent_ms < 30_000
 
 
-@pytest.mark.redis
 async def test_a_node_is_not_forgotten_because_another_hosts_clock_is_ahead(valkey_url: str):
     async with connect_store(valkey_url, "test", retention_s=60) as store:
         await on_host(store, -600).heartbeat("stt", "slow")
@@ -176,7 +175,6 @@ async def test_a_node_is_not_forgotten_because_another_hosts_clock_is_ahead(valk
         assert {node async for node, _ in client.zscan_iter(nodes("stt"))} == {b"slow", b"fast"}
 
 
-@pytest.mark.redis
 @pytest.mark.parametrize("ahead_s", [0, 80, -20, 2])
 async def test_each_host_shows_how_far_its_clock_is_off(valkey_url: str, ahead_s: int):
     async with connect_store(valkey_url, "test", retention_s=60) as store:
@@ -187,7 +185,6 @@ async def test_each_host_shows_how_far_its_clock_is_off(valkey_url: str, ahead_s
     assert float(shown.split()[1]) == pytest.approx(ahead_s, abs=0.3)
 
 
-@pytest.mark.redis
 @hosts
 async def test_a_dial_is_due_by_the_servers_clock(valkey_url: str, writer_s: int, judge_s: int):
     async with aclosing(RedisOutboundQueue.connect(valkey_url, "test", 60)) as queue:
@@ -204,7 +201,6 @@ async def test_a_dial_is_due_by_the_servers_clock(valkey_url: str, writer_s: int
             assert await queue.overdue(5) == []
 
 
-@pytest.mark.redis
 async def test_a_dialer_that_froze_and_dials_no_more_sends_nothing(valkey_url: str):
     async with aclosing(RedisOutboundQueue.connect(valkey_url, "test", 60)) as queue:
         await queue.add("out-1", {"to": "x"}, 0)

@@ -10,7 +10,8 @@ import pytest
 from common.settings import Settings
 from common.telemetry import metrics
 from simulators.providers.faults import Fault
-from tests.contract.stt_labs import KEY, LABS, LOUD, QUICK, QUIET, STEP_S, frames, line, opened, phone
+from tests.contract.stt_labs import BRIEF, KEY, LABS, LOUD, PATIENT, QUIET, STEP_S, frames, line, opened, phone
+from tests.deadlines import WAIT_S
 from workers.providers.interfaces import (
     Down,
     EagerEndOfTurn,
@@ -27,15 +28,14 @@ from workers.stt.engines.deepgram_flux import DeepgramFlux
 from workers.stt.engines.deepgram_nova import DeepgramNova, language_code
 from workers.stt.stream.stt_core import SttStreamOptions
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 NOVA, FLUX = LABS["deepgram-nova"], LABS["deepgram-flux"]
 SENTENCE = "I would like to book an appointment."
-SOON_S = 3.0
 
 
 async def next_utterance(ear: SttStream) -> EndOfTurn:
-    async with asyncio.timeout(SOON_S):
+    async with asyncio.timeout(WAIT_S):
         async for heard in ear:
             if isinstance(heard, EndOfTurn):
                 return heard
@@ -126,13 +126,13 @@ async def test_the_audio_arrives_untouched_and_a_backlog_in_larger_messages() ->
     async with opened(NOVA, SENTENCE) as vendor, vendor.ears.listen(ListenOptions()) as ear:
         phone(ear, strip)
         connection = vendor.standin.connections[0]
-        async with asyncio.timeout(SOON_S):
+        async with asyncio.timeout(WAIT_S):
             while len(connection.audio) < 2_700 * 8:
                 await asyncio.sleep(STEP_S)
         backlog = connection.messages
         for number in range(5):  # live: a frame each
             ear.feed(2_700 + 20 * number, QUIET)
-            async with asyncio.timeout(SOON_S):
+            async with asyncio.timeout(WAIT_S):
                 while connection.messages == backlog + number:
                     await asyncio.sleep(0)
     assert backlog <= 2_700 / 200 + 2
@@ -152,7 +152,7 @@ async def test_silence_on_the_bus_keeps_novas_line_open() -> None:
 async def test_a_line_without_keepalive_would_be_closed() -> None:
     """The stand-in is as strict as the vendor."""
     async with opened(NOVA, SENTENCE) as vendor:
-        careless = SttStreamOptions(**{**QUICK, "keepalive_s": 10.0})
+        careless = SttStreamOptions(**{**PATIENT, "keepalive_s": WAIT_S})
         ears = DeepgramNova("nova-3", DeepgramAccount(KEY, vendor.url), careless)
         with pytest.raises(Down, match="1011"):
             async with ears.listen(ListenOptions()) as ear:
@@ -162,7 +162,7 @@ async def test_a_line_without_keepalive_would_be_closed() -> None:
 async def test_fluxs_idle_line_gets_pings_and_no_text_that_it_would_not_understand() -> None:
     async with opened(FLUX, SENTENCE) as vendor, vendor.ears.listen(ListenOptions()) as ear:
         connection = vendor.standin.connections[0]
-        await asyncio.sleep(4 * QUICK["keepalive_s"])
+        await asyncio.sleep(4 * PATIENT["keepalive_s"])
         assert connection.open and connection.texts == []
         async with line(ear, "......####"):
             assert (await next_utterance(ear)).text == SENTENCE
@@ -170,7 +170,7 @@ async def test_fluxs_idle_line_gets_pings_and_no_text_that_it_would_not_understa
 
 @pytest.mark.parametrize(("name", "order"), [("deepgram-nova", "Finalize"), ("deepgram-flux", "ForceEndTurn")])
 async def test_an_overdue_final_is_asked_for_once(name: str, order: str) -> None:
-    async with opened(LABS[name], SENTENCE) as vendor:
+    async with opened(LABS[name], SENTENCE, deadlines=BRIEF) as vendor:
         vendor.standin.faults.coming.append(Fault("no final"))
         async with vendor.ears.listen(ListenOptions(endpointing_ms=200)) as ear, line(ear, "......######"):
             await next_utterance(ear)
@@ -178,7 +178,7 @@ async def test_an_overdue_final_is_asked_for_once(name: str, order: str) -> None
 
 
 async def test_an_answer_to_finalize_is_the_final() -> None:
-    async with opened(NOVA, SENTENCE) as vendor, vendor.ears.listen(ListenOptions()) as ear:
+    async with opened(NOVA, SENTENCE, deadlines=BRIEF) as vendor, vendor.ears.listen(ListenOptions()) as ear:
         phone(ear, "......" + "#" * 30)
         utterance = await next_utterance(ear)  # the edge is gone in the middle of the speech
         assert SENTENCE.startswith(utterance.text) and len(utterance.text) > 20
@@ -187,7 +187,7 @@ async def test_an_answer_to_finalize_is_the_final() -> None:
 
 async def test_a_vendor_that_does_not_keep_up_costs_the_oldest_audio_and_is_counted() -> None:
     async with opened(NOVA, SENTENCE) as vendor:
-        options = SttStreamOptions(**QUICK, backlog_ms_max=2_000)
+        options = SttStreamOptions(**PATIENT, backlog_ms_max=2_000)
         ears = DeepgramNova("nova-3", DeepgramAccount(KEY, vendor.url), options)
         counter = metrics.FRAMES_DROPPED.labels("ear backlog")
         before = counter._value.get()
@@ -218,7 +218,7 @@ async def test_a_live_turn_is_over_as_soon_as_its_silence_is() -> None:
 
         speaking = asyncio.create_task(speak())
         try:
-            async with asyncio.timeout(SOON_S):
+            async with asyncio.timeout(WAIT_S):
                 async for heard in ear:
                     heard_at.setdefault(type(heard), fed_ms)
                     if isinstance(heard, EndOfTurn):

@@ -23,7 +23,7 @@ from common.store.redis import RedisCallStore
 from tests.conftest import server_url
 from tests.contract.test_ledger import Server, server  # noqa: F401 - the fixture
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.servers, pytest.mark.anyio]
 
 RECORD = CallRecord("c-1", agent={"name": "desk", "instructions": "Be brief."}, from_number="911234567890")
 SAID = [

@@ -11,6 +11,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -27,6 +28,8 @@ from simulators.openai_standin import (
     text,
     tool_piece,
 )
+from tests.contract.deadlines import BRIEF_LLM, PATIENT_LLM
+from tests.deadlines import SOON_S
 from workers.llm.engines.catalog import VENDORS, language_model
 from workers.llm.engines.openai_chat import ChatOptions, OpenAIChat
 from workers.providers.interfaces import (
@@ -40,14 +43,9 @@ from workers.providers.interfaces import (
     ToolCall,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 KEY = "sk-test-not-a-real-key"
-QUICK = ChatOptions(connect_s=2.0, first_token_s=0.3, gap_s=0.3)
-"""For what ends by a deadline.  Everything else keeps the real ones, so that a busy machine fails nothing."""
-REAL = ChatOptions()
-SOON_S = 1.0
-"""Far below every real deadline."""
 END_CALL = {"type": "function", "function": {"name": "end_call", "description": "Hang up.", "parameters": {}}}
 HOURS = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "What are your opening hours?"}]
 GOODBYE = [{"role": "user", "content": "Thank you, goodbye."}]
@@ -55,7 +53,9 @@ FAREWELL = [*text("Good", "bye", "!"), tool_piece(0, "", id="call_1", name="end_
 
 
 @contextlib.asynccontextmanager
-async def openai(options: ChatOptions = REAL, *, known: bool = True) -> AsyncIterator[tuple[OpenAIStandin, OpenAIChat]]:
+async def openai(
+    options: ChatOptions = PATIENT_LLM, *, known: bool = True
+) -> AsyncIterator[tuple[OpenAIStandin, OpenAIChat]]:
     """The adapter in front of a server.  `known`: which has given a whole reply before."""
     async with standing_in() as server:
         model = OpenAIChat("gpt-4o-mini", key=KEY, url=server.url, options=options)
@@ -195,7 +195,7 @@ async def test_the_script_says_in_the_log_that_it_is_one(caplog: pytest.LogCaptu
 
 
 async def test_the_request_is_what_the_vendor_documents() -> None:
-    async with openai(ChatOptions(temperature=0.3, tokens_max=50)) as (server, model):
+    async with openai(replace(PATIENT_LLM, temperature=0.3, tokens_max=50)) as (server, model):
         server.will(*text("Hi."), *stop())
         assert await everything(model, HOURS, END_CALL) == ["Hi."]
         (request,) = server.requests
@@ -253,7 +253,7 @@ async def test_tool_calls_come_whole_and_in_order_however_they_were_sent() -> No
 
 async def test_closing_the_reply_closes_the_socket_at_once() -> None:
     before = asyncio.all_tasks()
-    async with openai(REAL) as (server, model):
+    async with openai() as (server, model):
         server.will(*text("Hel"), STALL)
         reply = cast("AsyncGenerator[str | ToolCall]", model.reply(HOURS))
         assert await anext(reply) == "Hel"
@@ -266,7 +266,7 @@ async def test_closing_the_reply_closes_the_socket_at_once() -> None:
 
 @pytest.mark.parametrize("events", [[STALL], [*text("Hel"), STALL]], ids=["before the first word", "midway"])
 async def test_cancelling_the_call_closes_the_socket_and_stays_a_cancel(events: list[str]) -> None:
-    async with openai(REAL) as (server, model):
+    async with openai() as (server, model):
         server.will(*events)
         call = asyncio.create_task(everything(model, HOURS))
         await server.asked.wait()
@@ -319,7 +319,7 @@ async def test_a_refusal_is_one_of_three_errors_and_is_not_retried(status: int, 
 async def test_a_broken_stream_is_down_after_what_was_said(events: list[Any], heard: list[str], told: str) -> None:
     before = asyncio.all_tasks()
     said = []
-    async with openai(QUICK if told == "in time" else REAL) as (server, model):
+    async with openai(BRIEF_LLM if told == "in time" else PATIENT_LLM) as (server, model):
         server.will(*events)
         with pytest.raises(Down) as caught:
             async for piece in model.reply(HOURS):
@@ -332,12 +332,13 @@ async def test_a_broken_stream_is_down_after_what_was_said(events: list[Any], he
 
 
 async def test_comments_and_empty_chunks_do_not_keep_a_silent_model_alive() -> None:
-    async with openai(QUICK) as (server, model):
-        server.will(*text("Hel"), *([": ping\n\n", chunk({"content": ""}), chunk(None), PAUSE] * 50))
-        started = time.monotonic()
-        with pytest.raises(Down, match="in time"):
+    async with openai(BRIEF_LLM) as (server, model):
+        server.will(
+            *text("Hel"),
+            *([": ping\n\n", chunk({"content": ""}), chunk(None), PAUSE] * (4 * round(BRIEF_LLM.gap_s / PAUSE_S))),
+        )
+        with pytest.raises(Down, match="in time"):  # at its end the stream would be "ended before the reply did"
             await everything(model, HOURS)
-        assert time.monotonic() - started < 40 * PAUSE_S
 
 
 @pytest.mark.parametrize("tail", [[STALL], [CLOSE], ["data: {oops\n\n"]])
@@ -357,7 +358,7 @@ async def test_a_reply_without_end_is_cut() -> None:
 async def test_nobody_listens() -> None:
     async with standing_in() as server:
         url = server.url
-    model = OpenAIChat("gpt-4o-mini", key="", url=url, options=QUICK)
+    model = OpenAIChat("gpt-4o-mini", key="", url=url, options=BRIEF_LLM)
     with pytest.raises(Down, match="cannot be reached"):
         await everything(model, HOURS)
     await model.warm()  # a vendor that is down does not stop the process from starting

@@ -16,10 +16,12 @@ from common.store import CallRecord, CallStore, Claim
 from common.store.memory import MemoryCallStore
 from common.store.shards import connect_store
 from tests.conftest import server_url
+from tests.deadlines import WAIT_S
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.servers, pytest.mark.anyio]
 
-LEASE_MS = 60
+LEASE_MS = 150
+"""Long enough for the few requests that a test makes within it."""
 RECORD = CallRecord("c-1", agent={"name": "receptionist"}, from_number="911234567890", to_number="919876543210")
 
 
@@ -57,7 +59,7 @@ async def offered(server: Server, pool: str, count: int, taker: str = "w-1") -> 
 
 
 async def eventually(take: Callable[[], Awaitable[list]]) -> list:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         while not (found := await take()):
             pass
     return found
@@ -153,11 +155,11 @@ async def test_the_time_in_which_a_call_was_over_for_us_is_not_counted(server: S
     await store.start("c-1", "e-1")
     await store.note_silence({"c-1": 60_000})
     await store.end("c-1", "carrier")
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(1.0)
     await store.reopen("c-1")
     again = await store.start("c-1", "e-1")
     assert again is not None
-    assert again.age_ms < 250
+    assert again.age_ms < 900
     assert again.silent_ms == 0
 
 

@@ -7,7 +7,7 @@ from tests.contract.test_ledger import Server, server
 
 __all__ = ["server"]  # the fixture
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.servers, pytest.mark.anyio]
 
 
 async def test_what_the_carrier_says_of_one_call_has_a_bound(server: Server):

@@ -24,7 +24,7 @@ from tests.contract.llm_dialects import (
 )
 from workers.providers.interfaces import Rejected, ToolCall
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 every_dialect = pytest.mark.parametrize("rules", DIALECTS.values(), ids=DIALECTS)
 

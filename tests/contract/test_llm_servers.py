@@ -15,7 +15,7 @@ from tests.contract.llm_dialects import failure, openai_error, roles, serving, s
 from workers.llm.engines.openai_chat import ChatOptions, OpenAIChat
 from workers.providers.interfaces import Busy, Down, Rejected
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 # --- the address ----------------------------------------------------------------------------------------------------
 

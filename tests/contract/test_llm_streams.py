@@ -10,21 +10,24 @@ from typing import Any
 import pytest
 
 from simulators.openai_standin import CLOSE, END, STALL, USAGE, Reply, chunk, standing_in, stop, text, tool_piece
+from tests.contract.deadlines import BRIEF_LLM, PATIENT_LLM
+from tests.deadlines import SOON_S
 from workers.llm.engines.openai_chat import ChatOptions, OpenAIChat
 from workers.providers.interfaces import Busy, Down, Retracted, TextComplete, TokensUsed, ToolCall
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 END_CALL = {"type": "function", "function": {"name": "end_call", "description": "Hang up.", "parameters": {}}}
 HOURS = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "When do you open?"}]
 CALL = ToolCall("call_1", "end_call", "{}")
 DONE = "data: [DONE]\n\n"
-SOON_S = 0.7
+BEFORE_BILL_S = 0.7
 """Below the second that the bill is waited for."""
-PATIENT = ChatOptions(first_token_s=10.0, gap_s=5.0)
 
 
-async def replied(*events: str | bytes, body: str = "", options: ChatOptions = PATIENT) -> tuple[str, list[ToolCall]]:
+async def replied(
+    *events: str | bytes, body: str = "", options: ChatOptions = PATIENT_LLM
+) -> tuple[str, list[ToolCall]]:
     """(the words, the tool calls) of a reply with these events, or with this whole document."""
     async with standing_in() as server:
         server.rule = lambda request: Reply(list(events), body=body)
@@ -155,7 +158,7 @@ async def test_a_server_that_does_not_stream_is_understood(document: dict[str, A
 async def test_words_that_were_received_come_before_the_fault(events: list[Any]) -> None:
     async with standing_in() as server:
         server.will(*events)
-        model = OpenAIChat("some-model", key="", url=server.url, options=PATIENT)
+        model = OpenAIChat("some-model", key="", url=server.url, options=PATIENT_LLM)
         words = ""
         with pytest.raises(Down):
             async for piece in model.reply(HOURS):
@@ -171,10 +174,11 @@ async def test_words_that_were_received_come_before_the_fault(events: list[Any])
 async def test_the_end_of_the_words_is_told_at_once_and_not_with_the_bill(tail: list[str]) -> None:
     async with standing_in() as server:
         server.will(*text("We open", " at nine."), chunk({}, "stop"), *tail)
-        model = OpenAIChat("some-model", key="", url=server.url)
+        model = OpenAIChat("some-model", key="", url=server.url, options=PATIENT_LLM)
         pieces = model.reply(HOURS)
-        async with asyncio.timeout(SOON_S):
-            assert [await anext(pieces) for _ in range(3)] == ["We open", " at nine.", TextComplete("stop")]
+        assert [await anext(pieces), await anext(pieces)] == ["We open", " at nine."]
+        async with asyncio.timeout(BEFORE_BILL_S):
+            assert await anext(pieces) == TextComplete("stop")
         await pieces.aclose()
         await model.aclose()
 
@@ -182,7 +186,7 @@ async def test_the_end_of_the_words_is_told_at_once_and_not_with_the_bill(tail: 
 async def test_a_server_whose_finish_reason_means_nothing_is_not_believed_again() -> None:
     odd = [said("We open ", finish_reason="stop"), said("at nine.", finish_reason="stop"), *END]
     async with standing_in() as server:
-        model = OpenAIChat("some-model", key="", url=server.url, options=PATIENT)
+        model = OpenAIChat("some-model", key="", url=server.url, options=PATIENT_LLM)
         for turn in range(2):
             server.will(*odd)
             pieces = [piece async for piece in model.reply(HOURS)]
@@ -260,10 +264,10 @@ async def test_a_rate_limit_within_the_stream_is_one() -> None:
 async def test_an_unknown_server_that_is_slow_is_held_back_for_a_moment_only(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with standing_in() as server:
-        model = OpenAIChat("some-model", key="", url=server.url, options=PATIENT)
+        model = OpenAIChat("some-model", key="", url=server.url, options=PATIENT_LLM)
         server.will(*text("At ", "nine."), STALL)
         pieces = model.reply(HOURS)
-        async with asyncio.timeout(4.0):
+        async with asyncio.timeout(SOON_S):
             assert [await anext(pieces), await anext(pieces)] == ["At ", "nine."]
         await pieces.aclose()
         await model.aclose()
@@ -271,4 +275,4 @@ async def test_an_unknown_server_that_is_slow_is_held_back_for_a_moment_only(cap
 
 async def test_a_model_that_only_reasons_is_told_to_be_one() -> None:
     with pytest.raises(Down, match="turn its reasoning off"):
-        await replied(*text("<think>", "Hm. "), STALL, options=ChatOptions(first_token_s=0.3))
+        await replied(*text("<think>", "Hm. "), STALL, options=BRIEF_LLM)

@@ -15,7 +15,7 @@ from common.store.memory import MemoryCallStore
 from common.store.shards import connect_store
 from tests.conftest import server_url
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.servers, pytest.mark.anyio]
 
 RETENTION_S = 60
 NEW = Known(EffectState.NEW)

@@ -13,6 +13,8 @@ from common.telemetry.metrics import TRACE_SPANS
 from simulators.otlp_collector import Collector, collector
 from tools.ports import free_port
 
+pytestmark = pytest.mark.processes
+
 NODE = "llm-host-0123abcd"
 
 

@@ -16,7 +16,7 @@ from common.store.outbound import OutboundQueue, QueueFull, UnreadableOutboundCa
 from common.store.outbound_memory import MemoryOutboundQueue
 from tests.conftest import server_url
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.servers, pytest.mark.anyio]
 
 RETENTION_S = 60
 ONE, TWO = "out-0001", "out-0002"

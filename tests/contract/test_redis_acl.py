@@ -21,10 +21,11 @@ from common.store.shards import connect_store
 from deploy.redis.acl import USERS, BadPasswords, acl_file, template
 from edge.session.admission.redis_health import RedisWatch
 from simulators.redis_servers import redis_program, until
+from tests.deadlines import WAIT_S
 from tests.e2e.redis_call import open_office
 from tools.ports import free_port
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.servers, pytest.mark.anyio]
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORDS = {f"REDIS_PASSWORD_{user.name.upper()}": f"a password of the {user.name}" for user in USERS}
@@ -94,7 +95,7 @@ async def test_a_whole_call_with_each_process_as_its_own_user(server: Server):
         caller.starts_saying("hours")  # over the agent
         await caller.until(lambda: caller.line.clears, "the agent to stop")
         await caller.hears("We close at six.")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             while sum(isinstance(message, ReplyPlayed) for message in await caller.transcript()) < 2:
                 await asyncio.sleep(0.05)
         assert await office.answers("c-2") == "Stream"

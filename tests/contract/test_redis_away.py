@@ -21,9 +21,10 @@ from common.redis.url import RedisTarget, parse_redis_url
 from common.store import CallRecord
 from common.store.redis import RedisCallStore
 from simulators.redis_servers import RedisServer, until
+from tests.deadlines import WAIT_S
 from tools.ports import free_port
 
-pytestmark = [pytest.mark.anyio, pytest.mark.redis]
+pytestmark = [pytest.mark.servers, pytest.mark.anyio]
 
 EVENTS = call_events("c-1")
 
@@ -121,7 +122,7 @@ async def test_a_server_that_refuses_is_away_and_loses_nothing(state: State, tmp
 
 
 async def until_reached(store: RedisCallStore) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while True:
             try:
                 await store.read("c-1")

@@ -11,7 +11,7 @@ from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
 from common.store.shards import connect_store
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 AT_ONCE = (
     b"-DENIED Redis is running in protected mode because protected mode is enabled. Set a password.\r\n",

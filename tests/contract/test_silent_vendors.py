@@ -11,7 +11,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.server import ServerProtocol
 
 from common.audio import g711
-from tests.contract.stt_labs import LOUD, QUICK, QUIET
+from tests.contract.deadlines import BRIEF_STT
+from tests.contract.stt_labs import BRIEF, LOUD, QUIET
+from tests.deadlines import WAIT_S
 from workers.providers.interfaces import Down, ListenOptions, ProviderError, SpeechToText
 from workers.providers.websocket import answers_ping, close_socket, open_socket
 from workers.stt.engines.cartesia_ink import CartesiaInk
@@ -21,22 +23,21 @@ from workers.stt.engines.deepgram_nova import DeepgramNova
 from workers.stt.engines.sarvam import Sarvam
 from workers.stt.stream.stt_core import SttStreamOptions
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 STEP_S = 0.01
-EAR = SttStreamOptions(connect_s=1.0, send_s=1.0, final_s=0.4, ping_s=0.1, pong_s=0.3, unresponsive_s=0.6)
 EARS: dict[str, Callable[[str], SpeechToText]] = {
     "deepgram/nova": lambda url: DeepgramNova("nova-3", DeepgramAccount("key", url), _deepgram()),
-    "deepgram/flux": lambda url: DeepgramFlux("flux-general-en", DeepgramAccount("key", url), FluxOptions(**QUICK)),
-    "cartesia": lambda url: CartesiaInk("ink-whisper", "key", url, EAR),
-    "sarvam": lambda url: Sarvam("saarika:v2.5", "key", url, EAR),
+    "deepgram/flux": lambda url: DeepgramFlux("flux-general-en", DeepgramAccount("key", url), FluxOptions(**BRIEF)),
+    "cartesia": lambda url: CartesiaInk("ink-whisper", "key", url, BRIEF_STT),
+    "sarvam": lambda url: Sarvam("saarika:v2.5", "key", url, BRIEF_STT),
 }
 EVERY_EAR = pytest.mark.parametrize("name", EARS)
 
 
 def _deepgram() -> SttStreamOptions:
 
-    return SttStreamOptions(**QUICK)
+    return SttStreamOptions(**BRIEF)
 
 
 @contextlib.asynccontextmanager
@@ -120,7 +121,7 @@ async def test_a_vendor_that_minds_no_coughs_is_left_alone(name: str) -> None:
 @EVERY_EAR
 async def test_a_socket_that_answers_no_ping_is_given_up(name: str) -> None:
     async with dead_after_the_handshake() as url:
-        assert isinstance(await lasts(EARS[name](url), lambda at_ms: QUIET, 4.0), Down)
+        assert isinstance(await lasts(EARS[name](url), lambda at_ms: QUIET, WAIT_S), Down)
 
 
 @pytest.mark.parametrize("name", ["deepgram/nova", "deepgram/flux", "sarvam"])
@@ -128,16 +129,16 @@ async def test_a_vendor_that_does_not_notice_speech_is_given_up(name: str) -> No
     """Its socket lives, and nobody listens behind it: the caller speaks on and on."""
     async with vendor(says_nothing) as url:
         words = lambda at_ms: LOUD if at_ms % 1000 < 700 else QUIET  # noqa: E731
-        assert isinstance(await lasts(EARS[name](url), words, 6.0), Down)
+        assert isinstance(await lasts(EARS[name](url), words, WAIT_S), Down)
 
 
 async def test_a_ping_tells_a_silent_socket_from_a_dead_one() -> None:
     async with vendor(says_nothing) as url:
-        connection = await open_socket("vendor/x", url.replace("http", "ws"), {}, 1.0, "KEY")
-        assert await answers_ping(connection, 1.0)
+        connection = await open_socket("vendor/x", url.replace("http", "ws"), {}, WAIT_S, "KEY")
+        assert await answers_ping(connection, WAIT_S)
         await close_socket(connection)
         assert not await answers_ping(connection, 1.0)
     async with dead_after_the_handshake() as url:
-        connection = await open_socket("vendor/x", url.replace("http", "ws"), {}, 1.0, "KEY")
+        connection = await open_socket("vendor/x", url.replace("http", "ws"), {}, WAIT_S, "KEY")
         assert not await answers_ping(connection, 0.2)
         await close_socket(connection)

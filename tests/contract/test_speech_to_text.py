@@ -32,7 +32,7 @@ from workers.stt.engines.whisper_decoder import believable
 from workers.stt.vad.endpointing import WINDOW_MS
 from workers.tts.engines.catalog import text_to_speech
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.engines, pytest.mark.anyio]
 
 ROOT = Path(__file__).parents[2]
 EARS = ["local/whisper-tiny.en"]
@@ -100,7 +100,6 @@ def words(text: str) -> list[str]:
 # --- every ear ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.engines
 async def test_a_sentence_is_understood(ears: SpeechToText, spoken: dict[str, bytes]):
     async with ears.listen(ListenOptions()) as ear:
         phone(ear, silence(500) + spoken[HOURS] + silence(1000))
@@ -113,7 +112,6 @@ async def test_a_sentence_is_understood(ears: SpeechToText, spoken: dict[str, by
     assert (utterance.start_ms, utterance.end_ms) == (onset.position_ms, offset.position_ms)
 
 
-@pytest.mark.engines
 async def test_two_turns_come_in_order_with_alternating_onsets_and_offsets(
     ears: SpeechToText, spoken: dict[str, bytes]
 ):
@@ -125,7 +123,6 @@ async def test_two_turns_come_in_order_with_alternating_onsets_and_offsets(
     assert edges == [SpeechStart, SpeechEnd] * (len(edges) // 2)
 
 
-@pytest.mark.engines
 async def test_a_breath_between_two_halves_does_not_end_the_turn(ears: SpeechToText, spoken: dict[str, bytes]):
     rest = "for tomorrow at three in the afternoon."
     async with ears.listen(ListenOptions(endpointing_ms=900)) as ear:
@@ -135,7 +132,6 @@ async def test_a_breath_between_two_halves_does_not_end_the_turn(ears: SpeechToT
     assert words(utterance.text) == words(BOOKING + " " + rest)
 
 
-@pytest.mark.engines
 async def test_two_calls_at_once_hear_their_own_words(ears: SpeechToText, spoken: dict[str, bytes]):
     async def call(text: str) -> SttEvent:
         async with ears.listen(ListenOptions()) as ear:
@@ -147,7 +143,6 @@ async def test_two_calls_at_once_hear_their_own_words(ears: SpeechToText, spoken
     assert (words(first.text), words(second.text)) == (words(HOURS), words(BOOKING))
 
 
-@pytest.mark.engines
 async def test_a_replay_that_overlaps_and_has_a_hole_is_still_one_call(ears: SpeechToText, spoken: dict[str, bytes]):
     async with ears.listen(ListenOptions()) as ear:
         start_ms = 40_000  # a takeover: the ear begins in the middle of the call
@@ -160,7 +155,6 @@ async def test_a_replay_that_overlaps_and_has_a_hole_is_still_one_call(ears: Spe
     assert start_ms <= utterances[0].start_ms < utterances[0].end_ms <= end_ms
 
 
-@pytest.mark.engines
 async def test_noise_on_the_line_is_not_speech(ears: SpeechToText, spoken: dict[str, bytes]):
     hiss = bytes((0x60 if (n * 2654435761) & 0x10000 else 0xE0) ^ (n * 40503 >> 7 & 0x0F) for n in range(24_000))
     async with ears.listen(ListenOptions()) as ear:
@@ -171,7 +165,6 @@ async def test_noise_on_the_line_is_not_speech(ears: SpeechToText, spoken: dict[
     assert isinstance(heard[-1], EndOfTurn) and words(heard[-1].text) == words(HOURS)
 
 
-@pytest.mark.engines
 async def test_leaving_frees_everything_at_once(ears: SpeechToText, spoken: dict[str, bytes]):
     tasks, threads = asyncio.all_tasks(), threading.active_count()
     async with ears.listen(ListenOptions()) as ear:
@@ -188,7 +181,6 @@ async def test_leaving_frees_everything_at_once(ears: SpeechToText, spoken: dict
         assert not any([is_utterance(event) async for event in ear])
 
 
-@pytest.mark.engines
 async def test_nobody_is_told_that_it_listens(tmp_path: Path):
     """onnxruntime would send usage data to its maker (but not if it finds itself in CI)."""
     environ = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(tmp_path)}
@@ -207,7 +199,6 @@ async def test_a_language_it_does_not_know_is_rejected():
             pass
 
 
-@pytest.mark.engines
 def test_an_unknown_model_is_refused_with_those_known_before_anything_is_loaded():
     with pytest.raises(ValueError, match=r"no whisper model is named 'enormous'; sizes: tiny\.en, "):
         speech_to_text("local/whisper-enormous", {})
@@ -271,7 +262,7 @@ class Call:
 
     async def heard(self, count: int) -> list[SttEvent]:
         events: list[SttEvent] = []
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE_S):
             async for event in self.ear:
                 events.append(event)
                 if len(events) == count:
@@ -388,3 +379,11 @@ def test_whispers_dreams_are_not_believed():
     assert not believable(no_speech_prob=0.05, avg_logprob=-1.4, compression_ratio=0.7)
     assert not believable(no_speech_prob=0.8, avg_logprob=-0.8, compression_ratio=0.7)
     assert not believable(no_speech_prob=0.05, avg_logprob=-0.15, compression_ratio=3.0)
+
+
+def test_the_sizes_of_whisper_are_those_that_the_engine_knows() -> None:
+    import faster_whisper
+
+    from workers.stt.engines.catalog import WHISPER_SIZES
+
+    assert list(WHISPER_SIZES) == faster_whisper.available_models()

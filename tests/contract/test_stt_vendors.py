@@ -13,7 +13,8 @@ from collections.abc import Callable
 import pytest
 
 from simulators.providers.faults import Fault, Kind
-from tests.contract.stt_labs import KEY, LABS, Lab, Opened, line, opened, phone
+from tests.contract.stt_labs import BRIEF, KEY, LABS, PATIENT, Lab, Opened, line, opened, phone
+from tests.deadlines import WAIT_S
 from workers.providers.interfaces import (
     Busy,
     Down,
@@ -29,9 +30,9 @@ from workers.providers.interfaces import (
     SttStream,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
-PATIENCE_S = 4.0
+PATIENCE_S = WAIT_S
 SENTENCE = "I would like to book an appointment."
 SECOND = "For tomorrow at three."
 CALL = "......############"
@@ -39,6 +40,8 @@ CALL = "......############"
 ONSET_MS = 300
 """So far off an onset may be: some vendors only say that speech began, not when."""
 BRISK = ListenOptions(endpointing_ms=300)
+HASTY = {**BRIEF, "connect_s": 0.5}
+"""Less than the second that the fault "slow" takes to open."""
 FAULT_S = 0.1
 """By then a fault has struck."""
 EVERY_LAB = pytest.mark.parametrize("lab", LABS.values(), ids=LABS)
@@ -174,7 +177,7 @@ async def test_a_wrong_key_is_found_before_the_first_call(lab: Lab) -> None:
     async with opened(lab, SENTENCE) as vendor:
         await vendor.ears.warm()
         await vendor.left_alone()
-        wrong = lab.ears(vendor.url, "another key")
+        wrong = lab.ears(vendor.url, "another key", PATIENT)
         with pytest.raises(Rejected, match="does not accept the key"):
             await wrong.warm()
         with pytest.raises(Rejected, match="does not accept the key"):
@@ -194,14 +197,14 @@ async def test_a_server_that_is_not_there_or_does_not_answer_is_down(lab: Lab) -
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(Down, match="in time"):
-                await sentence(lab.ears(url, KEY))
+                await sentence(lab.ears(url, KEY, HASTY))
     with pytest.raises(Down, match="cannot be reached"):
-        await sentence(lab.ears(url, KEY))
+        await sentence(lab.ears(url, KEY, HASTY))
 
 
 @EVERY_VENDOR
 async def test_a_server_that_opens_too_slowly_is_down(lab: Lab) -> None:
-    async with opened(lab, SENTENCE) as vendor:
+    async with opened(lab, SENTENCE, deadlines=HASTY) as vendor:
         vendor.standin.faults.coming.append(Fault("slow"))
         with pytest.raises(Down, match="in time"):
             await sentence(vendor.ears)
@@ -215,7 +218,7 @@ async def test_a_server_that_opens_too_slowly_is_down(lab: Lab) -> None:
     ("kind", "after"), [("close", 0), ("close", 3), ("stall", 2), ("half-dead", 2), ("malformed", 2), ("slow", 2)]
 )
 async def test_after_every_fault_a_fresh_ear_hears_the_whole_sentence(lab: Lab, kind: Kind, after: int) -> None:
-    async with opened(lab, SENTENCE) as vendor:
+    async with opened(lab, SENTENCE, deadlines=BRIEF) as vendor:
         vendor.standin.faults.coming.append(Fault(kind, after))
         if kind in lab.harmless:
             heard = await sentence(vendor.ears)
@@ -229,7 +232,7 @@ async def test_after_every_fault_a_fresh_ear_hears_the_whole_sentence(lab: Lab, 
 
 @EVERY_VENDOR
 async def test_a_turn_does_not_hang_on_a_final_that_never_comes(lab: Lab) -> None:
-    async with opened(lab, SENTENCE) as vendor:
+    async with opened(lab, SENTENCE, deadlines=BRIEF) as vendor:
         vendor.standin.faults.coming.append(Fault("no final"))
         heard = await sentence(vendor.ears)
         assert paired(heard), heard
@@ -239,7 +242,7 @@ async def test_a_turn_does_not_hang_on_a_final_that_never_comes(lab: Lab) -> Non
 
 @EVERY_VENDOR
 async def test_a_turn_is_over_although_the_audio_stops(lab: Lab) -> None:
-    async with opened(lab, SENTENCE) as vendor, vendor.ears.listen(BRISK) as ear:
+    async with opened(lab, SENTENCE, deadlines=BRIEF) as vendor, vendor.ears.listen(BRISK) as ear:
         phone(ear, CALL + ".")  # and nothing more: the edge is gone
         heard = await until(ear)
     words = heard[-1].text  # type: ignore[union-attr]

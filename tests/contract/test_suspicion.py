@@ -16,7 +16,7 @@ from common.store.redis import RedisCallStore
 from common.store.suspicion import BACKOFF_MS, CRASHES_MAX, SURVIVED_MS, TRIAL_MS, TRIAL_WAIT_MS, Left, Suspect, Take
 from tests.contract.test_ledger import LEASE_MS, Server, server
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.servers, pytest.mark.anyio]
 __all__ = ["server"]
 
 

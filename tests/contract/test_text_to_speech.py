@@ -25,7 +25,7 @@ from workers.tts.engines.local_espeak import LocalEspeak
 from workers.tts.engines.local_piper import JOE, LocalPiper
 from workers.tts.engines.piper_child import REQUESTS_MAX, Deadlines
 
-pytestmark = [pytest.mark.anyio, pytest.mark.engines]
+pytestmark = [pytest.mark.engines, pytest.mark.anyio]
 
 MOUTHS = ["local/piper", "local/espeak"]
 PATIENCE_S = 20.0

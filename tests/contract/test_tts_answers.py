@@ -26,7 +26,7 @@ from workers.tts.engines.elevenlabs import ElevenLabs, ElevenLabsHttp
 from workers.tts.engines.openai_speech import OpenAISpeech
 from workers.tts.engines.sarvam_bulbul import SarvamBulbul
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 TEXT = "Your appointment is on Monday at five."
 noise = random.Random(5)

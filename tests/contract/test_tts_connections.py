@@ -10,13 +10,14 @@ import pytest
 
 from simulators.providers.faults import Fault
 from simulators.providers.voices import VoicePace, mulaw
+from tests.contract.deadlines import PATIENT_TTS
 from tests.contract.tts_labs import LABS, Lab, Stage, open_lab, said, sounds, until
-from workers.providers.deadlines import SpeechDeadlines
+from tests.deadlines import SOON_S
 from workers.providers.interfaces import Busy, CharTimings, Down, VoiceOptions
 from workers.tts.engines.elevenlabs import ElevenLabs
 from workers.tts.engines.elevenlabs_socket import SocketLimits
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 HELLO = "Good morning, how can I help you?"
 HOURS = "We are open from nine to six, Monday to Friday."
@@ -65,7 +66,7 @@ async def test_a_kept_connection_that_ends_as_it_is_used_again_is_not_noticed(na
     kept = Kept(bytes(4800), media)
     async with await asyncio.start_server(kept.serve, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        mouth = LABS[name].speak(url, "key", SpeechDeadlines())
+        mouth = LABS[name].speak(url, "key", PATIENT_TTS)
         assert len(await said(mouth, HELLO)) == len(await said(mouth, HELLO)) > 0
         assert kept.requests == 3
         await mouth.aclose()
@@ -188,7 +189,7 @@ async def test_a_socket_that_dies_takes_all_its_clauses_down(stage: Stage) -> No
         standin.pace = STEADY
         began = asyncio.get_running_loop().time()
         results = await asyncio.gather(*(said(mouth, LONG) for _ in range(3)), return_exceptions=True)
-        assert asyncio.get_running_loop().time() - began < SpeechDeadlines().gap_s  # they were told
+        assert asyncio.get_running_loop().time() - began < SOON_S  # they were told
         assert [type(result) for result in results] == [Down, Down, Down]
         assert await said(mouth, HELLO) == mulaw(HELLO)
 

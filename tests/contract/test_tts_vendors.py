@@ -15,11 +15,13 @@ import pytest
 from common.audio import g711
 from simulators.providers.faults import Fault, Kind
 from simulators.providers.voices import VoicePace, length_ms, mulaw, pitch_hz
-from tests.contract.tts_labs import LABS, PATIENCE_S, QUICK, SOON_S, Lab, Stage, open_lab, said, sounds, until
+from tests.contract.deadlines import BRIEF_TTS
+from tests.contract.tts_labs import LABS, Lab, Stage, open_lab, said, sounds, until
+from tests.deadlines import SOON_S, WAIT_S
 from workers.providers.interfaces import Busy, Down, ProviderError, Rejected, TextToSpeech, VoiceOptions
 from workers.tts.engines.catalog import text_to_speech
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 HELLO = "Good morning, how can I help you?"
 HOURS = "We are open from nine to six, Monday to Friday."
@@ -64,7 +66,7 @@ async def heard_before(error: type[ProviderError], mouth: TextToSpeech, text: st
     """What was heard before the error, and how it is told."""
     heard = b""
     with pytest.raises(error) as caught:
-        async with asyncio.timeout(PATIENCE_S), aclosing(mouth.say(text, VoiceOptions())) as stream:  # type: ignore[type-var]
+        async with asyncio.timeout(WAIT_S), aclosing(mouth.say(text, VoiceOptions())) as stream:  # type: ignore[type-var]
             async for sound in stream:
                 heard += sound if isinstance(sound, bytes) else b""
     return heard, str(caught.value)
@@ -130,7 +132,7 @@ async def test_a_clause_cancelled_before_its_first_sound_leaves_nothing(stage: S
         speaking = asyncio.create_task(said(mouth, HELLO))
         await until(lambda: standin.speaking.now == 1)
         speaking.cancel()
-        await asyncio.wait([speaking], timeout=SOON_S)
+        await asyncio.wait([speaking], timeout=WAIT_S)
         assert speaking.cancelled()
         check(lab, HOURS, await said(mouth, HOURS))
         await until(lambda: standin.speaking.now == 0)
@@ -167,7 +169,7 @@ async def test_a_vendor_that_is_down_does_not_keep_the_process_from_starting(sta
     async with open_lab(stage, lab) as (standin, mouth):
         standin.faults.always = Fault("broken")
         await mouth.warm()
-    nobody = lab.speak("http://127.0.0.1:9", "key", QUICK)
+    nobody = lab.speak("http://127.0.0.1:9", "key", BRIEF_TTS)
     await nobody.warm()
     with pytest.raises(Down):
         await said(nobody, HELLO)
@@ -182,12 +184,12 @@ async def test_a_fault_is_told_in_time_and_the_next_clause_is_spoken(
     stage: Stage, lab: Lab, kind: Kind, after: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     if kind in lab.unseen:
-        async with open_lab(stage, lab, deadlines=QUICK) as (standin, mouth):
+        async with open_lab(stage, lab, deadlines=BRIEF_TTS) as (standin, mouth):
             standin.faults.coming.append(Fault(kind, after))
             assert len(await said(mouth, LONG)) > 1.5 * len(mulaw(LONG))  # heard as it came
         return
     loop = asyncio.get_running_loop()
-    async with open_lab(stage, lab, deadlines=QUICK) as (standin, mouth):
+    async with open_lab(stage, lab, deadlines=BRIEF_TTS) as (standin, mouth):
         standin.faults.coming.append(Fault(kind, after))
         began = loop.time()
         if kind in lab.harmless:
@@ -198,7 +200,7 @@ async def test_a_fault_is_told_in_time_and_the_next_clause_is_spoken(
             assert not any(secret in told for secret in (*SECRETS, LONG[:12]))
             assert heard or not after or kind not in ("close", "stall", "half-dead", "slow")
             assert not lab.exact or kind == "wrong rate" or mulaw(LONG).startswith(heard)
-        assert loop.time() - began < QUICK.first_audio_s + QUICK.gap_s + SOON_S
+        assert loop.time() - began < BRIEF_TTS.first_audio_s + BRIEF_TTS.gap_s + SOON_S
         check(lab, HOURS, await said(mouth, HOURS))
         await until(lambda: standin.speaking.now == 0)
     assert not [record for record in caplog.records if record.name.startswith("workers") and record.exc_info]
@@ -206,7 +208,7 @@ async def test_a_fault_is_told_in_time_and_the_next_clause_is_spoken(
 
 async def test_a_voice_that_trickles_is_given_up(stage: Stage, lab: Lab) -> None:
     """Never silent for long, but slower than speech: the caller would hear stutter."""
-    async with open_lab(stage, lab, deadlines=QUICK) as (standin, mouth):
+    async with open_lab(stage, lab, deadlines=BRIEF_TTS) as (standin, mouth):
         standin.pace = VoicePace(s_per_s=2.0)
         with pytest.raises(Down):
             await said(mouth, LONG)

@@ -22,8 +22,9 @@ from common.store import CallRecord, CallStore
 from common.store.effects import Effect
 from common.store.shards import connect_store
 from tests.conftest import server_url
+from tests.deadlines import WAIT_S
 
-pytestmark = [pytest.mark.anyio, pytest.mark.redis]
+pytestmark = [pytest.mark.servers, pytest.mark.anyio]
 
 BAD, GOOD = "c-bad", "c-good"
 EDGE = "edge-1"
@@ -202,7 +203,7 @@ async def test_offers_that_are_none_are_set_aside_and_block_nobody(server: Serve
 
 async def offers(server: Server, count: int) -> list[str]:
     found: list[str] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         while len(found) < count:
             found += [call_id for _, call_id in await server.store.take_offers("stt", "stt-1", 2, 50)]
     return found
@@ -248,7 +249,7 @@ async def test_entries_that_somebody_else_wrote_are_passed_over(server: Server) 
 
 
 async def until(true: Any) -> None:
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(WAIT_S):
         while not true():
             await asyncio.sleep(0.01)
 

@@ -18,18 +18,13 @@ from simulators.providers.elevenlabs import ElevenLabsStandin
 from simulators.providers.faults import Faults, Kind
 from simulators.providers.openai_speech import OpenAISpeechStandin
 from simulators.providers.voices import Speaking, VoicePace
+from tests.contract.deadlines import PATIENT_TTS
+from tests.deadlines import WAIT_S
 from workers.providers.deadlines import SpeechDeadlines
 from workers.providers.interfaces import Down, ProviderError, Rejected, Sound, TextToSpeech, VoiceOptions
 from workers.tts.engines.deepgram_aura import Aura
 from workers.tts.engines.elevenlabs import ElevenLabs, ElevenLabsHttp
 from workers.tts.engines.openai_speech import OpenAISpeech
-
-QUICK = SpeechDeadlines(connect_s=0.5, first_audio_s=0.5, gap_s=0.3)
-"""Long enough for a busy machine, short enough for many tests."""
-
-PATIENCE_S = 5.0
-SOON_S = 1.0
-"""A busy machine's time for what should take milliseconds."""
 
 
 class VoiceStandin(Protocol):
@@ -105,7 +100,7 @@ class Stage:
 
 @contextlib.asynccontextmanager
 async def open_lab(
-    stage: Stage, lab: Lab, key: str | None = None, deadlines: SpeechDeadlines | None = None
+    stage: Stage, lab: Lab, key: str | None = None, deadlines: SpeechDeadlines = PATIENT_TTS
 ) -> AsyncIterator[tuple[Any, TextToSpeech]]:
     """The stand-in on loopback, and the adapter in front of it; `key` instead of the right one.
 
@@ -115,24 +110,24 @@ async def open_lab(
     standin = lab.standin()
     models = [standin.models_route] if hasattr(standin, "models_route") else []
     stage.app = Starlette(routes=[*standin.routes, *models])
-    mouth = lab.speak(stage.server.url, standin.key if key is None else key, deadlines or SpeechDeadlines())
+    mouth = lab.speak(stage.server.url, standin.key if key is None else key, deadlines)
     try:
         yield standin, mouth
     finally:
         await mouth.aclose()
-    async with asyncio.timeout(SOON_S):
+    async with asyncio.timeout(WAIT_S):
         while left := asyncio.all_tasks() - before:
             await asyncio.wait(left)
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SOON_S):
+    async with asyncio.timeout(WAIT_S):
         while not condition():
             await asyncio.sleep(0.005)
 
 
 async def sounds(mouth: TextToSpeech, text: str, options: VoiceOptions | None = None) -> list[Sound]:
-    async with asyncio.timeout(PATIENCE_S), aclosing(mouth.say(text, options or VoiceOptions())) as stream:  # type: ignore[type-var]
+    async with asyncio.timeout(WAIT_S), aclosing(mouth.say(text, options or VoiceOptions())) as stream:  # type: ignore[type-var]
         return [sound async for sound in stream]
 
 

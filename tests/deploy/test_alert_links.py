@@ -22,6 +22,8 @@ from tests.deploy.k8s_manifests import ROOT, of_kind, overlay
 from tests.deploy.prometheus_server import run_tool, tool
 from tools.ports import free_port
 
+pytestmark = pytest.mark.processes
+
 FOLDER = ROOT / "deploy" / "prometheus"
 ALERTS = FOLDER / "voice.alerts.yml"
 WAIT_SECONDS = 30
@@ -144,7 +146,6 @@ def program_of(name: str) -> str:
 
 
 @pytest.mark.anyio
-@pytest.mark.e2e
 async def test_what_is_sent_links_to_addresses_that_people_reach(tmp_path: Path) -> None:
     """Prometheus and Alertmanager with the flags of docker-compose.yml: no pool is there, and somebody is told."""
     (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in ADDRESSES.items()), "utf-8")

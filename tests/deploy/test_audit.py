@@ -11,6 +11,8 @@ import pytest
 
 from deploy.audit import LOCKS, Audit, audit, main, read_report
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).resolve().parents[2]
 SOUND = {"name": "sound", "version": "1.0", "vulns": []}
 BROKEN = {"name": "broken", "version": "2.1", "vulns": [{"id": "PYSEC-2031-7", "fix_versions": ["2.2"]}]}

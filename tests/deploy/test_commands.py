@@ -15,6 +15,8 @@ from tests.deploy.command_checks import problems
 from tests.deploy.k8s_manifests import K8S, ROOT, containers, kubectl, named, overlay, render_text, workloads
 from tests.deploy.shell_commands import Command, blocks, commands
 
+pytestmark = pytest.mark.processes
+
 PAGES = ("README.md", "CONTRIBUTING.md", "deploy/k8s/README.md", "docs/runbook.md", "docs/compose.md", "docs/bus.md")
 RUN_SECONDS = 60
 ALL = [command for page in PAGES for command in commands(ROOT / page, page)]

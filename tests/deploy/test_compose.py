@@ -19,6 +19,8 @@ from tests.programs import program
 from tools.own_secrets import ALL, OWN
 from workers.runtime.process import METRICS_PORTS
 
+pytestmark = pytest.mark.processes
+
 FILE = ROOT / "docker-compose.yml"
 MONITORING = ("prometheus", "grafana", "alertmanager")
 OURS = ("edge", "stt", "llm", "tts", "stt-providers", "tts-providers", "demo")

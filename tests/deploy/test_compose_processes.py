@@ -15,7 +15,7 @@ from tests.deploy.compose_file import environment, services
 from tests.deploy.compose_processes import PORTS, Service, Services, in_order
 from tests.programs import program
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.anyio]
 CALL_SECONDS = 200.0
 
 
@@ -35,9 +35,6 @@ def test_the_ports_are_the_files() -> None:
         assert str(PORTS[name]) == (given.get("METRICS_PORT") or given.get("HTTP_PORT") or "6379")
 
 
-@pytest.mark.e2e
-@pytest.mark.engines
-@pytest.mark.redis
 async def test_a_caller_is_answered_by_the_services_of_the_compose_file(tmp_path: Path) -> None:
     """`docker compose up --wait`, `docker compose run --rm demo`, `docker compose down`."""
     program("redis-cli")
@@ -55,8 +52,6 @@ async def test_a_caller_is_answered_by_the_services_of_the_compose_file(tmp_path
     assert "Traceback" not in "".join(_files(tmp_path, "*.log").values())
 
 
-@pytest.mark.e2e
-@pytest.mark.redis
 async def test_a_caller_whom_nobody_answers_is_no_success(tmp_path: Path) -> None:
     """The demo's exit code must not be a formality."""
     environ = {"REDIS_URL": "redis://127.0.0.1:1/0", "PYTHONPATH": str(ROOT)}

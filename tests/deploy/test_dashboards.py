@@ -17,6 +17,8 @@ from tests.deploy.prometheus_server import run_tool
 from tests.deploy.promql import selectors, unknown
 from tests.deploy.test_rules import ALERTS, RUNBOOK, heading, recorded, rules
 
+pytestmark = pytest.mark.processes
+
 PANELS = [(dashboard, panel) for dashboard in DASHBOARDS for panel in dashboard.panels]
 named = pytest.mark.parametrize(
     ("dashboard", "panel"), PANELS, ids=[f"{dashboard.name}: {panel.title}" for dashboard, panel in PANELS]

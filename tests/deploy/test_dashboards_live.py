@@ -23,7 +23,7 @@ from tools.demo import KEYLESS
 from tools.fake_providers import fake_providers
 from tools.stack import ROOT, Stack, StackOptions
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+pytestmark = [pytest.mark.processes, pytest.mark.slow, pytest.mark.anyio]
 
 RULES = [ROOT / "deploy" / "prometheus" / name for name in ("voice.rules.yml", "voice.alerts.yml")]
 EMPTY_IS_RIGHT = {"Alerts that fire", "Outbound: answer rate"}

@@ -16,6 +16,8 @@ import pytest
 from tests.deploy.compose_dockerfile import ROOT, Stage, exec_form, logical_lines, stages
 from tests.programs import program
 
+pytestmark = pytest.mark.processes
+
 FILES = (ROOT / "Dockerfile", ROOT / "deploy/compose/redis.Dockerfile")
 IMAGES = ("edge", "demo", "llm", "stt", "tts", "local")
 BASES = {"python:3.11-slim", "redis:7"}

@@ -10,6 +10,8 @@ import pytest
 
 from tests.deploy.compose_file import ROOT, environment, services
 
+pytestmark = pytest.mark.processes
+
 START = ROOT / "deploy/grafana/start.sh"
 OFF = {
     "GF_AUTH_DISABLE_LOGIN_FORM": "true",

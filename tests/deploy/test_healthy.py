@@ -11,6 +11,8 @@ import pytest
 
 from tests.deploy.compose_dockerfile import ROOT
 
+pytestmark = pytest.mark.processes
+
 SCRIPT = ROOT / "deploy/compose/healthy.sh"
 
 

@@ -18,6 +18,8 @@ from tests.deploy.compose_dockerfile import stages
 from tests.deploy.compose_file import PROFILES, services
 from tests.deploy.k8s_manifests import OVERLAYS, containers, overlay, workloads
 
+pytestmark = pytest.mark.processes
+
 BY_TAG = {"ngrok/ngrok"}
 """Whose digest nobody could tell when this was written; nothing but the profile `tunnel` uses it."""
 DIGEST = "0" * 64

@@ -17,6 +17,8 @@ from tests.deploy import k8s_autoscaling, k8s_environment, k8s_wiring
 from tests.deploy.k8s_manifests import K8S, OVERLAYS, ROOT, Thing, named, of_kind, overlay, render_text, template, title
 from tests.deploy.k8s_pod_security import violations
 
+pytestmark = pytest.mark.processes
+
 VERSIONS = ("1.32", "1.36")
 SCHEMAS = {
     "ScaledObject": "keda.v1alpha1",

@@ -16,6 +16,8 @@ from tests.deploy.hpa_controller import SYNC_SECONDS, Autoscaler, Keda, Scale, T
 from tests.deploy.k8s_manifests import Thing, named, of_kind, overlay
 from tests.deploy.prometheus_server import run_tool
 
+pytestmark = pytest.mark.processes
+
 CALLS_MAX = 50
 PLANNED = 0.7
 """Of CALLS_MAX: the share that voice.rules.yml plans with."""

@@ -9,6 +9,8 @@ import pytest
 from tests.deploy import k8s_autoscaling, k8s_environment, k8s_wiring
 from tests.deploy.k8s_manifests import Thing, containers, environment, named, of_kind, overlay, selects, template
 
+pytestmark = pytest.mark.processes
+
 Objects = list[Thing]
 
 

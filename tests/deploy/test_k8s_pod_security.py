@@ -10,6 +10,8 @@ import pytest
 from tests.deploy.k8s_manifests import Thing, named, overlay, template
 from tests.deploy.k8s_pod_security import violations
 
+pytestmark = pytest.mark.processes
+
 
 def put(place: str, value: Any) -> Callable[[Thing], None]:
     """Set a value in a template; `*` is the first container, `-` takes the key away."""

@@ -15,7 +15,7 @@ from common.store.shards import connect_store
 from simulators.redis_servers import until
 from tests.deploy.k8s_redis_set import SENTINELS, SERVERS, RedisSet, certify
 
-pytestmark = [pytest.mark.anyio, pytest.mark.redis]
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.anyio]
 
 PATIENCE_SECONDS = 30.0
 

@@ -26,6 +26,8 @@ from tests.deploy.k8s_manifests import (
 )
 from tests.deploy.test_k8s import CHECKS, chosen, documented_secrets, none_of, refused
 
+pytestmark = pytest.mark.processes
+
 ROLES = ("edge", "stt", "llm", "tts")
 OWN = {
     "edge": {"voice-redis-edge", "voice-edge"},

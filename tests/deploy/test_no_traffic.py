@@ -16,6 +16,8 @@ from deploy.grafana.panels import NEUTRAL, Panel
 from tests.deploy.prometheus_server import run_tool
 from tests.deploy.test_rules import ALERTS, RULES, rules
 
+pytestmark = pytest.mark.processes
+
 PROVIDERS = {"stt": "deepgram/nova-3", "llm": "openai/gpt-4o-mini", "tts": "openai/gpt-4o-mini-tts"}
 LIVELY = {
     "voice_calls_max": 50,

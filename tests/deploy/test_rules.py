@@ -11,6 +11,8 @@ from deploy.runbook_url import runbook
 from tests.deploy.prometheus_server import run_tool
 from tests.deploy.promql import unknown
 
+pytestmark = pytest.mark.processes
+
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "prometheus"
 RULES, ALERTS = FOLDER / "voice.rules.yml", FOLDER / "voice.alerts.yml"
 RUNBOOK = FOLDER.parents[1] / "docs" / "runbook.md"

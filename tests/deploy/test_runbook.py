@@ -8,6 +8,8 @@ from common.settings import Settings
 from deploy.grafana.build import DASHBOARDS
 from tests.deploy.test_rules import ALERTS, RUNBOOK, heading, rules
 
+pytestmark = pytest.mark.processes
+
 TEXT = RUNBOOK.read_text()
 NOT_SETTINGS = re.compile(r"SIG[A-Z]+|EXPIRE|LEASE_MS|API|PING")
 

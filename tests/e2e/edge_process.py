@@ -48,7 +48,7 @@ class EdgeProcess:
     async def ask(self, method: str, path: str, port: int = 0, **about: object) -> httpx.Response:
         """One request on a connection of its own."""
         url = f"http://127.0.0.1:{port or self.port}{path}"
-        async with httpx.AsyncClient(trust_env=False, timeout=5.0) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=READY_SECONDS) as http:
             return await http.request(method, url, **about)  # type: ignore[arg-type]
 
     async def count(self, metric: str) -> float:

@@ -41,10 +41,11 @@ from edge.outbound.dialer import Dialer
 from edge.session.calls import Calls
 from edge.session.url_proof import of_call
 from edge.vobiz.signatures import Policy
+from tests.deadlines import WAIT_S
 
 SECRET = b"the secret of this test"
 EDGE = "edge-a"
-SECONDS = 5.0
+SECONDS = WAIT_S
 FROM, TO = "911234567891", "911234567890"
 _DESK = Agent(
     "desk", greeting="Hello.", instructions="Be brief.", numbers=("*",), greeting_after_ms=GreetingAfter(0, 0)

@@ -20,7 +20,7 @@ from simulators.carrier.refusals import RequestFault
 from tests.e2e.loopback_edge import Edge, running_edge
 from tools.ports import free_port
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 NUMBERS = ["+911234567891", "+911234567892", "+911234567893"]
 BRIEF = Callee(hangs_up_after_ms=50)

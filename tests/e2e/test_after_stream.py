@@ -5,7 +5,7 @@ import pytest
 from tests.e2e.loopback_edge import running_edge
 from tests.e2e.test_webhook_events import APOLOGY, HELPED, tags, tell
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 
 async def test_a_call_whose_connection_was_lost_goes_on_if_the_carrier_asks_what_to_do_with_it() -> None:

@@ -10,7 +10,7 @@ from benchmarks.answers.results import numbers, page
 from benchmarks.answers.run import RunPlan, run
 from benchmarks.answers.servers import STACK
 
-pytestmark = [pytest.mark.e2e, pytest.mark.redis]
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 SECONDS, WARM_UP_SECONDS = 2.0, 0.5
 """The one caller's first speech ends 1.2 s after the start."""

@@ -11,7 +11,7 @@ from simulators.answer import Stream
 from simulators.carrier.document import read_document
 from tests.e2e.loopback_edge import FROM, TO, running_edge
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 DESK = Agents({"desk": Agent("desk", "Hello {{name}}.", "x", variables={"name": "caller"}, numbers=("*",))})
 

@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.loopback_edge import SECONDS, Edge, running_edge
 from tests.e2e.nginx import nginx
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 CALL = json.dumps({"to": "+919876543210"}).encode()
 JSON = {"content-type": "application/json"}

@@ -26,7 +26,7 @@ from edge.media.reconnect_silence import GAP_MS
 from edge.vobiz.stream_protocol import MESSAGE_BYTES_MAX
 from tests.e2e.loopback_edge import SECONDS, Edge, Phone, phone, running_edge, start_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 BAD_INPUT = "voice_bad_input_total"
 

@@ -13,7 +13,7 @@ from benchmarks.chaos.run import carry_out
 from benchmarks.chaos.scenario import EVERYONE, Scenario
 from benchmarks.chaos.verdict import judge
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+pytestmark = [pytest.mark.processes, pytest.mark.slow, pytest.mark.anyio]
 
 KILLS = Scenario("workers", "kill -9 of each pool", EVERYONE, "kill", 10_000, 2000, (2.5, 4.5, 6.5), 8.0)
 

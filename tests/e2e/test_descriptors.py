@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadlines import WAIT_S
 from tests.e2e.edge_process import EdgeProcess, edge_process
 from tests.e2e.nginx import nginx
 from tests.e2e.test_strangers import MANY, chunked, get, upgrade
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 DESCRIPTORS = 1024
 STRANGERS = 1010
@@ -45,7 +46,7 @@ async def crowd(port: int, sent: bytes, count: int = STRANGERS) -> AsyncIterator
 
     async def connect() -> None:
         with contextlib.suppress(ConnectionError, TimeoutError):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(WAIT_S):
                 _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
                 writers.append(writer)
                 writer.transport.pause_reading()

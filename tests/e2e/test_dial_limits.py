@@ -22,7 +22,7 @@ from tests.e2e.loopback_edge import SECRET, running_edge
 from tests.unit.test_destinations import plain
 from tools.ports import free_port
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 BRIEF = Callee(hangs_up_after_ms=200)
 TO = "+919876543210"

@@ -29,7 +29,7 @@ from common.store import CallRecord
 from edge.media.stream_token import mint, verify
 from tests.e2e.loopback_edge import EDGE, FROM, SECRET, TO, phone, refused, running_edge, start_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 
 def xml_of(response: httpx.Response) -> list[ElementTree.Element]:

@@ -32,7 +32,7 @@ from edge.vobiz.rest.transport import CarrierOptions
 from edge.vobiz.signatures import Policy
 from tests.e2e.loopback_edge import ANY_AGENT, FROM, SECRET, TO
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 TOKEN = "a token of the API"
 PATHS = ["/answer", "/fallback", "/hangup", "/ring", "/machine", "/voicemail", "/after-stream", "/stream-status",

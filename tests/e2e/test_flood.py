@@ -22,7 +22,7 @@ from edge.session.calls import OPENING_MAX
 from tests.e2e.loopback_edge import FROM, SECONDS, TO, Edge, Phone, phone, refused, running_edge, start_of
 from tests.e2e.test_edge_http import xml_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 CALLS_MAX = 4
 FAILURES = 20

@@ -10,7 +10,7 @@ from edge.media.reconnect_silence import GAP_MS
 from edge.session.call import Call
 from tests.e2e.loopback_edge import EDGE, SECONDS, Edge, given, phone, running_edge, start_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 
 async def test_an_edge_whose_time_is_up_closes_the_socket_and_leaves_the_call_alive() -> None:

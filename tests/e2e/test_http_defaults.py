@@ -21,7 +21,7 @@ from tests.e2e.loopback_edge import FROM, SECONDS, TO, Edge, given, phone, runni
 from tests.e2e.test_edge_http import xml_of
 from tests.e2e.test_flood import TOKEN, signature
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
 

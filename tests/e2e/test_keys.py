@@ -32,7 +32,7 @@ from edge.session.log_compaction import LogCompaction
 from tests.conftest import server_url
 from tests.e2e.redis_call import Office, open_office
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = {"{sNN}": r"\{s[0-9]{2}\}", "{value}": "[^:]+", "{dials}": r"\{dials\}", "<pool>": "(stt|llm|tts)",

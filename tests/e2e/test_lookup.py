@@ -19,9 +19,10 @@ from edge.vobiz.rest.transport import CarrierOptions as Account
 from simulators.carrier import Callee, Carrier, CarrierOptions
 from simulators.carrier.refusals import Fault
 from simulators.lab import FROM, TO, Lab, lab
+from tests.deadlines import WAIT_S
 from tests.unit.rest_standin import Reply, Request, on_the_line
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 RINGS = Callee("no-answer", ring_ms=60_000)
 LONG_AGO_MS = 60_000
@@ -127,7 +128,7 @@ async def test_a_person_who_is_being_rung_is_not_rung_again_although_the_answer_
 
 
 async def until(dialer: Dialer, dial_id: str, state: str) -> OutboundCall:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while (dial := await dialer.outbound.read(dial_id)) is None or dial.state != state:
             await asyncio.sleep(0.01)
     return dial

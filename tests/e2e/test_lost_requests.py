@@ -16,10 +16,11 @@ from edge.outbound.dialer import Dialer, DialerOptions
 from edge.outbound.state import Ended, NotFound, OutboundCall, OutcomeUnknown, Plan, Sent
 from edge.vobiz.rest.client import VobizClient
 from edge.vobiz.rest.transport import CarrierOptions as Account
+from tests.deadlines import WAIT_S
 from tests.e2e.loopback_edge import FROM, TO, Edge, phone, running_edge, start_of
 from tests.unit.rest_standin import ID, TOKEN, standing_in
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 URL = "https://voice.example.com"
 
@@ -57,7 +58,7 @@ class Person:
         return dial.state
 
     async def becomes(self, state: str) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             while await self.state() != state:
                 await asyncio.sleep(0.01)
 

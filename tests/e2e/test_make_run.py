@@ -35,7 +35,7 @@ VENDORS = {
 }
 """Vendors that are away: a process that starts has no model to load."""
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+pytestmark = [pytest.mark.processes, pytest.mark.slow, pytest.mark.anyio]
 
 TOKEN = "the token of the test, long enough"
 BEARER = {"authorization": f"Bearer {TOKEN}"}

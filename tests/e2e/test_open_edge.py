@@ -17,7 +17,7 @@ from tools.demo import KEYLESS
 from tools.ports import free_port
 from tools.stack import ROOT, Stack, StackOptions
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 KEYS = {
     "VOBIZ_AUTH_ID": "MA_TEST",

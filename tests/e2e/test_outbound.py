@@ -17,7 +17,7 @@ from tools.demo import KEYLESS
 from tools.ports import free_port
 from tools.stack import Stack, StackOptions
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+pytestmark = [pytest.mark.processes, pytest.mark.slow, pytest.mark.anyio]
 
 SENDER = "+911234567890"
 CLOSED = ("ended", "failed")

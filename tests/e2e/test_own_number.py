@@ -5,7 +5,7 @@ import pytest
 from common.agents.model import Agent, Agents
 from tests.e2e.loopback_edge import FROM, TO, running_edge
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 OWN = "+91 (0) 12345 67890"
 

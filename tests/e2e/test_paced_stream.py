@@ -19,7 +19,7 @@ from tests.e2e.loopback_edge import Edge, Phone, phone, running_edge, start_of
 from tests.e2e.nginx import nginx
 from tests.e2e.test_bad_input import media
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 TOO_FAST = "voice_streams_too_fast_total"
 WORD = bytes(range(16, 176))
@@ -146,7 +146,6 @@ async def test_floods_fill_no_log(caplog: pytest.LogCaptureFixture) -> None:
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("name", ["audio", "keys", "pings", "empty pieces"])
 async def test_nginx_in_front_changes_nothing(name: str) -> None:
     sent, reason = FLOODS[name]

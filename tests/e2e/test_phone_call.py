@@ -16,7 +16,7 @@ from simulators.script import BargeIn, Say, Step, WaitForAgent, WaitForHangUp
 from tools.demo import KEYLESS
 from tools.stack import Stack, StackOptions
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e, pytest.mark.engines]
+pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.anyio]
 
 
 @pytest.fixture

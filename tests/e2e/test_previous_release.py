@@ -11,7 +11,7 @@ import pytest
 from common.protocol.messages import EagerUserTurn, ReplyDiscarded, ReplyReleased
 from tests.e2e.two_releases import ROOT, Caller, answered, calling, deployed, streaming, unpacked
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+pytestmark = [pytest.mark.processes, pytest.mark.slow, pytest.mark.anyio]
 
 PREVIOUS = "bddd80e"
 """The last release, 0.1.0; it becomes a tag's name with the first tag."""

@@ -18,7 +18,7 @@ from tests.e2e.loopback_edge import SECRET, running_edge
 from tests.e2e.nginx import nginx
 from tests.e2e.test_http_defaults import Client, body, connected, post
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 VERSION = b"Sec-WebSocket-Version: 13\r\n"
@@ -217,7 +217,6 @@ async def test_few_pipelined_requests_are_served_ahead_of_their_answers() -> Non
 # --- through nginx ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("path", [b"/healthz", b"/ws/guessed"])
 async def test_what_nginx_passes_on_is_answered(path: bytes) -> None:
     """Its defaults pass on 32 KB of headers, and lines of 8 KB with what it adds."""

@@ -16,7 +16,7 @@ from tools.demo import KEYLESS
 from tools.fake_providers import fake_providers
 from tools.stack import Stack, StackOptions
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 WORDS = {"said": ["Where are you located?"], "answers": ["In Lake Road, near the library. Which day suits you?"]}
 CALL = (WaitForAgent(silence_ms=600), Say("location"), WaitForAgent(silence_ms=800), HangUp())

@@ -14,7 +14,7 @@ from common.protocol import redis_keys
 from tests.e2e.poison import call_keys, client_of, edges_of, poison_entries, poison_types, shared_keys
 from tests.e2e.two_releases import ROOT, Caller, Deployment, calling, deployed
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 ANSWERS = {"ask one": "It is one.", "ask two": "It is two.", "ask three": "It is three."}
 TREES = dict.fromkeys(("edge", *redis_keys.POOLS), ROOT)

@@ -25,7 +25,7 @@ from simulators.carrier.document import read_document
 from simulators.lab import FROM, TO, Lab, lab
 from simulators.script import Wait as Pause
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 TOKEN = "simulated-token"
 VENDOR = "https://api.vobiz.ai"

@@ -28,7 +28,7 @@ from tests.clock import VirtualLoop
 from tests.e2e.loopback_edge import EDGE, FROM, SECONDS, TO, Edge, given, refused, running_edge
 from tests.e2e.test_edge_http import xml_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 HELPED = Agents(
     {"desk": Agent("desk", greeting="Hello.", instructions="Be brief.", numbers=("*",), fallback_number="911234567899")}

@@ -9,7 +9,7 @@ from edge.session.url_proof import Proof, check, of_call, of_dial
 from tests.e2e.loopback_edge import SECRET, given, running_edge
 from tests.e2e.test_edge_http import xml_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 NOW = 1_800_000_000.0
 

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.processes
 
 
 def test_without_a_usable_voice_a_worker_names_it_and_the_setting(tmp_path: Path) -> None:

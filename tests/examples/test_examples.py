@@ -24,7 +24,7 @@ from tools.check import check
 from workers.llm.engines.catalog import language_model
 from workers.llm.engines.openai_chat import ChatOptions, OpenAIChat
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 KEYS = {
     "receptionist": {"OPENAI_API_KEY": "sk-fake"},

@@ -9,6 +9,8 @@ import pytest
 
 from tests.fuzz.campaign import SHARES, Campaign
 
+pytestmark = [pytest.mark.fast, pytest.mark.slow]
+
 INPUTS = 3000
 
 

@@ -14,6 +14,8 @@ import pytest
 
 from tests.simulation.run import Outcome, simulate
 
+pytestmark = pytest.mark.processes
+
 KEPT = {
     13: "an edge cut off from Redis at the end of a call never told the ledger: the pools took it again for 75 s",
     21: "after a reconnect the ears heard again what the old edge had written twice: a word was there twice",
@@ -54,6 +56,7 @@ def test_a_seed_that_once_failed(seed: int) -> None:
     assert not outcome.wrong, judged(outcome)
 
 
+@pytest.mark.slow
 def test_fresh_seeds() -> None:
     """Bounded by count and, for a slow machine, by time.  `SIMULATION_SEED` sets the first."""
     first = int(os.environ.get("SIMULATION_SEED", datetime.date.today().toordinal() * 1000))
@@ -74,6 +77,7 @@ def test_a_seed_plays_the_same_twice(seed: int) -> None:
     assert simulate(seed + 1).digest != one.digest
 
 
+@pytest.mark.slow
 def test_a_seed_plays_the_same_in_another_process() -> None:
     """Python's string hashes differ there, and with them the order of every set."""
     for seed in (2, 71):

@@ -7,6 +7,8 @@ import pytest
 from edge.vobiz.rest.account import AccountProblem, account_problem
 from edge.vobiz.rest.errors import CarrierAnswer, CarrierError, CarrierLimited, Unavailable, Uncertain, error_of
 
+pytestmark = pytest.mark.fast
+
 
 def said(status: int, body: object) -> CarrierError:
     return error_of("POST", CarrierAnswer(status, json.dumps(body).encode()), 0.0)

@@ -10,7 +10,7 @@ from workers.providers.catalog import Vendor, build_provider
 from workers.providers.interfaces import Down, Piece
 from workers.runtime.process import ProviderPool
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 
 # --- the file: workers/llm/parrot.py ---

@@ -19,6 +19,8 @@ from common.agents.model import (
 from common.process.env_file import EnvFile
 from tools.check import check
 
+pytestmark = pytest.mark.fast
+
 FILE = """greeting: Hello {{ name }}, this is {{clinic}}.
 instructions: |
   The caller is {{name}}. Today is {{day}}.

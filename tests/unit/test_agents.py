@@ -26,6 +26,8 @@ from common.agents.model import (
     with_variables,
 )
 
+pytestmark = pytest.mark.fast
+
 SHIPPED = Path(__file__).parents[2] / "agents"
 SMALL = "greeting: Hello.\ninstructions: Be kind.\n"
 

@@ -3,12 +3,16 @@
 import math
 from array import array
 
+import pytest
+
 from benchmarks.answers.caller import CallerRecord, caller_number, speech_frame
 from benchmarks.answers.hearing import Figures, measured
 from benchmarks.answers.plan import ANSWER, Pace, cycle_frames, ideal, tokens_to_first_clause
 from benchmarks.answers.profiles import folded
 from benchmarks.answers.results import BARS, missed, numbers
 from benchmarks.answers.run import RunPlan, RunResult, Use
+
+pytestmark = pytest.mark.fast
 
 MS = 1_000_000
 WHOLE_RUN = (0, 10**18)

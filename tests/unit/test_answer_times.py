@@ -1,7 +1,11 @@
 """When each stage of an answer was done, as the histograms and the call's events have it."""
 
+import pytest
+
 from common.store import CallRecord
 from edge.session.latency import TurnLatency
+
+pytestmark = pytest.mark.fast
 
 
 def test_work_done_ahead_of_the_end_of_the_turn_took_none_of_the_callers_time():

@@ -4,6 +4,8 @@ import pytest
 
 from edge.http.api_access import Asked, body_refusal, is_loopback_name, refusal
 
+pytestmark = pytest.mark.fast
+
 TOKEN = "a-token-of-32-characters-or-so-ok"
 
 

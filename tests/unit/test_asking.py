@@ -9,7 +9,7 @@ from workers.llm.model_chain import HEDGE_SAMPLES_MIN, FirstWords, ModelChain, M
 from workers.providers.failover import Failover, Source
 from workers.providers.interfaces import Busy, Down, Piece, TokensUsed
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 DIALOGUE = [{"role": "user", "content": "x" * 40}]
 

@@ -14,6 +14,8 @@ from workers.tts.audio_tags import for_voice, takes_audio_tags
 from workers.tts.normalise import with_sources
 from workers.tts.synthesis import CallVoice
 
+pytestmark = pytest.mark.fast
+
 WRITTEN = "[laughs] That is ₹500, *smiles* sir. [whispers] Really."
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from common.call.backchannels import is_backchannel
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize("text", ["Mm-hm.", "mhm", "Uh-huh!", "uh huh", "Hmm…", "Mm-hmm, mm-hmm.", "हम्म", "Um, uh."])
 def test_a_nod(text: str) -> None:

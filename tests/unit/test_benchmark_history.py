@@ -9,6 +9,8 @@ import pytest
 
 from benchmarks.history import KEPT, BadResult, add, comparison, figures, main, record, show
 
+pytestmark = pytest.mark.fast
+
 AROUND = {
     "date": "2026-01-02T03:04:05+00:00",
     "command": "python -m benchmarks.edge --calls 50",

@@ -1,6 +1,10 @@
 """When a provider is left alone, and when it may try again."""
 
+import pytest
+
 from workers.providers.breaker import BUSY_S, COOLDOWN_S, FAILURES_MAX, PROBE_S_MAX, Breaker, BreakerState
+
+pytestmark = pytest.mark.fast
 
 
 def failing(times: int, now: float = 0.0) -> Breaker:

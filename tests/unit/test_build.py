@@ -9,6 +9,8 @@ import pytest
 from common.process.build import UNKNOWN, VERSION, this_build
 from common.telemetry import metrics
 
+pytestmark = pytest.mark.processes
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -14,6 +14,8 @@ from common.audio import g711
 from edge.media.decoder import UplinkDecoder
 from edge.vobiz.stream_protocol import BadFrame, MediaFormat
 
+pytestmark = pytest.mark.fast
+
 MULAW = MediaFormat("mulaw", 8000)
 L16 = MediaFormat("l16", 8000)
 L16_WIDE = MediaFormat("l16", 16000)

@@ -7,7 +7,7 @@ import pytest
 from workers.providers.failover import Failover, Source
 from workers.providers.interfaces import Busy, Down, Rejected
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 
 def two_providers() -> Failover[str]:

@@ -15,7 +15,7 @@ from simulators.lab import FROM, TO, greets, lab, person, speak, until
 from simulators.script import Press, Say, Wait, WaitForAgent, WaitForHangUp
 from simulators.voice_server import silent
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 
 async def test_an_outbound_call_from_the_request_to_the_hangup_webhook() -> None:

@@ -29,6 +29,8 @@ from simulators.sound import from_mulaw, loud_windows, mulaw_loud_windows
 from simulators.stream_messages import Spelling, Writer
 from simulators.uplink import Disturbance, Out, Uplink
 
+pytestmark = pytest.mark.fast
+
 REQUEST = {"from": "+911234567890", "to": "911234567891", "answer_url": "https://voice.example.com/answer"}
 NUMBER = "+911234567890"
 

@@ -9,8 +9,9 @@ import pytest
 from simulators.carrier import CallRecord
 from simulators.lab import FROM, TO, Lab, lab, person
 from simulators.script import Wait
+from tests.deadlines import WAIT_S
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 STAYS = person(Wait(60_000))
 
@@ -19,7 +20,7 @@ async def up(it: Lab, **more: Any) -> CallRecord:
     """A call whose stream is open."""
     sockets = it.server.sockets
     call = await it.dial(**more)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         while it.server.sockets == sockets:
             await asyncio.sleep(0.005)
     return call
@@ -106,7 +107,7 @@ async def test_a_second_stream_by_rest_is_two_way_only_for_the_string_true() -> 
         two_way = {entry["stream_id"]: entry["bidirectional"] for entry in (await it.rest.get(at)).json()["objects"]}
         assert (two_way[first["stream_id"]], two_way[second["stream_id"]]) == (False, True)
         assert (await it.rest.delete(f"{at}{second['stream_id']}/")).status_code == 204
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             while (await it.rest.get(f"{at}{second['stream_id']}/")).json()["status"] != "completed":
                 await asyncio.sleep(0.005)
         assert call.live

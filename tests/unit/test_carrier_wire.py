@@ -12,7 +12,7 @@ from simulators.stream import WireOptions
 from simulators.stream_messages import Spelling
 from simulators.uplink import Disturbance
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 NO_CLOSE = 1005
 """What uvicorn calls a connection that was lost without a close frame; other servers say 1006."""

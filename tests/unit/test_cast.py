@@ -16,10 +16,11 @@ from simulators.loopback_server import LoopbackServer
 from simulators.providers.bad_minutes import BadMinutes, Plan
 from simulators.providers.cast import KEY, BadCastScript, Cast, CastScript, read_cast_script, settings
 from simulators.providers.openai_chat import Answer
+from tests.deadlines import WAIT_S
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
-SECONDS = 5.0
+SECONDS = WAIT_S
 LISTEN = "/deepgram/v1/listen?model=nova-3&encoding=mulaw&sample_rate=8000"
 DEEPGRAM_KEY = {"Authorization": f"Token {KEY}"}
 DEMO = Path(__file__).parents[2] / "simulators" / "providers" / "demo.json"

@@ -10,6 +10,8 @@ from benchmarks.chaos.sentences import NUMBER_MAX, PARDON, PARTS, AnswerPart, an
 from benchmarks.chaos.tones import ALPHABET, QUIET, Phrase, Reader, spoken
 from common.audio.g711 import FRAME_BYTES, FRAME_MS
 
+pytestmark = pytest.mark.fast
+
 QUERY = {"endpointing": "200", "utterance_end_ms": "1000", "vad_events": "true", "interim_results": "true"}
 
 

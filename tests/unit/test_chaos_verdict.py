@@ -13,6 +13,8 @@ from benchmarks.chaos.transcript import Owners, brief, read_owners
 from benchmarks.chaos.turns import ANSWER_MS_MAX, Lived, Turn
 from benchmarks.chaos.verdict import LATENESS_MS_MAX, Outcome, Row, absent, judge
 
+pytestmark = pytest.mark.fast
+
 KILL = Scenario("tts", "a voice is killed", "tts", "kill", 1500, 2000)
 STRIKE = Strike(100_000.0, "tts-1", "tts-x-00000001", 102_000.0)
 WHOLE = {0: 1, 1: 1, 2: 1}

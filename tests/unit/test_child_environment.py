@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from common.settings import Settings
+from tests.deadlines import WAIT_S
 from workers.providers.child_environment import DOWNLOADS, NEEDED, child_environment
 from workers.providers.interfaces import Down, ProviderError, VoiceOptions
 from workers.tts.engines.local_espeak import LocalEspeak
 from workers.tts.engines.piper_child import Deadlines, PiperChild
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 VARIABLES = sorted(Settings.variables())
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +56,7 @@ async def test_piper_sees_no_secret(tmp_path: Path, downloads: bool) -> None:
     python.write_text(f"#!/bin/sh\nenv | sed 's/=.*//' > {tmp_path}/seen\n")
     python.chmod(0o755)
     child = PiperChild(lambda: ["--voice", "x"] if downloads else ["--model", "x"], Deadlines(), str(python))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         with pytest.raises(Down):
             await child.ready()
         await child.aclose()

@@ -24,6 +24,8 @@ from tools.claims import (
     verdict,
 )
 
+pytestmark = pytest.mark.processes
+
 PAGE = """# Title
 
 There are 70 settings. Each has a

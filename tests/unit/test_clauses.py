@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.hypothesis_profile import examples
 from workers.llm.text.clauses import CLAUSE_CHARS_MAX, Clauses
 from workers.llm.text.sentence_marks import WITHOUT_SPACES
 from workers.tts.normalise.abbreviations import BEFORE_NUMBERS, NUMBERS_OF
+
+pytestmark = pytest.mark.fast
 
 
 def spoken(*tokens: str) -> list[str]:
@@ -253,7 +256,7 @@ FRAGMENTS = st.lists(
 ).map(" ".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(TEXTS | FRAGMENTS, st.data())
 def test_how_the_model_splits_its_tokens_changes_nothing(text: str, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=20)))
@@ -261,7 +264,7 @@ def test_how_the_model_splits_its_tokens_changes_nothing(text: str, data: st.Dat
     assert spoken(*tokens) == spoken(text) == spoken(*text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(TEXTS | FRAGMENTS)
 def test_no_word_is_lost_added_or_reordered_and_every_clause_has_a_bound(text: str) -> None:
     clauses = spoken(text)

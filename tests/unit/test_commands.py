@@ -14,6 +14,8 @@ from common.process.addresses import near_address, near_url
 from tools.install import make_importable
 from tools.ports import is_free
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = {
     "edge": "python -m edge",

@@ -19,7 +19,7 @@ from common.store.memory import MemoryCallStore
 from edge.session.log_compaction import LOOK_SECONDS, LogCompaction
 from tests.clock import VirtualLoop
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 SAID: list[Message] = [ReplyStarted(1, 0), Clause(1, 0, "Hello.", (1, 2, 3))]
 SHORT: list[Message] = [ReplyStarted(1, 0), Clause(1, 0, "Hello.")]

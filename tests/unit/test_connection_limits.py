@@ -14,6 +14,8 @@ from edge.http.limits.request_size import HEAD_BYTES_MAX, HEADERS_MAX, REQUEST_B
 from edge.http.limits.slow_clients import HALF_OPEN_MAX, IDLE_MAX, REQUEST_SECONDS, HalfOpen
 from edge.http.limits.slow_readers import UNREAD_SECONDS, SlowReaders
 
+pytestmark = pytest.mark.fast
+
 
 class _Timer:
     def cancel(self) -> None:

@@ -5,6 +5,8 @@ import pytest
 from common.protocol.messages import USAGE_UNITS
 from common.telemetry.costs import PER, estimate, prices
 
+pytestmark = pytest.mark.fast
+
 TABLE = {"a/*": {"audio_minute": 0.6}, "b/x": {"tokens_in_1m": 2.0, "tokens_cached_1m": 1.0, "tokens_out_1m": 8.0}}
 
 

@@ -1,7 +1,11 @@
 """Deepgram's ear on a line that stands still for some seconds: Redis fails over, or an edge is frozen."""
 
+import pytest
+
 from tests.unit.test_deepgram_turns import AGAIN, HELLO, THERE, Call, interim_only, results, started
 from workers.providers.interfaces import EndOfTurn
+
+pytestmark = pytest.mark.fast
 
 
 def test_a_line_that_stands_still_for_a_failover_splits_no_sentence() -> None:

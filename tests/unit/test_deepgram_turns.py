@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.hypothesis_profile import examples
 from workers.providers.interfaces import (
     Down,
     EagerEndOfTurn,
@@ -20,6 +21,8 @@ from workers.providers.interfaces import (
 )
 from workers.stt.engines.deepgram_nova_core import DEAD_MS, FINALIZE, LIVE_LAG_MS, NovaCore
 from workers.stt.stream.audio_feed import AudioFeed
+
+pytestmark = pytest.mark.fast
 
 FINAL_MS, GRACE_MS = 1500, 700
 OPTIONS = ListenOptions(endpointing_ms=500, eager_endpointing_ms=200, min_interruption_ms=160)
@@ -384,7 +387,7 @@ messages = st.one_of(
 steps = st.one_of(messages, st.integers(1, 200).map(lambda frames: frames * 20), st.just("wait"))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(steps, max_size=40))
 def test_whatever_the_vendor_says_onsets_and_offsets_alternate_and_no_utterance_is_empty(transcript: list[Any]) -> None:
     call = Call()

@@ -19,7 +19,7 @@ from edge.http.parameters import BadRequest
 from edge.session.call import STOP_SECONDS
 from tests.clock import VirtualLoop
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 CALL = "c-1"
 

@@ -5,6 +5,8 @@ import pytest
 from common.settings import BadSettings, Settings
 from edge.outbound.destinations import Destinations, NotAllowed
 
+pytestmark = pytest.mark.fast
+
 INDIA = Destinations.of("", "+911234567890")
 
 

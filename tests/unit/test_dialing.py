@@ -27,6 +27,8 @@ from edge.outbound.state import (
     sign_of_life,
 )
 
+pytestmark = pytest.mark.fast
+
 DIAL = OutboundCall("d-1", to="911234567890", sender="919876543210", created_ms=0)
 PATIENT = OutboundCall("d-1", to="911234567890", sender="919876543210", plan=Plan(attempts_max=3, retry_after_s=60))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,8 @@ from common.protocol.messages import (
 )
 from tests.unit.test_story import ANSWER, GREETING, INTERRUPTION, THE_CALL, with_echo
 from workers.llm.conversation import Decision, Dialogue, WantedReply
+
+pytestmark = pytest.mark.fast
 
 HELLO = "Hello, this is the clinic. How can I help you?"
 QUESTION = UserTurn(1, "are you open on sunday", ())

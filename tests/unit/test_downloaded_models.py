@@ -10,6 +10,8 @@ from workers.providers.interfaces import Down
 from workers.stt.engines.whisper_decoder import downloaded
 from workers.tts import piper_process
 
+pytestmark = pytest.mark.fast
+
 WEIGHTS = b"weights"
 DIGEST = hashlib.sha256(WEIGHTS).hexdigest()
 

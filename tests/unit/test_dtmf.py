@@ -10,6 +10,8 @@ import pytest
 from edge.vobiz.dtmf import KEYS_MAX
 from edge.vobiz.stream_protocol import BadFrame, DtmfMessage, parse
 
+pytestmark = pytest.mark.fast
+
 SHAPES: list[tuple[dict[str, Any], str]] = [
     ({"dtmf": {"digit": "1", "track": "inbound", "timestamp": "1778597597091"}}, "1"),
     ({"digit": "1"}, "1"),

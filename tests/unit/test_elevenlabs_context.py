@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 
+from tests.deadlines import WAIT_S
 from workers.providers.interfaces import CharTimings, Down
 from workers.tts.engines.elevenlabs_messages import Alignment, SocketMessage
 from workers.tts.engines.elevenlabs_socket import AUDIO_BYTES_MAX, ClauseContext
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 HI = Alignment(("H", "i"), (0, 50), 100)
 
@@ -69,7 +70,7 @@ async def test_messages_without_sound_buy_no_time() -> None:
             await asyncio.sleep(0)
 
     chatting = asyncio.create_task(chatter())
-    async with asyncio.timeout(2):  # for a faulty one
+    async with asyncio.timeout(WAIT_S):  # for a faulty one
         with pytest.raises(TimeoutError):
             await one.next(0.02)
     assert not chatting.done()

@@ -22,6 +22,8 @@ from workers.tts.engines.elevenlabs_messages import (
     understood,
 )
 
+pytestmark = pytest.mark.fast
+
 MS = 50
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.hypothesis_profile import examples
 from workers.providers.interfaces import ListenOptions, SpeechEnd, SpeechStart
 from workers.stt.vad.endpointing import (
     EAGER_END_MS,
@@ -21,6 +22,8 @@ from workers.stt.vad.endpointing import (
     End,
     Endpointing,
 )
+
+pytestmark = pytest.mark.fast
 
 PROBABILITY = {"#": 0.9, "~": 0.4, ".": 0.05}
 OPTIONS = ListenOptions(min_interruption_ms=160, endpointing_ms=500, utterance_ms_max=30_000)
@@ -173,7 +176,7 @@ def test_positions_never_go_back():
     endpointing_ms=st.integers(32, 1000),
     utterance_ms_max=st.integers(1000, 4000),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_rules_that_hold_for_every_sound(
     strips: list[tuple[str, int]], min_interruption_ms: int, endpointing_ms: int, utterance_ms_max: int
 ):

@@ -9,6 +9,8 @@ import pytest
 from common.process.env_file import EnvFile, compose_variables
 from common.settings import BadSettings, Settings
 
+pytestmark = pytest.mark.fast
+
 SECRET = "hunter2-not-to-be-seen"
 
 

@@ -7,6 +7,8 @@ import pytest
 from common.protocol import messages as m
 from edge.http.event_names import EVENTS, to_event
 
+pytestmark = pytest.mark.fast
+
 CONTRACT = {
     "CallStarted": {"epoch", "edge", "at_ms", "heard"},
     "CallEnded": {"epoch", "reason", "at_ms", "heard"},

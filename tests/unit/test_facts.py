@@ -6,6 +6,8 @@ import pytest
 
 from edge.vobiz.webhook_fields import facts
 
+pytestmark = pytest.mark.fast
+
 TIMES = [
     ("StartTime", "2026-07-21 13:38:38", "2026-07-21T13:38:38+05:30"),
     ("AnswerTime", "2026-07-21T13:38:38", "2026-07-21T13:38:38+05:30"),

@@ -7,6 +7,8 @@ import pytest
 from edge.http.limits.rate_limit import Buckets, client_address
 from edge.http.limits.slow_clients import HALF_OPEN_MAX, HalfOpen
 
+pytestmark = pytest.mark.fast
+
 PROXIES = ("10.0.0.0/8", "fd00::/8")
 
 

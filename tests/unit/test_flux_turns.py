@@ -21,6 +21,8 @@ from workers.providers.interfaces import (
 from workers.stt.engines.deepgram_flux_core import FORCE_END, FluxCore
 from workers.stt.stream.audio_feed import AudioFeed
 
+pytestmark = pytest.mark.fast
+
 FINAL_MS, GRACE_MS = 3000, 700
 WORDS = (("Hello,", 0.5, 0.9), ("there.", 1.0, 1.3), ("Again.", 1.7, 2.1))
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from common.audio import g711
 
+pytestmark = pytest.mark.fast
+
 SEGMENT_ENDS = (31, 95, 223, 479, 991, 2015, 4063, 8159)
 """ITU-T G.711 table 2a: the decision values at which each segment ends, on the 14-bit scale."""
 

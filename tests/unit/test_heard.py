@@ -17,6 +17,8 @@ from common.protocol.messages import (
     ReplyResumed,
 )
 
+pytestmark = pytest.mark.fast
+
 FIRST, SECOND = "We open at nine.", "Shall I book a time for you?"
 
 

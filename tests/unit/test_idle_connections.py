@@ -7,7 +7,7 @@ from redis.asyncio import Connection
 
 from common.store.idle import IDLE_SECONDS, IdleClosingPool
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 
 class Line(Connection):

@@ -23,7 +23,7 @@ from workers.providers.interfaces import (
 from workers.tts.audio.audibility import NO_AUDIO, SILENCE, TOO_SHORT, letters, shortest_ms
 from workers.tts.synthesis import CallVoice, ClauseSynthesis
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 MONDAY = Clause(1, 0, "It is on Monday at five.")
 MS = 8

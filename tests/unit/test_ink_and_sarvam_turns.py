@@ -27,6 +27,8 @@ from workers.stt.stream.backlog import FREE_S, ReplayBacklog
 from workers.stt.stream.stt_core import IDLE_S, Effect, SttCore, UnresponsiveVendor
 from workers.stt.vad.energy import NOT, EnergyVad
 
+pytestmark = pytest.mark.fast
+
 LOUD, QUIET = b"\x10\x90" * 400, g711.SILENCE * 800
 FINAL_S = 4.0
 

@@ -24,6 +24,8 @@ from workers.stt.engines.deepgram_flux_core import FluxCore
 from workers.stt.stream.audio_feed import AudioFeed
 from workers.stt.stream.interim_words import InterimWords
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize(
     ("interims", "final", "missing"),

@@ -14,6 +14,9 @@ from common.telemetry.metrics import CLOSED
 from edge.session.fences import ORDERS
 from edge.vobiz.media_format import BadFormat, media_format
 from edge.vobiz.rest.account import REASONS
+from tests.hypothesis_profile import examples
+
+pytestmark = [pytest.mark.fast, pytest.mark.exhaustive]
 
 ROOT = Path(__file__).resolve().parents[2]
 STRANGE = st.one_of(
@@ -50,7 +53,7 @@ NOT_CLOSED = {
 
 @families
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_a_strange_value_makes_no_series_of_its_own(family: metrics.Counter, data: st.DataObject):
     values = [data.draw(STRANGE) for _ in CLOSED[family]]
     family.labels(*values)
@@ -79,7 +82,7 @@ def test_a_process_counts_a_bounded_number_of_providers():
 
 
 @given(direction=st.text(max_size=30))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_a_record_of_another_release_makes_no_direction(direction: str):
     record = record_of({b"call_id": b"c-1", b"direction": direction.encode("utf-8", "replace")}, "c-1")
     metrics.CALLS_STARTED.labels(record.direction)

@@ -9,7 +9,7 @@ import pytest
 from common.bus.outbox import OutboxEntry
 from common.bus.writer import Writer
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 
 class Line:

@@ -1,5 +1,7 @@
 """What the caller said stands before the reply to it, in whatever order the news came.  Found by the simulation."""
 
+import pytest
+
 from common.protocol.messages import (
     CallStarted,
     Clause,
@@ -12,6 +14,8 @@ from common.protocol.messages import (
 )
 from workers.llm.conversation import Dialogue
 from workers.tts.plan import SpeechPlan, Synthesize
+
+pytestmark = pytest.mark.fast
 
 GREETING = (CallStarted(1, "edge-1", 0), ReplyStarted(1, 0), Clause(1, 0, "Hello."), ReplyEnded(1, 1))
 

@@ -13,6 +13,8 @@ from workers.stt.stream.audio_feed import AudioFeed
 from workers.stt.stream.liveness import Liveness
 from workers.stt.stream.stt_core import PING, SocketProfile, SttStreamOptions
 
+pytestmark = pytest.mark.fast
+
 LOUD, QUIET = b"\x10\x90" * 80, b"\xff" * 160
 OPTIONS = SttStreamOptions(mute_s=3.0, pong_s=2.0, ping_s=4.0, unresponsive_s=1.0, keepalive_s=5.0)
 ANSWERS = SocketProfile("deepgram/x", answer_ms=1_000, keepalive="keep", goodbye="")

@@ -9,6 +9,8 @@ import pytest
 
 from common.telemetry.log import start_logging
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:

@@ -38,6 +38,8 @@ from tests.unit.test_story import ANSWER, GREETING, INTERRUPTION
 from workers.llm.conversation import Dialogue
 from workers.tts.plan import SpeechPlan
 
+pytestmark = pytest.mark.fast
+
 CALL = "c-1"
 AGAIN = CallStarted(9, "edge-b", 2_000_000, can_hold_replies=True)
 """The carrier comes back with the call."""

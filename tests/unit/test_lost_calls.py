@@ -5,6 +5,8 @@ import pytest
 from common.store.clock_offset import ROUND_TRIP_MS_MAX, clock_offset_s
 from edge.session.abandoned_calls import LOOKS_APART_MS_MAX, SECOND_LOOK_MS, AbandonedCalls
 
+pytestmark = pytest.mark.fast
+
 LOOK_MS = 5_000
 DEAD = {"c-1": 1_000}
 """What the ledger tells of a call whose edge is dead: its last sign of life stays the same."""

@@ -13,6 +13,8 @@ from edge.media.decoder import UplinkDecoder
 from edge.vobiz.media_format import ALAW, L16, MULAW, BadFormat, MediaFormat, media_format
 from edge.vobiz.stream_protocol import BadFrame, Start, parse
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize(
     ("name", "rate", "encoding", "hertz"),

@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from common.protocol import messages
 from common.protocol.codec import TAGS, BadMessage, UnknownTag, decode, encode
 from common.protocol.messages import AudioOut, Clause, ClausePlayed, Message, ReplyEnded
+from tests.hypothesis_profile import examples
+
+pytestmark = pytest.mark.fast
 
 NAMES = {
     1: "AudioStarted",
@@ -79,7 +82,7 @@ every_class = pytest.mark.parametrize("cls", TAGS, ids=lambda cls: cls.__name__)
 
 @every_class
 @given(data=st.data())
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_every_message_comes_back_as_it_was(cls: type[Any], data: st.DataObject) -> None:
     message = data.draw(any_message(cls))
     again = decode(encode(message))
@@ -163,7 +166,7 @@ def test_garbage_is_refused(raw: bytes) -> None:
     assert not isinstance(caught.value, UnknownTag)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(st.binary(max_size=60))
 def test_no_bytes_do_harm(raw: bytes) -> None:
     try:

@@ -15,6 +15,8 @@ from edge.session.calls import Calls
 from tests.calls.phone import answered_call
 from workers.runtime.runner import Runner, RunnerOptions, Session
 
+pytestmark = pytest.mark.fast
+
 
 def shown(name: str, **labels: str) -> float | None:
     """The sample as a scrape would see it, whatever the order of its labels."""

@@ -10,6 +10,8 @@ import pytest
 from workers.providers.interfaces import Down
 from workers.providers.packaged_models import PackagedModel, model_path
 
+pytestmark = pytest.mark.fast
+
 WEIGHTS = b"weights" * 1000
 
 

@@ -6,7 +6,7 @@ from common.bus.memory import MemoryStreams
 from common.store.memory import MemoryCallStore
 from edge.http.nonces import NONCE_SECONDS, Nonces
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 
 class Forgetful(MemoryCallStore):

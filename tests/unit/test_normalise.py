@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.hypothesis_profile import examples
 from workers.tts.normalise import normalised, with_sources
 from workers.tts.normalise.words_en import English
 from workers.tts.normalise.words_hi import Hindi
+
+pytestmark = pytest.mark.fast
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -356,7 +359,7 @@ def unescaped(text: str) -> str:
     return text
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(TEXTS, LANGUAGES)
 def test_any_text_is_spoken_and_leads_back(text: str, language: str) -> None:
     said = with_sources(text, language)

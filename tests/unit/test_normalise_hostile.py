@@ -7,6 +7,8 @@ import pytest
 
 from workers.tts.normalise import with_sources
 
+pytestmark = [pytest.mark.fast, pytest.mark.exhaustive]
+
 HOSTILE = re.findall(
     r"\S+",
     "1 12, - * _a | |- <a ]( [ ! @ a@b. A1- +9 http://a/ 1/2 1-2 ₹1_to_ OTP_is_ order_number_no_id_ 1_Jan_ in_2026_ "

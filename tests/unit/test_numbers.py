@@ -10,6 +10,8 @@ from common.numbers import international, is_possible, number_key, same_party
 from edge.vobiz.numbers import dialled, e164
 from edge.vobiz.xml import Dial, Number, render
 
+pytestmark = pytest.mark.fast
+
 P = "+"
 """Apart from the digits: what stands in the table is no number of anybody's, and is not to look like one."""
 

@@ -9,7 +9,7 @@ from common.protocol.messages import SpeechEnded, SpeechStarted
 from edge.session.late_speech import HOLD_SECONDS, LateSpeechFilter
 from tests.clock import VirtualLoop
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 
 @pytest.fixture

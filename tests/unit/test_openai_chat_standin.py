@@ -16,12 +16,13 @@ from simulators.loopback_server import LoopbackServer
 from simulators.providers.bad_minutes import BadMinutes, Plan
 from simulators.providers.faults import Fault
 from simulators.providers.openai_chat import Answer, ChatTiming, OpenAIChatStandin, tokens
+from tests.deadlines import WAIT_S
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 QUICK = ChatTiming(first_token_ms=1.0, tokens_per_s=10_000.0)
 NEVER = ChatTiming(first_token_ms=1.0, tokens_per_s=0.001)  # the second token is a quarter of an hour away
-SECONDS = 5.0
+SECONDS = WAIT_S
 
 
 @asynccontextmanager

@@ -1,6 +1,10 @@
 """What waits while Redis is away: in order, and no call at the expense of another."""
 
+import pytest
+
 from common.bus.outbox import AUDIO_IN_MAX, ENTRIES_MAX, OTHERS_MAX, Outbox, OutboxEntry
+
+pytestmark = pytest.mark.fast
 
 
 def frame(owner: str, number: int) -> OutboxEntry:

@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.hypothesis_profile import examples
 from workers.llm.text.output_filter import OutputFilter
 from workers.providers.interfaces import Retracted, ToolCall
+
+pytestmark = pytest.mark.fast
 
 TOOLS = ("end_call", "look_up")
 
@@ -208,7 +211,7 @@ PARTS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(PARTS, max_size=15).map("".join), st.data())
 def test_how_the_model_splits_its_tokens_changes_nothing(text: str, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))

@@ -5,6 +5,8 @@ import pytest
 from common.settings import Settings
 from tools.own_secrets import ALL, EDGES_POLICY, OWN, own_environment
 
+pytestmark = pytest.mark.fast
+
 FULL = {name: f"value of {name}" for name in Settings.variables()} | {"PATH": "/bin"}
 
 

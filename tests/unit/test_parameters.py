@@ -11,7 +11,7 @@ from starlette.types import Message
 
 from edge.http.parameters import BadRequest, parameters, read_body
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 FIELDS = {"CallUUID": "c-1", "From": "+91 12345 67890", "CallerName": "Zoë & Søn", "Event": "StartApp"}
 FORM = urlencode(FIELDS).encode()

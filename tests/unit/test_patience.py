@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
 from workers.providers.http import http_form, socket_form
 from workers.tts.audio.resample import PcmToMulaw
+
+pytestmark = pytest.mark.fast
 
 DEADLINES = SpeechDeadlines(connect_s=1.0, first_audio_s=4.0, gap_s=2.0)
 SECOND = 8000

@@ -4,6 +4,8 @@ import pytest
 
 from workers.llm.text.phrases import APOLOGIES, FAREWELLS, apology, farewell
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize(
     ("tag", "key"), [("en-IN", "en"), ("hi", "hi"), ("hi-IN", "hi"), ("UR-pk", "ur"), ("xx", "en")]

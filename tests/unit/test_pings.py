@@ -17,6 +17,8 @@ from edge.http.server import PING_SECONDS
 from edge.media.websocket import EXTENSION, MediaSocketProtocol
 from tests.clock import VirtualLoop
 
+pytestmark = pytest.mark.fast
+
 HANDSHAKE = (
     b"GET /ws/x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from edge.media.playout import FRAME_BYTES, HELD_MS_MAX, Begin, Mark, Out, PlayFrame, Playout, PlayoutCut
 
+pytestmark = pytest.mark.fast
+
 T = 1000.0
 """When each of these calls begins; no clock starts at zero."""
 

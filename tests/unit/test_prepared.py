@@ -1,7 +1,11 @@
 """What the edge keeps of a reply until it may be heard."""
 
+import pytest
+
 from common.protocol.messages import AudioOut, ReplySynthesized
 from edge.session.held_reply import KEPT_MAX, HeldReply
+
+pytestmark = pytest.mark.fast
 
 
 def audio(turn: int, seq: int = 0) -> AudioOut:

@@ -10,6 +10,8 @@ import pytest
 
 from tests.programs import REMEDIES, program
 
+pytestmark = pytest.mark.fast
+
 TESTS = Path(__file__).resolve().parents[1]
 ROOT = TESTS.parent
 

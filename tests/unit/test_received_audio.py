@@ -22,6 +22,8 @@ from workers.providers.interfaces import Down, Rejected
 from workers.tts.audio.format import MULAW_8K, Encoding
 from workers.tts.audio.received import ReceivedAudio
 
+pytestmark = [pytest.mark.fast, pytest.mark.exhaustive]
+
 PCM_24K = Encoding("pcm", 24_000)
 SECONDS = 0.5
 PITCH_HZ = 500

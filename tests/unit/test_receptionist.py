@@ -12,6 +12,8 @@ from workers.llm.engines.appointment_words import find_day, find_name, find_time
 from workers.llm.engines.scripted_receptionist import FACTS, OF_COURSE, Receptionist, ScriptedAnswer, answer
 from workers.providers.interfaces import ToolCall
 
+pytestmark = pytest.mark.fast
+
 AGENTS = Path(__file__).parents[2] / "agents"
 END_CALL = {"type": "function", "function": {"name": "end_call", "description": "Hang up.", "parameters": {}}}
 

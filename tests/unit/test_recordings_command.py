@@ -11,7 +11,7 @@ from edge.recordings import run
 from edge.setup import DONE, FAILED, MISUSED
 from tests.unit.rest_standin import ID, TOKEN, Reply, Standin, standing_in
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 CLINIC = "clinic@example.com"
 
 

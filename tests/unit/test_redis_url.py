@@ -4,6 +4,8 @@ import pytest
 
 from common.redis.url import BadRedisUrl, Login, RedisTarget, parse_redis_url
 
+pytestmark = pytest.mark.fast
+
 PASSWORD = "hunter2-not-to-be-seen"
 
 

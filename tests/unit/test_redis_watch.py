@@ -14,6 +14,9 @@ from common.protocol.redis_keys import edge_priority, pool_calls
 from common.telemetry import metrics
 from edge.session.admission.redis_health import Health, RedisWatch, health
 from simulators.redis_servers import RedisServer
+from tests.deadlines import WAIT_S
+
+pytestmark = pytest.mark.servers
 
 INFO = {
     "run_id": "a1",
@@ -48,7 +51,6 @@ def test_what_a_server_does_not_tell_is_zero() -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.redis
 async def test_an_edge_shows_memory_load_and_what_waits(valkey_url: str) -> None:
     bus: Bus
     async with (
@@ -60,7 +62,7 @@ async def test_an_edge_shows_memory_load_and_what_waits(valkey_url: str) -> None
         bus.publish(pool_calls("stt"), CallOffered("call-2"))
         bus.publish(edge_priority("edge-1"), HangUp("call-1", "error"))
         async with Redis.from_url(valkey_url) as client:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(WAIT_S):
                 while await client.xlen(edge_priority("edge-1")) < 1 or await client.xlen(pool_calls("stt")) < 2:
                     await asyncio.sleep(0.01)
             await client.config_set("maxmemory", 64_000_000)
@@ -78,7 +80,6 @@ async def test_an_edge_shows_memory_load_and_what_waits(valkey_url: str) -> None
 
 
 @pytest.mark.anyio
-@pytest.mark.redis
 async def test_a_restart_is_counted_once(tmp_path: Path) -> None:
     async with (
         RedisServer(tmp_path / "redis") as server,
@@ -98,7 +99,6 @@ async def test_a_restart_is_counted_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.redis
 async def test_who_may_not_ask_for_info_sees_the_streams_only(tmp_path: Path) -> None:
     """An account without INFO is no reason to end an edge."""
     async with RedisServer(tmp_path / "redis") as server:
@@ -112,7 +112,6 @@ async def test_who_may_not_ask_for_info_sees_the_streams_only(tmp_path: Path) ->
 
 
 @pytest.mark.anyio
-@pytest.mark.redis
 async def test_a_server_that_is_away_is_no_error(valkey_url: str) -> None:
     nobody = "redis://127.0.0.1:1/0"
     async with contextlib.aclosing(RedisWatch.connect(f"{valkey_url},{nobody}", "edge-1")) as watch:

@@ -8,6 +8,8 @@ import pytest
 
 from tools.release_notes import CHANGELOG, PROJECT, ROOT, NoRelease, main, notes, sections, tagged_version
 
+pytestmark = pytest.mark.fast
+
 LOG = """# Changelog
 
 What users notice.

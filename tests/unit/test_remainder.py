@@ -4,6 +4,8 @@ import pytest
 
 from workers.tts.remainder import synthesized_chars
 
+pytestmark = pytest.mark.fast
+
 TEXT = "We open at nine in the morning."
 MARKS = [(index, 50 * index) for index in range(len(TEXT))]
 

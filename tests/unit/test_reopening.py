@@ -2,10 +2,13 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.stt.stream.reopening import FIRST_S, LONGEST_S, OPENINGS_PER_MINUTE, STEADY_S, Reopening
+
+pytestmark = pytest.mark.fast
 
 
 def openings(lives_s: list[float], heard: bool, until_s: float) -> list[float]:

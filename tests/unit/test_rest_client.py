@@ -14,7 +14,7 @@ from edge.vobiz.rest.requests import CallRequest, MachineDetection
 from edge.vobiz.rest.transport import ATTEMPTS_MAX, BODY_BYTES_MAX
 from tests.unit.rest_standin import DROP, HANG, ID, TOKEN, TRICKLE, Line, Reply, Standin, on_the_line
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 FROM, TO = "+91 12345 67890", "+91 98765 43210"
 CALL = CallRequest(from_number=FROM, to=TO, answer_url="https://voice.example.com/answer")

@@ -20,6 +20,8 @@ from edge.vobiz.rest.errors import (
 )
 from edge.vobiz.rest.transport import PAUSE_S_MAX, pause_s
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize(
     ("body", "message", "code"),

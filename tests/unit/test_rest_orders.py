@@ -11,6 +11,8 @@ from edge.vobiz.numbers import dialled, e164, without_numbers
 from edge.vobiz.rest.requests import ApplicationRequest, CallRequest, MachineDetection, RecordRequest, StreamRequest
 from edge.vobiz.rest.transport import CarrierOptions
 
+pytestmark = pytest.mark.fast
+
 ID, TOKEN = "MA_XXXXXXXX", "token-not-to-be-seen"
 FROM, TO = "+91 12345 67890", "+91 98765 43210"
 CALL = CallRequest(from_number=FROM, to=TO, answer_url="https://voice.example.com/answer")

@@ -11,7 +11,7 @@ from edge.vobiz.rest.errors import Refused, Uncertain
 from edge.vobiz.rest.requests import ApplicationRequest, RecordRequest, StreamRequest
 from tests.unit.rest_standin import DROP, ID, Line, Reply, on_the_line
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 FROM = "+91 12345 67890"
 ROOT = f"/api/v1/Account/{ID}"

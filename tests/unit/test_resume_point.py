@@ -1,9 +1,12 @@
 """Where a clause goes on at the next connection: no sound is lost, and hardly a word is said again."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.tts.resume_point import ON_ITS_WAY_MS, WORD_MS_MAX, resume_ms
+
+pytestmark = pytest.mark.fast
 
 TEXT = "We are open from Monday to Friday"
 MARKS = tuple((at, at * 60) for at in range(len(TEXT)) if at == 0 or TEXT[at - 1] == " ")

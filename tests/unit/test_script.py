@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,8 @@ from common.protocol.messages import (
 )
 from tests.unit.test_story import ANSWER, GREETING, THE_CALL, with_echo
 from workers.tts.plan import Done, SpeechPlan, Synthesize
+
+pytestmark = pytest.mark.fast
 
 START = CallStarted(1, "edge-a", 0)
 HELLO, HELP = Clause(1, 0, "Hello, this is the clinic."), Clause(1, 1, "How can I help you?")

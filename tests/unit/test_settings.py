@@ -9,6 +9,8 @@ import pytest
 
 from common.settings import BadSettings, Settings
 
+pytestmark = pytest.mark.fast
+
 PASSWORD = "hunter2-not-to-be-seen"
 
 

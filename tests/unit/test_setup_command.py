@@ -15,7 +15,7 @@ import pytest
 from edge.setup import DONE, FAILED, MISUSED, run
 from tests.unit.rest_standin import DROP, ID, TOKEN, Reply, Request, Standin, standing_in
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 ROOT = f"/api/v1/Account/{ID}"
 NUMBER = "+911234567890"

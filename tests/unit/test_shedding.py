@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+import pytest
+
 from edge.media.ticker import PULSE_MS, Ticker
 from edge.session.admission.overload import WINDOW_MS, Overload
 from edge.session.admission.reservations import PROMISE_MS, Reservations
 from tests.unit.test_ticker import Clock
+
+pytestmark = pytest.mark.fast
 
 LAG_MS_MAX = 50
 

@@ -23,6 +23,8 @@ from edge.vobiz.signatures import (
     verify,
 )
 
+pytestmark = pytest.mark.fast
+
 TOKEN = "own-token"
 PARENT = "parent-token"
 URL = "https://voice.example.com/answer"

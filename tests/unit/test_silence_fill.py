@@ -4,6 +4,8 @@ import pytest
 
 from edge.media.silence_fill import SURE_MS, SilenceFill, is_quiet
 
+pytestmark = pytest.mark.fast
+
 SILENCE = b"\xff" * 160
 NOISE = bytes([0xFE, 0x7C, 0xFD, 0x7F, 0xF9] * 32)
 SPEECH = bytes([0x20, 0xA0] * 80)

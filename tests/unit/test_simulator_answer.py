@@ -4,6 +4,8 @@ import pytest
 
 from simulators.answer import L16_8K, L16_16K, MULAW, CallDropped, Stream, read_answer
 
+pytestmark = pytest.mark.fast
+
 ATTRIBUTES = 'bidirectional="true" keepCallAlive="true" contentType="audio/x-mulaw;rate=8000"'
 
 

@@ -20,8 +20,9 @@ from simulators.script import BadScript, BargeIn, Press, Say, Step, Wait, WaitFo
 from simulators.stream import WireOptions
 from simulators.stream_messages import Spelling
 from simulators.vobiz import main
+from tests.deadlines import WAIT_S
 
-pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 Agent: TypeAlias = Callable[[ServerConnection, "Seen"], Awaitable[None]]
 LOUD = base64.b64encode(b"\x80\x00" * 80).decode()  # 20 ms that nobody could miss
@@ -39,7 +40,7 @@ class Seen:
     async def until(self, socket: ServerConnection, event: str) -> dict[str, Any]:
         """Take messages until one is an `event`."""
         while True:
-            message = json.loads(await asyncio.wait_for(socket.recv(), 5))
+            message = json.loads(await asyncio.wait_for(socket.recv(), WAIT_S))
             (self.media if message["event"] == "media" else self.events).append(message)
             if message["event"] == event:
                 return dict(message)
@@ -96,7 +97,7 @@ async def server(
 
 
 async def call(options: CallOptions, *script: Step) -> CallResult:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         return await Caller(options).call(script)
 
 

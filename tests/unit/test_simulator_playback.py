@@ -2,8 +2,12 @@
 
 from array import array
 
+import pytest
+
 from simulators.playback import Cleared, Playback, Played, Underrun
 from simulators.sound import Samples, silence
+
+pytestmark = pytest.mark.fast
 
 
 def tone(ms: int) -> Samples:

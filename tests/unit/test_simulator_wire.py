@@ -20,6 +20,8 @@ from simulators.stream_messages import Checkpoint, ClearAudio, PlayAudio, Spelli
 from simulators.wav import BadWav, read_wav, write_stereo_wav
 from simulators.webhooks import signatures
 
+pytestmark = pytest.mark.fast
+
 STREAM = "stream-1"
 
 

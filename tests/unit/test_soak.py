@@ -16,6 +16,8 @@ from benchmarks.soak.verdict import (
     still_up,
 )
 
+pytestmark = pytest.mark.fast
+
 MIB = 2**20
 QUIET = Sample(
     0, {"edge-1": ProcessSample(60 * MIB, 20, 3, 12, 0)}, RedisSample(2 * MIB, 0, 9, 6, 0, {"nodes:edge": 1})

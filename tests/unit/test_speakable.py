@@ -4,6 +4,8 @@ import pytest
 
 from workers.llm.text.speakable import begins_to_speak, is_speakable
 
+pytestmark = pytest.mark.fast
+
 SILENT = [
     "", "  \n", "…", "?!", "**", "---", "# ", "| - |", "👍", "🙂🇮🇳", "1\ufe0f\u20e3", "\u2139\ufe0f", "\u200b", "<br/>",
     "<speak><break time='1s'/></speak>", "&nbsp;&amp;", "```json\n```", "![](http://x/y.png)", "*nods*", "[laughs]",

@@ -9,6 +9,8 @@ import pytest
 
 from workers.tts.normalise import normalised
 
+pytestmark = pytest.mark.fast
+
 CORPUS = Path(__file__).parent / "corpus" / "spoken.tsv"
 ROWS_MIN = 400
 ROWS = [

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from workers.llm.engines.sse import EVENT_BYTES_MAX, Events
 
+pytestmark = pytest.mark.fast
+
 WIRE = (
     b': ping\n\nevent: x\ndata: {"a": 1}\n\ndata:{"b": "\xe0\xa4\xac"}\r\n\r\n'
     b"data: one\ndata: two\n\ndata: [DONE]\n\ndata: half"

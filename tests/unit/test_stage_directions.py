@@ -6,6 +6,8 @@ import pytest
 
 from workers.tts.normalise import normalised
 
+pytestmark = pytest.mark.fast
+
 DIRECTIONS = [
     "[laughs]", "[laughs softly]", "[Laughs]", "[sighs]", "[pause]", "[short pause]", "[pause: 1 second]",
     "[0.5s pause]", "[pauses for a moment]", "[typing]", "[typing sounds]", "[excited]", "[whispers]",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +25,8 @@ from common.protocol.messages import (
     SpeechStarted,
     UserTurn,
 )
+
+pytestmark = pytest.mark.fast
 
 CALL = "c-1"
 

@@ -19,6 +19,8 @@ from edge.media.stream_pace import (
     TooFast,
 )
 
+pytestmark = pytest.mark.fast
+
 PAUSES_AND_AUDIO = st.lists(st.tuples(st.floats(0, 40_000), st.integers(0, 2000)), max_size=200)
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.protocol import redis_keys
+
+pytestmark = pytest.mark.fast
 
 CALL = "0e516b32-0000-4000-8000-000000000001"
 

@@ -29,6 +29,8 @@ from tools.check import Configuration
 from tools.live import LiveCall, look
 from tools.run import agent_lines
 
+pytestmark = pytest.mark.fast
+
 STAMPS = (1_000, 1_500, 1_700, 1_710, 1_900, 2_000, 2_005)
 GREETING = [ReplyStarted(1, 0), Clause(1, 0, "Hello."), ReplyEnded(1, 1), PlaybackStarted(1, 1, ())]
 ASKED = [UserTurn(1, "When do you open?", ()), ReplyStarted(2, 1), Clause(2, 0, "At nine."), Clause(2, 1, "Until six.")]

@@ -7,7 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import pytest
+
 from edge.media.ticker import SLOT_MS, Ticker
+
+pytestmark = pytest.mark.fast
 
 
 @dataclass

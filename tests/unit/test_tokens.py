@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from edge.media.stream_token import FIRST_USE_SECONDS, BadToken, StreamToken, mint, verify
 
+pytestmark = pytest.mark.fast
+
 SECRET = b"a secret of the deployment"
 CALL = "0e516b32-0000-4000-8000-000000000001"
 NOW = 1_778_597_597.9

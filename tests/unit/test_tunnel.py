@@ -7,6 +7,8 @@ import pytest
 from common.settings import Settings
 from tools.tunnel import TunnelError, explained, tunnel
 
+pytestmark = pytest.mark.fast
+
 
 def test_a_public_url_that_is_set_needs_no_tunnel():
     settings = Settings(public_url="https://voice.example.com", ngrok_auth_token="unused")

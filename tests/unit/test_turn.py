@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,8 @@ from edge.session.turn import (
     Turn,
     Wake,
 )
+
+pytestmark = pytest.mark.fast
 
 NOW = 5000.0
 

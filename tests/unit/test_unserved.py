@@ -1,6 +1,10 @@
 """A call that no worker takes: how long it waits, and when it is given up."""
 
+import pytest
+
 from edge.session.admission.unserved import Unserved, Waits
+
+pytestmark = pytest.mark.fast
 
 ALL = ("stt", "llm", "tts")
 

@@ -10,6 +10,8 @@ from workers.providers.interfaces import Busy, Down, ProviderError, Rejected
 from workers.stt.stream.audio_feed import TEXTS_MAX, AudioFeed
 from workers.stt.stream.socket_stream import closed_error
 
+pytestmark = pytest.mark.fast
+
 FRAME = bytes(160)
 
 

@@ -11,7 +11,7 @@ from tools.ports import free_port
 from workers.providers.interfaces import Down
 from workers.providers.websocket import Addresses, open_socket
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 
 class MovingLoop(asyncio.SelectorEventLoop):

@@ -28,6 +28,9 @@ from edge.vobiz.stream_protocol import (
     Unknown,
     parse,
 )
+from tests.hypothesis_profile import examples
+
+pytestmark = pytest.mark.fast
 
 CALL = "5401fd2e-0000-4000-8000-000000000001"
 STREAM = "c4dfd815-0000-4000-8000-000000000002"
@@ -251,7 +254,7 @@ def understood_or_refused(text: bytes) -> None:
         assert isinstance(event, Event)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=examples(2000), deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_do_harm(text: bytes) -> None:
     understood_or_refused(text)
@@ -260,7 +263,7 @@ def test_no_bytes_do_harm(text: bytes) -> None:
 WHOLE = [item.values[0].encode() for item in (*STARTS, *MEDIA, *OTHERS)]
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=examples(2000), deadline=None)
 @given(st.sampled_from(WHOLE), st.integers(0, 400), st.integers(0, 20), st.binary(max_size=20))
 def test_no_damaged_message_does_harm(text: bytes, at: int, lost: int, foreign: bytes) -> None:
     understood_or_refused(text[:at] + foreign + text[at + lost :])
@@ -279,7 +282,7 @@ VALUES = st.recursive(
 EVENTS = ["media", "start", "dtmf", "playedStream", "clearedAudio", "stop", "other"]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(
     st.sampled_from(EVENTS),
     st.dictionaries(

@@ -14,6 +14,8 @@ from workers.stt.__main__ import unused as unused_keyterms
 from workers.tts.__main__ import unused
 from workers.tts.voice_names import is_openai, takes_voice, unused_voice
 
+pytestmark = pytest.mark.fast
+
 RACHEL_ID = "21m00Tcm4TlvDq8ikWAM"
 UUID = "a0e99841-438c-4a64-b679-ae501e7d6091"
 SMALL = "greeting: Hello.\ninstructions: Be kind.\n"

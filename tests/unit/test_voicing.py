@@ -13,7 +13,7 @@ from workers.providers.interfaces import Down, Sound, TextToSpeech, VoiceOptions
 from workers.tts import synthesis
 from workers.tts.synthesis import CallVoice, ClauseSynthesis
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 HELLO, HELP = Clause(1, 0, "Hello, this is the clinic."), Clause(1, 1, "How can I help you?")
 

@@ -9,7 +9,7 @@ from tests.clock import VirtualLoop
 from workers.providers.interfaces import Down, Rejected
 from workers.runtime.process import ProviderPool, _ready
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 
 @pytest.fixture

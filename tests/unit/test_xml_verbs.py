@@ -29,6 +29,8 @@ from edge.vobiz.xml import (
     render,
 )
 
+pytestmark = pytest.mark.fast
+
 WS = "wss://voice.example.com/ws/c-1.1778597657.signature"
 HTTP = "https://voice.example.com/hook"
 PHONE = "911234567890"
