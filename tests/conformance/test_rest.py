@@ -16,7 +16,7 @@ from edge.vobiz.rest.errors import CarrierError, CarrierLimited, Refused, Unauth
 from edge.vobiz.rest.requests import ApplicationRequest, CallRequest, MachineDetection, RecordRequest, StreamRequest
 from edge.vobiz.rest.transport import CarrierOptions as Account
 from simulators.carrier import Carrier, CarrierOptions
-from simulators.carrier.refusals import Fault
+from simulators.carrier.refusals import RequestFault
 from tests.e2e.loopback_edge import FROM, TO
 from tests.unit.rest_standin import Line, Reply, on_the_line
 
@@ -150,11 +150,11 @@ async def _(at: Office) -> None:
 @walk("3.1 no blind retry")
 async def _(at: Office) -> None:
     """The answer is lost: nobody rings twice, and it is not called a failure either."""
-    at.carrier.faults.add(Fault("malformed", "/call/", "POST"), 1)
+    at.carrier.faults.add(RequestFault("malformed", "/call/", "POST"), 1)
     with pytest.raises(Uncertain):
         await at.client.make_call(CallRequest(from_number=FROM, to=TO, answer_url=f"{URL}/answer"))
     assert len(at.carrier.calls) == 1
-    at.carrier.faults.add(Fault("timeout-after", "/call/", "POST"), 1)
+    at.carrier.faults.add(RequestFault("timeout-after", "/call/", "POST"), 1)
     hasty = Account(at.carrier.options.auth_id, at.carrier.options.auth_token, at.carrier.api_url, total_s=0.2)
     async with VobizClient(hasty) as client:
         with pytest.raises(Uncertain):

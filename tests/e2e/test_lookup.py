@@ -17,7 +17,7 @@ from edge.vobiz.rest.client import VobizClient
 from edge.vobiz.rest.lookup import RECORDS_A_PAGE, Found, Inconclusive, Lookup, LostRequest, Nothing
 from edge.vobiz.rest.transport import CarrierOptions as Account
 from simulators.carrier import Callee, Carrier, CarrierOptions
-from simulators.carrier.refusals import Fault
+from simulators.carrier.refusals import RequestFault
 from simulators.lab import FROM, TO, Lab, lab
 from tests.deadlines import WAIT_S
 from tests.unit.rest_standin import Reply, Request, on_the_line
@@ -115,7 +115,7 @@ async def test_a_person_who_is_being_rung_is_not_rung_again_although_the_answer_
             running = asyncio.create_task(dialer.run())
             first = await dialer.outbound.ask(OutboundCall("", TO, FROM), "")
             await until(dialer, first.dial_id, "placed")
-            carrier.faults.add(Fault("timeout-after", "/call/", "POST"), 1)
+            carrier.faults.add(RequestFault("timeout-after", "/call/", "POST"), 1)
             second = await dialer.outbound.ask(OutboundCall("", TO, FROM), "")
             await until(dialer, second.dial_id, "uncertain")
             await look_now(queue, second.dial_id)

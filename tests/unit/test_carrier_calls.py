@@ -13,6 +13,7 @@ from starlette.websockets import WebSocket
 from simulators.carrier import Callee, HookHabits
 from simulators.lab import FROM, TO, greets, lab, person, speak, until
 from simulators.script import Press, Say, Wait, WaitForAgent, WaitForHangUp
+from simulators.stream import WireOptions
 from simulators.voice_server import silent
 
 pytestmark = [pytest.mark.processes, pytest.mark.anyio]
@@ -385,11 +386,8 @@ async def test_a_stream_that_is_refused_leaves_the_rest_of_the_document() -> Non
 
 
 async def test_many_calls_side_by_side_cost_little_and_are_on_time() -> None:
-    from simulators.stream import WireOptions
-
-    async with lab(
-        greets, callee=person(WaitForAgent(silence_ms=50), Wait(300)), wire_options=WireOptions(light=True)
-    ) as it:
+    callee = person(WaitForAgent(silence_ms=50), Wait(300))
+    async with lab(greets, callee=callee, wire_options=WireOptions(light=True)) as it:
         calls = [await it.dial() for _ in range(20)]
         for call in calls:
             await call.over(10)
