@@ -128,7 +128,7 @@ class Mouths:
 
 
 class AsgiLine:
-    """An `edge.session.media_socket.Line` as ASGI would have it: a queue, and a task that awaits each send."""
+    """An `edge.session.media_socket.MediaSocket` as ASGI would have it: a queue, and a task that awaits each send."""
 
     unsent_bytes = 0
 
@@ -167,7 +167,7 @@ class ThroughAsgi:
         sending = asyncio.create_task(line.send_forever(), name="sender")
         try:
             while True:
-                call.heard(stream_protocol.parse(await websocket.receive_text()))
+                call.receive(stream_protocol.parse(await websocket.receive_text()))
         except WebSocketDisconnect:
             call.closed()
         finally:

@@ -36,7 +36,7 @@ from edge.session.admission.overload import Overload
 from edge.session.admission.pool_watch import PoolWatch
 from edge.session.admission.redis_health import RedisWatch
 from edge.session.admission.unserved import Waits
-from edge.session.call_backup import COPY_PAUSE_MS, CallBackups
+from edge.session.call_backup import BACKUP_PAUSE_MS, CallBackups
 from edge.session.calls import Calls
 from edge.session.log_compaction import LogCompaction
 from edge.vobiz.rest.client import VobizClient
@@ -58,13 +58,13 @@ async def serve(settings: Settings, agents: Agents) -> None:
     async with (
         contextlib.AsyncExitStack() as stack,
         connect_bus(options) as bus,
-        connect_bus(replace(options, name=f"{edge}:copies", pause_ms=COPY_PAUSE_MS)) as slow_bus,
+        connect_bus(replace(options, name=f"{edge}:copies", pause_ms=BACKUP_PAUSE_MS)) as slow_bus,
         connect_store(settings.redis_url, edge, settings.call_retention_s) as store,
     ):
         stack.enter_context(exporting(settings.collector, edge))
         calls = Calls(edge, bus, store, settings.calls_max)
-        ticker, shedding = Ticker(loop), Overload(settings.shed_lag_ms)
-        calls.overloaded = lambda: shedding.overloaded(ticker.now_ms())
+        ticker, overload = Ticker(loop), Overload(settings.shed_lag_ms)
+        calls.overloaded = lambda: overload.overloaded(ticker.now_ms())
         secret = await _secret(settings, store, stop)
         limits = OperatorLimits(
             Destinations.of(settings.dial_prefixes, settings.vobiz_from_number), settings.call_s_max
@@ -76,32 +76,32 @@ async def serve(settings: Settings, agents: Agents) -> None:
             dialer = await stack.enter_async_context(_dialer(settings, edge, limits, signing))
         lead_ms, call_s_max = settings.playout_lead_ms, settings.call_s_max
         streams = MediaStreams(calls, store, bus, ticker, agents, secret, lead_ms, dialer, call_s_max)
-        gate = WebhookAuth(
+        webhook_auth = WebhookAuth(
             store, Policy(settings.signature_policy), _tokens(settings), settings.public_url, _proxies(settings)
         )
         choices = (settings.when_busy, settings.answer_xml)
-        webhooks = Webhooks(calls, store, agents, gate, dialer, settings.public_url, secret, *choices, limits)
+        webhooks = Webhooks(calls, store, agents, webhook_auth, dialer, settings.public_url, secret, *choices, limits)
         token = await _api_token(settings, store, secret)
         api = Api(agents, store, bus, dialer, token, settings.vobiz_from_number)
-        front = EdgeApp(calls, streams, webhooks, api)
-        server = make_server(front.app(), settings.http_host, settings.http_port, settings.http_keepalive_s)
+        edge_app = EdgeApp(calls, streams, webhooks, api)
+        server = make_server(edge_app.app(), settings.http_host, settings.http_port, settings.http_keepalive_s)
         pools = PoolWatch(calls, store, Waits(settings.offer_wait_ms, settings.takeover_wait_ms))
-        copies = CallBackups(calls, store, (bus, slow_bus), None if settings.stream_secret else secret)
-        watch = await stack.enter_async_context(contextlib.aclosing(RedisWatch.connect(settings.redis_url, edge)))
+        backups = CallBackups(calls, store, (bus, slow_bus), None if settings.stream_secret else secret)
+        redis_watch = await stack.enter_async_context(contextlib.aclosing(RedisWatch.connect(settings.redis_url, edge)))
         calls.listen()
-        ticker.watch(shedding.feed)
+        ticker.watch(overload.feed)
         async with asyncio.TaskGroup() as tasks:
             dialing = [tasks.create_task(dialer.run(), name="dialer")] if dialer is not None else []
-            house = tasks.create_task(calls.housekeeping(), name="housekeeping")
-            copying = tasks.create_task(copies.run(), name="copies")
-            looking = tasks.create_task(pools.run(), name="pool watch")
-            watching = tasks.create_task(watch.run(), name="redis watch")
-            shortening = tasks.create_task(LogCompaction(slow_bus, store).run(), name="log compaction")
+            housekeeping = tasks.create_task(calls.housekeeping(), name="housekeeping")
+            backing_up = tasks.create_task(backups.run(), name="copies")
+            watching_pools = tasks.create_task(pools.run(), name="pool watch")
+            watching_redis = tasks.create_task(redis_watch.run(), name="redis watch")
+            compacting = tasks.create_task(LogCompaction(slow_bus, store).run(), name="log compaction")
             serving = tasks.create_task(server.serve(), name="server")
             stopping = tasks.create_task(_drain(stop, calls, server, settings.drain_seconds), name="drain")
             log.info("edge %s is up on %s:%s", edge, settings.http_host, settings.http_port)
             await serving
-            for task in (house, copying, looking, watching, shortening, stopping, *dialing):
+            for task in (housekeeping, backing_up, watching_pools, watching_redis, compacting, stopping, *dialing):
                 task.cancel()
         ticker.close()
     log.info("edge %s has ended", edge)
@@ -184,14 +184,14 @@ async def _secret(settings: Settings, store: CallStore, stop: asyncio.Event) -> 
         return None
     if settings.stream_secret:
         return settings.stream_secret.encode()
-    said = ""
+    logged = ""
     while not stop.is_set():
         try:
             return await store.shared_secret()
         except (ConnectionError, TimeoutError) as error:
-            if str(error) != said:
+            if str(error) != logged:
                 log.warning("waiting for Redis at %s (%s)", settings.redis_target, error)
-            said = str(error)
+            logged = str(error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):
                     await stop.wait()

@@ -99,7 +99,7 @@ class AfterStream:
         if record is not None and record.status == "live" and not ending.noted:
             self.calls.bus.publish(edge_priority(record.edge), HangUp(call_id, "carrier", epoch=record.epoch))
         elif record is not None and record.status == "new":
-            self.calls.break_promise(call_id)
+            self.calls.cancel_reservation(call_id)
             await self.end_unstarted(call_id, "carrier")
         return ending
 
@@ -114,8 +114,8 @@ class AfterStream:
 
 def _reason(call: Call) -> str:
     """Why the call at this edge is over, or is to be over; empty if it goes on."""
-    told = [future.result() for future in (call.ended, call.stopping) if future.done()]
-    return next((reason for reason in told if reason in END_REASONS), "")
+    reasons = [future.result() for future in (call.ended, call.stopping) if future.done()]
+    return next((reason for reason in reasons if reason in END_REASONS), "")
 
 
 def lost(ending: Ending, person: list[Verb]) -> list[Verb]:

@@ -86,7 +86,7 @@ class Api:
     def routes(self) -> list[Route]:
         """All of /v1, each behind the bearer token, and each with and without a slash at its end."""
         routes: dict[str, dict[str, Serve]] = {
-            "/v1/calls": {"GET": self.list, "POST": self.place},
+            "/v1/calls": {"GET": self.list, "POST": self.place_call},
             "/v1/calls/{id}": {"GET": self.show, "DELETE": self.hang_up},
             "/v1/calls/{id}/events": {"GET": self.events},
         }
@@ -96,7 +96,7 @@ class Api:
             for spelt in (path, f"{path}/")
         ]
 
-    async def place(self, request: Request) -> Response:
+    async def place_call(self, request: Request) -> Response:
         """Queue an outbound call.  `Idempotency-Key` makes a repeated request harmless."""
         if self.dialer is None:
             raise BadRequest(
@@ -113,7 +113,7 @@ class Api:
         if len(key) > 128:
             raise BadRequest(400, "bad_key", "Idempotency-Key is longer than 128 characters.")
         try:
-            dial = await self.dialer.outbound.ask(dial, key)
+            dial = await self.dialer.outbound.enqueue(dial, key)
         except QueueFull as error:
             raise BadRequest(429, "queue_full", str(error)) from None
         except DayIsSpent as error:
@@ -152,7 +152,7 @@ class Api:
         elif record is not None and record.status == "new" and dial is None:
             await self.store.end(record.call_id, "operator hung up", epoch=0)
         elif dial is not None and self.dialer is not None and dial.state not in CLOSED:
-            dial = await self.dialer.outbound.tell(dial.dial_id, Cancelled()) or dial
+            dial = await self.dialer.outbound.apply(dial.dial_id, Cancelled()) or dial
             if dial.state in ("dialing", "uncertain"):
                 raise BadRequest(409, "being_placed", "The call is being placed at this moment; try again in a moment.")
             if dial.call_id and dial.state not in CLOSED and not await self._hung_up(dial.call_id):
@@ -161,13 +161,15 @@ class Api:
 
     async def _is_ended(self, record: CallRecord) -> bool:
         """Tell the call's edge, and wait until it says that the call is over; if it does not, tell the carrier."""
-        told, call_id = "", record.call_id
+        informed, call_id = "", record.call_id
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_SECONDS):
                 while record.status == "live":
-                    if record.edge != told:  # the call may just be changing its edge
-                        told = record.edge
-                        self.bus.publish(edge_priority(told), HangUp(call_id, "operator hung up", epoch=record.epoch))
+                    if record.edge != informed:  # the call may just be changing its edge
+                        informed = record.edge
+                        self.bus.publish(
+                            edge_priority(informed), HangUp(call_id, "operator hung up", epoch=record.epoch)
+                        )
                     await asyncio.sleep(END_LOOK_SECONDS)
                     record = await self.store.read(call_id) or replace(record, status="ended")
                 return True
@@ -364,14 +366,14 @@ def _turns_json(transcript: CallTranscript) -> list[dict[str, Any]]:
 
 def _usage_json(transcript: CallTranscript) -> dict[str, Any]:
     """What the call used of each provider, and what that costs by the price table: an estimate."""
-    told = estimate(transcript.usage, prices())
+    costs = estimate(transcript.usage, prices())
     used: dict[str, dict[str, int]] = {}
     for (_, provider, unit), amount in sorted(transcript.usage.items()):
         used.setdefault(provider, {})[unit] = amount
-    dollars = {pool: round(amount, 6) for pool, amount in told.dollars.items()}
+    dollars = {pool: round(amount, 6) for pool, amount in costs.dollars.items()}
     return {
         "providers": used,
         "dollars": dollars,
-        "dollars_total": round(told.total, 6),
-        "without_price": told.unpriced,
+        "dollars_total": round(costs.total, 6),
+        "without_price": costs.unpriced,
     }

@@ -58,7 +58,7 @@ class EdgeApp:
             },
         )
         routed.router.redirect_slashes = False  # it would lead to the host and scheme that a proxy let through
-        return Limited(routed, self.failures, self.webhooks.gate.proxies, time.monotonic)
+        return Limited(routed, self.failures, self.webhooks.auth.proxies, time.monotonic)
 
     async def media_stream(self, websocket: WebSocket) -> None:
         """Vobiz's WebSocket, from its token to its end."""

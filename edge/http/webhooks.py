@@ -28,7 +28,7 @@ from common.telemetry import metrics
 from edge.http.after_stream import BUSY, END_SECONDS, LOST, AfterStream, Ending, agent_of, lost, person_of, turned_away
 from edge.http.parameters import BadRequest, parameters, query_of, read_body
 from edge.http.webhook_auth import WebhookAuth
-from edge.http.webhook_facts import WebhookFieldStore
+from edge.http.webhook_field_store import WebhookFieldStore
 from edge.http.webhook_urls import WebhookUrls
 from edge.media.stream_token import mint
 from edge.outbound.destinations import OperatorLimits
@@ -77,7 +77,7 @@ class Webhooks:
     calls: Calls
     store: CallStore
     agents: Agents
-    gate: WebhookAuth
+    auth: WebhookAuth
     dialer: Dialer | None
     public_url: str
     secret: bytes | None
@@ -86,10 +86,10 @@ class Webhooks:
     answer_xml: str = "text"
     """How the stream is written: its URL as "text", or as Vobiz's guide has it, in a "connect" element."""
     limits: OperatorLimits = field(default_factory=OperatorLimits)
-    facts: WebhookFieldStore = field(init=False)
+    field_store: WebhookFieldStore = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "facts", WebhookFieldStore(self.store))
+        object.__setattr__(self, "field_store", WebhookFieldStore(self.store))
 
     @property
     def urls(self) -> WebhookUrls:
@@ -125,23 +125,23 @@ class Webhooks:
 
     async def answer(self, request: Request, fields: Fields) -> Response:
         """What to do with a call: connect it to its agent."""
-        dial = await self._tell(fields, sign_of_life(fields))  # an answer is only the stream's start
+        dial = await self._apply(fields, sign_of_life(fields))  # an answer is only the stream's start
         call_id = _call_id(fields, dial)
         known = (await self.after.ending(call_id)).record
         goes_on = known is None or await self._goes_on(known)
         agent = self._agent(fields, dial) if known is None else agent_of(known)
         refusal, now_ms = self.calls.busy(call_id) or ("" if agent else "no agent"), 0
         if not refusal and agent is not None:
-            self.calls.promise(call_id)
+            self.calls.reserve(call_id)
             try:
                 await self.store.create(_record(call_id, fields, agent, dial, self.secret is not None))
                 now_ms = await self.store.now_ms(call_id)  # another edge may get the stream: its clock is not ours
             except (ConnectionError, TimeoutError):
-                self.calls.break_promise(call_id)
+                self.calls.cancel_reservation(call_id)
                 refusal = CUT_OFF
         person = person_of(agent, fields, self._url(request, "/dial-status", call_id), self.limits)
         if refusal != CUT_OFF and (ended := _of_ended(await self.after.ending(call_id), goes_on, person)):
-            self.calls.break_promise(call_id)
+            self.calls.cancel_reservation(call_id)
             return _xml(*ended)
         if refusal or agent is None:
             metrics.CALLS_REFUSED.labels(refusal).inc()
@@ -158,7 +158,7 @@ class Webhooks:
 
     async def hangup(self, request: Request, fields: Fields) -> Response:
         """A call is over; said before or after its socket closes, once or three times."""
-        call_id = _call_id(fields, await self._tell(fields, over_of(fields)))
+        call_id = _call_id(fields, await self._apply(fields, over_of(fields)))
         call = self.calls.get(call_id)
         if call is not None:
             call.end("caller hung up")
@@ -170,7 +170,7 @@ class Webhooks:
 
     async def ring(self, request: Request, fields: Fields) -> Response:
         """An outbound call rings at the other end."""
-        await self._tell(fields, sign_of_life(fields))
+        await self._apply(fields, sign_of_life(fields))
         return PlainTextResponse("ok")
 
     async def machine(self, request: Request, fields: Fields) -> Response:
@@ -178,7 +178,7 @@ class Webhooks:
         machine = is_machine(fields)
         if machine is None:
             return PlainTextResponse("ok")
-        dial = await self._tell(fields, MachineDetected(machine))
+        dial = await self._apply(fields, MachineDetected(machine))
         call_id = call_id_of(fields) or (dial.call_id if dial else "")
         if machine and call_id and dial is not None and dial.plan.machine == "message":
             until_s = time.time() + self.limits.call_s_max + SPARE_SECONDS
@@ -234,12 +234,12 @@ class Webhooks:
             if request.method in ("HEAD", "OPTIONS"):  # whoever looks whether we are there changes nothing by it
                 return Response(status_code=204 if request.method == "OPTIONS" else 200, headers={"allow": ALLOW})
             body = await read_body(request)
-            if reason := await self.gate.refusal(request, body):
+            if reason := await self.auth.refusal(request, body):
                 code = reason.replace(" ", "_")
                 return JSONResponse({"error": {"code": code, "message": f"The signature is refused: {reason}."}}, 403)
             fields = canonical(await _parameters(request, body))
             if reason := await self.urls.refusal(path, query_of(request), fields):
-                self.gate.note_refused(request, reason)
+                self.auth.note_refused(request, reason)
                 return JSONResponse({"error": {"code": reason, "message": f"The URL is refused: {reason}."}}, 403)
             meaning = says(fields)
             meant = self._meant(path, meaning, fields)
@@ -248,7 +248,7 @@ class Webhooks:
             response = await (meant or serve)(request, fields)
             if meant not in (None, self.hangup) and path in XML_PATHS:
                 response = _xml()  # whoever asks for XML takes nothing else for an answer
-            await self.facts.keep(path, fields)
+            await self.field_store.keep(path, fields)
             return response
 
         return hook
@@ -276,18 +276,18 @@ class Webhooks:
             return with_variables(agent, dial.variables) if agent is not None else None
         return for_inbound(self.agents.for_number(fields.get("From" if is_outbound(fields) else "To", "")))
 
-    async def _tell(self, fields: Fields, event: OutboundEvent) -> OutboundCall | None:
+    async def _apply(self, fields: Fields, event: OutboundEvent) -> OutboundCall | None:
         """News of an outbound call, by the id that we put into its URLs, else by its CallUUID."""
         dial_id, attempt = dial_id_of(fields), fields.get("attempt", "")
         if self.dialer is None:
             return None
         try:
             if attempt.isdecimal() or not dial_id:
-                return await self.dialer.outbound.tell(dial_id, event, int(attempt) if dial_id else None)
+                return await self.dialer.outbound.apply(dial_id, event, int(attempt) if dial_id else None)
             dial = await self.dialer.outbound.read(dial_id)
             if dial is not None and dial.call_id and call_id_of(fields) not in ("", dial.call_id):
                 return dial  # of another attempt's call
-            return await self.dialer.outbound.tell(dial_id, event)
+            return await self.dialer.outbound.apply(dial_id, event)
         except (ConnectionError, TimeoutError):
             log.warning("news of an outbound call could not be written down")
             return None
@@ -320,12 +320,12 @@ class Webhooks:
         if record is not None and record.status == "live":
             self.calls.bus.publish(edge_priority(record.edge), HangUp(call_id, "caller hung up", epoch=record.epoch))
         elif record is not None and record.status == "new":
-            self.calls.break_promise(call_id)
+            self.calls.cancel_reservation(call_id)
             if not await self.after.end_unstarted(call_id, "carrier"):
                 log.warning("the end of a call could not be written down", extra={"call_id": call_id})
 
     def _base(self, request: Request) -> str:
-        return (self.public_url or self.gate.base_url(request)).rstrip("/")
+        return (self.public_url or self.auth.base_url(request)).rstrip("/")
 
     def _url(self, request: Request, path: str, call_id: str) -> str:
         until_s = time.time() + self.limits.call_s_max + SPARE_SECONDS

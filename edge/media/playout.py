@@ -27,7 +27,7 @@ HELD_MS_MAX = 90_000
 """Audio held for one call.  A mouth keeps at most 60 s ahead; what exceeds this is dropped and counted."""
 CLEAR_ACK_MS = 1000
 """How long new audio waits for `clearedAudio`: before it, the carrier may drop what we send."""
-MARK_OVERDUE_MS = 1000
+CHECKPOINT_OVERDUE_MS = 1000
 """A checkpoint unanswered so long after its audio must have ended is taken as played."""
 
 
@@ -46,14 +46,14 @@ class PlayFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Checkpoint:
     """Send a checkpoint for the end of this clause now."""
 
     turn: int
     clause: int
 
 
-Out: TypeAlias = Begin | PlayFrame | Mark
+Out: TypeAlias = Begin | PlayFrame | Checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +100,11 @@ class Playout:
         self._waiting: deque[_Chunk] = deque()
         self._held_bytes = 0
         self._underway: deque[_Sent] = deque()
-        self._marks: deque[tuple[float, Mark]] = deque()
+        self._checkpoints: deque[tuple[float, Checkpoint]] = deque()
         self._dry_at = 0.0  # when the carrier will have played all that was sent
         self._open_at = 0.0  # no audio before this: a clear is not answered yet
         self._turn, self._clause, self._next_seq, self._clause_ended = 0, -1, 0, False  # newest received
-        self.begun = 0
+        self.started_turn = 0
         """The newest reply of which a frame was sent."""
         self.paused = False
         """While set, nothing is sent: the caller is speaking."""
@@ -149,16 +149,16 @@ class Playout:
             if chunk.sent_bytes >= len(chunk.mulaw):
                 self._waiting.popleft()
                 if chunk.last:
-                    mark = Mark(chunk.turn, chunk.clause)
-                    self._marks.append((max(self._dry_at, now), mark))
-                    out.append(mark)
+                    checkpoint = Checkpoint(chunk.turn, chunk.clause)
+                    self._checkpoints.append((max(self._dry_at, now), checkpoint))
+                    out.append(checkpoint)
         while self._underway and self._underway[0].end_ms <= now:
             self._underway.popleft()
         return out
 
     def _send(self, chunk: _Chunk, now: float, out: list[Out]) -> None:
-        if chunk.turn > self.begun:
-            self.begun = chunk.turn
+        if chunk.turn > self.started_turn:
+            self.started_turn = chunk.turn
             out.append(Begin(chunk.turn))
         frame = chunk.mulaw[chunk.sent_bytes : chunk.sent_bytes + FRAME_BYTES]
         out.append(PlayFrame(frame))
@@ -183,19 +183,21 @@ class Playout:
 
     def _take_back(self, now: float) -> None:
         """What the carrier is told to forget waits here again, clause by clause, with its marks."""
-        clauses: dict[tuple[int, int], list[_Sent]] = {_order(mark): [] for end_ms, mark in self._marks if end_ms > now}
+        clauses: dict[tuple[int, int], list[_Sent]] = {
+            _order(checkpoint): [] for end_ms, checkpoint in self._checkpoints if end_ms > now
+        }
         for sent in self._underway:
             if sent.end_ms - FRAME_MS >= now:
                 clauses.setdefault((sent.turn, sent.clause), []).append(sent)
-        marked = {_order(mark) for _, mark in self._marks}
-        for place, unheard in sorted(clauses.items(), reverse=True):
+        marked = {_order(checkpoint) for _, checkpoint in self._checkpoints}
+        for clause_key, unheard in sorted(clauses.items(), reverse=True):
             mulaw = b"".join(sent.mulaw for sent in unheard)
-            heard = [sent.number + 1 for sent in self._underway if (sent.turn, sent.clause) == place]
+            heard = [sent.number + 1 for sent in self._underway if (sent.turn, sent.clause) == clause_key]
             seq = unheard[0].number if unheard else max(heard, default=0)
-            self._waiting.appendleft(_Chunk(*place, seq, mulaw, place in marked))
+            self._waiting.appendleft(_Chunk(*clause_key, seq, mulaw, clause_key in marked))
             self._held_bytes += len(mulaw)
         self._underway.clear()
-        self._marks = deque((end_ms, mark) for end_ms, mark in self._marks if end_ms <= now)
+        self._checkpoints = deque((end_ms, checkpoint) for end_ms, checkpoint in self._checkpoints if end_ms <= now)
 
     def position(self, now: float) -> PlayoutCut:
         """How far the caller has heard at `now`; changes nothing."""
@@ -217,19 +219,23 @@ class Playout:
         """The carrier has answered our clear: audio may go out again."""
         self._open_at = 0.0
 
-    def played(self, mark: Mark) -> None:
+    def played(self, checkpoint: Checkpoint) -> None:
         """The carrier says that it has played up to this mark."""
-        while self._marks and _order(self._marks[0][1]) <= _order(mark):
-            self._marks.popleft()
+        while self._checkpoints and _order(self._checkpoints[0][1]) <= _order(checkpoint):
+            self._checkpoints.popleft()
 
-    def overdue(self, now: float, alive_ms: float = math.inf) -> list[Mark]:
+    def overdue(self, now: float, alive_ms: float = math.inf) -> list[Checkpoint]:
         """Marks that the carrier should have answered long ago: its answer was lost.  Each is returned once.
 
         Not those whose audio ended after the line last gave a sign of life, at `alive_ms`: nobody may have heard it.
         """
-        late: list[Mark] = []
-        while self._marks and self._marks[0][0] + MARK_OVERDUE_MS < now and self._marks[0][0] <= alive_ms:
-            late.append(self._marks.popleft()[1])
+        late: list[Checkpoint] = []
+        while (
+            self._checkpoints
+            and self._checkpoints[0][0] + CHECKPOINT_OVERDUE_MS < now
+            and self._checkpoints[0][0] <= alive_ms
+        ):
+            late.append(self._checkpoints.popleft()[1])
         return late
 
     @property
@@ -242,5 +248,5 @@ class Playout:
         return self._held_bytes // FRAME_BYTES
 
 
-def _order(mark: Mark) -> tuple[int, int]:
-    return mark.turn, mark.clause
+def _order(checkpoint: Checkpoint) -> tuple[int, int]:
+    return checkpoint.turn, checkpoint.clause

@@ -31,4 +31,4 @@ async def fill_silence(call: Call, until: Sequence[asyncio.Future[Any]] = ()) ->
         await asyncio.sleep(began + frame * FRAME_MS / 1000 - loop.time())
         if any(sign.done() for sign in until):
             return
-        call.hears_nothing()
+        call.feed_silence()

@@ -77,12 +77,12 @@ class MediaStreams:
             metrics.CALLS_REFUSED.labels(refusal).inc()
             await _deny(websocket, refusal)
             return
-        release = self.calls.reserve(call_id)
+        release = self.calls.count_opening(call_id)
         try:
             offered = websocket.scope["subprotocols"]
             await websocket.accept(subprotocol=offered[0] if offered else None)
-            line: MediaSocketProtocol = websocket.scope["extensions"][EXTENSION]
-            stream = _MediaStream(line, self._pace(call_id), self.ticker)
+            socket: MediaSocketProtocol = websocket.scope["extensions"][EXTENSION]
+            stream = _MediaStream(socket, self._pace(call_id), self.ticker)
             opened = await self._open(stream, call_id)
             release()
             if opened is not None:
@@ -128,7 +128,7 @@ class MediaStreams:
                 start.media_format or stream_protocol.MediaFormat()
             )  # refuses what cannot be used, before it is a call
             record = await self._start(call_id or start.call_id)
-            call = Call(record, start, stream.line, self.bus, self.ticker, await self._options(record, stream.pace))
+            call = Call(record, start, stream.socket, self.bus, self.ticker, await self._options(record, stream.pace))
         except (TimeoutError, ConnectionError, stream_protocol.BadFrame, _Refused) as error:
             stream.refuse(
                 _why(error, stream.started.done()), str(error) if isinstance(error, stream_protocol.BadFrame) else ""
@@ -183,7 +183,7 @@ class MediaStreams:
         finally:
             await cancel(offering)
             self.calls.remove(call)
-            stream.line.end(SERVICE_RESTART if call.handed_over else 1000)
+            stream.socket.end(SERVICE_RESTART if call.handed_over else 1000)
         if reason == HANDED_OVER:
             await fill_silence(call)
         if reason in (REPLACED, HANDED_OVER):
@@ -293,21 +293,21 @@ class _Refused(Exception):
 class _MediaStream:
     """The socket's callbacks: parse, keep what is early, then hand to the call.  One call's error stays here."""
 
-    def __init__(self, line: MediaSocketProtocol, pace: StreamPace, ticker: Ticker) -> None:
-        self.line, self.pace, self._ticker = line, pace, ticker
+    def __init__(self, socket: MediaSocketProtocol, pace: StreamPace, ticker: Ticker) -> None:
+        self.socket, self.pace, self._ticker = socket, pace, ticker
         self.started: asyncio.Future[stream_protocol.Start | None] = asyncio.get_running_loop().create_future()
         self._early: list[stream_protocol.Event] = []
         self._call: Call | None = None
         self._closed = False
         self._clean: bool | None = False
-        line.attach(self._text, self._binary, self._close)
+        socket.attach(self._text, self._binary, self._close)
 
     def connect(self, call: Call) -> None:
         """The call is there: it gets what was early, and everything from now on."""
         self._call = call
         for event in self._early:
-            if not self.line.close_sent:
-                self._tell(event)
+            if not self.socket.close_sent:
+                self._dispatch(event)
         self._early.clear()
         if self._closed:
             self._hang_up(call)
@@ -316,7 +316,7 @@ class _MediaStream:
         """`what` says more; it is fit for the log."""
         metrics.CALLS_REFUSED.labels(reason).inc()
         log.warning(f"a stream was refused: {what}" if what else "a stream was refused", extra={"reason": reason})
-        self.line.end(1008)
+        self.socket.end(1008)
 
     def _text(self, text: bytes) -> None:
         try:
@@ -324,7 +324,7 @@ class _MediaStream:
             if not isinstance(event, stream_protocol.Media):
                 self._count(event)
         except TooFast as error:
-            self.line.too_fast(error.reason)
+            self.socket.too_fast(error.reason)
             return
         except stream_protocol.BadFrame as error:
             self._bad(error.kind)
@@ -332,7 +332,7 @@ class _MediaStream:
                 self.started.set_exception(error)
             return
         if self._call is not None:
-            self._tell(event)
+            self._dispatch(event)
         elif isinstance(event, stream_protocol.Start) and not self.started.done():
             self.started.set_result(event)
         elif len(self._early) < EARLY_EVENTS_MAX:
@@ -340,12 +340,12 @@ class _MediaStream:
         else:
             metrics.FRAMES_DROPPED.labels("too early").inc()
 
-    def _tell(self, event: stream_protocol.Event) -> None:
+    def _dispatch(self, event: stream_protocol.Event) -> None:
         assert self._call is not None
         try:
-            self._call.heard(event)
+            self._call.receive(event)
         except TooFast as error:
-            self.line.too_fast(error.reason)
+            self.socket.too_fast(error.reason)
         except stream_protocol.BadFrame as error:
             metrics.BAD_INPUT.labels(error.kind).inc()
         except Exception:
@@ -372,7 +372,7 @@ class _MediaStream:
         try:
             self.pace.events(1, self._ticker.now_ms())
         except TooFast as error:
-            self.line.too_fast(error.reason)
+            self.socket.too_fast(error.reason)
 
     def _binary(self) -> None:
         self._bad("binary message")

@@ -29,7 +29,7 @@ class Uplink:
     def __init__(
         self,
         audio: UplinkDecoder,
-        ears: UplinkPublisher,
+        publisher: UplinkPublisher,
         ticker: Ticker,
         began: Callable[[float], None] = lambda now: None,
         pace: StreamPace | None = None,
@@ -37,7 +37,7 @@ class Uplink:
         """`began(now)` is called with the first media."""
         self._pace = pace
         self._audio = audio
-        self._sources = ears
+        self._publisher = publisher
         self._ticker = ticker
         self.alive_ms = ticker.now_ms()
         """When the carrier last sent anything, or the connection began."""
@@ -49,7 +49,7 @@ class Uplink:
     def alive(self) -> None:
         """The carrier says something, whatever it is: the line lives, and what was played until now was heard."""
         self.alive_ms = self._ticker.now_ms()
-        self._sources.proven()
+        self._publisher.proven()
 
     def media(self, payload: bytes) -> None:
         """A payload of the carrier's, of any length.  Raises TooFast: then the ears have none of it."""
@@ -63,7 +63,7 @@ class Uplink:
         frames = self._fill.media(self._audio.feed(payload), now)
         if self._pace is not None:
             self._pace.audio(len(frames) * FRAME_MS, now)
-        self._sources.feed(frames)
+        self._publisher.feed(frames)
 
     def close(self) -> None:
         """The connection is gone, and with it the line that silence would stand for."""
@@ -79,5 +79,5 @@ class Uplink:
             self._timer = self._at(now + 1)
             return
         for _ in range(self._fill.due(now)):
-            self._sources.fill()
+            self._publisher.fill()
         self._timer = self._at(self._fill.next_due(now))

@@ -55,7 +55,7 @@ class UplinkPublisher:
         self._publish(_SILENCE)
         _FRAMES_FILLED.inc()
 
-    def goes_on_as(self, epoch: int) -> None:
+    def continue_as(self, epoch: int) -> None:
         """The same connection counts as another one from now on."""
         self._epoch = epoch
         self._bus.publish(self._stream, AudioStarted(epoch, self._edge))

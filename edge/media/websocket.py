@@ -40,9 +40,9 @@ _BAD_REQUEST = (
 
 
 class MediaSocketProtocol(WebSocketsSansIOProtocol):
-    """One WebSocket, usable as ASGI says or, after `attach`, as an `edge.session.media_socket.Line`."""
+    """One WebSocket, usable as ASGI says or, after `attach`, as an `edge.session.media_socket.MediaSocket`."""
 
-    _heard = True
+    _received = True
     """Has anything come since the last ping went out?"""
     _receive_text: Callable[[bytes], None] | None = None
     _receive_binary: Callable[[], None]
@@ -138,7 +138,7 @@ class MediaSocketProtocol(WebSocketsSansIOProtocol):
     # --- uvicorn's hooks ----------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        self._heard = True
+        self._received = True
         if len(data) <= PIECE_BYTES:
             self._take(data)
             return
@@ -186,12 +186,12 @@ class MediaSocketProtocol(WebSocketsSansIOProtocol):
             self._limits.upgraded(self.transport)
 
     def send_keepalive_ping(self) -> None:
-        self._heard = False
+        self._received = False
         super().send_keepalive_ping()
 
     def keepalive_timeout(self) -> None:
         """No pong.  A peer that sends media is there all the same, whatever it or a proxy does with our pings."""
-        if not self._heard:
+        if not self._received:
             super().keepalive_timeout()
             return
         self.pong_timer = self.pending_ping_payload = None

@@ -41,7 +41,7 @@ class OutboundCalls:
         self.reporting: set[asyncio.Task[None]] = set()
         """Answers that are being written down."""
 
-    async def ask(self, dial: OutboundCall, key: str) -> OutboundCall:
+    async def enqueue(self, dial: OutboundCall, key: str) -> OutboundCall:
         """Queue a call; with a known idempotency key, return the one that it made before.
 
         Raises QueueFull and DayIsSpent.
@@ -68,7 +68,7 @@ class OutboundCalls:
         dial = await self.read(dial_id) if dial_id else None
         return dial is not None and any(request.signed for request in dial.requests)
 
-    async def tell(
+    async def apply(
         self,
         dial_id: str,
         event: OutboundEvent,
@@ -106,14 +106,14 @@ class OutboundCalls:
 
     async def _answered(self, dial_id: str, call_id: str) -> None:
         try:
-            await self.tell(dial_id, Answered(call_id))
+            await self.apply(dial_id, Answered(call_id))
         except (ConnectionError, TimeoutError):
             log.warning("the answer of an outbound call could not be written down; it will be looked up")
 
     async def closed(self, dial_id: str) -> None:
         """The call's media are over at this edge."""
         try:
-            await self.tell(dial_id, StreamClosed())
+            await self.apply(dial_id, StreamClosed())
         except (ConnectionError, TimeoutError):
             log.warning("the end of an outbound call could not be written down; it will be looked up")
 

@@ -177,7 +177,7 @@ class Dialer:
                 await self._queue.give_back()
                 continue  # it is gone, or was in the queue by mistake
             self._pause(SPACING / self.options.calls_per_second)
-            task = asyncio.create_task(self._place(dial), name=f"dial {dial_id}")
+            task = asyncio.create_task(self._place_call(dial), name=f"dial {dial_id}")
             self._placing.add(task)
             task.add_done_callback(self._placing.discard)
             return
@@ -187,16 +187,17 @@ class Dialer:
         before = await self.outbound.read(dial_id)
         sent = Sent(signed=self.options.secret is not None)
         waits = before is not None and before.state == "queued"
-        dial = await self.outbound.tell(dial_id, sent, dialer=self._owner) if waits else None  # who froze sends nothing
+        # `dialer`: a dialer that stood still and lost the lead meanwhile sends nothing.
+        dial = await self.outbound.apply(dial_id, sent, dialer=self._owner) if waits else None
         if before is not None and dial is not None and dial.sent == before.sent + 1:
             return dial
         await self.outbound.put_back(dial_id)
         return None
 
-    async def _place(self, dial: OutboundCall) -> None:
+    async def _place_call(self, dial: OutboundCall) -> None:
         try:
             event = await self._post(dial)
-            await self.outbound.tell(dial.dial_id, event, dial.sent)
+            await self.outbound.apply(dial.dial_id, event, dial.sent)
             if isinstance(event, Throttled | AccountRefused):  # nobody was rung
                 await self._queue.give_back()
         except (ConnectionError, TimeoutError):
@@ -285,13 +286,13 @@ class Dialer:
             await self.outbound.put_back(dial_id)
             return
         if dial.state == "dialing":  # its dialer died, or could not write
-            await self.outbound.tell(dial_id, OutcomeUnknown(), dial.lead.name)
+            await self.outbound.apply(dial_id, OutcomeUnknown(), dial.lead.name)
             return
         event = await self._status_of(dial)
         if event is None and await self._queue.now_ms() > over_at_ms(dial):
             event = Ended(dial.cause or "unknown")  # the carrier says nothing, and no call lasts so long
-        told = await self.outbound.tell(dial_id, event, dial.lead.name, seen=dial) if event is not None else dial
-        if told == dial:  # it goes on, or nothing is known of it
+        after = await self.outbound.apply(dial_id, event, dial.lead.name, seen=dial) if event is not None else dial
+        if after == dial:  # it goes on, or nothing is known of it
             await self.outbound.postpone(dial_id, LOOKUP_AGAIN_MS)
 
     async def _status_of(self, dial: OutboundCall) -> OutboundEvent | None:

@@ -215,7 +215,7 @@ def advance(dial: OutboundCall, event: OutboundEvent, now_ms: int, name: int | N
         case Ended():
             return _over(dial, request, event, now_ms)
         case NotFound():
-            return _absent(dial, request, now_ms)
+            return _not_found(dial, request, now_ms)
     return _replied(dial, request, event, now_ms) if request.state == "dialing" else dial
 
 
@@ -253,16 +253,16 @@ def _replied(dial: OutboundCall, request: OutboundRequest, event: OutboundEvent,
         case OutcomeUnknown():
             return _led(_with(dial, request, "uncertain"), now_ms, lookups=0)
         case Throttled():
-            return _gone(dial, request, now_ms, _again(dial, now_ms), attempt=dial.attempt - 1)
+            return _gone(dial, request, now_ms, _requeued(dial, now_ms), attempt=dial.attempt - 1)
         case AccountRefused(why, keeps_position):
-            queued = _again(dial, now_ms) if keeps_position else {"state": "queued", "due_ms": now_ms}
+            queued = _requeued(dial, now_ms) if keeps_position else {"state": "queued", "due_ms": now_ms}
             return _gone(dial, request, now_ms, queued, attempt=dial.attempt - 1, cause=why, refused_ms=now_ms)
         case RefusedByCarrier(why):
             return _gone(dial, request, now_ms, {"state": "failed"}, cause=why)
     return dial
 
 
-def _absent(dial: OutboundCall, request: OutboundRequest, now_ms: int) -> OutboundCall:
+def _not_found(dial: OutboundCall, request: OutboundRequest, now_ms: int) -> OutboundCall:
     if request.state == "uncertain" and dial.lookups + 1 < LOOKUPS:
         return _to(dial, dial.state, now_ms, due_ms=now_ms + UNCERTAIN_MS, lookups=dial.lookups + 1)
     if request.state == "uncertain":
@@ -279,14 +279,14 @@ def _over(dial: OutboundCall, request: OutboundRequest, event: Ended, now_ms: in
     ended: dict[str, Any] = {"state": "ended"}
     if request.state != "answered" and not event.answered:
         if account_reason(event.cause):
-            ended = _again(dial, now_ms)
+            ended = _requeued(dial, now_ms)
             attempt, changes["refused_ms"] = attempt - 1, now_ms
         elif may_retry(event.cause) and attempt < dial.plan.attempts_max:
             ended = {"state": "queued", "due_ms": now_ms + dial.plan.retry_after_s * 1000}
     return _gone(dial, request, now_ms, ended, attempt=attempt, **changes)
 
 
-def _again(dial: OutboundCall, now_ms: int) -> dict[str, Any]:
+def _requeued(dial: OutboundCall, now_ms: int) -> dict[str, Any]:
     """Queued as if it had not been tried: the first try keeps the call's place."""
     return {"state": "queued", "due_ms": dial.created_ms if dial.attempt <= 1 else now_ms}
 
@@ -308,7 +308,7 @@ def _led(dial: OutboundCall, now_ms: int, **changes: Any) -> OutboundCall:
     if lead is None:
         return dial
     if (lead.state, lead.call_id) != (dial.state, dial.call_id):
-        changes["due_ms"] = now_ms + _patience_ms(dial, lead.state)
+        changes["due_ms"] = now_ms + _lookup_after_ms(dial, lead.state)
     return _to(dial, lead.state, now_ms, call_id=lead.call_id, **changes)
 
 
@@ -318,7 +318,7 @@ def over_at_ms(dial: OutboundCall) -> int:
     return sent_ms + (dial.plan.ring_timeout_s + dial.plan.call_s_max) * 1000 + UNHEARD_MS
 
 
-def _patience_ms(dial: OutboundCall, state: str) -> int:
+def _lookup_after_ms(dial: OutboundCall, state: str) -> int:
     """How long nothing need be heard of a call in this state."""
     if state == "answered":
         return min(dial.plan.call_s_max * 1000, UNSEEN_MS)

@@ -37,13 +37,13 @@ from common.protocol.messages import (
 from common.protocol.redis_keys import call_events
 from common.store import CallRecord
 from common.telemetry import metrics
-from edge.media.checkpoints import mark_of, name_of
+from edge.media.checkpoints import checkpoint_of, name_of
 from edge.media.decoder import UplinkDecoder
-from edge.media.playout import FRAME_BYTES, Begin, Mark, PlayFrame, Playout
+from edge.media.playout import FRAME_BYTES, Begin, Checkpoint, PlayFrame, Playout
 from edge.media.ticker import SLOT_MS, Ticker
 from edge.media.uplink import Uplink
 from edge.media.uplink_publisher import UplinkPublisher
-from edge.session.call_limits import CallLimits, is_lost
+from edge.session.call_limits import CallLimits, is_unreachable
 from edge.session.call_options import CallOptions
 from edge.session.fences import Fences
 from edge.session.held_reply import HeldReply
@@ -85,7 +85,7 @@ class Call:
         self,
         record: CallRecord,
         start: stream_protocol.Start,
-        line: MediaSocket,
+        socket: MediaSocket,
         bus: Bus,
         ticker: Ticker,
         options: CallOptions,
@@ -97,29 +97,29 @@ class Call:
         self.broken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._epoch = record.epoch
-        self._line = line
+        self._socket = socket
         self._bus = bus
         self._ticker = ticker
         self._commands = stream_protocol.Commands(start.stream_id)
-        self._sources = UplinkPublisher(bus, record, options.position_ms, self._heard_so_far)
+        self._publisher = UplinkPublisher(bus, record, options.position_ms, self._heard_so_far)
         audio = UplinkDecoder(start.media_format or stream_protocol.MediaFormat())
-        self._uplink = Uplink(audio, self._sources, ticker, self._media_began, options.pace)
+        self._uplink = Uplink(audio, self._publisher, ticker, self._media_began, options.pace)
         self.ended.add_done_callback(lambda ended: self._uplink.close())
         self.turn = Turn(options.interruptible)
         """Whose turn it is; for others to read only."""
         self._playout = Playout(options.lead_ms)
-        self._prepared = HeldReply()
-        self._onsets = LateSpeechFilter(self._speaks)
-        self._answers = TurnLatency(record)
+        self._held = HeldReply()
+        self._late_speech = LateSpeechFilter(self._caller_speaks)
+        self._latency = TurnLatency(record)
         self._events = call_events(record.call_id)
-        self.fences = Fences(self._onsets.forget)
+        self.fences = Fences(self._late_speech.forget)
         self._slot = -1  # the ticker's slot in which we are woken next
         now = self.began_ms = ticker.now_ms()
         self.limits = CallLimits(options, now)
         self._options = options
         self._playout.not_before_ms = options.plays_from_ms(now, record.epoch)
-        self._lost_ms, self._clears = float("inf"), 0  # when the connection went: nothing is heard after it
-        self._cut = Interrupted(0, 0, 0)  # the newest
+        self._disconnected_ms, self._clears = float("inf"), 0  # when the connection went: nothing is heard after it
+        self._interruption = Interrupted(0, 0, 0)  # the newest
         bus.publish(self._events, CallStarted(self._epoch, record.edge, wall_ms(), True, options.heard))
 
     def __repr__(self) -> str:
@@ -127,7 +127,7 @@ class Call:
 
     # --- from the carrier ---------------------------------------------------------------------------------------
 
-    def heard(self, event: stream_protocol.Event) -> None:
+    def receive(self, event: stream_protocol.Event) -> None:
         """One event from the socket."""
         self._uplink.alive()
         match event:
@@ -153,9 +153,9 @@ class Call:
         self._playout.not_before_ms = min(self._playout.not_before_ms, now + self._options.greeting_after_ms)
         self._schedule()
 
-    def hears_nothing(self) -> None:
+    def feed_silence(self) -> None:
         """20 ms of silence, for want of a connection (bridge.py)."""
-        self._sources.fill()
+        self._publisher.fill()
 
     def closed(self) -> None:
         """The carrier says that the stream is over: we stopped it, or the caller hung up."""
@@ -170,15 +170,15 @@ class Call:
             self.end(self.stopping.result())
         elif not self.ended.done() and not self.broken.done():
             self._uplink.close()
-            self._lost_ms = self._ticker.now_ms()
+            self._disconnected_ms = self._ticker.now_ms()
             self.broken.set_result(clean)
 
     def _played(self, name: str) -> None:
-        if (mark := mark_of(name, range(self.record.epoch, self._epoch + 1))) is None:
+        if (checkpoint := checkpoint_of(name, range(self.record.epoch, self._epoch + 1))) is None:
             return
-        self._playout.played(mark)
-        self._publish(ClausePlayed(mark.turn, mark.clause))
-        self._perform(self.turn.clause_heard(mark.turn, mark.clause))
+        self._playout.played(checkpoint)
+        self._publish(ClausePlayed(checkpoint.turn, checkpoint.clause))
+        self._perform(self.turn.clause_heard(checkpoint.turn, checkpoint.clause))
 
     # --- from the bus -------------------------------------------------------------------------------------------
 
@@ -187,39 +187,39 @@ class Call:
         if not self._admits(audio):
             metrics.FRAMES_DROPPED.labels("stale").inc(len(audio.mulaw) // FRAME_BYTES)
             return
-        if audio.held and not self._prepared.released(audio.turn):
-            if not self._prepared.keep(audio):
+        if audio.held and not self._held.released(audio.turn):
+            if not self._held.keep(audio):
                 _FRAMES_REFUSED.inc(len(audio.mulaw) // FRAME_BYTES)
             return
-        self._let_go(audio.turn)
+        self._play_held(audio.turn)
         self._play(audio)
 
     def release(self, release: ReplyReleased) -> None:
         """The caller is done, and what was prepared is the answer."""
-        self._prepared.release(release.turn)
-        self._answers.released(release.turn, release.stage_ms)
-        self._let_go(release.turn)
+        self._held.release(release.turn)
+        self._latency.released(release.turn, release.stage_ms)
+        self._play_held(release.turn)
 
-    def _let_go(self, turn: int) -> None:
+    def _play_held(self, turn: int) -> None:
         """Play what was kept of this reply."""
-        for message in self._prepared.take(turn):
+        for message in self._held.take(turn):
             self._play(message) if isinstance(message, AudioOut) else self._complete(message)
 
     def _play(self, audio: AudioOut) -> None:
         self._perform(self.turn.audio_arrived(audio.turn, audio.answers))
-        self._answers.arrived(audio.turn, audio.stage_ms)
+        self._latency.arrived(audio.turn, audio.stage_ms)
         refused = self._playout.push(audio.turn, audio.clause, audio.seq, audio.mulaw, audio.last)
         _FRAMES_REFUSED.inc(refused)
         self._schedule()
 
-    def reply_spoken(self, reply: ReplySynthesized) -> None:
+    def reply_synthesized(self, reply: ReplySynthesized) -> None:
         """A mouth has sent all of a reply."""
         if not self._admits(reply):
             return
-        if reply.held and not self._prepared.released(reply.turn):
-            self._prepared.keep(reply)
+        if reply.held and not self._held.released(reply.turn):
+            self._held.keep(reply)
             return
-        self._let_go(reply.turn)
+        self._play_held(reply.turn)
         self._complete(reply)
 
     def _complete(self, reply: ReplySynthesized) -> None:
@@ -229,16 +229,16 @@ class Call:
 
     def speech_started(self, speech: SpeechStarted) -> None:
         """The ears hear the caller: the agent stops now, unless that is old news."""
-        self._onsets.started(speech, self._sources.position_ms)
+        self._late_speech.started(speech, self._publisher.position_ms)
 
-    def _speaks(self, speech: SpeechStarted) -> None:
+    def _caller_speaks(self, speech: SpeechStarted) -> None:
         if self.ended.done():
             return
         now = self._ticker.now_ms()
         self.limits.active(now)
         self._playout.not_before_ms = 0  # they are there
         clears = self._clears
-        self._perform(self.turn.caller_speaks(speech.utterance, self._playout.begun, now, speech.words))
+        self._perform(self.turn.caller_speaks(speech.utterance, self._playout.started_turn, now, speech.words))
         if self._clears > clears and speech.at_ms:
             metrics.CLEAR_SECONDS.observe(max(0, wall_ms() - speech.at_ms) / 1000)
 
@@ -246,12 +246,12 @@ class Call:
         """The ears hear the caller no more: what was held may play."""
         now = self._ticker.now_ms()
         self.limits.active(now)
-        self._onsets.ended(speech)
+        self._late_speech.ended(speech)
         self._perform(self.turn.caller_silent(speech.utterance, now))
 
-    def understood(self, speech: WordsDetected) -> None:
+    def words_detected(self, speech: WordsDetected) -> None:
         """What the ears hear has words."""
-        self._perform(self.turn.understood(speech.utterance))
+        self._perform(self.turn.words_detected(speech.utterance))
 
     def _admits(self, message: AudioOut | ReplySynthesized) -> bool:
         """Is it of this epoch, of the newest mouth, and of a reply that may still be heard?"""
@@ -272,22 +272,22 @@ class Call:
                 case PlayFrame(mulaw):
                     frames += 1
                     messages.append(self._commands.play(mulaw))
-                case Mark():
+                case Checkpoint():
                     messages.append(self._commands.checkpoint(name_of(out, self._epoch)))
                 case Begin(turn):
                     self._begin(turn)
         if messages:
             self.limits.active(now)
-            self._line.send_texts(messages)
+            self._socket.send_texts(messages)
             _FRAMES_OUT.inc(frames)
         self._schedule()
 
     def housekeep(self, now: float) -> None:
         """About once a second: limits, and answers that never came."""
-        for mark in self._playout.overdue(now, self._uplink.alive_ms):
-            self._perform(self.turn.clause_heard(mark.turn, mark.clause))
+        for checkpoint in self._playout.overdue(now, self._uplink.alive_ms):
+            self._perform(self.turn.clause_heard(checkpoint.turn, checkpoint.clause))
         self._wake_turn(now)
-        if is_lost(now, self._uplink.alive_ms, self._line.unsent_bytes):
+        if is_unreachable(now, self._uplink.alive_ms, self._socket.unsent_bytes):
             self.end("carrier")
         elif not self.broken.done() and (limit := self.limits.passed(now)):
             self.stop(limit)
@@ -305,7 +305,7 @@ class Call:
 
     def stop_stream(self) -> None:
         """Tell the carrier to close the stream; it goes on with the XML after it."""
-        self._line.send_texts([self._commands.stop()])
+        self._socket.send_texts([self._commands.stop()])
 
     def replaced(self) -> None:
         """The carrier has come back on another socket: this one says no more."""
@@ -318,21 +318,21 @@ class Call:
             self._playout.drop()
             self.ended.set_result(HANDED_OVER)
 
-    def written_again(self, epoch: int) -> None:
+    def continue_as(self, epoch: int) -> None:
         """Redis had lost the call, and has it again under its next epoch.  What comes under the last one is stale."""
         self._epoch = epoch
         self.fences.forget()
-        self._onsets.forget()
-        self._sources.goes_on_as(epoch)
+        self._late_speech.forget()
+        self._publisher.continue_as(epoch)
 
     def end(self, reason: str) -> None:
         """The call is over; only the first reason counts."""
         if self.ended.done():
             return
         reason = EndReason.of(reason).value
-        self._answers.closed("call over", wall_ms())
-        self._sources.end()
-        self._bus.publish(self._events, CallEnded(self._epoch, reason, wall_ms(), self._sources.heard))
+        self._latency.closed("call over", wall_ms())
+        self._publisher.end()
+        self._bus.publish(self._events, CallEnded(self._epoch, reason, wall_ms(), self._publisher.heard))
         self._playout.drop()
         self.ended.set_result(reason)
 
@@ -349,12 +349,12 @@ class Call:
     @property
     def frames_in(self) -> int:
         """20 ms frames received from the caller."""
-        return self._sources.frames
+        return self._publisher.frames
 
     @property
     def turns(self) -> int:
         """Replies that began to play."""
-        return self._playout.begun
+        return self._playout.started_turn
 
     def _schedule(self) -> None:
         if (due := self._playout.next_due()) is not None and (self._slot < 0 or due < (self._slot - 1) * SLOT_MS):
@@ -362,7 +362,7 @@ class Call:
 
     def _begin(self, turn: int) -> None:
         at_ms = wall_ms()
-        self._publish(PlaybackStarted(turn, at_ms, self._answers.begun(turn, self.turn.answers, at_ms)))
+        self._publish(PlaybackStarted(turn, at_ms, self._latency.started(turn, self.turn.answers, at_ms)))
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -382,28 +382,28 @@ class Call:
                     self._playout.paused = False
                     self._schedule()
                 case Finish(turn, then):
-                    self._answers.ended("heard", wall_ms())
+                    self._latency.ended("heard", wall_ms())
                     self._publish(ReplyPlayed(turn))
                     if then == "hangup":
                         self.stop("agent hung up")
 
     def _interrupt(self, utterance: int) -> None:
         """The caller's ear first, the story second.  What is unheard is kept if the `utterance` may be a cough."""
-        cut = self._playout.cut(min(self._ticker.now_ms(), self._lost_ms))
+        cut = self._playout.cut(min(self._ticker.now_ms(), self._disconnected_ms))
         if cut.at_carrier:
-            self._line.send_texts([self._commands.clear()])
+            self._socket.send_texts([self._commands.clear()])
             self._clears += 1
-        self._cut = Interrupted(cut.turn, cut.clause, cut.heard_ms, utterance)
-        self._publish(self._cut) if utterance else self._end_reply()
+        self._interruption = Interrupted(cut.turn, cut.clause, cut.heard_ms, utterance)
+        self._publish(self._interruption) if utterance else self._end_reply()
 
     def _end_reply(self) -> None:
         """It was an interruption.  The story must know: a "mm-hm" that no reply goes on after wants an answer."""
         self._playout.drop()
-        self._answers.ended("interrupted", wall_ms())
-        self._publish(replace(self._cut, utterance=0))
+        self._latency.ended("interrupted", wall_ms())
+        self._publish(replace(self._interruption, utterance=0))
 
     def _heard_so_far(self) -> HeardPosition:
-        cut = self._playout.position(min(self._ticker.now_ms(), self._lost_ms))
+        cut = self._playout.position(min(self._ticker.now_ms(), self._disconnected_ms))
         return (cut.turn, cut.clause, cut.heard_ms) if self.turn.unfinished else ()
 
     def _publish(self, message: OfConnection) -> None:

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 SECRET_EVERY = 5
 """Looks between two at which the deployment's secret is put back, should it be gone."""
-COPY_PAUSE_MS = 100.0
+BACKUP_PAUSE_MS = 100.0
 """Pause of the reader of the stories: what Redis loses within it is not in the copy, either."""
 
 
@@ -75,7 +75,7 @@ class CallBackups:
         self._store = store
         self._bus, self._slow = buses
         self._secret = secret
-        self._copies: dict[str, _CallBackup] = {}
+        self._backups: dict[str, _CallBackup] = {}
         calls.added = self._follow
 
     async def run(self) -> None:
@@ -96,10 +96,10 @@ class CallBackups:
     async def look(self) -> None:
         """Keep up with the calls, and write again what is lost.  Raises ConnectionError or TimeoutError."""
         live = {call.call_id: call for call in self._calls.live() if not call.ended.done() and not call.stopping.done()}
-        for call_id in self._copies.keys() - live.keys():
+        for call_id in self._backups.keys() - live.keys():
             self._forget(call_id)
         for call_id, call in live.items():
-            if call_id not in self._copies or self._copies[call_id].epoch != call.epoch:
+            if call_id not in self._backups or self._backups[call_id].epoch != call.epoch:
                 self._follow(call)
         if not live:
             return
@@ -112,50 +112,50 @@ class CallBackups:
 
     async def _compare(self, call: Call, notes: Mapping[str, str] | None) -> None:
         if notes is None:
-            await self._restore(call, _all_lost(self._copies[call.call_id]))
+            await self._restore(call, _notes_after_loss(self._backups[call.call_id]))
         elif (epoch := int(notes.get("epoch", call.epoch))) < call.epoch:
-            await self._restore(call, self._copies[call.call_id].notes)
+            await self._restore(call, self._backups[call.call_id].notes)
         elif epoch > call.epoch:
             call.replaced()  # the carrier has come back to another edge, and this one was not told
         elif notes:  # else its server is away
-            self._copies[call.call_id].notes = notes
+            self._backups[call.call_id].notes = notes
             call.fences.settle(notes)
 
     async def _restore(self, call: Call, notes: Mapping[str, str]) -> None:
-        copy = self._copies[call.call_id]
+        backup = self._backups[call.call_id]
         epoch = call.epoch + 1
         since = await self._bus.read(call_events(call.call_id))  # our own news, written when Redis was back
-        ours = [message for entry_id, message in since if entry_id not in copy.transcript]
+        ours = [message for entry_id, message in since if entry_id not in backup.transcript]
         record = replace(call.record, epoch=epoch)
         started = CallStarted(epoch, record.edge, wall_ms(), holds=True)
-        transcript = [*copy.transcript.values(), *copy.unknown_reply(call), *ours, started]
+        transcript = [*backup.transcript.values(), *backup.unknown_reply(call), *ours, started]
         if call.ended.done() or not await self._store.restore(record, notes, transcript):
             return  # it has ended, or another edge has it by now
         log.warning("Redis had lost a call; it is written again", extra={"call_id": call.call_id})
         metrics.CALLS_RESTORED.inc()
-        call.written_again(epoch)
+        call.continue_as(epoch)
         self._follow(call)
         for pool in POOLS:
             await self._store.offer(pool, [call.call_id])
 
     def _follow(self, call: Call) -> None:
         self._forget(call.call_id)
-        copy = self._copies[call.call_id] = _CallBackup(call.epoch, call.fences)
-        copy.subscription = self._slow.subscribe(call_events(call.call_id), copy.receive, _unexpected)
+        backup = self._backups[call.call_id] = _CallBackup(call.epoch, call.fences)
+        backup.subscription = self._slow.subscribe(call_events(call.call_id), backup.receive, _unexpected)
 
     def _forget(self, call_id: str) -> None:
-        copy = self._copies.pop(call_id, None)
-        if copy is not None and copy.subscription is not None:
-            copy.subscription.close()
+        backup = self._backups.pop(call_id, None)
+        if backup is not None and backup.subscription is not None:
+            backup.subscription.close()
 
 
-def _all_lost(copy: _CallBackup) -> dict[str, str]:
+def _notes_after_loss(backup: _CallBackup) -> dict[str, str]:
     """The notes, but for the ears': they go on in an audio that begins anew, and behind what the story has.
 
     Their checkpoint may be older than the story by a look; its number, used again, would be an utterance of the past.
     """
-    understood = max((said.utterance for said in copy.transcript.values() if isinstance(said, UserTurn)), default=0)
-    return {**copy.notes, "checkpoint:stt": ListeningPosition(understood).checkpoint()}
+    understood = max((turn.utterance for turn in backup.transcript.values() if isinstance(turn, UserTurn)), default=0)
+    return {**backup.notes, "checkpoint:stt": ListeningPosition(understood).checkpoint()}
 
 
 def _unexpected(error: Exception) -> None:

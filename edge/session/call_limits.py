@@ -43,6 +43,6 @@ class CallLimits:
         return max(0, round(now - self._active_ms))
 
 
-def is_lost(now: float, alive_ms: float, unsent_bytes: int) -> bool:
+def is_unreachable(now: float, alive_ms: float, unsent_bytes: int) -> bool:
     """Is nobody at the other end of the connection?  `alive_ms`: when the carrier last sent anything."""
     return unsent_bytes > SOCKET_BYTES_MAX or now - alive_ms > 1000 * MEDIA_GAP_SECONDS

@@ -70,18 +70,18 @@ class Calls:
         self._store = store
         self._calls_max = calls_max
         self._calls: dict[str, Call] = {}
-        self._promises = Reservations()
+        self._reservations = Reservations()
         self._overbooked = max(1, int(calls_max * OVERBOOKED))
         self._opening: Counter[str] = Counter()
-        self._lost = AbandonedCalls()
+        self._abandoned = AbandonedCalls()
         self._changed = asyncio.Event()
         self._unwritable_since = 0.0
         metrics.begin("edge", calls_max)
 
     def listen(self) -> None:
         """Take what the workers send to this edge."""
-        self.bus.subscribe(edge_audio(self.edge), self._receive, self._deaf)
-        self.bus.subscribe(edge_priority(self.edge), self._receive, self._deaf)
+        self.bus.subscribe(edge_audio(self.edge), self._receive, self._subscription_failed)
+        self.bus.subscribe(edge_priority(self.edge), self._receive, self._subscription_failed)
 
     def busy(self, call_id: str = "") -> str:
         """Why no new call (or not this one) is answered right now; empty if one is."""
@@ -94,13 +94,13 @@ class Calls:
             return f"no {pool}"
         return refusal
 
-    def promise(self, call_id: str) -> None:
+    def reserve(self, call_id: str) -> None:
         """The call was answered: a place is kept until its stream comes, for a moment."""
-        self._promises.make(call_id, _now_ms())
+        self._reservations.make(call_id, _now_ms())
 
-    def break_promise(self, call_id: str) -> None:
+    def cancel_reservation(self, call_id: str) -> None:
         """The call will not come after all."""
-        self._promises.drop(call_id)
+        self._reservations.drop(call_id)
 
     def refusal(self, call_id: str = "") -> str:
         """Why no stream (or not this call's) is taken right now; empty if one is.
@@ -112,17 +112,17 @@ class Calls:
         if call_id and self._opening[call_id] >= OPENING_MAX:
             return "too many sockets"
         taken = len(self._calls) - (call_id in self._calls) + self._opening.total()
-        promised = self._promises.others(call_id, _now_ms())
-        if taken >= self._calls_max or taken + promised >= self._calls_max + self._overbooked:
+        reserved = self._reservations.others(call_id, _now_ms())
+        if taken >= self._calls_max or taken + reserved >= self._calls_max + self._overbooked:
             return "full"
         if self.bus.away_s(call_id) > REDIS_GRACE_SECONDS:
             return "cut off from Redis"
         return ""
 
-    def reserve(self, call_id: str = "") -> Callable[[], None]:
+    def count_opening(self, call_id: str = "") -> Callable[[], None]:
         """Count a socket that is being opened; returns what gives the place back."""
         self._opening[call_id] += 1
-        self._promises.drop(call_id)
+        self._reservations.drop(call_id)
         released = False
 
         def release() -> None:
@@ -269,31 +269,31 @@ class Calls:
 
     async def _find_abandoned(self) -> None:
         try:
-            for call_id in self._lost.look(await self._store.lost(), _now_ms()):
+            for call_id in self._abandoned.look(await self._store.lost(), _now_ms()):
                 try:
-                    await self._bury(call_id)
+                    await self._end_abandoned_call(call_id)
                 except KeyRefused as error:  # `_mend` removes what cannot be used
                     skip("lost calls", error, call_id)
         except (ConnectionError, TimeoutError):
             log.warning("the ledger cannot be reached")
 
-    async def _bury(self, call_id: str) -> None:
+    async def _end_abandoned_call(self, call_id: str) -> None:
         """End a call that no edge has any more and of which the carrier said nothing; its edge is told all the same."""
         record = await self._store.read(call_id)
-        told = await self._end_told(call_id)
+        logged_reason = await self._logged_end_reason(call_id)
         epoch = record.epoch if record is not None else None
-        if not await self._store.end(call_id, told or "carrier", epoch) or record is None:
+        if not await self._store.end(call_id, logged_reason or "carrier", epoch) or record is None:
             return  # somebody else did, or a newer connection carries it on
         self.bus.publish(edge_priority(record.edge), HangUp(call_id, "carrier", epoch=record.epoch))
-        if not told:
+        if not logged_reason:
             heard = (await last_connection(self.bus, call_id)).heard
             self.bus.publish(call_events(call_id), CallEnded(record.epoch, "carrier", wall_ms(), heard))
-        metrics.CALLS_ENDED.labels(told or "carrier").inc()
+        metrics.CALLS_ENDED.labels(logged_reason or "carrier").inc()
 
-    async def _end_told(self, call_id: str) -> str:
+    async def _logged_end_reason(self, call_id: str) -> str:
         """The reason that the call's own events name; empty if they name none, or cannot be read."""
         try:
-            return _told_end([message for _, message in await self.bus.read(call_events(call_id))])
+            return end_reason_in([message for _, message in await self.bus.read(call_events(call_id))])
         except KeyRefused:
             return ""
 
@@ -332,7 +332,7 @@ class Calls:
             metrics.SESSION_ERRORS.labels("edge").inc()
             call.end("error")
 
-    def _deaf(self, error: Exception) -> None:
+    def _subscription_failed(self, error: Exception) -> None:
         skip("bus", error)  # cannot be: every message is guarded
 
 
@@ -345,20 +345,20 @@ def _deliver(call: Call, message: Message) -> None:
         case AudioOut():
             call.play(message)
         case ReplySynthesized():
-            call.reply_spoken(message)
+            call.reply_synthesized(message)
         case SpeechStarted():
             call.speech_started(message)
         case SpeechEnded():
             call.speech_ended(message)
         case WordsDetected():
-            call.understood(message)
+            call.words_detected(message)
         case ReplyReleased():
             call.release(message)
         case HangUp():
             call.stop(EndReason.of(message.reason))
 
 
-def _told_end(transcript: list[Message]) -> str:
+def end_reason_in(transcript: list[Message]) -> str:
     """Why the call is over, if its story says so: its edge died before the ledger knew.  Empty: it does not say."""
     epoch, reason = 0, ""
     for message in transcript:

@@ -21,8 +21,8 @@ HOLD_SECONDS = 0.2
 class LateSpeechFilter:
     """`speaks(speech)` is called for speech that goes on; at once, or when late news was held."""
 
-    def __init__(self, speaks: Callable[[SpeechStarted], None]) -> None:
-        self._speaks = speaks
+    def __init__(self, on_speech: Callable[[SpeechStarted], None]) -> None:
+        self._on_speech = on_speech
         self._held: SpeechStarted | None = None
         self._token = 0  # of the newest ears
         self._ended = 0  # the newest speech whose end they told
@@ -32,7 +32,7 @@ class LateSpeechFilter:
         if not self._current(speech) or speech.utterance <= self._ended:
             return
         if now_ms - speech.position_ms <= LATE_MS:
-            self._speaks(speech)
+            self._on_speech(speech)
             return
         self._held = speech
         asyncio.get_running_loop().call_later(HOLD_SECONDS, self._release, speech)
@@ -58,4 +58,4 @@ class LateSpeechFilter:
     def _release(self, speech: SpeechStarted) -> None:
         if self._held is speech:
             self._held = None
-            self._speaks(speech)
+            self._on_speech(speech)

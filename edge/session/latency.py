@@ -19,7 +19,7 @@ class TurnLatency:
             "direction": record.direction,
         }
         self._turn: traces.TurnTrace | None = None  # the reply that is being played
-        self._asked_ms = self._begun_ms = 0
+        self._asked_ms = self._started_ms = 0
         self._arrived: tuple[int, StageMs] = (0, ())
         self._released: tuple[int, StageMs] = (0, ())
 
@@ -33,17 +33,17 @@ class TurnLatency:
         if turn > self._released[0]:
             self._released = (turn, stage_ms)
 
-    def begun(self, turn: int, utterance: int, at_ms: int) -> StageMs:
+    def started(self, turn: int, utterance: int, at_ms: int) -> StageMs:
         """The first frame of reply `turn` left.  Returns all its stamps, none if nobody asked or not all are known."""
         known = self._stamped(turn)
         stage_ms = (*known, at_ms) if len(known) == len(STAGES) - 1 else ()
         self._turn = traces.TurnTrace(self._call_id, utterance, turn)
-        self._asked_ms, self._begun_ms = stage_ms[0] if stage_ms else at_ms, at_ms
+        self._asked_ms, self._started_ms = stage_ms[0] if stage_ms else at_ms, at_ms
         if not stage_ms:
             return stage_ms
         metrics.ANSWER_SECONDS.observe((stage_ms[-1] - stage_ms[0]) / 1000)
-        for stage, begun, done in zip(STAGES[1:], stage_ms, stage_ms[1:], strict=False):
-            metrics.STAGE_SECONDS.labels(stage).observe(max(0, done - begun) / 1000)
+        for stage, started, done in zip(STAGES[1:], stage_ms, stage_ms[1:], strict=False):
+            metrics.STAGE_SECONDS.labels(stage).observe(max(0, done - started) / 1000)
         traces.stage(STAGES[-1], stage_ms[-2], stage_ms[-1], turn=self._turn)
         return stage_ms
 
@@ -57,7 +57,7 @@ class TurnLatency:
         turn, self._turn = self._turn, None
         if turn is None:
             return
-        traces.stage("playing", self._begun_ms, at_ms, turn=turn)
+        traces.stage("playing", self._started_ms, at_ms, turn=turn)
         traces.stage(traces.TURN, self._asked_ms, at_ms, turn=turn, outcome=outcome, **self._about)
 
     def _stamped(self, turn: int) -> StageMs:

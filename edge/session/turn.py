@@ -105,11 +105,11 @@ class Turn:
         self.speaking = False
         """Is a reply unfinished?"""
         self._utterance = 0
-        self._spoken_since: float | None = None  # the caller is speaking
-        self._asked = False  # they have spoken, and no reply has begun since
+        self._speaking_since: float | None = None  # the caller is speaking
+        self._awaiting_reply = False  # they have spoken, and no reply has begun since
         self._complete: tuple[int, str] | None = None  # last clause and `then` of the current reply, once known
-        self._heard = -1  # last clause of the current reply that the caller has heard
-        self._doubt: _PossibleInterruption | None = None
+        self._heard_clause = -1  # last clause of the current reply that the caller has heard
+        self._possible: _PossibleInterruption | None = None
         self._resumed_by = 0  # the speech that the current reply was interrupted by, and went on after
 
     def admits(self, turn: int) -> bool:
@@ -125,7 +125,7 @@ class Turn:
             return []
         self._utterance = max(self._utterance, answers)
         effects: list[Effect] = [Interrupt()] if self.speaking else []
-        if self._doubt is not None:
+        if self._possible is not None:
             effects += self._confirm()
         self._open(turn)
         self.answers = answers
@@ -141,7 +141,7 @@ class Turn:
     def clause_heard(self, turn: int, clause: int) -> list[Effect]:
         """The carrier (or, failing it, the clock) says that the clause was played to its end."""
         if turn == self.turn and self.unfinished:
-            self._heard = max(self._heard, clause)
+            self._heard_clause = max(self._heard_clause, clause)
         return self._finish()
 
     def caller_speaks(self, utterance: int, begun: int, now: float, words: bool = False) -> list[Effect]:
@@ -149,10 +149,10 @@ class Turn:
         if utterance <= self._utterance:
             return []
         self._utterance = utterance
-        self._spoken_since = now
-        self._asked = False
-        if self._doubt is not None:
-            self._doubt.resume_at = None
+        self._speaking_since = now
+        self._awaiting_reply = False
+        if self._possible is not None:
+            self._possible.resume_at = None
             return [Wake(now + CONFIRM_MS)]
         if not self.speaking or begun < self.turn:
             return [PauseOutput()]
@@ -162,78 +162,78 @@ class Turn:
         if not words:
             self.turn_min = self.turn + 1
             return [Interrupt(), PauseOutput()]
-        self._doubt = _PossibleInterruption(utterance)
+        self._possible = _PossibleInterruption(utterance)
         return [Interrupt(utterance), PauseOutput(), Wake(now + CONFIRM_MS)]
 
-    def understood(self, utterance: int) -> list[Effect]:
+    def words_detected(self, utterance: int) -> list[Effect]:
         """There are words in this speech.  Ears that tell it said so at its start (`words`)."""
-        if self._doubt is not None and utterance >= self._doubt.utterance:
+        if self._possible is not None and utterance >= self._possible.utterance:
             return self._confirm()
         if self.speaking and 0 < self._resumed_by <= utterance:
             self.speaking = False
             self.turn_min = self.turn + 1
-            self._asked = not self.caller_is_speaking
+            self._awaiting_reply = not self.caller_is_speaking
             return [Interrupt()]
         return []
 
     def caller_silent(self, utterance: int, now: float) -> list[Effect]:
         """The ears hear no speech any more."""
-        if utterance < self._utterance or self._spoken_since is None:
+        if utterance < self._utterance or self._speaking_since is None:
             return []
-        self._spoken_since = None
-        if self._doubt is not None:
-            self._doubt.resume_at = now + RESUME_MS
-            return [Wake(self._doubt.resume_at)]
-        self._asked = not self.speaking
+        self._speaking_since = None
+        if self._possible is not None:
+            self._possible.resume_at = now + RESUME_MS
+            return [Wake(self._possible.resume_at)]
+        self._awaiting_reply = not self.speaking
         return [ResumeOutput()]
 
     def wake(self, now: float) -> list[Effect]:
         """Call when `Wake` says so, and about once a second: an end of speech that never came must not mute us."""
-        if self._spoken_since is not None and now - self._spoken_since > HOLD_MS_MAX:
+        if self._speaking_since is not None and now - self._speaking_since > HOLD_MS_MAX:
             return self.caller_silent(self._utterance, now)
-        doubt = self._doubt
-        if doubt is None:
+        possible = self._possible
+        if possible is None:
             return []
-        if self._spoken_since is not None:
-            return self._confirm() if now - self._spoken_since >= CONFIRM_MS else []
-        if doubt.resume_at is None or now < doubt.resume_at:
+        if self._speaking_since is not None:
+            return self._confirm() if now - self._speaking_since >= CONFIRM_MS else []
+        if possible.resume_at is None or now < possible.resume_at:
             return []
-        self._doubt = None
-        self._resumed_by = doubt.utterance
+        self._possible = None
+        self._resumed_by = possible.utterance
         self.speaking = True
-        return [ResumeReply(self.turn, doubt.utterance), ResumeOutput(), *self._finish()]
+        return [ResumeReply(self.turn, possible.utterance), ResumeOutput(), *self._finish()]
 
     def _confirm(self) -> list[Effect]:
-        self._doubt = None
+        self._possible = None
         self.turn_min = self.turn + 1
         if self.caller_is_speaking:
             return [DiscardReply()]
-        self._asked = True
+        self._awaiting_reply = True
         return [DiscardReply(), ResumeOutput()]
 
     @property
     def caller_is_speaking(self) -> bool:
-        return self._spoken_since is not None
+        return self._speaking_since is not None
 
     @property
     def between(self) -> bool:
         """Has the caller just fallen silent, and no reply begun: the moment at which nobody says anything?"""
-        return self._asked
+        return self._awaiting_reply
 
     @property
     def unfinished(self) -> bool:
         """May more of the current reply be heard?"""
-        return self.speaking or self._doubt is not None
+        return self.speaking or self._possible is not None
 
     def _open(self, turn: int) -> None:
         self.turn = self.turn_min = turn
         self._resumed_by = 0
         self.speaking = True
-        self._asked = False
-        self._complete, self._heard = None, -1
+        self._awaiting_reply = False
+        self._complete, self._heard_clause = None, -1
 
     def _finish(self) -> list[Effect]:
-        if not self.speaking or self._complete is None or self._heard < self._complete[0]:
+        if not self.speaking or self._complete is None or self._heard_clause < self._complete[0]:
             return []
         self.speaking = False
         return [Finish(self.turn, self._complete[1])]

@@ -17,8 +17,8 @@ _WORDS = {"STAR": "*", "ASTERISK": "*", "HASH": "#", "POUND": "#"}
 def keys_of(message: dict[str, Any]) -> str:
     """The keys in the order in which they were pressed, letters large; empty if there is anything else, or nothing."""
     body = message.get("dtmf")
-    places = [body] if not isinstance(body, dict) else [body.get(name) for name in _NAMES]
-    for value in [*places, *(message.get(name) for name in _NAMES)]:
+    candidates = [body] if not isinstance(body, dict) else [body.get(name) for name in _NAMES]
+    for value in [*candidates, *(message.get(name) for name in _NAMES)]:
         if value is not None and value != "":
             return _keys(value)
     return ""

@@ -182,8 +182,8 @@ def cause_text(code: int | str = "", text: str = "", *more: str) -> str:
     if cause.code != UNKNOWN_CODE:
         return str(cause.code)
     given = (str(value).strip() for value in (code, text, *more))
-    said = cause.name if cause is not CAUSES[UNKNOWN_CODE] else next(filter(None, given), "")
-    return said[:_NAME_CHARS_MAX] or "unknown"
+    word = cause.name if cause is not CAUSES[UNKNOWN_CODE] else next(filter(None, given), "")
+    return word[:_NAME_CHARS_MAX] or "unknown"
 
 
 def may_retry(cause: Cause | int | str) -> bool:

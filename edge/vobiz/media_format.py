@@ -44,15 +44,15 @@ def media_format(name: str, rate: str = "") -> MediaFormat:
     kind, *parameters = [part.strip() for part in name.lower().split(";")]
     kind = kind.removeprefix("audio/").replace("_", "-").removeprefix("x-").replace(".", "")
     kind, *numbers = kind.split("/")  # as in SDP: name/rate/channels
-    told = dict(part.replace('"', "").partition("=")[::2] for part in parameters)
-    rates = [rate, told.get("rate", ""), *numbers[:1], "8000"]
-    channels = told.get("channels") or (numbers[1] if len(numbers) > 1 else "1")
+    parameter_of = dict(part.replace('"', "").partition("=")[::2] for part in parameters)
+    rates = [rate, parameter_of.get("rate", ""), *numbers[:1], "8000"]
+    channels = parameter_of.get("channels") or (numbers[1] if len(numbers) > 1 else "1")
     encoding = NAMES.get(kind.strip())
     hertz = re.sub(r"\.0+$", "", next(one.strip() for one in rates if one.strip()))
     if encoding is None or channels != "1" or hertz not in map(str, RATES[encoding]):
-        told_name = repr(name) if _NAME.fullmatch(name) else "a name that is none"
-        told_hertz = hertz if _HERTZ.fullmatch(hertz) else "unreadable"
+        shown_name = repr(name) if _NAME.fullmatch(name) else "a name that is none"
+        shown_hertz = hertz if _HERTZ.fullmatch(hertz) else "unreadable"
         raise BadFormat(
-            f"{told_name} at {told_hertz} Hz; expected mu-law or A-law at 8000 Hz or L16 at 8000 or 16000 Hz, mono"
+            f"{shown_name} at {shown_hertz} Hz; expected mu-law or A-law at 8000 Hz or L16 at 8000 or 16000 Hz, mono"
         )
     return MediaFormat(encoding, int(hertz))

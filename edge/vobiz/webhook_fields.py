@@ -22,7 +22,7 @@ _SECRET = frozenset({"auth_id", "auth-token", "parent-auth-token", "auth_token",
 """Not kept: credentials, and the stream's URL, which holds its token."""
 
 
-def facts(event: str, fields: Mapping[str, str]) -> dict[str, str]:
+def webhook_fields(event: str, fields: Mapping[str, str]) -> dict[str, str]:
     """The fields of one webhook as facts: "Hangup.HangupCause" -> "NORMAL_CLEARING".  Empty fields say nothing."""
     known: dict[str, str] = {}
     for name, value in fields.items():

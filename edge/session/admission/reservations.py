@@ -7,7 +7,7 @@ for no longer than a stream normally takes.
 
 from __future__ import annotations
 
-PROMISE_MS = 3000
+RESERVATION_MS = 3000
 
 
 class Reservations:
@@ -19,7 +19,7 @@ class Reservations:
     def make(self, call_id: str, now_ms: float) -> None:
         """The call was told to come here."""
         self._until.pop(call_id, None)
-        self._until[call_id] = now_ms + PROMISE_MS
+        self._until[call_id] = now_ms + RESERVATION_MS
 
     def drop(self, call_id: str) -> None:
         """It came, or it will not."""

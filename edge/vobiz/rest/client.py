@@ -160,7 +160,7 @@ class VobizClient:
     async def start_record(self, call_id: str, record: RecordRequest | None = None) -> Json:
         """Record the call from now on; the answer has `recording_id` and `url`."""
         body = (record or RecordRequest()).json()
-        return _told(await self._rest.request("POST", self._of("Call", call_id, "Record"), body=body))
+        return _fields_of(await self._rest.request("POST", self._of("Call", call_id, "Record"), body=body))
 
     async def stop_record(self, call_id: str) -> None:
         """Stop all recordings of the call."""
@@ -169,7 +169,7 @@ class VobizClient:
     async def start_stream(self, call_id: str, stream: StreamRequest) -> str:
         """Open an audio stream; returns its id, empty if Vobiz did not say."""
         answer = await self._rest.request("POST", self._of("Call", call_id, "Stream"), body=stream.json())
-        return str(_told(answer).get("stream_id") or "")
+        return str(_fields_of(answer).get("stream_id") or "")
 
     async def list_streams(self, call_id: str) -> list[Json]:
         """The streams of the call, ended ones too."""
@@ -236,7 +236,7 @@ class VobizClient:
     async def create_application(self, application: ApplicationRequest) -> str:
         """A new application; returns its id."""
         answer = await self._rest.request("POST", self._of("Application"), body=application.json())
-        app_id = str(_told(answer).get("app_id") or "")
+        app_id = str(_fields_of(answer).get("app_id") or "")
         if not app_id:
             raise Uncertain("a success without the id of the application")
         return app_id
@@ -283,14 +283,14 @@ class VobizClient:
 def _call_ids(answer: Any) -> tuple[str, ...]:
     """The ids in the answer to a new call, under any of the names that were seen."""
     for name in ("request_uuid", "call_uuid", "CallUUID", "callUuid"):
-        found = _told(answer).get(name)
+        found = _fields_of(answer).get(name)
         ids = tuple(item for item in (found if isinstance(found, list) else [found]) if isinstance(item, str) and item)
         if ids:
             return ids
     return ()
 
 
-def _told(answer: Any) -> Json:
+def _fields_of(answer: Any) -> Json:
     """What a POST that was done has to say: maybe nothing."""
     return answer if isinstance(answer, dict) else {}
 
@@ -316,6 +316,6 @@ def _list(found: Any) -> list[Any]:
 
 
 def _total(answer: Any) -> int:
-    meta = _told(answer).get("meta")
+    meta = _fields_of(answer).get("meta")
     total = meta.get("total_count") if isinstance(meta, dict) else None
     return total if isinstance(total, int) else PAGE_SIZE * PAGES_MAX

@@ -37,7 +37,7 @@ class CarrierLimited(CarrierError):
     """429: over the limit of calls a second, or of calls at once.  Nothing was done."""
 
     def __init__(self, retry_after_s: float, message: str = "") -> None:
-        super().__init__(f"Vobiz wants us to wait {retry_after_s:g} s{_said(message)}")
+        super().__init__(f"Vobiz wants us to wait {retry_after_s:g} s{_suffix(message)}")
         self.retry_after_s = retry_after_s
 
 
@@ -45,7 +45,7 @@ class Unauthorized(CarrierError):
     """401 or 403.  Nothing was done."""
 
     def __init__(self, status: int, message: str = "", code: str = "") -> None:
-        super().__init__(f"Vobiz does not accept VOBIZ_AUTH_ID and VOBIZ_AUTH_TOKEN ({status}){_said(message)}")
+        super().__init__(f"Vobiz does not accept VOBIZ_AUTH_ID and VOBIZ_AUTH_TOKEN ({status}){_suffix(message)}")
         self.status = status
         self.message = message
         self.code = code
@@ -55,7 +55,7 @@ class Refused(CarrierError):
     """Another 4xx: bad parameters, no balance (402), not found (404), a conflict (409).  Nothing was done."""
 
     def __init__(self, status: int, message: str = "", code: str = "") -> None:
-        super().__init__(f"Vobiz refused the request ({status}){_said(message)}")
+        super().__init__(f"Vobiz refused the request ({status}){_suffix(message)}")
         self.status = status
         self.message = message
         self.code = code
@@ -79,7 +79,7 @@ class Uncertain(CarrierError):
         super().__init__(f"Vobiz may or may not have done it: {message}")
 
 
-def _said(message: str) -> str:
+def _suffix(message: str) -> str:
     return f": {message}" if message else ""
 
 
@@ -98,27 +98,27 @@ def error_of(method: str, answer: CarrierAnswer, now_s: float, secrets: Sequence
 
     `now_s` is the Unix time (Retry-After may be a date); `secrets` are never repeated from the body.
     """
-    said = _Said.read(answer.body, secrets)
+    body = _ErrorBody.read(answer.body, secrets)
     wait_s = _seconds(answer.retry_after, now_s)
     if wait_s is None:
-        wait_s = _seconds(said.retry_after, now_s)
+        wait_s = _seconds(body.retry_after, now_s)
     status = answer.status
     if status == 429:
-        return CarrierLimited(RETRY_AFTER_S if wait_s is None else wait_s, said.message)
+        return CarrierLimited(RETRY_AFTER_S if wait_s is None else wait_s, body.message)
     if status in (401, 403):
-        return Unauthorized(status, said.message, said.code)
+        return Unauthorized(status, body.message, body.code)
     if 400 <= status < 500:
-        return Refused(status, said.message, said.code)
+        return Refused(status, body.message, body.code)
     if status < 400:
         return Refused(status, "an unexpected redirect; is VOBIZ_API_URL right?")
     # A gateway's 502 or 504, and a crash half-way, say nothing about what has happened; 503 says that nothing has.
     if method == "POST" and status != 503:
-        return Uncertain(f"status {status}{_said(said.message)}")
-    return Unavailable(f"status {status}{_said(said.message)}", sent=True, retry_after_s=wait_s)
+        return Uncertain(f"status {status}{_suffix(body.message)}")
+    return Unavailable(f"status {status}{_suffix(body.message)}", sent=True, retry_after_s=wait_s)
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _ErrorBody:
     """An error body, understood: Vobiz's message (bounded, redacted), code and wish to be left alone."""
 
     message: str = ""
@@ -126,7 +126,7 @@ class _Said:
     retry_after: Any = None
 
     @classmethod
-    def read(cls, body: bytes | None, secrets: Sequence[str]) -> _Said:
+    def read(cls, body: bytes | None, secrets: Sequence[str]) -> _ErrorBody:
         text = (body or b"")[:_BODY_CHARS_MAX].decode("utf-8", "replace").strip()
         try:
             found: Any = json.loads(text)
@@ -144,8 +144,8 @@ class _Said:
         return cls(_clean(": ".join(dict.fromkeys(words)), secrets), _code(found.get("code") or error))
 
 
-def _clean(said: Any, secrets: Sequence[str]) -> str:
-    text = said if isinstance(said, str) else ""
+def _clean(words: Any, secrets: Sequence[str]) -> str:
+    text = words if isinstance(words, str) else ""
     for secret in filter(None, secrets):
         text = text.replace(secret, "<hidden>")
     # Numbers go before the text is cut: the half of one would no longer be known as one.

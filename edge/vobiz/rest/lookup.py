@@ -151,8 +151,8 @@ def _ended(record: dict[str, Any], call_id: str) -> Found:
 
 def _has_next(answer: dict[str, Any], records: list[dict[str, Any]]) -> bool:
     pagination = answer.get("pagination")
-    said = pagination.get("has_next") if isinstance(pagination, dict) else None
-    return said if isinstance(said, bool) else len(records) >= RECORDS_A_PAGE
+    has_next = pagination.get("has_next") if isinstance(pagination, dict) else None
+    return has_next if isinstance(has_next, bool) else len(records) >= RECORDS_A_PAGE
 
 
 async def _found(asked: Awaitable[dict[str, Any]]) -> dict[str, Any]:

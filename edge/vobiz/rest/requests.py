@@ -150,8 +150,8 @@ class CallRequest:
         yield _not_dialled("from_number", self.from_number)
         if not 1 <= len(self.callees) <= CALLEES_MAX:
             yield f"to: expected 1 to {CALLEES_MAX} numbers, got {len(self.callees)}"
-        for place, callee in enumerate(self.callees[:CALLEES_MAX]):
-            yield _not_dialled("to" if isinstance(self.to, str) else f"to[{place}]", callee)
+        for index, callee in enumerate(self.callees[:CALLEES_MAX]):
+            yield _not_dialled("to" if isinstance(self.to, str) else f"to[{index}]", callee)
         yield _not_a_url("answer_url", self.answer_url, required=True)
         for name in ("ring", "hangup", "fallback"):
             yield _not_a_url(f"{name}_url", getattr(self, f"{name}_url"))

@@ -15,7 +15,7 @@ from common.store import CallStore
 from edge.http.limits.rate_limit import Buckets
 from edge.http.webhook_urls import OURS
 from edge.vobiz.webhook_events import call_id_of
-from edge.vobiz.webhook_fields import facts
+from edge.vobiz.webhook_fields import webhook_fields
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +40,11 @@ class WebhookFieldStore:
         if not call_id:
             return
         event = fields.get("Event") or path.strip("/")
-        told = facts(event, {name: value for name, value in fields.items() if name not in OURS})
+        kept = webhook_fields(event, {name: value for name, value in fields.items() if name not in OURS})
         now_s = asyncio.get_running_loop().time()
         room = self.strangers.wait_s(_ALL, now_s) == 0
         try:
-            if not await self.store.add_webhook_fields(call_id, told, unknown=room):
+            if not await self.store.add_webhook_fields(call_id, kept, unknown=room):
                 self.strangers.charge(_ALL, now_s)
         except (ConnectionError, TimeoutError):
             log.warning("what the carrier said could not be kept", extra={"call_id": call_id})
