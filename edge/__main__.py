@@ -1,4 +1,4 @@
-"""`python -m edge`: settings, logs, bus, server; SIGTERM drains and exits 0."""
+"""Runs an edge: `python -m edge` reads the settings, connects to Redis and serves; SIGTERM drains it and exits 0."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ log = logging.getLogger("edge")
 
 
 async def serve(settings: Settings, agents: Agents) -> None:
-    """Run until SIGTERM or SIGINT, then until the calls have ended or DRAIN_SECONDS are over."""
+    """Serve until SIGTERM or SIGINT, then until all calls have ended or DRAIN_SECONDS are over."""
     edge = node_id("edge")
     loop = asyncio.get_running_loop()
     metrics.count_tasks("edge", loop)
@@ -120,13 +120,13 @@ async def _dialer(settings: Settings, edge: str, limits: OperatorLimits, secret:
         limits.call_s_max,
         secret,
     )
-    once = replace(account, attempts_max=1)  # the dialer itself decides when to repeat
+    once = replace(account, attempts_max=1)  # the dialer decides itself when to repeat
     async with contextlib.aclosing(queue), VobizClient(account) as client, VobizClient(once) as placing:
         yield Dialer(edge, queue, (client, placing), options)
 
 
 def _warn(settings: Settings, agents: Agents, limits: OperatorLimits) -> None:
-    """What is open by the settings, and what they forbid, in one line each."""
+    """Log what the settings leave open or forbid, one line each."""
     match settings.signature_policy:
         case "off":
             log.warning(
@@ -140,11 +140,11 @@ def _warn(settings: Settings, agents: Agents, limits: OperatorLimits) -> None:
             )
     for name, agent in sorted(agents.by_name.items()):
         if agent.fallback_number and not limits.destinations.allows(agent.fallback_number):
-            log.warning("agent %s: its fallback_number is never rung, for DIAL_PREFIXES does not allow it", name)
+            log.warning("agent %s: its fallback_number is never rung, because DIAL_PREFIXES does not allow it", name)
 
 
 async def _api_token(settings: Settings, store: CallStore, secret: bytes | None) -> str:
-    """API_TOKEN; else, where strangers may come or calls cost money, one that is made; else none."""
+    """API_TOKEN; else a derived one, if strangers may reach the edge or calls cost money; else none ("")."""
     if not api_token.is_needed(settings):
         return settings.api_token
     token = api_token.token_of(secret or await store.shared_secret())
@@ -178,7 +178,10 @@ async def _drain(stop: asyncio.Event, calls: Calls, server: Server, seconds: int
 
 
 async def _secret(settings: Settings, store: CallStore, stop: asyncio.Event) -> bytes | None:
-    """The key of the stream tokens: set, or one that all edges of the deployment share, or none."""
+    """The secret of the stream tokens: STREAM_SECRET, or the one that all edges share in Redis; None if it is "off".
+
+    Waits for Redis; returns b"" if the edge is stopped meanwhile.
+    """
     if settings.stream_secret == "off":  # noqa: S105 - it says that there is none
         log.warning("STREAM_SECRET=off: anyone who can reach this port may open a stream")
         return None
@@ -199,7 +202,7 @@ async def _secret(settings: Settings, store: CallStore, stop: asyncio.Event) -> 
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Serve; returns the exit code, 2 if the settings or the agents cannot be used."""
+    """Serve; returns the exit status: 0, or 2 if the settings or the agents cannot be used."""
     no_arguments(
         "python -m edge",
         "The edge: takes the carrier's webhooks and media streams, serves the REST API; SIGTERM drains it.",
