@@ -5,7 +5,7 @@ A call id is what `make_call` returned: the CallUUID of the webhooks and the cal
 (edge/vobiz/rest/transport.py says when); no request is repeated that could ring a phone twice.
 
 Paths are spelled as documented, PascalCase with a trailing slash or lower case without: Vobiz answers 401 to others.
-"Vendor page" names the page of Vobiz's documentation that a method follows.
+"Vendor page" is the title of the page of Vobiz's documentation that a method follows.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class VobizClient:
     # --- calls -----------------------------------------------------------------------------------------------------
 
     async def make_call(self, call: CallRequest) -> tuple[str, ...]:
-        """Place one or more calls; returns their ids, in Vobiz's order.  Vendor page: "Make a call".
+        """Place one or more calls; returns their ids, in Vobiz's order.  Vendor page: "Make an Outbound Call".
 
         Raises Uncertain if the answer was lost: the phone may be ringing.  Then look at `live_calls`, or wait for the
         answer webhook; Vobiz has no idempotency key that would make a second attempt safe.
@@ -75,7 +75,7 @@ class VobizClient:
         return ids
 
     async def hang_up(self, call_id: str) -> bool:
-        """End a call; False if it was over already.  Vendor page: "Hang up a call"."""
+        """End a call; False if it was over already.  Vendor page: "Hang Up a Call"."""
         try:
             await self._rest.request("DELETE", self._of("Call", call_id))
         except Refused as error:
@@ -85,7 +85,7 @@ class VobizClient:
         return True
 
     async def transfer(self, call_id: str, *, aleg_url: str = "", bleg_url: str = "", method: Method = "POST") -> None:
-        """Continue one leg of a call, or both, with the XML of another URL.  Vendor page: "Transfer a call".
+        """Continue one leg of a call, or both, with the XML of another URL.  Vendor page: "Transfer a Call".
 
         This closes the call's stream.  Raises ValueError without a URL, Refused with status 404 if the call is over.
         """
@@ -99,21 +99,21 @@ class VobizClient:
         await self._rest.request("POST", self._of("Call", call_id), body=body)
 
     async def live_calls(self) -> list[str]:
-        """Ids of the calls that were answered and are not over.  Vendor page: "Live calls"."""
+        """Ids of the calls that were answered and are not over.  Vendor page: "Retrieve all live calls"."""
         return await self._calls("live")
 
     async def queued_calls(self) -> list[str]:
         """Ids of the calls that are not answered yet, ringing ones included; at most `QUEUED_MAX`.
 
-        Vendor page: "Queued calls".
+        Vendor page: "Retrieve all queued calls".
         """
         return await self._calls("queued")
 
     async def call_details(self, call_id: str, status: Standing = "live") -> Json:
-        """A call listed under `status`: "live" once it was answered, "queued" before.  Vendor pages: "Live calls",
-        "Queued calls".
+        """A call listed under `status`: "live" once it was answered, "queued" before.
 
-        Raises Refused with status 404 if it is listed elsewhere or is over; use `cdr_of` then.
+        Vendor pages: "Retrieve a live call", "Retrieve a queued call".  Raises Refused with status 404 if the call is
+        listed elsewhere or is over; use `cdr_of` then.
         """
         return _object(await self._rest.request("GET", self._of("Call", call_id), query={"status": status}))
 
@@ -126,9 +126,10 @@ class VobizClient:
     async def play(
         self, call_id: str, urls: Sequence[str], *, legs: Legs = "aleg", loop: bool = False, mix: bool = True
     ) -> None:
-        """Play sound files (MP3, WAV) one after the other; `mix` keeps the call audible.  Vendor page: "Play audio".
+        """Play sound files (MP3, WAV) one after the other; `mix` keeps the call audible.
 
-        Raises ValueError for an empty list, or a URL that is not http(s) or contains a comma.
+        Vendor page: "Play audio on a call".  Raises ValueError for an empty list, or a URL that is not http(s) or has a
+        comma.
         """
         if isinstance(urls, str) or not urls or not all(re.fullmatch(r"https?://[^\s,]+", url) for url in urls):
             raise ValueError("play: expected a list of https:// URLs without commas")
@@ -136,7 +137,7 @@ class VobizClient:
         await self._rest.request("POST", self._of("Call", call_id, "Play"), body=body)
 
     async def stop_play(self, call_id: str) -> None:
-        """Stop what `play` started.  Vendor page: "Play audio"."""
+        """Stop what `play` started.  Vendor page: "Stop playing audio on a call"."""
         await self._rest.request("DELETE", self._of("Call", call_id, "Play"))
 
     async def speak(
@@ -150,7 +151,7 @@ class VobizClient:
         loop: bool = False,
         mix: bool = True,
     ) -> None:
-        """Read a text aloud: `voice` is WOMAN, MAN or a Polly voice.  Vendor page: "Speak text".
+        """Read a text aloud: `voice` is WOMAN, MAN or a Polly voice.  Vendor page: "Speak text on a call".
 
         Raises ValueError for a blank text.
         """
@@ -160,11 +161,11 @@ class VobizClient:
         await self._rest.request("POST", self._of("Call", call_id, "Speak"), body=body)
 
     async def stop_speak(self, call_id: str) -> None:
-        """Stop what `speak` started.  Vendor page: "Speak text"."""
+        """Stop what `speak` started.  Vendor page: "Stop speaking text during a call"."""
         await self._rest.request("DELETE", self._of("Call", call_id, "Speak"))
 
     async def send_digits(self, call_id: str, digits: str, *, leg: Legs = "aleg") -> None:
-        """Send keys: 0-9 * #; "w" waits 0.5 s, "W" 1 s.  Vendor page: "Send DTMF".
+        """Send keys: 0-9 * #; "w" waits 0.5 s, "W" 1 s.  Vendor page: "Send digits on an active call".
 
         Raises ValueError for other characters, or more than 64.
         """
@@ -175,39 +176,39 @@ class VobizClient:
     # --- recordings and streams of a live call ---------------------------------------------------------------------
 
     async def start_record(self, call_id: str, record: RecordRequest | None = None) -> Json:
-        """Record a call from now on; the answer has `recording_id` and `url`.  Vendor page: "Record a call"."""
+        """Record a call from now on; returns `recording_id` and `url`.  Vendor page: "Start recording a call"."""
         body = (record or RecordRequest()).json()
         return _fields_of(await self._rest.request("POST", self._of("Call", call_id, "Record"), body=body))
 
     async def stop_record(self, call_id: str) -> None:
-        """Stop all recordings of a call.  Vendor page: "Record a call"."""
+        """Stop all recordings of a call.  Vendor page: "Stop recording a call"."""
         await self._rest.request("DELETE", self._of("Call", call_id, "Record"))
 
     async def start_stream(self, call_id: str, stream: StreamRequest) -> str:
-        """Open an audio stream; returns its id, "" if Vobiz did not send one.  Vendor page: "Start an audio stream"."""
+        """Open an audio stream; returns its id, "" if Vobiz did not send one.  Vendor page: "Start an Audio Stream"."""
         answer = await self._rest.request("POST", self._of("Call", call_id, "Stream"), body=stream.json())
         return str(_fields_of(answer).get("stream_id") or "")
 
     async def list_streams(self, call_id: str) -> list[Json]:
-        """All streams of a call, ended ones included.  Vendor page: "List all audio streams"."""
+        """All streams of a call, ended ones included.  Vendor page: "List all Audio Streams"."""
         return _objects(await self._rest.request("GET", self._of("Call", call_id, "Stream")))
 
     async def get_stream(self, call_id: str, stream_id: str) -> Json:
-        """One stream; its `status` is in-progress, completed or failed.  Vendor page: "Retrieve an audio stream"."""
+        """One stream; its `status` is in-progress, completed or failed.  Vendor page: "Retrieve an Audio Stream"."""
         return _object(await self._rest.request("GET", self._of("Call", call_id, "Stream", stream_id)))
 
     async def stop_stream(self, call_id: str, stream_id: str) -> None:
-        """End one stream; the call continues with the XML after it.  Vendor page: "Stop a specific audio stream"."""
+        """End one stream; the call continues with the XML after it.  Vendor page: "Stop a Specific Audio Stream"."""
         await self._rest.request("DELETE", self._of("Call", call_id, "Stream", stream_id))
 
     async def stop_streams(self, call_id: str) -> None:
-        """End all streams of a call.  Vendor page: "Stop all audio streams"."""
+        """End all streams of a call.  Vendor page: "Stop all Audio Streams"."""
         await self._rest.request("DELETE", self._of("Call", call_id, "Stream"))
 
     # --- records ---------------------------------------------------------------------------------------------------
 
     async def cdr(self, page: int = 1, per_page: int = PAGE_SIZE, filters: Mapping[str, str] | None = None) -> Json:
-        """One page of call records, newest first: `data`, `pagination`, `summary`.  Vendor page: "Call detail records".
+        """One page of call records, newest first: `data`, `pagination`, `summary`.  Vendor page: "List CDRs".
 
         `filters` as documented: from_number, to_number (a part of the digits is enough), call_direction, min_duration,
         start_date and end_date (both, YYYY-MM-DD).
@@ -216,7 +217,7 @@ class VobizClient:
         return _object(await self._rest.request("GET", self._lower("cdr"), query=query))
 
     async def cdr_of(self, call_id: str) -> Json:
-        """The record of one ended call, with its cost.  Vendor page: "Call detail records".
+        """The record of one ended call, with its cost.  Vendor page: "Get Single CDR".
 
         Raises Refused with status 404 until the record is written.
         """
@@ -229,12 +230,12 @@ class VobizClient:
         return data
 
     async def recordings(self, limit: int = PAGE_SIZE, offset: int = 0) -> list[Json]:
-        """Recordings of the account; Vobiz keeps them for 30 days.  Vendor page: "List recordings"."""
+        """Recordings of the account; Vobiz keeps them for 30 days.  Vendor page: "List All Recordings"."""
         query = {"limit": limit, "offset": offset}
         return _objects(await self._rest.request("GET", self._of("Recording"), query=query))
 
     async def export_recordings(self, export: ExportRequest) -> None:
-        """Have a link to recordings sent by e-mail.  Vendor page: "Export historical recordings".
+        """Have a link to recordings sent by e-mail.  Vendor page: "Export Historical Recordings".
 
         Raises Refused with status 409 while another export is being made.
         """
@@ -243,7 +244,7 @@ class VobizClient:
     # --- applications, numbers, account ----------------------------------------------------------------------------
 
     async def applications(self) -> list[Json]:
-        """All applications, up to 1000: `app_id`, `app_name` and their URLs.  Vendor page: "Applications"."""
+        """All applications, up to 1000: `app_id`, `app_name` and their URLs.  Vendor page: "List All Applications"."""
         found: dict[str, Json] = {}
         for page in range(PAGES_MAX):
             query = {"limit": PAGE_SIZE, "offset": page * PAGE_SIZE}
@@ -257,7 +258,7 @@ class VobizClient:
         return list(found.values())
 
     async def create_application(self, application: ApplicationRequest) -> str:
-        """Create an application; returns its id.  Vendor page: "Applications".
+        """Create an application; returns its id.  Vendor page: "Create an Application".
 
         Raises Uncertain if the answer was lost or has no id.
         """
@@ -268,11 +269,11 @@ class VobizClient:
         return app_id
 
     async def update_application(self, app_id: str, application: ApplicationRequest) -> None:
-        """Change an application's name and URLs.  Vendor page: "Applications"."""
+        """Change an application's name and URLs.  Vendor page: "Update an Application"."""
         await self._rest.request("POST", self._of("Application", app_id), body=application.json())
 
     async def delete_application(self, app_id: str) -> None:
-        """Delete an application.  Vendor page: "Applications".
+        """Delete an application.  Vendor page: "Delete an Application".
 
         Raises Refused with status 409 while numbers are attached to it.
         """
@@ -281,32 +282,33 @@ class VobizClient:
     async def numbers(self, search: str = "") -> list[Json]:
         """The first page of the account's numbers that contain `search` (digits): `e164`, `application_id`.
 
-        Vendor page: "List account phone numbers".
+        Vendor page: "List Account Phone Numbers".
         """
         query = {"page": 1, "per_page": PAGE_SIZE, "search": search}
         return _objects(await self._rest.request("GET", self._lower("numbers"), query=query))
 
     async def attach_number(self, number: str, app_id: str) -> None:
-        """Route calls of a number to this application instead of any other.  Vendor page: "Assign a number".
+        """Route calls of a number to this application instead of any other.
 
-        Raises ValueError for a number without its country, Refused with status 404 if the account does not have it and
-        409 while Vobiz locks it.
+        Vendor page: "Attach Number to Application".  Raises ValueError for a number without its country, Refused with
+        status 404 if the account does not have it and 409 while Vobiz locks it.
         """
         path = self._lower("numbers", e164(number), "application")
         await self._rest.request("POST", path, body={"application_id": app_id})
 
     async def detach_number(self, number: str) -> None:
-        """Route calls of a number to no application.  Vendor page: "Assign a number".  Raises ValueError for a number
-        without its country.
+        """Route calls of a number to no application.  Vendor page: "Detach Number from Application".
+
+        Raises ValueError for a number without its country.
         """
         await self._rest.request("DELETE", self._lower("numbers", e164(number), "application"))
 
     async def concurrency(self) -> Json:
-        """Current and maximum number of calls: `concurrent_calls`, `max_concurrent`.  Vendor page: "Concurrency"."""
+        """Current and maximum number of calls: `concurrent_calls`, `max_concurrent`.  Vendor section: "Account"."""
         return _object(await self._rest.request("GET", f"/account/{self._auth_id}/concurrency"))
 
     async def account(self) -> Json:
-        """The account of these credentials; also a cheap check that they are valid.  Vendor page: "Account"."""
+        """The account of these credentials; also a cheap check that they are valid.  Vendor section: "Account"."""
         return _object(await self._rest.request("GET", "/auth/me"))
 
     # --- paths -----------------------------------------------------------------------------------------------------
