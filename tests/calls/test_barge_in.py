@@ -295,7 +295,7 @@ async def test_a_worker_that_dies_while_the_agent_waits_for_words_loses_none(poo
 
 
 @pytest.mark.parametrize(
-    "patience",
+    "deadline",
     [ListenOptions(eager_endpointing_ms=0), ListenOptions(endpointing_ms=2500)],
     ids=["no early words", "late endpoint"],
 )

@@ -82,7 +82,7 @@ class CutOff(MemoryCallStore):
         return asked
 
     async def heartbeat_calls(self, call_ids: Iterable[str]) -> None:
-        await self._through("touch")(call_ids)
+        await self._through("heartbeat_calls")(call_ids)
 
     async def live(self) -> list[str]:
         return cast(list[str], await self._through("live")())
