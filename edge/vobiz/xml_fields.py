@@ -135,7 +135,7 @@ def _is_phone(value: object) -> bool:
 
 
 def _digits(number: str) -> str:
-    """The digits of a number written as +91 12345 67890 or +91 (0) 12345 67890."""
+    """The digits of a number that is written with separators, or with the 0 that only callers at home dial."""
     try:
         return dialled(number)
     except ValueError:

@@ -10,7 +10,7 @@ import pytest
 from starlette.websockets import WebSocket
 
 from common.agents.model import Agents
-from common.bus.memory import MediaStreams as Entries
+from common.bus.memory import MemoryStreams as Entries
 from common.bus.memory import MemoryBus
 from common.protocol.messages import CallEnded
 from common.protocol.redis_keys import call_events
