@@ -168,7 +168,7 @@ class ThroughAsgi:
         sending = asyncio.create_task(socket.send_forever(), name="sender")
         try:
             while True:
-                call.heard(stream_protocol.parse(await websocket.receive_text()))
+                call.receive(stream_protocol.parse(await websocket.receive_text()))
         except WebSocketDisconnect:
             call.closed()
         finally:

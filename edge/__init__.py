@@ -1,1 +1,1 @@
-"""One process per node: Vobiz on one side, the bus on the other.  No models, no vendor SDKs."""
+"""The edge process, one per node: connects Vobiz to the bus.  It loads no models and no vendor SDKs."""

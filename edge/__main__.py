@@ -1,4 +1,4 @@
-"""`python -m edge`: settings, logs, bus, server; SIGTERM drains and exits 0."""
+"""Runs an edge: `python -m edge` reads the settings, connects to Redis and serves; SIGTERM drains it and exits 0."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from edge.session.admission.overload import Overload
 from edge.session.admission.pool_watch import PoolWatch
 from edge.session.admission.redis_health import RedisWatch
 from edge.session.admission.unserved import Waits
-from edge.session.call_backup import COPY_PAUSE_MS, CallBackups
+from edge.session.call_backup import BACKUP_PAUSE_MS, CallBackups
 from edge.session.calls import Calls
 from edge.session.log_compaction import LogCompaction
 from edge.vobiz.rest.client import VobizClient
@@ -47,7 +47,7 @@ log = logging.getLogger("edge")
 
 
 async def serve(settings: Settings, agents: Agents) -> None:
-    """Run until SIGTERM or SIGINT, then until the calls have ended or DRAIN_SECONDS are over."""
+    """Serve until SIGTERM or SIGINT, then until all calls have ended or DRAIN_SECONDS are over."""
     edge = node_id("edge")
     loop = asyncio.get_running_loop()
     metrics.count_tasks("edge", loop)
@@ -58,13 +58,13 @@ async def serve(settings: Settings, agents: Agents) -> None:
     async with (
         contextlib.AsyncExitStack() as stack,
         connect_bus(options) as bus,
-        connect_bus(replace(options, name=f"{edge}:copies", pause_ms=COPY_PAUSE_MS)) as slow_bus,
+        connect_bus(replace(options, name=f"{edge}:copies", pause_ms=BACKUP_PAUSE_MS)) as slow_bus,
         connect_store(settings.redis_url, edge, settings.call_retention_s) as store,
     ):
         stack.enter_context(exporting(settings.collector, edge))
         calls = Calls(edge, bus, store, settings.calls_max)
-        ticker, shedding = Ticker(loop), Overload(settings.shed_lag_ms)
-        calls.overloaded = lambda: shedding.overloaded(ticker.now_ms())
+        ticker, overload = Ticker(loop), Overload(settings.shed_lag_ms)
+        calls.overloaded = lambda: overload.overloaded(ticker.now_ms())
         secret = await _secret(settings, store, stop)
         limits = OperatorLimits(
             Destinations.of(settings.dial_prefixes, settings.vobiz_from_number), settings.call_s_max
@@ -76,32 +76,32 @@ async def serve(settings: Settings, agents: Agents) -> None:
             dialer = await stack.enter_async_context(_dialer(settings, edge, limits, signing))
         lead_ms, call_s_max = settings.playout_lead_ms, settings.call_s_max
         streams = MediaStreams(calls, store, bus, ticker, agents, secret, lead_ms, dialer, call_s_max)
-        gate = WebhookAuth(
+        webhook_auth = WebhookAuth(
             store, Policy(settings.signature_policy), _tokens(settings), settings.public_url, _proxies(settings)
         )
         choices = (settings.when_busy, settings.answer_xml)
-        webhooks = Webhooks(calls, store, agents, gate, dialer, settings.public_url, secret, *choices, limits)
+        webhooks = Webhooks(calls, store, agents, webhook_auth, dialer, settings.public_url, secret, *choices, limits)
         token = await _api_token(settings, store, secret)
         api = Api(agents, store, bus, dialer, token, settings.vobiz_from_number)
-        front = EdgeApp(calls, streams, webhooks, api)
-        server = make_server(front.app(), settings.http_host, settings.http_port, settings.http_keepalive_s)
+        edge_app = EdgeApp(calls, streams, webhooks, api)
+        server = make_server(edge_app.app(), settings.http_host, settings.http_port, settings.http_keepalive_s)
         pools = PoolWatch(calls, store, Waits(settings.offer_wait_ms, settings.takeover_wait_ms))
-        copies = CallBackups(calls, store, (bus, slow_bus), None if settings.stream_secret else secret)
-        watch = await stack.enter_async_context(contextlib.aclosing(RedisWatch.connect(settings.redis_url, edge)))
+        backups = CallBackups(calls, store, (bus, slow_bus), None if settings.stream_secret else secret)
+        redis_watch = await stack.enter_async_context(contextlib.aclosing(RedisWatch.connect(settings.redis_url, edge)))
         calls.listen()
-        ticker.watch(shedding.feed)
+        ticker.watch(overload.feed)
         async with asyncio.TaskGroup() as tasks:
             dialing = [tasks.create_task(dialer.run(), name="dialer")] if dialer is not None else []
-            house = tasks.create_task(calls.housekeeping(), name="housekeeping")
-            copying = tasks.create_task(copies.run(), name="copies")
-            looking = tasks.create_task(pools.run(), name="pool watch")
-            watching = tasks.create_task(watch.run(), name="redis watch")
-            shortening = tasks.create_task(LogCompaction(slow_bus, store).run(), name="log compaction")
+            housekeeping = tasks.create_task(calls.housekeeping(), name="housekeeping")
+            backing_up = tasks.create_task(backups.run(), name="copies")
+            watching_pools = tasks.create_task(pools.run(), name="pool watch")
+            watching_redis = tasks.create_task(redis_watch.run(), name="redis watch")
+            compacting = tasks.create_task(LogCompaction(slow_bus, store).run(), name="log compaction")
             serving = tasks.create_task(server.serve(), name="server")
             stopping = tasks.create_task(_drain(stop, calls, server, settings.drain_seconds), name="drain")
             log.info("edge %s is up on %s:%s", edge, settings.http_host, settings.http_port)
             await serving
-            for task in (house, copying, looking, watching, shortening, stopping, *dialing):
+            for task in (housekeeping, backing_up, watching_pools, watching_redis, compacting, stopping, *dialing):
                 task.cancel()
         ticker.close()
     log.info("edge %s has ended", edge)
@@ -120,13 +120,13 @@ async def _dialer(settings: Settings, edge: str, limits: OperatorLimits, secret:
         limits.call_s_max,
         secret,
     )
-    once = replace(account, attempts_max=1)  # the dialer itself decides when to repeat
+    once = replace(account, attempts_max=1)  # the dialer decides itself when to repeat
     async with contextlib.aclosing(queue), VobizClient(account) as client, VobizClient(once) as placing:
         yield Dialer(edge, queue, (client, placing), options)
 
 
 def _warn(settings: Settings, agents: Agents, limits: OperatorLimits) -> None:
-    """What is open by the settings, and what they forbid, in one line each."""
+    """Log what the settings leave open or forbid, one line each."""
     match settings.signature_policy:
         case "off":
             log.warning(
@@ -140,11 +140,11 @@ def _warn(settings: Settings, agents: Agents, limits: OperatorLimits) -> None:
             )
     for name, agent in sorted(agents.by_name.items()):
         if agent.fallback_number and not limits.destinations.allows(agent.fallback_number):
-            log.warning("agent %s: its fallback_number is never rung, for DIAL_PREFIXES does not allow it", name)
+            log.warning("agent %s: its fallback_number is never rung, because DIAL_PREFIXES does not allow it", name)
 
 
 async def _api_token(settings: Settings, store: CallStore, secret: bytes | None) -> str:
-    """API_TOKEN; else, where strangers may come or calls cost money, one that is made; else none."""
+    """API_TOKEN; else a derived one, if strangers may reach the edge or calls cost money; else none ("")."""
     if not api_token.is_needed(settings):
         return settings.api_token
     token = api_token.token_of(secret or await store.shared_secret())
@@ -178,20 +178,23 @@ async def _drain(stop: asyncio.Event, calls: Calls, server: Server, seconds: int
 
 
 async def _secret(settings: Settings, store: CallStore, stop: asyncio.Event) -> bytes | None:
-    """The key of the stream tokens: set, or one that all edges of the deployment share, or none."""
+    """The secret of the stream tokens: STREAM_SECRET, or the one that all edges share in Redis; None if it is "off".
+
+    Waits for Redis; returns b"" if the edge is stopped meanwhile.
+    """
     if settings.stream_secret == "off":  # noqa: S105 - it says that there is none
         log.warning("STREAM_SECRET=off: anyone who can reach this port may open a stream")
         return None
     if settings.stream_secret:
         return settings.stream_secret.encode()
-    said = ""
+    logged = ""
     while not stop.is_set():
         try:
             return await store.shared_secret()
         except (ConnectionError, TimeoutError) as error:
-            if str(error) != said:
+            if str(error) != logged:
                 log.warning("waiting for Redis at %s (%s)", settings.redis_target, error)
-            said = str(error)
+            logged = str(error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):
                     await stop.wait()
@@ -199,7 +202,7 @@ async def _secret(settings: Settings, store: CallStore, stop: asyncio.Event) -> 
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Serve; returns the exit code, 2 if the settings or the agents cannot be used."""
+    """Serve; returns the exit status: 0, or 2 if the settings or the agents cannot be used."""
     no_arguments(
         "python -m edge",
         "The edge: takes the carrier's webhooks and media streams, serves the REST API; SIGTERM drains it.",

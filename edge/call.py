@@ -1,7 +1,7 @@
-"""`python -m edge.call --to +91…`: place an outbound call through a running edge, and follow it to its end.
+"""Places an outbound call through a running edge and follows it to its end: `python -m edge.call --to +91…`.
 
-It asks the edge's own REST API, so that the account's limits are kept whoever else is calling.  Exit code 0 if the
-call was answered, 1 if not, 2 if it could not be asked for.
+It uses the edge's REST API, so that the account's limits are kept whoever else places calls.  Exit status: 0 if the
+call was answered, 1 if not, 2 if it could not be placed.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ OVER = ("ended", "failed")
 
 
 class CannotAsk(Exception):
-    """The call could not be asked for; the text says why and what to do."""
+    """The call could not be requested; the text says why and what to do."""
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; exits with status 2 if it is wrong."""
     parser = argparse.ArgumentParser(prog="python -m edge.call", description="Place an outbound call and follow it.")
     parser.add_argument("--to", required=True, help="number to call, such as +911234567890")
     parser.add_argument("--from", dest="sender", default="", help="number to show; default VOBIZ_FROM_NUMBER")
@@ -48,7 +48,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Ask, follow, report."""
+    """Run the command; returns the exit status."""
     asked = arguments(argv)
     try:
         settings = Settings.for_command()
@@ -82,7 +82,7 @@ def _body(asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def _follow(client: httpx.Client, call: dict[str, Any]) -> int:
-    """Print each state as it comes, until the call is over."""
+    """Print each new state of the call until it is over; returns the exit status."""
     shown, answered = call["state"], False
     until = time.monotonic() + FOLLOW_SECONDS_MAX
     while call["state"] not in OVER and time.monotonic() < until:
@@ -102,7 +102,7 @@ def _send(client: httpx.Client, method: str, path: str, body: dict[str, Any] | N
     except httpx.HTTPError as error:
         raise CannotAsk(f"No edge answers at {client.base_url} ({type(error).__name__}). Start one: make run") from None
     except ValueError:
-        raise CannotAsk(f"What answers at {client.base_url} is no edge.") from None
+        raise CannotAsk(f"The server at {client.base_url} is not an edge.") from None
     if response.is_error:
         raise CannotAsk(f"The edge refused: {answer.get('error', {}).get('message', response.status_code)}")
     return dict(answer)

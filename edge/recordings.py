@@ -1,7 +1,6 @@
-"""`python -m edge.recordings --email …`: have Vobiz send the account's recordings, as a link by e-mail.
+"""Requests an export of the account's recordings, sent as a link by e-mail: `python -m edge.recordings --email …`.
 
-Vobiz makes one export at a time, in 15 to 60 minutes.  Exit status: 0 asked for, 1 Vobiz did not take it, 2 called
-wrongly.
+Vobiz makes one export at a time, in 15 to 60 minutes.  Exit status: 0 requested, 1 refused by Vobiz, 2 called wrongly.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ CONFLICT = 409
 
 
 async def run(argv: Sequence[str], environ: Mapping[str, str] | None, say: Say, complain: Say) -> int:
-    """The command as a coroutine; returns the exit status.  `environ` None is the process's own, and `.env`."""
+    """Run the command; returns the exit status.  `environ` None: the process's own, and `.env`."""
     asked = _parser().parse_args(argv)
     try:
         settings = Settings.for_command() if environ is None else Settings.from_env(environ)

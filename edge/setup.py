@@ -1,7 +1,7 @@
-"""`python -m edge.setup`: tell Vobiz where our webhooks are.
+"""Registers the webhooks with Vobiz: `python -m edge.setup`.
 
-Finds the application by its name, creates it or corrects its URLs, and attaches a number to it.  Does only what is
-not done yet, so it can be run again at any time.  Exit status: 0 done, 1 Vobiz did not do it, 2 called wrongly.
+It finds the application by its name, creates it or corrects its URLs, and attaches a number to it.  It changes only
+what differs, so it can be run again at any time.  Exit status: 0 done, 1 Vobiz refused, 2 called wrongly.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ _VARIABLES = {
 
 
 class SetupError(Exception):
-    """What is wrong, and what to do next."""
+    """The set-up cannot continue; the text says why and what to do next."""
 
 
 @dataclass(frozen=True, slots=True)
 class WantedNumber:
-    """How it shall be at Vobiz."""
+    """The application and the number as they should be at Vobiz."""
 
     application: ApplicationRequest
     number: str = ""
-    """In international form; empty = no number is attached."""
+    """In international form; empty: attach no number."""
 
     @classmethod
     def at(cls, public_url: str, app_name: str = APP_NAME, number: str = "") -> WantedNumber:
-        """The edge's own routes under `public_url`.  Raises ValueError."""
+        """The routes of the edge at `public_url`.  Raises ValueError for a URL, name or number that cannot be used."""
         root = public_url.rstrip("/")
         application = ApplicationRequest(
             app_name=app_name,
@@ -62,7 +62,7 @@ class WantedNumber:
 
 
 async def set_up(client: VobizClient, wanted: WantedNumber, say: Say) -> None:
-    """Make it so, and say what was done.  Raises CarrierError and SetupError."""
+    """Create or correct application and number, and report each change.  Raises CarrierError and SetupError."""
     app_id = await _application(client, wanted.application, say)
     if wanted.number:
         await _attach(client, wanted.number, app_id, say)
@@ -125,7 +125,7 @@ def _colon(message: str) -> str:
 
 
 def advice(error: CarrierError) -> str:
-    """What went wrong and what to do next, for a person at a terminal."""
+    """The error and what to do next, for a person at a terminal."""
     match error:
         case Unauthorized():
             next_step = "Copy both anew from the Vobiz console; the token is not the console's password."
@@ -146,7 +146,7 @@ def advice(error: CarrierError) -> str:
 
 
 class _Rehearsal(httpx.AsyncBaseTransport):
-    """Takes the place of the network: shows each request and answers as Vobiz would."""
+    """An HTTP transport that prints each request and answers as Vobiz would."""
 
     def __init__(self, say: Say, applications: Sequence[Mapping[str, str]]) -> None:
         self._say = say
@@ -163,7 +163,7 @@ class _Rehearsal(httpx.AsyncBaseTransport):
 
 
 async def rehearse(wanted: WantedNumber, api_url: str, say: Say) -> None:
-    """Show every request that `set_up` may send; send none."""
+    """Print every request that `set_up` may send; send none."""
     say("Nothing is sent.  VOBIZ_AUTH_ID stands for the account's id, APP_ID for the application's.")
     options = CarrierOptions("VOBIZ_AUTH_ID", "VOBIZ_AUTH_TOKEN", api_url, attempts_max=1)
     name = wanted.application.app_name
@@ -182,7 +182,7 @@ async def rehearse(wanted: WantedNumber, api_url: str, say: Say) -> None:
 
 
 async def run(argv: Sequence[str], environ: Mapping[str, str] | None, say: Say, complain: Say) -> int:
-    """The command as a coroutine; returns the exit status.  `environ` None is the process's own."""
+    """Run the command; returns the exit status.  `environ` None: the process's own, and `.env`."""
     arguments = _parser().parse_args(argv)
     try:
         settings = Settings.for_command() if environ is None else Settings.from_env(environ)
@@ -211,7 +211,7 @@ async def run(argv: Sequence[str], environ: Mapping[str, str] | None, say: Say, 
 
 
 def _complete(settings: Settings, *, dry_run: bool) -> None:
-    """Raises SetupError for what is unset and needed; a dry run needs no account."""
+    """Raises SetupError if a needed setting is unset; a dry run needs no account."""
     needed = ["PUBLIC_URL"] if dry_run else list(_VARIABLES)
     missing = [name for name in needed if not getattr(settings, name.lower())]
     if missing:

@@ -1,1 +1,1 @@
-"""Webhooks, the REST API and the server that both are on."""
+"""The edge's HTTP server: Vobiz's webhooks, the REST API, and the limits on what one peer may hold and send."""

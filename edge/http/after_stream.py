@@ -1,13 +1,13 @@
-"""What a caller meets when the agent is not, or no longer, on the line: which XML, and for which end.
+"""Decides which XML follows when the stream is over or cannot be offered, by how the call ended.
 
-The carrier asks for it when the stream is over and the call is not, and may ask for a call at any time: late, twice,
-or for a call that ended long ago.  So it is decided from what the call's record says now, never from what was to be
-expected when the stream began:
+The carrier asks for XML when the stream is over and the call is not, and it may ask at any time: late, twice, or for a
+call that ended long ago.  So the answer depends on the call's record as it is now, not on what was expected when the
+stream began:
 
-  we ended the call, or the caller did       hang up, without a word
-  the stream broke, or never came; an error  say so, and ring the agent's person if there is one
+  we ended the call, or the caller did       hang up without a word
+  the stream broke or never came; an error   an apology, then ring the agent's fallback number if there is one
 
-Nobody is rung for a call that is over.
+The fallback number is never rung for a call that is over.
 """
 
 from __future__ import annotations
@@ -34,49 +34,49 @@ from edge.vobiz.xml import Dial, Hangup, Number, Speak, Verb
 log = logging.getLogger(__name__)
 
 CARRIER_CALL_S_MAX = 14_400
-"""How long the carrier lets a <Dial> last if it is not told."""
+"""Vobiz's default limit of a <Dial>, in seconds."""
 BUSY = "Sorry, we cannot take your call right now. Please call again in a few minutes."
 LOST = "Sorry, we lost the connection."
 PERSON_RING_S = 30
-"""How long the phone of the person who helps out may ring."""
+"""How long the agent's fallback number may ring, in seconds."""
 END_SECONDS = 60
-"""How long it is remembered that the carrier said that a call is over, whatever else is known of the call."""
+"""How long the carrier's report that a call is over is remembered, whatever else is known of the call."""
 CHOSEN = frozenset({"agent hung up", "operator hung up", "silence", "too long"})
-"""Ends that are ours, by decision: nothing follows them."""
+"""End reasons of calls that we ended on purpose: nothing follows them."""
 
 _DIALLED = re.compile(r"\+?[0-9]{4,15}")
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What is known of how a call ended, or that it has not."""
+    """What is known about the end of a call."""
 
     record: CallRecord | None
     noted: bool = False
-    """The carrier said that the call is over."""
+    """Whether the carrier reported that the call is over."""
     reached: bool = True
-    """False: the ledger is away, so `record` and `noted` say nothing."""
+    """False: the store is away, so `record` and `noted` are unknown."""
 
     @property
     def over(self) -> bool:
-        """The call is over, and nothing is left to say."""
+        """Whether the call is over and only a hang-up may follow."""
         return self.noted or (self.record is not None and self.record.ended_because in CHOSEN)
 
     @property
     def lost(self) -> bool:
-        """The call has a record, and the stream is over though nobody wanted it to be."""
+        """Whether the call has a record and its stream ended unintentionally."""
         return not self.noted and self.record is not None and self.record.ended_because in LOST_ENDS | {""}
 
 
 @dataclass(frozen=True, slots=True)
 class AfterStream:
-    """Looks up how calls ended."""
+    """Looks up how calls ended, and ends those whose stream is over."""
 
     calls: Calls
     store: CallRecords
 
     async def ending(self, call_id: str) -> Ending:
-        """How the call ended; never raises."""
+        """How the call ended.  Never raises; see `Ending.reached`."""
         try:
             noted = await self.store.end_noted(call_id)
             return Ending(await self.store.read(call_id), noted)
@@ -84,9 +84,9 @@ class AfterStream:
             return Ending(None, reached=False)
 
     async def over_or_lost(self, call_id: str) -> Ending:
-        """As `ending`, of a call whose stream is over: one that nobody has ended yet, is ended now.
+        """As `ending`, for a call whose stream is over; a call without an end is ended now.
 
-        Not by REST, which would take the call from under the words that follow.
+        It is not ended by REST, which would end the call before the XML that follows has run.
         """
         call = self.calls.get(call_id)
         if call is not None and (reason := _reason(call)):
@@ -99,12 +99,12 @@ class AfterStream:
         if record is not None and record.status == "live" and not ending.noted:
             self.calls.bus.publish(edge_priority(record.edge), HangUp(call_id, "carrier", epoch=record.epoch))
         elif record is not None and record.status == "new":
-            self.calls.break_promise(call_id)
+            self.calls.cancel_reservation(call_id)
             await self.end_unstarted(call_id, "carrier")
         return ending
 
     async def end_unstarted(self, call_id: str, reason: str) -> bool:
-        """Write down the end of a call that no edge has started (meanwhile, either); False if the ledger is away."""
+        """Write the end of a call unless an edge has started it meanwhile; False if the store is away."""
         try:
             await self.store.end(call_id, reason, 0)
         except (ConnectionError, TimeoutError):
@@ -113,19 +113,19 @@ class AfterStream:
 
 
 def _reason(call: Call) -> str:
-    """Why the call at this edge is over, or is to be over; empty if it goes on."""
-    told = [future.result() for future in (call.ended, call.stopping) if future.done()]
-    return next((reason for reason in told if reason in END_REASONS), "")
+    """Why the call at this edge is over or about to be; empty if it goes on."""
+    reasons = [future.result() for future in (call.ended, call.stopping) if future.done()]
+    return next((reason for reason in reasons if reason in END_REASONS), "")
 
 
 def lost(ending: Ending, person: list[Verb]) -> list[Verb]:
-    """The stream is over and nobody wanted it to be."""
+    """The XML after a stream that ended unintentionally."""
     unserved = ending.record is not None and ending.record.ended_because == "no worker"
     return [Speak(BUSY if unserved else LOST), *person, Hangup()]
 
 
 def turned_away(when_busy: str, outbound: bool, person: list[Verb]) -> list[Verb]:
-    """A person who helps out is better than any tone; and whom we called, we do not turn away without a word."""
+    """The XML for a call that is not taken.  With a fallback number, and on outbound calls, there are always words."""
     reasons: dict[str, Literal["rejected", "busy"]] = {"reject": "rejected", "busy": "busy"}
     reason = reasons.get(when_busy)
     if reason is None or person or outbound:
@@ -136,13 +136,14 @@ def turned_away(when_busy: str, outbound: bool, person: list[Verb]) -> list[Verb
 def person_of(
     agent: Agent | None, fields: Mapping[str, str], action: str, limits: OperatorLimits | None = None
 ) -> list[Verb]:
-    """Somebody who can help, if the agent's file names one whom we may dial; they are shown our number, which Vobiz
-    allows.
+    """The <Dial> of the agent's fallback number; empty if there is none or it may not be dialled.
+
+    `fields` are the webhook's, from which the number to show is taken: one of the account's own, as Vobiz requires.
     """
     if agent is None or not agent.fallback_number:
         return []
     shown = fields.get("From" if is_outbound(fields) else "To", "")
-    if same_party(agent.fallback_number, shown):  # our own number: the caller would come back to us, at our cost
+    if same_party(agent.fallback_number, shown):  # our own number: the call would come back to us, at our cost
         return []
     limits = limits or OperatorLimits()
     try:
@@ -162,7 +163,7 @@ def person_of(
 
 
 def agent_of(record: CallRecord | None) -> Agent | None:
-    """The agent of a call; None if nobody can read it (any more)."""
+    """The agent in a call's record; None if there is none or it cannot be read."""
     try:
         return from_document(record.agent) if record is not None else None
     except BadAgents:

@@ -1,7 +1,7 @@
-"""The REST API: place a call, see calls, follow one, hang one up.
+"""Serves the REST API: place a call, list calls, show one, follow its events, hang it up.
 
-Who may ask is decided in edge/http/api_access.py, where may be dialled in edge/outbound/destinations.py.  A call may be
-named by the id that `POST /v1/calls` gave or by the carrier's CallUUID.
+edge/http/api_access.py decides who may use it, edge/outbound/destinations.py which numbers may be dialled.  A call is
+named by the id that `POST /v1/calls` returned or by the carrier's CallUUID.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ BODY_BYTES_MAX = 16 * 1024
 EVENT_ID = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?")
 EVENT_NUMBER_MAX = 2**64 - 1
 UNBUFFERED = {"cache-control": "no-store", "x-accel-buffering": "no"}
-"""Or nginx keeps events until it has a few kilobytes of them."""
+"""Without the second header nginx buffers events until it has a few kilobytes."""
 KEEPALIVE_SECONDS = 15.0
 LISTED_MAX = 1000
 END_SECONDS = 5.0
-"""How long the edge of a call may take to say that it is over."""
+"""How long a call's edge may take to confirm the end of the call."""
 END_LOOK_SECONDS = 0.05
 
 
@@ -67,13 +67,13 @@ class NewCall(msgspec.Struct, forbid_unknown_fields=True):
     machine: str = ""
     message: str = ""
     call_s_max: int = 0
-    """0: as long as CALL_S_MAX allows."""
+    """0: CALL_S_MAX."""
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The routes and what they need.  `dialer` is None without Vobiz credentials.  Without a `token`, programs of this
-    machine are served alone.
+    """The routes of /v1.  `dialer` is None without Vobiz credentials.  Without a `token` only local programs are
+    served.
     """
 
     agents: Agents
@@ -84,9 +84,9 @@ class Api:
     sender: str
 
     def routes(self) -> list[Route]:
-        """All of /v1, each behind the bearer token, and each with and without a slash at its end."""
+        """All routes, each behind the access check, and each with and without a trailing slash."""
         routes: dict[str, dict[str, Serve]] = {
-            "/v1/calls": {"GET": self.list, "POST": self.place},
+            "/v1/calls": {"GET": self.list, "POST": self.place_call},
             "/v1/calls/{id}": {"GET": self.show, "DELETE": self.hang_up},
             "/v1/calls/{id}/events": {"GET": self.events},
         }
@@ -96,7 +96,7 @@ class Api:
             for spelt in (path, f"{path}/")
         ]
 
-    async def place(self, request: Request) -> Response:
+    async def place_call(self, request: Request) -> Response:
         """Queue an outbound call.  `Idempotency-Key` makes a repeated request harmless."""
         if self.dialer is None:
             raise BadRequest(
@@ -113,7 +113,7 @@ class Api:
         if len(key) > 128:
             raise BadRequest(400, "bad_key", "Idempotency-Key is longer than 128 characters.")
         try:
-            dial = await self.dialer.outbound.ask(dial, key)
+            dial = await self.dialer.outbound.enqueue(dial, key)
         except QueueFull as error:
             raise BadRequest(429, "queue_full", str(error)) from None
         except DayIsSpent as error:
@@ -122,13 +122,13 @@ class Api:
         return JSONResponse(_dial_json(dial), 202)
 
     async def list(self, request: Request) -> Response:
-        """The calls on the line now."""
+        """Serve the live calls, at most LISTED_MAX."""
         live = (await self.store.live())[:LISTED_MAX]
         records = [record for call_id in live if (record := await self.store.read(call_id))]
         return JSONResponse({"calls": [_record_json(record) for record in records]})
 
     async def show(self, request: Request) -> Response:
-        """Everything known of a call: its state, what the carrier said, and who said what."""
+        """Serve all that is known about a call: state, webhook fields, transcript, usage."""
         dial, record = await self._find(request)
         shown: dict[str, Any] = _dial_json(dial) if dial else {}
         if record is not None:
@@ -144,7 +144,7 @@ class Api:
         return JSONResponse(shown)
 
     async def hang_up(self, request: Request) -> Response:
-        """End the call, or do not begin it.  Answered once that is so; an error says that it is not."""
+        """End the call, or cancel it before it is placed.  204 confirms the end; an error says that it failed."""
         dial, record = await self._find(request)
         if record is not None and record.status == "live":
             if not await self._is_ended(record):
@@ -152,22 +152,26 @@ class Api:
         elif record is not None and record.status == "new" and dial is None:
             await self.store.end(record.call_id, "operator hung up", epoch=0)
         elif dial is not None and self.dialer is not None and dial.state not in CLOSED:
-            dial = await self.dialer.outbound.tell(dial.dial_id, Cancelled()) or dial
+            dial = await self.dialer.outbound.apply(dial.dial_id, Cancelled()) or dial
             if dial.state in ("dialing", "uncertain"):
-                raise BadRequest(409, "being_placed", "The call is being placed at this moment; try again in a moment.")
+                raise BadRequest(409, "being_placed", "The call is being placed now; try again in a moment.")
             if dial.call_id and dial.state not in CLOSED and not await self._hung_up(dial.call_id):
-                raise BadRequest(502, "carrier_away", "Vobiz could not be told to hang up; try again.")
+                raise BadRequest(502, "carrier_away", "Vobiz did not confirm the hang-up; try again.")
         return Response(status_code=204)
 
     async def _is_ended(self, record: CallRecord) -> bool:
-        """Tell the call's edge, and wait until it says that the call is over; if it does not, tell the carrier."""
-        told, call_id = "", record.call_id
+        """Order the call's edge to hang up and wait until the call has ended; if it does not end, hang up at the
+        carrier.
+        """
+        informed, call_id = "", record.call_id
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_SECONDS):
                 while record.status == "live":
-                    if record.edge != told:  # the call may just be changing its edge
-                        told = record.edge
-                        self.bus.publish(edge_priority(told), HangUp(call_id, "operator hung up", epoch=record.epoch))
+                    if record.edge != informed:  # the call may just be moving to another edge
+                        informed = record.edge
+                        self.bus.publish(
+                            edge_priority(informed), HangUp(call_id, "operator hung up", epoch=record.epoch)
+                        )
                     await asyncio.sleep(END_LOOK_SECONDS)
                     record = await self.store.read(call_id) or replace(record, status="ended")
                 return True
@@ -177,28 +181,30 @@ class Api:
         return True
 
     async def _hung_up(self, call_id: str) -> bool:
-        """Tell the carrier, within the time that every hang-up has."""
+        """Hang up at the carrier, within STOP_SECONDS."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
                 return self.dialer is not None and await self.dialer.hang_up(call_id)
         return False
 
     async def events(self, request: Request) -> Response:
-        """The call's story as server-sent events, from its start or after `Last-Event-ID`, until it ends."""
+        """Serve the call's event log as server-sent events, from its start or after `Last-Event-ID`, until the call
+        ends.
+        """
         _, record = await self._find(request)
         if record is None:
             raise BadRequest(404, "not_begun", "The call has not been answered yet.")
         after = request.headers.get("last-event-id", START)
         if not EVENT_ID.fullmatch(after) or any(int(part) > EVENT_NUMBER_MAX for part in after.split("-")):
-            raise BadRequest(400, "bad_event_id", "Last-Event-ID is none that this stream has sent.")
-        if request.method == "HEAD":  # it has an end
+            raise BadRequest(400, "bad_event_id", "Last-Event-ID is not an id that this stream has sent.")
+        if request.method == "HEAD":  # a HEAD request must end
             return Response(media_type="text/event-stream", headers=UNBUFFERED)
         return StreamingResponse(
             self._follow(record.call_id, after), media_type="text/event-stream", headers=UNBUFFERED
         )
 
     async def _follow(self, call_id: str, after: str) -> AsyncIterator[str]:
-        """Polls the stream: a page for each reader would make subscribers of one stream collide."""
+        """Poll the event log: the bus allows one subscriber per stream, and the API may have several readers."""
         quiet, epoch, over = 0.0, 0, False
         while True:
             page = await self.bus.read(call_events(call_id), after)
@@ -206,7 +212,7 @@ class Api:
                 if (event := to_event(message)) is not None:
                     yield f"id: {after}\nevent: {event[0]}\ndata: {event[1]}\n\n"
                 if isinstance(message, CallStarted):
-                    epoch, over = message.epoch, False  # the carrier may come back with a call that was over
+                    epoch, over = message.epoch, False  # the carrier may connect again after an end
                 elif isinstance(message, CallEnded):
                     over = over or message.epoch == 0 or message.epoch >= epoch
             if over:
@@ -300,7 +306,7 @@ async def _body(request: Request) -> NewCall:
     body = await read_body(request, BODY_BYTES_MAX)
     try:
         given = msgspec.json.decode(body)
-        if isinstance(given, dict):  # null says nothing
+        if isinstance(given, dict):  # null counts as absent
             given = {name: value for name, value in given.items() if value is not None}
         return msgspec.convert(given, NewCall)
     except msgspec.DecodeError as error:
@@ -363,15 +369,15 @@ def _turns_json(transcript: CallTranscript) -> list[dict[str, Any]]:
 
 
 def _usage_json(transcript: CallTranscript) -> dict[str, Any]:
-    """What the call used of each provider, and what that costs by the price table: an estimate."""
-    told = estimate(transcript.usage, prices())
+    """The call's usage of each provider, and its estimated cost by the price table."""
+    costs = estimate(transcript.usage, prices())
     used: dict[str, dict[str, int]] = {}
     for (_, provider, unit), amount in sorted(transcript.usage.items()):
         used.setdefault(provider, {})[unit] = amount
-    dollars = {pool: round(amount, 6) for pool, amount in told.dollars.items()}
+    dollars = {pool: round(amount, 6) for pool, amount in costs.dollars.items()}
     return {
         "providers": used,
         "dollars": dollars,
-        "dollars_total": round(told.total, 6),
-        "without_price": told.unpriced,
+        "dollars_total": round(costs.total, 6),
+        "without_price": costs.unpriced,
     }

@@ -1,7 +1,8 @@
-"""The edge's HTTP face: Vobiz's webhooks, the media WebSocket, the REST API, and the probes.
+"""Routes of the edge: Vobiz's webhooks, the media WebSocket, the REST API, and the probes.
 
-The way of a frame: `media_stream` here ─▶ stream.py (token, start) ─▶ live_call.py (the call) ─▶ the bus; and back:
-calls.py (from the bus) ─▶ live_call.py ─▶ playout.py (when) ─▶ socket.py (the caller's ear).
+The way of the caller's frame: `media_stream` here ─▶ media/stream.py (token, `start`) ─▶ media/stream_events.py (one
+message) ─▶ session/call.py ─▶ media/uplink.py ─▶ the bus.  The way of the agent's frame: session/calls.py (from the
+bus) ─▶ session/call.py ─▶ media/playout.py (when to send) ─▶ media/websocket.py (to the carrier).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from edge.media.stream import MediaStreams
 from edge.session.calls import UNWRITABLE, Calls
 
 CLIENT_CLOSED = 499
-"""nginx's status for a request whose sender did not wait."""
+"""Status, as nginx uses it, for a request whose sender closed the connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +58,15 @@ class EdgeApp:
                 Exception: _server_error,
             },
         )
-        routed.router.redirect_slashes = False  # it would lead to the host and scheme that a proxy let through
-        return Limited(routed, self.failures, self.webhooks.gate.proxies, time.monotonic)
+        routed.router.redirect_slashes = False  # it would redirect to the host and scheme in the request's headers
+        return Limited(routed, self.failures, self.webhooks.auth.proxies, time.monotonic)
 
     async def media_stream(self, websocket: WebSocket) -> None:
-        """Vobiz's WebSocket, from its token to its end."""
+        """Serve Vobiz's WebSocket, from its token to its end."""
         await self.streams.serve(websocket, websocket.path_params.get("token", ""))
 
     async def ready(self, request: Request) -> Response:
-        """Does this edge take new calls?  Outbound calls that wait do not make it unready: it can be called."""
+        """Answer 200 if this edge takes new calls, else 503.  Waiting outbound calls do not make it unready."""
         refusal = self.calls.busy()
         if refusal == UNWRITABLE:
             refusal = f"{refusal} ({self.calls.unwritable})"
@@ -95,7 +96,7 @@ async def _bad_request(request: Request, error: Exception) -> Response:
 
 
 async def _sender_gone(request: Request, error: Exception) -> Response:
-    """Nobody reads this answer; it is no failure of an address, and no error of ours."""
+    """The sender is gone, so nobody reads the answer; it counts neither as the peer's failure nor as our error."""
     metrics.BAD_INPUT.labels("sender went away").inc()
     return Response(status_code=CLIENT_CLOSED)
 
@@ -108,4 +109,4 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _server_error(request: Request, error: Exception) -> Response:
-    return _error(500, "internal", "Something went wrong here; it was logged.")
+    return _error(500, "internal", "An internal error occurred; it was logged.")

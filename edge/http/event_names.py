@@ -1,7 +1,7 @@
-"""The call's events as the API names them: server-sent events of `GET /v1/calls/<id>/events`.
+"""Names and fields of a call's events in the public API: server-sent events of `GET /v1/calls/<id>/events`.
 
-A client reads these names, so they are written out here, and renaming a class in the code changes nothing outside.  A
-name is never changed or reused; events and fields may be added.  docs/vobiz.md lists them for users.
+Clients depend on these names, so they are written out here, and renaming a class changes nothing outside.  A name is
+never changed or reused; events and fields may be added.  docs/vobiz.md lists them for users.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ EVENTS: Mapping[type[m.Message], tuple[str, str]] = {
     m.DtmfReceived: ("DtmfReceived", "digit at_ms epoch"),
     m.UsageReported: ("UsageReported", "pool provider amounts"),
 }
-"""Class of a message -> the event's name, and the fields of its JSON; `public=own` if the class names one otherwise."""
+"""Message class -> the event's name and its JSON fields; `public=own` where the class names a field otherwise."""
 
 
 def to_event(message: m.Message) -> tuple[str, str] | None:
-    """The event's name, and its data as JSON; None for a message that the API does not show."""
+    """The event's name and its data as JSON; None for a message that the API does not publish."""
     if (known := EVENTS.get(type(message))) is None:
         return None
     name, fields = known

@@ -1,9 +1,9 @@
-"""Nonces of webhooks that were let in: remembered in Redis, for all edges, and here as well.
+"""Remembers the nonces of accepted webhooks, in Redis for all edges and locally as well.
 
-What is remembered here counts while Redis is away, and after it has lost what it knew; what came in the meantime is
-written there once it is back.  At `NONCES_MAX` the oldest is forgotten: a webhook that this edge let in more than so
-many webhooks ago could be replayed here while Redis is away, and nowhere else.  Strangers cannot bring that about, for
-only the nonces of valid signatures are remembered.
+The local memory counts while Redis is away and after Redis has lost its data; nonces of an outage are written to Redis
+afterwards.  At `NONCES_MAX` the oldest is dropped: a webhook that this edge accepted longer ago than that could be
+replayed here, and only while Redis is away.  Strangers cannot cause that, since only nonces of valid signatures are
+remembered.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from dataclasses import dataclass, field
 from common.store import EdgeAuth
 
 NONCE_SECONDS = 86_400
-"""How long a nonce is remembered."""
+"""How long a nonce is remembered, in seconds."""
 NONCES_MAX = 20_000
-"""Remembered at one edge; about 4 MB."""
+"""Nonces remembered by one edge; about 4 MB."""
 WRITTEN_AT_ONCE = 100
-"""Nonces of an outage that are written down with one webhook."""
+"""Nonces of an outage that are written to Redis with one webhook."""
 
 
 @dataclass(slots=True)
 class Nonces:
-    """Asked with the event loop's time.  One for each edge."""
+    """The nonces of one edge.  Times are of the event loop, in seconds."""
 
     store: EdgeAuth
     most: int = NONCES_MAX
     _known: OrderedDict[str, tuple[str, float]] = field(default_factory=OrderedDict)
-    """nonce -> (digest of its webhook, until when), the oldest first"""
+    """Nonce -> (digest of its webhook, time until which it counts), the oldest first."""
     _unwritten: OrderedDict[str, str] = field(default_factory=OrderedDict)
 
     async def is_new(self, nonce: str, digest: str, now_s: float) -> bool:
-        """False if the nonce came before with another webhook; the same webhook again is the carrier's own repeat."""
+        """Whether the nonce is new, or came with the same webhook: that is a repeat by the carrier, not a replay."""
         known, until_s = self._known.get(nonce, (digest, 0.0))
         if until_s > now_s and known != digest:
             return False

@@ -1,7 +1,7 @@
-"""The parameters of a webhook, however they come: a form (normally), the query, JSON or multipart.
+"""Reads the parameters of a webhook, sent as a form (normally), query, JSON or multipart.
 
-The body is read by what it is: senders leave Content-Type out, or name another type than they send.  All parameters
-are texts, and each may be missing; JSON's null says nothing, so it is as if the name were not there.
+The body's content decides its type: senders omit Content-Type, or name another type than they send.  All parameters are
+texts, and each may be missing; JSON's null counts as missing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class BadRequest(ValueError):
-    """The request cannot be understood or served; `status` is the HTTP status and `code` a closed set."""
+    """The request cannot be understood or served; `status` is the HTTP status, `code` one of a closed set."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class BadRequest(ValueError):
 
 
 async def read_body(request: Request, bytes_max: int = BODY_BYTES_MAX) -> bytes:
-    """The whole body, once.  Raises BadRequest if it is too large, and ClientDisconnect if its sender goes away."""
+    """Read the whole body.  Raises BadRequest if it is too large, and ClientDisconnect if the sender goes away."""
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
@@ -54,19 +54,19 @@ async def read_body(request: Request, bytes_max: int = BODY_BYTES_MAX) -> bytes:
 
 
 async def parameters(request: Request, body: bytes) -> dict[str, str]:
-    """All parameters, the body's over the query's.  Raises BadRequest."""
+    """All parameters; those of the body override those of the query.  Raises BadRequest."""
     of_body = await _of_body(body, request.headers.get("content-type", ""))
     return _checked({**query_of(request), **{_whole(name): _whole(value) for name, value in of_body.items()}})
 
 
 def query_of(request: Request) -> dict[str, str]:
-    """The parameters in the URL alone.  Raises BadRequest."""
+    """The parameters of the URL alone.  Raises BadRequest if they are too many or too long."""
     query = request.scope["query_string"].decode("latin-1")
     return _checked(dict(parse_qsl(query, keep_blank_values=True)) if query else {})
 
 
 async def _of_body(body: bytes, content_type: str) -> dict[str, str]:
-    """What the body says.  Its type is a hint, asked only where the body itself leaves it open."""
+    """Parse the body.  Content-Type is a hint, used only where the body itself is ambiguous."""
     kind, _, about = content_type.partition(";")
     named_form = kind.strip().lower() == "application/x-www-form-urlencoded"
     encoding = _encoding(body, about)
@@ -89,7 +89,7 @@ async def _of_body(body: bytes, content_type: str) -> dict[str, str]:
 
 
 def _encoding(body: bytes, about: str) -> str:
-    """A byte order mark, or zeros between ASCII, decide; else the charset of Content-Type, if we know it."""
+    """The encoding by byte order mark or zeros between ASCII, else by a known charset in Content-Type."""
     found = json.detect_encoding(body)
     charset = _CHARSET.search(about)
     if found != "utf-8" or charset is None:
@@ -102,7 +102,7 @@ def _encoding(body: bytes, about: str) -> str:
 
 
 def _boundary(body: bytes, about: str) -> str:
-    """What parts a multipart body; empty if it is none.  The body's own first line is believed before the header."""
+    """The boundary of a multipart body; empty if it is none.  Its own first line takes precedence over the header."""
     if b"content-disposition:" not in body.lower():
         return ""
     if first := _FIRST_LINE.match(body):
@@ -124,7 +124,7 @@ async def _multipart(body: bytes, boundary: str) -> dict[str, str]:
 
 
 def _form(text: str, encoding: str) -> dict[str, str]:
-    """Pairs between "&", or line ends (text/plain writes one a line)."""
+    """Parse pairs separated by "&" or by line ends, as text/plain has them."""
     pairs = re.sub(r"[\r\n]+", "&", text)
     if "=" not in pairs:
         raise BadRequest(400, "bad_form", "The body is not a form.")
@@ -145,7 +145,7 @@ def _json(text: str) -> dict[str, str]:
 
 
 def _spelt(value: Any) -> str:
-    """A JSON value as a form would have it: 4000.0 is "4000", true is "true"."""
+    """A JSON value as a form would send it: 4000.0 is "4000", true is "true"."""
     if isinstance(value, str):
         return value
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
@@ -154,7 +154,7 @@ def _spelt(value: Any) -> str:
 
 
 def _whole(text: str) -> str:
-    """Without halves of surrogate pairs, which JSON can hold and UTF-8 cannot."""
+    """Replace unpaired surrogates, which JSON can hold and UTF-8 cannot."""
     return _SURROGATES.sub("\ufffd", text)
 
 

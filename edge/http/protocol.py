@@ -1,11 +1,11 @@
-"""One HTTP connection: uvicorn's protocol, with the decisions that its defaults leave to whoever runs it.
+"""One HTTP connection: uvicorn's protocol with stricter limits and defined behaviour in edge cases.
 
-patience    a request has its time to arrive, and idle and unread connections are counted (limits/connections)
+time        a request must arrive in time; idle and unread connections are counted (limits/connections)
 size        a request is counted before it is parsed (limits/request_size); few pipelined ones are parsed ahead
 refusals    JSON like all our errors; after one the connection is read for a moment and closed
 Upgrade     ignored unless it is to a WebSocket (RFC 9110, 7.8): `curl --http2` and Java's client offer h2c with every
             request, and the parser would take the body for another protocol
-trailers    dropped (RFC 9110, 6.5.1): merged with the headers they would come behind the signature's back
+trailers    dropped (RFC 9110, 6.5.1): merged with the headers they would bypass the signature check
 the target  an absolute one (`POST http://host/answer`, from proxies) is served like its path
 half close  a sender that closes its side after the request (`nc`, some load balancers) still gets the answer
 """
@@ -23,9 +23,9 @@ from edge.http.limits.connections import LINGER_SECONDS, ConnectionLimits
 from edge.http.limits.request_size import RequestSize
 
 PIPELINED_MAX = 8
-"""Requests of one connection that wait for an answer to the one before them; the rest is not parsed yet."""
+"""Requests of one connection that may wait for the answer to an earlier one; further ones are not parsed yet."""
 PIPELINED_BYTES_MAX = 64 * 1024
-"""What is kept of that rest."""
+"""Bytes kept of requests that are not parsed yet."""
 
 _UPGRADE = frozenset({b"upgrade", b"http2-settings"})
 _STATUS = {
@@ -38,14 +38,14 @@ _STATUS = {
 
 
 class RequestProtocol(HttpToolsProtocol):
-    """All connections of a server share its ConnectionLimits."""
+    """Protocol of one connection; all connections of a server share its ConnectionLimits."""
 
     _limits: ConnectionLimits
     _size: RequestSize
-    _rest = b""  # came already, and waits until the requests before it are answered
+    _rest = b""  # received, and not parsed until earlier requests are answered
     _parsing = False
     _refused = False
-    _refusal: bytes | None = None  # to be written once the requests before it are answered
+    _refusal: bytes | None = None  # written once earlier requests are answered
 
     # --- the connection -----------------------------------------------------------------------------------------
 
@@ -62,11 +62,11 @@ class RequestProtocol(HttpToolsProtocol):
 
     @property
     def waits_for_peer(self) -> bool:
-        """Is there anything that the peer has not taken?"""
+        """Whether the peer has not taken all that was written."""
         return self.transport.get_write_buffer_size() > 0
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """True: the request is here and its answer is not yet; the connection lasts until it is."""
+        """True keeps the connection open: the request is complete and its answer is not."""
         cycle = self.cycle
         if self._refused or cycle is None or cycle.more_body or cycle.response_started:
             return False
@@ -78,7 +78,7 @@ class RequestProtocol(HttpToolsProtocol):
             return
         self._limits.idle.leave(self.transport)
         self._unset_keepalive_if_required()
-        if self._size.in_head and self.transport not in self._limits.half_open:  # a line feed is no request yet
+        if self._size.in_head and self.transport not in self._limits.half_open:  # a line feed alone begins no request
             self._limits.half_open.enter(self.transport, self.transport.abort)
         self._rest += data
         self._parse()
@@ -86,7 +86,7 @@ class RequestProtocol(HttpToolsProtocol):
             self._refuse("too many pipelined")
 
     def _parse(self) -> None:
-        """Feed what came to the parser, as far as it may be served soon."""
+        """Feed received bytes to the parser, as far as the requests may be served soon."""
         if self._parsing:
             return
         self._parsing = True
@@ -105,12 +105,12 @@ class RequestProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def _may_parse(self) -> bool:
-        """Reading goes on when the requests before are answered, or never: it is refused, closed, or a WebSocket."""
+        """Whether to parse on; False until earlier requests are answered, or for good after a refusal or an upgrade."""
         over = self._refused or self._refusal is not None or self.parser is None
         return not over and not self.transport.is_closing() and len(self.pipeline) < PIPELINED_MAX
 
     def _feed(self, piece: memoryview) -> int:
-        """Parse; returns how much of it the parser has taken."""
+        """Parse; returns how many bytes the parser has taken."""
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserError:
@@ -118,7 +118,7 @@ class RequestProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as upgrade:
             if self._should_upgrade():
                 self.handle_websocket_upgrade()
-            elif self.parser.get_method() == b"CONNECT":  # to be a proxy; there is no such request without it
+            elif self.parser.get_method() == b"CONNECT":  # CONNECT asks for a proxy, and has no other meaning
                 self._refuse("malformed")
             else:
                 self._feed(memoryview(self._without_upgrade()))
@@ -127,7 +127,7 @@ class RequestProtocol(HttpToolsProtocol):
         return len(piece)
 
     def _without_upgrade(self) -> bytes:
-        """The head that was read, without the offer, for a parser that begins anew."""
+        """The head that was read without the offer of an upgrade, for a new parser."""
         lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
         for name, value in self.headers:
             if name == b"connection":
@@ -141,23 +141,23 @@ class RequestProtocol(HttpToolsProtocol):
     # --- refusals -----------------------------------------------------------------------------------------------
 
     def _refuse(self, reason: str) -> None:
-        """Answer with an error, behind the answers that are still due, and take nothing more."""
+        """Answer with an error after the answers that are still due, and read no more requests."""
         if self._refused or self._refusal is not None or self.transport.is_closing():
             return
         self._limits.refused(reason)
         answer = _error(_STATUS[reason], reason)
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
-            self._linger(b"" if cycle is not None and not self._size.in_head else answer)  # it may have its answer
+            self._linger(b"" if cycle is not None and not self._size.in_head else answer)  # it may be answered already
         elif self._size.in_head or cycle.response_started or self.pipeline:
             self._refusal = answer if self._size.in_head else b""
         else:
-            cycle.disconnected = True  # for the application the sender is gone
+            cycle.disconnected = True  # to the application the sender is gone
             cycle.message_event.set()
             self._linger(answer)
 
     def _linger(self, answer: bytes) -> None:
-        """Close our side, and let the peer read why: whatever it still sends is dropped, for a moment."""
+        """Close our side so that the peer can read the answer; what it still sends is dropped for LINGER_SECONDS."""
         self._refused = True
         self.flow.resume_reading()
         self._unset_keepalive_if_required()
@@ -174,11 +174,13 @@ class RequestProtocol(HttpToolsProtocol):
 
     @property
     def _offers_upgrade(self) -> bool:
-        """To something else than a WebSocket: the request will be parsed again without it."""
+        """Whether the request offers an upgrade to something else than a WebSocket, and will be parsed without it."""
         return bool(self.parser.should_upgrade()) and not self._should_upgrade()
 
     def _get_upgrade(self) -> bytes | None:
-        """As uvicorn, which looks at the last of several Connection headers only (RFC 9110, 5.3: they are one list)."""
+        """As uvicorn, but with all Connection headers: uvicorn reads the last one only (RFC 9110, 5.3: they are one
+        list).
+        """
         options = [
             part.strip().lower() for name, value in self.headers if name == b"connection" for part in value.split(b",")
         ]
@@ -204,7 +206,7 @@ class RequestProtocol(HttpToolsProtocol):
             super().on_headers_complete()
 
     def _take_origin(self) -> None:
-        """An absolute target: its path, and its host instead of the header's (RFC 9112, 3.2.2)."""
+        """Replace an absolute target by its path, and the Host header by its host (RFC 9112, 3.2.2)."""
         if self.url[:1] in (b"/", b"*"):
             return
         target = httptools.parse_url(self.url)
@@ -220,7 +222,7 @@ class RequestProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
-            return  # either it is parsed again, or its handshake has only begun
+            return  # it is parsed again, or its handshake has only begun
         if self._size.full():
             raise ValueError("more trailers than are taken")
         self._size.end()
@@ -243,7 +245,7 @@ class RequestProtocol(HttpToolsProtocol):
             self._limits.idle.enter(self.transport, self.transport.close)
 
     def handle_websocket_upgrade(self) -> None:
-        """The place in the table is kept until the handshake is over (edge/media/websocket.py)."""
+        """Hand over to the WebSocket protocol; the connection stays half open until the handshake is complete."""
         self._limits.half_open.enter(self.transport, self.transport.abort)
         self._rest, self._refused = b"", True  # this protocol takes no more
         super().handle_websocket_upgrade()

@@ -1,4 +1,4 @@
-"""uvicorn with our WebSocket protocol, and with the process's own idea of SIGTERM."""
+"""The HTTP server: uvicorn with our protocols and limits; it leaves signals to the edge."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from edge.media.websocket import MediaSocketProtocol
 from edge.vobiz.stream_protocol import MESSAGE_BYTES_MAX
 
 BACKLOG = 2048
-"""Connections that the system holds for us; no more than half of the strangers, for all may be accepted at once."""
+"""Connections that the system queues; at most half of the limit for non-streams, since all may be accepted at once."""
 KEEPALIVE_SECONDS = 75
-"""An idle connection lasts this long unless HTTP_KEEPALIVE_S says otherwise: longer than the proxy before us keeps it.
-nginx and most balancers keep one for 60 s; who closes first, and is met by a request on its way, costs a 502.
+"""Lifetime of an idle connection unless HTTP_KEEPALIVE_S says otherwise.  It must exceed that of the proxy before us,
+60 s for nginx and most balancers: if we close first while a request is on its way, the proxy answers 502.
 """
 PING_SECONDS = 20.0
 SHUTDOWN_SECONDS = 5
-"""For requests that are still under way once all calls have ended."""
+"""Grace for requests in progress once all calls have ended."""
 
 
 _STRANGERS = (
@@ -33,7 +33,7 @@ _STRANGERS = (
 
 
 class Server(uvicorn.Server):
-    """Leaves signals alone: an edge that is told to stop first lets its calls end."""
+    """Installs no signal handlers: on SIGTERM the edge first lets its calls end."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -41,12 +41,12 @@ class Server(uvicorn.Server):
 
 
 def _worth_a_line(record: logging.LogRecord) -> bool:
-    """What strangers send is no error of ours: they could fill the log with uvicorn's lines about it."""
+    """Drop uvicorn's log lines about bad requests: strangers could fill the log with them."""
     return not record.getMessage().startswith(_STRANGERS)
 
 
 def make_server(app: ASGIApp, host: str, port: int, keepalive_s: int = KEEPALIVE_SECONDS) -> Server:
-    """The server of the edge; binds when it is told to serve."""
+    """The server of the edge; it binds its port when `serve` is called."""
     logging.getLogger("uvicorn.error").addFilter(_worth_a_line)
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return Server(
@@ -65,8 +65,8 @@ def make_server(app: ASGIApp, host: str, port: int, keepalive_s: int = KEEPALIVE
             timeout_keep_alive=keepalive_s,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             lifespan="off",
-            proxy_headers=False,  # it trusts loopback unasked, and hides the proxy that TRUSTED_PROXIES names
-            access_log=False,  # it would log the tokens in the paths
+            proxy_headers=False,  # it trusts loopback by default, and hides the proxy that TRUSTED_PROXIES names
+            access_log=False,  # it would log tokens in paths
             log_config=None,
             server_header=False,
         )

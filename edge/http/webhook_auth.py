@@ -1,9 +1,9 @@
-"""Who may call our webhooks: Vobiz, by its signature, once.
+"""Authenticates webhooks: Vobiz signs them, and each is accepted once.
 
-The signature covers the URL and a nonce, not the body, and has no time; so a nonce is remembered for a day (nonces.py),
-with a digest of the request it came with.  The same request again is one of Vobiz's own retries and is served again
-(every webhook is idempotent); the same nonce with another body or query is a replay and is refused.  That the URL is
-one that we gave away for this call is checked afterwards (webhook_urls.py).
+The signature covers the URL and a nonce, not the body, and has no time; so a nonce is remembered for a day (nonces.py)
+with a digest of its request.  The same request again is one of Vobiz's own retries and is served again (every webhook
+is idempotent); the same nonce with another body or query is a replay and is refused.  webhook_urls.py then checks that
+the URL was given to the carrier for this call.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WebhookAuth:
-    """Checks each webhook.  `tokens` are the account's and, for a sub-account, its parent's."""
+    """Checks webhooks.  `tokens` are the account's and, for a sub-account, its parent's."""
 
     store: EdgeAuth
     policy: Policy
@@ -41,7 +41,7 @@ class WebhookAuth:
         object.__setattr__(self, "nonces", Nonces(self.store))
 
     async def refusal(self, request: Request, body: bytes) -> str:
-        """Why the request is refused, from a closed set; empty if it is let in."""
+        """Why the request is refused, from a closed set; empty if it is accepted."""
         if self.policy is Policy.OFF:
             return ""
         checked = verify(request.headers, self._urls(request), self.tokens)
@@ -52,15 +52,15 @@ class WebhookAuth:
         return reason
 
     def note_refused(self, request: Request, reason: str) -> None:
-        """Count a webhook that is refused, and say so."""
+        """Count and log a refused webhook."""
         metrics.WEBHOOKS_REFUSED.labels(reason).inc()
-        if not request.scope.get(LIMITED):  # whoever fails all the time fills no log with it
+        if not request.scope.get(LIMITED):  # an address over its limit must not fill the log
             log.warning("a webhook to %s was refused: %s", request.url.path, reason)
 
     def base_url(self, request: Request) -> str:
-        """Where this request reached us from outside; what our own proxy says of that is believed.
+        """The public base URL of this request; a trusted proxy's headers are taken into account.
 
-        Raises BadRequest if the Host header names no host: XML cannot send anybody there.
+        Raises BadRequest if the Host header names no host, since no URL can be made of it.
         """
         came = public_url_candidates("", str(request.base_url), request.headers, trusted=self._trusted(request))
         if not came or not _is_place(came[0]):

@@ -1,11 +1,12 @@
-"""Is a webhook's URL one that we gave the carrier for the call that it names?
+"""Checks that a webhook's URL is one that we gave the carrier for the call that the webhook names.
 
     a proof in the query     must be ours, in time, for this path and for the call or request that the webhook names
-    none                     let in only if the call, or the request for it, was never given URLs with a proof: one that
-                             an older release began, or the first webhook of a call at a URL from the carrier's console
+    no proof                 accepted only if the call, or the request for it, was never given URLs with a proof: it was
+                             begun by an older release, or this is its first webhook, at a URL from the carrier's
+                             console
 
-What comes to a console's URL (/answer, /fallback, /hangup) about an inbound call cannot have a proof: there Vobiz's own
-signature is all there is (gate.py).
+At a URL from the console (/answer, /fallback, /hangup) a webhook of an inbound call cannot have a proof: only Vobiz's
+signature protects it (webhook_auth.py).
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from edge.vobiz.webhook_events import call_id_of, dial_id_of
 OF_CALLS = frozenset({"/after-stream", "/stream-status", "/dial-status"})
 OF_DIALS = frozenset({"/ring", "/machine", "/voicemail"})
 GIVEN_ONLY = OF_CALLS | OF_DIALS
-"""Paths that nobody but us writes down for the carrier: in the answer to a call, or when one is placed."""
+"""Paths that only our own XML and requests give to the carrier."""
 OURS = ("call", "proof", "dial", "attempt")
-"""Parameters that we put into our own URLs: only the URL's are believed where it has a proof."""
+"""Parameters of our own URLs; with a proof, only their values in the URL count."""
 
 Fields = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookUrls:
-    """Checks each webhook after its signature.  `secret` None: no URL of ours has a proof, and none is asked for."""
+    """Checks webhooks after their signature.  `secret` None: our URLs have no proof, and none is required."""
 
     calls: Calls
     store: CallRecords
@@ -41,7 +42,7 @@ class WebhookUrls:
     secret: bytes | None
 
     async def refusal(self, path: str, query: Fields, fields: Fields) -> str:
-        """Why the webhook is refused (a value of `Proof`); empty if it is let in.  Redis being away lets it in."""
+        """Why the webhook is refused (a value of `Proof`); empty if it is accepted, as while Redis is away."""
         if self.secret is None:
             return ""
         proof = check(self.secret, path, query, time.time())
@@ -55,7 +56,7 @@ class WebhookUrls:
             return ""
 
     async def _is_of(self, query: Fields, fields: Fields) -> bool:
-        """Does the webhook name the call that its URL was given for?"""
+        """Whether the webhook names the call that its URL was given for."""
         named = call_id_of(fields)
         if any(fields.get(name, query[name]) != query[name] for name in OURS if name in query):
             return False
@@ -67,7 +68,7 @@ class WebhookUrls:
         return record.direction == "outbound" and record.dial_id in ("", query["dial"])
 
     async def _was_given(self, path: str, fields: Fields) -> bool:
-        """Has the carrier URLs with a proof for what this webhook names?"""
+        """Whether the carrier was given URLs with a proof for the call that this webhook names."""
         call_id = call_id_of(fields)
         record = await self._record(call_id)
         if record is not None and record.status != "ended" and record.signed_urls and _is_given(path, record):
@@ -75,10 +76,10 @@ class WebhookUrls:
         if self.dialer is None:
             return False
         dial_id = dial_id_of(fields) or (record.dial_id if record is not None else "")
-        return await self.dialer.outbound.has_signed(dial_id, call_id)  # an edge of an older release may have placed it
+        return await self.dialer.outbound.has_signed(dial_id, call_id)  # an older release may have placed it
 
     async def _record(self, call_id: str) -> CallRecord | None:
-        """Of a call that is here without asking Redis, which may be away."""
+        """The call's record; for a call at this edge without asking Redis, which may be away."""
         if not CALL_ID.fullmatch(call_id):
             return None
         here = self.calls.get(call_id)
@@ -86,5 +87,5 @@ class WebhookUrls:
 
 
 def _is_given(path: str, record: CallRecord) -> bool:
-    """Does only that reach the path which the answer to this call named?"""
+    """Whether the carrier can only know this path from the answer to this call."""
     return path in OF_CALLS or (path in OF_DIALS and not record.dial_id)

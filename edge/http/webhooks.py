@@ -1,9 +1,9 @@
-"""What Vobiz asks and tells over HTTP, and what it is answered.
+"""Serves Vobiz's webhooks: requests for XML and reports about calls.
 
-Every webhook may come twice, late, in any order, and to the wrong URL (a hangup falls back to the answer URL); each is
-idempotent.  What it means is told by its event, wherever it came (call_events.py); the URL decides where that is left
-open.  What it says is kept with the call, field by field (facts.py).  An outbound call is told the news first, whatever
-else is missing: our own `?dial=` names it.
+Every webhook may arrive twice, late, in any order, and at the wrong URL (a hangup falls back to the answer URL); each
+is idempotent.  Its event determines its meaning wherever it arrives (webhook_events.py); the URL decides only where the
+event is ambiguous.  Its fields are stored with the call (webhook_field_store.py).  For an outbound call the event is
+applied first, whatever else is missing, since our own `?dial=` names the call.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from common.telemetry import metrics
 from edge.http.after_stream import BUSY, END_SECONDS, LOST, AfterStream, Ending, agent_of, lost, person_of, turned_away
 from edge.http.parameters import BadRequest, parameters, query_of, read_body
 from edge.http.webhook_auth import WebhookAuth
-from edge.http.webhook_facts import WebhookFieldStore
+from edge.http.webhook_field_store import WebhookFieldStore
 from edge.http.webhook_urls import WebhookUrls
 from edge.media.stream_token import mint
 from edge.outbound.destinations import OperatorLimits
@@ -54,17 +54,17 @@ log = logging.getLogger(__name__)
 
 STREAM_RETRIES = 3
 STREAM_GRACE_S = 60
-"""The stream may last this much longer than the agent's longest call: we end it, not the carrier."""
+"""The stream's limit exceeds the agent's longest call by this, so that we end the call, not the carrier."""
 NUMBER_CHARS_MAX = 256
-"""Of a number or SIP address in a call's record: whoever sends more names nobody."""
+"""Maximum length of a number or SIP address in a call's record; no real one is longer."""
 BEEP_MS = 2000
-"""Silence that an answering machine makes before its beep is over."""
+"""Silence after which an answering machine's beep counts as over."""
 
 CUT_OFF = "cut off from Redis"
 METHODS = ("GET", "POST", "HEAD", "OPTIONS")
 ALLOW = ", ".join(METHODS)
 XML_PATHS = frozenset({"/answer", "/fallback", "/hangup", "/voicemail", "/after-stream", "/dial-status"})
-"""Where the carrier asks for XML, or may: a hangup falls back to the answer URL."""
+"""Paths where the carrier asks for XML, or may: a hangup falls back to the answer URL."""
 
 Fields = dict[str, str]
 Serve = Callable[[Request, Fields], Awaitable[Response]]
@@ -72,38 +72,39 @@ Serve = Callable[[Request, Fields], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Webhooks:
-    """The routes that Vobiz calls.  `dialer` is None without Vobiz credentials."""
+    """The webhook routes.  `dialer` is None without Vobiz credentials."""
 
     calls: Calls
     store: CallStore
     agents: Agents
-    gate: WebhookAuth
+    auth: WebhookAuth
     dialer: Dialer | None
     public_url: str
     secret: bytes | None
     when_busy: str = "apology"
-    """What a caller meets whom we cannot take: an "apology", or the carrier's "reject" or "busy"."""
+    """Treatment of a call that is not taken: an "apology", or the carrier's "reject" or "busy"."""
     answer_xml: str = "text"
-    """How the stream is written: its URL as "text", or as Vobiz's guide has it, in a "connect" element."""
+    """Form of the <Stream>: its URL as "text", or, as Vobiz's guide shows it, in a "connect" element."""
     limits: OperatorLimits = field(default_factory=OperatorLimits)
-    facts: WebhookFieldStore = field(init=False)
+    field_store: WebhookFieldStore = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "facts", WebhookFieldStore(self.store))
+        object.__setattr__(self, "field_store", WebhookFieldStore(self.store))
 
     @property
     def urls(self) -> WebhookUrls:
-        """Whether a webhook's URL is one that we gave away for its call."""
+        """The check that a webhook's URL was given to the carrier for its call."""
         return WebhookUrls(self.calls, self.store, self.dialer, self.secret)
 
     @property
     def after(self) -> AfterStream:
-        """How calls ended, and what follows."""
+        """The look-up of how a call ended."""
         return AfterStream(self.calls, self.store)
 
     def routes(self) -> list[Route]:
-        """All webhooks, each behind the gate, and each with and without a slash at its end: Vobiz calls the URL that
-        somebody typed, and follows no redirect that we know of.
+        """All webhooks, each behind the signature check, and each with and without a trailing slash.
+
+        Vobiz calls the URL that somebody typed, and is not known to follow redirects.
         """
         hooks: dict[str, Serve] = {
             "/answer": self.answer,
@@ -124,24 +125,24 @@ class Webhooks:
         ]
 
     async def answer(self, request: Request, fields: Fields) -> Response:
-        """What to do with a call: connect it to its agent."""
-        dial = await self._tell(fields, sign_of_life(fields))  # an answer is only the stream's start
+        """Answer with the XML that connects the call to its agent, or that refuses it."""
+        dial = await self._apply(fields, sign_of_life(fields))  # only the stream's start proves that it was answered
         call_id = _call_id(fields, dial)
         known = (await self.after.ending(call_id)).record
         goes_on = known is None or await self._goes_on(known)
         agent = self._agent(fields, dial) if known is None else agent_of(known)
         refusal, now_ms = self.calls.busy(call_id) or ("" if agent else "no agent"), 0
         if not refusal and agent is not None:
-            self.calls.promise(call_id)
+            self.calls.reserve(call_id)
             try:
                 await self.store.create(_record(call_id, fields, agent, dial, self.secret is not None))
-                now_ms = await self.store.now_ms(call_id)  # another edge may get the stream: its clock is not ours
+                now_ms = await self.store.now_ms(call_id)  # Redis's clock: another edge may get the stream
             except (ConnectionError, TimeoutError):
-                self.calls.break_promise(call_id)
+                self.calls.cancel_reservation(call_id)
                 refusal = CUT_OFF
         person = person_of(agent, fields, self._url(request, "/dial-status", call_id), self.limits)
         if refusal != CUT_OFF and (ended := _of_ended(await self.after.ending(call_id), goes_on, person)):
-            self.calls.break_promise(call_id)
+            self.calls.cancel_reservation(call_id)
             return _xml(*ended)
         if refusal or agent is None:
             metrics.CALLS_REFUSED.labels(refusal).inc()
@@ -152,33 +153,33 @@ class Webhooks:
             max_retries=STREAM_RETRIES,
             status_callback_url=self._url(request, "/stream-status", call_id),
         )
-        # Whether the stream ended or broke is known only afterwards: the carrier shall ask then.
+        # Only afterwards is it known whether the stream ended or broke: the carrier asks then.
         after = Redirect(self._url(request, "/after-stream", call_id))
         return _xml(stream, after, connect=self.answer_xml == "connect")
 
     async def hangup(self, request: Request, fields: Fields) -> Response:
-        """A call is over; said before or after its socket closes, once or three times."""
-        call_id = _call_id(fields, await self._tell(fields, over_of(fields)))
+        """The call is over; reported before or after its socket closes, once or several times."""
+        call_id = _call_id(fields, await self._apply(fields, over_of(fields)))
         call = self.calls.get(call_id)
         if call is not None:
             call.end("caller hung up")
-        # Before the record is read: an /answer that comes in between finds either this, or is found.
+        # Before the record is read, so that an /answer in between finds this end, or its record is found here.
         await self._note_end(call_id)
         if call is None:
             await self._end_elsewhere(call_id)
         return _xml(Hangup())
 
     async def ring(self, request: Request, fields: Fields) -> Response:
-        """An outbound call rings at the other end."""
-        await self._tell(fields, sign_of_life(fields))
+        """An outbound call rings."""
+        await self._apply(fields, sign_of_life(fields))
         return PlainTextResponse("ok")
 
     async def machine(self, request: Request, fields: Fields) -> Response:
-        """The carrier has decided whether a person or a machine answered."""
+        """The carrier detected whether a person or a machine answered."""
         machine = is_machine(fields)
         if machine is None:
             return PlainTextResponse("ok")
-        dial = await self._tell(fields, MachineDetected(machine))
+        dial = await self._apply(fields, MachineDetected(machine))
         call_id = call_id_of(fields) or (dial.call_id if dial else "")
         if machine and call_id and dial is not None and dial.plan.machine == "message":
             until_s = time.time() + self.limits.call_s_max + SPARE_SECONDS
@@ -187,7 +188,7 @@ class Webhooks:
         return PlainTextResponse("ok")
 
     async def _leave_message(self, call_id: str, url: str) -> None:
-        """Once, however often the carrier says that a machine answered: a second transfer would begin anew."""
+        """Transfer the call to the voicemail XML, once: a second transfer would start the message again."""
 
         async def transfer(key: str) -> str:
             if self.dialer is not None:
@@ -199,62 +200,62 @@ class Webhooks:
         except NotDone:
             log.info("a message is being left already", extra={"call_id": call_id})
         except (ConnectionError, TimeoutError):
-            log.warning("no message is left: the ledger cannot be reached", extra={"call_id": call_id})
+            log.warning("no message is left: the call store cannot be reached", extra={"call_id": call_id})
 
     async def voicemail(self, request: Request, fields: Fields) -> Response:
-        """What is left on an answering machine."""
+        """Answer with the XML that leaves the message on an answering machine."""
         dial = await self._dial(fields)
         if dial is None or not spoken(dial.plan.message).strip():
             return _xml(Hangup())
         return _xml(Wait(length_s=30, silence=True, min_silence_ms=BEEP_MS), Speak(dial.plan.message), Hangup())
 
     async def after_stream(self, request: Request, fields: Fields) -> Response:
-        """The stream has ended but the call has not: hang up if we ended it, else say that something broke."""
+        """The stream has ended but the call has not: hang up if that was intended, else apologise."""
         call_id = _call_id(fields, await self._dial(fields))
         ending = await self.after.over_or_lost(call_id)
         if not ending.reached and ending.record is None:
-            return _xml(Speak(LOST), Hangup())  # more likely than not; but nobody is rung for a perhaps
+            return _xml(Speak(LOST), Hangup())  # the cause is unknown, so the fallback number is not rung
         if not ending.lost:
             return _xml(Hangup())
         action = self._url(request, "/dial-status", call_id)
         return _xml(*lost(ending, person_of(agent_of(ending.record), fields, action, self.limits)))
 
     async def dial_status(self, request: Request, fields: Fields) -> Response:
-        """A call to a person (the agent's fallback number) has ended or failed."""
+        """The <Dial> to the agent's fallback number has ended or failed."""
         return _xml(Hangup()) if is_person_done(fields) else _xml(Speak(BUSY), Hangup())
 
     async def noted(self, request: Request, fields: Fields) -> Response:
-        """Nothing to do but to remember it."""
+        """Only the fields of the webhook are stored."""
         return PlainTextResponse("ok")
 
     # --- parts --------------------------------------------------------------------------------------------------
 
     def _hook(self, path: str, serve: Serve) -> Callable[[Request], Awaitable[Response]]:
         async def hook(request: Request) -> Response:
-            if request.method in ("HEAD", "OPTIONS"):  # whoever looks whether we are there changes nothing by it
+            if request.method in ("HEAD", "OPTIONS"):  # probes change nothing
                 return Response(status_code=204 if request.method == "OPTIONS" else 200, headers={"allow": ALLOW})
             body = await read_body(request)
-            if reason := await self.gate.refusal(request, body):
+            if reason := await self.auth.refusal(request, body):
                 code = reason.replace(" ", "_")
                 return JSONResponse({"error": {"code": code, "message": f"The signature is refused: {reason}."}}, 403)
             fields = canonical(await _parameters(request, body))
             if reason := await self.urls.refusal(path, query_of(request), fields):
-                self.gate.note_refused(request, reason)
+                self.auth.note_refused(request, reason)
                 return JSONResponse({"error": {"code": reason, "message": f"The URL is refused: {reason}."}}, 403)
             meaning = says(fields)
             meant = self._meant(path, meaning, fields)
-            if meaning is WebhookEvent.MACHINE and meant is None:  # what it says, and a request for XML in one
+            if meaning is WebhookEvent.MACHINE and meant is None:  # a report and a request for XML in one
                 await self.machine(request, fields)
             response = await (meant or serve)(request, fields)
             if meant not in (None, self.hangup) and path in XML_PATHS:
-                response = _xml()  # whoever asks for XML takes nothing else for an answer
-            await self.facts.keep(path, fields)
+                response = _xml()  # the carrier accepts only XML here
+            await self.field_store.keep(path, fields)
             return response
 
         return hook
 
     def _meant(self, path: str, meaning: WebhookEvent, fields: Fields) -> Serve | None:
-        """Who serves an event that came to another URL than its own; None: the URL's own."""
+        """The handler of an event that arrived at another URL than its own; None: the handler of the URL."""
         match meaning:
             case WebhookEvent.ENDS:
                 return self.hangup
@@ -276,20 +277,20 @@ class Webhooks:
             return with_variables(agent, dial.variables) if agent is not None else None
         return for_inbound(self.agents.for_number(fields.get("From" if is_outbound(fields) else "To", "")))
 
-    async def _tell(self, fields: Fields, event: OutboundEvent) -> OutboundCall | None:
-        """News of an outbound call, by the id that we put into its URLs, else by its CallUUID."""
+    async def _apply(self, fields: Fields, event: OutboundEvent) -> OutboundCall | None:
+        """Apply the event to its outbound call, named by our id in the URL or else by its CallUUID."""
         dial_id, attempt = dial_id_of(fields), fields.get("attempt", "")
         if self.dialer is None:
             return None
         try:
             if attempt.isdecimal() or not dial_id:
-                return await self.dialer.outbound.tell(dial_id, event, int(attempt) if dial_id else None)
+                return await self.dialer.outbound.apply(dial_id, event, int(attempt) if dial_id else None)
             dial = await self.dialer.outbound.read(dial_id)
             if dial is not None and dial.call_id and call_id_of(fields) not in ("", dial.call_id):
-                return dial  # of another attempt's call
-            return await self.dialer.outbound.tell(dial_id, event)
+                return dial  # the webhook is of another attempt's call
+            return await self.dialer.outbound.apply(dial_id, event)
         except (ConnectionError, TimeoutError):
-            log.warning("news of an outbound call could not be written down")
+            log.warning("an event of an outbound call could not be written to Redis")
             return None
 
     async def _dial(self, fields: Fields) -> OutboundCall | None:
@@ -302,12 +303,12 @@ class Webhooks:
         try:
             await self.store.note_end(call_id, END_SECONDS)
         except (ConnectionError, TimeoutError):
-            log.warning("the end of a call could not be remembered", extra={"call_id": call_id})
+            log.warning("the end of a call could not be written to Redis", extra={"call_id": call_id})
 
     async def _goes_on(self, record: CallRecord) -> bool:
-        """May a call that is known have a stream?  It may come back from a `<Redirect>`, or from talking to a person.
+        """Whether a known call may have a stream: it may come back from a `<Redirect>`, or from the fallback number.
 
-        Not if we ended it, or the carrier has told its end: then this is an old question, or a late one.
+        It may not if we ended it or the carrier reported its end: then this webhook is old.
         """
         try:
             return await self.store.reopen(record.call_id)
@@ -315,17 +316,17 @@ class Webhooks:
             return record.status != "ended"
 
     async def _end_elsewhere(self, call_id: str) -> None:
-        """The call is at another edge, or was never answered."""
+        """End a call that is at another edge, or that was never answered."""
         record = (await self.after.ending(call_id)).record
         if record is not None and record.status == "live":
             self.calls.bus.publish(edge_priority(record.edge), HangUp(call_id, "caller hung up", epoch=record.epoch))
         elif record is not None and record.status == "new":
-            self.calls.break_promise(call_id)
+            self.calls.cancel_reservation(call_id)
             if not await self.after.end_unstarted(call_id, "carrier"):
-                log.warning("the end of a call could not be written down", extra={"call_id": call_id})
+                log.warning("the end of a call could not be written to the store", extra={"call_id": call_id})
 
     def _base(self, request: Request) -> str:
-        return (self.public_url or self.gate.base_url(request)).rstrip("/")
+        return (self.public_url or self.auth.base_url(request)).rstrip("/")
 
     def _url(self, request: Request, path: str, call_id: str) -> str:
         until_s = time.time() + self.limits.call_s_max + SPARE_SECONDS
@@ -353,7 +354,7 @@ def _record(call_id: str, fields: Fields, agent: Agent, dial: OutboundCall | Non
 
 
 async def _parameters(request: Request, body: bytes) -> Fields:
-    """All parameters; those of the URL alone, if the body cannot be read and they name an outbound call of ours."""
+    """All parameters; only those of the URL if the body is unreadable and the URL names an outbound call of ours."""
     try:
         return await parameters(request, body)
     except BadRequest:
@@ -364,15 +365,15 @@ async def _parameters(request: Request, body: bytes) -> Fields:
 
 
 def _call_id(fields: Fields, dial: OutboundCall | None) -> str:
-    """The call's id, by the webhook or else by the outbound call that it names."""
+    """The call's id, from the webhook or else from its outbound call.  Raises BadRequest."""
     call_id = call_id_of(fields) or (dial.call_id if dial is not None else "")
     if not CALL_ID.fullmatch(call_id):
-        raise BadRequest(400, "bad_call_uuid", "CallUUID is missing or not an id.")
+        raise BadRequest(400, "bad_call_uuid", "CallUUID is missing or malformed.")
     return call_id
 
 
 def _of_ended(ending: Ending, goes_on: bool, person: list[Verb]) -> list[Verb]:
-    """What is answered for a call that ended before it was asked for; nothing for one that may begin or go on."""
+    """The XML for a call that has ended already; empty for one that may begin or go on."""
     if ending.over:
         return [Hangup()]
     if goes_on:

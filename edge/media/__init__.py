@@ -1,1 +1,1 @@
-"""The media stream of one call: the socket, the caller's audio in, the agent's audio out."""
+"""The media path of one stream: WebSocket, decoding, uplink to the bus, playout to the caller, and their clock."""

@@ -1,22 +1,22 @@
-"""What our checkpoints are called at the carrier: `epoch.turn.clause`."""
+"""Names the checkpoints sent to the carrier: `epoch.turn.clause`.  Pure."""
 
 from __future__ import annotations
 
 import re
 
-from edge.media.playout import Mark
+from edge.media.playout import Checkpoint
 
 _NAME = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})")
 
 
-def name_of(mark: Mark, epoch: int) -> str:
-    """The checkpoint's name on a connection."""
-    return f"{epoch}.{mark.turn}.{mark.clause}"
+def name_of(checkpoint: Checkpoint, epoch: int) -> str:
+    """The name of the checkpoint on the connection with this epoch."""
+    return f"{epoch}.{checkpoint.turn}.{checkpoint.clause}"
 
 
-def mark_of(name: str, epochs: range) -> Mark | None:
-    """The checkpoint of this name, if it is one of this connection's."""
+def checkpoint_of(name: str, epochs: range) -> Checkpoint | None:
+    """The checkpoint with this name; None if the name is malformed or of an epoch outside `epochs`."""
     parts = _NAME.fullmatch(name)
     if parts is None or int(parts[1]) not in epochs:
         return None
-    return Mark(int(parts[2]), int(parts[3]))
+    return Checkpoint(int(parts[2]), int(parts[3]))

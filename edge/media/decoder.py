@@ -1,8 +1,8 @@
-"""The caller's audio as the bus wants it: 20 ms frames of mu-law, 8 kHz, whatever Vobiz sends.  Pure.
+"""Converts the carrier's audio to what the bus carries: 20 ms frames of mu-law, 8 kHz, mono.  Pure.
 
-Vobiz is asked for mu-law and normally obeys; A-law and L16 at 8 or 16 kHz (little-endian) are converted, and payloads
-of odd length are joined and cut again.  A carrier may say one format and send another: Vobiz sends 20 ms in a message,
-so that the length of a payload tells, and its sound must agree.
+Vobiz is asked for mu-law and normally sends it.  A-law and L16 (little-endian, 8 or 16 kHz) are converted, and payloads
+of any other length are joined and cut into frames.  A carrier may declare one format in `start` and send another; Vobiz
+sends 20 ms per message, so the length of a payload suggests the format, and the sound must agree with it.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from edge.vobiz.media_format import ALAW, L16, MULAW, MediaFormat
 from edge.vobiz.stream_protocol import BadFrame
 
 _HALF_BAND = (-1, 0, 9, 16, 9, 0, -1)
-"""Low pass for 16 -> 8 kHz (sum 32): -6 dB at 4 kHz, so that nothing above folds loudly into the voice."""
+"""Low-pass filter for 16 -> 8 kHz (sum 32): -6 dB at 4 kHz, so that little above 4 kHz aliases into the voice."""
 
 _FORMATS = (MediaFormat(MULAW), MediaFormat(L16, 8000), MediaFormat(L16, 16000))
-"""What 160, 320 and 640 bytes are, if they are 20 ms."""
+"""The formats in which 160, 320 and 640 bytes are 20 ms."""
 CERTAIN = 4
-"""So many times rougher than under another reading: the wrong reading of a voice is nearly noise."""
+"""How many times rougher a payload must sound in one encoding than in another: a misread voice is nearly noise."""
 STILL = 8.0
-"""No sound at all, in steps of 16-bit samples: it sounds alike in all formats."""
+"""Roughness below which a payload counts as silence, in steps of 16-bit samples: silence is alike in all formats."""
 CHECKS_MAX = 500
-"""Payloads that are looked at until it is certain (10 s)."""
+"""Payloads compared with the declared format until the encoding is certain (10 s at 20 ms each)."""
 
 
 class UplinkDecoder:
-    """One stream's converter.  `feed` returns the whole frames so far; the rest waits for the next payload."""
+    """Converts one stream.  An incomplete frame is kept until the next payload."""
 
     def __init__(self, media_format: MediaFormat) -> None:
+        """Raises BadFrame for L16 at a rate other than 8000 or 16000 Hz."""
         if media_format.encoding == L16 and media_format.sample_rate not in (8000, 16000):
             raise BadFrame("bad format", f"L16 at {media_format.sample_rate} Hz cannot be received; use mu-law")
         self._format = media_format
@@ -41,7 +42,9 @@ class UplinkDecoder:
         self._odd = b""
 
     def corrected(self, payload: bytes) -> MediaFormat | None:
-        """Call it with each payload before `feed`: the format in which it is, if not in the one that was declared."""
+        """The format the payload is really in, if that is not the declared one.  Call it with each payload before
+        `feed`.
+        """
         if not self._checks:
             return None
         self._checks -= 1
@@ -49,7 +52,7 @@ class UplinkDecoder:
         if other is None or len(payload) == self._format.frame_bytes:
             self._checks = 0
             return None
-        same = other.encoding == self._format.encoding  # another rate, which no sound can tell
+        same = other.encoding == self._format.encoding  # only the rate differs, which the sound does not reveal
         ours, theirs = roughness(payload, self._format.encoding), roughness(payload, other.encoding)
         if not same and ours <= CERTAIN * max(theirs, STILL):
             self._checks = 0 if theirs > CERTAIN * max(ours, STILL) else self._checks
@@ -58,7 +61,7 @@ class UplinkDecoder:
         return other
 
     def feed(self, payload: bytes) -> list[bytes]:
-        """Take one payload, of any length; returns the frames of 160 bytes that are now whole, in order."""
+        """Take one payload of any length; returns the frames of 160 bytes that are now complete, in order."""
         if self._format.encoding == ALAW:
             payload = payload.translate(g711.MULAW_OF_ALAW)
         if self._format.encoding != L16:
@@ -101,9 +104,9 @@ class UplinkDecoder:
 
 
 def roughness(payload: bytes, encoding: str) -> float:
-    """How far a sample is from the one before it, on average, if the payload is read in this encoding.
+    """Mean difference between neighbouring samples when the payload is read in this encoding, in 16-bit steps.
 
-    Of a constant level it is the level: no line has one.
+    For a constant level it returns that level, since no telephone line carries one.
     """
     if encoding == L16:
         samples = array("h")

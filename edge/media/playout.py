@@ -1,17 +1,17 @@
-"""What one caller hears: paced 20 ms frames, checkpoints, and exactly how much was heard.  Pure: time is passed in.
+"""Paces the agent's audio to one caller in 20 ms frames, and knows how much of it the caller has heard.  Pure.
 
-The carrier plays what it gets in real time, at once when its queue is empty.  We keep it `lead_ms` ahead: enough to
-ride out a stall, little enough that a clear throws little away.  Because we know when each frame left, we know which
-ones the caller has heard at any moment; the carrier's `playedStream` later confirms it.
+The carrier plays what it receives in real time, and at once when its queue is empty.  Playout keeps the carrier's queue
+`lead_ms` long: enough to survive a stall of the event loop, little enough that a clear discards little.  The time at
+which each frame was sent determines which frames the caller has heard; `playedStream` from the carrier confirms it.
 
-    push ──▶ waiting here ──due()──▶ on its way or queued at the carrier ──time──▶ heard
+    push ──▶ waiting here ──due()──▶ queued at the carrier ──time──▶ heard
                  │   ▲                        │
           drop() │   └──────── cut() ─────────┘
                  ▼
             never heard
 
-All times are milliseconds of any one monotonic clock.  Turns and clauses only ever grow: what is behind the newest
-that was received is a duplicate, and is dropped.
+Times are passed in, in milliseconds of any one monotonic clock.  Numbers of turns and clauses only increase: audio
+older than the newest received is a duplicate and is dropped.
 """
 
 from __future__ import annotations
@@ -24,43 +24,43 @@ from typing import TypeAlias
 FRAME_MS = 20
 FRAME_BYTES = 160
 HELD_MS_MAX = 90_000
-"""Audio held for one call.  A mouth keeps at most 60 s ahead; what exceeds this is dropped and counted."""
+"""Audio held for one call.  A TTS worker keeps at most 60 s ahead; what exceeds this bound is dropped and counted."""
 CLEAR_ACK_MS = 1000
-"""How long new audio waits for `clearedAudio`: before it, the carrier may drop what we send."""
-MARK_OVERDUE_MS = 1000
-"""A checkpoint unanswered so long after its audio must have ended is taken as played."""
+"""Maximum wait for `clearedAudio` before new audio is sent: until it arrives the carrier may drop what it receives."""
+CHECKPOINT_OVERDUE_MS = 1000
+"""A checkpoint that is unanswered this long after its audio must have ended counts as played."""
 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """The first frame of this reply follows."""
+    """The next output is the first frame of reply `turn`."""
 
     turn: int
 
 
 @dataclass(frozen=True, slots=True)
 class PlayFrame:
-    """Send this frame (160 bytes) now."""
+    """Send this frame (20 ms, 160 bytes of mu-law) now."""
 
     mulaw: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Checkpoint:
     """Send a checkpoint for the end of this clause now."""
 
     turn: int
     clause: int
 
 
-Out: TypeAlias = Begin | PlayFrame | Mark
+Out: TypeAlias = Begin | PlayFrame | Checkpoint
 
 
 @dataclass(frozen=True, slots=True)
 class PlayoutCut:
-    """How far the caller had heard: all before `clause`, and its first `heard_ms`.
+    """What the caller had heard: everything before `clause`, and the first `heard_ms` of it.
 
-    `at_carrier`: does the carrier still hold audio, so that `clearAudio` must be sent?
+    `at_carrier` is True if the carrier still holds audio, so that `clearAudio` must be sent.
     """
 
     turn: int
@@ -71,7 +71,7 @@ class PlayoutCut:
 
 @dataclass(slots=True)
 class _Chunk:
-    """Frames of one clause that wait.  `seq` is the number of the first of them that was not sent yet."""
+    """Waiting frames of one clause.  `seq` is the number of the first frame that was not sent yet."""
 
     turn: int
     clause: int
@@ -83,7 +83,7 @@ class _Chunk:
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A frame at the carrier; `number` counts from 0 in its clause."""
+    """A frame that was sent to the carrier; `number` counts from 0 within its clause."""
 
     end_ms: float
     turn: int
@@ -93,26 +93,29 @@ class _Sent:
 
 
 class Playout:
-    """One caller's playout.  `push` what arrives, send what `due` returns, `cut` when the caller interrupts."""
+    """Playout of one connection: `push` audio as it arrives, send what `due` returns, `cut` at an interruption."""
 
     def __init__(self, lead_ms: int = 200) -> None:
         self._room_ms = max(lead_ms - FRAME_MS, 0)
         self._waiting: deque[_Chunk] = deque()
         self._held_bytes = 0
         self._underway: deque[_Sent] = deque()
-        self._marks: deque[tuple[float, Mark]] = deque()
-        self._dry_at = 0.0  # when the carrier will have played all that was sent
-        self._open_at = 0.0  # no audio before this: a clear is not answered yet
+        self._checkpoints: deque[tuple[float, Checkpoint]] = deque()
+        self._dry_at = 0.0  # when the carrier will have played everything that was sent
+        self._open_at = 0.0  # no audio is sent before this: a clear is unanswered
         self._turn, self._clause, self._next_seq, self._clause_ended = 0, -1, 0, False  # newest received
-        self.begun = 0
-        """The newest reply of which a frame was sent."""
+        self.started_turn = 0
+        """The newest reply of which a frame was sent; 0 before the first."""
         self.paused = False
-        """While set, nothing is sent: the caller is speaking."""
+        """While True, nothing is sent: the caller is speaking."""
         self.not_before_ms = 0.0
-        """Nothing is sent before this: nobody would hear it."""
+        """Nothing is sent before this time, because the caller would not hear it yet."""
 
     def push(self, turn: int, clause: int, seq: int, mulaw: bytes, last: bool) -> int:
-        """Take whole frames of a clause; returns how many were not taken: duplicates, or no room."""
+        """Take complete frames of a clause, the first of them number `seq`; `last` marks the end of the clause.
+
+        Returns the number of frames that were refused, as duplicates or for lack of room.
+        """
         frames = len(mulaw) // FRAME_BYTES
         if (turn, clause) < (self._turn, self._clause):
             return frames
@@ -132,13 +135,13 @@ class Playout:
         return frames - kept
 
     def next_due(self) -> float | None:
-        """When to call `due` again; None as long as nothing can be sent."""
+        """The time at which to call `due` again; None while nothing can be sent."""
         if not self._waiting or self.paused:
             return None
         return max(self._dry_at - self._room_ms, self._open_at, self.not_before_ms)
 
     def due(self, now: float) -> list[Out]:
-        """What must be sent at `now`, in order."""
+        """What must be sent at `now`, in the order of sending."""
         out: list[Out] = []
         if self.paused or now < max(self._open_at, self.not_before_ms):
             return out
@@ -149,16 +152,16 @@ class Playout:
             if chunk.sent_bytes >= len(chunk.mulaw):
                 self._waiting.popleft()
                 if chunk.last:
-                    mark = Mark(chunk.turn, chunk.clause)
-                    self._marks.append((max(self._dry_at, now), mark))
-                    out.append(mark)
+                    checkpoint = Checkpoint(chunk.turn, chunk.clause)
+                    self._checkpoints.append((max(self._dry_at, now), checkpoint))
+                    out.append(checkpoint)
         while self._underway and self._underway[0].end_ms <= now:
             self._underway.popleft()
         return out
 
     def _send(self, chunk: _Chunk, now: float, out: list[Out]) -> None:
-        if chunk.turn > self.begun:
-            self.begun = chunk.turn
+        if chunk.turn > self.started_turn:
+            self.started_turn = chunk.turn
             out.append(Begin(chunk.turn))
         frame = chunk.mulaw[chunk.sent_bytes : chunk.sent_bytes + FRAME_BYTES]
         out.append(PlayFrame(frame))
@@ -169,10 +172,11 @@ class Playout:
         self._held_bytes -= FRAME_BYTES
 
     def cut(self, now: float) -> PlayoutCut:
-        """Take back what is unheard.  If it was `at_carrier`, send `clearAudio` now; nothing is due before its answer.
+        """Take back the unheard audio.  If the result says `at_carrier`, send `clearAudio` now; nothing is due until
+        its answer.
 
         A frame that is being played counts as heard.  The rest waits here as if it had never been sent: `drop` it, or
-        let it go out again.
+        let it be sent again.
         """
         position = self.position(now)
         self._take_back(now)
@@ -182,23 +186,25 @@ class Playout:
         return position
 
     def _take_back(self, now: float) -> None:
-        """What the carrier is told to forget waits here again, clause by clause, with its marks."""
-        clauses: dict[tuple[int, int], list[_Sent]] = {_order(mark): [] for end_ms, mark in self._marks if end_ms > now}
+        """Return the unheard frames and their checkpoints to the waiting queue, clause by clause."""
+        clauses: dict[tuple[int, int], list[_Sent]] = {
+            _order(checkpoint): [] for end_ms, checkpoint in self._checkpoints if end_ms > now
+        }
         for sent in self._underway:
             if sent.end_ms - FRAME_MS >= now:
                 clauses.setdefault((sent.turn, sent.clause), []).append(sent)
-        marked = {_order(mark) for _, mark in self._marks}
-        for place, unheard in sorted(clauses.items(), reverse=True):
+        marked = {_order(checkpoint) for _, checkpoint in self._checkpoints}
+        for clause_key, unheard in sorted(clauses.items(), reverse=True):
             mulaw = b"".join(sent.mulaw for sent in unheard)
-            heard = [sent.number + 1 for sent in self._underway if (sent.turn, sent.clause) == place]
+            heard = [sent.number + 1 for sent in self._underway if (sent.turn, sent.clause) == clause_key]
             seq = unheard[0].number if unheard else max(heard, default=0)
-            self._waiting.appendleft(_Chunk(*place, seq, mulaw, place in marked))
+            self._waiting.appendleft(_Chunk(*clause_key, seq, mulaw, clause_key in marked))
             self._held_bytes += len(mulaw)
         self._underway.clear()
-        self._marks = deque((end_ms, mark) for end_ms, mark in self._marks if end_ms <= now)
+        self._checkpoints = deque((end_ms, checkpoint) for end_ms, checkpoint in self._checkpoints if end_ms <= now)
 
     def position(self, now: float) -> PlayoutCut:
-        """How far the caller has heard at `now`; changes nothing."""
+        """What the caller has heard at `now`; changes nothing."""
         at_carrier = self._dry_at > now
         for sent in self._underway:
             if sent.end_ms - FRAME_MS >= now:
@@ -209,32 +215,37 @@ class Playout:
         return PlayoutCut(self._turn, max(self._clause, 0), self._next_seq * FRAME_MS, at_carrier)
 
     def drop(self) -> None:
-        """Forget what waits here; what is under way is played."""
+        """Discard the waiting audio; what was sent is still played."""
         self._waiting.clear()
         self._held_bytes = 0
 
     def cleared(self) -> None:
-        """The carrier has answered our clear: audio may go out again."""
+        """The carrier answered `clearAudio`: audio may be sent again."""
         self._open_at = 0.0
 
-    def played(self, mark: Mark) -> None:
-        """The carrier says that it has played up to this mark."""
-        while self._marks and _order(self._marks[0][1]) <= _order(mark):
-            self._marks.popleft()
+    def played(self, checkpoint: Checkpoint) -> None:
+        """The carrier confirmed that it has played everything up to this checkpoint."""
+        while self._checkpoints and _order(self._checkpoints[0][1]) <= _order(checkpoint):
+            self._checkpoints.popleft()
 
-    def overdue(self, now: float, alive_ms: float = math.inf) -> list[Mark]:
-        """Marks that the carrier should have answered long ago: its answer was lost.  Each is returned once.
+    def overdue(self, now: float, alive_ms: float = math.inf) -> list[Checkpoint]:
+        """Checkpoints whose answer is overdue and counts as lost.  Each is returned once.
 
-        Not those whose audio ended after the line last gave a sign of life, at `alive_ms`: nobody may have heard it.
+        A checkpoint whose audio ended after `alive_ms`, the time of the connection's last sign of life, is left out:
+        the caller may not have heard that audio.
         """
-        late: list[Mark] = []
-        while self._marks and self._marks[0][0] + MARK_OVERDUE_MS < now and self._marks[0][0] <= alive_ms:
-            late.append(self._marks.popleft()[1])
+        late: list[Checkpoint] = []
+        while (
+            self._checkpoints
+            and self._checkpoints[0][0] + CHECKPOINT_OVERDUE_MS < now
+            and self._checkpoints[0][0] <= alive_ms
+        ):
+            late.append(self._checkpoints.popleft()[1])
         return late
 
     @property
     def newest_clause(self) -> tuple[int, int]:
-        """(turn, clause) of what was received last; clause -1 before the first."""
+        """(turn, clause) of the newest audio received; clause is -1 before the first."""
         return self._turn, self._clause
 
     @property
@@ -242,5 +253,5 @@ class Playout:
         return self._held_bytes // FRAME_BYTES
 
 
-def _order(mark: Mark) -> tuple[int, int]:
-    return mark.turn, mark.clause
+def _order(checkpoint: Checkpoint) -> tuple[int, int]:
+    return checkpoint.turn, checkpoint.clause

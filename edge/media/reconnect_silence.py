@@ -1,9 +1,9 @@
-"""Silence for the ears while a call has no connection, so that the end of a turn need not wait for the carrier.
+"""Publishes silence while a call has no connection, so that the end of a turn need not wait for the carrier.
 
-A caller who has just fallen silent is asked for nothing but more silence: then their turn is over and the answer is
-begun.  Without a connection no frames come, and that decision would wait for the carrier's next one, whose pause is
-not ours.  Nothing can be lost by it: what a caller says into a connection that is not there is never heard anyway.
-Who was speaking when the connection went is left alone; they may be in the middle of a sentence.
+The STT worker needs silence after the caller's last word to end the turn and start the reply.  Without a connection no
+frames arrive, and that decision would wait for the carrier's next connection, whose delay the edge does not control.
+Nothing is lost: audio spoken while there is no connection never arrives anyway.  If the caller was speaking when the
+connection was lost, nothing is published, because the sentence may be unfinished.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from common.audio.g711 import FRAME_MS
 from edge.session.call import Call
 
 FILL_SILENCE_MS = 1000
-"""So much silence at most; longer than any usual endpointing."""
+"""Maximum length of the silence; longer than any usual endpointing."""
 GAP_MS = 100
-"""Between the audio that one connection brought and the next: what the one before may still be writing ends in it."""
+"""Gap in the call's time between the audio of two connections; late writes of the older connection fit in it."""
 
 
 async def fill_silence(call: Call, until: Sequence[asyncio.Future[Any]] = ()) -> None:
-    """Keep the pace of a line, until one of the futures is done, for `FILL_SILENCE_MS` at most."""
+    """Publish silence in real time until one of the futures in `until` is done, for `FILL_SILENCE_MS` at most."""
     if not call.turn.between:
         return
     loop = asyncio.get_running_loop()
@@ -31,4 +31,4 @@ async def fill_silence(call: Call, until: Sequence[asyncio.Future[Any]] = ()) ->
         await asyncio.sleep(began + frame * FRAME_MS / 1000 - loop.time())
         if any(sign.done() for sign in until):
             return
-        call.hears_nothing()
+        call.feed_silence()

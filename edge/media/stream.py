@@ -1,8 +1,9 @@
-"""One media stream: from the token in the URL to the end of the socket.
+"""Serves one media stream: from the token in the URL to the end of the socket.
 
     token ── refused before the handshake completes, or ──▶ accepted ──▶ wait for `start` ──▶ Call ──▶ end, once
 
-Media may come before `start`; it is kept and played into the call.
+`MediaStreams.serve` calls the methods below it in their order.  stream_events.py delivers the messages of the socket to
+the call.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
 from common.agents.model import Agents, BadAgents, for_inbound, from_document, to_document
-from common.audio.g711 import FRAME_MS
 from common.bus import Bus
 from common.call.end_reasons import LOST_ENDS
 from common.process.tasks import cancel
@@ -27,7 +27,8 @@ from common.store import CallRecord, CallStore
 from common.telemetry import metrics
 from edge.media.decoder import UplinkDecoder
 from edge.media.reconnect_silence import fill_silence
-from edge.media.stream_pace import StreamPace, TooFast
+from edge.media.stream_events import StreamEvents
+from edge.media.stream_pace import StreamPace
 from edge.media.stream_token import BadToken, verify
 from edge.media.ticker import Ticker
 from edge.media.websocket import EXTENSION, MediaSocketProtocol
@@ -41,21 +42,20 @@ from edge.vobiz import stream_protocol
 log = logging.getLogger(__name__)
 
 SERVICE_RESTART = 1012
-"""Close code of a socket whose call is handed over: come back (RFC 6455, IANA registry of close codes)."""
+"""Close code of a socket whose call is handed over: the peer should connect again (RFC 6455, IANA registry)."""
 START_SECONDS = 10.0
-"""How long a socket may be open without `start`."""
+"""How long a socket may be open before `start` arrives."""
 COME_BACK_SECONDS = 15.0
-"""How long a call without a connection waits for the carrier's next one (`maxRetries`), or for word of its end."""
+"""How long a call without a connection waits for the carrier's next one (`maxRetries`), or for a report of its end."""
 STORE_SECONDS = 1.0
-"""How long the hang-up of a call waits until its end is written down; afterwards that is tried again."""
-EARLY_EVENTS_MAX = 250  # kept until the call is set up: 5 s of media
+"""How long hanging up waits for the end to be written to the store; the write is repeated afterwards."""
 END_TRIES_MAX, END_PAUSE_SECONDS = 60, 1.0
-"""How often, and how far apart, the end of a call is written down while the ledger is away; then `Calls` does."""
+"""Attempts, and the pause between them, to write the end of a call while the store is away; then `Calls` takes over."""
 
 
 @dataclass(frozen=True, slots=True)
 class MediaStreams:
-    """What every stream of this edge needs.  `secret` None: a bare /ws is accepted, without a token."""
+    """Serves all media streams of an edge.  `secret` None: a bare /ws is accepted, without a token."""
 
     calls: Calls
     store: CallStore
@@ -65,24 +65,24 @@ class MediaStreams:
     secret: bytes | None
     lead_ms: int
     dialer: Dialer | None = None
-    """Hangs up by REST; None without Vobiz credentials."""
+    """Hangs up by REST and records outbound calls; None without Vobiz credentials."""
     call_s_max: int = 14_400
-    """CALL_S_MAX: no agent's call lasts longer."""
+    """CALL_S_MAX: the longest call of any agent, in seconds."""
 
     async def serve(self, websocket: WebSocket, token: str) -> None:
-        """Carry one socket to its end."""
+        """Serve one socket from its upgrade request to its end; returns when the call's connection is over."""
         call_id, refusal = await self._permit(token)
         refusal = refusal or self.calls.refusal(call_id)
         if refusal:
             metrics.CALLS_REFUSED.labels(refusal).inc()
             await _deny(websocket, refusal)
             return
-        release = self.calls.reserve(call_id)
+        release = self.calls.count_opening(call_id)
         try:
             offered = websocket.scope["subprotocols"]
             await websocket.accept(subprotocol=offered[0] if offered else None)
-            line: MediaSocketProtocol = websocket.scope["extensions"][EXTENSION]
-            stream = _MediaStream(line, self._pace(call_id), self.ticker)
+            socket: MediaSocketProtocol = websocket.scope["extensions"][EXTENSION]
+            stream = StreamEvents(socket, self._pace(call_id), self.ticker)
             opened = await self._open(stream, call_id)
             release()
             if opened is not None:
@@ -90,13 +90,8 @@ class MediaStreams:
         finally:
             release()
 
-    def _pace(self, call_id: str) -> StreamPace:
-        """That of the call's last connection, if it was here."""
-        older = self.calls.get(call_id)
-        return (older.limits.pace if older is not None else None) or StreamPace(self.ticker.now_ms())
-
     async def _permit(self, token: str) -> tuple[str, str]:
-        """(call id, "") if the token is good, else ("", why not)."""
+        """(call id, "") if the token is valid, else ("", the reason)."""
         if self.secret is None:
             return "", ""
         try:
@@ -105,7 +100,7 @@ class MediaStreams:
             return "", "bad token"
         try:
             record = await self.store.read(stream_token.call_id)
-            # Its expiry is of the same clock: another edge may have signed it.
+            # The expiry is by Redis's clock, because another edge may have signed the token.
             now_ms = await self.store.now_ms(stream_token.call_id)
         except (ConnectionError, TimeoutError):
             return "", "cut off from Redis"
@@ -115,8 +110,15 @@ class MediaStreams:
             return "", "token expired"
         return stream_token.call_id, ""
 
-    async def _open(self, stream: _MediaStream, call_id: str) -> tuple[Call, str] | None:
-        """Wait for `start` and make the call, with its dial's id; None if the socket ended or the call cannot be."""
+    def _pace(self, call_id: str) -> StreamPace:
+        """The rate limits of the call's last connection if it was here, else new ones."""
+        older = self.calls.get(call_id)
+        return (older.limits.pace if older is not None else None) or StreamPace(self.ticker.now_ms())
+
+    async def _open(self, stream: StreamEvents, call_id: str) -> tuple[Call, str] | None:
+        """Wait for `start` and set up the call; returns it with its outbound call's id, or None if the stream was
+        refused.
+        """
         try:
             async with asyncio.timeout(START_SECONDS):
                 start = await stream.started
@@ -124,11 +126,10 @@ class MediaStreams:
                 return None
             if call_id and start.call_id and start.call_id != call_id:
                 raise _Refused("another call's token")
-            UplinkDecoder(
-                start.media_format or stream_protocol.MediaFormat()
-            )  # refuses what cannot be used, before it is a call
+            # Raises for a format that cannot be used, before the call is started in the store.
+            UplinkDecoder(start.media_format or stream_protocol.MediaFormat())
             record = await self._start(call_id or start.call_id)
-            call = Call(record, start, stream.line, self.bus, self.ticker, await self._options(record, stream.pace))
+            call = Call(record, start, stream.socket, self.bus, self.ticker, await self._options(record, stream.pace))
         except (TimeoutError, ConnectionError, stream_protocol.BadFrame, _Refused) as error:
             stream.refuse(
                 _why(error, stream.started.done()), str(error) if isinstance(error, stream_protocol.BadFrame) else ""
@@ -140,7 +141,7 @@ class MediaStreams:
         if not CALL_ID.fullmatch(call_id):
             raise _Refused("no call id")
         if self.secret is None and await self.store.read(call_id) is None:
-            agent = for_inbound(self.agents.for_number(""))  # a bare socket: nobody told us the number
+            agent = for_inbound(self.agents.for_number(""))  # a bare socket: the called number is unknown
             await self.store.create(CallRecord(call_id, to_document(agent) if agent else {}))
         record = await self.store.start(call_id, self.calls.edge)
         if record is None:
@@ -167,14 +168,14 @@ class MediaStreams:
             pace,
         )
 
-    async def _carry(self, call: Call, dial_id: str, stream: _MediaStream) -> None:
+    async def _carry(self, call: Call, dial_id: str, stream: StreamEvents) -> None:
         self.calls.add(call)
-        if call.epoch == 1:  # a reconnect is the same call
+        if call.epoch == 1:  # later epochs are reconnects of the same call
             metrics.CALLS_STARTED.labels(call.record.direction).inc()
         log.info("call answered", extra={"call_id": call.call_id})
         began = time.monotonic()
         stream.connect(call)
-        # Only now: whoever takes it may have something to say to it at once.
+        # Only now, since a worker that takes the call may send audio at once.
         offering = asyncio.create_task(self.calls.offer(call.call_id), name=f"offer {call.call_id}")
         if dial_id and self.dialer is not None:
             self.dialer.outbound.answered(dial_id, call.call_id)
@@ -183,13 +184,13 @@ class MediaStreams:
         finally:
             await cancel(offering)
             self.calls.remove(call)
-            stream.line.end(SERVICE_RESTART if call.handed_over else 1000)
+            stream.socket.end(SERVICE_RESTART if call.handed_over else 1000)
         if reason == HANDED_OVER:
             await fill_silence(call)
         if reason in (REPLACED, HANDED_OVER):
             return
         if not written and not await self._write_end_at_last(call, reason):
-            return  # another connection carries it on, or a webhook was first
+            return  # another connection continues the call, or a webhook wrote its end first
         if dial_id and self.dialer is not None:
             await self.dialer.outbound.closed(dial_id)
         totals = {"reason": reason, "seconds": round(time.monotonic() - began), "turns": call.turns}
@@ -198,7 +199,7 @@ class MediaStreams:
         log.info("call ended", extra={"call_id": call.call_id, **totals})
 
     async def _ended(self, call: Call) -> tuple[str, bool]:
-        """Until the call is over here; the reason, and whether the ledger has it already."""
+        """Wait until the call is over at this edge; returns the reason, and whether the store has it already."""
         signs: list[asyncio.Future[Any]] = [call.ended, call.stopping, call.broken]
         await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)
         if not call.ended.done() and not call.stopping.done():
@@ -210,39 +211,39 @@ class MediaStreams:
         if not call.stopping.done():
             return "caller hung up" if call.broken.result() else "carrier", False
         by_s = asyncio.get_running_loop().time() + STOP_SECONDS
-        # First the ledger: the carrier may ask at once what comes next.  It may be slow; the caller does not wait.
+        # The store first: the carrier may ask at once what comes next.  It may be slow, and the caller must not wait.
         ours: bool | None = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STORE_SECONDS):
                 ours = await self._write_end(call, call.stopping.result())
                 if ours is False and await self._goes_on_elsewhere(call):
                     call.replaced()
-                    return REPLACED, True  # to hang up would end the call of that connection
+                    return REPLACED, True  # hanging up would end the call of that connection
         await self._hang_up(call, by_s)
         return await call.ended, ours is not None
 
     async def _hang_up(self, call: Call, by_s: float) -> None:
-        """Tell the carrier both ways at once, the stream's and REST's, and give up on either at the loop time `by_s`.
+        """End the stream and hang up by REST at once, and give up on either at the loop time `by_s`.
 
-        After an error, or once the carrier has given the stream up, it is told by the stream alone: REST would take
-        the call from under the words that follow the stream.
+        After an error, or once the carrier has given the stream up, only the stream is ended: REST would end the call
+        before the XML that follows the stream has run.
         """
         reason = call.stopping.result()
         call.stop_stream()
         if call.broken.done():
-            call.end(reason)  # nobody is there to close the stream
+            call.end(reason)  # the connection is gone, so the carrier cannot close the stream
         if self.dialer is None or reason in LOST_ENDS:
             return
         try:
             async with asyncio.timeout_at(by_s):
                 await self.dialer.hang_up(call.call_id)
         except TimeoutError:
-            log.warning("the carrier did not say in time that it hung up", extra={"call_id": call.call_id})
+            log.warning("the carrier did not confirm the hang-up in time", extra={"call_id": call.call_id})
 
     async def _write_end(self, call: Call, reason: str, again: bool = False) -> bool | None:
-        """Write the end down; False if somebody else did before, or if another connection carries the call on.
+        """Write the end to the store; False if it had an end already, or if another connection continues the call.
 
-        None: the ledger is away.  `again`: the last try may have been ours to succeed, unheard.
+        None: the store is away.  `again`: an earlier attempt may have succeeded without its answer arriving.
         """
         try:
             if await self.store.end(call.call_id, reason, call.epoch):
@@ -254,7 +255,7 @@ class MediaStreams:
         return record is not None and (record.status, record.epoch, record.ended_because) == ours
 
     async def _goes_on_elsewhere(self, call: Call) -> bool:
-        """Does a newer connection carry the call?"""
+        """Whether a newer connection carries the call."""
         try:
             record = await self.store.read(call.call_id)
         except (ConnectionError, TimeoutError):
@@ -262,7 +263,7 @@ class MediaStreams:
         return record is not None and record.status == "live" and record.epoch > call.epoch
 
     async def _write_end_at_last(self, call: Call, reason: str) -> bool:
-        """As `_write_end`, however long the ledger is away: while it takes the call for live, so do the pools."""
+        """As `_write_end`, repeated while the store is away: until then all processes take the call for live."""
         again = call.stopping.done()
         for _ in range(END_TRIES_MAX):
             written = await self._write_end(call, reason, again)
@@ -270,12 +271,19 @@ class MediaStreams:
                 return written
             again = True
             await asyncio.sleep(END_PAUSE_SECONDS)
-        log.warning("the end of a call could not be written down", extra={"call_id": call.call_id})
+        log.warning("the end of a call could not be written to the store", extra={"call_id": call.call_id})
         return True
 
 
+async def _deny(websocket: WebSocket, refusal: str) -> None:
+    """Answer the upgrade request with an HTTP error, so that the handshake never completes."""
+    status = 403 if refusal in ("bad token", "token expired", "call is over") else 503
+    body = {"error": {"code": refusal.replace(" ", "_"), "message": f"The stream is refused: {refusal}."}}
+    await websocket.send_denial_response(JSONResponse(body, status))
+
+
 def _why(error: Exception, started: bool) -> str:
-    """The reason of a refusal, from a closed set."""
+    """The reason of a refusal, from a closed set: a metric label."""
     match error:
         case _Refused():
             return str(error)
@@ -287,114 +295,4 @@ def _why(error: Exception, started: bool) -> str:
 
 
 class _Refused(Exception):
-    """This stream cannot become a call; the text is a metric label."""
-
-
-class _MediaStream:
-    """The socket's callbacks: parse, keep what is early, then hand to the call.  One call's error stays here."""
-
-    def __init__(self, line: MediaSocketProtocol, pace: StreamPace, ticker: Ticker) -> None:
-        self.line, self.pace, self._ticker = line, pace, ticker
-        self.started: asyncio.Future[stream_protocol.Start | None] = asyncio.get_running_loop().create_future()
-        self._early: list[stream_protocol.Event] = []
-        self._call: Call | None = None
-        self._closed = False
-        self._clean: bool | None = False
-        line.attach(self._text, self._binary, self._close)
-
-    def connect(self, call: Call) -> None:
-        """The call is there: it gets what was early, and everything from now on."""
-        self._call = call
-        for event in self._early:
-            if not self.line.close_sent:
-                self._tell(event)
-        self._early.clear()
-        if self._closed:
-            self._hang_up(call)
-
-    def refuse(self, reason: str, what: str = "") -> None:
-        """`what` says more; it is fit for the log."""
-        metrics.CALLS_REFUSED.labels(reason).inc()
-        log.warning(f"a stream was refused: {what}" if what else "a stream was refused", extra={"reason": reason})
-        self.line.end(1008)
-
-    def _text(self, text: bytes) -> None:
-        try:
-            event = stream_protocol.parse(text)
-            if not isinstance(event, stream_protocol.Media):
-                self._count(event)
-        except TooFast as error:
-            self.line.too_fast(error.reason)
-            return
-        except stream_protocol.BadFrame as error:
-            self._bad(error.kind)
-            if not self.started.done() and error.kind == "bad format":
-                self.started.set_exception(error)
-            return
-        if self._call is not None:
-            self._tell(event)
-        elif isinstance(event, stream_protocol.Start) and not self.started.done():
-            self.started.set_result(event)
-        elif len(self._early) < EARLY_EVENTS_MAX:
-            self._early.append(event)
-        else:
-            metrics.FRAMES_DROPPED.labels("too early").inc()
-
-    def _tell(self, event: stream_protocol.Event) -> None:
-        assert self._call is not None
-        try:
-            self._call.heard(event)
-        except TooFast as error:
-            self.line.too_fast(error.reason)
-        except stream_protocol.BadFrame as error:
-            metrics.BAD_INPUT.labels(error.kind).inc()
-        except Exception:
-            log.exception("an error ended a call", extra={"call_id": self._call.call_id})
-            metrics.SESSION_ERRORS.labels("edge").inc()
-            self._call.end("error")
-
-    def _count(self, event: stream_protocol.Event) -> None:
-        """Raises TooFast.  Audio is counted where its length is known (uplink.py)."""
-        now = self._ticker.now_ms()
-        match event:
-            case stream_protocol.Unknown(other_track=True):
-                self.pace.other_track(FRAME_MS, now)
-            case stream_protocol.Start() if not self.started.done():
-                pass  # whoever used up the last connection's events does not keep the carrier out
-            case stream_protocol.DtmfMessage(digits):
-                self.pace.events(len(digits), now)
-            case _:
-                self.pace.events(1, now)
-
-    def _bad(self, kind: str) -> None:
-        """What is not understood is an event, too."""
-        metrics.BAD_INPUT.labels(kind).inc()
-        try:
-            self.pace.events(1, self._ticker.now_ms())
-        except TooFast as error:
-            self.line.too_fast(error.reason)
-
-    def _binary(self) -> None:
-        self._bad("binary message")
-
-    def _close(self, clean: bool | None) -> None:
-        if self._closed:
-            return
-        self._closed, self._clean = True, clean
-        if self._call is not None:
-            self._hang_up(self._call)
-        elif not self.started.done():
-            self.started.set_result(None)
-
-    def _hang_up(self, call: Call) -> None:
-        if self._clean is None:
-            call.closed()
-        else:
-            call.disconnected(self._clean)
-
-
-async def _deny(websocket: WebSocket, refusal: str) -> None:
-    """Answer the upgrade request with an error, so that the handshake never completes."""
-    status = 403 if refusal in ("bad token", "token expired", "call is over") else 503
-    body = {"error": {"code": refusal.replace(" ", "_"), "message": f"The stream is refused: {refusal}."}}
-    await websocket.send_denial_response(JSONResponse(body, status))
+    """The stream cannot become a call; the text is a metric label."""

@@ -1,11 +1,11 @@
-"""The token in the stream URL: `<call id>.<expiry>.<signature>`.  Vobiz does not sign its WebSocket; this replaces it.
+"""Signs and verifies the token in the stream URL: `<call id>.<expiry>.<signature>`.  Pure.
 
-Minted by /answer, it must be used within a minute the first time.  The same call may use it again for as long as it
-lives, because Vobiz reconnects with the URL it was given; that rule needs the call's record and is kept by
-edge/media/stream.py.
+Vobiz does not sign its WebSocket requests; the token takes the signature's place.  `/answer` mints it, and its first
+use must be within a minute.  The same call may use it again as long as the call lives, because Vobiz reconnects with
+the URL it was given; edge/media/stream.py enforces that rule, which needs the call's record.
 
-A secret may be several, with commas between them: the first signs, and all are believed.  So it can be replaced while
-calls go on: `new,old` until every call that was answered with the old one has ended.
+A secret may be a list, separated by commas: the first one signs, all are accepted.  So a secret can be replaced while
+calls go on: set `new,old` until every call that was answered with the old one has ended.
 """
 
 from __future__ import annotations
@@ -21,20 +21,22 @@ _SHAPE = re.compile(r"([A-Za-z0-9_-]{1,64})\.([0-9]{1,12})\.([A-Za-z0-9_-]{32})"
 
 
 class BadToken(ValueError):
-    """Not one of ours."""
+    """The token is malformed, or was not signed with any of our secrets."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamToken:
-    """What a token says, once its signature is good."""
+    """The content of a token whose signature is valid."""
 
     call_id: str
     expires_s: int
-    """Unix time, by the ledger's clock (`CallStore.now_ms`), until which the first connection must come."""
+    """Unix time in seconds by Redis's clock (`CallStore.now_ms`), until which the first connection must come."""
 
 
 def mint(secret: bytes, call_id: str, now_s: float) -> str:
-    """A token for this call.  Raises ValueError if the call id could not stand in a URL path."""
+    """A token for this call, valid from `now_s` (Unix time in seconds).  Raises ValueError if the call id cannot stand
+    in a URL path.
+    """
     body = f"{call_id}.{int(now_s) + FIRST_USE_SECONDS}"
     token = f"{body}.{_signature(secret.split(b',')[0], body)}"
     if not _SHAPE.fullmatch(token):
@@ -43,7 +45,7 @@ def mint(secret: bytes, call_id: str, now_s: float) -> str:
 
 
 def verify(secret: bytes, token: str) -> StreamToken:
-    """Whose token it is.  Raises BadToken if we did not sign it; expiry is for the caller to judge."""
+    """The content of the token.  Raises BadToken if it was not signed by us; the caller checks the expiry."""
     shape = _SHAPE.fullmatch(token)
     if shape is None:
         raise BadToken("malformed")

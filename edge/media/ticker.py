@@ -1,6 +1,6 @@
-"""One ticker paces all calls: 5 ms slots on absolute deadlines, no task or timer per call.
+"""Wakes all calls of a process from one timer: 5 ms slots on absolute deadlines, no task or timer per call.
 
-A call asks to be woken at a time; the ticker wakes it in that time's slot.  It sleeps while no call asks.
+A call asks to be woken at a time; the ticker wakes it in the slot of that time.  It sleeps while no call asks.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ log = logging.getLogger(__name__)
 
 SLOT_MS = 5
 PULSE_MS = 100
-"""While somebody watches how late the loop is: at least so often it is found out, calls or none."""
+"""With a watcher of the event loop's lag, the ticker wakes at least this often, with or without calls."""
 
 
 class Ticker:
-    """Wakes callables with the current loop time in ms.  A wake that came too late is done at once."""
+    """Calls callables with the current loop time in ms.  A wake whose time has passed is done in the next slot."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -32,11 +32,11 @@ class Ticker:
         self._fired_slot = 0  # a wake for this slot or an earlier one comes in the next: no slot fires twice
 
     def now_ms(self) -> float:
-        """The loop's time in ms."""
+        """The event loop's time in ms."""
         return self._loop.time() * 1000
 
     def at(self, due_ms: float, wake: Callable[[float], None]) -> int:
-        """Call `wake(now_ms)` in the slot of `due_ms`; returns the slot, for the caller to compare."""
+        """Call `wake(now_ms)` in the slot of `due_ms`; returns the slot's number."""
         slot = max(ceil(due_ms / SLOT_MS), ceil(self.now_ms() / SLOT_MS), self._fired_slot + 1)
         self._slots[slot].append(wake)
         if self._timer is None or slot < self._armed_slot:
@@ -52,7 +52,7 @@ class Ticker:
         self.at(now_ms + PULSE_MS, self._pulse)
 
     def close(self) -> None:
-        """Wake nobody any more."""
+        """Cancel all wakes."""
         if self._timer is not None:
             self._timer.cancel()
         self._slots.clear()
@@ -78,7 +78,7 @@ class Ticker:
             self._arm(min(self._slots))
 
     def _wake(self, wake: Callable[[float], None], now: float) -> None:
-        """One call's error must not cost the others of its slot their wake."""
+        """Call `wake`; an error of one call must not cost the other calls of the slot their wake."""
         try:
             wake(now)
         except Exception:

@@ -1,6 +1,6 @@
-"""The caller's side of one connection: media to the ears as they come, and silence where none come.
+"""Publishes the caller's audio of one connection, and silence where the carrier sends none.
 
-What comes from the carrier is told from what is filled in: `alive_ms` and `began` know only what really came.
+`alive_ms` and `began` refer only to what the carrier really sent, not to filled-in silence.
 """
 
 from __future__ import annotations
@@ -20,53 +20,55 @@ from edge.media.uplink_publisher import UplinkPublisher
 log = logging.getLogger(__name__)
 
 STOOD_STILL_MS = 60
-"""A wake so late says that we stood still, not the line: what came meanwhile waits in the socket."""
+"""A wake this late means that our event loop stalled, not the carrier: media of the meantime wait in the socket."""
 
 
 class Uplink:
-    """`media` what comes, `close` when no more can.  One timer, that looks some six times a second for a gap."""
+    """Uplink of one connection: report `media`, `close` it at the end.  One timer checks for gaps about six times a
+    second.
+    """
 
     def __init__(
         self,
         audio: UplinkDecoder,
-        ears: UplinkPublisher,
+        publisher: UplinkPublisher,
         ticker: Ticker,
         began: Callable[[float], None] = lambda now: None,
         pace: StreamPace | None = None,
     ) -> None:
-        """`began(now)` is called with the first media."""
+        """`began(now)` is called once, with the first media; `pace` None: the carrier's rate is not limited."""
         self._pace = pace
         self._audio = audio
-        self._sources = ears
+        self._publisher = publisher
         self._ticker = ticker
         self.alive_ms = ticker.now_ms()
-        """When the carrier last sent anything, or the connection began."""
+        """When the carrier last sent anything, or the connection began, in ms of the ticker's clock."""
         self._began: Callable[[float], None] | None = began
         self._fill = SilenceFill(self.alive_ms)
         self._excused = False
         self._timer = self._at(self._fill.next_due(self.alive_ms))
 
     def alive(self) -> None:
-        """The carrier says something, whatever it is: the line lives, and what was played until now was heard."""
+        """Report any message of the carrier: the connection lives, so what was played until now was heard."""
         self.alive_ms = self._ticker.now_ms()
-        self._sources.proven()
+        self._publisher.proven()
 
     def media(self, payload: bytes) -> None:
-        """A payload of the carrier's, of any length.  Raises TooFast: then the ears have none of it."""
+        """Publish a payload of any length.  Raises TooFast, and then publishes nothing of it."""
         now = self._ticker.now_ms()
         if self._began is not None:
             self._began(now)
             self._began = None
         if other := self._audio.corrected(payload):
             metrics.BAD_INPUT.labels("another format").inc()
-            log.warning("the carrier sends %s at %s Hz, and said otherwise", other.encoding, other.sample_rate)
+            log.warning("the carrier sends %s at %s Hz, but declared another format", other.encoding, other.sample_rate)
         frames = self._fill.media(self._audio.feed(payload), now)
         if self._pace is not None:
             self._pace.audio(len(frames) * FRAME_MS, now)
-        self._sources.feed(frames)
+        self._publisher.feed(frames)
 
     def close(self) -> None:
-        """The connection is gone, and with it the line that silence would stand for."""
+        """The connection is closed: publish no more silence."""
         self._timer.cancel()
 
     def _at(self, due_ms: float) -> asyncio.TimerHandle:
@@ -79,5 +81,5 @@ class Uplink:
             self._timer = self._at(now + 1)
             return
         for _ in range(self._fill.due(now)):
-            self._sources.fill()
+            self._publisher.fill()
         self._timer = self._at(self._fill.next_due(now))

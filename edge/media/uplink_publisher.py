@@ -1,4 +1,4 @@
-"""The caller's audio on its way to the ears: every frame with its place in the call's own time."""
+"""Publishes the caller's audio to the bus, each frame with its position in the call's own time."""
 
 from __future__ import annotations
 
@@ -18,50 +18,50 @@ _FRAMES_FILLED = metrics.FRAMES.labels("filled")
 
 
 class UplinkPublisher:
-    """One connection's.  Its audio begins at `position_ms` of the call."""
+    """Publisher of one connection, whose audio begins at `position_ms` of the call."""
 
     def __init__(
         self, bus: Bus, record: CallRecord, position_ms: int, heard: Callable[[], HeardPosition] = lambda: ()
     ) -> None:
-        """`heard()`: how far the caller has heard the agent by now."""
+        """`heard()` returns how much of the agent's reply the caller has heard by now."""
         self._bus = bus
         self._edge = record.edge
         self._epoch = record.epoch
         self._stream = call_audio(record.call_id)
         self._ask_heard = heard
         self.heard: HeardPosition = ()
-        """How far the caller has certainly heard the agent."""
+        """How much of the agent's reply the caller has certainly heard."""
         self.frames = position_ms // FRAME_MS
-        """20 ms frames of the call so far."""
+        """20 ms frames of the call so far, filled-in ones included."""
         bus.publish(self._stream, AudioStarted(self._epoch, self._edge))
 
     @property
     def position_ms(self) -> int:
-        """Where the call's audio is by now."""
+        """End of the call's audio so far, in ms."""
         return self.frames * FRAME_MS
 
     def proven(self) -> None:
-        """The line lives, up to now."""
+        """The connection has given a sign of life: update `heard`."""
         self.heard = self._ask_heard()
 
     def feed(self, frames: list[bytes]) -> None:
-        """20 ms frames of the carrier's."""
+        """Publish 20 ms frames received from the carrier."""
         for frame in frames:
             self._publish(frame)
             _FRAMES_IN.inc()
 
     def fill(self) -> None:
-        """20 ms without a sound, for want of media (silence_fill.py) or of a connection (bridge.py)."""
+        """Publish 20 ms of silence, for lack of media (silence_fill.py) or of a connection (reconnect_silence.py)."""
         self._publish(_SILENCE)
         _FRAMES_FILLED.inc()
 
-    def goes_on_as(self, epoch: int) -> None:
-        """The same connection counts as another one from now on."""
+    def continue_as(self, epoch: int) -> None:
+        """Publish under another epoch from now on, on the same connection."""
         self._epoch = epoch
         self._bus.publish(self._stream, AudioStarted(epoch, self._edge))
 
     def end(self) -> None:
-        """There will be no more."""
+        """Publish that no more audio follows."""
         self._bus.publish(self._stream, AudioEnded(self._epoch))
 
     def _publish(self, frame: bytes) -> None:

@@ -1,8 +1,8 @@
-"""The WebSocket itself: uvicorn's protocol with a shortcut past ASGI for the media.
+"""The media WebSocket: uvicorn's protocol with a shortcut past ASGI for the media.
 
-Handshake, refusal, ping, close and limits are uvicorn's and websockets' own.  Once a call is attached, its text
-messages go to a plain callback, and all frames due together leave in one write.  Through ASGI every message would cost
-a queue, an await and a write of its own (docs/adr/0003-media-past-asgi.md has the measurement).
+Handshake, refusal, ping, close and limits are those of uvicorn and websockets.  Once a call is attached, its text
+messages go to a plain callback, and all frames that are due together leave in one write.  Through ASGI every message
+would cost a queue, an await and a write of its own (docs/adr/0003-media-past-asgi.md has the measurement).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from edge.http.limits.connections import LINGER_SECONDS, ConnectionLimits
 from edge.media.stream_pace import FramePace
 
 CLEAN_CODES = (1000, 1001, 1005)
-"""What Vobiz closes with when the call is over, and proxies when it is not; anything else, or nothing, is a break."""
+"""Close codes of Vobiz when the call is over, and of proxies when it is not; any other, or none, is a break."""
 EXTENSION = "voice.line"
-"""Key in the ASGI scope's `extensions` under which the connection offers itself as a `Line`."""
+"""Key in the ASGI scope's `extensions` under which the connection offers itself as a `MediaSocketProtocol`."""
 PIECE_BYTES = 4096
-"""So much of what came is parsed before its frames are counted: an empty frame has six bytes."""
+"""Received bytes that are parsed before their frames are counted: an empty frame has six bytes."""
 FRAGMENTS_MAX = 64
-"""Frames of one message: 1 KiB each for the largest."""
+"""Frames of one message; of the largest message each would have 1 KiB."""
 _TOO_LARGE = (HeaderLineTooLong, RequestLineTooLong, TooManyHeaders)
 _NO_WEBSOCKET = b'{"error": {"code": "bad_handshake", "message": "This is no WebSocket request."}}'
 _BAD_REQUEST = (
@@ -40,18 +40,18 @@ _BAD_REQUEST = (
 
 
 class MediaSocketProtocol(WebSocketsSansIOProtocol):
-    """One WebSocket, usable as ASGI says or, after `attach`, as an `edge.session.media_socket.Line`."""
+    """One WebSocket, usable through ASGI or, after `attach`, as an `edge.session.media_socket.MediaSocket`."""
 
-    _heard = True
-    """Has anything come since the last ping went out?"""
+    _received = True
+    """Whether anything was received since the last ping was sent."""
     _receive_text: Callable[[bytes], None] | None = None
     _receive_binary: Callable[[], None]
     _receive_close: Callable[[bool | None], None]
     _handshake_failed = False
     _cut = False
-    """Closed for sending too much: nothing more is read."""
+    """Closed because the peer sent too much: nothing more is read."""
     waits_for_peer = False
-    """A stream that does not read is a matter of its call (edge/session/call_limits.py); only its end is waited for."""
+    """A stream whose peer does not read is handled by its call (edge/session/call_limits.py)."""
 
     def __init__(
         self,
@@ -67,10 +67,10 @@ class MediaSocketProtocol(WebSocketsSansIOProtocol):
     def attach(
         self, on_text: Callable[[bytes], None], on_binary: Callable[[], None], on_close: Callable[[bool | None], None]
     ) -> None:
-        """From now on text messages, refused binary ones, and the end of the socket are told by callback.
+        """From now on report text messages, binary messages (not accepted) and the end of the socket by callback.
 
-        `on_close(clean)`: the peer said goodbye, or the connection just broke; None: we closed it, because the peer
-        speaks no WebSocket.  It may be called twice.
+        `on_close(clean)` gets True after a closing handshake, False if the connection broke, and None if we closed it
+        because the peer violated the WebSocket protocol.  It may be called twice.
         """
         self._receive_text, self._receive_binary, self._receive_close = on_text, on_binary, on_close
         while not self.queue.empty():
@@ -88,7 +88,7 @@ class MediaSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
 
     def send_texts(self, messages: list[bytes]) -> None:
-        """Write these text messages at once.  On a socket that is closing it does nothing."""
+        """Send text messages at once, in one write.  On a socket that is closing it does nothing."""
         if self.close_sent or self.transport.is_closing():
             return
         try:
@@ -99,7 +99,7 @@ class MediaSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
 
     def end(self, code: int = 1000) -> None:
-        """Close with the closing handshake; the peer gets `close_timeout` seconds for its part."""
+        """Start the closing handshake with this code; the peer has `close_timeout` seconds to complete it."""
         if self.close_sent or self.transport.is_closing():
             return
         self.conn.send_close(code)
@@ -108,9 +108,9 @@ class MediaSocketProtocol(WebSocketsSansIOProtocol):
         self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
 
     def too_fast(self, reason: str) -> None:
-        """Close, because the peer sends more than a line can; to the call it is a connection that was lost.
+        """Close because the peer sends more than a telephone can; to the call it is a lost connection.
 
-        Nothing more is read: what it has sent already would be parsed for as long as the closing handshake may take.
+        Nothing more is read: otherwise data already sent would be parsed for as long as the closing handshake may take.
         """
         if self.close_sent or self.transport.is_closing():
             return
@@ -118,7 +118,7 @@ class MediaSocketProtocol(WebSocketsSansIOProtocol):
         if not self.handshake_complete:
             self.transport.abort()
             return
-        self.conn.data_to_send()  # answers to its pings
+        self.conn.data_to_send()  # discards answers to its pings
         self.conn.send_close(CloseCode.POLICY_VIOLATION)
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = self._cut = True
@@ -126,19 +126,20 @@ class MediaSocketProtocol(WebSocketsSansIOProtocol):
             self.read_paused = True
             self.transport.pause_reading()
         if self.transport.can_write_eof():
-            self.transport.write_eof()  # the peer need not wait for us
+            self.transport.write_eof()  # so that the peer need not wait for us
         self.close_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
         if self._receive_text is not None:
             self._receive_close(False)
 
     @property
     def unsent_bytes(self) -> int:
+        """Bytes that were written and that the peer has not taken yet."""
         return self.transport.get_write_buffer_size()
 
     # --- uvicorn's hooks ----------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        self._heard = True
+        self._received = True
         if len(data) <= PIECE_BYTES:
             self._take(data)
             return
@@ -153,7 +154,7 @@ class MediaSocketProtocol(WebSocketsSansIOProtocol):
             self._fail_handshake(self.conn.handshake_exc)
 
     def _fail_handshake(self, error: Exception) -> None:
-        """Answer what websockets could not parse: it makes no event of it, and uvicorn would wait for one for ever."""
+        """Refuse a handshake that websockets could not parse: without an event for it uvicorn would wait forever."""
         if self._handshake_failed:
             return
         self._handshake_failed = True
@@ -163,13 +164,13 @@ class MediaSocketProtocol(WebSocketsSansIOProtocol):
 
     def handle_events(self) -> None:
         if reason := self._over(self.conn.events):
-            self.conn.events_received()  # nobody will read them
+            self.conn.events_received()  # discards them
             self.too_fast(reason)
             return
         super().handle_events()
 
     def _over(self, events: list[Event]) -> str:
-        """What there is too much of, or ""."""
+        """The kind of frames that exceeds its rate, or ""."""
         now = self.loop.time() * 1000
         for event in events:
             if not isinstance(event, Frame) or event.opcode is Opcode.CLOSE:
@@ -180,18 +181,18 @@ class MediaSocketProtocol(WebSocketsSansIOProtocol):
         return ""
 
     async def send(self, message: Any) -> None:
-        """The handshake is over when its answer is written: until then the connection has its place among strangers."""
+        """Send an ASGI message.  A connection counts as a stream once the answer to its handshake is written."""
         await super().send(message)
         if message["type"] == "websocket.accept" and self.handshake_complete and not self.transport.is_closing():
             self._limits.upgraded(self.transport)
 
     def send_keepalive_ping(self) -> None:
-        self._heard = False
+        self._received = False
         super().send_keepalive_ping()
 
     def keepalive_timeout(self) -> None:
-        """No pong.  A peer that sends media is there all the same, whatever it or a proxy does with our pings."""
-        if not self._heard:
+        """No pong arrived.  A peer that sends data is alive all the same: a proxy may not pass pings on."""
+        if not self._received:
             super().keepalive_timeout()
             return
         self.pong_timer = self.pending_ping_payload = None
@@ -242,7 +243,7 @@ class MediaSocketProtocol(WebSocketsSansIOProtocol):
         too_large = self.conn.close_sent is not None and self.conn.close_sent.code == CloseCode.MESSAGE_TOO_BIG
         metrics.BAD_INPUT.labels("message too large" if too_large else "bad websocket frame").inc()
         if self._receive_text is not None:
-            self._receive_close(None)  # whoever sends this is not served again
+            self._receive_close(None)  # such a peer is not served again
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._limits.lost(self.transport)

@@ -1,1 +1,1 @@
-"""Calls that we place: their states, their queue, their limits."""
+"""Outbound calls: their states, their queue, the dialer, and the limits of destinations and of the account."""

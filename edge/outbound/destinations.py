@@ -1,15 +1,15 @@
-"""Which numbers may be dialled: DIAL_PREFIXES.  Pure.
+"""Decides which numbers may be dialled, by DIAL_PREFIXES.  Pure.
 
-A number is judged as E.164, however it is written, by the prefixes that are set, else by the country of
-VOBIZ_FROM_NUMBER (India's without one: so is the carrier).  What costs more than a call to a person (premium rate,
-shared cost, personal and paging numbers, satellites, the codes of no country) is refused unless a prefix names its
-series: "+1" does not open +1 900, "+1900" does; "+881" names the satellites themselves.
+A number is checked in its E.164 form, however it is written, against the prefixes that are set, or else against the
+country of VOBIZ_FROM_NUMBER (India without one, as the carrier is Indian).  Numbers that cost more than a call to a
+person (premium rate, shared cost, personal and paging numbers, satellites, codes of no country) are refused unless a
+prefix names their series: "+1" does not allow +1 900, "+1900" does; "+881" names the satellites themselves.
 
-Series that libphonenumber does not know are judged by their prefix alone: regulators open new ones faster than it
-learns.  In a country code that several countries share, they are not the default country's.
+Series that libphonenumber does not know are checked by their prefix alone, since regulators open new ones before it
+learns of them.  In a country code that several countries share, they do not count as the default country's.
 
-A SIP address is dialled only if DIAL_PREFIXES has "sip:" (any address) or the address itself; one whose user is a
-number must be allowed as a number, too, for the carrier may dial it.
+A SIP address is dialled only if DIAL_PREFIXES has "sip:" (any address) or the address itself.  If its user is a number,
+that number must be allowed as well, because the carrier may dial it.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ SIP = "sip:"
 _SIP = re.compile(r"sips?:([^@;?>\s]*@)?([^;?>\s]+)", re.IGNORECASE)
 _SIP_NUMBER = re.compile(r"\+?[0-9().-]{5,25}")
 _NEVER_PLAIN = ("+1900", "+449", "+4470")
-"""Dear series whose numbers libphonenumber knows only in part: here the prefix alone makes them so."""
+"""Expensive series whose numbers libphonenumber knows only in part: the prefix alone makes them expensive."""
 
 SERIES_DIGITS = 2
-"""After the country's code: a prefix with fewer does not name a dear series ("+447" means mobiles, not +44 70)."""
+"""Digits after the country code without which a prefix does not name an expensive series ("+447": mobiles, not +44 70).
+"""
 
 REASONS = ("prefix", "number type", "sip")
-"""Why a destination is refused: a closed set, the metric's labels."""
+"""Reasons for which a destination is refused: the metric's labels."""
 
 
 class NotAllowed(ValueError):
-    """The destination may not be dialled.  `reason` is one of REASONS; the text names the setting, never the number."""
+    """The destination may not be dialled.  `reason` is one of REASONS; the text names the setting, not the number."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -42,20 +43,20 @@ class NotAllowed(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Destinations:
-    """`prefixes` as set; without any, `country` decides (its two letters, as libphonenumber has them)."""
+    """Allowed destinations: `prefixes` as set, or else all ordinary numbers of `country` (two letters)."""
 
     prefixes: tuple[str, ...] = ()
     country: str = HOME
 
     @classmethod
     def of(cls, dial_prefixes: str, from_number: str = "") -> Destinations:
-        """By DIAL_PREFIXES and VOBIZ_FROM_NUMBER."""
+        """Parse DIAL_PREFIXES and VOBIZ_FROM_NUMBER."""
         prefixes = tuple(part.strip() for part in dial_prefixes.split(",") if part.strip())
         regions = regions_of(international(from_number)) if from_number else ()
         return cls(prefixes, regions[0] if regions else HOME)
 
     def check(self, text: str) -> None:
-        """Raises NotAllowed."""
+        """Check a number or SIP address.  Raises NotAllowed."""
         if found := _SIP.fullmatch(text.strip()):
             self._check_sip(text.strip(), (found[1] or "").rstrip("@"))
             return
@@ -65,7 +66,7 @@ class Destinations:
         self._check_number(number)
 
     def allows(self, text: str) -> bool:
-        """May it be dialled?"""
+        """Whether the number or SIP address may be dialled."""
         try:
             self.check(text)
         except NotAllowed:
@@ -91,7 +92,7 @@ class Destinations:
             kind = Kind.DEAR
         if kind is Kind.PLAIN:
             return
-        series = len(code) + (SERIES_DIGITS if kind is Kind.DEAR else 0)  # else the code itself is the series
+        series = len(code) + (SERIES_DIGITS if kind is Kind.DEAR else 0)  # otherwise the code itself is the series
         if not any(len(prefix) >= series for prefix in named):
             raise NotAllowed(
                 "number type",
@@ -100,14 +101,14 @@ class Destinations:
             )
 
     def _is_at_home(self, number: str) -> bool:
-        """A number of the one country; a series that nobody knows counts if its code is that country's alone."""
+        """Whether the number is of `country`; an unknown series counts if its code belongs to that country alone."""
         return self.country in regions_of(number)
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorLimits:
-    """What the operator allows, whatever an agent's file or a request says."""
+    """Limits set by the operator, above those of agent files and API requests."""
 
     destinations: Destinations = field(default_factory=Destinations)
     call_s_max: int = 14_400
-    """CALL_S_MAX."""
+    """CALL_S_MAX, in seconds."""

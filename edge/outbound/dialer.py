@@ -1,11 +1,11 @@
 """Places the outbound calls of the whole deployment, one dialer at a time, within the account's limits.
 
-Every edge runs one; whoever holds the lead dials.  Before a request leaves, its name is written down; so a dialer
-that dies in between leaves an uncertain call, never a doubled one.  What happened to an uncertain call is told by its
-webhooks, which carry the dial's id and the request's name in their URL, or else by the carrier when it is asked.
+Every edge runs a dialer; the one that holds the lead places calls.  Before a request is sent, its name is written to
+Redis, so that a dialer that dies in between leaves an uncertain call, never a doubled one.  The outcome of an uncertain
+call comes from its webhooks, whose URLs carry the call's id and the request's name, or else from asking the carrier.
 
-While the carrier refuses the account (no credit, say), no call is placed and none is given up: all of them wait, for a
-time that grows with every refusal, and every edge says why (`waits`).
+While the carrier refuses the account (no credit, for example), no call is placed and none is given up: all wait, for a
+time that grows with every refusal, and every edge reports why (`waits`).
 """
 
 from __future__ import annotations
@@ -49,24 +49,30 @@ from edge.vobiz.rest.requests import CallRequest, MachineDetection
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
+"""Pause between two looks at the queue."""
 LEAD_MS = 3000
+"""How long the lead is held without renewal."""
 UNAVAILABLE_SECONDS = 5.0
-"""Pause after the carrier could not be reached at all."""
+"""Pause after the carrier could not be reached."""
 STOP_SECONDS = 12.0
-"""Longer than a request may take: who leaves earlier leaves an uncertain call behind."""
+"""How long `run` waits for requests at its end: longer than one may take, or its call would become uncertain."""
 SPACING = 1.1
-"""Our seconds and the carrier's are not the same: keep a tenth more distance than the limit asks for."""
+"""Factor on the distance between calls that the rate limit asks for, since our clock and the carrier's differ."""
 DAY_LOOK_SECONDS = 5.0
-"""How often it is looked whether a new day, or a raised DIALS_PER_DAY, lets calls be placed again."""
+"""How often the dialer checks whether a new day, or a raised DIALS_PER_DAY, lets calls be placed again."""
 LOOKUPS_MAX = 20
-DUE_MAX = 10  # queued calls that one look goes through until one of them can be placed
-MEND_SECONDS = 5.0  # between two looks for keys that cannot be used
+"""Calls that are looked up at once."""
+DUE_MAX = 10
+"""Queued calls that one look goes through until one of them can be placed."""
+MEND_SECONDS = 5.0
+"""Pause between two looks for unusable keys."""
 LOOKUP_AGAIN_MS = 60_000
+"""Pause until a call is looked up again."""
 
 
 @dataclass(frozen=True, slots=True)
 class DialerOptions:
-    """The account's limits, the operator's, and where the carrier reaches us.
+    """Limits of the account and of the operator, and the edge's public URL.
 
     `secret` signs the URLs that the carrier is given (url_proof.py); None: they are not signed.
     """
@@ -82,7 +88,7 @@ class DialerOptions:
 
 
 class Dialer:
-    """`run` it on every edge; `outbound` has the calls that it places."""
+    """Dialer of one edge: `run` it as a task; `outbound` holds the calls that it places."""
 
     def __init__(
         self,
@@ -91,7 +97,7 @@ class Dialer:
         clients: tuple[VobizClient, VobizClient],
         options: DialerOptions,
     ) -> None:
-        """`clients`: one for questions and hang-ups, which repeats itself, and one for placing, which must not."""
+        """`clients`: one for queries and hang-ups, which repeats requests; one for placing calls, which must not."""
         self._mended_at = 0.0
         self._owner = owner
         self._queue = queue
@@ -103,16 +109,16 @@ class Dialer:
         self._placing: set[asyncio.Task[None]] = set()
         self._account = AccountPause(queue)
         self.outbound = OutboundCalls(queue, self._account, options.dials_per_day)
-        """For the API and the webhooks, too."""
+        """Used by the API and the webhooks, too."""
         self._accepted_ms = 0
 
     @property
     def waits(self) -> str:
-        """Why no outbound call is placed at the moment; empty if calls are placed."""
+        """Why no outbound call is placed now; empty if calls are placed."""
         return self._account.words or (DAY_IS_SPENT if self._day_is_spent else "")
 
     async def hang_up(self, call_id: str) -> bool:
-        """End a call at the carrier.  False if the carrier could not be told; one that is over already is fine."""
+        """End a call at the carrier; False if that failed, which is logged.  A call that was over is no failure."""
         try:
             await self._client.hang_up(call_id)
         except (CarrierError, ValueError) as error:
@@ -121,14 +127,14 @@ class Dialer:
         return True
 
     async def transfer(self, call_id: str, url: str) -> None:
-        """Let a call go on with other XML."""
+        """Continue a call with the XML of another URL; a failure is logged."""
         try:
             await self._client.transfer(call_id, aleg_url=url)
         except (CarrierError, ValueError) as error:
             log.warning("a call could not be transferred: %s", error, extra={"call_id": call_id})
 
     async def run(self) -> None:
-        """For as long as the process runs; at its end it waits for the requests that are out."""
+        """Place calls until cancelled; then wait for the requests that were sent."""
         try:
             await self._dial_forever()
         finally:
@@ -143,7 +149,7 @@ class Dialer:
                 await self._mend()
                 leads = await self._queue.lead(self._owner, LEAD_MS)
                 if leads and not led:
-                    self._pause(SPACING / self.options.calls_per_second)  # another may just have dialed
+                    self._pause(SPACING / self.options.calls_per_second)  # another dialer may just have placed a call
                 led = leads
                 await self._account.look()
                 if leads:
@@ -151,17 +157,17 @@ class Dialer:
                     await self._place_next()
             except (ConnectionError, TimeoutError):
                 led = False
-            except Exception as error:  # noqa: BLE001 - one call that cannot be placed keeps no other
+            except Exception as error:  # noqa: BLE001 - one call that cannot be placed must not stop the others
                 skip("dialer", error)
 
     async def _mend(self) -> None:
-        """Beside the lead: it is one of the keys that may have to be mended."""
+        """Repair unusable keys, with or without the lead, whose key may be one of them."""
         if _now_s() >= self._mended_at:
             self._mended_at = _now_s() + MEND_SECONDS
             await self._queue.mend()
 
     async def _place_next(self) -> None:
-        """Begin the next call if the account and its limits allow one now."""
+        """Place the next queued call if the account and the limits allow one now."""
         busy_trying = bool(self._account.refused_because and self._placing)
         if self._account.paused or busy_trying or _now_s() < self._next_at:
             return
@@ -177,41 +183,42 @@ class Dialer:
                 await self._queue.give_back()
                 continue  # it is gone, or was in the queue by mistake
             self._pause(SPACING / self.options.calls_per_second)
-            task = asyncio.create_task(self._place(dial), name=f"dial {dial_id}")
+            task = asyncio.create_task(self._place_call(dial), name=f"dial {dial_id}")
             self._placing.add(task)
             task.add_done_callback(self._placing.discard)
             return
 
     async def _begin(self, dial_id: str) -> OutboundCall | None:
-        """The call, once it is written down that its request leaves; None if it cannot be placed, and waits no more."""
+        """The call, after writing that its request is about to be sent; None if it cannot be placed."""
         before = await self.outbound.read(dial_id)
         sent = Sent(signed=self.options.secret is not None)
         waits = before is not None and before.state == "queued"
-        dial = await self.outbound.tell(dial_id, sent, dialer=self._owner) if waits else None  # who froze sends nothing
+        # `dialer`: a dialer that stood still and lost the lead meanwhile sends nothing.
+        dial = await self.outbound.apply(dial_id, sent, dialer=self._owner) if waits else None
         if before is not None and dial is not None and dial.sent == before.sent + 1:
             return dial
         await self.outbound.put_back(dial_id)
         return None
 
-    async def _place(self, dial: OutboundCall) -> None:
+    async def _place_call(self, dial: OutboundCall) -> None:
         try:
             event = await self._post(dial)
-            await self.outbound.tell(dial.dial_id, event, dial.sent)
-            if isinstance(event, Throttled | AccountRefused):  # nobody was rung
+            await self.outbound.apply(dial.dial_id, event, dial.sent)
+            if isinstance(event, Throttled | AccountRefused):  # no phone rang
                 await self._queue.give_back()
         except (ConnectionError, TimeoutError):
-            log.warning("the outcome of a dial could not be written down; it will be looked up")
+            log.warning("the outcome of an outbound call could not be written to Redis; it will be looked up")
         except Exception as error:  # noqa: BLE001 - it is looked up as well
             skip("dialer", error)
 
     async def _post(self, dial: OutboundCall) -> OutboundEvent:
-        """Ask the carrier for the call; every way that can go is news."""
+        """Ask the carrier to place the call; returns the outcome as an event."""
         began_s = _now_s()
         try:
             self.options.destinations.check(dial.to)  # it may have been queued under other settings
         except NotAllowed as error:
             metrics.DIALS_REFUSED.labels(error.reason).inc()
-            await self._queue.give_back()  # no request has left
+            await self._queue.give_back()  # no request was sent
             return RefusedByCarrier(str(error))
         try:
             call_ids = await self._placer.make_call(self._request(dial))
@@ -222,7 +229,7 @@ class Dialer:
             self._pause(UNAVAILABLE_SECONDS)
             return OutcomeUnknown() if error.sent else Throttled()
         except Uncertain as error:
-            log.warning("it is not known whether a call was placed: %s", error)
+            log.warning("it is unknown whether a call was placed: %s", error)
             return OutcomeUnknown()
         except (CarrierError, ValueError) as error:
             return await self._refused(dial, error)
@@ -233,7 +240,9 @@ class Dialer:
         return Accepted(call_ids[0])
 
     async def _refused(self, dial: OutboundCall, error: CarrierError | ValueError) -> OutboundEvent:
-        """Of the account, or of this call?  What may be either is of this call once others were taken since."""
+        """Decide whether a refusal concerns the account or this call; an unclear one concerns the call if others were
+        accepted since its last refusal.
+        """
         log.warning("the carrier refused a call: %s", error)
         of_account = account_problem(error) if isinstance(error, CarrierError) else None
         if of_account is None:
@@ -269,7 +278,7 @@ class Dialer:
         )
 
     async def _look_up(self) -> None:
-        """Ask the carrier about calls of which nothing was heard for too long."""
+        """Ask the carrier about open calls without an event for too long."""
         for dial_id in await self._queue.overdue(LOOKUPS_MAX):
             try:
                 await self._look_up_one(dial_id)
@@ -285,17 +294,17 @@ class Dialer:
             await self.outbound.put_back(dial_id)
             return
         if dial.state == "dialing":  # its dialer died, or could not write
-            await self.outbound.tell(dial_id, OutcomeUnknown(), dial.lead.name)
+            await self.outbound.apply(dial_id, OutcomeUnknown(), dial.lead.name)
             return
         event = await self._status_of(dial)
         if event is None and await self._queue.now_ms() > over_at_ms(dial):
-            event = Ended(dial.cause or "unknown")  # the carrier says nothing, and no call lasts so long
-        told = await self.outbound.tell(dial_id, event, dial.lead.name, seen=dial) if event is not None else dial
-        if told == dial:  # it goes on, or nothing is known of it
+            event = Ended(dial.cause or "unknown")  # the carrier says nothing, and no call lasts that long
+        after = await self.outbound.apply(dial_id, event, dial.lead.name, seen=dial) if event is not None else dial
+        if after == dial:  # it goes on, or nothing is known of it
             await self.outbound.postpone(dial_id, LOOKUP_AGAIN_MS)
 
     async def _status_of(self, dial: OutboundCall) -> OutboundEvent | None:
-        """What the carrier knows of the call; None if that says nothing."""
+        """The state of the call at the carrier as an event; None if the answers are inconclusive."""
         request = dial.lead
         assert request is not None
 
@@ -311,7 +320,7 @@ class Dialer:
                 found = await self._lookup.by_numbers(LostRequest(dial.sender, dial.to, sent_ms), is_others)
         except (ConnectionError, TimeoutError):
             raise
-        except Exception as error:  # noqa: BLE001 - an answer that nobody thought of is no answer
+        except Exception as error:  # noqa: BLE001 - an unexpected answer counts as none
             if not isinstance(error, CarrierError):
                 skip("look-up", error)
             return None

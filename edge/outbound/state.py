@@ -1,20 +1,20 @@
-"""One outbound call, from asked for to over.  Pure: news in, the next state out; no clock, no network.
+"""The state machine of one outbound call: `advance` takes an event and returns the next state.  Pure.
 
-    queued ──Sent──▶ dialing ──Accepted──▶ placed ──Rang──▶ ringing ──Answered──▶ answered ──Over──▶ ended
-       ▲                │                     └──────────────────────────────────────────▶┘
-       │                ├── Throttled, AccountRefused: queued again in its place, the attempt does not count
-       │                ├── Denied: failed
-       │                └── Unclear ──▶ uncertain: the carrier may or may not have placed it; never sent again
+    queued ──Sent──▶ dialing ──Accepted──▶ placed ──Ringing──▶ ringing ──Answered──▶ answered ──Ended──▶ ended
+       ▲                │                     └──────────────────────────────────────────────▶┘
+       │                ├── Throttled, AccountRefused: queued again in its position, the attempt does not count
+       │                ├── RefusedByCarrier: failed
+       │                └── OutcomeUnknown ──▶ uncertain: the carrier may have placed it; it is never sent again
        │                                   ├── any webhook of it: it was placed
-       │                                   └── NotFound, twice (the carrier knows of no such call): queued again
-       └── Ended before it was answered, by a cause worth another try, with attempts left
+       │                                   └── NotFound, twice (the carrier knows no such call): queued again
+       └── Ended before it was answered, by a cause worth another attempt, with attempts left
 
-Every request that leaves has a name of its own (`OutboundRequest.name`), which no other request of this call ever gets:
-it stands in the URLs of the request's webhooks.  An event is matched by the carrier's call id, else by that name.
-So the late end of one request says nothing about another, and a request that was given up for lost and then shows a
-sign of life takes the call out of the queue again.  While any request is alive, nothing more is sent.
+Every request that is sent has a name of its own (`OutboundRequest.name`), which no other request of this call gets; the
+URLs of the request's webhooks contain it.  An event is matched by the carrier's call id, else by that name.  So the
+late end of one request says nothing about another, and a request that was given up and then shows a sign of life takes
+the call out of the queue again.  While any request is alive, nothing more is sent.
 
-Events come late, twice and out of order (webhooks do), so a state never goes back: `Ringing` after `Answered` changes
+Events arrive late, twice and out of order (webhooks do), so a state never goes back: `Ringing` after `Answered` changes
 nothing.
 """
 
@@ -79,58 +79,58 @@ __all__ = [
 
 STATES = ("queued", "dialing", "uncertain", "placed", "ringing", "answered", "ended", "failed")
 OPEN = frozenset({"dialing", "uncertain", "placed", "ringing", "answered"})
-"""States that take one of the account's lines."""
+"""States in which the call counts against the account's concurrent calls."""
 CLOSED = frozenset({"ended", "failed"})
 GIVEN_UP = "given up"
-"""Of a request: the carrier seemed not to know it.  It may still come to life."""
+"""State of a request that the carrier seemed not to know.  It may still show a sign of life."""
 OVER = "over"
-"""Of a request: nothing more can come of it."""
+"""Final state of a request."""
 
 POST_MS_MAX = 30_000
-"""A request whose sender died is uncertain after this."""
+"""A request without an outcome is uncertain after this: its sender died."""
 UNCERTAIN_MS = 15_000
 """Pause until an uncertain call is looked up, and between two look-ups."""
 LOOKUPS = 2
 """Look-ups that must find nothing before an uncertain call counts as never placed."""
 UNHEARD_MS = 60_000
-"""Grace beyond the ring timeout until an accepted call of which nothing was heard is looked up."""
+"""Grace beyond the ring timeout until an accepted call without an event is looked up."""
 UNSEEN_MS = 600_000
-"""An answered call is asked about this often: who tells of its end may have died with it, and it takes a line."""
+"""An answered call is looked up this often: the edge that would report its end may have died."""
 DUE_MS_MAX = 2**53
 REQUESTS_KEPT = 32
-"""Requests of one call that are remembered, so that their late news is understood; the oldest are forgotten."""
+"""Requests kept of one call, so that late events of them are understood; the oldest are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How hard to try."""
+    """Attempts, timeouts and the treatment of answering machines for one outbound call."""
 
     ring_timeout_s: int = 45
     attempts_max: int = 1
     retry_after_s: int = 300
     machine: str = ""
-    """What to do with an answering machine: "" (talk to it), "hangup", or "message" (leave `message`)."""
+    """Treatment of an answering machine: "" (talk to it), "hangup", or "message" (leave `message`)."""
     message: str = ""
     call_s_max: int = 14_400
 
 
 @dataclass(frozen=True, slots=True)
 class OutboundRequest:
-    """One request for the call that has left for the carrier."""
+    """One request for the call that was sent to the carrier."""
 
     name: int
     state: str = "dialing"
     """One of `OPEN`, or `GIVEN_UP`, or `OVER`."""
     call_id: str = ""
-    """The carrier's CallUUID, once it is known."""
+    """The carrier's CallUUID, once known."""
     sent_ms: int = 0
     signed: bool = False
-    """The URLs that the carrier was given with it carry our proof (url_proof.py)."""
+    """Whether the URLs in the request carry our proof (url_proof.py)."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutboundCall:
-    """One requested call.  All times are Unix ms by the clock of the server that keeps the book."""
+    """One requested call.  All times are Unix ms by the clock of the Redis server that holds it."""
 
     dial_id: str
     to: str
@@ -140,45 +140,45 @@ class OutboundCall:
     plan: Plan = field(default_factory=Plan)
     state: str = "queued"
     attempt: int = 0
-    """Tries that count against `plan.attempts_max`."""
+    """Attempts that count against `plan.attempts_max`."""
     due_ms: int = 0
-    """When to act next: place it if queued, look it up if open."""
+    """Time of the next action: place it if queued, look it up if open."""
     call_id: str = ""
     cause: str = ""
     lookups: int = 0
-    """How often the carrier was asked about it in vain."""
+    """Look-ups of the uncertain request that found nothing."""
     machine: str = ""
-    """"", "yes" or "no", once the carrier has said so."""
+    """Whether a machine answered: "yes" or "no", "" while unknown."""
     created_ms: int = 0
     changed_ms: int = 0
     sent: int = 0
-    """Requests that have left, whatever became of them; the name of the newest."""
+    """Number of requests sent, whatever their outcome; also the name of the newest."""
     requests: tuple[OutboundRequest, ...] = ()
     refused_ms: int = 0
-    """When the carrier last refused the account, and not this call; 0: never."""
+    """When the carrier last refused the account while placing this call; 0: never."""
 
     @property
     def lead(self) -> OutboundRequest | None:
-        """Of the requests that are alive the one that has come furthest: `state` and `call_id` are its."""
+        """The alive request that has come furthest; `state` and `call_id` are its."""
         alive = [request for request in self.requests if request.state in OPEN]
         return max(alive, key=lambda request: (_RANK[request.state], request.name), default=None)
 
     def to_document(self) -> dict[str, Any]:
-        """The dial as JSON-able data."""
+        """The call as data for JSON."""
         return {**asdict(self), "requests": [asdict(request) for request in self.requests]}
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> OutboundCall:
-        """The dial that `to_document` wrote, here or in an older or newer release: unknown keys are skipped.
+        """The call that `to_document` wrote, in this or another release; unknown keys are skipped.
 
-        Raises ValueError, which does not quote it, if it is none.
+        Raises ValueError, which does not quote the document, if it is not one.
         """
         try:
             dial = msgspec.convert(document, cls)
         except msgspec.ValidationError as error:
             raise ValueError(str(error)) from None
         if dial.state not in STATES or not 0 <= dial.due_ms <= DUE_MS_MAX:
-            raise ValueError("no state that we know, or no time")
+            raise ValueError("the state is unknown, or the time out of range")
         return _with_older_request(dial, "sent" in document)
 
 
@@ -186,9 +186,10 @@ _RANK = {state: rank for rank, state in enumerate(STATES)} | {GIVEN_UP: -1}
 
 
 def advance(dial: OutboundCall, event: OutboundEvent, now_ms: int, name: int | None = None) -> OutboundCall:
-    """The dial after the news; the same object if it changes nothing.
+    """The call after the event at `now_ms`; the same object if the event changes nothing.
 
-    `name` says which request the news is of; without it, it is of the one whose CallUUID it bears, or of the lead.
+    `name` is the name of the request that the event is about; without it the event is about the request with the
+    event's CallUUID, or else about the lead.
     """
     if dial.state in CLOSED:
         return dial
@@ -215,7 +216,7 @@ def advance(dial: OutboundCall, event: OutboundEvent, now_ms: int, name: int | N
         case Ended():
             return _over(dial, request, event, now_ms)
         case NotFound():
-            return _absent(dial, request, now_ms)
+            return _not_found(dial, request, now_ms)
     return _replied(dial, request, event, now_ms) if request.state == "dialing" else dial
 
 
@@ -228,7 +229,7 @@ def _sent(dial: OutboundCall, now_ms: int, signed: bool) -> OutboundCall:
 
 
 def _request_of(dial: OutboundCall, call_id: str, name: int | None) -> OutboundRequest | None:
-    """The request that the news is of, by the id of its call, else by its name, else the one that is most alive."""
+    """The request that the event is about: by its call id, else by its name, else the one that has come furthest."""
     for request in reversed(dial.requests):
         if call_id and request.call_id == call_id:
             return request
@@ -239,7 +240,7 @@ def _request_of(dial: OutboundCall, call_id: str, name: int | None) -> OutboundR
 
 
 def _alive(dial: OutboundCall, request: OutboundRequest, state: str, call_id: str, now_ms: int) -> OutboundCall:
-    """A sign of life: forward only.  It settles an uncertain request, and revives one that was given up."""
+    """A sign of life: moves forward only, settles an uncertain request, and revives one that was given up."""
     if _RANK[request.state] >= _RANK[state]:
         return dial
     revived = request.state == GIVEN_UP
@@ -248,21 +249,21 @@ def _alive(dial: OutboundCall, request: OutboundRequest, state: str, call_id: st
 
 
 def _replied(dial: OutboundCall, request: OutboundRequest, event: OutboundEvent, now_ms: int) -> OutboundCall:
-    """What the carrier answered to a request, if it was not yes."""
+    """The carrier's answer to a request, unless it was accepted."""
     match event:
         case OutcomeUnknown():
             return _led(_with(dial, request, "uncertain"), now_ms, lookups=0)
         case Throttled():
-            return _gone(dial, request, now_ms, _again(dial, now_ms), attempt=dial.attempt - 1)
+            return _gone(dial, request, now_ms, _requeued(dial, now_ms), attempt=dial.attempt - 1)
         case AccountRefused(why, keeps_position):
-            queued = _again(dial, now_ms) if keeps_position else {"state": "queued", "due_ms": now_ms}
+            queued = _requeued(dial, now_ms) if keeps_position else {"state": "queued", "due_ms": now_ms}
             return _gone(dial, request, now_ms, queued, attempt=dial.attempt - 1, cause=why, refused_ms=now_ms)
         case RefusedByCarrier(why):
             return _gone(dial, request, now_ms, {"state": "failed"}, cause=why)
     return dial
 
 
-def _absent(dial: OutboundCall, request: OutboundRequest, now_ms: int) -> OutboundCall:
+def _not_found(dial: OutboundCall, request: OutboundRequest, now_ms: int) -> OutboundCall:
     if request.state == "uncertain" and dial.lookups + 1 < LOOKUPS:
         return _to(dial, dial.state, now_ms, due_ms=now_ms + UNCERTAIN_MS, lookups=dial.lookups + 1)
     if request.state == "uncertain":
@@ -272,29 +273,29 @@ def _absent(dial: OutboundCall, request: OutboundRequest, now_ms: int) -> Outbou
 
 
 def _over(dial: OutboundCall, request: OutboundRequest, event: Ended, now_ms: int) -> OutboundCall:
-    """A request has come to its end; one that was given up had reached the carrier after all, so it counts."""
+    """A request has ended; one that was given up had reached the carrier after all, so its attempt counts."""
     attempt = dial.attempt + (request.state == GIVEN_UP)
     call_id = event.call_id or request.call_id or dial.call_id
     changes: dict[str, Any] = {"cause": event.cause, "call_id": call_id}
     ended: dict[str, Any] = {"state": "ended"}
     if request.state != "answered" and not event.answered:
         if account_reason(event.cause):
-            ended = _again(dial, now_ms)
+            ended = _requeued(dial, now_ms)
             attempt, changes["refused_ms"] = attempt - 1, now_ms
         elif may_retry(event.cause) and attempt < dial.plan.attempts_max:
             ended = {"state": "queued", "due_ms": now_ms + dial.plan.retry_after_s * 1000}
     return _gone(dial, request, now_ms, ended, attempt=attempt, **changes)
 
 
-def _again(dial: OutboundCall, now_ms: int) -> dict[str, Any]:
-    """Queued as if it had not been tried: the first try keeps the call's place."""
+def _requeued(dial: OutboundCall, now_ms: int) -> dict[str, Any]:
+    """Queue the call as if it had not been tried; after its first attempt it keeps its position."""
     return {"state": "queued", "due_ms": dial.created_ms if dial.attempt <= 1 else now_ms}
 
 
 def _gone(
     dial: OutboundCall, request: OutboundRequest, now_ms: int, alone: dict[str, Any], state: str = OVER, **changes: Any
 ) -> OutboundCall:
-    """The request is not alive any more.  Another that is leads; if there is none, the dial becomes `alone`."""
+    """The request is no longer alive.  If another one is, it leads; if none is, the call becomes `alone`."""
     dial = _with(dial, request, state, changes.get("call_id", ""))
     if dial.lead is not None:
         changes.pop("call_id", None)
@@ -303,23 +304,23 @@ def _gone(
 
 
 def _led(dial: OutboundCall, now_ms: int, **changes: Any) -> OutboundCall:
-    """The dial's own state, call and time to look are those of the request that has come furthest."""
+    """Take state, call id and time of the next look-up from the request that has come furthest."""
     lead = dial.lead
     if lead is None:
         return dial
     if (lead.state, lead.call_id) != (dial.state, dial.call_id):
-        changes["due_ms"] = now_ms + _patience_ms(dial, lead.state)
+        changes["due_ms"] = now_ms + _lookup_after_ms(dial, lead.state)
     return _to(dial, lead.state, now_ms, call_id=lead.call_id, **changes)
 
 
 def over_at_ms(dial: OutboundCall) -> int:
-    """When the newest request is over in any case: the carrier ends a call that rings, or talks, for longer."""
+    """Time by which the newest request is over in any case: the carrier limits ringing and talking."""
     sent_ms = max((request.sent_ms for request in dial.requests), default=0) or dial.changed_ms
     return sent_ms + (dial.plan.ring_timeout_s + dial.plan.call_s_max) * 1000 + UNHEARD_MS
 
 
-def _patience_ms(dial: OutboundCall, state: str) -> int:
-    """How long nothing need be heard of a call in this state."""
+def _lookup_after_ms(dial: OutboundCall, state: str) -> int:
+    """How long a call in this state may be without an event before it is looked up, in ms."""
     if state == "answered":
         return min(dial.plan.call_s_max * 1000, UNSEEN_MS)
     if state in ("placed", "ringing"):
@@ -328,7 +329,7 @@ def _patience_ms(dial: OutboundCall, state: str) -> int:
 
 
 def _with(dial: OutboundCall, request: OutboundRequest, state: str, call_id: str = "") -> OutboundCall:
-    """The dial with this request in another state."""
+    """The call with this request in another state."""
     changed = replace(request, state=state, call_id=call_id or request.call_id)
     return replace(dial, requests=tuple(changed if other is request else other for other in dial.requests))
 
@@ -338,9 +339,9 @@ def _to(dial: OutboundCall, state: str, now_ms: int, **changes: Any) -> Outbound
 
 
 def _with_older_request(dial: OutboundCall, counted: bool) -> OutboundCall:
-    """What an older release has written since knows no requests: its state is right, the requests follow it.
+    """Adapt a document that an older release wrote: it does not know requests, so they are derived from its state.
 
-    It named each by its attempt and lowered that again, so it may have used any name up to one more.
+    That release named each request by its attempt and lowered that again, so it may have used any name up to one more.
     """
     lead, attempt = dial.lead, dial.attempt
     if dial.state in OPEN and (lead is None or (lead.state, lead.call_id) != (dial.state, dial.call_id)):

@@ -1,1 +1,1 @@
-"""The calls of this edge: whose turn it is, what is heard, how a call ends."""
+"""The calls of an edge: lifecycle, turns, what the caller heard, admission, and recovery after failures."""

@@ -1,9 +1,9 @@
-"""What an edge remembers of its calls, so that a Redis that has lost everything can be told again.
+"""Keeps a backup of each call at its edge, and restores the call in Redis if Redis loses it.
 
-The caller's socket is here, so here is who knows that the call exists.  Of each call the edge keeps the record, the
-story as it grows, and the pools' notes (fencing tokens, checkpoints).  Once a second it looks whether the ledger still
-has its calls.  One that is gone, or fell back to an older epoch, is written again under its next epoch: to the workers
-that is a caller who was reconnected (docs/adr/0004-when-redis-loses-everything.md).
+The edge holds the caller's socket, so it knows which calls exist.  Of each call it keeps the record, a copy of the
+event log as it grows, and the pools' notes (fencing tokens, checkpoints).  Once a second it checks that the store still
+has its calls.  A call that is gone, or that fell back to an older epoch, is written again under its next epoch: to the
+workers it looks like a caller who was reconnected (docs/adr/0004-when-redis-loses-everything.md).
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 SECRET_EVERY = 5
-"""Looks between two at which the deployment's secret is put back, should it be gone."""
-COPY_PAUSE_MS = 100.0
-"""Pause of the reader of the stories: what Redis loses within it is not in the copy, either."""
+"""Number of looks after which the deployment's secret is written back, should Redis have lost it."""
+BACKUP_PAUSE_MS = 100.0
+"""Pause between two reads of the event logs: what Redis loses within it is not in the backup either."""
 
 
 @dataclass(slots=True)
 class _CallBackup:
-    """`transcript` by entry id: what is read twice after a failover is there once."""
+    """The backup of one call.  `transcript` is keyed by entry id: an event read twice after a failover is kept once."""
 
     epoch: int
     fences: Fences
@@ -52,9 +52,9 @@ class _CallBackup:
             self.transcript[entry_id] = message
 
     def unknown_reply(self, call: Call) -> list[Message]:
-        """If the caller hears a reply that was lost before it was copied: that there was one, though not its words.
+        """Events for a reply that the caller hears but that was lost before it was copied, without its text.
 
-        Otherwise the mind would give its number to the next reply, which the edge would take for this one.
+        Without them the LLM worker would reuse the reply's number, and the edge would take the next reply for this one.
         """
         turn, utterance = call.turn.turn, call.turn.answers
         known = max(
@@ -64,22 +64,22 @@ class _CallBackup:
 
 
 class CallBackups:
-    """`run` it as long as the edge has calls."""
+    """Backups of all calls of an edge; `run` it as a task."""
 
     def __init__(self, calls: Calls, store: CallStore, buses: tuple[Bus, Bus], secret: bytes | None = None) -> None:
-        """`buses`: the edge's own, and one whose reader may be slow, for the stories.
+        """`buses` are the edge's own, and one whose reader may be slow, for the event logs.
 
-        `secret` is the one that the deployment shares through Redis, if it does.
+        `secret` is the one that the deployment shares through Redis, or None if it has a secret of its own.
         """
         self._calls = calls
         self._store = store
         self._bus, self._slow = buses
         self._secret = secret
-        self._copies: dict[str, _CallBackup] = {}
+        self._backups: dict[str, _CallBackup] = {}
         calls.added = self._follow
 
     async def run(self) -> None:
-        """For as long as the process runs."""
+        """Look every LOOK_SECONDS for as long as the process runs; errors are logged and counted."""
         looks = 0
         while True:
             await asyncio.sleep(LOOK_SECONDS)
@@ -88,18 +88,18 @@ class CallBackups:
                 if self._secret and looks % SECRET_EVERY == 0:
                     await self._store.keep_secret(self._secret)
             except (ConnectionError, TimeoutError):
-                continue  # Redis is away, which others count; it may have lost something when it is back
+                continue  # other code counts that Redis is away; it may have lost something when it is back
             except Exception as error:  # noqa: BLE001 - the loop is of all calls
                 skip("copies", error)
-            looks += 1
+                looks += 1
 
     async def look(self) -> None:
-        """Keep up with the calls, and write again what is lost.  Raises ConnectionError or TimeoutError."""
+        """Follow new calls, and restore lost ones.  Raises ConnectionError or TimeoutError."""
         live = {call.call_id: call for call in self._calls.live() if not call.ended.done() and not call.stopping.done()}
-        for call_id in self._copies.keys() - live.keys():
+        for call_id in self._backups.keys() - live.keys():
             self._forget(call_id)
         for call_id, call in live.items():
-            if call_id not in self._copies or self._copies[call_id].epoch != call.epoch:
+            if call_id not in self._backups or self._backups[call_id].epoch != call.epoch:
                 self._follow(call)
         if not live:
             return
@@ -112,51 +112,51 @@ class CallBackups:
 
     async def _compare(self, call: Call, notes: Mapping[str, str] | None) -> None:
         if notes is None:
-            await self._restore(call, _all_lost(self._copies[call.call_id]))
+            await self._restore(call, _notes_after_loss(self._backups[call.call_id]))
         elif (epoch := int(notes.get("epoch", call.epoch))) < call.epoch:
-            await self._restore(call, self._copies[call.call_id].notes)
+            await self._restore(call, self._backups[call.call_id].notes)
         elif epoch > call.epoch:
-            call.replaced()  # the carrier has come back to another edge, and this one was not told
-        elif notes:  # else its server is away
-            self._copies[call.call_id].notes = notes
+            call.replaced()  # the carrier has reconnected to another edge, and this one did not notice
+        elif notes:  # empty if the call's server is away
+            self._backups[call.call_id].notes = notes
             call.fences.settle(notes)
 
     async def _restore(self, call: Call, notes: Mapping[str, str]) -> None:
-        copy = self._copies[call.call_id]
+        backup = self._backups[call.call_id]
         epoch = call.epoch + 1
-        since = await self._bus.read(call_events(call.call_id))  # our own news, written when Redis was back
-        ours = [message for entry_id, message in since if entry_id not in copy.transcript]
+        since = await self._bus.read(call_events(call.call_id))  # our own events, written since Redis is back
+        ours = [message for entry_id, message in since if entry_id not in backup.transcript]
         record = replace(call.record, epoch=epoch)
         started = CallStarted(epoch, record.edge, wall_ms(), can_hold_replies=True)
-        transcript = [*copy.transcript.values(), *copy.unknown_reply(call), *ours, started]
+        transcript = [*backup.transcript.values(), *backup.unknown_reply(call), *ours, started]
         if call.ended.done() or not await self._store.restore(record, notes, transcript):
             return  # it has ended, or another edge has it by now
         log.warning("Redis had lost a call; it is written again", extra={"call_id": call.call_id})
         metrics.CALLS_RESTORED.inc()
-        call.written_again(epoch)
+        call.continue_as(epoch)
         self._follow(call)
         for pool in POOLS:
             await self._store.offer(pool, [call.call_id])
 
     def _follow(self, call: Call) -> None:
         self._forget(call.call_id)
-        copy = self._copies[call.call_id] = _CallBackup(call.epoch, call.fences)
-        copy.subscription = self._slow.subscribe(call_events(call.call_id), copy.receive, _unexpected)
+        backup = self._backups[call.call_id] = _CallBackup(call.epoch, call.fences)
+        backup.subscription = self._slow.subscribe(call_events(call.call_id), backup.receive, _unexpected)
 
     def _forget(self, call_id: str) -> None:
-        copy = self._copies.pop(call_id, None)
-        if copy is not None and copy.subscription is not None:
-            copy.subscription.close()
+        backup = self._backups.pop(call_id, None)
+        if backup is not None and backup.subscription is not None:
+            backup.subscription.close()
 
 
-def _all_lost(copy: _CallBackup) -> dict[str, str]:
-    """The notes, but for the ears': they go on in an audio that begins anew, and behind what the story has.
+def _notes_after_loss(backup: _CallBackup) -> dict[str, str]:
+    """The notes to restore, with a new checkpoint for the STT worker: its audio stream begins anew.
 
-    Their checkpoint may be older than the story by a look; its number, used again, would be an utterance of the past.
+    The old checkpoint may be up to one look older than the event log; its utterance number would then be used twice.
     """
-    understood = max((said.utterance for said in copy.transcript.values() if isinstance(said, UserTurn)), default=0)
-    return {**copy.notes, "checkpoint:stt": ListeningPosition(understood).checkpoint()}
+    understood = max((turn.utterance for turn in backup.transcript.values() if isinstance(turn, UserTurn)), default=0)
+    return {**backup.notes, "checkpoint:stt": ListeningPosition(understood).checkpoint()}
 
 
 def _unexpected(error: Exception) -> None:
-    skip("copies", error)  # cannot be: it only notes
+    skip("copies", error)  # cannot happen: `receive` only stores the message

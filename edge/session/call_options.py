@@ -1,4 +1,4 @@
-"""What a call's agent and its record say, as far as the edge minds it."""
+"""Options of one connection, from the call's agent and its record."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from common.protocol.messages import HeardPosition
 from edge.media.stream_pace import StreamPace
 
 FIRST_MEDIA_MS = 1000
-"""The greeting waits no longer than this for the first media: a carrier may send none before the caller speaks."""
+"""Maximum wait of the greeting for the first media: a carrier may send none before the caller speaks."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallOptions:
-    """One connection's.  The limits are the call's: `age_ms` and `silent_ms` are what earlier connections used."""
+    """Options of one connection.  The limits are of the call: `age_ms` and `silent_ms` count earlier connections."""
 
     interruptible: bool = True
     call_s_max: int = 1800
     silence_s_max: int = 60
     lead_ms: int = 200
     position_ms: int = 0
-    """Where the call's audio goes on after a reconnect."""
+    """Position in the call's audio at which this connection begins."""
     age_ms: int = 0
-    """How long ago the call began."""
+    """Age of the call."""
     silent_ms: int = 0
-    """How long nobody has said anything."""
+    """Time since the caller or the agent last spoke."""
     greeting_after_ms: int = 0
-    """So long after the first media nothing is played: nobody would hear it."""
+    """Nothing is played for this long after the first media, because the caller would not hear it yet."""
     heard: HeardPosition = ()
-    """How far the caller had heard the agent on the connection before."""
+    """What the caller had heard of the agent's reply on the connection before."""
     pace: StreamPace | None = None
-    """How fast the carrier may send; None: as fast as it likes."""
+    """Rate limits of the stream; None: no limit."""
 
     def plays_from_ms(self, now: float, epoch: int) -> float:
-        """Before this time nothing is played, should the caller neither be heard nor send media; 0: play at once.
+        """Earliest time at which audio is played if neither speech nor media arrive before; 0: at once.
 
-        Only on the first connection: later ones find the caller listening.
+        It applies to the first connection only: on later ones the caller is already listening.
         """
         return now + FIRST_MEDIA_MS + self.greeting_after_ms if self.greeting_after_ms and epoch == 1 else 0.0

@@ -1,4 +1,4 @@
-"""The calls of this edge: admission, the way from the bus to each, and the drain."""
+"""Holds the calls of an edge: admission, delivery of bus messages to each call, housekeeping, and the drain."""
 
 from __future__ import annotations
 
@@ -39,52 +39,52 @@ log = logging.getLogger(__name__)
 
 HOUSEKEEP_SECONDS = 1.0
 HEARTBEAT_SECONDS = 5.0
-"""Pause between two signs of life in the ledger."""
+"""Pause between two signs of life in the store."""
 HAND_OVER_SECONDS = 8.0
-"""How long a call that is to be handed over may wait for the moment at which that hurts least."""
+"""How long a hand-over may wait for a moment between turns; then the call is handed over anyway."""
 HAND_OVER_LOOK_SECONDS = 0.005
 REDIS_GRACE_SECONDS = 3.0
-"""Without Redis for longer, no new call is taken."""
+"""If Redis is away for longer, no new call is taken."""
 UNWRITABLE = "Redis refuses writes"
 OVERBOOKED = 0.1
-"""More calls than there are places are answered, by this share: some streams come to another edge, some not at all."""
+"""Share by which reservations may exceed the capacity: some streams arrive at another edge, some not at all."""
 OPENING_MAX = 2
-"""Sockets that one call may be opening at once: whoever got hold of its token cannot take all places with it."""
+"""Sockets that one call may be opening at once, so that one leaked token cannot use up the capacity."""
 
 
 class Calls:
-    """Looks calls up for the bus, counts them against `calls_max`, and keeps house."""
+    """All calls of one edge, at most `calls_max`."""
 
     def __init__(self, edge: str, bus: Bus, store: CallStore, calls_max: int) -> None:
         self.edge = edge
         self.draining = False
         self.added: Callable[[Call], None] = lambda call: None
-        """Called with every call that is added."""
+        """Called with every call that is added (call_backup.py)."""
         self.overloaded: Callable[[], bool] = lambda: False
-        """Asked before a new call is answered, while there are others (limits/shedding.py)."""
+        """Asked before a new call is answered, if there are others (admission/overload.py)."""
         self.missing_pool: Callable[[], str] = lambda: ""
-        """Asked before a new call is answered: a pool without a member that takes calls (pool_watch.py)."""
+        """Asked before a new call is answered: a pool without a free member, or "" (admission/pool_watch.py)."""
         self.unwritable = ""
-        """Why Redis takes no writes, once that has lasted `REDIS_GRACE_SECONDS`; empty if it does."""
+        """Why Redis refuses writes, once that has lasted `REDIS_GRACE_SECONDS`; empty while it accepts them."""
         self.bus = bus
         self._store = store
         self._calls_max = calls_max
         self._calls: dict[str, Call] = {}
-        self._promises = Reservations()
+        self._reservations = Reservations()
         self._overbooked = max(1, int(calls_max * OVERBOOKED))
         self._opening: Counter[str] = Counter()
-        self._lost = AbandonedCalls()
+        self._abandoned = AbandonedCalls()
         self._changed = asyncio.Event()
         self._unwritable_since = 0.0
         metrics.begin("edge", calls_max)
 
     def listen(self) -> None:
-        """Take what the workers send to this edge."""
-        self.bus.subscribe(edge_audio(self.edge), self._receive, self._deaf)
-        self.bus.subscribe(edge_priority(self.edge), self._receive, self._deaf)
+        """Subscribe to the streams on which the workers send to this edge."""
+        self.bus.subscribe(edge_audio(self.edge), self._receive, self._subscription_failed)
+        self.bus.subscribe(edge_priority(self.edge), self._receive, self._subscription_failed)
 
     def busy(self, call_id: str = "") -> str:
-        """Why no new call (or not this one) is answered right now; empty if one is."""
+        """Why a new call, or this one, is not answered now; "" if it is.  A closed set, used as a metric label."""
         refusal = self.refusal(call_id)
         if not refusal and self._calls and self.overloaded():
             return "overloaded"
@@ -94,35 +94,35 @@ class Calls:
             return f"no {pool}"
         return refusal
 
-    def promise(self, call_id: str) -> None:
-        """The call was answered: a place is kept until its stream comes, for a moment."""
-        self._promises.make(call_id, _now_ms())
+    def reserve(self, call_id: str) -> None:
+        """Keep capacity for a call that was answered, until its stream arrives or the reservation expires."""
+        self._reservations.make(call_id, _now_ms())
 
-    def break_promise(self, call_id: str) -> None:
-        """The call will not come after all."""
-        self._promises.drop(call_id)
+    def cancel_reservation(self, call_id: str) -> None:
+        """Give the reserved capacity back: the call's stream will not arrive."""
+        self._reservations.drop(call_id)
 
     def refusal(self, call_id: str = "") -> str:
-        """Why no stream (or not this call's) is taken right now; empty if one is.
+        """Why a stream, or this call's, is not taken now; "" if it is.
 
-        A call that is here already, and comes back with a new connection, needs no other place.
+        A call that is here already and connects again needs no further capacity.
         """
         if self.draining:
             return "draining"
         if call_id and self._opening[call_id] >= OPENING_MAX:
             return "too many sockets"
         taken = len(self._calls) - (call_id in self._calls) + self._opening.total()
-        promised = self._promises.others(call_id, _now_ms())
-        if taken >= self._calls_max or taken + promised >= self._calls_max + self._overbooked:
+        reserved = self._reservations.others(call_id, _now_ms())
+        if taken >= self._calls_max or taken + reserved >= self._calls_max + self._overbooked:
             return "full"
         if self.bus.away_s(call_id) > REDIS_GRACE_SECONDS:
             return "cut off from Redis"
         return ""
 
-    def reserve(self, call_id: str = "") -> Callable[[], None]:
-        """Count a socket that is being opened; returns what gives the place back."""
+    def count_opening(self, call_id: str = "") -> Callable[[], None]:
+        """Count a socket that is being opened; returns the function that ends the count, which may be called twice."""
         self._opening[call_id] += 1
-        self._promises.drop(call_id)
+        self._reservations.drop(call_id)
         released = False
 
         def release() -> None:
@@ -130,12 +130,12 @@ class Calls:
             if not released:
                 released = True
                 self._opening[call_id] -= 1
-                self._opening += Counter()  # forgets whoever has none left
+                self._opening += Counter()  # removes entries of zero
 
         return release
 
     def add(self, call: Call) -> None:
-        """The call takes what comes for its id from now on; a reconnect replaces the call before it."""
+        """Deliver messages for the call's id to this call from now on; a reconnect replaces the call before it."""
         older = self._calls.get(call.call_id)
         if older is not None:
             older.replaced()
@@ -144,7 +144,7 @@ class Calls:
         self._count()
 
     def remove(self, call: Call) -> None:
-        """Forget the call, unless another has taken its id."""
+        """Remove the call, unless another connection has taken its place."""
         if self._calls.get(call.call_id) is call:
             del self._calls[call.call_id]
         self._count()
@@ -158,25 +158,26 @@ class Calls:
         return list(self._calls.values())
 
     async def drained(self) -> None:
-        """Until no call is left."""
+        """Return when no call is left."""
         while self._calls:
             self._changed.clear()
             await self._changed.wait()
 
     def hand_over(self) -> None:
-        """Close every socket, so that the carrier opens it anew at another edge; no call ends by it."""
+        """Hand all calls over at once: the carrier opens each socket anew at another edge, and no call ends."""
         if self._calls:
             log.info("handing over %s calls", len(self._calls))
         for call in list(self._calls.values()):
             call.hand_over()
 
     async def hand_over_between_turns(self) -> None:
-        """Hand each call over in the moment after its caller has fallen silent; after `HAND_OVER_SECONDS` all others.
+        """Hand each call over just after its caller has fallen silent; after `HAND_OVER_SECONDS` all remaining ones.
 
-        What a caller says while there is no socket is lost, and a clause that they did not hear to its end is said
-        again.  Between the two turns neither happens, and the carrier's pause is hidden in the wait for the answer
-        (bridge.py): hence only in the first moment of it, and not when the answer is about to come.  While Redis is
-        away, what the caller has said is here: the next edge's audio would overtake it.
+        Audio that a caller speaks while there is no socket is lost, and a clause that was not heard to its end is
+        repeated. Between two turns neither happens, and the wait for the reply hides the carrier's pause
+        (reconnect_silence.py); hence only the first moment of that wait is used, not the time when the reply is about
+        to arrive.  While Redis is away, the caller's last audio is still buffered here, and the next edge's audio would
+        overtake it.
         """
         awaited = {call for call in self.live() if call.turn.between}
         with contextlib.suppress(TimeoutError):
@@ -191,11 +192,12 @@ class Calls:
         self.hand_over()
 
     async def housekeeping(self) -> None:
-        """For as long as the process runs."""
+        """Check limits, give signs of life, and end abandoned calls, for as long as the process runs."""
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_store(), name="signs of life")  # of its own: Redis may be slow, calls not
-            tasks.create_task(self._end_abandoned(), name="lost calls")  # of its own: there may be thousands
+            # Tasks of their own: Redis may be slow, and abandoned calls may be thousands; neither may delay the limits.
+            tasks.create_task(self._keep_store(), name="signs of life")
+            tasks.create_task(self._end_abandoned(), name="lost calls")
             while True:
                 await asyncio.sleep(HOUSEKEEP_SECONDS)
                 for call in list(self._calls.values()):
@@ -214,14 +216,14 @@ class Calls:
                 await self._step("ledger", self._mend)
 
     async def _step(self, loop: str, step: Callable[[], Awaitable[None]]) -> None:
-        """What is wrong with one step, or one key, costs that step and no other."""
+        """Run one step; an error costs this step only."""
         try:
             await step()
         except Exception as error:  # noqa: BLE001 - the loop serves all calls
             skip(loop, error)
 
     async def _check_write(self) -> None:
-        """Redis may be there and full, or read-only: it would answer every question, and take no call."""
+        """Test a write: a Redis that is full or read-only answers all reads and takes no call."""
         now = asyncio.get_running_loop().time()
         try:
             await self._store.check_write(self.edge)
@@ -233,16 +235,16 @@ class Calls:
             self._unwritable_since, self.unwritable = 0.0, ""
 
     async def _mend(self) -> None:
-        with contextlib.suppress(ConnectionError, TimeoutError):  # `_heartbeat_calls` says that the ledger is away
+        with contextlib.suppress(ConnectionError, TimeoutError):  # `_heartbeat_calls` logs it
             await self._store.mend(self.edge, list(self._calls))
 
     async def _note_silence(self) -> None:
-        """Where somebody has spoken since the last time: whoever takes the call over goes on counting from there."""
+        """Record when somebody last spoke, so that an edge that takes a call over continues the count."""
         now = _now_ms()
         silent = {call_id: call.limits.silence_to_note(now) for call_id, call in self._calls.items()}
         noted = {call_id: ms for call_id, ms in silent.items() if ms is not None}
         if noted:
-            with contextlib.suppress(ConnectionError, TimeoutError):  # `_heartbeat_calls` says that the ledger is away
+            with contextlib.suppress(ConnectionError, TimeoutError):  # `_heartbeat_calls` logs it
                 await self._store.note_silence(noted, {call_id: self._calls[call_id].epoch for call_id in noted})
 
     async def _heartbeat_calls(self) -> None:
@@ -251,14 +253,14 @@ class Calls:
             await self._store.heartbeat("edge", self.edge)
             await self._notice_ends()
         except (ConnectionError, TimeoutError):
-            log.warning("the ledger cannot be reached")
+            log.warning("the call store cannot be reached")
 
     async def _notice_ends(self) -> None:
-        """Whoever took this edge for dead has ended its calls.  The callers are still on the line: hang them up."""
+        """Hang up calls that another edge has ended because it took this edge for dead."""
         for call_id in await self._store.ended(list(self._calls)):
             call = self._calls.get(call_id)
             if call is not None and not call.stopping.done() and not call.ended.done():
-                log.warning("a call of this edge stands as ended", extra={"call_id": call_id})
+                log.warning("a call of this edge was ended by another edge", extra={"call_id": call_id})
                 metrics.CALLS_FOUND_ENDED.inc()
                 call.stop("carrier")
 
@@ -269,37 +271,37 @@ class Calls:
 
     async def _find_abandoned(self) -> None:
         try:
-            for call_id in self._lost.look(await self._store.abandoned(), _now_ms()):
+            for call_id in self._abandoned.look(await self._store.abandoned(), _now_ms()):
                 try:
-                    await self._bury(call_id)
-                except KeyRefused as error:  # `_mend` removes what cannot be used
+                    await self._end_abandoned_call(call_id)
+                except KeyRefused as error:  # `_mend` removes the unusable key
                     skip("lost calls", error, call_id)
         except (ConnectionError, TimeoutError):
-            log.warning("the ledger cannot be reached")
+            log.warning("the call store cannot be reached")
 
-    async def _bury(self, call_id: str) -> None:
-        """End a call that no edge has any more and of which the carrier said nothing; its edge is told all the same."""
+    async def _end_abandoned_call(self, call_id: str) -> None:
+        """End a call that no edge has; its edge is informed all the same, should it live."""
         record = await self._store.read(call_id)
-        told = await self._end_told(call_id)
+        logged_reason = await self._logged_end_reason(call_id)
         epoch = record.epoch if record is not None else None
-        if not await self._store.end(call_id, told or "carrier", epoch) or record is None:
-            return  # somebody else did, or a newer connection carries it on
+        if not await self._store.end(call_id, logged_reason or "carrier", epoch) or record is None:
+            return  # another edge ended it, or a newer connection carries it
         self.bus.publish(edge_priority(record.edge), HangUp(call_id, "carrier", epoch=record.epoch))
-        if not told:
+        if not logged_reason:
             heard = (await last_connection(self.bus, call_id)).heard
             self.bus.publish(call_events(call_id), CallEnded(record.epoch, "carrier", wall_ms(), heard))
-        metrics.CALLS_ENDED.labels(told or "carrier").inc()
+        metrics.CALLS_ENDED.labels(logged_reason or "carrier").inc()
 
-    async def _end_told(self, call_id: str) -> str:
-        """The reason that the call's own events name; empty if they name none, or cannot be read."""
+    async def _logged_end_reason(self, call_id: str) -> str:
+        """The end reason in the call's event log; empty if there is none, or if the log cannot be read."""
         try:
-            return _told_end([message for _, message in await self.bus.read(call_events(call_id))])
+            return end_reason_in([message for _, message in await self.bus.read(call_events(call_id))])
         except KeyRefused:
             return ""
 
     async def offer(self, call_id: str) -> None:
-        """Tell every pool that the call wants a member."""
-        with contextlib.suppress(ConnectionError, TimeoutError):  # then a member's scan finds that nobody holds it
+        """Offer the call to every pool.  If Redis is away, a worker's scan finds the call later."""
+        with contextlib.suppress(ConnectionError, TimeoutError):
             await asyncio.gather(*(self._store.offer(pool, [call_id]) for pool in POOLS))
 
     def _count(self) -> None:
@@ -309,7 +311,7 @@ class Calls:
     def _receive(self, entry_id: str, message: Message) -> None:
         try:
             self._route(message)
-        except Exception as error:  # noqa: BLE001 - it would end what all calls are fed by
+        except Exception as error:  # noqa: BLE001 - it would end the subscription of all calls
             skip("bus", error)
 
     def _route(self, message: Message) -> None:
@@ -324,7 +326,7 @@ class Calls:
         self._guarded(call, _deliver, call, message)
 
     def _guarded(self, call: Call, step: Callable[..., None], *about: Any) -> None:
-        """One call's error ends that call and no other."""
+        """Run a step of one call; an error ends that call only."""
         try:
             step(*about)
         except Exception:
@@ -332,8 +334,8 @@ class Calls:
             metrics.SESSION_ERRORS.labels("edge").inc()
             call.end("error")
 
-    def _deaf(self, error: Exception) -> None:
-        skip("bus", error)  # cannot be: every message is guarded
+    def _subscription_failed(self, error: Exception) -> None:
+        skip("bus", error)  # cannot happen: every message is guarded
 
 
 def _now_ms() -> float:
@@ -345,21 +347,21 @@ def _deliver(call: Call, message: Message) -> None:
         case AudioOut():
             call.play(message)
         case ReplySynthesized():
-            call.reply_spoken(message)
+            call.reply_synthesized(message)
         case SpeechStarted():
             call.speech_started(message)
         case SpeechEnded():
             call.speech_ended(message)
         case WordsDetected():
-            call.understood(message)
+            call.words_detected(message)
         case ReplyReleased():
             call.release(message)
         case HangUp():
             call.stop(EndReason.of(message.reason))
 
 
-def _told_end(transcript: list[Message]) -> str:
-    """Why the call is over, if its story says so: its edge died before the ledger knew.  Empty: it does not say."""
+def end_reason_in(transcript: list[Message]) -> str:
+    """The end reason in an event log, which an edge that died wrote before the store; empty if there is none."""
     epoch, reason = 0, ""
     for message in transcript:
         match message:

@@ -1,8 +1,8 @@
-"""Which owner of each pool has the call, as far as its edge knows: what an older one still sends is not obeyed.
+"""Fences the workers of a call: messages of a worker that was replaced are ignored.
 
-A worker that froze, and was replaced, wakes up with messages that were right before.  Each bears the fencing token of
-its claim.  The edge learns of newer ones from the messages themselves, from the call's events (`OwnerChanged`), and
-once a second from the ledger, whose word is final: after a failover a token may be given out again.
+A worker that froze and was replaced may resume with messages that were valid before.  Each message carries the fencing
+token of its owner's claim.  The edge learns of newer tokens from the messages themselves, from the event log
+(`OwnerChanged`), and once a second from the store, which is authoritative: after a failover a token may be reissued.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ ORDERS: dict[type[Message], str] = {
     WordsDetected: "understood",
     ReplyReleased: "release",
 }
-"""What stops, holds, plays or ends something at an edge, by its name in `voice_stale_orders_total`."""
+"""Messages that stop, hold, play or end something at an edge -> their label in `voice_stale_orders_total`."""
 
 
 class Fences:
-    """The newest token of each pool, of one call."""
+    """The newest token of each pool for one call."""
 
     def __init__(self, fell_back: Callable[[], None] = lambda: None) -> None:
-        """`fell_back` is called when the ledger has lost the newest claim of the ears: theirs begin anew."""
+        """`fell_back()` is called when the store has lost the newest claim of the STT pool: its tokens start again."""
         self._newest: dict[str, int] = {}
         self._fell_back = fell_back
 
     def admits(self, pool: str, token: int) -> bool:
-        """Is this the newest owner that is known?  A newer one is known from now on."""
+        """Whether `token` is of the newest known owner of the pool; a newer token becomes the newest."""
         if token < self._newest.get(pool, 0):
             return False
         self._newest[pool] = token
         return True
 
     def settle(self, notes: Mapping[str, str]) -> None:
-        """What the ledger says (`CallStore.notes`): neither older tokens nor ones that it has lost."""
+        """Take the tokens from the store's state fields (`CallStore.state_fields`), lower ones as well."""
         for pool in POOLS:
             token = notes.get(f"token:{pool}", "")
             if not token.isdecimal():
@@ -48,17 +48,17 @@ class Fences:
             self._newest[pool] = int(token)
 
     def forget(self) -> None:
-        """Redis had lost the call: its tokens begin anew."""
+        """Redis had lost the call: tokens start again."""
         self._newest.clear()
 
     def obeys(self, message: Message, epoch: int) -> bool:
-        """Is the message from whoever may give this order to the call's connection `epoch`?"""
+        """Whether the sender of the message may still give this order to connection `epoch` of the call."""
         match message:
             case SpeechStarted() | SpeechEnded() | WordsDetected():
                 return self.admits("stt", message.token)
             case ReplyReleased():
                 return self.admits("llm", message.token)
             case HangUp():
-                ours = message.epoch in (0, epoch)  # 0: of a release that does not say
+                ours = message.epoch in (0, epoch)  # 0: sent by a release that does not state the epoch
                 return ours and not 0 < message.token < self._newest.get(message.pool, 0)
         return True

@@ -1,7 +1,7 @@
-"""What the connection before this one has left in the call's audio: where the next one goes on.
+"""Reads from a call's audio stream where the previous connection ended, and so where the next one begins.
 
-Every frame of the caller's says how far the caller had heard the agent when it came (`AudioIn.heard`).  A dead edge
-tells nothing any more, but the last frame that it wrote does: it lived until then, and so did the line.
+Each of the caller's frames states what the caller had heard of the agent when it arrived (`AudioIn.heard`).  An edge
+that died cannot report that, but the last frame that it published does: until then edge and connection were alive.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from edge.media.reconnect_silence import GAP_MS
 
 @dataclass(frozen=True, slots=True)
 class LastConnection:
-    """Where the call's audio goes on, and how far the caller had heard the reply that was being played."""
+    """Position at which the call's audio continues, and what the caller had heard of the current reply."""
 
     position_ms: int = 0
     heard: HeardPosition = ()
 
 
 async def last_connection(bus: Bus, call_id: str) -> LastConnection:
-    """Read it.  Raises ConnectionError or TimeoutError."""
+    """Read the call's audio stream.  Raises ConnectionError or TimeoutError."""
     frames = [message for _, message in await bus.read(call_audio(call_id)) if isinstance(message, AudioIn)]
     if not frames:
         return LastConnection()

@@ -1,8 +1,8 @@
-"""Is the caller still speaking?  News of speech may come late: Redis was away, or new ears catch up with the audio.
+"""Filters late reports of speech, so that speech that is over does not stop the agent.
 
-Then it may be of speech that is over, and that is answered by what is playing now.  Such news is held for a moment: if
-the end of that speech is behind it, nothing stops.  News of ears that were replaced counts for nothing: they were cut
-off in the middle of it, and its end would never come.
+A report may be late because Redis was away, or because a new STT worker catches up with the audio.  It may then be of
+speech that is over and that the current reply answers.  A late report is held for a moment; if the end of that speech
+follows, nothing stops.  Reports of an STT worker that was replaced do not count: their end would never come.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ from collections.abc import Callable
 from common.protocol.messages import SpeechEnded, SpeechStarted
 
 LATE_MS = 1500
-"""Speech that began this long ago is late news: an ear needs a fraction of it."""
+"""A report of speech that began longer ago than this is late: an STT worker needs a fraction of it."""
 HOLD_SECONDS = 0.2
-"""How long the end of that speech is waited for."""
+"""How long a late report is held, waiting for the end of that speech."""
 
 
 class LateSpeechFilter:
-    """`speaks(speech)` is called for speech that goes on; at once, or when late news was held."""
+    """Calls `on_speech(speech)` for speech that is going on: at once, or after a late report was held."""
 
-    def __init__(self, speaks: Callable[[SpeechStarted], None]) -> None:
-        self._speaks = speaks
+    def __init__(self, on_speech: Callable[[SpeechStarted], None]) -> None:
+        self._on_speech = on_speech
         self._held: SpeechStarted | None = None
-        self._token = 0  # of the newest ears
-        self._ended = 0  # the newest speech whose end they told
+        self._token = 0  # of the newest STT worker
+        self._ended = 0  # the newest utterance whose end was reported
 
     def started(self, speech: SpeechStarted, now_ms: int) -> None:
-        """News of an onset; `now_ms` is where the call's audio is by now."""
+        """Speech was reported; `now_ms` is the position that the call's audio has reached."""
         if not self._current(speech) or speech.utterance <= self._ended:
             return
         if now_ms - speech.position_ms <= LATE_MS:
-            self._speaks(speech)
+            self._on_speech(speech)
             return
         self._held = speech
         asyncio.get_running_loop().call_later(HOLD_SECONDS, self._release, speech)
 
     def ended(self, speech: SpeechEnded) -> None:
-        """That speech, and what was before it, is over."""
+        """The end of that speech, and so of all earlier speech, was reported."""
         if not self._current(speech):
             return
         self._ended = max(self._ended, speech.utterance)
@@ -46,11 +46,11 @@ class LateSpeechFilter:
             self._held = None
 
     def forget(self) -> None:
-        """Redis had lost everything: the tokens may begin anew."""
+        """Redis had lost the call: tokens may start again."""
         self._token = self._ended = 0
 
     def _current(self, speech: SpeechStarted | SpeechEnded) -> bool:
-        """Is it of the newest ears?  Newer ones count utterances again from where the last words ended."""
+        """Whether it is of the newest STT worker, which numbers utterances from the end of the last words on."""
         if speech.token > self._token:
             self._token, self._ended = speech.token, 0
         return speech.token == self._token
@@ -58,4 +58,4 @@ class LateSpeechFilter:
     def _release(self, speech: SpeechStarted) -> None:
         if self._held is speech:
             self._held = None
-            self._speaks(speech)
+            self._on_speech(speech)

@@ -1,6 +1,7 @@
-"""Shortens what is kept of ended calls, some time after their end: every edge does, each call is one edge's.
+"""Shortens the event logs of ended calls, some time after their end.  Every edge runs it; each call is done by one
+edge.
 
-It is nobody's call any more, so nothing waits for it: an error, or a death, leaves the call's event log as it was.
+No process waits for it: after an error, or if the edge dies, the event log stays as it was.
 """
 
 from __future__ import annotations
@@ -20,23 +21,23 @@ LOOK_SECONDS = 5.0
 
 
 class LogCompaction:
-    """`run` it as long as the process runs."""
+    """Compacts the logs of ended calls; `run` it as a task."""
 
     def __init__(self, bus: Bus, store: CallStore) -> None:
         self._bus = bus
         self._store = store
 
     async def run(self) -> None:
-        """Look for calls to shorten every `LOOK_SECONDS`."""
+        """Look every `LOOK_SECONDS` for as long as the process runs."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 await self.look()
             except (ConnectionError, TimeoutError):
-                continue  # Redis is away, which others count
+                continue  # other code counts that Redis is away
 
     async def look(self) -> None:
-        """Shorten the calls that are due.  Raises ConnectionError or TimeoutError."""
+        """Compact the logs that are due.  Raises ConnectionError or TimeoutError."""
         while due := await self._store.ended_calls.take():
             for call_id in due:
                 try:
@@ -44,7 +45,7 @@ class LogCompaction:
                 except (ConnectionError, TimeoutError):
                     raise
                 except Exception:
-                    log.exception("the events of an ended call stay as they are", extra={"call_id": call_id})
+                    log.exception("the event log of an ended call could not be compacted", extra={"call_id": call_id})
                     metrics.SESSION_ERRORS.labels("edge").inc()
                     await self._store.ended_calls.leave(call_id)
 

@@ -1,4 +1,4 @@
-"""What a call needs of the socket that leads to its caller."""
+"""The interface of the socket that leads to a call's caller."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Protocol
 
 
 class MediaSocket(Protocol):
-    """The caller's end: a WebSocket."""
+    """The socket as `Call` uses it; edge/media/websocket.py implements it."""
 
     def send_texts(self, messages: list[bytes]) -> None:
-        """Write text messages at once, in one write."""
+        """Send text messages at once, in one write; does nothing on a closing socket."""
 
     @property
-    def unsent_bytes(self) -> int: ...
+    def unsent_bytes(self) -> int:
+        """Bytes that were written and that the peer has not taken yet."""

@@ -1,19 +1,19 @@
-"""Whose turn is it?  The decisions of the edge, pure: no socket, no clock, no bus.
+"""Decides whose turn it is.  Pure: no socket, no clock, no bus.
 
     LISTENING ──first audio of a reply──▶ SPEAKING ──everything heard──▶ LISTENING
                                            │    ▲
-                        the caller is heard│    │silent again, and no words
+                         the caller speaks │    │ silent again, and no words
                                            ▼    │
-                                          DOUBT ──words, or long speech──▶ LISTENING (the rest of the reply is stale)
+                                  POSSIBLE INTERRUPTION ──words, or long speech──▶ LISTENING (the reply is stale)
 
-The agent falls silent at the first sound, because words cost an ear half a second.  A cough or a "mm-hm" is no
-interruption: then it goes on from the syllable at which it stopped.
+The agent stops at the first sound, because an STT worker needs about 500 ms to detect words.  A cough or a "mm-hm" is
+no interruption: the reply then resumes at the syllable where it stopped.
 
-Replies are numbered (`turn`).  An interruption raises the least number that may still play, so audio of the old reply
-that is on its way anywhere never has to be raced: it is stale when it arrives.
+Replies are numbered (`turn`).  An interruption raises the lowest number that may still play, so audio of the old reply
+that is still in transit is stale when it arrives, and no race with it is possible.
 
-A reply of which nothing was heard yet is not interrupted: it waits until the caller is silent.  If they said
-something new, the next reply replaces it; if it was a cough, nothing is lost.
+A reply of which the caller has heard nothing yet is not interrupted: it waits until the caller is silent.  If the
+caller said something new, the next reply replaces it; after a cough it plays.
 
 The caller's speech is numbered too (`utterance`): a repeated or late report changes nothing.
 """
@@ -24,19 +24,19 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 HOLD_MS_MAX = 35_000
-"""A reply waits no longer than this for the caller to fall silent; the ears force an end of speech after 30 s."""
+"""Maximum wait of a reply for the caller to fall silent; the STT worker forces an end of speech after 30 s."""
 CONFIRM_MS = 800
-"""Speech this long is an interruption, even if no word of it is understood yet."""
+"""Speech this long is an interruption, even if no word of it was detected."""
 RESUME_MS = 1200
-"""So long after a short sound its words are waited for.  Words that come later stop the agent again."""
+"""How long words are waited for after a short sound.  Words that arrive later stop the agent again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """Clear the carrier's queue now, and write it down.
+    """Clear the carrier's queue now, and publish the interruption.
 
-    `utterance`: the speech that may prove to be none: keep the unheard audio until `DiscardReply` or `ResumeReply`.
-    0: discard it now.
+    `utterance` names the sound that may be no interruption: keep the unheard audio until `DiscardReply` or
+    `ResumeReply`. 0: discard it now.
     """
 
     utterance: int = 0
@@ -44,12 +44,12 @@ class Interrupt:
 
 @dataclass(frozen=True, slots=True)
 class DiscardReply:
-    """It was an interruption: what is unheard of the reply will not be."""
+    """It was an interruption: discard the unheard audio of the reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeReply:
-    """It was none: the reply goes on from where it was interrupted by `utterance`."""
+    """It was no interruption: resume the reply where `utterance` stopped it."""
 
     turn: int
     utterance: int
@@ -57,7 +57,7 @@ class ResumeReply:
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """Call `wake` at this time."""
+    """Call `Turn.wake` at this time (ms)."""
 
     at_ms: float
 
@@ -74,7 +74,7 @@ class ResumeOutput:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The caller has heard the whole reply; `then` is what follows ("" or "hangup")."""
+    """The caller has heard the whole reply; `then` is what follows: "" or "hangup"."""
 
     turn: int
     then: str
@@ -85,74 +85,79 @@ Effect: TypeAlias = Interrupt | DiscardReply | ResumeReply | Wake | PauseOutput 
 
 @dataclass(slots=True)
 class _PossibleInterruption:
-    """The reply was interrupted by a sound that may be no speech."""
+    """The current reply was stopped by `utterance`, which may be no speech."""
 
     utterance: int
-    resume_at: float | None = None  # the caller is silent again
+    resume_at: float | None = None  # set while the caller is silent again
 
 
 class Turn:
-    """One call's turn.  Each method takes one event and returns what to do, in order."""
+    """The turns of one call.  Each method takes one event and returns the effects, in order.  `now` is in ms."""
 
     def __init__(self, interruptible: bool = True) -> None:
         self._interruptible = interruptible
         self.turn = 0
-        """The newest reply that was let in."""
+        """The newest reply whose audio was admitted."""
         self.turn_min = 1
-        """Audio of an older reply is stale."""
+        """The lowest reply whose audio is admitted; older audio is stale."""
         self.answers = 0
-        """The utterance that it answers; 0: none."""
+        """The utterance that the newest reply answers; 0: none."""
         self.speaking = False
-        """Is a reply unfinished?"""
+        """Whether a reply is being played, or waits to be."""
         self._utterance = 0
-        self._spoken_since: float | None = None  # the caller is speaking
-        self._asked = False  # they have spoken, and no reply has begun since
+        self._speaking_since: float | None = None  # set while the caller is speaking
+        self._awaiting_reply = False  # the caller has spoken, and no reply has begun since
         self._complete: tuple[int, str] | None = None  # last clause and `then` of the current reply, once known
-        self._heard = -1  # last clause of the current reply that the caller has heard
-        self._doubt: _PossibleInterruption | None = None
-        self._resumed_by = 0  # the speech that the current reply was interrupted by, and went on after
+        self._heard_clause = -1  # last clause of the current reply that the caller has heard
+        self._possible: _PossibleInterruption | None = None
+        self._resumed_by = 0  # the utterance that stopped the current reply, after which it resumed
 
     def admits(self, turn: int) -> bool:
-        """May audio of this reply still reach the caller?"""
+        """Whether audio of this reply may still reach the caller."""
         return turn >= self.turn_min
 
     def audio_arrived(self, turn: int, answers: int = 0) -> list[Effect]:
-        """Audio of a reply that is admitted is here; a newer reply replaces the current one.
+        """Audio of an admitted reply arrived; a newer reply replaces the current one.
 
-        `answers` is the utterance that it answers: that one is over, even if its onset is not told before now.
+        `answers` is the utterance that the reply answers.  That utterance is over, even if its start is reported only
+        later.
         """
         if turn <= self.turn:
             return []
         self._utterance = max(self._utterance, answers)
         effects: list[Effect] = [Interrupt()] if self.speaking else []
-        if self._doubt is not None:
+        if self._possible is not None:
             effects += self._confirm()
         self._open(turn)
         self.answers = answers
         return effects
 
     def reply_complete(self, turn: int, last_clause: int, then: str) -> list[Effect]:
-        """All audio of an admitted reply is here; `last_clause` is -1 if it has none."""
+        """All audio of an admitted reply arrived; `last_clause` is -1 if it has none."""
         effects = self.audio_arrived(turn)
         if turn == self.turn and self.unfinished:
             self._complete = (last_clause, then)
         return [*effects, *self._finish()]
 
     def clause_heard(self, turn: int, clause: int) -> list[Effect]:
-        """The carrier (or, failing it, the clock) says that the clause was played to its end."""
+        """The clause was played to its end, as the carrier confirms or, without its answer, the clock shows."""
         if turn == self.turn and self.unfinished:
-            self._heard = max(self._heard, clause)
+            self._heard_clause = max(self._heard_clause, clause)
         return self._finish()
 
     def caller_speaks(self, utterance: int, begun: int, now: float, words: bool = False) -> list[Effect]:
-        """The ears hear speech.  `begun`: the newest reply of which a frame was sent; `words`: see `understood`."""
+        """The caller began to speak.
+
+        `begun` is the newest reply of which a frame was sent.  `words`: the STT worker reports words by
+        `words_detected`.
+        """
         if utterance <= self._utterance:
             return []
         self._utterance = utterance
-        self._spoken_since = now
-        self._asked = False
-        if self._doubt is not None:
-            self._doubt.resume_at = None
+        self._speaking_since = now
+        self._awaiting_reply = False
+        if self._possible is not None:
+            self._possible.resume_at = None
             return [Wake(now + CONFIRM_MS)]
         if not self.speaking or begun < self.turn:
             return [PauseOutput()]
@@ -162,78 +167,79 @@ class Turn:
         if not words:
             self.turn_min = self.turn + 1
             return [Interrupt(), PauseOutput()]
-        self._doubt = _PossibleInterruption(utterance)
+        self._possible = _PossibleInterruption(utterance)
         return [Interrupt(utterance), PauseOutput(), Wake(now + CONFIRM_MS)]
 
-    def understood(self, utterance: int) -> list[Effect]:
-        """There are words in this speech.  Ears that tell it said so at its start (`words`)."""
-        if self._doubt is not None and utterance >= self._doubt.utterance:
+    def words_detected(self, utterance: int) -> list[Effect]:
+        """The utterance contains words.  Only after `caller_speaks` with `words`."""
+        if self._possible is not None and utterance >= self._possible.utterance:
             return self._confirm()
         if self.speaking and 0 < self._resumed_by <= utterance:
             self.speaking = False
             self.turn_min = self.turn + 1
-            self._asked = not self.caller_is_speaking
+            self._awaiting_reply = not self.caller_is_speaking
             return [Interrupt()]
         return []
 
     def caller_silent(self, utterance: int, now: float) -> list[Effect]:
-        """The ears hear no speech any more."""
-        if utterance < self._utterance or self._spoken_since is None:
+        """The caller fell silent."""
+        if utterance < self._utterance or self._speaking_since is None:
             return []
-        self._spoken_since = None
-        if self._doubt is not None:
-            self._doubt.resume_at = now + RESUME_MS
-            return [Wake(self._doubt.resume_at)]
-        self._asked = not self.speaking
+        self._speaking_since = None
+        if self._possible is not None:
+            self._possible.resume_at = now + RESUME_MS
+            return [Wake(self._possible.resume_at)]
+        self._awaiting_reply = not self.speaking
         return [ResumeOutput()]
 
     def wake(self, now: float) -> list[Effect]:
-        """Call when `Wake` says so, and about once a second: an end of speech that never came must not mute us."""
-        if self._spoken_since is not None and now - self._spoken_since > HOLD_MS_MAX:
+        """Call at the times of `Wake`, and about once a second: a lost end of speech must not mute the agent."""
+        if self._speaking_since is not None and now - self._speaking_since > HOLD_MS_MAX:
             return self.caller_silent(self._utterance, now)
-        doubt = self._doubt
-        if doubt is None:
+        possible = self._possible
+        if possible is None:
             return []
-        if self._spoken_since is not None:
-            return self._confirm() if now - self._spoken_since >= CONFIRM_MS else []
-        if doubt.resume_at is None or now < doubt.resume_at:
+        if self._speaking_since is not None:
+            return self._confirm() if now - self._speaking_since >= CONFIRM_MS else []
+        if possible.resume_at is None or now < possible.resume_at:
             return []
-        self._doubt = None
-        self._resumed_by = doubt.utterance
+        self._possible = None
+        self._resumed_by = possible.utterance
         self.speaking = True
-        return [ResumeReply(self.turn, doubt.utterance), ResumeOutput(), *self._finish()]
+        return [ResumeReply(self.turn, possible.utterance), ResumeOutput(), *self._finish()]
 
     def _confirm(self) -> list[Effect]:
-        self._doubt = None
+        self._possible = None
         self.turn_min = self.turn + 1
         if self.caller_is_speaking:
             return [DiscardReply()]
-        self._asked = True
+        self._awaiting_reply = True
         return [DiscardReply(), ResumeOutput()]
 
     @property
     def caller_is_speaking(self) -> bool:
-        return self._spoken_since is not None
+        """Whether the caller is speaking, as far as was reported."""
+        return self._speaking_since is not None
 
     @property
     def between(self) -> bool:
-        """Has the caller just fallen silent, and no reply begun: the moment at which nobody says anything?"""
-        return self._asked
+        """Whether the caller fell silent and no reply has begun: the moment in which nobody speaks."""
+        return self._awaiting_reply
 
     @property
     def unfinished(self) -> bool:
-        """May more of the current reply be heard?"""
-        return self.speaking or self._doubt is not None
+        """Whether more of the current reply may be heard."""
+        return self.speaking or self._possible is not None
 
     def _open(self, turn: int) -> None:
         self.turn = self.turn_min = turn
         self._resumed_by = 0
         self.speaking = True
-        self._asked = False
-        self._complete, self._heard = None, -1
+        self._awaiting_reply = False
+        self._complete, self._heard_clause = None, -1
 
     def _finish(self) -> list[Effect]:
-        if not self.speaking or self._complete is None or self._heard < self._complete[0]:
+        if not self.speaking or self._complete is None or self._heard_clause < self._complete[0]:
             return []
         self.speaking = False
         return [Finish(self.turn, self._complete[1])]

@@ -1,13 +1,13 @@
-"""Our own signature in every URL that we hand to the carrier: whoever calls it was given it, for this call, till then.
+"""Signs the URLs that the edge gives the carrier, so that each is valid for one call and for a limited time.  Pure.
 
-The carrier signs a webhook's URL without its query, and not its body; so a captured signature would be good for another
-call's webhook once its nonce is forgotten.  A URL of ours therefore says whose it is and carries a proof of that:
+The carrier signs a webhook's URL without its query, and not its body; a captured signature would be valid for another
+call's webhook once its nonce is forgotten.  Our URLs therefore name the call and carry a proof of that:
 
     /after-stream?call=<CallUUID>&proof=<expiry>.<signature>      of a call that was answered
     /ring?dial=<id>&attempt=<n>&proof=<expiry>.<signature>        of one request for an outbound call
 
-The signature is HMAC-SHA256 with the secret of the stream tokens over the path, the subject and the expiry (Unix time,
-s), cut to 144 bits.  Pure.
+The signature is HMAC-SHA256 with the secret of the stream tokens over the path, the subject and the expiry (Unix time
+in seconds), cut to 144 bits.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from hashlib import sha256
 from urllib.parse import urlencode
 
 SPARE_SECONDS = 3600
-"""A proof is good for this much longer than its call can last: webhooks come late."""
+"""A proof is valid this much longer than its call can last, because webhooks arrive late."""
 _PROOF = re.compile(r"([0-9]{1,12})\.([A-Za-z0-9_-]{24})")
 
 
 class Proof(StrEnum):
-    """What the query of a webhook proves; the values of the bad ones are labels of a metric."""
+    """Result of a check; the values of the invalid ones are labels of a metric."""
 
     GOOD = "good"
     NONE = "url_unproven"
-    """There is none: the URL was set up in the carrier's console, or comes from an older release."""
+    """The query has no proof: the URL was set in the carrier's console, or comes from an older release."""
     FORGED = "url_forged"
     EXPIRED = "url_expired"
 
 
 def of_call(secret: bytes | None, path: str, call_id: str, until_s: float) -> str:
-    """The path with the query that proves it for this call; without a secret as it is."""
+    """The path with a query that proves it for this call until `until_s` (Unix time); bare without a secret."""
     return _proven(secret, path, {"call": call_id}, until_s)
 
 
@@ -47,7 +47,7 @@ def of_dial(secret: bytes | None, path: str, dial_id: str, attempt: str, until_s
 
 
 def check(secret: bytes, path: str, query: Mapping[str, str], now_s: float) -> Proof:
-    """What the query proves of itself; whose it is stands in its `call`, or `dial` and `attempt`."""
+    """Check the proof in the query.  The subject is in its `call`, or in its `dial` and `attempt`."""
     given = query.get("proof", "")
     if not given:
         return Proof.NONE

@@ -1,1 +1,1 @@
-"""All that is Vobiz's, and nothing else: its stream, XML, signatures, webhooks, causes, REST API."""
+"""Everything specific to Vobiz: stream protocol, XML, signatures, webhooks, hangup causes, REST API."""

@@ -1,4 +1,4 @@
-"""The keys in a `dtmf` message of the stream.  Vobiz documents none, so every shape that was seen elsewhere is read.
+"""Reads the keys of a `dtmf` message of the stream.  Vobiz documents no format, so every shape seen elsewhere is read.
 
 {"dtmf": {"digit": "3"}}   {"dtmf": {"digits": "42#"}}   {"dtmf": "3"}   {"digit": 3}   {"digits": ["4", "2"]}
 """
@@ -9,16 +9,16 @@ from typing import Any
 
 KEYS = "0123456789*#ABCD"
 KEYS_MAX = 32
-"""In one message; more than a person presses between two of them."""
+"""Keys in one message; more than a person presses between two messages."""
 _NAMES = ("digit", "digits", "key", "keys", "value")
 _WORDS = {"STAR": "*", "ASTERISK": "*", "HASH": "#", "POUND": "#"}
 
 
 def keys_of(message: dict[str, Any]) -> str:
-    """The keys in the order in which they were pressed, letters large; empty if there is anything else, or nothing."""
+    """The keys in the order in which they were pressed, upper case; empty if there are none, or other characters."""
     body = message.get("dtmf")
-    places = [body] if not isinstance(body, dict) else [body.get(name) for name in _NAMES]
-    for value in [*places, *(message.get(name) for name in _NAMES)]:
+    candidates = [body] if not isinstance(body, dict) else [body.get(name) for name in _NAMES]
+    for value in [*candidates, *(message.get(name) for name in _NAMES)]:
         if value is not None and value != "":
             return _keys(value)
     return ""

@@ -1,8 +1,8 @@
-"""Why a call ended: Vobiz's hangup causes, and which of them are worth another call.
+"""Vobiz's hangup causes, and which of them are worth another call.  Pure.
 
-Source: Vobiz documentation "Hangup causes".  Webhooks and call records give a code (4000), a name ("Normal Hangup")
-or a text ("NORMAL_CLEARING"); some carry Q.850 numbers or causes that the page does not list.  What is not known is
-no error: it becomes a cause of its own that is not retried.
+Source: Vobiz documentation "Hangup causes".  Webhooks and call records give a code (4000), a name ("Normal Hangup") or
+a text ("NORMAL_CLEARING"); some carry Q.850 numbers or causes that the page does not list.  An unknown cause is no
+error: it becomes a cause of its own that is not retried.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _NAME_CHARS_MAX = 64
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One reason; `retry` says that the same call may well succeed a little later."""
+    """One hangup cause; `retry`: the same call may succeed a little later."""
 
     code: int
-    """Vobiz's number; 0 if it is not known."""
+    """Vobiz's number; 0 if unknown."""
     name: str
     retry: bool = False
 
@@ -41,7 +41,7 @@ CAUSES: dict[int, Cause] = {
         Cause(2070, "Violates media anchoring"),
         Cause(3000, "No answer", retry=True),
         Cause(3010, "Busy line", retry=True),
-        Cause(3020, "Rejected"),  # the person said no
+        Cause(3020, "Rejected"),  # by the person
         Cause(3030, "Unknown caller id"),
         Cause(3040, "Forbidden"),
         Cause(3050, "Unallocated number"),
@@ -49,7 +49,7 @@ CAUSES: dict[int, Cause] = {
         Cause(3080, "Carrier internal error", retry=True),
         Cause(3090, "Network congestion", retry=True),
         Cause(3100, "Busy everywhere", retry=True),
-        Cause(3110, "Declined"),  # the person said no
+        Cause(3110, "Declined"),  # by the person
         Cause(3120, "User does not exist anywhere"),
         Cause(3130, "Spam block"),
         Cause(3140, "DNO caller id"),
@@ -98,7 +98,7 @@ TEXT_CAUSES: dict[str, int] = {
     "LOSE_RACE": 9000,
     "UNKNOWN": UNKNOWN_CODE,
 }
-"""Those whose number Vobiz's page, or their plain meaning, gives."""
+"""Texts whose number is given by Vobiz's page, or by their plain meaning."""
 
 TEXTS_ALONE = frozenset(
     {
@@ -112,11 +112,11 @@ TEXTS_ALONE = frozenset(
         "SUBSCRIBER_ABSENT",
     }
 )
-"""Documented without a number, and without advice to call again."""
+"""Texts documented without a number and without advice to call again."""
 
 _ALONE = {text: Cause(UNKNOWN_CODE, text) for text in TEXTS_ALONE}
 _SPELLINGS: dict[str, int] = {
-    # CallStatus and DialStatus of the webhooks, and names that other tables give the same thing.
+    # CallStatus and DialStatus of the webhooks, and names of the same causes in other tables.
     "BUSY": 3010,
     "LINE_BUSY": 3010,
     "NOANSWER": 3000,
@@ -127,7 +127,7 @@ _SPELLINGS: dict[str, int] = {
     "COMPLETED": 4000,
 }
 _OTHER_NUMBERS: dict[int, int] = {
-    # Q.850, which an older page shows.
+    # Q.850, as on an older page of Vobiz.
     1: 3050,
     16: 4000,
     17: 3010,
@@ -144,7 +144,7 @@ _OTHER_NUMBERS: dict[int, int] = {
     44: 3090,
     47: 3090,
     102: 3070,
-    # SIP, which Q.850 has no number of.
+    # SIP statuses without a Q.850 number.
     404: 3050,
     408: 3070,
     480: 3000,
@@ -153,17 +153,17 @@ _OTHER_NUMBERS: dict[int, int] = {
     600: 3100,
     603: 3110,
 }
-"""Numbers of other tables, as the nearest cause: believed only if no field says it in Vobiz's own words."""
+"""Numbers of other tables, as the nearest cause; used only if no field has a cause of Vobiz's own."""
 
 ACCOUNT_CAUSES: dict[int, str] = {1010: "credit", 1020: "limit", 5030: "limit"}
-"""Causes that speak of the account and not of the call, by what is wrong with it (account.py)."""
+"""Causes that concern the account and not the call -> key of `rest.account.REASONS`."""
 
 
 def cause_of(code: int | str = "", text: str = "", *more: str) -> Cause:
     """The cause in a webhook's HangupCauseCode, HangupCause, HangupCauseName and CallStatus; any may be missing.
 
-    The first of them that is understood decides, as a number, a text or a name, in whichever field it stands; after
-    those the numbers of other tables (Q.850, SIP).  Else a cause with code 0 and the first words, bounded, as its name.
+    The first that is understood decides, as a number, a text or a name, in whichever field it stands; then the numbers
+    of other tables (Q.850, SIP).  Otherwise a cause with code 0, named by the first words, of bounded length.
     """
     given = [str(value).strip() for value in (code, text, *more)]
     for value in given:
@@ -177,31 +177,31 @@ def cause_of(code: int | str = "", text: str = "", *more: str) -> Cause:
 
 
 def cause_text(code: int | str = "", text: str = "", *more: str) -> str:
-    """`cause_of` as one word that `cause_of` understands again: the code, else what was said, else "unknown"."""
+    """The cause as one word that `cause_of` understands again: the code, else the words given, else "unknown"."""
     cause = cause_of(code, text, *more)
     if cause.code != UNKNOWN_CODE:
         return str(cause.code)
     given = (str(value).strip() for value in (code, text, *more))
-    said = cause.name if cause is not CAUSES[UNKNOWN_CODE] else next(filter(None, given), "")
-    return said[:_NAME_CHARS_MAX] or "unknown"
+    word = cause.name if cause is not CAUSES[UNKNOWN_CODE] else next(filter(None, given), "")
+    return word[:_NAME_CHARS_MAX] or "unknown"
 
 
 def may_retry(cause: Cause | int | str) -> bool:
-    """Is another call worth it?  Takes a cause, a code, or a code or text as the webhooks spell it.
+    """Whether another call is worth it.  Takes a cause, a code, or a code or text as the webhooks spell it.
 
-    Vobiz's advice: yes after no answer, busy, and faults of the network; never once a person, or a rule, said no.
+    Vobiz's advice: yes after no answer, busy, and network faults; no after a refusal by a person or a rule.
     """
     return (cause if isinstance(cause, Cause) else cause_of(cause, str(cause))).retry
 
 
 def account_reason(cause: Cause | int | str) -> str:
-    """What is wrong with the account, if the cause speaks of it and not of the call; else empty."""
+    """The problem of the account (key of `rest.account.REASONS`), if the cause concerns the account; else empty."""
     found = cause if isinstance(cause, Cause) else cause_of(cause, str(cause))
     return ACCOUNT_CAUSES.get(found.code, "")
 
 
 def _understood(value: str) -> Cause | None:
-    """The cause that one field names, in whatever spelling; None if it names none that Vobiz documents."""
+    """The cause that one field names, in any spelling; None if Vobiz documents no such cause."""
     number = _number(value)
     if number != UNKNOWN_CODE:
         return CAUSES.get(number)
@@ -226,6 +226,6 @@ _BY_WORD: dict[str, Cause] = {
 
 
 def named_cause(cause: str) -> str:
-    """A cause for people: "Normal hangup (4000)" for a code of the table; anything else as it is."""
+    """A cause for display: "Normal hangup (4000)" for a known code; anything else unchanged."""
     known = CAUSES.get(_number(cause))
     return f"{known.name} ({known.code})" if known and known.code != UNKNOWN_CODE else cause

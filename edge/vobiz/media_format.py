@@ -1,4 +1,4 @@
-"""Which audio the carrier says that it sends, by every name that is used for it.  Pure."""
+"""Parses the audio format that the carrier declares, under any of its usual names.  Pure."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ NAMES = {
     **dict.fromkeys(("alaw", "a-law", "pcma", "g711a", "g711-alaw"), ALAW),
     **dict.fromkeys(("l16", "linear16", "pcm", "pcm16", "pcm-s16le", "s16le", "slin", "slin16"), L16),
 }
-"""A name without `audio/` and `x-`, in small letters, "_" as "-": its encoding."""
+"""Name in lower case, without `audio/` and `x-`, "_" as "-" -> its encoding."""
 RATES = {MULAW: (8000,), ALAW: (8000,), L16: (8000, 16000, 24000)}
-"""G.711 has one rate; of L16 at 24,000 Hz Vobiz sends nothing that is usable, which edge/media/decoder.py refuses."""
+"""Sample rates in Hz.  G.711 has one; L16 at 24,000 Hz from Vobiz is unusable, and edge/media/decoder.py refuses it."""
 _NAME = re.compile(r"(?!.*[0-9]{6})[A-Za-z][A-Za-z0-9/_.;= -]{0,63}")
-"""What an encoding's name looks like; anything else, a phone number perhaps, is not repeated in an error."""
+"""The shape of an encoding's name; anything else, perhaps a phone number, is not repeated in an error."""
 _HERTZ = re.compile(r"[0-9]{1,6}")
 
 
 class BadFormat(ValueError):
-    """The text says what was declared and what would do."""
+    """The format cannot be used; the text gives the declared format and the accepted ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +32,27 @@ class MediaFormat:
 
     @property
     def frame_bytes(self) -> int:
-        """So many bytes are 20 ms."""
+        """Bytes of 20 ms."""
         return self.sample_rate // 50 * (2 if self.encoding == L16 else 1)
 
 
 def media_format(name: str, rate: str = "") -> MediaFormat:
-    """The format of a name such as "audio/x-mulaw", "PCMU/8000" or "audio/l16;rate=16000;channels=1".
+    """Parse a name such as "audio/x-mulaw", "PCMU/8000" or "audio/l16;rate=16000;channels=1".
 
-    `rate` is what stands beside the name, and wins over a rate within it.  Raises BadFormat.
+    `rate` is the rate given beside the name, in Hz; it takes precedence over one within the name.  Raises BadFormat.
     """
     kind, *parameters = [part.strip() for part in name.lower().split(";")]
     kind = kind.removeprefix("audio/").replace("_", "-").removeprefix("x-").replace(".", "")
     kind, *numbers = kind.split("/")  # as in SDP: name/rate/channels
-    told = dict(part.replace('"', "").partition("=")[::2] for part in parameters)
-    rates = [rate, told.get("rate", ""), *numbers[:1], "8000"]
-    channels = told.get("channels") or (numbers[1] if len(numbers) > 1 else "1")
+    parameter_of = dict(part.replace('"', "").partition("=")[::2] for part in parameters)
+    rates = [rate, parameter_of.get("rate", ""), *numbers[:1], "8000"]
+    channels = parameter_of.get("channels") or (numbers[1] if len(numbers) > 1 else "1")
     encoding = NAMES.get(kind.strip())
     hertz = re.sub(r"\.0+$", "", next(one.strip() for one in rates if one.strip()))
     if encoding is None or channels != "1" or hertz not in map(str, RATES[encoding]):
-        told_name = repr(name) if _NAME.fullmatch(name) else "a name that is none"
-        told_hertz = hertz if _HERTZ.fullmatch(hertz) else "unreadable"
+        shown_name = repr(name) if _NAME.fullmatch(name) else "a name that is none"
+        shown_hertz = hertz if _HERTZ.fullmatch(hertz) else "unreadable"
         raise BadFormat(
-            f"{told_name} at {told_hertz} Hz; expected mu-law or A-law at 8000 Hz or L16 at 8000 or 16000 Hz, mono"
+            f"{shown_name} at {shown_hertz} Hz; expected mu-law or A-law at 8000 Hz or L16 at 8000 or 16000 Hz, mono"
         )
     return MediaFormat(encoding, int(hertz))

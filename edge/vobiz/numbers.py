@@ -1,6 +1,6 @@
-"""Phone numbers as Vobiz takes them, and texts without them.
+"""Normalises phone numbers for Vobiz, and removes them from texts.  Pure.
 
-No error of this module repeats what it was given: numbers stay out of logs.
+No error of this module repeats its input, so that numbers stay out of logs.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _SIP_IN_TEXT = re.compile(r"\bsips?:[^\s<>\"',;]+", re.IGNORECASE)
 
 
 def dialled(text: str) -> str:
-    """A number to dial or to show, without its separators: "+91 12345 67890", "01123456789", or a `sip:` URI.
+    """Normalise a number to dial or to show: "+91 12345 67890", "01123456789", or a `sip:` URI.
 
-    With its country it becomes E.164, without the 0 that only callers inside that country dial: "+91 (0) 12345 67890".
-    Raises ValueError, also for a country or a length that does not exist.
+    A number with its country code becomes E.164, without the 0 that only callers inside that country dial, as in
+    "+91 (0) 12345 67890".  Raises ValueError, also for a country or a length that does not exist.
     """
     if _SIP.fullmatch(text):
         return text
@@ -40,10 +40,10 @@ def dialled(text: str) -> str:
 
 
 def e164(text: str) -> str:
-    """The number with its country, as Vobiz lists it: "+911234567890".
+    """The number in E.164 form, as Vobiz lists it: "+911234567890".
 
-    Takes "+" or "00" before the country; without either, only what is too long for an ordinary national number: ten
-    digits could belong to any country.  Of those, 1800 and 1860 are India's.  Raises ValueError.
+    Accepts "+" or "00" before the country code; without either, only numbers too long for an ordinary national number,
+    since ten digits could belong to any country.  Of those, 1800 and 1860 are India's.  Raises ValueError.
     """
     digits = compact(text)
     full = international(digits) if _INTERNATIONAL.fullmatch(digits) else ""
@@ -53,5 +53,5 @@ def e164(text: str) -> str:
 
 
 def without_numbers(text: str) -> str:
-    """The text with everything that could be somebody's number or SIP address replaced."""
+    """The text with everything that could be a phone number or SIP address replaced."""
     return _NUMBER_IN_TEXT.sub("<number>", _SIP_IN_TEXT.sub("<address>", text))

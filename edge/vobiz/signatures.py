@@ -1,16 +1,16 @@
-"""Did Vobiz send this webhook?  The signatures of its requests, checked without I/O.
+"""Verifies the signatures of Vobiz's webhooks.  Pure.
 
-Vobiz signs the URL it was given, without query and fragment, and a nonce; keyed with the account's auth token:
+Vobiz signs the URL it was given, without query and fragment, and a nonce; the key is the account's auth token:
 
     X-Vobiz-Signature-V3, -MA-V3   base64(HMAC-SHA256(token, url + "." + nonce)), nonce in X-Vobiz-Signature-V3-Nonce
     X-Vobiz-Signature-V2, -MA-V2   base64(HMAC-SHA256(token, url + nonce)),       nonce in X-Vobiz-Signature-V2-Nonce
 
-The MA headers are signed with the parent account's token.  V1 (SHA-1, and documented in two ways) is not looked at.
+The MA headers are signed with the parent account's token.  V1 (SHA-1, and documented in two ways) is ignored.
 
-Neither the body nor a time is signed.  So a signature says that Vobiz called this URL once, not that it said this, nor
-now: the caller must remember the nonces of valid requests (`Checked.nonces`) for some minutes, refuse them a second
-time, and know the call that the body names.  Vobiz repeats a webhook that was not answered; whether with a new nonce
-is not documented, so a repeated nonce should be answered like the first time, without acting again.
+Neither the body nor a time is signed.  So a signature proves that Vobiz called this URL once, not that it sent this
+body, nor that it did so now: the caller must remember the nonces of valid requests (`Checked.nonces`), refuse them a
+second time, and know the call that the body names.  Vobiz repeats a webhook that was not answered; whether with a new
+nonce is not documented, so a repeated request should be answered like the first, without acting again.
 
 Source: Vobiz documentation, "Validating callbacks".
 """
@@ -28,39 +28,39 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 SIGNATURES_MAX = 8
-"""In one header: Vobiz sends one.  Bounds the work that a stranger can ask for."""
+"""Signatures in one header; Vobiz sends one.  Bounds the work that a stranger can cause."""
 HEADER_CHARS_MAX = 1024
 HEADERS_MAX, NONCES_MAX = 8, 4
-"""Of one name, that are looked at."""
+"""Headers of one name that are examined."""
 
 _PREFIX = "x-vobiz-signature-"
 _SIGNATURE = re.compile(r"[A-Za-z0-9+/]{43}=")
 _NONCES = {
     "v3": re.compile(r"[A-Za-z0-9_-]{1,64}"),
-    # Nothing parts the URL from a V2 nonce: were its length free, /a/1 and "23" would be signed like /a/12 and "3".
+    # URL and V2 nonce have no separator: were its length free, /a/1 and "23" would be signed like /a/12 and "3".
     "v2": re.compile(r"[0-9]{20}"),
 }
 _SECRET_HEADER = re.compile(r"token|secret|password|authorization|cookie|api-key|^x-auth-|^x-vobiz-signature")
 
 HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-"""What may stand in a Host header; the rest, a stranger wrote."""
+"""The shape of a valid Host header."""
 REDACTED = "[redacted]"
 
 
 class SignatureVerdict(StrEnum):
-    """What the signatures of a request say."""
+    """The result of checking a request's signatures."""
 
     VALID = "valid"
     MISSING = "missing"
-    """None that we look at."""
+    """No V2 or V3 signature."""
     WRONG = "wrong"
     """Well-formed, but not made with our tokens for our URL."""
     MALFORMED = "malformed"
-    """Nothing among them that Vobiz could have sent: no nonce, no base64 of 32 bytes, too many."""
+    """Not a signature that Vobiz could have sent: no nonce, no base64 of 32 bytes, or too many."""
 
 
 class Refusal(StrEnum):
-    """Why a webhook is refused: the only values, fit for a metric's label."""
+    """Reasons for which a webhook is refused; metric labels."""
 
     MISSING = "signature_missing"
     WRONG = "signature_wrong"
@@ -68,15 +68,15 @@ class Refusal(StrEnum):
 
 
 class Policy(StrEnum):
-    """What is asked of a webhook."""
+    """Whether webhooks must be signed (WEBHOOK_SIGNATURES)."""
 
     REQUIRED = "required"
     IF_PRESENT = "if-present"
-    """Vobiz's documentation leaves open whether it always signs; what it signs must be right."""
+    """Unsigned webhooks are accepted, since Vobiz does not document that it always signs; wrong signatures are not."""
     OFF = "off"
 
     def refuses(self, checked: Checked) -> Refusal | None:
-        """Why this webhook must be refused; None if it may be believed."""
+        """Why this webhook must be refused; None if it is accepted."""
         if self is Policy.OFF or checked.verdict is SignatureVerdict.VALID:
             return None
         if self is Policy.IF_PRESENT and checked.verdict is SignatureVerdict.MISSING:
@@ -86,19 +86,19 @@ class Policy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The verdict on one request."""
+    """The result for one request."""
 
     verdict: SignatureVerdict
     nonces: tuple[str, ...] = ()
-    """Of a valid request, V3's first.  All must be remembered: whoever replays it may leave out the V3 headers."""
+    """Nonces of a valid request, V3's first.  All must be remembered: a replay may omit the V3 headers."""
 
 
 def verify(headers: Mapping[str, str], urls: Iterable[str], tokens: Iterable[str]) -> Checked:
-    """Check a request that came to one of `urls`, as signed with one of `tokens` (our account's, its parent's).
+    """Check a request to one of `urls`, signed with one of `tokens` (our account's, its parent's).
 
     Header names are compared without case; each of several signatures, in one header or in several, is tried.  URLs are
-    compared as spelt, with the path undecoded; one with userinfo matches with and without it.  Raises ValueError if
-    there is no token: a signature made with an empty key is anybody's.
+    compared as spelled, with the path undecoded; one with userinfo matches with and without it.  Raises ValueError
+    without a token, since anybody can sign with an empty key.
     """
     keys = [token.encode() for token in tokens if token]
     if not keys:
@@ -119,10 +119,10 @@ def verify(headers: Mapping[str, str], urls: Iterable[str], tokens: Iterable[str
 def _verify_version(
     version: str, headers: Mapping[str, Sequence[str]], bases: Sequence[str], keys: Sequence[bytes]
 ) -> tuple[SignatureVerdict, str]:
-    """The verdict on one version's headers, and the nonce of a valid one.
+    """The verdict on the headers of one version, and the nonce of a valid one.
 
-    One signature that matches is enough, whatever stands beside it: proxies double headers, and whoever signs for two
-    keys may send one that we cannot read.
+    One matching signature is enough, whatever stands beside it: proxies duplicate headers, and a sender that signs for
+    two keys may add one that cannot be read.
     """
     given = [*headers.get(f"{_PREFIX}{version}", ()), *headers.get(f"{_PREFIX}ma-{version}", ())]
     if not given:
@@ -142,7 +142,7 @@ def _verify_version(
 
 
 def _well_formed(header: str) -> list[str]:
-    """The signatures in one header that could be right; none of a header such as nobody sends."""
+    """The well-formed signatures in one header; none if it is longer than any that Vobiz sends."""
     if len(header) > HEADER_CHARS_MAX:
         return []
     found = [signature for text in header.split(",") if _SIGNATURE.fullmatch(signature := text.strip())]
@@ -154,7 +154,7 @@ def _sign(key: bytes, text: str) -> str:
 
 
 def _bases(url: str) -> tuple[str, ...]:
-    """What Vobiz signs of a URL.  Its two samples differ on userinfo: one keeps it, one strips it."""
+    """The part of a URL that Vobiz signs, in both forms: of its two samples one keeps userinfo, one strips it."""
     parts = _split(url)
     if parts is None:
         return ()
@@ -163,7 +163,7 @@ def _bases(url: str) -> tuple[str, ...]:
 
 
 def _split(url: str) -> SplitResult | None:
-    """None for a URL that nobody can have called, such as one with the Host header "[": strangers write those."""
+    """Split a URL; None for one that nobody can have called, such as one with the Host header "["."""
     try:
         return urlsplit(url)
     except ValueError:
@@ -171,7 +171,7 @@ def _split(url: str) -> SplitResult | None:
 
 
 def _folded(headers: Mapping[str, str]) -> dict[str, list[str]]:
-    """Each header's values, by its name in small letters."""
+    """Header name in lower case -> its values."""
     folded: dict[str, list[str]] = {}
     for name, value in headers.items():
         folded.setdefault(name.lower(), []).append(value)
@@ -179,7 +179,7 @@ def _folded(headers: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def redacted(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers as a log may show them: Vobiz was seen to send account tokens in plain text."""
+    """The headers with secrets hidden, for logs: Vobiz was seen to send account tokens in plain text."""
     return {name: REDACTED if _is_secret(name) else value for name, value in headers.items()}
 
 
@@ -190,12 +190,12 @@ def _is_secret(name: str) -> bool:
 def public_url_candidates(
     public_url: str, request_url: str, forwarded: Mapping[str, str], *, trusted: bool
 ) -> tuple[str, ...]:
-    """The URLs under which Vobiz may have called us, without query; `verify` takes any of them.
+    """The URLs under which Vobiz may have called us, without query, for `verify`; empty if `request_url` is no URL.
 
-    `public_url` (PUBLIC_URL) decides if it is set, with the path of the request, whether or not a proxy removed its
-    path.  Else X-Forwarded-Proto and X-Forwarded-Host, if the request came from a proxy that is ours (`trusted`, see
-    `trusted_peer`).  Else the request's own URL, of which a stranger chooses the host: he could replay a webhook that
-    Vobiz sent to another program of the same account.  So set PUBLIC_URL.  Empty if `request_url` is none at all.
+    If `public_url` (PUBLIC_URL) is set, it decides, with the path of the request, whether or not a proxy removed a
+    prefix. Otherwise X-Forwarded-Proto and X-Forwarded-Host, if the request came from a proxy of ours (`trusted`, see
+    `trusted_peer`).  Otherwise the request's own URL, whose host a stranger chooses: he could replay a webhook that
+    Vobiz sent to another program of the same account.  So PUBLIC_URL should be set.
     """
     request = _split(request_url)
     if request is None:
@@ -210,7 +210,7 @@ def public_url_candidates(
     scheme, host = request.scheme, request.netloc
     if trusted:
         known = _folded(forwarded)
-        # Of several values only the last was written by our own proxy; the others are hearsay.
+        # Of several values only the last was written by our own proxy.
         proto, name = (
             known.get(f"x-forwarded-{what}", [""])[-1].rpartition(",")[2].strip() for what in ("proto", "host")
         )
@@ -221,7 +221,7 @@ def public_url_candidates(
 
 
 def trusted_peer(address: str, cidrs: Iterable[str]) -> bool:
-    """Is the other end of the connection in one of our proxies' networks?  Raises ValueError for a bad network."""
+    """Whether the peer's address is in one of our proxies' networks.  Raises ValueError for a malformed network."""
     networks = [ip_network(cidr, strict=False) for cidr in cidrs]
     try:
         peer = ip_address(address)

@@ -1,10 +1,10 @@
-"""The Vobiz media stream, sans I/O: JSON text frames <-> typed events.
+"""Parses and builds the messages of Vobiz's media stream: JSON text frames <-> typed events and commands.  Pure.
 
 Sources: Vobiz documentation "Audio streaming over WebSocket" (stream events, playAudio, clearAudio, checkpoint), and
-captured calls.  Where they disagree we read every variant that was seen: ids nested in `start`, at the top level, or
+captured calls.  Where they disagree, every variant that was seen is read: ids nested in `start`, at the top level, or
 under other names; numbers as strings; a `playedStream` with and without ids.
 
-`parse` is called 50 times a second and call; a `media` frame takes one pass of msgspec, base64 included.
+`parse` runs 50 times per second and call; a `media` frame takes one pass of msgspec, base64 included.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from edge.vobiz.media_format import BadFormat, MediaFormat, media_format
 __all__ = ["BadFrame", "Commands", "Event", "MediaFormat", "parse"]
 
 MESSAGE_BYTES_MAX = 64 * 1024
-"""Vobiz sends under 2 KB; a larger message ends the socket with code 1009 before it is parsed."""
+"""Vobiz sends under 2 KB; a larger message closes the socket with code 1009 before it is parsed."""
 PAYLOAD_BYTES_MAX = 16 * 1024
 NAME_CHARS_MAX = 256
 
 
 class BadFrame(ValueError):
-    """A message that cannot be understood.  `kind` is a closed set, fit for a metric label."""
+    """A message that cannot be understood.  `kind` is one of a closed set: a metric label."""
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(text)
         self.kind = kind
 
 
-# --- what Vobiz says --------------------------------------------------------------------------------------------
+# --- events from Vobiz -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The stream is open.  Ids are empty and `media_format` None where Vobiz did not say."""
+    """The stream is open.  Ids are empty, and `media_format` is None, if Vobiz did not send them."""
 
     call_id: str
     stream_id: str
@@ -50,41 +50,41 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """Audio of the caller, in the stream's format; usually 20 ms, but any length is allowed."""
+    """Audio of the caller in the stream's format; usually 20 ms, but any length is allowed."""
 
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class DtmfMessage:
-    """The caller pressed one key, or several: 0-9 * # A-D, in their order."""
+    """The caller pressed keys: 0-9 * # A-D, in this order."""
 
     digits: str
 
 
 @dataclass(frozen=True, slots=True)
 class PlayedStream:
-    """All audio queued before the checkpoint `name` has been played to its end."""
+    """All audio queued before the checkpoint `name` was played to its end."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class ClearedAudio:
-    """The carrier's queue is empty; audio may be sent again."""
+    """The carrier's queue was cleared; audio may be sent again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The stream is over.  Today's Vobiz closes the socket instead; older versions say this first."""
+    """The stream is over.  Current Vobiz closes the socket instead; older versions send this first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """An event of a name we do not know: ignored, counted."""
+    """An event with an unknown name: ignored and counted."""
 
     other_track: bool = False
-    """It is the agent's own audio, sent back to us."""
+    """Whether it is the agent's own audio, sent back to us."""
 
 
 Event: TypeAlias = Start | Media | DtmfMessage | PlayedStream | ClearedAudio | Stop | Unknown
@@ -103,7 +103,7 @@ _decode_media = msgspec.json.Decoder(_MediaMessage).decode
 
 
 def parse(text: str | bytes) -> Event:
-    """One text frame as an event.  Raises BadFrame."""
+    """Parse one text frame.  Raises BadFrame."""
     try:
         body = _decode_media(text).media
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -114,7 +114,7 @@ def parse(text: str | bytes) -> Event:
 
 
 def _parse_any(text: str | bytes) -> Event:
-    """Everything but an ordinary media frame: rare, so tolerant rather than fast."""
+    """Parse anything but an ordinary media frame: rare, so tolerant rather than fast."""
     try:
         message = json.loads(text)
     except (ValueError, RecursionError):
@@ -170,7 +170,7 @@ def _dtmf(message: dict[str, Any]) -> Event:
 
 
 def _format(body: dict[str, Any], message: dict[str, Any]) -> MediaFormat | None:
-    """The caller's format: `mediaFormat` (current), else a `contentType` such as "audio/x-l16;rate=8000" (old)."""
+    """The declared format: `mediaFormat` (current), else a `contentType` such as "audio/x-l16;rate=8000" (old)."""
     kind = _text(body.get("encoding")) or _text(body.get("contentType")) or _text(message.get("contentType"))
     if not kind:
         return None
@@ -193,22 +193,22 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _number(value: Any) -> str:
-    """A number as text, however it was written."""
+    """A number, sent as number or text, as text."""
     return _text(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
 
 
 def _text(value: Any) -> str:
-    """A text, or a number as text; anything else is nothing."""
+    """A text, or a number as text; "" for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     return str(value)[:NAME_CHARS_MAX]
 
 
-# --- what we say ------------------------------------------------------------------------------------------------
+# --- commands to Vobiz -------------------------------------------------------------------------------------------
 
 
 class Commands:
-    """The messages for one stream, as bytes of a text frame.  `playAudio` is a template filled by one base64."""
+    """Builds the messages for one stream, as bytes of a text frame."""
 
     def __init__(self, stream_id: str) -> None:
         quoted = json.dumps(stream_id).encode()
@@ -219,17 +219,17 @@ class Commands:
         self._quoted = quoted
 
     def play(self, mulaw: bytes) -> bytes:
-        """One 20 ms frame of 160 bytes."""
+        """Play one 20 ms frame (160 bytes of mu-law)."""
         return self._play + b2a_base64(mulaw, newline=False) + b'"}}'
 
     def checkpoint(self, name: str) -> bytes:
-        """Ask for a `playedStream` once all audio sent before has been heard."""
+        """Request a `playedStream` with this name once all audio sent before was played."""
         return b'{"event":"checkpoint","streamId":%b,"name":%b}' % (self._quoted, json.dumps(name).encode())
 
     def clear(self) -> bytes:
-        """Drop all queued audio and checkpoints; answered by `clearedAudio`."""
+        """Drop all queued audio and checkpoints; the answer is `clearedAudio`."""
         return b'{"event":"clearAudio","streamId":%b}' % self._quoted
 
     def stop(self) -> bytes:
-        """End the stream: the carrier closes the socket and goes on in the XML."""
+        """End the stream: the carrier closes the socket and continues with the XML."""
         return b'{"event":"stop","streamId":%b}' % self._quoted

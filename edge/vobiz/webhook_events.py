@@ -1,7 +1,7 @@
-"""What a webhook says about its call: which call, which event, and whether the call still lives.  Pure.
+"""Interprets a webhook: which call, which event, and whether the call is over.  Pure.
 
-Names and words are compared without case and marks: Vobiz's own pages spell `CallUUID` and `call_uuid`, `no-answer`
-and `NO_ANSWER`.  A word that is not known is no error: it neither begins nor ends a call.
+Names and words are compared without case and punctuation: Vobiz's own pages spell `CallUUID` and `call_uuid`,
+`no-answer` and `NO_ANSWER`.  An unknown word is no error: it neither begins nor ends a call.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from enum import StrEnum
 from common.protocol.redis_keys import CALL_ID
 
 DIAL_ID = re.compile(r"out-[A-Za-z0-9-]{1,60}")
-"""The ids that the dialer gives to outbound calls; whatever else a request names is none."""
+"""The ids of outbound calls; anything else in a request is not one."""
 
 _IDS = ("CallUUID", "RequestUUID", "ALegUUID", "ALegRequestUUID")
-"""All the same for the leg that we talk to (captured); the others stand in where one is missing."""
+"""All equal for the leg that we talk to (captured); the later ones are used where an earlier one is missing."""
 _NAMES = (
     *_IDS, "From", "To", "Direction", "CallStatus", "Event", "HangupCause", "HangupCauseCode", "HangupCauseName",
     "HangupSource", "Machine", "DialStatus", "StartTime", "AnswerTime", "EndTime", "SessionStart", "Duration",
@@ -25,20 +25,20 @@ _NAMES = (
 
 
 class WebhookEvent(StrEnum):
-    """What an event means for the call."""
+    """The meaning of a webhook for its call."""
 
     BEGINS = "begins"
-    """The carrier asks what to do with the call, for the first time or again."""
+    """The carrier asks for XML, for the first time or again."""
     ENDS = "ends"
     RINGS = "rings"
     MACHINE = "machine"
-    """It is known whether a person or a machine has answered."""
+    """The carrier detected whether a person or a machine answered."""
     PROGRESS = "progress"
-    """Something happened to the call, or beside it, that neither begins nor ends it."""
+    """A report that neither begins nor ends the call."""
     UNKNOWN = "unknown"
-    """An event that no page names."""
+    """An event that is not documented."""
     NOTHING = "nothing"
-    """No event is named."""
+    """The webhook names no event."""
 
 
 _BEGINS = ("StartApp", "Answer", "Transfer", "Redirect", "DialAction")
@@ -56,7 +56,7 @@ _EVENTS = {
     "": WebhookEvent.NOTHING,
 }
 _OF_OTHER_LEG = ("DialAction", "DialBLegUUID", "DialBLegStatus")
-"""In older callbacks about the leg of a <Dial>, whose events are "answer", "connected", "digits" and "hangup"."""
+"""Fields of older callbacks about the leg of a <Dial>; events: "answer", "connected", "digits", "hangup"."""
 _OVER = frozenset(
     {
         *("completed", "busy", "failed", "timeout", "noanswer", "cancel"),  # documented
@@ -74,11 +74,11 @@ def _folded(text: str) -> str:
 _NAME_OF = {_folded(name): name for name in _NAMES}
 _EVENT_OF = {_folded(name): name for name in _EVENTS}
 _BOTH_WAYS = frozenset({"answer", "connected", "digits"})
-"""Events that the documentation itself spells small."""
+"""Events that the documentation spells in lower case."""
 
 
 def canonical(fields: Mapping[str, str]) -> dict[str, str]:
-    """The fields, and the event, as the documentation spells them; a field that is spelled right wins."""
+    """The fields and the event in the documentation's spelling; a field that has it already takes precedence."""
     known: dict[str, str] = {}
     for name, value in fields.items():
         right = _NAME_OF.get(_folded(name), name)
@@ -91,17 +91,17 @@ def canonical(fields: Mapping[str, str]) -> dict[str, str]:
 
 
 def call_id_of(fields: Mapping[str, str]) -> str:
-    """The first field that holds an id of the call; empty if none does."""
+    """The call's id: the first id field that is well-formed; empty if there is none."""
     return next((fields[name] for name in _IDS if CALL_ID.fullmatch(fields.get(name, ""))), "")
 
 
 def dial_id_of(fields: Mapping[str, str]) -> str:
-    """The id that the dialer put into the URL; empty if there is none, or something else."""
+    """The outbound call's id in the URL; empty if there is none, or it is malformed."""
     return fields["dial"] if DIAL_ID.fullmatch(fields.get("dial", "")) else ""
 
 
 def says(fields: Mapping[str, str]) -> WebhookEvent:
-    """What the webhook means.  A call whose status is over has ended, whatever is asked for it."""
+    """The meaning of the webhook.  With a CallStatus that is over it is an end, whatever its event."""
     named = _EVENT_OF.get(_folded(fields.get("Event", "")))
     event = WebhookEvent.UNKNOWN if named is None else _EVENTS[named]
     if named in ("Answer", "Hangup") and any(fields.get(name) for name in _OF_OTHER_LEG):
@@ -116,21 +116,21 @@ def says(fields: Mapping[str, str]) -> WebhookEvent:
 
 
 def is_over(fields: Mapping[str, str]) -> bool:
-    """Does CallStatus say that the call has ended?  A status that is not known lives."""
+    """Whether CallStatus says that the call has ended; an unknown status does not."""
     return _folded(fields.get("CallStatus", "")) in _OVER
 
 
 def is_outbound(fields: Mapping[str, str]) -> bool:
-    """Did we call them?  What names no direction came to us."""
+    """Whether the call is outbound; without a direction it counts as inbound."""
     return _folded(fields.get("Direction", "")).startswith("outbound")
 
 
 def is_machine(fields: Mapping[str, str]) -> bool | None:
-    """Did a machine answer?  None if the webhook does not say."""
+    """Whether a machine answered; None if the webhook does not say."""
     word = _folded(fields.get("Machine", ""))
     return True if word in _YES else False if word in _NO else None
 
 
 def is_person_done(fields: Mapping[str, str]) -> bool:
-    """A call was passed on to a person: did they talk?  Unsaid counts as talked."""
+    """Whether the call passed on to a person was answered; a missing status counts as answered."""
     return _folded(fields.get("DialStatus", "")) in _PERSON_DONE

@@ -1,9 +1,9 @@
-"""What the carrier said about a call in its webhooks, kept field by field.  Pure.
+"""Converts the fields of webhooks to the form in which they are stored with their call.  Pure.
 
-Webhooks come late, twice and in any order; a fact is therefore named by its event and field, and saying it again
-changes nothing.  Times are made comparable: a value that names its zone is believed; of the others, StartTime,
-AnswerTime and EndTime are Indian time, SessionStart and Timestamp are UTC (Vobiz says neither in the value).  Costs in
-webhooks are always zero; the call detail record has the real ones.
+Webhooks arrive late, twice and in any order; each field is therefore named by its event and name, and repeating it
+changes nothing.  Times are made comparable: a value with a zone is taken as it is; of the others, StartTime, AnswerTime
+and EndTime are Indian time, SessionStart and Timestamp are UTC (the values do not say so).  Costs in webhooks are
+always zero; the call detail record has the real ones.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _EPOCH = re.compile(r"[0-9]{10}([0-9]{3})?(\.[0-9]{1,9})?")
 _NAMED_UTC = re.compile(r"\s*(Z|UTC|GMT)$", re.IGNORECASE)
 _COSTS = frozenset({"BillRate", "TotalCost"})
 _SECRET = frozenset({"auth_id", "auth-token", "parent-auth-token", "auth_token", "serviceurl"})
-"""Not kept: credentials, and the stream's URL, which holds its token."""
+"""Not stored: credentials, and the stream's URL, which contains its token."""
 
 
-def facts(event: str, fields: Mapping[str, str]) -> dict[str, str]:
-    """The fields of one webhook as facts: "Hangup.HangupCause" -> "NORMAL_CLEARING".  Empty fields say nothing."""
+def webhook_fields(event: str, fields: Mapping[str, str]) -> dict[str, str]:
+    """Fields of a webhook by event and name: "Hangup.HangupCause" -> "NORMAL_CLEARING".  Empty ones are omitted."""
     known: dict[str, str] = {}
     for name, value in fields.items():
         if not value or name.lower() in _SECRET or name == "Event":
@@ -40,7 +40,7 @@ def _labelled(name: str, value: str) -> str:
 
 
 def _in_zone(value: str, zone: tzinfo) -> str:
-    """The time with its zone; empty if it is none that we can read."""
+    """The time with its zone in ISO 8601; empty if it cannot be parsed."""
     try:
         if _EPOCH.fullmatch(value):  # seconds, or with three digits more milliseconds
             seconds = float(value) / (1000 if len(value.partition(".")[0]) == 13 else 1)

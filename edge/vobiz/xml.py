@@ -1,16 +1,16 @@
-"""What a call is told to do: Vobiz's XML verbs, checked when they are built and escaped when they are rendered.
+"""Vobiz's XML verbs: validated when they are built, escaped when they are rendered.  Pure.
 
     render(Speak("One moment, please."), Dial((Number("911234567890"),), timeout_s=30), Hangup())
 
 A field is an attribute of the same name in camel case, without its unit: `max_length_s` is `maxLength`.  `None` leaves
-it out, so Vobiz's default holds; any other value is stated.  What Vobiz would ignore, drop the call for, or do
-differently from how it reads raises BadXml: it names the field and what to write instead, and never repeats the value,
-because numbers, URLs with tokens and words to be spoken stay out of logs.
+it out, so that Vobiz's default applies; any other value is written.  Every verb raises BadXml for what Vobiz would
+ignore, drop the call for, or run differently from how it reads.  The error names the field and what to write instead;
+it never repeats the value, so that numbers, URLs with tokens and spoken words stay out of logs.
 
-Characters that XML 1.0 cannot hold are dropped from spoken text (nobody would hear them, and the call must go on)
-and refused everywhere else.  Texts are escaped whole: SSML in a Speak would be read out.
+Characters that XML 1.0 cannot hold are dropped from spoken text, since the call must go on, and refused everywhere
+else. Texts are escaped as a whole: SSML in a Speak would be read aloud.  docs/vobiz-client.md lists all verbs.
 
-Source: Vobiz documentation, "XML".
+Source: Vobiz documentation, "XML": one page per verb, with the verb's name.
 """
 
 from __future__ import annotations
@@ -57,33 +57,33 @@ __all__ = [
 ]  # fmt: skip
 
 DOCUMENT_BYTES_MAX = 100_000
-"""Vobiz takes 100 KB; this holds for either meaning of KB."""
+"""Vobiz accepts 100 KB; this bound holds for either meaning of KB."""
 WAIT_SILENCE_MS = 2000
-"""What `Wait.min_silence_ms` is if it is left out."""
+"""Vobiz's default of `Wait.min_silence_ms`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stream(Element):
-    """The call's audio over a WebSocket.  The defaults are a conversation: both ways, until the stream ends."""
+    """Sends the call's audio over a WebSocket; by default in both directions, until the stream ends."""
 
     url: Annotated[WsUrl, CONTENT]
-    """Keep it short and the secret first: long URLs were reported truncated."""
+    """Keep it short, with the secret first: long URLs were reported truncated."""
     bidirectional: bool = True
     keep_call_alive: bool = True
-    """The verbs that follow wait for the stream's end; without, they run beside it."""
+    """The verbs that follow wait for the end of the stream; if False they run beside it."""
     audio_track: Literal["inbound", "outbound", "both"] = "inbound"
-    """Always stated: the default of XML is not the REST API's."""
+    """Always written, because the default of XML differs from that of the REST API."""
     content_type: Literal["audio/x-mulaw;rate=8000", "audio/x-l16;rate=8000", "audio/x-l16;rate=16000"] = (
         "audio/x-mulaw;rate=8000"
     )
-    """Of what comes in.  L16 at 24 kHz is parsed by Vobiz, but brings no usable audio."""
+    """Format of the received audio.  Vobiz accepts L16 at 24 kHz, but sends no usable audio in it."""
     stream_timeout_s: WithinCall = 3600
     max_retries: Annotated[int, whole(0, 10)] = 3
-    """New connections after a lost one, each with a streamId of its own and the same callId."""
+    """Reconnects after a lost connection, each with its own streamId and the same callId."""
     status_callback_url: HttpUrl | None = None
     status_callback_method: Method | None = None
     extra_headers: Annotated[Mapping[str, str], pairs("A-Za-z0-9_")] | None = None
-    """Come back as X-VH-<name> in status callbacks; they do not reach the WebSocket."""
+    """Returned as X-VH-<name> in status callbacks; not sent on the WebSocket."""
 
     def contradictions(self) -> Iterator[str]:
         if self.bidirectional and self.audio_track != "inbound":
@@ -94,7 +94,7 @@ class Stream(Element):
 
 @dataclass(frozen=True, slots=True)
 class Speak(Element):
-    """Vobiz's own voice says a text, `loop` times (0: endlessly)."""
+    """Reads a text aloud with a voice of Vobiz, `loop` times (0: endlessly)."""
 
     text: Annotated[Text, CONTENT]
     voice: Voice | None = None
@@ -104,7 +104,7 @@ class Speak(Element):
 
 @dataclass(frozen=True, slots=True)
 class Play(Element):
-    """An MP3 or WAV file, `loop` times (0: endlessly)."""
+    """Plays an MP3 or WAV file, `loop` times (0: endlessly)."""
 
     url: Annotated[HttpUrl, CONTENT]
     loop: Loop | None = None
@@ -112,7 +112,7 @@ class Play(Element):
 
 @dataclass(frozen=True, slots=True)
 class Wait(Element):
-    """A pause.  As the first verb it delays the answer; `silence` ends it early, `beep` awaits a voicemail's tone."""
+    """Waits.  As the first verb it delays the answer; `silence` ends it early, `beep` waits for a voicemail's tone."""
 
     length_s: WithinCall = 1
     silence: bool | None = None
@@ -128,14 +128,14 @@ class Wait(Element):
 
 @dataclass(frozen=True, slots=True)
 class Gather(Element):
-    """Keys or words of the caller, sent to `action`.  If none come the next verb runs: put one there."""
+    """Collects keys or words of the caller and sends them to `action`.  If there are none, the next verb runs."""
 
     action: HttpUrl
     prompts: tuple[Speak | Play, ...] = ()
     method: Method | None = None
     input_type: Literal["dtmf", "speech", "dtmf speech"] = "dtmf"
     execution_timeout_s: Annotated[int, whole(5, 60)] | None = None
-    """Counted from the end of the prompts."""
+    """Seconds from the end of the prompts."""
     digit_end_timeout_s: SecondsOrAuto | None = None
     speech_end_timeout_s: SecondsOrAuto | None = None
     finish_on_key: Annotated[str, like("[0-9*#]|none", "one key, or 'none'")] | None = None
@@ -146,7 +146,7 @@ class Gather(Element):
     interim_speech_results_callback: HttpUrl | None = None
     interim_speech_results_callback_method: Method | None = None
     log: bool | None = None
-    """False keeps what was said or typed out of Vobiz's logs."""
+    """False keeps the caller's input out of Vobiz's logs."""
     redirect: bool | None = None
     profanity_filter: bool | None = None
 
@@ -164,16 +164,16 @@ class Gather(Element):
 
 @dataclass(frozen=True, slots=True)
 class Record(Element):
-    """The call into a file: until silence, a key or `max_length_s`, or with `record_session` until the hangup."""
+    """Records the call: until silence, a key or `max_length_s`, or with `record_session` until the hangup."""
 
     action: HttpUrl | None = None
-    """Asked near the start; that the file is there is told to `callback_url`."""
+    """Requested near the start; `callback_url` reports that the file is ready."""
     method: Method | None = None
     redirect: bool = False
-    """Run the XML that `action` answers.  Always stated: the default is not Plivo's."""
+    """Run the XML that `action` returns.  Always written, because the default differs from Plivo's."""
     file_format: FileFormat | None = None
     timeout_s: Positive | None = None
-    """Of silence."""
+    """Seconds of silence that end the recording."""
     max_length_s: Positive | None = None
     play_beep: bool | None = None
     finish_on_key: Keys | None = None
@@ -192,7 +192,7 @@ class Record(Element):
 
 @dataclass(frozen=True, slots=True)
 class Number(Element):
-    """A phone to dial, and the keys to press once it answers."""
+    """A phone number to dial, and the keys to send once it answers.  Inside a Dial."""
 
     number: Annotated[Phone, CONTENT]
     send_digits: SendDigits | None = None
@@ -201,7 +201,7 @@ class Number(Element):
 
 @dataclass(frozen=True, slots=True)
 class User(Element):
-    """A SIP endpoint to dial."""
+    """A SIP endpoint to dial.  Inside a Dial."""
 
     uri: Annotated[SipUri, CONTENT]
     send_digits: SendDigits | None = None
@@ -211,7 +211,7 @@ class User(Element):
 
 @dataclass(frozen=True, slots=True)
 class Dial(Element):
-    """Calls all its targets at once and joins the first that answers.  If none does, the next verb runs."""
+    """Calls all its targets at once and connects the first that answers.  If none does, the next verb runs."""
 
     numbers: tuple[Number, ...] = ()
     users: tuple[User, ...] = ()
@@ -221,10 +221,10 @@ class Dial(Element):
     callback_url: HttpUrl | None = None
     callback_method: Method | None = None
     caller_id: Phone | None = None
-    """A number of the account's own: left out, Vobiz takes the caller's, which may not be dialled out with."""
+    """A number of the account.  Without it Vobiz shows the caller's number, which may not be allowed."""
     caller_name: Line | None = None
     timeout_s: Positive | None = None
-    """Of ringing."""
+    """Seconds of ringing."""
     time_limit_s: WithinCall | None = None
     hangup_on_star: bool | None = None
     dial_music: Annotated[str, url_of("https", "http", word="real")] | None = None
@@ -247,16 +247,18 @@ class Dial(Element):
 
 @dataclass(frozen=True, slots=True)
 class Conference(Element):
-    """A room, by its name.  Vobiz says that `record`, `action`, `max_participants` and `wait_method` do little yet."""
+    """Joins a conference room.  By Vobiz's page `record`, `action`, `max_participants`, `wait_method` have little
+    effect.
+    """
 
     room: Annotated[Line, CONTENT]
     stay_alone: bool | None = None
-    """True for whoever may come first: someone alone is disconnected otherwise."""
+    """True for a participant who may be first: without it one who is alone is disconnected."""
     muted: bool | None = None
     beep: bool | None = None
     start_conference_on_enter: bool | None = None
     end_conference_on_exit: bool | None = None
-    """True disconnects everybody who is left, `stay_alone` or not."""
+    """True disconnects all others when this participant leaves, whatever `stay_alone` is."""
     max_participants: Positive | None = None
     enter_sound: Line | None = None
     exit_sound: Line | None = None
@@ -276,7 +278,7 @@ class Conference(Element):
 
 @dataclass(frozen=True, slots=True)
 class Redirect(Element):
-    """Vobiz asks this URL for the XML to go on with."""
+    """Continues with the XML that this URL returns."""
 
     url: Annotated[HttpUrl, CONTENT]
     method: Method | None = None
@@ -284,7 +286,7 @@ class Redirect(Element):
 
 @dataclass(frozen=True, slots=True)
 class Hangup(Element):
-    """The end: at once, or after `schedule_s` while the verbs that follow run.  As the first verb it refuses a call."""
+    """Ends the call: at once, or after `schedule_s` while later verbs run.  As the first verb it refuses the call."""
 
     reason: Literal["rejected", "busy"] | None = None
     schedule_s: Positive | None = None
@@ -292,7 +294,7 @@ class Hangup(Element):
 
 @dataclass(frozen=True, slots=True)
 class PreAnswer(Element):
-    """What is heard before the call is answered, where the carrier can do that."""
+    """Plays verbs before the call is answered, if the caller's carrier supports that."""
 
     verbs: tuple[Speak | Play | Wait, ...]
 
@@ -307,7 +309,7 @@ class PreAnswer(Element):
 
 @dataclass(frozen=True, slots=True)
 class Dtmf(Element):
-    """Keys that we press."""
+    """Sends keys."""
 
     digits: Annotated[str, like(r"[0-9*#wW]+", "keys 0-9, * and #; w waits half a second, W a second"), CONTENT]
     asynchronous: bool | None = None
@@ -320,11 +322,11 @@ Verb: TypeAlias = (
 
 
 def render(*verbs: Verb, answered: bool = False, connect: bool = False) -> bytes:
-    """The document as UTF-8.  Without verbs it is empty, which neither ends nor starts anything.
+    """The XML document as UTF-8.  Without verbs it is empty, which neither ends nor starts anything.
 
-    `answered` says whether the caller is already connected: false for the first document of an inbound call.
-    `connect` writes a Stream as Vobiz's guide has it: `<Connect><Stream url="…"/></Connect>`, with all its attributes.
-    Raises BadXml if the verbs do not make a call together, or are more than `DOCUMENT_BYTES_MAX`.
+    `answered` says whether the caller is already connected: False for the first document of an inbound call.  `connect`
+    writes a Stream as Vobiz's guide shows it: `<Connect><Stream url="…"/></Connect>`, with all its attributes.
+    Raises BadXml if the verbs do not make a call together, or exceed `DOCUMENT_BYTES_MAX`.
     """
     problems = list(_disorder(verbs, answered))
     if problems:
@@ -339,7 +341,7 @@ def render(*verbs: Verb, answered: bool = False, connect: bool = False) -> bytes
 
 
 def _disorder(verbs: tuple[Verb, ...], answered: bool) -> Iterator[str]:
-    """What is wrong with the order; each verb alone is right already."""
+    """Yield what is wrong with the order of verbs that are each valid."""
     for position, verb in enumerate(verbs):
         last = position == len(verbs) - 1
         match verb:

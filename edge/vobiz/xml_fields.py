@@ -1,8 +1,8 @@
-"""What the fields of an XML verb may hold, and how they are spelt.  The verbs are in edge/vobiz/xml.py.
+"""Types and rules of the fields of XML verbs.  The verbs are in edge/vobiz/xml.py.
 
-A verb is a frozen dataclass on `Element`.  Its annotations are its grammar: `bool`, a `Literal`, or a type of this file
-is checked when the verb is built and written as an attribute of the field's name in camel case, without the unit
-(`max_length_s` is `maxLength`); a type marked `CONTENT` is the element's text; anything else holds verbs.
+A verb is a frozen dataclass on `Element`.  Its annotations are its grammar: a `bool`, a `Literal`, or a type of this
+file is checked when the verb is built, and written as an attribute with the field's name in camel case, without the
+unit (`max_length_s` is `maxLength`); a type marked `CONTENT` is the element's text; anything else holds verbs.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ _NEEDS = {
     "record_file_format": "record",
     "min_silence_ms": "silence",
 }
-"""Fields that mean nothing unless another is set, where a verb has both."""
+"""Fields that have no effect unless another one is set, where a verb has both."""
 
 
 class BadXml(ValueError):
-    """Not a document that Vobiz would run as it reads; the text says what to write instead."""
+    """The XML is invalid or would not do what it says; the text says what to write instead."""
 
 
 def spelt(value: object) -> str:
-    """An attribute's value as Vobiz reads it."""
+    """Spell an attribute's value as Vobiz reads it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
@@ -57,13 +57,13 @@ def spelt(value: object) -> str:
 
 
 def spoken(text: str) -> str:
-    """Without what XML cannot hold; its readers make every line end a line feed themselves."""
+    """Remove characters that XML cannot hold; XML parsers normalise line ends themselves."""
     return _FORBIDDEN.sub("", text)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a value may be, how to say so to whoever wrote another one, and how it is written."""
+    """The rule of a value: a description for errors, a check, and its spelling."""
 
     expected: str
     allows: Callable[[Any], bool]
@@ -71,11 +71,11 @@ class Rule:
 
 
 CONTENT = "content"
-"""Marks the field that is the element's text and no attribute."""
+"""Marks the field that is the element's text instead of an attribute."""
 
 
 def whole(least: int, most: int | None = None) -> Rule:
-    """A number within these, both included."""
+    """A whole number from `least` to `most`, both included."""
     expected = f"a whole number from {least}" + ("" if most is None else f" to {most}")
     return Rule(expected, lambda value: type(value) is int and least <= value and (most is None or value <= most))
 
@@ -98,7 +98,7 @@ def _each(pattern: str, expected: str) -> Rule:
 
 
 def pairs(characters: str) -> Rule:
-    """Names and values, written `k=v,k2=v2` and encoded by nobody: a space or a plus sign can break the call."""
+    """Names and values, written `k=v,k2=v2`.  Vobiz does not encode them: a space or a plus sign can break the call."""
     shape = re.compile(f"[{characters}]+")
 
     def allows(value: object) -> bool:
@@ -110,7 +110,7 @@ def pairs(characters: str) -> Rule:
 
 
 def url_of(*schemes: str, word: str = "") -> Rule:
-    """A full URL with a host, or this one word."""
+    """A full URL with a host, or the one word `word`."""
 
     def allows(value: object) -> bool:
         if not isinstance(value, str) or len(value) > URL_CHARS_MAX or not re.fullmatch(r"[!-~]+", value):
@@ -135,7 +135,7 @@ def _is_phone(value: object) -> bool:
 
 
 def _digits(number: str) -> str:
-    """People write +91 12345 67890, or +91 (0) 12345 67890; Vobiz reads digits."""
+    """The digits of a number that is written with separators, or with the 0 that only callers at home dial."""
     try:
         return dialled(number)
     except ValueError:
@@ -174,7 +174,7 @@ FileFormat: TypeAlias = Literal["mp3", "wav"]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """How one field is written."""
+    """The spelling of one field in XML."""
 
     rule: Rule
     attribute: str
@@ -183,7 +183,7 @@ class Written:
 
 
 class Element:
-    """A verb, or what may stand in one: its fields are checked when it is built."""
+    """Base of verbs and of the elements inside them.  Raises BadXml if a field is invalid."""
 
     __slots__ = ()
 
@@ -206,21 +206,21 @@ class Element:
 
     @classmethod
     def written(cls) -> Mapping[str, Written]:
-        """The fields that are written, in order; the others hold verbs."""
-        kind: Any = cls  # mypy takes no class for hashable whose instances may not be
+        """The fields that are written as attributes or text, in order; the others hold verbs."""
+        kind: Any = cls  # mypy considers a class unhashable if its instances may be
         return _written(kind)
 
     def contradictions(self) -> Iterator[str]:
-        """Fields that are right alone and wrong together, as "<field>: <what to write instead>"."""
+        """Yield the fields that are valid alone and contradict each other, as "<field>: <what to write instead>"."""
         return iter(())
 
     def children(self) -> tuple[Element, ...]:
-        """The elements that stand in this one."""
+        """The elements inside this one."""
         return ()
 
 
 def only(kinds: tuple[type, ...], field: str, value: object) -> Iterator[str]:
-    """A contradiction if the value is not a tuple of these alone."""
+    """Yield a contradiction unless the value is a tuple of instances of `kinds` alone."""
     if not isinstance(value, tuple) or not all(isinstance(child, kinds) for child in value):
         yield f"{field}: expected a tuple that holds only {', '.join(kind.__name__ for kind in kinds)}"
 

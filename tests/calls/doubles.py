@@ -214,7 +214,7 @@ class Mouth:
 
 
 class CarrierLine:
-    """An `edge.session.media_socket.Line` to a carrier that plays in real time and answers checkpoints and clears."""
+    """A `MediaSocket` (edge/session) to a carrier that plays in real time and answers checkpoints and clears."""
 
     CLEAR_SECONDS = 0.02
 

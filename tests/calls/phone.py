@@ -251,7 +251,7 @@ class Phone:
 
     def _from_carrier(self, text: str) -> None:
         if not self.call.ended.done():
-            self.call.heard(stream_protocol.parse(text))
+            self.call.receive(stream_protocol.parse(text))
 
     async def _microphone(self) -> None:
         """50 frames a second, silence included, for as long as the call lasts."""

@@ -154,5 +154,5 @@ async def test_what_was_sent_into_a_closed_socket_was_not_heard(late_s: float):
         phone.call.disconnected(True)
         await phone.after(late_s)
         phone.call.speech_started(SpeechStarted("call-1", 9, 99, phone.call.frames_in * 20))
-        cut = phone.call._cut
+        cut = phone.call._interruption
         assert cut.heard_ms == pytest.approx(heard_ms, abs=60)

@@ -44,7 +44,7 @@ class Carrier:
         self.told.append("transfer")
         await asyncio.sleep(0.1)
 
-    async def tell(self, dial_id: str, news: OutboundEvent, attempt: int) -> OutboundCall:
+    async def apply(self, dial_id: str, news: OutboundEvent, attempt: int) -> OutboundCall:
         assert news == MachineDetected(True)
         return OutboundCall(
             dial_id, "911234567891", "911234567890", plan=Plan(machine="message", message="Please call back.")

@@ -164,7 +164,7 @@ async def test_without_rest_the_stop_alone_ends_the_call_at_once(reason: str):
 
 async def test_a_slow_ledger_takes_its_time_from_the_same_five_seconds():
     ended = await hung_up(Rest(hangs), minds_stop=False, ledger_s=2.5)
-    assert (ended.stop_s, ended.delete_s) == pytest.approx((stream.LEDGER_SECONDS, stream.LEDGER_SECONDS))
+    assert (ended.stop_s, ended.delete_s) == pytest.approx((stream.STORE_SECONDS, stream.STORE_SECONDS))
     assert ended.seconds <= STOP_SECONDS + 0.02
 
 

@@ -79,12 +79,12 @@ async def test_a_line_that_has_fallen_silent_proves_nothing_about_what_was_heard
     call = Call(CallRecord(CALL, epoch=1), start, line, MemoryBus(streams), ticker, CallOptions())
     frames = spoken("hello")
     call.play(AudioOut(CALL, 1, 1, 1, 0, 0, b"".join(frames), last=True))
-    call.reply_spoken(ReplySynthesized(CALL, 1, 1, 1, "hangup"))
+    call.reply_synthesized(ReplySynthesized(CALL, 1, 1, 1, "hangup"))
     for _ in range(5):  # no media, and no `playedStream`: the line is broken, and nobody knows it yet
         await asyncio.sleep(1)
         call.housekeep(ticker.now_ms())
     assert not call.stopping.done()
-    call.heard(stream_protocol.parse(media(SILENCE)))  # it was not: only the answer was lost
+    call.receive(stream_protocol.parse(media(SILENCE)))  # it was not: only the answer was lost
     call.housekeep(ticker.now_ms())
     assert call.stopping.result() == "agent hung up"
     ticker.close()

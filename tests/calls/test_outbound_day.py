@@ -50,10 +50,10 @@ class Carrier:
     async def _talk(self, dial_id: str, call_id: str, number: int) -> None:
         assert self.dialer is not None
         await asyncio.sleep(5)
-        await self.dialer.outbound.tell(dial_id, Answered(call_id))
+        await self.dialer.outbound.apply(dial_id, Answered(call_id))
         await asyncio.sleep(TALK_SECONDS)
         if self.told(number):
-            await self.dialer.outbound.tell(dial_id, Ended("4000", call_id, answered=True))
+            await self.dialer.outbound.apply(dial_id, Ended("4000", call_id, answered=True))
 
     async def call_details(self, call_id: str, status: str = "live") -> dict[str, Any]:
         raise Refused(404, "no such call")
@@ -82,7 +82,7 @@ class Office:
     dialer: Dialer
 
     async def asks(self, count: int) -> list[str]:
-        return [(await self.dialer.outbound.ask(OutboundCall("", TO, FROM), "")).dial_id for _ in range(count)]
+        return [(await self.dialer.outbound.enqueue(OutboundCall("", TO, FROM), "")).dial_id for _ in range(count)]
 
     async def until_all_are_over(self, hours: float) -> None:
         """Of every call that waits or is open."""
@@ -169,7 +169,7 @@ async def test_a_document_that_cannot_be_read_blocks_no_queue_and_keeps_no_line(
     async with dialing(calls_at_once=1) as office:
         bad, good = await office.asks(2)
         if where == "open":
-            await office.dialer.outbound.tell(bad, Sent())
+            await office.dialer.outbound.apply(bad, Sent())
         entry = await office.queue.read(bad)
         assert entry is not None
         changed = {**entry.body, **document} if isinstance(document, dict) and document else document
@@ -195,7 +195,7 @@ async def test_a_document_that_is_gone_blocks_no_queue_and_keeps_no_line(where: 
     async with dialing(calls_at_once=1) as office:
         lost, good = await office.asks(2)
         if where == "open":
-            await office.dialer.outbound.tell(lost, Sent())
+            await office.dialer.outbound.apply(lost, Sent())
         office.queue.lose(lost)
         await office.until_all_are_over(hours=1)
         assert await office.states([lost, good]) == {"gone": 1, "ended": 1}

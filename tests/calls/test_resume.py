@@ -172,7 +172,7 @@ async def test_the_history_of_a_call_whose_edge_died_for_good_says_what_was_hear
         phone._connected = False
         heard = phone.heard.removeprefix("Hello.")
         undertaker = Calls("edge-2", phone.hire("stt").bus, AbandonedCalls(phone), calls_max=1)  # type: ignore[arg-type]
-        await undertaker._bury(CALL)
+        await undertaker._end_abandoned_call(CALL)
         (end,) = [message for message in phone.events if isinstance(message, CallEnded)]
         assert end.heard[0] == 2
         (last,) = [exchange for exchange in phone.transcript.exchanges if exchange.utterance == 1]
@@ -195,7 +195,7 @@ class AbandonedCalls:
 async def test_an_older_edge_said_nothing_of_what_was_heard_and_the_clause_is_repeated():
     """Of the release before: its frames have no such field."""
     async with answered_call({"hours": ANSWER}) as phone:
-        phone.call._sources._ask_heard = lambda: ()
+        phone.call._publisher._ask_heard = lambda: ()
         await phone.hears("Hello.")
         await phone.says("hours")
         await phone.after(BEGIN_S + 2)

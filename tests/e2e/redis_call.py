@@ -30,7 +30,7 @@ from edge.http.webhooks import Webhooks
 from edge.media.stream import MediaStreams
 from edge.media.ticker import Ticker
 from edge.session.call import Call, CallOptions
-from edge.session.call_backup import COPY_PAUSE_MS, CallBackups
+from edge.session.call_backup import BACKUP_PAUSE_MS, CallBackups
 from edge.session.calls import Calls
 from edge.vobiz import stream_protocol
 from edge.vobiz.signatures import Policy
@@ -105,7 +105,7 @@ class Caller:
 
     def _from_carrier(self, text: str) -> None:
         if not self.call.ended.done():
-            self.call.heard(stream_protocol.parse(text))
+            self.call.receive(stream_protocol.parse(text))
 
 
 @dataclass
@@ -130,7 +130,7 @@ class Office:
         stack.callback(self.ticker.close)
         self.bus, self.store = await self._connect(stack, self.edge)
         slow = await stack.enter_async_context(
-            connect_bus(BusOptions(self._url(self.edge), "copies", pause_ms=COPY_PAUSE_MS))
+            connect_bus(BusOptions(self._url(self.edge), "copies", pause_ms=BACKUP_PAUSE_MS))
         )
         self.calls = Calls(self.edge, self.bus, self.store, calls_max=2 * self.places)
         self.calls.listen()

@@ -91,7 +91,7 @@ async def test_what_the_prefixes_do_not_allow_is_neither_asked_for_nor_placed(va
             assert response.json()["error"]["code"] == "destination_refused"
             assert "DIAL_PREFIXES" in response.text
             assert to not in response.text
-        queued = await dialer.outbound.ask(
+        queued = await dialer.outbound.enqueue(
             OutboundCall("", plain("+252_612345678"), "+911234567890"), ""
         )  # under other settings, say
         shown = await over(http, {"id": queued.dial_id})

@@ -76,12 +76,12 @@ async def desk(redis_url: str) -> AsyncIterator[Desk]:
     ):
         ticker, calls = Ticker(asyncio.get_running_loop()), Calls("edge-a", bus, store, 10_000)
         dialer = Dialer("test", queue, (client, client), DialerOptions("http://edge.example.com"))
-        dial = await dialer.outbound.ask(
+        dial = await dialer.outbound.enqueue(
             OutboundCall("", TO, FROM, plan=Plan(machine="message", message="Call back.")), "k"
         )
-        await dialer.outbound.tell(dial.dial_id, Sent())
-        await dialer.outbound.tell(dial.dial_id, Accepted("c-1"))
-        await dialer.outbound.ask(OutboundCall("", TO, FROM), "k-2")  # so that every key of the book is there
+        await dialer.outbound.apply(dial.dial_id, Sent())
+        await dialer.outbound.apply(dial.dial_id, Accepted("c-1"))
+        await dialer.outbound.enqueue(OutboundCall("", TO, FROM), "k-2")  # so that every key of the book is there
         await queue.lead("test", 60_000)
         hooks = Webhooks(calls, store, ANY_AGENT, WebhookAuth(store, Policy.OFF, (), "", ()), dialer, "", SECRET)
         streams = MediaStreams(calls, store, bus, ticker, ANY_AGENT, SECRET, 200, dialer)

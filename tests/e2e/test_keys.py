@@ -169,7 +169,7 @@ async def buried(office: Office, call_id: str) -> None:
     await office.store.start(call_id, "edge-dead")
     with looking(office.url) as server:
         server.zadd(redis_keys.CALLS_LIVE, {call_id: 1})
-    await office.calls._bury(call_id)  # what its house-keeping does every 5 s
+    await office.calls._end_abandoned_call(call_id)  # what its house-keeping does every 5 s
 
 
 async def written_too_late(office: Office, call_id: str) -> None:

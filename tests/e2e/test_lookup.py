@@ -113,10 +113,10 @@ async def test_a_person_who_is_being_rung_is_not_rung_again_although_the_answer_
         async with VobizClient(account) as client:
             dialer = Dialer("test", queue, (client, client), DialerOptions("http://127.0.0.1:9", 50.0, 10))
             running = asyncio.create_task(dialer.run())
-            first = await dialer.outbound.ask(OutboundCall("", TO, FROM), "")
+            first = await dialer.outbound.enqueue(OutboundCall("", TO, FROM), "")
             await until(dialer, first.dial_id, "placed")
             carrier.faults.add(RequestFault("timeout-after", "/call/", "POST"), 1)
-            second = await dialer.outbound.ask(OutboundCall("", TO, FROM), "")
+            second = await dialer.outbound.enqueue(OutboundCall("", TO, FROM), "")
             await until(dialer, second.dial_id, "uncertain")
             await look_now(queue, second.dial_id)
             found = await until(dialer, second.dial_id, "ringing")

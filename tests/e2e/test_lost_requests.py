@@ -39,10 +39,10 @@ class Person:
     async def lose_request(self) -> None:
         """A request leaves, nobody hears its answer, and the carrier seems not to know it."""
         for news in (Sent(), OutcomeUnknown(), NotFound(), NotFound()):
-            await self.dialer.outbound.tell(self.dial_id, news)
+            await self.dialer.outbound.apply(self.dial_id, news)
 
     async def send_request(self) -> None:
-        await self.dialer.outbound.tell(self.dial_id, Sent())
+        await self.dialer.outbound.apply(self.dial_id, Sent())
 
     async def hook(self, path: str, request: int, call_id: str, **fields: str) -> httpx.Response:
         data = {"CallUUID": call_id, "From": FROM, "To": TO, "Direction": "outbound", **fields}
@@ -72,7 +72,7 @@ async def asked_for(redis_url: str, attempts_max: int = 3) -> AsyncIterator[Pers
         dialer = Dialer("test", queue, (client, client), DialerOptions(URL))
         edge = await stack.enter_async_context(running_edge(dialer=dialer))
         plan = Plan(attempts_max=attempts_max, retry_after_s=60)
-        dial = await dialer.outbound.ask(OutboundCall("", TO, FROM, plan=plan), "")
+        dial = await dialer.outbound.enqueue(OutboundCall("", TO, FROM, plan=plan), "")
         yield Person(edge, dialer, dial.dial_id)
 
 
@@ -154,7 +154,7 @@ async def test_news_without_our_parameters_finds_its_call_by_the_carriers_id(val
     async with asked_for(valkey_url) as person:
         await person.send_request()
         await person.hook("/ring", 1, "c-1", Event="Ring", CallStatus="ringing")
-        dial = await person.dialer.outbound.tell("", Ended("3010", "c-1"))
+        dial = await person.dialer.outbound.apply("", Ended("3010", "c-1"))
         assert dial is not None
         assert (dial.dial_id, dial.state) == (person.dial_id, "queued")
-        assert await person.dialer.outbound.tell("", Ended("3010", "somebody else's")) is None
+        assert await person.dialer.outbound.apply("", Ended("3010", "somebody else's")) is None

@@ -82,7 +82,7 @@ async def test_a_stream_is_offered_only_to_an_event_that_begins_a_call_with_a_st
                     assert answered[:1] == ([first] if first else []), (event, status)
                     known = await state(edge, f"c-{number}")
                     assert known[0] == ("new" if first == "Stream" else "unknown"), (event, status)
-                    edge.calls.break_promise(f"c-{number}")
+                    edge.calls.cancel_reservation(f"c-{number}")
                     assert edge.calls.refusal() == "", "a place is kept for a call that will not come"
 
 
@@ -194,9 +194,9 @@ async def dialed(
         VobizClient(options, rest) as client,
     ):
         dialer = Dialer("test", queue, (client, client), DialerOptions("http://127.0.0.1"))
-        dial = await dialer.outbound.ask(OutboundCall("", TO, FROM, plan=plan or Plan()), "")
-        await dialer.outbound.tell(dial.dial_id, Sent())
-        await dialer.outbound.tell(dial.dial_id, Accepted("c-1"))
+        dial = await dialer.outbound.enqueue(OutboundCall("", TO, FROM, plan=plan or Plan()), "")
+        await dialer.outbound.apply(dial.dial_id, Sent())
+        await dialer.outbound.apply(dial.dial_id, Accepted("c-1"))
         async with running_edge(dialer=dialer) as edge:
             yield edge, dialer, dial
 

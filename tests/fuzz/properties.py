@@ -15,8 +15,8 @@ import httpx
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message
 
-from common.bus.memory import MemoryStreams as Entries
 from common.bus.memory import MemoryBus
+from common.bus.memory import MemoryStreams as Entries
 from common.protocol.messages import AudioOut, CallStarted, ReplySynthesized
 from common.protocol.redis_keys import CALL_ID, edge_audio
 from common.store import CallRecord

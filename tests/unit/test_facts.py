@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.vobiz.webhook_fields import facts
+from edge.vobiz.webhook_fields import webhook_fields
 
 pytestmark = pytest.mark.fast
 
@@ -36,9 +36,9 @@ TIMES = [
 
 @pytest.mark.parametrize(("name", "value", "kept"), TIMES)
 def test_a_time_is_kept_with_its_zone(name: str, value: str, kept: str) -> None:
-    assert facts("Hangup", {name: value}) == {f"Hangup.{name}": kept}
+    assert webhook_fields("Hangup", {name: value}) == {f"Hangup.{name}": kept}
 
 
 @pytest.mark.parametrize("name", ["auth_id", "Auth_ID", "auth-token", "AUTH_TOKEN", "Parent-Auth-Token", "ServiceUrl"])
 def test_credentials_are_not_kept_however_they_are_spelt(name: str) -> None:
-    assert facts("StartApp", {name: "secret", "From": ""}) == {}
+    assert webhook_fields("StartApp", {name: "secret", "From": ""}) == {}

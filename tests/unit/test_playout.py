@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.media.playout import FRAME_BYTES, HELD_MS_MAX, Begin, Mark, Out, PlayFrame, Playout, PlayoutCut
+from edge.media.playout import FRAME_BYTES, HELD_MS_MAX, Begin, Checkpoint, Out, PlayFrame, Playout, PlayoutCut
 
 pytestmark = pytest.mark.fast
 
@@ -31,7 +31,7 @@ def told(out: list[Out]) -> list[int | str]:
             case PlayFrame(mulaw):
                 assert mulaw == mulaw[:1] * FRAME_BYTES
                 words.append(mulaw[0])
-            case Mark(turn, clause):
+            case Checkpoint(turn, clause):
                 words.append(f"mark {turn}.{clause}")
     return words
 
@@ -126,24 +126,24 @@ def test_the_end_of_a_clause_may_come_without_audio() -> None:
 
 def test_a_reply_begins_once() -> None:
     playout = speaking(frames=3, last=True)
-    assert playout.begun == 1
+    assert playout.started_turn == 1
     playout.push(1, 1, 0, audio(3), last=True)
     playout.push(2, 0, 0, audio(4), last=True)
     assert told(playout.due(T + 20)) == [3, "mark 1.1", "begin 2", 4, "mark 2.0"]
-    assert playout.begun == 2
+    assert playout.started_turn == 2
 
 
 def test_a_mark_that_is_never_answered_is_overdue_once() -> None:
     playout = speaking(frames=5, last=True)  # played out at T + 100
     assert playout.overdue(T + 1100) == []
-    assert playout.overdue(T + 1101) == [Mark(1, 0)]
+    assert playout.overdue(T + 1101) == [Checkpoint(1, 0)]
     assert playout.overdue(T + 9000) == []
 
 
 def test_on_a_line_that_has_been_silent_since_nothing_counts_as_played_unless_the_carrier_says_so() -> None:
     playout = speaking(frames=5, last=True)  # played out at T + 100
     assert playout.overdue(T + 5000, alive_ms=T + 99) == []
-    assert playout.overdue(T + 5000, alive_ms=T + 100) == [Mark(1, 0)]
+    assert playout.overdue(T + 5000, alive_ms=T + 100) == [Checkpoint(1, 0)]
 
 
 def test_an_answered_mark_is_not_overdue_and_answers_for_those_before_it() -> None:
@@ -151,8 +151,8 @@ def test_an_answered_mark_is_not_overdue_and_answers_for_those_before_it() -> No
     for clause in range(3):
         playout.push(1, clause, 0, audio(clause), last=True)
     playout.due(T)
-    playout.played(Mark(1, 1))  # the answer for clause 0 was lost
-    assert playout.overdue(T + 5000) == [Mark(1, 2)]
+    playout.played(Checkpoint(1, 1))  # the answer for clause 0 was lost
+    assert playout.overdue(T + 5000) == [Checkpoint(1, 2)]
 
 
 # --- what comes twice -------------------------------------------------------------------------------------------
@@ -330,7 +330,7 @@ def test_a_mark_whose_audio_was_played_is_still_waited_for_after_a_cut() -> None
     playout.due(T)
     playout.cut(T + 130)
     playout.drop()
-    assert playout.overdue(T + 9000) == [Mark(1, 0)]
+    assert playout.overdue(T + 9000) == [Checkpoint(1, 0)]
 
 
 # --- holding ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 
 from edge.media.ticker import PULSE_MS, Ticker
 from edge.session.admission.overload import WINDOW_MS, Overload
-from edge.session.admission.reservations import PROMISE_MS, Reservations
+from edge.session.admission.reservations import RESERVATION_MS, Reservations
 from tests.unit.test_ticker import Clock
 
 pytestmark = pytest.mark.fast
@@ -119,6 +119,6 @@ def test_a_promised_place_is_kept_for_its_call_and_only_for_a_moment() -> None:
     assert promises.others("c-3", 1000) == 2
     assert promises.others("c-1", 1000) == 1
     promises.make("c-1", 2000)  # the webhook came again
-    assert promises.others("", PROMISE_MS + 1000) == 1
+    assert promises.others("", RESERVATION_MS + 1000) == 1
     promises.drop("c-1")
-    assert promises.others("", PROMISE_MS + 1000) == 0
+    assert promises.others("", RESERVATION_MS + 1000) == 0

@@ -238,17 +238,17 @@ def test_after_a_cough_the_agent_goes_on() -> None:
 def test_words_make_it_an_interruption() -> None:
     turn = doubting()
     assert not turn.between
-    assert turn.understood(1) == [DiscardReply(), ResumeOutput()]
+    assert turn.words_detected(1) == [DiscardReply(), ResumeOutput()]
     assert not turn.admits(1)
     assert turn.between
     assert turn.wake(NOW + 9000) == []
-    assert turn.understood(1) == []  # said twice
+    assert turn.words_detected(1) == []  # said twice
 
 
 def test_words_that_are_understood_while_they_are_said_do_not_let_the_agent_speak() -> None:
     turn = greeting()
     turn.caller_speaks(1, begun=1, now=NOW, words=True)
-    assert turn.understood(1) == [DiscardReply()]
+    assert turn.words_detected(1) == [DiscardReply()]
     assert turn.caller_silent(1, NOW + 900) == [ResumeOutput()]
 
 
@@ -271,7 +271,7 @@ def test_a_second_cough_begins_the_wait_anew() -> None:
 def test_words_that_are_understood_too_late_stop_the_agent_again() -> None:
     turn = doubting()
     turn.wake(NOW + 400 + RESUME_MS)
-    assert turn.understood(1) == [Interrupt()]
+    assert turn.words_detected(1) == [Interrupt()]
     assert not turn.admits(1)
     assert turn.between
 
@@ -283,7 +283,7 @@ def test_words_of_another_speech_stop_nobody() -> None:
     turn.caller_speaks(1, begun=1, now=NOW, words=True)
     turn.caller_silent(1, NOW + 400)
     turn.audio_arrived(2, answers=1)
-    assert turn.understood(1) == []  # the answer was prepared, and is faster
+    assert turn.words_detected(1) == []  # the answer was prepared, and is faster
     assert turn.speaking
 
 
@@ -304,7 +304,7 @@ def test_what_is_heard_and_complete_meanwhile_counts() -> None:
 def test_an_agent_that_may_not_be_interrupted_knows_no_doubt() -> None:
     turn = greeting(interruptible=False)
     assert turn.caller_speaks(1, begun=1, now=NOW, words=True) == []
-    assert turn.understood(1) == []
+    assert turn.words_detected(1) == []
     assert turn.speaking
 
 
@@ -355,7 +355,7 @@ def _take(turn: Turn, step: tuple[object, ...]) -> list[Effect]:
         case ("doubted", int(utterance)):
             return turn.caller_speaks(utterance, begun=turn.turn, now=NOW, words=True)
         case ("understood", int(utterance)):
-            return turn.understood(utterance)
+            return turn.words_detected(utterance)
         case ("wake", int(number)):
             return turn.wake(NOW + number * 200)
     raise AssertionError(step)

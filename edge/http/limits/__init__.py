@@ -1,1 +1,1 @@
-"""What one peer may hold, send and get wrong before it is a call."""
+"""Limits on what one peer may hold, send and get wrong before its connection is a media stream."""

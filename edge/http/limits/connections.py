@@ -1,11 +1,11 @@
-"""All connections of one server that are no media stream yet, or no more: how many there may be, and for how long.
+"""Bounds the number and lifetime of all connections of a server that are not media streams.
 
-    made ──▶ asking (HalfOpen: 10 s) ──▶ being answered ──▶ idle (Idle) ──▶ asking …
-                  │ an upgrade                   └─ does not read ─▶ aborted (slow_readers)
-                  └──▶ handshake (HalfOpen, until 101 is written) ──▶ a stream, which is no matter of this file
+    made ──▶ request pending (HalfOpen: 10 s) ──▶ being answered ──▶ idle (Idle) ──▶ request pending …
+                  │ an upgrade                      └─ does not read ─▶ aborted (slow_readers)
+                  └──▶ handshake (HalfOpen, until 101 is written) ──▶ a media stream, which is not counted here
 
-All of them together take at most half of the process's file descriptors: the other half is for streams, Redis and
-files, however many strangers there are.  uvicorn makes the protocols; `of` finds what all of one server share.
+All together take at most half of the process's file descriptors; the other half is for streams, Redis and files.
+uvicorn creates the protocols; `of` finds the object that all connections of one server share.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from edge.http.limits.slow_readers import SlowReaders
 log = logging.getLogger(__name__)
 
 CONNECTIONS_MAX = 2048
-"""Connections that are no stream, if there are descriptors enough."""
+"""Connections that are not streams, if there are enough descriptors."""
 LOOK_SECONDS = 1.0
 LINGER_SECONDS = 2.0
-"""What a refused peer still sends is read and dropped for so long: to close at once could destroy our answer."""
+"""How long data of a refused peer is read and dropped: closing at once could destroy the answer in transit."""
 
 
 def strangers_max(descriptors: int) -> int:
-    """How many connections that are no stream a process with so many file descriptors takes."""
+    """The limit of connections that are not streams, for a process with so many file descriptors (-1: unlimited)."""
     return CONNECTIONS_MAX if descriptors < 0 else min(CONNECTIONS_MAX, max(8, descriptors // 2))
 
 
 class ConnectionLimits:
-    """The tables of one server.  A connection's key in them is its transport."""
+    """The tables of one server.  Connections are identified by their transport."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, state: ServerState, descriptors: int) -> None:
         most = strangers_max(descriptors)
         self.half_open = HalfOpen(loop.call_later, min(HALF_OPEN_MAX, most // 2))
         self.idle = Idle(min(IDLE_MAX, most // 4))
         self.all = Idle(most, "too many")
-        """Every connection that is no stream; the oldest goes first."""
+        """Every connection that is not a stream; over the limit the oldest is closed."""
         self._loop = loop
         self._state = state
         self._slow = SlowReaders()
@@ -53,7 +53,7 @@ class ConnectionLimits:
 
     @classmethod
     def of(cls, state: ServerState, loop: asyncio.AbstractEventLoop) -> ConnectionLimits:
-        """Those of this server."""
+        """The object of this server; made at the first call."""
         found: ConnectionLimits | None = getattr(state, "connection_limits", None)
         if found is None:
             found = cls(loop, state, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
@@ -61,30 +61,30 @@ class ConnectionLimits:
         return found
 
     def made(self, transport: asyncio.Transport) -> None:
-        """A connection: a request is expected."""
+        """A connection was made: a request is expected."""
         self.all.enter(transport, transport.abort)
         self.half_open.enter(transport, transport.abort)
         if self._looking is None:
             self._looking = self._loop.call_later(LOOK_SECONDS, self._look)
 
     def lost(self, transport: asyncio.Transport) -> None:
-        """It is closed."""
+        """The connection was closed."""
         for table in (self.all, self.half_open, self.idle):
             table.leave(transport)
 
     def upgraded(self, transport: asyncio.Transport) -> None:
-        """101 was written: it is a stream."""
+        """101 was written: the connection is a stream."""
         self.lost(transport)
 
     def refused(self, reason: str) -> None:
-        """A request or a handshake was turned away before the application saw it: count it, and say so now and then."""
+        """A request or handshake was refused before the application saw it: count it, and log it at intervals."""
         metrics.BAD_INPUT.labels("request").inc()
         metrics.REQUESTS_REFUSED.labels(reason).inc()
         if count := self._log.note(reason, self._loop.time()):
             log.warning("requests were refused", extra={"reason": reason, "count": count})
 
     def too_fast(self, reason: str) -> None:
-        """A stream was closed, because its peer sent more than a telephone can."""
+        """A stream was closed because its peer sent more than a telephone can: count it, and log it at intervals."""
         metrics.STREAMS_TOO_FAST.labels(reason).inc()
         if count := self._log.note(f"stream {reason}", self._loop.time()):
             log.warning("streams were closed: their peer sent too much", extra={"reason": reason, "count": count})

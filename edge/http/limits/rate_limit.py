@@ -1,10 +1,10 @@
-"""Who keeps failing is answered 429: garbage, bad signatures, bad tokens, addresses that are not there.
+"""Answers 429 to addresses whose requests keep failing: garbage, bad signatures, wrong tokens, unknown paths.
 
-Wrong tokens of the API are counted by themselves: ten at once, then one every 5 s.
+Wrong API tokens are counted separately: ten at once, then one every 5 s.
 
-Only failures are counted.  The carrier sends thousands of calls from a few addresses, and everybody may share one with
-a stranger behind a proxy; so whatever is valid is served, always.  What a stranger costs is bounded all the same: no
-line in the log and no body for each try, and the table of addresses has an end.
+Only failures are counted.  The carrier sends thousands of calls from a few addresses, and behind a proxy all clients
+may share one with a stranger; so valid requests are always served.  A stranger's cost is bounded all the same: over the
+limit no failure gets a log line or a body of its own, and the table of addresses is bounded.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ FAILURES_AT_ONCE = 200
 FAILURES_PER_SECOND = 2.0
 GUESSES_AT_ONCE = 10
 GUESSES_PER_SECOND = 0.2
-"""Wrong tokens of the API that one address may send: whoever has the right one sends no wrong ones, or few."""
+"""Wrong API tokens that one address may send; a client with the right token sends few."""
 ADDRESSES_MAX = 10_000
 IPV6_PREFIX = 64
-"""Of an IPv6 address counts as one: everybody has as many behind it as they like."""
+"""Prefix length by which IPv6 addresses are counted: each client has many addresses within it."""
 FORWARDED_MAX = 20
-"""Hops in X-Forwarded-For that are looked at, from ours on."""
+"""Hops of X-Forwarded-For that are examined, beginning with the nearest."""
 LIMITED = "voice.limited"
-"""Key in the ASGI scope: this address has used up its failures, so another one is no news for the log."""
+"""Key in the ASGI scope: the address is over its limit, so its failures are not logged."""
 UNAUTHORIZED = 401
-"""Only the API answers it, to a wrong token."""
+"""Only the API answers with it, to a wrong token."""
 _FAILURES = frozenset({400, 401, 403, 404, 405, 411, 413, 415})
 _API_FAILURES = frozenset({401, 403})
-"""Under /v1 the others are an authorised client's own."""
+"""Under /v1 other errors are those of an authorised client."""
 
 
 class Buckets:
-    """One token bucket for each address: `charge` it for a failure, ask `wait_s` how long it has none left.  Pure."""
+    """One token bucket per address: `charge` it for a failure; `wait_s` is the time until it has a token.  Pure."""
 
     def __init__(
         self,
@@ -57,12 +57,14 @@ class Buckets:
         return len(self._levels)
 
     def wait_s(self, address: str, now_s: float) -> float:
-        """Seconds until the address may fail again; 0 if it may now."""
+        """Seconds until the address may fail again; 0 if it may now.  `now_s` is of a monotonic clock."""
         missing = 1.0 - self._level(address, now_s)
         return max(0.0, missing / self._per_second)
 
     def charge(self, address: str, now_s: float) -> None:
-        """It failed.  Below nothing it does not sink: whoever stops is forgiven in two minutes."""
+        """Count a failure.  The level does not go below 0, so the bucket is full again two minutes after the last
+        failure.
+        """
         level = max(0.0, self._level(address, now_s) - 1.0)
         self._levels[address] = (level, now_s)
         self._levels.move_to_end(address)
@@ -75,7 +77,7 @@ class Buckets:
 
 
 def client_address(peer: str, forwarded_for: str, proxies: tuple[str, ...]) -> str:
-    """Who asks: the peer, or behind proxies of ours the last address that none of them has.  "" is nobody known."""
+    """The client's address: the peer, or behind trusted proxies the last untrusted hop.  "" if it is unknown."""
     address = peer
     for hop in reversed(forwarded_for.split(",")[-FORWARDED_MAX:]):
         if not trusted_peer(address, proxies):
@@ -94,7 +96,7 @@ def client_address(peer: str, forwarded_for: str, proxies: tuple[str, ...]) -> s
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """The application, with 429 in place of an error for whoever has had too many.  `now_s` is a steady clock."""
+    """ASGI middleware that replaces an error by 429 for an address over its limit.  `now_s` is a monotonic clock."""
 
     app: ASGIApp
     buckets: Buckets

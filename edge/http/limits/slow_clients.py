@@ -1,9 +1,9 @@
-"""Connections without a request under way: how long each may take to ask, and how many of them there may be.
+"""Bounds connections whose request is pending, and idle ones, in number and in time.
 
-uvicorn waits for a request for ever, so a stranger could hold every file descriptor of an edge with silence, or a byte
-now and then.  Here each request has `REQUEST_SECONDS` to arrive, and of the connections that are still at it the
-oldest goes when there are more than `HALF_OPEN_MAX`: an honest client has sent its request long before.
-An upgrade to a WebSocket is still at it until 101 was written; media sockets are no matter of this file.
+uvicorn waits for a request forever, so a stranger could hold every file descriptor of an edge with silence, or with a
+byte now and then.  Here each request has `REQUEST_SECONDS` to arrive, and of more than `HALF_OPEN_MAX` connections with
+a pending request the oldest is closed: an honest client has sent its request long before.  An upgrade to a WebSocket is
+pending until 101 was written; media streams are not counted here.
 """
 
 from __future__ import annotations
@@ -14,21 +14,24 @@ from typing import Protocol
 from common.telemetry import metrics
 
 REQUEST_SECONDS = 10.0
-"""For a whole request, body included, from the connection or from its first byte."""
+"""Time for a whole request, body included, from the connection or from its first byte."""
 HALF_OPEN_MAX = 256
+"""Connections with a pending request."""
 IDLE_MAX = 1024
-"""Kept-alive connections without a request."""
+"""Idle connections that are kept alive."""
 
 
 class Timer(Protocol):
-    """What `call_later` returns."""
+    """A timer, as `call_later` returns it."""
 
     def cancel(self) -> None:
-        """It will not come."""
+        """Cancel the timer."""
 
 
 class HalfOpen:
-    """The table of one listening process.  `enter` a connection with what closes it, `leave` when it has asked."""
+    """Connections with a pending request: `enter` one with the function that closes it, `leave` when its request is
+    here.
+    """
 
     def __init__(self, call_later: Callable[..., Timer], most: int = HALF_OPEN_MAX) -> None:
         self._call_later = call_later
@@ -42,14 +45,14 @@ class HalfOpen:
         return connection in self._waiting
 
     def enter(self, connection: object, close: Callable[[], None], seconds: float = REQUEST_SECONDS) -> None:
-        """A request is expected, or has begun; or it was refused, and the peer may read the answer."""
+        """Add a connection: a request is expected or has begun, or the peer may still read a refusal for `seconds`."""
         self.leave(connection)
         self._waiting[connection] = (self._call_later(seconds, self._close, connection, "late"), close)
         if len(self._waiting) > self._most:
             self._close(next(iter(self._waiting)), "crowded out")
 
     def leave(self, connection: object) -> None:
-        """It has made its request, or is gone."""
+        """Remove a connection: its request is complete, or it was closed."""
         timer, _ = self._waiting.pop(connection, (None, None))
         if timer is not None:
             timer.cancel()
@@ -62,13 +65,13 @@ class HalfOpen:
 
 
 class Idle:
-    """Connections that have been answered and may ask again, the longest idle first; no more than `most`.
+    """Connections that were answered and may send another request; over `most` the longest idle one is closed.
 
     A proxy keeps a few for a minute and more; a stranger would keep as many as there are file descriptors.
     """
 
     def __init__(self, most: int = IDLE_MAX, reason: str = "idle") -> None:
-        """`reason` is the metric's label for those that go."""
+        """`reason` is the metric's label for connections that are closed."""
         self._most, self._reason = most, reason
         self._closes: dict[object, Callable[[], None]] = {}
 
@@ -76,7 +79,7 @@ class Idle:
         return len(self._closes)
 
     def enter(self, connection: object, close: Callable[[], None]) -> None:
-        """It was answered."""
+        """Add a connection that was answered."""
         self.leave(connection)
         self._closes[connection] = close
         if len(self._closes) > self._most:
@@ -84,5 +87,5 @@ class Idle:
             self._closes.pop(next(iter(self._closes)))()
 
     def leave(self, connection: object) -> None:
-        """It asks again, or is gone."""
+        """Remove a connection: it sends a request, or was closed."""
         self._closes.pop(connection, None)

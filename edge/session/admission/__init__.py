@@ -1,9 +1,9 @@
-"""Who is turned away so that the calls in progress are well.
+"""Admission: refuses new calls where they would harm the calls in progress, and gives up calls that no worker takes.
 
-promises    a place is kept from `/answer` until the stream comes
-shedding    an event loop that is late takes no new call
-failures    strangers who fail too often get 429
-half_open   connections that say nothing are closed
-connections all that are no stream, and what becomes of those that do not read
-request_size, stream_pace  how much one request, and one stream, may bring
+reservations   capacity kept from `/answer` until the stream arrives
+overload       an event loop that is late takes no new call
+pool_watch     no new call while a worker pool has no free member; `unserved` ends calls that no worker takes
+redis_health   metrics of each Redis server
+
+Limits on single peers and requests are in edge/http/limits and edge/media/stream_pace.py.
 """

@@ -1,7 +1,7 @@
-"""Is there somebody in each pool to take a call?  Asked of the ledger, about twice a second while a call waits.
+"""Watches whether each worker pool has a member that takes calls; asks the store up to four times a second.
 
-While a pool has no member that takes calls, no new call is answered (`missing`), as while Redis is away.  A call that
-no member of a pool takes (limits/unserved.py) ends with the apology instead of going on in silence.
+While a pool has none, no new call is answered (`missing`), as while Redis is away.  A call that no member of a pool
+takes (unserved.py) ends with the spoken apology instead of continuing in silence.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 """Pause between two looks at the pools."""
 WAITING_LOOK_SECONDS = 0.25
-"""The same while a call waits for a worker."""
+"""The pause while a call waits for a worker."""
 
 
 class PoolWatch:
-    """`run` it as a task of the edge."""
+    """Watches the pools for one edge; `run` it as a task."""
 
     def __init__(self, calls: Calls, store: Presence, waits: Waits) -> None:
-        """From now on `calls` refuses new ones while a pool is missing, unless `waits.offer_ms` is 0."""
+        """Makes `calls` refuse new calls while a pool is missing, unless `waits.offer_ms` is 0."""
         self._calls = calls
         self._store = store
         self._unserved = Unserved(waits)
@@ -37,18 +37,18 @@ class PoolWatch:
         calls.missing_pool = self.missing
 
     def missing(self) -> str:
-        """The first pool without a member that takes calls; "" if there is none."""
+        """The first pool without a member that takes calls; "" if every pool has one."""
         if not self._on or (self._ready is not None and self._ready.issuperset(POOLS)):
             return ""
         return next(pool for pool in POOLS if not self._ready or pool not in self._ready)
 
     async def run(self) -> None:
-        """For as long as the process runs."""
+        """Look at the pools for as long as the process runs; errors are logged and counted."""
         while self._on:
             try:
                 waiting = await self.look()
             except (ConnectionError, TimeoutError):
-                waiting = False  # others count and log it; what the last look said still holds
+                waiting = False  # other code counts and logs it; the result of the last look stays valid
                 self._unserved.redis_away(_now_ms())
             except Exception as error:  # noqa: BLE001 - the watch goes on
                 waiting = False
@@ -56,7 +56,10 @@ class PoolWatch:
             await asyncio.sleep(WAITING_LOOK_SECONDS if waiting else LOOK_SECONDS)
 
     async def look(self) -> bool:
-        """Ask once, and give up whoever waited too long.  True while a call waits."""
+        """Look once, and stop the calls that waited too long; True while a call waits.
+
+        Raises ConnectionError or TimeoutError.
+        """
         self._note(await self._store.pools_with_room())
         live = {call.call_id: call for call in self._calls.live()}
         self._unserved.follow({call_id: call.began_ms if call.epoch == 1 else None for call_id, call in live.items()})

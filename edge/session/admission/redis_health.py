@@ -1,8 +1,8 @@
-"""What Redis says of itself, as metrics: memory, load, replicas, and how long the shared streams are.
+"""Exports what each Redis server reports of itself as metrics: memory, load, replicas, lengths of shared streams.
 
-Each edge asks each server of REDIS_URL every few seconds on a connection of its own, so that a stack without a
-redis_exporter still shows its one shared part.  All edges tell the same of a server; dashboards take the maximum.
-A server is named by its place in REDIS_URL ("0", "1", …): its address is nobody's label.
+Each edge asks each server of REDIS_URL every few seconds on a connection of its own, so that a deployment without
+redis_exporter can still watch its one shared part.  All edges report the same of a server; dashboards take the maximum.
+A server is named by its position in REDIS_URL ("0", "1", …), so that addresses are no labels.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from common.telemetry import metrics
 log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 5.0
-"""Pause between two questions: half of a usual scrape interval."""
+"""Pause between two queries: half of a usual scrape interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What one server says of itself.  `run` names the server's process; numbers that it does not tell are 0."""
+    """One server's report.  `run` is its run id, which changes with the process; numbers not reported are 0."""
 
     run: str
     memory_bytes: int
@@ -38,7 +38,7 @@ class Health:
 
 
 def health(info: Mapping[str, Any]) -> Health:
-    """From the fields of INFO.  Without `maxmemory` the machine's memory is the bound."""
+    """Parse the fields of INFO.  Without `maxmemory`, the machine's memory is the bound."""
 
     def number(name: str) -> float:
         value = info.get(name, 0)
@@ -55,16 +55,16 @@ def health(info: Mapping[str, Any]) -> Health:
 
 
 def shared_streams(edge: str) -> dict[str, str]:
-    """Label -> key of the streams that are not about one call."""
+    """Metric label -> key of the streams that are not about one call."""
     offers = {f"offers:{pool}": pool_calls(pool) for pool in POOLS}
     return offers | {"edge audio": edge_audio(edge), "edge priority": edge_priority(edge)}
 
 
 class RedisWatch:
-    """`run` it as a task; `aclose` when done."""
+    """Queries every server; `run` it as a task, `aclose` it at the end."""
 
     def __init__(self, edge: str, clients: Sequence[Client]) -> None:
-        """The clients are closed with the watch."""
+        """`aclose` closes the clients, too."""
         self._clients = clients
         self._streams = shared_streams(edge)
         self._runs = [""] * len(clients)
@@ -76,17 +76,17 @@ class RedisWatch:
 
     @classmethod
     def connect(cls, url: str, edge: str) -> RedisWatch:
-        """One lazy client for each server.  Raises BadRedisUrl."""
+        """A watch with one lazily connected client for each server.  Raises BadRedisUrl."""
         targets: tuple[RedisTarget, ...] = parse_redis_url(url)
         return cls(edge, [Client(target, f"{edge}:watch") for target in targets])
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close all connections."""
         for client in self._clients:
             await client.aclose()
 
     async def run(self) -> None:
-        """For as long as the process runs; a server that is away is asked again."""
+        """Query every WATCH_SECONDS for as long as the process runs; a server that is away is asked again."""
         while True:
             try:
                 await self.look()
@@ -95,13 +95,13 @@ class RedisWatch:
             await asyncio.sleep(WATCH_SECONDS)
 
     async def look(self) -> None:
-        """Ask every server once."""
+        """Query every server once, and set the metrics."""
         entries = await asyncio.gather(*(self._ask(number) for number in range(len(self._clients))))
         for position, label in enumerate(self._streams):
             metrics.STREAM_ENTRIES.labels(label).set(sum(lengths[position] for lengths in entries if lengths))
 
     async def _ask(self, number: int) -> list[int]:
-        """Note the server's health; returns the lengths of its streams, nothing if it is away."""
+        """Record the server's health; returns the lengths of its streams, nothing if it is away."""
         client, server = self._clients[number], str(number)
         pipeline = client.redis.pipeline(transaction=False)
         pipeline.info()
@@ -109,7 +109,7 @@ class RedisWatch:
             pipeline.xlen(key)
         pipeline.zcard(CALLS_ENDED)
         try:
-            # An answer that refuses (no right to INFO, still loading) is a value here, and no reason to end.
+            # A refusal (no right to INFO, still loading) is a value here, not an exception.
             info, *lengths, retained = await client.reached(pipeline.execute(raise_on_error=False))
         except (ConnectionError, TimeoutError):
             metrics.REDIS_UP.labels(server).set(0)
@@ -131,4 +131,4 @@ class RedisWatch:
         known, self._runs[number] = self._runs[number], seen.run or self._runs[number]
         if known and seen.run and known != seen.run:
             metrics.REDIS_CHANGES.labels(server).inc()
-            log.warning("another Redis answers: a failover or a restart", extra={"server": server})
+            log.warning("a Redis server has another run id: a failover or a restart", extra={"server": server})

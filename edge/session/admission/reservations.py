@@ -1,32 +1,33 @@
-"""Calls that were answered and whose stream is not here yet: they take a place, for a moment.  Pure.
+"""Reserves capacity for calls that were answered and whose stream has not arrived yet.  Pure.
 
-Without them a burst of calls would find the same free place, all be answered, and most be refused at the socket, where
-the caller can only be told that the connection was lost.  The stream may come to another edge; so a promise is kept
-for no longer than a stream normally takes.
+Without reservations a burst of calls would find the same free capacity, all would be answered, and most would be
+refused at the socket, where the caller only learns that the connection was lost.  The stream may arrive at another
+edge, so a reservation lasts no longer than a stream normally takes.
 """
 
 from __future__ import annotations
 
-PROMISE_MS = 3000
+RESERVATION_MS = 3000
+"""How long a reservation lasts."""
 
 
 class Reservations:
-    """Call ids by the time at which their promise ends.  As many as the edge has places, and a few: it asks first."""
+    """Call ids with the ends of their reservations.  The edge bounds them: it checks its capacity first."""
 
     def __init__(self) -> None:
-        self._until: dict[str, float] = {}  # in the order of their ends, for all last equally long
+        self._until: dict[str, float] = {}  # ordered by end, since all last equally long
 
     def make(self, call_id: str, now_ms: float) -> None:
-        """The call was told to come here."""
+        """Reserve for a call that was answered."""
         self._until.pop(call_id, None)
-        self._until[call_id] = now_ms + PROMISE_MS
+        self._until[call_id] = now_ms + RESERVATION_MS
 
     def drop(self, call_id: str) -> None:
-        """It came, or it will not."""
+        """Remove the reservation: the stream arrived, or will not."""
         self._until.pop(call_id, None)
 
     def others(self, call_id: str, now_ms: float) -> int:
-        """How many places are promised now to other calls than this one."""
+        """The number of reservations at `now_ms` for calls other than this one."""
         while self._until:
             oldest = next(iter(self._until))
             if self._until[oldest] > now_ms:

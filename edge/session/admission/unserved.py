@@ -1,10 +1,10 @@
-"""Which calls has no worker of some pool for too long?  Pure.
+"""Finds calls that no worker of some pool has held for too long.  Pure.
 
     new ──each pool holds it──▶ served ──a pool holds it no more──▶ waiting ──held again──▶ served
      └─────after `offer_ms`─────▶ given up ◀─────after `takeover_ms`─────┘
 
-A new caller has heard nothing yet and is told soon.  A call in progress is worth a longer wait: its worker may have
-been killed and be about to start again.  While Redis is away nobody knows who holds what, and no time counts.
+A new caller has heard nothing yet and is informed soon.  A call in progress is given longer: its worker may have been
+killed and may be restarting.  While Redis is away it is unknown who holds which call, and no time counts.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ class Waits:
 class _Wait:
     served: bool
     since_ms: dict[str, float] = field(default_factory=dict)
-    """Pool -> since when nobody of it holds the call."""
+    """Pool -> time since which no member of it holds the call."""
 
 
 class Unserved:
-    """`follow` the calls of an edge, ask the ledger about the `suspects`, and `look` at its answer."""
+    """`follow` the calls of an edge, ask the store about the `suspects`, and `look` at its answer."""
 
     def __init__(self, waits: Waits) -> None:
         self._waits = waits
         self._calls: dict[str, _Wait] = {}
 
     def follow(self, calls: Mapping[str, float | None]) -> None:
-        """These are the edge's calls now: when each was offered for the first time, None if it came from elsewhere."""
+        """Set the edge's calls: call id -> time at which it was first offered, None if it came from another edge."""
         fresh = {
             call_id: _Wait(False, dict.fromkeys(POOLS, offered_ms)) if offered_ms is not None else _Wait(True)
             for call_id, offered_ms in calls.items()
@@ -47,11 +47,13 @@ class Unserved:
         self._calls = {call_id: wait for call_id, wait in self._calls.items() if call_id in calls} | fresh
 
     def suspects(self, all_have_room: bool) -> list[str]:
-        """The calls that some pool may not hold.  A pool with room takes what is offered: then all others are well."""
+        """The calls that some pool may not hold.  If all pools have room, only calls already waiting: pools take every
+        offer.
+        """
         return [call_id for call_id, wait in self._calls.items() if wait.since_ms or not all_have_room]
 
     def look(self, unheld: Mapping[str, Collection[str]], asked: Collection[str], now_ms: float) -> dict[str, str]:
-        """The ledger's answer about the calls `asked` for.  Returns call -> pool of those to give up."""
+        """Take the store's answer about the calls `asked` for; returns call id -> pool of the calls to give up."""
         lost: dict[str, str] = {}
         for call_id in asked:
             if (wait := self._calls.get(call_id)) is None:
@@ -66,6 +68,6 @@ class Unserved:
         return lost
 
     def redis_away(self, now_ms: float) -> None:
-        """Nobody knows who holds what: every wait begins anew."""
+        """Redis is away, so it is unknown who holds which call: every wait starts again."""
         for wait in self._calls.values():
             wait.since_ms = dict.fromkeys(wait.since_ms, now_ms)

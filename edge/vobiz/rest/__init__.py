@@ -1,1 +1,1 @@
-"""The REST API of Vobiz: calls, applications, numbers, records.  `client.VobizClient` is the door."""
+"""The REST API of Vobiz: calls, applications, numbers, records.  Use `client.VobizClient`; see docs/vobiz-client.md."""

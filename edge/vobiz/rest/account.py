@@ -1,8 +1,8 @@
-"""Does the carrier's no speak of the account, or of the one call that was asked for?  Pure.
+"""Decides whether a refusal by the carrier concerns the account or only the requested call.  Pure.
 
-Without credit, with credentials that are refused, or with a suspended account every call is refused alike.  That is no
-reason to give up the calls: they wait until the account is in order.  An answer whose status leaves it open is read by
-its words; where those leave it open, too, `AccountProblem.sure` is false, and whoever asked tries another call.
+Without credit, with wrong credentials, or with a suspended account every call is refused.  Calls are then not given up:
+they wait until the account is in order.  If the status is ambiguous, the words of the answer decide; if they are
+ambiguous too, `AccountProblem.sure` is False, and the dialer tries another call.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ REASONS: dict[str, str] = {
     "limit": "the account at Vobiz has as many calls as it may",
     "account": "Vobiz refuses the account, or VOBIZ_API_URL is not its API",
 }
-"""What is wrong with an account, by a name that is fit for a metric's label."""
+"""Problems of an account: metric label -> sentence."""
 
 _CREDIT = re.compile(r"balance|credit\b|credits|funds|recharge|top.?up|payment|prepaid|wallet|overdue|unpaid", re.I)
 _CREDENTIALS = re.compile(r"credential|auth.?token|auth.?id|api.?key|authenticat|unauthori[sz]ed", re.I)
@@ -32,19 +32,19 @@ _CALL = re.compile(
     re.I,
 )
 _OF_THE_CALL = frozenset({400, 406, 409, 413, 414, 415, 422})
-"""Statuses that speak of what was asked, unless their words say otherwise."""
+"""Statuses that concern the request, unless their words say otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountProblem:
-    """Something is wrong with the account; `reason` is a key of `REASONS`."""
+    """A problem of the account; `reason` is a key of `REASONS`."""
 
     reason: str
     sure: bool = True
 
 
 def account_problem(error: CarrierError) -> AccountProblem | None:
-    """What an answer to a new call says of the account; None if it speaks of the call."""
+    """The account's problem behind a refused call; None if the refusal concerns the call."""
     if not isinstance(error, Refused | Unauthorized):
         return None
     status, words = error.status, f"{error.message} {error.code}"

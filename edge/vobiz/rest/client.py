@@ -1,10 +1,11 @@
-"""The REST API of Vobiz, one method per thing it can do.
+"""A Python client of Vobiz's REST API, one method per operation; docs/vobiz-client.md is its page for users.
 
 A call id is what `make_call` returned: the CallUUID of the webhooks and the callId of the stream.  All methods raise
-`errors.CarrierError`, and ValueError for what cannot be sent.  Requests repeat themselves where that is safe
-(edge/vobiz/rest/transport.py says when); nothing here is repeated that could ring a phone twice.
+`errors.CarrierError`, and ValueError for arguments that cannot be sent.  Requests are repeated where that is safe
+(edge/vobiz/rest/transport.py says when); no request is repeated that could ring a phone twice.
 
 Paths are spelled as documented, PascalCase with a trailing slash or lower case without: Vobiz answers 401 to others.
+"Vendor page" is the title of the page of Vobiz's documentation that a method follows.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from edge.vobiz.rest.transport import CarrierOptions, Rest, segment
 
 PAGE_SIZE = 20
 PAGES_MAX = 50
-"""Of a list that is read whole: 1000 entries."""
+"""Pages of a list that is read completely: 1000 entries."""
 
 QUEUED_MAX = 20
-"""Ids that Vobiz lists at most: a list of so many may be only a part."""
+"""Maximum number of queued calls that Vobiz lists: a list of this length may be incomplete."""
 
 Standing: TypeAlias = Literal["live", "queued"]
 Legs: TypeAlias = Literal["aleg", "bleg", "both"]
@@ -35,9 +36,9 @@ Json: TypeAlias = dict[str, Any]
 
 
 class VobizClient:
-    """One account at Vobiz.  Use it with `async with`, or close it with `aclose`.
+    """Client of one account.  Use it with `async with`, or close it with `aclose`.
 
-    `transport` takes the place of the network, `sleep` of the pauses between attempts.
+    `transport` replaces the network and `sleep` the pauses between attempts, for tests.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class VobizClient:
     # --- calls -----------------------------------------------------------------------------------------------------
 
     async def make_call(self, call: CallRequest) -> tuple[str, ...]:
-        """Place the call, or calls; returns their ids, in Vobiz's order.
+        """Place one or more calls; returns their ids, in Vobiz's order.  Vendor page: "Make an Outbound Call".
 
         Raises Uncertain if the answer was lost: the phone may be ringing.  Then look at `live_calls`, or wait for the
         answer webhook; Vobiz has no idempotency key that would make a second attempt safe.
@@ -74,7 +75,7 @@ class VobizClient:
         return ids
 
     async def hang_up(self, call_id: str) -> bool:
-        """End the call.  False if it was over already."""
+        """End a call; False if it was over already.  Vendor page: "Hang Up a Call"."""
         try:
             await self._rest.request("DELETE", self._of("Call", call_id))
         except Refused as error:
@@ -84,7 +85,10 @@ class VobizClient:
         return True
 
     async def transfer(self, call_id: str, *, aleg_url: str = "", bleg_url: str = "", method: Method = "POST") -> None:
-        """Let one leg, or both, go on with the XML of another URL.  This closes the call's stream."""
+        """Continue one leg of a call, or both, with the XML of another URL.  Vendor page: "Transfer a Call".
+
+        This closes the call's stream.  Raises ValueError without a URL, Refused with status 404 if the call is over.
+        """
         if not aleg_url and not bleg_url:
             raise ValueError("transfer: expected aleg_url or bleg_url")
         body: Json = {"legs": "both" if aleg_url and bleg_url else "aleg" if aleg_url else "bleg"}
@@ -95,17 +99,21 @@ class VobizClient:
         await self._rest.request("POST", self._of("Call", call_id), body=body)
 
     async def live_calls(self) -> list[str]:
-        """The ids of the calls that were answered and go on."""
+        """Ids of the calls that were answered and are not over.  Vendor page: "Retrieve all live calls"."""
         return await self._calls("live")
 
     async def queued_calls(self) -> list[str]:
-        """The ids of the calls that were not answered yet, the ringing ones too; Vobiz names at most `QUEUED_MAX`."""
+        """Ids of the calls that are not answered yet, ringing ones included; at most `QUEUED_MAX`.
+
+        Vendor page: "Retrieve all queued calls".
+        """
         return await self._calls("queued")
 
     async def call_details(self, call_id: str, status: Standing = "live") -> Json:
-        """A call that stands under `status`: "live" once it was answered, "queued" before.
+        """A call listed under `status`: "live" once it was answered, "queued" before.
 
-        Raises Refused with status 404 for one that stands elsewhere, or has ended; `cdr_of` then tells about it.
+        Vendor pages: "Retrieve a live call", "Retrieve a queued call".  Raises Refused with status 404 if the call is
+        listed elsewhere or is over; use `cdr_of` then.
         """
         return _object(await self._rest.request("GET", self._of("Call", call_id), query={"status": status}))
 
@@ -118,14 +126,18 @@ class VobizClient:
     async def play(
         self, call_id: str, urls: Sequence[str], *, legs: Legs = "aleg", loop: bool = False, mix: bool = True
     ) -> None:
-        """Play sound files, one after the other; `mix` over what is heard anyway."""
+        """Play sound files (MP3, WAV) one after the other; `mix` keeps the call audible.
+
+        Vendor page: "Play audio on a call".  Raises ValueError for an empty list, or a URL that is not http(s) or has a
+        comma.
+        """
         if isinstance(urls, str) or not urls or not all(re.fullmatch(r"https?://[^\s,]+", url) for url in urls):
             raise ValueError("play: expected a list of https:// URLs without commas")
         body = {"urls": ",".join(urls), "legs": legs, "loop": loop, "mix": mix}
         await self._rest.request("POST", self._of("Call", call_id, "Play"), body=body)
 
     async def stop_play(self, call_id: str) -> None:
-        """Stop what `play` started."""
+        """Stop what `play` started.  Vendor page: "Stop playing audio on a call"."""
         await self._rest.request("DELETE", self._of("Call", call_id, "Play"))
 
     async def speak(
@@ -139,18 +151,24 @@ class VobizClient:
         loop: bool = False,
         mix: bool = True,
     ) -> None:
-        """Let Vobiz's own voice say the text: `voice` is WOMAN, MAN or one of Polly's."""
+        """Read a text aloud: `voice` is WOMAN, MAN or a Polly voice.  Vendor page: "Speak text on a call".
+
+        Raises ValueError for a blank text.
+        """
         if not text.strip():
             raise ValueError("speak: expected a text")
         body = {"text": text, "voice": voice, "language": language, "legs": legs, "loop": loop, "mix": mix}
         await self._rest.request("POST", self._of("Call", call_id, "Speak"), body=body)
 
     async def stop_speak(self, call_id: str) -> None:
-        """Stop what `speak` started."""
+        """Stop what `speak` started.  Vendor page: "Stop speaking text during a call"."""
         await self._rest.request("DELETE", self._of("Call", call_id, "Speak"))
 
     async def send_digits(self, call_id: str, digits: str, *, leg: Legs = "aleg") -> None:
-        """Press keys: 0-9 * #, "w" waits 0.5 s, "W" 1 s."""
+        """Send keys: 0-9 * #; "w" waits 0.5 s, "W" 1 s.  Vendor page: "Send digits on an active call".
+
+        Raises ValueError for other characters, or more than 64.
+        """
         if not re.fullmatch(r"[0-9*#wW]{1,64}", digits):
             raise ValueError("send_digits: expected 1 to 64 of 0-9 * # w W")
         await self._rest.request("POST", self._of("Call", call_id, "DTMF"), body={"digits": digits, "leg": leg})
@@ -158,48 +176,51 @@ class VobizClient:
     # --- recordings and streams of a live call ---------------------------------------------------------------------
 
     async def start_record(self, call_id: str, record: RecordRequest | None = None) -> Json:
-        """Record the call from now on; the answer has `recording_id` and `url`."""
+        """Record a call from now on; returns `recording_id` and `url`.  Vendor page: "Start recording a call"."""
         body = (record or RecordRequest()).json()
-        return _told(await self._rest.request("POST", self._of("Call", call_id, "Record"), body=body))
+        return _fields_of(await self._rest.request("POST", self._of("Call", call_id, "Record"), body=body))
 
     async def stop_record(self, call_id: str) -> None:
-        """Stop all recordings of the call."""
+        """Stop all recordings of a call.  Vendor page: "Stop recording a call"."""
         await self._rest.request("DELETE", self._of("Call", call_id, "Record"))
 
     async def start_stream(self, call_id: str, stream: StreamRequest) -> str:
-        """Open an audio stream; returns its id, empty if Vobiz did not say."""
+        """Open an audio stream; returns its id, "" if Vobiz did not send one.  Vendor page: "Start an Audio Stream"."""
         answer = await self._rest.request("POST", self._of("Call", call_id, "Stream"), body=stream.json())
-        return str(_told(answer).get("stream_id") or "")
+        return str(_fields_of(answer).get("stream_id") or "")
 
     async def list_streams(self, call_id: str) -> list[Json]:
-        """The streams of the call, ended ones too."""
+        """All streams of a call, ended ones included.  Vendor page: "List all Audio Streams"."""
         return _objects(await self._rest.request("GET", self._of("Call", call_id, "Stream")))
 
     async def get_stream(self, call_id: str, stream_id: str) -> Json:
-        """One stream: `status` is in-progress, completed or failed."""
+        """One stream; its `status` is in-progress, completed or failed.  Vendor page: "Retrieve an Audio Stream"."""
         return _object(await self._rest.request("GET", self._of("Call", call_id, "Stream", stream_id)))
 
     async def stop_stream(self, call_id: str, stream_id: str) -> None:
-        """End one stream; the call goes on with the XML that follows it."""
+        """End one stream; the call continues with the XML after it.  Vendor page: "Stop a Specific Audio Stream"."""
         await self._rest.request("DELETE", self._of("Call", call_id, "Stream", stream_id))
 
     async def stop_streams(self, call_id: str) -> None:
-        """End all streams of the call."""
+        """End all streams of a call.  Vendor page: "Stop all Audio Streams"."""
         await self._rest.request("DELETE", self._of("Call", call_id, "Stream"))
 
     # --- records ---------------------------------------------------------------------------------------------------
 
     async def cdr(self, page: int = 1, per_page: int = PAGE_SIZE, filters: Mapping[str, str] | None = None) -> Json:
-        """One page of call records, newest first: `data`, `pagination`, `summary`.
+        """One page of call records, newest first: `data`, `pagination`, `summary`.  Vendor page: "List CDRs".
 
-        `filters` as documented: from_number, to_number (a part of the digits will do), call_direction, min_duration,
+        `filters` as documented: from_number, to_number (a part of the digits is enough), call_direction, min_duration,
         start_date and end_date (both, YYYY-MM-DD).
         """
         query = {"page": page, "per_page": per_page, **(filters or {})}
         return _object(await self._rest.request("GET", self._lower("cdr"), query=query))
 
     async def cdr_of(self, call_id: str) -> Json:
-        """The record of one ended call, with its cost.  Raises Refused with status 404 until it is written."""
+        """The record of one ended call, with its cost.  Vendor page: "Get Single CDR".
+
+        Raises Refused with status 404 until the record is written.
+        """
         answer = _object(await self._rest.request("GET", self._lower("cdr", call_id)))
         data = answer.get("data", answer)
         if isinstance(data, list):
@@ -209,24 +230,27 @@ class VobizClient:
         return data
 
     async def recordings(self, limit: int = PAGE_SIZE, offset: int = 0) -> list[Json]:
-        """Recordings of the account; Vobiz keeps them for 30 days."""
+        """Recordings of the account; Vobiz keeps them for 30 days.  Vendor page: "List All Recordings"."""
         query = {"limit": limit, "offset": offset}
         return _objects(await self._rest.request("GET", self._of("Recording"), query=query))
 
     async def export_recordings(self, export: ExportRequest) -> None:
-        """Have a link to recordings sent by e-mail.  Raises Refused with status 409 while another export is made."""
+        """Have a link to recordings sent by e-mail.  Vendor page: "Export Historical Recordings".
+
+        Raises Refused with status 409 while another export is being made.
+        """
         await self._rest.request("POST", self._of("export", "recording"), body=export.json())
 
     # --- applications, numbers, account ----------------------------------------------------------------------------
 
     async def applications(self) -> list[Json]:
-        """All applications, up to 1000: `app_id`, `app_name` and their URLs."""
+        """All applications, up to 1000: `app_id`, `app_name` and their URLs.  Vendor page: "List All Applications"."""
         found: dict[str, Json] = {}
         for page in range(PAGES_MAX):
             query = {"limit": PAGE_SIZE, "offset": page * PAGE_SIZE}
             answer = await self._rest.request("GET", self._of("Application"), query=query)
             new = {str(item.get("app_id")): item for item in _objects(answer)}
-            if not new.keys() - found.keys():  # the end, or a server that knows no pages
+            if not new.keys() - found.keys():  # the last page, or a server that ignores `offset`
                 break
             found |= new
             if len(found) >= _total(answer):
@@ -234,41 +258,57 @@ class VobizClient:
         return list(found.values())
 
     async def create_application(self, application: ApplicationRequest) -> str:
-        """A new application; returns its id."""
+        """Create an application; returns its id.  Vendor page: "Create an Application".
+
+        Raises Uncertain if the answer was lost or has no id.
+        """
         answer = await self._rest.request("POST", self._of("Application"), body=application.json())
-        app_id = str(_told(answer).get("app_id") or "")
+        app_id = str(_fields_of(answer).get("app_id") or "")
         if not app_id:
             raise Uncertain("a success without the id of the application")
         return app_id
 
     async def update_application(self, app_id: str, application: ApplicationRequest) -> None:
-        """Change its name and URLs."""
+        """Change an application's name and URLs.  Vendor page: "Update an Application"."""
         await self._rest.request("POST", self._of("Application", app_id), body=application.json())
 
     async def delete_application(self, app_id: str) -> None:
-        """Raises Refused with status 409 while numbers are attached to it."""
+        """Delete an application.  Vendor page: "Delete an Application".
+
+        Raises Refused with status 409 while numbers are attached to it.
+        """
         await self._rest.request("DELETE", self._of("Application", app_id))
 
     async def numbers(self, search: str = "") -> list[Json]:
-        """The first page of the account's numbers that contain `search` (digits): `e164`, `application_id`."""
+        """The first page of the account's numbers that contain `search` (digits): `e164`, `application_id`.
+
+        Vendor page: "List Account Phone Numbers".
+        """
         query = {"page": 1, "per_page": PAGE_SIZE, "search": search}
         return _objects(await self._rest.request("GET", self._lower("numbers"), query=query))
 
     async def attach_number(self, number: str, app_id: str) -> None:
-        """Let calls to the number go to this application, and no longer to another."""
+        """Route calls of a number to this application instead of any other.
+
+        Vendor page: "Attach Number to Application".  Raises ValueError for a number without its country, Refused with
+        status 404 if the account does not have it and 409 while Vobiz locks it.
+        """
         path = self._lower("numbers", e164(number), "application")
         await self._rest.request("POST", path, body={"application_id": app_id})
 
     async def detach_number(self, number: str) -> None:
-        """Let calls to the number go to no application."""
+        """Route calls of a number to no application.  Vendor page: "Detach Number from Application".
+
+        Raises ValueError for a number without its country.
+        """
         await self._rest.request("DELETE", self._lower("numbers", e164(number), "application"))
 
     async def concurrency(self) -> Json:
-        """How many calls are up and how many may be: `concurrent_calls`, `max_concurrent`."""
+        """Current and maximum number of calls: `concurrent_calls`, `max_concurrent`.  Vendor section: "Account"."""
         return _object(await self._rest.request("GET", f"/account/{self._auth_id}/concurrency"))
 
     async def account(self) -> Json:
-        """Whose credentials these are; also a cheap way to see whether they are good."""
+        """The account of these credentials; also a cheap check that they are valid.  Vendor section: "Account"."""
         return _object(await self._rest.request("GET", "/auth/me"))
 
     # --- paths -----------------------------------------------------------------------------------------------------
@@ -283,27 +323,27 @@ class VobizClient:
 def _call_ids(answer: Any) -> tuple[str, ...]:
     """The ids in the answer to a new call, under any of the names that were seen."""
     for name in ("request_uuid", "call_uuid", "CallUUID", "callUuid"):
-        found = _told(answer).get(name)
+        found = _fields_of(answer).get(name)
         ids = tuple(item for item in (found if isinstance(found, list) else [found]) if isinstance(item, str) and item)
         if ids:
             return ids
     return ()
 
 
-def _told(answer: Any) -> Json:
-    """What a POST that was done has to say: maybe nothing."""
+def _fields_of(answer: Any) -> Json:
+    """The JSON object that answers a POST; empty if there is none."""
     return answer if isinstance(answer, dict) else {}
 
 
 def _object(answer: Any) -> Json:
-    """What a GET came for."""
+    """The JSON object that answers a GET.  Raises Unavailable for another shape."""
     if not isinstance(answer, dict):
         raise Unavailable("an answer of an unexpected shape", sent=True)
     return answer
 
 
 def _objects(answer: Any) -> list[Json]:
-    """The entries of a list, in whichever envelope."""
+    """The entries of a list, whatever object encloses it."""
     found = answer
     if isinstance(answer, dict):
         found = next((answer[name] for name in ("objects", "items", "data") if isinstance(answer.get(name), list)), [])
@@ -311,11 +351,11 @@ def _objects(answer: Any) -> list[Json]:
 
 
 def _list(found: Any) -> list[Any]:
-    """Whatever else it is holds nothing."""
+    """The value if it is a list, else an empty list."""
     return found if isinstance(found, list) else []
 
 
 def _total(answer: Any) -> int:
-    meta = _told(answer).get("meta")
+    meta = _fields_of(answer).get("meta")
     total = meta.get("total_count") if isinstance(meta, dict) else None
     return total if isinstance(total, int) else PAGE_SIZE * PAGES_MAX

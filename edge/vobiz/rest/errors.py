@@ -1,12 +1,12 @@
-"""What can go wrong with a request to Vobiz, as five decisions, and the answers of Vobiz read as such.
+"""Errors of requests to Vobiz, by what the caller should do, and the parsing of Vobiz's error answers.
 
-  Limited       too fast, or too many calls: wait `retry_after_s`, then ask again
-  Unauthorized  the credentials are wrong: a person must act
-  Refused       the request is wrong, or the thing is not there: asking again does not help
-  Unavailable   nobody answered; if `sent` is false, nothing can have happened
-  Uncertain     a POST of which nobody knows whether it was done: never repeat it unasked, a person's phone may ring
+  CarrierLimited  too fast, or too many calls: wait `retry_after_s`, then repeat
+  Unauthorized    the credentials are wrong: a person must act
+  Refused         the request is wrong, or the object does not exist: a repeat does not help
+  Unavailable     no answer; if `sent` is False, nothing can have happened
+  Uncertain       a POST that may or may not have been carried out: never repeat it blindly, a phone may be ringing
 
-Vobiz answers errors in three shapes, all read here.  No text of an error holds a phone number or a credential.
+Vobiz sends errors in three shapes, all read here.  No error's text contains a phone number or a credential.
 """
 
 from __future__ import annotations
@@ -22,70 +22,70 @@ from typing import Any
 from edge.vobiz.numbers import without_numbers
 
 RETRY_AFTER_S = 1.0
-"""When Vobiz does not say: its limit on call starts counts by the second."""
+"""Used if Vobiz does not say: its limit on call starts is per second."""
 RETRY_AFTER_S_MAX = 3600.0
 MESSAGE_CHARS_MAX = 200
-"""Of Vobiz's own words in an error."""
+"""Length of Vobiz's own words in an error."""
 _BODY_CHARS_MAX = 8192
 
 
 class CarrierError(Exception):
-    """Vobiz did not do, or may not have done, what was asked."""
+    """Base class: Vobiz did not carry out the request, or may not have."""
 
 
 class CarrierLimited(CarrierError):
-    """429: over the limit of calls a second, or of calls at once.  Nothing was done."""
+    """Status 429: over the limit of calls per second, or of concurrent calls.  Nothing was done."""
 
     def __init__(self, retry_after_s: float, message: str = "") -> None:
-        super().__init__(f"Vobiz wants us to wait {retry_after_s:g} s{_said(message)}")
+        super().__init__(f"Vobiz asks for a pause of {retry_after_s:g} s{_suffix(message)}")
         self.retry_after_s = retry_after_s
 
 
 class Unauthorized(CarrierError):
-    """401 or 403.  Nothing was done."""
+    """Status 401 or 403: the credentials are not accepted.  Nothing was done."""
 
     def __init__(self, status: int, message: str = "", code: str = "") -> None:
-        super().__init__(f"Vobiz does not accept VOBIZ_AUTH_ID and VOBIZ_AUTH_TOKEN ({status}){_said(message)}")
+        super().__init__(f"Vobiz does not accept VOBIZ_AUTH_ID and VOBIZ_AUTH_TOKEN ({status}){_suffix(message)}")
         self.status = status
         self.message = message
         self.code = code
 
 
 class Refused(CarrierError):
-    """Another 4xx: bad parameters, no balance (402), not found (404), a conflict (409).  Nothing was done."""
+    """Another status of 4xx: bad parameters, no balance (402), not found (404), a conflict (409).  Nothing was done."""
 
     def __init__(self, status: int, message: str = "", code: str = "") -> None:
-        super().__init__(f"Vobiz refused the request ({status}){_said(message)}")
+        super().__init__(f"Vobiz refused the request ({status}){_suffix(message)}")
         self.status = status
         self.message = message
         self.code = code
-        """Vobiz's name for the reason, where it gave one: "did_cool_off_in_effect"."""
+        """Vobiz's code for the reason, if it gave one: "did_cool_off_in_effect"."""
 
 
 class Unavailable(CarrierError):
-    """Vobiz could not be reached, or could not answer.  Nothing was done, or it can safely be asked again."""
+    """Vobiz could not be reached or could not answer.  Nothing was done, or the request can safely be repeated."""
 
     def __init__(self, message: str, *, sent: bool, retry_after_s: float | None = None) -> None:
         super().__init__(f"Vobiz is unavailable: {message}")
         self.sent = sent
-        """May the request have reached Vobiz?"""
+        """Whether the request may have reached Vobiz."""
         self.retry_after_s = retry_after_s
 
 
 class Uncertain(CarrierError):
-    """A POST was sent and its answer is lost: it may have been done."""
+    """A POST was sent and its answer is lost: Vobiz may or may not have carried it out."""
 
     def __init__(self, message: str) -> None:
         super().__init__(f"Vobiz may or may not have done it: {message}")
 
 
-def _said(message: str) -> str:
+def _suffix(message: str) -> str:
     return f": {message}" if message else ""
 
 
 @dataclass(frozen=True, slots=True)
 class CarrierAnswer:
-    """What came back: the body in full, or None if it was lost or too large."""
+    """An answer of Vobiz; `body` is None if it was lost or too large."""
 
     status: int
     body: bytes | None
@@ -94,44 +94,44 @@ class CarrierAnswer:
 
 
 def error_of(method: str, answer: CarrierAnswer, now_s: float, secrets: Sequence[str] = ()) -> CarrierError:
-    """Any answer but 2xx, as the error it stands for.
+    """The error for an answer with any status but 2xx.
 
-    `now_s` is the Unix time (Retry-After may be a date); `secrets` are never repeated from the body.
+    `now_s` is the Unix time in seconds, since Retry-After may be a date.  `secrets` are removed from the body's words.
     """
-    said = _Said.read(answer.body, secrets)
+    body = _ErrorBody.read(answer.body, secrets)
     wait_s = _seconds(answer.retry_after, now_s)
     if wait_s is None:
-        wait_s = _seconds(said.retry_after, now_s)
+        wait_s = _seconds(body.retry_after, now_s)
     status = answer.status
     if status == 429:
-        return CarrierLimited(RETRY_AFTER_S if wait_s is None else wait_s, said.message)
+        return CarrierLimited(RETRY_AFTER_S if wait_s is None else wait_s, body.message)
     if status in (401, 403):
-        return Unauthorized(status, said.message, said.code)
+        return Unauthorized(status, body.message, body.code)
     if 400 <= status < 500:
-        return Refused(status, said.message, said.code)
+        return Refused(status, body.message, body.code)
     if status < 400:
         return Refused(status, "an unexpected redirect; is VOBIZ_API_URL right?")
-    # A gateway's 502 or 504, and a crash half-way, say nothing about what has happened; 503 says that nothing has.
+    # A gateway's 502 or 504, and a crash half-way, leave open what happened; 503 means that nothing did.
     if method == "POST" and status != 503:
-        return Uncertain(f"status {status}{_said(said.message)}")
-    return Unavailable(f"status {status}{_said(said.message)}", sent=True, retry_after_s=wait_s)
+        return Uncertain(f"status {status}{_suffix(body.message)}")
+    return Unavailable(f"status {status}{_suffix(body.message)}", sent=True, retry_after_s=wait_s)
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """An error body, understood: Vobiz's message (bounded, redacted), code and wish to be left alone."""
+class _ErrorBody:
+    """A parsed error body: Vobiz's message (bounded, redacted), code, and requested pause."""
 
     message: str = ""
     code: str = ""
     retry_after: Any = None
 
     @classmethod
-    def read(cls, body: bytes | None, secrets: Sequence[str]) -> _Said:
+    def read(cls, body: bytes | None, secrets: Sequence[str]) -> _ErrorBody:
         text = (body or b"")[:_BODY_CHARS_MAX].decode("utf-8", "replace").strip()
         try:
             found: Any = json.loads(text)
         except (ValueError, RecursionError):
-            # A sentence may help; a gateway's HTML page does not.
+            # A plain sentence is useful; a gateway's HTML page is not.
             return cls(_clean(text, secrets)) if not text.startswith(("<", "{", "[")) else cls()
         if not isinstance(found, dict):
             return cls(_clean(found, secrets)) if isinstance(found, str) else cls()
@@ -144,11 +144,11 @@ class _Said:
         return cls(_clean(": ".join(dict.fromkeys(words)), secrets), _code(found.get("code") or error))
 
 
-def _clean(said: Any, secrets: Sequence[str]) -> str:
-    text = said if isinstance(said, str) else ""
+def _clean(words: Any, secrets: Sequence[str]) -> str:
+    text = words if isinstance(words, str) else ""
     for secret in filter(None, secrets):
         text = text.replace(secret, "<hidden>")
-    # Numbers go before the text is cut: the half of one would no longer be known as one.
+    # Numbers are removed before the text is cut, since half of one would not be recognised.
     text = without_numbers(" ".join(text.split()))
     return text if len(text) <= MESSAGE_CHARS_MAX else text[: MESSAGE_CHARS_MAX - 1] + "…"
 
@@ -158,7 +158,7 @@ def _code(code: Any) -> str:
 
 
 def _seconds(wait: Any, now_s: float) -> float | None:
-    """Seconds from a number, a text with a number, or an HTTP date."""
+    """Seconds from a number, a text with a number, or an HTTP date; None if it is neither."""
     if isinstance(wait, bool) or not isinstance(wait, int | float | str) or wait == "":
         return None
     try:

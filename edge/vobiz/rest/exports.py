@@ -1,8 +1,8 @@
-"""What is asked of Vobiz when recordings are exported, checked before it is sent.
+"""The request for an export of recordings, validated before it is sent.
 
-Source: Vobiz documentation "Export historical recordings": recipients by e-mail, from and to (by default the last
-seven days), one export at a time, ready after 15 to 60 minutes.  How the fields of the body are spelt was not seen
-anywhere but there, and was never tried.
+Source: Vobiz documentation "Export historical recordings": recipients by e-mail, from and to (by default the last seven
+days), one export at a time, ready after 15 to 60 minutes.  The spelling of the body's fields is from that page alone
+and was never tried.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _EMAIL = re.compile(r"[^\s@,;<>\"]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRequest:
-    """Which recordings, and to whom the link is sent.  Raises ValueError; an address is never repeated in its text."""
+    """The recordings, and who gets the link.  Raises ValueError, whose text repeats no address."""
 
     recipients: tuple[str, ...]
     first_day: date | None = None
     last_day: date | None = None
-    """Both days included; both None: Vobiz's last seven days."""
+    """Both days are included; both None: the last seven days."""
 
     def __post_init__(self) -> None:
         problems = []

@@ -1,9 +1,9 @@
-"""Asks the carrier what became of a call of which nothing was heard, and says only what follows from the answers.
+"""Looks up at the carrier what became of a call, and concludes only what follows from the answers.
 
-Two rules of Vobiz's make that harder than it looks.  A call that rings stands under `status=queued`, one that was
-answered under `live`, and a question with the other status is answered 404; so both are asked, first queued and then
-live, because a call moves in that direction only and cannot slip through between.  And a list of queued calls names at
-most 20: who is not in a full list may still be there.
+Two rules of Vobiz complicate that.  A ringing call is listed under `status=queued`, an answered one under `live`, and a
+query with the other status is answered 404; so both are queried, first queued and then live: a call moves only in that
+direction and cannot be missed in between.  And a list of queued calls names at most 20: a call that is not in a full
+list may still be queued.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from edge.vobiz.rest.errors import Refused
 from edge.vobiz.times import moment_ms
 
 CLOCK_SLACK_MS = 5000
-"""How much our clock may differ from the carrier's."""
+"""Assumed maximum difference between our clock and the carrier's."""
 DETAILS_MAX = 100
-"""Calls that one look-up asks about; if there are more, it concludes nothing."""
+"""Calls that one look-up queries; with more it concludes nothing."""
 RECORDS_A_PAGE = 100
 RECORD_PAGES_MAX = 5
 DIGITS_ASKED = 10
-"""Of a number, from its end: enough for the carrier's filter, in whatever way it writes the country."""
+"""Last digits of a number for the carrier's filter, which then matches any way of writing the country."""
 
 
 @dataclass(frozen=True, slots=True)
 class LostRequest:
-    """The call that is looked for: from whom to whom, and when its request left (Unix ms)."""
+    """The call to find: its numbers, and when its request was sent (Unix ms)."""
 
     sender: str
     to: str
@@ -45,25 +45,25 @@ class Found:
     call_id: str
     answered: bool = False
     cause: str = ""
-    """Why it ended, as `causes.cause_of` understands it; empty while it goes on."""
+    """Why it ended, as `hangup_causes.cause_of` understands it; empty while it goes on."""
 
 
 class Nothing:
-    """There is no such call at the carrier."""
+    """The carrier has no such call."""
 
 
 class Inconclusive:
-    """The answers leave it open; ask again later."""
+    """The answers leave it open: look up again later."""
 
 
 class Lookup:
-    """The questions.  Raises CarrierError if the carrier cannot be asked."""
+    """Looks up calls with a client.  Its methods raise CarrierError."""
 
     def __init__(self, client: VobizClient) -> None:
         self._client = client
 
     async def by_id(self, call_id: str) -> Found | Nothing:
-        """The call with this id, on the line or over."""
+        """The call with this id, live or ended.  Raises CarrierError."""
         details = await self._details(call_id, ("queued", "live"))
         if details:
             return Found(call_id, answered=_is_up(details))
@@ -73,9 +73,9 @@ class Lookup:
     async def by_numbers(
         self, lost: LostRequest, is_others: Callable[[str], Awaitable[bool]]
     ) -> Found | Nothing | Inconclusive:
-        """The call that a request made whose answer was lost.
+        """The call made by a request whose answer was lost.
 
-        `is_others` says of a call's id whether it is known to belong to another request than this one.
+        `is_others(call_id)` tells whether that call is known to belong to another request.  Raises CarrierError.
         """
         queued, live = await self._client.queued_calls(), await self._client.live_calls()
         complete = len(queued) < QUEUED_MAX and len(live) != QUEUED_MAX
@@ -91,7 +91,7 @@ class Lookup:
             began_ms = moment_ms(details.get("session_start"), UTC)
             if _is_wanted(lost, details.get("from"), details.get("to"), began_ms):
                 return Found(call_id, answered=_is_up(details))
-            complete &= bool(details)  # it ended just now: its record may not be there yet
+            complete &= bool(details)  # it ended just now, and its record may not exist yet
         record, all_read = await self._record_of(lost, is_others)
         if record:
             return _ended(record, str(record.get("uuid") or ""))
@@ -106,7 +106,7 @@ class Lookup:
     async def _record_of(
         self, lost: LostRequest, is_others: Callable[[str], Awaitable[bool]]
     ) -> tuple[dict[str, Any], bool]:
-        """The record of a call that is over already, if there is one; and whether all that could be it were read."""
+        """The record of the call if it is over; and whether all records that could be it were read."""
         filters = {"call_direction": "outbound"}
         if number := international(lost.to):
             filters["to_number"] = number[-DIGITS_ASKED:]
@@ -129,7 +129,7 @@ class Lookup:
 
 
 def _is_wanted(lost: LostRequest, sender: object, to: object, began_ms: float | None) -> bool:
-    """Is it a call between these numbers that began after the request?  What is not said speaks for it."""
+    """Whether it is a call between these numbers that began after the request; missing values count as matching."""
     if not isinstance(to, str) or not same_party(to, lost.to):
         return False
     if isinstance(sender, str) and sender and not same_party(sender, lost.sender):
@@ -138,7 +138,7 @@ def _is_wanted(lost: LostRequest, sender: object, to: object, began_ms: float | 
 
 
 def _is_up(details: dict[str, Any]) -> bool:
-    """Was it answered?  Only then it stands under `live`, if the carrier does not say it in so many words."""
+    """Whether the call was answered: by its status, if given, and because only answered calls are listed as `live`."""
     return str(details.get("call_status") or "in-progress") == "in-progress" and details["standing"] == "live"
 
 
@@ -151,12 +151,12 @@ def _ended(record: dict[str, Any], call_id: str) -> Found:
 
 def _has_next(answer: dict[str, Any], records: list[dict[str, Any]]) -> bool:
     pagination = answer.get("pagination")
-    said = pagination.get("has_next") if isinstance(pagination, dict) else None
-    return said if isinstance(said, bool) else len(records) >= RECORDS_A_PAGE
+    has_next = pagination.get("has_next") if isinstance(pagination, dict) else None
+    return has_next if isinstance(has_next, bool) else len(records) >= RECORDS_A_PAGE
 
 
 async def _found(asked: Awaitable[dict[str, Any]]) -> dict[str, Any]:
-    """What was asked for, or nothing if the carrier does not know it (404)."""
+    """The answer, or {} if the carrier does not know the call (404).  Raises CarrierError."""
     try:
         return await asked
     except Refused as error:

@@ -1,7 +1,7 @@
-"""What can be asked of Vobiz, checked before it is sent, as the JSON that Vobiz reads.
+"""Requests to Vobiz, validated before they are sent, and the JSON that Vobiz reads.
 
-Each order is frozen; building one raises a ValueError that lists every problem and repeats no phone number.
-Sources: Vobiz documentation "Make a call", "Machine detection", "Record a call", "Start an audio stream",
+Each request is frozen; building an invalid one raises a ValueError that lists every problem and repeats no phone
+number. Sources: Vobiz documentation "Make a call", "Machine detection", "Record a call", "Start an audio stream",
 "Applications".
 """
 
@@ -25,13 +25,15 @@ _HTTP_URL = re.compile(r"https?://[^\s/?#]+\S*")
 _WS_URL = re.compile(r"wss?://[^\s/?#]+\S*")
 _DIGITS = re.compile(r"[0-9A-D*#wW]+(@[0-9]+)?")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_HEADER_VALUE = re.compile(r"[!-+\--<>-~]{1,256}")  # printable, but not the separators "," and "="
+_HEADER_VALUE = re.compile(r"[!-+\--<>-~]{1,256}")  # printable, without the separators "," and "="
 _APP_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineDetection:
-    """Is it a person?  The result comes to `url`; with `hang_up`, an answering machine ends the call (cause 9100)."""
+    """Detection of answering machines.  The result is sent to `url`; with `hang_up` a machine ends the call (cause
+    9100).
+    """
 
     hang_up: bool = False
     time_ms: int = 5000
@@ -58,7 +60,7 @@ class MachineDetection:
 
     @classmethod
     def for_agents(cls, url: str = "", *, hang_up: bool = False) -> MachineDetection:
-        """The figures that Vobiz advises for calls of AI agents."""
+        """The values that Vobiz recommends for calls of AI agents."""
         return cls(
             hang_up=hang_up,
             url=url,
@@ -70,7 +72,7 @@ class MachineDetection:
         )
 
     def json(self) -> dict[str, Any]:
-        """Its part of the call's JSON."""
+        """The fields of machine detection in the call's JSON."""
         values = {
             "machine_detection": "hangup" if self.hang_up else "true",
             "machine_detection_time": self.time_ms,
@@ -86,39 +88,40 @@ class MachineDetection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRequest:
-    """One call to place, or up to 1000 at once.  What is unset is left to Vobiz.
+    """One call to place, or up to 1000 at once.  Unset fields take Vobiz's defaults.
 
-    `to` is a number or a `sip:` URI, or a tuple of them; Vobiz then rings them all, each as a call of its own.
+    `to` is a number or a `sip:` URI, or a tuple of them; Vobiz rings them all, each as a call of its own.
     """
 
     from_number: str = field(repr=False)
     to: str | tuple[str, ...] = field(repr=False)
     answer_url: str = field(repr=False)
-    """May hold a token, as all URLs here: not shown."""
+    """Not shown in the repr, as all URLs here, which may contain a token."""
     answer_method: Method = "POST"
     ring_url: str = field(default="", repr=False)
     ring_method: Method = "POST"
     hangup_url: str = field(default="", repr=False)
-    """Unset, Vobiz tells the end of the call to `answer_url`."""
+    """Unset, Vobiz reports the end of the call to `answer_url`."""
     hangup_method: Method = "POST"
     fallback_url: str = field(default="", repr=False)
     fallback_method: Method = "POST"
     caller_name: str = field(default="", repr=False)
     send_digits: str = field(default="", repr=False)
-    """Pressed after the answer; "w" waits 0.5 s, "W" 1 s."""
+    """Keys sent after the answer; "w" waits 0.5 s, "W" 1 s."""
     send_on_preanswer: bool | None = None
     time_limit_s: int | None = None
     ring_timeout_s: int | None = None
     hangup_on_ring_s: int | None = None
     machine_detection: MachineDetection | None = None
     sip_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Come back in every webhook as `X-VH-<name>`."""
+    """Returned in every webhook as `X-VH-<name>`."""
 
     def __post_init__(self) -> None:
         _refuse(*self._problems())
 
     @property
     def callees(self) -> tuple[str, ...]:
+        """The destinations, as a tuple."""
         return (self.to,) if isinstance(self.to, str) else tuple(self.to)
 
     def json(self) -> dict[str, Any]:
@@ -150,8 +153,8 @@ class CallRequest:
         yield _not_dialled("from_number", self.from_number)
         if not 1 <= len(self.callees) <= CALLEES_MAX:
             yield f"to: expected 1 to {CALLEES_MAX} numbers, got {len(self.callees)}"
-        for place, callee in enumerate(self.callees[:CALLEES_MAX]):
-            yield _not_dialled("to" if isinstance(self.to, str) else f"to[{place}]", callee)
+        for index, callee in enumerate(self.callees[:CALLEES_MAX]):
+            yield _not_dialled("to" if isinstance(self.to, str) else f"to[{index}]", callee)
         yield _not_a_url("answer_url", self.answer_url, required=True)
         for name in ("ring", "hangup", "fallback"):
             yield _not_a_url(f"{name}_url", getattr(self, f"{name}_url"))
@@ -170,7 +173,7 @@ class CallRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordRequest:
-    """A recording of a live call.  Left to Vobiz, it would stop after 60 s."""
+    """A recording of a live call.  Without `time_limit_s` Vobiz would stop it after 60 s."""
 
     time_limit_s: int = 14_400
     file_format: Literal["mp3", "wav"] = "mp3"
@@ -178,7 +181,7 @@ class RecordRequest:
     callback_url: str = ""
     callback_method: Method = "POST"
     transcription_url: str = ""
-    """Set = the recording is transcribed, and the text sent there."""
+    """If set, the recording is transcribed and the text sent there."""
 
     def __post_init__(self) -> None:
         _refuse(
@@ -205,7 +208,7 @@ class RecordRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamRequest:
-    """An audio stream to start on a live call; both ways unless said otherwise."""
+    """An audio stream to start on a live call; bidirectional by default."""
 
     service_url: str = field(repr=False)
     bidirectional: bool = True
@@ -217,7 +220,7 @@ class StreamRequest:
     status_callback_url: str = field(default="", repr=False)
     status_callback_method: Method = "POST"
     extra_headers: str = field(default="", repr=False)
-    """`k=v,k2=v2`: come back as X-VH-* in the status callbacks, not on the WebSocket."""
+    """`k=v,k2=v2`: returned as X-VH-* in the status callbacks, not on the WebSocket."""
 
     def __post_init__(self) -> None:
         _refuse(
@@ -237,7 +240,7 @@ class StreamRequest:
         """The body of `POST …/Call/{call_id}/Stream/`."""
         body: dict[str, Any] = {
             "service_url": self.service_url,
-            # A text: Vobiz reads a JSON true as false and opens a stream on which nobody hears the agent.
+            # A string: Vobiz reads a JSON true as false, and the agent would not be heard.
             "bidirectional": "true" if self.bidirectional else "false",
             "audio_track": self.audio_track,
             "content_type": self.content_type,
@@ -251,14 +254,14 @@ class StreamRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplicationRequest:
-    """The webhooks of the numbers attached to it."""
+    """An application: the webhooks of the numbers attached to it."""
 
     app_name: str
     answer_url: str
     hangup_url: str = ""
     fallback_answer_url: str = ""
     method: Method = "POST"
-    """Of all three."""
+    """HTTP method of all three URLs."""
 
     def __post_init__(self) -> None:
         _refuse(
@@ -270,7 +273,7 @@ class ApplicationRequest:
         )
 
     def json(self) -> dict[str, Any]:
-        """The body of `POST /Account/{auth_id}/Application/`, to create as to update."""
+        """The body of `POST /Account/{auth_id}/Application/`, for creating and updating."""
         body = {"app_name": self.app_name, "answer_url": self.answer_url, "answer_method": self.method}
         if self.hangup_url:
             body |= {"hangup_url": self.hangup_url, "hangup_method": self.method}

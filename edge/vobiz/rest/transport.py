@@ -1,4 +1,4 @@
-"""One request to Vobiz and its answer: credentials, deadlines, retries, errors.
+"""Sends one request to Vobiz and reads its answer: credentials, deadlines, retries, errors.
 
 What may be repeated:
 
@@ -36,17 +36,17 @@ from edge.vobiz.rest.errors import (
 API_URL = "https://api.vobiz.ai/api/v1"
 CONNECT_S = 3.0
 TOTAL_S = 10.0
-"""From the first byte sent to the last one read, the connection included."""
+"""Deadline of an attempt, from the connection to the last byte read."""
 ATTEMPTS_MAX = 3
 BACK_OFF_S = 0.25
-"""Before the second attempt; doubled before the third."""
+"""Pause before the second attempt; doubled before the third."""
 PAUSE_S_MAX = 5.0
-"""Told to wait longer than this, we tell our caller instead."""
+"""If Vobiz asks for a longer pause, the error is raised instead."""
 CONNECTIONS_MAX = 20
 KEEPALIVE_S = 5.0
-"""A POST that meets a connection just closed by the other side is uncertain: do not keep idle ones for long."""
+"""Idle connections are closed after this: a POST on one that Vobiz just closed would be uncertain."""
 BODY_BYTES_MAX = 4 * 1024 * 1024
-"""A page of 100 call records has about 200 KB."""
+"""Maximum answer; a page of 100 call records has about 200 KB."""
 CLOSE_S = 2.0
 
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
@@ -56,7 +56,7 @@ Verb: TypeAlias = Literal["GET", "POST", "DELETE"]
 
 @dataclass(frozen=True, slots=True)
 class CarrierOptions:
-    """The account, and how patient to be with Vobiz.  Raises ValueError, without the values."""
+    """The account's credentials, and the time limits.  Raises ValueError, whose text does not repeat the values."""
 
     auth_id: str = field(repr=False)
     auth_token: str = field(repr=False)
@@ -68,7 +68,7 @@ class CarrierOptions:
     def __post_init__(self) -> None:
         problems = [
             "" if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", self.auth_id) else "auth_id: expected such as MA_XXXXXXXX",
-            # A header cannot hold anything else, and the library's own error would repeat the token.
+            # A header cannot hold anything else, and httpx's own error would repeat the token.
             "" if re.fullmatch(r"[!-~]{1,256}", self.auth_token) else "auth_token: expected printable ASCII",
             "" if _is_api_url(self.api_url) else f"api_url: expected such as {API_URL}",
             "" if self.attempts_max >= 1 else "attempts_max: expected 1 or more",
@@ -86,16 +86,16 @@ def _is_api_url(url: str) -> bool:
 
 
 def segment(text: str) -> str:
-    """An id or a number as one segment of a path.  Raises ValueError for those that would lead elsewhere."""
+    """Quote an id or a number as one path segment.  Raises ValueError for "", "." and ".."."""
     if text in ("", ".", ".."):
         raise ValueError("an id that cannot stand in a URL")
     return quote(text, safe="")
 
 
 def pause_s(method: Verb, error: CarrierError, attempt: int, jitter: float) -> float | None:
-    """How long to wait after the failure of `attempt` (1 is the first), or None: do not repeat it.
+    """Seconds to wait before the attempt after `attempt` (1 is the first), or None: do not repeat the request.
 
-    `jitter` of 0 to 1 spreads those who were all told to come back in one second.
+    `jitter` of 0 to 1 spreads clients that were all asked to return in one second.
     """
     if isinstance(error, CarrierLimited):
         wait_s = error.retry_after_s
@@ -107,9 +107,9 @@ def pause_s(method: Verb, error: CarrierError, attempt: int, jitter: float) -> f
 
 
 class Rest:
-    """All requests of one process to Vobiz.  Close it with `aclose`.
+    """Sends the requests of one process to Vobiz.  Close it with `aclose`.
 
-    `transport` takes the place of the network, `sleep` of the pauses between attempts.
+    `transport` replaces the network and `sleep` the pauses between attempts, for tests.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class Rest:
     async def request(
         self, method: Verb, path: str, *, body: Mapping[str, Any] | None = None, query: Mapping[str, Any] | None = None
     ) -> Any:
-        """The JSON of a 2xx answer, None if it had no body.  Raises CarrierError.
+        """Send a request; returns the JSON of a 2xx answer, None if it had no body.  Raises CarrierError.
 
         `path` starts with a slash and is already quoted.
         """
@@ -151,7 +151,7 @@ class Rest:
                 return await self._attempt(method, self._root + path, body, query)
             except CarrierError as error:
                 if doubtful and isinstance(error, Refused) and error.status == 404:
-                    return None  # the DELETE before this one was done, only its answer was lost
+                    return None  # an earlier DELETE succeeded, and only its answer was lost
                 pause = pause_s(method, error, attempt, random.random())  # noqa: S311 - spreads retries
                 if pause is None or attempt == self._options.attempts_max:
                     raise
@@ -165,7 +165,7 @@ class Rest:
         try:
             answer = await self._exchange(method, url, body, query)
         except (httpx.HTTPError, TimeoutError) as error:
-            what = type(error).__name__  # the library's own text may hold the URL, and so a number
+            what = type(error).__name__  # httpx's own text may contain the URL, and so a number
             if isinstance(error, _NEVER_SENT):
                 raise Unavailable(f"no connection ({what})", sent=False) from None
             raise self._lost(method, f"no answer ({what})") from None
@@ -182,7 +182,7 @@ class Rest:
     async def _exchange(
         self, method: Verb, url: str, body: Mapping[str, Any] | None, query: Mapping[str, Any] | None
     ) -> CarrierAnswer:
-        """Raises httpx.HTTPError and TimeoutError only as long as the status is not known."""
+        """Raises httpx.HTTPError and TimeoutError only while the status is unknown."""
         status, retry_after = 0, ""
         try:
             async with (
