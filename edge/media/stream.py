@@ -81,7 +81,7 @@ class MediaStreams:
         try:
             offered = websocket.scope["subprotocols"]
             await websocket.accept(subprotocol=offered[0] if offered else None)
-            socket: MediaSocketProtocol = websocket.scope["extensions"][EXTENSION]
+            socket: MediaSocketProtocol = websocket.scope["extensions"].pop(EXTENSION)  # it holds the scope
             stream = StreamEvents(socket, self._pace(call_id), self.ticker)
             opened = await self._open(stream, call_id)
             release()

@@ -68,8 +68,10 @@ class Uplink:
         self._publisher.feed(frames)
 
     def close(self) -> None:
-        """The connection is closed: publish no more silence."""
+        """The connection is closed: publish no more silence, and drop the references to the call."""
         self._timer.cancel()
+        self._began = None
+        self._publisher.close()
 
     def _at(self, due_ms: float) -> asyncio.TimerHandle:
         return asyncio.get_running_loop().call_at(due_ms / 1000, self._wake, due_ms)

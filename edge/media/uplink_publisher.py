@@ -28,7 +28,7 @@ class UplinkPublisher:
         self._edge = record.edge
         self._epoch = record.epoch
         self._stream = call_audio(record.call_id)
-        self._ask_heard = heard
+        self._ask_heard: Callable[[], HeardPosition] | None = heard
         self.heard: HeardPosition = ()
         """How much of the agent's reply the caller has certainly heard."""
         self.frames = position_ms // FRAME_MS
@@ -41,8 +41,13 @@ class UplinkPublisher:
         return self.frames * FRAME_MS
 
     def proven(self) -> None:
-        """The connection has given a sign of life: update `heard`."""
-        self.heard = self._ask_heard()
+        """The connection has given a sign of life: update `heard`, which after `close` stays as it is."""
+        if self._ask_heard is not None:
+            self.heard = self._ask_heard()
+
+    def close(self) -> None:
+        """The call is over: drop the reference to it, so that it is freed without the garbage collector."""
+        self._ask_heard = None
 
     def feed(self, frames: list[bytes]) -> None:
         """Publish 20 ms frames received from the carrier."""

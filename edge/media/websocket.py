@@ -250,3 +250,5 @@ class MediaSocketProtocol(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
         if self._receive_text is not None:
             self._receive_close(False)
+            self._receive_text = None
+            del self._receive_binary, self._receive_close  # they lead to the call, which leads here

@@ -109,9 +109,9 @@ class Call:
         self.ended.add_done_callback(lambda ended: self._uplink.close())
         self.turn = Turn(options.interruptible)
         """State of the turns; others may only read it."""
-        self._playout = Playout(options.lead_ms)
-        self._held = HeldReply()
+        self._playout, self._held = Playout(options.lead_ms), HeldReply()
         self._late_speech = LateSpeechFilter(self._caller_speaks)
+        self.ended.add_done_callback(lambda ended: self._late_speech.close())
         self._latency = TurnLatency(record)
         self._events = call_events(record.call_id)
         self.fences = Fences(self._late_speech.forget)

@@ -22,7 +22,7 @@ class LateSpeechFilter:
     """Calls `on_speech(speech)` for speech that is going on: at once, or after a late report was held."""
 
     def __init__(self, on_speech: Callable[[SpeechStarted], None]) -> None:
-        self._on_speech = on_speech
+        self._on_speech: Callable[[SpeechStarted], None] | None = on_speech
         self._held: SpeechStarted | None = None
         self._token = 0  # of the newest STT worker
         self._ended = 0  # the newest utterance whose end was reported
@@ -32,7 +32,7 @@ class LateSpeechFilter:
         if not self._current(speech) or speech.utterance <= self._ended:
             return
         if now_ms - speech.position_ms <= LATE_MS:
-            self._on_speech(speech)
+            self._report(speech)
             return
         self._held = speech
         asyncio.get_running_loop().call_later(HOLD_SECONDS, self._release, speech)
@@ -49,6 +49,10 @@ class LateSpeechFilter:
         """Redis had lost the call: tokens may start again."""
         self._token = self._ended = 0
 
+    def close(self) -> None:
+        """The call is over: report nothing more, and drop the reference to it."""
+        self._on_speech = None
+
     def _current(self, speech: SpeechStarted | SpeechEnded) -> bool:
         """Whether it is of the newest STT worker, which numbers utterances from the end of the last words on."""
         if speech.token > self._token:
@@ -58,4 +62,8 @@ class LateSpeechFilter:
     def _release(self, speech: SpeechStarted) -> None:
         if self._held is speech:
             self._held = None
+            self._report(speech)
+
+    def _report(self, speech: SpeechStarted) -> None:
+        if self._on_speech is not None:
             self._on_speech(speech)

@@ -15,7 +15,7 @@ from edge.vobiz.rest.transport import CarrierOptions
 PAGE = (Path(__file__).resolve().parents[2] / "docs/vobiz-client.md").read_text("utf-8")
 METHODS = {name: method for name, method in vars(VobizClient).items() if not name.startswith("_")}
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 
 def test_every_public_method_is_on_the_page_and_no_other():
