@@ -20,8 +20,8 @@ LEGEND = (
     "*Memory*: resident size; medians of the first and the last tenth of the samples after the warm-up, and the growth "
     "between: the median of the slopes of all pairs of these samples (Theil-Sen) times their time, as a share of their "
     f"median; under {GROWTH_MAX:.0%} is flat. The streams of the edges and pools fill up to a fixed length "
-    "(docs/bus.md): used_memory is taken without them, and Redis's size from when they are full (VOID if that is too "
-    "late). *Everything else*: counted in the quiet before the first call, after a rehearsal by as many callers, and "
+    "(docs/bus.md): Redis's used_memory and size are taken from when they are full (VOID if that is too late). "
+    "*Everything else*: counted in the quiet before the first call, after a rehearsal by as many callers, and "
     "in the quiet after the last one; no more may be left; without sockets that the other side has closed. VOID: the "
     "callers' own frames were late, or there were too few samples."
 )

@@ -74,7 +74,7 @@ class Looker:
                 continue  # exists for a tenth of a second at a time, so its count flickers
             kinds[kind_of(key)] += 1
             if key.startswith("edge:") or re.fullmatch(r"pool:\w+:calls", key):
-                bounded += await self._redis.memory_usage(key, samples=5) or 0
+                bounded += await self._redis.memory_usage(key, samples=0) or 0
         consumers, pending = await self._groups()
         return RedisSample(
             int(memory["used_memory"]), bounded, int(clients["connected_clients"]), consumers, pending, dict(kinds)

@@ -122,7 +122,7 @@ def judge(samples: Sequence[Sample], ends: tuple[Sample, Sample], warm_up_s: flo
     for name in before.processes:
         sizes = [(s.at_s, s.processes[name].rss_bytes) for s in (full if name == REDIS else late)]
         lines.append(_memory(f"{name}: memory", sizes))
-    lines.append(_memory("Redis: used_memory", [(s.at_s, s.redis.used_bytes - s.redis.bounded_bytes) for s in late]))
+    lines.append(_memory("Redis: used_memory", [(s.at_s, s.redis.used_bytes) for s in full]))
     for name, first in before.processes.items():
         last = after.processes[name]
         for what in ("descriptors", "threads", "tasks"):
