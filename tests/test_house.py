@@ -168,7 +168,7 @@ def _explained(owner: ast.ClassDef, node: ast.stmt) -> bool:
         return True
     if "Protocol" in bases:
         return bool(about)
-    kept = re.match(r"See `(\w+(?:\.\w+)*)\.(\w+)`", about)
+    kept = re.match(r"(?:See|Implements) `(\w+(?:\.\w+)*)\.(\w+)`", about)
     return bool(bases - {"Generic"}) or bool(kept and node.name in _methods(*kept.groups()))
 
 
