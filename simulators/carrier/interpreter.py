@@ -188,4 +188,4 @@ class Interpreter:
 
 
 def _tag(verb: Verb) -> str:
-    return {"HangUp": "Hangup", "Dtmf": "DTMF"}.get(type(verb).__name__, type(verb).__name__)
+    return {"HangupVerb": "Hangup", "Dtmf": "DTMF"}.get(type(verb).__name__, type(verb).__name__)
