@@ -189,5 +189,5 @@ async def test_a_vendor_that_is_gone_at_the_goodbye_leaves_no_task_behind(leaves
             phone.call.end("caller hung up")
             expected = 0
         await phone.after(3)
-        watching = [task for task in asyncio.all_tasks() if task.get_name() == f"line {CALL}"]
+        watching = [task for task in asyncio.all_tasks() if task.get_name() == f"audio watch {CALL}"]
         assert len(watching) == expected

@@ -258,7 +258,7 @@ async def test_leaving_frees_the_socket_at_once(lab: Lab) -> None:
             await until(ear, lambda event: isinstance(event, SpeechStart))
             assert vendor.standin.open == 1
         await vendor.left_alone()
-        assert {task for task in asyncio.all_tasks() - tasks if "ear" in task.get_name()} == set()
+        assert {task for task in asyncio.all_tasks() - tasks if "stt stream" in task.get_name()} == set()
         ear.feed(10_000, b"\xff" * 160)  # late audio is ignored
         assert not any([is_utterance(event) async for event in ear])
 

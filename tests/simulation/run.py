@@ -52,7 +52,7 @@ LOOK_SECONDS = 0.1
 COUGH_FRAMES = 12
 WRONG_MAX = 5
 """Breaches kept of one run."""
-_HIDDEN = {"at_ms", "stamps", "mulaw"}
+_HIDDEN = {"at_ms", "stage_ms", "mulaw"}
 
 
 @dataclass(frozen=True, slots=True)
