@@ -10,7 +10,7 @@ from common.store import CallRecord, CallStore
 from common.store.memory import MemoryCallStore
 from common.store.shards import ShardedCallStore
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 METHODS = sorted(name for name, _ in inspect.getmembers(CallStore, inspect.isfunction) if not name.startswith("_"))
 
