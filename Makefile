@@ -49,8 +49,7 @@ test: install-dev ## all tests that take no minutes of real time, with a Redis o
 	$(PYTEST) loadfile -m "not slow"
 
 test-all: install-dev ## all tests, as CI runs them [TEST_JOBS=3]
-	$(PYTEST) loadfile --ignore=tests/fuzz
-	$(VENV)/python -m pytest tests/fuzz # in a process of its own: it took minutes behind eight thousand others, 20 s alone
+	$(PYTEST) loadfile
 
 test-compose: install-dev ## docker-compose.yml on a real Docker engine: build, phone, kill, replace, stop; writes out/compose [SCENES="--only demo,down"]
 	@$(VENV)/python -m tests.compose $(SCENES)

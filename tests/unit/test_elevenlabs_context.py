@@ -67,7 +67,7 @@ async def test_messages_without_sound_buy_no_time() -> None:
     async def chatter() -> None:
         while True:
             one.receive(SocketMessage("7"), "x")
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
 
     chatting = asyncio.create_task(chatter())
     async with asyncio.timeout(WAIT_S):  # for a faulty one
