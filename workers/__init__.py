@@ -1,1 +1,1 @@
-"""The three pools: ears (stt), mind (llm) and mouth (tts).  They meet each other only on the bus."""
+"""The three worker pools: speech to text (stt), language model (llm), text to speech (tts).  They meet only on the bus."""

@@ -41,6 +41,4 @@ def to_event(message: m.Message) -> tuple[str, str] | None:
     if (known := EVENTS.get(type(message))) is None:
         return None
     name, fields = known
-    pairs = [field.partition("=") for field in fields.split()]
-    data = {public: getattr(message, own or public) for public, _, own in pairs}
-    return name, json.dumps(data, ensure_ascii=False)
+    return name, json.dumps({field: getattr(message, field) for field in fields.split()}, ensure_ascii=False)
