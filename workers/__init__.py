@@ -1,1 +1,1 @@
-"""The three worker pools: speech to text (stt), language model (llm), text to speech (tts).  They meet only on the bus."""
+"""The worker pools: speech to text (stt), language model (llm), text to speech (tts).  They meet only on the bus."""

@@ -1,7 +1,7 @@
 """Names and fields of a call's events in the public API: server-sent events of `GET /v1/calls/<id>/events`.
 
 Clients depend on these names, so they are written out here, and renaming a class changes nothing outside.  A name is
-never changed or reused; events and fields may be added.  docs/vobiz.md lists them for users.
+never changed or reused; events and fields may be added.  docs/bus.md says what each means.
 """
 
 from __future__ import annotations
