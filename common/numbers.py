@@ -7,7 +7,7 @@ them for a carrier in India is here:
   because the carrier strips it.  So 1800 123 4567 is India's toll-free number, not one of the United States.
 - No number is refused because libphonenumber does not know its series: regulators open new ones faster than it learns.
 
-`tests/unit/test_numbers.py` lists what it gets wrong.  No error text repeats a number.
+`tests/unit/edge/vobiz/test_numbers.py` lists what it gets wrong.  No error text repeats a number.
 """
 
 from __future__ import annotations

@@ -308,7 +308,7 @@ NOT_OURS: dict[str, str] = {
     "3.1 required parameters": "what the carrier refuses; an order without them cannot be built (tests/unit)",
     "3.3 Conference members": "we open no conferences; the client has no such method",
     "3.4 buying": "debits the account at once; the client cannot",
-    "3.5 XML of 100 KB": "same as 1.2; the renderer refuses more (tests/unit/test_xml_documents.py)",
+    "3.5 XML of 100 KB": "same as 1.2; the renderer refuses more (tests/unit/edge/vobiz/test_xml_documents.py)",
     "3.5 billing pulse": "a fact about prices",
     "4 webhook IPs": "same as 1.1: extra check of a firewall only",
     "4 trunk webhooks": "another product with another scheme; we have no route for it",

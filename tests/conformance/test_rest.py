@@ -18,7 +18,7 @@ from edge.vobiz.rest.transport import CarrierOptions as Account
 from simulators.carrier import Carrier, CarrierOptions
 from simulators.carrier.refusals import RequestFault
 from tests.e2e.loopback_edge import FROM, TO
-from tests.unit.rest_standin import Line, Reply, on_the_line
+from tests.unit.edge.vobiz.rest_standin import Line, Reply, on_the_line
 
 pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 

@@ -21,7 +21,7 @@ from common.store import CallRecord, Claim
 from common.store.ended_calls import COMPACT_TRIES_MAX, Entries
 from common.store.redis import RedisCallStore
 from tests.conftest import server_url
-from tests.contract.test_ledger import Server, server  # noqa: F401 - the fixture
+from tests.contract.test_call_store import Server, server  # noqa: F401 - the fixture
 
 pytestmark = [pytest.mark.servers, pytest.mark.anyio]
 

@@ -12,7 +12,7 @@ from common.protocol.redis_keys import pool_calls
 from common.store import CallRecord
 from common.store.offers import STALE_MS
 from common.store.redis import RedisCallStore
-from tests.contract.test_ledger import Server, offered, server
+from tests.contract.test_call_store import Server, offered, server
 
 pytestmark = [pytest.mark.servers, pytest.mark.anyio]
 __all__ = ["server"]

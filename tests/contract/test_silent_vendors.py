@@ -12,7 +12,7 @@ from websockets.server import ServerProtocol
 
 from common.audio import g711
 from tests.contract.deadlines import BRIEF_STT
-from tests.contract.stt_labs import BRIEF, LOUD, QUIET
+from tests.contract.stt_servers import BRIEF, LOUD, QUIET
 from tests.deadlines import WAIT_S
 from workers.providers.interfaces import Down, ListenOptions, ProviderError, SpeechToText
 from workers.providers.websocket import answers_ping, close_socket, open_socket

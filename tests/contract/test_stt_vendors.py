@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from simulators.providers.faults import Fault, Kind
-from tests.contract.stt_labs import BRIEF, KEY, LABS, PATIENT, Lab, Opened, line, opened, phone
+from tests.contract.stt_servers import BRIEF, KEY, LABS, PATIENT, Lab, Opened, line, opened, phone
 from tests.deadlines import WAIT_S
 from workers.providers.interfaces import (
     Busy,

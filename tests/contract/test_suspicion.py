@@ -14,7 +14,7 @@ from common.store.members import Quarantined
 from common.store.memory import MemoryCallStore
 from common.store.redis import RedisCallStore
 from common.store.suspicion import BACKOFF_MS, CRASHES_MAX, SURVIVED_MS, TRIAL_MS, TRIAL_WAIT_MS, Left, Suspect, Take
-from tests.contract.test_ledger import LEASE_MS, Server, server
+from tests.contract.test_call_store import LEASE_MS, Server, server
 
 pytestmark = [pytest.mark.servers, pytest.mark.anyio]
 __all__ = ["server"]

@@ -18,7 +18,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from simulators.providers.voices import mulaw, pcm
-from tests.contract.tts_labs import Stage
+from tests.contract.tts_servers import Stage
 from workers.providers.interfaces import Rejected, TextToSpeech, VoiceOptions
 from workers.tts.engines.cartesia_sonic import CartesiaSonic
 from workers.tts.engines.deepgram_aura import Aura

@@ -11,7 +11,7 @@ import pytest
 from simulators.providers.faults import Fault
 from simulators.providers.voices import VoicePace, mulaw
 from tests.contract.deadlines import PATIENT_TTS
-from tests.contract.tts_labs import LABS, Lab, Stage, open_lab, said, sounds, until
+from tests.contract.tts_servers import LABS, Lab, Stage, open_lab, said, sounds, until
 from tests.deadlines import SOON_S
 from workers.providers.interfaces import Busy, CharTimings, Down, VoiceOptions
 from workers.tts.engines.elevenlabs import ElevenLabs

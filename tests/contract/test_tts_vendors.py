@@ -16,7 +16,7 @@ from common.audio import g711
 from simulators.providers.faults import Fault, Kind
 from simulators.providers.voices import VoicePace, length_ms, mulaw, pitch_hz
 from tests.contract.deadlines import BRIEF_TTS
-from tests.contract.tts_labs import LABS, Lab, Stage, open_lab, said, sounds, until
+from tests.contract.tts_servers import LABS, Lab, Stage, open_lab, said, sounds, until
 from tests.deadlines import SOON_S, WAIT_S
 from workers.providers.interfaces import Busy, Down, ProviderError, Rejected, TextToSpeech, VoiceOptions
 from workers.tts.engines.catalog import text_to_speech

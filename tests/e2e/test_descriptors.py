@@ -1,7 +1,7 @@
 """A thousand connections of a stranger against an edge process with 1,024 file descriptors: others are still served.
 
 Each kind is one way to hold a connection.  Nothing is waited for but answers: what a deadline ends is tested without a
-clock (tests/unit/test_connection_limits.py).
+clock (tests/unit/edge/http/limits/test_connections.py).
 """
 
 from __future__ import annotations

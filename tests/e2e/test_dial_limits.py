@@ -19,7 +19,7 @@ from edge.vobiz.rest.client import VobizClient
 from edge.vobiz.rest.transport import CarrierOptions as Account
 from simulators.carrier import Callee, Carrier, CarrierOptions
 from tests.e2e.loopback_edge import SECRET, running_edge
-from tests.unit.test_destinations import plain
+from tests.unit.edge.outbound.test_destinations import plain
 from tools.ports import free_port
 
 pytestmark = [pytest.mark.processes, pytest.mark.anyio]

@@ -20,7 +20,7 @@ from simulators.carrier import Callee, Carrier, CarrierOptions
 from simulators.carrier.refusals import RequestFault
 from simulators.lab import FROM, TO, Lab, lab
 from tests.deadlines import WAIT_S
-from tests.unit.rest_standin import Reply, Request, on_the_line
+from tests.unit.edge.vobiz.rest_standin import Reply, Request, on_the_line
 
 pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 

@@ -18,7 +18,7 @@ from edge.vobiz.rest.client import VobizClient
 from edge.vobiz.rest.transport import CarrierOptions as Account
 from tests.deadlines import WAIT_S
 from tests.e2e.loopback_edge import FROM, TO, Edge, phone, running_edge, start_of
-from tests.unit.rest_standin import ID, TOKEN, standing_in
+from tests.unit.edge.vobiz.rest_standin import ID, TOKEN, standing_in
 
 pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
