@@ -1,4 +1,4 @@
-"""The call store of several servers: which server each method asks.  tests/contract/test_call_store.py tests the rest."""
+"""The call store of several servers: which server each method asks.  tests/contract/test_call_store.py: the rest."""
 
 import inspect
 

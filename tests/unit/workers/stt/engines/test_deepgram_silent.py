@@ -2,7 +2,15 @@
 
 import pytest
 
-from tests.unit.workers.stt.engines.test_deepgram_nova_core import AGAIN, HELLO, THERE, Call, interim_only, results, started
+from tests.unit.workers.stt.engines.test_deepgram_nova_core import (
+    AGAIN,
+    HELLO,
+    THERE,
+    Call,
+    interim_only,
+    results,
+    started,
+)
 from workers.providers.interfaces import EndOfTurn
 
 pytestmark = pytest.mark.fast
