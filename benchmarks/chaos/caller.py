@@ -209,6 +209,8 @@ class Caller:
         now = _now_ms()
         self._keep(*self._receiver.heard(now))
         self._receiver.clear(now)
+        for phrase in self._reader.torn():  # the next edge may go on within it
+            self.lived.hears(phrase)
         self._connection = None
         self.lived.breaks.append((now, 0.0))
         if self.lived.turns and now - self._voiced_ms < IN_FLIGHT_MS:

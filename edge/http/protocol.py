@@ -249,6 +249,8 @@ class RequestProtocol(HttpToolsProtocol):
         self._limits.half_open.enter(self.transport, self.transport.abort)
         self._rest, self._refused = b"", True  # this protocol takes no more
         super().handle_websocket_upgrade()
+        # The loop tells the new protocol alone that the connection is lost, and the parser holds this one's methods.
+        self.parser = None  # type: ignore[assignment]
 
 
 def _error(status: HTTPStatus, reason: str) -> bytes:

@@ -11,6 +11,7 @@ from collections import Counter
 
 import pytest
 
+from edge.http.protocol import RequestProtocol
 from edge.media.websocket import MediaSocketProtocol
 from edge.session.call import Call
 from tests.deadlines import SOON_S
@@ -18,7 +19,7 @@ from tests.e2e.loopback_edge import running_edge
 
 pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
-KINDS = (Call, MediaSocketProtocol)
+KINDS = (Call, MediaSocketProtocol, RequestProtocol)
 
 
 def alive() -> Counter[str]:
@@ -30,6 +31,7 @@ async def test_nothing_of_a_call_waits_for_the_garbage_collector():
     gc.disable()
     try:
         async with running_edge() as edge:
+            await edge.http.get("/healthz")  # the client keeps this connection, and asks `/answer` on it
             before = alive()
             for number in range(3):
                 async with edge.call(f"call-{number}"):
