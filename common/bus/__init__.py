@@ -31,6 +31,10 @@ class Subscription(Protocol):
         """
 
 
+def ignore(*_: object) -> None:
+    """Stands for both callbacks of a closed subscription: a subscriber that keeps it is freed without the collector."""
+
+
 class Bus(Protocol):
     """The operations of a process on the bus: append, follow, read once."""
 

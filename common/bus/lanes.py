@@ -22,7 +22,7 @@ from typing import Any
 
 import hiredis
 
-from common.bus import START, Failed, Receive
+from common.bus import START, Failed, Receive, ignore
 from common.bus.writer import PING, PULSE_SECONDS, SILENT_SECONDS, WRITE, Writer, count_away, monotonic_s
 from common.process.skipped import skip
 from common.protocol.codec import BadMessage, UnknownTag, decode
@@ -56,8 +56,9 @@ class LaneSubscription:
     closed: bool = False
 
     def close(self) -> None:
-        """See `common.bus.Subscription`."""
+        """See `common.bus.Subscription`.  Drops the callbacks: whoever keeps this object would not be freed by them."""
         self.closed = True
+        self.receive = self.failed = ignore
         self.reader.remove(self)
 
 
@@ -163,9 +164,10 @@ class Reader:
             try:
                 subscription.receive(entry_id.decode(), message)
             except Exception as error:  # noqa: BLE001 - one call's error must never reach the reader that all share
+                failed = subscription.failed
                 subscription.close()
                 try:
-                    subscription.failed(error)
+                    failed(error)
                 except Exception as worse:  # noqa: BLE001 - nor may an error in its error handler
                     skip("bus", worse)
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from common.bus import START, Failed, Receive
+from common.bus import START, Failed, Receive, ignore
 from common.protocol import redis_keys
 from common.protocol.codec import BadMessage, decode, encode
 from common.protocol.messages import Message
@@ -72,6 +72,7 @@ class _Subscription:
     def close(self) -> None:
         if not self.closed:
             self.closed = True
+            self.receive = self.failed = ignore
             self.bus.forget(self)
 
 
@@ -135,8 +136,9 @@ class MemoryBus:
             try:
                 subscription.receive(f"{number}-0", message)
             except Exception as error:  # noqa: BLE001 - as on the Redis bus, it ends this subscription only
+                failed = subscription.failed
                 subscription.close()
-                subscription.failed(error)
+                failed(error)
 
 
 def _number(entry_id: str) -> int:

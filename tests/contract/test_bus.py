@@ -1,6 +1,8 @@
 """Both buses keep the promises of common/bus/__init__.py."""
 
 import asyncio
+import gc
+import weakref
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -228,3 +230,25 @@ async def test_audio_is_bounded_and_the_story_is_not(buses):
         assert 1500 <= len(audio) < 1700  # Redis trims whole nodes of 100 entries
         assert audio[-1][1] == AudioIn(1, 20 * 1999, 0, b"\xff" * 160)
         assert len(await bus.read(EVENTS)) == 2000
+
+
+async def test_who_keeps_a_closed_subscription_is_freed_by_its_last_reference(buses):
+    class Keeper(Reader):
+        subscription = None
+
+    async with buses("writer") as writer, buses("reader") as bus:
+        keeper = Keeper()
+        keeper.subscription = bus.subscribe(EVENTS, keeper.receive, keeper.errors.append)
+        writer.publish(EVENTS, DtmfReceived("1", 1))
+        await keeper.until(1)
+        keeper.subscription.close()
+        await asyncio.sleep(0)
+        kept = weakref.ref(keeper)
+        gc.disable()
+        try:
+            del keeper
+            async with asyncio.timeout(WAIT_S):
+                while kept() is not None:
+                    await asyncio.sleep(0.001)
+        finally:
+            gc.enable()

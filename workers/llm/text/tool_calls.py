@@ -51,7 +51,7 @@ class TextCalls:
         self._mention = re.compile(rf"(?<![\w-])({names})(?![\w-])", re.I)
         prefixes = "|".join(re.escape(prefix) for prefix in _PREFIXES if prefix)
         self._bracketed = re.compile(
-            rf"({_OPENERS})(?:{prefixes})?({names})\s?\(([^()]{{0,{ARGUMENT_CHARS_MAX}}})\){_CLOSERS}", re.I
+            rf"({_OPENERS})(?:{prefixes})?({names})[ \t]?\(([^()]{{0,{ARGUMENT_CHARS_MAX}}})\){_CLOSERS}", re.I
         )
         self._wrapped = re.compile(rf"[*_`(\[<{{]{{1,3}}({names})/?[*_`)\]>}}]{{1,3}}", re.I)
         self._alone = re.compile(rf"(?:{prefixes})?({names})[ \t]*(?:[.!]?[ \t]*(?:\r?\n|$))", re.I)
@@ -132,7 +132,7 @@ class TextCalls:
                     return True
                 if rest.startswith(whole) and name:
                     tail = rest[len(whole) :]
-                    if re.fullmatch(rf"\s?\([^()]{{0,{ARGUMENT_CHARS_MAX}}}(?:\){_CLOSERS})?|\s?", tail):
+                    if re.fullmatch(rf"[ \t]?\([^()]{{0,{ARGUMENT_CHARS_MAX}}}(?:\){_CLOSERS})?|[ \t]?", tail):
                         return True
                     if re.fullmatch(r"/?[*_`)\]>}]{1,3}", tail) and opener is not None and opener.end():
                         return True

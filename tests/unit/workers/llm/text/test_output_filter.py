@@ -204,6 +204,10 @@ def test_a_server_that_leaves_out_the_opening_tag_is_waited_for() -> None:
     assert filtered("At nine.", reasons_first=True) == ("At nine.", []), "this time it did not reason"
 
 
+def test_brackets_of_the_next_line_belong_to_no_call_wherever_the_text_is_split() -> None:
+    assert filtered("end_call\n()") == filtered("end_call\n", "()") == ("()", [("end_call", "{}")])
+
+
 PARTS = st.sampled_from(
     ["Assistant", "User", ":",
      "<think>", "</think>", "<|im_end|>", "<function=end_call>", "</function>", "end_call", "()", "[", "{", '"', "`",
