@@ -63,3 +63,10 @@ def test_the_markers_are_documented() -> None:
     table = (TESTS.parent / "docs" / "testing.md").read_text("utf-8")
     for name in (*LANES, *LONG):
         assert re.search(rf"^\| `{name}` \|", table, re.MULTILINE), name
+
+
+def test_a_unit_test_lies_where_its_module_lies() -> None:
+    unit = TESTS / "unit"
+    folders = {path.parent.relative_to(unit) for path in unit.rglob("test_*.py")}
+    assert len(folders) > 20
+    assert [str(folder) for folder in folders if not any((TESTS.parent / folder).glob("*.py"))] == []
