@@ -3,7 +3,7 @@
 A fold of the compacted log gives the same result as one of the whole log, both for `GET /v1/calls/<id>`
 (`common.call.transcript.CallTranscript`: what each side said, what was heard, timings, usage) and for the workers if
 the carrier connects the call again.  What is dropped: `stage_ms` that `PlaybackStarted` repeats, lengths of clauses
-that were heard to the end, discarded replies and speech without words, former owners.  An entry that stays keeps its id
+that were heard to the end, discarded replies and speech without words, owners.  An entry that stays keeps its id
 and its position; compacting twice changes nothing.
 """
 
@@ -53,10 +53,6 @@ class _Log:
         self._replies = _replies(message for _, message in entries)
         self._newest = max(self._replies, default=0)
         self._understood = {message.utterance for _, message in entries if isinstance(message, UserTurn)}
-        self._voice = max(
-            (message.token for _, message in entries if isinstance(message, OwnerChanged) and message.pool == "tts"),
-            default=0,
-        )
         self._played = max(
             (
                 message.clause
@@ -86,10 +82,8 @@ class _Log:
 
     def _other(self, message: Message) -> Message | None:
         match message:
-            case UsageReported() | EagerUserTurn():
+            case UsageReported() | EagerUserTurn() | OwnerChanged():
                 return None
-            case OwnerChanged(pool, token):
-                return message if pool == "tts" and token == self._voice else None
             case SpeechStarted(utterance=utterance) | SpeechEnded(utterance=utterance):
                 return message if utterance in self._understood else None
             case UserTurn():

@@ -2,7 +2,7 @@
 
 Keys (one Redis Cluster slot, by the tag {dials}):
 
-  {dials}:<id>        hash    version, body, added (msgpack); once it is over it expires after CALL_RETENTION
+  {dials}:<id>        hash    version, body (msgpack); once it is over it expires after CALL_RETENTION
   {dials}:key:<key>   string  the outbound call that an idempotency key made
   {dials}:call:<id>   string  the outbound call of the carrier's call with this id; CALL_KEY_SECONDS, or as the document
   {dials}:queued      zset    by the time at which to place it
@@ -14,7 +14,7 @@ Keys (one Redis Cluster slot, by the tag {dials}):
   {dials}:unreadable  list    ids and documents that could not be read, for a person to look at
 
 A document that waits or is open does not expire: its id would stay at the head of the queue, or count as an open call,
-for ever.  If one is missing all the same (an older release wrote it, a person deleted it), its id is removed when met.
+for ever.  If one is missing all the same (a person deleted it), its id is removed when met.
 """
 
 from __future__ import annotations
@@ -51,14 +51,12 @@ PAUSE_MS = 2000
 PAUSE_MS_MAX = 300_000
 DAY_MS_MAX = 172_800_000
 """How long the count of a day is kept; the script has the same value."""
-_ADDED = frozenset({"sent", "requests", "refused_ms"})
-"""Keys kept in a field of their own, because the previous release reads `body` and refuses keys it does not know."""
 
 _ADD = """
 local known = ARGV[1] ~= '' and redis.call('GET', KEYS[4])
 if known then return {0, known} end
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[5]) then return {-1, ''} end
-redis.call('HSET', KEYS[1], 'version', 1, 'body', ARGV[3], 'added', ARGV[7])
+redis.call('HSET', KEYS[1], 'version', 1, 'body', ARGV[3])
 redis.call('ZADD', KEYS[2], ARGV[4], ARGV[2])
 if ARGV[1] ~= '' then redis.call('SET', KEYS[4], ARGV[2], 'EX', ARGV[6]) end
 return {1, ARGV[2]}
@@ -66,10 +64,10 @@ return {1, ARGV[2]}
 
 _WRITE = """
 if redis.call('HGET', KEYS[1], 'version') ~= ARGV[2] then return 0 end
-if ARGV[8] ~= '' and redis.call('GET', KEYS[4]) ~= ARGV[8] then return 0 end
-redis.call('HSET', KEYS[1], 'version', ARGV[2] + 1, 'body', ARGV[3], 'added', ARGV[7])
+if ARGV[7] ~= '' and redis.call('GET', KEYS[4]) ~= ARGV[7] then return 0 end
+redis.call('HSET', KEYS[1], 'version', ARGV[2] + 1, 'body', ARGV[3])
 local over = ARGV[4] == 'closed'
-for at = 5, #KEYS do redis.call('SET', KEYS[at], ARGV[1], 'EX', over and ARGV[6] or ARGV[9]) end
+for at = 5, #KEYS do redis.call('SET', KEYS[at], ARGV[1], 'EX', over and ARGV[6] or ARGV[8]) end
 if over then redis.call('EXPIRE', KEYS[1], ARGV[6]) else redis.call('PERSIST', KEYS[1]) end
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
@@ -170,8 +168,7 @@ class RedisOutboundQueue:
         Raises QueueFull.
         """
         keys = [_name(dial_id), _QUEUED, _OPEN, f"{{dials}}:key:{key}"]
-        packed, added = _packed(body)
-        args: list[Any] = [key, dial_id, packed, due_ms, QUEUE_MAX, KEY_SECONDS, added]
+        args: list[Any] = [key, dial_id, msgpack.packb(body), due_ms, QUEUE_MAX, KEY_SECONDS]
         outcome, known = await self._client.reached(self._add(keys=keys, args=args))
         if outcome < 0:
             raise QueueFull(f"{QUEUE_MAX} calls wait already")
@@ -216,9 +213,8 @@ class RedisOutboundQueue:
         that one dials.  False: nothing was written.
         """
         keys = [_name(dial_id), _QUEUED, _OPEN, _DIALER, *map(_call_name, call_ids)]
-        packed, added = _packed(body)
         waits_s = max(self._retention_s, CALL_KEY_SECONDS)
-        args: list[Any] = [dial_id, version, packed, where, due_ms, self._retention_s, added, dialer, waits_s]
+        args: list[Any] = [dial_id, version, msgpack.packb(body), where, due_ms, self._retention_s, dialer, waits_s]
         return bool(await self._client.reached(self._write(keys=keys, args=args)))
 
     async def now_ms(self) -> int:
@@ -296,9 +292,7 @@ class RedisOutboundQueue:
 def entry_of(fields: Mapping[bytes, bytes], now_ms: int) -> QueuedCall:
     """The document in a hash.  Raises UnreadableOutboundCall."""
     try:
-        added = msgpack.unpackb(fields[b"added"]) if b"added" in fields else {}
-        body = msgpack.unpackb(fields[b"body"])
-        return QueuedCall(int(fields[b"version"]), {**body, **added}, now_ms)
+        return QueuedCall(int(fields[b"version"]), {**msgpack.unpackb(fields[b"body"])}, now_ms)
     except (ValueError, TypeError, KeyError, RecursionError, msgpack.UnpackException) as error:
         raise UnreadableOutboundCall(type(error).__name__) from None
 
@@ -316,12 +310,6 @@ def _ms(time: Any) -> int:
     """The reply of TIME in ms."""
     seconds, micros = time
     return int(seconds) * 1000 + int(micros) // 1000
-
-
-def _packed(body: dict[str, Any]) -> tuple[bytes, bytes]:
-    """A document as the two fields in which it is kept."""
-    known = {key: value for key, value in body.items() if key not in _ADDED}
-    return msgpack.packb(known), msgpack.packb({key: body[key] for key in body.keys() & _ADDED})
 
 
 def _name(dial_id: str) -> str:

@@ -122,7 +122,7 @@ class Call:
         self._playout.not_before_ms = options.plays_from_ms(now, record.epoch)
         self._disconnected_ms, self._clears = float("inf"), 0  # the caller hears nothing after the disconnection
         self._interruption = Interrupted(0, 0, 0)  # the newest
-        bus.publish(self._events, CallStarted(self.epoch, record.edge, wall_ms(), True, options.heard))
+        bus.publish(self._events, CallStarted(self.epoch, record.edge, wall_ms(), options.heard))
 
     def __repr__(self) -> str:
         return f"<Call {self.call_id} epoch {self.epoch} turn {self.turn.turn} held {self._playout.held_frames}>"
@@ -268,7 +268,7 @@ class Call:
         self.limits.active(now)
         self._playout.not_before_ms = 0  # the caller is listening
         clears = self._clears
-        self._perform(self.turn.caller_speaks(speech.utterance, self._playout.started_turn, now, speech.words))
+        self._perform(self.turn.caller_speaks(speech.utterance, self._playout.started_turn, now))
         if self._clears > clears and speech.at_ms:
             metrics.CLEAR_SECONDS.observe(max(0, wall_ms() - speech.at_ms) / 1000)
 

@@ -127,7 +127,7 @@ class CallBackups:
         since = await self._bus.read(call_events(call.call_id))  # our own events, written since Redis is back
         ours = [message for entry_id, message in since if entry_id not in backup.transcript]
         record = replace(call.record, epoch=epoch)
-        started = CallStarted(epoch, record.edge, wall_ms(), can_hold_replies=True)
+        started = CallStarted(epoch, record.edge, wall_ms())
         transcript = [*backup.transcript.values(), *backup.unknown_reply(call), *ours, started]
         if call.ended.done() or not await self._store.restore(record, notes, transcript):
             return  # it has ended, or another edge has it by now

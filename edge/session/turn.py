@@ -145,11 +145,10 @@ class Turn:
             self._heard_clause = max(self._heard_clause, clause)
         return self._finish()
 
-    def caller_speaks(self, utterance: int, begun: int, now: float, words: bool = False) -> list[Effect]:
+    def caller_speaks(self, utterance: int, begun: int, now: float) -> list[Effect]:
         """The caller began to speak.
 
-        `begun` is the newest reply of which a frame was sent.  `words`: the STT worker reports words by
-        `words_detected`.
+        `begun` is the newest reply of which a frame was sent.  `words_detected` follows if the speech has words.
         """
         if utterance <= self._utterance:
             return []
@@ -164,14 +163,11 @@ class Turn:
         if not self._interruptible:
             return []
         self.speaking = False
-        if not words:
-            self.turn_min = self.turn + 1
-            return [Interrupt(), PauseOutput()]
         self._possible = _PossibleInterruption(utterance)
         return [Interrupt(utterance), PauseOutput(), Wake(now + CONFIRM_MS)]
 
     def words_detected(self, utterance: int) -> list[Effect]:
-        """The utterance contains words.  Only after `caller_speaks` with `words`."""
+        """The utterance contains words.  Only after `caller_speaks`."""
         if self._possible is not None and utterance >= self._possible.utterance:
             return self._confirm()
         if self.speaking and 0 < self._resumed_by <= utterance:

@@ -62,7 +62,7 @@ async def test_a_reply_that_nobody_heard_is_gone_when_the_next_begins():
     line = CarrierLine(lambda text: None)
     start = stream_protocol.Start(CALL, "stream-1", stream_protocol.MediaFormat())
     call = Call(CallRecord(CALL, epoch=1), start, line, MemoryBus(MemoryStreams()), ticker, CallOptions())
-    call.speech_started(SpeechStarted(CALL, 1, 1, 0, words=True))
+    call.speech_started(SpeechStarted(CALL, 1, 1, 0))
     for turn, text in ((1, "one"), (2, "two")):
         call.play(AudioOut(CALL, 1, 1, turn, 0, 0, b"".join(spoken(text)), last=True))
     call.speech_ended(SpeechEnded(CALL, 1, 1, 0))

@@ -113,7 +113,7 @@ async def test_a_replaced_workers_speech_and_release_stop_and_play_nothing():
         before = {order: refused(order) for order in ("speech started", "speech ended", "understood", "release")}
         await ordered(
             phone,
-            SpeechStarted(CALL, 1, 99, 10_000_000, words=True),
+            SpeechStarted(CALL, 1, 99, 10_000_000),
             WordsDetected(CALL, 1, 99),
             SpeechEnded(CALL, 1, 99, 10_000_100),
             ReplyReleased(CALL, 1, 9),

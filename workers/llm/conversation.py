@@ -20,7 +20,6 @@ from common.protocol.messages import (
     CallStarted,
     EagerUserTurn,
     Message,
-    OwnerChanged,
     ReplyStarted,
     SpeechStarted,
     UserTurn,
@@ -66,8 +65,6 @@ class Dialogue:
         self._eager_turn: EagerUserTurn | None = None  # the newest eager end of turn, while not confirmed or superseded
         self.epoch = 0
         """Number of the newest media connection of the call; 0 before `CallStarted`."""
-        self.tts_holds = False
-        """True if the call's TTS worker holds preemptive replies; one of release 0.1.0 would have them played."""
         self.edge = ""
         """The edge that holds the caller's connection; empty before `CallStarted`."""
         self.over = False
@@ -92,8 +89,6 @@ class Dialogue:
                 if epoch == 0 or epoch >= self.epoch:
                     self.over = True
                     lose(self._replies, heard)
-            case OwnerChanged("tts", can_hold_replies=holds):
-                self.tts_holds = holds
             case SpeechStarted(_, _, utterance):
                 if self._eager_turn is not None and utterance > self._eager_turn.utterance:
                     self._eager_turn = None  # the caller continues to speak
@@ -150,7 +145,7 @@ class Dialogue:
         if self._answered < self._utterance and (over or self._interruptible):
             return WantedReply(newest.turn + 1, self._utterance, 0)
         # Only after the last reply is over: a preemptive reply would replace it, and may be discarded.
-        if over and self._eager_turn is not None and self.tts_holds:
+        if over and self._eager_turn is not None:
             return WantedReply(newest.turn + 1, self._eager_turn.utterance, 0, self._eager_turn.text)
         if newest.ended or (newest.cut is not None and not newest.may_resume):
             return None
@@ -162,8 +157,6 @@ class Dialogue:
         newest = self._newest
         if newest is None or not newest.preemptive or newest.discarded:
             return None
-        if not self.tts_holds:
-            return Decision.DISCARD
         turn: UserTurn | EagerUserTurn | None = (
             self._user_turn if self._utterance >= newest.utterance else self._eager_turn
         )

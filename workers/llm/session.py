@@ -20,7 +20,6 @@ from common.process.tasks import cancel
 from common.protocol.messages import (
     Clause,
     EagerUserTurn,
-    Interrupted,
     Message,
     OwnerChanged,
     ReplyDiscarded,
@@ -154,8 +153,6 @@ class LlmSession:
         self._dialogue.receive(message)  # before it comes back through the log, so that it is not decided twice
         if isinstance(message, ReplyReleased):
             self._bus.publish(edge_priority(self._connection.edge), message)
-        elif not self._dialogue.tts_holds:
-            await self.write(Interrupted(turn, 0, 0))  # a TTS worker of release 0.1.0 took over and knows only this
 
     async def _begin(self, wanted: WantedReply) -> None:
         """Write `ReplyStarted` outside the reply's task: the number is taken even if the reply is cancelled."""

@@ -197,7 +197,7 @@ class SttSession:
             case SpeechStart(position_ms):
                 self._utterance += 1
                 self._speech_starts.append((position_ms, self._utterance))
-                await self._speech(SpeechStarted(call_id, token, self._utterance, position_ms, wall_ms(), words=True))
+                await self._speech(SpeechStarted(call_id, token, self._utterance, position_ms, wall_ms()))
             case SpeechEnd(position_ms):
                 await self._speech(SpeechEnded(call_id, token, self._utterance, position_ms))
             case EagerEndOfTurn(text, _, end_ms):

@@ -76,7 +76,6 @@ class SpeechPlan:
         """The utterance that the reply answers; 0: none."""
         self.epoch = 0
         self.edge = ""
-        self._edge_holds = False
         self.over = False
 
     def receive(self, message: Message) -> None:
@@ -84,8 +83,8 @@ class SpeechPlan:
         if of_past_connection(message, self.epoch):
             return
         match message:
-            case CallStarted(epoch, edge, can_hold_replies=holds, heard=heard) if epoch > self.epoch:
-                self.epoch, self.edge, self._edge_holds = epoch, edge, holds
+            case CallStarted(epoch, edge, heard=heard) if epoch > self.epoch:
+                self.epoch, self.edge = epoch, edge
                 self._resume_from(heard)
                 self._spoken = set(self._played)  # audio that was still queued on the lost connection was never heard
                 self._completion_sent = False
@@ -128,8 +127,6 @@ class SpeechPlan:
         """Return what to do now; None: wait for the next event."""
         if self._closed or self._possible_interruption or self._completion_sent or self.over or not self.edge:
             return None
-        if self.held and not self._edge_holds:
-            return None  # an edge of release 0.1.0 would play it at once
         number = 0
         while number in self._spoken:
             number += 1

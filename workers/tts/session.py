@@ -55,7 +55,7 @@ class TtsSession:
 
     async def run(self) -> None:
         events = call_events(self._claim.call_id)
-        await self._write(OwnerChanged("tts", self._claim.token, self._claim.owner, wall_ms(), can_hold_replies=True))
+        await self._write(OwnerChanged("tts", self._claim.token, self._claim.owner, wall_ms()))
         subscription = self._bus.subscribe(events, skipping(self._receive, self._claim.call_id), self._fail)
         try:
             while not self._plan.over:

@@ -141,17 +141,13 @@ def test_a_clause_that_was_begun_for_a_lost_connection_is_said_again() -> None:
     assert script.next() == Synthesize(HELP, 2)
 
 
-def test_an_edge_that_would_play_it_gets_no_tentative_reply() -> None:
-    preemptive = (ReplyStarted(1, 1, "are you open"), HELLO)
-    old = after(START, *preemptive)
-    assert old.next() is None
-    old.receive(ReplyReleased("call-1", 1, 1))
-    assert old.next() == Synthesize(HELLO, 1)
-    new = after(CallStarted(1, "edge-a", 0, can_hold_replies=True), *preemptive)
-    assert new.next() == Synthesize(HELLO, 1)
-    assert new.held
-    new.receive(CallStarted(2, "edge-b", 0))
-    assert new.next() is None, "the carrier came back to an edge of the last release"
+def test_a_preemptive_reply_is_synthesised_and_held_until_its_release() -> None:
+    script = after(START, ReplyStarted(1, 1, "are you open"), HELLO)
+    assert script.next() == Synthesize(HELLO, 1)
+    assert script.held
+    script.receive(ReplyReleased("call-1", 1, 1))
+    assert not script.held
+    assert script.next() == Synthesize(HELLO, 1)
 
 
 def test_of_two_wordings_of_a_clause_the_first_stands() -> None:
