@@ -28,7 +28,6 @@ from edge.http.app import EdgeApp
 from edge.http.server import Server, make_server
 from edge.http.webhook_auth import WebhookAuth
 from edge.http.webhooks import Webhooks
-from edge.media.stream import MediaStreams
 from edge.media.ticker import Ticker
 from edge.outbound.destinations import Destinations, OperatorLimits
 from edge.outbound.dialer import Dialer, DialerOptions
@@ -39,6 +38,7 @@ from edge.session.admission.unserved import Waits
 from edge.session.call_backup import BACKUP_PAUSE_MS, CallBackups
 from edge.session.calls import Calls
 from edge.session.log_compaction import LogCompaction
+from edge.session.media_streams import MediaStreams
 from edge.vobiz.rest.client import VobizClient
 from edge.vobiz.rest.transport import CarrierOptions
 from edge.vobiz.signatures import Policy

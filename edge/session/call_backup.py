@@ -95,7 +95,7 @@ class CallBackups:
 
     async def look(self) -> None:
         """Follow new calls, and restore lost ones.  Raises ConnectionError or TimeoutError."""
-        live = {call.call_id: call for call in self._calls.live() if not call.ended.done() and not call.stopping.done()}
+        live = {call.call_id: call for call in self._calls.live() if call.lifecycle.goes_on}
         for call_id in self._backups.keys() - live.keys():
             self._forget(call_id)
         for call_id, call in live.items():
@@ -129,7 +129,7 @@ class CallBackups:
         record = replace(call.record, epoch=epoch)
         started = CallStarted(epoch, record.edge, wall_ms())
         transcript = [*backup.transcript.values(), *backup.unknown_reply(call), *ours, started]
-        if call.ended.done() or not await self._store.restore(record, notes, transcript):
+        if call.lifecycle.over or not await self._store.restore(record, notes, transcript):
             return  # it has ended, or another edge has it by now
         log.warning("Redis had lost a call; it is written again", extra={"call_id": call.call_id})
         metrics.CALLS_RESTORED.inc()

@@ -259,7 +259,7 @@ class Calls:
         """Hang up calls that another edge has ended because it took this edge for dead."""
         for call_id in await self._store.ended(list(self._calls)):
             call = self._calls.get(call_id)
-            if call is not None and not call.stopping.done() and not call.ended.done():
+            if call is not None and call.lifecycle.goes_on:
                 log.warning("a call of this edge was ended by another edge", extra={"call_id": call_id})
                 metrics.CALLS_FOUND_ENDED.inc()
                 call.stop("carrier")

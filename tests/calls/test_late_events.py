@@ -83,8 +83,8 @@ async def test_a_line_that_has_fallen_silent_proves_nothing_about_what_was_heard
     for _ in range(5):  # no media, and no `playedStream`: the line is broken, and nobody knows it yet
         await asyncio.sleep(1)
         call.housekeep(ticker.now_ms())
-    assert not call.stopping.done()
+    assert not call.lifecycle.stopped
     call.receive(stream_protocol.parse(media(SILENCE)))  # it was not: only the answer was lost
     call.housekeep(ticker.now_ms())
-    assert call.stopping.result() == "agent hung up"
+    assert call.lifecycle.reason == "agent hung up"
     ticker.close()

@@ -127,4 +127,4 @@ async def test_a_farewell_that_was_prepared_does_not_hang_up_before_it_is_heard(
         await phone.after(0.42)
         await phone.says(" and thanks")
         await phone.hears("You are welcome.")
-        assert not phone.call.stopping.done()
+        assert not phone.call.lifecycle.stopped

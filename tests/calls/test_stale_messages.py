@@ -71,7 +71,7 @@ async def test_a_hang_up_of_who_has_the_call_no_more_is_ignored_and_counted(stal
         await after_a_takeover(phone)
         before = refused("hang up")
         await ordered(phone, stale)
-        assert not phone.call.stopping.done()
+        assert not phone.call.lifecycle.stopped
         assert refused("hang up") == before + 1
 
 
@@ -89,7 +89,7 @@ async def test_a_hang_up_of_who_has_the_call_ends_it(order: HangUp):
         await phone.hears("Hello.")
         await after_a_takeover(phone)
         await ordered(phone, order)
-        assert phone.call.stopping.result() == order.reason
+        assert phone.call.lifecycle.reason == order.reason
 
 
 @pytest.mark.parametrize("text", SECRETS)
