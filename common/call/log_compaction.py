@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from common.call.reply_state import ABOUT_REPLY, Reply
+from common.call.reply_state import ABOUT_REPLY, Reply, ReplyState
 from common.protocol.messages import (
     Clause,
     ClausePlayed,
@@ -90,7 +90,7 @@ class _Log:
                 return replace(message, stage_ms=())
             case ReplyStarted(turn, based_on=based_on):
                 reply = self._replies[turn]
-                settled = bool(based_on) and (reply.released or reply.discarded)
+                settled = bool(based_on) and not reply.preemptive
                 return replace(message, based_on=SETTLED) if settled else message
             case ClausePlayed(turn, clause):
                 return message if turn == self._newest and clause == self._played else None
@@ -102,7 +102,7 @@ class _Log:
         if reply is None:
             return message
         match message:
-            case Clause() | ReplyEnded() | ClauseSynthesized() if reply.discarded and not reply.released:
+            case Clause() | ReplyEnded() | ClauseSynthesized() if reply.state is ReplyState.DISCARDED:
                 return None  # it was never played
             case Clause() | ReplyReleased():
                 return replace(message, stage_ms=())

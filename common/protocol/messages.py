@@ -176,6 +176,8 @@ class UserTurn(Tagged, frozen=True, tag=22):
     stage_ms: StageMs
     unsure: bool = False
     """The words come from interim results only; they count if the agent was waiting for an answer."""
+    backchannel: bool = False
+    """The words only show attention ("mm-hm"): during a reply they are no turn."""
 
 
 class EagerUserTurn(Tagged, frozen=True, tag=23):
@@ -187,6 +189,8 @@ class EagerUserTurn(Tagged, frozen=True, tag=23):
     utterance: Count
     text: Text
     stage_ms: StageMs
+    backchannel: bool = False
+    """As in `UserTurn`."""
 
 
 class ReplyStarted(Tagged, frozen=True, tag=30):

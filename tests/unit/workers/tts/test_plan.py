@@ -11,7 +11,6 @@ from common.protocol.messages import (
     CallStarted,
     Clause,
     ClauseSynthesized,
-    EagerUserTurn,
     Interrupted,
     Message,
     ReplyEnded,
@@ -183,17 +182,17 @@ def test_a_sound_stops_the_mouth_only_at_the_end_of_its_clause() -> None:
     assert script.next() == Synthesize(HELP, 1)
 
 
-def test_words_stop_it_at_once_and_a_nod_does_not() -> None:
+def test_only_the_edge_says_that_it_was_an_interruption() -> None:
     script = greeting()
     task = script.next()
     assert isinstance(task, Synthesize)
     script.receive(Interrupted(1, 0, 300, utterance=2))
-    script.receive(UserTurn(1, "Hello?", ()))  # of an earlier speech
-    script.receive(EagerUserTurn(2, "Mm-hm.", ()))
+    script.receive(UserTurn(2, "Hello?", (), unsure=True))  # the edge does not stop for such words
     assert script.stands(task)
-    script.receive(EagerUserTurn(2, "Mm-hm, wait.", ()))
+    script.receive(ReplyResumed(1, 2))
+    assert script.next() == task
+    script.receive(Interrupted(1, 0, 300))
     assert not script.stands(task)
-    script.receive(ReplyResumed(1, 2))  # the edge was faster
     assert script.next() is None
 
 
