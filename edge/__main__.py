@@ -93,7 +93,7 @@ async def serve(settings: Settings, agents: Agents) -> None:
         async with asyncio.TaskGroup() as tasks:
             dialing = [tasks.create_task(dialer.run(), name="dialer")] if dialer is not None else []
             housekeeping = tasks.create_task(calls.housekeeping(), name="housekeeping")
-            backing_up = tasks.create_task(backups.run(), name="copies")
+            backing_up = tasks.create_task(backups.run(), name="call backups")
             watching_pools = tasks.create_task(pools.run(), name="pool watch")
             watching_redis = tasks.create_task(redis_watch.run(), name="redis watch")
             compacting = tasks.create_task(LogCompaction(slow_bus, store).run(), name="log compaction")

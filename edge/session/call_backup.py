@@ -90,7 +90,7 @@ class CallBackups:
             except (ConnectionError, TimeoutError):
                 continue  # other code counts that Redis is away; it may have lost something when it is back
             except Exception as error:  # noqa: BLE001 - the loop is of all calls
-                skip("copies", error)
+                skip("call backups", error)
                 looks += 1
 
     async def look(self) -> None:
@@ -108,7 +108,7 @@ class CallBackups:
             try:
                 await self._compare(call, noted.get(call_id))
             except KeyRefused as error:  # of this call's keys, and no other's
-                skip("copies", error, call_id)
+                skip("call backups", error, call_id)
 
     async def _compare(self, call: Call, notes: Mapping[str, str] | None) -> None:
         if notes is None:
@@ -159,4 +159,4 @@ def _notes_after_loss(backup: _CallBackup) -> dict[str, str]:
 
 
 def _unexpected(error: Exception) -> None:
-    skip("copies", error)  # cannot happen: `receive` only stores the message
+    skip("call backups", error)  # cannot happen: `receive` only stores the message

@@ -110,7 +110,9 @@ async def test_a_replaced_workers_speech_and_release_stop_and_play_nothing():
         await phone.says("hours")
         await phone.hears("Monday")
         await after_a_takeover(phone)
-        before = {order: refused(order) for order in ("speech started", "speech ended", "understood", "release")}
+        before = {
+            order: refused(order) for order in ("speech started", "speech ended", "words detected", "reply released")
+        }
         await ordered(
             phone,
             SpeechStarted(CALL, 1, 99, 10_000_000),

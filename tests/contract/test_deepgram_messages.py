@@ -189,7 +189,7 @@ async def test_a_vendor_that_does_not_keep_up_costs_the_oldest_audio_and_is_coun
     async with opened(NOVA, SENTENCE) as vendor:
         options = SttStreamOptions(**PATIENT, backlog_ms_max=2_000)
         ears = DeepgramNova("nova-3", DeepgramAccount(KEY, vendor.url), options)
-        counter = metrics.FRAMES_DROPPED.labels("ear backlog")
+        counter = metrics.FRAMES_DROPPED.labels("stt backlog")
         before = counter._value.get()
         async with ears.listen(ListenOptions()) as ear:
             phone(ear, "." * 30 + "....#####...........")  # 5 s at once

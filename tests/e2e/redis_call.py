@@ -130,7 +130,7 @@ class Office:
         stack.callback(self.ticker.close)
         self.bus, self.store = await self._connect(stack, self.edge)
         slow = await stack.enter_async_context(
-            connect_bus(BusOptions(self._url(self.edge), "copies", pause_ms=BACKUP_PAUSE_MS))
+            connect_bus(BusOptions(self._url(self.edge), "backups", pause_ms=BACKUP_PAUSE_MS))
         )
         self.calls = Calls(self.edge, self.bus, self.store, calls_max=2 * self.places)
         self.calls.listen()

@@ -45,7 +45,7 @@ class Decision(Enum):
     """The outcome of a preemptive reply; the value is the `outcome` label of `metrics.PREPARED`."""
 
     RELEASE = "released"
-    DISCARD = "withdrawn"
+    DISCARD = "discarded"
 
 
 class Dialogue:

@@ -135,7 +135,7 @@ class Runner:
                 "take": (self._take, 0.0),
                 "renew": (self._renew, self._options.lease_ms / 3000),
                 "scan": (self._scan.run, SCAN_SECONDS),
-                "beat": (self._heartbeat, HEARTBEAT_SECONDS),
+                "heartbeat": (self._heartbeat, HEARTBEAT_SECONDS),
                 "room": (self._report_room, ROOM_SECONDS),
                 "health": (self._watch_health, HEALTH_SECONDS),
             }
