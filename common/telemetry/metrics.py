@@ -165,20 +165,14 @@ _AUDIO_FAULTS = ("no audio", "silence", "too short")
 _providers: set[str] = set()
 UNREADABLE_WHATS = ("call id", "record", "notes", "checkpoint", "offer", "outbound call", "key", "secret")
 EDGE_LOOPS = (
-    "bus",
-    "housekeeping",
-    "call store",
-    "abandoned calls",
-    "call backups",
-    "pool watch",
-    "redis watch",
-    "dialer",
-    "look-up",
+    *("bus", "housekeeping", "call store", "abandoned calls", "call backups"),
+    *("pool watch", "redis watch", "dialer", "look-up"),
 )
 WORKER_LOOPS = ("bus", "take", "renew", "scan", "heartbeat", "room", "health", "session")
 _REQUEST_REFUSALS = (
     *("malformed", "head too large", "too many headers", "request too large", "too many pipelined", "bad handshake"),
 )
+_DROPS = ("stale", "duplicate or no room", "call is over", "too early")
 _TOO_FAST = ("audio", "events", "frames", "pings")
 _NOT_DIALLED = ("prefix", "number type", "sip", "day")
 CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
@@ -196,6 +190,7 @@ CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
     TURNS: (("heard", "interrupted"),),
     PREPARED: (("released", "discarded"),),
     REDIS_AWAY: (AWAY_KINDS,),
+    FRAMES_DROPPED: ((*_DROPS, "stt backlog"),),
     STALE_ORDERS: (("hang up", "speech started", "speech ended", "words detected", "reply released"),),
     CLAUSE_AUDIO_FAULTS: (_providers, _AUDIO_FAULTS),
     PROVIDER_ERRORS: (_providers, _ERROR_KINDS),
@@ -221,7 +216,6 @@ CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
 """Family -> the set of values of each of its labels."""
 for _family, _sets in CLOSED.items():
     _family.close(*_sets)
-_DROPS = ("stale", "duplicate or no room", "call is over", "too early")
 _REFUSALS = (
     "full",
     "overloaded",
