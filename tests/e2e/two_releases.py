@@ -68,6 +68,7 @@ class Deployment:
         environ |= {"PYTHONPATH": str(tree), "REDIS_URL": self.redis_url, "AGENTS_DIR": str(self.folder)}
         environ |= {"HTTP_HOST": "127.0.0.1", "HTTP_PORT": str(port), "METRICS_PORT": str(port), "LEASE_MS": "800"}
         environ |= {f"{pool.upper()}_PROVIDER": "test/double" for pool in POOLS}
+        environ["OFFER_WAIT_MS"] = "0"  # a call may come before the workers have said that they have room
         script = str(Path(__file__).with_name("scripted_worker.py"))
         worker = ["-P", script, kind, json.dumps(self.answers)]
         with log.open("wb") as sink:
