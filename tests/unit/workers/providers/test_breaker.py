@@ -2,7 +2,7 @@
 
 import pytest
 
-from workers.providers.breaker import BUSY_S, COOLDOWN_S, FAILURES_MAX, PROBE_S_MAX, Breaker, BreakerState
+from workers.providers.breaker import BUSY_S, COOLDOWN, FAILURES_MAX, PROBE_S_MAX, Breaker, BreakerState
 
 pytestmark = pytest.mark.fast
 
@@ -29,12 +29,12 @@ def test_a_success_in_between_forgives():
 
 def test_after_the_cooldown_one_may_try_and_the_others_wait_for_it():
     breaker = failing(FAILURES_MAX)
-    assert not breaker.allows(COOLDOWN_S[0] - 0.1)
-    assert breaker.allows(COOLDOWN_S[0])
-    breaker.begun(COOLDOWN_S[0])
-    assert not breaker.allows(COOLDOWN_S[0] + 1)
+    assert not breaker.allows(COOLDOWN.first_s - 0.1)
+    assert breaker.allows(COOLDOWN.first_s)
+    breaker.begun(COOLDOWN.first_s)
+    assert not breaker.allows(COOLDOWN.first_s + 1)
     breaker.worked()
-    assert breaker.allows(COOLDOWN_S[0] + 1)
+    assert breaker.allows(COOLDOWN.first_s + 1)
 
 
 def test_a_probe_that_fails_doubles_the_cooldown_up_to_a_minute():
