@@ -254,8 +254,8 @@ def test_with_a_key_deepgram_is_the_default_and_a_choice_still_wins() -> None:
 def test_a_server_may_be_given_in_any_form() -> None:
     forms = itertools.product(("http", "https", "ws", "wss"), ("", "/"))
     for scheme, slash in forms:
-        account = DeepgramAccount.from_environ({"DEEPGRAM_BASE_URL": f"{scheme}://speech.example.com{slash}"})
-        url = account.socket_url("/v1/listen", [("keyterm", "Anna Nagar"), ("keyterm", "Vobiz")])
+        account = DeepgramAccount("", f"{scheme}://speech.example.com{slash}")
+        url = account.address("deepgram", "/v1/listen", [("keyterm", "Anna Nagar"), ("keyterm", "Vobiz")]).url
         secure = "s" if scheme.endswith("s") and scheme != "ws" else ""
         assert url == f"ws{secure}://speech.example.com/v1/listen?keyterm=Anna+Nagar&keyterm=Vobiz"
         assert account.headers == {}

@@ -27,12 +27,12 @@ from workers.llm.engines.openai_errors import answered, as_provider_error, conne
 from workers.llm.engines.openai_reply import StreamedReply
 from workers.llm.engines.openai_server import answer_fault, choose_model, model_names, shown, speaks_of_missing_model
 from workers.llm.engines.openai_stream import ChunkStream, WholeAnswer
+from workers.providers.accounts import OPENAI_URL
 from workers.providers.interfaces import Busy, ChatMessage, Down, Piece, ProviderError, Rejected
 from workers.providers.openai import ERRORS, http
 
 log = logging.getLogger(__name__)
 
-OPENAI_URL = "https://api.openai.com/v1"
 CONNECTIONS_MAX = 1_000
 KEEPALIVE_S = 30.0  # the client's default of 5 s closes the connection between two turns
 CLOSE_S = 1.0

@@ -26,8 +26,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
 from common.audio.g711 import BYTES_PER_MS
+from common.process.addresses import socket_url
 from common.process.tasks import cancel
-from workers.providers.cartesia import CARTESIA_URL, KEY_VARIABLE, failure, headers, socket_url
+from workers.providers.cartesia import CARTESIA_URL, KEY_VARIABLE, failure, headers
 from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
 from workers.providers.interfaces import Busy, CharTimings, Down, ProviderError, Rejected, Sound, VoiceOptions
 from workers.providers.websocket import answers_ping, close_socket, open_socket

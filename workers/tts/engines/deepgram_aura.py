@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from common.audio.g711 import BYTES_PER_MS, SAMPLE_RATE
+from workers.providers.catalog import primary
 from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
 from workers.providers.http import VendorHttp
 from workers.providers.interfaces import Rejected, VoiceOptions
@@ -49,8 +50,7 @@ class Aura:
             return
         voice = options.voice.lower()
         model = voice if AURA_MODEL.fullmatch(voice) else self._model
-        language = options.language.replace("_", "-").partition("-")[0].lower()
-        if not model.endswith(f"-{language}"):
+        if not model.endswith(f"-{primary(options.language)}"):
             raise Rejected(f"the voice {model} does not speak {options.language}")
         deadline = SynthesisDeadline(self._deadlines, BYTES_PER_MS)
         audio = ReceivedAudio(f"deepgram/{model}", "DEEPGRAM_BASE_URL", MULAW_8K, deadline)

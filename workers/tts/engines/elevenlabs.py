@@ -20,8 +20,9 @@ from contextlib import aclosing
 from typing import TypeVar
 
 from common.audio.g711 import BYTES_PER_MS
+from common.process.addresses import socket_url
 from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
-from workers.providers.http import VendorHttp, socket_form
+from workers.providers.http import VendorHttp
 from workers.providers.interfaces import Busy, CharTimings, Down, ProviderError, Rejected, Sound, VoiceOptions
 from workers.tts.audio.format import MULAW_8K
 from workers.tts.audio.received import ReceivedAudio, received
@@ -74,7 +75,7 @@ class ElevenLabs:
         self._name = f"elevenlabs/{model}"
         self._model = model
         self._voice = voice
-        self._url = socket_form(url)
+        self._url = socket_url(url)
         self._headers = {"xi-api-key": key}
         self._deadlines = deadlines or SpeechDeadlines()
         self._limits = limits or SocketLimits()

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
+from workers.providers.catalog import primary
 from workers.providers.interfaces import Rejected, VoiceOptions
 from workers.providers.packaged_models import PackagedModel, model_path
 from workers.tts.audio.resample import PcmToMulaw
@@ -53,7 +54,7 @@ class LocalPiper:
         if not any(map(str.isalnum, text)):
             return
         ready = await self._child.ready()
-        if _primary(options.language) != _primary(ready.language):
+        if primary(options.language) != primary(ready.language):
             raise Rejected(f"this piper voice speaks {ready.language}, not {options.language}")
         to_mulaw = PcmToMulaw(ready.sample_rate)
         speed = min(max(options.speed, SPEED_MIN), SPEED_MAX)
@@ -79,7 +80,3 @@ class LocalPiper:
         if self._voice:
             return ["--voice", self._voice, "--folder", str(self._folder)]
         return ["--model", str(model_path(JOE))]
-
-
-def _primary(language: str) -> str:
-    return language.replace("_", "-").partition("-")[0].lower()

@@ -17,6 +17,7 @@ from typing import Any
 
 import openai
 
+from workers.providers.accounts import OPENAI_URL
 from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
 from workers.providers.http import ATTEMPTS_MAX, CLOSE_S, KEEPALIVE_S, broken, timed
 from workers.providers.http_status import refused
@@ -28,7 +29,6 @@ from workers.tts.voice_names import OPENAI_VOICE, OPENAI_VOICES, is_openai
 
 log = logging.getLogger(__name__)
 
-OPENAI_URL = "https://api.openai.com/v1"
 CONNECTIONS_MAX = 200
 """Clauses at once; one more waits, within its deadline."""
 PCM_24K = Encoding("pcm", 24_000)

@@ -29,10 +29,11 @@ from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
 from common.audio.g711 import BYTES_PER_MS
+from common.process.addresses import socket_url
 from common.process.tasks import cancel
 from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
 from workers.providers.interfaces import Busy, Down, IncompleteAudio, Rejected, Sound, VoiceOptions
-from workers.providers.sarvam import KEY_VARIABLE, SARVAM_URL, headers, language_code, parsed, socket_url
+from workers.providers.sarvam import KEY_VARIABLE, SARVAM_URL, headers, language_code, parsed
 from workers.providers.websocket import close_socket, open_socket
 from workers.tts.audio.format import MULAW_8K
 from workers.tts.audio.received import ReceivedAudio
