@@ -18,13 +18,12 @@ from workers.providers.catalog import primary
 from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
 from workers.providers.http import VendorHttp
 from workers.providers.interfaces import Rejected, VoiceOptions
+from workers.tts.audio.audibility import is_speakable
 from workers.tts.audio.format import MULAW_8K
 from workers.tts.audio.received import ReceivedAudio, received
 from workers.tts.voice_names import AURA_MODEL
 
 DEEPGRAM_URL = "https://api.deepgram.com"
-TEXT_CHARS_MAX = 2000
-"""The vendor's own limit."""
 _AUDIO = {"encoding": "mulaw", "sample_rate": str(SAMPLE_RATE), "container": "none"}
 
 
@@ -44,9 +43,7 @@ class Aura:
 
     async def say(self, text: str, options: VoiceOptions) -> AsyncGenerator[bytes, None]:
         """Synthesise one clause.  `options.voice` is used if it is an Aura model; otherwise it is another vendor's."""
-        if len(text) > TEXT_CHARS_MAX:
-            raise Rejected(f"a clause of {len(text)} characters; at most {TEXT_CHARS_MAX} are spoken at once")
-        if not any(map(str.isalnum, text)):
+        if not is_speakable(text):
             return
         voice = options.voice.lower()
         model = voice if AURA_MODEL.fullmatch(voice) else self._model
