@@ -47,6 +47,24 @@ def test_a_probe_that_fails_doubles_the_cooldown_up_to_a_minute():
     assert pauses == [10, 20, 40, 60, 60, 60]
 
 
+def test_after_a_success_the_cooldown_is_the_first_one_again():
+    breaker = failing(FAILURES_MAX)
+    for _ in range(3):
+        breaker.begun(breaker.until)
+        breaker.failed(breaker.until)
+    breaker.worked()
+    for _ in range(FAILURES_MAX):
+        breaker.begun(1000)
+        breaker.failed(1000)
+    assert breaker.until == 1000 + COOLDOWN.first_s
+
+
+def test_a_failure_that_began_before_the_cooldown_does_not_double_it():
+    breaker = failing(FAILURES_MAX)
+    breaker.failed(2)
+    assert breaker.until == 2 + COOLDOWN.first_s
+
+
 def test_a_probe_of_which_nobody_heard_again_frees_the_way():
     breaker = failing(FAILURES_MAX)
     breaker.begun(5)

@@ -42,6 +42,14 @@ def test_the_pauses_grow() -> None:
     assert pauses == [0.2, 0.4, 0.8, 1.6, 3.2, PAUSES.longest_s, PAUSES.longest_s]
 
 
+def test_after_an_ear_that_was_well_the_pauses_begin_anew() -> None:
+    reopening = Reopening()
+    reopening.opened(0.0)
+    assert [reopening.pause_s() for _ in range(3)] == [0.2, 0.4, 0.8]
+    assert reopening.failed(STEADY_S, True)
+    assert reopening.pause_s() == PAUSES.first_s
+
+
 @given(st.lists(st.floats(0.0, 12.0), min_size=1, max_size=200), st.booleans())
 def test_never_more_than_so_many_in_a_minute(lives_s: list[float], heard: bool) -> None:
     times = openings(lives_s, heard, 300.0)
