@@ -216,7 +216,7 @@ def test_a_field_of_another_type_makes_the_entry_unreadable(cls: type[Any]) -> N
         [22, 1, "hello", [1], 1],
         [True, 1, "edge-1"],
     ],
-    ids=repr,
+    ids=lambda fields: repr(fields)[:60],
 )
 def test_what_ended_a_process_once_is_one_unreadable_entry(fields: list[Any]) -> None:
     with pytest.raises(BadMessage) as caught:
