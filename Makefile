@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 BENCH_CALLS ?= 1 10 50
 TEST_JOBS ?= 3
-PYTEST = $(VENV)/python -m pytest -n $(TEST_JOBS) --dist
+PYTEST = $(VENV)/python -m pytest --dist
 LOCK = $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
 ALL = --extra edge --extra stt --extra llm --extra tts --extra local --extra piper --extra traces --extra server
 
@@ -43,13 +43,13 @@ check: ## before every commit: lint, and the fast lane of the tests beside it; 8
 	@$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) lint test-fast
 
 test-fast: install-dev ## the fast lane: no server, model, process or real time; few examples for each property
-	$(PYTEST) worksteal -m "fast and not exhaustive and not slow" --hypothesis-profile=brief
+	$(PYTEST) worksteal -n 2 -m "fast and not exhaustive and not slow" --hypothesis-profile=brief
 
 test: install-dev ## all tests that take no minutes of real time, with a Redis of their own, three at a time [TEST_JOBS=3]
-	$(PYTEST) loadfile -m "not slow"
+	$(PYTEST) loadfile -n $(TEST_JOBS) -m "not slow"
 
 test-all: install-dev ## all tests, as CI runs them [TEST_JOBS=3]
-	$(PYTEST) loadfile
+	$(PYTEST) loadfile -n $(TEST_JOBS)
 
 test-compose: install-dev ## docker-compose.yml on a real Docker engine: build, phone, kill, replace, stop; writes out/compose [SCENES="--only demo,down"]
 	@$(VENV)/python -m tests.compose $(SCENES)
