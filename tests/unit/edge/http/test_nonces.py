@@ -1,5 +1,7 @@
 """Nonces of webhooks: remembered for a day, while Redis is away, and after it has lost what it knew."""
 
+import asyncio
+
 import pytest
 
 from common.bus.memory import MemoryStreams
@@ -13,9 +15,11 @@ class Forgetful(MemoryCallStore):
     """A ledger that is away at will, and comes back without what it knew."""
 
     away = False
+    answers_after_s = 0.0
 
     async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
         if self.away:
+            await asyncio.sleep(self.answers_after_s)
             raise ConnectionError("unreachable")
         return await super().remember_nonce(nonce, digest, seconds)
 
@@ -40,6 +44,16 @@ async def test_while_redis_is_away_it_is_remembered_here() -> None:
     store.away = False
     assert await nonces.is_new("after", "one", 5.0)  # and what came in the meantime is written down
     assert not await other.is_new("during", "two", 6.0)
+
+
+async def test_of_two_webhooks_that_wait_for_redis_with_one_nonce_one_is_accepted() -> None:
+    store = Forgetful(MemoryStreams())
+    store.away, store.answers_after_s = True, 2.0
+    nonces = Nonces(store)
+    same = await asyncio.gather(*(nonces.is_new("n", "one", 0.0) for _ in range(2)))
+    assert same == [True, True]  # the carrier's own repeat
+    other = await asyncio.gather(nonces.is_new("m", "one", 1.0), nonces.is_new("m", "two", 1.0))
+    assert sorted(other) == [False, True]
 
 
 async def test_a_server_that_comes_back_empty_is_no_help_to_a_replay() -> None:
