@@ -32,6 +32,21 @@ async def test_a_nonce_is_good_for_one_webhook_for_a_day() -> None:
     assert not await nonces.is_new("n", "two", 86_399.0)
 
 
+async def test_another_edge_knows_it_for_a_day_too_and_no_longer() -> None:
+    store = Forgetful(MemoryStreams())
+    nonces, other, now = Nonces(store), Nonces(store), asyncio.get_running_loop().time
+    assert await nonces.is_new("before", "one", now())
+    store.away = True
+    assert await nonces.is_new("during", "one", now())
+    store.away = False
+    assert await nonces.is_new("after", "one", now())
+    await asyncio.sleep(86_399)
+    for nonce in ("before", "during", "after"):
+        assert not await other.is_new(nonce, "two", now())
+    await asyncio.sleep(2)
+    assert await other.is_new("before", "two", now())
+
+
 async def test_while_redis_is_away_it_is_remembered_here() -> None:
     store = Forgetful(MemoryStreams())
     nonces, other = Nonces(store), Nonces(store)
@@ -61,6 +76,8 @@ async def test_a_server_that_comes_back_empty_is_no_help_to_a_replay() -> None:
     assert await nonces.is_new("n", "one", 0.0)
     nonces.store = MemoryCallStore(MemoryStreams())
     assert not await nonces.is_new("n", "two", 1.0)
+    assert not await nonces.is_new("n", "two", 86_399.0)
+    assert await nonces.is_new("n", "two", 86_401.0)
 
 
 async def test_at_the_bound_the_oldest_is_forgotten() -> None:
