@@ -14,6 +14,7 @@ from common.protocol.redis_keys import edge_priority
 from common.store import CallRecord, Claim
 from common.store.memory import MemoryCallStore
 from common.store.suspicion import CRASHES_MAX
+from common.telemetry import metrics
 from tests.calls.signs_of_life import signs_of_life
 from workers.runtime.runner import Runner, RunnerOptions
 
@@ -43,6 +44,8 @@ class Pool:
     """How long the poison takes, each time that somebody holds it."""
     dies: bool = True
     """Or its session raises an exception."""
+    orders_lost: int = 0
+    """The first so many orders to hang up die with their edge, and the carrier connects to the next one."""
     deaths: int = 0
     held: Counter[str] = field(default_factory=Counter)
     carried: dict[str, str] = field(default_factory=dict)
@@ -99,11 +102,17 @@ class Pool:
     def _edge(self, entry_id: str, message: object) -> None:
         if isinstance(message, HangUp):
             self.hung_up.append(message)
-            asyncio.get_running_loop().create_task(self.store.end(message.call_id, message.reason))
+            lost = len(self.hung_up) <= self.orders_lost
+            follows = self.store.start(message.call_id, "edge-2") if lost else self._end(message)
+            asyncio.get_running_loop().create_task(follows)
+
+    async def _end(self, message: HangUp) -> None:
+        await self.store.end(message.call_id, message.reason)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Pool"]:
-        self.bus.subscribe(edge_priority("edge-1"), self._edge, lambda error: None)
+        for edge in ("edge-1", "edge-2"):
+            self.bus.subscribe(edge_priority(edge), self._edge, lambda error: None)
         for _ in range(self.members):
             self.start()
         try:
@@ -144,6 +153,8 @@ def innocents(count: int) -> list[str]:
     [(2, 0.0, 3), (4, 0.0, 3), (2, 1.0, 3), (4, 1.0, 3), (2, 5.0, 6), (4, 12.0, 6)],
 )
 async def test_a_call_that_kills_its_workers_ends_and_the_others_live(members: int, kills_after_s: float, deaths: int):
+    quarantined = metrics.CALLS_QUARANTINED.labels("llm")
+    before = quarantined._value.get()
     async with Pool(members, kills_after_s).running() as pool:
         others = innocents(9)
         for call_id in [*others[:5], POISON, *others[5:]]:
@@ -151,7 +162,8 @@ async def test_a_call_that_kills_its_workers_ends_and_the_others_live(members: i
         async with asyncio.timeout(200):
             while not pool.hung_up or await pool.store.orphans("llm"):
                 await asyncio.sleep(1)
-        assert {message.call_id for message in pool.hung_up} == {POISON}
+        assert {(message.call_id, message.reason) for message in pool.hung_up} == {(POISON, "error")}
+        assert quarantined._value.get() == before + 1
         assert 3 <= pool.deaths <= deaths <= CRASHES_MAX
         assert sorted(await pool.store.live()) == others
         assert [call.call_id for call in pool.store.quarantined] == [POISON]
@@ -181,6 +193,15 @@ async def test_a_session_that_raises_everywhere_is_ended_after_a_few_and_kills_n
         assert pool.held[POISON] == 3
         assert pool.held["call-0"] == pool.held["call-1"] == 1
         assert pool.store.quarantined[0].crashes == 3
+
+
+async def test_an_order_that_is_lost_with_its_edge_is_given_to_the_next_one():
+    async with Pool(2, 0.1, dies=False, orders_lost=1).running() as pool:
+        await pool.call(POISON)
+        await asyncio.sleep(20)
+        assert [message.epoch for message in pool.hung_up] == [1, 2]
+        assert await pool.store.live() == []
+        assert len(pool.store.quarantined) == 1
 
 
 async def test_a_worker_that_dies_now_and_then_ends_no_call():
