@@ -234,6 +234,7 @@ def test_what_nobody_needs_is_gone() -> None:
     assert {message.utterance for message in kept if isinstance(message, SpeechStarted)} == {1, 8}
     assert [message.owner for message in kept if isinstance(message, OwnerChanged)] == ["tts-2"]
     assert not any(isinstance(message, ClauseSynthesized) for message in kept)
+    assert {type(message) for message in kept if getattr(message, "stage_ms", ())} == {PlaybackStarted}
     assert [message for message in kept if isinstance(message, DtmfReceived)] == [
         DtmfReceived("4", 5),
         DtmfReceived("4", 5),
