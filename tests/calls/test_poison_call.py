@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -24,11 +25,28 @@ POISON = "poison"
 RESTART_SECONDS = 1.0
 
 
+class Connection:
+    """A member's own way to the call store, which may be cut."""
+
+    def __init__(self, store: MemoryCallStore) -> None:
+        self._store = store
+        self.cut = False
+
+    def __getattr__(self, name: str) -> Any:
+        async def ask(*about: Any) -> Any:
+            if self.cut:
+                raise ConnectionError("no way to Redis")
+            return await getattr(self._store, name)(*about)
+
+        return ask
+
+
 @dataclass
 class Member:
     """A worker process; `die` is a segfault, `stall` an event loop that does not come back."""
 
     number: int
+    connection: Connection
     bus: MemoryBus
     runner: Runner
     task: asyncio.Task[None]
@@ -44,6 +62,10 @@ class Pool:
     """How long the poison takes, each time that somebody holds it."""
     dies: bool = True
     """Or its session raises an exception."""
+    kills: int = 1000
+    """How often it kills."""
+    writes: bool = False
+    """The quiet calls ask the store now and then, and their sessions end when it is away."""
     orders_lost: int = 0
     """The first so many orders to hang up die with their edge, and the carrier connects to the next one."""
     deaths: int = 0
@@ -69,8 +91,11 @@ class Pool:
     def start(self) -> str:
         self._started += 1
         name, bus, stop = f"llm-{self._started}", MemoryBus(self.streams), asyncio.Event()
-        runner = Runner(RunnerOptions("llm", name, 50, 700), bus, self.store, lambda claim: Session(self, claim))
-        self._members[name] = Member(self._started, bus, runner, asyncio.create_task(runner.run(stop)), stop)
+        connection: Any = Connection(self.store)
+        options = RunnerOptions("llm", name, 50, 700)
+        runner = Runner(options, bus, connection, lambda claim: Session(self, claim, connection))
+        task = asyncio.create_task(runner.run(stop))
+        self._members[name] = Member(self._started, connection, bus, runner, task, stop)
         return name
 
     async def die(self, name: str) -> None:
@@ -80,6 +105,9 @@ class Pool:
         member.task.cancel()
         await asyncio.sleep(RESTART_SECONDS)
         self.start()
+
+    def holder(self, call_id: str) -> Member:
+        return self._members[self.carried[call_id]]
 
     def kill(self, name: str) -> None:
         if name in self._members:
@@ -128,19 +156,23 @@ class Pool:
 class Session:
     """A quiet call, or the poison."""
 
-    def __init__(self, pool: Pool, claim: Claim) -> None:
+    def __init__(self, pool: Pool, claim: Claim, connection: Connection) -> None:
         self._pool = pool
         self._claim = claim
+        self._connection = connection
 
     async def run(self) -> None:
         pool, call_id = self._pool, self._claim.call_id
         pool.held[call_id] += 1
         pool.carried[call_id] = self._claim.owner
-        if call_id == POISON:
+        if call_id == POISON and pool.held[POISON] <= pool.kills:
             await asyncio.sleep(pool.kills_after_s)
             if not pool.dies:
                 raise RuntimeError("a session that cannot be")
             pool.kill(self._claim.owner)
+        while pool.writes:
+            await asyncio.sleep(0.2)
+            await self._connection.read(call_id)
         await asyncio.Event().wait()
 
 
@@ -202,6 +234,36 @@ async def test_an_order_that_is_lost_with_its_edge_is_given_to_the_next_one():
         assert [message.epoch for message in pool.hung_up] == [1, 2]
         assert await pool.store.live() == []
         assert len(pool.store.quarantined) == 1
+
+
+async def test_a_suspect_without_a_member_for_itself_waits_no_longer_than_a_caller_does():
+    """Its only member has another call, which nobody would go on with."""
+    async with Pool(1, 0.0, kills=2).running() as pool:
+        for call_id in ("call-0", POISON):
+            await pool.call(call_id)
+        async with asyncio.timeout(5):
+            while pool.deaths < 2:
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(RESTART_SECONDS + 14)
+        assert pool.held[POISON] == 3
+        assert sorted(await pool.store.live()) == ["call-0", POISON]
+
+
+@pytest.mark.parametrize("writes", [False, True], ids=["quiet", "writing"])
+async def test_members_that_are_cut_off_from_redis_are_no_losses(writes: bool):
+    async with Pool(2, writes=writes).running() as pool:
+        for call_id in innocents(3):
+            await pool.call(call_id)
+        await asyncio.sleep(1)
+        for _ in range(8):
+            connection = pool.holder("call-0").connection
+            connection.cut = True
+            await asyncio.sleep(3)
+            connection.cut = False
+            await asyncio.sleep(3)
+        assert pool.held["call-0"] >= 8, "the other one took it each time"
+        assert pool.hung_up == []
+        assert [pool.store._calls[call_id].holds["llm"].crashes for call_id in innocents(3)] == [0, 0, 0]
 
 
 async def test_a_worker_that_dies_now_and_then_ends_no_call():
