@@ -17,7 +17,7 @@ from common.store.outbound_memory import MemoryOutboundQueue
 from edge.outbound.destinations import Destinations
 from edge.outbound.dialer import Dialer, DialerOptions
 from edge.outbound.state import Answered, Ended, OutboundCall, Sent
-from edge.vobiz.rest.errors import Refused, Unavailable
+from edge.vobiz.rest.errors import CarrierLimited, Refused, Unavailable
 
 pytestmark = [pytest.mark.fast, pytest.mark.exhaustive, pytest.mark.anyio]
 
@@ -32,12 +32,16 @@ class Carrier:
     told: Callable[[int], bool] = lambda number: True
     answers: Callable[[str], dict[str, Any]] | None = None
     """What it says when it is asked about a call; by default what a call record says, once the call is over."""
+    refuses: list[Exception] = field(default_factory=list)
+    """What it answers to the first requests."""
     placed: dict[str, float] = field(default_factory=dict)
     dialer: Dialer | None = None
     talking: set[asyncio.Task[None]] = field(default_factory=set)
     most: int = 0
 
     async def make_call(self, request: Any) -> tuple[str, ...]:
+        if self.refuses:
+            raise self.refuses.pop()
         call_id = f"call-{len(self.placed)}"
         self.placed[call_id] = asyncio.get_running_loop().time()
         dial_id = request.answer_url.partition("dial=")[2].partition("&")[0]
@@ -223,3 +227,19 @@ async def test_a_call_that_the_settings_forbid_by_now_fails_and_counts_for_no_da
         assert await office.states([dial_id]) == {"failed": 1}
         assert office.carrier.placed == {}
         assert await office.queue.spent_today() == 0
+
+
+async def test_a_day_counts_what_has_rung_and_not_what_the_carrier_had_no_line_for() -> None:
+    refuses: list[Exception] = [CarrierLimited(1.0), Unavailable("away", sent=False), CarrierLimited(1.0)]
+    async with dialing(Carrier(refuses=refuses)) as office:
+        dials = await office.asks(3)
+        await office.until_all_are_over(hours=1)
+        assert await office.states(dials) == {"ended": 3}
+        assert await office.queue.spent_today() == len(office.carrier.placed) == 3
+
+
+async def test_a_request_whose_outcome_is_unknown_counts_for_the_day() -> None:
+    async with dialing(Carrier(refuses=[Unavailable("away", sent=True)])) as office:
+        await office.asks(1)
+        await office.until_all_are_over(hours=1)
+        assert await office.queue.spent_today() == len(office.carrier.placed) + 1 == 2
