@@ -105,6 +105,17 @@ async def test_a_call_that_the_carrier_may_hand_back_goes_on_as_if_nothing_had_b
     assert (transcript[0], transcript[-1]) == (SAID[0], UserTurn(2, "again", ()))
 
 
+async def test_of_a_call_that_the_carrier_will_not_hand_back_nothing_is_kept_for_that(server: Server):  # noqa: F811
+    read = await spoken(server, "carrier")
+    await server.store.note_end("c-1", 60)
+    assert await shortened(server, read)
+    record = await server.store.read("c-1")
+    assert record is not None
+    assert record.agent == {"name": "desk"}
+    assert await server.store.state_fields(["c-1"]) == {"c-1": {"epoch": "1"}}
+    assert not await server.store.reopen("c-1")
+
+
 @pytest.mark.parametrize("state", ["live", "unknown"])
 async def test_a_call_that_lives_again_is_left_alone(server: Server, state: str):  # noqa: F811
     read = await spoken(server, "carrier")
