@@ -14,6 +14,7 @@ import pytest
 
 from common.settings import Settings
 from common.store.outbound_memory import MemoryOutboundQueue
+from edge.outbound.calls import DAY_IS_SPENT
 from edge.outbound.destinations import Destinations
 from edge.outbound.dialer import Dialer, DialerOptions
 from edge.outbound.state import Answered, Ended, OutboundCall, Sent
@@ -35,6 +36,8 @@ class Carrier:
     refuses: list[Exception] = field(default_factory=list)
     """What it answers to the first requests."""
     placed: dict[str, float] = field(default_factory=dict)
+    time_limits: set[int] = field(default_factory=set)
+    """Of the requests, in seconds."""
     dialer: Dialer | None = None
     talking: set[asyncio.Task[None]] = field(default_factory=set)
     most: int = 0
@@ -44,6 +47,7 @@ class Carrier:
             raise self.refuses.pop()
         call_id = f"call-{len(self.placed)}"
         self.placed[call_id] = asyncio.get_running_loop().time()
+        self.time_limits.add(request.time_limit_s)
         dial_id = request.answer_url.partition("dial=")[2].partition("&")[0]
         task = asyncio.create_task(self._talk(dial_id, call_id, len(self.placed)))
         self.talking.add(task)
@@ -100,10 +104,10 @@ class Office:
 
 
 @asynccontextmanager
-async def dialing(carrier: Carrier | None = None, **more: Any) -> AsyncIterator[Office]:
+async def dialing(carrier: Carrier | None = None, day: int = 10_000, **more: Any) -> AsyncIterator[Office]:
     carrier = carrier or Carrier()
     queue = MemoryOutboundQueue(Settings().call_retention_s)
-    options = DialerOptions("https://voice.example.com", poll_s=10.0, dials_per_day=10_000, **more)
+    options = DialerOptions("https://voice.example.com", poll_s=10.0, dials_per_day=day, **more)
     client: Any = carrier
     dialer = carrier.dialer = Dialer("edge-1", queue, (client, client), options)
     running = asyncio.create_task(dialer.run())
@@ -243,3 +247,23 @@ async def test_a_request_whose_outcome_is_unknown_counts_for_the_day() -> None:
         await office.asks(1)
         await office.until_all_are_over(hours=1)
         assert await office.queue.spent_today() == len(office.carrier.placed) + 1 == 2
+
+
+async def test_calls_that_the_day_has_no_room_for_wait_for_the_next_one_and_the_edge_says_so() -> None:
+    async with dialing(day=3) as office:
+        dials = await office.asks(3)
+        for _ in range(2):
+            assert await office.queue.spend(3)  # second attempts of calls of another edge
+        await asyncio.sleep(3600)
+        assert len(office.carrier.placed) == 1
+        assert office.dialer.waits == DAY_IS_SPENT
+        await office.until_all_are_over(hours=30)
+        assert await office.states(dials) == {"ended": 3}
+        assert office.dialer.waits == ""
+
+
+async def test_a_ceiling_that_was_lowered_holds_for_calls_that_wait() -> None:
+    async with dialing(call_s_max=60) as office:
+        await office.asks(1)  # as long as any call, when it was asked for
+        await office.until_all_are_over(hours=1)
+        assert office.carrier.time_limits == {60}
