@@ -82,10 +82,11 @@ soak: install-dev ## 20 calls come and go for 30 minutes: nothing grows, nothing
 claims: install-dev ## are the figures of README and docs true? runs the command beside each, ten minutes in all [CLAIMS="--list"]
 	@$(VENV)/python -m tools.claims $(CLAIMS)
 
-generated: install-dev ## make the dashboards and the rules for Kubernetes anew from their sources, links to the runbook too
+generated: install-dev ## make anew what has a source: dashboards, rules for Kubernetes, links to the runbook, the schema of agent files
 	$(VENV)/python -m deploy.runbook_url
 	$(VENV)/python -m deploy.grafana.build
 	$(VENV)/python -m deploy.k8s.prometheus_rules
+	$(VENV)/python -m tools.agent_schema
 
 lock: install-dev ## make the lock files anew from pyproject.toml: this machine's, and one for each image
 	$(LOCK) $(ALL) --output-file requirements.lock

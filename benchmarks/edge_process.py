@@ -32,11 +32,11 @@ from common.redis.connection import pack
 from common.store import CallRecord
 from common.store.memory import MemoryCallStore
 from edge.http.server import make_server
-from edge.media.stream import MediaStreams
 from edge.media.ticker import Ticker
 from edge.session.call import Call
 from edge.session.call_options import CallOptions
 from edge.session.calls import Calls
+from edge.session.media_streams import MediaStreams
 from edge.vobiz import stream_protocol
 
 EDGE = "edge-bench"

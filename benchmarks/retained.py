@@ -89,13 +89,11 @@ class Kept:
 
 def conversation(call_id: str) -> list[Message]:
     """Return the messages of a one-minute call."""
-    messages: list[Message] = [CallStarted(1, "edge-voice-7d9f-0a1b2c3d", NOW_MS, can_hold_replies=True)]
-    messages += [
-        OwnerChanged(pool, 1, f"{pool}-voice-7d9f-0a1b2c3d", NOW_MS, can_hold_replies=pool == "tts") for pool in POOLS
-    ]
+    messages: list[Message] = [CallStarted(1, "edge-voice-7d9f-0a1b2c3d", NOW_MS)]
+    messages += [OwnerChanged(pool, 1, f"{pool}-voice-7d9f-0a1b2c3d", NOW_MS) for pool in POOLS]
     messages += _reply(1, 0, ("Hello, this is Sunrise Dental Clinic.", "How can I help you?"), call_id)
     for number, (asked, answered) in enumerate(zip(ASKED, ANSWERED, strict=True), start=1):
-        messages.append(SpeechStarted(call_id, 1, number, 8000 * number, NOW_MS, words=True))
+        messages.append(SpeechStarted(call_id, 1, number, 8000 * number, NOW_MS))
         if number == 4:
             messages.append(Interrupted(number, 1, 700, 0))
         messages += [

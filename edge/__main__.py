@@ -28,7 +28,6 @@ from edge.http.app import EdgeApp
 from edge.http.server import Server, make_server
 from edge.http.webhook_auth import WebhookAuth
 from edge.http.webhooks import Webhooks
-from edge.media.stream import MediaStreams
 from edge.media.ticker import Ticker
 from edge.outbound.destinations import Destinations, OperatorLimits
 from edge.outbound.dialer import Dialer, DialerOptions
@@ -39,6 +38,7 @@ from edge.session.admission.unserved import Waits
 from edge.session.call_backup import BACKUP_PAUSE_MS, CallBackups
 from edge.session.calls import Calls
 from edge.session.log_compaction import LogCompaction
+from edge.session.media_streams import MediaStreams
 from edge.vobiz.rest.client import VobizClient
 from edge.vobiz.rest.transport import CarrierOptions
 from edge.vobiz.signatures import Policy
@@ -93,7 +93,7 @@ async def serve(settings: Settings, agents: Agents) -> None:
         async with asyncio.TaskGroup() as tasks:
             dialing = [tasks.create_task(dialer.run(), name="dialer")] if dialer is not None else []
             housekeeping = tasks.create_task(calls.housekeeping(), name="housekeeping")
-            backing_up = tasks.create_task(backups.run(), name="copies")
+            backing_up = tasks.create_task(backups.run(), name="call backups")
             watching_pools = tasks.create_task(pools.run(), name="pool watch")
             watching_redis = tasks.create_task(redis_watch.run(), name="redis watch")
             compacting = tasks.create_task(LogCompaction(slow_bus, store).run(), name="log compaction")

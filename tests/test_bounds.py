@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from common.process.backoff import Backoff
 from common.settings import Settings
 
 pytestmark = pytest.mark.fast
@@ -40,8 +41,10 @@ def constants(where: str) -> Iterator[tuple[str, Any]]:
         if dot:
             defaults = {item.name: item.default for item in dataclasses.fields(getattr(module, owner))}
             yield field, defaults[field]
+        elif isinstance(value := getattr(module, name), Backoff):
+            yield from (("first_s", value.first_s), ("longest_s", value.longest_s))
         else:
-            yield name, getattr(module, name)
+            yield name, value
 
 
 def spellings(name: str, value: float) -> set[str]:

@@ -4,6 +4,7 @@ import ast
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,12 @@ pytestmark = pytest.mark.fast
 ROOT = Path(__file__).resolve().parents[1]
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text("utf-8")
 GLOSSARY = (ROOT / "docs/glossary.md").read_text("utf-8")
+FRAME_IN = (
+    ("edge/media/websocket.py", "MediaSocketProtocol.data_received"),
+    ("workers/stt/session.py", "SttSession._receive"),
+)
+FRAME_OUT = (("workers/tts/session.py", "_Sender.send"), ("edge/media/websocket.py", "MediaSocketProtocol.send_texts"))
+FRAME_LINES_MAX = 500
 ARCHITECTURE_LINES_MAX = 250
 GLOSSARY_LINES_MAX = 120
 
@@ -45,14 +52,24 @@ def defined(scope: ast.AST) -> dict[str, ast.AST]:
     return found
 
 
-def exists(path: str, dotted: str) -> bool:
-    """Does the file define this module-level name, or this method of a class?"""
+def definition(path: str, dotted: str) -> ast.AST | None:
+    """Where the file defines this module-level name, or this method of a class."""
     if not (ROOT / path).is_file():
-        return False
+        return None
     scope: ast.AST | None = tree(path)
     for name in dotted.split("."):
         scope = defined(scope).get(name) if scope is not None else None
-    return scope is not None
+    return scope
+
+
+def exists(path: str, dotted: str) -> bool:
+    return definition(path, dotted) is not None
+
+
+def length(path: str, dotted: str) -> int:
+    """The lines of what is defined there."""
+    node: Any = definition(path, dotted)
+    return int(node.end_lineno - node.lineno + 1)
 
 
 def words(path: str) -> set[str]:
@@ -84,6 +101,14 @@ def test_each_walk_is_a_numbered_list(start: str) -> None:
     (walk,) = re.findall(rf"^## {start}.*?(?=^## )", ARCHITECTURE, re.MULTILINE | re.DOTALL)
     steps = [int(number) for number in re.findall(r"^(\d+)\. ", walk, re.MULTILINE)]
     assert steps and all(step in (1, before + 1) for before, step in zip([0, *steps], steps, strict=False))
+
+
+def test_the_way_of_a_frame_in_and_out_is_short() -> None:
+    """From the carrier's socket to the STT worker, and from the TTS worker to the carrier's socket."""
+    named = list(dict.fromkeys(NAMED.findall(ARCHITECTURE)))
+    way_in = named[named.index(FRAME_IN[0]) : named.index(FRAME_IN[1]) + 1]
+    way_out = named[named.index(FRAME_OUT[0]) : named.index(FRAME_OUT[1]) + 1]
+    assert sum(length(*step) for step in [*way_in, *way_out]) < FRAME_LINES_MAX
 
 
 def test_a_name_that_is_gone_would_be_seen() -> None:

@@ -53,7 +53,7 @@ class LiveCall:
 
 def _complete(exchange: TranscriptTurn) -> bool:
     reply = exchange.reply
-    return reply is not None and (reply.played or (reply.cut is not None and not reply.may_resume))
+    return reply is not None and reply.closed
 
 
 async def print_calls(redis_url: str, ours: Callable[[CallRecord], bool]) -> None:

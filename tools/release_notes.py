@@ -3,6 +3,7 @@
     python -m tools.release_notes 0.1.0               the section `## 0.1.0 - 2026-01-31`
     python -m tools.release_notes Unreleased          what the next release would say
     python -m tools.release_notes --tag v0.1.0        the same as 0.1.0, if pyproject.toml has that version
+    python -m tools.release_notes --version           the version of pyproject.toml
 
 Exits with 1 if there is no such section, if it is empty, or if the tag is not the version of pyproject.toml.
 """
@@ -53,9 +54,14 @@ def notes(changelog: str, version: str) -> str:
     return text
 
 
+def version_of(project: str) -> str:
+    """The version in the text of pyproject.toml."""
+    return str(tomllib.loads(project)["project"]["version"])
+
+
 def tagged_version(tag: str, project: str) -> str:
     """The version of pyproject.toml (`project` is its text), if the tag is "v" and that version.  Raises NoRelease."""
-    version: str = tomllib.loads(project)["project"]["version"]
+    version = version_of(project)
     if tag != f"v{version}":
         raise NoRelease(f"the tag is {tag}, but {PROJECT} has version {version}; the tag must be v{version}")
     return version
@@ -66,8 +72,12 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.release_notes", description="A release's notes.")
     asked = parser.add_mutually_exclusive_group(required=True)
     asked.add_argument("version", nargs="?", help="a version of CHANGELOG.md, such as 0.1.0, or Unreleased")
+    asked.add_argument("--version", action="store_true", dest="ask", help="print the version of pyproject.toml")
     asked.add_argument("--tag", help="a tag, such as v0.1.0, which must be the version of pyproject.toml")
     options = parser.parse_args(argv)
+    if options.ask:
+        print(version_of((root / PROJECT).read_text("utf-8")))
+        return 0
     try:
         version = options.version or tagged_version(options.tag, (root / PROJECT).read_text("utf-8"))
         print(notes((root / CHANGELOG).read_text("utf-8"), version))

@@ -1,21 +1,34 @@
-"""Checks the fields of an agent's document, with one small checker for each kind of value.
+"""Reads a document into a class whose fields declare their types and bounds as `Annotated[..., Meta(...)]`.
 
-A checker takes a value, its path in the document and the list of problems.  It returns the value in its final type and
-appends a `Problem` for a wrong one; it never stops at the first.  Values may be text (from YAML) or typed (from JSON).
+msgspec checks each value by itself, because it stops at the first mistake and names no remedy; this module walks the
+document, collects a `Problem` for each wrong value and says what to write.  Values may be text (from YAML) or typed
+(from JSON).  A declaration may say more in `Meta.extra`:
+
+  former     a former name of the key, which is read too
+  one_value  of a class: one value for all its keys may stand in place of the mapping
+  noun       what the text should be, for "… is no phone number"
+  private    the value is never quoted
+
+`patternErrorMessage` in `Meta.extra_json_schema` says what to write; editors show it, too.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+
+from msgspec import Meta, ValidationError, convert, inspect
 
 Path: TypeAlias = tuple[str | int, ...]
-TRUE = frozenset({"true", "yes", "on"})
-FALSE = frozenset({"false", "no", "off"})
-SPEC_CHARS_MAX = 128
+FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+"""The words of a field that is true or false, in any case."""
+WHOLE_NUMBER = r"-?[0-9]{1,12}"
 SHOWN_CHARS_MAX = 40
+_Result = TypeVar("_Result")
 
 
 class Problem(NamedTuple):
@@ -25,189 +38,166 @@ class Problem(NamedTuple):
     what: str
 
 
-Check: TypeAlias = Callable[[Any, Path, list[Problem]], Any]
-Shape: TypeAlias = Mapping[str, "Check | tuple[Mapping[str, Any], Callable[..., Any]] | str"]
-"""The keys of a mapping: a checker for each key, or (nested shape, constructor of its result).
+def read(
+    shape: type, document: Any, make: type[_Result], *, strict: bool, **more: Any
+) -> tuple[_Result | None, list[Problem]]:
+    """Read `document` by the fields of `shape` into a `make`, which has those of `more` too.
 
-A text in place of a checker marks a former name of the key that it names; both are read."""
-
-
-def mapping(shape: Shape, value: Any, path: Path, problems: list[Problem], *, strict: bool) -> dict[str, Any]:
-    """The known keys of `value`, checked.  An empty value is an empty mapping; `strict` reports unknown keys."""
-    if value is None or value == "":
-        value = {}
-    if not isinstance(value, dict):
-        problems.append(
-            Problem(path, f"{_where(path)} must be `key: value` lines; write one of: {', '.join(_present(shape))}")
-        )
-        return {}
-    found: dict[str, Any] = {}
-    for key, entry in value.items():
-        here = (*path, key)
-        if key not in shape:
-            if strict:
-                problems.append(Problem(here, _unknown(key, shape)))
-            continue
-        count, what = len(problems), shape[key]
-        if isinstance(what, str):
-            if what in value:
-                problems.append(Problem(here, f"{_where(here)} is the former name of {what!r}; keep only that one"))
-                continue
-            key, what = what, shape[what]
-        match what:
-            case str():
-                raise AssertionError(f"the former name of {key!r} leads to another former name")
-            case (nested, make):
-                found[key] = make(**mapping(nested, entry, here, problems, strict=strict))
-            case check:
-                found[key] = check(entry, here, problems)
-        if len(problems) > count:
-            del found[key]
-    return found
-
-
-def text(chars_min: int, chars_max: int) -> Check:
-    """A checker of text with `chars_min` to `chars_max` characters after stripping."""
-
-    def check(value: Any, path: Path, problems: list[Problem]) -> str:
-        if not isinstance(value, str):
-            problems.append(Problem(path, f"{_where(path)} must be text; write it in quotes, or below `{path[-1]}: |`"))
-            return ""
-        stripped = value.strip()
-        if not chars_min <= len(stripped) <= chars_max:
-            bounds = f"{chars_min} to {chars_max:,} characters"
-            problems.append(Problem(path, f"{_where(path)} has {len(stripped):,} characters; write {bounds}"))
-        return stripped
-
-    return check
-
-
-def pattern(regex: str, example: str) -> Check:
-    """A checker of text that matches `regex`; a problem quotes `example` as what to write."""
-
-    def check(value: Any, path: Path, problems: list[Problem]) -> str:
-        if not isinstance(value, str) or not re.fullmatch(regex, value.strip()):
-            problems.append(Problem(path, f"{_where(path)} is {_shown(value)}; write {example}"))
-            return ""
-        return value.strip()
-
-    return check
-
-
-name_text = pattern(r"[a-z0-9][a-z0-9_-]{0,63}", "small letters, digits, '-' and '_', at most 64, such as 'front-desk'")
-
-
-def bounded(least: int, most: int) -> Check:
-    """A checker of a whole number from `least` to `most`, given as a number or as text."""
-
-    def check(value: Any, path: Path, problems: list[Problem]) -> int:
-        raw = str(value).strip().replace("_", "")
-        number = int(raw) if re.fullmatch(r"-?[0-9]{1,12}", raw) else None
-        if number is None or not least <= number <= most:
-            problems.append(
-                Problem(path, f"{_where(path)} is {_shown(value)}; write a whole number from {least:,} to {most:,}")
-            )
-            return least
-        return number
-
-    return check
-
-
-def per_direction(check: Check, make: Callable[..., Any]) -> Check:
-    """A checker of one value for both directions of a call, or of one under `inbound` and one under `outbound`."""
-
-    def checked(value: Any, path: Path, problems: list[Problem]) -> Any:
-        if isinstance(value, dict):
-            return make(**mapping({"inbound": check, "outbound": check}, value, path, problems, strict=True))
-        one = check(value, path, problems)
-        return make(inbound=one, outbound=one)
-
-    return checked
-
-
-def flag(value: Any, path: Path, problems: list[Problem]) -> bool:
-    """A checker of true and false, yes and no, on and off."""
-    word = str(value).strip().lower()
-    if word not in TRUE | FALSE:
-        problems.append(Problem(path, f"{_where(path)} is {_shown(value)}; write true or false"))
-    return word in TRUE
-
-
-def texts(count_max: int, wrong: Callable[[str], str | None], *, quote: bool = False) -> Check:
-    """A checker of a list of texts, or of one text with commas.  `wrong` returns what is wrong with an entry, or None.
-
-    `quote` shows a wrong entry in its problem; leave it off for values that must not reach a log.
+    Returns (the result, no problems), or (None, every problem found).  `strict` reports unknown keys.
     """
-
-    def check(value: Any, path: Path, problems: list[Problem]) -> tuple[str, ...]:
-        entries = [one for one in value.split(",") if one.strip()] if isinstance(value, str) else value or []
-        if not isinstance(entries, list):
-            problems.append(Problem(path, f"{_where(path)} must be a list; write `{path[-1]}: [first, second]`"))
-            return ()
-        if len(entries) > count_max:
-            problems.append(Problem(path, f"{_where(path)} has {len(entries):,} entries; write at most {count_max:,}"))
-            return ()
-        for index, entry in enumerate(entries):
-            reason = wrong(entry.strip()) if isinstance(entry, str) else "must be text; put it in quotes"
-            if reason:
-                shown = f"{_shown(entry)} " if quote else ""
-                problems.append(Problem((*path, index), f"entry {index + 1} of {_where(path)}: {shown}{reason}"))
-        return tuple(entry.strip() for entry in entries if isinstance(entry, str))
-
-    return check
+    reader = _Reader(strict)
+    found = reader.value(shape, document, ())
+    return (None, reader.problems) if reader.problems else (convert({**found, **more}, make), [])
 
 
-def named_texts(count_max: int, chars_max: int) -> Check:
-    """A checker of `name: text` lines; a name consists of letters, digits and `_`."""
+@cache
+def keys_of(shape: type) -> Mapping[str, Any]:
+    """The keys of a class and their types, with all that is declared of them."""
+    return get_type_hints(shape, include_extras=True)
 
-    def check(value: Any, path: Path, problems: list[Problem]) -> dict[str, str]:
-        entries = value if value not in (None, "") else {}
-        if not isinstance(entries, dict) or len(entries) > count_max:
-            problems.append(Problem(path, f"{_where(path)} must be at most {count_max} lines of `name: text`"))
+
+@cache
+def required_keys(shape: Any) -> frozenset[str]:
+    """The keys that have no default."""
+    return frozenset(key.name for key in fields(shape) if key.default is key.default_factory is MISSING)
+
+
+@cache
+def former_names(shape: type) -> Mapping[str, str]:
+    """Former name -> the key that it is read as."""
+    return {former: key for key, hint in keys_of(shape).items() if (former := extra(hint, "former"))}
+
+
+def extra(hint: Any, name: str) -> Any:
+    """The value under `name` in the declaration of a type, in `extra` or `extra_json_schema`, or None."""
+    metas = [meta for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, Meta)]
+    found = [more[name] for meta in metas for more in (meta.extra, meta.extra_json_schema) if more and name in more]
+    return found[0] if found else None
+
+
+def plain_type(hint: Any) -> Any:
+    """The type without what is declared of it."""
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+class _Reader:
+    """Turns a document into values that msgspec takes, and collects the problems of those that it does not take."""
+
+    def __init__(self, strict: bool) -> None:
+        self._strict = strict
+        self.problems: list[Problem] = []
+
+    def value(self, hint: Any, value: Any, path: Path) -> Any:
+        kind = plain_type(hint)
+        if is_dataclass(kind):
+            return self._record(hint, kind, value, path)
+        if get_origin(kind) is tuple:
+            return self._entries(hint, get_args(kind)[0], value, path)
+        if get_origin(kind) is Mapping:
+            return self._lines(hint, value, path)
+        typed = _typed(kind, value)
+        try:
+            convert(typed, hint)
+        except ValidationError:
+            self._problem(path, _advice(hint, value, path))
+        return typed
+
+    def _record(self, hint: Any, shape: Any, value: Any, path: Path) -> dict[str, Any]:
+        keys, former, found = keys_of(shape), former_names(shape), {}
+        if extra(hint, "one_value") and not isinstance(value, dict):
+            return dict.fromkeys(keys, self.value(next(iter(keys.values())), value, path))
+        entries = {} if value is None or value == "" else value
+        if not isinstance(entries, dict):
+            self._problem(path, f"{_where(path)} must be `key: value` lines; write one of: {', '.join(keys)}")
             return {}
-        for name, text in entries.items():
-            if not re.fullmatch(r"[A-Za-z0-9_]{1,64}", str(name)):
-                problems.append(Problem((*path, name), f"{_shown(name)} is no name; write letters, digits and '_'"))
-            elif not isinstance(text, str) or len(text) > chars_max:
-                problems.append(
-                    Problem((*path, name), f"{_where((*path, name))} must be text of {chars_max:,} at most")
-                )
-        return {str(name): str(text).strip() for name, text in entries.items()}
-
-    return check
-
-
-def specs(count_max: int) -> Check:
-    """A checker of provider specs, given as a list or, as in the environment, as one text with commas."""
-
-    def wrong(spec: str) -> str | None:
-        if len(spec) <= SPEC_CHARS_MAX and re.fullmatch(r"[a-z0-9_-]+/\S+", spec):
-            return None
-        return "is no provider; write vendor/model, such as openai/gpt-4o-mini, or leave it empty for the default"
-
-    many = texts(count_max, wrong, quote=True)
-
-    def check(value: Any, path: Path, problems: list[Problem]) -> tuple[str, ...]:
-        if isinstance(value, str):
-            value = [spec for spec in value.split(",") if spec.strip()]
-        found: tuple[str, ...] = many(value, path, problems)
+        for key, entry in entries.items():
+            name, here = former.get(key, key), (*path, key)
+            if name != key and name in entries:
+                self._problem(here, f"{_where(here)} is the former name of {name!r}; keep only that one")
+            elif name in keys:
+                found[name] = self.value(keys[name], entry, here)
+            elif self._strict:
+                near = difflib.get_close_matches(str(key), keys, n=1)
+                advice = f"did you mean {near[0]!r}?" if near else f"write one of: {', '.join(keys)}"
+                self._problem(here, f"unknown key {_shown(key)}; {advice}")
+        for key in (key for key in keys if key in required_keys(shape) and key not in found):
+            self._problem(path, f"{key!r} is missing; write `{key}: …`")
         return found
 
-    return check
+    def _entries(self, hint: Any, of: Any, value: Any, path: Path) -> list[Any]:
+        """A list, or one text with commas as in the environment."""
+        value = [one for one in value.split(",") if one.strip()] if isinstance(value, str) else value or []
+        if not isinstance(value, list | tuple):
+            self._problem(path, f"{_where(path)} must be a list; write `{path[-1]}: [first, second]`")
+        elif len(value) > (most := _bounds(hint).max_length):
+            self._problem(path, f"{_where(path)} has {len(value):,} entries; write at most {most:,}")
+        else:
+            return [self.value(of, entry, (*path, index)) for index, entry in enumerate(value)]
+        return []
+
+    def _lines(self, hint: Any, value: Any, path: Path) -> dict[Any, Any]:
+        """A mapping whose keys the author of the file chooses."""
+        entries, most = {} if value is None or value == "" else value, _bounds(hint).max_length
+        if not isinstance(entries, dict) or len(entries) > most:
+            self._problem(path, f"{_where(path)} must be at most {most} lines of `name: text`")
+            return {}
+        of_name, of = get_args(plain_type(hint))
+        paths = {name: (*path, name) for name in entries}
+        return {self.value(of_name, name, paths[name]): self.value(of, entries[name], paths[name]) for name in entries}
+
+    def _problem(self, path: Path, what: str) -> None:
+        self.problems.append(Problem(path, what))
 
 
-def _unknown(key: Any, shape: Shape) -> str:
-    near = difflib.get_close_matches(str(key), _present(shape), n=1)
-    advice = f"did you mean {near[0]!r}?" if near else f"write one of: {', '.join(_present(shape))}"
-    return f"unknown key {_shown(key)}; {advice}"
+def _typed(kind: Any, value: Any) -> Any:
+    """The value that a text stands for in a field of this kind, or the text without spaces around it."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if kind is bool:
+        return FLAGS.get(text.lower(), text)
+    if kind is int and re.fullmatch(WHOLE_NUMBER, digits := text.replace("_", "")):
+        return int(digits)
+    return text
 
 
-def _present(shape: Shape) -> list[str]:
-    """The present keys of a shape, without the former names."""
-    return [key for key, what in shape.items() if not isinstance(what, str)]
+def _bounds(hint: Any) -> Any:
+    """The bounds that are declared of a type, as msgspec has them."""
+    info = inspect.type_info(hint)
+    return info.type if isinstance(info, inspect.Metadata) else info
+
+
+def _advice(hint: Any, value: Any, path: Path) -> str:
+    """What is wrong with a value that is not of the type `hint`, and what to write."""
+    where, is_entry = _where(path), isinstance(path[-1], int)
+    match _bounds(hint):
+        case inspect.IntType(ge=least, le=most):
+            return f"{where} is {_shown(value)}; write a whole number from {least:,} to {most:,}"
+        case inspect.BoolType():
+            return f"{where} is {_shown(value)}; write true or false"
+        case _ if is_entry and not isinstance(value, str):
+            return f"{where} must be text; put it in quotes"
+        case inspect.StrType(pattern=str()):
+            return f"{_no_such(hint, value, where, is_entry)}; {extra(hint, 'patternErrorMessage')}"
+        case _ if not isinstance(value, str):
+            return f"{where} must be text; write it in quotes, or below `{path[-1]}: |`"
+        case bounds:
+            least, most = bounds.min_length or 0, bounds.max_length
+            return f"{where} has {len(value.strip()):,} characters; write {least} to {most:,} characters"
+
+
+def _no_such(hint: Any, value: Any, where: str, is_entry: bool) -> str:
+    noun = extra(hint, "noun")
+    if noun is None:
+        return f"{where} is {_shown(value)}"
+    if extra(hint, "private"):
+        return f"{where} is no {noun}"
+    return f"{where} {_shown(value)} is no {noun}" if is_entry else f"{_shown(value)} is no {noun}"
 
 
 def _where(path: Path) -> str:
+    if path and isinstance(path[-1], int):
+        return f"entry {path[-1] + 1} of {_where(path[:-1])}:"
     return repr(".".join(str(step) for step in path)) if path else "the file"
 
 

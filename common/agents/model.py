@@ -12,22 +12,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
-from common.agents.fields import (
-    Problem,
-    Shape,
-    bounded,
-    flag,
-    mapping,
-    name_text,
-    named_texts,
-    pattern,
-    per_direction,
-    specs,
-    text,
-    texts,
-)
+from msgspec import Meta, to_builtins
+
+from common.agents.fields import Problem, read
 from common.agents.files import Document, read_document
 from common.numbers import number_key
 
@@ -37,13 +26,6 @@ ANY_NUMBER = "*"
 GREETING_CHARS_MAX = 1_000
 FAREWELL_CHARS_MAX = 500
 INSTRUCTIONS_CHARS_MAX = 20_000
-VOICE_CHARS_MAX = 128
-PROVIDERS_MAX = 5
-NUMBERS_MAX = 1_000
-KEYTERMS_MAX = 100
-KEYTERM_CHARS_MAX = 64
-VARIABLES_MAX = 50
-VARIABLE_CHARS_MAX = 1_000
 
 SENTENCES = frozenset({"greeting", "farewell", "instructions", "keyterms"})
 """Keys whose values are spoken or recognised: a `#` in them was meant as text, where YAML sees a comment."""
@@ -51,6 +33,38 @@ NAMES = frozenset({"voice", "name"})
 """Keys whose values are names: a comment may follow only after a space behind its `#`."""
 
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z0-9_]{1,64})\s*\}\}")
+
+
+def _like(regex: str, write: str, **extra: Any) -> Meta:
+    """A text that matches all of `regex`; `write` tells a person, at the start or in an editor, what to write."""
+    return Meta(pattern=f"^({regex})$", extra=extra, extra_json_schema={"patternErrorMessage": f"write {write}"})
+
+
+Name: TypeAlias = Annotated[
+    str, _like("[a-z0-9][a-z0-9_-]{0,63}", "small letters, digits, '-' and '_', at most 64, such as 'front-desk'")
+]
+LanguageTag: TypeAlias = Annotated[
+    str, _like("[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}", "a language tag such as 'en', 'en-IN' or 'hi'")
+]
+_A_PROVIDER = "vendor/model, such as openai/gpt-4o-mini, or leave it empty for the default"
+ProviderSpec: TypeAlias = Annotated[str, _like(r"[a-z0-9_-]+/\S+", _A_PROVIDER, noun="provider"), Meta(max_length=128)]
+ProviderSpecs: TypeAlias = Annotated[tuple[ProviderSpec, ...], Meta(max_length=5)]
+Keyterm: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
+_PHONE = {"noun": "phone number", "private": True}
+AgentsNumber: TypeAlias = Annotated[
+    str,
+    _like(
+        r"\*|\+?[0-9][0-9 ()-]{2,24}|sips?:[^\s<>,;?]{1,250}",
+        "digits such as '+911234567890', or '*' for every number",
+        **_PHONE,
+    ),
+]
+PersonsNumber: TypeAlias = Annotated[
+    str, _like(r"(\+?[0-9]([ ()-]*[0-9]){3,14})?", "digits such as '+911234567890', or nothing", **_PHONE)
+]
+VariableName: TypeAlias = Annotated[str, _like("[A-Za-z0-9_]{1,64}", "letters, digits and '_'", noun="name")]
+VariableText: TypeAlias = Annotated[str, Meta(max_length=1_000)]
+GreetingWait: TypeAlias = Annotated[int, Meta(ge=0, le=10_000)]
 
 
 class BadAgents(Exception):
@@ -61,24 +75,33 @@ class BadAgents(Exception):
         super().__init__("\n".join(self.problems))
 
 
+# --- what a file may say ------------------------------------------------------------------------------------------
+#
+# Types and bounds, and the sentence below each key, are read by the reader (fields.py) and by the editors' schema
+# (agents/agents.schema.json).  After a change: `make generated`.
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderNames:
     """The providers of an agent, as `vendor/model` in failover order.  Empty: the deployment's default."""
 
-    stt: tuple[str, ...] = ()
-    llm: tuple[str, ...] = ()
-    tts: tuple[str, ...] = ()
+    stt: ProviderSpecs = ()
+    """Speech to text."""
+    llm: ProviderSpecs = ()
+    """Language models."""
+    tts: ProviderSpecs = ()
+    """Text to speech."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnOptions:
     """How the agent takes turns with the caller."""
 
-    min_interruption_ms: int = 160
+    min_interruption_ms: Annotated[int, Meta(ge=40, le=2_000, extra={"former": "onset_ms"})] = 160
     """Speech of this length may interrupt the agent."""
-    endpointing_ms: int = 500
+    endpointing_ms: Annotated[int, Meta(ge=100, le=5_000, extra={"former": "endpoint_ms"})] = 500
     """Silence of this length after words ends the caller's turn."""
-    eager_endpointing_ms: int = 200
+    eager_endpointing_ms: Annotated[int, Meta(ge=0, le=5_000, extra={"former": "likely_ms"})] = 200
     """Silence of this length after words starts a preemptive reply, held until the turn is over; 0: no such reply."""
     interruptible: bool = True
     """False: the agent finishes its reply even if the caller speaks."""
@@ -88,49 +111,56 @@ class TurnOptions:
 class Limits:
     """The times after which the agent ends the call."""
 
-    call_s: int = 1_800
-    """The longest duration of a call."""
-    silence_s: int = 60
-    """The longest time without speech of either side."""
+    call_s: Annotated[int, Meta(ge=10, le=14_400)] = 1_800
+    """The longest duration of a call, in seconds."""
+    silence_s: Annotated[int, Meta(ge=5, le=600)] = 60
+    """The longest time without speech of either side, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class GreetingAfter:
     """How many ms after the caller's first audio frame the greeting is played at the earliest."""
 
-    inbound: int = 2_000
-    """On Vobiz a greeting 0.7 s after the connect was reported as not heard, and one after 2 s as heard."""
-    outbound: int = 0
-    """A called person hears at once: they have picked up."""
+    inbound: GreetingWait = 2_000
+    """Of a call that comes in.  On Vobiz a greeting after 0.7 s was reported as not heard, one after 2 s as heard."""
+    outbound: GreetingWait = 0
+    """Of a call that the agent places: the called person hears at once, they have picked up."""
 
 
 @dataclass(frozen=True, slots=True)
-class Agent:
-    """One agent.  `version` is derived from all other fields: two agents of one version behave alike."""
+class AgentFile:
+    """One agent: its greeting, what the language model knows, how it listens and speaks, and when the call ends."""
 
-    name: str
-    greeting: str
+    name: Name
+    """How calls and logs name the agent; default: the name of the file."""
+    greeting: Annotated[str, Meta(max_length=GREETING_CHARS_MAX)]
     """Spoken when the call is answered; empty: the caller speaks first."""
-    instructions: str
+    instructions: Annotated[str, Meta(min_length=1, max_length=INSTRUCTIONS_CHARS_MAX)]
     """The system prompt: everything that the language model knows about its task."""
-    farewell: str = ""
+    farewell: Annotated[str, Meta(max_length=FAREWELL_CHARS_MAX)] = ""
     """Spoken before a hang-up if the reply has no words of its own; empty: the default of the language."""
-    language: str = "en"
-    """BCP 47 tag."""
-    voice: str = ""
+    language: LanguageTag = "en"
+    """What is spoken, for recognition and voice: a BCP 47 tag such as en, en-IN or hi."""
+    voice: Annotated[str, Meta(max_length=128)] = ""
     """The name or id of the voice at the TTS vendor; empty: the vendor's default."""
-    keyterms: tuple[str, ...] = ()
-    """Names and technical terms that callers use, for STT providers that accept such a list."""
     providers: ProviderNames = field(default_factory=ProviderNames)
     turn: TurnOptions = field(default_factory=TurnOptions)
     limits: Limits = field(default_factory=Limits)
-    greeting_after_ms: GreetingAfter = field(default_factory=GreetingAfter)
-    numbers: tuple[str, ...] = ()
+    greeting_after_ms: Annotated[GreetingAfter, Meta(extra={"one_value": True})] = field(default_factory=GreetingAfter)
+    keyterms: Annotated[tuple[Keyterm, ...], Meta(max_length=100)] = ()
+    """Names and technical terms that callers use, for STT providers that accept such a list."""
+    numbers: Annotated[tuple[AgentsNumber, ...], Meta(max_length=1_000)] = ()
     """The phone numbers that this agent answers, as written in the file; `*` is every number of no other agent."""
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Annotated[Mapping[VariableName, VariableText], Meta(max_length=50)] = field(default_factory=dict)
     """The default value of each `{{name}}` in greeting, farewell and instructions; inbound calls have no other."""
-    fallback_number: str = ""
+    fallback_number: PersonsNumber = ""
     """A person's number, to which the caller is passed if the agent cannot be reached; empty: an apology."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agent(AgentFile):
+    """One agent.  `version` is derived from all other fields: two agents of one version behave alike."""
+
     version: str = ""
 
     def __post_init__(self) -> None:
@@ -307,94 +337,23 @@ def parse(document: Any, *, strict: bool = True, default_name: str = "") -> tupl
 
     `document` is a YAML file read as text, or JSON.  `strict` reports unknown keys; a document from the bus is not.
     """
-    problems: list[Problem] = []
-    values = mapping(AGENT, document, (), problems, strict=strict)
-    if "name" not in values and default_name:
-        values["name"] = name_text(default_name, ("name",), problems)
-    for key in ("name", "greeting", "instructions"):
-        if isinstance(document, dict) and key not in values and key not in document:
-            problems.append(Problem((), f"{key!r} is missing; write `{key}: …`"))
-    if problems:
-        return None, problems
-    version = document.get("version", "") if not strict else ""
-    return Agent(**values, version=version if isinstance(version, str) else ""), []
+    version = ""
+    if isinstance(document, dict):
+        if not strict and isinstance(document.get("version"), str):
+            version = document["version"]
+        if default_name:
+            document = {"name": default_name, **document}
+    return read(AgentFile, document, Agent, strict=strict, version=version)
 
 
 def _canonical(agent: Agent) -> dict[str, Any]:
-    turn, limits, providers, after = agent.turn, agent.limits, agent.providers, agent.greeting_after_ms
-    return {
-        "name": agent.name,
-        "greeting": agent.greeting,
-        "instructions": agent.instructions,
-        **({"farewell": agent.farewell} if agent.farewell else {}),  # without it a version stays what it was
-        "language": agent.language,
-        "voice": agent.voice,
-        "providers": {"stt": list(providers.stt), "llm": list(providers.llm), "tts": list(providers.tts)},
-        "turn": {
-            "min_interruption_ms": turn.min_interruption_ms,
-            "endpointing_ms": turn.endpointing_ms,
-            "eager_endpointing_ms": turn.eager_endpointing_ms,
-            "interruptible": turn.interruptible,
-        },
-        "limits": {"call_s": limits.call_s, "silence_s": limits.silence_s},
-        "greeting_after_ms": {"inbound": after.inbound, "outbound": after.outbound},
-        "keyterms": list(agent.keyterms),
-        "numbers": list(agent.numbers),
-        "variables": dict(agent.variables),
-        "fallback_number": agent.fallback_number,
-    }
+    document: dict[str, Any] = to_builtins(agent)
+    del document["version"]
+    if not agent.farewell:
+        del document["farewell"]  # without it a version stays what it was
+    return document
 
 
 def _version(agent: Agent) -> str:
     canonical = json.dumps(_canonical(agent), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:VERSION_DIGITS]
-
-
-def _number(value: str) -> str | None:
-    """Why an entry of `numbers` is wrong, or None.  Never quotes it: phone numbers stay out of error texts."""
-    if value == ANY_NUMBER or re.fullmatch(r"\+?[0-9][0-9 ()-]{2,24}|sips?:[^\s<>,;?]{1,250}", value):
-        return None
-    return "is no phone number; write digits such as '+911234567890', or '*' for every number"
-
-
-def _keyterm(entry: str) -> str | None:
-    """Why an entry of `keyterms` is wrong, or None."""
-    return None if 0 < len(entry) <= KEYTERM_CHARS_MAX else f"must have 1 to {KEYTERM_CHARS_MAX} characters"
-
-
-PROVIDERS: Shape = {
-    "stt": specs(PROVIDERS_MAX),
-    "llm": specs(PROVIDERS_MAX),
-    "tts": specs(PROVIDERS_MAX),
-}
-TURN: Shape = {
-    "min_interruption_ms": bounded(40, 2_000),
-    "endpointing_ms": bounded(100, 5_000),
-    "eager_endpointing_ms": bounded(0, 5_000),
-    "onset_ms": "min_interruption_ms",
-    "endpoint_ms": "endpointing_ms",
-    "likely_ms": "eager_endpointing_ms",
-    "interruptible": flag,
-}
-LIMITS: Shape = {
-    "call_s": bounded(10, 14_400),
-    "silence_s": bounded(5, 600),
-}
-AGENT: Shape = {
-    "name": name_text,
-    "greeting": text(0, GREETING_CHARS_MAX),
-    "instructions": text(1, INSTRUCTIONS_CHARS_MAX),
-    "farewell": text(0, FAREWELL_CHARS_MAX),
-    "language": pattern(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}", "a language tag such as 'en', 'en-IN' or 'hi'"),
-    "voice": text(0, VOICE_CHARS_MAX),
-    "providers": (PROVIDERS, ProviderNames),
-    "turn": (TURN, TurnOptions),
-    "limits": (LIMITS, Limits),
-    "greeting_after_ms": per_direction(bounded(0, 10_000), GreetingAfter),
-    "keyterms": texts(KEYTERMS_MAX, _keyterm),
-    "numbers": texts(NUMBERS_MAX, _number),
-    "variables": named_texts(VARIABLES_MAX, VARIABLE_CHARS_MAX),
-    "fallback_number": pattern(
-        r"(\+?[0-9]([ ()-]*[0-9]){3,14})?", "a phone number such as '+911234567890', or nothing"
-    ),
-}

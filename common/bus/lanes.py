@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,7 @@ import hiredis
 
 from common.bus import START, Failed, Receive, ignore
 from common.bus.writer import PING, PULSE_SECONDS, SILENT_SECONDS, WRITE, Writer, count_away, monotonic_s
+from common.process.backoff import Backoff
 from common.process.skipped import skip
 from common.protocol.codec import BadMessage, UnknownTag, decode
 from common.redis.connection import RedisConnection
@@ -38,8 +38,8 @@ BLOCK_MS = 2000
 """How long a read may block at the server, in ms; less than every socket timeout, so that a dead peer is noticed."""
 READ_COUNT = 256
 """Most entries of one stream in one read; bounds the size of a reply."""
-RETRY_SECONDS = (0.05, 1.0)
-"""First and longest pause in seconds before the next attempt to connect."""
+RECONNECT = Backoff(first_s=0.05, longest_s=1.0, jitter=0.5)
+"""Pauses before the next attempt to connect."""
 ASIDE_SECONDS = 1.0
 """How long the reader leaves out a stream that Redis refuses to read, so that the others are still read."""
 
@@ -286,14 +286,12 @@ def field_d(pairs: Sequence[bytes]) -> bytes:
 async def _connections(target: RedisTarget, name: str) -> AsyncGenerator[RedisConnection, None]:
     """Connections, one after another; the next one is made when the consumer asks for it."""
     loop = asyncio.get_running_loop()
-    first, longest = RETRY_SECONDS
-    pause = first
-    made = 0
+    made = failures = 0
     while True:
         try:
             connection = await open_primary(target, name)
         except (OSError, TimeoutError, hiredis.ReplyError) as error:
-            if pause == first:
+            if not failures:
                 reason = str(error).partition(".")[0][:80] if isinstance(error, hiredis.ReplyError) else ""
                 log.warning("cannot reach Redis (%s); trying again", reason or type(error).__name__)
             count_away((away_kind(str(error)) if isinstance(error, hiredis.ReplyError) else "") or "unreachable")
@@ -305,10 +303,10 @@ async def _connections(target: RedisTarget, name: str) -> AsyncGenerator[RedisCo
                 yield connection
             finally:
                 connection.close()
-            if loop.time() - began > longest:  # it was usable; a server that refuses at once is retried more slowly
-                pause = first
-        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads the reconnects of all processes
-        pause = min(2 * pause, longest)
+            if loop.time() - began > RECONNECT.longest_s:  # usable; one that refuses at once is tried more slowly
+                failures = 0
+        await asyncio.sleep(RECONNECT.pause_s(failures))
+        failures += 1
 
 
 def count_unreadable(error: BadMessage) -> None:

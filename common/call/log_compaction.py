@@ -3,7 +3,7 @@
 A fold of the compacted log gives the same result as one of the whole log, both for `GET /v1/calls/<id>`
 (`common.call.transcript.CallTranscript`: what each side said, what was heard, timings, usage) and for the workers if
 the carrier connects the call again.  What is dropped: `stage_ms` that `PlaybackStarted` repeats, lengths of clauses
-that were heard to the end, discarded replies and speech without words, former owners.  An entry that stays keeps its id
+that were heard to the end, discarded replies and speech without words, owners.  An entry that stays keeps its id
 and its position; compacting twice changes nothing.
 """
 
@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from common.call.reply_state import ABOUT_REPLY, Reply, lose
+from common.call.reply_state import ABOUT_REPLY, Reply, ReplyState, lose
 from common.protocol.messages import (
     CallEnded,
     CallStarted,
@@ -69,10 +69,6 @@ class _Log:
         self._replies = _replies(message for _, message in entries)
         self._newest = max(self._replies, default=0)
         self._understood = {message.utterance for _, message in entries if isinstance(message, UserTurn)}
-        self._voice = max(
-            (message.token for _, message in entries if isinstance(message, OwnerChanged) and message.pool == "tts"),
-            default=0,
-        )
         self._played = max(
             (
                 message.clause
@@ -102,17 +98,15 @@ class _Log:
 
     def _other(self, message: Message) -> Message | None:
         match message:
-            case UsageReported() | EagerUserTurn():
+            case UsageReported() | EagerUserTurn() | OwnerChanged():
                 return None
-            case OwnerChanged(pool, token):
-                return message if pool == "tts" and token == self._voice else None
             case SpeechStarted(utterance=utterance) | SpeechEnded(utterance=utterance):
                 return message if utterance in self._understood else None
             case UserTurn():
                 return replace(message, stage_ms=())
             case ReplyStarted(turn, based_on=based_on):
                 reply = self._replies[turn]
-                settled = bool(based_on) and (reply.released or reply.discarded)
+                settled = bool(based_on) and not reply.preemptive
                 return replace(message, based_on=SETTLED) if settled else message
             case ClausePlayed(turn, clause):
                 return message if turn == self._newest and clause == self._played else None
@@ -124,7 +118,7 @@ class _Log:
         if reply is None:
             return message
         match message:
-            case Clause() | ReplyEnded() | ClauseSynthesized() if reply.discarded and not reply.released:
+            case Clause() | ReplyEnded() | ClauseSynthesized() if reply.state is ReplyState.DISCARDED:
                 return None  # it was never played
             case Clause() | ReplyReleased():
                 return replace(message, stage_ms=())

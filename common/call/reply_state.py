@@ -1,12 +1,23 @@
-"""Folds the events of one reply of the agent, and finds how much of it the caller heard.  Pure.
+"""The states of a reply of the agent, folded from its events, and how much of it the caller heard.  Pure.
 
-The carrier's report decides (`Interrupted`); the length of each clause (`ClauseSynthesized`) maps it to words.
+    PREEMPTIVE ──▶ DISCARDED
+        ▼
+      QUEUED ──▶ PLAYING ──▶ PLAYED
+        │  ╲      ▲   │ ╲
+        │   ▼     │   ▼  ▶ INTERRUPTED
+        │  POSSIBLE_INTERRUPTION ──▲ ▲
+        └────────────────────────────┘
+
+The edge decides between PLAYING and what follows (edge/session/turn.py) and reports it; the LLM worker decides what
+becomes of a preemptive reply.  Each worker folds their reports here.  How much was heard the carrier reports
+(`Interrupted`); the length of each clause (`ClauseSynthesized`) maps it to words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TypeAlias
 
 from common.protocol.messages import (
@@ -46,16 +57,46 @@ AboutReply: TypeAlias = (
 # fmt: on
 
 
+class ReplyState(Enum):
+    """Where a reply stands between its begin and its end."""
+
+    PREEMPTIVE = "preemptive"
+    """Begun before the caller's turn was over: nobody may hear it before its release."""
+    QUEUED = "queued"
+    PLAYING = "playing"
+    POSSIBLE_INTERRUPTION = "possible interruption"
+    """A sound stopped it, which may prove to be no turn; it may resume."""
+    PLAYED = "played"
+    """The caller has heard the whole of it."""
+    INTERRUPTED = "interrupted"
+    DISCARDED = "discarded"
+    """It was preemptive, and is not the answer."""
+
+
+_S = ReplyState
+NEXT: dict[ReplyState, frozenset[ReplyState]] = {
+    _S.PREEMPTIVE: frozenset({_S.QUEUED, _S.DISCARDED}),
+    _S.QUEUED: frozenset({_S.PLAYING, _S.POSSIBLE_INTERRUPTION, _S.PLAYED, _S.INTERRUPTED}),
+    _S.PLAYING: frozenset({_S.POSSIBLE_INTERRUPTION, _S.PLAYED, _S.INTERRUPTED}),
+    _S.POSSIBLE_INTERRUPTION: frozenset({_S.PLAYING, _S.INTERRUPTED}),
+    _S.PLAYED: frozenset(),
+    _S.INTERRUPTED: frozenset(),
+    _S.DISCARDED: frozenset(),
+}
+"""State -> the states that may follow; an event that asks for another one changes nothing."""
+CLOSED = frozenset(state for state, after in NEXT.items() if not after)
+"""States in which nothing more of the reply is heard."""
+
+
 @dataclass(slots=True)
 class Reply:
-    """The state of one reply, folded from its events; a repeated event changes nothing."""
+    """One reply, folded from its events; a repeated event changes nothing."""
 
     turn: int
     utterance: int
     based_on: str = ""
     """See `ReplyStarted`."""
-    released: bool = False
-    discarded: bool = False
+    state: ReplyState = field(init=False)
     clauses: list[str] = field(default_factory=list)
     durations_ms: dict[int, int] = field(default_factory=dict)
     char_timings: dict[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
@@ -66,17 +107,19 @@ class Reply:
     """All clauses are known."""
     begun: bool = False
     """The first frame was sent to the caller."""
-    played: bool = False
-    """The caller has heard the whole reply."""
     cut: Interrupted | None = None
+    """Up to where it was heard, if it is interrupted or may be; a discarded one was heard up to its start."""
     resumed_by: int = 0
     """The newest speech that interrupted the reply and proved to be no turn."""
     lost_at: tuple[int, int] | None = None
     """(clause, ms) up to which it was heard when its connection was lost; None while it is being played."""
 
+    def __post_init__(self) -> None:
+        self.state = ReplyState.PREEMPTIVE if self.based_on else ReplyState.QUEUED
+
     def lose(self, clause: int, heard_ms: int) -> None:
         """Record that the connection was lost, or the call ended; a new connection may continue from here."""
-        if not self.played:
+        if self.state is not ReplyState.PLAYED:
             self.lost_at = (clause, heard_ms)
 
     def receive(self, message: AboutReply) -> None:
@@ -93,39 +136,48 @@ class Reply:
                 self.synthesized_chars[clause] = synthesized_chars
             case PlaybackStarted():
                 self.begun, self.lost_at = True, None
+                if self.state is ReplyState.QUEUED:
+                    self._enter(ReplyState.PLAYING)
             case ReplyPlayed():
-                self.played = True
-            case Interrupted(utterance=utterance):
-                if self.cut is None and not 0 < utterance <= self.resumed_by:
+                self._enter(ReplyState.PLAYED)
+            case Interrupted(utterance=utterance) if not 0 < utterance <= self.resumed_by:
+                if self._enter(ReplyState.POSSIBLE_INTERRUPTION if utterance else ReplyState.INTERRUPTED):
                     self.cut = message
-                elif self.may_resume and not utterance:
-                    self.cut = message  # the reply does not continue
             case ReplyResumed(_, utterance):
                 self.resumed_by = max(self.resumed_by, utterance)
-                if self.may_resume and self.cut is not None and self.cut.utterance <= utterance:
+                if self.cut is not None and self.cut.utterance <= utterance and self._enter(ReplyState.PLAYING):
                     self.cut = None
             case ReplyReleased():
-                self.released = True
+                self._enter(ReplyState.QUEUED)
             case ReplyDiscarded(turn):
-                self.discarded = True
-                self.cut = self.cut or Interrupted(turn, 0, 0)
+                if self._enter(ReplyState.DISCARDED):
+                    self.cut = Interrupted(turn, 0, 0)
+            case _:
+                pass
+
+    def _enter(self, state: ReplyState) -> bool:
+        """Whether the state changed."""
+        if state not in NEXT[self.state]:
+            return False
+        self.state = state
+        return True
 
     @property
     def stopped_at(self) -> tuple[int, int] | None:
         """(clause, ms) up to which it was heard, if it was stopped before its end and is not being played."""
         if self.cut is not None:
             return self.cut.clause, self.cut.heard_ms
-        return None if self.played else self.lost_at
-
-    @property
-    def may_resume(self) -> bool:
-        """Whether the reply was interrupted by a sound that may prove to be no turn."""
-        return self.cut is not None and self.cut.utterance > 0
+        return None if self.state is ReplyState.PLAYED else self.lost_at
 
     @property
     def preemptive(self) -> bool:
-        """Whether the reply waits for its `ReplyReleased`."""
-        return bool(self.based_on) and not self.released
+        """Whether it waits for its `ReplyReleased`."""
+        return self.state is ReplyState.PREEMPTIVE
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more of it is heard."""
+        return self.state in CLOSED
 
     @property
     def text(self) -> str:

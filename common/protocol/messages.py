@@ -13,9 +13,6 @@ twice: `(epoch, turn, clause, seq)` identifies it, and the second copy has no ef
   seq         number of the message's first 20 ms frame in its clause, from 0
   utterance   number of a stretch of the caller's speech, counted by the STT worker, from 1
   token       fencing token of the pool member that wrote the message; a smaller one than was seen is ignored
-  can_hold_replies
-              the edge or the TTS worker can keep a preemptive reply unplayed.  Release 0.1.0 would play it at once, so
-              the LLM worker prepares replies only if both of them say so.
   *_ms        milliseconds; `position_ms` counts the call's own audio, `at_ms` is Unix time
 """
 
@@ -63,7 +60,7 @@ class Tagged(Struct, frozen=True, array_like=True, gc=False):
 
 
 class EdgeEvent(Tagged, frozen=True, eq=False):
-    """Base of the events that an edge writes about its connection `epoch`; 0 comes from an older release.
+    """Base of the events that an edge writes about its connection `epoch`; 0: of any connection.
 
     Comparison leaves the epoch out: what the caller heard does not depend on the connection that reported it.
     """
@@ -114,7 +111,6 @@ class CallStarted(Tagged, frozen=True, tag=10):
     epoch: Count
     edge: NodeId
     at_ms: UnixMs
-    can_hold_replies: bool = False
     heard: HeardPosition = ()
     """How far the previous connection was heard; the unfinished reply continues there."""
 
@@ -139,13 +135,13 @@ class OwnerChanged(Tagged, frozen=True, tag=12):
     token: Count
     owner: NodeId
     at_ms: UnixMs
-    can_hold_replies: bool = False
 
 
 class SpeechStarted(Tagged, frozen=True, tag=20):
     """The caller began to speak; the STT worker noticed it at `at_ms`.
 
-    The edge's priority stream gets a copy, because speech may interrupt the agent.
+    The edge's priority stream gets a copy, because speech may interrupt the agent.  `WordsDetected` follows if the
+    speech has words.
     """
 
     call_id: CallId
@@ -153,8 +149,6 @@ class SpeechStarted(Tagged, frozen=True, tag=20):
     utterance: Count
     position_ms: PositionMs
     at_ms: UnixMs = 0
-    words: bool = False
-    """True: `WordsDetected` follows if the speech has words.  An STT worker of release 0.1.0 leaves it False."""
 
 
 class SpeechEnded(Tagged, frozen=True, tag=21):
@@ -182,6 +176,8 @@ class UserTurn(Tagged, frozen=True, tag=22):
     stage_ms: StageMs
     unsure: bool = False
     """The words come from interim results only; they count if the agent was waiting for an answer."""
+    backchannel: bool = False
+    """The words only show attention ("mm-hm"): during a reply they are no turn."""
 
 
 class EagerUserTurn(Tagged, frozen=True, tag=23):
@@ -193,6 +189,8 @@ class EagerUserTurn(Tagged, frozen=True, tag=23):
     utterance: Count
     text: Text
     stage_ms: StageMs
+    backchannel: bool = False
+    """As in `UserTurn`."""
 
 
 class ReplyStarted(Tagged, frozen=True, tag=30):
@@ -324,7 +322,7 @@ OfConnection: TypeAlias = PlaybackStarted | ClausePlayed | Interrupted | ReplyRe
 def of_past_connection(message: object, epoch: int) -> bool:
     """Whether an edge event comes from a connection older than `epoch`, as of an edge that froze and was replaced.
 
-    Epoch 0, which an older release writes, counts as current.
+    Epoch 0 counts as current.
     """
     reported = getattr(message, "epoch", 0) if isinstance(message, EdgeEvent) else 0
     return 0 < reported < epoch
@@ -368,7 +366,7 @@ class ReplySynthesized(Tagged, frozen=True, tag=61):
 class HangUp(Tagged, frozen=True, tag=70):
     """End the call now.  `reason` is a value of `EndReason` (common/call/end_reasons.py); any other counts as "other".
 
-    `token` and `pool` are those of the member that asks (0 and "" from an edge or an older release), `epoch` is the
+    `token` and `pool` are those of the member that asks (0 and "" from an edge), `epoch` is the
     connection that is meant (0: any).  The edge ignores an older token and another connection.
     """
 

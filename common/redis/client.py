@@ -24,6 +24,7 @@ from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 
+from common.process.backoff import Backoff
 from common.redis.primary import NoPrimary, find_primary
 from common.redis.refusals import KeyRefused, away_kind, refused_kind
 from common.redis.url import RedisTarget
@@ -40,8 +41,8 @@ AGAIN_SECONDS = 0.05
 """Pause before that repetition; a connection that a restart closed is noticed only by using it."""
 OUTAGE_SECONDS = 20.0
 """How long a session that must write waits for a server that is away, before it gives the call up."""
-OUTAGE_PAUSE_SECONDS = (0.05, 0.5)
-"""First and longest pause in seconds between its attempts."""
+OUTAGE_PAUSES = Backoff(first_s=0.05, longest_s=0.5)
+"""Pauses between its attempts."""
 
 
 class Client:
@@ -136,17 +137,18 @@ class Client:
         TimeoutError after `OUTAGE_SECONDS`.
         """
         until = asyncio.get_running_loop().time() + OUTAGE_SECONDS
-        pause, longest = OUTAGE_PAUSE_SECONDS
+        repetition = 0
         while True:
+            pause_s = OUTAGE_PAUSES.pause_s(repetition)
             try:
                 return await self.reached(command())
             except KeyRefused:
                 raise
             except (ConnectionError, TimeoutError):
-                if asyncio.get_running_loop().time() + pause > until:
+                if asyncio.get_running_loop().time() + pause_s > until:
                     raise
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, longest)
+            await asyncio.sleep(pause_s)
+            repetition += 1
 
     async def loaded(self, script: Any) -> Pipeline:
         """A pipeline that first loads the script, because the server loses its scripts at a restart."""

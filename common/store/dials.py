@@ -2,7 +2,7 @@
 
 Keys (one Redis Cluster slot, by the tag {dials}):
 
-  {dials}:<id>        hash    version, body, added (msgpack); once it is over it expires after CALL_RETENTION
+  {dials}:<id>        hash    version, body (msgpack); once it is over it expires after CALL_RETENTION
   {dials}:key:<key>   string  the outbound call that an idempotency key made
   {dials}:call:<id>   string  the outbound call of the carrier's call with this id; CALL_KEY_SECONDS, or as the document
   {dials}:queued      zset    by the time at which to place it
@@ -14,7 +14,7 @@ Keys (one Redis Cluster slot, by the tag {dials}):
   {dials}:unreadable  list    ids and documents that could not be read, for a person to look at
 
 A document that waits or is open does not expire: its id would stay at the head of the queue, or count as an open call,
-for ever.  If one is missing all the same (an older release wrote it, a person deleted it), its id is removed when met.
+for ever.  If one is missing all the same (a person deleted it), its id is removed when met.
 """
 
 from __future__ import annotations
@@ -51,14 +51,12 @@ PAUSE_MS = 2000
 PAUSE_MS_MAX = 300_000
 DAY_MS_MAX = 172_800_000
 """How long the count of a day is kept; the script has the same value."""
-_ADDED = frozenset({"sent", "requests", "refused_ms"})
-"""Keys kept in a field of their own, because the previous release reads `body` and refuses keys it does not know."""
 
 _ADD = """
 local known = ARGV[1] ~= '' and redis.call('GET', KEYS[4])
 if known then return {0, known} end
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[5]) then return {-1, ''} end
-redis.call('HSET', KEYS[1], 'version', 1, 'body', ARGV[3], 'added', ARGV[7])
+redis.call('HSET', KEYS[1], 'version', 1, 'body', ARGV[3])
 redis.call('ZADD', KEYS[2], ARGV[4], ARGV[2])
 if ARGV[1] ~= '' then redis.call('SET', KEYS[4], ARGV[2], 'EX', ARGV[6]) end
 return {1, ARGV[2]}
@@ -66,10 +64,10 @@ return {1, ARGV[2]}
 
 _WRITE = """
 if redis.call('HGET', KEYS[1], 'version') ~= ARGV[2] then return 0 end
-if ARGV[8] ~= '' and redis.call('GET', KEYS[4]) ~= ARGV[8] then return 0 end
-redis.call('HSET', KEYS[1], 'version', ARGV[2] + 1, 'body', ARGV[3], 'added', ARGV[7])
+if ARGV[7] ~= '' and redis.call('GET', KEYS[4]) ~= ARGV[7] then return 0 end
+redis.call('HSET', KEYS[1], 'version', ARGV[2] + 1, 'body', ARGV[3])
 local over = ARGV[4] == 'closed'
-for at = 5, #KEYS do redis.call('SET', KEYS[at], ARGV[1], 'EX', over and ARGV[6] or ARGV[9]) end
+for at = 5, #KEYS do redis.call('SET', KEYS[at], ARGV[1], 'EX', over and ARGV[6] or ARGV[8]) end
 if over then redis.call('EXPIRE', KEYS[1], ARGV[6]) else redis.call('PERSIST', KEYS[1]) end
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
@@ -165,20 +163,14 @@ class RedisOutboundQueue:
         await self._client.aclose()
 
     async def add(self, dial_id: str, body: dict[str, Any], due_ms: int, key: str = "") -> str:
-        """Queue a new outbound call and return its id; for a known idempotency key, the id of the one it made.
-
-        Raises QueueFull.
-        """
         keys = [_name(dial_id), _QUEUED, _OPEN, f"{{dials}}:key:{key}"]
-        packed, added = _packed(body)
-        args: list[Any] = [key, dial_id, packed, due_ms, QUEUE_MAX, KEY_SECONDS, added]
+        args: list[Any] = [key, dial_id, msgpack.packb(body), due_ms, QUEUE_MAX, KEY_SECONDS]
         outcome, known = await self._client.reached(self._add(keys=keys, args=args))
         if outcome < 0:
             raise QueueFull(f"{QUEUE_MAX} calls wait already")
         return str(known.decode())
 
     async def read(self, dial_id: str) -> QueuedCall | None:
-        """The outbound call, or None if it is not known (any more).  Raises UnreadableOutboundCall."""
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.hgetall(_name(dial_id))
         pipeline.time()
@@ -188,14 +180,12 @@ class RedisOutboundQueue:
         return entry_of(fields, _ms(time)) if fields else None
 
     async def set_aside(self, dial_id: str) -> None:
-        """Take an unreadable outbound call out of the queue and the open calls; keep what there is for a while."""
         keys = [_name(dial_id), _QUEUED, _OPEN, _UNREADABLE]
         args: list[Any] = [dial_id, UNREADABLE_MAX, UNREADABLE_SECONDS, UNREADABLE_BYTES, self._retention_s]
         if await self._client.reached(self._set_aside(keys=keys, args=args)):
             unreadable("outbound call")
 
     async def mend(self) -> None:
-        """Remove keys of a wrong type and give locks an expiry, since otherwise no call could be placed."""
         kinds = {_QUEUED: ("zset", 0), _OPEN: ("zset", 0), _UNREADABLE: ("list", 0), _DIALER: ("string", LEAD_MS_MAX)}
         kinds |= {_PAUSED: ("string", PAUSE_MS_MAX), _PAUSES: ("string", 2 * PAUSE_MS_MAX), _DAY: ("hash", DAY_MS_MAX)}
         await remove_unusable(self._client, kinds)
@@ -210,71 +200,52 @@ class RedisOutboundQueue:
         call_ids: Sequence[str] = (),
         dialer: str = "",
     ) -> bool:
-        """Replace the document if it still has this version.  `where`: "queued", "open" or "closed".
-
-        `call_ids` are the carrier's calls that belong to it: `owner` finds it by them.  With a `dialer`, only while
-        that one dials.  False: nothing was written.
-        """
         keys = [_name(dial_id), _QUEUED, _OPEN, _DIALER, *map(_call_name, call_ids)]
-        packed, added = _packed(body)
         waits_s = max(self._retention_s, CALL_KEY_SECONDS)
-        args: list[Any] = [dial_id, version, packed, where, due_ms, self._retention_s, added, dialer, waits_s]
+        args: list[Any] = [dial_id, version, msgpack.packb(body), where, due_ms, self._retention_s, dialer, waits_s]
         return bool(await self._client.reached(self._write(keys=keys, args=args)))
 
     async def now_ms(self) -> int:
-        """The server's clock, Unix time in ms: all times of the queue use it, since any edge may dial next."""
         return _ms(await self._client.reached(self._redis.time()))
 
     async def due(self, count: int) -> list[str]:
-        """Ids of queued calls that are due, the earliest first."""
         return await self._first(_QUEUED, await self.now_ms(), count)
 
     async def overdue(self, count: int) -> list[str]:
-        """Ids of open calls without an event for too long."""
         return await self._first(_OPEN, await self.now_ms(), count)
 
     async def open_count(self) -> int:
-        """How many calls are open now; one without a document does not count."""
         await self._first(_OPEN, "+inf", 0)
         return int(await self._client.reached(self._redis.zcard(_OPEN)))
 
     async def queued_count(self) -> int:
-        """How many calls wait."""
         return int(await self._client.reached(self._redis.zcard(_QUEUED)))
 
     async def made_by(self, key: str) -> str:
-        """The id of the outbound call that an idempotency key made, or ""."""
         found: Any = await self._client.reached(self._redis.get(f"{{dials}}:key:{key}"))
         return found.decode() if found else ""
 
     async def spent_today(self) -> int:
-        """How many requests were sent today, a day of UTC by the server's clock."""
         return int(await self._client.reached(self._spend(keys=[_DAY], args=[0, 0])))
 
     async def spend(self, most: int) -> bool:
-        """Count a request that is about to be sent.  False, without counting it, if today has had `most`."""
         return int(await self._client.reached(self._spend(keys=[_DAY], args=[1, most]))) >= 0
 
     async def give_back(self) -> None:
-        """Take a counted request back, because it rang nobody."""
         await self._client.reached(self._spend(keys=[_DAY], args=[-1, 0]))
 
     async def lead(self, owner: str, ms: int) -> bool:
-        """Become the dialer, or stay it, for `ms`.  False: another edge is."""
         return bool(await self._client.reached(self._lead(keys=[_DIALER], args=[owner, ms])))
 
     async def owner(self, call_id: str) -> str:
-        """The id of the outbound call of a carrier's call, or "" if there is none, or it is not known."""
         found: Any = await self._client.reached(self._redis.get(_call_name(call_id)))
         return found.decode("utf-8", "replace") if found else ""
 
     async def pause(self, reason: str) -> None:
-        """Stop placing calls for a while, which doubles with each pause in a row; a pause that is on stays."""
         args: list[Any] = [reason, PAUSE_MS, PAUSE_MS_MAX]
         await self._client.reached(self._pause(keys=[_PAUSED, _PAUSES], args=args))
 
     async def paused(self) -> tuple[str, bool]:
-        """(why calls were refused lately, or ""; whether no call may be placed now)."""
         found: Any = await self._client.reached(self._redis.get(_PAUSES))
         if not found:
             return "", False
@@ -282,7 +253,6 @@ class RedisOutboundQueue:
         return found.decode("utf-8", "replace").partition(" ")[2], bool(holds)
 
     async def unpause(self) -> None:
-        """Record that a call was placed: the next pause is a short one again."""
         await self._client.reached(self._redis.delete(_PAUSED, _PAUSES))
 
     async def _first(self, key: str, until_ms: int | str, count: int) -> list[str]:
@@ -296,9 +266,7 @@ class RedisOutboundQueue:
 def entry_of(fields: Mapping[bytes, bytes], now_ms: int) -> QueuedCall:
     """The document in a hash.  Raises UnreadableOutboundCall."""
     try:
-        added = msgpack.unpackb(fields[b"added"]) if b"added" in fields else {}
-        body = msgpack.unpackb(fields[b"body"])
-        return QueuedCall(int(fields[b"version"]), {**body, **added}, now_ms)
+        return QueuedCall(int(fields[b"version"]), {**msgpack.unpackb(fields[b"body"])}, now_ms)
     except (ValueError, TypeError, KeyError, RecursionError, msgpack.UnpackException) as error:
         raise UnreadableOutboundCall(type(error).__name__) from None
 
@@ -316,12 +284,6 @@ def _ms(time: Any) -> int:
     """The reply of TIME in ms."""
     seconds, micros = time
     return int(seconds) * 1000 + int(micros) // 1000
-
-
-def _packed(body: dict[str, Any]) -> tuple[bytes, bytes]:
-    """A document as the two fields in which it is kept."""
-    known = {key: value for key, value in body.items() if key not in _ADDED}
-    return msgpack.packb(known), msgpack.packb({key: body[key] for key in body.keys() & _ADDED})
 
 
 def _name(dial_id: str) -> str:

@@ -8,10 +8,12 @@ from typing import Any
 
 import msgpack
 
+from common.process.backoff import Backoff
 from common.store.dials import CALL_KEY_SECONDS, KEY_SECONDS, PAUSE_MS, PAUSE_MS_MAX, QUEUE_MAX, UNREADABLE_MAX
 from common.store.outbound import QueuedCall, QueueFull, UnreadableOutboundCall
 
 NEVER = float("inf")
+_PAUSES = Backoff(first_s=PAUSE_MS / 1000, longest_s=PAUSE_MS_MAX / 1000)
 
 
 class MemoryOutboundQueue:
@@ -150,9 +152,8 @@ class MemoryOutboundQueue:
         if self._paused_until > _now():
             return
         before = self._pauses if self._pauses_until > _now() else 0
-        seconds = min(PAUSE_MS * 2**before, PAUSE_MS_MAX) / 1000
         self._pauses, self._reason = before + 1, reason
-        self._paused_until = _now() + seconds
+        self._paused_until = _now() + _PAUSES.pause_s(before)
         self._pauses_until = self._paused_until + PAUSE_MS_MAX / 1000
 
     async def paused(self) -> tuple[str, bool]:

@@ -164,11 +164,15 @@ _ERROR_KINDS = ("busy", "down", "rejected", "timeouterror", "empty")
 _AUDIO_FAULTS = ("no audio", "silence", "too short")
 _providers: set[str] = set()
 UNREADABLE_WHATS = ("call id", "record", "notes", "checkpoint", "offer", "outbound call", "key", "secret")
-EDGE_LOOPS = ("bus", "housekeeping", "ledger", "lost calls", "copies", "pool watch", "redis watch", "dialer", "look-up")
-WORKER_LOOPS = ("bus", "take", "renew", "scan", "beat", "room", "health", "session")
+EDGE_LOOPS = (
+    *("bus", "housekeeping", "call store", "abandoned calls", "call backups"),
+    *("pool watch", "redis watch", "dialer", "look-up"),
+)
+WORKER_LOOPS = ("bus", "take", "renew", "scan", "heartbeat", "room", "health", "session")
 _REQUEST_REFUSALS = (
     *("malformed", "head too large", "too many headers", "request too large", "too many pipelined", "bad handshake"),
 )
+_DROPS = ("stale", "duplicate or no room", "call is over", "too early")
 _TOO_FAST = ("audio", "events", "frames", "pings")
 _NOT_DIALLED = ("prefix", "number type", "sip", "day")
 CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
@@ -184,9 +188,10 @@ CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
     DIALS_PAUSED: (("credit", "credentials", "limit", "account"),),
     STAGE_SECONDS: (STAGES,),
     TURNS: (("heard", "interrupted"),),
-    PREPARED: (("released", "withdrawn"),),
+    PREPARED: (("released", "discarded"),),
     REDIS_AWAY: (AWAY_KINDS,),
-    STALE_ORDERS: (("hang up", "speech started", "speech ended", "understood", "release"),),
+    FRAMES_DROPPED: ((*_DROPS, "stt backlog"),),
+    STALE_ORDERS: (("hang up", "speech started", "speech ended", "words detected", "reply released"),),
     CLAUSE_AUDIO_FAULTS: (_providers, _AUDIO_FAULTS),
     PROVIDER_ERRORS: (_providers, _ERROR_KINDS),
     PROVIDER_SWITCHES: (_providers,),
@@ -211,7 +216,6 @@ CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
 """Family -> the set of values of each of its labels."""
 for _family, _sets in CLOSED.items():
     _family.close(*_sets)
-_DROPS = ("stale", "duplicate or no room", "call is over", "too early")
 _REFUSALS = (
     "full",
     "overloaded",
@@ -234,7 +238,7 @@ _EDGE: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
     (CALLS_ENDED, END_REASONS),
     (CALLS_REFUSED, (*_REFUSALS, *_STREAM_REFUSALS)),
     (CALLS_UNSERVED, POOLS),
-    (STALE_ORDERS, ("hang up", "speech started", "speech ended", "understood", "release")),
+    (STALE_ORDERS, ("hang up", "speech started", "speech ended", "words detected", "reply released")),
     (DIALS_REFUSED, _NOT_DIALLED),
     (FAILURES_LIMITED, ("http", "websocket")),
     (HALF_OPEN_CLOSED, ("late", "crowded out", "idle", "too many", "unread")),
@@ -248,10 +252,10 @@ _EDGE: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
     (BAD_INPUT, ("request", "sender went away", "unknown event")),
 )
 _POOL: dict[str, tuple[tuple[Counter | Histogram, tuple[str, ...]], ...]] = {
-    "stt": ((BUS_LAG_SECONDS, ("edge to stt",)), (FRAMES_DROPPED, ("ear backlog",))),
+    "stt": ((BUS_LAG_SECONDS, ("edge to stt",)), (FRAMES_DROPPED, ("stt backlog",))),
     "llm": (
         (ANSWERS_FAILED, ("no model",)),
-        (PREPARED, ("released", "withdrawn")),
+        (PREPARED, ("released", "discarded")),
         (HEDGES, ("first", "second")),
     ),
     "tts": ((ANSWERS_FAILED, ("no voice",)),),

@@ -143,7 +143,7 @@ _TALKING_OVER = Row(
         ),
         Panel(
             "Preemptive replies, and second requests",
-            "Released: the answer was ready when the caller was done. Mostly withdrawn: callers pause in mid-sentence, "
+            "Released: the answer was ready when the caller was done. Mostly discarded: callers pause in mid-sentence, "
             "raise turn.eager_endpointing_ms. Second requests (LLM_HEDGE) mostly lost: wait longer.",
             (
                 Query("sum by (outcome) (increase(voice_prepared_replies_total[$__range]))", "preemptive: {{outcome}}"),

@@ -140,7 +140,7 @@ _EDGE = Row(
         Panel(
             "Frames dropped per second, by reason",
             "'stale' and 'call is over' follow interruptions and hang-ups and are normal. 'too early': the edge is "
-            "slow to set calls up. 'ear backlog': a vendor takes audio more slowly than it comes. 'duplicate or no "
+            "slow to set calls up. 'stt backlog': a vendor takes audio more slowly than it comes. 'duplicate or no "
             "room': a replay.",
             (Query("sum by (reason) (rate(voice_frames_dropped_total[$__rate_interval]))", "{{reason}}"),),
             width=12,

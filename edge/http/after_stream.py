@@ -23,10 +23,9 @@ from common.call.end_reasons import LOST_ENDS
 from common.numbers import same_party
 from common.protocol.messages import HangUp
 from common.protocol.redis_keys import edge_priority
-from common.store import END_REASONS, CallRecord, CallRecords
+from common.store import CallRecord, CallRecords
 from common.telemetry import metrics
 from edge.outbound.destinations import NotAllowed, OperatorLimits
-from edge.session.call import Call
 from edge.session.calls import Calls
 from edge.vobiz.webhook_events import is_outbound
 from edge.vobiz.xml import Dial, Hangup, Number, Speak, Verb
@@ -89,7 +88,7 @@ class AfterStream:
         It is not ended by REST, which would end the call before the XML that follows has run.
         """
         call = self.calls.get(call_id)
-        if call is not None and (reason := _reason(call)):
+        if call is not None and (reason := call.lifecycle.reason):
             return Ending(replace(call.record, status="ended", ended_because=reason))
         ending = await self.ending(call_id)
         if call is not None and not ending.over:
@@ -110,12 +109,6 @@ class AfterStream:
         except (ConnectionError, TimeoutError):
             return False
         return True
-
-
-def _reason(call: Call) -> str:
-    """Why the call at this edge is over or about to be; empty if it goes on."""
-    reasons = [future.result() for future in (call.ended, call.stopping) if future.done()]
-    return next((reason for reason in reasons if reason in END_REASONS), "")
 
 
 def lost(ending: Ending, person: list[Verb]) -> list[Verb]:

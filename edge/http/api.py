@@ -248,14 +248,8 @@ class Api:
         ]
         if problems:
             raise BadRequest(422, "bad_call", "; ".join(problems))
-        plan = Plan(
-            wanted.ring_timeout_s,
-            wanted.attempts_max,
-            wanted.retry_after_s,
-            wanted.machine,
-            wanted.message,
-            wanted.call_s_max or call_s_max,
-        )
+        plan = msgspec.convert(wanted, Plan, from_attributes=True)
+        plan = replace(plan, call_s_max=wanted.call_s_max or call_s_max)
         return OutboundCall(
             "", dialled(wanted.to), dialled(wanted.sender or self.sender), wanted.agent, dict(wanted.variables), plan
         )

@@ -19,8 +19,9 @@ import hmac
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
+
+from common.process.addresses import peer_ip
 
 OWN_SITES = frozenset({"same-origin", "same-site", "none"})
 """Values of `Sec-Fetch-Site` for a page of our own, or for an address typed by a person."""
@@ -105,13 +106,8 @@ def _not_from_here(asked: Asked) -> str:
 
 def is_loopback(address: str) -> bool:
     """Whether this is a loopback address."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return False
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:  # how a dual-stack socket names an IPv4 peer
-        found = found.ipv4_mapped
-    return found.is_loopback
+    found = peer_ip(address)
+    return found is not None and found.is_loopback
 
 
 def is_loopback_name(host: str) -> bool:

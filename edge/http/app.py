@@ -1,8 +1,8 @@
 """Routes of the edge: Vobiz's webhooks, the media WebSocket, the REST API, and the probes.
 
-The way of the caller's frame: `media_stream` here ─▶ media/stream.py (token, `start`) ─▶ media/stream_events.py (one
-message) ─▶ session/call.py ─▶ media/uplink.py ─▶ the bus.  The way of the agent's frame: session/calls.py (from the
-bus) ─▶ session/call.py ─▶ media/playout.py (when to send) ─▶ media/websocket.py (to the carrier).
+The way of the caller's frame: `media_stream` here ─▶ session/media_streams.py (token, `start`) ─▶
+session/stream_events.py (one message) ─▶ session/call.py ─▶ media/uplink.py ─▶ the bus.  The way of the agent's frame:
+session/calls.py (from the bus) ─▶ session/downlink.py ─▶ media/playout.py (when to send) ─▶ media/websocket.py.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from edge.http.api import Api
 from edge.http.limits.rate_limit import Buckets, Limited
 from edge.http.parameters import BadRequest
 from edge.http.webhooks import Webhooks
-from edge.media.stream import MediaStreams
 from edge.session.calls import UNWRITABLE, Calls
+from edge.session.media_streams import MediaStreams
 
 CLIENT_CLOSED = 499
 """Status, as nginx uses it, for a request whose sender closed the connection."""

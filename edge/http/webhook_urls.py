@@ -1,9 +1,8 @@
 """Checks that a webhook's URL is one that we gave the carrier for the call that the webhook names.
 
     a proof in the query     must be ours, in time, for this path and for the call or request that the webhook names
-    no proof                 accepted only if the call, or the request for it, was never given URLs with a proof: it was
-                             begun by an older release, or this is its first webhook, at a URL from the carrier's
-                             console
+    no proof                 accepted only if the call, or the request for it, was never given URLs with a proof:
+                             this is its first webhook, at a URL from the carrier's console
 
 At a URL from the console (/answer, /fallback, /hangup) a webhook of an inbound call cannot have a proof: only Vobiz's
 signature protects it (webhook_auth.py).
@@ -76,7 +75,7 @@ class WebhookUrls:
         if self.dialer is None:
             return False
         dial_id = dial_id_of(fields) or (record.dial_id if record is not None else "")
-        return await self.dialer.outbound.has_signed(dial_id, call_id)  # an older release may have placed it
+        return await self.dialer.outbound.has_signed(dial_id, call_id)
 
     async def _record(self, call_id: str) -> CallRecord | None:
         """The call's record; for a call at this edge without asking Redis, which may be away."""

@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -20,6 +19,7 @@ from starlette.routing import Route
 
 from common.agents.model import Agent, Agents, for_inbound, to_document, with_variables
 from common.call.once import NotDone, once
+from common.process.addresses import socket_url
 from common.protocol.messages import HangUp
 from common.protocol.redis_keys import CALL_ID, edge_priority
 from common.store import CallRecord, CallStore
@@ -333,12 +333,8 @@ class Webhooks:
         return self._base(request) + of_call(self.secret, path, call_id, until_s)
 
     def _stream_url(self, request: Request, call_id: str, now_s: float) -> str:
-        public = urlsplit(self._base(request))
-        scheme = "wss" if public.scheme == "https" else "ws"
-        path = public.path.rstrip("/") + "/ws"
-        if self.secret is not None:
-            path += "/" + mint(self.secret, call_id, now_s)
-        return f"{scheme}://{public.netloc}{path}"
+        token = f"/{mint(self.secret, call_id, now_s)}" if self.secret is not None else ""
+        return f"{socket_url(self._base(request))}/ws{token}"
 
 
 def _record(call_id: str, fields: Fields, agent: Agent, dial: OutboundCall | None, signed_urls: bool) -> CallRecord:

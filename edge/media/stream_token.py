@@ -2,7 +2,7 @@
 
 Vobiz does not sign its WebSocket requests; the token takes the signature's place.  `/answer` mints it, and its first
 use must be within a minute.  The same call may use it again as long as the call lives, because Vobiz reconnects with
-the URL it was given; edge/media/stream.py enforces that rule, which needs the call's record.
+the URL it was given; edge/session/media_streams.py enforces that rule, which needs the call's record.
 
 A secret may be a list, separated by commas: the first one signs, all are accepted.  So a secret can be replaced while
 calls go on: set `new,old` until every call that was answered with the old one has ended.

@@ -169,7 +169,7 @@ class OutboundCall:
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> OutboundCall:
-        """The call that `to_document` wrote, in this or another release; unknown keys are skipped.
+        """The call that `to_document` wrote; unknown keys are skipped.
 
         Raises ValueError, which does not quote the document, if it is not one.
         """
@@ -179,7 +179,9 @@ class OutboundCall:
             raise ValueError(str(error)) from None
         if dial.state not in STATES or not 0 <= dial.due_ms <= DUE_MS_MAX:
             raise ValueError("the state is unknown, or the time out of range")
-        return _with_older_request(dial, "sent" in document)
+        if dial.state in OPEN and dial.lead is None:
+            raise ValueError("it is open, and no request of it is")
+        return dial
 
 
 _RANK = {state: rank for rank, state in enumerate(STATES)} | {GIVEN_UP: -1}
@@ -336,21 +338,3 @@ def _with(dial: OutboundCall, request: OutboundRequest, state: str, call_id: str
 
 def _to(dial: OutboundCall, state: str, now_ms: int, **changes: Any) -> OutboundCall:
     return replace(dial, state=state, changed_ms=now_ms, **changes)
-
-
-def _with_older_request(dial: OutboundCall, counted: bool) -> OutboundCall:
-    """Adapt a document that an older release wrote: it does not know requests, so they are derived from its state.
-
-    That release named each request by its attempt and lowered that again, so it may have used any name up to one more.
-    """
-    lead, attempt = dial.lead, dial.attempt
-    if dial.state in OPEN and (lead is None or (lead.state, lead.call_id) != (dial.state, dial.call_id)):
-        known = lead or OutboundRequest(attempt, sent_ms=dial.changed_ms)
-        dial = replace(dial, requests=(*(request for request in dial.requests if request is not lead), known))
-        dial = _with(dial, known, dial.state, dial.call_id)
-    elif dial.state not in OPEN and lead is not None:
-        gone = (replace(request, state=GIVEN_UP) if request.state in OPEN else request for request in dial.requests)
-        dial = replace(dial, requests=tuple(gone))
-    elif counted:
-        return dial
-    return replace(dial, sent=max(dial.sent, attempt + 1))

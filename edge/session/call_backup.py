@@ -90,12 +90,12 @@ class CallBackups:
             except (ConnectionError, TimeoutError):
                 continue  # other code counts that Redis is away; it may have lost something when it is back
             except Exception as error:  # noqa: BLE001 - the loop is of all calls
-                skip("copies", error)
+                skip("call backups", error)
                 looks += 1
 
     async def look(self) -> None:
         """Follow new calls, and restore lost ones.  Raises ConnectionError or TimeoutError."""
-        live = {call.call_id: call for call in self._calls.live() if not call.ended.done() and not call.stopping.done()}
+        live = {call.call_id: call for call in self._calls.live() if call.lifecycle.goes_on}
         for call_id in self._backups.keys() - live.keys():
             self._forget(call_id)
         for call_id, call in live.items():
@@ -108,7 +108,7 @@ class CallBackups:
             try:
                 await self._compare(call, noted.get(call_id))
             except KeyRefused as error:  # of this call's keys, and no other's
-                skip("copies", error, call_id)
+                skip("call backups", error, call_id)
 
     async def _compare(self, call: Call, notes: Mapping[str, str] | None) -> None:
         if notes is None:
@@ -127,9 +127,9 @@ class CallBackups:
         since = await self._bus.read(call_events(call.call_id))  # our own events, written since Redis is back
         ours = [message for entry_id, message in since if entry_id not in backup.transcript]
         record = replace(call.record, epoch=epoch)
-        started = CallStarted(epoch, record.edge, wall_ms(), can_hold_replies=True)
+        started = CallStarted(epoch, record.edge, wall_ms())
         transcript = [*backup.transcript.values(), *backup.unknown_reply(call), *ours, started]
-        if call.ended.done() or not await self._store.restore(record, notes, transcript):
+        if call.lifecycle.over or not await self._store.restore(record, notes, transcript):
             return  # it has ended, or another edge has it by now
         log.warning("Redis had lost a call; it is written again", extra={"call_id": call.call_id})
         metrics.CALLS_RESTORED.inc()
@@ -159,4 +159,4 @@ def _notes_after_loss(backup: _CallBackup) -> dict[str, str]:
 
 
 def _unexpected(error: Exception) -> None:
-    skip("copies", error)  # cannot happen: `receive` only stores the message
+    skip("call backups", error)  # cannot happen: `receive` only stores the message

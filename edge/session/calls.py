@@ -197,7 +197,7 @@ class Calls:
         async with asyncio.TaskGroup() as tasks:
             # Tasks of their own: Redis may be slow, and abandoned calls may be thousands; neither may delay the limits.
             tasks.create_task(self._keep_store(), name="signs of life")
-            tasks.create_task(self._end_abandoned(), name="lost calls")
+            tasks.create_task(self._end_abandoned(), name="abandoned calls")
             while True:
                 await asyncio.sleep(HOUSEKEEP_SECONDS)
                 for call in list(self._calls.values()):
@@ -207,13 +207,13 @@ class Calls:
         touched = now = asyncio.get_running_loop().time()
         while True:
             await asyncio.sleep(HOUSEKEEP_SECONDS)
-            await self._step("ledger", self._check_write)
-            await self._step("ledger", self._note_silence)
+            await self._step("call store", self._check_write)
+            await self._step("call store", self._note_silence)
             now = asyncio.get_running_loop().time()
             if now - touched >= HEARTBEAT_SECONDS:
                 touched = now
-                await self._step("ledger", self._heartbeat_calls)
-                await self._step("ledger", self._mend)
+                await self._step("call store", self._heartbeat_calls)
+                await self._step("call store", self._mend)
 
     async def _step(self, loop: str, step: Callable[[], Awaitable[None]]) -> None:
         """Run one step; an error costs this step only."""
@@ -259,7 +259,7 @@ class Calls:
         """Hang up calls that another edge has ended because it took this edge for dead."""
         for call_id in await self._store.ended(list(self._calls)):
             call = self._calls.get(call_id)
-            if call is not None and not call.stopping.done() and not call.ended.done():
+            if call is not None and call.lifecycle.goes_on:
                 log.warning("a call of this edge was ended by another edge", extra={"call_id": call_id})
                 metrics.CALLS_FOUND_ENDED.inc()
                 call.stop("carrier")
@@ -267,7 +267,7 @@ class Calls:
     async def _end_abandoned(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            await self._step("lost calls", self._find_abandoned)
+            await self._step("abandoned calls", self._find_abandoned)
 
     async def _find_abandoned(self) -> None:
         try:
@@ -275,7 +275,7 @@ class Calls:
                 try:
                     await self._end_abandoned_call(call_id)
                 except KeyRefused as error:  # `_mend` removes the unusable key
-                    skip("lost calls", error, call_id)
+                    skip("abandoned calls", error, call_id)
         except (ConnectionError, TimeoutError):
             log.warning("the call store cannot be reached")
 

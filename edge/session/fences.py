@@ -16,8 +16,8 @@ ORDERS: dict[type[Message], str] = {
     HangUp: "hang up",
     SpeechStarted: "speech started",
     SpeechEnded: "speech ended",
-    WordsDetected: "understood",
-    ReplyReleased: "release",
+    WordsDetected: "words detected",
+    ReplyReleased: "reply released",
 }
 """Messages that stop, hold, play or end something at an edge -> their label in `voice_stale_orders_total`."""
 

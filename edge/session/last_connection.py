@@ -12,7 +12,7 @@ from common.audio.g711 import FRAME_MS
 from common.bus import Bus
 from common.protocol.messages import AudioIn, HeardPosition
 from common.protocol.redis_keys import call_audio
-from edge.media.reconnect_silence import GAP_MS
+from edge.session.reconnect_silence import GAP_MS
 
 
 @dataclass(frozen=True, slots=True)

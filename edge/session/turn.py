@@ -1,10 +1,12 @@
 """Decides whose turn it is.  Pure: no socket, no clock, no bus.
 
-    LISTENING ──first audio of a reply──▶ SPEAKING ──everything heard──▶ LISTENING
-                                           │    ▲
-                         the caller speaks │    │ silent again, and no words
-                                           ▼    │
-                                  POSSIBLE INTERRUPTION ──words, or long speech──▶ LISTENING (the reply is stale)
+    first audio of a reply ──▶ PLAYING ──everything heard──▶ PLAYED
+                                │    ▲
+              the caller speaks │    │ silent again, and no words
+                                ▼    │
+                       POSSIBLE_INTERRUPTION ──words, or long speech──▶ INTERRUPTED (the reply is stale)
+
+These are states of `common.call.reply_state`, which the workers fold from the edge's reports.
 
 The agent stops at the first sound, because an STT worker needs about 500 ms to detect words.  A cough or a "mm-hm" is
 no interruption: the reply then resumes at the syllable where it stopped.
@@ -22,6 +24,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TypeAlias
+
+from common.call.reply_state import CLOSED, ReplyState
 
 HOLD_MS_MAX = 35_000
 """Maximum wait of a reply for the caller to fall silent; the STT worker forces an end of speech after 30 s."""
@@ -83,14 +87,6 @@ class Finish:
 Effect: TypeAlias = Interrupt | DiscardReply | ResumeReply | Wake | PauseOutput | ResumeOutput | Finish
 
 
-@dataclass(slots=True)
-class _PossibleInterruption:
-    """The current reply was stopped by `utterance`, which may be no speech."""
-
-    utterance: int
-    resume_at: float | None = None  # set while the caller is silent again
-
-
 class Turn:
     """The turns of one call.  Each method takes one event and returns the effects, in order.  `now` is in ms."""
 
@@ -102,14 +98,15 @@ class Turn:
         """The lowest reply whose audio is admitted; older audio is stale."""
         self.answers = 0
         """The utterance that the newest reply answers; 0: none."""
-        self.speaking = False
-        """Whether a reply is being played, or waits to be."""
+        self.state = ReplyState.PLAYED
+        """The state of the current reply; PLAYED before the first."""
         self._utterance = 0
         self._speaking_since: float | None = None  # set while the caller is speaking
         self._awaiting_reply = False  # the caller has spoken, and no reply has begun since
         self._complete: tuple[int, str] | None = None  # last clause and `then` of the current reply, once known
         self._heard_clause = -1  # last clause of the current reply that the caller has heard
-        self._possible: _PossibleInterruption | None = None
+        self._stopped_by = 0  # the utterance that may have interrupted it
+        self._resume_at: float | None = None  # set while the caller is silent again after that
         self._resumed_by = 0  # the utterance that stopped the current reply, after which it resumed
 
     def admits(self, turn: int) -> bool:
@@ -126,7 +123,7 @@ class Turn:
             return []
         self._utterance = max(self._utterance, answers)
         effects: list[Effect] = [Interrupt()] if self.speaking else []
-        if self._possible is not None:
+        if self.state is ReplyState.POSSIBLE_INTERRUPTION:
             effects += self._confirm()
         self._open(turn)
         self.answers = answers
@@ -145,37 +142,33 @@ class Turn:
             self._heard_clause = max(self._heard_clause, clause)
         return self._finish()
 
-    def caller_speaks(self, utterance: int, begun: int, now: float, words: bool = False) -> list[Effect]:
+    def caller_speaks(self, utterance: int, begun: int, now: float) -> list[Effect]:
         """The caller began to speak.
 
-        `begun` is the newest reply of which a frame was sent.  `words`: the STT worker reports words by
-        `words_detected`.
+        `begun` is the newest reply of which a frame was sent.  `words_detected` follows if the speech has words.
         """
         if utterance <= self._utterance:
             return []
         self._utterance = utterance
         self._speaking_since = now
         self._awaiting_reply = False
-        if self._possible is not None:
-            self._possible.resume_at = None
+        if self.state is ReplyState.POSSIBLE_INTERRUPTION:
+            self._resume_at = None
             return [Wake(now + CONFIRM_MS)]
         if not self.speaking or begun < self.turn:
             return [PauseOutput()]
         if not self._interruptible:
             return []
-        self.speaking = False
-        if not words:
-            self.turn_min = self.turn + 1
-            return [Interrupt(), PauseOutput()]
-        self._possible = _PossibleInterruption(utterance)
+        self.state = ReplyState.POSSIBLE_INTERRUPTION
+        self._stopped_by, self._resume_at = utterance, None
         return [Interrupt(utterance), PauseOutput(), Wake(now + CONFIRM_MS)]
 
     def words_detected(self, utterance: int) -> list[Effect]:
-        """The utterance contains words.  Only after `caller_speaks` with `words`."""
-        if self._possible is not None and utterance >= self._possible.utterance:
+        """The utterance contains words.  Only after `caller_speaks`."""
+        if self.state is ReplyState.POSSIBLE_INTERRUPTION and utterance >= self._stopped_by:
             return self._confirm()
         if self.speaking and 0 < self._resumed_by <= utterance:
-            self.speaking = False
+            self.state = ReplyState.INTERRUPTED
             self.turn_min = self.turn + 1
             self._awaiting_reply = not self.caller_is_speaking
             return [Interrupt()]
@@ -186,9 +179,9 @@ class Turn:
         if utterance < self._utterance or self._speaking_since is None:
             return []
         self._speaking_since = None
-        if self._possible is not None:
-            self._possible.resume_at = now + RESUME_MS
-            return [Wake(self._possible.resume_at)]
+        if self.state is ReplyState.POSSIBLE_INTERRUPTION:
+            self._resume_at = now + RESUME_MS
+            return [Wake(self._resume_at)]
         self._awaiting_reply = not self.speaking
         return [ResumeOutput()]
 
@@ -196,20 +189,18 @@ class Turn:
         """Call at the times of `Wake`, and about once a second: a lost end of speech must not mute the agent."""
         if self._speaking_since is not None and now - self._speaking_since > HOLD_MS_MAX:
             return self.caller_silent(self._utterance, now)
-        possible = self._possible
-        if possible is None:
+        if self.state is not ReplyState.POSSIBLE_INTERRUPTION:
             return []
         if self._speaking_since is not None:
             return self._confirm() if now - self._speaking_since >= CONFIRM_MS else []
-        if possible.resume_at is None or now < possible.resume_at:
+        if self._resume_at is None or now < self._resume_at:
             return []
-        self._possible = None
-        self._resumed_by = possible.utterance
-        self.speaking = True
-        return [ResumeReply(self.turn, possible.utterance), ResumeOutput(), *self._finish()]
+        self.state = ReplyState.PLAYING
+        self._resumed_by = self._stopped_by
+        return [ResumeReply(self.turn, self._stopped_by), ResumeOutput(), *self._finish()]
 
     def _confirm(self) -> list[Effect]:
-        self._possible = None
+        self.state = ReplyState.INTERRUPTED
         self.turn_min = self.turn + 1
         if self.caller_is_speaking:
             return [DiscardReply()]
@@ -227,19 +218,24 @@ class Turn:
         return self._awaiting_reply
 
     @property
+    def speaking(self) -> bool:
+        """Whether a reply is being played, or waits to be."""
+        return self.state is ReplyState.PLAYING
+
+    @property
     def unfinished(self) -> bool:
         """Whether more of the current reply may be heard."""
-        return self.speaking or self._possible is not None
+        return self.state not in CLOSED
 
     def _open(self, turn: int) -> None:
         self.turn = self.turn_min = turn
         self._resumed_by = 0
-        self.speaking = True
+        self.state = ReplyState.PLAYING
         self._awaiting_reply = False
         self._complete, self._heard_clause = None, -1
 
     def _finish(self) -> list[Effect]:
         if not self.speaking or self._complete is None or self._heard_clause < self._complete[0]:
             return []
-        self.speaking = False
+        self.state = ReplyState.PLAYED
         return [Finish(self.turn, self._complete[1])]

@@ -30,7 +30,7 @@ class Proof(StrEnum):
 
     GOOD = "good"
     NONE = "url_unproven"
-    """The query has no proof: the URL was set in the carrier's console, or comes from an older release."""
+    """The query has no proof: the URL was set in the carrier's console."""
     FORGED = "url_forged"
     EXPIRED = "url_expired"
 

@@ -24,8 +24,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
 from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from common.process.addresses import peer_ip
 
 SIGNATURES_MAX = 8
 """Signatures in one header; Vobiz sends one.  Bounds the work that a stranger can cause."""
@@ -223,10 +225,5 @@ def public_url_candidates(
 def trusted_peer(address: str, cidrs: Iterable[str]) -> bool:
     """Whether the peer's address is in one of our proxies' networks.  Raises ValueError for a malformed network."""
     networks = [ip_network(cidr, strict=False) for cidr in cidrs]
-    try:
-        peer = ip_address(address)
-    except ValueError:
-        return False
-    if isinstance(peer, IPv6Address) and peer.ipv4_mapped is not None:  # how a dual-stack socket names an IPv4 peer
-        peer = peer.ipv4_mapped
-    return any(peer in network for network in networks)
+    peer = peer_ip(address)
+    return peer is not None and any(peer in network for network in networks)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from simulators.carrier.cdr import detail, page
+from simulators.carrier.cdr import detail, page, whole
 from simulators.carrier.refusals import Refusal
 from simulators.carrier.routes import AccountRequest, ApiReply, reply_body
 
@@ -155,10 +155,6 @@ def _concurrency(carrier: Carrier) -> ApiReply:
 
 
 def _listed(objects: list[dict[str, Any]], asked: AccountRequest) -> dict[str, Any]:
-    limit, offset = _whole(asked.query.get("limit"), 20), _whole(asked.query.get("offset"), 0)
+    limit, offset = whole(asked.query.get("limit"), 20), whole(asked.query.get("offset"), 0)
     meta = {"limit": limit, "offset": offset, "total_count": len(objects), "next": None, "previous": None}
     return {"api_id": str(uuid.uuid4()), "meta": meta, "objects": objects[offset : offset + limit]}
-
-
-def _whole(text: str | None, default: int) -> int:
-    return int(text) if text and text.isdigit() else default

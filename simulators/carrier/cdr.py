@@ -66,8 +66,8 @@ def detail(call: CallRecord, account_id: str, streams: Sequence[StreamEntry]) ->
 def page(account_id: str, rows: Sequence[Mapping[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:
     """Return one page of the filtered records, newest first, in its envelope.  Raises `Refusal` 400."""
     rows = [row for row in rows if _is_asked_for(row, query)][::-1]
-    number = max(1, _whole(query.get("page"), 1))
-    per_page = min(PER_PAGE_MAX, max(1, _whole(query.get("per_page"), PER_PAGE)))
+    number = max(1, whole(query.get("page"), 1))
+    per_page = min(PER_PAGE_MAX, max(1, whole(query.get("per_page"), PER_PAGE)))
     pages = -(-len(rows) // per_page)
     data = list(rows[(number - 1) * per_page : number * per_page])
     return {
@@ -91,7 +91,7 @@ def _is_asked_for(row: Mapping[str, Any], query: Mapping[str, str]) -> bool:
     """Return the records that match all filters; the two dates are only valid together.  Raises `Refusal` 400."""
     wanted = all(_digits(query.get(name, "")) in _digits(str(row[key])) for name, key in NUMBERS.items())
     wanted &= all(query.get(name) in (None, "", row[name]) for name in EXACT)
-    wanted &= int(row["duration"]) >= _whole(query.get("min_duration"), 0)
+    wanted &= int(row["duration"]) >= whole(query.get("min_duration"), 0)
     first, last = (_day(query, name) for name in ("start_date", "end_date"))
     if (first is None) != (last is None):
         raise Refusal(400, "start_date and end_date are required together")
@@ -125,5 +125,6 @@ def _digits(number: str) -> str:
     return "".join(char for char in number if char.isdigit())
 
 
-def _whole(text: str | None, default: int) -> int:
+def whole(text: str | None, default: int) -> int:
+    """Return the number of a query parameter, or the default if it is none."""
     return int(text) if text and text.isdigit() else default

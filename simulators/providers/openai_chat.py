@@ -82,23 +82,23 @@ class OpenAIChatStandin:
 
     async def _models(self, request: Request) -> Response:
         if not self._has_key(request):
-            return _error(401)
+            return refused(401)
         return JSONResponse({"object": "list", "data": [{"id": "gpt-4o-mini", "object": "model", "created": 1}]})
 
     async def _complete(self, request: Request) -> Response:
         began = asyncio.get_running_loop().time()
         fault = self.faults.next()
         if not self._has_key(request):
-            return _error(401)
+            return refused(401)
         if fault is not None and fault.status:
-            return _error(fault.status)
+            return refused(fault.status)
         try:
             asked = json.loads(await request.body())
             messages = [message for message in asked["messages"] if isinstance(message, dict)]
         except ClientDisconnect:
             return Response(status_code=GONE)
         except (ValueError, KeyError, TypeError):
-            return _error(400)
+            return refused(400)
         self.requests.append(asked)
         answer = self.answer(messages)
         if asked.get("stream"):
@@ -205,7 +205,8 @@ def _document(asked: dict[str, Any], answer: Answer) -> dict[str, Any]:
     }
 
 
-def _error(status: int) -> JSONResponse:
+def refused(status: int) -> JSONResponse:
+    """Return an error in the vendor's form."""
     headers = {"retry-after": str(RETRY_AFTER_S)} if status == 429 else None
     body = {"error": {"message": "a scripted refusal", "type": "fake", "code": _ERRORS.get(status)}}
     return JSONResponse(body, status, headers)

@@ -15,7 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from simulators.providers.faults import RETRY_AFTER_S, Faults
+from simulators.providers.faults import Faults
+from simulators.providers.openai_chat import refused
 from simulators.providers.voices import Speaking, VoiceBody, VoicePace, pcm, pieces
 
 RATE_HZ = 24_000
@@ -23,7 +24,6 @@ CHUNK_BYTES = 4_801
 """Bytes of a chunk: a little over 100 ms, and odd."""
 TEXTS_KEPT = 1_000
 VOICES = frozenset({"alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse"})
-_ERRORS = {401: "invalid_api_key", 429: "rate_limit_exceeded", 503: "server_error", 400: "invalid_request_error"}
 
 
 @dataclass(slots=True)
@@ -52,25 +52,25 @@ class OpenAISpeechStandin:
 
     async def _models(self, request: Request) -> Any:
         if not self._has_key(request):
-            return _error(401)
+            return refused(401)
         return JSONResponse({"object": "list", "data": [{"id": "gpt-4o-mini-tts", "object": "model", "created": 1}]})
 
     async def _speak(self, request: Request) -> Any:
         fault = self.faults.next()
         if not self._has_key(request):
-            return _error(401)
+            return refused(401)
         if fault is not None and fault.status:
-            return _error(fault.status)
+            return refused(fault.status)
         try:
             asked = json.loads(await request.body())
             text, voice, form = asked["input"], asked["voice"], asked["response_format"]
         except (ValueError, KeyError, TypeError):
-            return _error(400)
+            return refused(400)
         if voice not in self.names:
             self.refused.append(voice)
-            return _error(400)
+            return refused(400)
         if not text or len(text) > 4096 or form != "pcm" or "instructions" in asked:
-            return _error(400)
+            return refused(400)
         self.texts.append(text)
         self.voices.append(voice)
         rate = 48_000 if fault is not None and fault.kind == "wrong rate" else RATE_HZ
@@ -80,9 +80,3 @@ class OpenAISpeechStandin:
 
     def _has_key(self, request: Request) -> bool:
         return request.headers.get("authorization") == f"Bearer {self.key}"
-
-
-def _error(status: int) -> JSONResponse:
-    headers = {"retry-after": str(RETRY_AFTER_S)} if status == 429 else None
-    body = {"error": {"message": "a scripted refusal", "type": "fake", "code": _ERRORS.get(status)}}
-    return JSONResponse(body, status, headers)

@@ -18,10 +18,10 @@ from common.protocol.redis_keys import call_events
 from common.store.memory import MemoryCallStore
 from edge.http.webhook_auth import WebhookAuth
 from edge.http.webhooks import Webhooks
-from edge.media.stream import MediaStreams
 from edge.media.ticker import Ticker
 from edge.media.websocket import EXTENSION
 from edge.session.calls import Calls
+from edge.session.media_streams import MediaStreams
 from edge.vobiz.signatures import Policy
 
 SECRET = b"secret"
@@ -38,6 +38,7 @@ class Socket:
     def __init__(self) -> None:
         self.scope: dict[str, Any] = {"subprotocols": [], "extensions": {EXTENSION: self}}
         self.refused = False
+        self.sent: list[bytes] = []
 
     async def accept(self, subprotocol: str | None = None) -> None:
         media = {"encoding": "audio/x-mulaw", "sampleRate": 8000}
@@ -51,7 +52,7 @@ class Socket:
         self.text, self.close = text, close
 
     def send_texts(self, messages: list[bytes]) -> None:
-        """Nobody listens."""
+        self.sent += messages
 
     def end(self, code: int = 1000) -> None:
         """Nobody minds."""

@@ -17,11 +17,12 @@ from common.protocol.messages import CallOffered, Message
 from common.protocol.redis_keys import POOLS, call_events, pool_calls
 from common.store import CallRecord, Claim
 from common.store.memory import MemoryCallStore
-from edge.media.reconnect_silence import GAP_MS, fill_silence
 from edge.media.ticker import Ticker
 from edge.session.call import Call, CallOptions
 from edge.session.calls import Calls
 from edge.session.last_connection import last_connection
+from edge.session.lifecycle import State
+from edge.session.reconnect_silence import GAP_MS, fill_silence
 from edge.vobiz import stream_protocol
 from tests.calls.doubles import SILENCE, CarrierLine, Mind, Mouth, TextEars, media, spoken
 from workers.llm.model_chain import ModelChain
@@ -230,7 +231,8 @@ class Phone:
 
     async def ended(self) -> str:
         async with asyncio.timeout(WAIT_SECONDS * 10):
-            return await asyncio.shield(self.call.ended)
+            await self.call.reaches()
+            return self.call.lifecycle.reason
 
     # --- what happened ------------------------------------------------------------------------------------------
 
@@ -250,14 +252,14 @@ class Phone:
         return transcript
 
     def _from_carrier(self, text: str) -> None:
-        if not self.call.ended.done():
+        if not self.call.lifecycle.over:
             self.call.receive(stream_protocol.parse(text))
 
     async def _microphone(self) -> None:
         """50 frames a second, silence included, for as long as the call lasts."""
         loop = asyncio.get_running_loop()
         due = loop.time()
-        while not self.call.ended.done() or self.call.handed_over:
+        while not self.call.lifecycle.over or self.call.lifecycle.handed_over:
             if self._connected and (self._speech or not self.muted):
                 frame = self._speech.pop(0) if self._speech else SILENCE
                 if self._stalled is not None:
@@ -269,17 +271,17 @@ class Phone:
 
     async def _tell_the_carrier(self) -> None:
         call = self.call
-        await asyncio.shield(call.stopping)
-        call.stop_stream()
+        if await call.reaches(State.STOPPING) is State.STOPPING:
+            call.stop_stream()
 
     async def _write_down_the_end(self) -> None:
         call = self.call
-        reason = await asyncio.shield(call.ended)
+        await call.reaches()
         self.calls.remove(call)
-        if call.handed_over:
+        if call.lifecycle.handed_over:
             await fill_silence(call)
         else:
-            await self.store.end(CALL, reason, call.epoch)
+            await self.store.end(CALL, call.lifecycle.reason, call.epoch)
 
     async def until(self, true: object, what: str) -> None:
         try:

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from common.protocol.messages import CallStarted, PlaybackStarted, ReplyStarted, SpeechStarted
-from edge.media.stream import COME_BACK_SECONDS
+from common.protocol.messages import CallStarted, Interrupted, PlaybackStarted, ReplyStarted, SpeechStarted
+from edge.session.media_streams import COME_BACK_SECONDS
 from tests.calls.carrier import CALL, carrier
 from tests.calls.phone import answered_call
 
@@ -154,5 +154,5 @@ async def test_what_was_sent_into_a_closed_socket_was_not_heard(late_s: float):
         phone.call.disconnected(True)
         await phone.after(late_s)
         phone.call.speech_started(SpeechStarted("call-1", 9, 99, phone.call.frames_in * 20))
-        cut = phone.call._interruption
+        *_, cut = [event for event in phone.events if isinstance(event, Interrupted)]
         assert cut.heard_ms == pytest.approx(heard_ms, abs=60)

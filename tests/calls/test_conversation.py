@@ -86,7 +86,7 @@ async def test_a_carrier_that_sends_no_audio_for_a_minute_has_no_caller_any_more
         await phone.hears("Hello.")
         phone._connected = False  # the socket stays open, and says nothing: no media, no stop, no hangup
         await phone.after(55)
-        assert not phone.call.ended.done()
+        assert not phone.call.lifecycle.over
         await phone.after(10)
         assert await phone.ended() == "carrier"
         assert await phone.store.live() == []

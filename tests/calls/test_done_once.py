@@ -15,12 +15,12 @@ from common.store import CallRecord
 from common.store.memory import MemoryCallStore
 from edge.http.webhook_auth import WebhookAuth
 from edge.http.webhooks import Webhooks
-from edge.media.stream import MediaStreams
 from edge.media.stream_token import mint
 from edge.media.ticker import Ticker
 from edge.outbound.dialer import Dialer
 from edge.outbound.state import MachineDetected, OutboundCall, OutboundEvent, Plan
 from edge.session.calls import Calls
+from edge.session.media_streams import MediaStreams
 from edge.vobiz.signatures import Policy
 from tests.calls.test_ends import SECRET, Socket
 

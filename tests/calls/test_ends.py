@@ -17,10 +17,10 @@ from common.protocol.messages import CallEnded, CallStarted, Message
 from common.protocol.redis_keys import call_events
 from common.store import CallRecord
 from common.store.memory import MemoryCallStore
-from edge.media import stream
 from edge.media.stream_token import mint
 from edge.media.ticker import Ticker
 from edge.media.websocket import EXTENSION
+from edge.session import media_streams
 from edge.session.abandoned_calls import SECOND_LOOK_MS
 from edge.session.calls import Calls
 
@@ -102,7 +102,7 @@ async def call_under_way() -> AsyncIterator[Edge]:
     await edge.store.create(CallRecord("call-1", to_document(Agent("test", "Hello.", "Be brief."))))
     ticker = Ticker(asyncio.get_running_loop())
     calls = Calls("edge-1", edge.bus, edge.store, calls_max=1)
-    streams = stream.MediaStreams(calls, edge.store, edge.bus, ticker, Agents({}), SECRET, lead_ms=200)
+    streams = media_streams.MediaStreams(calls, edge.store, edge.bus, ticker, Agents({}), SECRET, lead_ms=200)
     serving = asyncio.create_task(streams.serve(cast(WebSocket, edge.socket), mint(SECRET, "call-1", 2e9)))
     await asyncio.sleep(0.5)
     assert (await edge.ending())[0] == "live"
@@ -125,7 +125,7 @@ async def test_an_end_that_redis_took_without_a_word_is_not_taken_for_another_on
     async with call_under_way() as edge:
         edge.store.deaf = True
         edge.socket.close(False)
-        await asyncio.sleep(stream.COME_BACK_SECONDS + 3)
+        await asyncio.sleep(media_streams.COME_BACK_SECONDS + 3)
         assert await edge.ending() == ("ended", "carrier")
         assert [message.reason for message in edge.told if isinstance(message, CallEnded)] == ["carrier"]
 

@@ -1,8 +1,11 @@
 """What is played at once may reach nobody: the greeting waits, counted from the caller's first media."""
 
+import asyncio
+
 import pytest
 
 from common.agents.model import Agent, GreetingAfter
+from common.protocol.messages import AudioOut
 from edge.session.call_options import FIRST_MEDIA_MS, CallOptions
 from tests.calls.carrier import CALL, Carrier
 from tests.calls.phone import Phone, answered_call
@@ -60,8 +63,12 @@ async def test_a_second_connection_waits_for_nothing():
 @pytest.mark.parametrize(("direction", "after_ms"), [("inbound", 3000), ("outbound", 500)])
 async def test_each_direction_has_its_own(direction: str, after_ms: int):
     one = Carrier(Agent("desk", "Hi.", "Be brief.", numbers=("*",), greeting_after_ms=GreetingAfter(3000, 500)))
-    await one.connects(await one.asks(Direction=direction))
+    socket = await one.connects(await one.asks(Direction=direction))
     call = one.calls.get(CALL)
     assert call is not None
-    assert call._options.greeting_after_ms == after_ms
+    call.play(AudioOut(CALL, 1, 1, 1, 0, 0, bytes(160), True))
+    await asyncio.sleep((FIRST_MEDIA_MS + after_ms) / 1000 - 0.3)  # 0.2 s have passed
+    assert socket.sent == []
+    await asyncio.sleep(0.2)
+    assert len(socket.sent) == 2, "the frame, and its checkpoint"
     await one.close()

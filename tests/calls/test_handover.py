@@ -6,8 +6,8 @@ import pytest
 
 from common.bus.memory import MemoryBus
 from common.protocol.messages import UserTurn
-from edge.media.reconnect_silence import fill_silence
 from edge.session.calls import Calls
+from edge.session.reconnect_silence import fill_silence
 from tests.calls.phone import answered_call
 
 pytestmark = [pytest.mark.fast, pytest.mark.anyio]
@@ -24,9 +24,9 @@ async def test_a_call_is_handed_over_between_the_callers_words_and_the_answer():
         going = asyncio.create_task(phone.calls.hand_over_between_turns())
         phone.starts_saying("hours")
         await phone.after(0.25)
-        assert not call.handed_over  # the caller speaks
+        assert not call.lifecycle.handed_over  # the caller speaks
         await phone.after(0.4)
-        assert call.handed_over  # they have fallen silent
+        assert call.lifecycle.handed_over  # they have fallen silent
         going.cancel()
         await phone.edge_dies(away_seconds=0.3)
         await phone.hears("sorry to say.")
@@ -40,9 +40,9 @@ async def test_a_call_in_which_that_moment_does_not_come_is_handed_over_all_the_
         (call,) = phone.calls.live()
         going = asyncio.create_task(phone.calls.hand_over_between_turns())
         await phone.after(7.5)
-        assert not call.handed_over
+        assert not call.lifecycle.handed_over
         await phone.after(1.0)
-        assert call.handed_over
+        assert call.lifecycle.handed_over
         await going
 
 
@@ -52,7 +52,7 @@ async def test_the_carriers_pause_is_spent_on_the_wait_for_the_answer():
         await phone.silence()
         asyncio.create_task(phone.calls.hand_over_between_turns())  # noqa: RUF006 - ends with the test
         phone.starts_saying("hours")
-        await phone.until(lambda: phone.call.handed_over, "the handover")
+        await phone.until(lambda: phone.call.lifecycle.handed_over, "the handover")
         assert not any(isinstance(message, UserTurn) for message in phone.events)
         await phone.edge_lets_go(away_seconds=0.6)
         assert [message.text for message in phone.events if isinstance(message, UserTurn)] == ["hours"]
@@ -67,7 +67,7 @@ async def test_what_the_caller_says_next_is_understood_after_a_bridged_pause():
         await phone.silence()
         asyncio.create_task(phone.calls.hand_over_between_turns())  # noqa: RUF006 - ends with the test
         phone.starts_saying("hours")
-        await phone.until(lambda: phone.call.handed_over, "the handover")
+        await phone.until(lambda: phone.call.lifecycle.handed_over, "the handover")
         await phone.edge_lets_go(away_seconds=0.3)
         await phone.hears("At nine.")
         await phone.silence()
@@ -85,10 +85,10 @@ async def test_a_call_whose_answer_is_about_to_come_is_not_handed_over_before_it
         assert phone.call.turn.between
         going = asyncio.create_task(phone.calls.hand_over_between_turns())
         await phone.hears("At nine.")
-        assert not phone.call.handed_over
+        assert not phone.call.lifecycle.handed_over
         await phone.says("thanks")
         await phone.after(0.4)
-        assert phone.call.handed_over, "after the next words"
+        assert phone.call.lifecycle.handed_over, "after the next words"
         going.cancel()
 
 
@@ -119,5 +119,5 @@ async def test_nobody_is_handed_over_while_their_words_cannot_leave_the_edge():
         await phone.says("hours")
         await phone.after(0.4)
         assert phone.call.turn.between
-        assert not phone.call.handed_over, "the next edge's audio would overtake it"
+        assert not phone.call.lifecycle.handed_over, "the next edge's audio would overtake it"
         going.cancel()

@@ -17,10 +17,10 @@ from common.protocol.redis_keys import call_events
 from common.store import CallRecord
 from common.store.dials import RedisOutboundQueue
 from common.store.memory import MemoryCallStore
-from edge.media import stream
 from edge.media.stream_token import mint
 from edge.media.ticker import Ticker
 from edge.outbound.dialer import Dialer, DialerOptions
+from edge.session import media_streams
 from edge.session.call import STOP_SECONDS, Call
 from edge.session.calls import Calls
 from edge.vobiz.rest.client import VobizClient
@@ -107,7 +107,7 @@ async def hung_up(
     ticker, loop, ended = Ticker(asyncio.get_running_loop()), asyncio.get_running_loop(), Ended(rest, line)
     calls = Calls("edge-1", bus, store, calls_max=1)
     async with dialing(rest) as dialer:
-        media = stream.MediaStreams(calls, store, bus, ticker, Agents({}), SECRET, 200, dialer)
+        media = media_streams.MediaStreams(calls, store, bus, ticker, Agents({}), SECRET, 200, dialer)
         serving = asyncio.create_task(media.serve(cast(WebSocket, line), mint(SECRET, "call-1", 2e9)))
         await asyncio.sleep(0.5)
         call = cast(Call, calls.get("call-1"))
@@ -164,7 +164,7 @@ async def test_without_rest_the_stop_alone_ends_the_call_at_once(reason: str):
 
 async def test_a_slow_ledger_takes_its_time_from_the_same_five_seconds():
     ended = await hung_up(Rest(hangs), minds_stop=False, ledger_s=2.5)
-    assert (ended.stop_s, ended.delete_s) == pytest.approx((stream.STORE_SECONDS, stream.STORE_SECONDS))
+    assert (ended.stop_s, ended.delete_s) == pytest.approx((media_streams.STORE_SECONDS, media_streams.STORE_SECONDS))
     assert ended.seconds <= STOP_SECONDS + 0.02
 
 

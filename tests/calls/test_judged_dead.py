@@ -21,11 +21,12 @@ from common.store.memory import MemoryCallStore
 from common.telemetry import metrics
 from edge.http.webhook_auth import WebhookAuth
 from edge.http.webhooks import Webhooks
-from edge.media import stream
 from edge.media.stream_token import FIRST_USE_SECONDS, mint
 from edge.media.ticker import Ticker
+from edge.session import media_streams
 from edge.session.call_backup import CallBackups
 from edge.session.calls import Calls
+from edge.session.lifecycle import State
 from edge.vobiz.signatures import Policy
 from tests.calls.test_ends import SECRET, Socket
 from tests.host_clock import host_clock
@@ -45,7 +46,7 @@ class Host:
         self.bus = MemoryBus(server)
         self.calls = Calls(name, self.bus, self.store, calls_max=10)
         ticker = Ticker(asyncio.get_running_loop())
-        self.streams = stream.MediaStreams(self.calls, self.store, self.bus, ticker, Agents({}), SECRET, 200)
+        self.streams = media_streams.MediaStreams(self.calls, self.store, self.bus, ticker, Agents({}), SECRET, 200)
         gate = WebhookAuth(self.store, Policy.OFF, (), "", ())
         agents = Agents({"desk": DESK})
         self.webhooks = Webhooks(self.calls, self.store, agents, gate, None, "https://voice.example.com", SECRET)
@@ -159,7 +160,7 @@ async def test_a_step_of_the_servers_clock_ends_no_call(two_edges: Deployment, s
         await asyncio.sleep(60)
         assert await two_edges.ending() == ("live", "")
         assert await two_edges.store.live() == [CALL]
-        assert not two_edges.first.calls.live()[0].stopping.done()
+        assert not two_edges.first.calls.live()[0].lifecycle.stopped
 
 
 async def test_an_outage_that_all_edges_had_ends_no_call(two_edges: Deployment):
@@ -201,8 +202,8 @@ async def test_an_edge_that_was_taken_for_dead_hangs_its_caller_up(two_edges: De
         await until_ended(two_edges)
         first.store.away = False
         await asyncio.sleep(6.5)
-        assert call.stopping.done()
-        assert call.stopping.result() == "carrier"
+        assert call.lifecycle.stopped
+        assert call.lifecycle.reason == "carrier"
         await asyncio.wait_for(socket.serving, 20)
         assert first.calls.live() == []
     if not hears:
@@ -215,7 +216,7 @@ async def test_an_edge_whose_caller_has_come_back_elsewhere_says_no_more(two_edg
         (old,) = two_edges.first.calls.live()
         await two_edges.second.takes()
         await asyncio.sleep(1.5)
-        assert old.ended.result() == "replaced"
+        assert old.lifecycle.state is State.REPLACED
         assert await two_edges.ending() == ("live", "")
 
 

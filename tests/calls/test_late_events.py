@@ -62,7 +62,7 @@ async def test_a_reply_that_nobody_heard_is_gone_when_the_next_begins():
     line = CarrierLine(lambda text: None)
     start = stream_protocol.Start(CALL, "stream-1", stream_protocol.MediaFormat())
     call = Call(CallRecord(CALL, epoch=1), start, line, MemoryBus(MemoryStreams()), ticker, CallOptions())
-    call.speech_started(SpeechStarted(CALL, 1, 1, 0, words=True))
+    call.speech_started(SpeechStarted(CALL, 1, 1, 0))
     for turn, text in ((1, "one"), (2, "two")):
         call.play(AudioOut(CALL, 1, 1, turn, 0, 0, b"".join(spoken(text)), last=True))
     call.speech_ended(SpeechEnded(CALL, 1, 1, 0))
@@ -83,8 +83,8 @@ async def test_a_line_that_has_fallen_silent_proves_nothing_about_what_was_heard
     for _ in range(5):  # no media, and no `playedStream`: the line is broken, and nobody knows it yet
         await asyncio.sleep(1)
         call.housekeep(ticker.now_ms())
-    assert not call.stopping.done()
+    assert not call.lifecycle.stopped
     call.receive(stream_protocol.parse(media(SILENCE)))  # it was not: only the answer was lost
     call.housekeep(ticker.now_ms())
-    assert call.stopping.result() == "agent hung up"
+    assert call.lifecycle.reason == "agent hung up"
     ticker.close()

@@ -24,7 +24,7 @@ async def connections(one: Carrier, seconds: float, edges: bool, speaking: bool 
         if speaking:
             press_a_key(call)
         await one.is_silent(socket, 3)
-        if call.stopping.done():
+        if call.lifecycle.stopped:
             break
         socket.close(False)
         if edges:

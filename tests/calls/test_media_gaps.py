@@ -41,7 +41,7 @@ async def test_a_caller_who_is_muted_for_40_s_is_still_there_and_is_understood()
         await phone.hears("Hello.")
         phone.muted = True
         await phone.after(40)
-        assert not phone.call.ended.done()
+        assert not phone.call.lifecycle.over
         await phone.says("hours")
         await phone.hears("Nine to six.")
         assert turns(phone) == ["hours"]
@@ -118,9 +118,9 @@ async def test_nobody_is_on_the_line_when_no_media_come_for_a_minute_whatever_we
         await phone.hears("Hello.")
         phone.muted = True
         await phone.after(59)
-        assert not phone.call.ended.done()
+        assert not phone.call.lifecycle.over
         await phone.after(3)
-        assert phone.call.ended.result() == "carrier"
+        assert phone.call.lifecycle.reason == "carrier"
 
 
 async def test_media_that_come_in_large_pieces_are_no_gaps():

@@ -10,6 +10,7 @@ from common.process.tasks import cancel
 from common.store.memory import MemoryCallStore
 from edge.session.admission.pool_watch import PoolWatch
 from edge.session.admission.unserved import Waits
+from edge.session.lifecycle import State
 from tests.calls.phone import Phone, answered_call
 
 pytestmark = [pytest.mark.fast, pytest.mark.anyio]
@@ -40,7 +41,8 @@ async def watched(phone: Phone) -> AsyncIterator[PoolWatch]:
 async def given_up(phone: Phone) -> str:
     """The reason for which the edge has the call ended."""
     async with asyncio.timeout(60):
-        return await asyncio.shield(phone.call.stopping)
+        await phone.call.reaches(State.STOPPING)
+        return phone.call.lifecycle.reason
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -139,5 +141,5 @@ async def test_without_a_wait_the_edge_does_not_look():
     await watch.run()
     await phone.after(10)
     assert watch.missing() == phone.calls.busy() == ""
-    assert not phone.call.ended.done()
+    assert not phone.call.lifecycle.over
     await phone.close()

@@ -6,14 +6,11 @@ import pytest
 
 from common.protocol.messages import (
     EagerUserTurn,
-    Interrupted,
-    OwnerChanged,
     ReplyDiscarded,
     ReplyReleased,
     ReplyStarted,
 )
-from common.protocol.redis_keys import call_events
-from tests.calls.phone import CALL, answered_call
+from tests.calls.phone import answered_call
 from workers.providers.interfaces import ListenOptions
 
 pytestmark = [pytest.mark.fast, pytest.mark.anyio]
@@ -130,20 +127,4 @@ async def test_a_farewell_that_was_prepared_does_not_hang_up_before_it_is_heard(
         await phone.after(0.42)
         await phone.says(" and thanks")
         await phone.hears("You are welcome.")
-        assert not phone.call.stopping.done()
-
-
-async def test_a_mouth_of_the_last_release_takes_over_while_the_answer_is_kept():
-    async with answered_call(answers={"hello": "Hi there."}) as phone:
-        await phone.silence()
-        phone.starts_saying("hello")
-        await phone.after(0.3 + 0.35)
-        assert any(isinstance(event, ReplyStarted) and event.based_on for event in phone.events)
-        phone.bus.publish(call_events(CALL), OwnerChanged("tts", 2, "tts-of-the-last-release", 0))
-        await phone.hears("Hi there.")
-        await phone.silence()
-        assert [event for event in phone.events if isinstance(event, ReplyDiscarded | Interrupted)] == [
-            ReplyDiscarded(2), Interrupted(2, 0, 0)
-        ], "it knows nothing of the first, so it is told by the second"  # fmt: skip
-        assert [event.based_on for event in phone.events if isinstance(event, ReplyStarted)] == ["", "hello", ""]
-        assert phone.heard.count("Hi there.") == 1
+        assert not phone.call.lifecycle.stopped

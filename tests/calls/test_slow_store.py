@@ -12,7 +12,6 @@ from common.protocol.messages import (
     Clause,
     EagerUserTurn,
     Message,
-    OwnerChanged,
     PlaybackStarted,
     ReplyEnded,
     ReplyPlayed,
@@ -33,7 +32,6 @@ pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 EVENTS = call_events("call-1")
 GREETED = (
     CallStarted(1, "edge-1", 0),
-    OwnerChanged("tts", 1, "tts-1", 0, can_hold_replies=True),
     ReplyStarted(1, 0),
     Clause(1, 0, "Hello."),
     ReplyEnded(1, 1),

@@ -37,7 +37,7 @@ async def test_a_clause_of_nothing_but_a_smile_is_not_spoken_and_does_no_harm():
         await phone.says("hello")
         await phone.hears("Bye now.")
         await phone.silence()
-        assert not phone.call.stopping.done()
+        assert not phone.call.lifecycle.stopped
 
 
 async def test_a_clause_that_came_without_sound_is_spoken_all_the_same():

@@ -38,7 +38,7 @@ async def goes_on(phone: Phone) -> None:
     await phone.says("thanks")
     await phone.hears("You are welcome.")
     assert phone.heard == f"{before}Nine to six.You are welcome."
-    assert not phone.call.ended.done()
+    assert not phone.call.lifecycle.over
     assert not any(worker.task.done() for worker in phone.workers)
     assert phone.still_running
 

@@ -16,11 +16,11 @@ from common.protocol.messages import CallEnded
 from common.protocol.redis_keys import call_events
 from common.store import CallRecord
 from common.store.memory import MemoryCallStore
-from edge.media.stream import COME_BACK_SECONDS, START_SECONDS, MediaStreams
 from edge.media.stream_token import mint
 from edge.media.ticker import Ticker
 from edge.media.websocket import EXTENSION
 from edge.session.calls import Calls
+from edge.session.media_streams import COME_BACK_SECONDS, START_SECONDS, MediaStreams
 from tests.clock import VirtualLoop
 from tests.e2e.loopback_edge import ANY_AGENT, SECRET
 

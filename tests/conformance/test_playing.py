@@ -24,7 +24,7 @@ from common.protocol.messages import (
 )
 from common.protocol.redis_keys import edge_audio, edge_priority
 from edge.http.server import PING_SECONDS
-from edge.media.reconnect_silence import GAP_MS
+from edge.session.reconnect_silence import GAP_MS
 from edge.vobiz.rest.requests import StreamRequest
 from edge.vobiz.xml import BadXml, Stream
 from tests.conformance.captured import AGENT, answer, media, post, start, tags, text
@@ -126,7 +126,7 @@ async def _(edge: Edge, call_id: str) -> None:
         kept = edge.calls.get(call_id)
         assert kept is not None
         kept.housekeep(later_ms(2000))
-        assert not kept.stopping.done()  # for all we know the line broke before the farewell was heard
+        assert not kept.lifecycle.stopped  # for all we know the line broke before the farewell was heard
         await asyncio.sleep(0.25)  # what was sent is over
         await caller.say(b"\x55" * 160)
         async with asyncio.timeout(SECONDS):

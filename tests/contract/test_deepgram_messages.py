@@ -189,7 +189,7 @@ async def test_a_vendor_that_does_not_keep_up_costs_the_oldest_audio_and_is_coun
     async with opened(NOVA, SENTENCE) as vendor:
         options = SttStreamOptions(**PATIENT, backlog_ms_max=2_000)
         ears = DeepgramNova("nova-3", DeepgramAccount(KEY, vendor.url), options)
-        counter = metrics.FRAMES_DROPPED.labels("ear backlog")
+        counter = metrics.FRAMES_DROPPED.labels("stt backlog")
         before = counter._value.get()
         async with ears.listen(ListenOptions()) as ear:
             phone(ear, "." * 30 + "....#####...........")  # 5 s at once
@@ -254,8 +254,8 @@ def test_with_a_key_deepgram_is_the_default_and_a_choice_still_wins() -> None:
 def test_a_server_may_be_given_in_any_form() -> None:
     forms = itertools.product(("http", "https", "ws", "wss"), ("", "/"))
     for scheme, slash in forms:
-        account = DeepgramAccount.from_environ({"DEEPGRAM_BASE_URL": f"{scheme}://speech.example.com{slash}"})
-        url = account.socket_url("/v1/listen", [("keyterm", "Anna Nagar"), ("keyterm", "Vobiz")])
+        account = DeepgramAccount("", f"{scheme}://speech.example.com{slash}")
+        url = account.address("deepgram", "/v1/listen", [("keyterm", "Anna Nagar"), ("keyterm", "Vobiz")]).url
         secure = "s" if scheme.endswith("s") and scheme != "ws" else ""
         assert url == f"ws{secure}://speech.example.com/v1/listen?keyterm=Anna+Nagar&keyterm=Vobiz"
         assert account.headers == {}

@@ -57,9 +57,9 @@ def test_a_form_that_github_would_refuse_is_seen(tmp_path: Path) -> None:
 # --- the release ---------------------------------------------------------------------------------------------------
 
 
-def test_only_a_tag_makes_a_release_and_only_its_last_job_writes() -> None:
+def test_a_person_makes_a_release_and_only_its_last_job_writes() -> None:
     workflow = release()
-    assert workflow["on"] == {"push": {"tags": ["v*"]}}
+    assert workflow["on"] == {"workflow_dispatch": None}
     assert workflow["permissions"] == {"contents": "read"}
     writing = [name for name, job in workflow["jobs"].items() if "write" in job.get("permissions", {}).values()]
     assert writing == ["release"]
@@ -71,6 +71,9 @@ def test_everything_that_a_release_needs_is_checked() -> None:
     text = "\n".join(scripts())
     for command in ("tools.release_notes --tag", "make lock", "git diff --exit-code -- '*.lock'", "--workflow ci.yml"):
         assert command in text
+    assert scripts()[-1].splitlines()[-1].startswith('gh release create "$tag" --target "$GITHUB_SHA"'), (
+        "the tag is last"
+    )
     for module in re.findall(r"python -m ([\w.]+)", text):
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
     for target in re.findall(r"^make (\w+)", text, re.MULTILINE):

@@ -34,11 +34,11 @@ from edge.http.limits.rate_limit import Buckets
 from edge.http.server import make_server
 from edge.http.webhook_auth import WebhookAuth
 from edge.http.webhooks import Webhooks
-from edge.media.stream import MediaStreams
 from edge.media.ticker import Ticker
 from edge.outbound.destinations import OperatorLimits
 from edge.outbound.dialer import Dialer
 from edge.session.calls import Calls
+from edge.session.media_streams import MediaStreams
 from edge.session.url_proof import of_call
 from edge.vobiz.signatures import Policy
 from tests.deadlines import WAIT_S

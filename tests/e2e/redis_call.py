@@ -27,11 +27,11 @@ from edge.http.api import Api
 from edge.http.app import EdgeApp
 from edge.http.webhook_auth import WebhookAuth
 from edge.http.webhooks import Webhooks
-from edge.media.stream import MediaStreams
 from edge.media.ticker import Ticker
 from edge.session.call import Call, CallOptions
 from edge.session.call_backup import BACKUP_PAUSE_MS, CallBackups
 from edge.session.calls import Calls
+from edge.session.media_streams import MediaStreams
 from edge.vobiz import stream_protocol
 from edge.vobiz.signatures import Policy
 from tests.calls.doubles import SILENCE, CarrierLine, Mind, Mouth, TextEars, media, spoken
@@ -76,7 +76,7 @@ class Caller:
         """50 frames a second, silence included, for as long as the call lasts."""
         loop = asyncio.get_running_loop()
         due = loop.time()
-        while not self.call.ended.done():
+        while not self.call.lifecycle.over:
             self._from_carrier(media(self._speech.pop(0) if self._speech else SILENCE))
             due += 0.02
             await asyncio.sleep(due - loop.time())
@@ -104,7 +104,7 @@ class Caller:
         return [message for _, message in await self._office.bus.read(call_events(self.call_id))]
 
     def _from_carrier(self, text: str) -> None:
-        if not self.call.ended.done():
+        if not self.call.lifecycle.over:
             self.call.receive(stream_protocol.parse(text))
 
 
@@ -130,7 +130,7 @@ class Office:
         stack.callback(self.ticker.close)
         self.bus, self.store = await self._connect(stack, self.edge)
         slow = await stack.enter_async_context(
-            connect_bus(BusOptions(self._url(self.edge), "copies", pause_ms=BACKUP_PAUSE_MS))
+            connect_bus(BusOptions(self._url(self.edge), "backups", pause_ms=BACKUP_PAUSE_MS))
         )
         self.calls = Calls(self.edge, self.bus, self.store, calls_max=2 * self.places)
         self.calls.listen()

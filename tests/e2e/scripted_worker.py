@@ -23,22 +23,12 @@ def provider(pool: str, answers: dict[str, str]) -> Any:
     return made
 
 
-def _first_of(*names: str) -> Any:
-    """The module by its name in this release, or in the one before."""
-    for name in names[:-1]:
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError:
-            continue
-    return importlib.import_module(names[-1])
-
-
 def main() -> None:
     """Add the double to the pool's vendors, as "test", and be `python -m workers.<pool>`."""
     pool, answers = sys.argv[1], json.loads(sys.argv[2])
-    vendors = _first_of(f"workers.{pool}.engines.catalog", f"workers.{pool}.vendors")
+    vendors = importlib.import_module(f"workers.{pool}.engines.catalog")
     made = provider(pool, answers)
-    vendor = _first_of("workers.providers.catalog", "workers.vendors").Vendor
+    vendor = importlib.import_module("workers.providers.catalog").Vendor
     vendors.VENDORS["test"] = vendor(lambda model, environ: made, "test/it")
     sys.argv = [f"workers.{pool}"]
     runpy.run_module(f"workers.{pool}", run_name="__main__")

@@ -22,7 +22,8 @@ from common.protocol.messages import (
     Message,
     PlaybackStarted,
 )
-from edge.media.reconnect_silence import GAP_MS
+from edge.session.lifecycle import State
+from edge.session.reconnect_silence import GAP_MS
 from edge.vobiz.stream_protocol import MESSAGE_BYTES_MAX
 from tests.e2e.loopback_edge import SECONDS, Edge, Phone, phone, running_edge, start_of
 
@@ -214,7 +215,7 @@ async def test_a_call_that_is_stopped_while_its_line_is_broken_is_written_down_a
         assert call is not None
         caller.socket.transport.abort()
         async with asyncio.timeout(SECONDS):
-            await call.broken
+            await call.reaches(State.BROKEN)
         call.stop("operator hung up")
         await until_only_the_other_is_live(edge)
         await other.goes_on()

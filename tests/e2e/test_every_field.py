@@ -22,11 +22,11 @@ from edge.http.app import EdgeApp
 from edge.http.limits.rate_limit import Buckets
 from edge.http.webhook_auth import WebhookAuth
 from edge.http.webhooks import Webhooks
-from edge.media.stream import MediaStreams
 from edge.media.ticker import Ticker
 from edge.outbound.dialer import Dialer, DialerOptions
 from edge.outbound.state import Accepted, OutboundCall, Plan, Sent
 from edge.session.calls import Calls
+from edge.session.media_streams import MediaStreams
 from edge.vobiz.rest.client import VobizClient
 from edge.vobiz.rest.transport import CarrierOptions
 from edge.vobiz.signatures import Policy

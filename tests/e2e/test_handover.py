@@ -6,8 +6,8 @@ import pytest
 
 from common.protocol.messages import AudioIn, CallEnded, CallStarted, SpeechEnded, SpeechStarted
 from common.protocol.redis_keys import edge_priority
-from edge.media.reconnect_silence import GAP_MS
 from edge.session.call import Call
+from edge.session.reconnect_silence import GAP_MS
 from tests.e2e.loopback_edge import EDGE, SECONDS, Edge, given, phone, running_edge, start_of
 
 pytestmark = [pytest.mark.processes, pytest.mark.anyio]
@@ -88,7 +88,7 @@ async def test_a_connection_that_breaks_between_two_turns_is_bridged_until_it_is
             again.take(edge, "c-1")
             await again.send(start_of("c-1"))
             await again.events.until(CallStarted, 2)
-            await asyncio.wait_for(asyncio.shield(call.ended), SECONDS)
+            await asyncio.wait_for(call.reaches(), SECONDS)
             again.epoch = 2
             await again.goes_on()
             frames = [message for message in again.audio.got if isinstance(message, AudioIn)]

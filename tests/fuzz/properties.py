@@ -26,10 +26,10 @@ from edge.http.app import EdgeApp
 from edge.http.parameters import FIELDS_MAX, VALUE_CHARS_MAX, BadRequest, parameters, read_body
 from edge.http.webhook_auth import WebhookAuth
 from edge.http.webhooks import Webhooks
-from edge.media.stream import MediaStreams
 from edge.media.stream_token import BadToken, verify
 from edge.media.ticker import Ticker
 from edge.session.calls import Calls
+from edge.session.media_streams import MediaStreams
 from edge.vobiz.signatures import Policy
 from edge.vobiz.stream_protocol import NAME_CHARS_MAX, PAYLOAD_BYTES_MAX, BadFrame, DtmfMessage, Media, Start, parse
 from tests.e2e.loopback_edge import ANY_AGENT, EDGE, Edge, Phone, phone, start_of

@@ -16,9 +16,9 @@ from common.protocol.messages import Message
 from common.settings import Settings
 from common.store import CallStore, Claim
 from common.store.redis import LEASE_MS
-from edge.media.stream import MediaStreams
 from edge.media.ticker import Ticker
 from edge.session.calls import Calls
+from edge.session.media_streams import MediaStreams
 from tests.simulation.bus import Network, ProcessBus, ProcessLedger
 from tests.simulation.carrier import Connection
 from tests.simulation.plan import Plan
@@ -115,7 +115,7 @@ class Worker(Node):
 
 
 class Edge(Node):
-    """An edge: `edge.media.stream.Streams` and all below it."""
+    """An edge: `edge.session.media_streams.Streams` and all below it."""
 
     def __init__(self, name: str, ground: Ground) -> None:
         super().__init__(name, ground)

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from common.call.reply_state import ABOUT_REPLY, CUT_MARK, Reply, lose
+from common.call.reply_state import ABOUT_REPLY, CUT_MARK, Reply, ReplyState, lose
 from common.protocol.messages import (
     AudioIn,
     AudioOut,
@@ -220,7 +220,7 @@ class Trial:
         if turn in turns or (turn, clause) in clauses:
             self._breach(f"{name} is sent in epoch {epoch}, but was over before it")
         reply = self.replies.get(turn)
-        if reply is None or (reply.preemptive and not reply.released):
+        if reply is None or reply.preemptive:
             self._breach(f"{name} is sent, but nobody may hear that reply yet")
         self._follows(state, (turn, clause, frame), clauses)
         state.last = (turn, clause, frame)
@@ -299,11 +299,12 @@ class Trial:
         """Was everything that the caller said understood, and answered, or did the caller speak on?"""
         if list(self.words) != " ".join(text for _, text in sorted(self.utterances.items())).split():
             return False
-        standing = [reply for _, reply in sorted(self.replies.items()) if not reply.discarded]
+        standing = [reply for _, reply in sorted(self.replies.items()) if reply.state is not ReplyState.DISCARDED]
         if not standing:
             return False
         newest = standing[-1]
-        return newest.utterance >= max(self.utterances, default=0) and (newest.played or newest.cut is not None)
+        over = newest.closed or newest.state is ReplyState.POSSIBLE_INTERRUPTION
+        return newest.utterance >= max(self.utterances, default=0) and over
 
     def unsettled(self) -> str:
         """What is missing, for a trace."""
@@ -325,7 +326,7 @@ class Trial:
                 self._fits(reply)
             if reply.cut is None and reply.stopped_at is not None:
                 self._not_more_than_heard(reply, *reply.stopped_at)
-            if reply.played and reply.cut is None and reply.clauses and not epochs and not self._mute(reply):
+            if reply.state is ReplyState.PLAYED and reply.clauses and not epochs and not self._mute(reply):
                 self._breach(f"reply {turn} was played, says the story, but nothing of it was sent")
 
     def _not_more_than_heard(self, reply: Reply, clause: int, heard_ms: int) -> None:
@@ -360,7 +361,7 @@ class Trial:
                 return
             if state.tolerance == 1:
                 self._compare_words(reply, state)
-        elif reply.played:
+        elif reply.state is ReplyState.PLAYED:
             self._complete(turn, range(len(reply.clauses)), state)
             if heard != sum(count for place, count in state.sent.items() if place[0] == turn):
                 self._breach(f"reply {turn} was played, says the story, but only {heard} frames were heard")

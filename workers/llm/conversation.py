@@ -13,14 +13,12 @@ import unicodedata
 from dataclasses import dataclass
 from enum import Enum
 
-from common.call.backchannels import is_backchannel
-from common.call.reply_state import ABOUT_REPLY, Reply, lose
+from common.call.reply_state import ABOUT_REPLY, Reply, ReplyState, lose
 from common.protocol.messages import (
     CallEnded,
     CallStarted,
     EagerUserTurn,
     Message,
-    OwnerChanged,
     ReplyStarted,
     SpeechStarted,
     UserTurn,
@@ -47,7 +45,7 @@ class Decision(Enum):
     """The outcome of a preemptive reply; the value is the `outcome` label of `metrics.PREPARED`."""
 
     RELEASE = "released"
-    DISCARD = "withdrawn"
+    DISCARD = "discarded"
 
 
 class Dialogue:
@@ -66,8 +64,6 @@ class Dialogue:
         self._eager_turn: EagerUserTurn | None = None  # the newest eager end of turn, while not confirmed or superseded
         self.epoch = 0
         """Number of the newest media connection of the call; 0 before `CallStarted`."""
-        self.tts_holds = False
-        """True if the call's TTS worker holds preemptive replies; one of release 0.1.0 would have them played."""
         self.edge = ""
         """The edge that holds the caller's connection; empty before `CallStarted`."""
         self.over = False
@@ -92,8 +88,6 @@ class Dialogue:
                 if epoch == 0 or epoch >= self.epoch:
                     self.over = True
                     lose(self._replies, heard)
-            case OwnerChanged("tts", can_hold_replies=holds):
-                self.tts_holds = holds
             case SpeechStarted(_, _, utterance):
                 if self._eager_turn is not None and utterance > self._eager_turn.utterance:
                     self._eager_turn = None  # the caller continues to speak
@@ -113,7 +107,7 @@ class Dialogue:
     def _is_backchannel(self, turn: EagerUserTurn | UserTurn) -> bool:
         """True if the words are a backchannel ("mm-hm") during the reply that is being played."""
         reply = self._newest
-        if reply is None or reply.played or not is_backchannel(turn.text):
+        if not turn.backchannel or reply is None or reply.state is ReplyState.PLAYED:
             return False
         interrupted_by = reply.cut.utterance if reply.cut is not None else reply.resumed_by
         return 0 < interrupted_by <= turn.utterance
@@ -122,7 +116,7 @@ class Dialogue:
     def _caller_has_floor(self) -> bool:
         """True if the newest reply was played to its end, or interrupted and cannot resume."""
         reply = self._newest
-        return reply is None or reply.played or (reply.cut is not None and not reply.may_resume)
+        return reply is None or reply.closed
 
     def _add_user_turn(self, turn: UserTurn) -> None:
         """Add a turn of the caller; it precedes a preemptive reply that was started for it."""
@@ -133,8 +127,7 @@ class Dialogue:
         if self._eager_turn is not None and self._eager_turn.utterance <= turn.utterance:
             self._eager_turn = None
         newest = self._newest
-        waiting = newest is not None and newest.preemptive and not newest.discarded
-        if newest is not None and waiting and newest.utterance >= turn.utterance:
+        if newest is not None and newest.preemptive and newest.utterance >= turn.utterance:
             self._items.insert(self._items.index(newest), turn.text)
         else:
             self._items.append(turn.text)
@@ -146,13 +139,13 @@ class Dialogue:
         newest = self._newest
         if newest is None:
             return WantedReply(1, self._utterance, 0)
-        over = newest.cut is not None or newest.played
+        over = newest.closed or newest.state is ReplyState.POSSIBLE_INTERRUPTION
         if self._answered < self._utterance and (over or self._interruptible):
             return WantedReply(newest.turn + 1, self._utterance, 0)
         # Only after the last reply is over: a preemptive reply would replace it, and may be discarded.
-        if over and self._eager_turn is not None and self.tts_holds:
+        if over and self._eager_turn is not None:
             return WantedReply(newest.turn + 1, self._eager_turn.utterance, 0, self._eager_turn.text)
-        if newest.ended or (newest.cut is not None and not newest.may_resume):
+        if newest.ended or newest.closed:
             return None
         based_on = newest.based_on if newest.preemptive else ""
         return WantedReply(newest.turn, newest.utterance, len(newest.clauses), based_on)
@@ -160,10 +153,8 @@ class Dialogue:
     def decision(self) -> Decision | None:
         """Decide about the newest reply if it is preemptive; None if it is not, or if the turn is not confirmed yet."""
         newest = self._newest
-        if newest is None or not newest.preemptive or newest.discarded:
+        if newest is None or not newest.preemptive:
             return None
-        if not self.tts_holds:
-            return Decision.DISCARD
         turn: UserTurn | EagerUserTurn | None = (
             self._user_turn if self._utterance >= newest.utterance else self._eager_turn
         )
@@ -183,7 +174,9 @@ class Dialogue:
     @property
     def _answered(self) -> int:
         """The newest utterance that has a reply which was not discarded; -1 if none has."""
-        return max((reply.utterance for reply in self._replies.values() if not reply.discarded), default=-1)
+        return max(
+            (reply.utterance for reply in self._replies.values() if reply.state is not ReplyState.DISCARDED), default=-1
+        )
 
     def user_turn(self, utterance: int) -> UserTurn | EagerUserTurn | None:
         """Return the caller's newest turn, confirmed or eager, if it has this utterance number; else None."""

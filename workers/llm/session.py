@@ -15,14 +15,11 @@ from typing import Any
 from common.bus import Bus
 from common.call.end_reasons import EndReason
 from common.process.clock import wall_ms
-from common.process.skipped import skipping
 from common.process.tasks import cancel
 from common.protocol.messages import (
     Clause,
     EagerUserTurn,
-    Interrupted,
     Message,
-    OwnerChanged,
     ReplyDiscarded,
     ReplyEnded,
     ReplyReleased,
@@ -31,7 +28,7 @@ from common.protocol.messages import (
     UsageReported,
     UserTurn,
 )
-from common.protocol.redis_keys import EVENTS_MAXLEN, call_events, edge_priority
+from common.protocol.redis_keys import EVENTS_MAXLEN, edge_priority
 from common.store import CallStore, Claim
 from common.telemetry import metrics, traces
 from workers.llm.conversation import Decision, Dialogue, WantedReply
@@ -41,8 +38,8 @@ from workers.llm.text.phrases import APOLOGIES, FAREWELLS
 from workers.llm.text.speakable import is_speakable
 from workers.llm.text.tool_calls import tool_name
 from workers.providers.interfaces import ChatMessage, ProviderError, Retracted, TextComplete, after
+from workers.runtime.event_session import EventSession
 from workers.runtime.hang_up import Connection, hang_up
-from workers.runtime.runner import Fenced
 
 log = logging.getLogger(__name__)
 
@@ -80,37 +77,21 @@ class LlmSession:
     def __init__(self, claim: Claim, bus: Bus, store: CallStore, persona: Persona) -> None:
         self._claim = claim
         self._bus = bus
-        self._store = store
+        self._log = EventSession(claim, bus, store)
         self._persona = persona
         self._dialogue = Dialogue(persona.instructions, persona.interruptible)
-        self._live = False
         self._events = 0
         self._failed_replies = 0
-        self._changed = asyncio.Event()
-        self._error: Exception | None = None
 
     async def run(self) -> None:
-        events = call_events(self._claim.call_id)
-        await self.write(OwnerChanged("llm", self._claim.token, self._claim.owner, wall_ms()))
-        subscription = self._bus.subscribe(events, skipping(self._receive, self._claim.call_id), self._fail)
-        try:
+        async with self._log.following(self._receive):
             await self._follow()
-        finally:
-            subscription.close()
 
-    def _receive(self, entry_id: str, message: Message) -> None:
-        if isinstance(message, OwnerChanged) and (message.pool, message.token) == ("llm", self._claim.token):
-            self._live = True  # every event before this worker's `OwnerChanged` has been read
+    def _receive(self, message: Message) -> None:
         self._dialogue.receive(message)
         self._events += 1
         if self._events == EVENTS_MAXLEN:
             hang_up(self._bus, self._claim, EndReason.TOO_LONG, self._connection)
-        if self._live:
-            self._changed.set()
-
-    def _fail(self, error: Exception) -> None:
-        self._error = error
-        self._changed.set()
 
     async def _follow(self) -> None:
         """Keep the wanted reply running until the call is over."""
@@ -118,10 +99,7 @@ class LlmSession:
         turn = 0
         try:
             while not self._dialogue.over:
-                await self._changed.wait()
-                self._changed.clear()
-                if self._error is not None:
-                    raise self._error
+                await self._log.changed()
                 if (decision := self._dialogue.decision()) is not None:
                     await self._resolve_preemptive_reply(decision)
                 wanted = self._dialogue.wanted()
@@ -135,7 +113,7 @@ class LlmSession:
                     chat = self._dialogue.messages()  # taken now: more events may arrive while the start is written
                     await self._begin(wanted)
                     running = asyncio.create_task(self._reply(wanted, chat), name=f"reply {turn}")
-                    running.add_done_callback(lambda task: self._changed.set())
+                    running.add_done_callback(lambda task: self._log.wake())
         finally:
             if running is not None:
                 await cancel(running)
@@ -150,25 +128,23 @@ class LlmSession:
             message = ReplyReleased(
                 self._claim.call_id, self._claim.token, turn, user_turn.stage_ms if user_turn is not None else ()
             )
-        await self.write(message)
+        await self._log.write(message)
         self._dialogue.receive(message)  # before it comes back through the log, so that it is not decided twice
         if isinstance(message, ReplyReleased):
             self._bus.publish(edge_priority(self._connection.edge), message)
-        elif not self._dialogue.tts_holds:
-            await self.write(Interrupted(turn, 0, 0))  # a TTS worker of release 0.1.0 took over and knows only this
 
     async def _begin(self, wanted: WantedReply) -> None:
         """Write `ReplyStarted` outside the reply's task: the number is taken even if the reply is cancelled."""
         if wanted.published == 0:
             started = ReplyStarted(wanted.turn, wanted.utterance, wanted.based_on)
-            await self.write(started)
+            await self._log.write(started)
             self._dialogue.receive(started)  # before it comes back through the log, so that it is not started twice
 
     async def _reply(self, wanted: WantedReply, chat: list[ChatMessage]) -> None:
         """Publish one reply clause by clause, after the clauses that a previous owner has published."""
         traces.about(traces.TurnTrace(self._claim.call_id, wanted.utterance, wanted.turn))
         user_turn = self._dialogue.user_turn(wanted.utterance)
-        writer = _Writer(self, wanted, user_turn)
+        writer = _Writer(self._log, wanted, self._dialogue.published_text(wanted.turn), user_turn)
         then, failed = "", False
         try:
             async with asyncio.timeout(REPLY_SECONDS_MAX):
@@ -188,7 +164,7 @@ class LlmSession:
             await self._apologise(writer)
         elif not writer.count and then:
             await writer.say_only(self._persona.farewell)
-        await self.write(ReplyEnded(wanted.turn, writer.count, then))
+        await self._log.write(ReplyEnded(wanted.turn, writer.count, then))
 
     async def _apologise(self, writer: _Writer) -> None:
         """Speak the apology; if the reply before failed too, end the call instead of repeating it."""
@@ -215,7 +191,7 @@ class LlmSession:
                         writer.set_aside()
                         log.warning("a model failed: %s", error, extra={"call_id": self._claim.call_id})
                     case TokenUsage():
-                        await self.write(_usage_report(event))
+                        await self._log.write(_usage_report(event))
                     case _ if tool_name(event.name) == END_CALL["function"]["name"]:
                         then = "hangup"
                     case _:
@@ -230,35 +206,20 @@ class LlmSession:
         known = self._dialogue if self._dialogue.edge else self._claim.record
         return Connection(known.edge, known.epoch)
 
-    def published_text(self, turn: int) -> str:
-        """Return the text of a reply's published clauses."""
-        return self._dialogue.published_text(turn)
-
-    async def write(self, message: Message) -> None:
-        """Append one event to the call's event log.
-
-        Raises `Fenced` if another worker owns the call by now, and `ConnectionError` if the call store does not answer
-        (`TimeoutError` is reserved for a model that takes too long).
-        """
-        try:
-            written = await self._store.append(self._claim, [message])
-        except TimeoutError as error:
-            raise ConnectionError("the call store did not answer") from error
-        if not written:
-            raise Fenced
-
 
 class _Writer:
     """Cuts one reply's text into clauses and publishes each as soon as it is complete."""
 
-    def __init__(self, session: LlmSession, wanted: WantedReply, user_turn: UserTurn | EagerUserTurn | None) -> None:
-        self._session = session
+    def __init__(
+        self, log: EventSession, wanted: WantedReply, prefix: str, user_turn: UserTurn | EagerUserTurn | None
+    ) -> None:
+        self._log = log
         self._turn = wanted.turn
         self._stage_ms: StageMs = user_turn.stage_ms if user_turn is not None else ()
         self._clauses = Clauses()
         self._aside = False
         self._first_token_ms = 0
-        self.prefix = session.published_text(wanted.turn)
+        self.prefix = prefix
         """The published text of the reply, including that of a previous owner."""
         self.count = wanted.published
         """Number of published clauses of the reply."""
@@ -309,7 +270,7 @@ class _Writer:
         if stage_ms:
             traces.stage("first_token", *stage_ms[-3:-1])
             traces.stage("first_clause", *stage_ms[-2:])
-        await self._session.write(Clause(self._turn, number, text, stage_ms))
+        await self._log.write(Clause(self._turn, number, text, stage_ms))
 
 
 def _usage_report(usage: TokenUsage) -> UsageReported:

@@ -12,10 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from common.process.backoff import Backoff
+
 FAILURES_MAX = 3
 BUSY_S = 1.0
-COOLDOWN_S = (5.0, 60.0)
-"""The first and the longest cooldown, in seconds."""
+COOLDOWN = Backoff(first_s=5.0, longest_s=60.0)
 PROBE_S_MAX = 30.0
 """Seconds after which a probe without an outcome no longer keeps other uses away."""
 
@@ -33,7 +34,7 @@ class Breaker:
     """Breaker of one provider: ask `allows`, call `begun`, then `worked`, `failed`, `busy` or `left`."""
 
     _failures: int = 0
-    _cooldown_s: float = COOLDOWN_S[0]
+    _failed_probes: int = 0
     until: float = 0.0
     """The time before which it is used only if every other provider has failed."""
     state: BreakerState = BreakerState.CLOSED
@@ -51,7 +52,7 @@ class Breaker:
     def worked(self) -> None:
         """Record that the provider worked."""
         self._failures = 0
-        self._cooldown_s = COOLDOWN_S[0]
+        self._failed_probes = 0
         self.until = 0.0
         self.state = BreakerState.CLOSED
 
@@ -61,9 +62,9 @@ class Breaker:
         if self.state is BreakerState.CLOSED and self._failures < FAILURES_MAX:
             return
         if self.state is BreakerState.PROBING:
-            self._cooldown_s = min(2 * self._cooldown_s, COOLDOWN_S[1])
+            self._failed_probes += 1
         self.state = BreakerState.OPEN
-        self.until = now + self._cooldown_s
+        self.until = now + COOLDOWN.pause_s(self._failed_probes)
 
     def busy(self, now: float) -> None:
         """Record that the provider has no capacity now."""

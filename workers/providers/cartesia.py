@@ -19,12 +19,6 @@ def headers(key: str) -> dict[str, str]:
     return {"X-API-Key": key, "Cartesia-Version": VERSION}
 
 
-def socket_url(url: str) -> str:
-    """The base URL of the WebSockets for CARTESIA_BASE_URL, which may also be an http(s) URL."""
-    url = url.rstrip("/")
-    return "ws" + url.removeprefix("http") if url.startswith("http") else url
-
-
 def failure(name: str, message: Mapping[str, Any]) -> ProviderError:
     """The exception for a message of type "error".  It leaves the text out, which may quote what was spoken."""
     status = message.get("status_code", message.get("code"))

@@ -14,10 +14,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
+from common.process.addresses import http_url
 from workers.providers.deadlines import SynthesisDeadline
 from workers.providers.http_status import refused
 from workers.providers.interfaces import Busy, Down, ProviderError, Rejected
@@ -34,21 +34,6 @@ ERROR_BYTES_MAX = 2_000
 ATTEMPTS_MAX = 2
 """Attempts of one request: the vendor may close a kept connection while it is reused; the second one is new."""
 
-_SOCKET_SCHEMES = {"wss": "https", "ws": "http"}
-
-
-def http_form(url: str) -> str:
-    """`wss://host/path/` as `https://host/path`, for vendors with both protocols and one address setting."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(scheme=_SOCKET_SCHEMES.get(parts.scheme, parts.scheme))).rstrip("/")
-
-
-def socket_form(url: str) -> str:
-    """`https://host/path/` as `wss://host/path`."""
-    parts = urlsplit(url)
-    schemes = {http: socket for socket, http in _SOCKET_SCHEMES.items()}
-    return urlunsplit(parts._replace(scheme=schemes.get(parts.scheme, parts.scheme))).rstrip("/")
-
 
 @dataclass(slots=True)
 class _Pool:
@@ -62,7 +47,7 @@ class VendorHttp:
     def __init__(self, name: str, url: str, headers: Mapping[str, str], key_variable: str, connect_s: float) -> None:
         self._name = name
         self._key_variable = key_variable
-        self._url = http_form(url)
+        self._url = http_url(url)
         self._headers = {**headers, "accept-encoding": "identity"}
         self._connect_s = connect_s
         self._pools: list[_Pool] = []

@@ -34,12 +34,6 @@ def headers(key: str) -> dict[str, str]:
     return {"Api-Subscription-Key": key}
 
 
-def socket_url(url: str) -> str:
-    """The base URL of the WebSockets for SARVAM_BASE_URL, which may also be an http(s) URL."""
-    url = url.rstrip("/")
-    return "ws" + url.removeprefix("http") if url.startswith("http") else url
-
-
 def language_code(name: str, tag: str, more: Mapping[str, str] | None = None) -> str:
     """Sarvam's code of a BCP 47 tag; every region is India.  Raises Rejected if `name` does not know the language."""
     code = {**LANGUAGES, **(more or {})}.get(tag.partition("-")[0].lower())

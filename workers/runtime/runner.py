@@ -28,6 +28,7 @@ from common.store import CallStore, Claim
 from common.store.suspicion import Left, Suspect, Take
 from common.telemetry import metrics
 from workers.providers.failover import PassOn
+from workers.runtime.event_session import Fenced
 from workers.runtime.held_call import HeldCall, trial_left_s
 from workers.runtime.orphan_scan import SCAN_SECONDS, OrphanScan
 from workers.runtime.provider_health import ProviderHealth, never
@@ -53,10 +54,6 @@ STAND_BACK_SECONDS = 0.2
 """How long a member takes no offers after one that another member should have."""
 UNRELEASED_MAX = 1_000
 """Most calls that could not be given back while Redis was away, and are when it is there again."""
-
-
-class Fenced(Exception):
-    """The claim is no longer the newest: another member owns the call.  Drop it."""
 
 
 class Session(Protocol):
@@ -138,7 +135,7 @@ class Runner:
                 "take": (self._take, 0.0),
                 "renew": (self._renew, self._options.lease_ms / 3000),
                 "scan": (self._scan.run, SCAN_SECONDS),
-                "beat": (self._heartbeat, HEARTBEAT_SECONDS),
+                "heartbeat": (self._heartbeat, HEARTBEAT_SECONDS),
                 "room": (self._report_room, ROOM_SECONDS),
                 "health": (self._watch_health, HEALTH_SECONDS),
             }

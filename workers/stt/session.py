@@ -13,7 +13,6 @@ from collections import deque
 
 from common.audio.g711 import BYTES_PER_MS
 from common.bus import START, Bus
-from common.call.backchannels import is_backchannel
 from common.call.end_reasons import EndReason
 from common.call.resume import ListeningPosition
 from common.process.clock import wall_ms
@@ -24,7 +23,6 @@ from common.protocol.messages import (
     AudioStarted,
     EagerUserTurn,
     Message,
-    OwnerChanged,
     SpeechEnded,
     SpeechStarted,
     UsageReported,
@@ -46,9 +44,10 @@ from workers.providers.interfaces import (
     SttEvent,
     SttStream,
 )
+from workers.runtime.event_session import EventSession, Fenced
 from workers.runtime.hang_up import Connection, hang_up
-from workers.runtime.runner import Fenced
 from workers.stt.audio_watch import AudioWatch
+from workers.stt.backchannels import is_backchannel
 from workers.stt.stream.reopening import Reopening
 
 log = logging.getLogger(__name__)
@@ -70,6 +69,7 @@ class SttSession:
         self._claim = claim
         self._bus = bus
         self._store = store
+        self._log = EventSession(claim, bus, store)
         self._sources = sources
         self._options = options
         self._edge = claim.record.edge
@@ -87,7 +87,7 @@ class SttSession:
         self._fed_bytes = 0  # to the open stream, and not yet counted as used
 
     async def run(self) -> None:
-        await self._write(OwnerChanged("stt", self._claim.token, self._claim.owner, wall_ms()))
+        await self._log.begin()
         streaming = asyncio.create_task(self._run_stream(), name=f"stt stream {self._claim.call_id}")
         watching = asyncio.create_task(self._watch.run(self._is_due), name=f"audio watch {self._claim.call_id}")
         tasks = [streaming, watching]
@@ -197,31 +197,32 @@ class SttSession:
             case SpeechStart(position_ms):
                 self._utterance += 1
                 self._speech_starts.append((position_ms, self._utterance))
-                await self._speech(SpeechStarted(call_id, token, self._utterance, position_ms, wall_ms(), words=True))
+                await self._speech(SpeechStarted(call_id, token, self._utterance, position_ms, wall_ms()))
             case SpeechEnd(position_ms):
                 await self._speech(SpeechEnded(call_id, token, self._utterance, position_ms))
             case EagerEndOfTurn(text, _, end_ms):
                 now_ms = wall_ms()
                 stage_ms = (self._timeline.wall(end_ms), now_ms, now_ms)
-                self._publish_words(self._utterance_of(end_ms), text)
-                await self._write(EagerUserTurn(self._utterance_of(end_ms), text, stage_ms))
+                utterance, backchannel = self._utterance_of(end_ms), is_backchannel(text)
+                self._publish_words(utterance, backchannel)
+                await self._log.write(EagerUserTurn(utterance, text, stage_ms, backchannel))
             case EndOfTurn(text, _, end_ms, decided_ms, unsure):
                 speech_end = self._timeline.wall(end_ms)
                 endpoint = self._timeline.wall(decided_ms) if decided_ms else wall_ms()
-                utterance = self._utterance_of(end_ms)
+                utterance, backchannel = self._utterance_of(end_ms), is_backchannel(text)
                 if not unsure:  # an agent that speaks is not stopped for it
-                    self._publish_words(utterance, text)
+                    self._publish_words(utterance, backchannel)
                 now_ms = wall_ms()
-                await self._write(UserTurn(utterance, text, (speech_end, endpoint, now_ms), unsure))
+                await self._log.write(UserTurn(utterance, text, (speech_end, endpoint, now_ms), unsure, backchannel))
                 turn = traces.TurnTrace(self._claim.call_id, utterance)
                 traces.stage("endpoint", speech_end, endpoint, turn=turn, provider=spec)
                 traces.stage("transcript", endpoint, now_ms, turn=turn, provider=spec)
                 await self._save(utterance, end_ms)
                 await self._count_use(spec)
 
-    def _publish_words(self, utterance: int, text: str) -> None:
+    def _publish_words(self, utterance: int, backchannel: bool) -> None:
         """Report that the speech has words, so that the edge, which stopped the agent for it, need not wait."""
-        if not is_backchannel(text):
+        if not backchannel:
             self._bus.publish(
                 edge_priority(self._edge), WordsDetected(self._claim.call_id, self._claim.token, utterance)
             )
@@ -230,11 +231,11 @@ class SttSession:
         audio_ms, self._fed_bytes = self._fed_bytes // BYTES_PER_MS, 0
         if audio_ms:
             metrics.count_usage("stt", spec, {"audio_ms": audio_ms})
-            await self._write(UsageReported("stt", spec, (("audio_ms", audio_ms),)))
+            await self._log.write(UsageReported("stt", spec, (("audio_ms", audio_ms),)))
 
     async def _speech(self, speech: SpeechStarted | SpeechEnded) -> None:
         self._bus.publish(edge_priority(self._edge), speech)
-        await self._write(speech)
+        await self._log.write(speech)
 
     def _utterance_of(self, end_ms: int) -> int:
         """The number of the utterance that ended there; by now the caller may be speaking again."""
@@ -244,10 +245,6 @@ class SttSession:
         """Save where the next owner, or the next stream, begins: where the caller's words ended.  Raises Fenced."""
         self._resume = ListeningPosition(utterance, self._timeline.entry(end_ms))
         if not await self._store.save_checkpoint(self._claim, self._resume.checkpoint()):
-            raise Fenced
-
-    async def _write(self, message: Message) -> None:
-        if not await self._store.append(self._claim, [message]):
             raise Fenced
 
 

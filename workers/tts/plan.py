@@ -1,10 +1,10 @@
 """Decides what to synthesise next, folded from the call's event log.  Pure.
 
-Only the newest reply counts: an older one ends when the next starts.  An interrupted reply ends when the caller's words
-arrive; until then its current clause is synthesised to the end, because the reply may resume.  A clause that a previous
-owner has synthesised (`ClauseSynthesized`) is not synthesised again.  After a reconnect everything that the caller did
-not hear is, because the audio was lost with the connection: from the first clause that was not `ClausePlayed`, or from
-the word that the caller had reached, if the edge reported it (`CallStarted.heard`).
+Only the newest reply counts: an older one ends when the next starts.  While an interruption may prove to be none, the
+current clause is synthesised to its end, because the reply may resume.  A clause that a previous owner has synthesised
+(`ClauseSynthesized`) is not synthesised again.  After a reconnect everything that the caller did not hear is, because
+the audio was lost with the connection: from the first clause that was not `ClausePlayed`, or from the word that the
+caller had reached, if the edge reported it (`CallStarted.heard`).
 """
 
 from __future__ import annotations
@@ -12,24 +12,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from common.call.backchannels import is_backchannel
+from common.call.reply_state import ABOUT_REPLY, Reply, ReplyState
 from common.protocol.messages import (
     CallEnded,
     CallStarted,
     Clause,
     ClausePlayed,
     ClauseSynthesized,
-    EagerUserTurn,
     HeardPosition,
-    Interrupted,
     Message,
-    ReplyDiscarded,
     ReplyEnded,
-    ReplyPlayed,
-    ReplyReleased,
-    ReplyResumed,
     ReplyStarted,
-    UserTurn,
     of_past_connection,
 )
 from workers.tts.resume_point import ON_ITS_WAY_MS, resume_ms
@@ -59,91 +52,86 @@ class SpeechPlan:
     """One call's speech plan.  Call `receive` with every event in order; `next` returns what to do now."""
 
     def __init__(self) -> None:
-        self._turn = 0
-        self._clauses: dict[int, Clause] = {}
-        self._spoken: set[int] = set()
-        self._ended: ReplyEnded | None = None
-        self._synthesized: dict[int, ClauseSynthesized] = {}  # by clause, for whichever connection it was synthesised
-        self._played: set[int] = set()
-        self._start_at: tuple[int, int] = (0, 0)  # (clause, ms) at which this connection begins
-        self._closed = False  # interrupted, discarded or played
-        self._possible_interruption = 0  # the utterance that interrupted it, while it may prove to be noise; else 0
-        self._resumed = 0  # the newest utterance that proved to be noise
-        self._completion_sent = False  # `ReplySynthesized` was sent to the edge
-        self.held = False
-        """True if the reply is preemptive: the edge must hold its audio until the release."""
-        self.answers = 0
-        """The utterance that the reply answers; 0: none."""
+        self._open(Reply(0, 0))
         self.epoch = 0
         self.edge = ""
-        self._edge_holds = False
         self.over = False
+
+    def _open(self, reply: Reply) -> None:
+        """Begin with another reply."""
+        self._reply = reply
+        self._clauses: dict[int, Clause] = {}
+        self._spoken: set[int] = set()  # clauses that were synthesised for this connection, or need not be
+        self._ended: ReplyEnded | None = None
+        self._played: set[int] = set()
+        self._start_at: tuple[int, int] = (0, 0)  # (clause, ms) at which this connection begins
+        self._completion_sent = False  # `ReplySynthesized` was sent to the edge
+
+    @property
+    def held(self) -> bool:
+        """True if the reply is preemptive: the edge must hold its audio until the release."""
+        return self._reply.preemptive
+
+    @property
+    def answers(self) -> int:
+        """The utterance that the reply answers; 0: none."""
+        return self._reply.utterance
 
     def receive(self, message: Message) -> None:
         """Fold one event.  A repeated event changes nothing."""
         if of_past_connection(message, self.epoch):
             return
         match message:
-            case CallStarted(epoch, edge, can_hold_replies=holds, heard=heard) if epoch > self.epoch:
-                self.epoch, self.edge, self._edge_holds = epoch, edge, holds
+            case CallStarted(epoch, edge, heard=heard) if epoch > self.epoch:
+                self.epoch, self.edge = epoch, edge
                 self._resume_from(heard)
                 self._spoken = set(self._played)  # audio that was still queued on the lost connection was never heard
                 self._completion_sent = False
                 self.over = False  # the carrier may reconnect a call that has ended here
             case CallEnded(epoch):
                 self.over = self.over or epoch == 0 or epoch >= self.epoch
-            case ReplyStarted(turn, utterance, based_on):
-                if turn > self._turn:
-                    self._open(turn)
-                    self.held, self.answers = bool(based_on), utterance
-            case ReplyReleased(_, _, turn) if turn == self._turn:
-                self.held = False
-            case Clause(turn, clause):
-                self._open(turn)
-                if turn == self._turn:
-                    self._clauses.setdefault(clause, message)
-            case ReplyEnded(turn) if turn == self._turn:
+            case ReplyStarted(turn, utterance, based_on) if turn > self._reply.turn:
+                self._open(Reply(turn, utterance, based_on))
+            case Clause(turn) if turn > self._reply.turn:
+                self._open(Reply(turn, 0))
+            case _:
+                pass
+        if getattr(message, "turn", 0) == self._reply.turn:
+            self._about_reply(message)
+
+    def _about_reply(self, message: Message) -> None:
+        if isinstance(message, ABOUT_REPLY):
+            self._reply.receive(message)
+        match message:
+            case Clause(_, clause):
+                self._clauses.setdefault(clause, message)
+            case ReplyEnded():
                 self._ended = message
-            case ClauseSynthesized(turn, clause, epoch=epoch) if turn == self._turn:
-                self._synthesized[clause] = message
-                if epoch in (0, self.epoch):
-                    self._spoken.add(clause)
-            case ClausePlayed(turn, clause) if turn == self._turn:
+            case ClauseSynthesized(_, clause, epoch=epoch) if epoch in (0, self.epoch):
+                self._spoken.add(clause)
+            case ClausePlayed(_, clause):
                 self._played.update(range(clause + 1))  # the carrier plays in order, but may not report each clause
-            case Interrupted(turn, utterance=utterance) if turn == self._turn and utterance:
-                if utterance > self._resumed:
-                    self._possible_interruption = utterance
-            case ReplyResumed(turn, utterance) if turn == self._turn and 0 < self._possible_interruption <= utterance:
-                self._possible_interruption, self._resumed = 0, utterance
-            case EagerUserTurn(utterance, text) | UserTurn(utterance, text) if (
-                0 < self._possible_interruption <= utterance
-            ):
-                self._closed = self._closed or not is_backchannel(text)
-            case Interrupted(turn) | ReplyPlayed(turn) | ReplyDiscarded(turn) if turn == self._turn:
-                self._closed = True
             case _:
                 pass
 
     def next(self) -> Task | None:
         """Return what to do now; None: wait for the next event."""
-        if self._closed or self._possible_interruption or self._completion_sent or self.over or not self.edge:
+        paused = self._reply.closed or self._reply.state is ReplyState.POSSIBLE_INTERRUPTION
+        if paused or self._completion_sent or self.over or not self.edge:
             return None
-        if self.held and not self._edge_holds:
-            return None  # an edge of release 0.1.0 would play it at once
         number = 0
         while number in self._spoken:
             number += 1
         if number in self._clauses:
-            return Synthesize(
-                self._clauses[number], self.epoch, self._start_at[1] if number == self._start_at[0] else 0
-            )
+            from_ms = self._start_at[1] if number == self._start_at[0] else 0
+            return Synthesize(self._clauses[number], self.epoch, from_ms)
         if self._ended is not None and number >= self._ended.clauses:
-            return Done(self._turn, self._ended.then)
+            return Done(self._reply.turn, self._ended.then)
         return None
 
     def note_completion_sent(self, turn: int) -> None:
         """Record that `ReplySynthesized` was sent to the edge."""
-        if turn == self._turn:
+        if turn == self._reply.turn:
             self._completion_sent = True
 
     def stands(self, task: Synthesize) -> bool:
@@ -152,28 +140,19 @@ class SpeechPlan:
 
     def speaks(self, turn: int) -> bool:
         """True if the caller may still hear anything of this reply."""
-        return turn == self._turn and not self._closed and not self.over
+        return turn == self._reply.turn and not self._reply.closed and not self.over
 
     def _resume_from(self, heard_position: HeardPosition) -> None:
         """Compute where in the reply a new connection begins."""
         self._start_at = (0, 0)
-        if len(heard_position) != 3 or heard_position[0] != self._turn:
+        if len(heard_position) != 3 or heard_position[0] != self._reply.turn:
             return
         _, clause, heard_ms = heard_position
-        if heard_ms < ON_ITS_WAY_MS and clause - 1 in self._synthesized and clause - 1 not in self._played:
+        durations_ms, char_timings = self._reply.durations_ms, self._reply.char_timings
+        if heard_ms < ON_ITS_WAY_MS and clause - 1 in durations_ms and clause - 1 not in self._played:
             clause -= 1  # its end was still on its way to the caller
-            heard_ms += self._synthesized[clause].duration_ms
+            heard_ms += durations_ms[clause]
         self._played.update(range(clause))
         if clause in self._clauses:
-            known = self._synthesized.get(clause)
-            duration_ms, char_timings = (known.duration_ms, known.char_timings) if known else (0, ())
-            self._start_at = (clause, resume_ms(self._clauses[clause].text, heard_ms, duration_ms, char_timings))
-
-    def _open(self, turn: int) -> None:
-        if turn > self._turn:
-            self._turn = turn
-            self._clauses, self._spoken, self._played = {}, set(), set()
-            self._synthesized, self._start_at = {}, (0, 0)
-            self._ended, self._closed, self._completion_sent = None, False, False
-            self._possible_interruption = self._resumed = 0
-            self.held, self.answers = False, 0
+            text, duration_ms = self._clauses[clause].text, durations_ms.get(clause, 0)
+            self._start_at = (clause, resume_ms(text, heard_ms, duration_ms, char_timings.get(clause, ())))

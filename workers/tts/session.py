@@ -13,17 +13,16 @@ from common.audio.g711 import BYTES_PER_MS, FRAME_BYTES, padded
 from common.bus import Bus
 from common.call.end_reasons import EndReason
 from common.process.clock import wall_ms
-from common.process.skipped import skipping
 from common.process.tasks import cancel
-from common.protocol.messages import AudioOut, ClauseSynthesized, Message, OwnerChanged, ReplySynthesized, StageMs
-from common.protocol.redis_keys import call_events, edge_audio
+from common.protocol.messages import AudioOut, ClauseSynthesized, Message, ReplySynthesized, StageMs
+from common.protocol.redis_keys import edge_audio
 from common.store import CallStore, Claim
 from common.telemetry import metrics, traces
 from workers.providers.failover import Failover
 from workers.providers.interfaces import TextToSpeech, VoiceOptions
+from workers.runtime.event_session import EventSession
 from workers.runtime.hang_up import Connection, hang_up
-from workers.runtime.runner import Fenced
-from workers.tts.plan import Done, SpeechPlan, Synthesize
+from workers.tts.plan import Done, SpeechPlan, Synthesize, Task
 from workers.tts.synthesis import CallVoice
 
 log = logging.getLogger(__name__)
@@ -43,57 +42,40 @@ class TtsSession:
     ) -> None:
         self._claim = claim
         self._bus = bus
-        self._store = store
-        self._voice = CallVoice(claim.call_id, voices, options, self._write)
+        self._log = EventSession(claim, bus, store)
+        self._voice = CallVoice(claim.call_id, voices, options, self._log.write)
         self._plan = SpeechPlan()
-        self._live = False
-        self._changed = asyncio.Event()
-        self._error: Exception | None = None
         self._current: tuple[Synthesize, asyncio.Task[None]] | None = None
         self._lead = _PlayoutLead()
         self._silent_clauses = 0
 
     async def run(self) -> None:
-        events = call_events(self._claim.call_id)
-        await self._write(OwnerChanged("tts", self._claim.token, self._claim.owner, wall_ms(), can_hold_replies=True))
-        subscription = self._bus.subscribe(events, skipping(self._receive, self._claim.call_id), self._fail)
         try:
-            while not self._plan.over:
-                await self._step()
+            async with self._log.following(self._receive):
+                while not self._plan.over:
+                    await self._log.changed()
+                    while (task := self._plan.next()) is not None:
+                        await self._perform(task)
         finally:
-            subscription.close()
             await self._voice.close()
 
-    def _receive(self, entry_id: str, message: Message) -> None:
-        if isinstance(message, OwnerChanged) and (message.pool, message.token) == ("tts", self._claim.token):
-            self._live = True  # every event before this worker's `OwnerChanged` has been read
+    def _receive(self, message: Message) -> None:
         self._plan.receive(message)
         if self._current is not None and not self._plan.stands(self._current[0]):
             self._current[1].cancel()
         if not self._plan.speaks(self._voice.turn):
             self._voice.be_silent()
-        if self._live:
-            self._changed.set()
 
-    def _fail(self, error: Exception) -> None:
-        self._error = error
-        self._changed.set()
-
-    async def _step(self) -> None:
-        if self._error is not None:
-            raise self._error
-        match self._plan.next() if self._live else None:
-            case Synthesize() as order:
-                await self._synthesize(order)
+    async def _perform(self, task: Task) -> None:
+        match task:
+            case Synthesize():
+                await self._synthesize(task)
             case Done(turn, then):
                 reply = ReplySynthesized(
                     self._claim.call_id, self._plan.epoch, self._claim.token, turn, then, self._plan.held
                 )
                 self._bus.publish(edge_audio(self._plan.edge), reply)
                 self._plan.note_completion_sent(turn)
-            case None:
-                self._changed.clear()
-                await self._changed.wait()
 
     async def _synthesize(self, order: Synthesize) -> None:
         """Synthesise and send one clause; returns early, without an error, if `_receive` cancels it."""
@@ -126,7 +108,7 @@ class TtsSession:
             clause.turn, clause.clause, sender.duration_ms, synthesis.char_timings, order.epoch,
             synthesis.synthesized_chars,
         )  # fmt: skip
-        await self._write(synthesized)
+        await self._log.write(synthesized)
         self._plan.receive(synthesized)  # before it comes back through the log, so that it is not synthesised twice
 
     def _count_silent_clause(self, silent: bool) -> None:
@@ -134,10 +116,6 @@ class TtsSession:
         self._silent_clauses = self._silent_clauses + 1 if silent else 0
         if self._silent_clauses >= SILENT_CLAUSES_MAX:
             hang_up(self._bus, self._claim, EndReason.ERROR, Connection(self._plan.edge, self._plan.epoch))
-
-    async def _write(self, message: Message) -> None:
-        if not await self._store.append(self._claim, [message]):
-            raise Fenced
 
 
 class _Sender:

@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
 from math import ceil
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from common.process.addresses import peer_ip
 from common.telemetry import metrics
 from edge.vobiz.signatures import trusted_peer
 
@@ -83,15 +84,10 @@ def client_address(peer: str, forwarded_for: str, proxies: tuple[str, ...]) -> s
         if not trusted_peer(address, proxies):
             break
         address = hop.strip() or address
-    try:
-        found = ip_address(address)
-    except ValueError:
+    found = peer_ip(address)
+    if found is None:
         return "" if address != peer else peer
-    if isinstance(found, IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ip_network((found, IPV6_PREFIX), strict=False))
-    return str(found)
+    return str(ip_network((found, IPV6_PREFIX), strict=False) if found.version == 6 else found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ class PoolWatch:
         suspects = self._unserved.suspects(all_have_room=not self.missing())
         unheld = await self._store.unheld(suspects)
         for call_id, pool in self._unserved.look(unheld, suspects, _now_ms()).items():
-            if not live[call_id].stopping.done() and not live[call_id].ended.done():
+            if live[call_id].lifecycle.goes_on:
                 metrics.CALLS_UNSERVED.labels(pool).inc()
                 log.error("no worker takes a call", extra={"call_id": call_id, "pool": pool})
                 live[call_id].stop("no worker")

@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 import httpx
 
+from common.process.backoff import Backoff
 from edge.vobiz.rest.errors import (
     CarrierAnswer,
     CarrierError,
@@ -38,10 +39,10 @@ CONNECT_S = 3.0
 TOTAL_S = 10.0
 """Deadline of an attempt, from the connection to the last byte read."""
 ATTEMPTS_MAX = 3
-BACK_OFF_S = 0.25
-"""Pause before the second attempt; doubled before the third."""
 PAUSE_S_MAX = 5.0
 """If Vobiz asks for a longer pause, the error is raised instead."""
+PAUSES = Backoff(first_s=0.25, longest_s=PAUSE_S_MAX)
+"""Pauses between attempts if Vobiz asks for none."""
 CONNECTIONS_MAX = 20
 KEEPALIVE_S = 5.0
 """Idle connections are closed after this: a POST on one that Vobiz just closed would be uncertain."""
@@ -100,7 +101,7 @@ def pause_s(method: Verb, error: CarrierError, attempt: int, jitter: float) -> f
     if isinstance(error, CarrierLimited):
         wait_s = error.retry_after_s
     elif isinstance(error, Unavailable) and (method != "POST" or not error.sent):
-        wait_s = BACK_OFF_S * 2 ** (attempt - 1) if error.retry_after_s is None else error.retry_after_s
+        wait_s = PAUSES.pause_s(attempt - 1) if error.retry_after_s is None else error.retry_after_s
     else:
         return None
     return wait_s * (1 + jitter / 4) if wait_s <= PAUSE_S_MAX else None

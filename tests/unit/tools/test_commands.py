@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from common.process.addresses import near_address, near_url
 from tools.install import make_importable
 from tools.ports import is_free
 
@@ -65,23 +64,6 @@ def test_commands_work_from_any_folder(tmp_path: Path) -> None:
     )
     told = ran(sys.executable, "-c", program, str(tmp_path), folder=tmp_path)
     assert told.stdout.split() == [str(ROOT / "edge/call.py"), str(ROOT / "agents")], told.stderr
-
-
-@pytest.mark.parametrize(
-    ("host", "address", "url"),
-    [
-        ("0.0.0.0", "127.0.0.1", "http://127.0.0.1:8000"),
-        ("", "127.0.0.1", "http://127.0.0.1:8000"),
-        ("127.0.0.1", "127.0.0.1", "http://127.0.0.1:8000"),
-        ("127.0.0.2", "127.0.0.2", "http://127.0.0.2:8000"),
-        ("::", "::1", "http://[::1]:8000"),
-        ("::1", "::1", "http://[::1]:8000"),
-        ("[::1]", "::1", "http://[::1]:8000"),
-        ("localhost", "localhost", "http://localhost:8000"),
-    ],
-)
-def test_a_listener_is_reached_where_it_listens(host: str, address: str, url: str) -> None:
-    assert near_address(host) == address and near_url(host, 8000) == url
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "0.0.0.0", "::1"])

@@ -33,6 +33,11 @@ What users notice.
 PYPROJECT = '[project]\nname = "x"\nversion = "0.2.0"\n'
 
 
+def test_the_version_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"], written(tmp_path)) == 0
+    assert capsys.readouterr().out == "0.2.0\n"
+
+
 def written(folder: Path, log: str = LOG) -> Path:
     (folder / CHANGELOG).write_text(log)
     (folder / PROJECT).write_text(PYPROJECT)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from workers.llm.engines.openai_server import address_fault
+from workers.providers.accounts import OPENAI_URL, server_of, value_of
 from workers.providers.catalog import Catalog, NoSuchModel, Unfit, Vendor, need_packages, primary
 from workers.providers.interfaces import LanguageModel
-
-OPENAI_URL = "https://api.openai.com/v1"
 
 
 def _check_local(model: str, environ: Mapping[str, str]) -> None:
@@ -29,19 +28,17 @@ def _unfit_local(model: str, language: str) -> Unfit | None:
 
 def _check_openai(model: str, environ: Mapping[str, str]) -> None:
     need_packages("openai")
-    url = environ.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL
-    if fault := address_fault(url):
+    if fault := address_fault(value_of(environ, "OPENAI_BASE_URL", OPENAI_URL)):
         raise ValueError(fault)
-    if not environ.get("OPENAI_API_KEY", "").strip() and url == OPENAI_URL:
-        raise ValueError("a key is needed: set OPENAI_API_KEY, or OPENAI_BASE_URL to a server without keys")
+    server_of(environ, "OPENAI_API_KEY", "OPENAI_BASE_URL", OPENAI_URL)
 
 
 def _openai(model: str, environ: Mapping[str, str]) -> LanguageModel:
     _check_openai(model, environ)
     from workers.llm.engines.openai_chat import OpenAIChat
 
-    url = environ.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL
-    return OpenAIChat(model, key=environ.get("OPENAI_API_KEY", "").strip(), url=url)
+    key, url = server_of(environ, "OPENAI_API_KEY", "OPENAI_BASE_URL", OPENAI_URL)
+    return OpenAIChat(model, key=key, url=url)
 
 
 VENDORS: dict[str, Vendor[LanguageModel]] = {

@@ -27,15 +27,14 @@ from workers.llm.engines.openai_errors import answered, as_provider_error, conne
 from workers.llm.engines.openai_reply import StreamedReply
 from workers.llm.engines.openai_server import answer_fault, choose_model, model_names, shown, speaks_of_missing_model
 from workers.llm.engines.openai_stream import ChunkStream, WholeAnswer
+from workers.providers.accounts import OPENAI_URL
 from workers.providers.interfaces import Busy, ChatMessage, Down, Piece, ProviderError, Rejected
-from workers.providers.openai import ERRORS, http
+from workers.providers.openai import CLOSE_S, ERRORS, close_client, http, open_client
 
 log = logging.getLogger(__name__)
 
-OPENAI_URL = "https://api.openai.com/v1"
 CONNECTIONS_MAX = 1_000
 KEEPALIVE_S = 30.0  # the client's default of 5 s closes the connection between two turns
-CLOSE_S = 1.0
 TAIL_S = 1.0
 """Seconds to wait for the usage after the reply is complete."""
 HOLD_S = 2.0
@@ -77,17 +76,9 @@ class OpenAIChat:
     def __init__(self, model: str, *, key: str, url: str = OPENAI_URL, options: ChatOptions | None = None) -> None:
         self._options = options = options or ChatOptions()
         self._url = url
-        limits = http.Limits(
-            max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX, keepalive_expiry=KEEPALIVE_S
-        )
-        self._client = openai.AsyncOpenAI(
-            api_key=key or "none",
-            base_url=url,
-            max_retries=0,
-            # `_stream` keeps the deadlines; this bounds a single connection attempt, which it does not see.
-            timeout=openai.Timeout(options.warm_s, connect=options.connect_s),
-            http_client=openai.DefaultAsyncHttpxClient(limits=limits),
-        )
+        # `_stream` keeps the deadlines; this bounds a single connection attempt, which it does not see.
+        timeout = openai.Timeout(options.warm_s, connect=options.connect_s)
+        self._client = open_client(key, url, timeout, CONNECTIONS_MAX, KEEPALIVE_S)
         own = "api.openai.com" in url
         # OpenAI's newer models refuse `max_tokens`; compatible servers may not know its successor.
         tokens_field = "max_completion_tokens" if own else "max_tokens"
@@ -132,9 +123,7 @@ class OpenAIChat:
 
     async def aclose(self) -> None:
         """Close all connections; the object cannot be used afterwards."""
-        with contextlib.suppress(TimeoutError):  # the process ends anyway
-            async with asyncio.timeout(CLOSE_S):
-                await self._client.close()
+        await close_client(self._client)
 
     def reply(
         self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), prefix: str = ""

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from urllib.parse import urlencode
 
-from workers.providers.cartesia import CARTESIA_URL, KEY_VARIABLE, headers, socket_url
+from common.process.addresses import socket_url
+from workers.providers.cartesia import CARTESIA_URL, KEY_VARIABLE, headers
 from workers.providers.interfaces import ListenOptions, Rejected
 from workers.stt.engines.cartesia_ink_core import InkCore
 from workers.stt.stream.audio_feed import AudioFeed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from workers.providers.accounts import key_of, server_of, value_of
 from workers.providers.catalog import Catalog, NoSuchModel, Unfit, Vendor, need_packages, primary, refusal
 from workers.providers.interfaces import ListenOptions, SpeechToText
 
@@ -46,11 +47,11 @@ def _unfit_local(model: str, language: str) -> Unfit | None:
 
 
 def _deepgram(model: str, environ: Mapping[str, str]) -> SpeechToText:
-    from workers.stt.engines.deepgram_account import DeepgramAccount
+    from workers.stt.engines.deepgram_account import DEEPGRAM_URL, DeepgramAccount
     from workers.stt.engines.deepgram_flux import DeepgramFlux
     from workers.stt.engines.deepgram_nova import DeepgramNova
 
-    account = DeepgramAccount.from_environ(environ)
+    account = DeepgramAccount(*server_of(environ, "DEEPGRAM_API_KEY", "DEEPGRAM_BASE_URL", DEEPGRAM_URL))
     return DeepgramFlux(model, account) if model.startswith("flux-") else DeepgramNova(model, account)
 
 
@@ -70,8 +71,8 @@ def _cartesia(model: str, environ: Mapping[str, str]) -> SpeechToText:
 
     if not model.startswith("ink-"):
         raise NoSuchModel(f"no STT model of Cartesia is named {model!r}")
-    key = _key(environ, "CARTESIA_API_KEY")
-    return CartesiaInk(model, key, environ.get("CARTESIA_BASE_URL", "").strip() or CARTESIA_URL)
+    key = key_of(environ, "CARTESIA_API_KEY")
+    return CartesiaInk(model, key, value_of(environ, "CARTESIA_BASE_URL", CARTESIA_URL))
 
 
 def _unfit_cartesia(model: str, language: str) -> Unfit | None:
@@ -86,8 +87,8 @@ def _sarvam(model: str, environ: Mapping[str, str]) -> SpeechToText:
 
     if not model.startswith(("saarika:", "saaras:v3")):
         raise NoSuchModel(f"no STT model of Sarvam is named {model!r}")
-    key = _key(environ, "SARVAM_API_KEY")
-    return Sarvam(model, key, environ.get("SARVAM_BASE_URL", "").strip() or SARVAM_URL)
+    key = key_of(environ, "SARVAM_API_KEY")
+    return Sarvam(model, key, value_of(environ, "SARVAM_BASE_URL", SARVAM_URL))
 
 
 def _unfit_sarvam(model: str, language: str) -> Unfit | None:
@@ -96,13 +97,6 @@ def _unfit_sarvam(model: str, language: str) -> Unfit | None:
 
     more = {**UNKNOWN, **(MORE_OF_SAARAS if model.startswith("saaras") else {})}
     return refusal(lambda: language_code(f"sarvam/{model}", language, more))
-
-
-def _key(environ: Mapping[str, str], variable: str) -> str:
-    key = environ.get(variable, "").strip()
-    if not key:
-        raise ValueError(f"a key is needed: set {variable}")
-    return key
 
 
 VENDORS: dict[str, Vendor[SpeechToText]] = {

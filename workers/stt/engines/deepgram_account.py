@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
+from common.process.addresses import socket_url
 from workers.stt.stream.socket_stream import SocketAddress
 
 DEEPGRAM_URL = "wss://api.deepgram.com"
@@ -21,28 +22,14 @@ class DeepgramAccount:
     key: str = field(repr=False)
     url: str = DEEPGRAM_URL
 
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> DeepgramAccount:
-        """Raises ValueError without a key for Deepgram's own server."""
-        url = environ.get("DEEPGRAM_BASE_URL", "").strip() or DEEPGRAM_URL
-        key = environ.get(KEY_VARIABLE, "").strip()
-        if not key and url == DEEPGRAM_URL:
-            raise ValueError(f"a key is needed: set {KEY_VARIABLE}, or DEEPGRAM_BASE_URL to a server without keys")
-        return cls(key, url)
-
     @property
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Token {self.key}"} if self.key else {}
 
     def address(self, name: str, path: str, query: Iterable[tuple[str, str]]) -> SocketAddress:
         """The address of a stream; `name` ("deepgram/nova-3") is for errors."""
-        return SocketAddress(name, self.socket_url(path, query), self.headers, KEY_VARIABLE)
-
-    def socket_url(self, path: str, query: Iterable[tuple[str, str]]) -> str:
-        """The WebSocket URL of a path, for a server that was given as `ws`, `wss`, `http` or `https`."""
-        scheme, _, rest = self.url.rstrip("/").partition("://")
-        scheme = {"http": "ws", "https": "wss"}.get(scheme, scheme)
-        return f"{scheme}://{rest}{path}?{urlencode(list(query))}"
+        url = f"{socket_url(self.url)}{path}?{urlencode(list(query))}"
+        return SocketAddress(name, url, self.headers, KEY_VARIABLE)
 
 
 def keyterms_within(keyterms: Iterable[str]) -> list[str]:

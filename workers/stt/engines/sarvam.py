@@ -10,8 +10,9 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from urllib.parse import urlencode
 
+from common.process.addresses import socket_url
 from workers.providers.interfaces import ListenOptions
-from workers.providers.sarvam import KEY_VARIABLE, SARVAM_URL, headers, language_code, socket_url
+from workers.providers.sarvam import KEY_VARIABLE, SARVAM_URL, headers, language_code
 from workers.stt.engines.sarvam_core import SarvamCore, encode
 from workers.stt.stream.audio_feed import AudioFeed
 from workers.stt.stream.socket_stream import SocketAddress, SttSocketStream, open_stream, try_key

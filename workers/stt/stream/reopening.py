@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 
-FIRST_S, LONGEST_S = 0.2, 5.0
-"""First and longest pause; each is twice the one before."""
+from common.process.backoff import Backoff
+
+PAUSES = Backoff(first_s=0.2, longest_s=5.0)
+"""Pauses in seconds; each is twice the one before."""
 STEADY_S = 10.0
 """A stream that had events and lived for this long was steady."""
 OPENINGS_PER_MINUTE = 12
@@ -21,7 +23,7 @@ class Reopening:
 
     def __init__(self) -> None:
         self._opened: deque[float] = deque(maxlen=OPENINGS_PER_MINUTE)
-        self._pause_s = FIRST_S
+        self._pauses = 0  # since a stream was steady
         self._short = 0  # streams in a row that did not last
 
     @property
@@ -38,7 +40,7 @@ class Reopening:
         steady = has_events and now - self._opened[-1] >= STEADY_S
         self._short = 0 if steady else self._short + 1
         if steady or (has_events and self._short == 1):
-            self._pause_s = FIRST_S
+            self._pauses = 0
             return True
         return False
 
@@ -49,5 +51,5 @@ class Reopening:
 
     def pause_s(self) -> float:
         """Seconds to wait now that every provider has failed; the next pause is longer."""
-        pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, LONGEST_S)
-        return pause_s
+        self._pauses += 1
+        return PAUSES.pause_s(self._pauses - 1)

@@ -76,7 +76,7 @@ class SttSocketStream:
             return
         now = self._now()
         if dropped := self._feed.put(position_ms, mulaw):
-            metrics.FRAMES_DROPPED.labels("ear backlog").inc(dropped)
+            metrics.FRAMES_DROPPED.labels("stt backlog").inc(dropped)
         self._liveness.fed(position_ms, mulaw, now)
         if self._feed.waiting_bytes >= self._profile.message_ms * BYTES_PER_MS:
             self._work.set()

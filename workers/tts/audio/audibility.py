@@ -1,4 +1,4 @@
-"""Tests whether the audio of a clause can hold its text.  Pure.
+"""Tests whether a text can be spoken, and whether the audio of a clause can hold its text.  Pure.
 
 Seen at vendors: a stream without audio, one of digital silence, one that ends after the first syllable.  None of them
 is a protocol error, and a caller hears each as a gap.
@@ -7,7 +7,10 @@ is a protocol error, and a caller hears each as a gap.
 from __future__ import annotations
 
 from common.audio.g711 import BYTES_PER_MS, LINEAR_OF_MULAW
+from workers.providers.interfaces import Rejected
 
+TEXT_CHARS_MAX = 2000
+"""Over two minutes of speech, and the smallest limit of a vendor (Aura's): no clause is that long."""
 QUIET_LINEAR_MAX = 96
 """Samples below it (-51 dBFS) are silence on a telephone."""
 AUDIBLE_MS_MIN = 20
@@ -26,6 +29,13 @@ NO_AUDIO, SILENCE, TOO_SHORT = "no audio", "silence", "too short"
 def letters(text: str) -> int:
     """Return how many characters of the text take time to speak; 0: there is nothing to speak."""
     return sum(map(str.isalnum, text))
+
+
+def is_speakable(text: str) -> bool:
+    """Return whether the text has anything to speak.  Raises `Rejected` if it is too long for a clause."""
+    if len(text) > TEXT_CHARS_MAX:
+        raise Rejected(f"a clause of {len(text)} characters; at most {TEXT_CHARS_MAX} are spoken at once")
+    return letters(text) > 0
 
 
 def shortest_ms(text: str, speed: float = 1.0) -> float:

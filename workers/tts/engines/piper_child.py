@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from common.process.backoff import Backoff
 from workers.providers.child_environment import child_environment
 from workers.providers.interfaces import Busy, Down, ProviderError, Rejected
 from workers.tts.piper_process import AUDIO, END, FAILED, FRAME_BYTES_MAX, HEADER, READY
@@ -25,8 +26,8 @@ from workers.tts.piper_process import AUDIO, END, FAILED, FRAME_BYTES_MAX, HEADE
 REQUESTS_MAX = 16
 """Open requests at once; some 2 s of work.  Beyond it `Busy` is raised."""
 STOP_S = 2.0
-BACK_OFF_S = 0.5
-BACK_OFF_S_MAX = 30.0
+RESTARTS = Backoff(first_s=0.5, longest_s=30.0)
+"""Pauses before a child is started again; after the first death in a row there is none."""
 _STDIN_BYTES_MAX = 1 << 20
 _ROOT = Path(__file__).parents[3]
 
@@ -238,7 +239,7 @@ class PiperChild:
         for mailbox in self._mailboxes.values():
             mailbox.close(error)
         self._mailboxes.clear()
-        wait_s = min(BACK_OFF_S * 2 ** (self._deaths - 1), BACK_OFF_S_MAX) if self._deaths else 0.0
+        wait_s = RESTARTS.pause_s(self._deaths - 1) if self._deaths else 0.0
         self._not_before_s = asyncio.get_running_loop().time() + wait_s
         self._deaths += 1
 

@@ -14,8 +14,6 @@ skipped.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -29,13 +27,15 @@ from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
 from common.audio.g711 import BYTES_PER_MS
+from common.process.addresses import socket_url
 from common.process.tasks import cancel
 from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
-from workers.providers.interfaces import Busy, Down, IncompleteAudio, Rejected, Sound, VoiceOptions
-from workers.providers.sarvam import KEY_VARIABLE, SARVAM_URL, headers, language_code, parsed, socket_url
+from workers.providers.interfaces import Busy, Down, IncompleteAudio, Sound, VoiceOptions
+from workers.providers.sarvam import KEY_VARIABLE, SARVAM_URL, headers, language_code, parsed
 from workers.providers.websocket import close_socket, open_socket
+from workers.tts.audio.audibility import is_speakable
 from workers.tts.audio.format import MULAW_8K
-from workers.tts.audio.received import ReceivedAudio
+from workers.tts.audio.received import ReceivedAudio, base64_audio
 from workers.tts.voice_names import sarvam_voices
 
 SOCKETS_MAX = 200
@@ -46,7 +46,6 @@ PING_SECONDS = 20.0
 PING = '{"type":"ping"}'
 IDLE_SECONDS_MAX = 300.0
 """A socket that was idle for this long is closed."""
-CLAUSE_CHARS_MAX = 2000
 BUFFER_CHARS, CHUNK_CHARS = 30, 250
 """The vendor starts the synthesis at this many characters (its minimum), in pieces of at most this many."""
 SEND_S = 2.0
@@ -86,9 +85,7 @@ class SarvamBulbul:
     async def say(self, text: str, options: VoiceOptions) -> AsyncIterator[Sound]:
         """Synthesise one clause (see `TextToSpeech.say`).  Sarvam sends no word times.  Raises a `ProviderError`."""
         config = self._config(options)
-        if len(text) > CLAUSE_CHARS_MAX:
-            raise Rejected(f"{self._name} speaks at most {CLAUSE_CHARS_MAX} characters at once")
-        if not any(character.isalnum() for character in text):
+        if not is_speakable(text):
             return
         if self._speaking >= SOCKETS_MAX:
             raise Busy(f"{self._name} speaks {SOCKETS_MAX} clauses already")
@@ -165,7 +162,7 @@ class SarvamBulbul:
                         raise IncompleteAudio(f"{self._name} said nothing") from None
                     raise
                 if kind == "audio":
-                    received = _decoded(data.get("audio"))
+                    received = base64_audio("sarvam", data.get("audio"))
                     media = data.get("content_type")
                     if not began and isinstance(media, str) and media.startswith("audio/"):
                         audio.declared(media, trusted=False)
@@ -253,10 +250,3 @@ class SarvamBulbul:
         task = asyncio.create_task(close_socket(socket.connection), name=f"{self._name} farewell")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
-
-
-def _decoded(audio: Any) -> bytes:
-    try:
-        return base64.b64decode(audio, validate=True)
-    except (TypeError, ValueError, binascii.Error):
-        raise Down("sarvam sent audio that is no base64") from None

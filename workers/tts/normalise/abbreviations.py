@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from workers.tts.normalise.spans import Pass
+from workers.tts.normalise.spans import Pass, kept_stop
 
 _TITLES = {
     "Dr": "Doctor", "Mr": "Mister", "Mrs": "Missus", "Prof": "Professor", "Smt": "Shrimati", "Capt": "Captain",
@@ -85,21 +85,16 @@ def _any(table: dict[str, str]) -> str:
     return "|".join(sorted(map(re.escape, table), key=len, reverse=True))
 
 
-def _kept_stop(match: re.Match[str], spoken: str) -> str:
-    """Keep the full stop of an abbreviation at the end of the text: it ends the sentence, too."""
-    return f"{spoken}." if match[0].endswith(".") and match.end() == len(match.string) else spoken
-
-
 def _dotted(match: re.Match[str]) -> str | None:
     if match[1] in ("EST", "ED"):
         return None  # a time zone
     spoken = _DOTTED[match[1].lower()]
-    return _kept_stop(match, spoken.capitalize() if match[1][0].isupper() else spoken)
+    return kept_stop(match, spoken.capitalize() if match[1][0].isupper() else spoken)
 
 
 def _plain(match: re.Match[str]) -> str:
     spoken = _PLAIN[match[0].lower()]
-    return _kept_stop(match, spoken[0].upper() + spoken[1:] if match[0][0].isupper() else spoken)
+    return kept_stop(match, spoken[0].upper() + spoken[1:] if match[0][0].isupper() else spoken)
 
 
 def _number(match: re.Match[str]) -> str:
@@ -216,7 +211,7 @@ PASSES: tuple[Pass, ...] = (
     Pass(re.compile(r"(?<![\w.])([Nn])o(s?)\. ?(?=#?[A-Z]{0,6}-?[0-9])"), _number, needs="."),
     Pass(re.compile(r"(?<![\w.])(M[sx])\.(?= [A-Z])"), lambda match: match[1], needs="."),
     Pass(
-        re.compile(r"(?<=[0-9] )([A-Z]\w{1,20}) St\.?(?= |,|$)"), lambda match: _kept_stop(match, f"{match[1]} Street")
+        re.compile(r"(?<=[0-9] )([A-Z]\w{1,20}) St\.?(?= |,|$)"), lambda match: kept_stop(match, f"{match[1]} Street")
     ),
     Pass(
         re.compile(
@@ -227,7 +222,7 @@ PASSES: tuple[Pass, ...] = (
         lambda match: f"{match[1]} {_ROADS[match[2]]}",
     ),
     Pass(re.compile(r"(?<!\w)St\.(?= [A-Z])"), lambda match: "Saint", needs="."),
-    Pass(re.compile(r"(?<!\w)St\.(?!\w)"), lambda match: _kept_stop(match, "Street"), needs="."),
+    Pass(re.compile(r"(?<!\w)St\.(?!\w)"), lambda match: kept_stop(match, "Street"), needs="."),
     Pass(re.compile(rf"(?<![\w.])(?i:{_any(_PLAIN)})(?![\w./])"), _plain),
     Pass(re.compile(rf"(?<![\w.])(?<![0-9] )(?i:({_any(_DOTTED)}))\.(?!\w)"), _dotted, needs="."),
     Pass(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from workers.tts.normalise.contexts import counts
-from workers.tts.normalise.spans import Pass, Rule
+from workers.tts.normalise.spans import Pass, Rule, kept_stop
 from workers.tts.normalise.words import Words
 from workers.tts.normalise.words_en import MONTHS
 from workers.tts.normalise.words_hi import MONTHS as HINDI_MONTHS
@@ -123,7 +123,7 @@ def _named(words: Words) -> tuple[Pass, ...]:
             spoken = f"{words.ordinal(int(match[1]))} of {_month(words, match[3])}"
         elif match[2] and not words.month_first:
             spoken = spoken.replace(" ", " of ", 1)
-        return _stopped(match, spoken)
+        return kept_stop(match, spoken)
 
     def month_first(match: re.Match[str]) -> str:
         spoken = f"{_month(words, match[1])} {words.ordinal(int(match[2]))}"
@@ -196,8 +196,3 @@ def _years(words: Words) -> tuple[Pass, ...]:
 def _month(words: Words, written: str) -> str:
     """Return the name of the month in full."""
     return words.months[_NUMBERS[written[:3].lower()] - 1]
-
-
-def _stopped(match: re.Match[str], spoken: str) -> str:
-    """Keep the full stop of "15 Aug." at the end of the text: it ends the sentence, too."""
-    return f"{spoken}." if match[0].endswith(".") and match.end() == len(match.string) else spoken

@@ -107,3 +107,8 @@ def swapped(table: dict[str, str]) -> Rule:
 def erased(match: re.Match[str]) -> str:
     """The rule that removes the match."""
     return ""
+
+
+def kept_stop(match: re.Match[str], spoken: str) -> str:
+    """Return `spoken` with the full stop of a match such as "15 Aug." at the end of the text: it ends the sentence."""
+    return f"{spoken}." if match[0].endswith(".") and match.end() == len(match.string) else spoken

@@ -41,7 +41,7 @@ from workers.tts.plan import SpeechPlan
 pytestmark = pytest.mark.fast
 
 CALL = "c-1"
-AGAIN = CallStarted(9, "edge-b", 2_000_000, can_hold_replies=True)
+AGAIN = CallStarted(9, "edge-b", 2_000_000)
 """The carrier comes back with the call."""
 STAMPS = (1000, 1100, 1200, 1300, 1400, 1500, 1600)
 MARKS = tuple((at, 66 * at) for at in range(28))
@@ -71,7 +71,7 @@ def resumed(messages: Sequence[Message]) -> tuple[Any, ...]:
         script.receive(message)
     task = script.next()
     said = (task.clause.turn, task.clause.clause, task.clause.text) if hasattr(task, "clause") else task
-    return dialogue.messages(), dialogue.newest_turn, dialogue.tts_holds, script.epoch, said
+    return dialogue.messages(), dialogue.newest_turn, script.epoch, said
 
 
 def same(messages: Sequence[Message]) -> list[Message]:
@@ -89,7 +89,7 @@ def same(messages: Sequence[Message]) -> list[Message]:
 
 PREPARED: list[Message] = [
     *GREETING,
-    OwnerChanged("tts", 1, "tts-1", 1, can_hold_replies=True),
+    OwnerChanged("tts", 1, "tts-1", 1),
     SpeechStarted(CALL, 1, 1, 4000),
     SpeechEnded(CALL, 1, 1, 5200),
     ReplyStarted(2, 1, "are you open on"),
@@ -232,8 +232,7 @@ def test_what_nobody_needs_is_gone() -> None:
     kept = same([*PREPARED, *CALLS["keys, noise and three owners"][1:]])
     assert "We are open every day." not in str(kept)
     assert {message.utterance for message in kept if isinstance(message, SpeechStarted)} == {1, 8}
-    assert [message.owner for message in kept if isinstance(message, OwnerChanged)] == ["tts-2"]
-    assert not any(isinstance(message, ClauseSynthesized) for message in kept)
+    assert not any(isinstance(message, ClauseSynthesized | OwnerChanged) for message in kept)
     assert {type(message) for message in kept if getattr(message, "stage_ms", ())} == {PlaybackStarted}
     assert [message for message in kept if isinstance(message, DtmfReceived)] == [
         DtmfReceived("4", 5),
@@ -263,7 +262,7 @@ heard = st.one_of(st.just(()), st.tuples(numbers, numbers, st.integers(0, 500)))
 texts = st.sampled_from(["yes", "mm-hm", "are you open", "one two three."])
 ms = st.integers(0, 500)
 events = st.one_of(
-    st.builds(CallStarted, numbers, st.just("edge-a"), ms, st.booleans(), heard),
+    st.builds(CallStarted, numbers, st.just("edge-a"), ms, heard),
     st.builds(CallEnded, numbers, st.just("carrier"), ms, heard),
     st.builds(SpeechStarted, st.just(CALL), numbers, numbers, ms),
     st.builds(SpeechEnded, st.just(CALL), numbers, numbers, ms),

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.call.reply_state import CUT_MARK, MS_PER_CHARACTER, Reply
+from common.call.reply_state import CLOSED, CUT_MARK, MS_PER_CHARACTER, NEXT, AboutReply, Reply, ReplyState
 from common.protocol.messages import (
     Clause,
     ClauseSynthesized,
     Interrupted,
+    Message,
     PlaybackStarted,
+    ReplyDiscarded,
     ReplyEnded,
     ReplyPlayed,
+    ReplyReleased,
     ReplyResumed,
 )
 
@@ -55,9 +60,9 @@ def test_before_its_first_frame_nothing_was_heard() -> None:
 def test_a_reply_knows_when_it_was_played() -> None:
     whole = reply()
     assert whole.begun
-    assert not whole.played
+    assert whole.state is ReplyState.PLAYING
     whole.receive(ReplyPlayed(2))
-    assert whole.played
+    assert whole.state is ReplyState.PLAYED
 
 
 @pytest.mark.parametrize(
@@ -119,7 +124,7 @@ def test_a_cough_leaves_no_trace() -> None:
     whole = reply()
     whole.receive(Interrupted(2, 0, 900, utterance=3))
     assert whole.heard() == f"We open {CUT_MARK}"
-    assert whole.may_resume
+    assert whole.state is ReplyState.POSSIBLE_INTERRUPTION
     whole.receive(ReplyResumed(2, 3))
     assert whole.heard() == whole.text
     whole.receive(Interrupted(2, 0, 900, utterance=3))  # said again
@@ -137,7 +142,63 @@ def test_what_interrupts_after_a_cough_counts() -> None:
     whole.receive(Interrupted(2, 1, 1500))
     whole.receive(ReplyResumed(2, 4))
     assert whole.heard() == f"{FIRST} Shall I book a {CUT_MARK}"
-    assert not whole.may_resume
+    assert whole.state is ReplyState.INTERRUPTED
+
+
+# --- the states -------------------------------------------------------------------------------------------------
+
+LEADS_TO: dict[ReplyState, Message] = {
+    ReplyState.QUEUED: ReplyReleased("call", 1, 2),
+    ReplyState.PLAYING: PlaybackStarted(2, 0),
+    ReplyState.POSSIBLE_INTERRUPTION: Interrupted(2, 0, 300, utterance=3),
+    ReplyState.PLAYED: ReplyPlayed(2),
+    ReplyState.INTERRUPTED: Interrupted(2, 0, 300),
+    ReplyState.DISCARDED: ReplyDiscarded(2),
+}
+WAY_TO: dict[ReplyState, list[Message]] = {
+    ReplyState.PREEMPTIVE: [],
+    ReplyState.QUEUED: [LEADS_TO[ReplyState.QUEUED]],
+    ReplyState.DISCARDED: [LEADS_TO[ReplyState.DISCARDED]],
+    **{
+        state: [LEADS_TO[ReplyState.QUEUED], LEADS_TO[ReplyState.PLAYING], LEADS_TO[state]]
+        for state in (ReplyState.PLAYING, ReplyState.POSSIBLE_INTERRUPTION, ReplyState.PLAYED, ReplyState.INTERRUPTED)
+    },
+}
+
+
+def in_state(state: ReplyState) -> Reply:
+    reached = Reply(2, 1, based_on="are you open")
+    for message in WAY_TO[state]:
+        reached.receive(message)  # type: ignore[arg-type]
+    assert reached.state is state
+    return reached
+
+
+@pytest.mark.parametrize(("state", "to"), [*product(ReplyState, LEADS_TO)], ids=str)
+def test_no_event_leads_to_a_state_that_may_not_follow(state: ReplyState, to: ReplyState) -> None:
+    one = in_state(state)
+    if (state, to) == (ReplyState.POSSIBLE_INTERRUPTION, ReplyState.PLAYING):
+        one.receive(ReplyResumed(2, 3))  # the first frame was sent before
+    else:
+        one.receive(LEADS_TO[to])  # type: ignore[arg-type]
+    assert one.state is (to if to in NEXT[state] else state)
+    assert one.closed == (one.state in CLOSED)
+
+
+@given(st.lists(st.sampled_from([*LEADS_TO.values(), ReplyResumed(2, 3), Interrupted(2, 1, 0, utterance=4)])))
+def test_whatever_comes_a_closed_reply_stays_closed_and_repeats_change_nothing(messages: list[AboutReply]) -> None:
+    one = Reply(2, 1, based_on="are you open")
+    for message in messages:
+        before, cut_before = one.state, one.cut
+        one.receive(message)
+        after = (one.state, one.cut)
+        one.receive(message)
+        assert (one.state, one.cut) == after
+        if before in CLOSED:
+            assert after == (before, cut_before)
+        assert (one.cut is not None) == (
+            one.state in (ReplyState.POSSIBLE_INTERRUPTION, ReplyState.INTERRUPTED, ReplyState.DISCARDED)
+        )
 
 
 # --- what no voice spoke --------------------------------------------------------------------------------------------

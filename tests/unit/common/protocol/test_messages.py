@@ -213,7 +213,7 @@ def test_a_field_of_another_type_makes_the_entry_unreadable(cls: type[Any]) -> N
         [60, "c-1", 1, 1, 2, 0, 0, b"\xff" * 10_000_000],
         [22, 1, "hello", [1, 2, float("nan")]],
         [22, 1, "hello", [-1]],
-        [20, "c-1", 1, 1, 0, 0, 1],
+        [22, 1, "hello", [1], 1],
         [True, 1, "edge-1"],
     ],
     ids=repr,

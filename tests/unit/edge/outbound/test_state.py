@@ -300,25 +300,6 @@ def test_an_answer_time_says_that_somebody_had_picked_up_although_no_stream_was_
 
 # --- two releases -----------------------------------------------------------------------------------------------------
 
-OLD = {key: value for key, value in DIAL.to_document().items() if key not in ("sent", "requests", "refused_ms")}
-
-
-@pytest.mark.parametrize("state", ["dialing", "uncertain", "placed", "ringing", "answered"])
-def test_a_call_that_an_older_release_has_sent_goes_on(state: str):
-    dial = OutboundCall.from_document({**OLD, "state": state, "attempt": 1, "call_id": "c-1" if state > "p" else ""})
-    assert hearing(dial, (1, Ended("4000", "c-1"))).state == "ended"
-    assert OutboundCall.from_document({**OLD, "state": "queued", "attempt": 1}).sent == 2  # it may have used 1 and 2
-
-
-def test_what_an_older_release_did_to_a_call_of_this_one_counts():
-    placed = after(Sent(), Accepted("c-1")).to_document()
-    ringing = OutboundCall.from_document({**placed, "state": "ringing"})
-    assert ringing.lead is not None
-    assert (ringing.lead.state, ringing.lead.name) == ("ringing", 1)
-    queued = OutboundCall.from_document({**placed, "state": "queued", "attempt": 0})
-    assert hearing(queued, (1, Ringing("c-1"))).state == "ringing"
-    assert advance(queued, Sent(), 9000).sent > 1
-
 
 def test_what_a_newer_release_adds_is_skipped():
     dial = after(Sent())

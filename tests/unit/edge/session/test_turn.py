@@ -76,9 +76,16 @@ def test_confirmations_of_another_reply_finish_nothing() -> None:
     assert turn.speaking
 
 
+def interrupt(turn: Turn, utterance: int) -> None:
+    """The caller speaks, in words, while the newest reply is being heard."""
+    assert Interrupt(utterance) in turn.caller_speaks(utterance, begun=turn.turn, now=NOW)
+    assert DiscardReply() in turn.words_detected(utterance)
+
+
 def test_the_caller_interrupts_and_the_rest_is_stale() -> None:
     turn = greeting()
-    assert turn.caller_speaks(1, begun=1, now=NOW) == [Interrupt(), PauseOutput()]
+    assert turn.caller_speaks(1, begun=1, now=NOW) == [Interrupt(1), PauseOutput(), Wake(NOW + CONFIRM_MS)]
+    assert turn.words_detected(1) == [DiscardReply()]
     assert not turn.admits(1)
     assert turn.admits(2)
     assert not turn.speaking
@@ -93,16 +100,16 @@ def test_the_caller_interrupts_and_the_rest_is_stale() -> None:
 
 def test_the_caller_may_interrupt_twice() -> None:
     turn = greeting()
-    turn.caller_speaks(1, begun=1, now=NOW)
+    interrupt(turn, 1)
     turn.caller_silent(1, NOW)
     turn.audio_arrived(2)
-    assert turn.caller_speaks(2, begun=2, now=NOW) == [Interrupt(), PauseOutput()]
+    interrupt(turn, 2)
     assert not turn.admits(2)
 
 
 def test_an_interruption_is_told_once() -> None:
     turn = greeting()
-    turn.caller_speaks(1, begun=1, now=NOW)
+    interrupt(turn, 1)
     assert turn.caller_speaks(1, begun=1, now=NOW) == []  # the bus says it twice
     turn.caller_silent(1, NOW)
     turn.audio_arrived(2)
@@ -118,7 +125,7 @@ def test_speech_that_the_reply_answers_does_not_interrupt_it_however_late_it_is_
     assert turn.caller_speaks(1, begun=2, now=NOW) == []  # Redis was away while the caller asked
     assert turn.caller_silent(1, NOW) == []
     assert turn.speaking
-    assert turn.caller_speaks(2, begun=2, now=NOW) == [Interrupt(), PauseOutput()]
+    assert Interrupt(2) in turn.caller_speaks(2, begun=2, now=NOW)
 
 
 def test_a_cough_before_the_first_frame_costs_nothing() -> None:
@@ -219,7 +226,7 @@ def test_an_end_of_speech_that_never_comes_does_not_mute_the_agent_for_ever() ->
 def doubting() -> Turn:
     """The greeting was stopped by a sound, and the caller is silent again."""
     turn = greeting()
-    assert turn.caller_speaks(1, begun=1, now=NOW, words=True) == [Interrupt(1), PauseOutput(), Wake(NOW + CONFIRM_MS)]
+    assert turn.caller_speaks(1, begun=1, now=NOW) == [Interrupt(1), PauseOutput(), Wake(NOW + CONFIRM_MS)]
     assert turn.caller_silent(1, NOW + 400) == [Wake(NOW + 400 + RESUME_MS)]
     return turn
 
@@ -247,14 +254,14 @@ def test_words_make_it_an_interruption() -> None:
 
 def test_words_that_are_understood_while_they_are_said_do_not_let_the_agent_speak() -> None:
     turn = greeting()
-    turn.caller_speaks(1, begun=1, now=NOW, words=True)
+    turn.caller_speaks(1, begun=1, now=NOW)
     assert turn.words_detected(1) == [DiscardReply()]
     assert turn.caller_silent(1, NOW + 900) == [ResumeOutput()]
 
 
 def test_long_speech_is_an_interruption_whatever_it_says() -> None:
     turn = greeting()
-    turn.caller_speaks(1, begun=1, now=NOW, words=True)
+    turn.caller_speaks(1, begun=1, now=NOW)
     assert turn.wake(NOW + CONFIRM_MS - 1) == []
     assert turn.wake(NOW + CONFIRM_MS) == [DiscardReply()]
     assert not turn.admits(1)
@@ -262,7 +269,7 @@ def test_long_speech_is_an_interruption_whatever_it_says() -> None:
 
 def test_a_second_cough_begins_the_wait_anew() -> None:
     turn = doubting()
-    assert turn.caller_speaks(2, begun=1, now=NOW + 1000, words=True) == [Wake(NOW + 1000 + CONFIRM_MS)]
+    assert turn.caller_speaks(2, begun=1, now=NOW + 1000) == [Wake(NOW + 1000 + CONFIRM_MS)]
     assert turn.wake(NOW + 400 + RESUME_MS) == []
     turn.caller_silent(2, NOW + 1400)
     assert turn.wake(NOW + 1400 + RESUME_MS) == [ResumeReply(1, 1), ResumeOutput()]
@@ -280,7 +287,7 @@ def test_words_of_another_speech_stop_nobody() -> None:
     turn = greeting()
     turn.reply_complete(1, 0, "")
     turn.clause_heard(1, 0)
-    turn.caller_speaks(1, begun=1, now=NOW, words=True)
+    turn.caller_speaks(1, begun=1, now=NOW)
     turn.caller_silent(1, NOW + 400)
     turn.audio_arrived(2, answers=1)
     assert turn.words_detected(1) == []  # the answer was prepared, and is faster
@@ -303,7 +310,7 @@ def test_what_is_heard_and_complete_meanwhile_counts() -> None:
 
 def test_an_agent_that_may_not_be_interrupted_knows_no_doubt() -> None:
     turn = greeting(interruptible=False)
-    assert turn.caller_speaks(1, begun=1, now=NOW, words=True) == []
+    assert turn.caller_speaks(1, begun=1, now=NOW) == []
     assert turn.words_detected(1) == []
     assert turn.speaking
 
@@ -314,7 +321,6 @@ STEPS = st.one_of(
     st.tuples(st.just("heard"), st.integers(1, 4), st.integers(0, 2)),
     st.tuples(st.just("speaks"), st.integers(1, 6)),
     st.tuples(st.just("silent"), st.integers(1, 6)),
-    st.tuples(st.just("doubted"), st.integers(1, 6)),
     st.tuples(st.just("understood"), st.integers(1, 6)),
     st.tuples(st.just("wake"), st.integers(0, 9)),
 )
@@ -352,8 +358,6 @@ def _take(turn: Turn, step: tuple[object, ...]) -> list[Effect]:
             return turn.caller_speaks(utterance, begun=turn.turn, now=NOW)
         case ("silent", int(utterance)):
             return turn.caller_silent(utterance, NOW)
-        case ("doubted", int(utterance)):
-            return turn.caller_speaks(utterance, begun=turn.turn, now=NOW, words=True)
         case ("understood", int(utterance)):
             return turn.words_detected(utterance)
         case ("wake", int(number)):
@@ -364,7 +368,7 @@ def _take(turn: Turn, step: tuple[object, ...]) -> list[Effect]:
 def test_between_the_turns_nobody_speaks() -> None:
     turn = greeting()
     assert not turn.between
-    turn.caller_speaks(1, begun=1, now=NOW)
+    interrupt(turn, 1)
     assert not turn.between
     turn.caller_silent(1, NOW)
     assert turn.between

@@ -97,6 +97,7 @@ def test_how_long_to_wait_is_read_from_header_and_body(header: str, details: Any
 def test_pauses_grow_are_spread_and_have_an_end() -> None:
     down = Unavailable("x", sent=True)
     assert [pause_s("GET", down, attempt, 0.0) for attempt in (1, 2)] == [0.25, 0.5]
+    assert [pause_s("GET", down, attempt, 0.0) for attempt in (5, 6, 2000)] == [4.0, PAUSE_S_MAX, PAUSE_S_MAX]
     assert pause_s("GET", down, 1, 1.0) == pytest.approx(0.3125)
     assert pause_s("GET", Unavailable("x", sent=True, retry_after_s=3.0), 1, 0.0) == 3.0
     assert pause_s("GET", Unavailable("x", sent=True, retry_after_s=PAUSE_S_MAX + 1), 1, 0.0) is None

@@ -22,14 +22,12 @@ from common.protocol.messages import (
     UserTurn,
 )
 from tests.unit.common.call.test_transcript import ANSWER, GREETING, INTERRUPTION, THE_CALL, with_echo
-from workers.llm.conversation import Decision, Dialogue, WantedReply
+from workers.llm.conversation import Dialogue, WantedReply
 
 pytestmark = pytest.mark.fast
 
 HELLO = "Hello, this is the clinic. How can I help you?"
 QUESTION = UserTurn(1, "are you open on sunday", ())
-MOUTH = OwnerChanged("tts", 1, "tts-a", 0, can_hold_replies=True)
-OLD_MOUTH = OwnerChanged("tts", 2, "tts-b", 0)
 
 
 def after(*events: Message, interruptible: bool = True) -> Dialogue:
@@ -169,7 +167,7 @@ def test_an_event_told_twice_changes_nothing(which: int, later: int, until: int)
 
 def test_what_is_said_while_its_reply_is_being_prepared_is_not_asked_twice() -> None:
     """After an outage everything comes at once: the words are final before the reply's start is read."""
-    heard = (MOUTH, ReplyStarted(1, 0), ReplyPlayed(1))
+    heard = (ReplyStarted(1, 0), ReplyPlayed(1))
     maybe = EagerUserTurn(1, "are you open on sunday", ())
     begun = after(CallStarted(1, "edge-1", 0), *heard, maybe)
     assert begun.wanted() == WantedReply(2, 1, 0, "are you open on sunday")
@@ -177,21 +175,3 @@ def test_what_is_said_while_its_reply_is_being_prepared_is_not_asked_twice() -> 
     begun.receive(QUESTION)
     begun.receive(ReplyStarted(2, 1, "are you open on sunday"))
     assert chat(begun) == [("user", "are you open on sunday")]
-
-
-def test_nothing_is_prepared_for_a_mouth_that_would_have_it_played() -> None:
-    heard = (CallStarted(1, "edge-1", 0), ReplyStarted(1, 0), ReplyEnded(1, 0), ReplyPlayed(1))
-    maybe = EagerUserTurn(1, "are you open on sunday", ())
-    assert after(*heard, maybe).wanted() is None, "nobody has said yet who the mouth is"
-    assert after(OLD_MOUTH, *heard, maybe).wanted() is None
-    assert after(OLD_MOUTH, *heard, maybe, QUESTION).wanted() == WantedReply(2, 1, 0)
-    assert after(OLD_MOUTH, MOUTH, *heard, maybe).wanted() == WantedReply(2, 1, 0, "are you open on sunday")
-
-
-def test_what_was_prepared_is_taken_back_when_such_a_mouth_takes_over() -> None:
-    heard = (CallStarted(1, "edge-1", 0), MOUTH, ReplyStarted(1, 0), ReplyPlayed(1))
-    prepared = ReplyStarted(2, 1, "are you open on sunday")
-    dialogue = after(*heard, EagerUserTurn(1, "are you open on sunday", ()), prepared)
-    assert dialogue.decision() is None
-    dialogue.receive(OLD_MOUTH)
-    assert dialogue.decision() is Decision.DISCARD

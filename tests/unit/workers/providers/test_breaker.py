@@ -2,7 +2,7 @@
 
 import pytest
 
-from workers.providers.breaker import BUSY_S, COOLDOWN_S, FAILURES_MAX, PROBE_S_MAX, Breaker, BreakerState
+from workers.providers.breaker import BUSY_S, COOLDOWN, FAILURES_MAX, PROBE_S_MAX, Breaker, BreakerState
 
 pytestmark = pytest.mark.fast
 
@@ -29,12 +29,12 @@ def test_a_success_in_between_forgives():
 
 def test_after_the_cooldown_one_may_try_and_the_others_wait_for_it():
     breaker = failing(FAILURES_MAX)
-    assert not breaker.allows(COOLDOWN_S[0] - 0.1)
-    assert breaker.allows(COOLDOWN_S[0])
-    breaker.begun(COOLDOWN_S[0])
-    assert not breaker.allows(COOLDOWN_S[0] + 1)
+    assert not breaker.allows(COOLDOWN.first_s - 0.1)
+    assert breaker.allows(COOLDOWN.first_s)
+    breaker.begun(COOLDOWN.first_s)
+    assert not breaker.allows(COOLDOWN.first_s + 1)
     breaker.worked()
-    assert breaker.allows(COOLDOWN_S[0] + 1)
+    assert breaker.allows(COOLDOWN.first_s + 1)
 
 
 def test_a_probe_that_fails_doubles_the_cooldown_up_to_a_minute():
@@ -45,6 +45,24 @@ def test_a_probe_that_fails_doubles_the_cooldown_up_to_a_minute():
         breaker.failed(now)
         pauses.append(breaker.until - now)
     assert pauses == [10, 20, 40, 60, 60, 60]
+
+
+def test_after_a_success_the_cooldown_is_the_first_one_again():
+    breaker = failing(FAILURES_MAX)
+    for _ in range(3):
+        breaker.begun(breaker.until)
+        breaker.failed(breaker.until)
+    breaker.worked()
+    for _ in range(FAILURES_MAX):
+        breaker.begun(1000)
+        breaker.failed(1000)
+    assert breaker.until == 1000 + COOLDOWN.first_s
+
+
+def test_a_failure_that_began_before_the_cooldown_does_not_double_it():
+    breaker = failing(FAILURES_MAX)
+    breaker.failed(2)
+    assert breaker.until == 2 + COOLDOWN.first_s
 
 
 def test_a_probe_of_which_nobody_heard_again_frees_the_way():

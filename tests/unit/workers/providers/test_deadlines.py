@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
-from workers.providers.http import http_form, socket_form
 from workers.tts.audio.resample import PcmToMulaw
 
 pytestmark = pytest.mark.fast
@@ -48,11 +47,6 @@ def test_a_listener_that_takes_its_time_costs_the_vendor_none() -> None:
     deadline.heard(SECOND // 50)
     deadline.waited(0.0)  # it was there already, however late it was asked for
     assert deadline.left_s == 2.0
-
-
-def test_one_address_serves_both_ways() -> None:
-    assert http_form("wss://api.example.com/") == http_form("https://api.example.com") == "https://api.example.com"
-    assert socket_form("http://127.0.0.1:80/x/") == socket_form("ws://127.0.0.1:80/x") == "ws://127.0.0.1:80/x"
 
 
 def test_samples_cut_in_two_by_the_network_are_joined() -> None:

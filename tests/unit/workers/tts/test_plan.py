@@ -11,7 +11,6 @@ from common.protocol.messages import (
     CallStarted,
     Clause,
     ClauseSynthesized,
-    EagerUserTurn,
     Interrupted,
     Message,
     ReplyEnded,
@@ -170,17 +169,13 @@ def test_a_clause_whose_end_may_not_have_arrived_is_not_taken_as_heard() -> None
     assert script.next() == Synthesize(HELP, 2)
 
 
-def test_an_edge_that_would_play_it_gets_no_tentative_reply() -> None:
-    preemptive = (ReplyStarted(1, 1, "are you open"), HELLO)
-    old = after(START, *preemptive)
-    assert old.next() is None
-    old.receive(ReplyReleased("call-1", 1, 1))
-    assert old.next() == Synthesize(HELLO, 1)
-    new = after(CallStarted(1, "edge-a", 0, can_hold_replies=True), *preemptive)
-    assert new.next() == Synthesize(HELLO, 1)
-    assert new.held
-    new.receive(CallStarted(2, "edge-b", 0))
-    assert new.next() is None, "the carrier came back to an edge of the last release"
+def test_a_preemptive_reply_is_synthesised_and_held_until_its_release() -> None:
+    script = after(START, ReplyStarted(1, 1, "are you open"), HELLO)
+    assert script.next() == Synthesize(HELLO, 1)
+    assert script.held
+    script.receive(ReplyReleased("call-1", 1, 1))
+    assert not script.held
+    assert script.next() == Synthesize(HELLO, 1)
 
 
 def test_of_two_wordings_of_a_clause_the_first_stands() -> None:
@@ -216,17 +211,17 @@ def test_a_sound_stops_the_mouth_only_at_the_end_of_its_clause() -> None:
     assert script.next() == Synthesize(HELP, 1)
 
 
-def test_words_stop_it_at_once_and_a_nod_does_not() -> None:
+def test_only_the_edge_says_that_it_was_an_interruption() -> None:
     script = greeting()
     task = script.next()
     assert isinstance(task, Synthesize)
     script.receive(Interrupted(1, 0, 300, utterance=2))
-    script.receive(UserTurn(1, "Hello?", ()))  # of an earlier speech
-    script.receive(EagerUserTurn(2, "Mm-hm.", ()))
+    script.receive(UserTurn(2, "Hello?", (), unsure=True))  # the edge does not stop for such words
     assert script.stands(task)
-    script.receive(EagerUserTurn(2, "Mm-hm, wait.", ()))
+    script.receive(ReplyResumed(1, 2))
+    assert script.next() == task
+    script.receive(Interrupted(1, 0, 300))
     assert not script.stands(task)
-    script.receive(ReplyResumed(1, 2))  # the edge was faster
     assert script.next() is None
 
 

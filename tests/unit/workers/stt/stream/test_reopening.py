@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.stt.stream.reopening import FIRST_S, LONGEST_S, OPENINGS_PER_MINUTE, STEADY_S, Reopening
+from workers.stt.stream.reopening import OPENINGS_PER_MINUTE, PAUSES, STEADY_S, Reopening
 
 pytestmark = pytest.mark.fast
 
@@ -33,13 +33,21 @@ def test_an_ear_that_was_well_is_replaced_at_once() -> None:
 
 
 def test_one_ear_that_broke_off_is_replaced_at_once_and_the_next_after_a_pause() -> None:
-    assert openings([1.0, 1.0, 1.0], True, 100.0) == [0.0, 1.0, 2.0 + FIRST_S]
+    assert openings([1.0, 1.0, 1.0], True, 100.0) == [0.0, 1.0, 2.0 + PAUSES.first_s]
 
 
 def test_the_pauses_grow() -> None:
     times = openings([0.0] * 8, False, 60.0)
     pauses = [round(later - sooner, 3) for sooner, later in pairwise(times)]
-    assert pauses == [0.2, 0.4, 0.8, 1.6, 3.2, LONGEST_S, LONGEST_S]
+    assert pauses == [0.2, 0.4, 0.8, 1.6, 3.2, PAUSES.longest_s, PAUSES.longest_s]
+
+
+def test_after_an_ear_that_was_well_the_pauses_begin_anew() -> None:
+    reopening = Reopening()
+    reopening.opened(0.0)
+    assert [reopening.pause_s() for _ in range(3)] == [0.2, 0.4, 0.8]
+    assert reopening.failed(STEADY_S, True)
+    assert reopening.pause_s() == PAUSES.first_s
 
 
 @given(st.lists(st.floats(0.0, 12.0), min_size=1, max_size=200), st.booleans())

@@ -13,30 +13,30 @@ import contextlib
 import logging
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
 from common.agents.model import Agents, BadAgents, for_inbound, from_document, to_document
 from common.bus import Bus
-from common.call.end_reasons import LOST_ENDS
+from common.call.end_reasons import LOST_ENDS, EndReason
 from common.process.tasks import cancel
 from common.protocol.redis_keys import CALL_ID
 from common.store import CallRecord, CallStore
 from common.telemetry import metrics
 from edge.media.decoder import UplinkDecoder
-from edge.media.reconnect_silence import fill_silence
-from edge.media.stream_events import StreamEvents
 from edge.media.stream_pace import StreamPace
 from edge.media.stream_token import BadToken, verify
 from edge.media.ticker import Ticker
 from edge.media.websocket import EXTENSION, MediaSocketProtocol
 from edge.outbound.dialer import Dialer
-from edge.session.call import HANDED_OVER, REPLACED, STOP_SECONDS, Call
+from edge.session.call import STOP_SECONDS, Call
 from edge.session.call_options import CallOptions
 from edge.session.calls import Calls
 from edge.session.last_connection import LastConnection, last_connection
+from edge.session.lifecycle import State
+from edge.session.reconnect_silence import fill_silence
+from edge.session.stream_events import StreamEvents
 from edge.vobiz import stream_protocol
 
 log = logging.getLogger(__name__)
@@ -184,13 +184,14 @@ class MediaStreams:
         finally:
             await cancel(offering)
             self.calls.remove(call)
-            stream.socket.end(SERVICE_RESTART if call.handed_over else 1000)
-        if reason == HANDED_OVER:
+            stream.socket.end(SERVICE_RESTART if call.lifecycle.handed_over else 1000)
+        if call.lifecycle.handed_over:
             await fill_silence(call)
-        if reason in (REPLACED, HANDED_OVER):
+        if call.lifecycle.state in (State.REPLACED, State.HANDED_OVER):
             return
         if not written and not await self._write_end_at_last(call, reason):
-            return  # another connection continues the call, or a webhook wrote its end first
+            call.replaced()  # another connection continues the call, or a webhook wrote its end first
+            return
         if dial_id and self.dialer is not None:
             await self.dialer.outbound.closed(dial_id)
         totals = {"reason": reason, "seconds": round(time.monotonic() - began), "turns": call.turns}
@@ -200,27 +201,28 @@ class MediaStreams:
 
     async def _ended(self, call: Call) -> tuple[str, bool]:
         """Wait until the call is over at this edge; returns the reason, and whether the store has it already."""
-        signs: list[asyncio.Future[Any]] = [call.ended, call.stopping, call.broken]
-        await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)
-        if not call.ended.done() and not call.stopping.done():
+        if await call.reaches(State.STOPPING, State.BROKEN) is State.BROKEN:
             log.info("a connection is gone; waiting for the carrier", extra={"call_id": call.call_id})
-            await fill_silence(call, signs[:2])
-            await asyncio.wait(signs[:2], timeout=COME_BACK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        if call.ended.done():
-            return call.ended.result(), False
-        if not call.stopping.done():
-            return "caller hung up" if call.broken.result() else "carrier", False
+            await fill_silence(call)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(COME_BACK_SECONDS):
+                    await call.reaches(State.STOPPING)
+        if call.lifecycle.over:
+            return call.lifecycle.reason, False
+        if call.lifecycle.state is State.BROKEN:
+            return EndReason.CALLER_HUNG_UP if call.lifecycle.closed_cleanly else EndReason.CARRIER, False
         by_s = asyncio.get_running_loop().time() + STOP_SECONDS
         # The store first: the carrier may ask at once what comes next.  It may be slow, and the caller must not wait.
         ours: bool | None = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STORE_SECONDS):
-                ours = await self._write_end(call, call.stopping.result())
+                ours = await self._write_end(call, call.lifecycle.reason)
                 if ours is False and await self._goes_on_elsewhere(call):
                     call.replaced()
-                    return REPLACED, True  # hanging up would end the call of that connection
+                    return "", True  # hanging up would end the call of that connection
         await self._hang_up(call, by_s)
-        return await call.ended, ours is not None
+        await call.reaches()
+        return call.lifecycle.reason, ours is not None
 
     async def _hang_up(self, call: Call, by_s: float) -> None:
         """End the stream and hang up by REST at once, and give up on either at the loop time `by_s`.
@@ -228,9 +230,9 @@ class MediaStreams:
         After an error, or once the carrier has given the stream up, only the stream is ended: REST would end the call
         before the XML that follows the stream has run.
         """
-        reason = call.stopping.result()
+        reason = call.lifecycle.reason
         call.stop_stream()
-        if call.broken.done():
+        if call.lifecycle.disconnected:
             call.end(reason)  # the connection is gone, so the carrier cannot close the stream
         if self.dialer is None or reason in LOST_ENDS:
             return
@@ -264,7 +266,7 @@ class MediaStreams:
 
     async def _write_end_at_last(self, call: Call, reason: str) -> bool:
         """As `_write_end`, repeated while the store is away: until then all processes take the call for live."""
-        again = call.stopping.done()
+        again = call.lifecycle.stopped
         for _ in range(END_TRIES_MAX):
             written = await self._write_end(call, reason, again)
             if written is not None:

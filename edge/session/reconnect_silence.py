@@ -9,8 +9,6 @@ connection was lost, nothing is published, because the sentence may be unfinishe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
 
 from common.audio.g711 import FRAME_MS
 from edge.session.call import Call
@@ -21,14 +19,15 @@ GAP_MS = 100
 """Gap in the call's time between the audio of two connections; late writes of the older connection fit in it."""
 
 
-async def fill_silence(call: Call, until: Sequence[asyncio.Future[Any]] = ()) -> None:
-    """Publish silence in real time until one of the futures in `until` is done, for `FILL_SILENCE_MS` at most."""
+async def fill_silence(call: Call) -> None:
+    """Publish silence in real time while the call stays in its state, for `FILL_SILENCE_MS` at most."""
     if not call.turn.between:
         return
+    state = call.lifecycle.state
     loop = asyncio.get_running_loop()
     began = loop.time()
     for frame in range(FILL_SILENCE_MS // FRAME_MS):
         await asyncio.sleep(began + frame * FRAME_MS / 1000 - loop.time())
-        if any(sign.done() for sign in until):
+        if call.lifecycle.state is not state:
             return
         call.feed_silence()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.call.backchannels import is_backchannel
+from workers.stt.backchannels import is_backchannel
 
 pytestmark = pytest.mark.fast
 
