@@ -171,3 +171,15 @@ async def test_an_entry_that_this_release_cannot_read_keeps_the_log_whole(url: s
             assert done
             assert client.xlen(call_events("c-1")) == len(SAID) + 1
             assert client.ttl(call_state("c-1")) > 0
+
+
+@pytest.mark.parametrize("retention_s", [60, 7200], ids=["shorter than a live call's keys last", "longer"])
+async def test_a_call_that_is_over_stays_for_the_retention_and_no_longer(url: str, retention_s: int):
+    async with (
+        contextlib.aclosing(RedisCallStore.connect(url, "test", retention_s)) as store,
+        connect_bus(BusOptions(url, "t")) as bus,
+    ):
+        await spoken(Server(store, bus), "agent hung up")
+        with contextlib.closing(redis.Redis.from_url(url)) as client:
+            for key in (call_state("c-1"), call_events("c-1")):
+                assert retention_s - 30 <= client.ttl(key) <= retention_s
