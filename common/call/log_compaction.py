@@ -15,8 +15,10 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from common.call.reply_state import ABOUT_REPLY, Reply, ReplyState
+from common.call.reply_state import ABOUT_REPLY, Reply, ReplyState, lose
 from common.protocol.messages import (
+    CallEnded,
+    CallStarted,
     Clause,
     ClausePlayed,
     ClauseSynthesized,
@@ -30,6 +32,7 @@ from common.protocol.messages import (
     SpeechStarted,
     UsageReported,
     UserTurn,
+    of_past_connection,
 )
 
 Entries: TypeAlias = Sequence[tuple[str, Message]]
@@ -41,9 +44,22 @@ SETTLED = "-"
 
 def compacted(entries: Entries) -> list[tuple[str, Message]]:
     """The entries that the record of an ended call needs, in order."""
+    entries = _current(entries)
     log = _Log(entries)
     kept = [(entry_id, short) for entry_id, message in entries if (short := log.shortened(message)) is not None]
     return sorted([*kept, *log.usage()], key=lambda entry: _entry_number(entry[0]))
+
+
+def _current(entries: Entries) -> Entries:
+    """The log without an edge's events of a past connection, which every reader ignores."""
+    epoch, current = 0, []
+    for entry_id, message in entries:
+        if of_past_connection(message, epoch):
+            continue
+        if isinstance(message, CallStarted):
+            epoch = max(epoch, message.epoch)
+        current.append((entry_id, message))
+    return current
 
 
 class _Log:
@@ -115,7 +131,16 @@ class _Log:
 def _replies(messages: Iterable[Message]) -> dict[int, Reply]:
     """Every reply of the log in its final state."""
     replies: dict[int, Reply] = {}
+    epoch = 0
     for message in messages:
+        match message:
+            case CallStarted() if message.epoch > epoch:
+                epoch = message.epoch
+                lose(replies, message.heard)
+            case CallEnded() if not message.epoch or message.epoch >= epoch:
+                lose(replies, message.heard)
+            case _:
+                pass
         if isinstance(message, ReplyStarted):
             replies.setdefault(message.turn, Reply(message.turn, message.utterance, message.based_on))
         elif isinstance(message, ABOUT_REPLY) and message.turn in replies:
@@ -129,12 +154,11 @@ def _length(spoken: ClauseSynthesized, reply: Reply) -> ClauseSynthesized | None
     counts = (reply.durations_ms.get(clause), reply.char_timings.get(clause), reply.synthesized_chars.get(clause))
     if counts != (spoken.duration_ms, spoken.char_timings, spoken.synthesized_chars):
         return None  # the clause was synthesized again, and the later one counts
-    cut_here = reply.cut is not None and reply.cut.clause == clause
-    if not cut_here:
+    stopped_at = reply.stopped_at
+    if stopped_at is None or stopped_at[0] != clause:
         whole = spoken.duration_ms > 0 and spoken.synthesized_chars < 0
         return None if whole else replace(spoken, char_timings=())
-    assert reply.cut is not None
-    reached = [mark for mark in spoken.char_timings if mark[1] < reply.cut.heard_ms]
+    reached = [mark for mark in spoken.char_timings if mark[1] < stopped_at[1]]
     return replace(spoken, char_timings=tuple(reached[-1:]))
 
 

@@ -42,6 +42,9 @@ class Nonces:
             self._unwritten.pop(nonce, None)
             await self._write_down()
         except (ConnectionError, TimeoutError):
+            meanwhile = self._known.get(nonce, (digest, 0.0))  # another webhook with it may have waited for Redis, too
+            if meanwhile[1] > now_s and meanwhile[0] != digest:
+                return False
             self._unwritten[nonce] = digest
             _forget_oldest(self._unwritten, self.most)
         if until_s <= now_s:

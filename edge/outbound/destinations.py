@@ -9,19 +9,21 @@ Series that libphonenumber does not know are checked by their prefix alone, sinc
 learns of them.  In a country code that several countries share, they do not count as the default country's.
 
 A SIP address is dialled only if DIAL_PREFIXES has "sip:" (any address) or the address itself.  If its user is a number,
-that number must be allowed as well, because the carrier may dial it.
+however it is written, or it has no user and a number in place of the host, that number must be allowed as well, because
+the carrier may dial it.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
-from common.numbers import HOME, Kind, international, is_possible, kind_of, number_key, regions_of
+from common.numbers import HOME, Kind, compact, international, is_possible, kind_of, number_key, regions_of
 
 SIP = "sip:"
 _SIP = re.compile(r"sips?:([^@;?>\s]*@)?([^;?>\s]+)", re.IGNORECASE)
-_SIP_NUMBER = re.compile(r"\+?[0-9().-]{5,25}")
+_SIP_NUMBER = re.compile(r"\+?[0-9]{5,25}")
 _NEVER_PLAIN = ("+1900", "+449", "+4470")
 """Expensive series whose numbers libphonenumber knows only in part: the prefix alone makes them expensive."""
 
@@ -58,7 +60,7 @@ class Destinations:
     def check(self, text: str) -> None:
         """Check a number or SIP address.  Raises NotAllowed."""
         if found := _SIP.fullmatch(text.strip()):
-            self._check_sip(text.strip(), (found[1] or "").rstrip("@"))
+            self._check_sip(text.strip(), (found[1] or "").rstrip("@") or found[2])
             return
         number = international(text)
         if not number or not is_possible(number):
@@ -79,8 +81,8 @@ class Destinations:
             raise NotAllowed(
                 "sip", "DIAL_PREFIXES does not allow SIP addresses: add the address to it, or 'sip:' for all of them."
             )
-        if _SIP_NUMBER.fullmatch(user):
-            self._check_number(international(user.replace("(", "").replace(")", "")))
+        if _SIP_NUMBER.fullmatch(number := _sip_number(user)):
+            self._check_number(international(number))
 
     def _check_number(self, number: str) -> None:
         named = [prefix for prefix in self.prefixes if prefix.startswith("+") and number.startswith(prefix)]
@@ -112,3 +114,8 @@ class OperatorLimits:
     destinations: Destinations = field(default_factory=Destinations)
     call_s_max: int = 14_400
     """CALL_S_MAX, in seconds."""
+
+
+def _sip_number(user: str) -> str:
+    """The user of a SIP address as a switch may dial it: unescaped, without a password, parameters or separators."""
+    return compact(unquote(user).partition(";")[0].partition(":")[0])

@@ -91,6 +91,7 @@ async def test_a_holder_that_does_not_hear_a_live_line_gives_the_call_up():
         await phone.worker("stt").kill()
         deaf = phone.hire("stt", bus)
         await phone.until(lambda: deaf.runner._held, "the deaf member to take the call")
+        took_s = asyncio.get_running_loop().time()
         await phone.after(2.2)
         assert deaf.runner._held, "less than that is no proof"
         phone.hire("stt")
@@ -98,6 +99,7 @@ async def test_a_holder_that_does_not_hear_a_live_line_gives_the_call_up():
         await phone.until(
             lambda: CALL not in deaf.runner._held or deaf.runner._held[CALL].claim is not first, "its end"
         )
+        assert asyncio.get_running_loop().time() - took_s < 4, "the caller has been in silence for long enough"
         await deaf.kill()  # whoever is well may be faster, or not
         await phone.says("hours")
         await phone.hears("Nine to six.")

@@ -11,7 +11,9 @@ import pytest
 
 from common.bus.memory import MemoryBus, MemoryStreams
 from common.store import CallRecord, Claim
+from common.store.members import Members
 from common.store.memory import MemoryCallStore
+from common.telemetry import metrics
 from tests.calls.phone import Phone, Worker
 from tests.calls.signs_of_life import signs_of_life
 from workers.providers.failover import Failover, Source
@@ -51,6 +53,8 @@ class Member:
 @dataclass
 class Pool:
     calls_max: int = 50
+    silent: set[str] = field(default_factory=set)
+    """Calls whose callers say nothing: they need no vendor."""
     moves: Counter[str] = field(default_factory=Counter)
     answered: Counter[str] = field(default_factory=Counter)
     apologies: Counter[str] = field(default_factory=Counter)
@@ -104,6 +108,8 @@ class Asking:
         pool, call_id = self._pool, self._claim.call_id
         pool.moves[call_id] += 1
         pool.owner[call_id] = self._claim.owner
+        while call_id in pool.silent:
+            await asyncio.sleep(ASK_SECONDS)
         while True:
             source = self._models.choose(())
             assert source is not None
@@ -138,9 +144,12 @@ async def test_ten_calls_of_a_worker_without_a_way_out_go_to_the_one_that_has_on
         assert available.runner.refusal == ""
 
         asked = grey.vendor.asked
-        await pool.call("new")  # and freed places pull nothing in
-        await asyncio.sleep(90)
-        assert pool.held() == Counter({available.name: 11})
+        for number in range(10):
+            await pool.call(f"new-{number}")  # and freed places pull nothing in
+            await asyncio.sleep(1)
+        await asyncio.sleep(80)
+        assert pool.held() == Counter({available.name: 20})
+        assert {moves for call_id, moves in pool.moves.items() if call_id not in CALLS} == {1}
         assert pool.apologies == Counter()
         assert grey.vendor.asked - asked < 10, "it is tried now and then, and by no call"
 
@@ -149,7 +158,59 @@ async def test_ten_calls_of_a_worker_without_a_way_out_go_to_the_one_that_has_on
         assert grey.runner.refusal == ""
         available.tasks[0].cancel()
         await asyncio.sleep(5)
-        assert pool.held() == Counter({grey.name: 11})
+        assert pool.held() == Counter({grey.name: 20})
+
+
+async def test_it_says_so_on_its_gauge_and_takes_itself_out_of_those_with_room():
+    failing = metrics.PROVIDERS_FAILING.labels("llm")
+    async with Pool().running() as pool:
+        grey = pool.hire()
+        for call_id in CALLS:
+            await pool.call(call_id)
+        await asyncio.sleep(2)
+        available = pool.hire()
+        await asyncio.sleep(2)
+        assert (await pool.store.members("llm")).with_room == {grey.name, available.name}
+        grey.vendor.cut = True
+        await asyncio.sleep(10)
+        assert failing._value.get() == 1
+        assert await pool.store.members("llm") == Members(frozenset({available.name}), frozenset({available.name}))
+        grey.vendor.cut = False
+        await asyncio.sleep(70)
+        assert failing._value.get() == 0
+        assert (await pool.store.members("llm")).healthy == {grey.name, available.name}
+
+
+async def test_calls_whose_callers_say_nothing_are_handed_over_too_and_at_once():
+    async with Pool(silent=set(CALLS[5:])).running() as pool:
+        grey = pool.hire()
+        for call_id in CALLS:
+            await pool.call(call_id)
+        await asyncio.sleep(2)
+        available = pool.hire()
+        await asyncio.sleep(2)
+        grey.vendor.cut = True
+        await asyncio.sleep(5)
+        assert pool.held() == Counter({available.name: 10})
+        assert set(pool.moves.values()) == {2}
+
+
+async def test_when_no_member_reaches_the_vendor_each_takes_calls_as_before():
+    async with Pool().running() as pool:
+        members = [pool.hire(calls_max=8) for _ in range(2)]
+        for call_id in CALLS:
+            await pool.call(call_id)
+        await asyncio.sleep(2)
+        assert len(pool.held()) == 2, "both have some"
+        for member in members:
+            member.vendor.cut = True
+        await asyncio.sleep(10)
+        assert {member.runner.refusal for member in members} == {"no provider can be reached"}
+        assert await pool.store.pools_with_room() == {"llm"}
+        await pool.call("new")
+        await asyncio.sleep(3)
+        assert pool.moves["new"] >= 1
+        assert pool.apologies["new"] >= 1, "its caller hears that something is wrong"
 
 
 async def test_when_the_vendor_is_down_for_all_calls_do_not_go_in_circles():
@@ -191,6 +252,21 @@ async def test_calls_for_which_the_others_have_no_room_are_kept():
         assert pool.held() == Counter({grey.name: 6, available.name: 4})
         assert await pool.store.orphans("llm") == []
         assert max(pool.moves.values()) <= 3
+
+
+async def test_no_call_is_given_away_where_the_others_are_full():
+    async with Pool().running() as pool:
+        full = pool.hire(calls_max=1)
+        await pool.call("theirs")
+        await asyncio.sleep(2)
+        grey = pool.hire()
+        for call_id in CALLS:
+            await pool.call(call_id)
+        await asyncio.sleep(2)
+        grey.vendor.cut = True
+        await asyncio.sleep(20)
+        assert pool.held() == Counter({grey.name: 10, full.name: 1})
+        assert set(pool.moves.values()) == {1}, "nobody's call stood still for a second, for nothing"
 
 
 # --- and on the phone ----------------------------------------------------------------------------------------------

@@ -10,8 +10,10 @@ import pytest
 from common.bus.memory import MemoryBus, MemoryStreams
 from common.protocol.messages import CallOffered
 from common.protocol.redis_keys import pool_calls
+from common.redis.refusals import KeyRefused
 from common.store import CallRecord, Claim
 from common.store.memory import MemoryCallStore
+from common.store.suspicion import Take
 from tests.calls.signs_of_life import signs_of_life
 from workers.runtime.runner import Runner, RunnerOptions
 
@@ -99,5 +101,32 @@ async def test_a_lease_that_was_lost_for_an_older_claim_does_not_drop_the_newer_
     assert runner._held.get("call-1") is newer
     assert await store.orphans("stt") == []
     assert carried["call-1"] == 2
+    member.cancel()
+    await asyncio.wait([member])
+
+
+class OneKeyRefused(MemoryCallStore):
+    """The key of one call holds another type."""
+
+    async def claim(self, pool: str, call_id: str, owner: str, take: Take = Take.TRUSTED) -> Claim | None:
+        if call_id == "odd":
+            raise KeyRefused("WRONGTYPE")
+        return await super().claim(pool, call_id, owner, take)
+
+
+async def test_a_call_whose_key_is_refused_keeps_no_other_waiting():
+    streams, carried = MemoryStreams(), Counter[str]()
+    store = OneKeyRefused(streams, 700)
+    runner = Runner(RunnerOptions("stt", "stt-a", 50, 700), MemoryBus(streams), store, lambda c: Quiet(c, carried))
+    member = asyncio.create_task(runner.run(asyncio.Event()))
+    calls = ["odd", *(f"call-{n}" for n in range(20))]
+    async with signs_of_life(store, calls):
+        for call_id in calls:
+            await store.create(CallRecord(call_id))
+            await store.start(call_id, "edge-1")
+            await store.offer("stt", [call_id])
+            await asyncio.sleep(0.2)
+            assert call_id == "odd" or carried[call_id] == 1, "its caller waits for somebody else's key"
+    assert set(carried.values()) == {1}
     member.cancel()
     await asyncio.wait([member])

@@ -14,10 +14,11 @@ import pytest
 
 from common.settings import Settings
 from common.store.outbound_memory import MemoryOutboundQueue
+from edge.outbound.calls import DAY_IS_SPENT
 from edge.outbound.destinations import Destinations
 from edge.outbound.dialer import Dialer, DialerOptions
 from edge.outbound.state import Answered, Ended, OutboundCall, Sent
-from edge.vobiz.rest.errors import Refused, Unavailable
+from edge.vobiz.rest.errors import CarrierLimited, Refused, Unavailable
 
 pytestmark = [pytest.mark.fast, pytest.mark.exhaustive, pytest.mark.anyio]
 
@@ -32,14 +33,21 @@ class Carrier:
     told: Callable[[int], bool] = lambda number: True
     answers: Callable[[str], dict[str, Any]] | None = None
     """What it says when it is asked about a call; by default what a call record says, once the call is over."""
+    refuses: list[Exception] = field(default_factory=list)
+    """What it answers to the first requests."""
     placed: dict[str, float] = field(default_factory=dict)
+    time_limits: set[int] = field(default_factory=set)
+    """Of the requests, in seconds."""
     dialer: Dialer | None = None
     talking: set[asyncio.Task[None]] = field(default_factory=set)
     most: int = 0
 
     async def make_call(self, request: Any) -> tuple[str, ...]:
+        if self.refuses:
+            raise self.refuses.pop()
         call_id = f"call-{len(self.placed)}"
         self.placed[call_id] = asyncio.get_running_loop().time()
+        self.time_limits.add(request.time_limit_s)
         dial_id = request.answer_url.partition("dial=")[2].partition("&")[0]
         task = asyncio.create_task(self._talk(dial_id, call_id, len(self.placed)))
         self.talking.add(task)
@@ -96,10 +104,10 @@ class Office:
 
 
 @asynccontextmanager
-async def dialing(carrier: Carrier | None = None, **more: Any) -> AsyncIterator[Office]:
+async def dialing(carrier: Carrier | None = None, day: int = 10_000, **more: Any) -> AsyncIterator[Office]:
     carrier = carrier or Carrier()
     queue = MemoryOutboundQueue(Settings().call_retention_s)
-    options = DialerOptions("https://voice.example.com", poll_s=10.0, dials_per_day=10_000, **more)
+    options = DialerOptions("https://voice.example.com", poll_s=10.0, dials_per_day=day, **more)
     client: Any = carrier
     dialer = carrier.dialer = Dialer("edge-1", queue, (client, client), options)
     running = asyncio.create_task(dialer.run())
@@ -223,3 +231,39 @@ async def test_a_call_that_the_settings_forbid_by_now_fails_and_counts_for_no_da
         assert await office.states([dial_id]) == {"failed": 1}
         assert office.carrier.placed == {}
         assert await office.queue.spent_today() == 0
+
+
+async def test_a_day_counts_what_has_rung_and_not_what_the_carrier_had_no_line_for() -> None:
+    refuses: list[Exception] = [CarrierLimited(1.0), Unavailable("away", sent=False), CarrierLimited(1.0)]
+    async with dialing(Carrier(refuses=refuses)) as office:
+        dials = await office.asks(3)
+        await office.until_all_are_over(hours=1)
+        assert await office.states(dials) == {"ended": 3}
+        assert await office.queue.spent_today() == len(office.carrier.placed) == 3
+
+
+async def test_a_request_whose_outcome_is_unknown_counts_for_the_day() -> None:
+    async with dialing(Carrier(refuses=[Unavailable("away", sent=True)])) as office:
+        await office.asks(1)
+        await office.until_all_are_over(hours=1)
+        assert await office.queue.spent_today() == len(office.carrier.placed) + 1 == 2
+
+
+async def test_calls_that_the_day_has_no_room_for_wait_for_the_next_one_and_the_edge_says_so() -> None:
+    async with dialing(day=3) as office:
+        dials = await office.asks(3)
+        for _ in range(2):
+            assert await office.queue.spend(3)  # second attempts of calls of another edge
+        await asyncio.sleep(3600)
+        assert len(office.carrier.placed) == 1
+        assert office.dialer.waits == DAY_IS_SPENT
+        await office.until_all_are_over(hours=30)
+        assert await office.states(dials) == {"ended": 3}
+        assert office.dialer.waits == ""
+
+
+async def test_a_ceiling_that_was_lowered_holds_for_calls_that_wait() -> None:
+    async with dialing(call_s_max=60) as office:
+        await office.asks(1)  # as long as any call, when it was asked for
+        await office.until_all_are_over(hours=1)
+        assert office.carrier.time_limits == {60}

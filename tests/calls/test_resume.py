@@ -117,6 +117,44 @@ async def test_a_caller_who_interrupts_on_the_next_connection_is_believed_to_the
         assert_told(told, heard)
 
 
+async def test_a_caller_who_speaks_before_the_reply_goes_on_is_believed_to_the_word():
+    """Nobody gives the agent a voice on the next connection, so nothing of the reply is played there."""
+    async with answered_call({"hours": ANSWER, "wait": "Yes."}) as phone:
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.after(BEGIN_S + 2)
+        await phone.worker("tts").kill()
+        await phone.edge_dies(away_seconds=0.4)
+        await phone.says("wait")
+        await phone.until(lambda: len(phone.mind.asked) == 2, "the model to be asked")
+        told = phone.mind.asked[-1]
+        assert [line["role"] for line in told[-2:]] == ["assistant", "user"]
+        assert told[-2]["content"].endswith("—")
+        heard = phone.heard_before.removeprefix("Hello.")
+        assert_told(told[-2]["content"], heard)
+        (lost,) = [exchange for exchange in phone.transcript.exchanges if exchange.utterance == 1]
+        assert_told(lost.heard, heard)
+
+
+async def test_a_call_that_was_over_and_is_handed_back_remembers_what_was_heard():
+    async with answered_call({"hours": ANSWER, "wait": "Yes."}) as phone:
+        await phone.hears("Hello.")
+        await phone.says("hours")
+        await phone.after(BEGIN_S + 2)
+        await phone.worker("tts").kill()
+        heard = phone.heard.removeprefix("Hello.")
+        phone.call.end("carrier")
+        await phone.after(5)
+        assert await phone.store.reopen(CALL)
+        await phone.comes_back()
+        await phone.says("wait")
+        await phone.until(lambda: len(phone.mind.asked) == 2, "the model to be asked")
+        told = phone.mind.asked[-1]
+        assert [line["role"] for line in told[-2:]] == ["assistant", "user"]
+        assert told[-2]["content"].endswith("—")
+        assert_told(told[-2]["content"], heard)
+
+
 def assert_told(told: str, heard: str) -> None:
     """The words that the history says were heard, and at most the one that was being spoken is not among them."""
     told, heard = told.removesuffix(" —").replace(" ", ""), heard.replace(" ", "")

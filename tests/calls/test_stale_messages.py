@@ -16,15 +16,17 @@ from common.protocol.messages import (
     Message,
     ReplyPlayed,
     ReplyReleased,
+    ReplySynthesized,
     SpeechEnded,
     SpeechStarted,
     WordsDetected,
 )
-from common.protocol.redis_keys import edge_priority
+from common.protocol.redis_keys import edge_audio, edge_priority
 from common.store import CallRecord
 from common.store.memory import MemoryCallStore
 from common.telemetry import metrics
 from edge.session.fences import Fences
+from tests.calls.doubles import spoken
 from tests.calls.phone import CALL, Phone, answered_call
 from workers.llm.conversation import Dialogue
 from workers.runtime.quarantine import QuarantinedCall
@@ -92,12 +94,23 @@ async def test_a_hang_up_of_who_has_the_call_ends_it(order: HangUp):
         assert phone.call.lifecycle.reason == order.reason
 
 
+async def test_a_carrier_that_does_not_confirm_the_end_makes_no_reason_of_a_number():
+    """The call ends by itself then, and with the reason of the order."""
+    async with answered_call() as phone:
+        await phone.hears("Hello.")
+        phone.line.send_texts = lambda messages: None  # type: ignore[method-assign]
+        await ordered(phone, HangUp(CALL, "+911234567890"))
+        assert not phone.call.lifecycle.over
+        assert await phone.ended() == "other"
+
+
 @pytest.mark.parametrize("text", SECRETS)
 async def test_a_reason_that_nobody_knows_is_other(text: str):
     before = set(metrics.exposition().decode().splitlines())
     async with answered_call() as phone:
         await phone.hears("Hello.")
         await ordered(phone, HangUp(CALL, text))
+        assert phone.call.lifecycle.reason == "other"  # what is written into the record
         assert await phone.ended() == "other"
         assert [message.reason for message in phone.events if isinstance(message, CallEnded)] == ["other"]
     new = {line for line in metrics.exposition().decode().splitlines() if line not in before}
@@ -122,6 +135,25 @@ async def test_a_replaced_workers_speech_and_release_stop_and_play_nothing():
         )
         assert {order: refused(order) - count for order, count in before.items()} == dict.fromkeys(before, 1.0)
         await phone.hears("On Sunday we are closed.")
+
+
+async def test_a_voice_that_was_replaced_or_speaks_to_a_past_connection_is_not_heard():
+    async with answered_call() as phone:
+        await phone.hears("Hello.")
+        await phone.silence()
+        await phone.edge_dies()
+        phone.call.fences.settle({"token:tts": "2"})
+        words = b"".join(spoken("Of the past. "))
+        for epoch, token in ((2, 1), (1, 2)):
+            phone.bus.publish(edge_audio("edge-2"), AudioOut(CALL, epoch, token, 2, 0, 0, words, last=True))
+            phone.bus.publish(edge_audio("edge-2"), ReplySynthesized(CALL, epoch, token, 2, "hangup"))
+        await phone.after(3)
+        assert phone.heard == ""
+        assert not phone.call.lifecycle.stopped, "nor does it hang up"
+        words = b"".join(spoken("Of today."))
+        phone.bus.publish(edge_audio("edge-2"), AudioOut(CALL, 2, 2, 2, 0, 0, words, last=True))
+        await phone.hears("Of today.")
+        assert phone.heard == "Of today."
 
 
 async def test_a_worker_that_gives_up_says_so_to_the_edge_that_has_the_call_by_now():

@@ -105,6 +105,17 @@ async def test_a_call_that_the_carrier_may_hand_back_goes_on_as_if_nothing_had_b
     assert (transcript[0], transcript[-1]) == (SAID[0], UserTurn(2, "again", ()))
 
 
+async def test_of_a_call_that_the_carrier_will_not_hand_back_nothing_is_kept_for_that(server: Server):  # noqa: F811
+    read = await spoken(server, "carrier")
+    await server.store.note_end("c-1", 60)
+    assert await shortened(server, read)
+    record = await server.store.read("c-1")
+    assert record is not None
+    assert record.agent == {"name": "desk"}
+    assert await server.store.state_fields(["c-1"]) == {"c-1": {"epoch": "1"}}
+    assert not await server.store.reopen("c-1")
+
+
 @pytest.mark.parametrize("state", ["live", "unknown"])
 async def test_a_call_that_lives_again_is_left_alone(server: Server, state: str):  # noqa: F811
     read = await spoken(server, "carrier")
@@ -160,3 +171,15 @@ async def test_an_entry_that_this_release_cannot_read_keeps_the_log_whole(url: s
             assert done
             assert client.xlen(call_events("c-1")) == len(SAID) + 1
             assert client.ttl(call_state("c-1")) > 0
+
+
+@pytest.mark.parametrize("retention_s", [60, 7200], ids=["shorter than a live call's keys last", "longer"])
+async def test_a_call_that_is_over_stays_for_the_retention_and_no_longer(url: str, retention_s: int):
+    async with (
+        contextlib.aclosing(RedisCallStore.connect(url, "test", retention_s)) as store,
+        connect_bus(BusOptions(url, "t")) as bus,
+    ):
+        await spoken(Server(store, bus), "agent hung up")
+        with contextlib.closing(redis.Redis.from_url(url)) as client:
+            for key in (call_state("c-1"), call_events("c-1")):
+                assert retention_s - 30 <= client.ttl(key) <= retention_s

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from common.store.dials import QUEUE_MAX, RedisOutboundQueue
 from common.store.outbound import OutboundQueue, QueueFull, UnreadableOutboundCall
 from common.store.outbound_memory import MemoryOutboundQueue
+from common.telemetry import metrics
 from tests.conftest import server_url
 
 pytestmark = [pytest.mark.servers, pytest.mark.anyio]
@@ -98,6 +99,40 @@ async def test_an_open_call_without_a_document_gives_its_line_back(queue: Queue)
     await queue.lose(TWO)
     assert await queue.queue.open_count() == 0
     assert await queue.queue.overdue(10) == []
+
+
+async def test_ids_that_are_removed_are_counted(valkey_url: str) -> None:
+    counted = metrics.UNREADABLE.labels("outbound call")
+    async with (
+        aclosing(RedisOutboundQueue.connect(valkey_url, "test", RETENTION_S)) as queue,
+        Redis.from_url(valkey_url) as redis,
+    ):
+        before = counted._value.get()
+        await redis.zadd("{dials}:queued", {ONE: 0, TWO: 0})
+        await redis.zadd("{dials}:open", {"out-0003": 0})
+        assert await queue.due(1) == []
+        assert await queue.open_count() == 0
+        assert counted._value.get() == before + 3
+
+
+async def test_a_document_of_an_older_release_does_not_expire_while_it_waits(valkey_url: str) -> None:
+    async with (
+        aclosing(RedisOutboundQueue.connect(valkey_url, "test", RETENTION_S)) as queue,
+        Redis.from_url(valkey_url) as redis,
+    ):
+        await queue.add(ONE, BODY, 0)
+        await redis.expire(f"{{dials}}:{ONE}", RETENTION_S)
+        assert await queue.due(1) == [ONE]
+        assert await redis.ttl(f"{{dials}}:{ONE}") == -1
+
+
+async def test_a_day_has_so_many_requests_and_what_rang_nobody_is_given_back(queue: Queue) -> None:
+    assert [await queue.queue.spend(2) for _ in range(3)] == [True, True, False]
+    assert await queue.queue.spent_today() == 2
+    await queue.queue.give_back()
+    assert [await queue.queue.spend(2) for _ in range(2)] == [True, False]
+    assert await queue.queue.spend(3), "the operator allowed more"
+    assert await queue.queue.spent_today() == 3
 
 
 @pytest.mark.parametrize("packed", [b"", b"\xc1", b"\xff\xfe", msgpack.packb([1, 2]), msgpack.packb(17), b"\x81\x01"])

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -18,7 +19,8 @@ from edge.outbound.state import OutboundCall
 from edge.vobiz.rest.client import VobizClient
 from edge.vobiz.rest.transport import CarrierOptions as Account
 from simulators.carrier import Callee, Carrier, CarrierOptions
-from tests.e2e.loopback_edge import SECRET, running_edge
+from tests.e2e.loopback_edge import SECRET, phone, running_edge, start_of
+from tests.e2e.test_outbound import dialing as edge_that_dials
 from tests.unit.edge.outbound.test_destinations import plain
 from tools.ports import free_port
 
@@ -128,6 +130,38 @@ async def test_no_call_is_asked_to_last_longer_than_the_operator_says(valkey_url
         await over(http, (await http.post("/v1/calls", json={"to": TO})).json())
         placed = [request.body for request in carrier.requests if request.method == "POST" and request.body]
         assert any('"time_limit":120' in str(body).replace(" ", "").replace("'", '"') for body in placed)
+
+
+BRITISH = plain("+442_071838750")
+
+
+async def test_an_edge_goes_by_its_operators_settings(valkey_url: str, tmp_path: Path) -> None:
+    """A process, because the limits come from its environment; nobody is there who takes its calls."""
+    carrier = CarrierOptions(callee=BRIEF, hangup_delay_ms=10, time_scale=0.1)
+    limits = {"DIAL_PREFIXES": "+44", "DIALS_PER_DAY": "1", "CALL_S_MAX": "10", "WEBHOOK_SIGNATURES": "off"}
+    async with edge_that_dials(valkey_url, tmp_path, carrier, **limits) as desk:
+        answer = await desk.http.post("/answer", data={"CallUUID": "c-1"})
+        stream = ElementTree.fromstring(answer.content).find("Stream")
+        assert stream is not None and stream.text is not None
+        assert stream.get("streamTimeout") == "70"
+        async with phone(stream.text) as caller:
+            await caller.send(start_of("c-1"))
+
+            async def refused(status: int, **call: object) -> str:
+                response = await desk.http.post("/v1/calls", json=call)
+                assert response.status_code == status, response.text
+                return response.text
+
+            assert "destination_refused" in await refused(422, to=TO)
+            assert "CALL_S_MAX" in await refused(422, to=BRITISH, call_s_max=11)
+            call = await desk.ask(BRITISH)
+            assert "DIALS_PER_DAY" in await refused(429, to=BRITISH)
+            await desk.until(call, "ended", "failed")
+            (placed,) = [request.body for request in desk.carrier.requests if "answer_url" in request.body]
+            assert "proof=" in placed["answer_url"]
+            assert placed["time_limit"] == 10
+            await caller.until_closed()
+        assert (await desk.http.get("/v1/calls/c-1")).json()["ended_because"] == "too long"
 
 
 def desk(fallback: str) -> Agents:

@@ -30,6 +30,8 @@ from common.telemetry import metrics
 from edge.session.admission.redis_health import RedisWatch
 from edge.session.log_compaction import LogCompaction
 from tests.conftest import server_url
+from tests.deadlines import WAIT_S
+from tests.e2e.edge_process import edge_process
 from tests.e2e.redis_call import Office, open_office
 
 pytestmark = [pytest.mark.processes, pytest.mark.anyio]
@@ -271,6 +273,21 @@ async def test_calls_are_shortened_and_tell_the_same(url: str):
             transcript.receive(message)
         assert [one.understood for one in transcript.exchanges] == ["are you open"]
     await nothing_else(url)
+
+
+async def test_an_edge_process_shortens_ended_calls_by_itself(valkey_url: str, tmp_path: Path):
+    async with connect_store(valkey_url, "edge-a", 86_400) as store:
+        await store.create(CallRecord("c-1", {"name": "desk", "instructions": "x" * 2000}))
+        await store.start("c-1", "edge-a")
+        await store.end("c-1", "agent hung up")
+        with looking(valkey_url) as server:
+            server.zadd(redis_keys.CALLS_TO_COMPACT, {"c-1": 1})
+            async with edge_process(valkey_url, tmp_path), asyncio.timeout(WAIT_S):
+                while server.zcard(redis_keys.CALLS_TO_COMPACT):
+                    await asyncio.sleep(0.1)
+        record = await store.read("c-1")
+        assert record is not None
+        assert record.agent == {"name": "desk"}
 
 
 def test_a_key_that_nobody_listed_would_be_seen(url: str):

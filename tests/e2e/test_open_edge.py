@@ -5,7 +5,7 @@ import os
 import stat
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -86,19 +86,23 @@ async def test_where_no_file_can_be_kept_the_token_is_not_shown_but_can_be_asked
         assert (await http.get("/v1/calls", headers={"authorization": f"Bearer {token}"})).status_code == 200
 
 
+@pytest.mark.parametrize("behind_nginx", [False, True], ids=["bare", "behind nginx"])
 async def test_webhooks_of_801_unknown_calls_fill_no_redis_and_a_full_one_is_not_ready(
-    valkey_url: str, tmp_path: Path
+    valkey_url: str, tmp_path: Path, behind_nginx: bool
 ) -> None:
     with redis.Redis.from_url(valkey_url) as server:
         before = server.info("memory")["used_memory"]
-        async with edge_process(valkey_url, tmp_path) as (http, _):
+        async with edge_process(valkey_url, tmp_path) as (http, environ), AsyncExitStack() as stack:
+            strangers = ""
+            if behind_nginx:
+                strangers = f"http://127.0.0.1:{await stack.enter_async_context(nginx(int(environ['HTTP_PORT'])))}"
             warned = [line for line in log_of(tmp_path).splitlines() if "webhooks are not verified" in line]
             assert len(warned) == 1
             assert (await http.get("/v1/calls")).status_code == 200  # nobody can come but this machine
             large = {f"Field{number}": "x" * 4000 for number in range(14)}
             for number in range(801):
                 told = {"CallUUID": f"unknown-{number}", "Event": "StopStream", **large}
-                assert (await http.post("/stream-status", data=told)).status_code == 200
+                assert (await http.post(f"{strangers}/stream-status", data=told)).status_code == 200
             assert server.info("memory")["used_memory"] - before < 8_000_000
             facts = list(server.scan_iter("call:*:facts"))
             assert len(facts) < 200

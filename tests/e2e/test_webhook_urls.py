@@ -1,17 +1,28 @@
 """Webhooks that strangers forge: of a live call, with another call's URL, with one that is late, altered or none."""
 
+import json
 import time
 
+import httpx
 import pytest
 
 from edge.http.webhook_urls import GIVEN_ONLY
+from edge.outbound.state import Plan
 from edge.session.url_proof import Proof, check, of_call, of_dial
 from tests.e2e.loopback_edge import SECRET, given, running_edge
 from tests.e2e.test_edge_http import xml_of
+from tests.e2e.test_webhook_events import HELPED, dialed, tell
 
 pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 NOW = 1_800_000_000.0
+
+
+def proven_call(url: str) -> str:
+    """The call, or the outbound call, for which the URL of ours is good."""
+    query, path = query_of(url), url.partition("?")[0].rpartition("/")[2]
+    assert check(SECRET, f"/{path}", query, time.time()) is Proof.GOOD
+    return query.get("call") or query["dial"]
 
 
 def query_of(url: str) -> dict[str, str]:
@@ -45,9 +56,34 @@ async def test_every_url_of_an_answer_names_the_call_and_proves_it() -> None:
     async with running_edge() as edge:
         stream, after = xml_of(await edge.http.post("/answer", data={"CallUUID": "c-1"}))
         for url in (after.text or "", stream.get("statusCallbackUrl") or ""):
-            path = url.partition("?")[0].rpartition("/")[2]
-            assert check(SECRET, f"/{path}", query_of(url), time.time()) is Proof.GOOD
-            assert query_of(url)["call"] == "c-1"
+            assert proven_call(url) == "c-1"
+
+
+async def test_so_does_the_url_that_follows_a_person_who_is_rung() -> None:
+    async with running_edge(HELPED) as edge:
+        await tell(edge, "/answer", "c-1")
+        await edge.store.end("c-1", "carrier")
+        _, after_stream, _ = xml_of(await tell(edge, "/after-stream", "c-1"))
+        edge.calls.draining = True
+        _, turned_away, _ = xml_of(await tell(edge, "/answer", "c-2"))
+        assert [proven_call(dial.get("action") or "") for dial in (after_stream, turned_away)] == ["c-1", "c-2"]
+
+
+async def test_so_does_the_url_of_the_message_for_a_machine(valkey_url: str) -> None:
+    asked: list[httpx.Request] = []
+
+    def carrier(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, json={})
+
+    plan = Plan(machine="message", message="Please call us back.")
+    async with dialed(valkey_url, plan, httpx.MockTransport(carrier)) as (edge, _, dial):
+        query = {"dial": dial.dial_id, "attempt": "1"}
+        told = {"Event": "MachineDetection", "Machine": "true"}
+        assert (await edge.http.post("/machine", params=query, data=told)).status_code == 200
+        url = json.loads(asked[-1].content)["aleg_url"]
+        assert "/voicemail?" in url
+        assert proven_call(url) == dial.dial_id
 
 
 @pytest.mark.parametrize("path", sorted(GIVEN_ONLY))

@@ -121,6 +121,37 @@ CALLS: dict[str, list[Message]] = {
         Interrupted(2, 0, 900),
         ENDED,
     ],
+    "the caller hung up in a sentence": [
+        *GREETING,
+        ReplyStarted(2, 0),
+        Clause(2, 0, "No, on Sundays we are closed."),
+        ReplyEnded(2, 1),
+        ClauseSynthesized(2, 0, 3800, tuple((at, 130 * at) for at in range(28))),
+        PlaybackStarted(2, 1),
+        CallEnded(1, "caller hung up", 3_000_000, (2, 0, 2000)),
+    ],
+    "its edge died in a sentence, and it did not come back": [
+        *GREETING,
+        ReplyStarted(2, 0),
+        Clause(2, 0, "No, on Sundays we are closed."),
+        ReplyEnded(2, 1),
+        ClauseSynthesized(2, 0, 3800),
+        PlaybackStarted(2, 1),
+        CallStarted(2, "edge-b", 2, heard=(2, 0, 2000)),
+        CallEnded(2, "carrier", 3_000_000),
+    ],
+    "an edge that froze says something of a connection that is past": [
+        *GREETING,
+        ReplyStarted(2, 0),
+        Clause(2, 0, "No, on Sundays we are closed."),
+        ReplyEnded(2, 1),
+        ClauseSynthesized(2, 0, 3800, MARKS),
+        PlaybackStarted(2, 1),
+        CallStarted(2, "edge-b", 2),
+        Interrupted(2, 0, 200, 0, 1),
+        Interrupted(2, 0, 1500, 0, 2),
+        CallEnded(2, "carrier", 3_000_000),
+    ],
     "a cough, and the reply goes on": [
         *GREETING,
         ReplyStarted(2, 0),
@@ -202,6 +233,7 @@ def test_what_nobody_needs_is_gone() -> None:
     assert "We are open every day." not in str(kept)
     assert {message.utterance for message in kept if isinstance(message, SpeechStarted)} == {1, 8}
     assert not any(isinstance(message, ClauseSynthesized | OwnerChanged) for message in kept)
+    assert {type(message) for message in kept if getattr(message, "stage_ms", ())} == {PlaybackStarted}
     assert [message for message in kept if isinstance(message, DtmfReceived)] == [
         DtmfReceived("4", 5),
         DtmfReceived("4", 5),
@@ -226,11 +258,12 @@ def test_an_ordinary_call_takes_a_third_of_its_bytes() -> None:
 
 
 numbers = st.integers(0, 3)
+heard = st.one_of(st.just(()), st.tuples(numbers, numbers, st.integers(0, 500)))
 texts = st.sampled_from(["yes", "mm-hm", "are you open", "one two three."])
 ms = st.integers(0, 500)
 events = st.one_of(
-    st.builds(CallStarted, numbers, st.just("edge-a"), ms),
-    st.builds(CallEnded, numbers, st.just("carrier"), ms),
+    st.builds(CallStarted, numbers, st.just("edge-a"), ms, heard),
+    st.builds(CallEnded, numbers, st.just("carrier"), ms, heard),
     st.builds(SpeechStarted, st.just(CALL), numbers, numbers, ms),
     st.builds(SpeechEnded, st.just(CALL), numbers, numbers, ms),
     st.builds(UserTurn, numbers, texts, st.just(STAMPS[:3]), st.booleans()),
@@ -242,10 +275,11 @@ events = st.one_of(
     st.builds(
         ClauseSynthesized, numbers, numbers, ms, st.just(((2, 60), (4, 120))), numbers, st.sampled_from([-1, 0, 3])
     ),
-    st.builds(PlaybackStarted, numbers, ms, st.sampled_from([(), STAMPS])),
-    st.builds(Interrupted, numbers, numbers, ms, numbers),
-    st.builds(ReplyResumed, numbers, numbers),
-    st.builds(ReplyPlayed, numbers),
+    st.builds(PlaybackStarted, numbers, ms, st.sampled_from([(), STAMPS]), numbers),
+    st.builds(ClausePlayed, numbers, numbers, numbers),
+    st.builds(Interrupted, numbers, numbers, ms, numbers, numbers),
+    st.builds(ReplyResumed, numbers, numbers, numbers),
+    st.builds(ReplyPlayed, numbers, numbers),
     st.builds(UsageReported, st.just("llm"), st.sampled_from(["a", "b"]), st.just((("tokens_in", 2),))),
 )  # fmt: skip
 

@@ -140,6 +140,35 @@ def test_a_clause_that_was_begun_for_a_lost_connection_is_said_again() -> None:
     assert script.next() == Synthesize(HELP, 2)
 
 
+@pytest.mark.parametrize(
+    ("spoken", "from_ms"),
+    [
+        (ClauseSynthesized(1, 1, 3600, ((0, 0), (4, 700), (8, 2000), (10, 2100), (15, 2600))), 700),
+        (ClauseSynthesized(1, 1, 3800), 800),  # a slow voice: its length says that "can" began after 800 ms
+    ],
+)
+def test_the_next_connection_goes_on_with_the_word_by_the_clauses_own_length(
+    spoken: ClauseSynthesized, from_ms: int
+) -> None:
+    script = greeting()
+    for event in (ClauseSynthesized(1, 0, 1600), spoken, CallStarted(2, "edge-b", 0, heard=(1, 1, 1300))):
+        script.receive(event)
+    assert script.next() == Synthesize(HELP, 2, from_ms)
+
+
+def test_a_clause_whose_end_may_not_have_arrived_is_not_taken_as_heard() -> None:
+    script = greeting()
+    events = (ClauseSynthesized(1, 0, 1600), ClauseSynthesized(1, 1, 1200))
+    for event in (*events, CallStarted(2, "edge-b", 0, heard=(1, 1, 40))):
+        script.receive(event)
+    order = script.next()
+    assert isinstance(order, Synthesize)
+    assert order.clause == HELLO
+    assert 0 < order.from_ms <= 1540, "from its last word on"
+    script.receive(ClauseSynthesized(1, 0, 1600, (), 2))
+    assert script.next() == Synthesize(HELP, 2)
+
+
 def test_a_preemptive_reply_is_synthesised_and_held_until_its_release() -> None:
     script = after(START, ReplyStarted(1, 1, "are you open"), HELLO)
     assert script.next() == Synthesize(HELLO, 1)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
-from edge.http.limits.rate_limit import Buckets, client_address
+from edge.http.limits.rate_limit import GUESSES_AT_ONCE, Buckets, Limited, client_address
 from edge.http.limits.slow_clients import HALF_OPEN_MAX, HalfOpen
 
 pytestmark = pytest.mark.fast
@@ -61,6 +64,44 @@ def test_the_table_has_an_end_and_forgets_who_was_quiet_longest() -> None:
 )
 def test_who_asks(peer: str, forwarded_for: str, address: str) -> None:
     assert client_address(peer, forwarded_for, PROXIES) == address
+
+
+class Edge:
+    """An edge that answers every request with `status`, behind a proxy of ours."""
+
+    def __init__(self) -> None:
+        self.status, self.now_s = 401, 1000.0
+        self._app = Limited(self._answer, Buckets(), ("10.0.0.0/8",), lambda: self.now_s)
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": self.status, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    def asked_by(self, address: str, peer: str = "10.0.0.1") -> int:
+        """The status that the address gets."""
+        sent: list[dict[str, Any]] = []
+        headers = [(b"x-forwarded-for", address.encode())]
+        scope = {"type": "http", "path": "/v1/calls", "client": (peer, 1), "headers": headers, "method": "GET"}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        asyncio.run(self._app(scope, None, send))  # type: ignore[arg-type]
+        return int(sent[0]["status"])
+
+
+def test_who_guesses_tokens_is_slowed_soon_and_nobody_else_is() -> None:
+    edge = Edge()
+    guesses = [edge.asked_by("198.51.100.7") for _ in range(GUESSES_AT_ONCE + 5)]
+    assert guesses == [401] * GUESSES_AT_ONCE + [429] * 5
+    assert edge.asked_by("203.0.113.9") == 401, "another client behind the same proxy"
+    assert edge.asked_by("", peer="198.51.100.8") == 401
+    edge.status = 403
+    assert edge.asked_by("198.51.100.7") == 403, "other failures have a count of their own"
+    edge.status = 200
+    assert edge.asked_by("198.51.100.7") == 200, "the right token is served"
+    edge.status, edge.now_s = 401, edge.now_s + 5.0
+    assert [edge.asked_by("198.51.100.7") for _ in range(2)] == [401, 429]
 
 
 class Later:
