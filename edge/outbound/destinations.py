@@ -8,9 +8,8 @@ prefix names their series: "+1" does not allow +1 900, "+1900" does; "+881" name
 Series that libphonenumber does not know are checked by their prefix alone, since regulators open new ones before it
 learns of them.  In a country code that several countries share, they do not count as the default country's.
 
-A SIP address is dialled only if DIAL_PREFIXES has "sip:" (any address) or the address itself.  If its user is a number,
-however it is written, or it has no user and a number in place of the host, that number must be allowed as well, because
-the carrier may dial it.
+A SIP address is dialled only if DIAL_PREFIXES has "sip:" (any address) or the address itself.  A number in it, as the
+user, however it is written, or in place of the host, must be allowed as well, because the carrier may dial it.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ class Destinations:
     def check(self, text: str) -> None:
         """Check a number or SIP address.  Raises NotAllowed."""
         if found := _SIP.fullmatch(text.strip()):
-            self._check_sip(text.strip(), (found[1] or "").rstrip("@") or found[2])
+            self._check_sip(text.strip(), (found[1] or "").rstrip("@"), found[2])
             return
         number = international(text)
         if not number or not is_possible(number):
@@ -75,14 +74,15 @@ class Destinations:
             return False
         return True
 
-    def _check_sip(self, address: str, user: str) -> None:
+    def _check_sip(self, address: str, user: str, host: str) -> None:
         own = {number_key(prefix) for prefix in self.prefixes if _SIP.fullmatch(prefix)}
         if SIP not in self.prefixes and number_key(address) not in own:
             raise NotAllowed(
                 "sip", "DIAL_PREFIXES does not allow SIP addresses: add the address to it, or 'sip:' for all of them."
             )
-        if _SIP_NUMBER.fullmatch(number := _sip_number(user)):
-            self._check_number(international(number))
+        for part in (user, "" if "." in host else host):  # a host with dots is one of the internet
+            if _SIP_NUMBER.fullmatch(number := _sip_number(part)):
+                self._check_number(international(number))
 
     def _check_number(self, number: str) -> None:
         named = [prefix for prefix in self.prefixes if prefix.startswith("+") and number.startswith(prefix)]

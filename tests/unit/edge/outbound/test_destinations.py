@@ -84,6 +84,8 @@ def test_other_countries_satellites_and_dear_numbers_may_not(to: str, why: str) 
         ("sip:,+91", "sip:882161234567%3Buser=phone@sip.example.com", "prefix"),
         ("sip:,+91", "sip:+882161234567", "prefix"),
         ("sip:,+91", "sip:@882161234567:5060", "prefix"),
+        ("sip:,+91", "sip:alice@+882161234567", "prefix"),
+        ("sip:,+91", "sip:+919876543210@882161234567", "prefix"),
         ("sip:,+91", "sip:%2B919876543210@sip.example.com", ""),
         ("sip:,+91", "sip:example.com:5060", ""),
         ("sip:,+91", "sip:192.0.2.10", ""),
