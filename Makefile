@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv/bin
 BENCH_CALLS ?= 1 10 50
-TEST_JOBS ?= 3
+# Most tests wait: for a server, a process, real time.
+TEST_JOBS ?= $(shell expr 3 \* $$(nproc 2>/dev/null || echo 1))
+ALL_JOBS ?= 3
 PYTEST = $(VENV)/python -m pytest --dist
 LOCK = $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
 ALL = --extra edge --extra stt --extra llm --extra tts --extra local --extra piper --extra traces --extra server
@@ -45,11 +47,11 @@ check: ## before every commit: lint, and the fast lane of the tests beside it; 8
 test-fast: install-dev ## the fast lane: no server, model, process or real time; few examples for each property
 	$(PYTEST) worksteal -n 2 -m "fast and not exhaustive and not slow" --hypothesis-profile=brief
 
-test: install-dev ## all tests that take no minutes of real time, with a Redis of their own, three at a time [TEST_JOBS=3]
+test: install-dev ## all tests that take no minutes of real time, with a Redis of their own [TEST_JOBS=6]
 	$(PYTEST) loadfile -n $(TEST_JOBS) -m "not slow"
 
-test-all: install-dev ## all tests, as CI runs them [TEST_JOBS=3]
-	$(PYTEST) loadfile -n $(TEST_JOBS)
+test-all: install-dev ## all tests, as CI runs them [ALL_JOBS=3]
+	$(PYTEST) loadfile -n $(ALL_JOBS)
 
 test-compose: install-dev ## docker-compose.yml on a real Docker engine: build, phone, kill, replace, stop; writes out/compose [SCENES="--only demo,down"]
 	@$(VENV)/python -m tests.compose $(SCENES)
