@@ -41,7 +41,7 @@ call: install ## place an outbound call through the edge of `make run`: make cal
 setup-number: install ## tell Vobiz our URLs: make setup-number NUMBER=+911234567890 (add DRY=1 to look only)
 	@$(VENV)/python -m edge.setup $(if $(NUMBER),--number "$(NUMBER)") $(if $(DRY),--dry-run)
 
-check: ## before every commit: lint, and the fast lane of the tests beside it; 80 s on two cores
+check: ## before every commit: lint, and the fast lane of the tests beside it; 30 s on two cores
 	@$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) lint test-fast
 
 test-fast: install-dev ## the fast lane: no server, model, process or real time; few examples for each property
