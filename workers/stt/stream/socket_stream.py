@@ -185,8 +185,13 @@ class SttSocketStream:
     # --- the timer ---
 
     def _arm(self) -> None:
-        dues = (self._core.deadline, self._liveness.deadline, self._flush_at)
-        due = min((due for due in dues if due is not None), default=None)
+        due = self._flush_at
+        for other in (
+            self._core.deadline,
+            self._liveness.deadline,
+        ):  # runs twice for each frame: no `min` of a generator
+            if other is not None and (due is None or other < due):
+                due = other
         # A timer that is early only asks again: deadlines move with every frame.
         if self._timer is not None and (due is None or self._timer_at > due):
             self._timer.cancel()
