@@ -16,6 +16,8 @@ from tests.compose.engine import PROJECT, Engine, Failed
 
 DEMO_SECONDS = 400.0
 """The script lasts 75 s; an edge that was killed and a busy machine make it longer."""
+WAIT = re.compile(r"time +(\d+) ms from speech end")
+"""The line of a turn that says how long the caller waited (tools/turn_lines.py)."""
 CARRIER = f"{PROJECT}-carrier"
 ANSWER_SECONDS = 60.0
 
@@ -56,8 +58,10 @@ class DemoCall:
         if code:
             raise Failed(f"the demo ended with {code}:\n" + "\n".join(self.lines[-25:]))
         with self._news:
-            waits = [int(found[1]) for line in self.lines if (found := re.match(r"time +(\d+) ms heard", line))]
+            waits = [int(found[1]) for line in self.lines if (found := WAIT.match(line))]
             heard = [line for line in self.lines if line.startswith(("1 calls", "response latency"))]
+            if not waits and not heard:
+                raise Failed("the demo printed no figures:\n" + "\n".join(self.lines[-25:]))
         return f"{len(waits)} turns answered, longest wait {max(waits)} ms" if waits else "; ".join(heard)
 
 

@@ -25,9 +25,11 @@ from common.protocol.redis_keys import call_events
 from common.store import CallRecord
 from common.store.memory import MemoryCallStore
 from edge.vobiz.hangup_causes import named_cause
+from tests.compose.calls import WAIT
 from tools.check import Configuration
 from tools.live import LiveCall, look
 from tools.run import agent_lines
+from tools.turn_lines import print_turn
 
 pytestmark = pytest.mark.fast
 
@@ -101,6 +103,13 @@ async def test_a_whole_call_on_the_terminal_and_nobody_elses(capsys: pytest.Capt
         "first audio 100, to the carrier 5",
         "the call has ended: caller hung up; the carrier's cause: Normal hangup (4000)",
     ]
+
+
+def test_make_test_compose_reads_the_wait_of_each_turn(capsys: pytest.CaptureFixture[str]) -> None:
+    turn = {"caller_said": "When?", "understood": "when", "answered": "At nine.", "heard": "At nine.", "wait_ms": 888}
+    print_turn({**turn, "interrupted": False, "barge_in": False, "clear_ms": None, "timings_ms": {}})
+    (wait,) = [found[1] for line in capsys.readouterr().out.splitlines() if (found := WAIT.match(line))]
+    assert wait == "888"
 
 
 def test_the_banner_names_the_agents_and_their_numbers(tmp_path: Path) -> None:
