@@ -24,7 +24,8 @@ from edge.session.last_connection import last_connection
 from edge.session.lifecycle import State
 from edge.session.reconnect_silence import GAP_MS, fill_silence
 from edge.vobiz import stream_protocol
-from tests.calls.doubles import SILENCE, CarrierLine, Mind, Mouth, TextEars, media, spoken
+from tests.calls.doubles import CarrierLine, Mind, Mouth, TextEars, media
+from tests.calls.talking import Talking
 from workers.llm.model_chain import ModelChain
 from workers.llm.session import LlmSession, Persona
 from workers.providers.failover import Failover, Source
@@ -35,7 +36,6 @@ from workers.tts.session import TtsSession
 
 CALL = "call-1"
 GREETING = "Hello."
-WAIT_SECONDS = 30.0
 
 
 @dataclass
@@ -55,11 +55,11 @@ class Worker:
 
     async def stop(self) -> None:
         self.asked_to_stop.set()
-        await asyncio.wait_for(self.task, WAIT_SECONDS)
+        await asyncio.wait_for(self.task, Talking.wait_s)
 
 
 @dataclass
-class Phone:
+class Phone(Talking):
     """The caller's phone, and behind it the whole system."""
 
     options: CallOptions = field(default_factory=CallOptions)
@@ -77,7 +77,7 @@ class Phone:
 
     def __post_init__(self) -> None:
         self.store = MemoryCallStore(self.streams)
-        self._speech: list[bytes] = []
+        self.speech: list[bytes] = []
         self._connected = True
         self.muted = False
         """The carrier sends no media while the caller says nothing (or has muted their phone)."""
@@ -98,7 +98,7 @@ class Phone:
         await self._connect("edge-1", self.options)
         for pool in POOLS:
             self.bus.publish(pool_calls(pool), CallOffered(CALL))
-        self._tasks.append(asyncio.create_task(self._microphone()))
+        self._tasks.append(asyncio.create_task(self.microphone()))
         self._tasks.append(asyncio.create_task(self._tell_the_carrier()))
         self._tasks.append(asyncio.create_task(self._write_down_the_end()))
 
@@ -142,7 +142,7 @@ class Phone:
         await self._connect("edge-1", replace(self.options, position_ms=self.call.frames_in * 20 + GAP_MS))
         for pool in POOLS:
             self.bus.publish(pool_calls(pool), CallOffered(CALL))
-        self._tasks.append(asyncio.create_task(self._microphone()))
+        self._tasks.append(asyncio.create_task(self.microphone()))
 
     def hire(self, pool: str, bus: MemoryBus | None = None) -> Worker:
         """Start another member of a pool, perhaps with an ill bus."""
@@ -182,7 +182,7 @@ class Phone:
         tasks = [*self._tasks, *(worker.task for worker in self.workers)]
         for task in tasks:
             task.cancel()
-        _, pending = await asyncio.wait(tasks, timeout=WAIT_SECONDS * 10)
+        _, pending = await asyncio.wait(tasks, timeout=Talking.wait_s * 10)
         if pending:
             raise AssertionError(f"cancelled, and still running: {[task.get_name() for task in pending]}")
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
@@ -192,17 +192,9 @@ class Phone:
 
     # --- the caller ---------------------------------------------------------------------------------------------
 
-    async def says(self, text: str) -> None:
-        """Speak to the end of the text."""
-        self.starts_saying(text)
-        await self.until(lambda: not self._speech, f"{text!r} to be said")
-
-    def starts_saying(self, text: str) -> None:
-        self._speech.extend(spoken(text))
-
     def coughs(self) -> None:
         """200 ms of noise that is no word."""
-        self._speech.extend([b"~" * 160] * 10)
+        self.speech.extend([b"~" * 160] * 10)
 
     async def stalls(self, seconds: float) -> None:
         """The network stands still; then all that it held comes at once."""
@@ -211,10 +203,6 @@ class Phone:
         held, self._stalled = self._stalled, None
         for frame in held:
             self._from_carrier(media(frame))
-
-    async def hears(self, text: str) -> None:
-        """Wait until the agent's words end with this text."""
-        await self.until(lambda: self.line.heard().rstrip().endswith(text), f"{text!r} to be heard")
 
     async def silence(self) -> None:
         """Wait until the agent has been silent for a second and a half."""
@@ -230,7 +218,7 @@ class Phone:
         self.call.closed()
 
     async def ended(self) -> str:
-        async with asyncio.timeout(WAIT_SECONDS * 10):
+        async with asyncio.timeout(Talking.wait_s * 10):
             await self.call.reaches()
             return self.call.lifecycle.reason
 
@@ -255,19 +243,20 @@ class Phone:
         if not self.call.lifecycle.over:
             self.call.receive(stream_protocol.parse(text))
 
-    async def _microphone(self) -> None:
-        """50 frames a second, silence included, for as long as the call lasts."""
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        while not self.call.lifecycle.over or self.call.lifecycle.handed_over:
-            if self._connected and (self._speech or not self.muted):
-                frame = self._speech.pop(0) if self._speech else SILENCE
-                if self._stalled is not None:
-                    self._stalled.append(frame)
-                else:
-                    self._from_carrier(media(frame))
-            due += 0.02
-            await asyncio.sleep(due - loop.time())
+    async def send(self, text: str) -> None:
+        self._from_carrier(text)
+
+    def on_line(self) -> bool:
+        return not self.call.lifecycle.over or self.call.lifecycle.handed_over
+
+    def next_frame(self) -> bytes | None:
+        if not self._connected or (self.muted and not self.speech):
+            return None
+        frame = super().next_frame()
+        if self._stalled is None or frame is None:
+            return frame
+        self._stalled.append(frame)
+        return None
 
     async def _tell_the_carrier(self) -> None:
         call = self.call
@@ -282,14 +271,6 @@ class Phone:
             await fill_silence(call)
         else:
             await self.store.end(CALL, call.lifecycle.reason, call.epoch)
-
-    async def until(self, true: object, what: str) -> None:
-        try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                while not true():  # type: ignore[operator]
-                    await asyncio.sleep(0.01)
-        except TimeoutError:
-            raise AssertionError(f"waited {WAIT_SECONDS:.0f} s for {what}; heard {self.heard!r}") from None
 
 
 @asynccontextmanager

@@ -38,7 +38,7 @@ async def test_media_that_begin_late_are_what_is_counted_from():
 async def test_a_carrier_that_sends_nothing_before_the_caller_speaks_is_greeted_all_the_same():
     async with answered_call(options=CallOptions(greeting_after_ms=2000)) as phone:
         phone.muted = True
-        phone._speech.clear()
+        phone.speech.clear()
         assert await greeted_after(phone) == pytest.approx(FIRST_MEDIA_MS / 1000 + 2.0, abs=1.1)
 
 

@@ -34,7 +34,8 @@ from edge.session.calls import Calls
 from edge.session.media_streams import MediaStreams
 from edge.vobiz import stream_protocol
 from edge.vobiz.signatures import Policy
-from tests.calls.doubles import SILENCE, CarrierLine, Mind, Mouth, TextEars, media, spoken
+from tests.calls.doubles import CarrierLine, Mind, Mouth, TextEars
+from tests.calls.talking import Talking
 from workers.llm.model_chain import ModelChain
 from workers.llm.session import LlmSession, Persona
 from workers.providers.failover import Failover, Source
@@ -51,13 +52,15 @@ _DESK = Agent(
 AGENTS = Agents({"desk": _DESK})
 
 
-class Caller:
+class Caller(Talking):
     """One call: its carrier's line, and a microphone that is never off."""
+
+    wait_s = WAIT_SECONDS
 
     def __init__(self, call_id: str, office: Office) -> None:
         self.call_id = call_id
         self._office = office
-        self._speech: list[bytes] = []
+        self.speech = []
         self.line = CarrierLine(self._from_carrier)
         self.call: Call
 
@@ -72,33 +75,11 @@ class Caller:
         for pool in POOLS:
             office.bus.publish(pool_calls(pool), CallOffered(self.call_id))
 
-    async def microphone(self) -> None:
-        """50 frames a second, silence included, for as long as the call lasts."""
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        while not self.call.lifecycle.over:
-            self._from_carrier(media(self._speech.pop(0) if self._speech else SILENCE))
-            due += 0.02
-            await asyncio.sleep(due - loop.time())
+    async def send(self, text: str) -> None:
+        self._from_carrier(text)
 
-    def starts_saying(self, text: str) -> None:
-        self._speech.extend(spoken(text))
-
-    async def asks(self, text: str, answer: str) -> None:
-        """Say it, and hear the answer to its end."""
-        self.starts_saying(text)
-        await self.hears(answer)
-
-    async def hears(self, text: str) -> None:
-        await self.until(lambda: self.line.heard().rstrip().endswith(text), f"{text!r} to be heard")
-
-    async def until(self, true: Any, what: str) -> None:
-        try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                while not true():
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
-            raise AssertionError(f"waited {WAIT_SECONDS:.0f} s for {what}; heard {self.line.heard()!r}") from None
+    def on_line(self) -> bool:
+        return not self.call.lifecycle.over
 
     async def transcript(self) -> list[Message]:
         return [message for _, message in await self._office.bus.read(call_events(self.call_id))]

@@ -22,7 +22,8 @@ from websockets.exceptions import ConnectionClosed
 from common.bus.redis import BusOptions, RedisBus
 from common.protocol.messages import Message, ReplyPlayed, ReplyStarted
 from common.protocol.redis_keys import POOLS, call_events
-from tests.calls.doubles import SILENCE, CarrierLine, media, spoken
+from tests.calls.doubles import CarrierLine
+from tests.calls.talking import Talking
 from tests.e2e.loopback_edge import start_of
 from tools.ports import free_port
 
@@ -106,34 +107,27 @@ async def _ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
             await asyncio.sleep(0.05)
 
 
-class Caller:
+class Caller(Talking):
     """A carrier's stream in real time, and who speaks into it."""
+
+    wait_s = SECONDS
 
     def __init__(self, socket: ClientConnection, call_id: str, redis_url: str) -> None:
         self.call_id = call_id
         self._socket = socket
         self._redis_url = redis_url
-        self._speech: list[bytes] = []
+        self.speech = []
         self._sends: set[asyncio.Task[None]] = set()
         self.line = CarrierLine(self._deliver)
 
     def _deliver(self, text: str) -> None:
-        task = asyncio.get_running_loop().create_task(self._send(text))
+        task = asyncio.get_running_loop().create_task(self.send(text))
         self._sends.add(task)
         task.add_done_callback(self._sends.discard)
 
-    async def _send(self, text: str) -> None:
+    async def send(self, text: str) -> None:
         with contextlib.suppress(ConnectionClosed):
             await self._socket.send(text)
-
-    async def microphone(self) -> None:
-        """50 frames a second, silence included."""
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        while True:
-            await self._send(media(self._speech.pop(0) if self._speech else SILENCE))
-            due += 0.02
-            await asyncio.sleep(max(0.0, due - loop.time()))
 
     async def listen(self) -> None:
         """What the agent says, as it is played."""
@@ -141,22 +135,12 @@ class Caller:
             async for text in self._socket:
                 self.line.send_texts([text.encode() if isinstance(text, str) else text])
 
-    async def says(self, text: str, pause_ms: int = 0, more: str = "") -> None:
-        """Say it, perhaps with a pause in the middle, and wait until it is said."""
-        self._speech += [*spoken(text), *[SILENCE] * (pause_ms // 20), *spoken(more)]
-        async with asyncio.timeout(SECONDS):
-            while self._speech:
-                await asyncio.sleep(0.02)
-
     async def hears(self, text: str) -> None:
-        """Wait for it to be the last that was heard."""
         try:
-            async with asyncio.timeout(SECONDS):
-                while not self.line.heard().rstrip().endswith(text):
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
+            await super().hears(text)
+        except AssertionError as error:
             transcript = [str(message) for message in await self.transcript()]
-            raise AssertionError("\n".join([f"no {text!r} in {self.line.heard()!r}", *transcript[-12:]])) from None
+            raise AssertionError("\n".join([str(error), *transcript[-12:]])) from None
 
     async def is_answered(self) -> None:
         """Wait until the edge knows that the answer was heard: nothing of it is said again after a reconnect."""
