@@ -111,6 +111,13 @@ def test_the_way_of_a_frame_in_and_out_is_short() -> None:
     assert sum(length(*step) for step in [*way_in, *way_out]) < FRAME_LINES_MAX
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_a_method_that_a_page_names_behind_its_file_is_there(page: Path) -> None:
+    """As the tables of bus.md and reliability.md do; a field of a class counts, too."""
+    named = re.findall(r"`((?:edge|workers|common)/[\w/]+\.py)` `([A-Z]\w*\.\w+)`", page.read_text("utf-8"))
+    assert [f"{path} {name}" for path, name in named if not exists(path, name)] == []
+
+
 def test_a_name_that_is_gone_would_be_seen() -> None:
     assert exists("edge/session/call.py", "Call.play")
     assert not exists("edge/session/call.py", "Call.nothing")

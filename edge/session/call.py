@@ -41,7 +41,18 @@ from edge.media.uplink import Uplink
 from edge.media.uplink_publisher import UplinkPublisher
 from edge.session.call_limits import CallLimits, is_unreachable
 from edge.session.call_options import CallOptions
-from edge.session.downlink import Arrived, Began, Clear, Downlink, Dropped, Output, Publish, ReplyOver, Send, StopCall
+from edge.session.downlink import (
+    Arrived,
+    Began,
+    ClearAudio,
+    Downlink,
+    Dropped,
+    Output,
+    Publish,
+    ReplyOver,
+    Send,
+    StopCall,
+)
 from edge.session.fences import Fences
 from edge.session.late_speech import LateSpeechFilter
 from edge.session.latency import TurnLatency
@@ -182,7 +193,7 @@ class Call:
         self.limits.active(now)
         outputs = self._downlink.caller_speaks(speech.utterance, now)
         self._perform(outputs)
-        if speech.at_ms and any(isinstance(output, Clear) for output in outputs):
+        if speech.at_ms and any(isinstance(output, ClearAudio) for output in outputs):
             metrics.CLEAR_SECONDS.observe(max(0, wall_ms() - speech.at_ms) / 1000)
 
     def speech_ended(self, speech: SpeechEnded) -> None:
@@ -209,7 +220,7 @@ class Call:
                     self.limits.active(self._ticker.now_ms())
                     self._socket.send_texts(messages)
                     _FRAMES_OUT.inc(frames)
-                case Clear(message):
+                case ClearAudio(message):
                     self._socket.send_texts([message])
                 case Publish(message):
                     metrics.REPLIES_RESUMED.inc(isinstance(message, ReplyResumed))

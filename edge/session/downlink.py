@@ -1,7 +1,7 @@
 """Turns the agent's audio and the caller's speech into what the carrier plays, for one connection.  Pure.
 
     play ──▶ admitted? ──▶ HeldReply, until its release ──▶ Turn ──▶ Playout ──wake──▶ Send
-    caller_speaks ──▶ Turn ──▶ Playout.cut ──▶ Clear, Publish(Interrupted)
+    caller_speaks ──▶ Turn ──▶ Playout.cut ──▶ ClearAudio, Publish(Interrupted)
 
 Each method takes one event and returns what to do, in order.  After each of them, ask `next_due` when to call `wake`.
 """
@@ -54,7 +54,7 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
-class Clear:
+class ClearAudio:
     """Send this `clearAudio` to the carrier, before anything is published."""
 
     message: bytes
@@ -105,7 +105,7 @@ class StopCall:
     reason: str
 
 
-Output: TypeAlias = Send | Clear | Publish | Arrived | Began | ReplyOver | Dropped | StopCall | Wake
+Output: TypeAlias = Send | ClearAudio | Publish | Arrived | Began | ReplyOver | Dropped | StopCall | Wake
 REFUSED = "duplicate or no room"
 
 
@@ -268,7 +268,7 @@ class Downlink:
         cut = self._playout.cut(min(now, self._disconnected_ms))
         self._interruption = Interrupted(cut.turn, cut.clause, cut.heard_ms, utterance)
         events = [Publish(self._interruption)] if utterance else self._end_reply()
-        return [Clear(self.commands.clear()), *events] if cut.at_carrier else [*events]
+        return [ClearAudio(self.commands.clear()), *events] if cut.at_carrier else [*events]
 
     def _end_reply(self) -> list[Output]:
         """It was an interruption; the event log records it, since a "mm-hm" after which no reply resumes needs one."""

@@ -14,7 +14,18 @@ from common.protocol.messages import (
     ReplySynthesized,
 )
 from edge.session.call_options import CallOptions
-from edge.session.downlink import Arrived, Began, Clear, Downlink, Dropped, Output, Publish, ReplyOver, Send, StopCall
+from edge.session.downlink import (
+    Arrived,
+    Began,
+    ClearAudio,
+    Downlink,
+    Dropped,
+    Output,
+    Publish,
+    ReplyOver,
+    Send,
+    StopCall,
+)
 from edge.session.fences import Fences
 from edge.session.turn import CONFIRM_MS, RESUME_MS, Wake
 
@@ -79,7 +90,7 @@ def test_words_clear_the_carrier_before_anything_is_published() -> None:
     one.play(audio(1, 100), NOW)
     one.wake(NOW)
     out = one.caller_speaks(1, NOW + 90)
-    assert isinstance(out[0], Clear)
+    assert isinstance(out[0], ClearAudio)
     assert published(out) == [Interrupted(1, 0, 100, 1)]
     assert one.next_due() is None, "the caller is speaking"
     out = one.words_detected(1, NOW + 300)
