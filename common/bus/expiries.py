@@ -1,4 +1,4 @@
-"""Decides which streams need a new EXPIRE.  Pure, except for the clock that is passed in.
+"""Decides which streams need a new EXPIRE.  No I/O; the clock is passed in.
 
 An append creates a stream that is missing, and without an expiry such a stream would stay for ever: a frozen edge may
 write to a call that has expired, or a worker to an edge that has died.  So a writer sends EXPIRE with the first message

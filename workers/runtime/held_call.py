@@ -1,4 +1,4 @@
-"""Defines a call that this member of a pool owns.  Pure."""
+"""Defines a call that this member of a pool owns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract between the socket shell (`socket_stream.py`) and a vendor's pure core.
+"""The contract between the socket shell (`socket_stream.py`) and a vendor's core.  Pure.
 
 A core translates one vendor's protocol.  It does no I/O and reads no clock: `now` is an argument, in seconds of any
 monotonic clock.  A new vendor is a core and an engine file that opens the socket.
