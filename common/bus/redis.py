@@ -19,11 +19,12 @@ import hiredis
 
 from common.bus import START, Failed, Receive
 from common.bus.expiries import Expiries
-from common.bus.lanes import READ_COUNT, Lane, LaneSubscription, count_unreadable, field_d
+from common.bus.lanes import Lane
 from common.bus.outbox import OutboxEntry
+from common.bus.reader import READ_COUNT, LaneSubscription, count_unreadable, field_d
 from common.protocol import redis_keys
 from common.protocol.codec import BadMessage, decode, encode
-from common.protocol.messages import AudioIn, Message
+from common.protocol.messages import AudioIn, AudioOut, Message
 from common.redis.connection import RedisConnection, pack
 from common.redis.primary import open_primary
 from common.redis.refusals import KeyRefused, away_kind, refused_kind
@@ -97,7 +98,7 @@ class RedisBus:
         packed = pack("XADD", stream, *trim, "*", FIELD, encode(message))
         owner = getattr(message, "call_id", "") or stream
         writer = self._lane(stream).writer
-        writer.add(OutboxEntry(packed, owner, type(message) is AudioIn))
+        writer.add(OutboxEntry(packed, owner, type(message) is AudioIn), _gathers(message))
         if self._expiries.due(stream) and (arguments := redis_keys.expiry(stream)):
             writer.add(OutboxEntry(pack("EXPIRE", stream, *arguments), owner))
 
@@ -145,6 +146,18 @@ class RedisBus:
             lane.give_up()
         if self._replay is not None:
             self._replay.abort()
+
+
+def _gathers(message: Message) -> bool:
+    """Whether the message may be gathered with others: audio, but not the first of a reply, for which the caller
+    waits.
+    """
+    match message:
+        case AudioIn():
+            return True
+        case AudioOut(clause=clause, seq=seq):
+            return bool(clause or seq)
+    return False
 
 
 async def _read_all(connection: RedisConnection, stream: str, after: str) -> list[tuple[str, Message]]:

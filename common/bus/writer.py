@@ -13,6 +13,7 @@ from typing import Any
 import hiredis
 
 from common.bus.outbox import Outbox, OutboxEntry
+from common.bus.pace import LoadPace
 from common.redis.connection import RedisConnection, pack
 from common.redis.refusals import away_kind, refused_kind
 from common.telemetry import metrics
@@ -31,6 +32,9 @@ LEAST_SECONDS = 0.001
 REFUSED_LINE_SECONDS = 10.0
 """Least time between two log lines about refused appends."""
 
+BUSY_FLUSH = 3
+"""Appends are gathered this many times longer in a process that is busy."""
+
 PING = pack("PING")
 WRITE = pack("DEL", "pulse")
 """A sign of life that counts as a write: a primary that was replaced while frozen answers PING but refuses this
@@ -43,19 +47,23 @@ class Writer:
     def __init__(self, flush_ms: float, suspect: Callable[[], None], sign: bytes = PING) -> None:
         """`suspect()` is asked to drop every connection to this server; `sign` is the command that asks for a sign."""
         self._sign = sign
-        self._flush_s = flush_ms / 1000
+        self._pace = LoadPace(flush_ms, BUSY_FLUSH * flush_ms)
         self._suspect = suspect
         self._fresh: list[OutboxEntry] = []  # gathered for the next flush, while connected
         self._outbox = Outbox()  # gathered while not connected
         self._sent: deque[OutboxEntry] = deque()
         self._pings = 0
-        self._flushing = False
+        self._flushing: asyncio.Handle | None = None
+        self._flushes_soon = False
         self._connection: RedisConnection | None = None
         self._refused = False
         self._asked_at = self._answered_at = self._pulsed_at = self._next_line_at = monotonic_s()
 
-    def add(self, entry: OutboxEntry) -> None:
-        """Write the entry together with all others of the next `flush_ms`."""
+    def add(self, entry: OutboxEntry, gathers: bool = True) -> None:
+        """Write the entry together with all others of the next `flush_ms`, or longer in a busy process (pace.py).
+
+        `gathers` False: somebody waits for it, so write it, and all before it, in this turn of the event loop.
+        """
         if self._alive:
             self._fresh.append(entry)
         else:
@@ -63,13 +71,15 @@ class Writer:
                 self._outbox.add(earlier)
             self._fresh.clear()
             self._outbox.add(entry)
-        if not self._flushing:
-            self._flushing = True
-            loop = asyncio.get_running_loop()
-            if self._flush_s:
-                loop.call_later(self._flush_s, self.flush)
-            else:
-                loop.call_soon(self.flush)
+        if self._flushes_soon or (gathers and self._flushing is not None):
+            return
+        if self._flushing is not None:
+            self._flushing.cancel()
+        loop = asyncio.get_running_loop()
+        self._flushes_soon = not (gathers and self._pace.delay_s)
+        self._flushing = (
+            loop.call_soon(self.flush) if self._flushes_soon else loop.call_later(self._pace.delay_s, self.flush)
+        )
 
     def attach(self, connection: RedisConnection) -> None:
         """Use this connection from now on; entries that the last one left unanswered are sent first."""
@@ -84,12 +94,15 @@ class Writer:
 
     def flush(self) -> None:
         """Send the waiting entries, if there is a connection."""
-        self._flushing = False
+        if self._flushing is not None:
+            self._flushing.cancel()
+        self._flushing, self._flushes_soon = None, False
         entries = self._outbox.take() if self._outbox else []
         entries += self._fresh
         self._fresh.clear()
         if not entries:
             return
+        self._pace.passed(len(entries), monotonic_s())
         if self._alive:
             with contextlib.suppress(ConnectionError):
                 self._send(b"".join([entry.packed for entry in entries]), self._on_reply, len(entries))

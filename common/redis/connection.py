@@ -80,10 +80,22 @@ class RedisConnection(asyncio.Protocol):
             self.abort()  # a late reply would be taken for that of the next command
             raise
         finally:
-            self._calls.discard(answered)
+            self.forget(answered)
         if isinstance(reply, hiredis.ReplyError):
             raise reply
         return reply
+
+    def promise(self) -> asyncio.Future[Any]:
+        """A future for the caller to settle, which raises ConnectionError once the connection is lost; `forget` it."""
+        promised: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._calls.add(promised)
+        if self.lost.is_set():
+            self._lose()
+        return promised
+
+    def forget(self, promised: asyncio.Future[Any]) -> None:
+        """The holder of a `promise` waits no more."""
+        self._calls.discard(promised)
 
     def close(self) -> None:
         """Send what is still unsent, then close.  Idempotent."""
