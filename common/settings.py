@@ -220,8 +220,15 @@ class Settings:
     takeover_wait_ms: int = _number(
         15_000, "How long a call that lost its worker waits for the next one before it ends with the apology", 0, 60_000
     )
-    bus_flush_ms: int = _number(1, "How long appends are gathered into one write; 0 = not at all", 0, 20)
-    bus_pause_ms: int = _number(1, "Pause of a reader between two reads, so that one read serves many calls", 0, 50)
+    bus_flush_ms: int = _number(
+        1,
+        "How long audio is gathered into one write, up to three times longer while there is much; 0 = not at all",
+        0,
+        20,
+    )
+    bus_pause_ms: int = _number(
+        1, "Pause of a reader between two reads, up to six times longer while there is much; 0 = none", 0, 50
+    )
     lease_ms: int = _number(700, "Life of a worker's lease on a call, renewed every third of it", 300, 30_000)
     otel_exporter_otlp_endpoint: str = _text(
         "",

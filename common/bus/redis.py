@@ -1,8 +1,9 @@
 """Implements the bus on Redis Streams: batched writes, one XREAD over many streams, a separate lane for control.
 
-The media lane (lanes.py) carries everything but the priority streams.  Its writes are gathered for `flush_ms`, and its
-reader pauses `pause_ms` between two reads, so that one read fetches the frames of all calls.  The priority lane does
-neither: a control message never waits behind audio.
+The media lane (lanes.py) carries everything but the priority streams.  Its audio is gathered for `flush_ms`, and its
+reader pauses `pause_ms` between two reads, so that one read fetches the frames of all calls; both are longer in a busy
+process (pace.py).  What is no audio, and the first audio of a reply, is written at once.  The priority lane neither
+gathers nor pauses: a control message never waits behind audio.
 
 Every entry has one field, `d`, with an encoded message (common/protocol/messages.py).  A lost connection is made again
 for ever, and what was not acknowledged is written again: messages tolerate duplicates, but not losses.
@@ -98,7 +99,7 @@ class RedisBus:
         packed = pack("XADD", stream, *trim, "*", FIELD, encode(message))
         owner = getattr(message, "call_id", "") or stream
         writer = self._lane(stream).writer
-        writer.add(OutboxEntry(packed, owner, type(message) is AudioIn), _gathers(message))
+        writer.add(OutboxEntry(packed, owner, type(message) is AudioIn), gathers(message))
         if self._expiries.due(stream) and (arguments := redis_keys.expiry(stream)):
             writer.add(OutboxEntry(pack("EXPIRE", stream, *arguments), owner))
 
@@ -148,7 +149,7 @@ class RedisBus:
             self._replay.abort()
 
 
-def _gathers(message: Message) -> bool:
+def gathers(message: Message) -> bool:
     """Whether the message may be gathered with others: audio, but not the first of a reply, for which the caller
     waits.
     """

@@ -102,7 +102,7 @@ class Writer:
         self._fresh.clear()
         if not entries:
             return
-        self._pace.passed(len(entries), monotonic_s())
+        self._pace.passed(len(entries), asyncio.get_running_loop().time())
         if self._alive:
             with contextlib.suppress(ConnectionError):
                 self._send(b"".join([entry.packed for entry in entries]), self._on_reply, len(entries))

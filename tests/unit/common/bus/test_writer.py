@@ -66,3 +66,35 @@ async def test_a_connection_that_comes_back_before_the_flush_changes_no_order() 
     writer.add(entries("c")[0])
     writer.flush()
     assert second.written == b"abc"
+
+
+async def test_audio_waits_for_other_audio_and_a_clause_for_nothing() -> None:
+    writer = Writer(flush_ms=20, suspect=lambda: None)
+    line = Line()
+    writer.attach(line)  # type: ignore[arg-type]
+    writer.add(entries("a")[0])
+    await asyncio.sleep(0.01)
+    assert line.written == b""
+    writer.add(entries("b")[0], gathers=False)
+    writer.add(entries("c")[0])
+    await asyncio.sleep(0)
+    assert line.written == b"abc"  # what was published before leaves before it, what comes in the same turn with it
+    await asyncio.sleep(0.05)
+    assert line.written == b"abc"
+
+
+async def test_a_busy_process_gathers_its_audio_for_longer() -> None:
+    writer = Writer(flush_ms=10, suspect=lambda: None)
+    line = Line()
+    writer.attach(line)  # type: ignore[arg-type]
+    for _ in range(60):  # 3,000 frames a second
+        for entry in entries("x" * 60):
+            writer.add(entry)
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(0.05)
+    line.written = b""
+    writer.add(entries("y")[0])
+    await asyncio.sleep(0.025)
+    assert line.written == b""
+    await asyncio.sleep(0.01)
+    assert line.written == b"y"
