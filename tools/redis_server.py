@@ -39,7 +39,7 @@ async def _refusal(target: RedisTarget, seconds: float) -> str:
     client = Client(target, "probe")
     try:
         async with asyncio.timeout(seconds):
-            await client.reached(client.redis.ping())
+            await client.call("PING")
     except TimeoutError:
         return f"no answer within {seconds:.0f} s"
     except ConnectionError as error:

@@ -43,6 +43,8 @@ class RedisConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._refusal: hiredis.ReplyError | None = None
         self.lost = asyncio.Event()
+        self.on_lost: Callable[[], None] = _nothing
+        """Called once, at the moment when the connection is lost or closed."""
         self.client_id = 0
         self.peer: tuple[str, int] | str = ""
         """The address of the server, as the search for the primary named it (primary.py)."""
@@ -131,10 +133,17 @@ class RedisConnection(asyncio.Protocol):
         self._lose()
 
     def _lose(self) -> None:
+        newly = not self.lost.is_set()
         self.lost.set()
         for answered in self._calls:
             if not answered.done():
                 answered.set_exception(self._refusal or ConnectionError("the connection to Redis is lost"))
+        if newly:
+            self.on_lost()
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 async def connect(address: tuple[str, int] | str, login: Login, tls: bool, ca: str = "") -> RedisConnection:

@@ -1,4 +1,4 @@
-"""Finds the server that accepts writes now; the bus and the call store ask at every connect.
+"""Connects to the server that accepts writes now, as the bus and the call store do for every connection.
 
 Without sentinels it is the server of the URL.  With sentinels each is asked in turn; one that does not answer costs
 `ASK_SECONDS`.  A server that they name must answer and report that it is a primary (ROLE): a sentinel may be behind, a
@@ -30,13 +30,6 @@ Address: TypeAlias = tuple[str, int] | str
 
 class NoPrimary(ConnectionError):
     """No server accepts writes now."""
-
-
-async def find_primary(target: RedisTarget) -> Address:
-    """The address of a server that answers and is a primary.  Raises as `open_primary` does."""
-    address, connection = await _first(target)
-    connection.close()
-    return address
 
 
 async def open_primary(target: RedisTarget, name: str) -> RedisConnection:

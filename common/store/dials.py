@@ -26,9 +26,11 @@ import msgpack
 
 from common.process.skipped import unreadable
 from common.redis.client import Client
+from common.redis.commands import Word
 from common.redis.url import parse_redis_url
 from common.store.mending import remove_unusable
 from common.store.outbound import QueuedCall, QueueFull, UnreadableOutboundCall
+from common.store.redis_values import pairs_of
 
 QUEUE_MAX = 10_000
 """Most requested calls that wait; one more is refused."""
@@ -143,15 +145,7 @@ class RedisOutboundQueue:
 
     def __init__(self, client: Client, retention_s: int) -> None:
         self._client = client
-        self._redis = client.redis
         self._retention_s = retention_s
-        self._add = self._redis.register_script(_ADD)
-        self._write = self._redis.register_script(_WRITE)
-        self._lead = self._redis.register_script(_LEAD)
-        self._pause = self._redis.register_script(_PAUSE)
-        self._spend = self._redis.register_script(_SPEND)
-        self._due = self._redis.register_script(_DUE)
-        self._set_aside = self._redis.register_script(_SET_ASIDE)
 
     @classmethod
     def connect(cls, url: str, name: str, retention_s: int) -> RedisOutboundQueue:
@@ -164,25 +158,22 @@ class RedisOutboundQueue:
 
     async def add(self, dial_id: str, body: dict[str, Any], due_ms: int, key: str = "") -> str:
         keys = [_name(dial_id), _QUEUED, _OPEN, f"{{dials}}:key:{key}"]
-        args: list[Any] = [key, dial_id, msgpack.packb(body), due_ms, QUEUE_MAX, KEY_SECONDS]
-        outcome, known = await self._client.reached(self._add(keys=keys, args=args))
+        args: list[Word] = [key, dial_id, msgpack.packb(body), due_ms, QUEUE_MAX, KEY_SECONDS]
+        outcome, known = await self._client.run(_ADD, keys, args)
         if outcome < 0:
             raise QueueFull(f"{QUEUE_MAX} calls wait already")
         return str(known.decode())
 
     async def read(self, dial_id: str) -> QueuedCall | None:
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hgetall(_name(dial_id))
-        pipeline.time()
-        fields, time = await self._client.each(pipeline)
+        fields, time = await self._client.each([("HGETALL", _name(dial_id)), ("TIME",)])
         if fields is None:
             raise UnreadableOutboundCall("its key holds another type")
-        return entry_of(fields, _ms(time)) if fields else None
+        return entry_of(pairs_of(fields), _ms(time)) if fields else None
 
     async def set_aside(self, dial_id: str) -> None:
         keys = [_name(dial_id), _QUEUED, _OPEN, _UNREADABLE]
-        args: list[Any] = [dial_id, UNREADABLE_MAX, UNREADABLE_SECONDS, UNREADABLE_BYTES, self._retention_s]
-        if await self._client.reached(self._set_aside(keys=keys, args=args)):
+        args: list[Word] = [dial_id, UNREADABLE_MAX, UNREADABLE_SECONDS, UNREADABLE_BYTES, self._retention_s]
+        if await self._client.run(_SET_ASIDE, keys, args):
             unreadable("outbound call")
 
     async def mend(self) -> None:
@@ -202,11 +193,11 @@ class RedisOutboundQueue:
     ) -> bool:
         keys = [_name(dial_id), _QUEUED, _OPEN, _DIALER, *map(_call_name, call_ids)]
         waits_s = max(self._retention_s, CALL_KEY_SECONDS)
-        args: list[Any] = [dial_id, version, msgpack.packb(body), where, due_ms, self._retention_s, dialer, waits_s]
-        return bool(await self._client.reached(self._write(keys=keys, args=args)))
+        args: list[Word] = [dial_id, version, msgpack.packb(body), where, due_ms, self._retention_s, dialer, waits_s]
+        return bool(await self._client.run(_WRITE, keys, args))
 
     async def now_ms(self) -> int:
-        return _ms(await self._client.reached(self._redis.time()))
+        return _ms(await self._client.call("TIME"))
 
     async def due(self, count: int) -> list[str]:
         return await self._first(_QUEUED, await self.now_ms(), count)
@@ -216,48 +207,47 @@ class RedisOutboundQueue:
 
     async def open_count(self) -> int:
         await self._first(_OPEN, "+inf", 0)
-        return int(await self._client.reached(self._redis.zcard(_OPEN)))
+        return int(await self._client.call("ZCARD", _OPEN))
 
     async def queued_count(self) -> int:
-        return int(await self._client.reached(self._redis.zcard(_QUEUED)))
+        return int(await self._client.call("ZCARD", _QUEUED))
 
     async def made_by(self, key: str) -> str:
-        found: Any = await self._client.reached(self._redis.get(f"{{dials}}:key:{key}"))
+        found: Any = await self._client.call("GET", f"{{dials}}:key:{key}")
         return found.decode() if found else ""
 
     async def spent_today(self) -> int:
-        return int(await self._client.reached(self._spend(keys=[_DAY], args=[0, 0])))
+        return int(await self._client.run(_SPEND, [_DAY], [0, 0]))
 
     async def spend(self, most: int) -> bool:
-        return int(await self._client.reached(self._spend(keys=[_DAY], args=[1, most]))) >= 0
+        return int(await self._client.run(_SPEND, [_DAY], [1, most])) >= 0
 
     async def give_back(self) -> None:
-        await self._client.reached(self._spend(keys=[_DAY], args=[-1, 0]))
+        await self._client.run(_SPEND, [_DAY], [-1, 0])
 
     async def lead(self, owner: str, ms: int) -> bool:
-        return bool(await self._client.reached(self._lead(keys=[_DIALER], args=[owner, ms])))
+        return bool(await self._client.run(_LEAD, [_DIALER], [owner, ms]))
 
     async def owner(self, call_id: str) -> str:
-        found: Any = await self._client.reached(self._redis.get(_call_name(call_id)))
+        found: Any = await self._client.call("GET", _call_name(call_id))
         return found.decode("utf-8", "replace") if found else ""
 
     async def pause(self, reason: str) -> None:
-        args: list[Any] = [reason, PAUSE_MS, PAUSE_MS_MAX]
-        await self._client.reached(self._pause(keys=[_PAUSED, _PAUSES], args=args))
+        args: list[Word] = [reason, PAUSE_MS, PAUSE_MS_MAX]
+        await self._client.run(_PAUSE, [_PAUSED, _PAUSES], args)
 
     async def paused(self) -> tuple[str, bool]:
-        found: Any = await self._client.reached(self._redis.get(_PAUSES))
+        found, holds = await self._client.all([("GET", _PAUSES), ("GET", _PAUSED)])
         if not found:
             return "", False
-        holds = await self._client.reached(self._redis.get(_PAUSED))
         return found.decode("utf-8", "replace").partition(" ")[2], bool(holds)
 
     async def unpause(self) -> None:
-        await self._client.reached(self._redis.delete(_PAUSED, _PAUSES))
+        await self._client.call("DEL", _PAUSED, _PAUSES)
 
     async def _first(self, key: str, until_ms: int | str, count: int) -> list[str]:
         """Up to `count` ids of a set; ids without a document are removed and counted."""
-        gone, found = await self._client.reached(self._due(keys=[key], args=[until_ms, count, LOOKED_AT]))
+        gone, found = await self._client.run(_DUE, [key], [until_ms, count, LOOKED_AT])
         for _ in range(gone):
             unreadable("outbound call")
         return [dial_id.decode("utf-8", "surrogateescape") for dial_id in found]

@@ -16,22 +16,20 @@ class RedisEffects:
     def __init__(self, client: Client, retention_s: int) -> None:
         self._client = client
         self._retention_s = retention_s
-        self._begin = client.redis.register_script(scripts.BEGIN_EFFECT)
-        self._finish = client.redis.register_script(scripts.FINISH_EFFECT)
 
     async def begin(self, effect: Effect, claim: Claim | None) -> Known:
         """See `CallStore.begin_effect`."""
-        return await self._run(self._begin, effect, claim, effect.attempt, EFFECTS_MAX)
+        return await self._run(scripts.BEGIN_EFFECT, effect, claim, effect.attempt, EFFECTS_MAX)
 
     async def finish(self, effect: Effect, result: str, claim: Claim | None) -> Known:
         """See `CallStore.finish_effect`."""
-        return await self._run(self._finish, effect, claim, result)
+        return await self._run(scripts.FINISH_EFFECT, effect, claim, result)
 
-    async def _run(self, script: Any, effect: Effect, claim: Claim | None, *about: Any) -> Known:
+    async def _run(self, script: str, effect: Effect, claim: Claim | None, *about: Any) -> Known:
         keys = [redis_keys.call_state(effect.call_id), redis_keys.call_effects(effect.call_id)]
         fence = [claim.pool, claim.token, claim.owner] if claim else ["", "", ""]
         args = [*fence, effect.effect_id, *about, self._retention_s, redis_keys.LIVE_SECONDS]
         # A session has time to wait for the server; the handler of a webhook has not.
-        insist = self._client.insist if claim else lambda command: self._client.reached(command())
-        state, result = await insist(lambda: script(keys=keys, args=args))
+        run = self._client.insist if claim else self._client.run
+        state, result = await run(script, keys, args)
         return Known(EffectState(state.decode()), result.decode("utf-8", "replace"))

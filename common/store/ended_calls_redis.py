@@ -14,21 +14,9 @@ from common.protocol import redis_keys
 from common.protocol.codec import encode
 from common.redis.client import Client
 from common.store import MAY_GO_ON
-from common.store.ended_calls import COMPACT_AFTER_SECONDS, COMPACT_SECONDS, COMPACT_TRIES_MAX, DUE_MAX, Entries
+from common.store.ended_calls import COMPACT_SECONDS, COMPACT_TRIES_MAX, DUE_MAX, Entries
 
-# The server's clock decides what is due.  Keys: live, ended, to compact.  Arguments: call, seconds kept, seconds until.
-_ENDED = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZREM', KEYS[1], ARGV[1])
-redis.call('ZADD', KEYS[2], now, ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[2] * 1000)
-redis.call('ZADD', KEYS[3], now + ARGV[3] * 1000, ARGV[1])
-for i = 2, 3 do redis.call('EXPIRE', KEYS[i], ARGV[2] + ARGV[3]) end
-return 1
-"""
-
-# Arguments: most calls, seconds until they are due again.
+# The server's clock decides what is due.  Arguments: most calls, seconds until they are due again.
 _TAKE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -80,24 +68,14 @@ return 1
 
 
 class RedisEndedCalls:
-    """See `common.store.ended_calls.EndedCalls`.  `retention_s` is how long an ended call can still be read."""
+    """See `common.store.ended_calls.EndedCalls`.  A call is listed by the script that ends it (scripts.py)."""
 
-    def __init__(self, client: Client, retention_s: int) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self._retention_s = retention_s
-        self._ended = client.redis.register_script(_ENDED)
-        self._take = client.redis.register_script(_TAKE)
-        self._compact = client.redis.register_script(_COMPACT)
-
-    async def add(self, call_id: str) -> None:
-        """Record that the call has ended: it is not live any more, and is kept."""
-        keys = [redis_keys.CALLS_LIVE, redis_keys.CALLS_ENDED, redis_keys.CALLS_TO_COMPACT]
-        args: list[Any] = [call_id, self._retention_s, COMPACT_AFTER_SECONDS]
-        await self._client.reached(self._ended(keys=keys, args=args))
 
     async def take(self) -> list[str]:
         keys = [redis_keys.CALLS_TO_COMPACT]
-        found: Any = await self._client.reached(self._take(keys=keys, args=[DUE_MAX, COMPACT_SECONDS]))
+        found: Any = await self._client.run(_TAKE, keys, [DUE_MAX, COMPACT_SECONDS])
         return [call_id.decode() for call_id in found]
 
     async def compact(self, call_id: str, agent: str, read: Entries, kept: Entries) -> bool:
@@ -110,10 +88,10 @@ class RedisEndedCalls:
         args: list[Any] = [len(read), last, COMPACT_TRIES_MAX, msgpack.packb({"name": agent})]
         args += [len(MAY_GO_ON), *MAY_GO_ON]
         args += [part for entry_id, message in kept for part in (entry_id, encode(message))]
-        done = bool(await self._client.reached(self._compact(keys=keys, args=args)))
+        done = bool(await self._client.run(_COMPACT, keys, args))
         if done:
             await self.leave(call_id)
         return done
 
     async def leave(self, call_id: str) -> None:
-        await self._client.reached(self._client.redis.zrem(redis_keys.CALLS_TO_COMPACT, call_id))
+        await self._client.call("ZREM", redis_keys.CALLS_TO_COMPACT, call_id)

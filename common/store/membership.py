@@ -8,6 +8,7 @@ from typing import Any
 
 from common.protocol import redis_keys
 from common.redis.client import Client
+from common.redis.commands import script
 from common.redis.refusals import KeyRefused
 from common.store import READY_STALE_MS, scripts
 from common.store.members import QUARANTINE_MAX, Members, Quarantined
@@ -29,59 +30,50 @@ class Membership:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._members = client.redis.register_script(_MEMBERS)
-        self._report = client.redis.register_script(scripts.REPORT_ROOM)
-        self._has_room = client.redis.register_script(scripts.HAS_ROOM)
-        self._heartbeat = client.redis.register_script(scripts.HEARTBEAT)
 
     async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
         """See `CallStore.report_room`."""
-        script = self._report(keys=[redis_keys.pool_ready(pool)], args=[owner, int(has_room), READY_STALE_MS])
-        await self._client.reached(script)
+        await self._report(redis_keys.pool_ready(pool), owner, has_room)
 
     async def report_health(self, pool: str, owner: str, healthy: bool) -> None:
         """See `CallStore.report_health`."""
-        script = self._report(keys=[redis_keys.pool_healthy(pool)], args=[owner, int(healthy), READY_STALE_MS])
-        await self._client.reached(script)
+        await self._report(redis_keys.pool_healthy(pool), owner, healthy)
+
+    async def _report(self, key: str, owner: str, good: bool) -> None:
+        await self._client.run(scripts.REPORT_ROOM, [key], [owner, int(good), READY_STALE_MS])
 
     async def pools_with_room(self) -> set[str]:
         """See `CallStore.pools_with_room`."""
-        pipeline = await self._client.loaded(self._has_room.script)
-        for pool in redis_keys.POOLS:
-            pipeline.evalsha(self._has_room.sha, 1, redis_keys.pool_ready(pool), str(READY_STALE_MS))
-        _, *members = await self._client.each(pipeline)
-        return set(compress(redis_keys.POOLS, members))
+        pools = redis_keys.POOLS
+        members = await self._client.each(
+            [script(scripts.HAS_ROOM, [redis_keys.pool_ready(pool)], [READY_STALE_MS]) for pool in pools]
+        )
+        return set(compress(pools, members))
 
     async def heartbeat(self, kind: str, node: str) -> int | None:
         """Report that the node is alive; returns the server's time in ms, or None without a permission to write."""
-        script = self._heartbeat(keys=[redis_keys.nodes(kind)], args=[node, NODE_STALE_MS])
         try:
-            reply: Any = await self._client.reached(script)
+            reply = await self._client.run(scripts.HEARTBEAT, [redis_keys.nodes(kind)], [node, NODE_STALE_MS])
         except KeyRefused:  # it is counted, and no call depends on a heartbeat
             return None
         return int(reply)
 
     async def keep_streams(self, edge: str) -> None:
         """Keep the streams of this edge from expiring while it is alive."""
-        pipeline = self._client.redis.pipeline(transaction=False)
-        for stream in (redis_keys.edge_audio(edge), redis_keys.edge_priority(edge)):
-            pipeline.expire(stream, redis_keys.WRITTEN_SECONDS)
-        await self._client.each(pipeline)
+        streams = (redis_keys.edge_audio(edge), redis_keys.edge_priority(edge))
+        await self._client.each([("EXPIRE", stream, redis_keys.WRITTEN_SECONDS) for stream in streams])
 
     async def members(self, pool: str, stale_ms: int) -> Members:
         """The reports of the pool's members within `stale_ms`."""
         keys = (redis_keys.pool_healthy(pool), redis_keys.pool_ready(pool))
-        healthy, with_room = [await self._client.reached(self._members(keys=[key], args=[stale_ms])) for key in keys]
+        healthy, with_room = await self._client.all([script(_MEMBERS, [key], [stale_ms]) for key in keys])
         return Members(_names(healthy), _names(with_room))
 
     async def quarantine(self, call: Quarantined) -> None:
         """Put the call at the head of the quarantine list."""
         key = redis_keys.pool_quarantine(call.pool)
-        pipeline = self._client.redis.pipeline(transaction=False)
-        pipeline.lpush(key, call.to_json())
-        pipeline.ltrim(key, 0, QUARANTINE_MAX - 1)
-        pipeline.expire(key, QUARANTINE_SECONDS)
-        await self._client.reached(pipeline.execute())
+        trim, keep = ("LTRIM", key, 0, QUARANTINE_MAX - 1), ("EXPIRE", key, QUARANTINE_SECONDS)
+        await self._client.all([("LPUSH", key, call.to_json()), trim, keep])
 
 
 def _names(found: Sequence[Any]) -> frozenset[str]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
 
 from common.process.skipped import unreadable
 from common.protocol import redis_keys
 from common.redis.client import Client
+from common.redis.commands import Command, script
 from common.store.redis_values import CALL_ID
 
 UNREADABLE_MAXLEN = 100
@@ -69,8 +69,7 @@ return 0
 async def shared_secret(client: Client) -> bytes:
     """The deployment's secret, created now if there is none that is long enough."""
     made = secrets.token_hex(32)
-    script: Any = client.redis.register_script(SHARED)
-    return bytes(await client.reached(script(keys=[redis_keys.STREAM_SECRET], args=[made, len(made)])))
+    return bytes(await client.run(SHARED, [redis_keys.STREAM_SECRET], [made, len(made)]))
 
 
 def call_keys(call_id: str) -> list[str]:
@@ -107,18 +106,13 @@ async def mend(client: Client, edge: str, call_ids: Sequence[str]) -> int:
     mended = await remove_unusable(client, keys)
     for call_id in call_ids:
         if redis_keys.call_events(call_id) in mended:  # the edge restores both if the record is missing
-            await client.reached(client.redis.delete(redis_keys.call_state(call_id)))
+            await client.call("DEL", redis_keys.call_state(call_id))
     return len(mended) + await _reconcile(client)
 
 
 async def remove_unusable(client: Client, keys: Mapping[str, tuple[str, int]]) -> list[str]:
     """Delete those of the keys that have a wrong type, and give locks an expiry; returns the keys that were changed."""
-    script: Any = client.redis.register_script(MEND)
-    pipeline = client.redis.pipeline(transaction=False)
-    pipeline.script_load(MEND)
-    for key, (kind, life_ms) in keys.items():
-        pipeline.evalsha(script.sha, 1, key, kind, str(life_ms))
-    replies = (await client.each(pipeline))[1:]
+    replies = await client.each([script(MEND, [key], about) for key, about in keys.items()])
     found = [key for key, mended in zip(keys, replies, strict=True) if mended]
     for _ in found:
         unreadable("key")
@@ -127,38 +121,30 @@ async def remove_unusable(client: Client, keys: Mapping[str, tuple[str, int]]) -
 
 async def _reconcile(client: Client) -> int:
     """Compare the newest and the oldest ids in `calls:live` with their records, since a wrong one might never leave."""
-    members: list[bytes] = []
-    for newest_first in (True, False):
-        members += cast(
-            Any,
-            await client.reached(client.redis.zrange(redis_keys.CALLS_LIVE, 0, IDS_LOOKED_AT - 1, desc=newest_first)),
-        )
-    seconds, _ = await client.reached(client.redis.time())
-    script: Any = client.redis.register_script(RECONCILE)
-    pipeline = client.redis.pipeline(transaction=False)
-    pipeline.script_load(RECONCILE)
-    wrong = [member for member in dict.fromkeys(members) if not CALL_ID.fullmatch(member)]
-    for member in dict.fromkeys(members):
-        if CALL_ID.fullmatch(member):
-            keys = (redis_keys.call_state(member.decode()), redis_keys.CALLS_LIVE)
-            pipeline.evalsha(script.sha, 2, *keys, member, str(seconds * 1000 + PAST_MS))
-    if wrong:
-        pipeline.zrem(redis_keys.CALLS_LIVE, *wrong)
+    live = redis_keys.CALLS_LIVE
+    newest, oldest, (seconds, _) = await client.all(
+        [("ZREVRANGE", live, 0, IDS_LOOKED_AT - 1), ("ZRANGE", live, 0, IDS_LOOKED_AT - 1), ("TIME",)]
+    )
+    members: dict[bytes, None] = dict.fromkeys([*newest, *oldest])
+    latest_ms = int(seconds) * 1000 + PAST_MS
+    commands = [
+        script(RECONCILE, [redis_keys.call_state(member.decode()), live], [member, latest_ms])
+        for member in members
+        if CALL_ID.fullmatch(member)
+    ]
+    if wrong := [member for member in members if not CALL_ID.fullmatch(member)]:
+        commands.append(("ZREM", live, *wrong))
         unreadable("call id")
-    return sum(reply for reply in (await client.each(pipeline))[1:] if isinstance(reply, int))
+    return sum(reply for reply in await client.each(commands) if isinstance(reply, int))
 
 
-async def set_offers_aside(
-    client: Client, pool: str, entries: Sequence[tuple[bytes, Mapping[bytes, bytes] | None]]
-) -> None:
+async def set_offers_aside(client: Client, pool: str, entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> None:
     """Move unreadable offers to a stream of their own, since they would be delivered before all others for ever."""
-    pipeline = client.redis.pipeline(transaction=False)
-    aside = redis_keys.pool_unreadable(pool)
+    aside, offers = redis_keys.pool_unreadable(pool), redis_keys.pool_calls(pool)
+    commands: list[Command] = []
     for entry_id, fields in entries:
-        raw = next(iter((fields or {}).values()), b"")[:UNREADABLE_BYTES]
-        pipeline.xadd(aside, {"d": raw}, maxlen=UNREADABLE_MAXLEN, approximate=False)
-        pipeline.xack(redis_keys.pool_calls(pool), "members", entry_id)
-        pipeline.xdel(redis_keys.pool_calls(pool), entry_id)
+        raw = next(iter(fields.values()), b"")[:UNREADABLE_BYTES]
+        commands.append(("XADD", aside, "MAXLEN", UNREADABLE_MAXLEN, "*", "d", raw))
+        commands += [("XACK", offers, "members", entry_id), ("XDEL", offers, entry_id)]
         unreadable("offer")
-    pipeline.expire(aside, UNREADABLE_SECONDS)
-    await client.each(pipeline)
+    await client.each([*commands, ("EXPIRE", aside, UNREADABLE_SECONDS)])

@@ -6,14 +6,14 @@ two members that scan at once, or an edge and a member, leave one entry; and the
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
-
-import redis
 
 from common.protocol import redis_keys
 from common.protocol.codec import encode
 from common.protocol.messages import CallOffered
-from common.redis.client import Client
+from common.redis.client import Client, NoGroup
+from common.redis.commands import Word, script
 from common.store import mending, scripts
 from common.store.redis_values import entries_of, offered_call
 
@@ -23,6 +23,8 @@ OFFER_IDLE_MS = 1000
 """An offer that was taken this long ago without an acknowledgement has lost its taker."""
 CONSUMER_IDLE_MS = 150_000
 """A consumer that asked for nothing for this long, and has no open offer, is removed."""
+RECLAIM_SECONDS = 5.0
+"""How often a member asks for such offers; the members of a pool share them."""
 GROUP = "members"
 
 # Key: the stream.  Arguments: its bound; 0, or the age in ms at which other offers are removed; the offers.
@@ -54,16 +56,22 @@ return added
 """
 
 
+# Makes the group if there is none, and takes what was taken too long ago.  Arguments: group, owner, ms, count.
+_RECLAIM = """
+redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
+return redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], '0-0', 'COUNT', ARGV[4])[2]
+"""
+
+
 class Offers:
     """The offers on one server."""
 
     def __init__(self, client: Client, idle_ms: int = CONSUMER_IDLE_MS) -> None:
         """`idle_ms`: how long a consumer may ask for nothing before it is removed."""
         self._client = client
-        self._redis = client.redis
         self._idle_ms = idle_ms
-        self._forget_idle = client.redis.register_script(scripts.FORGET_IDLE)
-        self._offer = client.redis.register_script(_OFFER)
+        self._reclaim_at_s: dict[tuple[str, str], float] = {}
+        """(stream, member) -> loop time of the next look for offers whose taker was lost."""
 
     async def offer(self, pool: str, call_ids: list[str], all_that_wait: bool = False) -> int:
         """Offer the calls; returns how many of them had no offer yet.
@@ -74,32 +82,26 @@ class Offers:
             return 0
         stream = redis_keys.pool_calls(pool)
         forget_ms = STALE_MS if all_that_wait else 0
-        args: list[Any] = [
+        args: list[Word] = [
             redis_keys.POOL_CALLS_MAXLEN,
             forget_ms,
             *(encode(CallOffered(call_id)) for call_id in call_ids),
         ]
-        return int(await self._client.reached(self._offer(keys=[stream], args=args)))
+        return int(await self._client.run(_OFFER, [stream], args))
 
     async def take(self, pool: str, owner: str, count: int, block_ms: int) -> list[tuple[str, str]]:
         """See `CallStore.take_offers`."""
         stream = redis_keys.pool_calls(pool)
-        try:
-            left = await self._client.reached(
-                self._redis.xautoclaim(stream, GROUP, owner, min_idle_time=OFFER_IDLE_MS, start_id="0-0", count=count)
-            )
-            entries = left[1]
-            if not entries:
-                found = await self._client.reached(
-                    self._redis.xreadgroup(GROUP, owner, {stream: ">"}, count=count, block=block_ms or None)
-                )
-                entries = entries_of(found)
-        except redis.ResponseError as error:
-            if not str(error).startswith("NOGROUP"):
-                raise
-            await self._make_group(stream)
-            return []
-        offers = [(offer_id, fields, offered_call(fields)) for offer_id, fields in entries]
+        found = await self._reclaim(stream, owner, count)
+        if not found:
+            how = ("COUNT", count, *(("BLOCK", block_ms) if block_ms else ()))
+            try:
+                reply = await self._client.block("XREADGROUP", "GROUP", GROUP, owner, *how, "STREAMS", stream, ">")
+            except NoGroup:
+                self._reclaim_at_s.pop((stream, owner), None)
+                return []
+            found = reply[0][1] if reply else []
+        offers = [(offer_id, fields, offered_call(fields)) for offer_id, fields in entries_of(found)]
         if broken := [(offer_id, fields) for offer_id, fields, call_id in offers if not call_id]:
             await mending.set_offers_aside(self._client, pool, broken)
         return [(offer_id.decode(), call_id) for offer_id, _, call_id in offers if call_id]
@@ -107,20 +109,18 @@ class Offers:
     async def ack_offer(self, pool: str, offer_id: str) -> None:
         """See `CallStore.ack_offer`."""
         stream = redis_keys.pool_calls(pool)
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.xack(stream, GROUP, offer_id)
-        pipeline.xdel(stream, offer_id)
-        await self._client.each(pipeline)
+        await self._client.each([("XACK", stream, GROUP, offer_id), ("XDEL", stream, offer_id)])
 
     async def forget_idle(self, pool: str) -> None:
         """Remove consumers that are gone, except those with an open offer."""
-        pipeline = await self._client.loaded(self._forget_idle.script)
-        pipeline.evalsha(self._forget_idle.sha, 1, redis_keys.pool_calls(pool), GROUP, str(self._idle_ms))
-        await self._client.each(pipeline)
+        await self._client.each([script(scripts.FORGET_IDLE, [redis_keys.pool_calls(pool)], [GROUP, self._idle_ms])])
 
-    async def _make_group(self, stream: str) -> None:
-        try:
-            await self._client.reached(self._redis.xgroup_create(stream, GROUP, id="0", mkstream=True))
-        except redis.ResponseError as error:
-            if not str(error).startswith("BUSYGROUP"):
-                raise
+    async def _reclaim(self, stream: str, owner: str, count: int) -> list[Any]:
+        """Offers that another member took and did not acknowledge; makes the group if there is none."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s < self._reclaim_at_s.get((stream, owner), now_s):
+            return []
+        left: list[Any] = await self._client.run(_RECLAIM, [stream], [GROUP, owner, OFFER_IDLE_MS, count])
+        if not left:  # else there may be more
+            self._reclaim_at_s[stream, owner] = now_s + RECLAIM_SECONDS
+        return left

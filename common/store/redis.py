@@ -24,13 +24,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any
 
 from common.process.clock import wall_ms
 from common.protocol import redis_keys
 from common.protocol.codec import encode
 from common.protocol.messages import Message
 from common.redis.client import Client
+from common.redis.commands import Word, script
 from common.redis.url import RedisTarget, parse_redis_url
 from common.store import (
     MAY_GO_ON,
@@ -50,11 +50,12 @@ from common.store import suspicion as holds
 from common.store.clock_offset import note_clock_offset
 from common.store.effects import Effect, Known
 from common.store.effects_redis import RedisEffects
+from common.store.ended_calls import COMPACT_AFTER_SECONDS
 from common.store.ended_calls_redis import RedisEndedCalls
 from common.store.members import Members, Quarantined
 from common.store.membership import Membership
 from common.store.offers import CONSUMER_IDLE_MS, Offers
-from common.store.redis_values import call_ids_of, claimed, fields_of, readable, state_fields_of, texts_of
+from common.store.redis_values import call_ids_of, claimed, fields_of, pairs_of, readable, state_fields_of, texts_of
 
 LEASE_MS = 700
 LIVE_STALE_MS = 15_000
@@ -76,25 +77,9 @@ class RedisCallStore:
         self.server = "0"
         """The server's number in REDIS_URL, for its metrics."""
         self._client = client
-        self._redis = client.redis
         self._retention_s = retention_s
         self._lease_ms = lease_ms
-        self._create = self._redis.register_script(scripts.CREATE)
-        self._start = self._redis.register_script(scripts.START)
-        self._keep = self._redis.register_script(scripts.KEEP)
-        self._end = self._redis.register_script(scripts.END)
-        self._reopen = self._redis.register_script(scripts.REOPEN)
-        self._note = self._redis.register_script(scripts.NOTE)
-        self._note_silence = self._redis.register_script(scripts.NOTE_SILENCE)
-        self._heartbeat_calls = self._redis.register_script(scripts.HEARTBEAT_CALLS)
-        self._claim = self._redis.register_script(holds.CLAIM)
-        self._renew = self._redis.register_script(scripts.RENEW)
-        self._release = self._redis.register_script(holds.RELEASE)
-        self._append = self._redis.register_script(scripts.APPEND)
-        self._checkpoint = self._redis.register_script(scripts.CHECKPOINT)
-        self._restore = self._redis.register_script(scripts.RESTORE)
-        self._add_webhook_fields = self._redis.register_script(scripts.ADD_WEBHOOK_FIELDS)
-        self.ended_calls = RedisEndedCalls(client, retention_s)
+        self.ended_calls = RedisEndedCalls(client)
         self._effects = RedisEffects(client, retention_s)
         self._offers, self._membership = Offers(client, idle_ms), Membership(client)
 
@@ -116,65 +101,52 @@ class RedisCallStore:
 
     async def create(self, record: CallRecord) -> None:
         flat = [part for pair in fields_of(record).items() for part in pair]
-        await self._client.reached(
-            self._create(keys=mending.call_keys(record.call_id), args=[UNSTARTED_SECONDS, *flat])
-        )
+        await self._client.run(scripts.CREATE, mending.call_keys(record.call_id), [UNSTARTED_SECONDS, *flat])
 
     async def read(self, call_id: str) -> CallRecord | None:
-        fields: Any = await self._client.reached(self._redis.hgetall(redis_keys.call_state(call_id)))
-        return readable(fields, call_id) if fields else None
+        return _record(call_id, await self._client.call("HGETALL", redis_keys.call_state(call_id)))
 
     async def start(self, call_id: str, edge: str) -> CallRecord | None:
-        if not await self._client.reached(self._start(keys=_keys(call_id), args=[edge, redis_keys.LIVE_SECONDS])):
-            return None
-        await self.heartbeat_calls([call_id])
-        return await self.read(call_id)
+        keys = [*_keys(call_id), redis_keys.CALLS_LIVE]
+        return _record(call_id, await self._client.run(scripts.START, keys, [edge, redis_keys.LIVE_SECONDS, call_id]))
 
     async def end(self, call_id: str, reason: str, epoch: int | None = None) -> bool:
-        args: list[Any] = [reason, self._retention_s, "" if epoch is None else epoch]
-        first = await self._client.reached(self._end(keys=_keys(call_id), args=args))
-        if first >= 0:
-            await self.ended_calls.add(call_id)
-        elif first == -2:
-            await self._client.reached(self._redis.zrem(redis_keys.CALLS_LIVE, call_id))
-        return bool(first > 0)
+        keys = [*_keys(call_id), redis_keys.CALLS_LIVE, redis_keys.CALLS_ENDED, redis_keys.CALLS_TO_COMPACT]
+        newest = "" if epoch is None else epoch
+        args: list[Word] = [reason, self._retention_s, newest, call_id, COMPACT_AFTER_SECONDS]
+        return bool(await self._client.run(scripts.END, keys, args))
 
     async def note_end(self, call_id: str, seconds: int) -> None:
-        pipeline = await self._client.loaded(self._note.script)
-        pipeline.set(redis_keys.call_end(call_id), "", ex=seconds)
-        pipeline.evalsha(self._note.sha, 1, redis_keys.call_state(call_id), "sealed", "1")
-        await self._client.each(pipeline)
+        sealed = script(scripts.NOTE, [redis_keys.call_state(call_id)], ["sealed", "1"])
+        await self._client.each([("SET", redis_keys.call_end(call_id), "", "EX", seconds), sealed])
 
     async def end_noted(self, call_id: str) -> bool:
-        return bool(await self._client.reached(self._redis.exists(redis_keys.call_end(call_id))))
+        return bool(await self._client.call("EXISTS", redis_keys.call_end(call_id)))
 
     async def reopen(self, call_id: str) -> bool:
-        args: list[Any] = [1000 * REOPEN_SECONDS, *MAY_GO_ON]
-        return bool(await self._client.reached(self._reopen(keys=[redis_keys.call_state(call_id)], args=args)))
+        args: list[Word] = [1000 * REOPEN_SECONDS, *MAY_GO_ON]
+        return bool(await self._client.run(scripts.REOPEN, [redis_keys.call_state(call_id)], args))
 
     async def note_silence(self, silent_ms: Mapping[str, int], epochs: Mapping[str, int] = NO_EPOCHS) -> None:
-        pipeline = await self._client.loaded(self._note_silence.script)
-        for call_id, ms in silent_ms.items():
-            args = (str(ms), str(epochs.get(call_id, "")))
-            pipeline.evalsha(self._note_silence.sha, 1, redis_keys.call_state(call_id), *args)
-        await self._client.each(pipeline)
+        await self._client.each(
+            [
+                script(scripts.NOTE_SILENCE, [redis_keys.call_state(call_id)], [ms, epochs.get(call_id, "")])
+                for call_id, ms in silent_ms.items()
+            ]
+        )
 
     async def heartbeat_calls(self, call_ids: Iterable[str]) -> None:
         ids = list(call_ids)
         if not ids:
             return
-        await self._client.reached(self._heartbeat_calls(keys=[redis_keys.CALLS_LIVE], args=ids))
-        pipeline = await self._client.loaded(self._keep.script)
+        commands = [script(scripts.HEARTBEAT_CALLS, [redis_keys.CALLS_LIVE], ids)]
         for call_id in ids:
-            kept = (redis_keys.call_state(call_id), redis_keys.call_events(call_id), redis_keys.call_effects(call_id))
-            pipeline.evalsha(self._keep.sha, 3, *kept, str(redis_keys.LIVE_SECONDS))
-        await self._client.each(pipeline)
+            kept = [redis_keys.call_state(call_id), redis_keys.call_events(call_id), redis_keys.call_effects(call_id)]
+            commands.append(script(scripts.KEEP, kept, [redis_keys.LIVE_SECONDS]))
+        await self._client.each(commands, needed=1)
 
     async def ended(self, call_ids: Sequence[str]) -> set[str]:
-        pipeline = self._redis.pipeline(transaction=False)
-        for call_id in call_ids:
-            pipeline.hget(redis_keys.call_state(call_id), "status")
-        found = await self._client.each(pipeline) if call_ids else []
+        found = await self._client.each([("HGET", redis_keys.call_state(call_id), "status") for call_id in call_ids])
         return {call_id for call_id, status in zip(call_ids, found, strict=True) if status == b"ended"}
 
     async def now_ms(self, call_id: str) -> int:
@@ -182,25 +154,22 @@ class RedisCallStore:
 
     async def live(self) -> list[str]:
         fresh_ms = await self._now_ms() - LIVE_STALE_MS
-        fresh: Any = await self._client.reached(self._redis.zrangebyscore(redis_keys.CALLS_LIVE, fresh_ms, "+inf"))
-        return call_ids_of(fresh)
+        return call_ids_of(await self._client.call("ZRANGEBYSCORE", redis_keys.CALLS_LIVE, fresh_ms, "+inf"))
 
     async def abandoned(self) -> dict[str, int]:
         now_ms = await self._now_ms()
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.zrangebyscore(redis_keys.CALLS_LIVE, "-inf", now_ms - LOST_MS, withscores=True)
+        scored = ("ZRANGEBYSCORE", redis_keys.CALLS_LIVE)
+        old = (*scored, "-inf", now_ms - LOST_MS, "WITHSCORES")
         # A heartbeat far in the future is from before a failover to a server with a slower clock; a live edge would
         # have sent another one since.
-        pipeline.zrangebyscore(redis_keys.CALLS_LIVE, now_ms + LOST_MS, "+inf", withscores=True)
-        old, ahead = await self._client.reached(pipeline.execute())
-        touched = [(members[0], int(ms)) for one, ms in (*old, *ahead) if (members := call_ids_of([one]))]
-        return dict(touched)
+        ahead = (*scored, now_ms + LOST_MS, "+inf", "WITHSCORES")
+        found = [pair for flat in await self._client.all([old, ahead]) for pair in pairs_of(flat).items()]
+        return {members[0]: int(float(ms)) for one, ms in found if (members := call_ids_of([one]))}
 
     async def state_fields(self, call_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        pipeline = self._redis.pipeline(transaction=False)
-        for call_id in call_ids:
-            pipeline.hmget(redis_keys.call_state(call_id), STATE_FIELDS)
-        found = await self._client.each(pipeline)
+        found = await self._client.each(
+            [("HMGET", redis_keys.call_state(call_id), *STATE_FIELDS) for call_id in call_ids]
+        )
         state_fields = {
             call_id: state_fields_of(STATE_FIELDS, values) for call_id, values in zip(call_ids, found, strict=True)
         }
@@ -214,8 +183,8 @@ class RedisCallStore:
         flat = [part for pair in fields.items() for part in pair]
         keys = [redis_keys.call_state(call_id), redis_keys.call_events(call_id)]
         keys += [redis_keys.call_lease(call_id, pool) for pool in redis_keys.POOLS]
-        args: list[Any] = [record.epoch, len(flat), *flat, *map(encode, events), redis_keys.LIVE_SECONDS]
-        restored = bool(await self._client.reached(self._restore(keys=keys, args=args)))
+        args: list[Word] = [record.epoch, len(flat), *flat, *map(encode, events), redis_keys.LIVE_SECONDS]
+        restored = bool(await self._client.run(scripts.RESTORE, keys, args))
         if restored:
             await self.heartbeat_calls([call_id])
         return restored
@@ -225,11 +194,8 @@ class RedisCallStore:
 
     async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
         leases = list(product(call_ids, redis_keys.POOLS))
-        pipeline = self._redis.pipeline(transaction=False)
-        for lease in leases:
-            pipeline.exists(redis_keys.call_lease(*lease))
         found: dict[str, set[str]] = {}
-        held = await self._client.reached(pipeline.execute()) if leases else []
+        held = await self._client.all([("EXISTS", redis_keys.call_lease(*lease)) for lease in leases])
         for (call_id, pool), there in zip(leases, held, strict=True):
             if not there:
                 found.setdefault(call_id, set()).add(pool)
@@ -244,11 +210,11 @@ class RedisCallStore:
             WEBHOOK_FIELDS_BYTES_MAX,
         ]
         flat = [part for pair in fields.items() for part in pair]
-        return bool(await self._client.reached(self._add_webhook_fields(keys=keys, args=[*bounds, *flat])))
+        return bool(await self._client.run(scripts.ADD_WEBHOOK_FIELDS, keys, [*bounds, *flat]))
 
     async def webhook_fields(self, call_id: str) -> dict[str, str]:
-        found: Any = await self._client.reached(self._redis.hgetall(redis_keys.call_webhook_fields(call_id)))
-        return texts_of(dict(sorted(found.items())))
+        found = await self._client.call("HGETALL", redis_keys.call_webhook_fields(call_id))
+        return texts_of(dict(sorted(pairs_of(found).items())))
 
     async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
         return await self._effects.begin(effect, claim)
@@ -257,20 +223,17 @@ class RedisCallStore:
         return await self._effects.finish(effect, result, claim)
 
     async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
-        key = redis_keys.nonce(nonce)
-        if await self._client.reached(self._redis.set(key, digest, nx=True, ex=seconds)):
-            return True
-        known: Any = await self._client.reached(self._redis.get(key))
+        known = await self._client.call("SET", redis_keys.nonce(nonce), digest, "NX", "GET", "EX", seconds)
         return known is None or bytes(known) == digest.encode()
 
     async def shared_secret(self) -> bytes:
         return await mending.shared_secret(self._client)
 
     async def check_write(self, edge: str) -> None:
-        await self._client.reached(self._redis.set(redis_keys.edge_probe(edge), "", ex=PROBE_SECONDS))
+        await self._client.call("SET", redis_keys.edge_probe(edge), "", "EX", PROBE_SECONDS)
 
     async def keep_secret(self, secret: bytes) -> None:
-        await self._client.reached(self._redis.set(redis_keys.STREAM_SECRET, secret, nx=True))
+        await self._client.call("SET", redis_keys.STREAM_SECRET, secret, "NX")
 
     async def take_offers(self, pool: str, owner: str, count: int, block_ms: int) -> list[tuple[str, str]]:
         return await self._offers.take(pool, owner, count, block_ms)
@@ -280,21 +243,20 @@ class RedisCallStore:
 
     async def claim(self, pool: str, call_id: str, owner: str, take: holds.Take = holds.Take.TRUSTED) -> Claim | None:
         keys = [redis_keys.call_state(call_id), redis_keys.call_lease(call_id, pool)]
-        args: list[Any] = [pool, owner, self._lease_ms, take.value]
-        return claimed(call_id, pool, owner, await self._client.reached(self._claim(keys=keys, args=args)))
+        args: list[Word] = [pool, owner, self._lease_ms, take.value]
+        return claimed(call_id, pool, owner, await self._client.run(holds.CLAIM, keys, args))
 
     async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
-        pipeline = await self._client.loaded(self._renew.script)
+        commands = []
         for claim in claims:
-            keys = (redis_keys.call_state(claim.call_id), redis_keys.call_lease(claim.call_id, claim.pool))
-            pipeline.evalsha(self._renew.sha, 2, *keys, claim.pool, str(claim.token), claim.owner, str(self._lease_ms))
-        replies = (await self._client.each(pipeline))[1:]
+            keys = [redis_keys.call_state(claim.call_id), redis_keys.call_lease(claim.call_id, claim.pool)]
+            commands.append(script(scripts.RENEW, keys, [claim.pool, claim.token, claim.owner, self._lease_ms]))
+        replies = await self._client.each(commands)
         return [claim for claim, renewed in zip(claims, replies, strict=True) if not renewed]
 
     async def release(self, claim: Claim, left: holds.Left = holds.Left.CLEAN) -> None:
         keys = [redis_keys.call_state(claim.call_id), redis_keys.call_lease(claim.call_id, claim.pool)]
-        args: list[Any] = [claim.pool, claim.token, claim.owner, left.value]
-        await self._client.reached(self._release(keys=keys, args=args))
+        await self._client.run(holds.RELEASE, keys, [claim.pool, claim.token, claim.owner, left.value])
 
     async def offer(self, pool: str, call_ids: Sequence[str], all_that_wait: bool = False) -> None:
         await self._offers.offer(pool, list(call_ids), all_that_wait)
@@ -304,25 +266,22 @@ class RedisCallStore:
 
     async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
         keys = [redis_keys.call_state(claim.call_id), redis_keys.call_events(claim.call_id)]
-        args: list[Any] = [claim.pool, claim.token, claim.owner, redis_keys.LIVE_SECONDS, *map(encode, messages)]
-        return bool(await self._client.insist(lambda: self._append(keys=keys, args=args)))
+        args: list[Word] = [claim.pool, claim.token, claim.owner, redis_keys.LIVE_SECONDS, *map(encode, messages)]
+        return bool(await self._client.insist(scripts.APPEND, keys, args))
 
     async def save_checkpoint(self, claim: Claim, checkpoint: str) -> bool:
         keys = [redis_keys.call_state(claim.call_id)]
-        args: list[Any] = [claim.pool, claim.token, claim.owner, checkpoint]
-        return bool(await self._client.insist(lambda: self._checkpoint(keys=keys, args=args)))
+        args: list[Word] = [claim.pool, claim.token, claim.owner, checkpoint]
+        return bool(await self._client.insist(scripts.CHECKPOINT, keys, args))
 
     async def try_scan_lock(self, pool: str, owner: str, ms: int) -> bool:
-        return bool(await self._client.reached(self._redis.set(redis_keys.pool_scan(pool), owner, nx=True, px=ms)))
+        return bool(await self._client.call("SET", redis_keys.pool_scan(pool), owner, "NX", "PX", ms))
 
     async def orphans(self, pool: str) -> list[str]:
         calls = await self.live()
         if not calls:
             return []
-        pipeline = self._redis.pipeline(transaction=False)
-        for call_id in calls:
-            pipeline.exists(redis_keys.call_lease(call_id, pool))
-        held = await self._client.reached(pipeline.execute())
+        held = await self._client.all([("EXISTS", redis_keys.call_lease(call_id, pool)) for call_id in calls])
         return [call_id for call_id, lease in zip(calls, held, strict=True) if not lease]
 
     async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
@@ -349,8 +308,12 @@ class RedisCallStore:
 
     async def _now_ms(self) -> int:
         """The server's clock, Unix time in ms.  No clock of this machine decides anything here."""
-        seconds, micros = await self._client.reached(self._redis.time())
+        seconds, micros = await self._client.call("TIME")
         return int(seconds) * 1000 + int(micros) // 1000
+
+
+def _record(call_id: str, fields: Sequence[bytes]) -> CallRecord | None:
+    return readable(pairs_of(fields), call_id) if fields else None
 
 
 def _keys(call_id: str) -> list[str]:

@@ -96,7 +96,7 @@ def claimed(call_id: str, pool: str, owner: str, reply: Any) -> Claim | None:
         if found == b"suspect":
             raise Suspect(about[0].decode())
         return None
-    fields = dict(zip(found[::2], found[1::2], strict=True))
+    fields = pairs_of(found)
     checkpoint = fields.get(f"checkpoint:{pool}".encode(), b"").decode("utf-8", "replace")
     standing, crashes, passed_on = about
     trial_ms = TRIAL_MS * max(crashes - 1, 1) if standing == Standing.ON_TRIAL else 0
@@ -107,19 +107,20 @@ def claimed(call_id: str, pool: str, owner: str, reply: Any) -> Claim | None:
     return Claim(call_id, pool, owner, token, record, checkpoint, trial_ms, condemned, crashes, bool(passed_on))
 
 
-def entries_of(found: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    """The entries of a one-stream XREADGROUP reply, in either protocol version."""
-    if not found:
-        return []
-    if isinstance(found, dict):
-        return [entry for pages in found.values() for page in pages for entry in page]
-    return [entry for _, entries in found for entry in entries]
+def pairs_of(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """The fields of a hash or of a stream's entry, which Redis returns in one list."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def offered_call(fields: Mapping[bytes, bytes] | None) -> str | None:
+def entries_of(found: Sequence[Any]) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    """The entries of a stream's reply, id and fields; those that were deleted meanwhile have no fields."""
+    return [(entry_id, pairs_of(fields or ())) for entry_id, fields in found]
+
+
+def offered_call(fields: Mapping[bytes, bytes]) -> str | None:
     """The call id in an entry of a pool's stream; None if it is no offer, or the id is not valid."""
     try:
-        message = decode((fields or {}).get(b"d", b""))
+        message = decode(fields.get(b"d", b""))
     except BadMessage:
         return None
     return message.call_id if isinstance(message, CallOffered) and CALL_ID.fullmatch(message.call_id.encode()) else None

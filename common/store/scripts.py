@@ -25,24 +25,26 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return whole(now)
 """
 
-# Keys: the state, and what expires with it.  Arguments: edge, seconds.
+# Keys: the state, what expires with it, the live calls.  Arguments: edge, seconds, the call.  Returns the record.
 START = f"""{NOW}
 local known = redis.call('HMGET', KEYS[1], 'status', 'reopens_ms', 'started_ms', 'active_ms', 'ended_ms')
 local function ms(value, otherwise)
   value = tonumber(value or '0') or 0
   return value > 0 and value or otherwise
 end
-if not known[1] then return 0 end
+if not known[1] then return {{}} end
 local started, active = ms(known[3], now), ms(known[4], now)
 if known[1] == 'ended' then
-  if ms(known[2], 0) < now then return 0 end
+  if ms(known[2], 0) < now then return {{}} end
   started, active = started + now - ms(known[5], now), now
 end
 redis.call('HSET', KEYS[1], 'status', 'live', 'edge', ARGV[1], 'ended_because', '', 'reopens_ms', '0',
   'started_ms', whole(started), 'active_ms', whole(active),
   'age_ms', whole(now - started), 'silent_ms', whole(now - active))
-for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
-return redis.call('HINCRBY', KEYS[1], 'epoch', 1)
+redis.call('HINCRBY', KEYS[1], 'epoch', 1)
+redis.call('ZADD', KEYS[#KEYS], whole(now), ARGV[3])
+for i = 1, #KEYS - 1 do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
+return redis.call('HGETALL', KEYS[1])
 """
 
 # Keys: the state, and the keys that last as long as the call.  Argument: seconds.
@@ -133,21 +135,30 @@ redis.call('EXPIRE', KEYS[1], ARGV[1])
 return 1
 """
 
-# Arguments: reason, seconds to keep it, the epoch that must be the newest (empty: any).
-# 1: it is over now; 0: it was over; -1: it has another connection; -2: there is no record.  Keys that were written
-# after the end of a call, or to an unknown call, expire as well.
+# Keys: the state, the events, the audio, the effects; the calls that are live, ended, to be compacted.
+# Arguments: reason, seconds to keep it, the epoch that must be the newest (empty: any), the call, seconds until it is
+# compacted.  1: it is over now.  Keys that were written after the end of a call, or to an unknown call, expire as well.
 END = f"""{NOW}
+local function list()
+  redis.call('ZREM', KEYS[5], ARGV[4])
+  redis.call('ZADD', KEYS[6], whole(now), ARGV[4])
+  redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', whole(now - ARGV[2] * 1000))
+  redis.call('ZADD', KEYS[7], whole(now + ARGV[5] * 1000), ARGV[4])
+  for i = 6, 7 do redis.call('EXPIRE', KEYS[i], ARGV[2] + ARGV[5]) end
+end
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status or status == 'ended' then
-  for i = 2, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[2], 'NX') end
-  return status and 0 or -2
+  for i = 2, 4 do redis.call('EXPIRE', KEYS[i], ARGV[2], 'NX') end
+  if status then list() else redis.call('ZREM', KEYS[5], ARGV[4]) end
+  return 0
 end
-if ARGV[3] ~= '' and (redis.call('HGET', KEYS[1], 'epoch') or '0') ~= ARGV[3] then return -1 end
+if ARGV[3] ~= '' and (redis.call('HGET', KEYS[1], 'epoch') or '0') ~= ARGV[3] then return 0 end
 redis.call('HSET', KEYS[1], 'status', 'ended', 'ended_because', ARGV[1], 'ended_ms', whole(now), 'reopens_ms', '0')
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 redis.call('EXPIRE', KEYS[3], 60)
 redis.call('EXPIRE', KEYS[4], ARGV[2])
+list()
 return 1
 """
 

@@ -1,7 +1,6 @@
 """A real Redis that is there and cannot serve us, and one that is found again: the bus and the ledger agree."""
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
@@ -14,8 +13,7 @@ import redis
 from common.bus.redis import BusOptions, RedisBus
 from common.protocol.messages import AudioIn, DtmfReceived, Message
 from common.protocol.redis_keys import call_audio, call_events
-from common.redis.client import Client
-from common.redis.primary import ASK_SECONDS, NoPrimary, find_primary
+from common.redis.primary import ASK_SECONDS, NoPrimary, open_primary
 from common.redis.refusals import AWAY_KINDS, away_kind
 from common.redis.url import RedisTarget, parse_redis_url
 from common.store import CallRecord
@@ -213,13 +211,15 @@ async def test_the_first_sentinel_that_names_a_primary_is_believed(tmp_path: Pat
         hosts = ",".join(f"127.0.0.1:{port}" for port in (free_port(), silent, primary.port, behind, right))
         (place,) = parse_redis_url(f"redis+sentinel://{hosts}/voice")
         began = asyncio.get_running_loop().time()
-        assert await find_primary(place) == ("127.0.0.1", primary.port)
+        connection = await open_primary(place, "test")
+        assert connection.peer == ("127.0.0.1", primary.port)
+        connection.close()
         assert asyncio.get_running_loop().time() - began < ASK_SECONDS + 1.0
         async with opened_ledger(f"redis+sentinel://{hosts}/voice") as store:
             await store.create(CallRecord("c-1"))
         assert primary.ask("KEYS", "call:*") != []
         with pytest.raises(NoPrimary):
-            await find_primary(RedisTarget((("127.0.0.1", behind),), set="voice"))
+            await open_primary(RedisTarget((("127.0.0.1", behind),), set="voice"), "test")
 
 
 @asynccontextmanager
@@ -271,21 +271,3 @@ async def test_who_only_reads_notices_too_that_the_primary_was_replaced(tmp_path
         await until(lambda: not bus.connected, "the refusal")
         server.ask("CONFIG", "SET", "min-replicas-to-write", "0")
         await until(lambda: bus.connected, "the primary again")
-
-
-async def test_a_cancelled_command_is_cancelled_even_if_its_library_swallows_that():
-    """Python 3.11's `asyncio.wait_for` does when the answer comes in the same moment; a loop would never end."""
-    (place,) = parse_redis_url("redis://127.0.0.1:1/0")
-    client = Client(place, "test")
-
-    async def swallows() -> str:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(60)
-        return "OK"
-
-    asking = asyncio.create_task(client.reached(swallows()))
-    await asyncio.sleep(0)
-    asking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asking
-    await client.aclose()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,19 @@ def health(info: Mapping[str, Any]) -> Health:
         number("used_cpu_user") + number("used_cpu_sys"),
         int(number("connected_slaves")),
     )
+
+
+def info_fields(text: str) -> dict[str, Any]:
+    """The fields of a reply to INFO; those that are numbers as numbers."""
+    fields: dict[str, Any] = {}
+    for line in text.splitlines():
+        name, found, value = line.partition(":")
+        if found:
+            fields[name] = float(value) if _NUMBER.fullmatch(value) else value
+    return fields
+
+
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 def shared_streams(edge: str) -> dict[str, str]:
@@ -103,20 +117,16 @@ class RedisWatch:
     async def _ask(self, number: int) -> list[int]:
         """Record the server's health; returns the lengths of its streams, nothing if it is away."""
         client, server = self._clients[number], str(number)
-        pipeline = client.redis.pipeline(transaction=False)
-        pipeline.info()
-        for key in self._streams.values():
-            pipeline.xlen(key)
-        pipeline.zcard(CALLS_ENDED)
+        streams = [("XLEN", key) for key in self._streams.values()]
         try:
-            # A refusal (no right to INFO, still loading) is a value here, not an exception.
-            info, *lengths, retained = await client.reached(pipeline.execute(raise_on_error=False))
+            # A refusal (no right to INFO) is a value here, not an exception.
+            info, *lengths, retained = await client.answers([("INFO",), *streams, ("ZCARD", CALLS_ENDED)])
         except (ConnectionError, TimeoutError):
             metrics.REDIS_UP.labels(server).set(0)
             return []
         metrics.REDIS_UP.labels(server).set(1)
-        if isinstance(info, dict):
-            self._note(number, health(info))
+        if isinstance(info, bytes):
+            self._note(number, health(info_fields(info.decode("utf-8", "replace"))))
         if isinstance(retained, int):
             metrics.CALLS_RETAINED.labels(server).set(retained)
         return [length if isinstance(length, int) else 0 for length in lengths]
