@@ -96,6 +96,18 @@ class CallRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class CallLookup:
+    """What the store knows of a call at one moment."""
+
+    record: CallRecord | None
+    """None if the call is not known (any more)."""
+    end_noted: bool
+    """Whether the carrier has ended the call, as `note_end` remembers it."""
+    now_ms: int
+    """The clock of the call's server, Unix time in ms, for times that other hosts will compare."""
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A call that one member of a pool owns, and its right to write to it."""
 
@@ -119,8 +131,14 @@ class Claim:
 class CallRecords(Protocol):
     """The records of calls, and the fields of the carrier's webhooks about them."""
 
-    async def create(self, record: CallRecord) -> None:
-        """Write a new call's record; an existing one stays as it is, because webhooks come twice."""
+    async def create(self, record: CallRecord) -> CallLookup:
+        """Write a new call's record; an existing one stays as it is, because webhooks come twice.
+
+        Returns what is known of the call after that.
+        """
+
+    async def look_up(self, call_id: str) -> CallLookup:
+        """The call's record, whether its end was noted, and the time, in one step."""
 
     async def read(self, call_id: str) -> CallRecord | None:
         """The call's record, or None if it is not known (any more)."""
@@ -136,24 +154,18 @@ class CallRecords(Protocol):
         too late expire as well.
         """
 
-    async def note_end(self, call_id: str, seconds: int) -> None:
-        """Remember for `seconds` that the carrier has ended the call, with or without a record.
+    async def note_end(self, call_id: str, seconds: int) -> CallRecord | None:
+        """Remember for `seconds` that the carrier has ended the call; returns its record, if it has one.
 
         Webhooks overtake each other: the end of a call may come before its beginning.  A call with a record cannot be
         reopened from now on.
         """
-
-    async def end_noted(self, call_id: str) -> bool:
-        """Whether the carrier has ended the call, as `note_end` remembers it."""
 
     async def reopen(self, call_id: str) -> bool:
         """Continue a call for which the carrier asks again.  False: the call is unknown, or over for good.
 
         A call that ended because its connection was lost may be started again within `REOPEN_SECONDS`.
         """
-
-    async def now_ms(self, call_id: str) -> int:
-        """The clock of the call's server, Unix time in ms, for times that other hosts will compare."""
 
     async def live(self) -> list[str]:
         """The ids of all live calls."""

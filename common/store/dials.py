@@ -30,7 +30,7 @@ from common.redis.commands import Word
 from common.redis.url import parse_redis_url
 from common.store.mending import remove_unusable
 from common.store.outbound import QueuedCall, QueueFull, UnreadableOutboundCall
-from common.store.redis_values import pairs_of
+from common.store.redis_values import ms_of, pairs_of
 
 QUEUE_MAX = 10_000
 """Most requested calls that wait; one more is refused."""
@@ -168,7 +168,7 @@ class RedisOutboundQueue:
         fields, time = await self._client.each([("HGETALL", _name(dial_id)), ("TIME",)])
         if fields is None:
             raise UnreadableOutboundCall("its key holds another type")
-        return entry_of(pairs_of(fields), _ms(time)) if fields else None
+        return entry_of(pairs_of(fields), ms_of(time)) if fields else None
 
     async def set_aside(self, dial_id: str) -> None:
         keys = [_name(dial_id), _QUEUED, _OPEN, _UNREADABLE]
@@ -197,7 +197,7 @@ class RedisOutboundQueue:
         return bool(await self._client.run(_WRITE, keys, args))
 
     async def now_ms(self) -> int:
-        return _ms(await self._client.call("TIME"))
+        return ms_of(await self._client.call("TIME"))
 
     async def due(self, count: int) -> list[str]:
         return await self._first(_QUEUED, await self.now_ms(), count)
@@ -268,12 +268,6 @@ _DIALER = "{dials}:dialer"
 _DAY = "{dials}:day"
 _PAUSED = "{dials}:paused"
 _PAUSES = "{dials}:pauses"
-
-
-def _ms(time: Any) -> int:
-    """The reply of TIME in ms."""
-    seconds, micros = time
-    return int(seconds) * 1000 + int(micros) // 1000
 
 
 def _name(dial_id: str) -> str:

@@ -18,6 +18,7 @@ from common.store import (
     UNKNOWN_WEBHOOK_FIELDS_SECONDS,
     WEBHOOK_FIELDS_BYTES_MAX,
     WEBHOOK_FIELDS_MAX,
+    CallLookup,
     CallRecord,
     Claim,
 )
@@ -59,8 +60,12 @@ class MemoryCallStore:
         self._effects = MemoryEffects(self._calls)
         self.ended_calls = MemoryEndedCalls(self._calls, streams_)
 
-    async def create(self, record: CallRecord) -> None:
+    async def create(self, record: CallRecord) -> CallLookup:
         self._calls.setdefault(record.call_id, MemoryCall(record))
+        return await self.look_up(record.call_id)
+
+    async def look_up(self, call_id: str) -> CallLookup:
+        return CallLookup(await self.read(call_id), self._noted_ends.get(call_id, 0.0) > _now(), self._unix_now_ms())
 
     async def read(self, call_id: str) -> CallRecord | None:
         call = self._calls.get(call_id)
@@ -99,13 +104,11 @@ class MemoryCallStore:
         self.ended_calls.add(call_id)
         return True
 
-    async def note_end(self, call_id: str, seconds: int) -> None:
+    async def note_end(self, call_id: str, seconds: int) -> CallRecord | None:
         self._noted_ends[call_id] = _now() + seconds
         if call_id in self._calls:
             self._calls[call_id].sealed = True
-
-    async def end_noted(self, call_id: str) -> bool:
-        return self._noted_ends.get(call_id, 0.0) > _now()
+        return await self.read(call_id)
 
     async def reopen(self, call_id: str) -> bool:
         call = self._calls.get(call_id)
@@ -131,7 +134,7 @@ class MemoryCallStore:
         known = {call_id: self._calls[call_id] for call_id in call_ids if call_id in self._calls}
         return {call_id for call_id, call in known.items() if call.record.status == "ended"}
 
-    async def now_ms(self, call_id: str) -> int:
+    def _unix_now_ms(self) -> int:
         """Unix time at the first call, advanced by the loop's clock."""
         if self._unix_ms is None:
             self._unix_ms = wall_ms() - _now() * 1000

@@ -30,7 +30,7 @@ from common.protocol import redis_keys
 from common.protocol.codec import encode
 from common.protocol.messages import Message
 from common.redis.client import Client
-from common.redis.commands import Word, script
+from common.redis.commands import Command, Word, script
 from common.redis.url import RedisTarget, parse_redis_url
 from common.store import (
     MAY_GO_ON,
@@ -41,6 +41,7 @@ from common.store import (
     UNSTARTED_SECONDS,
     WEBHOOK_FIELDS_BYTES_MAX,
     WEBHOOK_FIELDS_MAX,
+    CallLookup,
     CallRecord,
     Claim,
     mending,
@@ -55,7 +56,16 @@ from common.store.ended_calls_redis import RedisEndedCalls
 from common.store.members import Members, Quarantined
 from common.store.membership import Membership
 from common.store.offers import CONSUMER_IDLE_MS, Offers
-from common.store.redis_values import call_ids_of, claimed, fields_of, pairs_of, readable, state_fields_of, texts_of
+from common.store.redis_values import (
+    call_ids_of,
+    claimed,
+    fields_of,
+    ms_of,
+    pairs_of,
+    readable,
+    state_fields_of,
+    texts_of,
+)
 
 LEASE_MS = 700
 LIVE_STALE_MS = 15_000
@@ -99,9 +109,18 @@ class RedisCallStore:
         """Close the connections; the store is not used afterwards."""
         await self._client.aclose()
 
-    async def create(self, record: CallRecord) -> None:
+    async def create(self, record: CallRecord) -> CallLookup:
         flat = [part for pair in fields_of(record).items() for part in pair]
-        await self._client.run(scripts.CREATE, mending.call_keys(record.call_id), [UNSTARTED_SECONDS, *flat])
+        created = script(scripts.CREATE, mending.call_keys(record.call_id), [UNSTARTED_SECONDS, *flat])
+        return await self._look_up(record.call_id, created)
+
+    async def look_up(self, call_id: str) -> CallLookup:
+        return await self._look_up(call_id)
+
+    async def _look_up(self, call_id: str, *before: Command) -> CallLookup:
+        about = (("HGETALL", redis_keys.call_state(call_id)), ("EXISTS", redis_keys.call_end(call_id)), ("TIME",))
+        fields, noted, time = (await self._client.all([*before, *about]))[-3:]
+        return CallLookup(_record(call_id, fields), bool(noted), ms_of(time))
 
     async def read(self, call_id: str) -> CallRecord | None:
         return _record(call_id, await self._client.call("HGETALL", redis_keys.call_state(call_id)))
@@ -116,12 +135,11 @@ class RedisCallStore:
         args: list[Word] = [reason, self._retention_s, newest, call_id, COMPACT_AFTER_SECONDS]
         return bool(await self._client.run(scripts.END, keys, args))
 
-    async def note_end(self, call_id: str, seconds: int) -> None:
-        sealed = script(scripts.NOTE, [redis_keys.call_state(call_id)], ["sealed", "1"])
-        await self._client.each([("SET", redis_keys.call_end(call_id), "", "EX", seconds), sealed])
-
-    async def end_noted(self, call_id: str) -> bool:
-        return bool(await self._client.call("EXISTS", redis_keys.call_end(call_id)))
+    async def note_end(self, call_id: str, seconds: int) -> CallRecord | None:
+        state = redis_keys.call_state(call_id)
+        noted, sealed = ("SET", redis_keys.call_end(call_id), "", "EX", seconds), script(scripts.SEAL, [state])
+        _, _, fields = await self._client.each([noted, sealed, ("HGETALL", state)])
+        return _record(call_id, fields)
 
     async def reopen(self, call_id: str) -> bool:
         args: list[Word] = [1000 * REOPEN_SECONDS, *MAY_GO_ON]
@@ -148,9 +166,6 @@ class RedisCallStore:
     async def ended(self, call_ids: Sequence[str]) -> set[str]:
         found = await self._client.each([("HGET", redis_keys.call_state(call_id), "status") for call_id in call_ids])
         return {call_id for call_id, status in zip(call_ids, found, strict=True) if status == b"ended"}
-
-    async def now_ms(self, call_id: str) -> int:
-        return await self._now_ms()
 
     async def live(self) -> list[str]:
         fresh_ms = await self._now_ms() - LIVE_STALE_MS
@@ -308,11 +323,10 @@ class RedisCallStore:
 
     async def _now_ms(self) -> int:
         """The server's clock, Unix time in ms.  No clock of this machine decides anything here."""
-        seconds, micros = await self._client.call("TIME")
-        return int(seconds) * 1000 + int(micros) // 1000
+        return ms_of(await self._client.call("TIME"))
 
 
-def _record(call_id: str, fields: Sequence[bytes]) -> CallRecord | None:
+def _record(call_id: str, fields: Sequence[bytes] | None) -> CallRecord | None:
     return readable(pairs_of(fields), call_id) if fields else None
 
 

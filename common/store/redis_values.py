@@ -112,6 +112,12 @@ def pairs_of(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
+def ms_of(time: Sequence[bytes]) -> int:
+    """The reply of TIME, in ms."""
+    seconds, micros = time
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
 def entries_of(found: Sequence[Any]) -> list[tuple[bytes, dict[bytes, bytes]]]:
     """The entries of a stream's reply, id and fields; those that were deleted meanwhile have no fields."""
     return [(entry_id, pairs_of(fields or ())) for entry_id, fields in found]

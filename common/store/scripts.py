@@ -99,10 +99,10 @@ end
 return 0
 """
 
-# Sets a field of a call that has a record.  Arguments: its name, its value.
-NOTE = """
+# The carrier has ended the call: if it has a record, it cannot be reopened.
+SEAL = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('HSET', KEYS[1], 'sealed', '1')
 return 1
 """
 

@@ -77,8 +77,8 @@ class AfterStream:
     async def ending(self, call_id: str) -> Ending:
         """How the call ended.  Never raises; see `Ending.reached`."""
         try:
-            noted = await self.store.end_noted(call_id)
-            return Ending(await self.store.read(call_id), noted)
+            known = await self.store.look_up(call_id)
+            return Ending(known.record, known.end_noted)
         except (ConnectionError, TimeoutError):
             return Ending(None, reached=False)
 

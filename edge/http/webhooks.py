@@ -128,20 +128,21 @@ class Webhooks:
         """Answer with the XML that connects the call to its agent, or that refuses it."""
         dial = await self._apply(fields, sign_of_life(fields))  # only the stream's start proves that it was answered
         call_id = _call_id(fields, dial)
-        known = (await self.after.ending(call_id)).record
+        ending = await self.after.ending(call_id)
+        known = ending.record
         goes_on = known is None or await self._goes_on(known)
         agent = self._agent(fields, dial) if known is None else agent_of(known)
         refusal, now_ms = self.calls.busy(call_id) or ("" if agent else "no agent"), 0
         if not refusal and agent is not None:
             self.calls.reserve(call_id)
             try:
-                await self.store.create(_record(call_id, fields, agent, dial, self.secret is not None))
-                now_ms = await self.store.now_ms(call_id)  # Redis's clock: another edge may get the stream
+                now = await self.store.create(_record(call_id, fields, agent, dial, self.secret is not None))
+                ending, now_ms = Ending(now.record, now.end_noted), now.now_ms  # Redis's clock, for all edges
             except (ConnectionError, TimeoutError):
                 self.calls.cancel_reservation(call_id)
                 refusal = CUT_OFF
         person = person_of(agent, fields, self._url(request, "/dial-status", call_id), self.limits)
-        if refusal != CUT_OFF and (ended := _of_ended(await self.after.ending(call_id), goes_on, person)):
+        if refusal != CUT_OFF and (ended := _of_ended(ending, goes_on, person)):
             self.calls.cancel_reservation(call_id)
             return _xml(*ended)
         if refusal or agent is None:
@@ -163,10 +164,10 @@ class Webhooks:
         call = self.calls.get(call_id)
         if call is not None:
             call.end("caller hung up")
-        # Before the record is read, so that an /answer in between finds this end, or its record is found here.
-        await self._note_end(call_id)
-        if call is None:
-            await self._end_elsewhere(call_id)
+        # The record is read behind this, so an /answer at that time finds this end, or its record is found here.
+        record = await self._note_end(call_id)
+        if call is None and record is not None:
+            await self._end_elsewhere(record)
         return _xml(Hangup())
 
     async def ring(self, request: Request, fields: Fields) -> Response:
@@ -299,11 +300,12 @@ class Webhooks:
         except (ConnectionError, TimeoutError):
             return None
 
-    async def _note_end(self, call_id: str) -> None:
+    async def _note_end(self, call_id: str) -> CallRecord | None:
         try:
-            await self.store.note_end(call_id, END_SECONDS)
+            return await self.store.note_end(call_id, END_SECONDS)
         except (ConnectionError, TimeoutError):
             log.warning("the end of a call could not be written to Redis", extra={"call_id": call_id})
+            return None
 
     async def _goes_on(self, record: CallRecord) -> bool:
         """Whether a known call may have a stream: it may come back from a `<Redirect>`, or from the fallback number.
@@ -315,12 +317,12 @@ class Webhooks:
         except (ConnectionError, TimeoutError):
             return record.status != "ended"
 
-    async def _end_elsewhere(self, call_id: str) -> None:
+    async def _end_elsewhere(self, record: CallRecord) -> None:
         """End a call that is at another edge, or that was never answered."""
-        record = (await self.after.ending(call_id)).record
-        if record is not None and record.status == "live":
+        call_id = record.call_id
+        if record.status == "live":
             self.calls.bus.publish(edge_priority(record.edge), HangUp(call_id, "caller hung up", epoch=record.epoch))
-        elif record is not None and record.status == "new":
+        elif record.status == "new":
             self.calls.cancel_reservation(call_id)
             if not await self.after.end_unstarted(call_id, "carrier"):
                 log.warning("the end of a call could not be written to the store", extra={"call_id": call_id})

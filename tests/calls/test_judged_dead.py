@@ -71,7 +71,7 @@ class CutOff(MemoryCallStore):
     def __init__(self, server: MemoryCallStore) -> None:
         super().__init__(server._streams)
         self.server, self.away = server, False
-        for name in ("create", "read", "start", "end", "note_silence", "state_fields", "restore", "now_ms", "reopen"):
+        for name in ("create", "read", "start", "end", "note_silence", "state_fields", "restore", "look_up", "reopen"):
             setattr(self, name, self._through(name))
 
     def _through(self, name: str):  # type: ignore[no-untyped-def]

@@ -116,14 +116,14 @@ async def test_an_edge_may_all_that_its_house_keeping_needs(server: Server):
         assert await store.live() == [CALL]
         assert await store.abandoned() == {}
         assert await store.ended([CALL]) == set()
-        assert await store.now_ms(CALL) > 0
+        assert (await store.look_up(CALL)).now_ms > 0
         assert (await store.state_fields([CALL])).keys() == {CALL}
         assert await store.restore(CallRecord(CALL, epoch=5, edge="edge-a"), {"epoch": "1"}, [ReplyPlayed(1)])
         await store.add_webhook_fields(CALL, {"Hangup.HangupCause": "NORMAL_CLEARING"})
         assert await store.webhook_fields(CALL)
         assert await store.remember_nonce("12345678901234567890", "digest", 600)
         await store.note_end(CALL, 60)
-        assert await store.end_noted(CALL)
+        assert (await store.look_up(CALL)).end_noted
         await store.keep_secret(await store.shared_secret())
         assert (await store.begin_effect(Effect(CALL, name="voicemail"))).state is EffectState.NEW
         assert (await store.finish_effect(Effect(CALL, name="voicemail"), "done")).state is EffectState.DONE

@@ -170,8 +170,8 @@ def test_an_end_is_remembered_for_a_minute() -> None:
         await store.note_end("c-1", END_SECONDS)
         for seconds in (0, END_SECONDS - 1, 2):
             await asyncio.sleep(seconds)
-            found.append(await store.end_noted("c-1"))
-        return [*found, await store.end_noted("c-2")]
+            found.append((await store.look_up("c-1")).end_noted)
+        return [*found, (await store.look_up("c-2")).end_noted]
 
     loop = VirtualLoop()
     assert loop.run_until_complete(remembered()) == [True, True, False, False]
