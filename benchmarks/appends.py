@@ -1,4 +1,5 @@
-"""Measures the cost of one XADD of a caller's frame: redis-py awaited, redis-py in a pipeline, RedisBus.
+"""Measures the cost of one XADD of a caller's frame (redis-py awaited, redis-py in a pipeline, RedisBus), and of one
+awaited append to a call's event log (redis-py, the call store's client), alone and ten at once.
 
 CPU time matters (an edge has other work while it waits); elapsed time is given, too.  The rounds of the variants are
 interleaved and their medians compared.  Every variant encodes each message and trims the stream.
@@ -13,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import Any
 
 import redis.asyncio
 
@@ -21,9 +23,16 @@ from common.bus.redis import FIELD, BusOptions, RedisBus
 from common.process.node import run_process
 from common.protocol.codec import encode
 from common.protocol.messages import AudioIn, DtmfReceived
-from common.protocol.redis_keys import call_audio, call_events, maxlen
+from common.protocol.redis_keys import call_audio, call_events, call_state, maxlen
+from common.redis.client import Client
+from common.redis.url import parse_redis_url
+from common.store import scripts
 
 PIPELINE = 100
+AT_ONCE = 10
+"""Sessions that append in the same turn of the event loop."""
+SCRIPTS_SHARE = 10
+"""One awaited script for so many frames: it costs so much more."""
 FEW = 3
 """Frames per millisecond with 50 calls: the real batch size of an edge."""
 ROUND_SECONDS = 60.0
@@ -45,29 +54,48 @@ def appends_main(url: str, run: str, count: int, rounds: int, pipe: Connection) 
 
 async def _measure(url: str, run: str, count: int, rounds: int, pipe: Connection) -> None:
     batched, eager = BusOptions(url, f"{run}-append"), BusOptions(url, f"{run}-append-eager", flush_ms=0)
+    (target,) = parse_redis_url(url)
     async with (
         aclosing(redis.asyncio.Redis.from_url(url)) as client,
+        aclosing(Client(target, f"{run}-script")) as store_client,
         RedisBus.connect(batched) as bus,
         RedisBus.connect(eager) as eager_bus,
     ):
         await connected(bus)
         await connected(eager_bus)
         stream = call_audio(run)
-        ways: dict[str, Callable[[], Awaitable[None]]] = {
-            "redis-py, awaited xadd": lambda: _awaited(client, stream, count),
-            f"redis-py, pipeline of {PIPELINE}": lambda: _pipelined(client, stream, count, PIPELINE),
-            f"redis-py, pipeline of {FEW}": lambda: _pipelined(client, stream, count, FEW),
-            "RedisBus.publish, written every ms": lambda: _published(bus, run, stream, count, PIPELINE),
-            f"RedisBus.publish, {FEW} a write": lambda: _published(eager_bus, run, stream, count, FEW),
+        state, events = call_state(f"{run}-append"), call_events(f"{run}-append")
+        await client.hset(state, mapping={"token:stt": "1", "owner:stt": "w-1", "status": "live"})
+        registered = client.register_script(scripts.APPEND)
+        keys, claim = [state, events], ["stt", 1, "w-1", 600]
+
+        def by_redis_py(message: bytes) -> Awaitable[Any]:
+            return registered(keys=keys, args=[*claim, message])
+
+        def by_client(message: bytes) -> Awaitable[Any]:
+            return store_client.insist(scripts.APPEND, keys, [*claim, message])
+
+        few = count // SCRIPTS_SHARE
+        ways: dict[str, tuple[int, Callable[[], Awaitable[None]]]] = {
+            "redis-py, awaited xadd": (count, lambda: _awaited(client, stream, count)),
+            f"redis-py, pipeline of {PIPELINE}": (count, lambda: _pipelined(client, stream, count, PIPELINE)),
+            f"redis-py, pipeline of {FEW}": (count, lambda: _pipelined(client, stream, count, FEW)),
+            "RedisBus.publish, written every ms": (count, lambda: _published(bus, run, stream, count, PIPELINE)),
+            f"RedisBus.publish, {FEW} a write": (count, lambda: _published(eager_bus, run, stream, count, FEW)),
+            "append, redis-py": (few, lambda: _appended(by_redis_py, few, 1)),
+            "append, Client.insist": (few, lambda: _appended(by_client, few, 1)),
+            f"append, redis-py, {AT_ONCE} at once": (few, lambda: _appended(by_redis_py, few, AT_ONCE)),
+            f"append, Client.insist, {AT_ONCE} at once": (few, lambda: _appended(by_client, few, AT_ONCE)),
         }
         spent: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
         for _ in range(rounds):
-            for way, append in ways.items():
+            for way, (_, append) in ways.items():
                 async with asyncio.timeout(ROUND_SECONDS):
                     cpu_s, elapsed_s = time.process_time(), time.monotonic()
                     await append()
                     spent[way].append((time.process_time() - cpu_s, time.monotonic() - elapsed_s))
-    pipe.send([_cost(way, count, seconds) for way, seconds in spent.items()])
+        await client.delete(state, events)
+    pipe.send([_cost(way, ways[way][0], seconds) for way, seconds in spent.items()])
 
 
 def _cost(way: str, count: int, seconds: list[tuple[float, float]]) -> AppendCost:
@@ -92,6 +120,16 @@ async def _pipelined(client: redis.asyncio.Redis, stream: str, count: int, size:
         for number in range(first, min(first + size, count)):
             pipeline.xadd(stream, {FIELD: encode(_frame(number))}, maxlen=bound, approximate=True)
         await pipeline.execute()
+
+
+async def _appended(append: Callable[[bytes], Awaitable[Any]], count: int, sessions: int) -> None:
+    """Append the events; each session awaits its own before the next, as sessions do."""
+
+    async def session() -> None:
+        for number in range(count // sessions):
+            await append(encode(DtmfReceived("1", number)))
+
+    await asyncio.gather(*(session() for _ in range(sessions)))
 
 
 async def _published(bus: RedisBus, run: str, stream: str, count: int, size: int) -> None:

@@ -155,9 +155,9 @@ def _appends_page(count: int, rounds: int, costs: list[AppendCost]) -> str:
     rows = [[cost.way, f"{cost.cpu_us:.1f}", f"{cost.elapsed_us:.1f}"] for cost in costs]
     return "\n\n".join(
         [
-            f"## One XADD of an encoded AudioIn, {count} a round, median of {rounds} interleaved rounds",
+            f"## One XADD of an encoded AudioIn, and one awaited append: {count} a round, median of {rounds} rounds",
             table(["way", "CPU us", "elapsed us"], rows),
-            "CPU of the writing process; the server runs on the same machine.",
+            "CPU of the writing process; the server runs on the same machine.  Of appends there are a tenth as many.",
         ]
     )
 

@@ -1,4 +1,4 @@
-"""Implements the call store in Redis with redis-py; none of this is on the media path.
+"""Implements the call store in Redis; its commands go over connections of its own (common/redis/client.py).
 
 Keys (all names in common/protocol/redis_keys.py):
 
@@ -15,8 +15,9 @@ Keys (all names in common/protocol/redis_keys.py):
   calls:ended, calls:to-compact zset    ended calls (ended_calls_redis.py)
   nonce:<nonce>                 string  digest of the webhook that used this nonce; expires after a day
 
-A decision in one step is a Lua script over keys of one call, hence of one Redis Cluster slot.  A claim is checked by
-its token *and* its owner: a failover may lose a claim, and then the same token is given out again.
+A decision in one step is a Lua script over the keys of one call, and over the lists of calls on its server.  Commands
+that belong together leave in one write.  A claim is checked by its token *and* its owner: a failover may lose a claim,
+and then the same token is given out again.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
-from unittest.mock import ANY
 
 import pytest
 
@@ -13,7 +12,7 @@ from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
 from common.protocol.messages import CallOffered, DtmfReceived, Message, UserTurn
 from common.protocol.redis_keys import call_events, pool_calls
-from common.store import CallLookup, CallRecord, CallStore, Claim
+from common.store import CallRecord, CallStore, Claim
 from common.store.memory import MemoryCallStore
 from common.store.shards import connect_store
 from tests.conftest import server_url
@@ -181,29 +180,6 @@ async def test_a_nonce_is_good_for_one_body_only(server: Server):
     assert await store.remember_nonce("12345678901234567890", "one", 600)
     assert await store.remember_nonce("12345678901234567890", "one", 600)  # the carrier's own retry
     assert not await store.remember_nonce("12345678901234567890", "two", 600)
-
-
-async def test_an_end_is_noted_for_a_call_without_a_record_and_makes_none(server: Server):
-    assert not (await server.store.look_up("c-1")).end_noted
-    assert await server.store.note_end("c-1", 60) is None
-    assert await server.store.note_end("c-1", 60) is None
-    assert (await server.store.look_up("c-1")).end_noted
-    assert not (await server.store.look_up("c-2")).end_noted
-    assert await server.store.read("c-1") is None
-
-
-async def test_who_creates_or_ends_a_call_learns_what_is_known_of_it(server: Server):
-    first = await server.store.create(RECORD)
-    again = await server.store.create(replace(RECORD, from_number="another"))
-    assert first.record is not None
-    assert first.record == again.record == await server.store.read("c-1")
-    assert (first.end_noted, again.end_noted) == (False, False)
-    assert 0 <= again.now_ms - first.now_ms < 5_000
-    assert await server.store.note_end("c-1", 60) == first.record
-    assert (await server.store.create(RECORD)).end_noted
-    looked = await server.store.look_up("c-1")
-    assert (looked.record, looked.end_noted) == (first.record, True)
-    assert await server.store.look_up("c-2") == CallLookup(None, False, ANY)
 
 
 async def test_an_unknown_or_ended_call_cannot_start(server: Server):

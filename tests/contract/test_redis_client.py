@@ -48,7 +48,10 @@ async def connections(server: redis.asyncio.Redis) -> int:
 
 
 async def test_scripts_survive_a_restart_of_the_server(tmp_path: Path):
-    async with RedisServer(tmp_path / "redis", "--appendonly", "yes") as server, connect_store(server.url, "t", 60) as it:
+    async with (
+        RedisServer(tmp_path / "redis", "--appendonly", "yes") as server,
+        connect_store(server.url, "t", 60) as it,
+    ):
         await it.create(CallRecord("c-1"))
         assert await it.start("c-1", "edge-1") is not None
         await server.restart()
