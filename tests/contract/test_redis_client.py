@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import redis.asyncio
 
+from common.protocol.messages import DtmfReceived
 from common.protocol.redis_keys import pool_calls
 from common.redis.client import Client, NoGroup
 from common.redis.refusals import KeyRefused
@@ -144,3 +145,50 @@ async def test_a_server_that_lost_the_group_gets_it_again(redis7_url: str, serve
         await store.offer("stt", ["c-1"])
         assert await store.take_offers("stt", "me", 1, 1) == []
         assert [call_id for _, call_id in await store.take_offers("stt", "me", 1, 1)] == ["c-1"]
+
+
+async def test_each_step_of_a_call_is_one_write(redis7_url: str, server: redis.asyncio.Redis):
+    ids = [f"c-{number}" for number in range(10)]
+
+    async def reads() -> int:
+        """How often the server has read from any connection."""
+        return int((await server.info("stats"))["total_reads_processed"])
+
+    async with connect_store(redis7_url, "test", 60) as store:
+        for call_id in ids:
+            await store.create(CallRecord(call_id))
+            await store.start(call_id, "edge-1")
+        claims = [claim for call_id in ids if (claim := await store.claim("stt", call_id, "w-1"))]
+        steps: dict[str, Callable[[], Awaitable[object]]] = {
+            "create": lambda: store.create(CallRecord("c-0")),
+            "look_up": lambda: store.look_up("c-0"),
+            "start": lambda: store.start("c-0", "edge-2"),
+            "renew": lambda: store.renew(claims),
+            "append": lambda: store.append(claims[0], [DtmfReceived("1", 1)] * 3),
+            "heartbeat_calls": lambda: store.heartbeat_calls(ids),
+            "note_silence": lambda: store.note_silence(dict.fromkeys(ids, 1)),
+            "nonce": lambda: store.remember_nonce("12345678901234567890", "one", 60),
+            "the same nonce": lambda: store.remember_nonce("12345678901234567890", "two", 60),
+            "webhook fields": lambda: store.add_webhook_fields("c-0", {"Hangup.Direction": "inbound"}),
+            "note_end": lambda: store.note_end("c-0", 60),
+            "end": lambda: store.end("c-0", "carrier"),
+        }
+        for step in steps.values():  # with their scripts loaded
+            await step()
+        before = await reads()
+        counts = {}
+        for name, step in steps.items():
+            await step()
+            now = await reads()
+            counts[name] = now - before - 1  # the question itself is one
+            before = now
+    assert counts == dict.fromkeys(steps, 1)
+
+
+async def test_offers_whose_taker_died_are_not_looked_for_with_each_read(redis7_url: str, server: redis.asyncio.Redis):
+    async with connect_store(redis7_url, "test", 60) as store:
+        await server.config_resetstat()
+        for _ in range(3):
+            assert await store.take_offers("stt", "me", 1, 1) == []
+        stats = await server.info("commandstats")
+    assert (stats["cmdstat_xautoclaim"]["calls"], stats["cmdstat_xreadgroup"]["calls"]) == (1, 3)
