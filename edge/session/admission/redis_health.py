@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from common.process.skipped import skip
 from common.protocol.redis_keys import CALLS_ENDED, POOLS, edge_audio, edge_priority, pool_calls
-from common.redis.client import Client
+from common.redis.inspection import Inspection
 from common.redis.url import RedisTarget, parse_redis_url
 from common.telemetry import metrics
 
@@ -55,19 +54,6 @@ def health(info: Mapping[str, Any]) -> Health:
     )
 
 
-def info_fields(text: str) -> dict[str, Any]:
-    """The fields of a reply to INFO; those that are numbers as numbers."""
-    fields: dict[str, Any] = {}
-    for line in text.splitlines():
-        name, found, value = line.partition(":")
-        if found:
-            fields[name] = float(value) if _NUMBER.fullmatch(value) else value
-    return fields
-
-
-_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
-
-
 def shared_streams(edge: str) -> dict[str, str]:
     """Metric label -> key of the streams that are not about one call."""
     offers = {f"offers:{pool}": pool_calls(pool) for pool in POOLS}
@@ -77,12 +63,12 @@ def shared_streams(edge: str) -> dict[str, str]:
 class RedisWatch:
     """Queries every server; `run` it as a task, `aclose` it at the end."""
 
-    def __init__(self, edge: str, clients: Sequence[Client]) -> None:
-        """`aclose` closes the clients, too."""
-        self._clients = clients
+    def __init__(self, edge: str, servers: Sequence[Inspection]) -> None:
+        """`aclose` closes them, too."""
+        self._servers = servers
         self._streams = shared_streams(edge)
-        self._runs = [""] * len(clients)
-        for number in range(len(clients)):
+        self._runs = [""] * len(servers)
+        for number in range(len(servers)):
             metrics.REDIS_CHANGES.labels(str(number))
             metrics.REDIS_UP.labels(str(number)).set(0)
         for label in self._streams:
@@ -92,12 +78,12 @@ class RedisWatch:
     def connect(cls, url: str, edge: str) -> RedisWatch:
         """A watch with one lazily connected client for each server.  Raises BadRedisUrl."""
         targets: tuple[RedisTarget, ...] = parse_redis_url(url)
-        return cls(edge, [Client(target, f"{edge}:watch") for target in targets])
+        return cls(edge, [Inspection(target, f"{edge}:watch") for target in targets])
 
     async def aclose(self) -> None:
         """Close all connections."""
-        for client in self._clients:
-            await client.aclose()
+        for server in self._servers:
+            await server.aclose()
 
     async def run(self) -> None:
         """Query every WATCH_SECONDS for as long as the process runs; a server that is away is asked again."""
@@ -110,26 +96,23 @@ class RedisWatch:
 
     async def look(self) -> None:
         """Query every server once, and set the metrics."""
-        entries = await asyncio.gather(*(self._ask(number) for number in range(len(self._clients))))
+        entries = await asyncio.gather(*(self._ask(number) for number in range(len(self._servers))))
         for position, label in enumerate(self._streams):
             metrics.STREAM_ENTRIES.labels(label).set(sum(lengths[position] for lengths in entries if lengths))
 
     async def _ask(self, number: int) -> list[int]:
         """Record the server's health; returns the lengths of its streams, nothing if it is away."""
-        client, server = self._clients[number], str(number)
-        streams = [("XLEN", key) for key in self._streams.values()]
+        server = str(number)
         try:
-            # A refusal (no right to INFO) is a value here, not an exception.
-            info, *lengths, retained = await client.answers([("INFO",), *streams, ("ZCARD", CALLS_ENDED)])
-        except (ConnectionError, TimeoutError):
+            seen = await self._servers[number].look(self._streams.values(), CALLS_ENDED)
+        except ConnectionError:
             metrics.REDIS_UP.labels(server).set(0)
             return []
         metrics.REDIS_UP.labels(server).set(1)
-        if isinstance(info, bytes):
-            self._note(number, health(info_fields(info.decode("utf-8", "replace"))))
-        if isinstance(retained, int):
-            metrics.CALLS_RETAINED.labels(server).set(retained)
-        return [length if isinstance(length, int) else 0 for length in lengths]
+        if seen.info:
+            self._note(number, health(seen.info))
+        metrics.CALLS_RETAINED.labels(server).set(seen.set_size)
+        return seen.stream_lengths
 
     def _note(self, number: int, seen: Health) -> None:
         server = str(number)

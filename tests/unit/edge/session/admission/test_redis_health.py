@@ -13,7 +13,7 @@ from common.protocol.messages import CallOffered, HangUp
 from common.protocol.redis_keys import edge_priority, pool_calls
 from common.telemetry import metrics
 from edge.session.admission.redis_health import Health, RedisWatch, health
-from simulators.redis_servers import RedisServer
+from simulators.redis_servers import RedisServer, SentinelSet
 from tests.deadlines import WAIT_S
 
 pytestmark = pytest.mark.servers
@@ -118,3 +118,14 @@ async def test_a_server_that_is_away_is_no_error(valkey_url: str) -> None:
         await watch.look()
     assert shown("voice_redis_up", server="0") == 1
     assert shown("voice_redis_up", server="1") == 0
+
+
+@pytest.mark.anyio
+async def test_of_a_set_with_sentinels_the_primary_is_asked(tmp_path: Path) -> None:
+    async with (
+        SentinelSet(tmp_path) as servers,
+        contextlib.aclosing(RedisWatch.connect(servers.url, "edge-1")) as watch,
+    ):
+        await watch.look()
+        assert shown("voice_redis_up", server="0") == 1
+        assert (shown("voice_redis_replicas", server="0") or 0) >= 1
