@@ -3,6 +3,9 @@
 Handshake, refusal, ping, close and limits are those of uvicorn and websockets.  Once a call is attached, its text
 messages go to a plain callback, and all frames that are due together leave in one write.  Through ASGI every message
 would cost a queue, an await and a write of its own (docs/adr/0003-media-past-asgi.md has the measurement).
+
+A text message that was received whole does not pass the library's parser either (text_frames.py), as long as the
+library holds no part of an earlier frame; everything else does.
 """
 
 from __future__ import annotations
@@ -14,14 +17,16 @@ from typing import Any, cast
 from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
-from websockets.exceptions import HeaderLineTooLong, InvalidState, RequestLineTooLong, TooManyHeaders
+from websockets.exceptions import HeaderLineTooLong, RequestLineTooLong, TooManyHeaders
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
-from websockets.protocol import Event
+from websockets.protocol import Event, State
+from websockets.streams import StreamReader
 
 from common.telemetry import metrics
 from edge.http.limits.connections import LINGER_SECONDS, ConnectionLimits
 from edge.media.stream_pace import FramePace
+from edge.media.text_frames import text_frame, whole_text
 
 CLEAN_CODES = (1000, 1001, 1005)
 """Close codes of Vobiz when the call is over, and of proxies when it is not; any other, or none, is a break."""
@@ -31,6 +36,8 @@ PIECE_BYTES = 4096
 """Received bytes that are parsed before their frames are counted: an empty frame has six bytes."""
 FRAGMENTS_MAX = 64
 """Frames of one message; of the largest message each would have 1 KiB."""
+_BETWEEN_FRAMES = StreamReader.at_eof.__code__
+"""What the library's parser runs while it waits for the first byte of a frame."""
 _TOO_LARGE = (HeaderLineTooLong, RequestLineTooLong, TooManyHeaders)
 _NO_WEBSOCKET = b'{"error": {"code": "bad_handshake", "message": "This is no WebSocket request."}}'
 _BAD_REQUEST = (
@@ -89,14 +96,9 @@ class MediaSocketProtocol(WebSocketsSansIOProtocol):
 
     def send_texts(self, messages: list[bytes]) -> None:
         """Send text messages at once, in one write.  On a socket that is closing it does nothing."""
-        if self.close_sent or self.transport.is_closing():
+        if self.close_sent or self.conn.state is not State.OPEN or self.transport.is_closing():
             return
-        try:
-            for message in messages:
-                self.conn.send_text(message)
-        except InvalidState:
-            return
-        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.write(b"".join([text_frame(message) for message in messages]))
 
     def end(self, code: int = 1000) -> None:
         """Start the closing handshake with this code; the peer has `close_timeout` seconds to complete it."""
@@ -140,13 +142,34 @@ class MediaSocketProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._received = True
-        if len(data) <= PIECE_BYTES:
-            self._take(data)
-            return
-        for at in range(0, len(data), PIECE_BYTES):
-            if self._cut or self.transport.is_closing():
-                return
-            self._take(data[at : at + PIECE_BYTES])
+        at = self._take_texts(data) if self._receive_text is not None else 0
+        while at < len(data) and not (self._cut or self.transport.is_closing()):
+            self._take(data[at : at + PIECE_BYTES] if at or len(data) > PIECE_BYTES else data)
+            at += PIECE_BYTES
+
+    def _take_texts(self, data: bytes) -> int:
+        """Deliver the whole text messages that `data` begins with; returns where the first other frame begins."""
+        at, receive = 0, self._receive_text
+        if receive is None or self.conn.state is not State.OPEN or not self._between_messages:
+            return at
+        now = self.loop.time() * 1000
+        while at < len(data) and not self.close_sent:
+            if (found := whole_text(data, at, self.config.ws_max_size)) is None:
+                break
+            if reason := self._pace.frame(now):
+                self.too_fast(reason)
+                break
+            text, at = found
+            receive(text)
+        return at
+
+    @property
+    def _between_messages(self) -> bool:
+        """Whether the library holds no part of a frame, and no frame of an unfinished message."""
+        step: Any = self.conn.parser
+        while step.gi_yieldfrom is not None:
+            step = step.gi_yieldfrom
+        return step.gi_code is _BETWEEN_FRAMES and self.conn.current_size is None
 
     def _take(self, data: bytes) -> None:
         super().data_received(data)
