@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import hiredis
 
@@ -33,6 +34,9 @@ from common.redis.url import RedisTarget, parse_redis_url
 from common.telemetry import metrics
 
 FIELD = b"d"
+_NO_VALUE = b"$0\r\n\r\n"
+HEADS_KEPT = 4096
+"""Streams whose append command is kept, but for the message: twice those of 1,000 calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +98,7 @@ class RedisBus:
         return max(self._media.writer.away_s, self._priority.writer.away_s)
 
     def publish(self, stream: str, message: Message) -> None:
-        bound = redis_keys.maxlen(stream)
-        trim: tuple[str | int, ...] = ("MAXLEN", "~", bound) if bound else ()
-        packed = pack("XADD", stream, *trim, "*", FIELD, encode(message))
+        packed = append_command(stream, encode(message))
         owner = getattr(message, "call_id", "") or stream
         writer = self._lane(stream).writer
         writer.add(OutboxEntry(packed, owner, type(message) is AudioIn), gathers(message))
@@ -159,6 +161,19 @@ def gathers(message: Message) -> bool:
         case AudioOut(clause=clause, seq=seq):
             return bool(clause or seq)
     return False
+
+
+def append_command(stream: str, encoded: bytes) -> bytes:
+    """The command that appends an encoded message to the stream."""
+    return b"%b$%d\r\n%b\r\n" % (_append_head(stream), len(encoded), encoded)
+
+
+@lru_cache(HEADS_KEPT)
+def _append_head(stream: str) -> bytes:
+    """The command up to the message, which is its last part."""
+    bound = redis_keys.maxlen(stream)
+    trim: tuple[str | int, ...] = ("MAXLEN", "~", bound) if bound else ()
+    return pack("XADD", stream, *trim, "*", FIELD, b"").removesuffix(_NO_VALUE)
 
 
 async def _read_all(connection: RedisConnection, stream: str, after: str) -> list[tuple[str, Message]]:
