@@ -84,8 +84,11 @@ NEXT: dict[ReplyState, frozenset[ReplyState]] = {
     _S.DISCARDED: frozenset(),
 }
 """State -> the states that may follow; an event that asks for another one changes nothing."""
-CLOSED = frozenset(state for state, after in NEXT.items() if not after)
-"""States in which nothing more of the reply is heard."""
+CLOSED = tuple(state for state, after in NEXT.items() if not after)
+"""States in which nothing more of the reply is heard.
+
+A tuple, because the edge looks here for each frame of the caller, and to hash an enum takes longer than to compare it.
+"""
 
 
 @dataclass(slots=True)

@@ -1,8 +1,9 @@
 """Paces the agent's audio to one caller in 20 ms frames, and knows how much of it the caller has heard.  Pure.
 
 The carrier plays what it receives in real time, and at once when its queue is empty.  Playout keeps the carrier's queue
-`lead_ms` long: enough to survive a stall of the event loop, little enough that a clear discards little.  The time at
-which each frame was sent determines which frames the caller has heard; `playedStream` from the carrier confirms it.
+`lead_ms` long: enough to survive a stall of the event loop, little enough that a clear discards little.  It is filled
+up in steps of up to `REFILL_MS`, whose frames leave in one write.  The time at which each frame was sent determines
+which frames the caller has heard; `playedStream` from the carrier confirms it.
 
     push ──▶ waiting here ──due()──▶ queued at the carrier ──time──▶ heard
                  │   ▲                        │
@@ -23,6 +24,10 @@ from typing import TypeAlias
 
 FRAME_MS = 20
 FRAME_BYTES = 160
+REFILL_MS = 80
+"""How far the carrier's queue may sink below `lead_ms` before it is filled up: four frames, which fit in one packet."""
+REFILL_SHARE = 0.4
+"""The same as a share of `lead_ms`, for a small lead: the rest is what a stall of the event loop may last."""
 HELD_MS_MAX = 90_000
 """Audio held for one call.  A TTS worker keeps at most 60 s ahead; what exceeds this bound is dropped and counted."""
 CLEAR_ACK_MS = 1000
@@ -39,13 +44,6 @@ class Begin:
 
 
 @dataclass(frozen=True, slots=True)
-class PlayFrame:
-    """Send this frame (20 ms, 160 bytes of mu-law) now."""
-
-    mulaw: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """Send a checkpoint for the end of this clause now."""
 
@@ -53,7 +51,8 @@ class Checkpoint:
     clause: int
 
 
-Out: TypeAlias = Begin | PlayFrame | Checkpoint
+Out: TypeAlias = bytes | Begin | Checkpoint
+"""What to send; bytes are one frame (20 ms, 160 bytes of mu-law)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +80,30 @@ class _Chunk:
     sent_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Sent:
-    """A frame that was sent to the carrier; `number` counts from 0 within its clause."""
+    """Frames of one clause that were sent to the carrier together, and that it plays without a gap from `start_ms` on.
 
-    end_ms: float
+    `number` is that of the first one, counted from 0 within the clause.
+    """
+
+    start_ms: float
     turn: int
     clause: int
     number: int
     mulaw: bytes
+
+    @property
+    def frames(self) -> int:
+        return len(self.mulaw) // FRAME_BYTES
+
+    @property
+    def end_ms(self) -> float:
+        return self.start_ms + self.frames * FRAME_MS
+
+    def heard(self, now: float) -> int:
+        """How many of them the caller has heard at `now`; the one that is being played counts."""
+        return min(max(math.ceil((now - self.start_ms) / FRAME_MS), 0), self.frames)
 
 
 class Playout:
@@ -97,6 +111,8 @@ class Playout:
 
     def __init__(self, lead_ms: int = 200) -> None:
         self._room_ms = max(lead_ms - FRAME_MS, 0)
+        refill_frames = max(int(min(REFILL_MS, REFILL_SHARE * lead_ms)) // FRAME_MS, 1)
+        self._least_ms = max(lead_ms - refill_frames * FRAME_MS, 0)
         self._waiting: deque[_Chunk] = deque()
         self._held_bytes = 0
         self._underway: deque[_Sent] = deque()
@@ -138,10 +154,10 @@ class Playout:
         """The time at which to call `due` again; None while nothing can be sent."""
         if not self._waiting or self.paused:
             return None
-        return max(self._dry_at - self._room_ms, self._open_at, self.not_before_ms)
+        return max(self._dry_at - self._least_ms, self._open_at, self.not_before_ms)
 
     def due(self, now: float) -> list[Out]:
-        """What must be sent at `now`, in the order of sending."""
+        """What to send at `now` so that the carrier's queue is `lead_ms` long, in the order of sending."""
         out: list[Out] = []
         if self.paused or now < max(self._open_at, self.not_before_ms):
             return out
@@ -163,13 +179,16 @@ class Playout:
         if chunk.turn > self.started_turn:
             self.started_turn = chunk.turn
             out.append(Begin(chunk.turn))
-        frame = chunk.mulaw[chunk.sent_bytes : chunk.sent_bytes + FRAME_BYTES]
-        out.append(PlayFrame(frame))
-        self._dry_at = max(self._dry_at, now) + FRAME_MS
-        self._underway.append(_Sent(self._dry_at, chunk.turn, chunk.clause, chunk.seq, frame))
-        chunk.sent_bytes += FRAME_BYTES
-        chunk.seq += 1
-        self._held_bytes -= FRAME_BYTES
+        start_ms = max(self._dry_at, now)
+        room = int((self._room_ms - (start_ms - now)) // FRAME_MS) + 1
+        mulaw = chunk.mulaw[chunk.sent_bytes : chunk.sent_bytes + room * FRAME_BYTES]
+        sent = _Sent(start_ms, chunk.turn, chunk.clause, chunk.seq, mulaw)
+        out.extend([mulaw[at : at + FRAME_BYTES] for at in range(0, len(mulaw), FRAME_BYTES)])
+        self._underway.append(sent)
+        self._dry_at = sent.end_ms
+        chunk.sent_bytes += len(mulaw)
+        chunk.seq += sent.frames
+        self._held_bytes -= len(mulaw)
 
     def cut(self, now: float) -> PlayoutCut:
         """Take back the unheard audio.  If the result says `at_carrier`, send `clearAudio` now; nothing is due until
@@ -187,18 +206,17 @@ class Playout:
 
     def _take_back(self, now: float) -> None:
         """Return the unheard frames and their checkpoints to the waiting queue, clause by clause."""
-        clauses: dict[tuple[int, int], list[_Sent]] = {
-            _order(checkpoint): [] for end_ms, checkpoint in self._checkpoints if end_ms > now
-        }
+        clauses = {_order(checkpoint): b"" for end_ms, checkpoint in self._checkpoints if end_ms > now}
+        first: dict[tuple[int, int], int] = {}  # number of each clause's first frame that was not heard
         for sent in self._underway:
-            if sent.end_ms - FRAME_MS >= now:
-                clauses.setdefault((sent.turn, sent.clause), []).append(sent)
+            key, heard = (sent.turn, sent.clause), sent.heard(now)
+            if not clauses.get(key):
+                first[key] = sent.number + heard
+            if heard < sent.frames:
+                clauses[key] = clauses.get(key, b"") + sent.mulaw[heard * FRAME_BYTES :]
         marked = {_order(checkpoint) for _, checkpoint in self._checkpoints}
-        for clause_key, unheard in sorted(clauses.items(), reverse=True):
-            mulaw = b"".join(sent.mulaw for sent in unheard)
-            heard = [sent.number + 1 for sent in self._underway if (sent.turn, sent.clause) == clause_key]
-            seq = unheard[0].number if unheard else max(heard, default=0)
-            self._waiting.appendleft(_Chunk(*clause_key, seq, mulaw, clause_key in marked))
+        for key, mulaw in sorted(clauses.items(), reverse=True):
+            self._waiting.appendleft(_Chunk(*key, first.get(key, 0), mulaw, key in marked))
             self._held_bytes += len(mulaw)
         self._underway.clear()
         self._checkpoints = deque((end_ms, checkpoint) for end_ms, checkpoint in self._checkpoints if end_ms <= now)
@@ -207,8 +225,8 @@ class Playout:
         """What the caller has heard at `now`; changes nothing."""
         at_carrier = self._dry_at > now
         for sent in self._underway:
-            if sent.end_ms - FRAME_MS >= now:
-                return PlayoutCut(sent.turn, sent.clause, sent.number * FRAME_MS, at_carrier)
+            if (heard := sent.heard(now)) < sent.frames:
+                return PlayoutCut(sent.turn, sent.clause, (sent.number + heard) * FRAME_MS, at_carrier)
         if self._waiting:
             chunk = self._waiting[0]
             return PlayoutCut(chunk.turn, chunk.clause, chunk.seq * FRAME_MS, at_carrier)

@@ -48,14 +48,13 @@ class Uplink:
         self._excused = False
         self._timer = self._at(self._fill.next_due(self.alive_ms))
 
-    def alive(self) -> None:
+    def alive(self, now: float) -> None:
         """Report any message of the carrier: the connection lives, so what was played until now was heard."""
-        self.alive_ms = self._ticker.now_ms()
-        self._publisher.proven()
+        self.alive_ms = now
+        self._publisher.proven(now)
 
-    def media(self, payload: bytes) -> None:
+    def media(self, payload: bytes, now: float) -> None:
         """Publish a payload of any length.  Raises TooFast, and then publishes nothing of it."""
-        now = self._ticker.now_ms()
         if self._began is not None:
             self._began(now)
             self._began = None

@@ -21,14 +21,14 @@ class UplinkPublisher:
     """Publisher of one connection, whose audio begins at `position_ms` of the call."""
 
     def __init__(
-        self, bus: Bus, record: CallRecord, position_ms: int, heard: Callable[[], HeardPosition] = lambda: ()
+        self, bus: Bus, record: CallRecord, position_ms: int, heard: Callable[[float], HeardPosition] = lambda now: ()
     ) -> None:
-        """`heard()` returns how much of the agent's reply the caller has heard by now."""
+        """`heard(now)` returns how much of the agent's reply the caller has heard by `now`."""
         self._bus = bus
         self._edge = record.edge
         self._epoch = record.epoch
         self._stream = call_audio(record.call_id)
-        self._ask_heard: Callable[[], HeardPosition] | None = heard
+        self._ask_heard: Callable[[float], HeardPosition] | None = heard
         self.heard: HeardPosition = ()
         """How much of the agent's reply the caller has certainly heard."""
         self.frames = position_ms // FRAME_MS
@@ -40,10 +40,10 @@ class UplinkPublisher:
         """End of the call's audio so far, in ms."""
         return self.frames * FRAME_MS
 
-    def proven(self) -> None:
+    def proven(self, now: float) -> None:
         """The connection has given a sign of life: update `heard`, which after `close` stays as it is."""
         if self._ask_heard is not None:
-            self.heard = self._ask_heard()
+            self.heard = self._ask_heard(now)
 
     def close(self) -> None:
         """The call is over: drop the reference to it, so that it is freed without the garbage collector."""
@@ -53,7 +53,7 @@ class UplinkPublisher:
         """Publish 20 ms frames received from the carrier."""
         for frame in frames:
             self._publish(frame)
-            _FRAMES_IN.inc()
+        _FRAMES_IN.inc(len(frames))
 
     def fill(self) -> None:
         """Publish 20 ms of silence, for lack of media (silence_fill.py) or of a connection (reconnect_silence.py)."""

@@ -22,7 +22,6 @@ from common.protocol.messages import (
     CallEnded,
     CallStarted,
     DtmfReceived,
-    HeardPosition,
     OfConnection,
     PlaybackStarted,
     ReplyReleased,
@@ -94,7 +93,7 @@ class Call:
         self._late_speech = LateSpeechFilter(self._caller_speaks)
         self.fences = Fences(self._late_speech.forget)
         self._downlink = Downlink(start.stream_id, record.epoch, options, self.fences, now)
-        self._publisher = UplinkPublisher(bus, record, options.position_ms, self._heard_so_far)
+        self._publisher = UplinkPublisher(bus, record, options.position_ms, self._downlink.heard)
         audio = UplinkDecoder(start.media_format or stream_protocol.MediaFormat())
         self._uplink = Uplink(audio, self._publisher, ticker, self._media_began, options.pace)
         self._latency = TurnLatency(record)
@@ -110,17 +109,18 @@ class Call:
 
     def receive(self, event: stream_protocol.Event) -> None:
         """Take one event of the stream.  Raises TooFast and BadFrame."""
-        self._uplink.alive()
+        now = self._ticker.now_ms()
+        self._uplink.alive(now)
         match event:
             case stream_protocol.Media(payload):
-                self._uplink.media(payload)
+                self._uplink.media(payload, now)
             case stream_protocol.PlayedStream(name):
-                self._perform(self._downlink.played(name, self._ticker.now_ms()))
+                self._perform(self._downlink.played(name, now))
             case stream_protocol.ClearedAudio():
                 self._downlink.cleared()
                 self._schedule()
             case stream_protocol.DtmfMessage(digits):
-                self.limits.active(self._ticker.now_ms())
+                self.limits.active(now)
                 for digit in digits:
                     self._publish(DtmfReceived(digit, wall_ms()))
             case stream_protocol.Stop():
@@ -169,8 +169,13 @@ class Call:
         self._perform(self._downlink.release(release, self._ticker.now_ms()))
 
     def _schedule(self) -> None:
+        """Send what is due already, such as the first frames of a reply; the ticker wakes the call for the rest."""
         due = self._downlink.next_due()
-        if due is not None and (self._slot < 0 or due < (self._slot - 1) * SLOT_MS):
+        if due is None or self.lifecycle.over or self.lifecycle.disconnected:
+            return
+        if due <= (now := self._ticker.now_ms()):
+            self._perform(self._downlink.wake(now))
+        elif self._slot < 0 or due < (self._slot - 1) * SLOT_MS:
             self._slot = self._ticker.at(due, self.wake)
 
     def wake(self, now: float) -> None:
@@ -319,9 +324,6 @@ class Call:
     def turns(self) -> int:
         """Number of the newest reply that began to play."""
         return self._downlink.started_turn
-
-    def _heard_so_far(self) -> HeardPosition:
-        return self._downlink.heard(self._ticker.now_ms())
 
     def _publish(self, message: OfConnection) -> None:
         self._bus.publish(self._events, replace(message, epoch=self.epoch))

@@ -27,7 +27,7 @@ from common.protocol.messages import (
     StageMs,
 )
 from edge.media.checkpoints import checkpoint_of, name_of
-from edge.media.playout import FRAME_BYTES, Begin, Checkpoint, PlayFrame, Playout
+from edge.media.playout import FRAME_BYTES, Checkpoint, Playout
 from edge.session.call_options import CallOptions
 from edge.session.fences import Fences
 from edge.session.held_reply import HeldReply, Part
@@ -181,14 +181,13 @@ class Downlink:
         messages: list[bytes] = []
         frames = 0
         for each in self._playout.due(now):
-            match each:
-                case PlayFrame(mulaw):
-                    frames += 1
-                    messages.append(self.commands.play(mulaw))
-                case Checkpoint():
-                    messages.append(self.commands.checkpoint(name_of(each, self._epochs[-1])))
-                case Begin(turn):
-                    out.append(Began(turn, self.turn.answers))
+            if isinstance(each, bytes):
+                frames += 1
+                messages.append(self.commands.play(each))
+            elif isinstance(each, Checkpoint):
+                messages.append(self.commands.checkpoint(name_of(each, self._epochs[-1])))
+            else:
+                out.append(Began(each.turn, self.turn.answers))
         if messages:
             out.append(Send(messages, frames))
         return out
@@ -291,8 +290,10 @@ class Downlink:
 
     def heard(self, now: float) -> HeardPosition:
         """How much of the unfinished reply the caller has heard; empty if there is none."""
+        if not self.turn.unfinished:
+            return ()
         cut = self._playout.position(min(now, self._disconnected_ms))
-        return (cut.turn, cut.clause, cut.heard_ms) if self.turn.unfinished else ()
+        return (cut.turn, cut.clause, cut.heard_ms)
 
     @property
     def started_turn(self) -> int:

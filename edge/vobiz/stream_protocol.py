@@ -48,8 +48,7 @@ class Start:
     media_format: MediaFormat | None
 
 
-@dataclass(frozen=True, slots=True)
-class Media:
+class Media(msgspec.Struct, frozen=True):
     """Audio of the caller in the stream's format; usually 20 ms, but any length is allowed."""
 
     payload: bytes

@@ -233,7 +233,7 @@ class AbandonedCalls:
 async def test_an_older_edge_said_nothing_of_what_was_heard_and_the_clause_is_repeated():
     """Of the release before: its frames have no such field."""
     async with answered_call({"hours": ANSWER}) as phone:
-        phone.call._publisher._ask_heard = lambda: ()
+        phone.call._publisher._ask_heard = lambda now: ()
         await phone.hears("Hello.")
         await phone.says("hours")
         await phone.after(BEGIN_S + 2)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.media.playout import FRAME_BYTES, HELD_MS_MAX, Begin, Checkpoint, Out, PlayFrame, Playout, PlayoutCut
+from edge.media.playout import FRAME_BYTES, HELD_MS_MAX, Begin, Checkpoint, Out, Playout, PlayoutCut
 
 pytestmark = pytest.mark.fast
 
@@ -28,7 +28,7 @@ def told(out: list[Out]) -> list[int | str]:
         match item:
             case Begin(turn):
                 words.append(f"begin {turn}")
-            case PlayFrame(mulaw):
+            case bytes() as mulaw:
                 assert mulaw == mulaw[:1] * FRAME_BYTES
                 words.append(mulaw[0])
             case Checkpoint(turn, clause):
@@ -57,18 +57,37 @@ def run(playout: Playout, until: float, since: float = T, step_ms: int = 20) -> 
 # --- pace -------------------------------------------------------------------------------------------------------
 
 
-def test_the_lead_leaves_in_one_burst_and_then_one_frame_every_20_ms() -> None:
+def test_the_lead_leaves_in_one_burst_and_is_then_filled_up_four_frames_at_a_time() -> None:
     playout = Playout(lead_ms=200)
     playout.push(1, 0, 0, audio(*range(30)), last=False)
     assert told(playout.due(T)) == ["begin 1", *range(10)]
-    assert playout.next_due() == T + 20
-    assert playout.due(T + 19) == []
-    assert told(playout.due(T + 20)) == [10]
-    assert playout.next_due() == T + 40
-    assert told(playout.due(T + 40)) == [11]
-    assert run(playout, T + 400, since=T + 40) == list(range(12, 30))
+    assert playout.next_due() == T + 80
+    assert told(playout.due(T + 80)) == [10, 11, 12, 13]
+    assert playout.next_due() == T + 160
+    assert told(playout.due(T + 165)) == [14, 15, 16, 17]
+    assert playout.next_due() == T + 240, "a late wake does not shift those after it"
+    assert run(playout, T + 420, since=T + 165) == list(range(18, 30))
     assert playout.next_due() is None
     assert playout.held_frames == 0
+
+
+def test_whoever_asks_earlier_gets_what_there_is_room_for() -> None:
+    playout = speaking()
+    assert playout.due(T + 19) == []
+    assert told(playout.due(T + 20)) == [10]
+    assert told(playout.due(T + 60)) == [11, 12]
+
+
+@pytest.mark.parametrize(
+    ("lead_ms", "frames"), [(0, 1), (20, 1), (40, 1), (60, 1), (100, 2), (150, 3), (200, 4), (500, 4), (1000, 4)]
+)
+def test_a_small_lead_is_filled_up_in_smaller_steps(lead_ms: int, frames: int) -> None:
+    playout = Playout(lead_ms)
+    playout.push(1, 0, 0, audio(*range(100)), last=False)
+    playout.due(T)
+    due = playout.next_due()
+    assert due is not None
+    assert len(playout.due(due)) == frames
 
 
 @pytest.mark.parametrize(("lead_ms", "burst"), [(0, 1), (20, 1), (40, 2), (100, 5), (1000, 50)])
