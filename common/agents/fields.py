@@ -161,8 +161,9 @@ def _typed(kind: Any, value: Any) -> Any:
     return text
 
 
+@cache
 def _bounds(hint: Any) -> Any:
-    """The bounds that are declared of a type, as msgspec has them."""
+    """The bounds that are declared of a type, as msgspec has them, which takes it longer than the rest of the check."""
     info = inspect.type_info(hint)
     return info.type if isinstance(info, inspect.Metadata) else info
 
