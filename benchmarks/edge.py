@@ -84,7 +84,7 @@ def _run(path: str, calls: int, seconds: float) -> dict[str, Any]:
 def _numbers(
     path: str, calls: int, seconds: float, window: tuple[int, int], load: EdgeLoad, heard: LinesResult
 ) -> dict[str, Any]:
-    outward = [lag for arrivals in heard.arrivals for lag in behind_schedule(arrivals, window)]
+    outward = [gap for arrivals in heard.arrivals for gap in gaps(arrivals, window)]
     lateness, inward = spread(heard.lateness), spread(load.inward)
     return {
         "path": path,
@@ -104,11 +104,17 @@ def _numbers(
     }
 
 
-def behind_schedule(arrivals: array[int], window: tuple[int, int]) -> list[int]:
-    """Return the delay of each frame in the window behind the call's 20 ms grid, set by its earliest frame, in ns."""
-    offsets = [moment - number * FRAME_NS for number, moment in enumerate(arrivals) if window[0] <= moment < window[1]]
-    earliest = min(offsets, default=0)
-    return [offset - earliest for offset in offsets]
+def gaps(arrivals: array[int], window: tuple[int, int]) -> list[int]:
+    """Return the silence that the caller hears before each frame in the window, in ns: 0 if it arrived in time.
+
+    A carrier plays the frames one after the other, and what arrives when its queue is empty at once.
+    """
+    heard, dry_ns = [], arrivals[0] if arrivals else 0
+    for moment in arrivals:
+        if window[0] <= moment < window[1]:
+            heard.append(max(0, moment - dry_ns))
+        dry_ns = max(dry_ns, moment) + FRAME_NS
+    return heard
 
 
 def _page(seconds: float, rounds: int, runs: list[dict[str, Any]]) -> str:
@@ -120,8 +126,8 @@ def _page(seconds: float, rounds: int, runs: list[dict[str, Any]]) -> str:
         [
             f"## One edge process, {seconds:.0f} s a run, median of {rounds} rounds (frames: sum)",
             table(heads, rows),
-            "In: from the caller's send to the publish. Out: behind the call's own 20 ms grid, as seen by the caller. "
-            "Late: by more than 20 ms. The bus packs, counts and drops messages (no Redis); the agent never pauses. "
+            "In: from the caller's send to the publish. Out: silence before a frame, as a caller hears it. "
+            "Late: more than 20 ms. The bus packs, counts and drops messages (no Redis); the agent never pauses. "
             f"VOID: runs whose generator's p99 lateness is over {LATENESS_P99_MS_MAX:.0f} ms; they do not count, "
             "unless there is no other.",
         ]
