@@ -18,7 +18,7 @@ from typing import Any
 import hiredis
 
 from common.process.backoff import Backoff
-from common.redis.commands import AGAIN_SECONDS, REACH_SECONDS, Command, Commands, Word, script
+from common.redis.commands import AGAIN_SECONDS, REACH_SECONDS, Command, RedisCommands, Word, script
 from common.redis.connection import RedisConnection
 from common.redis.primary import NoPrimary, open_primary
 from common.redis.refusals import KeyRefused, away_kind, refused_kind
@@ -42,7 +42,7 @@ class Client:
         """`name` appears in the server's CLIENT LIST."""
         self._target = target
         self._connect = functools.partial(open_primary, target, name)
-        self._commands = Commands(self._connect, self._drop_blocking)
+        self._commands = RedisCommands(self._connect, self._drop_blocking)
         self._idle: list[RedisConnection] = []  # connections for commands that block
         self._blocking: set[RedisConnection] = set()
 

@@ -1,6 +1,6 @@
 """Sends awaited commands over one connection: all of one turn of the event loop in one write.
 
-`Commands.ask` connects to the current primary when it is needed, loads the scripts that a connection has not had yet,
+`RedisCommands.ask` connects to the current primary when it is needed, loads the scripts that a connection has not had yet,
 and watches all commands with one timer.  A server that has answered nothing for `SILENT_SECONDS` loses its connection.
 Commands without a reply are then sent once more, to the primary of that time, so each must be harmless if it is
 executed twice.  It is repeated as well if the server is no primary any more, or has lost the script.
@@ -74,7 +74,7 @@ class _Asked:
             self.answered.set_result(outcome)
 
 
-class Commands:
+class RedisCommands:
     """The commands to one server, or to the primary of one set of servers."""
 
     def __init__(self, connect: Callable[[], Awaitable[RedisConnection]], on_lost: Callable[[], None]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import hiredis
 import pytest
 
-from common.redis.commands import REACH_SECONDS, SILENT_SECONDS, Commands, script
+from common.redis.commands import REACH_SECONDS, SILENT_SECONDS, RedisCommands, script
 from common.redis.connection import RedisConnection
 from tests.clock import VirtualLoop
 
@@ -66,7 +66,7 @@ class Server:
         self.refuses: Exception | None = None
         self.count = 0
         self.answer: Callable[[list[str]], bytes | None] = self.counted
-        self.commands = Commands(self.connect, self.note_lost)
+        self.commands = RedisCommands(self.connect, self.note_lost)
 
     async def connect(self) -> RedisConnection:
         self.asked_to_connect += 1
