@@ -1,7 +1,8 @@
 """Sends awaited commands over one connection: all of one turn of the event loop in one write.
 
-`RedisCommands.ask` connects to the current primary when it is needed, loads the scripts that a connection has not had yet,
-and watches all commands with one timer.  A server that has answered nothing for `SILENT_SECONDS` loses its connection.
+`RedisCommands.ask` connects to the current primary when it is needed, loads the scripts that a connection has not had
+yet, and watches all commands with one timer.  A server that has answered nothing for `SILENT_SECONDS` loses its
+connection.
 Commands without a reply are then sent once more, to the primary of that time, so each must be harmless if it is
 executed twice.  It is repeated as well if the server is no primary any more, or has lost the script.
 
