@@ -178,7 +178,7 @@ async def test_a_socket_that_went_while_idle_costs_no_clause(booth):
 async def standin_closes(mouth: TextToSpeech) -> None:
     """The idle connection breaks, as a vendor's time-out breaks it."""
     line = mouth._socket if isinstance(mouth, CartesiaSonic) else mouth._idle[-1]
-    line.connection.transport.abort()
+    line.connection.abort()
 
 
 async def test_sarvams_voice_is_configured_and_a_header_is_cut_off():

@@ -15,7 +15,7 @@ from tests.contract.deadlines import BRIEF_STT
 from tests.contract.stt_servers import BRIEF, LOUD, QUIET
 from tests.deadlines import WAIT_S
 from workers.providers.interfaces import Down, ListenOptions, ProviderError, SpeechToText
-from workers.providers.websocket import answers_ping, close_socket, open_socket
+from workers.providers.websocket import answers_ping, open_socket
 from workers.stt.engines.cartesia_ink import CartesiaInk
 from workers.stt.engines.deepgram_account import DeepgramAccount
 from workers.stt.engines.deepgram_flux import DeepgramFlux, FluxOptions
@@ -136,9 +136,9 @@ async def test_a_ping_tells_a_silent_socket_from_a_dead_one() -> None:
     async with vendor(says_nothing) as url:
         connection = await open_socket("vendor/x", url.replace("http", "ws"), {}, WAIT_S, "KEY")
         assert await answers_ping(connection, WAIT_S)
-        await close_socket(connection)
+        await connection.close()
         assert not await answers_ping(connection, 1.0)
     async with dead_after_the_handshake() as url:
         connection = await open_socket("vendor/x", url.replace("http", "ws"), {}, WAIT_S, "KEY")
         assert not await answers_ping(connection, 0.2)
-        await close_socket(connection)
+        await connection.close()

@@ -12,16 +12,15 @@ import ssl
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidHandshake, InvalidStatus
+from websockets.uri import parse_uri
 
 from workers.providers.http_status import refused
 from workers.providers.interfaces import Down
+from workers.providers.vendor_socket import SocketClosed, VendorSocket
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
-MESSAGES_WAITING_MAX = 64
-"""Most messages of a vendor that wait; beyond it the socket is not read."""
-CLOSE_SECONDS = 1.0
 PONG_SECONDS = 3.0
 """How long a doubtful socket has to answer a ping."""
 ADDRESS_SECONDS = 60.0
@@ -72,53 +71,46 @@ async def open_socket(
     seconds: float,
     key_variable: str,
     addresses: Addresses = _addresses,
-) -> ClientConnection:
-    """A connected socket.  `name` and `key_variable` ("deepgram/nova-3", "DEEPGRAM_API_KEY") are for error texts.
+) -> VendorSocket:
+    """A connected socket, without compression or proxy; redirections are not followed.
 
-    Raises Busy (429), Rejected (other 4xx) or Down; the texts have neither key nor URL.  Close it with `close_socket`.
+    `name` and `key_variable` ("deepgram/nova-3", "DEEPGRAM_API_KEY") are for error texts.
+
+    Raises Busy (429), Rejected (other 4xx) or Down; the texts have neither key nor URL.  The owner closes it.
     """
     parts = urlsplit(url)
     secure = parts.scheme == "wss"
-    port = parts.port or (443 if secure else 80)
+    host, port = parts.hostname or "", parts.port or (443 if secure else 80)
     try:
         async with asyncio.timeout(seconds):
-            address = await addresses.find(parts.hostname or "", port, seconds)
-            return await connect(
-                url,
-                host=address,
-                port=port,
-                additional_headers=dict(headers),
+            address = await addresses.find(host, port, seconds)
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: VendorSocket(ClientProtocol(parse_uri(url), max_size=MESSAGE_BYTES_MAX), headers),
+                address,
+                port,
                 ssl=tls() if secure else None,
-                server_hostname=parts.hostname if secure else None,
-                compression=None,  # mu-law does not shrink, and the attempt costs CPU for every 20 ms frame
-                max_size=MESSAGE_BYTES_MAX,
-                max_queue=MESSAGES_WAITING_MAX,
-                open_timeout=None,
-                close_timeout=CLOSE_SECONDS,
-                ping_interval=None,  # `answers_ping` tests a doubtful socket sooner than a regular ping would
-                proxy=None,
+                server_hostname=host if secure else None,
             )
+            try:
+                await connection.opened
+            except BaseException:
+                connection.abort()
+                raise
+            return connection
     except InvalidStatus as error:
         raise refused(name, error.response.status_code, key_variable) from None
-    except (TimeoutError, OSError, InvalidHandshake, ConnectionClosed) as error:
-        addresses.doubt(parts.hostname or "", port)
+    except (TimeoutError, OSError, InvalidHandshake) as error:
+        addresses.doubt(host, port)
         reason = "did not answer in time" if isinstance(error, TimeoutError) else "cannot be reached"
         raise Down(f"{name} {reason} ({type(error).__name__})") from None
 
 
-async def answers_ping(connection: ClientConnection, seconds: float = PONG_SECONDS) -> bool:
+async def answers_ping(connection: VendorSocket, seconds: float = PONG_SECONDS) -> bool:
     """Whether the peer answers a ping within `seconds`.  A vendor without results is silent, and not dead."""
+    pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
     try:
+        connection.ping(lambda answered: None if pong.done() else pong.set_result(answered))
         async with asyncio.timeout(seconds):
-            await (await connection.ping())
-    except (TimeoutError, ConnectionClosed):
+            return await pong
+    except (TimeoutError, SocketClosed):
         return False
-    return True
-
-
-async def close_socket(connection: ClientConnection) -> None:
-    """Close, waiting at most `CLOSE_SECONDS` for the vendor; the socket is closed in any case."""
-    try:
-        await connection.close()
-    finally:
-        connection.transport.abort()

@@ -16,20 +16,17 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any
 
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
-from websockets.protocol import State
-
 from common.audio.g711 import BYTES_PER_MS
 from common.process.addresses import socket_url
-from common.process.tasks import cancel
 from workers.providers.cartesia import CARTESIA_URL, KEY_VARIABLE, failure, headers
 from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
 from workers.providers.interfaces import Busy, CharTimings, Down, ProviderError, Rejected, Sound, VoiceOptions
-from workers.providers.websocket import answers_ping, close_socket, open_socket
+from workers.providers.vendor_socket import SocketClosed, VendorSocket
+from workers.providers.websocket import answers_ping, open_socket
 from workers.tts.audio.audibility import is_speakable
 from workers.tts.audio.format import MULAW_8K
 from workers.tts.audio.received import ReceivedAudio, base64_audio
@@ -69,17 +66,16 @@ class _Context:
 
 @dataclass(slots=True, eq=False)
 class _SharedSocket:
-    """One socket with its reader task and the contexts on it."""
+    """One socket with the contexts on it."""
 
-    connection: ClientConnection
+    connection: VendorSocket
     contexts: dict[str, _Context] = field(default_factory=dict)
-    reader: asyncio.Task[None] | None = None
     received_at: float = 0.0
     broken: bool = False
 
     @property
     def usable(self) -> bool:
-        return not self.broken and self.connection.state is State.OPEN
+        return not self.broken and self.connection.is_open
 
     def end(self, error: ProviderError) -> None:
         """Mark the socket as broken and pass the error to every clause on it."""
@@ -208,9 +204,8 @@ class CartesiaSonic:
 
     async def _send(self, socket: _SharedSocket, message: dict[str, Any]) -> None:
         try:
-            async with asyncio.timeout(SEND_S):
-                await socket.connection.send(json.dumps(message))
-        except ConnectionClosed:
+            await socket.connection.send_within(json.dumps(message), SEND_S)
+        except SocketClosed:
             raise _SocketGone(f"{self._name} closed the connection") from None
         except TimeoutError:
             error = Down(f"{self._name} takes no text")
@@ -234,26 +229,25 @@ class CartesiaSonic:
                 self._name, self._url, headers(self._key), self._deadlines.connect_s, KEY_VARIABLE
             )
             socket = self._socket = _SharedSocket(connection, received_at=asyncio.get_running_loop().time())
-            socket.reader = asyncio.create_task(self._read(socket), name=f"{self._name} reader")
+            connection.listen(partial(self._receive, socket), partial(self._closed, socket))
             return socket, False
 
-    async def _read(self, socket: _SharedSocket) -> None:
-        now = asyncio.get_running_loop().time
-        try:
-            while True:
-                raw = await socket.connection.recv()
-                socket.received_at = now()
-                message = _parsed(raw)
-                if message is None:
-                    socket.end(Down(f"{self._name} sent a message that is no JSON object"))
-                    return
-                number = message.get("context_id")
-                if number in socket.contexts:
-                    socket.contexts[number].put(message)
-                elif number is None and message.get("type") == "error":
-                    socket.end(failure(self._name, message))
-                    return
-        except ConnectionClosed:
+    def _receive(self, socket: _SharedSocket, raw: str | bytes) -> None:
+        socket.received_at = asyncio.get_running_loop().time()
+        if socket.broken:
+            return  # its clauses have ended
+        message = _parsed(raw)
+        if message is None:
+            socket.end(Down(f"{self._name} sent a message that is no JSON object"))
+            return
+        number = message.get("context_id")
+        if isinstance(number, str) and number in socket.contexts:
+            socket.contexts[number].put(message)
+        elif number is None and message.get("type") == "error":
+            socket.end(failure(self._name, message))
+
+    def _closed(self, socket: _SharedSocket, closed: SocketClosed) -> None:
+        if not socket.broken:
             socket.end(_SocketGone(f"{self._name} closed the connection"))
 
     def _retire(self, socket: _SharedSocket, error: ProviderError) -> None:
@@ -274,7 +268,7 @@ class CartesiaSonic:
         if self._socket is socket:
             self._socket = None
         socket.end(error)
-        self._later(_close(socket))
+        self._later(socket.connection.close())
 
     def _later(self, work: Any) -> None:
         """Run cleanup that the caller need not wait for; it has its own deadlines, and `aclose` awaits it."""
@@ -308,14 +302,6 @@ class _WordTimings:
                 char_timings.append((found, round(start * 1000)))
                 self._at = found + len(word.strip())
         return tuple(char_timings)
-
-
-async def _close(socket: _SharedSocket) -> None:
-    try:
-        await close_socket(socket.connection)
-    finally:
-        if socket.reader is not None:
-            await cancel(socket.reader)
 
 
 def _parsed(raw: str | bytes) -> dict[str, Any] | None:

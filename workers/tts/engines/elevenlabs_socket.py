@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
 
 from common.audio.g711 import BYTES_PER_MS
 from workers.providers.interfaces import CharTimings, Down, ProviderError, Sound
-from workers.providers.websocket import close_socket, open_socket
+from workers.providers.vendor_socket import SocketClosed, VendorSocket
+from workers.providers.websocket import open_socket
 from workers.tts.engines import elevenlabs_messages as messages
 
 SEND_S_MAX = 1.0
@@ -116,11 +114,11 @@ class Socket:
         self._headers = headers
         self._connect_s = connect_s
         self._limits = limits
-        self._connection: ClientConnection | None = None
+        self._connection: VendorSocket | None = None
         self._ready = asyncio.Event()
         self._numbers = 0
         self._received_at = 0.0
-        self._pong: Awaitable[float] | None = None
+        self._pinged = False  # and no answer yet
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "retired" if self.retired else "open" if self._connection else "opening"
@@ -157,10 +155,10 @@ class Socket:
                 return
             context.sent = True
             try:
-                await self._connection.send(messages.opening(context.context_id, speed))
-                await self._connection.send(messages.speaking(context.context_id, text))
+                self._connection.send(messages.opening(context.context_id, speed))
+                await self._connection.send_within(messages.speaking(context.context_id, text), seconds)
                 context.sent_whole = True  # the context is closed at its first audio
-            except ConnectionClosed:
+            except SocketClosed:
                 return  # the reader detects it too, and ends the contexts
 
     def leave(self, context: ClauseContext) -> None:
@@ -189,7 +187,7 @@ class Socket:
                 error = await self._read(connection)
             finally:
                 self._end(error)
-                await close_socket(connection)
+                await connection.close()
         except ProviderError as refusal:
             error = refusal
         finally:
@@ -202,7 +200,7 @@ class Socket:
         self.contexts.clear()
         self._ready.set()
 
-    async def _read(self, connection: ClientConnection) -> ProviderError:
+    async def _read(self, connection: VendorSocket) -> ProviderError:
         """Read until the socket ends; return the reason."""
         now = asyncio.get_running_loop().time
         beat_at = now() + self._limits.beat_s
@@ -215,15 +213,14 @@ class Socket:
                 beat_at = now() + self._limits.beat_s
                 if self._worn_out(now()):
                     return Down(f"{self._name} was closed")
-                if not await self._heartbeat(connection, now()):
+                if not self._heartbeat(connection, now()):
                     self._abort()  # a closing handshake would not be answered
                     return Down(f"{self._name} has gone silent")
                 continue
-            except ConnectionClosed as closed:
-                code = closed.rcvd.code if closed.rcvd else 1006
-                if failure is None and closed.rcvd and code == POLICY_VIOLATION:
-                    failure = messages.provider_error(self._name, closed.rcvd.reason)
-                return failure or Down(f"{self._name} closed the socket ({code})")
+            except SocketClosed as closed:
+                if failure is None and closed.code == POLICY_VIOLATION:
+                    failure = messages.provider_error(self._name, closed.reason)
+                return failure or Down(f"{self._name} closed the socket ({closed.code})")
             self._received_at = now()
             try:
                 message = messages.understood(raw)
@@ -237,7 +234,7 @@ class Socket:
                 self._abort()
                 return Down(f"{self._name} takes no messages")
 
-    async def _close_context(self, connection: ClientConnection, context: ClauseContext) -> bool:
+    async def _close_context(self, connection: VendorSocket, context: ClauseContext) -> bool:
         """Send the close of a context that has audio: only then does the vendor report the end of its audio.
 
         Not sooner: a close that overtakes the text at the vendor ends the context without audio.  A context that was
@@ -247,11 +244,10 @@ class Socket:
             return True
         context.closing = True
         try:
-            async with asyncio.timeout(SEND_S_MAX):
-                await connection.send(messages.closing(context.context_id))
+            await connection.send_within(messages.closing(context.context_id), SEND_S_MAX)
         except TimeoutError:
             return False
-        except ConnectionClosed:
+        except SocketClosed:
             return True  # the next read reports it
         return True
 
@@ -282,20 +278,23 @@ class Socket:
             self.retire()
         return self.retired and not self.in_use
 
-    async def _heartbeat(self, connection: ClientConnection, now: float) -> bool:
+    def _heartbeat(self, connection: VendorSocket, now: float) -> bool:
         """Ping the vendor if it was silent; False if an earlier ping was not answered."""
         if now - self._received_at < self._limits.beat_s:
             return True
-        if isinstance(self._pong, asyncio.Future) and not self._pong.done():
+        if self._pinged:
             return False
+        self._pinged = True
         try:
-            async with asyncio.timeout(SEND_S_MAX):
-                self._pong = await connection.ping()
-        except (TimeoutError, ConnectionClosed):
+            connection.ping(self._ponged)
+        except SocketClosed:
             return False
         return True
+
+    def _ponged(self, answered: bool) -> None:
+        self._pinged = not answered
 
     def _abort(self) -> None:
         """Abort the connection at once: the reader wakes and ends."""
         if self._connection is not None:
-            self._connection.transport.abort()
+            self._connection.abort()

@@ -22,17 +22,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
-from websockets.protocol import State
-
 from common.audio.g711 import BYTES_PER_MS
 from common.process.addresses import socket_url
 from common.process.tasks import cancel
 from workers.providers.deadlines import SpeechDeadlines, SynthesisDeadline
 from workers.providers.interfaces import Busy, Down, IncompleteAudio, Sound, VoiceOptions
 from workers.providers.sarvam import KEY_VARIABLE, SARVAM_URL, headers, language_code, parsed
-from workers.providers.websocket import close_socket, open_socket
+from workers.providers.vendor_socket import SocketClosed, VendorSocket
+from workers.providers.websocket import open_socket
 from workers.tts.audio.audibility import is_speakable
 from workers.tts.audio.format import MULAW_8K
 from workers.tts.audio.received import ReceivedAudio, base64_audio
@@ -58,13 +55,13 @@ PACES_OF_V2, PACES = (0.3, 3.0), (0.5, 2.0)
 class _Socket:
     """A connection and its configuration; `used_at`: loop time at which its last clause ended."""
 
-    connection: ClientConnection
+    connection: VendorSocket
     config: str = ""
     used_at: float = 0.0
 
     @property
     def usable(self) -> bool:
-        return self.connection.state is State.OPEN
+        return self.connection.is_open
 
 
 class SarvamBulbul:
@@ -100,7 +97,7 @@ class SarvamBulbul:
                             began = True
                             yield audio
                     return
-                except ConnectionClosed:
+                except SocketClosed:
                     # An idle socket may have been closed meanwhile; each try removes one, so this loop ends.
                     if began or not used:
                         raise Down(f"{self._name} closed the connection") from None
@@ -146,7 +143,7 @@ class SarvamBulbul:
         )
 
     async def _speak(self, socket: _Socket, config: str, text: str, used: bool) -> AsyncGenerator[bytes]:
-        """Synthesise on this socket; keep it only if the clause was complete.  Raises `ConnectionClosed`, too."""
+        """Synthesise on this socket; keep it only if the clause was complete.  Raises `SocketClosed`, too."""
         whole = began = ended = False
         deadline = SynthesisDeadline(self._deadlines, BYTES_PER_MS)
         audio = ReceivedAudio(self._name, "SARVAM_BASE_URL", MULAW_8K, deadline)
@@ -184,9 +181,9 @@ class SarvamBulbul:
 
     async def _send(self, socket: _Socket, messages: list[str]) -> None:
         try:
-            async with asyncio.timeout(SEND_S):
-                for message in messages:
-                    await socket.connection.send(message)
+            for message in messages[:-1]:
+                socket.connection.send(message)
+            await socket.connection.send_within(messages[-1], SEND_S)
         except TimeoutError:
             raise Down(f"{self._name} takes no text") from None
 
@@ -207,7 +204,7 @@ class SarvamBulbul:
 
     # --- the sockets ---
 
-    async def _open(self) -> ClientConnection:
+    async def _open(self) -> VendorSocket:
         return await open_socket(self._name, self._url, headers(self._key), self._deadlines.connect_s, KEY_VARIABLE)
 
     async def _take(self, config: str) -> tuple[_Socket, bool]:
@@ -238,15 +235,14 @@ class SarvamBulbul:
                 try:
                     if now() - socket.used_at > IDLE_SECONDS_MAX:
                         raise TimeoutError
-                    async with asyncio.timeout(SEND_S):
-                        await socket.connection.send(PING)
-                except (ConnectionClosed, TimeoutError):
+                    await socket.connection.send_within(PING, SEND_S)
+                except (SocketClosed, TimeoutError):
                     if socket in self._idle:
                         self._idle.remove(socket)
                         self._drop(socket)
 
     def _drop(self, socket: _Socket) -> None:
         """Close a socket in the background; only `aclose` waits for it."""
-        task = asyncio.create_task(close_socket(socket.connection), name=f"{self._name} farewell")
+        task = asyncio.create_task(socket.connection.close(), name=f"{self._name} farewell")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
