@@ -229,7 +229,7 @@ class Settings:
     bus_pause_ms: int = _number(
         1, "Pause of a reader between two reads, up to six times longer while there is much; 0 = none", 0, 50
     )
-    lease_ms: int = _number(700, "Life of a worker's lease on a call, renewed every third of it", 300, 30_000)
+    lease_ms: int = _number(700, "Life of a worker's lease on its calls, renewed every third of it", 300, 30_000)
     otel_exporter_otlp_endpoint: str = _text(
         "",
         "OpenTelemetry collector that gets the traces, by OTLP over HTTP; unset = no traces",

@@ -19,7 +19,7 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 SCAN_COUNT = 1000
 CLOSE_WAIT = "08"
 TIMEOUT_S = 5.0
-_CALL = re.compile(r"^call:\{s\d\d\}:.+?:(audio|events|state|facts|effects|ended|lease:\w+)$")
+_CALL = re.compile(r"^call:\{s\d\d\}:.+?:(audio|events|state|facts|effects|ended)$")
 _NODE = re.compile(r"\b(edge|stt|llm|tts)-[A-Za-z0-9-]+-[0-9a-f]{8}\b")
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{24,}")
 

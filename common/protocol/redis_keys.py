@@ -75,11 +75,6 @@ def call_state(call_id: str) -> str:
     return f"call:{shard(call_id)}:{call_id}:state"
 
 
-def call_lease(call_id: str, pool: str) -> str:
-    """Hash: the member that holds the call for the pool; expires with the lease."""
-    return f"call:{shard(call_id)}:{call_id}:lease:{pool}"
-
-
 def call_webhook_fields(call_id: str) -> str:
     """Hash: the fields of the carrier's webhooks about the call."""
     return f"call:{shard(call_id)}:{call_id}:facts"
@@ -125,8 +120,13 @@ def pool_unreadable(pool: str) -> str:
     return f"pool:{pool}:unreadable"
 
 
+def pool_leases(pool: str) -> str:
+    """Sorted set: members of the pool that hold calls, by the server's time in ms at which their lease runs out."""
+    return f"pool:{pool}:leases"
+
+
 def pool_scan(pool: str) -> str:
-    """String with a short life: the member that scans for calls without an owner."""
+    """String: the server's time in ms of the pool's last scan for calls without an owner."""
     return f"pool:{pool}:scan"
 
 

@@ -1,18 +1,19 @@
-"""Defines the call store: the record of every call, and the leases by which members of each pool own it.
+"""Defines the call store: the record of every call, and the claims and leases by which members of each pool own it.
 
-The bus carries what happens; the call store decides who may act on it.  Each call has one hash (`call:<id>:state`) and
-one lease per pool (`call:<id>:lease:<pool>`):
+The bus carries what happens; the call store decides who may act on it.  Each call has one hash (`call:<id>:state`)
+with an owner for each pool, and each member of a pool has one lease (`pool:<pool>:leases`) for all calls that it owns:
 
   create   /answer writes the record: agent, numbers                            status "new"
   start    an edge is connected to the caller; a reconnect raises the epoch     status "live"
-  claim    a pool member takes the lease, with the next fencing token
-  renew    every third of the lease's life; returns the leases that were lost to another member
+  claim    a pool member becomes the owner, with the next fencing token
+  renew    every third of the lease's life, by each member that holds calls
+  confirm  every few seconds, all calls of a member at once; returns those that it lost
   append   writes to the call's event log; refused once a newer token exists
   end      takes effect once, for the first that calls it                       status "ended"
   reopen   the carrier asks again for a call that ended for want of a connection; the next start continues it
   restore  the server lost the record: the edge that has the call writes it again
 
-The fencing token is a counter in the record, so it outlives the lease.  A member that stood still (SIGSTOP, a long
+The fencing token is a counter in the record, so it outlives the owner.  A member that stood still (SIGSTOP, a long
 garbage collection, a lost network) and was not replaced continues; one that was replaced can write nothing.
 
 `CallStore` is the union of its ports; code that needs one of them takes that port alone:
@@ -40,7 +41,7 @@ from common.call.end_reasons import EndReason
 from common.protocol.messages import Message
 from common.store.effects import Effect, Known
 from common.store.ended_calls import EndedCalls
-from common.store.members import Members, Quarantined
+from common.store.members import MemberReport, Members, Quarantined, Renewal
 from common.store.suspicion import Left, Take
 
 END_REASONS = tuple(reason.value for reason in EndReason)
@@ -219,7 +220,7 @@ class LiveCalls(Protocol):
 
 
 class PoolLeases(Protocol):
-    """The offers of calls to a pool, and the leases of its members."""
+    """The offers of calls to a pool, its members' claims, and their leases."""
 
     async def offer(self, pool: str, call_ids: Sequence[str], all_that_wait: bool = False) -> None:
         """Offer the calls to the pool, unless they are on offer already.
@@ -237,26 +238,32 @@ class PoolLeases(Protocol):
         """Remove an offer whose call has an owner, or is over."""
 
     async def claim(self, pool: str, call_id: str, owner: str, take: Take = Take.TRUSTED) -> Claim | None:
-        """Take the lease with the next fencing token.  None if another member has it, or the call is over.
+        """Own the call, with the next fencing token.  None if another member owns it, or the call is over.
 
+        The owner itself may claim its call again, if it does not know whether an earlier claim succeeded.
         Raises Suspect if the call may kill its owner, and `take` does not allow that or it is too early.
         """
 
-    async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
-        """Prolong the leases; returns the claims that were lost to a newer owner or whose call is gone."""
+    async def renew(self, report: MemberReport) -> Renewal:
+        """Prolong the lease of a member that holds calls, and report its room and health.
+
+        To be repeated within a third of the lease's life, or within `READY_STALE_MS` by a member without calls.
+        """
+
+    async def confirm(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Report that the owner runs these calls; returns the claims that were lost to a newer owner or whose call is
+        over or gone.  A call without a confirmation for some seconds has no owner, even if its owner's lease runs.
+        """
 
     async def release(self, claim: Claim, left: Left = Left.CLEAN) -> None:
-        """Give the lease up, so that another member can claim the call at once.
+        """Give the call up, so that another member can claim it at once.  Nothing can be written by this claim then.
 
         An owner that learns only later that it was replaced, because Redis was away, may release too: then its loss is
         not counted against the call.
         """
 
-    async def try_scan_lock(self, pool: str, owner: str, ms: int) -> bool:
-        """Whether this member shall scan for orphans now: one of the pool may in each `ms`, as a scan reads much."""
-
     async def orphans(self, pool: str) -> list[str]:
-        """Live calls without an owner in the pool."""
+        """Live calls without an owner in the pool: theirs has no lease, or did not confirm them, or there is none."""
 
     async def quarantine(self, call: Quarantined) -> None:
         """List the call, for people, as one that is not run again."""
@@ -295,12 +302,6 @@ class Presence(Protocol):
 
     async def heartbeat(self, kind: str, node: str) -> None:
         """Report that this node is alive.  `kind` is "edge" or a pool."""
-
-    async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
-        """Report whether this member takes calls; to be repeated within `READY_STALE_MS`."""
-
-    async def report_health(self, pool: str, owner: str, healthy: bool) -> None:
-        """Report whether this member can reach a provider; to be repeated within `READY_STALE_MS`."""
 
     async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
         """The recent reports of the pool's members."""

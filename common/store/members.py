@@ -23,6 +23,40 @@ class Members:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberReport:
+    """What a member of a pool reports of itself, in one step with the renewal of its lease."""
+
+    pool: str
+    owner: str
+    """The member's name, as it stands in its claims."""
+    holds_calls: bool
+    """Whether it needs a lease."""
+    has_room: bool
+    """Whether it takes calls."""
+    healthy: bool = True
+    """Whether it reaches a provider."""
+    may_scan: bool = True
+    """Whether it may be told to scan for calls without an owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """The answer to a `MemberReport`."""
+
+    kept: bool
+    """The lease had not run out, so no call can have been lost to another member."""
+    scan: bool = False
+    """This member shall scan for calls without an owner: no other one of the pool does so now."""
+    next_end_ms: int | None = None
+    """In how many ms the next lease of another member runs out, unless that renews it; None: there is none."""
+
+    def __or__(self, other: Renewal) -> Renewal:
+        """The answer of two servers."""
+        ends_ms = [ms for ms in (self.next_end_ms, other.next_end_ms) if ms is not None]
+        return Renewal(self.kept and other.kept, self.scan or other.scan, min(ends_ms, default=None))
+
+
+@dataclass(frozen=True, slots=True)
 class Quarantined:
     """A call that is not run again."""
 

@@ -31,17 +31,6 @@ class Membership:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
-        """See `CallStore.report_room`."""
-        await self._report(redis_keys.pool_ready(pool), owner, has_room)
-
-    async def report_health(self, pool: str, owner: str, healthy: bool) -> None:
-        """See `CallStore.report_health`."""
-        await self._report(redis_keys.pool_healthy(pool), owner, healthy)
-
-    async def _report(self, key: str, owner: str, good: bool) -> None:
-        await self._client.run(scripts.REPORT_ROOM, [key], [owner, int(good), READY_STALE_MS])
-
     async def pools_with_room(self) -> set[str]:
         """See `CallStore.pools_with_room`."""
         pools = redis_keys.POOLS

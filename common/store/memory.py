@@ -25,11 +25,13 @@ from common.store import (
 from common.store.effects import Effect, Known
 from common.store.effects_memory import MemoryEffects
 from common.store.ended_calls_memory import MemoryEndedCalls
-from common.store.members import QUARANTINE_MAX, Members, Quarantined
+from common.store.leases_memory import MemoryLeases
+from common.store.leases_redis import LEASE_MS
+from common.store.members import QUARANTINE_MAX, MemberReport, Members, Quarantined, Renewal
 from common.store.memory_call import MemoryCall
 from common.store.offers import OFFER_IDLE_MS
-from common.store.redis import LEASE_MS, LIVE_STALE_MS, LOST_MS
-from common.store.suspicion import Hold, Left, Standing, Suspect, Take
+from common.store.redis import LIVE_STALE_MS, LOST_MS
+from common.store.suspicion import Left, Take
 
 OFFER_POLL_SECONDS = 0.05
 
@@ -39,7 +41,6 @@ class MemoryCallStore:
 
     def __init__(self, streams_: MemoryStreams, lease_ms: int = LEASE_MS) -> None:
         self._streams = streams_
-        self._lease_s = lease_ms / 1000
         self._calls: dict[str, MemoryCall] = {}
         self._unix_ms: float | None = None  # Unix ms at the loop's time 0
         self.touched_ms: dict[str, int] = {}
@@ -51,11 +52,7 @@ class MemoryCallStore:
         """Calls without a record -> loop time until which their webhook fields are kept."""
         self._nonces: dict[str, tuple[str, float]] = {}
         self._noted_ends: dict[str, float] = {}  # call -> loop time until which its end is remembered
-        self._scans: dict[str, float] = {}  # pool -> loop time at which the next scan is due
-        self._ready: dict[tuple[str, str], float] = {}
-        """(pool, member) -> loop time until which its report of room counts"""
-        self._healthy: dict[tuple[str, str], float] = {}
-        """(pool, member) -> loop time until which its report of a reachable provider counts"""
+        self.leases = MemoryLeases(self._calls, lease_ms)
         self.quarantined: list[Quarantined] = []
         self._effects = MemoryEffects(self._calls)
         self.ended_calls = MemoryEndedCalls(self._calls, streams_)
@@ -176,12 +173,12 @@ class MemoryCallStore:
         return True
 
     async def pools_with_room(self) -> set[str]:
-        return {pool for pool, _ in (who for who, until in self._ready.items() if until > _now())}
+        return {pool for pool in redis_keys.POOLS if self.leases.members(pool, READY_STALE_MS).with_room}
 
     async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
         known = [(call_id, self._calls.get(call_id)) for call_id in call_ids]
         missing = {
-            call_id: {pool for pool in redis_keys.POOLS if call is None or not self._held(call, pool)}
+            call_id: {pool for pool in redis_keys.POOLS if call is None or not self.leases.owns(call, pool)}
             for call_id, call in known
         }
         return {call_id: pools for call_id, pools in missing.items() if pools}
@@ -249,39 +246,17 @@ class MemoryCallStore:
 
     async def claim(self, pool: str, call_id: str, owner: str, take: Take = Take.TRUSTED) -> Claim | None:
         call = self._calls.get(call_id)
-        if call is None or call.record.status != "live" or self._held(call, pool):
-            return None
-        hold = call.holds.setdefault(pool, Hold())
-        if not hold.claim(call.tokens.get(pool, 0), call.owners.get(pool) == owner, take, _now() * 1000):
-            raise Suspect(call.owners.get(pool, ""))
-        token = call.tokens[pool] = call.tokens.get(pool, 0) + 1
-        call.owners[pool] = owner
-        call.leases[pool] = (token, _now() + self._lease_s)
-        passed_on, hold.passed_on = hold.passed_on, False
-        trial_ms = round(hold.trial_ms) if hold.standing is Standing.ON_TRIAL else 0
-        about = (trial_ms, hold.standing is Standing.CONDEMNED, hold.crashes, passed_on)
-        return Claim(call_id, pool, owner, token, call.record, call.checkpoints.get(pool, ""), *about)
+        return self.leases.claim(pool, call, owner, take) if call else None
 
-    async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
-        lost = []
-        for claim in claims:
-            call = self._calls.get(claim.call_id)
-            if call is None or call.record.status != "live" or not call.is_held_by(claim):
-                lost.append(claim)
-            else:
-                call.leases[claim.pool] = (claim.token, _now() + self._lease_s)
-                call.holds.setdefault(claim.pool, Hold()).seen_ms = _now() * 1000
-        return lost
+    async def renew(self, report: MemberReport) -> Renewal:
+        return self.leases.renew(report)
+
+    async def confirm(self, claims: Sequence[Claim]) -> list[Claim]:
+        return self.leases.confirm(claims)
 
     async def release(self, claim: Claim, left: Left = Left.CLEAN) -> None:
-        call = self._calls.get(claim.call_id)
-        if call is None:
-            return
-        newest = call.tokens.get(claim.pool, 0)
-        if call.is_held_by(claim):
-            call.leases.pop(claim.pool, None)
-        if call.is_held_by(claim) or claim.token < newest:
-            call.holds.setdefault(claim.pool, Hold()).leave(claim.token, newest, left, _now() * 1000)
+        if call := self._calls.get(claim.call_id):
+            self.leases.release(claim, call, left)
 
     async def offer(self, pool: str, call_ids: Sequence[str], all_that_wait: bool = False) -> None:
         known = {
@@ -315,28 +290,11 @@ class MemoryCallStore:
         """Write a checkpoint without a claim, as any program may on a server."""
         self._calls[call_id].checkpoints[pool] = checkpoint
 
-    async def try_scan_lock(self, pool: str, owner: str, ms: int) -> bool:
-        if self._scans.get(pool, 0.0) > _now():
-            return False
-        self._scans[pool] = _now() + ms / 1000
-        return True
-
     async def orphans(self, pool: str) -> list[str]:
-        return [call_id for call_id in await self.live() if not self._held(self._calls[call_id], pool)]
-
-    async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
-        self._ready[pool, owner] = _now() + READY_STALE_MS / 1000 if has_room else 0.0
-
-    async def report_health(self, pool: str, owner: str, healthy: bool) -> None:
-        self._healthy[pool, owner] = _now() + READY_STALE_MS / 1000 if healthy else 0.0
+        return [call_id for call_id in await self.live() if not self.leases.owns(self._calls[call_id], pool)]
 
     async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
-        since = _now() + (READY_STALE_MS - within_ms) / 1000
-
-        def fresh(reports: Mapping[tuple[str, str], float]) -> frozenset[str]:
-            return frozenset(owner for (of, owner), until in reports.items() if of == pool and until > since)
-
-        return Members(fresh(self._healthy), fresh(self._ready))
+        return self.leases.members(pool, within_ms)
 
     async def mend(self, edge: str, call_ids: Sequence[str]) -> int:
         """Only this store writes to its memory, so there is nothing to mend."""
@@ -344,9 +302,6 @@ class MemoryCallStore:
 
     async def heartbeat(self, kind: str, node: str) -> None:
         """No test reads heartbeats."""
-
-    def _held(self, call: MemoryCall, pool: str) -> bool:
-        return pool in call.leases and call.leases[pool][1] > _now()
 
     def _open_offers(self, pool: str) -> list[tuple[int, str]]:
         stale = _now() - OFFER_IDLE_MS / 1000

@@ -10,14 +10,14 @@ from common.store.suspicion import Hold
 
 @dataclass(slots=True)
 class MemoryCall:
-    """A record and, by pool, the fencing tokens, owners, checkpoints, leases and suspicions."""
+    """A record and, by pool, the fencing tokens, owners, checkpoints and suspicions."""
 
     record: CallRecord
     tokens: dict[str, int] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
     checkpoints: dict[str, str] = field(default_factory=dict)
-    leases: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """pool -> (token, loop time at which the lease expires)"""
+    seen_ms: dict[str, float] = field(default_factory=dict)
+    """pool -> loop time in ms at which the owner last confirmed that it runs the call"""
     holds: dict[str, Hold] = field(default_factory=dict)
     sealed: bool = False
     compact_tries: int = 0

@@ -20,8 +20,6 @@ UNREADABLE_MAXLEN = 100
 UNREADABLE_BYTES = 1024
 """Most bytes that are kept of each."""
 UNREADABLE_SECONDS = 86_400
-LOCK_MS_MAX = 5000
-"""Expiry given to a lock without one; a living owner renews its lock much sooner."""
 IDS_LOOKED_AT = 1000
 """Most members of `calls:live` that one look compares with their records."""
 PAST_MS = 600_000
@@ -84,17 +82,18 @@ def _call_types(call_id: str) -> dict[str, str]:
         redis_keys.call_audio(call_id): "stream",
         redis_keys.call_effects(call_id): "hash",
         redis_keys.call_webhook_fields(call_id): "hash",
-    } | {redis_keys.call_lease(call_id, pool): "hash" for pool in redis_keys.POOLS}
+    }
 
 
 def shared_types(edge: str) -> dict[str, tuple[str, int]]:
-    """Key -> (type, expiry in ms of a lock or 0) of the keys that all calls, or all calls of this edge, need."""
+    """Key -> (type, 0: no lock) of the keys that all calls, or all calls of this edge, need."""
     found: dict[str, tuple[str, int]] = {redis_keys.CALLS_LIVE: ("zset", 0), redis_keys.nodes("edge"): ("zset", 0)}
     found[redis_keys.STREAM_SECRET] = ("string", 0)
     for pool in redis_keys.POOLS:
         found[redis_keys.pool_calls(pool)] = ("stream", 0)
+        found[redis_keys.pool_leases(pool)] = ("zset", 0)
         found[redis_keys.pool_ready(pool)] = ("zset", 0)
-        found[redis_keys.pool_scan(pool)] = ("string", LOCK_MS_MAX)
+        found[redis_keys.pool_scan(pool)] = ("string", 0)
     return found | {redis_keys.edge_audio(edge): ("stream", 0), redis_keys.edge_priority(edge): ("stream", 0)}
 
 

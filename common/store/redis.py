@@ -3,7 +3,7 @@
 Keys (all names in common/protocol/redis_keys.py):
 
   call:{sNN}:<id>:state         hash    agent, numbers, status, epoch, edge; token:, owner: and checkpoint:<pool>
-  call:{sNN}:<id>:lease:<pool>  hash    owner, token; expires by itself unless renewed
+  pool:<name>:leases            zset    members that hold calls, by the time at which their lease runs out
   pool:<name>:ready             zset    members that take calls, by the server's time of their last report
   pool:<name>:healthy           zset    members that reach a provider, likewise
   pool:<name>:quarantine        list    calls that are not run again, for people
@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import product
 
 from common.process.clock import wall_ms
 from common.protocol import redis_keys
@@ -48,27 +47,18 @@ from common.store import (
     mending,
     scripts,
 )
-from common.store import suspicion as holds
 from common.store.clock_offset import note_clock_offset
 from common.store.effects import Effect, Known
 from common.store.effects_redis import RedisEffects
 from common.store.ended_calls import COMPACT_AFTER_SECONDS
 from common.store.ended_calls_redis import RedisEndedCalls
-from common.store.members import Members, Quarantined
+from common.store.leases_redis import LEASE_MS, RedisLeases
+from common.store.members import MemberReport, Members, Quarantined, Renewal
 from common.store.membership import Membership
 from common.store.offers import CONSUMER_IDLE_MS, Offers
-from common.store.redis_values import (
-    call_ids_of,
-    claimed,
-    fields_of,
-    ms_of,
-    pairs_of,
-    readable,
-    state_fields_of,
-    texts_of,
-)
+from common.store.redis_values import call_ids_of, fields_of, ms_of, pairs_of, readable, state_fields_of, texts_of
+from common.store.suspicion import Left, Take
 
-LEASE_MS = 700
 LIVE_STALE_MS = 15_000
 """A call without a heartbeat of its edge for this long has no edge, in ms; edges send one every few seconds."""
 LOST_MS = 75_000
@@ -89,10 +79,10 @@ class RedisCallStore:
         """The server's number in REDIS_URL, for its metrics."""
         self._client = client
         self._retention_s = retention_s
-        self._lease_ms = lease_ms
         self.ended_calls = RedisEndedCalls(client)
         self._effects = RedisEffects(client, retention_s)
-        self._offers, self._membership = Offers(client, idle_ms), Membership(client)
+        self._leases, self._offers = RedisLeases(client, lease_ms), Offers(client, idle_ms)
+        self._membership = Membership(client)
 
     @classmethod
     def connect(
@@ -198,7 +188,6 @@ class RedisCallStore:
         }
         flat = [part for pair in fields.items() for part in pair]
         keys = [redis_keys.call_state(call_id), redis_keys.call_events(call_id)]
-        keys += [redis_keys.call_lease(call_id, pool) for pool in redis_keys.POOLS]
         args: list[Word] = [record.epoch, len(flat), *flat, *map(encode, events), redis_keys.LIVE_SECONDS]
         restored = bool(await self._client.run(scripts.RESTORE, keys, args))
         if restored:
@@ -209,13 +198,7 @@ class RedisCallStore:
         return await self._membership.pools_with_room()
 
     async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
-        leases = list(product(call_ids, redis_keys.POOLS))
-        found: dict[str, set[str]] = {}
-        held = await self._client.all([("EXISTS", redis_keys.call_lease(*lease)) for lease in leases])
-        for (call_id, pool), there in zip(leases, held, strict=True):
-            if not there:
-                found.setdefault(call_id, set()).add(pool)
-        return found
+        return await self._leases.unowned(call_ids, redis_keys.POOLS)
 
     async def add_webhook_fields(self, call_id: str, fields: Mapping[str, str], unknown: bool = True) -> bool:
         keys = [redis_keys.call_state(call_id), redis_keys.call_webhook_fields(call_id)]
@@ -257,22 +240,17 @@ class RedisCallStore:
     async def ack_offer(self, pool: str, offer_id: str) -> None:
         await self._offers.ack_offer(pool, offer_id)
 
-    async def claim(self, pool: str, call_id: str, owner: str, take: holds.Take = holds.Take.TRUSTED) -> Claim | None:
-        keys = [redis_keys.call_state(call_id), redis_keys.call_lease(call_id, pool)]
-        args: list[Word] = [pool, owner, self._lease_ms, take.value]
-        return claimed(call_id, pool, owner, await self._client.run(holds.CLAIM, keys, args))
+    async def claim(self, pool: str, call_id: str, owner: str, take: Take = Take.TRUSTED) -> Claim | None:
+        return await self._leases.claim(pool, call_id, owner, take)
 
-    async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
-        commands = []
-        for claim in claims:
-            keys = [redis_keys.call_state(claim.call_id), redis_keys.call_lease(claim.call_id, claim.pool)]
-            commands.append(script(scripts.RENEW, keys, [claim.pool, claim.token, claim.owner, self._lease_ms]))
-        replies = await self._client.each(commands)
-        return [claim for claim, renewed in zip(claims, replies, strict=True) if not renewed]
+    async def renew(self, report: MemberReport) -> Renewal:
+        return await self._leases.renew(report)
 
-    async def release(self, claim: Claim, left: holds.Left = holds.Left.CLEAN) -> None:
-        keys = [redis_keys.call_state(claim.call_id), redis_keys.call_lease(claim.call_id, claim.pool)]
-        await self._client.run(holds.RELEASE, keys, [claim.pool, claim.token, claim.owner, left.value])
+    async def confirm(self, claims: Sequence[Claim]) -> list[Claim]:
+        return await self._leases.confirm(claims)
+
+    async def release(self, claim: Claim, left: Left = Left.CLEAN) -> None:
+        await self._leases.release(claim, left)
 
     async def offer(self, pool: str, call_ids: Sequence[str], all_that_wait: bool = False) -> None:
         await self._offers.offer(pool, list(call_ids), all_that_wait)
@@ -290,21 +268,10 @@ class RedisCallStore:
         args: list[Word] = [claim.pool, claim.token, claim.owner, checkpoint]
         return bool(await self._client.insist(scripts.CHECKPOINT, keys, args))
 
-    async def try_scan_lock(self, pool: str, owner: str, ms: int) -> bool:
-        return bool(await self._client.call("SET", redis_keys.pool_scan(pool), owner, "NX", "PX", ms))
-
     async def orphans(self, pool: str) -> list[str]:
         calls = await self.live()
-        if not calls:
-            return []
-        held = await self._client.all([("EXISTS", redis_keys.call_lease(call_id, pool)) for call_id in calls])
-        return [call_id for call_id, lease in zip(calls, held, strict=True) if not lease]
-
-    async def report_room(self, pool: str, owner: str, has_room: bool) -> None:
-        await self._membership.report_room(pool, owner, has_room)
-
-    async def report_health(self, pool: str, owner: str, healthy: bool) -> None:
-        await self._membership.report_health(pool, owner, healthy)
+        unowned = await self._leases.unowned(calls, [pool])
+        return [call_id for call_id in calls if call_id in unowned]
 
     async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
         return await self._membership.members(pool, within_ms)

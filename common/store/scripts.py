@@ -1,8 +1,10 @@
 """Lua scripts by which the call store decides in one step, over the keys of one call.
 
 common/store/redis.py uses them, and so do its parts membership.py, offers.py and effects_redis.py.  The scripts of
-claim and release are in common/store/suspicion.py.
+claim and release are in common/store/suspicion.py, those of leases in common/store/leases_redis.py.
 """
+
+from common.protocol.redis_keys import POOLS
 
 # The server's clock decides who is alive, because the hosts' own clocks differ.
 NOW = """
@@ -52,14 +54,6 @@ KEEP = """
 if redis.call('HGET', KEYS[1], 'status') ~= 'live' then return 0 end
 for i = 1, #KEYS do redis.call('EXPIRE', KEYS[i], ARGV[1]) end
 return 1
-"""
-
-# The server's clock decides which members are alive, because their own clocks may differ.
-REPORT_ROOM = """
-if ARGV[2] == '0' then return redis.call('ZREM', KEYS[1], ARGV[1]) end
-local now = redis.call('TIME')
-redis.call('ZADD', KEYS[1], now[1] * 1000 + math.floor(now[2] / 1000), ARGV[1])
-return redis.call('PEXPIRE', KEYS[1], 2 * ARGV[3])
 """
 
 # Removes consumers that are gone.  A slow one is created again when it asks.  Arguments: the group, ms.
@@ -114,20 +108,17 @@ redis.call('HSET', KEYS[1], 'active_ms', whole(now - ARGV[1]))
 return 1
 """
 
-# Keys: the state, events, audio, effects, webhook fields, leases.  Keys of a wrong type must not keep a caller out.
+# Keys: the state, events, audio, effects, webhook fields.  Keys of a wrong type must not keep a caller out.
 CREATE = f"""{NOW}
 local types = {{'hash', 'stream', 'stream', 'hash', 'hash'}}
 for i = 1, #KEYS do
   local kind = redis.call('TYPE', KEYS[i])
   kind = kind.ok or kind
-  if kind ~= 'none' and kind ~= (types[i] or 'hash') then redis.call('DEL', KEYS[i]) end
+  if kind ~= 'none' and kind ~= types[i] then redis.call('DEL', KEYS[i]) end
 end
 if redis.call('EXISTS', KEYS[1]) == 1 then
   if redis.call('HGET', KEYS[1], 'status') then return 0 end
   redis.call('DEL', KEYS[1])
-end
-for i = 6, #KEYS do  -- no DEL without need: after one, a server that is out of memory would take the rest
-  if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DEL', KEYS[i]) end
 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 2))
 if redis.call('HGET', KEYS[1], 'created_ms') == '0' then redis.call('HSET', KEYS[1], 'created_ms', whole(now)) end
@@ -162,19 +153,10 @@ list()
 return 1
 """
 
-# The next three scripts begin with the claim: pool, token, owner.
+# The next two scripts begin with the claim: pool, token, owner.
 HOLDS = """
 local newest = redis.call('HMGET', KEYS[1], 'token:' .. ARGV[1], 'owner:' .. ARGV[1])
 if newest[1] ~= ARGV[2] or newest[2] ~= ARGV[3] then return 0 end
-"""
-
-RENEW = f"""{HOLDS}
-if redis.call('HGET', KEYS[1], 'status') ~= 'live' then return 0 end
-redis.call('HSET', KEYS[2], 'owner', ARGV[3], 'token', ARGV[2])
-redis.call('PEXPIRE', KEYS[2], ARGV[4])
-local time = redis.call('TIME')
-redis.call('HSET', KEYS[1], 'seen:' .. ARGV[1], string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)))
-return 1
 """
 
 # Arguments: seconds that the events stay, unless the call has ended and they have an expiry; then the messages.
@@ -190,9 +172,11 @@ redis.call('HSET', KEYS[1], 'checkpoint:' .. ARGV[1], ARGV[4])
 return 1
 """
 
-# Keys: the state, the events, the leases.  Arguments: epoch, how many of the next are fields, these fields, the event
-# log; the last one: seconds.
-RESTORE = """
+_OWNERS = ", ".join(f"'owner:{pool}'" for pool in POOLS)
+
+# No pool owns the call afterwards.  Keys: the state, the events.  Arguments: epoch, how many of the next are fields,
+# these fields, the event log; the last one: seconds.
+RESTORE = f"""
 local known = redis.call('HMGET', KEYS[1], 'status', 'epoch')
 if known[1] == 'ended' or (tonumber(known[2] or '0') or 0) >= tonumber(ARGV[1]) then return 0 end
 local fields = tonumber(ARGV[2])
@@ -203,7 +187,7 @@ for i = 3, fields + 2, 2 do
   end
   redis.call('HSET', KEYS[1], name, value)
 end
-for i = 3, #KEYS do redis.call('DEL', KEYS[i]) end
+redis.call('HDEL', KEYS[1], {_OWNERS})
 for i = fields + 3, #ARGV - 1 do redis.call('XADD', KEYS[2], '*', 'd', ARGV[i]) end
 for i = 1, 2 do redis.call('EXPIRE', KEYS[i], ARGV[#ARGV]) end
 return 1

@@ -20,7 +20,8 @@ from common.protocol import redis_keys
 from common.redis.url import parse_redis_url
 from common.store import NO_EPOCHS, CallStore, Claim
 from common.store.ended_calls import ShardedEndedCalls
-from common.store.redis import LEASE_MS, RedisCallStore
+from common.store.leases_redis import LEASE_MS
+from common.store.redis import RedisCallStore
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -125,8 +126,8 @@ class ShardedCallStore:
     claim = _by_call(CallStore.claim)
     release = _by_call(CallStore.release, "claim")
     quarantine = _by_call(CallStore.quarantine, "call")
+    renew = _everywhere(CallStore.renew, or_)
     orphans = _everywhere(CallStore.orphans, add)
-    try_scan_lock = _everywhere(CallStore.try_scan_lock, or_)
 
     async def offer(self, pool: str, call_ids: Sequence[str], all_that_wait: bool = False) -> None:
         def of(shard: CallStore) -> list[str]:
@@ -142,13 +143,13 @@ class ShardedCallStore:
         number, _, own_id = offer_id.partition("/")
         await self._shards[int(number)].ack_offer(pool, own_id)
 
-    async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
-        def renew(shard: CallStore, call_ids: list[str]) -> Awaitable[list[Claim]]:
+    async def confirm(self, claims: Sequence[Claim]) -> list[Claim]:
+        def confirm(shard: CallStore, call_ids: list[str]) -> Awaitable[list[Claim]]:
             own = set(call_ids)
-            return shard.renew([claim for claim in claims if claim.call_id in own])
+            return shard.confirm([claim for claim in claims if claim.call_id in own])
 
         calls = list(dict.fromkeys(claim.call_id for claim in claims))
-        return _joined([lost or [] for _, lost in await self._reach(calls, renew)])
+        return _joined([lost or [] for _, lost in await self._reach(calls, confirm)])
 
     append = _by_call(CallStore.append, "claim")
     save_checkpoint = _by_call(CallStore.save_checkpoint, "claim")
@@ -157,8 +158,6 @@ class ShardedCallStore:
     finish_effect = _by_call(CallStore.finish_effect, "effect")
 
     heartbeat = _everywhere(CallStore.heartbeat)
-    report_room = _everywhere(CallStore.report_room)
-    report_health = _everywhere(CallStore.report_health)
     members = _everywhere(CallStore.members, or_)
     pools_with_room = _everywhere(CallStore.pools_with_room, or_)
 

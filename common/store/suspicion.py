@@ -68,6 +68,17 @@ class Standing(IntEnum):
     CONDEMNED = 3
 
 
+@dataclass(frozen=True, slots=True)
+class LastOwner:
+    """The owner of a call's newest claim in one pool."""
+
+    token: int
+    was_lost: bool
+    """It vanished without a release: its lease ran out, and it is not the member that claims the call now."""
+    seen_ms: float
+    """When it last renewed its lease, in ms of the server's clock."""
+
+
 @dataclass(slots=True)
 class Hold:
     """The owners of a call in one pool (see the module docstring).  Times are ms of the server's clock."""
@@ -84,19 +95,17 @@ class Hold:
     blamed: int = 0
     """The token whose end was counted as a loss last."""
     passed_on: bool = False
-    seen_ms: float = 0.0
-    """When the owner last renewed its lease."""
 
     @property
     def trial_ms(self) -> float:
         """How soon after a claim the loss of the owner is blamed on the call, in ms."""
         return TRIAL_MS * max(self.crashes - 1, 1)
 
-    def claim(self, token: int, same_owner: bool, take: Take, now_ms: float) -> bool:
-        """Process the end of the last owner, with `token`, and begin a hold.  False: not now (`Suspect`)."""
-        if token > 0 and self.ended != token:
-            # A claim that was not counted here was made by another release, or restored after a loss.
-            self._end(token, self.token == token and not same_owner, now_ms)
+    def claim(self, last: LastOwner, take: Take, now_ms: float) -> bool:
+        """Process the end of the last owner and begin a hold.  False: not now (`Suspect`)."""
+        if last.token > 0 and self.ended != last.token:
+            # A claim that was not counted here was restored after a loss.
+            self._end(last.token, last.was_lost and self.token == last.token, last.seen_ms, now_ms)
         if self.standing is Standing.SUSPECT:
             waited_ms = now_ms - self.waits_ms
             least_ms = TRIAL_WAIT_MS if take is Take.BESIDE else BACKOFF_MS * 2 ** max(self.crashes - 2, 0)
@@ -104,24 +113,23 @@ class Hold:
                 return False
             # With other calls on this member, the loss of its owner proves little.
             self.standing = Standing.ON_TRIAL if take is Take.ALONE else Standing.TRUSTED
-        self.token, self.began_ms, self.seen_ms = token + 1, now_ms, now_ms
+        self.token, self.began_ms = last.token + 1, now_ms
         return True
 
     def leave(self, token: int, newest: int, left: Left, now_ms: float) -> None:
         """Process a release by the owner with `token`, perhaps after it was replaced by the owner of `newest`."""
         if token == newest == self.token and self.ended != token:
-            self.seen_ms = now_ms
-            self._end(token, left is Left.FAILED, now_ms)
+            self._end(token, left is Left.FAILED, now_ms, now_ms)
             self.passed_on = left is Left.PASSED_ON
         elif token < newest and left is Left.CLEAN and self.blamed == token:
             self.crashes, self.blamed = self.crashes - 1, 0  # the owner was cut off, and did not die
             if self.crashes < 2 and self.standing is not Standing.ON_TRIAL:
                 self.standing = Standing.TRUSTED
 
-    def _end(self, token: int, counts: bool, now_ms: float) -> None:
-        held_ms = max(self.seen_ms - self.began_ms, 0)
+    def _end(self, token: int, counts: bool, seen_ms: float, now_ms: float) -> None:
+        held_ms = max(seen_ms - self.began_ms, 0)
         if held_ms >= SURVIVED_MS and self.standing is not Standing.CONDEMNED:
-            self.crashes, self.standing = 0, Standing.TRUSTED
+            self.crashes, self.blamed, self.standing = 0, 0, Standing.TRUSTED
         on_trial = self.standing is Standing.ON_TRIAL
         if counts:
             soon = held_ms < self.trial_ms
@@ -152,7 +160,6 @@ local function hold_of(pool)
     at = at + 1
   end
   for _, name in ipairs(NUMBERS) do hold[name] = hold[name] or 0 end
-  hold.seen = tonumber(redis.call('HGET', KEYS[1], 'seen:' .. pool) or '0') or 0
   return hold
 end
 local function keep(pool, hold)
@@ -161,9 +168,9 @@ local function keep(pool, hold)
   redis.call('HSET', KEYS[1], 'hold:' .. pool, table.concat(numbers, ' '))
 end
 local function trial_ms(hold) return {TRIAL_MS} * math.max(hold.crashes - 1, 1) end
-local function finish(hold, token, counts, now)
-  local held = math.max(hold.seen - hold.began, 0)
-  if held >= {SURVIVED_MS} and hold.standing ~= 3 then hold.crashes, hold.standing = 0, 0 end
+local function finish(hold, token, counts, seen, now)
+  local held = math.max(seen - hold.began, 0)
+  if held >= {SURVIVED_MS} and hold.standing ~= 3 then hold.crashes, hold.blamed, hold.standing = 0, 0, 0 end
   local on_trial = hold.standing == 2
   if counts then
     local soon = held < trial_ms(hold)
@@ -181,51 +188,55 @@ local function finish(hold, token, counts, now)
 end
 """
 
-# Keys: the state, the lease.  Arguments: pool, owner, the lease's life in ms, which calls are claimed.
+# Keys: the state, the pool's leases.  Arguments: pool, owner, the lease's life in ms, which calls are claimed, ms after
+# which a call that its owner did not confirm is free, ms for which old leases are kept.  The lease is written first: if
+# it cannot be, nothing is claimed.
 CLAIM = f"""{SCRIPT}
-local pool = ARGV[1]
-if redis.call('HGET', KEYS[1], 'status') ~= 'live' then return {{0, 'over'}} end
-if redis.call('EXISTS', KEYS[2]) == 1 then return {{0, 'held'}} end
-local now, hold = now_ms(), hold_of(pool)
-local token = tonumber(redis.call('HGET', KEYS[1], 'token:' .. pool) or '0')
+local pool, now = ARGV[1], now_ms()
+local known = redis.call('HMGET', KEYS[1], 'status', 'token:' .. pool, 'owner:' .. pool, 'seen:' .. pool)
+if known[1] ~= 'live' then return {{0, 'over'}} end
+local token, owner = tonumber(known[2] or '0') or 0, known[3]
+local lease = owner and tonumber(redis.call('ZSCORE', KEYS[2], owner) or '0') or 0
+if owner and owner ~= ARGV[2] and lease > now and now - (tonumber(known[4] or '0') or 0) < tonumber(ARGV[5]) then
+  return {{0, 'held'}}
+end
+local hold = hold_of(pool)
 if token > 0 and hold.ended ~= token then
-  local counts = hold.token == token and redis.call('HGET', KEYS[1], 'owner:' .. pool) ~= ARGV[2]
-  finish(hold, token, counts, now)
+  local lost = owner and owner ~= ARGV[2] and lease <= now
+  finish(hold, token, lost and hold.token == token, lease - ARGV[3], now)
   keep(pool, hold)
 end
 if hold.standing == 1 then
   local least = ARGV[4] == 'beside' and {TRIAL_WAIT_MS} or {BACKOFF_MS} * 2 ^ math.max(hold.crashes - 2, 0)
-  if ARGV[4] == 'trusted' or now - hold.waits < least then
-    return {{0, 'suspect', redis.call('HGET', KEYS[1], 'owner:' .. pool) or ''}}
-  end
+  if ARGV[4] == 'trusted' or now - hold.waits < least then return {{0, 'suspect', owner or ''}} end
   hold.standing = ARGV[4] == 'alone' and 2 or 0
 end
+redis.call('ZADD', KEYS[2], string.format('%.0f', now + ARGV[3]), ARGV[2])
+redis.call('PEXPIRE', KEYS[2], ARGV[6])
 local passed_on = hold.passed_on
 token = redis.call('HINCRBY', KEYS[1], 'token:' .. pool, 1)
 redis.call('HSET', KEYS[1], 'owner:' .. pool, ARGV[2], 'seen:' .. pool, string.format('%.0f', now))
 hold.token, hold.began, hold.passed_on = token, now, 0
 keep(pool, hold)
-redis.call('HSET', KEYS[2], 'owner', ARGV[2], 'token', token)
-redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return {{token, redis.call('HGETALL', KEYS[1]), hold.standing, hold.crashes, passed_on}}
 """
 
-# Keys: the state, the lease.  Arguments: pool, token, owner, how the call is left.
+# Key: the state.  Arguments: pool, token, owner, how the call is left.
 RELEASE = f"""{SCRIPT}
-local held, freed = redis.call('HMGET', KEYS[2], 'token', 'owner'), 0
-if held[1] == ARGV[2] and held[2] == ARGV[3] then freed = redis.call('DEL', KEYS[2]) end
 local newest = redis.call('HMGET', KEYS[1], 'token:' .. ARGV[1], 'owner:' .. ARGV[1])
-if not newest[1] then return freed end
+if not newest[1] then return 0 end
 local hold, token, now = hold_of(ARGV[1]), tonumber(ARGV[2]), now_ms()
-if newest[1] == ARGV[2] and newest[2] == ARGV[3] and hold.token == token and hold.ended ~= token then
-  hold.seen = now
-  finish(hold, token, ARGV[4] == 'failed', now)
-  hold.passed_on = ARGV[4] == 'passed on' and 1 or 0
-  keep(ARGV[1], hold)
+if newest[1] == ARGV[2] and newest[2] == ARGV[3] then
+  if hold.token == token and hold.ended ~= token then
+    finish(hold, token, ARGV[4] == 'failed', now, now)
+    hold.passed_on = ARGV[4] == 'passed on' and 1 or 0
+    keep(ARGV[1], hold)
+  end
+  return redis.call('HDEL', KEYS[1], 'owner:' .. ARGV[1])
 elseif token < tonumber(newest[1]) and ARGV[4] == 'clean' and hold.blamed == token then
   hold.crashes, hold.blamed = hold.crashes - 1, 0
   if hold.crashes < 2 and hold.standing ~= 2 then hold.standing = 0 end
   keep(ARGV[1], hold)
 end
-return freed
+return 0
 """

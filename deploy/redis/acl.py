@@ -25,13 +25,13 @@ VARIABLE = "REDIS_PASSWORD_"
 
 _CONNECT = "hello auth ping role select client|setname client|id client|unblock script|load"
 """Commands that every process sends when it connects and to keep the connection."""
-_SCRIPTS = "evalsha time hget hset hmget hgetall hlen hincrby exists expire pexpire persist pttl del xadd zrem"
+_SCRIPTS = "evalsha time hget hset hdel hmget hgetall hlen hincrby exists expire pexpire persist pttl del xadd zrem"
 """Commands of the store's scripts, and those that the scripts call: Redis checks them like any others."""
 _OFFERS = "xlen xrange xdel"
 """Commands by which the script of an offer looks for an existing offer."""
 _POOL = (
-    "set xread xrevrange xreadgroup xautoclaim xack xgroup|create xgroup|delconsumer xinfo|consumers zadd"
-    " zrangebyscore zremrangebyscore lpush ltrim"
+    "get set xread xrevrange xreadgroup xautoclaim xack xgroup|create xgroup|delconsumer xinfo|consumers zadd zcount"
+    " zrangebyscore zremrangebyscore zscore lpush ltrim"
 )
 
 
@@ -54,7 +54,7 @@ class RedisUser:
 
 def _pool(pool: str, media: str) -> RedisUser:
     keys = (
-        f"~call:*:state ~call:*:events ~call:*:effects ~call:*:lease:{pool} ~pool:{pool}:calls ~pool:{pool}:scan"
+        f"~call:*:state ~call:*:events ~call:*:effects ~pool:{pool}:calls ~pool:{pool}:leases ~pool:{pool}:scan"
         f" ~pool:{pool}:ready ~pool:{pool}:healthy ~pool:{pool}:quarantine ~pool:{pool}:unreadable"
         f" ~pulse %R~calls:live ~nodes:{pool} %W~edge:*:priority {media}"
     )
@@ -64,7 +64,7 @@ def _pool(pool: str, media: str) -> RedisUser:
 USERS = (
     RedisUser(
         "edge",
-        "~call:* ~edge:* ~pool:*:calls ~pool:*:ready ~pool:*:scan ~calls:* ~nodes:edge ~nonce:*"
+        "~call:* ~edge:* ~pool:*:calls ~pool:*:leases ~pool:*:ready ~pool:*:scan ~calls:* ~nodes:edge ~nonce:*"
         " ~deployment:stream-secret ~{dials}:* ~pulse",
         f"{_CONNECT} {_SCRIPTS} {_OFFERS} xread xrevrange copy get set zadd zcard zrange zrevrange zrangebyscore"
         " zremrangebyscore zscore type info lpush ltrim",

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
 
 import pytest
 
@@ -10,6 +9,7 @@ from common.bus.memory import MemoryBus, MemoryStreams
 from common.protocol.messages import CallOffered
 from common.protocol.redis_keys import pool_calls
 from common.store import CallRecord, Claim
+from common.store.members import MemberReport, Renewal
 from common.store.memory import MemoryCallStore
 from workers.runtime.runner import Runner, RunnerOptions
 
@@ -24,9 +24,9 @@ class FickleLedger(MemoryCallStore):
 
     away = False
 
-    async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
+    async def renew(self, report: MemberReport) -> Renewal:
         self._answer()
-        return await super().renew(claims)
+        return await super().renew(report)
 
     async def orphans(self, pool: str) -> list[str]:
         self._answer()

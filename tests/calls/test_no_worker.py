@@ -121,7 +121,7 @@ class AwayLedger(MemoryCallStore):
 async def test_while_redis_is_away_nobody_is_given_up():
     async with answered_call({"hours": "Nine to six."}) as phone:
         store = AwayLedger(phone.streams)
-        store._calls, store._ready = phone.store._calls, phone.store._ready
+        store._calls, store.leases = phone.store._calls, phone.store.leases
         watch = PoolWatch(phone.calls, store, WAITS)
         task = asyncio.create_task(watch.run())
         await phone.hears("Hello.")

@@ -60,13 +60,13 @@ async def test_thirty_nine_calls_that_wait_for_half_a_minute_are_thirty_nine_off
     await asyncio.wait(members)
 
 
-class SlowRenewal(MemoryCallStore):
-    """An answer to a renewal takes its time on the way back."""
+class SlowAnswer(MemoryCallStore):
+    """An answer about lost calls takes its time on the way back."""
 
     slow = False
 
-    async def renew(self, claims: Sequence[Claim]) -> list[Claim]:
-        lost = await super().renew(claims)
+    async def confirm(self, claims: Sequence[Claim]) -> list[Claim]:
+        lost = await super().confirm(claims)
         if self.slow and claims:
             self.slow = False
             await asyncio.sleep(0.4)
@@ -76,7 +76,7 @@ class SlowRenewal(MemoryCallStore):
 async def test_a_lease_that_was_lost_for_an_older_claim_does_not_drop_the_newer_session():
     """A -> B -> A: the answer about the first claim comes when the second is held."""
     streams, carried = MemoryStreams(), Counter[str]()
-    store = SlowRenewal(streams, 700)
+    store = SlowAnswer(streams, 700)
     runner = Runner(RunnerOptions("stt", "stt-a", 5, 700), MemoryBus(streams), store, lambda c: Quiet(c, carried))
     member = asyncio.create_task(runner.run(asyncio.Event()))
     await store.create(CallRecord("call-1"))
@@ -84,7 +84,7 @@ async def test_a_lease_that_was_lost_for_an_older_claim_does_not_drop_the_newer_
     await store.offer("stt", ["call-1"])
     await asyncio.sleep(0.5)
     older = runner._held["call-1"]
-    del store._calls["call-1"].leases["stt"]
+    store.leases.until_ms.clear()
     between = await store.claim("stt", "call-1", "stt-b")
     assert between is not None
     store.slow = True

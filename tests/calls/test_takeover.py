@@ -102,8 +102,7 @@ async def test_a_member_whose_lease_ran_out_and_was_replaced_drops_the_call():
     async with answered_call({"hours": "Nine to six."}) as phone:
         await phone.hears("Hello.")
         slow = phone.worker("llm")
-        lease = phone.store._calls["call-1"].leases
-        del lease["llm"]  # as if it had been stopped (SIGSTOP) for two seconds
+        phone.store.leases.until_ms.clear()  # as if it had been stopped (SIGSTOP) for two seconds
         phone.hire("llm")
         assert await phone.store.claim("llm", "call-1", "somebody else") is not None
         await phone.after(0.6)  # less than the lease of somebody else

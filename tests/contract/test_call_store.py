@@ -5,14 +5,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import pytest
+from redis.asyncio import Redis
 
 from common.bus import Bus
 from common.bus.memory import MemoryBus, MemoryStreams
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
 from common.protocol.messages import CallOffered, DtmfReceived, Message, UserTurn
-from common.protocol.redis_keys import call_events, pool_calls
+from common.protocol.redis_keys import call_events, call_state, pool_calls, shard_index
 from common.store import CallRecord, CallStore, Claim
+from common.store.leases_redis import UNCONFIRMED_MS
+from common.store.members import MemberReport
 from common.store.memory import MemoryCallStore
 from common.store.shards import connect_store
 from tests.conftest import server_url
@@ -31,12 +34,23 @@ class Server:
 
     store: CallStore
     bus: Bus
+    url: str = ""
 
     async def transcript(self) -> list[Message]:
         return [message for _, message in await self.bus.read(call_events("c-1"))]
 
     async def lease_runs_out(self) -> None:
         await asyncio.sleep(LEASE_MS / 1000 * 1.5)
+
+    async def nobody_confirms(self, pool: str) -> None:
+        """The last confirmation of c-1 by its owner was long ago, however alive that is."""
+        if isinstance(self.store, MemoryCallStore):
+            self.store._calls["c-1"].seen_ms[pool] -= UNCONFIRMED_MS
+            return
+        urls = self.url.split(",")
+        async with Redis.from_url(urls[shard_index("c-1", len(urls))]) as client:
+            key, field = call_state("c-1"), f"seen:{pool}"
+            await client.hincrby(key, field, -UNCONFIRMED_MS)
 
 
 @pytest.fixture(params=["memory", "valkey", "redis-7", "two shards"])
@@ -50,7 +64,17 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
         connect_store(url, "test", retention_s=60, lease_ms=LEASE_MS) as store,
         connect_bus(BusOptions(url, "test")) as bus,
     ):
-        yield Server(store, bus)
+        yield Server(store, bus, url)
+
+
+def holds(owner: str, pool: str = "llm") -> MemberReport:
+    """The report of a member that holds calls and takes no more."""
+    return MemberReport(pool, owner, holds_calls=True, has_room=False)
+
+
+def has_room(pool: str, owner: str) -> MemberReport:
+    """The report of a member without calls."""
+    return MemberReport(pool, owner, holds_calls=False, has_room=True)
 
 
 async def offered(server: Server, pool: str, count: int, taker: str = "w-1") -> list[tuple[str, str]]:
@@ -207,27 +231,6 @@ async def test_one_member_holds_a_call_and_the_next_owner_has_a_higher_token(ser
     assert second.token > first.token
 
 
-async def test_a_dead_members_call_is_an_orphan_once_its_lease_has_run_out(server: Server):
-    store = server.store
-    await store.create(RECORD)
-    await store.start("c-1", "e-1")
-    assert await store.orphans("llm") == ["c-1"]
-    await store.claim("llm", "c-1", "w-1")
-    assert await store.orphans("llm") == []
-    await server.lease_runs_out()
-    assert await store.orphans("llm") == ["c-1"]
-
-
-async def test_of_a_pool_one_member_at_a_time_looks_for_orphans(server: Server):
-    store = server.store
-    assert await store.try_scan_lock("llm", "w-1", 60_000)
-    assert not await store.try_scan_lock("llm", "w-2", 60_000)
-    assert not await store.try_scan_lock("llm", "w-1", 60_000)
-    assert await store.try_scan_lock("tts", "w-3", 1)
-    while not await store.try_scan_lock("tts", "w-4", 1):
-        await asyncio.sleep(0.001)
-
-
 async def test_a_member_that_slept_but_was_not_replaced_goes_on(server: Server):
     store = server.store
     await store.create(RECORD)
@@ -235,7 +238,8 @@ async def test_a_member_that_slept_but_was_not_replaced_goes_on(server: Server):
     claim = await store.claim("llm", "c-1", "w-1")
     assert claim is not None
     await server.lease_runs_out()
-    assert await store.renew([claim]) == []
+    await store.renew(holds("w-1"))
+    assert await store.confirm([claim]) == []
     assert await store.orphans("llm") == []
 
 
@@ -251,8 +255,10 @@ async def test_a_member_that_was_replaced_can_write_nothing(server: Server):
 
     assert not await store.append(old, [UserTurn(1, "from the grave", ())])
     assert not await store.save_checkpoint(old, "from the grave")
-    assert await store.renew([old, new]) == [old]
-    await store.release(old)  # must not take the new owner's lease away
+    await store.renew(holds("w-1"))  # it is alive, and that does not make the call its own
+    assert await store.confirm([old, new]) == [old]
+    await store.release(old)  # must not take the call from its new owner
+    await store.renew(holds("w-2"))
     assert await store.claim("llm", "c-1", "w-3") is None
 
     assert await store.append(new, [UserTurn(1, "hello", ()), UserTurn(2, "again", ())])
@@ -272,17 +278,6 @@ async def test_a_checkpoint_reaches_the_next_owner(server: Server):
     assert second.checkpoint == "utterance 3"
 
 
-async def test_the_end_of_a_call_ends_its_leases(server: Server):
-    store = server.store
-    await store.create(RECORD)
-    await store.start("c-1", "e-1")
-    claim = await store.claim("llm", "c-1", "w-1")
-    assert claim is not None
-    await store.end("c-1", "caller hung up")
-    assert await store.renew([claim]) == [claim]
-    assert await store.claim("llm", "c-1", "w-2") is None
-
-
 async def test_a_call_that_the_server_lost_is_written_again_and_its_owners_are_fenced(server: Server):
     store = server.store
     assert await store.state_fields(["c-1"]) == {}
@@ -294,7 +289,7 @@ async def test_a_call_that_the_server_lost_is_written_again_and_its_owners_are_f
     assert await server.transcript() == [UserTurn(1, "hello", ()), DtmfReceived("1", 1)]
 
     dead = Claim("c-1", "llm", "w-1", 4, record)
-    assert await store.renew([dead]) == [dead]
+    assert await store.confirm([dead]) == [dead]
     assert not await store.append(dead, [UserTurn(2, "from before", ())])
     assert await store.live() == await store.orphans("llm") == ["c-1"]
     claim = await store.claim("llm", "c-1", "w-2")
@@ -327,7 +322,7 @@ async def test_a_token_that_was_given_out_twice_is_its_owners_only(server: Serve
     kept = await store.claim("llm", "c-1", "w-1")
     assert kept is not None
     forgotten = replace(kept, owner="w-2")
-    assert await store.renew([forgotten]) == [forgotten]
+    assert await store.confirm([forgotten]) == [forgotten]
     assert not await store.append(forgotten, [UserTurn(1, "hello", ())])
     assert not await store.save_checkpoint(forgotten, "utterance 3")
     await store.release(forgotten)
@@ -365,13 +360,13 @@ async def test_a_pool_has_room_while_a_member_says_so(server: Server):
     store = server.store
     assert await store.pools_with_room() == set()
     for pool, owner in (("stt", "s-1"), ("stt", "s-2"), ("llm", "l-1")):
-        await store.report_room(pool, owner, True)
+        await store.renew(has_room(pool, owner))
     assert await store.pools_with_room() == {"stt", "llm"}
-    await store.report_room("stt", "s-1", False)
-    await store.report_room("llm", "l-1", False)
+    await store.renew(replace(has_room("stt", "s-1"), has_room=False))
+    await store.renew(replace(has_room("llm", "l-1"), has_room=False))
     assert await store.pools_with_room() == {"stt"}
-    await store.report_room("stt", "s-2", False)
-    await store.report_room("stt", "s-2", False)  # said twice
+    await store.renew(replace(has_room("stt", "s-2"), has_room=False))
+    await store.renew(replace(has_room("stt", "s-2"), has_room=False))  # said twice
     assert await store.pools_with_room() == set()
 
 

@@ -17,6 +17,7 @@ from common.protocol.messages import ReplyPlayed
 from common.store import CallRecord
 from common.store.dials import RedisOutboundQueue
 from common.store.effects import Effect, EffectState
+from common.store.members import MemberReport
 from common.store.shards import connect_store
 from deploy.redis.acl import USERS, BadPasswords, acl_file, template
 from edge.session.admission.redis_health import RedisWatch
@@ -164,17 +165,16 @@ async def test_a_worker_may_take_over_and_note_its_effects(server: Server):
         async with connect_store(server.url(pool), f"{pool}-1", 60) as store:
             assert await store.take_offers(pool, f"{pool}-1", 1, 10) == []  # makes the group
             assert await store.take_offers(pool, f"{pool}-1", 1, 10) == []
-            assert await store.try_scan_lock(pool, f"{pool}-1", 100)
             assert await store.orphans(pool) == [CALL]
             claim = await store.claim(pool, CALL, f"{pool}-1")
             assert claim is not None
-            assert await store.renew([claim]) == []
+            assert (await store.renew(MemberReport(pool, f"{pool}-1", True, True))).scan
+            assert not (await store.renew(MemberReport(pool, f"{pool}-1", True, False, False))).scan
+            assert await store.confirm([claim]) == []
             assert await store.save_checkpoint(claim, "here")
             assert (await store.begin_effect(Effect(CALL, name=pool), claim)).state is EffectState.NEW
             await store.release(claim)
             await store.heartbeat(pool, f"{pool}-1")
-            await store.report_room(pool, f"{pool}-1", True)
-            await store.report_room(pool, f"{pool}-1", False)
     assert server.refusals() == []
 
 
@@ -202,7 +202,7 @@ def others(role: str) -> Iterator[tuple[str, ...]]:
         yield ("XADD", redis_keys.edge_audio("edge-a"), "*", "d", "x")
     for pool in set(redis_keys.POOLS) - {role}:
         yield ("XADD", redis_keys.pool_calls(pool), "*", "d", "x")
-        yield ("DEL", redis_keys.call_lease(CALL, pool))
+        yield ("DEL", redis_keys.pool_leases(pool))
         yield ("ZADD", redis_keys.nodes(pool), "1", "me")
 
 

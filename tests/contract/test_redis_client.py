@@ -15,6 +15,7 @@ from common.redis.client import Client, NoGroup
 from common.redis.refusals import KeyRefused
 from common.redis.url import parse_redis_url
 from common.store import CallRecord
+from common.store.members import MemberReport
 from common.store.shards import connect_store
 from simulators.redis_servers import RedisServer
 from tests.deadlines import WAIT_S
@@ -163,7 +164,9 @@ async def test_each_step_of_a_call_is_one_write(redis7_url: str, server: redis.a
             "create": lambda: store.create(CallRecord("c-0")),
             "look_up": lambda: store.look_up("c-0"),
             "start": lambda: store.start("c-0", "edge-2"),
-            "renew": lambda: store.renew(claims),
+            "renew": lambda: store.renew(MemberReport("stt", "w-1", True, True)),
+            "confirm": lambda: store.confirm(claims),
+            "unheld": lambda: store.unheld(ids),
             "append": lambda: store.append(claims[0], [DtmfReceived("1", 1)] * 3),
             "heartbeat_calls": lambda: store.heartbeat_calls(ids),
             "note_silence": lambda: store.note_silence(dict.fromkeys(ids, 1)),

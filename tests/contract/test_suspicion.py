@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import pytest
@@ -10,10 +11,21 @@ import redis.asyncio
 from common.bus.memory import MemoryStreams
 from common.protocol import redis_keys
 from common.store import CallRecord, CallStore, Claim
-from common.store.members import Quarantined
+from common.store.members import MemberReport, Quarantined
 from common.store.memory import MemoryCallStore
 from common.store.redis import RedisCallStore
-from common.store.suspicion import BACKOFF_MS, CRASHES_MAX, SURVIVED_MS, TRIAL_MS, TRIAL_WAIT_MS, Left, Suspect, Take
+from common.store.suspicion import (
+    BACKOFF_MS,
+    CRASHES_MAX,
+    SURVIVED_MS,
+    TRIAL_MS,
+    TRIAL_WAIT_MS,
+    Hold,
+    LastOwner,
+    Left,
+    Suspect,
+    Take,
+)
 from tests.contract.test_call_store import LEASE_MS, Server, server
 
 pytestmark = [pytest.mark.servers, pytest.mark.anyio]
@@ -125,12 +137,11 @@ async def test_a_release_after_the_record_is_gone_makes_none(server: Server):
 
 async def test_members_say_whether_they_are_well_and_have_room(server: Server):
     store = server.store
-    await store.report_health("llm", "l-1", True)
-    await store.report_health("llm", "l-2", False)
-    await store.report_room("llm", "l-2", True)
+    await store.renew(MemberReport("llm", "l-1", False, has_room=False, healthy=True))
+    await store.renew(MemberReport("llm", "l-2", False, has_room=True, healthy=False))
     found = await store.members("llm")
     assert (found.healthy, found.with_room) == ({"l-1"}, {"l-2"})
-    await store.report_health("llm", "l-1", False)
+    await store.renew(MemberReport("llm", "l-1", False, has_room=False, healthy=False))
     assert (await store.members("llm")).healthy == frozenset()
 
 
@@ -150,6 +161,9 @@ async def test_the_quarantine_is_a_list_for_people(redis7_url: str):
 
 
 # --- the script and its twin ---------------------------------------------------------------------------------------
+
+
+LONG_LEASE_MS = 60_000
 
 
 @dataclass
@@ -174,54 +188,71 @@ class Twins:
         return answers[0]
 
     async def vanish(self) -> None:
-        """The owner dies, and its lease runs out."""
-        self.memory._calls["c-1"].leases.clear()
-        await self.client.delete(redis_keys.call_lease("c-1", "llm"))
+        """The owner dies, and its lease runs out now: it lived for a lease less."""
+        until_ms = self.memory.leases.until_ms
+        until_ms.update(dict.fromkeys(until_ms, asyncio.get_running_loop().time() * 1000))
+        leases = redis_keys.pool_leases("llm")
+        members = await self.client.zrange(leases, 0, -1)
+        await self.client.zadd(leases, dict.fromkeys(members, await self.now_ms()))
 
     async def shift(self, held_ms: int, waited_ms: int) -> None:
-        """The hold began so much earlier, with the owner's last sign of life now, and so does the wait."""
+        """The hold began so much earlier, and so does the wait."""
         hold = self.memory._calls["c-1"].holds["llm"]
-        seen_ms = asyncio.get_running_loop().time() * 1000
-        hold.began_ms, hold.seen_ms, hold.waits_ms = seen_ms - held_ms, seen_ms, seen_ms - waited_ms
-        seconds, micros = await self.client.time()
-        now_ms = seconds * 1000 + micros // 1000
+        now_ms = asyncio.get_running_loop().time() * 1000
+        hold.began_ms, hold.waits_ms = now_ms - held_ms, now_ms - waited_ms
+        server_ms = await self.now_ms()
         key = redis_keys.call_state("c-1")
         numbers = (await self.client.hget(key, "hold:llm")).decode().split()  # type: ignore[misc,union-attr]
-        numbers[1], numbers[5] = str(now_ms - held_ms), str(now_ms - waited_ms)
-        await self.client.hset(key, mapping={"hold:llm": " ".join(numbers), "seen:llm": now_ms})  # type: ignore[misc]
+        numbers[1], numbers[5] = str(server_ms - held_ms), str(server_ms - waited_ms)
+        await self.client.hset(key, "hold:llm", " ".join(numbers))  # type: ignore[misc]
+
+    async def now_ms(self) -> int:
+        seconds, micros = await self.client.time()
+        return int(seconds * 1000 + micros // 1000)
 
 
 @pytest.mark.parametrize("seed", range(12))
 async def test_the_script_and_its_twin_agree_whatever_happens(redis7_url: str, seed: int):
-    url, chance = redis7_url, random.Random(seed)
-    twins = Twins(
-        MemoryCallStore(MemoryStreams(), 60_000),
-        RedisCallStore.connect(url, "test", 60, 60_000),
-        redis.asyncio.Redis.from_url(url),
-    )
-    for store in (twins.memory, twins.server):
-        await live(store)
-    held, seen, newest = [], set(), None
-    times_ms = (100, TRIAL_MS - 500, TRIAL_MS + 500, 2 * TRIAL_MS + 500, SURVIVED_MS + 500)
-    waits_ms = (100, BACKOFF_MS + 300, 4 * BACKOFF_MS + 300, TRIAL_WAIT_MS + 500)
-    for _ in range(60):
-        answer = await twins.both("claim", "llm", "c-1", chance.choice("abc"), chance.choice(list(Take)))
-        seen.add(answer if not isinstance(answer, tuple) else answer[1:4])
-        if isinstance(answer, tuple):
-            owner = twins.memory._calls["c-1"].owners["llm"]
-            newest = Claim("c-1", "llm", owner, answer[0], CallRecord("c-1"))
-            held.append(newest)
-        if newest is not None:
-            await twins.shift(chance.choice(times_ms), chance.choice(waits_ms))
-        if held and chance.random() < 0.4:
-            await twins.both("release", chance.choice(held[-3:]), chance.choice(list(Left)))
-        elif chance.random() < 0.7:
-            await twins.vanish()
-    assert len(seen) >= 3
-    await twins.server.aclose()
-    await twins.client.aclose()
+    chance = random.Random(seed)
+    async with (
+        aclosing(RedisCallStore.connect(redis7_url, "test", 60, LONG_LEASE_MS)) as on_server,
+        aclosing(redis.asyncio.Redis.from_url(redis7_url)) as client,
+    ):
+        twins = Twins(MemoryCallStore(MemoryStreams(), LONG_LEASE_MS), on_server, client)
+        for store in (twins.memory, twins.server):
+            await live(store)
+        held, seen, newest = [], set(), None
+        times_ms = (100, TRIAL_MS - 500, TRIAL_MS + 500, 2 * TRIAL_MS + 500, SURVIVED_MS + 500)
+        waits_ms = (100, BACKOFF_MS + 300, 4 * BACKOFF_MS + 300, TRIAL_WAIT_MS + 500)
+        for _ in range(60):
+            answer = await twins.both("claim", "llm", "c-1", chance.choice("abc"), chance.choice(list(Take)))
+            seen.add(answer if not isinstance(answer, tuple) else answer[1:4])
+            if isinstance(answer, tuple):
+                owner = twins.memory._calls["c-1"].owners["llm"]
+                newest = Claim("c-1", "llm", owner, answer[0], CallRecord("c-1"))
+                held.append(newest)
+            leaves = chance.choices(("releases", "vanishes", "stays"), (4, 4, 2))[0] if held else "stays"
+            if newest is not None:
+                held_ms = chance.choice(times_ms) + (LONG_LEASE_MS if leaves == "vanishes" else 0)
+                await twins.shift(held_ms, chance.choice(waits_ms))
+            if leaves == "releases":
+                await twins.both("release", chance.choice(held[-3:]), chance.choice(list(Left)))
+            elif leaves == "vanishes":
+                await twins.vanish()
+        assert len(seen) >= 3
 
 
 def test_the_bounds_make_sense() -> None:
     assert CRASHES_MAX > 3
     assert LEASE_MS < BACKOFF_MS < TRIAL_MS < TRIAL_WAIT_MS < SURVIVED_MS
+
+
+def test_who_was_cut_off_for_long_takes_no_loss_off_a_count_that_has_begun_anew() -> None:
+    hold = Hold()
+    assert hold.claim(LastOwner(0, False, 0), Take.TRUSTED, 0)
+    assert hold.claim(LastOwner(1, True, 1_000), Take.TRUSTED, 2_000)
+    assert hold.crashes == 1
+    hold.leave(2, 2, Left.CLEAN, 2_000 + SURVIVED_MS)
+    assert hold.claim(LastOwner(2, False, 0), Take.TRUSTED, 70_000)
+    hold.leave(1, 3, Left.CLEAN, 70_001)
+    assert hold.crashes == 0

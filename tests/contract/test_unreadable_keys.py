@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from common.protocol.messages import CallOffered, DtmfReceived, HangUp, Message
 from common.redis.refusals import KeyRefused
 from common.store import CallRecord, CallStore
 from common.store.effects import Effect
+from common.store.members import MemberReport
 from common.store.shards import connect_store
 from tests.conftest import server_url
 from tests.deadlines import WAIT_S
@@ -65,7 +66,7 @@ async def test_one_call_of_many_with_a_key_of_another_type_is_the_only_one_that_
     claims = [await store.claim("stt", call_id, "stt-1") for call_id in (BAD, GOOD)]
     held = [claim for claim in claims if claim is not None]
     await server.poison(redis_keys.call_state(BAD))
-    assert await store.renew(held) == [held[0]]
+    assert await store.confirm(held) == [held[0]]
     assert (await store.state_fields([BAD, GOOD])) == {BAD: {}, GOOD: {"epoch": "1", "token:stt": "1"}}
     await store.note_silence({BAD: 10, GOOD: 10})
     assert (await store.unheld([GOOD]))[GOOD] == {"llm", "tts"}
@@ -125,11 +126,11 @@ async def test_a_member_from_the_future_is_no_member_that_takes_calls(server: Se
     for pool in redis_keys.POOLS:
         await server.redis.zadd(redis_keys.pool_ready(pool), {"garbage": "+inf"})
     assert await server.store.pools_with_room() == set()
-    await server.store.report_room("stt", "stt-1", True)
+    await server.store.renew(MemberReport("stt", "stt-1", False, True))
     assert await server.store.pools_with_room() == {"stt"}
 
 
-PER_POOL = (redis_keys.pool_calls, redis_keys.pool_ready, redis_keys.pool_scan)
+PER_POOL = (redis_keys.pool_calls, redis_keys.pool_leases, redis_keys.pool_ready, redis_keys.pool_scan)
 SHARED = [
     redis_keys.CALLS_LIVE, redis_keys.nodes("edge"), redis_keys.edge_audio(EDGE), redis_keys.edge_priority(EDGE),
     *(name(pool) for pool in redis_keys.POOLS for name in PER_POOL),
@@ -140,19 +141,39 @@ async def test_shared_keys_of_another_type_are_removed_and_all_goes_on(server: S
     await server.poison(*SHARED)
     await server.store.mend(EDGE, [])
     await server.live(GOOD)
-    await server.store.report_room("stt", "stt-1", True)
+    assert (await server.store.renew(MemberReport("stt", "stt-1", False, True))).scan
     await server.store.heartbeat("edge", EDGE)
     assert await server.store.live() == [GOOD]
-    assert await server.store.try_scan_lock("stt", "stt-1", 50)
     server.bus.publish(redis_keys.pool_calls("stt"), CallOffered(GOOD))
     assert await offers(server, 1) == [GOOD]
 
 
-async def test_a_scan_that_somebody_does_for_ever_gets_an_end(server: Server) -> None:
-    await server.redis.set(redis_keys.pool_scan("stt"), "garbage")
-    assert not await server.store.try_scan_lock("stt", "stt-1", 50)
-    await server.store.mend(EDGE, [])
-    assert 0 < await server.redis.pttl(redis_keys.pool_scan("stt")) <= 5000
+@pytest.mark.parametrize("last_scan", ["garbage", "9e15", ""])
+async def test_a_time_of_the_last_scan_that_is_none_keeps_nobody_from_scanning(server: Server, last_scan: str) -> None:
+    await server.redis.set(redis_keys.pool_scan("stt"), last_scan)
+    assert (await server.store.renew(MemberReport("stt", "stt-1", True, True))).scan
+    assert not (await server.store.renew(MemberReport("stt", "stt-2", True, True))).scan
+    assert await server.redis.pttl(redis_keys.pool_scan("stt")) > 0
+
+
+@pytest.mark.parametrize("key", [redis_keys.pool_scan, redis_keys.pool_ready, redis_keys.pool_healthy])
+async def test_a_report_of_another_type_costs_nobody_the_lease(server: Server, key: Callable[[str], str]) -> None:
+    await server.live(GOOD)
+    await server.poison(key("stt"))
+    claim = await server.store.claim("stt", GOOD, "stt-1")
+    assert claim is not None
+    for _ in range(2):
+        assert (await server.store.renew(MemberReport("stt", "stt-1", True, True))).kept
+    assert await server.store.orphans("stt") == []
+
+
+async def test_a_lease_of_a_wrong_clock_keeps_no_call_for_ever(server: Server) -> None:
+    await server.live(GOOD)
+    assert await server.store.claim("stt", GOOD, "stt-dead") is not None
+    await server.redis.zadd(redis_keys.pool_leases("stt"), {"stt-dead": 9e15})
+    assert await server.store.orphans("stt") == []
+    assert (await server.store.renew(MemberReport("stt", "stt-1", False, True))).scan
+    assert await server.store.orphans("stt") == [GOOD]
 
 
 async def test_keys_of_a_call_that_hold_something_else_keep_no_caller_out(server: Server) -> None:
@@ -162,7 +183,7 @@ async def test_keys_of_a_call_that_hold_something_else_keep_no_caller_out(server
         redis_keys.call_audio(BAD),
         redis_keys.call_effects(BAD),
     ]
-    await server.poison(*keys, *(redis_keys.call_lease(BAD, pool) for pool in redis_keys.POOLS))
+    await server.poison(*keys)
     await server.live(BAD)
     claim = await server.store.claim("stt", BAD, "stt-1")
     assert claim is not None

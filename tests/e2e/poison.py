@@ -23,7 +23,7 @@ def call_keys(call_id: str) -> list[str]:
         redis_keys.call_webhook_fields,
         redis_keys.call_effects,
     )
-    return [*(name(call_id) for name in named), *(redis_keys.call_lease(call_id, pool) for pool in redis_keys.POOLS)]
+    return [name(call_id) for name in named]
 
 
 def shared_keys(edges: Iterable[str]) -> list[str]:
@@ -31,7 +31,7 @@ def shared_keys(edges: Iterable[str]) -> list[str]:
     pools = [
         name(pool)
         for pool in redis_keys.POOLS
-        for name in (redis_keys.pool_calls, redis_keys.pool_ready, redis_keys.pool_scan)
+        for name in (redis_keys.pool_calls, redis_keys.pool_leases, redis_keys.pool_ready, redis_keys.pool_scan)
     ]
     own = [name(edge) for edge in edges for name in (redis_keys.edge_audio, redis_keys.edge_priority)]
     nodes = [redis_keys.nodes(kind) for kind in ("edge", *redis_keys.POOLS)]
@@ -48,12 +48,10 @@ def poison_entries(client: Any, call_ids: Iterable[str], edges: Iterable[str]) -
 
 def _add(client: Any, key: str, raw: bytes) -> None:
     match (client.type(key).decode(), key.rpartition(":")[2]):
-        case ("stream", _) | ("none", "audio" | "events" | "priority" | "calls" | "stt" | "llm" | "tts") if (
-            not key.startswith("nodes:") and ":lease:" not in key
-        ):
+        case ("stream", _) | ("none", "audio" | "events" | "priority" | "calls"):
             client.xadd(key, {"d": raw})
             client.xadd(key, {"not d": raw, "d": raw})
-        case ("zset", _) | ("none", "live" | "ready" | "queued" | "open" | "edge"):
+        case ("zset", _) | ("none", "live" | "leases" | "ready" | "queued" | "open" | "edge"):
             client.zadd(key, {raw[:1000]: 0, raw[:999] + b"?": "+inf", "call-that-never-was": 9e15})
         case ("hash", _):
             client.hset(key, raw[:1000], raw[:1000])

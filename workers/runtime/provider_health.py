@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 PASS_AGAIN_SECONDS = 60.0
 ALIVE_MS = 1_100
-"""A member without a report for longer may have died: they report every 0.8 s (workers/runtime/runner.py)."""
+"""A member without a report for longer may have died: they report every 0.8 s (workers/runtime/member_lease.py)."""
 PROBE_SECONDS = 10.0
 """Deadline of one probe."""
 PROBE_PAUSE_SECONDS = 0.5
@@ -60,12 +60,6 @@ class ProviderHealth:
     def steps_aside(self) -> bool:
         """Whether this member should take no calls, because another can reach its providers."""
         return self.failing and bool(self.others.healthy)
-
-    async def report(self) -> None:
-        """Report the health, and look at the others if that matters.  Raises ConnectionError or TimeoutError."""
-        await self._store.report_health(self._pool, self._owner, not self.failing)
-        if self.failing:
-            await self.look()
 
     async def look(self) -> None:
         """Read the reports of the other members.  Raises ConnectionError or TimeoutError."""

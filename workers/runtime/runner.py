@@ -1,11 +1,12 @@
-"""Runs a member of a pool: it takes calls by free capacity, owns each by a lease, and passes them on.
+"""Runs a member of a pool: it takes calls by free capacity, owns them while it renews its lease, and passes them on.
 
-    offered ──claim──▶ held ──renewed every third of the lease──▶ over
+    offered ──claim──▶ held ──one lease for all, renewed every third of its life──▶ over
                         │
                         ├── lost: another member has a newer token; drop it, write nothing
                         └── SIGTERM: release and offer again; another member has it in milliseconds
 
-Any member offers calls without an owner again (workers/runtime/orphan_scan.py).  A call that seems to kill its owners
+The lease is kept by workers/runtime/member_lease.py; any member offers calls without an owner again
+(workers/runtime/orphan_scan.py).  A call that seems to kill its owners
 is held alone, and ended after a few (common/store/suspicion.py).  A member that can reach no provider passes its calls
 on (workers/runtime/provider_health.py).
 """
@@ -15,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -30,7 +30,8 @@ from common.telemetry import metrics
 from workers.providers.failover import PassOn
 from workers.runtime.event_session import Fenced
 from workers.runtime.held_call import HeldCall, trial_left_s
-from workers.runtime.orphan_scan import SCAN_SECONDS, OrphanScan
+from workers.runtime.member_lease import MemberLease
+from workers.runtime.orphan_scan import OrphanScan
 from workers.runtime.provider_health import ProviderHealth, never
 from workers.runtime.quarantine import QuarantinedCall
 
@@ -40,12 +41,12 @@ TAKE_BLOCK_MS = 1000
 CLAIMS_AT_ONCE = 8
 """Calls that are claimed or given back at a time, each of which needs a connection to the call store."""
 HEARTBEAT_SECONDS = 5.0
-ROOM_SECONDS = 0.8
-"""How often a member reports whether it takes calls; two reports may fail within READY_STALE_MS."""
 RETRY_SECONDS = 0.5
 """Pause after the call store could not be reached."""
 HEALTH_SECONDS = 0.1
-"""How often the health of the providers is checked."""
+"""How often the health of the providers is checked while calls are held."""
+IDLE_HEALTH_SECONDS = 0.5
+"""How often without calls, when only a probe can change it."""
 PASS_ON_SECONDS = 1.0
 """A call that was passed on, and has no owner after this time, is taken back."""
 SUSPECT_SECONDS = 0.3
@@ -91,14 +92,16 @@ class Runner:
         self._open = open_session
         self._held: dict[str, HeldCall] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        self._scan = OrphanScan(store, options.pool, options.owner, options.lease_ms / 1000 + RETRY_SECONDS)
+        self._scan = OrphanScan(store, options.pool, options.lease_ms / 1000 + RETRY_SECONDS)
+        self._lease = MemberLease(store, options.pool, options.owner, options.lease_ms, self._scan)
         self._health = ProviderHealth(store, options.pool, options.owner, failing)
         self._was_failing = False
         self._passing: set[str] = set()  # calls that were passed on, and are for another member
         self._stand_back_until = 0.0
         self._trials = asyncio.Lock()  # suspects are claimed one at a time
         self._unreleased: deque[tuple[Claim, Left]] = deque(maxlen=UNRELEASED_MAX)
-        self._cut_off = False
+        self._claiming: set[str] = set()
+        self._unclear: set[str] = set()  # claims without an answer: Redis may have this member as the owner
         self._freed = asyncio.Event()
         self.draining = False
         metrics.begin(options.pool, options.calls_max)
@@ -133,11 +136,10 @@ class Runner:
             self._tasks = tasks
             steps: dict[str, tuple[Callable[[], Awaitable[None]], float]] = {
                 "take": (self._take, 0.0),
-                "renew": (self._renew, self._options.lease_ms / 3000),
-                "scan": (self._scan.run, SCAN_SECONDS),
+                "report": (self._report, 0.0),
+                "scan": (self._scan.run, 0.0),
                 "heartbeat": (self._heartbeat, HEARTBEAT_SECONDS),
-                "room": (self._report_room, ROOM_SECONDS),
-                "health": (self._watch_health, HEALTH_SECONDS),
+                "health": (self._watch_health, 0.0),
             }
             loops = [
                 tasks.create_task(self._forever(name, step, seconds), name=f"{self._options.pool} {name}")
@@ -154,7 +156,7 @@ class Runner:
         away = False
         while True:
             if seconds:
-                await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311 - spreads the members' scans
+                await asyncio.sleep(seconds)
             try:
                 await step()
                 away = False
@@ -190,7 +192,7 @@ class Runner:
         for_another = self._health.steps_aside or call_id in self._passing
         back_in_s, refused = STAND_BACK_SECONDS, False
         try:
-            if not for_another and call_id not in self._held:
+            if not for_another:
                 refused = not await self._claim(call_id)
         except Exception as error:
             if isinstance(error, ConnectionError | TimeoutError) and not isinstance(error, KeyRefused):
@@ -215,9 +217,23 @@ class Runner:
         await asyncio.sleep(SUSPECT_SECONDS)
         with contextlib.suppress(ConnectionError, TimeoutError):
             await self._store.ack_offer(self._options.pool, offer_id)
+        self._scan.ask()
 
     async def _claim(self, call_id: str) -> bool:
         """Own the call, unless another member does or it is over.  False: it is a suspect, and must wait."""
+        if call_id in self._held or call_id in self._claiming:
+            return True
+        self._claiming.add(call_id)
+        try:
+            return await self._claim_once(call_id)
+        except (ConnectionError, TimeoutError) as error:
+            if not isinstance(error, KeyRefused):
+                self._unclear.add(call_id)
+            raise
+        finally:
+            self._claiming.discard(call_id)
+
+    async def _claim_once(self, call_id: str) -> bool:
         pool, owner = self._options.pool, self._options.owner
         try:
             self._hold(await self._store.claim(pool, call_id, owner))
@@ -248,6 +264,8 @@ class Runner:
         task = self._tasks.create_task(self._carry(claim), name=f"{pool} {call_id}")
         self._held[call_id] = HeldCall(claim, task, _now())
         metrics.CALLS_ACTIVE.labels(pool).set(len(self._held))
+        if len(self._held) == 1:
+            self._lease.wake()
 
     async def _carry(self, claim: Claim) -> None:
         """Run one session to its end; its exceptions are handled here."""
@@ -255,7 +273,7 @@ class Runner:
         try:
             await self._session(claim).run()
         except Fenced:
-            left = Left.CLEAN if self._cut_off else None
+            left = Left.CLEAN if self._lease.cut_off else None
             metrics.LEASES_LOST.labels(claim.pool).inc()
             log.warning("call lost to a newer owner", extra={"call_id": claim.call_id, "pool": claim.pool})
         except PassOn:
@@ -275,6 +293,8 @@ class Runner:
             await self._pass_on(claim)
         elif left is not None:
             await self._release(claim, left)
+        if left is Left.FAILED:
+            self._scan.ask()
 
     def _session(self, claim: Claim) -> Session:
         return QuarantinedCall(claim, self._bus, self._store) if claim.condemned else self._open(claim)
@@ -286,42 +306,43 @@ class Runner:
         except (ConnectionError, TimeoutError):
             self._unreleased.append((claim, left))
 
+    async def _report(self) -> None:
+        """Renew the lease and report, then wait until that is due again."""
+        await self._renew()
+        await self._lease.pause(bool(self._held))
+
     async def _renew(self) -> None:
         for _ in range(len(self._unreleased)):
             await self._release(*self._unreleased.popleft())
+        takes = not (self.draining or not self._bus.connected or self._full or self._health.steps_aside)
         claims = [held.claim for held in self._held.values()]
-        try:
-            lost = await self._store.renew(claims) if claims else []
-        except (ConnectionError, TimeoutError):
-            self._cut_off = True
-            raise
-        for claim in lost:
+        for claim in await self._lease.renew(claims, takes, not self._health.failing):
             held = self._held.get(claim.call_id)
             if held is not None and held.claim.token == claim.token:  # it may have been claimed again by now
                 del self._held[claim.call_id]
                 held.task.cancel()
                 self._freed.set()
-            if self._cut_off:  # Redis was away, so the call is not to blame
+            if self._lease.cut_off:  # Redis was away, so the call is not to blame
                 await self._release(claim, Left.CLEAN)
-        self._cut_off = False
+        self._lease.cut_off = False
+        if self._health.failing:
+            await self._health.look()
+        while self._unclear and not self.draining:
+            await self._claim(self._unclear.pop())
 
     async def _heartbeat(self) -> None:
         await self._store.heartbeat(self._options.pool, self._options.owner)
 
-    async def _report_room(self) -> None:
-        takes = not (self.draining or not self._bus.connected or self._full or self._health.steps_aside)
-        await self._health.report()
-        await self._store.report_room(self._options.pool, self._options.owner, takes)
-
     async def _watch_health(self) -> None:
         """Report at once when no provider can be reached, or one can again, and pass calls on meanwhile."""
+        await asyncio.sleep(HEALTH_SECONDS if self._held else IDLE_HEALTH_SECONDS)
         failing, pool = self._health.failing, self._options.pool
         if failing != self._was_failing:
             self._was_failing = failing
             metrics.PROVIDERS_FAILING.labels(pool).set(failing)
             log.log(*((logging.ERROR, "no provider can be reached") if failing else (logging.INFO, "providers work")))
-            await self._report_room()
-            await self._report_room()  # the first one has looked at the others, on which it depends
+            await self._renew()
+            await self._renew()  # the first one has looked at the others, on which it depends
         if not self._health.steps_aside:
             return
         assert self._tasks is not None
@@ -355,7 +376,7 @@ class Runner:
     async def _give_all_back(self) -> None:
         """Give every call back and offer it again, so that none waits for its lease to expire."""
         with contextlib.suppress(ConnectionError, TimeoutError):
-            await self._report_room()
+            await self._renew()
         room = asyncio.Semaphore(CLAIMS_AT_ONCE)
         await asyncio.gather(*(self._give_back(one, room) for one in list(self._held.values())))
 

@@ -105,7 +105,7 @@ def test_what_flickers_is_no_growth():
 @pytest.mark.parametrize(
     ("key", "kind"),
     [
-        ("call:{s07}:chaos-5cf1a1de-ca7b-4b8b-9d51-1f13d1a3a1f0:lease:stt", "call:*:lease:stt"),
+        ("call:{s07}:chaos-5cf1a1de-ca7b-4b8b-9d51-1f13d1a3a1f0:effects", "call:*:effects"),
         ("call:{s07}:any:thing:state", "call:*:state"),
         ("edge:edge-host-1-0123abcd:audio", "edge:edge-*:audio"),
         ("nodes:stt", "nodes:stt"),

@@ -20,7 +20,6 @@ def test_the_names_are_what_running_pods_expect() -> None:
     assert redis_keys.call_audio(CALL) == f"call:{{s15}}:{CALL}:audio"
     assert redis_keys.call_events(CALL) == f"call:{{s15}}:{CALL}:events"
     assert redis_keys.call_state(CALL) == f"call:{{s15}}:{CALL}:state"
-    assert redis_keys.call_lease(CALL, "stt") == f"call:{{s15}}:{CALL}:lease:stt"
     assert redis_keys.edge_audio("edge-a") == "edge:edge-a:audio"
     assert redis_keys.edge_priority("edge-a") == "edge:edge-a:priority"
     assert redis_keys.pool_calls("llm") == "pool:llm:calls"
@@ -33,7 +32,6 @@ def test_all_keys_of_a_call_share_one_slot(call_id: str) -> None:
         redis_keys.call_audio(call_id),
         redis_keys.call_events(call_id),
         redis_keys.call_state(call_id),
-        *(redis_keys.call_lease(call_id, pool) for pool in redis_keys.POOLS),
     ]
     assert len(set(keys)) == len(keys)
     tags = {re.findall(r"\{(.*?)\}", key)[0] for key in keys}  # Redis Cluster hashes the first pair of braces

@@ -7,6 +7,7 @@ import pytest
 from common.bus.memory import MemoryStreams
 from common.protocol.redis_keys import shard_index
 from common.store import CallRecord, CallStore
+from common.store.members import MemberReport, Renewal
 from common.store.memory import MemoryCallStore
 from common.store.shards import ShardedCallStore
 
@@ -54,12 +55,15 @@ async def test_the_answers_of_the_servers_that_are_there_are_merged() -> None:
 async def test_what_one_server_says_of_a_pool_adds_to_what_another_says() -> None:
     one, other = MemoryCallStore(MemoryStreams()), MemoryCallStore(MemoryStreams())
     store = ShardedCallStore([one, other])
-    await one.report_room("stt", "w-1", True)
-    await other.report_health("stt", "w-2", True)
-    await other.report_room("tts", "w-3", True)
+    await one.renew(MemberReport("stt", "w-1", False, has_room=True, healthy=False))
+    await other.renew(MemberReport("stt", "w-2", True, has_room=False, healthy=True))
+    await other.renew(MemberReport("tts", "w-3", False, has_room=True, healthy=False))
     members = await store.members("stt")
     assert (members.with_room, members.healthy) == ({"w-1"}, {"w-2"})
     assert await store.pools_with_room() == {"stt", "tts"}
-    assert await one.try_scan_lock("stt", "w-1", 1000)
-    assert await store.try_scan_lock("stt", "w-1", 1000)  # the other server's is free
-    assert not await store.try_scan_lock("stt", "w-1", 1000)
+
+
+def test_of_two_servers_answers_the_one_that_asks_for_more_counts() -> None:
+    assert Renewal(True, False, 500) | Renewal(False, True, 300) == Renewal(False, True, 300)
+    assert Renewal(True, False, None) | Renewal(True, False, 300) == Renewal(True, False, 300)
+    assert Renewal(True, False, None) | Renewal(True, False, None) == Renewal(True, False, None)
