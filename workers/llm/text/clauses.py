@@ -82,10 +82,12 @@ _EARLY_MARKS = (ENDS | COMMAS | {"."}) - JOINTS - {"…"}
 _LIST_MARK = re.compile(r"\d{1,2}[.)]")
 _IN_WORDS = "'’-\u200c\u200d"
 """What a plain word may have besides letters: apostrophe, hyphen, and the joiners of Indian scripts."""
-_UNCLOSED = re.compile("[\"“”‘«»„*_`()\\[\\]{}]")
+_UNCLOSED = re.compile('["“”‘«»„*_`()\\[\\]{}]')
 """What a closer may follow behind the mark: a quotation, a bracket, emphasis."""
 _BEFORE_ADDRESSES = frozenset(
-    re.findall(r"\S+", "at to on in via see is use visit open check site website web url link page app mail email e-mail")
+    re.findall(
+        r"\S+", "at to on in via see is use visit open check site website web url link page app mail email e-mail"
+    )
 )
 """Words after which the next one may be the first part of an address: "visit example.com"."""
 
