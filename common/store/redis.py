@@ -13,6 +13,7 @@ Keys (all names in common/protocol/redis_keys.py):
   call:{sNN}:<id>:ended         string  the carrier reported the call as over; expires after a minute
   calls:live, nodes:<kind>      zset    by the time of the last heartbeat
   calls:ended, calls:to-compact zset    ended calls (ended_calls_redis.py)
+  speech:{fixed}:…              string  audio of fixed sentences, and a zset of their last use (fixed_speech_redis.py)
   nonce:<nonce>                 string  digest of the webhook that used this nonce; expires after a day
 
 A decision in one step is a Lua script over the keys of one call, and over the lists of calls on its server.  Commands
@@ -54,6 +55,7 @@ from common.store.effects import Effect, Known
 from common.store.effects_redis import RedisEffects
 from common.store.ended_calls import COMPACT_AFTER_SECONDS
 from common.store.ended_calls_redis import RedisEndedCalls
+from common.store.fixed_speech_redis import RedisFixedSpeech
 from common.store.members import Members, Quarantined
 from common.store.membership import Membership
 from common.store.offers import CONSUMER_IDLE_MS, Offers
@@ -91,6 +93,7 @@ class RedisCallStore:
         self._retention_s = retention_s
         self._lease_ms = lease_ms
         self.ended_calls = RedisEndedCalls(client)
+        self.fixed_speech = RedisFixedSpeech(client)
         self._effects = RedisEffects(client, retention_s)
         self._offers, self._membership = Offers(client, idle_ms), Membership(client)
 

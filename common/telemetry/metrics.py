@@ -127,6 +127,7 @@ PROVIDER_UNPRICED = Gauge(
 )
 HEDGES = Counter("voice_hedges", "Second requests to another model because the first was slow, by winner", ["winner"])
 PREPARED = Counter("voice_prepared_replies", "Replies begun before the caller's turn was over, by outcome", ["outcome"])
+FIXED_SENTENCES = Counter("voice_fixed_sentences", "Fixed sentences to be spoken, by what the cache had", ["result"])
 TRACE_SPANS = Counter("voice_trace_spans", "Spans of traces, by what became of them", ["outcome"])
 SESSION_ERRORS = Counter("voice_session_errors", "Errors that ended this process's part in a call", ["process"])
 
@@ -189,6 +190,7 @@ CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
     STAGE_SECONDS: (STAGES,),
     TURNS: (("heard", "interrupted"),),
     PREPARED: (("released", "discarded"),),
+    FIXED_SENTENCES: (("hit", "miss", "away"),),
     REDIS_AWAY: (AWAY_KINDS,),
     FRAMES_DROPPED: ((*_DROPS, "stt backlog"),),
     STALE_ORDERS: (("hang up", "speech started", "speech ended", "words detected", "reply released"),),
@@ -258,7 +260,7 @@ _POOL: dict[str, tuple[tuple[Counter | Histogram, tuple[str, ...]], ...]] = {
         (PREPARED, ("released", "discarded")),
         (HEDGES, ("first", "second")),
     ),
-    "tts": ((ANSWERS_FAILED, ("no voice",)),),
+    "tts": ((ANSWERS_FAILED, ("no voice",)), (FIXED_SENTENCES, ("hit", "miss", "away"))),
 }
 _UNITS = {"stt": ("audio_ms",), "llm": ("tokens_in", "tokens_cached", "tokens_out"), "tts": ("characters",)}
 

@@ -164,7 +164,7 @@ class LlmSession:
         try:
             async with asyncio.timeout(REPLY_SECONDS_MAX):
                 if wanted.utterance == 0:
-                    await writer.finish_text(self._persona.greeting)
+                    await writer.finish_text(self._persona.greeting, fixed=self._same_in_all_calls)
                 else:
                     then = await self._answer(writer, chat)
                     self._failed_replies = 0
@@ -178,7 +178,7 @@ class LlmSession:
             metrics.ANSWERS_FAILED.labels("no model").inc()
             await self._apologise(writer)
         elif not writer.count and then:
-            await writer.say_only(self._persona.farewell)
+            await writer.say_only(self._persona.farewell, fixed=self._same_in_all_calls)
         await events.write(ReplyEnded(wanted.turn, writer.count, then))
 
     async def _apologise(self, writer: _Writer) -> None:
@@ -187,7 +187,7 @@ class LlmSession:
         if self._failed_replies >= FAILED_REPLIES_MAX:
             hang_up(self._bus, self._claim, EndReason.ERROR, self._connection)
             return
-        await writer.say_only(self._persona.apology)
+        await writer.say_only(self._persona.apology, fixed=True)
 
     async def _answer(self, writer: _Writer, chat: list[ChatMessage]) -> str:
         """Stream the answer and return the action after it: "" or "hangup"."""
@@ -215,6 +215,11 @@ class LlmSession:
                         )
         writer.drop_set_aside()
         return then
+
+    @property
+    def _same_in_all_calls(self) -> bool:
+        """False for an outbound call: its variables, a name perhaps, may be in the greeting and the farewell."""
+        return not self._claim.record.dial_id
 
     @property
     def _connection(self) -> Connection:
@@ -256,6 +261,7 @@ class _Writer:
         self._stage_ms: StageMs = user_turn.stage_ms if user_turn is not None else ()
         self._clauses = Clauses()
         self._aside = False
+        self._fixed = False
         self._first_token_ms = 0
         self.prefix = prefix
         """The published text of the reply, including that of a previous owner."""
@@ -270,12 +276,14 @@ class _Writer:
         for clause in self._clauses.feed(piece):
             await self._publish(clause)
 
-    async def finish_text(self, text: str) -> None:
-        """Publish what follows the prefix in `text`, which is the whole reply."""
+    async def finish_text(self, text: str, *, fixed: bool) -> None:
+        """Publish what follows the prefix in `text`, which is the whole reply.  `fixed`: see `Clause.fixed`."""
+        self._fixed = fixed
         await self.text(after(self.prefix, text))
 
-    async def say_only(self, text: str) -> None:
-        """Publish this text and end the reply."""
+    async def say_only(self, text: str, *, fixed: bool) -> None:
+        """Publish this text and end the reply.  `fixed`: see `Clause.fixed`."""
+        self._fixed = fixed
         await self.text(text)
         await self.finish()
 
@@ -308,7 +316,7 @@ class _Writer:
         if stage_ms:
             traces.stage("first_token", *stage_ms[-3:-1])
             traces.stage("first_clause", *stage_ms[-2:])
-        await self.events.write(Clause(self._turn, number, text, stage_ms))
+        await self.events.write(Clause(self._turn, number, text, stage_ms, self._fixed))
 
 
 def _usage_report(usage: TokenUsage) -> UsageReported:
