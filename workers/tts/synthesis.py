@@ -104,7 +104,10 @@ class ClauseSynthesis:
 
 
 class CallVoice:
-    """The audio of one call's newest reply.  `write` logs the usage of a provider in the event log."""
+    """The audio of one call's newest reply.  `write` logs the usage of a provider in the event log.
+
+    `fixed` are the call's fixed sentences; None: all clauses are synthesised.
+    """
 
     def __init__(
         self,
@@ -112,7 +115,7 @@ class CallVoice:
         voices: Failover[TextToSpeech],
         options: VoiceOptions,
         write: Callable[[UsageReported], Awaitable[None]],
-        fixed: FixedSentences,
+        fixed: FixedSentences | None = None,
     ) -> None:
         self._call_id = call_id
         self._fixed = fixed
@@ -149,14 +152,15 @@ class CallVoice:
         self.be_silent()
         for synthesis in self._kept.values():
             await synthesis.ended()
-        await self._fixed.close()
+        if self._fixed is not None:
+            await self._fixed.close()
 
     async def _speak(self, synthesis: ClauseSynthesis) -> None:
         """Speak the clause with audio that was kept from another call, or else with a voice."""
         clause = synthesis.clause
         tags = any(takes_audio_tags(source.spec) for source in self._voices.sources)
         speech = with_sources(clause.text, self._options.language, audio_tags=tags)
-        if not clause.fixed or not letters(speech.text):
+        if self._fixed is None or not clause.fixed or not letters(speech.text):
             await self._synthesize(synthesis, speech)
             return
         key = self._fixed.key(self._voices.sources[0].spec, clause.text, speech.text)
