@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from common.protocol.messages import Clause, ClauseSynthesized, UsageReported
+from common.store import CallRecord
 from common.store.fixed_speech import FixedSentence
 from common.store.fixed_speech_memory import MemoryFixedSpeech
 from tests.calls.doubles import Mouth
-from tests.calls.phone import Phone
+from tests.calls.phone import CALL, Phone
 from workers.providers.interfaces import VoiceOptions
 from workers.tts.fixed_sentences import CACHE_SECONDS, FixedSentences
 
@@ -73,6 +74,17 @@ async def test_the_words_of_the_model_are_synthesised_in_each_call() -> None:
             await phone.says("hello")
             await phone.hears("Hi there.")
             assert "Hi there." in phone.mouth.said
+
+
+async def test_the_greeting_of_an_outbound_call_which_may_hold_a_name_is_not_kept() -> None:
+    cache = MemoryFixedSpeech()
+    phone = Phone(greeting=GREETING)
+    phone.store.fixed_speech = cache
+    await phone.store.create(CallRecord(CALL, dial_id="dial-1"))
+    await phone.start()
+    await phone.hears(GREETING)
+    await phone.close()
+    assert not cache._kept
 
 
 async def test_a_voice_that_broke_off_is_not_kept() -> None:

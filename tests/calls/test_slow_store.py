@@ -42,12 +42,13 @@ GREETED = (
 
 
 class SlowLedger(MemoryCallStore):
-    """Writes after a while; a clause not at all while `silent`."""
+    """Writes after a while; a clause not at all while `silent`, the start of a reply after `start_s`."""
 
     silent = False
+    start_s = 0.1
 
     async def append(self, claim: Claim, messages: Sequence[Message]) -> bool:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(self.start_s if isinstance(messages[0], ReplyStarted) else 0.1)
         if self.silent and any(isinstance(message, Clause) for message in messages):
             raise TimeoutError
         return await super().append(claim, messages)
@@ -113,10 +114,12 @@ async def test_a_clause_that_could_not_be_written_leaves_the_reply_to_the_next_o
 
 async def test_the_model_is_asked_while_the_start_of_its_reply_is_written():
     async with mind_at_work() as (transcript, _):
+        transcript.store.start_s = 1.0
         transcript.tell(UserTurn(1, "hours", (0, 0, 0)))
-        await asyncio.sleep(0.05)  # half of the time that a write takes
+        await asyncio.sleep(0.9)
         assert transcript.mind.asked[-1][-1]["content"] == "hours"
-        assert not any(isinstance(message, ReplyStarted | Clause) for message in transcript.told[-1:])
+        assert transcript.mind.open == 1
+        assert isinstance(transcript.told[-1], UserTurn), "and nothing of it is published"
         await asyncio.sleep(5)
         reply = [type(message) for message in transcript.told if getattr(message, "turn", 0) == 2]
         assert reply == [ReplyStarted, Clause, ReplyEnded]
