@@ -8,7 +8,8 @@ Two clocks can say that `endpointing_ms` of audio passed:
 - While the vendor's detector has not reported the end of speech, only the results count: they cover audio up to some
   position, with or without new words.  Audio that was sent and is not yet covered may hold words.
 - Once it has (`speech_final`), the audio that goes on coming in counts: results come once a second, and would be
-  late.  In a replay, where the vendor is far behind what was sent, only what came since then counts.
+  late.  In a replay, where the vendor is far behind what was sent, only what came since then counts.  The detector has
+  then heard as much silence as it was asked for, which places the end of the last word better than its time does.
 
 A final that does not come is asked for after `final_ms` without anything new, and `grace_ms` later the last interim
 is taken for it, unless the vendor sends nothing at all any more: then this socket is dead, and the next one replays
@@ -33,6 +34,8 @@ from workers.providers.interfaces import (
 from workers.stt.stream.audio_feed import AudioFeed
 from workers.stt.stream.interim_words import InterimWords
 from workers.stt.stream.stt_core import Effect
+from workers.stt.vad.endpointing import WINDOW_MS
+from workers.stt.vad.energy import NOT, EnergyVad
 
 FINALIZE = '{"type": "Finalize"}'
 QUIET_MS = 200
@@ -48,6 +51,11 @@ DEAD_MS = 5000
 wait there.  Only after this long is the turn ended without them."""
 REVISION_MS = 150
 """The times of a word move by less than this from one result to the next; what ends later is a new word."""
+
+
+def detector_ms(options: ListenOptions) -> int:
+    """The silence after which the vendor's detector is asked to report the end of speech (`endpointing`)."""
+    return options.eager_endpointing_ms or QUIET_MS
 
 
 @dataclass(slots=True)
@@ -88,6 +96,8 @@ class NovaCore:
         self._feed = feed
         self._final_ms = final_ms
         self._grace_ms = grace_ms
+        self._loudness = EnergyVad()
+        self._loud_to_ms = 0  # end of the last sound in the audio
         self._turn: _NovaTurn | None = None
         self._speech_start_ms: int | None = None  # a SpeechStart awaits its SpeechEnd
         self._reported_to_ms = 0  # audio up to here is in turns that ended
@@ -110,6 +120,9 @@ class NovaCore:
         return None if due_ms is None else due_ms / 1000
 
     def feed(self, position_ms: int, mulaw: bytes, now: float) -> Iterable[Effect]:
+        for at_ms, probability in self._loudness.feed(position_ms, mulaw):
+            if probability > NOT:
+                self._loud_to_ms = at_ms + WINDOW_MS
         return self._advance(round(now * 1000)) if self._turn is not None else ()
 
     def receive(self, raw: str | bytes, now: float) -> Iterator[Effect]:
@@ -170,11 +183,26 @@ class NovaCore:
                 turn.words_end_ms = -1  # the interim words were none
         if speech_final and not turn.interim:
             turn.hushed = True
+            if turn.words_end_ms >= 0 and not message.get("from_finalize"):
+                self._correct_end(turn, self._feed.position((start + duration) * 1000 - detector_ms(self._options)))
             yield from self._pause(turn)
         elif words is None and self._wordless(turn):
             yield from self._pause(turn)
         if is_final and turn.finals and turn.words_end_ms - turn.start_ms >= self._options.utterance_ms_max:
             yield from self._cut(turn)
+
+    def _correct_end(self, turn: _NovaTurn, silent_from_ms: int) -> None:
+        """Place the end of the last word by the silence that the detector just heard, and by the audio itself.
+
+        The time of a word may be late, and then the answer is; or early, and then the caller is cut off.  What differs
+        by more than a word's time can be wrong is about something else: noise after the words kept the detector awake,
+        or it did not wait as long as it was asked to.
+        """
+        if self._loud_to_ms > silent_from_ms + WINDOW_MS:
+            return  # the audio does not agree
+        end_ms = min(max(turn.words_end_ms, self._loud_to_ms), silent_from_ms)
+        if abs(end_ms - turn.words_end_ms) <= REVISION_MS + WINDOW_MS:  # the audio is judged by the window
+            turn.words_end_ms = end_ms
 
     def _wordless(self, turn: _NovaTurn) -> bool:
         """True if a speech start brought no words, so that it was a noise."""
@@ -287,15 +315,18 @@ class NovaCore:
 
     def _pause(self, turn: _NovaTurn) -> Iterator[Effect]:
         """Report that the caller fell silent: after words, or after a noise."""
-        speech_start_ms, self._speech_start_ms = self._speech_start_ms, None
-        if speech_start_ms is not None:
-            noise = turn.words_end_ms <= speech_start_ms
-            yield SpeechEnd(speech_start_ms + self._options.min_interruption_ms if noise else turn.words_end_ms)
+        yield from self._fall_silent(turn)
         if turn.words_end_ms < 0:
             self._turn = None  # a noise before any word
         elif not turn.eager_sent and self._options.eager_endpointing_ms and turn.sure and not turn.interim:
             turn.eager_sent = True
             yield EagerEndOfTurn(turn.text, turn.start_ms, turn.words_end_ms)
+
+    def _fall_silent(self, turn: _NovaTurn) -> Iterator[Effect]:
+        speech_start_ms, self._speech_start_ms = self._speech_start_ms, None
+        if speech_start_ms is not None:
+            noise = turn.words_end_ms <= speech_start_ms
+            yield SpeechEnd(speech_start_ms + self._options.min_interruption_ms if noise else turn.words_end_ms)
 
     def _end(self, turn: _NovaTurn) -> Iterator[Effect]:
         if self._speech_start_ms is not None:
