@@ -33,6 +33,7 @@ from common.store import CallStore, Claim
 from common.telemetry import metrics, traces
 from workers.llm.conversation import Decision, Dialogue, WantedReply
 from workers.llm.model_chain import ModelChain, ModelSwitched, TokenUsage
+from workers.llm.reply_work import ReplyWork
 from workers.llm.text.clauses import Clauses
 from workers.llm.text.phrases import APOLOGIES, FAREWELLS
 from workers.llm.text.speakable import is_speakable
@@ -82,6 +83,7 @@ class LlmSession:
         self._dialogue = Dialogue(persona.instructions, persona.interruptible)
         self._events = 0
         self._failed_replies = 0
+        self._work: ReplyWork | None = None  # of the newest reply that was generated here
 
     async def run(self) -> None:
         async with self._log.following(self._receive):
@@ -112,7 +114,9 @@ class LlmSession:
                     turn = wanted.turn
                     chat = self._dialogue.messages()  # taken now: more events may arrive while the start is written
                     await self._begin(wanted)
-                    running = asyncio.create_task(self._reply(wanted, chat), name=f"reply {turn}")
+                    self._work = work = ReplyWork(turn, preemptive=bool(wanted.based_on))
+                    running = asyncio.create_task(self._reply(wanted, chat, work), name=f"reply {turn}")
+                    running.add_done_callback(work.end)
                     running.add_done_callback(lambda task: self._log.wake())
         finally:
             if running is not None:
@@ -122,6 +126,8 @@ class LlmSession:
         """Release or discard the preemptive reply, now that the caller's turn confirms or contradicts it."""
         metrics.PREPARED.labels(decision.value).inc()
         turn = self._dialogue.newest_turn
+        if self._work is not None and self._work.turn == turn:
+            self._work.settle(discarded=decision is Decision.DISCARD)
         message: ReplyReleased | ReplyDiscarded = ReplyDiscarded(turn)
         if decision is Decision.RELEASE:
             user_turn = self._dialogue.last_user_turn
@@ -140,11 +146,11 @@ class LlmSession:
             await self._log.write(started)
             self._dialogue.receive(started)  # before it comes back through the log, so that it is not started twice
 
-    async def _reply(self, wanted: WantedReply, chat: list[ChatMessage]) -> None:
+    async def _reply(self, wanted: WantedReply, chat: list[ChatMessage], work: ReplyWork) -> None:
         """Publish one reply clause by clause, after the clauses that a previous owner has published."""
         traces.about(traces.TurnTrace(self._claim.call_id, wanted.utterance, wanted.turn))
         user_turn = self._dialogue.user_turn(wanted.utterance)
-        writer = _Writer(self._log, wanted, self._dialogue.published_text(wanted.turn), user_turn)
+        writer = _Writer(self._log, wanted, self._dialogue.published_text(wanted.turn), user_turn, work)
         then, failed = "", False
         try:
             async with asyncio.timeout(REPLY_SECONDS_MAX):
@@ -211,9 +217,15 @@ class _Writer:
     """Cuts one reply's text into clauses and publishes each as soon as it is complete."""
 
     def __init__(
-        self, log: EventSession, wanted: WantedReply, prefix: str, user_turn: UserTurn | EagerUserTurn | None
+        self,
+        log: EventSession,
+        wanted: WantedReply,
+        prefix: str,
+        user_turn: UserTurn | EagerUserTurn | None,
+        work: ReplyWork,
     ) -> None:
         self._log = log
+        self._work = work
         self._turn = wanted.turn
         self._stage_ms: StageMs = user_turn.stage_ms if user_turn is not None else ()
         self._clauses = Clauses()
@@ -225,8 +237,9 @@ class _Writer:
         """Number of published clauses of the reply."""
 
     async def text(self, piece: str) -> None:
-        if piece and not self._first_token_ms:
-            self._first_token_ms = wall_ms()
+        if piece:
+            self._work.tokens += 1
+            self._first_token_ms = self._first_token_ms or wall_ms()
         if piece and self._aside:
             self.drop_unpublished()
         for clause in self._clauses.feed(piece):
@@ -263,6 +276,7 @@ class _Writer:
     async def _publish(self, text: str) -> None:
         if not is_speakable(text):
             return  # an emoji or a rule at the end: there is nothing to synthesise
+        self._work.characters += len(text)
         number = self.count
         self.count += 1
         self.prefix = f"{self.prefix} {text}".strip()

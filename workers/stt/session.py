@@ -206,12 +206,13 @@ class SttSession:
                 self._speech(SpeechStarted(call_id, token, self._utterance, position_ms, wall_ms()))
             case SpeechEnd(position_ms):
                 self._speech(SpeechEnded(call_id, token, self._utterance, position_ms))
-            case EagerEndOfTurn(text, _, end_ms):
+            case EagerEndOfTurn(text, _, end_ms, unsure):
                 now_ms = wall_ms()
                 stage_ms = (self._timeline.wall(end_ms, now_ms), now_ms, now_ms)
                 utterance, backchannel = self._utterance_of(end_ms), is_backchannel(text)
-                self._publish_words(utterance, backchannel)
-                self._writer.add(EagerUserTurn(utterance, text, stage_ms, backchannel))
+                if not unsure:  # an agent that speaks is not stopped for it
+                    self._publish_words(utterance, backchannel)
+                self._writer.add(EagerUserTurn(utterance, text, stage_ms, backchannel, unsure))
             case EndOfTurn():
                 self._end_of_turn(event, spec)
 

@@ -33,6 +33,7 @@ from workers.providers.interfaces import (
 )
 from workers.stt.stream.audio_feed import AudioFeed
 from workers.stt.stream.interim_words import InterimWords
+from workers.stt.stream.stable_interims import StableInterims
 from workers.stt.stream.stt_core import Effect
 from workers.stt.vad.endpointing import WINDOW_MS
 from workers.stt.vad.energy import NOT, EnergyVad
@@ -98,6 +99,7 @@ class NovaCore:
         self._grace_ms = grace_ms
         self._loudness = EnergyVad()
         self._loud_to_ms = 0  # end of the last sound in the audio
+        self._stable = StableInterims(options.interim_endpointing_ms if options.eager_endpointing_ms else 0)
         self._turn: _NovaTurn | None = None
         self._speech_start_ms: int | None = None  # a SpeechStart awaits its SpeechEnd
         self._reported_to_ms = 0  # audio up to here is in turns that ended
@@ -151,6 +153,7 @@ class NovaCore:
         if self._turn is not None:
             yield from self._silence(self._turn)
         if self._turn is not None:
+            yield from self._early(self._turn)
             yield from self._overdue(self._turn, now_ms)
 
     # --- messages ---
@@ -214,6 +217,8 @@ class NovaCore:
         turn = self._turn
         known_ms = turn.words_end_ms if turn is not None else self._reported_to_ms
         goes_on = words.end_ms > known_ms + (REVISION_MS if known_ms > 0 else 0)
+        if turn is not None and self._stable.begun(" ".join([*turn.finals, words.text])):
+            goes_on = False  # a reply was begun to these very words: only their times moved
         if goes_on and self._speech_start_ms is None:
             yield from self._speech_start(max(words.start_ms, known_ms) if turn is not None else words.start_ms)
         turn = self._turn
@@ -274,6 +279,19 @@ class NovaCore:
         if silence_ms >= self._options.endpointing_ms:
             yield from self._end(turn)
 
+    def _early(self, turn: _NovaTurn) -> Iterator[Effect]:
+        """Report a likely end on interim words, if the results cover the audio up to where it became quiet."""
+        fed_ms = self._feed.fed_ms
+        self._stable.words(turn.text, fed_ms)
+        if turn.eager_sent or self._covered_ms < self._loud_to_ms - WINDOW_MS or turn.words_end_ms < 0:
+            return
+        if self._stable.due(fed_ms - self._loud_to_ms, fed_ms):
+            self._stable.begin()
+            yield from self._fall_silent(turn)
+            yield EagerEndOfTurn(
+                turn.text, turn.start_ms, turn.words_end_ms, unsure=not turn.sure or bool(turn.interim)
+            )
+
     def _clock(self, turn: _NovaTurn) -> int:
         if not turn.hushed:
             return self._covered_ms
@@ -318,6 +336,7 @@ class NovaCore:
         yield from self._fall_silent(turn)
         if turn.words_end_ms < 0:
             self._turn = None  # a noise before any word
+            self._stable.end_turn("")
         elif not turn.eager_sent and self._options.eager_endpointing_ms and turn.sure and not turn.interim:
             turn.eager_sent = True
             yield EagerEndOfTurn(turn.text, turn.start_ms, turn.words_end_ms)
@@ -334,6 +353,7 @@ class NovaCore:
             yield SpeechEnd(turn.words_end_ms)
         self._turn, self._asked_ms = None, None
         self._reported_to_ms = turn.words_end_ms
+        self._stable.end_turn(turn.text)
         unsure = not turn.sure and not turn.interim
         yield EndOfTurn(turn.text, turn.start_ms, turn.words_end_ms, max(turn.words_end_ms, self._clock(turn)), unsure)
 
