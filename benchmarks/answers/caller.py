@@ -12,7 +12,7 @@ from binascii import a2b_base64
 from collections import deque
 from dataclasses import dataclass, field
 
-from benchmarks.answers.plan import FRAME_NS
+from benchmarks.answers.plan import FRAME_NS, PAUSE, SPEECH
 from benchmarks.bare_socket import FRAME_BYTES, BareSocket, media_frame
 
 NS_PER_BYTE = 125_000
@@ -54,7 +54,7 @@ def caller_number(mulaw: bytes) -> int:
 class LoadCaller:
     """One caller: call `speak` every 20 ms, and `hear` whenever the socket can be read."""
 
-    def __init__(self, port: int, number: int, frames: tuple[bool, ...], begin: int) -> None:
+    def __init__(self, port: int, number: int, frames: tuple[str, ...], begin: int) -> None:
         """Connect.  `frames` is the script, `begin` the number of this caller's first frame."""
         self.heard = CallerRecord()
         self._call_id = f"bench-{number:04d}"
@@ -68,14 +68,15 @@ class LoadCaller:
 
     def speak(self, now: int) -> None:
         """Send the next 20 ms of the script, and `playedStream` for checkpoints that were passed."""
-        speaks = self._frames[self._at]
+        kind = self._frames[self._at]
         self._at = (self._at + 1) % len(self._frames)
+        speaks = kind in (SPEECH, PAUSE)
         if speaks and not self._spoke:
             self._first_ns = now
         elif self._spoke and not speaks and self._first_ns:
             self.heard.bursts.append((self._first_ns, now - FRAME_NS))
         self._spoke = speaks
-        self.socket.send(self._media[speaks])
+        self.socket.send(self._media[kind == SPEECH])
         while self._marks and self._marks[0][0] <= now:
             self.socket.say({"event": "playedStream", "streamId": self._call_id, "name": self._marks.popleft()[1]})
 

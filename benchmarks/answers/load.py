@@ -25,6 +25,7 @@ class LoadPlan:
     port: int
     callers: int
     core: int | None
+    pause_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -39,7 +40,7 @@ class LoadResult:
 def load_main(plan: LoadPlan, pipe: Connection) -> None:
     """Connect on a message, confirm, speak and listen between the two given times, and send the records."""
     pin(plan.core)
-    frames = cycle_frames()
+    frames = cycle_frames(plan.pause_ms)
     pipe.send("up")
     receive(pipe, START_SECONDS)
     callers = [

@@ -15,6 +15,7 @@ SAID = "I would like to know when you are open."
 ANSWER = "Yes, of course we can. The doctor has time for you this evening at six, or tomorrow at nine."
 """One answer for all turns, so that every answer has the same ideal time.  About six seconds of speech."""
 NS_PER_MS = 1e6
+SPEECH, PAUSE, SILENCE = "speech", "pause", "silence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,12 @@ class Pace:
     """Time from a clause to its first audio."""
     voice_s_per_s: float = 0.1
     """Time to synthesize a second of audio."""
+    interim_ms: int = 1000
+    """Audio per interim result of the recogniser."""
+    word_ms: int = 130
+    """Speech per word in it: the last word is known when the speech is over."""
+    pause_ms: int = 0
+    """Pause in the middle of each speech, in whole frames."""
 
     @property
     def chat(self) -> ChatTiming:
@@ -74,11 +81,16 @@ def tokens_to_first_clause(answer: str) -> int:
     return len(tokens(answer))
 
 
-def cycle_frames() -> tuple[bool, ...]:
-    """Return for each frame of a cycle whether the caller speaks."""
+def cycle_frames(pause_ms: int = 0) -> tuple[str, ...]:
+    """Return for each frame of a cycle `SPEECH`, `PAUSE` (within a speech), or `SILENCE`."""
     return tuple(
-        speaks
+        kind
         for speech_ms, silence_ms in CYCLE_MS
-        for speaks, ms in ((True, speech_ms), (False, silence_ms))
+        for kind, ms in (
+            (SPEECH, (speech_ms - pause_ms) // 2),
+            (PAUSE, pause_ms),
+            (SPEECH, speech_ms - pause_ms - (speech_ms - pause_ms) // 2),
+            (SILENCE, silence_ms),
+        )
         for _ in range(ms // FRAME_MS)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -79,9 +79,15 @@ def numbers(run: RunResult) -> dict[str, Any]:
         "callers_core_share": run.callers_cpu_s / plan.seconds,
         "vendors_core_share": run.vendors_cpu_s / plan.seconds,
         "strangers_share": run.strangers_s / plan.seconds,
+        "wasted_tokens_percent": _wasted_percent(run.reply_tokens),
         "void": max(_p99(callers_late), _p99(vendors_late)) > LATENESS_P99_MS_MAX
         or run.strangers_s / plan.seconds > STRANGERS_SHARE_MAX,
     }
+
+
+def _wasted_percent(reply_tokens: Mapping[str, float]) -> float:
+    tokens = sum(reply_tokens.values())
+    return 100 * reply_tokens["wasted"] / tokens if tokens else math.nan
 
 
 def _p99(late: Spread) -> float:
@@ -114,7 +120,15 @@ def page(pace: Pace, runs: Sequence[dict[str, Any]], failures: Sequence[str], co
         "clear p50",
         "clear p95",
     ]
-    heads += ["silence", "CPU-s per call-minute", "MB per call", "late p99: callers", "vendors", "strangers"]
+    heads += [
+        "silence",
+        "CPU-s per call-minute",
+        "MB per call",
+        "tokens wasted",
+        "late p99: callers",
+        "vendors",
+        "strangers",
+    ]
     rows = [_row(found) for found in runs]
     return "\n\n".join(
         [
@@ -124,7 +138,8 @@ def page(pace: Pace, runs: Sequence[dict[str, Any]], failures: Sequence[str], co
             _by_process(runs),
             "Wait: from the last frame of speech sent to the first audible frame received. Clear: from the vendor's "
             "report of speech to `clearAudio` at the caller. Silence: time with an empty buffer at the carrier, inside "
-            "replies. Callers start spread over a cycle of two answers heard to the end and one barge-in. "
+            "replies. Tokens wasted: the share of the model's, on replies begun too early. Callers start spread over a "
+            "cycle of two answers heard to the end and one barge-in. "
             f"{cores} Valkey writes no append-only file. VOID: the callers or the vendors were late themselves "
             f"(p99 over {LATENESS_P99_MS_MAX:.0f} ms), or other programs (strangers) used over "
             f"{100 * STRANGERS_SHARE_MAX:.0f} % of the server's core; no other figure of that row is valid.",
@@ -150,6 +165,7 @@ def _row(found: dict[str, Any]) -> list[str]:
         f"{found['silence_percent']:.3f} %",
         f"{found['cpu_s_per_call_minute']:.3f}",
         f"{found['memory_mb_per_call']:.2f}",
+        f"{found['wasted_tokens_percent']:.1f} %",
         f"{found['callers_late']['p99_ms']:.2f}",
         f"{found['vendors_late']['p99_ms']:.2f}",
         f"{100 * found['strangers_share']:.0f} %",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+import urllib.request
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,6 +60,8 @@ class RunResult:
     callers_cpu_s: float
     vendors_cpu_s: float
     profiles: dict[str, Profile]
+    reply_tokens: Mapping[str, float] = field(default_factory=dict)
+    """Tokens that the stack's model streamed, `used` and `wasted`; empty for a server without that count."""
 
 
 def run(plan: RunPlan) -> RunResult:
@@ -67,7 +71,9 @@ def run(plan: RunPlan) -> RunResult:
         url = vendors.receive(READY_SECONDS)
         with serving(plan.server, ServerPlan(url, plan.pace.endpoint_ms, server_core, plan.settings)) as server:
             idle = {name: memory_bytes(pid) for name, pid in server.pids.items()}
-            with child("callers", load_main, LoadPlan(server.port, plan.calls, load_core)) as callers:
+            with child(
+                "callers", load_main, LoadPlan(server.port, plan.calls, load_core, plan.pace.pause_ms)
+            ) as callers:
                 callers.receive(READY_SECONDS)
                 callers.send("call")
                 callers.receive(READY_SECONDS)
@@ -79,6 +85,7 @@ def run(plan: RunPlan) -> RunResult:
                 used, core_s = _watched(server.pids, idle, window, server_core)
                 profiles = profiled(server.pids, plan.profile_s) if plan.profile_s else {}
                 load: LoadResult = callers.receive(READY_SECONDS + plan.profile_s)
+                reply_tokens = _reply_tokens(server.llm_metrics_url)
         vendors.send("end")  # they are used no more
         result: VendorResult = vendors.receive(READY_SECONDS)
     return RunResult(
@@ -91,7 +98,17 @@ def run(plan: RunPlan) -> RunResult:
         load.cpu_s,
         result.cpu_s,
         profiles,
+        reply_tokens,
     )
+
+
+def _reply_tokens(metrics_url: str) -> dict[str, float]:
+    if not metrics_url:
+        return {}
+    with urllib.request.urlopen(metrics_url, timeout=READY_SECONDS) as response:
+        text = response.read().decode()
+    found = re.findall(r'^voice_reply_tokens_total{outcome="(\w+)"} (\S+)$', text, re.MULTILINE)
+    return {outcome: float(count) for outcome, count in found}
 
 
 def _watched(

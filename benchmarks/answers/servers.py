@@ -40,6 +40,8 @@ class ServerUnderTest:
 
     port: int
     pids: Mapping[str, int]
+    llm_metrics_url: str = ""
+    """Empty: this server has none."""
 
 
 @contextlib.contextmanager
@@ -57,7 +59,9 @@ def _stack(plan: ServerPlan) -> Iterator[ServerUnderTest]:
             runner.run(stack.__aenter__())
         try:
             yield ServerUnderTest(
-                int(stack.url.rpartition(":")[2]), {name: each.pid for name, each in stack.processes.items()}
+                int(stack.url.rpartition(":")[2]),
+                {name: each.pid for name, each in stack.processes.items()},
+                stack.metrics_url("llm"),
             )
         finally:
             runner.run(stack.__aexit__())

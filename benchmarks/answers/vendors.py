@@ -93,7 +93,13 @@ async def _serve(plan: VendorPlan, pipe: Connection) -> None:
     pace = plan.pace
     cast = Cast(
         CastScript((SAID,), (Answer(ANSWER),)),
-        CastPace(pace.final_ms, pace.chat, VoicePace(pace.first_byte_ms, pace.voice_s_per_s)),
+        CastPace(
+            pace.final_ms,
+            pace.chat,
+            VoicePace(pace.first_byte_ms, pace.voice_s_per_s),
+            interim_ms=pace.interim_ms,
+            word_ms=pace.word_ms,
+        ),
     )
     cast.wrap("deepgram", DetectionRecorder(cast.app("deepgram"), result))
     async with LoopbackServer(cast, ws="websockets-sansio") as server:

@@ -103,6 +103,8 @@ class TurnOptions:
     """Silence of this length after words ends the caller's turn."""
     eager_endpointing_ms: Annotated[int, Meta(ge=0, le=5_000, extra={"former": "likely_ms"})] = 200
     """Silence of this length after words starts a preemptive reply, held until the turn is over; 0: no such reply."""
+    interim_endpointing_ms: Annotated[int, Meta(ge=0, le=2_000)] = 0
+    """Starts it after this much silence already, if interim words stood unchanged for as long; 0: does not."""
     interruptible: bool = True
     """False: the agent finishes its reply even if the caller speaks."""
 
@@ -351,6 +353,8 @@ def _canonical(agent: Agent) -> dict[str, Any]:
     del document["version"]
     if not agent.farewell:
         del document["farewell"]  # without it a version stays what it was
+    if not agent.turn.interim_endpointing_ms:
+        del document["turn"]["interim_endpointing_ms"]  # likewise
     return document
 
 

@@ -191,6 +191,8 @@ class EagerUserTurn(Tagged, frozen=True, tag=23):
     stage_ms: StageMs
     backchannel: bool = False
     """As in `UserTurn`."""
+    unsure: bool = False
+    """The words come from interim results only; they count if the agent was waiting for an answer."""
 
 
 class ReplyStarted(Tagged, frozen=True, tag=30):

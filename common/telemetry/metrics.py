@@ -128,6 +128,10 @@ PROVIDER_UNPRICED = Gauge(
 HEDGES = Counter("voice_hedges", "Second requests to another model because the first was slow, by winner", ["winner"])
 PREPARED = Counter("voice_prepared_replies", "Replies begun before the caller's turn was over, by outcome", ["outcome"])
 FIXED_SENTENCES = Counter("voice_fixed_sentences", "Fixed sentences to be spoken, by what the cache had", ["result"])
+REPLY_TOKENS = Counter("voice_reply_tokens", "Tokens that models streamed for replies, by outcome", ["outcome"])
+REPLY_CHARACTERS = Counter(
+    "voice_reply_characters", "Characters of replies that voices were given, by outcome", ["outcome"]
+)
 TRACE_SPANS = Counter("voice_trace_spans", "Spans of traces, by what became of them", ["outcome"])
 SESSION_ERRORS = Counter("voice_session_errors", "Errors that ended this process's part in a call", ["process"])
 
@@ -191,6 +195,8 @@ CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
     TURNS: (("heard", "interrupted"),),
     PREPARED: (("released", "discarded"),),
     FIXED_SENTENCES: (("hit", "miss", "away"),),
+    REPLY_TOKENS: (("used", "wasted"),),
+    REPLY_CHARACTERS: (("used", "wasted"),),
     REDIS_AWAY: (AWAY_KINDS,),
     FRAMES_DROPPED: ((*_DROPS, "stt backlog"),),
     STALE_ORDERS: (("hang up", "speech started", "speech ended", "words detected", "reply released"),),
@@ -258,6 +264,8 @@ _POOL: dict[str, tuple[tuple[Counter | Histogram, tuple[str, ...]], ...]] = {
     "llm": (
         (ANSWERS_FAILED, ("no model",)),
         (PREPARED, ("released", "discarded")),
+        (REPLY_TOKENS, ("used", "wasted")),
+        (REPLY_CHARACTERS, ("used", "wasted")),
         (HEDGES, ("first", "second")),
     ),
     "tts": ((ANSWERS_FAILED, ("no voice",)), (FIXED_SENTENCES, ("hit", "miss", "away"))),

@@ -17,7 +17,7 @@ EVENTS: Mapping[type[m.Message], tuple[str, str]] = {
     m.OwnerChanged: ("OwnerChanged", "pool token owner at_ms"),
     m.SpeechStarted: ("SpeechStarted", "utterance position_ms at_ms token"),
     m.SpeechEnded: ("SpeechEnded", "utterance position_ms token"),
-    m.EagerUserTurn: ("EagerUserTurn", "utterance text stage_ms backchannel"),
+    m.EagerUserTurn: ("EagerUserTurn", "utterance text stage_ms backchannel unsure"),
     m.UserTurn: ("UserTurn", "utterance text stage_ms unsure backchannel"),
     m.ReplyStarted: ("ReplyStarted", "turn utterance based_on"),
     m.ReplyReleased: ("ReplyReleased", "turn stage_ms token"),

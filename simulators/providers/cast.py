@@ -49,12 +49,17 @@ class CastScript:
 
 @dataclass(frozen=True, slots=True)
 class CastPace:
-    """Latencies of the vendors in ms: final result after the silence, first token, first byte of audio."""
+    """Latencies of the vendors in ms: final result after the silence, first token, first byte of audio.
+
+    `interim_ms` and `word_ms` are Deepgram's: audio per interim result, and per word in it.
+    """
 
     final_ms: float = 50.0
     chat: ChatTiming = field(default_factory=ChatTiming)
     voice: VoicePace = field(default_factory=lambda: VoicePace(100.0, 0.1))
     keep_audio: bool = False
+    interim_ms: int = 1000
+    word_ms: int = 250
 
 
 class Cast:
@@ -63,7 +68,14 @@ class Cast:
     def __init__(self, script: CastScript, pace: CastPace | None = None) -> None:
         pace = pace or CastPace()
         speeches, final_ms, first_ms = list(script.speeches), round(pace.final_ms), round(pace.voice.first_ms)
-        nova = DeepgramStandin(speeches, key=KEY, final_after_ms=pace.final_ms, keep_audio=pace.keep_audio)
+        nova = DeepgramStandin(
+            speeches,
+            key=KEY,
+            final_after_ms=pace.final_ms,
+            interim_ms=pace.interim_ms,
+            word_ms=pace.word_ms,
+            keep_audio=pace.keep_audio,
+        )
         chat = OpenAIChatStandin(script.answers, pace.chat, KEY)
         standins: dict[str, list[Any]] = {
             "deepgram": [nova, AuraStandin(pace.voice, KEY)],

@@ -25,7 +25,7 @@ class Pace:
     """Shortest sound that counts as speech."""
     started_after_ms: float = 50
     interim_ms: int = 1000
-    """Audio per interim result of Nova."""
+    """Audio per interim result of Nova: the vendor's pages show one for each second."""
     interim_after_ms: float = 50
     final_after_ms: float = 50
     """Latency after the silence of `endpointing`, or of Flux's end of turn."""
@@ -35,6 +35,8 @@ class Pace:
     eager_ms: int = 160
     eot_ms: int = 300
     """Silence after which Flux assumes the end of a turn, if its text ends like a sentence."""
+    word_end_error_ms: int = 0
+    """How much later (negative: earlier) than its sound the last word of a final result of Nova ends."""
     word_times: bool = True
     """Whether Flux sends the times of words."""
 
@@ -159,6 +161,8 @@ class NovaSpeech:
         final = final and not self.withholds
         count = len(self._words) if ended or not self._speaking else audio.spoken(self._words)
         spans = audio.spans(self._words, count, whole=ended or not self._speaking)[self._words_final :]
+        if ended and spans:
+            spans[-1]["end"] = round(spans[-1]["end"] + audio.pace.word_end_error_ms / 1000, 3)
         result = {
             "type": "Results",
             "channel_index": [0, 1],

@@ -229,6 +229,8 @@ class CarrierLine:
         self.stopped = False
         self.answers_marks = True
         self.unsent_bytes = 0
+        self.listeners: list[Callable[[bytes], None]] = []
+        """Called with each frame as it is sent, heard or not."""
 
     def send_texts(self, messages: list[bytes]) -> None:
         for message in messages:
@@ -248,6 +250,8 @@ class CarrierLine:
             case "playAudio":
                 frame = b64decode(message["media"]["payload"])
                 assert len(frame) == 160, "whole 20 ms frames only"
+                for listener in self.listeners:
+                    listener(frame)
                 if self._clearing:
                     raise AssertionError("audio before clearedAudio: the carrier may drop it")
                 start = max(self._dry_at, now)

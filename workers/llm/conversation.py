@@ -9,11 +9,11 @@ from the carrier's checkpoint (`Interrupted`) and the duration of each clause (`
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 from enum import Enum
 
-from common.call.reply_state import ABOUT_REPLY, Reply, ReplyState, lose
+from common.call.reply_state import ABOUT_REPLY, AboutReply, Reply, ReplyState, lose
+from common.call.same_words import same_words
 from common.protocol.messages import (
     CallEnded,
     CallStarted,
@@ -24,6 +24,7 @@ from common.protocol.messages import (
     UserTurn,
     of_past_connection,
 )
+from workers.llm.preemption import ON_INTERIMS, ON_SIGNAL, PreemptionBudget
 from workers.providers.interfaces import ChatMessage
 
 
@@ -62,6 +63,8 @@ class Dialogue:
         self._utterance = -1  # the newest utterance to answer; 0 is the greeting, -1 before `CallStarted`
         self._user_turn: UserTurn | None = None
         self._eager_turn: EagerUserTurn | None = None  # the newest eager end of turn, while not confirmed or superseded
+        self._budgets = {True: PreemptionBudget(ON_INTERIMS), False: PreemptionBudget(ON_SIGNAL)}  # by `unsure`
+        self._begun_on: EagerUserTurn | None = None  # the eager end of turn of the newest preemptive reply
         self.epoch = 0
         """Number of the newest media connection of the call; 0 before `CallStarted`."""
         self.edge = ""
@@ -74,8 +77,7 @@ class Dialogue:
         if of_past_connection(message, self.epoch):
             return
         if isinstance(message, ABOUT_REPLY):
-            if message.turn in self._replies:
-                self._replies[message.turn].receive(message)
+            self._about_reply(message)
             return
         match message:
             case CallStarted(epoch, edge, heard=heard):
@@ -93,7 +95,7 @@ class Dialogue:
                     self._eager_turn = None  # the caller continues to speak
             case EagerUserTurn(utterance):
                 if utterance > self._utterance and not self._is_backchannel(message):
-                    self._eager_turn = message
+                    self._add_eager_turn(message)
             case UserTurn():
                 if not self._is_backchannel(message) and (self._caller_has_floor or not message.unsure):
                     self._add_user_turn(message)
@@ -101,6 +103,8 @@ class Dialogue:
                 if turn not in self._replies:
                     self._replies[turn] = reply = Reply(turn, utterance, based_on)
                     self._items.append(reply)
+                    if based_on and self._eager_turn is not None:
+                        self._begun_on = self._eager_turn
             case _:
                 pass
 
@@ -114,14 +118,35 @@ class Dialogue:
 
     @property
     def _caller_has_floor(self) -> bool:
-        """True if the newest reply was played to its end, or interrupted and cannot resume."""
+        """True if the newest reply was played to its end, or interrupted and cannot resume, or is not heard yet."""
         reply = self._newest
-        return reply is None or reply.closed
+        return reply is None or reply.closed or reply.preemptive
+
+    def _about_reply(self, message: AboutReply) -> None:
+        reply = self._replies.get(message.turn)
+        if reply is None:
+            return
+        preemptive = reply.preemptive
+        reply.receive(message)
+        if preemptive and reply.state is ReplyState.DISCARDED and self._begun_on is not None:
+            budget = self._budgets[self._begun_on.unsure]
+            budget.discard(_written_ms(self._begun_on), turn_open=reply.utterance > self._utterance)
+
+    def _add_eager_turn(self, turn: EagerUserTurn) -> None:
+        """Take the newest likely end of turn, if a reply to it may be begun; a reply to an earlier one is void."""
+        wanted = self._caller_has_floor or not turn.unsure
+        known = self._eager_turn is not None and same_words(turn.text, self._eager_turn.text)
+        if wanted and (known or self._budgets[turn.unsure].allows(_written_ms(turn))):
+            self._eager_turn = turn
+        else:
+            self._eager_turn = None
 
     def _add_user_turn(self, turn: UserTurn) -> None:
         """Add a turn of the caller; it precedes a preemptive reply that was started for it."""
         if turn.utterance <= self._utterance:
             return
+        for budget in self._budgets.values():
+            budget.end_turn()
         self._utterance = turn.utterance
         self._user_turn = turn
         if self._eager_turn is not None and self._eager_turn.utterance <= turn.utterance:
@@ -158,7 +183,7 @@ class Dialogue:
         turn: UserTurn | EagerUserTurn | None = (
             self._user_turn if self._utterance >= newest.utterance else self._eager_turn
         )
-        if turn is None or turn.utterance != newest.utterance or not _same_words(turn.text, newest.based_on):
+        if turn is None or turn.utterance != newest.utterance or not same_words(turn.text, newest.based_on):
             return Decision.DISCARD
         return Decision.RELEASE if turn is self._user_turn else None
 
@@ -220,11 +245,6 @@ class Dialogue:
         return self._items[: next(known, len(self._items))]
 
 
-def _same_words(one: str, other: str) -> bool:
-    """Compare without case, punctuation and spaces: the final polish of a transcript does not change its meaning."""
-    return _letters(one) == _letters(other)
-
-
-def _letters(text: str) -> str:
-    # By category and not `isalnum`, which would drop the vowel signs of Indian scripts.
-    return "".join(char for char in text.casefold() if unicodedata.category(char)[0] not in "PZSC")
+def _written_ms(turn: EagerUserTurn) -> int:
+    """When the STT worker wrote it, wall clock ms; 0 if it does not say."""
+    return turn.stage_ms[-1] if turn.stage_ms else 0

@@ -36,6 +36,7 @@ from common.store import CallStore, Claim
 from common.telemetry import metrics, traces
 from workers.llm.conversation import Decision, Dialogue, WantedReply
 from workers.llm.model_chain import ModelChain, ModelSwitched, TokenUsage
+from workers.llm.reply_work import ReplyWork
 from workers.llm.text.clauses import Clauses
 from workers.llm.text.phrases import APOLOGIES, FAREWELLS
 from workers.llm.text.speakable import is_speakable
@@ -85,6 +86,7 @@ class LlmSession:
         self._dialogue = Dialogue(persona.instructions, persona.interruptible)
         self._events = 0
         self._failed_replies = 0
+        self._work: ReplyWork | None = None  # of the newest reply that was generated here
 
     async def run(self) -> None:
         async with self._log.following(self._receive):
@@ -128,7 +130,9 @@ class LlmSession:
         """
         chat = self._dialogue.messages()  # taken now: more events may arrive while the start is written
         started = asyncio.create_task(self._write_start(wanted), name=f"start of reply {wanted.turn}")
-        reply = asyncio.create_task(self._reply(wanted, chat, started), name=f"reply {wanted.turn}")
+        self._work = work = ReplyWork(wanted.turn, preemptive=bool(wanted.based_on))
+        reply = asyncio.create_task(self._reply(wanted, chat, work, started), name=f"reply {wanted.turn}")
+        reply.add_done_callback(work.end)
         for task in (started, reply):
             task.add_done_callback(lambda _: self._log.wake())
         return _RunningReply(started, reply)
@@ -137,6 +141,8 @@ class LlmSession:
         """Release or discard the preemptive reply, now that the caller's turn confirms or contradicts it."""
         metrics.PREPARED.labels(decision.value).inc()
         turn = self._dialogue.newest_turn
+        if self._work is not None and self._work.turn == turn:
+            self._work.settle(discarded=decision is Decision.DISCARD)
         message: ReplyReleased | ReplyDiscarded = ReplyDiscarded(turn)
         if decision is Decision.RELEASE:
             user_turn = self._dialogue.last_user_turn
@@ -154,12 +160,14 @@ class LlmSession:
             await self._log.write(started)
             self._dialogue.receive(started)  # before it comes back through the log, so that it is not started twice
 
-    async def _reply(self, wanted: WantedReply, chat: list[ChatMessage], started: asyncio.Task[None]) -> None:
+    async def _reply(
+        self, wanted: WantedReply, chat: list[ChatMessage], work: ReplyWork, started: asyncio.Task[None]
+    ) -> None:
         """Publish one reply clause by clause, after the clauses that a previous owner has published."""
         traces.about(traces.TurnTrace(self._claim.call_id, wanted.utterance, wanted.turn))
         user_turn = self._dialogue.user_turn(wanted.utterance)
         events = _ReplyEvents(self._log, started)
-        writer = _Writer(events, wanted, self._dialogue.published_text(wanted.turn), user_turn)
+        writer = _Writer(events, wanted, self._dialogue.published_text(wanted.turn), user_turn, work)
         then, failed = "", False
         try:
             async with asyncio.timeout(REPLY_SECONDS_MAX):
@@ -254,9 +262,15 @@ class _Writer:
     """Cuts one reply's text into clauses and publishes each as soon as it is complete."""
 
     def __init__(
-        self, events: _ReplyEvents, wanted: WantedReply, prefix: str, user_turn: UserTurn | EagerUserTurn | None
+        self,
+        events: _ReplyEvents,
+        wanted: WantedReply,
+        prefix: str,
+        user_turn: UserTurn | EagerUserTurn | None,
+        work: ReplyWork,
     ) -> None:
         self.events = events
+        self._work = work
         self._turn = wanted.turn
         self._stage_ms: StageMs = user_turn.stage_ms if user_turn is not None else ()
         self._clauses = Clauses()
@@ -269,8 +283,9 @@ class _Writer:
         """Number of published clauses of the reply."""
 
     async def text(self, piece: str) -> None:
-        if piece and not self._first_token_ms:
-            self._first_token_ms = wall_ms()
+        if piece:
+            self._work.tokens += 1
+            self._first_token_ms = self._first_token_ms or wall_ms()
         if piece and self._aside:
             self.drop_unpublished()
         for clause in self._clauses.feed(piece):
@@ -309,6 +324,7 @@ class _Writer:
     async def _publish(self, text: str) -> None:
         if not is_speakable(text):
             return  # an emoji or a rule at the end: there is nothing to synthesise
+        self._work.characters += len(text)
         number = self.count
         self.count += 1
         self.prefix = f"{self.prefix} {text}".strip()

@@ -61,6 +61,9 @@ class ListenOptions:
     """Longer speech is transcribed in pieces of this length."""
     eager_endpointing_ms: int = 200
     """Silence of this length after words raises `EagerEndOfTurn`; 0: never."""
+    interim_endpointing_ms: int = 0
+    """So does silence of this length after interim words that stood unchanged for as long, if the provider has interim
+    results and no earlier signal; 0: never."""
     keyterms: tuple[str, ...] = ()
     """Names and technical terms that the caller may use; providers without such a list ignore them."""
 
@@ -103,6 +106,8 @@ class EagerEndOfTurn:
     text: str
     start_ms: int
     end_ms: int
+    unsure: bool = False
+    """The words come from interim results (workers/stt/stream/stable_interims.py)."""
 
 
 SttEvent: TypeAlias = SpeechStart | SpeechEnd | EagerEndOfTurn | EndOfTurn

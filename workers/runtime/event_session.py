@@ -7,7 +7,7 @@ past, and decides nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from common.bus import Bus
@@ -37,18 +37,17 @@ class EventSession:
         """Write that this member owns the call from now on.  Raises as `write` does."""
         await self.write(OwnerChanged(self.claim.pool, self.claim.token, self.claim.owner, wall_ms()))
 
-    async def write(self, message: Message) -> None:
-        """Append one event.
+    async def write(self, *messages: Message) -> None:
+        """Append events, in this order and in one step.
 
         Raises `Fenced` if another member owns the call by now, and `ConnectionError` if the call store does not answer
         (a `TimeoutError` would be taken for a provider's).
         """
-        try:
-            written = await self._store.append(self.claim, [message])
-        except TimeoutError as error:
-            raise ConnectionError("the call store did not answer") from error
-        if not written:
-            raise Fenced
+        await _fenced(self._store.append(self.claim, messages))
+
+    async def save_checkpoint(self, checkpoint: str) -> None:
+        """Leave a checkpoint for the next owner.  Raises as `write` does."""
+        await _fenced(self._store.save_checkpoint(self.claim, checkpoint))
 
     @asynccontextmanager
     async def following(self, receive: Callable[[Message], None]) -> AsyncIterator[None]:
@@ -88,3 +87,13 @@ class EventSession:
         self._changed.clear()
         if self._error is not None:
             raise self._error
+
+
+async def _fenced(write: Awaitable[bool]) -> None:
+    """Wait for a write of the call store.  Raises as `EventSession.write` does."""
+    try:
+        written = await write
+    except TimeoutError as error:
+        raise ConnectionError("the call store did not answer") from error
+    if not written:
+        raise Fenced

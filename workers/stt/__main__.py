@@ -38,6 +38,7 @@ def listen(call: Assignment, sources: Failover[SpeechToText]) -> SttSession:
         min_interruption_ms=turn.min_interruption_ms,
         endpointing_ms=turn.endpointing_ms,
         eager_endpointing_ms=turn.eager_endpointing_ms,
+        interim_endpointing_ms=turn.interim_endpointing_ms,
         keyterms=call.agent.keyterms,
     )
     return SttSession(call.claim, call.bus, call.store, sources, options)

@@ -12,7 +12,7 @@ import logging
 from collections import deque
 
 from common.audio.g711 import BYTES_PER_MS
-from common.bus import START, Bus
+from common.bus import Bus
 from common.call.end_reasons import EndReason
 from common.call.resume import ListeningPosition
 from common.process.clock import wall_ms
@@ -29,7 +29,7 @@ from common.protocol.messages import (
     UserTurn,
     WordsDetected,
 )
-from common.protocol.redis_keys import AUDIO_MAXLEN, call_audio, edge_priority
+from common.protocol.redis_keys import call_audio, edge_priority
 from common.store import CallStore, Claim
 from common.telemetry import metrics, traces
 from workers.providers.failover import Failover, Source, Use
@@ -44,11 +44,13 @@ from workers.providers.interfaces import (
     SttEvent,
     SttStream,
 )
-from workers.runtime.event_session import EventSession, Fenced
+from workers.runtime.event_session import EventSession
 from workers.runtime.hang_up import Connection, hang_up
 from workers.stt.audio_watch import AudioWatch
 from workers.stt.backchannels import is_backchannel
+from workers.stt.event_writer import EventWriter
 from workers.stt.stream.reopening import Reopening
+from workers.stt.timeline import Timeline
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +70,8 @@ class SttSession:
     ) -> None:
         self._claim = claim
         self._bus = bus
-        self._store = store
         self._log = EventSession(claim, bus, store)
+        self._writer = EventWriter(self._log)
         self._sources = sources
         self._options = options
         self._edge = claim.record.edge
@@ -78,7 +80,7 @@ class SttSession:
         self._resume = ListeningPosition.of(claim.checkpoint)
         self._utterance = 0
         self._speech_starts: deque[tuple[int, int]] = deque(maxlen=SPEECH_STARTS_MAX)  # (position_ms, utterance)
-        self._timeline = _Timeline()
+        self._timeline = Timeline()
         self._watch = AudioWatch(bus, claim.call_id)
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stream: SttStream | None = None
@@ -90,7 +92,8 @@ class SttSession:
         await self._log.begin()
         streaming = asyncio.create_task(self._run_stream(), name=f"stt stream {self._claim.call_id}")
         watching = asyncio.create_task(self._watch.run(self._is_due), name=f"audio watch {self._claim.call_id}")
-        tasks = [streaming, watching]
+        writing = asyncio.create_task(self._writer.run(), name=f"stt events {self._claim.call_id}")
+        tasks = [streaming, watching, writing]
         try:
             await asyncio.wait([*tasks, self._over], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -104,7 +107,8 @@ class SttSession:
             if not task.cancelled():
                 task.result()
         self._over.result()
-        await self._count_use(self._spec)
+        self._count_use(self._spec)
+        await self._writer.flush()
 
     def _receive(self, entry_id: str, message: Message) -> None:
         match message:
@@ -116,7 +120,7 @@ class SttSession:
                     position_ms + 1,
                 )  # an edge that took over without the last position counts from the start
                 self._watch.entry = entry_id
-                self._timeline.note(entry_id, position_ms, at_ms)
+                self._timeline.note(entry_id, position_ms, at_ms, mulaw)
                 if self._stream is not None:
                     self._stream.feed(position_ms, mulaw)
                     self._fed_bytes += len(mulaw)
@@ -165,7 +169,7 @@ class SttSession:
                     await self._listen(source, use)
             except ProviderError as error:
                 log.warning("an STT stream failed: %s", error, extra={"call_id": self._claim.call_id})
-            await self._count_use(source.spec)
+            self._count_use(source.spec)
             if self._has_events:
                 event_at = loop.time()
             if reopening.failed(loop.time(), self._has_events):
@@ -186,39 +190,49 @@ class SttSession:
                 async for event in stream:
                     use.worked()
                     self._has_events = True
-                    await self._publish(event, source.spec)
+                    self._publish(event, source.spec)
+                    await self._writer.room()
             finally:  # before the goodbye to the vendor, which may take its time
                 self._stream, self._watch.open = None, False
                 subscription.close()
 
-    async def _publish(self, event: SttEvent, spec: str) -> None:
+    def _publish(self, event: SttEvent, spec: str) -> None:
+        """Send what the edge needs at once, and have the event written."""
         call_id, token = self._claim.call_id, self._claim.token
         match event:
             case SpeechStart(position_ms):
                 self._utterance += 1
                 self._speech_starts.append((position_ms, self._utterance))
-                await self._speech(SpeechStarted(call_id, token, self._utterance, position_ms, wall_ms()))
+                self._speech(SpeechStarted(call_id, token, self._utterance, position_ms, wall_ms()))
             case SpeechEnd(position_ms):
-                await self._speech(SpeechEnded(call_id, token, self._utterance, position_ms))
-            case EagerEndOfTurn(text, _, end_ms):
+                self._speech(SpeechEnded(call_id, token, self._utterance, position_ms))
+            case EagerEndOfTurn(text, _, end_ms, unsure):
                 now_ms = wall_ms()
-                stage_ms = (self._timeline.wall(end_ms), now_ms, now_ms)
-                utterance, backchannel = self._utterance_of(end_ms), is_backchannel(text)
-                self._publish_words(utterance, backchannel)
-                await self._log.write(EagerUserTurn(utterance, text, stage_ms, backchannel))
-            case EndOfTurn(text, _, end_ms, decided_ms, unsure):
-                speech_end = self._timeline.wall(end_ms)
-                endpoint = self._timeline.wall(decided_ms) if decided_ms else wall_ms()
+                stage_ms = (self._timeline.wall(end_ms, now_ms), now_ms, now_ms)
                 utterance, backchannel = self._utterance_of(end_ms), is_backchannel(text)
                 if not unsure:  # an agent that speaks is not stopped for it
                     self._publish_words(utterance, backchannel)
-                now_ms = wall_ms()
-                await self._log.write(UserTurn(utterance, text, (speech_end, endpoint, now_ms), unsure, backchannel))
-                turn = traces.TurnTrace(self._claim.call_id, utterance)
-                traces.stage("endpoint", speech_end, endpoint, turn=turn, provider=spec)
-                traces.stage("transcript", endpoint, now_ms, turn=turn, provider=spec)
-                await self._save(utterance, end_ms)
-                await self._count_use(spec)
+                self._writer.add(EagerUserTurn(utterance, text, stage_ms, backchannel, unsure))
+            case EndOfTurn():
+                self._end_of_turn(event, spec)
+
+    def _end_of_turn(self, event: EndOfTurn, spec: str) -> None:
+        """Publish the caller's turn; the next owner, or the next stream, begins where its words ended."""
+        now_ms, end_ms = wall_ms(), event.end_ms
+        speech_end = self._timeline.wall(end_ms, now_ms)
+        endpoint = self._timeline.wall(event.decided_ms, now_ms) if event.decided_ms else now_ms
+        utterance, backchannel = self._utterance_of(end_ms), is_backchannel(event.text)
+        if not event.unsure:  # an agent that speaks is not stopped for it
+            self._publish_words(utterance, backchannel)
+        stage_ms = (speech_end, endpoint, now_ms)
+        self._resume = ListeningPosition(utterance, self._timeline.entry(end_ms))
+        self._writer.add(
+            UserTurn(utterance, event.text, stage_ms, event.unsure, backchannel), checkpoint=self._resume.checkpoint()
+        )
+        turn = traces.TurnTrace(self._claim.call_id, utterance)
+        traces.stage("endpoint", speech_end, endpoint, turn=turn, provider=spec)
+        traces.stage("transcript", endpoint, now_ms, turn=turn, provider=spec)
+        self._count_use(spec)
 
     def _publish_words(self, utterance: int, backchannel: bool) -> None:
         """Report that the speech has words, so that the edge, which stopped the agent for it, need not wait."""
@@ -227,46 +241,16 @@ class SttSession:
                 edge_priority(self._edge), WordsDetected(self._claim.call_id, self._claim.token, utterance)
             )
 
-    async def _count_use(self, spec: str) -> None:
+    def _count_use(self, spec: str) -> None:
         audio_ms, self._fed_bytes = self._fed_bytes // BYTES_PER_MS, 0
         if audio_ms:
             metrics.count_usage("stt", spec, {"audio_ms": audio_ms})
-            await self._log.write(UsageReported("stt", spec, (("audio_ms", audio_ms),)))
+            self._writer.add(UsageReported("stt", spec, (("audio_ms", audio_ms),)))
 
-    async def _speech(self, speech: SpeechStarted | SpeechEnded) -> None:
+    def _speech(self, speech: SpeechStarted | SpeechEnded) -> None:
         self._bus.publish(edge_priority(self._edge), speech)
-        await self._log.write(speech)
+        self._writer.add(speech)
 
     def _utterance_of(self, end_ms: int) -> int:
         """The number of the utterance that ended there; by now the caller may be speaking again."""
         return next((number for at_ms, number in reversed(self._speech_starts) if at_ms < end_ms), self._utterance)
-
-    async def _save(self, utterance: int, end_ms: int) -> None:
-        """Save where the next owner, or the next stream, begins: where the caller's words ended.  Raises Fenced."""
-        self._resume = ListeningPosition(utterance, self._timeline.entry(end_ms))
-        if not await self._store.save_checkpoint(self._claim, self._resume.checkpoint()):
-            raise Fenced
-
-
-class _Timeline:
-    """Maps positions in the call to entries of the audio stream and to wall clock time, for the last 30 s."""
-
-    def __init__(self) -> None:
-        self._frames: deque[tuple[int, int, str]] = deque(maxlen=AUDIO_MAXLEN)
-
-    def note(self, entry_id: str, position_ms: int, at_ms: int) -> None:
-        self._frames.append((position_ms, at_ms, entry_id))
-
-    def wall(self, position_ms: int) -> int:
-        """The wall clock time, in ms, at which the audio at this position reached the edge."""
-        for known_ms, at_ms, _ in reversed(self._frames):
-            if known_ms <= position_ms:
-                return at_ms + position_ms - known_ms
-        return wall_ms()
-
-    def entry(self, position_ms: int) -> str:
-        """The entry before the audio at this position."""
-        for known_ms, _, entry_id in reversed(self._frames):
-            if known_ms < position_ms:
-                return entry_id
-        return START

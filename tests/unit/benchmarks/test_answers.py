@@ -7,7 +7,16 @@ import pytest
 
 from benchmarks.answers.caller import CallerRecord, caller_number, speech_frame
 from benchmarks.answers.hearing import Figures, measured
-from benchmarks.answers.plan import ANSWER, Pace, cycle_frames, ideal, tokens_to_first_clause
+from benchmarks.answers.plan import (
+    ANSWER,
+    PAUSE,
+    SILENCE,
+    SPEECH,
+    Pace,
+    cycle_frames,
+    ideal,
+    tokens_to_first_clause,
+)
 from benchmarks.answers.profiles import folded
 from benchmarks.answers.results import BARS, missed, numbers
 from benchmarks.answers.run import RunPlan, RunResult, Use
@@ -103,9 +112,13 @@ def test_the_ideal_is_the_sum_of_the_vendors_latencies():
     assert str(ideal(pace)).endswith(f"= {ideal(pace).ms:.0f} ms")
 
 
-def test_a_cycle_has_three_speeches():
-    frames = cycle_frames()
-    assert sum(now and not before for before, now in zip((frames[-1], *frames), frames, strict=False)) == 3
+@pytest.mark.parametrize("pause_ms", [0, 160])
+def test_a_cycle_has_three_speeches_and_a_pause_is_a_part_of_its_speech(pause_ms: int):
+    frames = cycle_frames(pause_ms)
+    ends = [now for now, then in zip(frames, (*frames[1:], frames[0]), strict=True) if then == SILENCE != now]
+    assert ends == [SPEECH] * 3
+    assert frames.count(PAUSE) == 3 * pause_ms // 20
+    assert len(frames) == len(cycle_frames())
 
 
 def test_a_profile_counts_a_recursive_function_once_per_sample():

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 
 from workers.providers.interfaces import ListenOptions
 from workers.stt.engines.deepgram_account import DeepgramAccount, keyterms_within
-from workers.stt.engines.deepgram_nova_core import QUIET_MS, NovaCore
+from workers.stt.engines.deepgram_nova_core import NovaCore, detector_ms
 from workers.stt.stream.audio_feed import AudioFeed
 from workers.stt.stream.socket_stream import SocketAddress, SttSocketStream, open_stream, try_key
 from workers.stt.stream.stt_core import SocketProfile, SttStreamOptions
@@ -77,7 +77,7 @@ def query(model: str, options: ListenOptions) -> list[tuple[str, str]]:
         ("sample_rate", "8000"),
         ("channels", "1"),
         ("interim_results", "true"),
-        ("endpointing", str(options.eager_endpointing_ms or QUIET_MS)),
+        ("endpointing", str(detector_ms(options))),
         ("utterance_end_ms", str(max(UTTERANCE_END_MS_MIN, options.endpointing_ms))),
         ("vad_events", "true"),
         ("smart_format", "true"),

@@ -8,7 +8,8 @@ Two clocks can say that `endpointing_ms` of audio passed:
 - While the vendor's detector has not reported the end of speech, only the results count: they cover audio up to some
   position, with or without new words.  Audio that was sent and is not yet covered may hold words.
 - Once it has (`speech_final`), the audio that goes on coming in counts: results come once a second, and would be
-  late.  In a replay, where the vendor is far behind what was sent, only what came since then counts.
+  late.  In a replay, where the vendor is far behind what was sent, only what came since then counts.  The detector has
+  then heard as much silence as it was asked for, which places the end of the last word better than its time does.
 
 A final that does not come is asked for after `final_ms` without anything new, and `grace_ms` later the last interim
 is taken for it, unless the vendor sends nothing at all any more: then this socket is dead, and the next one replays
@@ -32,7 +33,10 @@ from workers.providers.interfaces import (
 )
 from workers.stt.stream.audio_feed import AudioFeed
 from workers.stt.stream.interim_words import InterimWords
+from workers.stt.stream.stable_interims import StableInterims
 from workers.stt.stream.stt_core import Effect
+from workers.stt.vad.endpointing import WINDOW_MS
+from workers.stt.vad.energy import NOT, EnergyVad
 
 FINALIZE = '{"type": "Finalize"}'
 QUIET_MS = 200
@@ -48,6 +52,11 @@ DEAD_MS = 5000
 wait there.  Only after this long is the turn ended without them."""
 REVISION_MS = 150
 """The times of a word move by less than this from one result to the next; what ends later is a new word."""
+
+
+def detector_ms(options: ListenOptions) -> int:
+    """The silence after which the vendor's detector is asked to report the end of speech (`endpointing`)."""
+    return options.eager_endpointing_ms or QUIET_MS
 
 
 @dataclass(slots=True)
@@ -88,6 +97,9 @@ class NovaCore:
         self._feed = feed
         self._final_ms = final_ms
         self._grace_ms = grace_ms
+        self._loudness = EnergyVad()
+        self._loud_to_ms = 0  # end of the last sound in the audio
+        self._stable = StableInterims(options.interim_endpointing_ms if options.eager_endpointing_ms else 0)
         self._turn: _NovaTurn | None = None
         self._speech_start_ms: int | None = None  # a SpeechStart awaits its SpeechEnd
         self._reported_to_ms = 0  # audio up to here is in turns that ended
@@ -110,6 +122,9 @@ class NovaCore:
         return None if due_ms is None else due_ms / 1000
 
     def feed(self, position_ms: int, mulaw: bytes, now: float) -> Iterable[Effect]:
+        for at_ms, probability in self._loudness.feed(position_ms, mulaw):
+            if probability > NOT:
+                self._loud_to_ms = at_ms + WINDOW_MS
         return self._advance(round(now * 1000)) if self._turn is not None else ()
 
     def receive(self, raw: str | bytes, now: float) -> Iterator[Effect]:
@@ -138,6 +153,7 @@ class NovaCore:
         if self._turn is not None:
             yield from self._silence(self._turn)
         if self._turn is not None:
+            yield from self._early(self._turn)
             yield from self._overdue(self._turn, now_ms)
 
     # --- messages ---
@@ -170,11 +186,26 @@ class NovaCore:
                 turn.words_end_ms = -1  # the interim words were none
         if speech_final and not turn.interim:
             turn.hushed = True
+            if turn.words_end_ms >= 0 and not message.get("from_finalize"):
+                self._correct_end(turn, self._feed.position((start + duration) * 1000 - detector_ms(self._options)))
             yield from self._pause(turn)
         elif words is None and self._wordless(turn):
             yield from self._pause(turn)
         if is_final and turn.finals and turn.words_end_ms - turn.start_ms >= self._options.utterance_ms_max:
             yield from self._cut(turn)
+
+    def _correct_end(self, turn: _NovaTurn, silent_from_ms: int) -> None:
+        """Place the end of the last word by the silence that the detector just heard, and by the audio itself.
+
+        The time of a word may be late, and then the answer is; or early, and then the caller is cut off.  What differs
+        by more than a word's time can be wrong is about something else: noise after the words kept the detector awake,
+        or it did not wait as long as it was asked to.
+        """
+        if self._loud_to_ms > silent_from_ms + WINDOW_MS:
+            return  # the audio does not agree
+        end_ms = min(max(turn.words_end_ms, self._loud_to_ms), silent_from_ms)
+        if abs(end_ms - turn.words_end_ms) <= REVISION_MS + WINDOW_MS:  # the audio is judged by the window
+            turn.words_end_ms = end_ms
 
     def _wordless(self, turn: _NovaTurn) -> bool:
         """True if a speech start brought no words, so that it was a noise."""
@@ -186,6 +217,8 @@ class NovaCore:
         turn = self._turn
         known_ms = turn.words_end_ms if turn is not None else self._reported_to_ms
         goes_on = words.end_ms > known_ms + (REVISION_MS if known_ms > 0 else 0)
+        if turn is not None and self._stable.begun(" ".join([*turn.finals, words.text])):
+            goes_on = False  # a reply was begun to these very words: only their times moved
         if goes_on and self._speech_start_ms is None:
             yield from self._speech_start(max(words.start_ms, known_ms) if turn is not None else words.start_ms)
         turn = self._turn
@@ -246,6 +279,19 @@ class NovaCore:
         if silence_ms >= self._options.endpointing_ms:
             yield from self._end(turn)
 
+    def _early(self, turn: _NovaTurn) -> Iterator[Effect]:
+        """Report a likely end on interim words, if the results cover the audio up to where it became quiet."""
+        fed_ms = self._feed.fed_ms
+        self._stable.words(turn.text, fed_ms)
+        if turn.eager_sent or self._covered_ms < self._loud_to_ms - WINDOW_MS or turn.words_end_ms < 0:
+            return
+        if self._stable.due(fed_ms - self._loud_to_ms, fed_ms):
+            self._stable.begin()
+            yield from self._fall_silent(turn)
+            yield EagerEndOfTurn(
+                turn.text, turn.start_ms, turn.words_end_ms, unsure=not turn.sure or bool(turn.interim)
+            )
+
     def _clock(self, turn: _NovaTurn) -> int:
         if not turn.hushed:
             return self._covered_ms
@@ -287,15 +333,19 @@ class NovaCore:
 
     def _pause(self, turn: _NovaTurn) -> Iterator[Effect]:
         """Report that the caller fell silent: after words, or after a noise."""
+        yield from self._fall_silent(turn)
+        if turn.words_end_ms < 0:
+            self._turn = None  # a noise before any word
+            self._stable.end_turn("")
+        elif not turn.eager_sent and self._options.eager_endpointing_ms and turn.sure and not turn.interim:
+            turn.eager_sent = True
+            yield EagerEndOfTurn(turn.text, turn.start_ms, turn.words_end_ms)
+
+    def _fall_silent(self, turn: _NovaTurn) -> Iterator[Effect]:
         speech_start_ms, self._speech_start_ms = self._speech_start_ms, None
         if speech_start_ms is not None:
             noise = turn.words_end_ms <= speech_start_ms
             yield SpeechEnd(speech_start_ms + self._options.min_interruption_ms if noise else turn.words_end_ms)
-        if turn.words_end_ms < 0:
-            self._turn = None  # a noise before any word
-        elif not turn.eager_sent and self._options.eager_endpointing_ms and turn.sure and not turn.interim:
-            turn.eager_sent = True
-            yield EagerEndOfTurn(turn.text, turn.start_ms, turn.words_end_ms)
 
     def _end(self, turn: _NovaTurn) -> Iterator[Effect]:
         if self._speech_start_ms is not None:
@@ -303,6 +353,7 @@ class NovaCore:
             yield SpeechEnd(turn.words_end_ms)
         self._turn, self._asked_ms = None, None
         self._reported_to_ms = turn.words_end_ms
+        self._stable.end_turn(turn.text)
         unsure = not turn.sure and not turn.interim
         yield EndOfTurn(turn.text, turn.start_ms, turn.words_end_ms, max(turn.words_end_ms, self._clock(turn)), unsure)
 

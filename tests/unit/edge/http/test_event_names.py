@@ -15,7 +15,7 @@ CONTRACT = {
     "OwnerChanged": {"pool", "token", "owner", "at_ms"},
     "SpeechStarted": {"utterance", "position_ms", "at_ms", "token"},
     "SpeechEnded": {"utterance", "position_ms", "token"},
-    "EagerUserTurn": {"utterance", "text", "stage_ms", "backchannel"},
+    "EagerUserTurn": {"utterance", "text", "stage_ms", "backchannel", "unsure"},
     "UserTurn": {"utterance", "text", "stage_ms", "unsure", "backchannel"},
     "ReplyStarted": {"turn", "utterance", "based_on"},
     "ReplyReleased": {"turn", "stage_ms", "token"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.hypothesis_profile import examples
-from tests.unit.workers.stt.engines.test_deepgram_nova_core import Call, results, started, utterance_end
-from workers.providers.interfaces import EagerEndOfTurn, EndOfTurn, SpeechEnd, SpeechStart, SttEvent
+from tests.unit.workers.stt.engines.test_deepgram_nova_core import OPTIONS, Call, results, started, utterance_end
+from workers.providers.interfaces import EagerEndOfTurn, EndOfTurn, ListenOptions, SpeechEnd, SpeechStart, SttEvent
 
 pytestmark = pytest.mark.fast
 
@@ -26,13 +27,16 @@ messages = st.one_of(
         *(moments, moments, word_lists, st.booleans(), st.booleans()),
     ),
 )
+choices = st.sampled_from((OPTIONS, replace(OPTIONS, interim_endpointing_ms=100)))
 steps = st.one_of(messages, st.integers(1, 200).map(lambda frames: frames * 20), st.just("wait"))
 
 
 @settings(max_examples=examples(100), deadline=None)
-@given(st.lists(steps, max_size=40))
-def test_whatever_the_vendor_says_onsets_and_offsets_alternate_and_no_utterance_is_empty(transcript: list[Any]) -> None:
-    call = Call()
+@given(st.lists(steps, max_size=40), choices)
+def test_whatever_the_vendor_says_onsets_and_offsets_alternate_and_no_utterance_is_empty(
+    transcript: list[Any], options: ListenOptions
+) -> None:
+    call = Call(options)
     speaking = False
     told_ms = 0
     for step in transcript:
@@ -74,9 +78,9 @@ class TimedCall(Call):
 
 
 @settings(max_examples=examples(100), deadline=None)
-@given(st.lists(steps, max_size=40))
-def test_the_deadlines_decide_what_a_fast_poll_would_decide(transcript: list[Any]) -> None:
-    polled, timed = Call(), TimedCall()
+@given(st.lists(steps, max_size=40), choices)
+def test_the_deadlines_decide_what_a_fast_poll_would_decide(transcript: list[Any], options: ListenOptions) -> None:
+    polled, timed = Call(options), TimedCall(options)
     for step in transcript:
         match step:
             case int():
