@@ -68,5 +68,5 @@ def test_only_what_may_stop_the_agent_has_a_connection_of_its_own() -> None:
 def test_the_keys_of_fixed_sentences_are_one_slot_and_stand_in_the_page() -> None:
     names = {redis_keys.FIXED_SENTENCES, redis_keys.fixed_sentence("<key>")}
     page = (Path(__file__).resolve().parents[4] / "docs/bus.md").read_text("utf-8")
-    assert {name for name in re.findall(r"^\| `(speech:[^`]+)`", page, re.M)} == names
+    assert set(re.findall(r"^\| `(speech:[^`]+)`", page, re.M)) == names
     assert {name.partition("}")[0] for name in names} == {"speech:{fixed"}
