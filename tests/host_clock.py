@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Iterator
@@ -19,6 +20,18 @@ def host_clock(ahead_s: float) -> Iterator[None]:
     now, now_ns = time.time, time.time_ns
     time.time = lambda: now() + ahead_s
     time.time_ns = lambda: now_ns() + round(ahead_s * 1e9)
+    try:
+        yield
+    finally:
+        time.time, time.time_ns = now, now_ns
+
+
+@contextlib.contextmanager
+def loop_clock() -> Iterator[None]:
+    """The host's clock goes with the running loop's, so that times in messages can be compared on a virtual clock."""
+    now, now_ns, loop = time.time, time.time_ns, asyncio.get_running_loop()
+    time.time = loop.time
+    time.time_ns = lambda: round(loop.time() * 1e9)
     try:
         yield
     finally:

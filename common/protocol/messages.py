@@ -232,6 +232,8 @@ class Clause(Tagged, frozen=True, tag=31):
     clause: ClauseNumber
     text: Text
     stage_ms: StageMs = ()
+    fixed: bool = False
+    """The text is the agent's own, as in every call (greeting, farewell, apology): its audio may be kept."""
 
 
 class ReplyEnded(Tagged, frozen=True, tag=32):

@@ -39,6 +39,14 @@ CALLS_TO_COMPACT = "calls:to-compact"
 STREAM_SECRET = "deployment:stream-secret"  # noqa: S105 - the name of the key
 """String: the secret that signs stream tokens when STREAM_SECRET is not set."""
 
+FIXED_SENTENCES = "speech:{fixed}:used"
+"""Sorted set: the keys of the fixed sentences whose audio is kept, by the server's time in ms of their last use."""
+
+
+def fixed_sentence(digest: str) -> str:
+    """String: the audio of one fixed sentence (common/store/fixed_speech.py)."""
+    return "speech:{fixed}:audio:" + digest
+
 
 def shard(call_id: str) -> str:
     """The hash tag of a call, such as "{s07}"."""

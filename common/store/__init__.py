@@ -24,6 +24,7 @@ garbage collection, a lost network) and was not replaced continues; one that was
   EventLog          pool sessions: events and checkpoints; edges compact the logs of ended calls
   Effects           both: side effects that must not happen twice
   Presence          both: heartbeats of nodes, room and health of members
+  SpeechCache       TTS workers: audio of fixed sentences
   EdgeAuth          edges: the shared secret, the webhooks' nonces
   StoreMaintenance  edges: the probe for writes, repairs
 
@@ -41,6 +42,7 @@ from common.call.end_reasons import EndReason
 from common.protocol.messages import Message
 from common.store.effects import Effect, Known
 from common.store.ended_calls import EndedCalls
+from common.store.fixed_speech import FixedSpeech
 from common.store.members import MemberReport, Members, Quarantined, Renewal
 from common.store.suspicion import Left, Take
 
@@ -313,6 +315,14 @@ class Presence(Protocol):
         """Those of the calls that some pool does not own now, with these pools."""
 
 
+class SpeechCache(Protocol):
+    """The kept audio of fixed sentences."""
+
+    @property
+    def fixed_speech(self) -> FixedSpeech:
+        """The cache that all TTS workers share."""
+
+
 class EdgeAuth(Protocol):
     """The secret and the webhook nonces that all edges share."""
 
@@ -342,7 +352,9 @@ class StoreMaintenance(Protocol):
         """
 
 
-class CallStore(CallRecords, LiveCalls, PoolLeases, EventLog, Effects, Presence, EdgeAuth, StoreMaintenance, Protocol):
+class CallStore(
+    CallRecords, LiveCalls, PoolLeases, EventLog, Effects, Presence, SpeechCache, EdgeAuth, StoreMaintenance, Protocol
+):
     """All ports of one store.
 
     Every method raises ConnectionError or TimeoutError while the server is away.

@@ -25,6 +25,7 @@ from common.store import (
 from common.store.effects import Effect, Known
 from common.store.effects_memory import MemoryEffects
 from common.store.ended_calls_memory import MemoryEndedCalls
+from common.store.fixed_speech_memory import MemoryFixedSpeech
 from common.store.leases_memory import MemoryLeases
 from common.store.leases_redis import LEASE_MS
 from common.store.members import QUARANTINE_MAX, MemberReport, Members, Quarantined, Renewal
@@ -56,6 +57,7 @@ class MemoryCallStore:
         self.quarantined: list[Quarantined] = []
         self._effects = MemoryEffects(self._calls)
         self.ended_calls = MemoryEndedCalls(self._calls, streams_)
+        self.fixed_speech = MemoryFixedSpeech()
 
     async def create(self, record: CallRecord) -> CallLookup:
         self._calls.setdefault(record.call_id, MemoryCall(record))

@@ -13,6 +13,7 @@ Keys (all names in common/protocol/redis_keys.py):
   call:{sNN}:<id>:ended         string  the carrier reported the call as over; expires after a minute
   calls:live, nodes:<kind>      zset    by the time of the last heartbeat
   calls:ended, calls:to-compact zset    ended calls (ended_calls_redis.py)
+  speech:{fixed}:…              string  audio of fixed sentences, and a zset of their last use (fixed_speech_redis.py)
   nonce:<nonce>                 string  digest of the webhook that used this nonce; expires after a day
 
 A decision in one step is a Lua script over the keys of one call, and over the lists of calls on its server.  Commands
@@ -52,6 +53,7 @@ from common.store.effects import Effect, Known
 from common.store.effects_redis import RedisEffects
 from common.store.ended_calls import COMPACT_AFTER_SECONDS
 from common.store.ended_calls_redis import RedisEndedCalls
+from common.store.fixed_speech_redis import RedisFixedSpeech
 from common.store.leases_redis import LEASE_MS, RedisLeases
 from common.store.members import MemberReport, Members, Quarantined, Renewal
 from common.store.membership import Membership
@@ -80,6 +82,7 @@ class RedisCallStore:
         self._client = client
         self._retention_s = retention_s
         self.ended_calls = RedisEndedCalls(client)
+        self.fixed_speech = RedisFixedSpeech(client)
         self._effects = RedisEffects(client, retention_s)
         self._leases, self._offers = RedisLeases(client, lease_ms), Offers(client, idle_ms)
         self._membership = Membership(client)

@@ -20,6 +20,7 @@ from common.protocol import redis_keys
 from common.redis.url import parse_redis_url
 from common.store import NO_EPOCHS, CallStore, Claim
 from common.store.ended_calls import ShardedEndedCalls
+from common.store.fixed_speech import ShardedFixedSpeech
 from common.store.leases_redis import LEASE_MS
 from common.store.redis import RedisCallStore
 
@@ -80,6 +81,7 @@ class ShardedCallStore:
         self._shards = shards
         self._taking: dict[tuple[str, str], _Taking] = {}
         self.ended_calls = ShardedEndedCalls([shard.ended_calls for shard in shards])
+        self.fixed_speech = ShardedFixedSpeech([shard.fixed_speech for shard in shards])
 
     async def aclose(self) -> None:
         """End the reads that still wait for offers; an offer that one of them takes now is repeated after a second."""

@@ -127,6 +127,7 @@ PROVIDER_UNPRICED = Gauge(
 )
 HEDGES = Counter("voice_hedges", "Second requests to another model because the first was slow, by winner", ["winner"])
 PREPARED = Counter("voice_prepared_replies", "Replies begun before the caller's turn was over, by outcome", ["outcome"])
+FIXED_SENTENCES = Counter("voice_fixed_sentences", "Fixed sentences to be spoken, by what the cache had", ["result"])
 REPLY_TOKENS = Counter("voice_reply_tokens", "Tokens that models streamed for replies, by outcome", ["outcome"])
 REPLY_CHARACTERS = Counter(
     "voice_reply_characters", "Characters of replies that voices were given, by outcome", ["outcome"]
@@ -193,6 +194,7 @@ CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
     STAGE_SECONDS: (STAGES,),
     TURNS: (("heard", "interrupted"),),
     PREPARED: (("released", "discarded"),),
+    FIXED_SENTENCES: (("hit", "miss", "away"),),
     REPLY_TOKENS: (("used", "wasted"),),
     REPLY_CHARACTERS: (("used", "wasted"),),
     REDIS_AWAY: (AWAY_KINDS,),
@@ -266,7 +268,7 @@ _POOL: dict[str, tuple[tuple[Counter | Histogram, tuple[str, ...]], ...]] = {
         (REPLY_CHARACTERS, ("used", "wasted")),
         (HEDGES, ("first", "second")),
     ),
-    "tts": ((ANSWERS_FAILED, ("no voice",)),),
+    "tts": ((ANSWERS_FAILED, ("no voice",)), (FIXED_SENTENCES, ("hit", "miss", "away"))),
 }
 _UNITS = {"stt": ("audio_ms",), "llm": ("tokens_in", "tokens_cached", "tokens_out"), "tts": ("characters",)}
 

@@ -52,13 +52,13 @@ class RedisUser:
         return " ".join(part for part in (*parts, "-@all", allowed) if part)
 
 
-def _pool(pool: str, media: str) -> RedisUser:
+def _pool(pool: str, media: str, commands: str = "") -> RedisUser:
     keys = (
         f"~call:*:state ~call:*:events ~call:*:effects ~pool:{pool}:calls ~pool:{pool}:leases ~pool:{pool}:scan"
         f" ~pool:{pool}:ready ~pool:{pool}:healthy ~pool:{pool}:quarantine ~pool:{pool}:unreadable"
         f" ~pulse %R~calls:live ~nodes:{pool} %W~edge:*:priority {media}"
     )
-    return RedisUser(pool, keys.strip(), f"{_CONNECT} {_SCRIPTS} {_OFFERS} {_POOL}")
+    return RedisUser(pool, keys.strip(), f"{_CONNECT} {_SCRIPTS} {_OFFERS} {_POOL} {commands}".strip())
 
 
 USERS = (
@@ -71,7 +71,7 @@ USERS = (
     ),
     _pool("stt", "%R~call:*:audio"),
     _pool("llm", ""),
-    _pool("tts", "%W~edge:*:audio"),
+    _pool("tts", "%W~edge:*:audio ~speech:*", "get zcard zpopmin"),
     RedisUser(
         "watch", "%R~pool:*:calls %R~edge:*", "ping info xlen xpending xinfo|groups client|setname", needed=False
     ),

@@ -22,7 +22,7 @@ EVENTS: Mapping[type[m.Message], tuple[str, str]] = {
     m.ReplyStarted: ("ReplyStarted", "turn utterance based_on"),
     m.ReplyReleased: ("ReplyReleased", "turn stage_ms token"),
     m.ReplyDiscarded: ("ReplyDiscarded", "turn"),
-    m.Clause: ("Clause", "turn clause text stage_ms"),
+    m.Clause: ("Clause", "turn clause text stage_ms fixed"),
     m.ReplyEnded: ("ReplyEnded", "turn clauses then"),
     m.ClauseSynthesized: ("ClauseSynthesized", "turn clause duration_ms char_timings epoch synthesized_chars"),
     m.PlaybackStarted: ("PlaybackStarted", "turn at_ms stage_ms epoch"),

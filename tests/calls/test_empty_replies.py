@@ -45,7 +45,7 @@ EMPTY = {
     "tags": ("<br", "/>", "<speak></speak>"),
     "a stage direction": ("*nods ", "quietly*"),
     "a tool that is not there": (ToolCall("call_1", "fly_away", "{}"),),
-    "reasoning that was taken back": ("I will say nothing.", Retracted()),
+    "reasoning that was taken back": ("I will say nothing", Retracted()),
 }
 every_empty = pytest.mark.parametrize("pieces", EMPTY.values(), ids=EMPTY)
 
@@ -143,7 +143,7 @@ async def test_an_emoji_behind_the_words_is_no_clause():
 
 
 async def test_reasoning_that_was_taken_back_is_not_in_the_history():
-    async with answered_call(mind=Scripted("The caller greets me.", Retracted(), "Hi there.")) as phone:
+    async with answered_call(mind=Scripted("The caller greets me", Retracted(), "Hi there.")) as phone:
         await asks(phone)
         await phone.hears("Hi there.")
         await asks(phone, "and now")

@@ -17,6 +17,7 @@ from common.protocol.messages import ReplyPlayed
 from common.store import CallRecord
 from common.store.dials import RedisOutboundQueue
 from common.store.effects import Effect, EffectState
+from common.store.fixed_speech import SENTENCES_MAX, FixedSentence
 from common.store.members import MemberReport
 from common.store.shards import connect_store
 from deploy.redis.acl import USERS, BadPasswords, acl_file, template
@@ -175,6 +176,10 @@ async def test_a_worker_may_take_over_and_note_its_effects(server: Server):
             assert (await store.begin_effect(Effect(CALL, name=pool), claim)).state is EffectState.NEW
             await store.release(claim)
             await store.heartbeat(pool, f"{pool}-1")
+    async with connect_store(server.url("tts"), "tts-1", 60) as store:
+        for number in range(SENTENCES_MAX + 1):  # the last one pushes the first out
+            await store.fixed_speech.keep(str(number), FixedSentence(b"\xff" * 160))
+        assert [bool(await store.fixed_speech.read(key)) for key in ("0", "1")] == [False, True]
     assert server.refusals() == []
 
 

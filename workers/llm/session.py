@@ -2,6 +2,9 @@
 
 After every event the `Dialogue` returns the wanted reply.  If another reply is running, it is cancelled (its model
 request is closed at once) and the wanted one is started.  Nothing else starts or stops a reply.
+
+The model is asked while `ReplyStarted` is being written.  Nothing of the reply is written before that write has
+succeeded; if it is refused (`Fenced`), the request is closed.
 """
 
 from __future__ import annotations
@@ -97,30 +100,42 @@ class LlmSession:
 
     async def _follow(self) -> None:
         """Keep the wanted reply running until the call is over."""
-        running: asyncio.Task[None] | None = None
+        running: _RunningReply | None = None
         turn = 0
         try:
             while not self._dialogue.over:
                 await self._log.changed()
+                if running is not None:
+                    await running.started  # before the next decision: it may depend on this event
                 if (decision := self._dialogue.decision()) is not None:
                     await self._resolve_preemptive_reply(decision)
                 wanted = self._dialogue.wanted()
                 if running is not None and (wanted is None or wanted.turn != turn):
-                    await cancel(running)
+                    await cancel(running.reply)
                     running = None
-                if running is not None and running.done():
-                    running.result()
+                if running is not None and running.reply.done():
+                    running.reply.result()
                 if wanted is not None and wanted.turn > turn:
                     turn = wanted.turn
-                    chat = self._dialogue.messages()  # taken now: more events may arrive while the start is written
-                    await self._begin(wanted)
-                    self._work = work = ReplyWork(turn, preemptive=bool(wanted.based_on))
-                    running = asyncio.create_task(self._reply(wanted, chat, work), name=f"reply {turn}")
-                    running.add_done_callback(work.end)
-                    running.add_done_callback(lambda task: self._log.wake())
+                    running = self._begin(wanted)
         finally:
             if running is not None:
-                await cancel(running)
+                await cancel(running.reply)
+                await cancel(running.started)
+
+    def _begin(self, wanted: WantedReply) -> _RunningReply:
+        """Start to write `ReplyStarted`, and to generate the reply.
+
+        They are two tasks: the reply's number is taken even if the reply is cancelled.
+        """
+        chat = self._dialogue.messages()  # taken now: more events may arrive while the start is written
+        started = asyncio.create_task(self._write_start(wanted), name=f"start of reply {wanted.turn}")
+        self._work = work = ReplyWork(wanted.turn, preemptive=bool(wanted.based_on))
+        reply = asyncio.create_task(self._reply(wanted, chat, work, started), name=f"reply {wanted.turn}")
+        reply.add_done_callback(work.end)
+        for task in (started, reply):
+            task.add_done_callback(lambda _: self._log.wake())
+        return _RunningReply(started, reply)
 
     async def _resolve_preemptive_reply(self, decision: Decision) -> None:
         """Release or discard the preemptive reply, now that the caller's turn confirms or contradicts it."""
@@ -139,23 +154,25 @@ class LlmSession:
         if isinstance(message, ReplyReleased):
             self._bus.publish(edge_priority(self._connection.edge), message)
 
-    async def _begin(self, wanted: WantedReply) -> None:
-        """Write `ReplyStarted` outside the reply's task: the number is taken even if the reply is cancelled."""
+    async def _write_start(self, wanted: WantedReply) -> None:
         if wanted.published == 0:
             started = ReplyStarted(wanted.turn, wanted.utterance, wanted.based_on)
             await self._log.write(started)
             self._dialogue.receive(started)  # before it comes back through the log, so that it is not started twice
 
-    async def _reply(self, wanted: WantedReply, chat: list[ChatMessage], work: ReplyWork) -> None:
+    async def _reply(
+        self, wanted: WantedReply, chat: list[ChatMessage], work: ReplyWork, started: asyncio.Task[None]
+    ) -> None:
         """Publish one reply clause by clause, after the clauses that a previous owner has published."""
         traces.about(traces.TurnTrace(self._claim.call_id, wanted.utterance, wanted.turn))
         user_turn = self._dialogue.user_turn(wanted.utterance)
-        writer = _Writer(self._log, wanted, self._dialogue.published_text(wanted.turn), user_turn, work)
+        events = _ReplyEvents(self._log, started)
+        writer = _Writer(events, wanted, self._dialogue.published_text(wanted.turn), user_turn, work)
         then, failed = "", False
         try:
             async with asyncio.timeout(REPLY_SECONDS_MAX):
                 if wanted.utterance == 0:
-                    await writer.finish_text(self._persona.greeting)
+                    await writer.finish_text(self._persona.greeting, fixed=self._same_in_all_calls)
                 else:
                     then = await self._answer(writer, chat)
                     self._failed_replies = 0
@@ -169,8 +186,8 @@ class LlmSession:
             metrics.ANSWERS_FAILED.labels("no model").inc()
             await self._apologise(writer)
         elif not writer.count and then:
-            await writer.say_only(self._persona.farewell)
-        await self._log.write(ReplyEnded(wanted.turn, writer.count, then))
+            await writer.say_only(self._persona.farewell, fixed=self._same_in_all_calls)
+        await events.write(ReplyEnded(wanted.turn, writer.count, then))
 
     async def _apologise(self, writer: _Writer) -> None:
         """Speak the apology; if the reply before failed too, end the call instead of repeating it."""
@@ -178,7 +195,7 @@ class LlmSession:
         if self._failed_replies >= FAILED_REPLIES_MAX:
             hang_up(self._bus, self._claim, EndReason.ERROR, self._connection)
             return
-        await writer.say_only(self._persona.apology)
+        await writer.say_only(self._persona.apology, fixed=True)
 
     async def _answer(self, writer: _Writer, chat: list[ChatMessage]) -> str:
         """Stream the answer and return the action after it: "" or "hangup"."""
@@ -197,7 +214,7 @@ class LlmSession:
                         writer.set_aside()
                         log.warning("a model failed: %s", error, extra={"call_id": self._claim.call_id})
                     case TokenUsage():
-                        await self._log.write(_usage_report(event))
+                        await writer.events.write(_usage_report(event))
                     case _ if tool_name(event.name) == END_CALL["function"]["name"]:
                         then = "hangup"
                     case _:
@@ -208,9 +225,37 @@ class LlmSession:
         return then
 
     @property
+    def _same_in_all_calls(self) -> bool:
+        """False for an outbound call: its variables, a name perhaps, may be in the greeting and the farewell."""
+        return not self._claim.record.dial_id
+
+    @property
     def _connection(self) -> Connection:
         known = self._dialogue if self._dialogue.edge else self._claim.record
         return Connection(known.edge, known.epoch)
+
+
+@dataclass(frozen=True, slots=True)
+class _RunningReply:
+    """The two tasks of a reply: `started` writes `ReplyStarted`, `reply` generates and publishes the clauses."""
+
+    started: asyncio.Task[None]
+    reply: asyncio.Task[None]
+
+
+class _ReplyEvents:
+    """Writes the events of one reply, none of them before its `ReplyStarted`."""
+
+    def __init__(self, log: EventSession, started: asyncio.Task[None]) -> None:
+        self._log = log
+        self._started = started
+
+    async def write(self, message: Message) -> None:
+        """Append one event.  Raises as `EventSession.write` does, also for the write of `ReplyStarted`."""
+        if not self._started.done():
+            await asyncio.wait([self._started])  # unlike `await`, does not cancel it if the reply is cancelled
+        self._started.result()
+        await self._log.write(message)
 
 
 class _Writer:
@@ -218,18 +263,19 @@ class _Writer:
 
     def __init__(
         self,
-        log: EventSession,
+        events: _ReplyEvents,
         wanted: WantedReply,
         prefix: str,
         user_turn: UserTurn | EagerUserTurn | None,
         work: ReplyWork,
     ) -> None:
-        self._log = log
+        self.events = events
         self._work = work
         self._turn = wanted.turn
         self._stage_ms: StageMs = user_turn.stage_ms if user_turn is not None else ()
         self._clauses = Clauses()
         self._aside = False
+        self._fixed = False
         self._first_token_ms = 0
         self.prefix = prefix
         """The published text of the reply, including that of a previous owner."""
@@ -245,12 +291,14 @@ class _Writer:
         for clause in self._clauses.feed(piece):
             await self._publish(clause)
 
-    async def finish_text(self, text: str) -> None:
-        """Publish what follows the prefix in `text`, which is the whole reply."""
+    async def finish_text(self, text: str, *, fixed: bool) -> None:
+        """Publish what follows the prefix in `text`, which is the whole reply.  `fixed`: see `Clause.fixed`."""
+        self._fixed = fixed
         await self.text(after(self.prefix, text))
 
-    async def say_only(self, text: str) -> None:
-        """Publish this text and end the reply."""
+    async def say_only(self, text: str, *, fixed: bool) -> None:
+        """Publish this text and end the reply.  `fixed`: see `Clause.fixed`."""
+        self._fixed = fixed
         await self.text(text)
         await self.finish()
 
@@ -284,7 +332,7 @@ class _Writer:
         if stage_ms:
             traces.stage("first_token", *stage_ms[-3:-1])
             traces.stage("first_clause", *stage_ms[-2:])
-        await self._log.write(Clause(self._turn, number, text, stage_ms))
+        await self.events.write(Clause(self._turn, number, text, stage_ms, self._fixed))
 
 
 def _usage_report(usage: TokenUsage) -> UsageReported:

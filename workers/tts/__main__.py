@@ -28,7 +28,12 @@ def speak(call: Assignment, voices: Failover[TextToSpeech]) -> TtsSession:
     if not call.settings.agents_folder.is_dir():  # agents of a folder were checked at the start
         warnings.check(call.agent, [source.spec for source in voices.sources], call.settings)
     options = VoiceOptions(language=call.agent.language, voice=call.agent.voice)
-    return TtsSession(call.claim, call.bus, call.store, voices, options)
+    known = call.settings
+    settings = (
+        known.elevenlabs_voice_id, known.elevenlabs_base_url, known.openai_base_url, known.deepgram_base_url,
+        known.cartesia_voice_id, known.cartesia_base_url, known.sarvam_base_url,
+    )  # fmt: skip
+    return TtsSession(call.claim, call.bus, call.store, voices, options, settings)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from common.audio.g711 import BYTES_PER_MS, FRAME_BYTES, padded
 from common.bus import Bus
@@ -22,6 +23,7 @@ from workers.providers.failover import Failover
 from workers.providers.interfaces import TextToSpeech, VoiceOptions
 from workers.runtime.event_session import EventSession
 from workers.runtime.hang_up import Connection, hang_up
+from workers.tts.fixed_sentences import FixedSentences
 from workers.tts.plan import Done, SpeechPlan, Synthesize, Task
 from workers.tts.synthesis import CallVoice
 
@@ -38,12 +40,21 @@ class TtsSession:
     """Implements `workers.runtime.runner.Session` for the TTS pool."""
 
     def __init__(
-        self, claim: Claim, bus: Bus, store: CallStore, voices: Failover[TextToSpeech], options: VoiceOptions
+        self,
+        claim: Claim,
+        bus: Bus,
+        store: CallStore,
+        voices: Failover[TextToSpeech],
+        options: VoiceOptions,
+        settings: Sequence[str] = (),
     ) -> None:
+        """`settings`: what chooses a provider's default voice and its server (fixed_sentences.py)."""
         self._claim = claim
         self._bus = bus
         self._log = EventSession(claim, bus, store)
-        self._voice = CallVoice(claim.call_id, voices, options, self._log.write)
+        self._voice = CallVoice(
+            claim.call_id, voices, options, self._log.write, FixedSentences(store.fixed_speech, options, settings)
+        )
         self._plan = SpeechPlan()
         self._current: tuple[Synthesize, asyncio.Task[None]] | None = None
         self._lead = _PlayoutLead()

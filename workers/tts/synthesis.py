@@ -1,5 +1,7 @@
 """Synthesises a clause with the first voice that can; after a voice that broke off the next continues at that word.
 
+A fixed sentence (`Clause.fixed`) is synthesised once for many calls (fixed_sentences.py).
+
 A voice that ends a clause without an error has not always spoken all of it: the missing part is synthesised again
 (`Attempts`).  `ClauseSynthesis.synthesized_chars` reports what no voice spoke, so that it never counts as heard.
 
@@ -19,13 +21,15 @@ from typing import cast
 from common.audio.g711 import BYTES_PER_MS
 from common.process.clock import wall_ms
 from common.protocol.messages import Clause, UsageReported
+from common.store.fixed_speech import FixedSentence
 from common.telemetry import metrics, traces
 from workers.providers.failover import Failover, Source
 from workers.providers.interfaces import CharTimings, IncompleteAudio, ProviderError, Sound, TextToSpeech, VoiceOptions
 from workers.tts.attempts import Attempts
 from workers.tts.audio.audibility import NO_AUDIO, SILENCE, TOO_SHORT, LeadingSilence, letters, shortest_ms
 from workers.tts.audio_tags import for_voice, takes_audio_tags
-from workers.tts.normalise import with_sources
+from workers.tts.fixed_sentences import FixedSentences
+from workers.tts.normalise import Normalised, with_sources
 from workers.tts.remainder import synthesized_chars
 
 log = logging.getLogger(__name__)
@@ -83,6 +87,11 @@ class ClauseSynthesis:
             task.exception()  # retrieved here, because there may be no reader any more
         self._changed.set()
 
+    @property
+    def audio(self) -> bytes:
+        """All mu-law audio so far."""
+        return b"".join(self._chunks)
+
     def cancel(self) -> None:
         """Cancel the synthesis."""
         if self._task is not None:
@@ -95,7 +104,10 @@ class ClauseSynthesis:
 
 
 class CallVoice:
-    """The audio of one call's newest reply.  `write` logs the usage of a provider in the event log."""
+    """The audio of one call's newest reply.  `write` logs the usage of a provider in the event log.
+
+    `fixed` are the call's fixed sentences; None: all clauses are synthesised.
+    """
 
     def __init__(
         self,
@@ -103,8 +115,10 @@ class CallVoice:
         voices: Failover[TextToSpeech],
         options: VoiceOptions,
         write: Callable[[UsageReported], Awaitable[None]],
+        fixed: FixedSentences | None = None,
     ) -> None:
         self._call_id = call_id
+        self._fixed = fixed
         self._voices = voices
         self._options = options
         self._write = write
@@ -138,12 +152,30 @@ class CallVoice:
         self.be_silent()
         for synthesis in self._kept.values():
             await synthesis.ended()
+        if self._fixed is not None:
+            await self._fixed.close()
 
     async def _speak(self, synthesis: ClauseSynthesis) -> None:
+        """Speak the clause with audio that was kept from another call, or else with a voice."""
         clause = synthesis.clause
         tags = any(takes_audio_tags(source.spec) for source in self._voices.sources)
         speech = with_sources(clause.text, self._options.language, audio_tags=tags)
+        if self._fixed is None or not clause.fixed or not letters(speech.text):
+            await self._synthesize(synthesis, speech)
+            return
+        key = self._fixed.key(self._voices.sources[0].spec, clause.text, speech.text)
+        if (kept := await self._fixed.read(key)) is not None:
+            synthesis.add(kept.mulaw)
+            synthesis.char_timings = kept.char_timings
+            self._previous_was_silent = False
+        elif await self._synthesize(synthesis, speech):
+            self._fixed.keep(key, FixedSentence(synthesis.audio, synthesis.char_timings))
+
+    async def _synthesize(self, synthesis: ClauseSynthesis, speech: Normalised) -> bool:
+        """Synthesise the clause; True if the preferred voice spoke all of it, and no voice failed."""
+        clause = synthesis.clause
         progress = _ClauseProgress(speech.text)
+        faultless = True
         attempts = Attempts(self._voices, self._call_id, last_resort=not self._previous_was_silent)
         try:
             async with asyncio.timeout(CLAUSE_SECONDS_MAX):
@@ -152,7 +184,9 @@ class CallVoice:
                     try:
                         await self._speak_with(source, progress, synthesis)
                         outcome = "spoken"
+                        faultless = faultless and source is self._voices.sources[0]
                     except ProviderError as error:
+                        faultless = False
                         outcome = "incomplete" if isinstance(error, IncompleteAudio) else type(error).__name__.lower()
                         log.warning("a voice failed: %s", error, extra={"call_id": self._call_id})
                         attempts.failed(source, error)
@@ -170,6 +204,7 @@ class CallVoice:
         synthesis.silent = self._previous_was_silent = not synthesis.size and letters(speech.text) > 0
         if letters(progress.rest):
             synthesis.synthesized_chars = speech.source(progress.synthesized_chars) if progress.synthesized_chars else 0
+        return faultless and bool(synthesis.size) and synthesis.synthesized_chars < 0
 
     async def _speak_with(
         self, source: Source[TextToSpeech], progress: _ClauseProgress, synthesis: ClauseSynthesis

@@ -19,14 +19,16 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 import openai
 
 from workers.llm.engines.openai_chunks import ChatChunk
 from workers.llm.engines.openai_dialect import LEARNT_MAX, ServerDialect
 from workers.llm.engines.openai_errors import answered, as_provider_error, connection_fault, refusal
+from workers.llm.engines.openai_http import ChatHttp, RequestRefused
 from workers.llm.engines.openai_reply import StreamedReply
 from workers.llm.engines.openai_server import answer_fault, choose_model, model_names, shown, speaks_of_missing_model
-from workers.llm.engines.openai_stream import ChunkStream, WholeAnswer
+from workers.llm.engines.openai_stream import ChunkStream
 from workers.providers.accounts import OPENAI_URL
 from workers.providers.interfaces import Busy, ChatMessage, Down, Piece, ProviderError, Rejected
 from workers.providers.openai import CLOSE_S, ERRORS, close_client, http, open_client
@@ -42,7 +44,18 @@ HOLD_S = 2.0
 WARM_S = 60.0
 """Seconds for the first answer at the start of a process, in which a server may load the model."""
 _LEARNABLE = frozenset({400, 404, 422, 500, 501})
-_FAULTS = (*ERRORS, OSError, TimeoutError, ValueError, LookupError, AttributeError, TypeError, RuntimeError)
+_FAULTS = (
+    *ERRORS,
+    aiohttp.ClientError,
+    RequestRefused,
+    OSError,
+    TimeoutError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    RuntimeError,
+)
 """Everything that a request may raise, whatever the address is and whatever the server answers."""
 _REHEARSAL: Sequence[ChatMessage] = (
     {"role": "system", "content": "You are on the phone. Answer with one short word."},
@@ -79,6 +92,7 @@ class OpenAIChat:
         # `_stream` keeps the deadlines; this bounds a single connection attempt, which it does not see.
         timeout = openai.Timeout(options.warm_s, connect=options.connect_s)
         self._client = open_client(key, url, timeout, CONNECTIONS_MAX, KEEPALIVE_S)
+        self._http = ChatHttp(self._client, options.connect_s, CONNECTIONS_MAX, KEEPALIVE_S)
         own = "api.openai.com" in url
         # OpenAI's newer models refuse `max_tokens`; compatible servers may not know its successor.
         tokens_field = "max_completion_tokens" if own else "max_tokens"
@@ -123,6 +137,7 @@ class OpenAIChat:
 
     async def aclose(self) -> None:
         """Close all connections; the object cannot be used afterwards."""
+        await self._http.aclose()
         await close_client(self._client)
 
     def reply(
@@ -203,7 +218,7 @@ class OpenAIChat:
             stream: ChunkStream | None = None
             try:
                 async with asyncio.timeout_at(deadline):
-                    stream = ChunkStream(await self._opened(request))
+                    stream = ChunkStream(await self._http.post(request))
                 chunk = await stream.next(deadline)
                 if chunk is None:
                     raise self._nothing(stream)
@@ -219,13 +234,6 @@ class OpenAIChat:
                 await self._close(stream)
                 raise
         raise Rejected(f"{self._name} refused the request in every form")
-
-    async def _opened(self, request: dict[str, Any]) -> Any:
-        """Return the response, with its body unread; for a server that does not stream, the whole answer."""
-        completions = self._client.chat.completions
-        if "stream" in request:
-            return await completions.create(**request)
-        return WholeAnswer((await completions.with_raw_response.create(**request)).http_response)
 
     async def _changed(self, request: dict[str, Any], error: Exception, deadline: float) -> bool:
         """Change the dialect after a refusal; return False if there is nothing left to change."""
@@ -272,7 +280,7 @@ class OpenAIChat:
         try:
             async with asyncio.timeout(CLOSE_S):
                 await stream.close()
-        except (*ERRORS, OSError, TimeoutError):
+        except (aiohttp.ClientError, OSError, TimeoutError):
             return  # the stream is closed anyway, and a complete reply stays valid
 
     def _nothing(self, stream: ChunkStream) -> ProviderError:

@@ -1,4 +1,7 @@
-"""Converts the errors of the openai package and its HTTP library to `ProviderError`s with texts of our own.  Pure."""
+"""Converts the errors of a request (openai_http.py, and the openai package) to `ProviderError`s with texts of our own.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import openai
 
 from workers.llm.engines.openai_chunks import ErrorInStream
+from workers.llm.engines.openai_http import RequestRefused
 from workers.llm.engines.openai_server import BODY_CHARS_MAX, SETTING, ServerAnswer, shown
 from workers.providers.interfaces import Busy, Down, ProviderError, Rejected
 from workers.providers.openai import http
@@ -28,8 +33,8 @@ def answered(response: Any) -> ServerAnswer:
 
 def refusal(error: Exception) -> tuple[ServerAnswer, Any]:
     """Return (the server's answer, its document or text); `NO_ANSWER` if the error is not an answer of the server."""
-    if isinstance(error, openai.APIStatusError):
-        answer = answered(error.response)
+    if isinstance(error, openai.APIStatusError | RequestRefused):
+        answer = error.answer if isinstance(error, RequestRefused) else answered(error.response)
         document = answer.document
         return answer, document if document is not None else answer.text[:BODY_CHARS_MAX]
     if isinstance(error, ErrorInStream):
@@ -64,8 +69,9 @@ def connection_fault(url: str, error: Exception) -> str:
 
 def as_provider_error(name: str, error: Exception, fault: str = "") -> ProviderError:
     """Convert an error to a `ProviderError`; `fault`: a better description of the cause, if one is known."""
-    if isinstance(error, openai.APIStatusError):
-        status, code = error.status_code, _code(error)
+    answer, document = refusal(error)
+    if isinstance(error, openai.APIStatusError | RequestRefused):
+        status, code = answer.status, _code(document)
         if status == 429:
             return Busy(f"{name} is at its rate limit{code}")
         if status in (401, 403):
@@ -74,16 +80,17 @@ def as_provider_error(name: str, error: Exception, fault: str = "") -> ProviderE
             advice = fault or f"check the model and {SETTING}"
             return Rejected(f"{name} refused the request ({status}){code}; {advice}")
         return Down(f"{name} answered {status}{code}")
-    if isinstance(error, ErrorInStream) and refusal(error)[0].status == 429:
+    if answer.status == 429:
         return Busy(f"{name} is at its rate limit")
     if isinstance(error, TimeoutError | openai.APITimeoutError):
         return Down(f"{name} did not answer in time" + (f": {fault}" if fault else ""))
-    if isinstance(error, openai.APIConnectionError | http.HTTPError):
+    if isinstance(error, openai.APIConnectionError | http.HTTPError | aiohttp.ClientError):
         return Down(f"{name} cannot be reached, or closed the connection" + (f": {fault}" if fault else ""))
     return Down(f"{name} sent a malformed stream ({type(error).__name__})" + (f": {fault}" if fault else ""))
 
 
-def _code(error: openai.APIStatusError) -> str:
+def _code(document: Any) -> str:
     """Return the vendor's error code if it looks like one: a word such as `model_not_found` holds nothing private."""
-    code = error.code
+    error = document.get("error", document) if isinstance(document, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
     return f" {code}" if isinstance(code, str) and re.fullmatch(r"[a-z_]{3,40}", code) else ""

@@ -1,39 +1,25 @@
-"""Reads the chunks of one answer from its bytes; the openai package opens and closes the response."""
+"""Reads the chunks of one answer from its bytes."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Any
 
 from workers.llm.engines.openai_chunks import ChatChunk, understood
+from workers.llm.engines.openai_http import OpenAnswer
 from workers.llm.engines.openai_server import BODY_CHARS_MAX, ServerAnswer
 from workers.llm.engines.sse import EVENT_BYTES_MAX, Events
 
 DONE = "[DONE]"
 
 
-@dataclass(frozen=True, slots=True)
-class WholeAnswer:
-    """An answer that was read to its end, in the shape of a streaming one."""
-
-    response: Any
-
-    async def close(self) -> None:
-        """Does nothing: the answer is closed already."""
-
-
 class ChunkStream:
     """The chunks of an answer: call `next` until it returns None.  `answer` holds the beginning, for error messages."""
 
-    def __init__(self, opened: Any) -> None:
+    def __init__(self, opened: OpenAnswer) -> None:
         self._opened = opened
-        self._response = opened.response
-        self._bytes: AsyncIterator[bytes] = opened.response.aiter_bytes()
-        self._media = str(self._response.headers.get("content-type", "")).lower()
+        self._media = opened.media
         self._events = Events()
         self._waiting: deque[bytes] = deque()
         self._understood: deque[ChatChunk] = deque()
@@ -64,14 +50,13 @@ class ChunkStream:
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait([self._reading])
-        await self._opened.close()
+        self._opened.close()
 
     @property
     def answer(self) -> ServerAnswer:
         """The server's answer, as far as it was kept."""
-        response = self._response
-        moved = str(response.url) if response.history else ""
-        return ServerAnswer(response.status_code, self._media, self._head.decode("utf-8", "replace"), moved)
+        opened = self._opened
+        return ServerAnswer(opened.status, self._media, self._head.decode("utf-8", "replace"), opened.moved_to)
 
     async def _next(self) -> ChatChunk | None:
         while not self._understood:
@@ -84,9 +69,8 @@ class ChunkStream:
         return self._understood.popleft()
 
     async def _read(self) -> None:
-        try:
-            data = await anext(self._bytes)
-        except StopAsyncIteration:
+        data = await self._opened.read()
+        if not data:
             self._over = True
             self._understood.extend(self._last())
             return

@@ -4,17 +4,24 @@
 
 The caller waits for the first clause only, so it is as short as can be spoken: a sentence, or a part that ends at a
 comma or before a word like "and".  Later clauses are synthesised while earlier ones play, so they are whole sentences,
-which sound better; a long one is cut at commas.  The cuts are decided character by character: the model's tokenisation
-cannot change a clause.
+which sound better; a long one is cut at commas.
 
-Joined with single spaces the clauses are the text again, except for the width of its whitespace.  Two things are cut
-without whitespace, so that every clause is bounded: text after an ideographic stop or a danda, and "words" of over
-`CLAUSE_CHARS_MAX` characters.
+Whether a mark ends a word is known for certain only from the whitespace after it, which is part of the model's next
+token.  The first clause does not wait for that token: if a piece of text ends with the mark, and the word before it is
+no abbreviation, number or address, the clause is complete (`_ends_with_piece`).  So the model's tokenisation changes
+one thing only: if something other than whitespace follows such a mark (`fine.)`, `Really?!`, `Node.js`), the first
+clause may end between them, and the rest of that word begins the next clause.  All other cuts are decided character by
+character, and no tokenisation changes them.
+
+Joined with single spaces the clauses are the text again, except for the width of its whitespace.  Three things are cut
+without whitespace: such a first clause, text after an ideographic stop or a danda, and, so that every clause
+is bounded, "words" of over `CLAUSE_CHARS_MAX` characters.
 """
 
 from __future__ import annotations
 
 import re
+from unicodedata import category
 
 from workers.llm.text.sentence_marks import LOCAL_ENDS, PART_ENDS, SENTENCE_ENDS, SPACED_PHRASES, WITHOUT_SPACES
 
@@ -70,7 +77,19 @@ _DOTTED = re.compile(r"(?:[^\W\d_]\.)+")  # a.m. e.g. U.S. J.
 _MARKS = CLOSERS + "([{“‘«." + "".join(ENDS | COMMAS)
 _OPENERS = "([{“‘«\"'*_`"
 _NUMBER_SIGNS = "₹$€£+#"
+_EARLY_MARKS = (ENDS | COMMAS | {"."}) - JOINTS - {"…"}
+"""Marks with which the first clause may end before the whitespace has come."""
 _LIST_MARK = re.compile(r"\d{1,2}[.)]")
+_IN_WORDS = "'’-\u200c\u200d"
+"""What a plain word may have besides letters: apostrophe, hyphen, and the joiners of Indian scripts."""
+_UNCLOSED = re.compile('["“”‘«»„*_`()\\[\\]{}]')
+"""What a closer may follow behind the mark: a quotation, a bracket, emphasis."""
+_BEFORE_ADDRESSES = frozenset(
+    re.findall(
+        r"\S+", "at to on in via see is use visit open check site website web url link page app mail email e-mail"
+    )
+)
+"""Words after which the next one may be the first part of an address: "visit example.com"."""
 
 
 class Clauses:
@@ -103,6 +122,8 @@ class Clauses:
             self._word += char
             if len(self._word) >= CLAUSE_CHARS_MAX:
                 self._complete(ready)
+        if self._count == 0 and self._ends_with_piece():
+            self._complete(ready)
         return ready
 
     def finish(self) -> list[str]:
@@ -127,8 +148,7 @@ class Clauses:
             self._cut(ready)
         self._words.append(word)
         if self._ends_sentence(word):
-            bare = _bare(word).lower()
-            if word.endswith(".") and (bare in BEFORE_NUMBERS or bare.endswith(_NUMBER_OF)):
+            if word.endswith(".") and _before_number(word):
                 self._undecided = True
             else:
                 self._cut(ready)
@@ -190,6 +210,21 @@ class Clauses:
             return self._length() >= LATER_BREAK_CHARS
         return len(self._words) >= FIRST_BREAK_WORDS
 
+    def _ends_with_piece(self) -> bool:
+        """True if the open word ends the first clause, although no whitespace has come after it yet."""
+        word = self._word
+        mark = word[-1:]
+        if self._undecided or mark not in _EARLY_MARKS or not _is_plain(word[:-1]) or self._links(word):
+            return False
+        if mark == "." and (_before_number(word) or _bare(" ".join(self._words[-1:])).lower() in _BEFORE_ADDRESSES):
+            return False
+        if any(map(_UNCLOSED.search, self._words)) or self._length() + 1 + len(word) > CLAUSE_CHARS_MAX:
+            return False
+        self._words.append(word)
+        ends = self._ends_sentence(word) or self._ends_part(word)
+        self._words.pop()
+        return ends
+
     def _length(self) -> int:
         return sum(map(len, self._words)) + max(0, len(self._words) - 1)
 
@@ -213,6 +248,19 @@ def _is_phrase(word: str) -> bool:
 def _bare(word: str) -> str:
     """Return the word without the punctuation around it."""
     return word.strip(_MARKS)
+
+
+def _before_number(word: str) -> bool:
+    """True if the full stop at the end of this word is part of the word when a number follows."""
+    bare = _bare(word).lower()
+    return bare in BEFORE_NUMBERS or bare.endswith(_NUMBER_OF)
+
+
+def _is_plain(word: str) -> bool:
+    """True for a word of two letters or more of any script, which is no number, initial, ellipsis or address."""
+    if len(word) < 2 or not (word[0].isalpha() and word[-1] not in _IN_WORDS):
+        return False
+    return all(char.isalpha() or char in _IN_WORDS or category(char)[0] == "M" for char in word)
 
 
 def _belongs(word: str, following: str) -> bool:

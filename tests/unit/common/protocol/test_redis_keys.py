@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -60,3 +61,10 @@ def test_only_what_may_stop_the_agent_has_a_connection_of_its_own() -> None:
     assert redis_keys.is_priority(redis_keys.edge_priority("edge-a"))
     for stream in (redis_keys.edge_audio("edge-a"), redis_keys.call_audio(CALL), redis_keys.pool_calls("tts")):
         assert not redis_keys.is_priority(stream)
+
+
+def test_the_keys_of_fixed_sentences_are_one_slot_and_stand_in_the_page() -> None:
+    names = {redis_keys.FIXED_SENTENCES, redis_keys.fixed_sentence("<key>")}
+    page = (Path(__file__).resolve().parents[4] / "docs/bus.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `(speech:[^`]+)`", page, re.M)) == names
+    assert {name.partition("}")[0] for name in names} == {"speech:{fixed"}

@@ -20,7 +20,7 @@ CONTRACT = {
     "ReplyStarted": {"turn", "utterance", "based_on"},
     "ReplyReleased": {"turn", "stage_ms", "token"},
     "ReplyDiscarded": {"turn"},
-    "Clause": {"turn", "clause", "text", "stage_ms"},
+    "Clause": {"turn", "clause", "text", "stage_ms", "fixed"},
     "ReplyEnded": {"turn", "clauses", "then"},
     "ClauseSynthesized": {"turn", "clause", "duration_ms", "char_timings", "epoch", "synthesized_chars"},
     "PlaybackStarted": {"turn", "at_ms", "stage_ms", "epoch"},

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.hypothesis_profile import examples
-from workers.llm.text.clauses import CLAUSE_CHARS_MAX, Clauses
+from workers.llm.text.clauses import CLAUSE_CHARS_MAX, COMMAS, ENDS, Clauses
 from workers.llm.text.sentence_marks import WITHOUT_SPACES
 from workers.tts.normalise.abbreviations import BEFORE_NUMBERS, NUMBERS_OF
 
@@ -29,12 +31,84 @@ def test_the_caller_hears_the_first_words_before_the_sentence_is_written() -> No
     assert clauses.finish() == []
 
 
-def test_a_sentence_is_spoken_as_soon_as_the_space_after_it_comes() -> None:
+def test_the_first_sentence_is_spoken_with_its_full_stop_and_later_ones_with_the_space_after_it() -> None:
     clauses = Clauses()
-    assert clauses.feed("Of course.") == []  # "Of course.uk" could still follow
-    assert clauses.feed(" ") == ["Of course."]
-    assert clauses.feed("How can I help?") == []
-    assert clauses.finish() == ["How can I help?"]
+    assert clauses.feed("Of course") == []
+    assert clauses.feed(".") == ["Of course."]  # the caller waits for this one
+    assert clauses.feed(" How can I help you") == []
+    assert clauses.feed("?") == []  # "?)" could still follow, and the caller hears the first clause meanwhile
+    assert clauses.feed(" ") == ["How can I help you?"]
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        ("Yes,", " we", " are", "."),
+        ("Yes, of", " course", " we can."),
+        ("Is it you", "?"),
+        ("It works really well", "!"),
+        ("I don't", "."),
+        ("We are open from Monday", ","),
+        ("नमस्ते", " जी", "।"),
+        ("हाँ", " जी", " ज़रूर", ","),
+        ("好的我们可以帮你看看", "。"),
+        ("Dr. Rao has left", "."),
+        ("It is at nine a.m. today", "."),
+    ],
+)
+def test_the_first_clause_does_not_wait_for_the_token_after_its_mark(tokens: tuple[str, ...]) -> None:
+    clauses = Clauses()
+    assert [clauses.feed(token) for token in tokens[:-1]] == [[]] * (len(tokens) - 1)
+    assert clauses.feed(tokens[-1]) == ["".join(tokens)]
+    assert clauses.feed(" And") == clauses.feed(" then") == []
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        ("It costs 3", ".", "5 percent today"),
+        ("We open at 9", ":", "30 on Monday"),
+        ("It was 10", ",", "000 rupees"),
+        ("It is version two of 3", ".", " Yes"),
+        ("You will see Dr", ".", " Rao today"),
+        ("Come in at nine a", ".", "m", ".", " on Monday"),
+        ("Ask for Mr", ".", " Jones there"),
+        ("It is room No", ".", " 5 on Monday"),
+        ("Go along Rt", ".", " 66 for an hour"),
+        ("It is J", ".", " Smith who calls"),
+        ("Take fruit, e", ".", "g", ".", " apples"),
+        ("Well, let me see", "...", " yes"),
+        ("Well, let me see", "…", " yes"),
+        ("Visit example", ".", "com for it"),
+        ("It is on example", ".", "co", ".", "in for you"),
+        ("Write to front", ".", "desk@example.com now"),
+        ("Write to desk@example", ".", "com now"),
+        ("Go to www", ".", "example", ".", "com now"),
+        ("See https://a.example/b", ",", "c now"),
+        ("He has a Ph", ".", "D", ".", " in it"),
+        ("She said “we are closed", ".", "” Then"),
+        ("We are open (not today", ".", ") Then"),
+        ("We are **open today", ".", "** Then"),
+    ],
+)
+def test_a_mark_that_may_be_part_of_a_word_waits_for_the_next_token(tokens: tuple[str, ...]) -> None:
+    assert spoken(*tokens) == spoken("".join(tokens))
+    clauses = Clauses()
+    assert [clauses.feed(token) for token in tokens[:2]] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "clauses"),
+    [
+        (("Yes, we can", ".", ") Which day", "?"), ["Yes, we can.", ") Which day?"]),
+        (("Is that so really", "?", "! Then come."), ["Is that so really?", "! Then come."]),
+        (("We like Node", ".", "js for it."), ["We like Node.", "js for it."]),
+    ],
+)
+def test_what_follows_an_early_end_without_a_space_begins_the_next_clause(
+    tokens: tuple[str, ...], clauses: list[str]
+) -> None:
+    assert spoken(*tokens) == clauses
 
 
 def test_a_first_sentence_without_a_comma_ends_before_a_linking_word() -> None:
@@ -256,12 +330,35 @@ FRAGMENTS = st.lists(
 ).map(" ".join)
 
 
+def tokens_of(text: str, data: st.DataObject) -> list[str]:
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=20)))
+    return [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+
+
+JOINED_MARK = re.compile(rf"\w[^\w\s]*[{re.escape(''.join({*ENDS, *COMMAS, '.'}))}](?=\S)")
+"""A mark that whitespace does not follow."""
+
+
 @settings(max_examples=examples(300), deadline=None)
 @given(TEXTS | FRAGMENTS, st.data())
-def test_how_the_model_splits_its_tokens_changes_nothing(text: str, data: st.DataObject) -> None:
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=20)))
-    tokens = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-    assert spoken(*tokens) == spoken(text) == spoken(*text)
+def test_how_the_model_splits_its_tokens_changes_nothing_if_spaces_follow_the_marks(
+    text: str, data: st.DataObject
+) -> None:
+    text = JOINED_MARK.sub(r"\g<0> ", text)
+    assert spoken(*tokens_of(text, data)) == spoken(text) == spoken(*text)
+
+
+@settings(max_examples=examples(300), deadline=None)
+@given(TEXTS | FRAGMENTS, st.data())
+def test_how_the_model_splits_its_tokens_changes_only_the_end_of_the_first_clause(
+    text: str, data: st.DataObject
+) -> None:
+    tokens = tokens_of(text, data)
+    first, whole = spoken(*tokens)[:1], spoken(text)[:1]
+    assert first == whole or (whole[0].startswith(first[0]) and JOINED_MARK.match(text, text.index(first[0][-2:])))
+    assert "".join("".join(spoken(*tokens)).split()) == "".join(text.split())
+    rest = spoken(*tokens)[1:]
+    assert all(clause and len(clause) <= CLAUSE_CHARS_MAX for clause in rest)
 
 
 @settings(max_examples=examples(300), deadline=None)
