@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -261,8 +261,10 @@ class ProcessLedger:
     answered: Callable[[str, Any], None] | None = None
     """Told of each answer that arrives."""
 
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+    def __getattr__(self, name: str) -> Any:
         operation = getattr(self.store, name)
+        if not callable(operation):
+            return replace(self, store=operation)  # a port of its own, over the same network
 
         async def call(*arguments: Any) -> Any:
             return await self._ask(name, operation, arguments)

@@ -19,6 +19,8 @@ from common.protocol import redis_keys
 from common.protocol.codec import decode, encode
 from common.protocol.messages import AudioIn, AudioOut, Message
 from common.store import Claim
+from common.store.fixed_speech import FixedSentence
+from common.store.fixed_speech_memory import MemoryFixedSpeech
 from common.store.memory import MemoryCallStore
 from common.store.offers import OFFER_IDLE_MS
 from common.store.redis import LEASE_MS
@@ -90,11 +92,19 @@ class SimulatedStreams(MemoryStreams):
             self._readers[stream].remove(reader)
 
 
+class ForgetfulSpeech(MemoryFixedSpeech):
+    """Keeps no sentence: each frame's saying is of one call, by which the trial judges what was heard."""
+
+    async def keep(self, key: str, sentence: FixedSentence) -> None:
+        """Forget it."""
+
+
 class SimulatedLedger(MemoryCallStore):
     """The memory ledger, with takers that need not poll."""
 
     def __init__(self, all_streams: SimulatedStreams, witness: Witness) -> None:
         super().__init__(all_streams, LEASE_MS)
+        self.fixed_speech = ForgetfulSpeech()
         self._witness = witness
         self._takers: dict[str, _Takers] = {}
 
