@@ -157,7 +157,7 @@ OPTIONAL: dict[str, tuple[str, Way]] = {
 # --- the server -----------------------------------------------------------------------------------------------------
 
 
-class Reader(asyncio.Protocol):
+class DroppingServer(asyncio.Protocol):
     """Accepts the handshake, reads, and drops."""
 
     def __init__(self) -> None:
@@ -188,7 +188,7 @@ def serve(certificate: str | None, pipe: Connection) -> None:
         if certificate is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(certificate)
-        listening = await asyncio.get_running_loop().create_server(Reader, "127.0.0.1", 0, ssl=context)
+        listening = await asyncio.get_running_loop().create_server(DroppingServer, "127.0.0.1", 0, ssl=context)
         pipe.send(listening.sockets[0].getsockname()[1])
         await asyncio.to_thread(pipe.recv)
         listening.close()

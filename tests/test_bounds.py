@@ -56,7 +56,7 @@ def spellings(name: str, value: float) -> set[str]:
     elif "seconds" in words or "s" in words:
         found = {f"{value:,g} s", f"{value / 60:g} min"}
     elif "bytes" in words:
-        found = {f"{value / 1024:g} KiB", f"{value / MULAW_BYTES_PER_SECOND:g} s"}
+        found = {f"{value / 1024:g} KiB", f"{value / 1024**2:g} MiB", f"{value / MULAW_BYTES_PER_SECOND:g} s"}
     elif "share" in words:
         found = {f"{value * 100:g} %"}
     return found - {""}

@@ -21,7 +21,7 @@ from common.process.addresses import http_url
 from workers.providers.deadlines import SynthesisDeadline
 from workers.providers.http_status import refused
 from workers.providers.interfaces import Busy, Down, ProviderError, Rejected
-from workers.providers.websocket import tls
+from workers.providers.tls import tls
 
 POOL_CONNECTIONS = 10
 """Connections of one client; the CPU cost of its pool grows with their square (100 at once: 4 s in 300 requests)."""

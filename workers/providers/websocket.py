@@ -6,9 +6,7 @@ Addresses are remembered, so that a name server that does not answer delays only
 from __future__ import annotations
 
 import asyncio
-import functools
 import socket
-import ssl
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -18,6 +16,7 @@ from websockets.uri import parse_uri
 
 from workers.providers.http_status import refused
 from workers.providers.interfaces import Down
+from workers.providers.tls import tls
 from workers.providers.vendor_socket import SocketClosed, VendorSocket
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
@@ -56,12 +55,6 @@ class Addresses:
 
 
 _addresses = Addresses()
-
-
-@functools.cache
-def tls() -> ssl.SSLContext:
-    """The TLS context of the process; reading the certificate store takes 20 ms of the event loop's time."""
-    return ssl.create_default_context()
 
 
 async def open_socket(

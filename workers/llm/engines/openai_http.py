@@ -16,7 +16,7 @@ import msgspec
 import openai
 
 from workers.llm.engines.openai_server import ServerAnswer
-from workers.providers.websocket import tls
+from workers.providers.tls import tls
 
 ROUTE = "chat/completions"
 REDIRECTS_MAX = 5
