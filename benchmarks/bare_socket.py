@@ -32,10 +32,11 @@ class LineBroken(Exception):
 class BareSocket:
     """One media stream; the constructor connects, upgrades and sends `start`.  Raises LineBroken without a server."""
 
-    def __init__(self, port: int, call_id: str) -> None:
+    def __init__(self, port: int, call_id: str, path: str = "/ws") -> None:
+        self.sent_bytes = self.received_bytes = 0
         self._socket = socket.create_connection(("127.0.0.1", port), CONNECT_SECONDS)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._rest = self._upgrade()
+        self._rest = self._upgrade(path)
         media_format = {"encoding": "audio/x-mulaw", "sampleRate": 8000}
         self.say({"event": "start", "start": {"callId": call_id, "streamId": call_id, "mediaFormat": media_format}})
         self._socket.setblocking(False)
@@ -56,6 +57,7 @@ class BareSocket:
             whole = False
         if not whole:
             raise LineBroken("the server has stopped reading its socket")
+        self.sent_bytes += len(frame)
 
     def texts(self) -> Iterator[bytes]:
         """Yield the received text messages and answer pings.  Raises LineBroken at the end of the connection."""
@@ -65,6 +67,7 @@ class BareSocket:
             return
         if not data:
             raise LineBroken("the server closed a socket")
+        self.received_bytes += len(data)
         data = self._rest + data
         at = 0
         while len(data) - at >= 4:
@@ -96,10 +99,10 @@ class BareSocket:
                 pass
         self._socket.close()
 
-    def _upgrade(self) -> bytes:
+    def _upgrade(self, path: str) -> bytes:
         """Do the WebSocket handshake and return the bytes behind it.  Raises LineBroken."""
         self._socket.sendall(
-            b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"GET {path} HTTP/1.1\r\n".encode() + b"Host: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         )
         head = b""

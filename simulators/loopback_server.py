@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -16,11 +17,20 @@ STOP_S_MAX = 10.0
 class LoopbackServer:
     """A server as an async context manager; `url` is set by the constructor."""
 
-    def __init__(self, app: Any, host: str = "127.0.0.1", port: int = 0, ws: str = "none") -> None:
+    def __init__(
+        self, app: Any, host: str = "127.0.0.1", port: int = 0, ws: str = "none", pem: Path | None = None
+    ) -> None:
+        """`pem`: a certificate and its key, to serve by TLS."""
         self._listener = socket.create_server((host, port))
-        self.url = f"http://{host}:{self._listener.getsockname()[1]}"
+        self.url = f"http{'s' if pem else ''}://{host}:{self._listener.getsockname()[1]}"
         config = uvicorn.Config(
-            app, log_level="error", lifespan="off", ws=ws, date_header=False, timeout_graceful_shutdown=1
+            app,
+            log_level="error",
+            lifespan="off",
+            ws=ws,
+            date_header=False,
+            timeout_graceful_shutdown=1,
+            ssl_certfile=pem,
         )
         self._server = _Server(config)
 

@@ -25,12 +25,13 @@ CALLERS_MAX = 256
 
 @dataclass(slots=True)
 class CallerRecord:
-    """The audio that one caller sent and received; all times are `time.monotonic_ns`.
+    """The audio that caller `number` sent and received in one call; all times are `time.monotonic_ns`.
 
     `bursts`: first and last frame sent of each speech.  `frames`: arrival, bytes, and whether it is audible, of each
     message of audio.  `clears`: arrivals of `clearAudio`.
     """
 
+    number: int
     bursts: list[tuple[int, int]] = field(default_factory=list)
     arrived: array[int] = field(default_factory=lambda: array("q"))
     sizes: array[int] = field(default_factory=lambda: array("l"))
@@ -54,17 +55,17 @@ def caller_number(mulaw: bytes) -> int:
 class LoadCaller:
     """One caller: call `speak` every 20 ms, and `hear` whenever the socket can be read."""
 
-    def __init__(self, port: int, number: int, frames: tuple[str, ...], begin: int) -> None:
-        """Connect.  `frames` is the script, `begin` the number of this caller's first frame."""
-        self.heard = CallerRecord()
-        self._call_id = f"bench-{number:04d}"
+    def __init__(self, socket: BareSocket, call_id: str, number: int, frames: tuple[str, ...], begin: int) -> None:
+        """Speak on an open socket.  `frames` is the script, `begin` the number of this caller's first frame."""
+        self.heard = CallerRecord(number)
+        self._call_id = call_id
         self._frames, self._at = frames, begin
         self._media = [media_frame(self._call_id, mulaw) for mulaw in (SILENCE * FRAME_BYTES, speech_frame(number))]
         self._spoke = False
         self._first_ns = 0
         self._dry_ns = 0  # time at which the buffer will be empty
         self._marks: deque[tuple[int, str]] = deque()
-        self.socket = BareSocket(port, self._call_id)
+        self.socket = socket
 
     def speak(self, now: int) -> None:
         """Send the next 20 ms of the script, and `playedStream` for checkpoints that were passed."""

@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 from base64 import b64encode
 from binascii import a2b_base64
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -31,6 +33,7 @@ from workers.llm.text.clauses import Clauses
 
 RUN_SECONDS_MAX = 1_000.0
 VOICE_SECONDS = 5.0
+WEBHOOK_SECONDS = 5.0
 LISTEN = (
     "/deepgram/v1/listen?model=nova-3&encoding=mulaw&sample_rate=8000&interim_results=true&vad_events=true"
     "&endpointing={ms}"
@@ -43,11 +46,12 @@ SPEAK = (
 
 @dataclass(frozen=True, slots=True)
 class ForwarderPlan:
-    """URLs of the vendors, silence that ends a speech, and the core to run on (None: any)."""
+    """URLs of the vendors, silence that ends a speech, the core to run on (None: any), and the agent's first words."""
 
     vendors_url: str
     endpoint_ms: int
     core: int | None
+    greeting: str = ""
 
 
 class _Call:
@@ -58,6 +62,7 @@ class _Call:
         self._chat = chat
         self._url = "ws" + plan.vendors_url.removeprefix("http")
         self._endpoint_ms = plan.endpoint_ms
+        self._greeting = plan.greeting
         self._dialogue: list[dict[str, str]] = [{"role": "system", "content": "You answer the telephone."}]
         self._reply: asyncio.Task[None] | None = None
         self._context = 0
@@ -72,19 +77,23 @@ class _Call:
         ):
             jobs = [tasks.create_task(self._hear(recogniser, voice, tasks)), tasks.create_task(self._speak(voice))]
             with suppress(ConnectionClosed):
+                await self._started()
+                if self._greeting:
+                    self._reply = tasks.create_task(self._say(voice, self._greeting))
                 await self._listen(recogniser)
             for job in (*jobs, self._reply):
                 if job is not None:
                     job.cancel()
 
+    async def _started(self) -> None:
+        message = json.loads(await self._line.recv())
+        self._stream_id = message["start"]["streamId"]
+
     async def _listen(self, recogniser: ClientConnection) -> None:
         async for text in self._line:
             message = json.loads(text)
-            match message["event"]:
-                case "media":
-                    await recogniser.send(a2b_base64(message["media"]["payload"]))
-                case "start":
-                    self._stream_id = message["start"]["streamId"]
+            if message["event"] == "media":
+                await recogniser.send(a2b_base64(message["media"]["payload"]))
 
     async def _hear(self, recogniser: ClientConnection, voice: ClientConnection, tasks: asyncio.TaskGroup) -> None:
         async for text in recogniser:
@@ -152,7 +161,7 @@ class _Call:
 
 
 def forwarder_main(plan: ForwarderPlan, pipe: Connection) -> None:
-    """Serve; send the port and the pid; end at the first message on the pipe."""
+    """Serve; send the port of the webhooks and the pid; end at the first message on the pipe."""
     pin(plan.core)
     run_process(_serve(plan, pipe))
 
@@ -160,7 +169,8 @@ def forwarder_main(plan: ForwarderPlan, pipe: Connection) -> None:
 async def _serve(plan: ForwarderPlan, pipe: Connection) -> None:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=60.0)
     headers: Any = {"Authorization": f"Bearer {KEY}"}
-    async with httpx.AsyncClient(base_url=plan.vendors_url, headers=headers, limits=limits, trust_env=False) as chat:
+    url, tls = plan.vendors_url, ssl.create_default_context()
+    async with httpx.AsyncClient(base_url=url, headers=headers, limits=limits, trust_env=False, verify=tls) as chat:
 
         async def carry(line: ServerConnection) -> None:
             try:
@@ -169,5 +179,38 @@ async def _serve(plan: ForwarderPlan, pipe: Connection) -> None:
                 pass  # the caller hung up during a send
 
         async with serve(carry, "127.0.0.1", 0, compression=None) as server:
-            pipe.send((next(iter(server.sockets)).getsockname()[1], os.getpid()))
-            await asyncio.to_thread(receive, pipe, RUN_SECONDS_MAX)
+            webhooks = _Webhooks()
+            async with await asyncio.start_server(webhooks.serve, "127.0.0.1", 0) as http:
+                webhooks.connect(_port(server.sockets), _port(http.sockets))
+                pipe.send((_port(http.sockets), os.getpid()))
+                await asyncio.to_thread(receive, pipe, RUN_SECONDS_MAX)
+
+
+def _port(sockets: Iterable[Any]) -> int:
+    port: int = next(iter(sockets)).getsockname()[1]
+    return port
+
+
+class _Webhooks:
+    """Answers every webhook with the XML that connects the call to the media port."""
+
+    _reply = b""
+
+    def connect(self, media_port: int, port: int) -> None:
+        """Set both ports: that of the media, and our own."""
+        xml = (
+            '<Response><Stream bidirectional="true" keepCallAlive="true" contentType="audio/x-mulaw;rate=8000" '
+            f'statusCallbackUrl="http://127.0.0.1:{port}/stream-status">ws://127.0.0.1:{media_port}/ws</Stream></Response>'
+        )
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: {len(xml)}\r\nConnection: close\r\n\r\n"
+        self._reply = (head + xml).encode()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            async with asyncio.timeout(WEBHOOK_SECONDS):
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
+                await reader.readexactly(length)
+            writer.write(self._reply)
+            await writer.drain()
+        writer.close()

@@ -11,7 +11,7 @@ later, the caller hears silence.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.answers.caller import NS_PER_BYTE, CallerRecord
@@ -42,12 +42,12 @@ class Figures:
 
 
 def measured(
-    heard: Mapping[int, CallerRecord], detections: Mapping[int, Sequence[int]], window: tuple[int, int]
+    heard: Iterable[CallerRecord], detections: Mapping[int, Sequence[int]], window: tuple[int, int]
 ) -> Figures:
     """Return the figures of all speeches that ended within the window.  `detections`: times, by caller number."""
     figures = Figures()
-    for number, one in heard.items():
-        _measure(figures, one, sorted(detections.get(number, ())), window)
+    for one in heard:
+        _measure(figures, one, sorted(detections.get(one.number, ())), window)
     return figures
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+from common.agents.model import Agent, load_agents
 from simulators.providers.openai_chat import ChatTiming, tokens
 from workers.llm.text.clauses import Clauses
 
@@ -16,6 +19,11 @@ ANSWER = "Yes, of course we can. The doctor has time for you this evening at six
 """One answer for all turns, so that every answer has the same ideal time.  About six seconds of speech."""
 NS_PER_MS = 1e6
 SPEECH, PAUSE, SILENCE = "speech", "pause", "silence"
+LEAD_MS = 4000
+"""Silence at the beginning of a call of fixed length: the caller hears the greeting out."""
+LAST_ANSWER_MS = 3000
+"""No speech of a call of fixed length ends later than this before its end, so that each can be answered."""
+AGENTS = Path(__file__).with_name("agents")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +31,9 @@ class Pace:
     """The stand-ins' fixed latencies."""
 
     endpoint_ms: int = 300
-    """Silence after which the recogniser ends a speech."""
+    """Silence after which the recogniser ends a speech, and the answer is begun."""
+    turn_end_ms: int = 0
+    """Silence after which the turn is over; nothing is heard of the answer before."""
     final_ms: int = 50
     """Time from there to the final result."""
     first_token_ms: float = 150.0
@@ -44,6 +54,18 @@ class Pace:
         return ChatTiming(self.first_token_ms, self.tokens_per_s)
 
 
+def the_agent(folder: Path = AGENTS) -> Agent:
+    """Return the one agent of a folder, which answers every call of the benchmark.  Raises AgentFileError."""
+    (agent,) = load_agents(folder).by_name.values()
+    return agent
+
+
+def pace_of(agent: Agent) -> Pace:
+    """Return the latencies of the vendors with this agent: its answer is begun at the eager end of a turn, if any."""
+    turn = agent.turn
+    return Pace(turn.eager_endpointing_ms or turn.endpointing_ms, turn.endpointing_ms)
+
+
 @dataclass(frozen=True, slots=True)
 class Ideal:
     """Time from the last frame of speech to the first of the answer, if only the vendors took time."""
@@ -61,15 +83,15 @@ class Ideal:
 def ideal(pace: Pace, answer: str = ANSWER) -> Ideal:
     """Return the ideal answer time.  Synthesis begins when the first clause is complete."""
     waited = tokens_to_first_clause(answer) - 1
-    return Ideal(
-        (
-            ("silence after the speech", pace.endpoint_ms),
-            ("final result", pace.final_ms),
-            ("first token", pace.first_token_ms),
-            (f"{waited} more tokens of the first clause", 1000 * waited / pace.tokens_per_s),
-            ("first byte of the voice", pace.first_byte_ms),
-        )
-    )
+    parts = [
+        ("silence after the speech", float(pace.endpoint_ms)),
+        ("final result", float(pace.final_ms)),
+        ("first token", pace.first_token_ms),
+        (f"{waited} more tokens of the first clause", 1000 * waited / pace.tokens_per_s),
+        ("first byte of the voice", pace.first_byte_ms),
+    ]
+    held_ms = pace.turn_end_ms - sum(ms for _, ms in parts)
+    return Ideal((*parts, ("until the turn is over", held_ms)) if held_ms > 0 else tuple(parts))
 
 
 def tokens_to_first_clause(answer: str) -> int:
@@ -83,14 +105,25 @@ def tokens_to_first_clause(answer: str) -> int:
 
 def cycle_frames(pause_ms: int = 0) -> tuple[str, ...]:
     """Return for each frame of a cycle `SPEECH`, `PAUSE` (within a speech), or `SILENCE`."""
-    return tuple(
-        kind
-        for speech_ms, silence_ms in CYCLE_MS
-        for kind, ms in (
-            (SPEECH, (speech_ms - pause_ms) // 2),
-            (PAUSE, pause_ms),
-            (SPEECH, speech_ms - pause_ms - (speech_ms - pause_ms) // 2),
-            (SILENCE, silence_ms),
-        )
-        for _ in range(ms // FRAME_MS)
-    )
+    return tuple(kind for span in _spans(pause_ms) for kind, ms in span for _ in range(ms // FRAME_MS))
+
+
+def call_frames(call_s: float, pause_ms: int = 0) -> tuple[str, ...]:
+    """Return the same for each frame of a call of fixed length: the greeting, then whole cycles."""
+    frames = [SILENCE] * (LEAD_MS // FRAME_MS)
+    last = int(call_s * 1000 - LAST_ANSWER_MS) // FRAME_MS
+    whole = int(call_s * 1000) // FRAME_MS
+    while len(frames) < whole:
+        for span in _spans(pause_ms):
+            *speech, silence = [[kind] * (ms // FRAME_MS) for kind, ms in span]
+            spoken = [kind for kinds in speech for kind in kinds]
+            frames += spoken if len(frames) + len(spoken) <= last else [SILENCE] * len(spoken)
+            frames += silence
+    return tuple(frames[:whole])
+
+
+def _spans(pause_ms: int) -> Iterator[tuple[tuple[str, int], ...]]:
+    """Yield each speech of a cycle with the silence after it."""
+    for speech_ms, silence_ms in CYCLE_MS:
+        half_ms = (speech_ms - pause_ms) // 2
+        yield (SPEECH, half_ms), (PAUSE, pause_ms), (SPEECH, speech_ms - pause_ms - half_ms), (SILENCE, silence_ms)

@@ -1,197 +1,119 @@
-"""Turns a run into figures, a verdict and a page.  Pure."""
+"""Turns figures into a page.  Pure."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.answers.plan import Pace, ideal
+from benchmarks.answers.bars import bars_page
+from benchmarks.answers.figures import LATE_MS, LATENESS_P99_MS_MAX, RATIOS, STRANGERS_SHARE_MAX
 from benchmarks.answers.profiles import Profile
-from benchmarks.answers.run import RunResult
 from benchmarks.answers.servers import STACK
-from benchmarks.report import Spread, spread, table
+from benchmarks.report import table
 
-LATENESS_P99_MS_MAX = 5.0
-"""If callers or vendors are later than this, the run is VOID."""
-STRANGERS_SHARE_MAX = 0.1
-"""Largest share of the server's core that other programs may use."""
-BAR_CALLS = 50
 PROFILE_ROWS = 8
-MB = 1 << 20
+HEADS = (
+    "server, calls", "answers", "wait p50 ms", "beyond p50", "beyond p95", "beyond max", "late", "clear p50",
+    "clear p95", "silence", "CPU-s per call-minute", "of the core", "MB per call", "tokens wasted", "set-up p50 ms",
+    "late p99: callers", "vendors", "strangers",
+)  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A limit for the stack with `BAR_CALLS` calls.  `key` is the figure's name in `numbers`."""
-
-    what: str
-    key: str
-    most: float
-    unit: str
-
-
-BARS = (
-    Bar("answer beyond the ideal, p50", "beyond_p50_ms", 25.0, "ms"),
-    Bar("answer beyond the ideal, p95", "beyond_p95_ms", 60.0, "ms"),
-    Bar("CPU-seconds per call-minute, all processes", "cpu_s_per_call_minute", 0.35, "s"),
-    Bar("silence inside replies", "silence_percent", 0.5, "%"),
-    Bar("speech detected to clearAudio, p95", "clear_p95_ms", 20.0, "ms"),
-)
-
-
-def numbers(run: RunResult) -> dict[str, Any]:
-    """Return every figure of a run for JSON; NaN where there was no sample."""
-    plan, figures = run.plan, run.figures
-    best_ms = ideal(plan.pace).ms
-    waits, clears = spread(figures.waits), spread(figures.detected_to_clear)
-    callers_late, vendors_late = spread(run.callers_late), spread(run.vendors_late)
-    call_minutes = plan.calls * plan.seconds / 60
-    per_process = {name: use.cpu_s / call_minutes for name, use in run.used.items()}
-    memory = {name: (use.busy_bytes - use.idle_bytes) / plan.calls / MB for name, use in run.used.items()}
-    return {
-        "server": plan.server,
-        "calls": plan.calls,
-        "seconds": plan.seconds,
-        "ideal_ms": best_ms,
-        "answers": waits.count,
-        "unanswered": figures.unanswered,
-        "wait": asdict(waits),
-        "beyond_p50_ms": waits.p50_ms - best_ms,
-        "beyond_p95_ms": waits.p95_ms - best_ms,
-        "barge_ins": len(figures.speech_to_clear) + figures.uncleared,
-        "uncleared": figures.uncleared,
-        "detected_to_clear": asdict(clears),
-        "clear_p95_ms": clears.p95_ms,
-        "speech_to_clear": asdict(spread(figures.speech_to_clear)),
-        "silence_percent": 100 * figures.silence_share if figures.played_ns else math.nan,
-        "gaps": asdict(spread(figures.gaps)),
-        "reply_s": figures.played_ns / 1e9,
-        "cpu_s_per_call_minute": sum(per_process.values()),
-        "cpu_by_process": per_process,
-        "core_share": sum(use.cpu_s for use in run.used.values()) / plan.seconds,
-        "memory_mb_per_call": sum(memory.values()),
-        "memory_by_process": memory,
-        "memory_mb": {name: use.busy_bytes / MB for name, use in run.used.items()},
-        "callers_late": asdict(callers_late),
-        "vendors_late": asdict(vendors_late),
-        "callers_core_share": run.callers_cpu_s / plan.seconds,
-        "vendors_core_share": run.vendors_cpu_s / plan.seconds,
-        "strangers_share": run.strangers_s / plan.seconds,
-        "wasted_tokens_percent": _wasted_percent(run.reply_tokens),
-        "void": max(_p99(callers_late), _p99(vendors_late)) > LATENESS_P99_MS_MAX
-        or run.strangers_s / plan.seconds > STRANGERS_SHARE_MAX,
-    }
-
-
-def _wasted_percent(reply_tokens: Mapping[str, float]) -> float:
-    tokens = sum(reply_tokens.values())
-    return 100 * reply_tokens["wasted"] / tokens if tokens else math.nan
-
-
-def _p99(late: Spread) -> float:
-    return late.p99_ms if late.count else math.inf
-
-
-def missed(found: dict[str, Any]) -> list[str]:
-    """Return the bars that a run of the stack with `BAR_CALLS` calls misses, as text; NaN misses every bar."""
-    problems = [
-        f"{bar.what}: {found[bar.key]:.2f} {bar.unit}, at most {bar.most:g}"
-        for bar in BARS
-        if not found[bar.key] <= bar.most
+def page(runs: Sequence[dict[str, Any]], failures: Sequence[str], cores: str) -> str:
+    """Return the page of all runs: tables, legend and bars."""
+    busy = [found for found in runs if found["calls"]]
+    ideals = sorted({f"{found['ideal_ms']:.0f} ms ({found['agents']})" for found in busy})
+    parts = [
+        "## The whole stack, and a plain forwarder",
+        f"Ideal answer time, by the vendors' latencies alone: {', '.join(ideals) or '-'}.",
+        table(HEADS, [_row(found) for found in busy]),
+        _ratios(busy),
+        _by_process(runs),
+        _stages(busy),
+        "Wait: from the last frame of speech sent to the first audible frame received. Late: answers more than "
+        f"{LATE_MS:.0f} ms beyond the ideal. Clear: from the vendor's report of speech to `clearAudio` at the caller. "
+        "Silence: time with an empty buffer at the carrier, inside replies. Tokens wasted: the share of the model's, "
+        "on replies begun too early. Set-up: from the answer webhook to the open stream. "
+        f"{cores} VOID: the callers or the vendors were late themselves (p99 over {LATENESS_P99_MS_MAX:.0f} ms), or "
+        f"other programs (strangers) used over {100 * STRANGERS_SHARE_MAX:.0f} % of the server's core; no other "
+        "figure of that row is valid.",
+        *(f"FAILED: {failure}" for failure in failures),
+        bars_page(runs) if any(found["case"] for found in runs) else "",
     ]
-    if found["unanswered"]:
-        problems.append(f"{found['unanswered']} speeches went unanswered")
-    if found["uncleared"]:
-        problems.append(f"{found['uncleared']} barge-ins cleared nothing")
-    return problems
-
-
-def page(pace: Pace, runs: Sequence[dict[str, Any]], failures: Sequence[str], cores: str) -> str:
-    """Return the page of all runs: tables, legend and verdict."""
-    heads = [
-        "server, calls",
-        "answers",
-        "wait p50 ms",
-        "beyond p50",
-        "beyond p95",
-        "beyond max",
-        "clear p50",
-        "clear p95",
-    ]
-    heads += [
-        "silence",
-        "CPU-s per call-minute",
-        "MB per call",
-        "tokens wasted",
-        "late p99: callers",
-        "vendors",
-        "strangers",
-    ]
-    rows = [_row(found) for found in runs]
-    return "\n\n".join(
-        [
-            "## The whole stack, and a plain forwarder",
-            f"Ideal answer time, by the vendors' latencies alone: {ideal(pace)}.",
-            table(heads, rows),
-            _by_process(runs),
-            "Wait: from the last frame of speech sent to the first audible frame received. Clear: from the vendor's "
-            "report of speech to `clearAudio` at the caller. Silence: time with an empty buffer at the carrier, inside "
-            "replies. Tokens wasted: the share of the model's, on replies begun too early. Callers start spread over a "
-            "cycle of two answers heard to the end and one barge-in. "
-            f"{cores} Valkey writes no append-only file. VOID: the callers or the vendors were late themselves "
-            f"(p99 over {LATENESS_P99_MS_MAX:.0f} ms), or other programs (strangers) used over "
-            f"{100 * STRANGERS_SHARE_MAX:.0f} % of the server's core; no other figure of that row is valid.",
-            *(f"FAILED: {failure}" for failure in failures),
-            _verdict(runs),
-        ]
-    )
+    return "\n\n".join(part for part in parts if part)
 
 
 def _row(found: dict[str, Any]) -> list[str]:
     wait = found["wait"]
-    name = f"{found['server']}, {found['calls']}" + (" VOID" if found["void"] else "")
-    lost = f" ({found['unanswered']} missing)" if found["unanswered"] else ""
+    problems = [f"{found[name]} {name}" for name in ("unanswered", "uncleared", "refused") if found[name]]
     return [
-        name,
-        f"{found['answers']}{lost}",
+        title(found) + (" VOID" if found["void"] else ""),
+        f"{found['answers']}" + (f" ({', '.join(problems)})" if problems else ""),
         f"{wait['p50_ms']:.1f}",
         f"{found['beyond_p50_ms']:.1f}",
         f"{found['beyond_p95_ms']:.1f}",
         f"{wait['max_ms'] - found['ideal_ms']:.1f}",
+        f"{found['late_percent']:.1f} %",
         f"{found['detected_to_clear']['p50_ms']:.1f}",
         f"{found['clear_p95_ms']:.1f}",
         f"{found['silence_percent']:.3f} %",
         f"{found['cpu_s_per_call_minute']:.3f}",
+        f"{100 * found['core_share']:.0f} %",
         f"{found['memory_mb_per_call']:.2f}",
         f"{found['wasted_tokens_percent']:.1f} %",
+        f"{found['set_up']['p50_ms']:.0f}",
         f"{found['callers_late']['p99_ms']:.2f}",
         f"{found['vendors_late']['p99_ms']:.2f}",
         f"{100 * found['strangers_share']:.0f} %",
     ]
 
 
+def title(found: dict[str, Any]) -> str:
+    """Name a run: "stack, 50 calls of 28 s, ramp 5 s, TLS"."""
+    if not found["calls"]:
+        return f"{found['server']}, idle"
+    words = [f"{found['server']}, {found['calls']}"]
+    if found["call_s"]:
+        words = [f"{words[0]} calls of {found['call_s']:g} s, ramp {found['ramp_s']:g} s"]
+    words += [word for word, on in (("TLS", found["tls"]), ("AOF", found["aof"])) if on]
+    return ", ".join(words)
+
+
+def _ratios(runs: Sequence[dict[str, Any]]) -> str:
+    compared = [found for found in runs if "ratios" in found]
+    if not compared:
+        return ""
+    rows = [[title(found), *(f"{found['ratios'][name]:.2f}" for name in RATIOS)] for found in compared]
+    return table(["times the forwarder's", *(name.replace("_", " ") for name in RATIOS)], rows)
+
+
 def _by_process(runs: Sequence[dict[str, Any]]) -> str:
     rows = []
     for found in runs:
         for name, cpu in found["cpu_by_process"].items():
-            memory = f"{found['memory_mb'][name]:.0f}"
-            per_call = f"{found['memory_by_process'][name]:.3f}"
-            rows.append([f"{found['server']}, {found['calls']}: {name}", f"{cpu:.4f}", memory, per_call])
-    return table(["process", "CPU-s per call-minute", "MB", "MB per call"], rows)
+            rows.append(
+                [
+                    f"{title(found)}: {name}",
+                    f"{cpu:.4f}" if found["calls"] else "-",
+                    f"{100 * found['core_share_by_process'][name]:.2f} %",
+                    f"{found['wake_ups_per_s'][name]:.0f}",
+                    f"{found['memory_mb'][name]:.0f}",
+                    f"{found['memory_by_process'][name]:.3f}" if found["calls"] else "-",
+                ]
+            )
+    heads = ["process", "CPU-s per call-minute", "of a core", "wake-ups a second", "MB", "MB per call"]
+    return table(heads, rows)
 
 
-def _verdict(runs: Sequence[dict[str, Any]]) -> str:
-    judged = [found for found in runs if found["server"] == STACK and found["calls"] == BAR_CALLS]
-    if not judged:
-        return f"No verdict: the bars are for the stack with {BAR_CALLS} calls."
-    if judged[0]["void"]:
-        return "No verdict: the run is **VOID**."
-    problems = missed(judged[0])
-    if not problems:
-        return f"The bars with {BAR_CALLS} calls: **met**."
-    return "\n".join([f"The bars with {BAR_CALLS} calls: **missed**.", "", *(f"- {problem}" for problem in problems)])
+def _stages(runs: Sequence[dict[str, Any]]) -> str:
+    """The stack's own histograms: a row for each run, a column for each stage."""
+    names = list(dict.fromkeys(name for found in runs for name in found["stages_ms"]))
+    rows = [
+        [title(found), *(f"{found['stages_ms'].get(name, float('nan')):.1f}" for name in names)]
+        for found in runs
+        if found["server"] == STACK
+    ]
+    return table(["mean in ms, by the edge's metrics", *names], rows) if names else ""
 
 
 def profile_page(calls: int, profiles: dict[str, Profile]) -> str:

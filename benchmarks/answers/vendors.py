@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from benchmarks.answers.caller import caller_number
@@ -35,19 +36,41 @@ RUN_SECONDS_MAX = 1_000.0
 
 @dataclass(frozen=True, slots=True)
 class VendorPlan:
-    """Latencies, and the core to run on (None: any)."""
+    """Latencies, the core to run on (None: any), and the certificate and key to serve by TLS with."""
 
     pace: Pace
     core: int | None
+    pem: Path | None = None
 
 
 @dataclass(slots=True)
 class VendorResult:
-    """`detections`: when each caller's speech was reported, by caller number.  `lateness` of the event loop.  In ns."""
+    """`detections`: when each caller's speech was reported, by caller number.  `lateness` of the event loop.  In ns.
+
+    `tokens`: when each piece of the model's answers was sent.
+    """
 
     detections: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     lateness: array[int] = field(default_factory=lambda: array("q"))
+    tokens: array[int] = field(default_factory=lambda: array("q"))
     cpu_s: float = 0.0
+
+
+class TokenRecorder:
+    """An ASGI application around the model's stand-in that records when it sent each token."""
+
+    def __init__(self, app: App, sent: array[int]) -> None:
+        self._app = app
+        self._sent = sent
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def recording_send(message: MutableMapping[str, Any]) -> None:
+            body = message.get("body") or b""
+            if b'"content": "' in body and b'"content": ""' not in body:
+                self._sent.append(time.monotonic_ns())
+            await send(message)
+
+        await self._app(scope, receive, recording_send)
 
 
 class DetectionRecorder:
@@ -102,7 +125,8 @@ async def _serve(plan: VendorPlan, pipe: Connection) -> None:
         ),
     )
     cast.wrap("deepgram", DetectionRecorder(cast.app("deepgram"), result))
-    async with LoopbackServer(cast, ws="websockets-sansio") as server:
+    cast.wrap("openai", TokenRecorder(cast.app("openai"), result.tokens))
+    async with LoopbackServer(cast, ws="websockets-sansio", pem=plan.pem) as server:
         pipe.send(server.url)
         start_ns = await asyncio.to_thread(receive, pipe, RUN_SECONDS_MAX)
         before = time.process_time()

@@ -2,27 +2,37 @@
 
 import math
 from array import array
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
+from benchmarks.answers.bars import BARS, CAPACITY, bars_page, floor, judged
 from benchmarks.answers.caller import CallerRecord, caller_number, speech_frame
+from benchmarks.answers.figures import numbers, with_ratios
 from benchmarks.answers.hearing import Figures, measured
 from benchmarks.answers.plan import (
     ANSWER,
+    FRAME_MS,
     PAUSE,
     SILENCE,
     SPEECH,
     Pace,
+    call_frames,
     cycle_frames,
     ideal,
     tokens_to_first_clause,
 )
 from benchmarks.answers.profiles import folded
-from benchmarks.answers.results import BARS, missed, numbers
+from benchmarks.answers.results import page
 from benchmarks.answers.run import RunPlan, RunResult, Use
+from benchmarks.answers.scrapes import Scrape, sums
+from simulators.providers.openai_chat import tokens
 
 pytestmark = pytest.mark.fast
 
+DEFAULTS = {"AGENTS_DIR": "benchmarks/answers/agents-defaults"}
 MS = 1_000_000
 WHOLE_RUN = (0, 10**18)
 
@@ -32,6 +42,7 @@ def heard(
 ) -> CallerRecord:
     """All in ms: speeches (first, last frame), frames (arrival, duration); the first `quiet` frames are silence."""
     return CallerRecord(
+        7,
         [(first * MS, last * MS) for first, last in bursts],
         array("q", [at * MS for at, _ in frames]),
         array("l", [8 * duration for _, duration in frames]),
@@ -41,7 +52,7 @@ def heard(
 
 
 def figures(one: CallerRecord, *onsets_ms: int, window: tuple[int, int] = WHOLE_RUN) -> Figures:
-    return measured({7: one}, {7: [at * MS for at in onsets_ms]}, window)
+    return measured([one], {7: [at * MS for at in onsets_ms]}, window)
 
 
 def test_an_answers_wait_is_counted_from_the_last_word_to_the_first_audible_frame():
@@ -137,28 +148,38 @@ def test_a_profile_counts_a_recursive_function_once_per_sample():
     assert "run (runners.py)" not in dict(profile.whole)  # below every stack
 
 
-def a_run(late_ms: float = 0.1, wait_ms: float = 700.0, strangers_s: float = 1.0) -> RunResult:
+def a_run(
+    late_ms: float = 0.1, wait_ms: float = 700.0, strangers_s: float = 1.0, plan: RunPlan | None = None
+) -> RunResult:
     seen = Figures(waits=[round(wait_ms * MS)] * 9, detected_to_clear=[5 * MS], speech_to_clear=[9 * MS], played_ns=MS)
     late = array("q", [round(late_ms * MS)] * 100)
     used = {"edge": Use(10.0, 50 << 20, 75 << 20)}
-    return RunResult(RunPlan("stack", 50, 60.0), seen, used, strangers_s, late, late, 1.0, 1.0, {})
+    plan = plan or RunPlan("stack", 50, 60.0)
+    return RunResult(plan, seen, used, strangers_s, late, late, 1.0, 1.0, {}, tokens=1000)
 
 
-def test_a_run_within_the_bars_misses_none():
-    wait_ms = ideal(Pace()).ms + 10
-    found = numbers(a_run(wait_ms=wait_ms))
+def test_the_figures_of_a_run():
+    found = numbers(a_run(wait_ms=ideal(Pace()).ms + 10))
     assert math.isclose(found["beyond_p50_ms"], 10, abs_tol=0.001)
     assert found["cpu_s_per_call_minute"] == 0.2
     assert found["memory_mb_per_call"] == 0.5
-    assert missed(found) == []
+    assert found["late_percent"] == 0
+    assert numbers(a_run(wait_ms=ideal(Pace()).ms + 51))["late_percent"] == 100
     assert not found["void"]
 
 
-def test_a_figure_beyond_its_bar_or_missing_is_named():
-    late = numbers(a_run(wait_ms=ideal(Pace()).ms + 61))
-    assert [text.partition(":")[0] for text in missed(late)] == [BARS[0].what, BARS[1].what]
-    assert missed(late | {"clear_p95_ms": math.nan})[-1].startswith(BARS[4].what)
-    assert "went unanswered" in missed(late | {"unanswered": 2})[-1]
+def test_tokens_that_nobody_heard_are_counted():
+    answer = len(tokens(ANSWER))
+    run = a_run()
+    assert numbers(replace(run, tokens=9 * answer))["tokens_unused_percent"] == 0
+    assert math.isclose(numbers(replace(run, tokens=12 * answer))["tokens_unused_percent"], 25)
+
+
+def test_a_run_without_calls_has_the_share_of_the_core_and_nothing_by_call():
+    found = numbers(replace(a_run(plan=RunPlan("stack", 0, 20.0)), figures=Figures()))
+    assert found["core_share"] == 0.5
+    assert math.isnan(found["cpu_s_per_call_minute"])
+    assert "idle" in page([found], [], "")
 
 
 def test_a_run_whose_callers_were_late_is_void():
@@ -167,3 +188,64 @@ def test_a_run_whose_callers_were_late_is_void():
 
 def test_a_run_that_shared_its_core_is_void():
     assert numbers(a_run(strangers_s=6.1))["void"]
+
+
+def test_the_stack_is_compared_with_the_forwarder_that_had_the_same_calls():
+    stack = numbers(a_run(plan=RunPlan("stack", 50, 28.0, call_s=28.0)))
+    plain = numbers(a_run(wait_ms=350, plan=RunPlan("forwarder", 50, 28.0, call_s=28.0)))
+    other = numbers(a_run(plan=RunPlan("forwarder", 50, 28.0)))
+    compared = with_ratios([stack, other, plain])
+    assert compared[0]["ratios"]["wait_p50"] == 2
+    assert compared[0]["ratios"]["cpu"] == 1
+    assert "ratios" not in compared[2]
+    assert "ratios" not in with_ratios([stack, other])[0]
+    assert "ratios" not in with_ratios([stack, plain | {"void": True}])[0]
+    assert "times the forwarder's" in page(compared, [], "")
+
+
+def test_each_bar_is_judged_by_the_run_it_is_about_and_by_no_void_one():
+    assert all(math.isnan(measured) for _, measured in judged([]))
+    short = numbers(a_run(wait_ms=ideal(floor()).ms + 29, plan=RunPlan("stack", 50, 28.0, DEFAULTS, case="short")))
+    verdicts = {bar.what: bar.holds(measured) for bar, measured in judged([short]) if bar.case == "short"}
+    assert list(verdicts.values()) == [False, False, True]  # no forwarder; 29 ms at p50; 29 ms at p95
+    assert "| **FAIL** |" in bars_page([short])
+    assert all(math.isnan(measured) for _, measured in judged([short | {"void": True}]))
+
+
+def test_the_capacity_is_the_largest_number_of_calls_whose_answers_came_in_time():
+    capacity = next(bar for bar in BARS if bar.case == CAPACITY)
+
+    def found(calls: int, beyond_ms: float) -> dict[str, Any]:
+        plan = RunPlan("stack", calls, 28.0, DEFAULTS, case=CAPACITY)
+        return numbers(a_run(wait_ms=ideal(floor()).ms + beyond_ms, plan=plan))
+
+    assert dict(judged([found(80, 20), found(100, 40), found(120, 60)]))[capacity] == 100
+    assert dict(judged([found(80, 51)]))[capacity] == 0
+
+
+def test_a_call_of_fixed_length_begins_with_the_greeting_and_ends_when_all_is_answered():
+    for call_s in (28, 120):
+        frames = call_frames(call_s)
+        assert len(frames) * FRAME_MS == call_s * 1000
+        assert set(frames[: 4000 // FRAME_MS]) == set(frames[-3000 // FRAME_MS :]) == {SILENCE}
+        assert sum(now == SPEECH != before for before, now in pairwise(frames)) >= 4
+    assert call_frames(28, 160).count(PAUSE) == 4 * 160 // FRAME_MS
+
+
+def test_the_ideal_of_an_agent_waits_for_the_end_of_the_turn():
+    assert math.isclose(ideal(Pace(200)).ms, ideal(Pace()).ms - 100)
+    assert ideal(Pace(200, turn_end_ms=900)).ms == 900
+    assert floor() == Pace(200, 500)
+
+
+def test_stages_are_the_means_between_two_scrapes():
+    before = sums(
+        'voice_stage_seconds_sum{stage="first_token"} 1.0\nvoice_stage_seconds_count{stage="first_token"} 10\n'
+    )
+    after = sums(
+        'voice_stage_seconds_sum{stage="first_token"} 1.6\nvoice_stage_seconds_count{stage="first_token"} 14\n'
+        'voice_stage_seconds_bucket{stage="first_token",le="0.1"} 3\nvoice_answer_seconds_sum 2\n'
+        "voice_answer_seconds_count 4\nvoice_calls_active 7\n"
+    )
+    means = Scrape(after).means_ms(Scrape(before))
+    assert means == pytest.approx({"first_token": 150, "voice_answer_seconds": 500})
