@@ -1,30 +1,28 @@
-"""The plain program for comparison: one process, a task per job, no bus, no pacing, no recovery.
+"""The plain program for comparison: one process, callbacks on bare sockets, no bus, no pacing, no recovery.
 
     socket ──▶ recogniser ──final──▶ model ──clause──▶ voice ──▶ socket
 
-It keeps one socket per call and vendor, forwards each frame on arrival, and sends synthesized audio without pacing.
-Clauses are cut by the rule of the stack, so both wait for the same tokens.
+It is the least that a Python process can do for a call: it keeps one connection per call and vendor, forwards each
+frame on arrival, and sends synthesised audio without pacing.  Clauses are cut by the rule of the stack, so both wait
+for the same tokens.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import ssl
-from base64 import b64encode
-from binascii import a2b_base64
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
+from urllib.parse import urlsplit
 
-import httpx
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
+import msgspec
 
+from benchmarks.answers.bare_protocol import BINARY, TEXT, BareEvents, BareWebSocket, Received, client_request
 from benchmarks.answers.cores import pin
 from benchmarks.children import receive
 from common.process.node import run_process
@@ -32,7 +30,7 @@ from simulators.providers.cast import KEY
 from workers.llm.text.clauses import Clauses
 
 RUN_SECONDS_MAX = 1_000.0
-VOICE_SECONDS = 5.0
+CONNECT_SECONDS = 5.0
 WEBHOOK_SECONDS = 5.0
 LISTEN = (
     "/deepgram/v1/listen?model=nova-3&encoding=mulaw&sample_rate=8000&interim_results=true&vad_events=true"
@@ -54,110 +52,188 @@ class ForwarderPlan:
     greeting: str = ""
 
 
-class _Call:
-    """One caller; `run` runs until the end of the socket."""
+class _Media(msgspec.Struct):
+    payload: bytes  # decoded from base64
 
-    def __init__(self, line: ServerConnection, chat: httpx.AsyncClient, plan: ForwarderPlan) -> None:
-        self._line = line
-        self._chat = chat
-        self._url = "ws" + plan.vendors_url.removeprefix("http")
-        self._endpoint_ms = plan.endpoint_ms
-        self._greeting = plan.greeting
+
+class _Start(msgspec.Struct):
+    streamId: str
+
+
+class _CallerMessage(msgspec.Struct):
+    event: str
+    media: _Media | None = None
+    start: _Start | None = None
+
+
+class _VoiceMessage(msgspec.Struct):
+    contextId: str = ""
+    audio: str | None = None
+    isFinal: bool | None = None
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice]
+
+
+_caller_message = msgspec.json.Decoder(_CallerMessage).decode
+_voice_message = msgspec.json.Decoder(_VoiceMessage).decode
+_chunk = msgspec.json.Decoder(_Chunk).decode
+
+
+class _Call:
+    """One caller, from its connection to its end; `run` connects to the vendors and waits for the end."""
+
+    def __init__(self, plan: ForwarderPlan, tls: ssl.SSLContext | None) -> None:
+        self._plan = plan
+        self._tls = tls
+        self.line = BareWebSocket(self._hear_caller)
+        self._model = BareEvents(self._hear_model)
         self._dialogue: list[dict[str, str]] = [{"role": "system", "content": "You answer the telephone."}]
-        self._reply: asyncio.Task[None] | None = None
+        self._clauses = Clauses()
+        self._answer = ""
+        self._answering = False
+        self._unspoken: deque[str] = deque()
         self._context = 0
-        self._stream_id = ""
+        self._speaking = False
+        self._played = (b"", b"")
 
     async def run(self) -> None:
-        listen = self._url + LISTEN.format(ms=self._endpoint_ms)
-        async with (
-            connect(listen, additional_headers={"Authorization": f"Token {KEY}"}, compression=None) as recogniser,
-            connect(self._url + SPEAK, additional_headers={"xi-api-key": KEY}, compression=None) as voice,
-            asyncio.TaskGroup() as tasks,
-        ):
-            jobs = [tasks.create_task(self._hear(recogniser, voice, tasks)), tasks.create_task(self._speak(voice))]
-            with suppress(ConnectionClosed):
-                await self._started()
-                if self._greeting:
-                    self._reply = tasks.create_task(self._say(voice, self._greeting))
-                await self._listen(recogniser)
-            for job in (*jobs, self._reply):
-                if job is not None:
-                    job.cancel()
+        """Serve the call; raises nothing when either side goes."""
+        url, host = self._plan.vendors_url, urlsplit(self._plan.vendors_url)
+        self._head = (
+            f"POST /openai/v1/chat/completions HTTP/1.1\r\nHost: {host.netloc}\r\nAuthorization: Bearer {KEY}\r\n"
+            "Content-Type: application/json\r\n"
+        ).encode()
+        listen = client_request(url + LISTEN.format(ms=self._plan.endpoint_ms), f"Authorization: Token {KEY}")
+        self._recogniser = await self._connect(self._hear_recogniser, listen)
+        self._voice = await self._connect(self._hear_voice, client_request(url + SPEAK, f"xi-api-key: {KEY}"))
+        self._ready = True
+        await self.line.ended
+        for each in (self._recogniser, self._voice, self._model):
+            each.close()
 
-    async def _started(self) -> None:
-        message = json.loads(await self._line.recv())
-        self._stream_id = message["start"]["streamId"]
+    async def _connect(self, received: Received, request: bytes) -> BareWebSocket:
+        socket = BareWebSocket(received, request)
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await self._open(lambda: socket)
+            await socket.opened
+        return socket
 
-    async def _listen(self, recogniser: ClientConnection) -> None:
-        async for text in self._line:
-            message = json.loads(text)
-            if message["event"] == "media":
-                await recogniser.send(a2b_base64(message["media"]["payload"]))
+    async def _open(self, protocol: Any) -> None:
+        host = urlsplit(self._plan.vendors_url)
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(protocol, host.hostname, host.port, ssl=self._tls)
 
-    async def _hear(self, recogniser: ClientConnection, voice: ClientConnection, tasks: asyncio.TaskGroup) -> None:
-        async for text in recogniser:
-            message = json.loads(text)
-            if message["type"] == "SpeechStarted":
-                await self._interrupt()
-            elif message["type"] == "Results" and message.get("speech_final"):
-                transcript = message["channel"]["alternatives"][0]["transcript"]
-                if transcript:
-                    await self._interrupt()
-                    self._dialogue.append({"role": "user", "content": transcript})
-                    self._reply = tasks.create_task(self._answer(voice))
+    def _hear_caller(self, text: bytes) -> None:
+        message = _caller_message(text)
+        if message.media is not None:
+            if self._ready:
+                self._recogniser.send(BINARY, message.media.payload)
+        elif message.start is not None:
+            stream = message.start.streamId
+            head = f'{{"event":"playAudio","streamId":"{stream}","media":{{"contentType":"audio/x-mulaw",'
+            self._played = (head.encode() + b'"sampleRate":8000,"payload":"', b'"}}')
+            self._clear = msgspec.json.encode({"event": "clearAudio", "streamId": stream})
+            if self._plan.greeting:
+                self._greet()
 
-    async def _interrupt(self) -> None:
+    def _greet(self) -> None:
+        if not self._ready:
+            asyncio.get_running_loop().call_later(0.01, self._greet)
+            return
+        self._unspoken.append(self._plan.greeting)
+        self._speak()
+
+    def _hear_recogniser(self, text: bytes) -> None:
+        message = msgspec.json.decode(text)
+        if message["type"] == "SpeechStarted":
+            self._interrupt()
+        elif message["type"] == "Results" and message.get("speech_final"):
+            transcript = message["channel"]["alternatives"][0]["transcript"]
+            if transcript:
+                self._interrupt()
+                self._dialogue.append({"role": "user", "content": transcript})
+                self._ask()
+
+    def _interrupt(self) -> None:
         """Stop the present reply and clear the carrier's buffer; audio that still arrives for it is not sent."""
-        if self._reply is not None:
-            self._reply.cancel()
-            self._reply = None
-            self._context += 1
-            await self._line.send(json.dumps({"event": "clearAudio", "streamId": self._stream_id}))
-
-    async def _answer(self, voice: ClientConnection) -> None:
-        clauses = Clauses()
-        answer = ""
-        body = {"model": "gpt-4o-mini", "stream": True, "messages": self._dialogue}
-        async with self._chat.stream("POST", "/openai/v1/chat/completions", json=body) as response:
-            async for line in response.aiter_lines():
-                if not line.startswith("data: {"):
-                    continue
-                choices = json.loads(line[6:])["choices"]
-                word = choices[0]["delta"].get("content") or "" if choices else ""
-                answer += word
-                for clause in clauses.feed(word):
-                    await self._say(voice, clause)
-        for clause in clauses.finish():
-            await self._say(voice, clause)
-        self._dialogue.append({"role": "assistant", "content": answer})
-
-    async def _say(self, voice: ClientConnection, clause: str) -> None:
-        """Synthesize each clause in its own context, one after the other: the frames of two would mix."""
+        if not self._replied:
+            return
+        self._replied = False
+        self._unspoken.clear()
+        self._speaking = False
         self._context += 1
-        self._spoken = asyncio.get_running_loop().create_future()
-        context = f"c{self._context}"
-        await voice.send(json.dumps({"text": " ", "context_id": context}))
-        await voice.send(json.dumps({"text": clause + " ", "context_id": context, "flush": True}))
-        await voice.send(json.dumps({"context_id": context, "close_context": True}))
-        async with asyncio.timeout(VOICE_SECONDS):
-            await self._spoken
+        if self._answering:
+            self._answering = False
+            self._model.close()
+        self.line.send(TEXT, self._clear)
 
-    async def _speak(self, voice: ClientConnection) -> None:
-        async for text in voice:
-            message = json.loads(text)
-            if message.get("contextId") != f"c{self._context}":
-                continue
-            if audio := message.get("audio"):
-                await self._line.send(self._played(audio))
-            if message.get("isFinal") and not self._spoken.done():
-                self._spoken.set_result(None)
+    def _ask(self) -> None:
+        self._clauses, self._answer, self._answering = Clauses(), "", True
+        self._replied = True
+        body = {"model": "gpt-4o-mini", "stream": True, "messages": self._dialogue}
+        if self._model.closed:  # the vendor closes what is idle
+            self._posting = asyncio.ensure_future(self._post(msgspec.json.encode(body)))
+        else:
+            self._model.post(self._head, msgspec.json.encode(body))
 
-    def _played(self, audio: str) -> str:
-        media = {"contentType": "audio/x-mulaw", "sampleRate": 8000, "payload": b64encode(a2b_base64(audio)).decode()}
-        return json.dumps({"event": "playAudio", "streamId": self._stream_id, "media": media}, separators=(",", ":"))
+    async def _post(self, body: bytes) -> None:
+        await self._open(lambda: self._model)
+        self._model.post(self._head, body)
 
-    _spoken: asyncio.Future[None]
+    def _hear_model(self, text: bytes) -> None:
+        if text == b"[DONE]":
+            self._answering = False
+            self._unspoken += self._clauses.finish()
+            self._dialogue.append({"role": "assistant", "content": self._answer})
+        else:
+            choices = _chunk(text).choices
+            word = choices[0].delta.content or "" if choices else ""
+            self._answer += word
+            self._unspoken += self._clauses.feed(word)
+        self._speak()
+
+    def _speak(self) -> None:
+        """Synthesise each clause in its own context, one after the other: the frames of two would mix."""
+        if self._speaking or not self._unspoken:
+            return
+        self._context += 1
+        self._speaking = self._replied = True
+        context, clause = f"c{self._context}", self._unspoken.popleft()
+        for message in (
+            {"text": " ", "context_id": context},
+            {"text": clause + " ", "context_id": context, "flush": True},
+            {"context_id": context, "close_context": True},
+        ):
+            self._voice.send(TEXT, msgspec.json.encode(message))
+
+    def _hear_voice(self, text: bytes) -> None:
+        message = _voice_message(text)
+        if message.contextId != f"c{self._context}":
+            return
+        if message.audio:
+            head, tail = self._played
+            self.line.send(TEXT, head + message.audio.encode() + tail)
+        if message.isFinal:
+            self._speaking = False
+            self._speak()
+
+    _recogniser: BareWebSocket
+    _voice: BareWebSocket
+    _head: bytes
+    _clear: bytes
+    _ready = False
+    _replied = False
+    _posting: asyncio.Future[None]
 
 
 def forwarder_main(plan: ForwarderPlan, pipe: Connection) -> None:
@@ -167,23 +243,25 @@ def forwarder_main(plan: ForwarderPlan, pipe: Connection) -> None:
 
 
 async def _serve(plan: ForwarderPlan, pipe: Connection) -> None:
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=60.0)
-    headers: Any = {"Authorization": f"Bearer {KEY}"}
-    url, tls = plan.vendors_url, ssl.create_default_context()
-    async with httpx.AsyncClient(base_url=url, headers=headers, limits=limits, trust_env=False, verify=tls) as chat:
+    loop = asyncio.get_running_loop()
+    tls = ssl.create_default_context() if plan.vendors_url.startswith("https") else None
+    calls: set[asyncio.Task[None]] = set()
 
-        async def carry(line: ServerConnection) -> None:
-            try:
-                await _Call(line, chat, plan).run()
-            except* ConnectionClosed:
-                pass  # the caller hung up during a send
+    def answer() -> BareWebSocket:
+        call = _Call(plan, tls)
+        task = asyncio.create_task(call.run())
+        calls.add(task)
+        task.add_done_callback(calls.discard)
+        return call.line
 
-        async with serve(carry, "127.0.0.1", 0, compression=None) as server:
-            webhooks = _Webhooks()
-            async with await asyncio.start_server(webhooks.serve, "127.0.0.1", 0) as http:
-                webhooks.connect(_port(server.sockets), _port(http.sockets))
-                pipe.send((_port(http.sockets), os.getpid()))
-                await asyncio.to_thread(receive, pipe, RUN_SECONDS_MAX)
+    async with await loop.create_server(answer, "127.0.0.1", 0) as server:
+        webhooks = _Webhooks()
+        async with await asyncio.start_server(webhooks.serve, "127.0.0.1", 0) as http:
+            webhooks.connect(_port(server.sockets), _port(http.sockets))
+            pipe.send((_port(http.sockets), os.getpid()))
+            await asyncio.to_thread(receive, pipe, RUN_SECONDS_MAX)
+        for call in calls:
+            call.cancel()
 
 
 def _port(sockets: Iterable[Any]) -> int:
