@@ -100,7 +100,7 @@ def plans(options: argparse.Namespace) -> Iterator[RunPlan]:
 
 def _of_bars(options: argparse.Namespace, case: str, calls: int, call_s: float, server: str = STACK) -> RunPlan:
     settings = {"AGENTS_DIR": str(AGENTS), **dict(pair.split("=", 1) for pair in options.set)}
-    ramp_s = min(call_s, SHORT_S) if options.ramp_s is None else options.ramp_s
+    ramp_s = (min(call_s, SHORT_S) if calls > 1 else 0.0) if options.ramp_s is None else options.ramp_s
     seconds = call_s or IDLE_SECONDS
     profile_s = options.profile if server == STACK and calls else 0.0
     plan = RunPlan(server, calls, seconds, settings, profile_s, call_s=call_s, ramp_s=ramp_s, case=case)
