@@ -1,7 +1,7 @@
 # Every target prints what it does; `make help` lists them.
 PYTHON ?= python3
 VENV := .venv/bin
-BENCH_CALLS ?= 1 10 50
+BENCH_CALLS ?= 1 50
 # Most tests wait: for a server, a process, real time.
 TEST_JOBS ?= $(shell expr 3 \* $$(nproc 2>/dev/null || echo 1))
 ALL_JOBS ?= 3
@@ -10,7 +10,7 @@ LOCK = $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 ALL = --extra edge --extra stt --extra llm --extra tts --extra local --extra piper --extra traces --extra server
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo run up down call setup-number check test-fast test test-all test-compose lint audit format bench chaos soak claims generated lock clean
+.PHONY: help install install-dev demo run up down call setup-number check test-fast test test-all test-compose lint audit format bench bench-bars bench-compare chaos soak claims generated lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -70,10 +70,17 @@ format: install-dev ## format the code
 	$(VENV)/ruff format .
 	$(VENV)/ruff check --fix .
 
-bench: install-dev ## measure the bus, the edge, and answers by the whole stack; writes out/bench [BENCH_CALLS="1 50 100"]
+bench: install-dev ## measure the bus, the edge, and answers by the whole stack; writes out/bench [BENCH_CALLS="50" BENCH="--tls"]
 	$(VENV)/python -m benchmarks.bus --seconds 10
 	$(VENV)/python -m benchmarks.edge --seconds 6
-	$(VENV)/python -m benchmarks.answers --calls $(BENCH_CALLS) --seconds 20 --profile 6
+	$(VENV)/python -m benchmarks.answers --calls $(BENCH_CALLS) --call-s 28 --ramp-s 5 --profile 6 $(BENCH)
+
+bench-bars: install-dev ## measure what the bars are about, and print which are kept; ten minutes
+	$(VENV)/python -m benchmarks.answers --bars --name bars
+
+bench-compare: install-dev ## two benchmark files, or releases, side by side: make bench-compare OLD=0.1.0 NEW=out/bench/bars.json
+	@test -n "$(OLD)" -a -n "$(NEW)" || { echo "Which? make bench-compare OLD=0.1.0 NEW=out/bench/bars.json"; exit 2; }
+	@$(VENV)/python -m benchmarks.compare "$(OLD)" "$(NEW)"
 
 chaos: install-dev ## kill, freeze and restart real processes under 20 live calls; writes out/chaos [CHAOS="--only stt,edge"]
 	$(VENV)/python -m benchmarks.chaos $(CHAOS)

@@ -2,6 +2,8 @@
 
     python -m benchmarks.history add out/bench/edge.json     appends one line to benchmarks/history/edge.jsonl
     python -m benchmarks.history show edge                   prints the median of each figure, commit by commit
+    python -m benchmarks.history release 0.2.0 out/bench/*.json    writes benchmarks/history/0.2.0.json
+    python -m benchmarks.compare 0.1.0 0.2.0                 puts two releases, or two results, side by side
 
 Runs that were VOID are left out: the machine was measured, not the program.  The README in the folder describes a line.
 """
@@ -23,13 +25,15 @@ from benchmarks.report import ROOT, table
 
 FOLDER = ROOT / "benchmarks" / "history"
 COMMITS_SHOWN = 6
-LABELS = ("server", "path", "calls", "way", "title")
+LABELS = ("server", "path", "calls", "call_s", "ramp_s", "agents", "tls", "aof", "way", "title")
 """Fields that identify an entry of a list; together they are its part of a figure's name."""
+UNITS = {"call_s": "s", "ramp_s": "s ramp"}
 KEPT = {
     "bus": "hops.hop?.p*_ms hops.round_trip.p*_ms hops.cpu_s_per_call_minute.* hops.lost appends.*.cpu_us",
     "edge": "runs.*.cpu_s_per_call_minute runs.*ward.p*_ms runs.*.late_*",
     "answers": "runs.*.wait.p*_ms runs.*.beyond_*_ms runs.*.clear_p95_ms runs.*.silence_percent runs.*.unanswered"
-    " runs.*.cpu_s_per_call_minute runs.*.memory_mb_per_call",
+    " runs.*.late_percent runs.*.refused runs.*.cpu_s_per_call_minute runs.*.core_share runs.*.memory_mb_per_call"
+    " runs.*.set_up.p50_ms runs.*.wake_ups_per_call_s runs.*.ratios.*",
     "retained": "before after",
     "chaos": "row.*.added_*_ms row.*.off_line_p50_ms row.*.unanswered row.*.lost",
     "soak": "calls.* end.processes.*.rss_bytes end.redis.used_bytes",
@@ -65,7 +69,19 @@ def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
 
 
 def _label(item: Any) -> str:
-    return " ".join(str(item[key]) for key in LABELS if key in item) if isinstance(item, Mapping) else ""
+    """What identifies the entry; of a field that is true its name, and nothing of one that is false or no length."""
+    if not isinstance(item, Mapping):
+        return ""
+    parts = []
+    for key in LABELS:
+        value = item.get(key)
+        if value is True:
+            parts.append(key)
+        elif key in UNITS and value:
+            parts.append(f"{value:g} {UNITS[key]}")
+        elif key in item and key not in UNITS and value is not False:
+            parts.append(str(value))
+    return " ".join(parts)
 
 
 def record(document: Mapping[str, Any], written: datetime) -> tuple[str, dict[str, Any]]:
@@ -102,14 +118,32 @@ def _cell(name: str, runs: Sequence[Mapping[str, float]]) -> str:
 
 def add(file: Path, folder: Path = FOLDER) -> Path:
     """Append the result's line to its benchmark's history, and return that file.  Raises BadResult."""
-    try:
-        document = json.loads(file.read_text("utf-8"))
-        bench, line = record(document, datetime.fromtimestamp(file.stat().st_mtime, UTC))
-    except (OSError, ValueError, AttributeError, BadResult) as error:
-        raise BadResult(f"{file}: {error}") from None
+    bench, line = read(file)
     with (path := folder / f"{bench}.jsonl").open("a", encoding="utf-8") as history:
         history.write(json.dumps(line) + "\n")
     return path
+
+
+def release(version: str, files: Iterable[Path], folder: Path = FOLDER) -> Path:
+    """Write the figures of these results as those of a release, and return the file.  Raises BadResult."""
+    benches = {}
+    for file in files:
+        bench, line = read(file)
+        if bench in benches:
+            raise BadResult(f"{file}: there is already a result of {bench}")
+        benches[bench] = line
+    path = folder / f"{version}.json"
+    path.write_text(json.dumps({"release": version, "benches": benches}, indent=1) + "\n", "utf-8")
+    return path
+
+
+def read(file: Path) -> tuple[str, dict[str, Any]]:
+    """Return the benchmark's name and the line of a result.  Raises BadResult, which names the file."""
+    try:
+        document = json.loads(file.read_text("utf-8"))
+        return record(document, datetime.fromtimestamp(file.stat().st_mtime, UTC))
+    except (OSError, ValueError, AttributeError, BadResult) as error:
+        raise BadResult(f"{file}: {error}") from None
 
 
 def show(bench: str, last: int, folder: Path = FOLDER) -> str:
@@ -124,6 +158,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     adding = commands.add_parser("add", help="append results to the history")
     adding.add_argument("files", type=Path, nargs="+", help="JSON that a benchmark wrote to out/")
+    releasing = commands.add_parser("release", help="write the figures of a release")
+    releasing.add_argument("version", help="such as 0.2.0")
+    releasing.add_argument("files", type=Path, nargs="+", help="one result for each benchmark")
     showing = commands.add_parser("show", help="print the medians per commit")
     showing.add_argument("benches", nargs="*", help="default: every benchmark with a history")
     showing.add_argument("--last", type=int, default=COMMITS_SHOWN, help="commits to show (%(default)s)")
@@ -132,6 +169,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.command == "add":
             for file in options.files:
                 print(f"{file}: added to {add(file).relative_to(ROOT)}")
+            return 0
+        if options.command == "release":
+            print(f"written: {release(options.version, options.files).relative_to(ROOT)}")
             return 0
         known = sorted(path.stem for path in FOLDER.glob("*.jsonl"))
         if unknown := set(options.benches) - set(known):

@@ -1,0 +1,1 @@
+"""Plans deployments from measured constants: `python -m benchmarks.capacity`."""
