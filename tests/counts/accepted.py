@@ -46,19 +46,24 @@ def typical(runs: Sequence[Counts]) -> dict[str, dict[str, float]]:
 
 def rises(accepted: Counts, found: Counts) -> list[str]:
     """Return a line for each count that has risen, the largest share first: part, role, what, from, to."""
-    lines = []
-    for part, counts in found.items():
-        slack = SLACK.get(part, SLACK_BY_CALL)
-        for what, count in counts.items():
-            before = accepted.get(part, {}).get(what, 0.0)
-            if count > before * (1 + RISE_MAX) + slack:
-                lines.append((count / before if before else float("inf"), f"{part}: {what}: {before:g} -> {count:g}"))
-    return [line for _, line in sorted(lines, reverse=True)]
+    return [f"{name}: {before:g} -> {count:g}" for name, before, count in _higher(accepted, found)]
 
 
 def falls(accepted: Counts, found: Counts) -> list[str]:
     """Return a line for each count that has fallen as much."""
-    return rises(found, accepted)
+    return [f"{name}: {before:g} -> {count:g}" for name, count, before in _higher(found, accepted)]
+
+
+def _higher(low: Counts, high: Counts) -> list[tuple[str, float, float]]:
+    """Return (name, lower, higher) of what is higher in the second, beyond what chance explains."""
+    lines = []
+    for part, counts in high.items():
+        slack = SLACK.get(part, SLACK_BY_CALL)
+        for what, count in counts.items():
+            before = low.get(part, {}).get(what, 0.0)
+            if count > before * (1 + RISE_MAX) + slack:
+                lines.append((f"{part}: {what}", before, count))
+    return sorted(lines, key=lambda line: line[2] / (line[1] or 1e-9), reverse=True)
 
 
 def read() -> Counts:

@@ -25,6 +25,8 @@ from typing import Any
 ROLE: ContextVar[str] = ContextVar("role", default="")
 COMMAND = re.compile(rb"\*\d+\r\n\$\d+\r\n([A-Za-z]+)\r\n")
 """The name of each command in what is written to Redis."""
+LATE_S = 1e-5
+"""A timer is always a little late: five pauses of 1 s are over after 5 s, and not just before."""
 STALLED_SECONDS = 20.0
 """Real time after which a loop on which nothing can happen gives up."""
 
@@ -128,7 +130,7 @@ class CountingLoop(asyncio.SelectorEventLoop):
         if woken:
             self._now = max(self._now, min(until, monotonic() - self._late_s))
             return
-        self._now = until
+        self._now = until + LATE_S
         due = (timer for timer in self._scheduled if timer._when <= until and not timer._cancelled)  # type: ignore[attr-defined]
         for role in {timer._context.get(ROLE, "") for timer in due}:
             self.counts[(role, "wake-ups")] += 1

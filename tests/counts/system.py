@@ -37,12 +37,12 @@ CALLS = 3
 AGENTS = Path("benchmarks/answers/agents-defaults")
 FRAME_S = 0.02
 SETTLE_S, IDLE_S = 2.0, 5.0
-GREETING_S = 3.0
-SCRIPT = ((1.2, 2.4), (1.2, 4.2))
+GREETING_S, TALK_S, END_S = 3.0, 10.0, 2.0
+"""Whole multiples of 5 s, the longest pause of a loop of ours, alone and (beginning and end) together: wherever in its
+pause a loop is when the first call begins, it falls equally often into each part.
+"""
+SCRIPT = ((1.2, 2.4), (1.2, 5.2))
 """(speech, silence) in s: the second speech interrupts the answer to the first."""
-TALK_S = 9.0
-END_S = 4.0
-"""The event log of an ended call is shortened within it."""
 PATIENCE_S = 30.0
 FENCE_SECONDS = 5.0
 

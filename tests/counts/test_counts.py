@@ -45,7 +45,7 @@ def test_a_tenth_and_what_comes_now_and_then_are_no_rise() -> None:
 def test_what_has_fallen_is_said_and_is_no_rise() -> None:
     lower = found(**{"edge: timers": 50.0})
     assert accepted.rises(BEFORE, lower) == []
-    assert accepted.falls(BEFORE, lower) == ["a second of a call: edge: timers: 50 -> 100"]
+    assert accepted.falls(BEFORE, lower) == ["a second of a call: edge: timers: 100 -> 50"]
 
 
 def test_a_rise_must_show_in_every_run() -> None:
