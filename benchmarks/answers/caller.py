@@ -28,7 +28,7 @@ class CallerRecord:
     """The audio that caller `number` sent and received in one call; all times are `time.monotonic_ns`.
 
     `bursts`: first and last frame sent of each speech.  `frames`: arrival, bytes, and whether it is audible, of each
-    message of audio.  `clears`: arrivals of `clearAudio`.
+    message of audio.  `clears`: arrivals of `clearAudio`.  `speaking_ns`: when a speech began that has not ended; 0: none.
     """
 
     number: int
@@ -37,6 +37,7 @@ class CallerRecord:
     sizes: array[int] = field(default_factory=lambda: array("l"))
     audible: array[int] = field(default_factory=lambda: array("b"))
     clears: array[int] = field(default_factory=lambda: array("q"))
+    speaking_ns: int = 0
 
 
 def speech_frame(number: int) -> bytes:
@@ -62,7 +63,6 @@ class LoadCaller:
         self._frames, self._at = frames, begin
         self._media = [media_frame(self._call_id, mulaw) for mulaw in (SILENCE * FRAME_BYTES, speech_frame(number))]
         self._spoke = False
-        self._first_ns = 0
         self._dry_ns = 0  # time at which the buffer will be empty
         self._marks: deque[tuple[int, str]] = deque()
         self.socket = socket
@@ -73,9 +73,10 @@ class LoadCaller:
         self._at = (self._at + 1) % len(self._frames)
         speaks = kind in (SPEECH, PAUSE)
         if speaks and not self._spoke:
-            self._first_ns = now
-        elif self._spoke and not speaks and self._first_ns:
-            self.heard.bursts.append((self._first_ns, now - FRAME_NS))
+            self.heard.speaking_ns = now
+        elif self._spoke and not speaks and self.heard.speaking_ns:
+            self.heard.bursts.append((self.heard.speaking_ns, now - FRAME_NS))
+            self.heard.speaking_ns = 0
         self._spoke = speaks
         self.socket.send(self._media[kind == SPEECH])
         while self._marks and self._marks[0][0] <= now:

@@ -54,7 +54,7 @@ def measured(
 def _measure(figures: Figures, heard: CallerRecord, detections: Sequence[int], window: tuple[int, int]) -> None:
     dry_ns = 0
     for index, (first, last) in enumerate(heard.bursts):
-        following = heard.bursts[index + 1][0] if index + 1 < len(heard.bursts) else 2**63 - 1
+        following = heard.bursts[index + 1][0] if index + 1 < len(heard.bursts) else heard.speaking_ns or 2**63 - 1
         inside = window[0] <= last < window[1]
         clear = _first_between(heard.clears, first, following)
         if dry_ns > first:

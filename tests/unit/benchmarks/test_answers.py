@@ -97,6 +97,13 @@ def test_what_a_clear_throws_away_was_not_played():
     assert found.played_ns == 300 * MS  # until the caller spoke
 
 
+def test_a_speech_that_the_end_of_the_run_cuts_off_clears_the_answer_before_it_and_is_not_counted():
+    cut_off = heard([(1000, 2000)], [(2700, 4000)], clears=(6300,))
+    cut_off.speaking_ns = 6200 * MS
+    found = figures(cut_off)
+    assert (found.waits, found.unanswered, found.uncleared) == ([700 * MS], 0, 0)
+
+
 def test_a_barge_in_that_clears_nothing_is_counted_and_its_answer_is_not():
     found = figures(heard([(1000, 2000), (3000, 4000)], [(2700, 2000), (4650, 20)]), 3170)
     assert (found.uncleared, found.unanswered, found.waits) == (1, 0, [700 * MS])
