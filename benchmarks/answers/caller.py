@@ -28,7 +28,8 @@ class CallerRecord:
     """The audio that caller `number` sent and received in one call; all times are `time.monotonic_ns`.
 
     `bursts`: first and last frame sent of each speech.  `frames`: arrival, bytes, and whether it is audible, of each
-    message of audio.  `clears`: arrivals of `clearAudio`.  `speaking_ns`: when a speech began that has not ended; 0: none.
+    message of audio.  `clears`: arrivals of `clearAudio`.
+    `speaking_ns`: when a speech began that has not ended; 0: none.
     """
 
     number: int
