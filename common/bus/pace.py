@@ -6,6 +6,8 @@ With few calls there is nobody to share that price with, so a caller should not 
 
 from __future__ import annotations
 
+QUIET_PER_S = 250.0
+"""Up to so many messages a second, of five calls, nothing is gathered: a timer would only be a further wake-up."""
 BUSY_PER_S = 2_500.0
 """Messages a second from which on the longest delay is used: the frames of 50 calls in one direction."""
 WINDOW_S = 0.1
@@ -13,14 +15,14 @@ WINDOW_S = 0.1
 
 
 class LoadPace:
-    """The delay of one reader or writer, between `least_ms` and `most_ms`."""
+    """The delay of one reader or writer: none while it is quiet, then between `least_ms` and `most_ms`."""
 
     def __init__(self, least_ms: float, most_ms: float) -> None:
         self._least_s = least_ms / 1000
         self._range_s = max(0.0, most_ms - least_ms) / 1000
         self._count = 0
         self._since_s = 0.0
-        self.delay_s = self._least_s
+        self.delay_s = 0.0
         """How long to gather now, in seconds."""
 
     def passed(self, messages: int, now_s: float) -> None:
@@ -29,5 +31,6 @@ class LoadPace:
         elapsed_s = now_s - self._since_s
         if elapsed_s < WINDOW_S:
             return
-        self.delay_s = self._least_s + self._range_s * min(1.0, self._count / elapsed_s / BUSY_PER_S)
+        per_s = self._count / elapsed_s
+        self.delay_s = self._least_s + self._range_s * min(1.0, per_s / BUSY_PER_S) if per_s > QUIET_PER_S else 0.0
         self._count, self._since_s = 0, now_s

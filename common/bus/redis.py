@@ -24,6 +24,7 @@ from common.bus.expiries import Expiries
 from common.bus.lanes import Lane
 from common.bus.outbox import OutboxEntry
 from common.bus.reader import READ_COUNT, LaneSubscription, count_unreadable, field_d
+from common.bus.writer import Gather
 from common.protocol import redis_keys
 from common.protocol.codec import BadMessage, decode, encode
 from common.protocol.messages import AudioIn, AudioOut, Message
@@ -101,7 +102,7 @@ class RedisBus:
         packed = append_command(stream, encode(message))
         owner = getattr(message, "call_id", "") or stream
         writer = self._lane(stream).writer
-        writer.add(OutboxEntry(packed, owner, type(message) is AudioIn), gathers(message))
+        writer.add(OutboxEntry(packed, owner, type(message) is AudioIn), gather_of(message))
         if self._expiries.due(stream) and (arguments := redis_keys.expiry(stream)):
             writer.add(OutboxEntry(pack("EXPIRE", stream, *arguments), owner))
 
@@ -151,16 +152,14 @@ class RedisBus:
             self._replay.abort()
 
 
-def gathers(message: Message) -> bool:
-    """Whether the message may be gathered with others: audio, but not the first of a reply, for which the caller
-    waits.
-    """
+def gather_of(message: Message) -> Gather:
+    """How long the message may wait for others: only audio does, but not the first of a reply."""
     match message:
         case AudioIn():
-            return True
-        case AudioOut(clause=clause, seq=seq):
-            return bool(clause or seq)
-    return False
+            return Gather.BY_LOAD
+        case AudioOut(clause=clause, seq=seq) if clause or seq:
+            return Gather.BY_LEAD
+    return Gather.NOT
 
 
 def append_command(stream: str, encoded: bytes) -> bytes:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 import hiredis
@@ -34,11 +35,21 @@ REFUSED_LINE_SECONDS = 10.0
 
 BUSY_FLUSH = 3
 """Appends are gathered this many times longer in a process that is busy."""
+LEAD_FLUSH = 10
+"""The agent's audio behind the first of a reply is gathered this many times longer: the edge has some in advance."""
 
 PING = pack("PING")
 WRITE = pack("DEL", "pulse")
 """A sign of life that counts as a write: a primary that was replaced while frozen answers PING but refuses this
 (`min-replicas-to-write`).  A process that only reads would otherwise stay there until the server learns of it."""
+
+
+class Gather(Enum):
+    """How long an append may wait for others."""
+
+    NOT = "somebody waits for it: it leaves in this turn of the event loop"
+    BY_LOAD = "the more there are, the longer (pace.py)"
+    BY_LEAD = "`LEAD_FLUSH` times as long as with few calls"
 
 
 class Writer:
@@ -48,22 +59,20 @@ class Writer:
         """`suspect()` is asked to drop every connection to this server; `sign` is the command that asks for a sign."""
         self._sign = sign
         self._pace = LoadPace(flush_ms, BUSY_FLUSH * flush_ms)
+        self._lead_s = LEAD_FLUSH * flush_ms / 1000
         self._suspect = suspect
         self._fresh: list[OutboxEntry] = []  # gathered for the next flush, while connected
         self._outbox = Outbox()  # gathered while not connected
         self._sent: deque[OutboxEntry] = deque()
         self._pings = 0
         self._flushing: asyncio.Handle | None = None
-        self._flushes_soon = False
+        self._flush_at = 0.0  # loop time of that; 0: in this turn of the loop
         self._connection: RedisConnection | None = None
         self._refused = False
         self._asked_at = self._answered_at = self._pulsed_at = self._next_line_at = monotonic_s()
 
-    def add(self, entry: OutboxEntry, gathers: bool = True) -> None:
-        """Write the entry together with all others of the next `flush_ms`, or longer in a busy process (pace.py).
-
-        `gathers` False: somebody waits for it, so write it, and all before it, in this turn of the event loop.
-        """
+    def add(self, entry: OutboxEntry, gather: Gather = Gather.BY_LOAD) -> None:
+        """Write the entry, and all before it, when the time to gather is over."""
         if self._alive:
             self._fresh.append(entry)
         else:
@@ -71,15 +80,15 @@ class Writer:
                 self._outbox.add(earlier)
             self._fresh.clear()
             self._outbox.add(entry)
-        if self._flushes_soon or (gathers and self._flushing is not None):
-            return
-        if self._flushing is not None:
-            self._flushing.cancel()
+        delay_s = {Gather.NOT: 0.0, Gather.BY_LOAD: self._pace.delay_s, Gather.BY_LEAD: self._lead_s}[gather]
         loop = asyncio.get_running_loop()
-        self._flushes_soon = not (gathers and self._pace.delay_s)
-        self._flushing = (
-            loop.call_soon(self.flush) if self._flushes_soon else loop.call_later(self._pace.delay_s, self.flush)
-        )
+        due_s = loop.time() + delay_s
+        if self._flushing is not None:
+            if self._flush_at <= due_s:
+                return
+            self._flushing.cancel()
+        self._flush_at = due_s if delay_s else 0.0
+        self._flushing = loop.call_later(delay_s, self.flush) if delay_s else loop.call_soon(self.flush)
 
     def attach(self, connection: RedisConnection) -> None:
         """Use this connection from now on; entries that the last one left unanswered are sent first."""
@@ -96,7 +105,7 @@ class Writer:
         """Send the waiting entries, if there is a connection."""
         if self._flushing is not None:
             self._flushing.cancel()
-        self._flushing, self._flushes_soon = None, False
+        self._flushing = None
         entries = self._outbox.take() if self._outbox else []
         entries += self._fresh
         self._fresh.clear()

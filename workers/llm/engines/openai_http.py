@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
@@ -108,10 +109,16 @@ class ChatHttp:
             )
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_s)
             self._session = aiohttp.ClientSession(
-                connector=connector, timeout=timeout, headers=self._headers, trust_env=True,
+                connector=connector, timeout=timeout, headers=self._headers, proxy=proxy_of(self._url),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )  # fmt: skip
         return self._session
+
+
+def proxy_of(url: str) -> str | None:
+    """The proxy for the URL by the environment's variables, looked up once: aiohttp would do so for each request."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.netloc.rpartition("@")[2]) else getproxies().get(parts.scheme)
 
 
 async def _refusal(answer: OpenAnswer) -> ServerAnswer:

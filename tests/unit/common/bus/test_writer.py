@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from common.bus.outbox import OutboxEntry
-from common.bus.writer import Writer
+from common.bus.writer import Gather, Writer
 
 pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
@@ -68,19 +68,44 @@ async def test_a_connection_that_comes_back_before_the_flush_changes_no_order() 
     assert second.written == b"abc"
 
 
-async def test_audio_waits_for_other_audio_and_a_clause_for_nothing() -> None:
-    writer = Writer(flush_ms=20, suspect=lambda: None)
+async def test_audio_in_advance_waits_for_other_audio_and_a_clause_for_nothing() -> None:
+    writer = Writer(flush_ms=2, suspect=lambda: None)
     line = Line()
     writer.attach(line)  # type: ignore[arg-type]
-    writer.add(entries("a")[0])
+    first, second, third = entries("abc")
+    writer.add(first, Gather.BY_LEAD)
     await asyncio.sleep(0.01)
     assert line.written == b""
-    writer.add(entries("b")[0], gathers=False)
-    writer.add(entries("c")[0])
+    writer.add(second, Gather.NOT)
+    writer.add(third, Gather.BY_LEAD)
     await asyncio.sleep(0)
     assert line.written == b"abc"  # what was published before leaves before it, what comes in the same turn with it
     await asyncio.sleep(0.05)
     assert line.written == b"abc"
+
+
+async def test_audio_in_advance_waits_for_no_longer_because_more_comes() -> None:
+    writer = Writer(flush_ms=2, suspect=lambda: None)
+    line = Line()
+    writer.attach(line)  # type: ignore[arg-type]
+    for entry in entries("abcde"):
+        writer.add(entry, Gather.BY_LEAD)
+        await asyncio.sleep(0.008)
+    assert line.written == b"abc"
+    writer.add(entries("f")[0])  # a frame of a caller, in a quiet process
+    await asyncio.sleep(0)
+    assert line.written == b"abcdef"
+
+
+async def test_the_frames_of_one_call_leave_in_the_turn_of_the_loop_that_brought_them() -> None:
+    writer = Writer(flush_ms=10, suspect=lambda: None)
+    line = Line()
+    writer.attach(line)  # type: ignore[arg-type]
+    for number in range(100):
+        writer.add(entries("x")[0])
+        await asyncio.sleep(0)
+        assert len(line.written) == number + 1
+        await asyncio.sleep(0.02)
 
 
 async def test_a_busy_process_gathers_its_audio_for_longer() -> None:
