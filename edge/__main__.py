@@ -14,7 +14,7 @@ from common.agents.model import Agents, BadAgents, load_agents
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
 from common.process.command_line import no_arguments
-from common.process.node import node_id, run_process
+from common.process.node import freeze_garbage, node_id, run_process
 from common.settings import BadSettings, Settings
 from common.store import CallStore
 from common.store.dials import RedisOutboundQueue
@@ -90,6 +90,7 @@ async def serve(settings: Settings, agents: Agents) -> None:
         redis_watch = await stack.enter_async_context(contextlib.aclosing(RedisWatch.connect(settings.redis_url, edge)))
         calls.listen()
         ticker.watch(overload.feed)
+        freeze_garbage()
         async with asyncio.TaskGroup() as tasks:
             dialing = [tasks.create_task(dialer.run(), name="dialer")] if dialer is not None else []
             housekeeping = tasks.create_task(calls.housekeeping(), name="housekeeping")

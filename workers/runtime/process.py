@@ -18,7 +18,7 @@ from common.bus import Bus
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
 from common.process.command_line import no_arguments
-from common.process.node import node_id, run_process
+from common.process.node import freeze_garbage, node_id, run_process
 from common.process.tasks import cancel
 from common.settings import BadSettings, Settings
 from common.store import CallStore, Claim
@@ -209,6 +209,7 @@ async def serve(
         runner = Runner(limits, bus, store, open_one, failing)
         probing = asyncio.create_task(probe_for_ever(lambda: providers.sources() if failing() else ()), name="probe")
         stack.push_async_callback(cancel, probing)
+        freeze_garbage()
         with Probes(settings.metrics_port or METRICS_PORTS[pool], lambda: runner.refusal) as probes:
             log.info("%s is up with %s, probes on port %s", owner, ", ".join(default), probes.port)
             await runner.run(stop)
