@@ -8,8 +8,8 @@ from __future__ import annotations
 
 QUIET_PER_S = 250.0
 """Up to so many messages a second, of five calls, nothing is gathered: a timer would only be a further wake-up."""
-BUSY_PER_S = 2_500.0
-"""Messages a second from which on the longest delay is used: the frames of 50 calls in one direction."""
+BUSY_PER_S = 5_000.0
+"""Messages a second from which on the longest delay is used: the frames of 100 calls in one direction."""
 WINDOW_S = 0.1
 """The rate is counted over this time."""
 

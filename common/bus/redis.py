@@ -24,7 +24,7 @@ from common.bus.expiries import Expiries
 from common.bus.lanes import Lane
 from common.bus.outbox import OutboxEntry
 from common.bus.reader import READ_COUNT, LaneSubscription, count_unreadable, field_d
-from common.bus.writer import Gather
+from common.bus.writer import Gathering
 from common.protocol import redis_keys
 from common.protocol.codec import BadMessage, decode, encode
 from common.protocol.messages import AudioIn, AudioOut, Message
@@ -152,14 +152,14 @@ class RedisBus:
             self._replay.abort()
 
 
-def gather_of(message: Message) -> Gather:
+def gather_of(message: Message) -> Gathering:
     """How long the message may wait for others: only audio does, but not the first of a reply."""
     match message:
         case AudioIn():
-            return Gather.BY_LOAD
+            return Gathering.BY_LOAD
         case AudioOut(clause=clause, seq=seq) if clause or seq:
-            return Gather.BY_LEAD
-    return Gather.NOT
+            return Gathering.BY_LEAD
+    return Gathering.NOT
 
 
 def append_command(stream: str, encoded: bytes) -> bytes:

@@ -44,7 +44,7 @@ WRITE = pack("DEL", "pulse")
 (`min-replicas-to-write`).  A process that only reads would otherwise stay there until the server learns of it."""
 
 
-class Gather(Enum):
+class Gathering(Enum):
     """How long an append may wait for others."""
 
     NOT = "somebody waits for it: it leaves in this turn of the event loop"
@@ -71,7 +71,7 @@ class Writer:
         self._refused = False
         self._asked_at = self._answered_at = self._pulsed_at = self._next_line_at = monotonic_s()
 
-    def add(self, entry: OutboxEntry, gather: Gather = Gather.BY_LOAD) -> None:
+    def add(self, entry: OutboxEntry, gathering: Gathering = Gathering.BY_LOAD) -> None:
         """Write the entry, and all before it, when the time to gather is over."""
         if self._alive:
             self._fresh.append(entry)
@@ -80,7 +80,9 @@ class Writer:
                 self._outbox.add(earlier)
             self._fresh.clear()
             self._outbox.add(entry)
-        delay_s = {Gather.NOT: 0.0, Gather.BY_LOAD: self._pace.delay_s, Gather.BY_LEAD: self._lead_s}[gather]
+        delay_s = {Gathering.NOT: 0.0, Gathering.BY_LOAD: self._pace.delay_s, Gathering.BY_LEAD: self._lead_s}[
+            gathering
+        ]
         loop = asyncio.get_running_loop()
         due_s = loop.time() + delay_s
         if self._flushing is not None:

@@ -89,11 +89,11 @@ async def test_in_a_busy_process_it_pauses_between_two_reads() -> None:
     task = await reading(reader, server)
     server.answers(None)
     await asyncio.sleep(0.2)
-    server.answers([digits(b"call:1", *((b"5-%d" % number, "1") for number in range(1000)))])
+    server.answers([digits(b"call:1", *((b"5-%d" % number, "1") for number in range(2000)))])
     await asyncio.sleep(0.055)
     assert len(server.requests) == 2
     await asyncio.sleep(0.01)
-    assert server.requests[2:] == [xread(b"call:1", b"5-999")]
+    assert server.requests[2:] == [xread(b"call:1", b"5-1999")]
     task.cancel()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from common.bus.outbox import OutboxEntry
-from common.bus.writer import Gather, Writer
+from common.bus.writer import Gathering, Writer
 
 pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
@@ -73,11 +73,11 @@ async def test_audio_in_advance_waits_for_other_audio_and_a_clause_for_nothing()
     line = Line()
     writer.attach(line)  # type: ignore[arg-type]
     first, second, third = entries("abc")
-    writer.add(first, Gather.BY_LEAD)
+    writer.add(first, Gathering.BY_LEAD)
     await asyncio.sleep(0.01)
     assert line.written == b""
-    writer.add(second, Gather.NOT)
-    writer.add(third, Gather.BY_LEAD)
+    writer.add(second, Gathering.NOT)
+    writer.add(third, Gathering.BY_LEAD)
     await asyncio.sleep(0)
     assert line.written == b"abc"  # what was published before leaves before it, what comes in the same turn with it
     await asyncio.sleep(0.05)
@@ -89,7 +89,7 @@ async def test_audio_in_advance_waits_for_no_longer_because_more_comes() -> None
     line = Line()
     writer.attach(line)  # type: ignore[arg-type]
     for entry in entries("abcde"):
-        writer.add(entry, Gather.BY_LEAD)
+        writer.add(entry, Gathering.BY_LEAD)
         await asyncio.sleep(0.008)
     assert line.written == b"abc"
     writer.add(entries("f")[0])  # a frame of a caller, in a quiet process
@@ -112,8 +112,8 @@ async def test_a_busy_process_gathers_its_audio_for_longer() -> None:
     writer = Writer(flush_ms=10, suspect=lambda: None)
     line = Line()
     writer.attach(line)  # type: ignore[arg-type]
-    for _ in range(60):  # 3,000 frames a second
-        for entry in entries("x" * 60):
+    for _ in range(60):  # 6,000 frames a second
+        for entry in entries("x" * 120):
             writer.add(entry)
         await asyncio.sleep(0.02)
     await asyncio.sleep(0.05)
