@@ -80,9 +80,9 @@ class Writer:
                 self._outbox.add(earlier)
             self._fresh.clear()
             self._outbox.add(entry)
-        delay_s = {Gathering.NOT: 0.0, Gathering.BY_LOAD: self._pace.delay_s, Gathering.BY_LEAD: self._lead_s}[
-            gathering
-        ]
+        delay_s = 0.0
+        if gathering is not Gathering.NOT:
+            delay_s = self._pace.delay_s if gathering is Gathering.BY_LOAD else self._lead_s
         loop = asyncio.get_running_loop()
         due_s = loop.time() + delay_s
         if self._flushing is not None:
