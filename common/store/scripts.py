@@ -6,6 +6,9 @@ claim and release are in common/store/suspicion.py, those of leases in common/st
 
 from common.protocol.redis_keys import POOLS
 
+AUDIO_AFTER_END_SECONDS = 20
+"""How long the audio of an ended call stays, for an STT worker that is behind.  It is most of a call's memory."""
+
 # The server's clock decides who is alive, because the hosts' own clocks differ.
 NOW = """
 local time = redis.call('TIME')
@@ -147,7 +150,7 @@ if ARGV[3] ~= '' and (redis.call('HGET', KEYS[1], 'epoch') or '0') ~= ARGV[3] th
 redis.call('HSET', KEYS[1], 'status', 'ended', 'ended_because', ARGV[1], 'ended_ms', whole(now), 'reopens_ms', '0')
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
-redis.call('EXPIRE', KEYS[3], 60)
+redis.call('EXPIRE', KEYS[3], {AUDIO_AFTER_END_SECONDS})
 redis.call('EXPIRE', KEYS[4], ARGV[2])
 list()
 return 1
