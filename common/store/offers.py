@@ -23,7 +23,7 @@ OFFER_IDLE_MS = 1000
 """An offer that was taken this long ago without an acknowledgement has lost its taker."""
 CONSUMER_IDLE_MS = 150_000
 """A consumer that asked for nothing for this long, and has no open offer, is removed."""
-RECLAIM_SECONDS = 5.0
+RECLAIM_SECONDS = 1.0
 """How often a member asks for such offers; the members of a pool share them."""
 GROUP = "members"
 

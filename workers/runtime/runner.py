@@ -37,7 +37,10 @@ from workers.runtime.quarantine import QuarantinedCall
 
 log = logging.getLogger(__name__)
 
-TAKE_BLOCK_MS = 1000
+TAKE_BLOCK_MS = 500
+"""How long a read of offers blocks: no longer than a lease lives on, or a member that stands still would be handed the
+calls that it has just lost.
+"""
 CLAIMS_AT_ONCE = 8
 """Calls that are claimed or given back at a time, each of which needs a connection to the call store."""
 HEARTBEAT_SECONDS = 5.0
