@@ -118,7 +118,7 @@ class Call:
                 self._perform(self._downlink.played(name, now))
             case stream_protocol.ClearedAudio():
                 self._downlink.cleared()
-                self._schedule()
+                self._send_due()
             case stream_protocol.DtmfMessage(digits):
                 self.limits.active(now)
                 for digit in digits:
@@ -132,7 +132,7 @@ class Call:
 
     def _media_began(self, now: float) -> None:
         self._downlink.media_began(now)
-        self._schedule()
+        self._send_due()
 
     def feed_silence(self) -> None:
         """Publish 20 ms of silence, for lack of a connection (reconnect_silence.py)."""
@@ -168,7 +168,7 @@ class Call:
         self._latency.released(release.turn, release.stage_ms)
         self._perform(self._downlink.release(release, self._ticker.now_ms()))
 
-    def _schedule(self) -> None:
+    def _send_due(self) -> None:
         """Send what is due already, such as the first frames of a reply; the ticker wakes the call for the rest."""
         due = self._downlink.next_due()
         if due is None or self.lifecycle.over or self.lifecycle.disconnected:
@@ -243,7 +243,7 @@ class Call:
                     self._ticker.at(at_ms, self._wake_turn)
                 case StopCall(reason):
                     self.stop(reason)
-        self._schedule()
+        self._send_due()
 
     # --- limits, and the end ------------------------------------------------------------------------------------
 

@@ -151,7 +151,9 @@ async def test_a_slow_handshake_within_the_deadline_is_none() -> None:
         await reader.read(1)
 
     async with vendor(handle) as url:
-        await (await opened(url)).close()
+        connection = await opened(url)
+        assert connection.is_open
+        await connection.close()
 
 
 async def test_a_message_in_the_segment_of_the_handshake_is_not_lost() -> None:
