@@ -103,7 +103,8 @@ def _hops(plan: Plan) -> dict[str, Any]:
             "edge": result.cpu_s / call_minutes,
             "worker": worker_cpu / call_minutes,
         },
-        "void": spreads["lateness"].p99_ms > LATENESS_P99_MS_MAX,
+        "missing": [name for name in names if not spreads[name].count],
+        "void": spreads["lateness"].p99_ms > LATENESS_P99_MS_MAX or not all(one.count for one in spreads.values()),
         "met": max(spreads["hop1"].p99_ms, spreads["hop2"].p99_ms) < HOP_P99_MS_MAX,
     }
 
@@ -124,7 +125,9 @@ def _hops_page(plan: Plan, hops: dict[str, Any]) -> str:
     latency = [[title, str(hops[name]["count"]), *_cells(hops[name])] for name, title in titles.items()]
     cpu = hops["cpu_s_per_call_minute"]
     verdict = f"Both hops p99 < {HOP_P99_MS_MAX:.0f} ms: **{'met' if hops['met'] else 'missed'}**."
-    if hops["void"]:
+    if hops["missing"]:
+        verdict = f"**VOID**: nothing was measured of: {', '.join(hops['missing'])}."
+    elif hops["void"]:
         verdict = f"**VOID**: the generator's p99 lateness is over {LATENESS_P99_MS_MAX:.0f} ms. {verdict}"
     setting = f"flush {plan.flush_ms:g} ms, pause {plan.pause_ms:g} ms"
     return "\n\n".join(

@@ -27,6 +27,7 @@ from common.protocol.messages import AudioIn, AudioOut, Message, SpeechStarted
 from common.protocol.redis_keys import call_audio, edge_audio, edge_priority
 
 FRAME_NS = 20_000_000
+NS_PER_STAMP = 1_000
 FRAME_BYTES = 160
 WARM_UP_NS = 2_000_000_000
 DRAIN_SECONDS = 1.0
@@ -150,13 +151,13 @@ class _Edge:
                 self.result.hop1.append(answered - sent)
                 self.result.hop2.append(now - answered)
                 self.result.round_trip.append(now - sent)
-        elif isinstance(message, SpeechStarted) and self._counts(message.position_ms):
-            self.result.behind_audio.append(now - message.position_ms)
+        elif isinstance(message, SpeechStarted) and self._counts(message.at_ms * NS_PER_STAMP):
+            self.result.behind_audio.append(now - message.at_ms * NS_PER_STAMP)
 
     def _from_priority(self, entry_id: str, message: Message) -> None:
         now = time.monotonic_ns()
-        if isinstance(message, SpeechStarted) and self._counts(message.position_ms):
-            self.result.priority.append(now - message.position_ms)
+        if isinstance(message, SpeechStarted) and self._counts(message.at_ms * NS_PER_STAMP):
+            self.result.priority.append(now - message.at_ms * NS_PER_STAMP)
 
     def _counts(self, moment_ns: int) -> bool:
         return self._window[0] <= moment_ns < self._window[1]
@@ -185,8 +186,9 @@ class _Worker:
         """Publish on both lanes, with the order alternating, so that neither is always second."""
         self._utterance += 1
         lanes = (self._priority, self._audio) if self._utterance % 2 else (self._audio, self._priority)
-        for lane in lanes:  # `position_ms` carries the stamp
-            self._bus.publish(lane, SpeechStarted("nobody", 1, self._utterance, time.monotonic_ns()))
+        for lane in lanes:  # `at_ms` carries the stamp, in us: the bound of that field is 4 years of it
+            stamp = time.monotonic_ns() // NS_PER_STAMP
+            self._bus.publish(lane, SpeechStarted("nobody", 1, self._utterance, 0, stamp))
 
 
 def edge_main(plan: Plan, pipe: Connection) -> None:

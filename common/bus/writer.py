@@ -35,7 +35,7 @@ REFUSED_LINE_SECONDS = 10.0
 
 BUSY_FLUSH = 3
 """Appends are gathered this many times longer in a process that is busy."""
-LEAD_FLUSH = 10
+LEAD_FLUSH = 3
 """The agent's audio behind the first of a reply is gathered this many times longer: the edge has some in advance."""
 
 PING = pack("PING")

@@ -69,7 +69,7 @@ async def test_a_connection_that_comes_back_before_the_flush_changes_no_order() 
 
 
 async def test_audio_in_advance_waits_for_other_audio_and_a_clause_for_nothing() -> None:
-    writer = Writer(flush_ms=2, suspect=lambda: None)
+    writer = Writer(flush_ms=7, suspect=lambda: None)
     line = Line()
     writer.attach(line)  # type: ignore[arg-type]
     first, second, third = entries("abc")
@@ -85,7 +85,7 @@ async def test_audio_in_advance_waits_for_other_audio_and_a_clause_for_nothing()
 
 
 async def test_audio_in_advance_waits_for_no_longer_because_more_comes() -> None:
-    writer = Writer(flush_ms=2, suspect=lambda: None)
+    writer = Writer(flush_ms=7, suspect=lambda: None)
     line = Line()
     writer.attach(line)  # type: ignore[arg-type]
     for entry in entries("abcde"):
