@@ -31,6 +31,11 @@ SHOWN_CHARS_MAX = 40
 _Result = TypeVar("_Result")
 
 
+def like(regex: str, write: str, **extra: Any) -> Meta:
+    """A text that matches all of `regex`; `write` tells a person, at the start or in an editor, what to write."""
+    return Meta(pattern=f"^({regex})$", extra=extra, extra_json_schema={"patternErrorMessage": f"write {write}"})
+
+
 class Problem(NamedTuple):
     """A mistake in a document: `path` leads to the value (`("turn", "endpointing_ms")`), `what` says what to write."""
 

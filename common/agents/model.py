@@ -16,8 +16,10 @@ from typing import Annotated, Any, TypeAlias
 
 from msgspec import Meta, to_builtins
 
-from common.agents.fields import Problem, read
+from common.agents.acts import MenuEntry, MenuKey, TargetName, TransferTarget
+from common.agents.fields import Problem, like, read
 from common.agents.files import Document, read_document
+from common.agents.tools import McpServer, Tool, ToolName
 from common.numbers import number_key
 
 VERSION_DIGITS = 12
@@ -32,37 +34,35 @@ SENTENCES = frozenset({"greeting", "farewell", "instructions", "keyterms"})
 NAMES = frozenset({"voice", "name"})
 """Keys whose values are names: a comment may follow only after a space behind its `#`."""
 
+ADDED = ("tools", "mcp", "transfer", "keypad")
+"""Keys that a release added: an agent without them keeps the version that it had."""
+
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z0-9_]{1,64})\s*\}\}")
 
 
-def _like(regex: str, write: str, **extra: Any) -> Meta:
-    """A text that matches all of `regex`; `write` tells a person, at the start or in an editor, what to write."""
-    return Meta(pattern=f"^({regex})$", extra=extra, extra_json_schema={"patternErrorMessage": f"write {write}"})
-
-
 Name: TypeAlias = Annotated[
-    str, _like("[a-z0-9][a-z0-9_-]{0,63}", "small letters, digits, '-' and '_', at most 64, such as 'front-desk'")
+    str, like("[a-z0-9][a-z0-9_-]{0,63}", "small letters, digits, '-' and '_', at most 64, such as 'front-desk'")
 ]
 LanguageTag: TypeAlias = Annotated[
-    str, _like("[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}", "a language tag such as 'en', 'en-IN' or 'hi'")
+    str, like("[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}", "a language tag such as 'en', 'en-IN' or 'hi'")
 ]
 _A_PROVIDER = "vendor/model, such as openai/gpt-4o-mini, or leave it empty for the default"
-ProviderSpec: TypeAlias = Annotated[str, _like(r"[a-z0-9_-]+/\S+", _A_PROVIDER, noun="provider"), Meta(max_length=128)]
+ProviderSpec: TypeAlias = Annotated[str, like(r"[a-z0-9_-]+/\S+", _A_PROVIDER, noun="provider"), Meta(max_length=128)]
 ProviderSpecs: TypeAlias = Annotated[tuple[ProviderSpec, ...], Meta(max_length=5)]
 Keyterm: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
 _PHONE = {"noun": "phone number", "private": True}
 AgentsNumber: TypeAlias = Annotated[
     str,
-    _like(
+    like(
         r"\*|\+?[0-9][0-9 ()-]{2,24}|sips?:[^\s<>,;?]{1,250}",
         "digits such as '+911234567890', or '*' for every number",
         **_PHONE,
     ),
 ]
 PersonsNumber: TypeAlias = Annotated[
-    str, _like(r"(\+?[0-9]([ ()-]*[0-9]){3,14})?", "digits such as '+911234567890', or nothing", **_PHONE)
+    str, like(r"(\+?[0-9]([ ()-]*[0-9]){3,14})?", "digits such as '+911234567890', or nothing", **_PHONE)
 ]
-VariableName: TypeAlias = Annotated[str, _like("[A-Za-z0-9_]{1,64}", "letters, digits and '_'", noun="name")]
+VariableName: TypeAlias = Annotated[str, like("[A-Za-z0-9_]{1,64}", "letters, digits and '_'", noun="name")]
 VariableText: TypeAlias = Annotated[str, Meta(max_length=1_000)]
 GreetingWait: TypeAlias = Annotated[int, Meta(ge=0, le=10_000)]
 
@@ -157,6 +157,14 @@ class AgentFile:
     """The default value of each `{{name}}` in greeting, farewell and instructions; inbound calls have no other."""
     fallback_number: PersonsNumber = ""
     """A person's number, to which the caller is passed if the agent cannot be reached; empty: an apology."""
+    tools: Annotated[Mapping[ToolName, Tool], Meta(max_length=50)] = field(default_factory=dict)
+    """Tools that the model may call, by name."""
+    mcp: Annotated[Mapping[Name, McpServer], Meta(max_length=10)] = field(default_factory=dict)
+    """MCP servers whose tools the model may call, by name."""
+    transfer: Annotated[Mapping[TargetName, TransferTarget], Meta(max_length=50)] = field(default_factory=dict)
+    """Persons to whom the agent may transfer the caller, by name."""
+    keypad: Annotated[Mapping[MenuKey, MenuEntry], Meta(max_length=12)] = field(default_factory=dict)
+    """What the keys of the caller's telephone do; other keys are told to the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,6 +363,9 @@ def _canonical(agent: Agent) -> dict[str, Any]:
         del document["farewell"]  # without it a version stays what it was
     if not agent.turn.interim_endpointing_ms:
         del document["turn"]["interim_endpointing_ms"]  # likewise
+    for name in ADDED:
+        if not document[name]:
+            del document[name]  # likewise
     return document
 
 

@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
+from common.protocol.fields import HeardPosition
 from common.protocol.messages import (
     Clause,
     ClauseSynthesized,
-    HeardPosition,
     Interrupted,
     PlaybackStarted,
     ReplyDiscarded,

@@ -9,8 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from common.call.reply_state import ABOUT_REPLY, AboutReply, Reply, lose
+from common.protocol.fields import STAGES, StageMs
 from common.protocol.messages import (
-    STAGES,
     CallEnded,
     CallStarted,
     Message,
@@ -19,7 +19,6 @@ from common.protocol.messages import (
     ReplyStarted,
     SpeechEnded,
     SpeechStarted,
-    StageMs,
     UsageReported,
     UserTurn,
     of_past_connection,

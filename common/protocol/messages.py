@@ -1,5 +1,7 @@
 """The messages that travel on the bus: one frozen `msgspec.Struct` each; codec.py turns them into bytes.
 
+Those about tools, transfers and keys are in acts.py, types and bounds of the fields in fields.py.
+
 A tag is never renumbered and never reused.  A message grows only at its end, by a field with a default: an older reader
 ignores the surplus, a newer reader fills the gap, and a reader skips and counts a tag that it does not know.  So
 processes of two releases work together during a rollout.  The type and the bounds of each field are checked when a
@@ -18,62 +20,27 @@ twice: `(epoch, turn, clause, seq)` identifies it, and the second copy has no ef
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import TypeAlias
 
-from msgspec import Meta, Struct
-
-Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-"""A number of something in one call, counted from 0 or 1; the upper bound is never reached."""
-CountOrNone: TypeAlias = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
-"""As `Count`; the meaning of -1 is given at the field."""
-ClauseNumber: TypeAlias = Annotated[int, Meta(ge=0, le=20_000)]
-"""A number of a clause; a reply has fewer clauses than a call may have events (EVENTS_MAXLEN)."""
-PositionMs: TypeAlias = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
-UnixMs: TypeAlias = Annotated[int, Meta(ge=0, le=2**47)]
-"""Unix time in ms, up to the year 6429."""
-CallId: TypeAlias = Annotated[str, Meta(max_length=64)]
-NodeId: TypeAlias = Annotated[str, Meta(max_length=300)]
-Word: TypeAlias = Annotated[str, Meta(max_length=300)]
-"""A pool, a reason or the name of a model; never a caller's words."""
-Text: TypeAlias = Annotated[str, Meta(max_length=100_000)]
-Mulaw: TypeAlias = Annotated[bytes, Meta(max_length=64_000)]
-"""mu-law audio, at most 8 s; one entry has one frame to about ten frames."""
-Amounts: TypeAlias = Annotated[tuple[tuple[Word, Annotated[int, Meta(ge=0, le=2**53)]], ...], Meta(max_length=100)]
-CharTimings: TypeAlias = Annotated[tuple[tuple[Count, Count], ...], Meta(max_length=100_000)]
-
-StageMs: TypeAlias = Annotated[tuple[UnixMs, ...], Meta(max_length=32)]
-"""Unix times in ms of the stages of one reply, in the order of `STAGES`; each process appends its own."""
-
-STAGES = ("speech_end", "endpoint", "transcript", "first_token", "first_clause", "first_audio", "first_frame")
-"""The stages of a reply.  `first_frame - speech_end` is the caller's wait, up to the carrier."""
-
-HeardPosition: TypeAlias = Annotated[tuple[Count, ...], Meta(max_length=3)]
-"""How much of a reply the caller has heard: (turn, clause, ms) is every clause before `clause`, and `ms` of that one.
-Empty: no reply is unfinished, or the position is not known."""
-
-USAGE_UNITS = ("audio_ms", "characters", "tokens_in", "tokens_cached", "tokens_out")
-"""Units in which providers charge: audio recognised, characters spoken, tokens (`tokens_in` includes the cached)."""
-
-
-class Tagged(Struct, frozen=True, array_like=True, gc=False):
-    """Base of all messages: the array `[tag, *fields]` on the bus, type-checked and bound-checked when decoded."""
-
-
-class EdgeEvent(Tagged, frozen=True, eq=False):
-    """Base of the events that an edge writes about its connection `epoch`; 0: of any connection.
-
-    Comparison leaves the epoch out: what the caller heard does not depend on the connection that reported it.
-    """
-
-    def _compared_fields(self) -> tuple[object, ...]:
-        return (type(self), *(getattr(self, name) for name in self.__struct_fields__ if name != "epoch"))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, EdgeEvent) and self._compared_fields() == other._compared_fields()
-
-    def __hash__(self) -> int:
-        return hash(self._compared_fields())
-
+from common.protocol import acts
+from common.protocol.fields import (
+    Amounts,
+    CallId,
+    CharTimings,
+    ClauseNumber,
+    Count,
+    CountOrNone,
+    EdgeEvent,
+    HeardPosition,
+    Mulaw,
+    NodeId,
+    PositionMs,
+    StageMs,
+    Tagged,
+    Text,
+    UnixMs,
+    Word,
+)
 
 # --- call:<id>:audio, written by the call's edge, read by the STT worker ------------------------------------------
 
@@ -205,6 +172,8 @@ class ReplyStarted(Tagged, frozen=True, tag=30):
     turn: Count
     utterance: Count
     based_on: Text = ""
+    inputs: Count = 0
+    """How many inputs beside speech (results of tools that no reply waited for, keys) the reply knows of."""
 
 
 class ReplyReleased(Tagged, frozen=True, tag=33):
@@ -234,6 +203,8 @@ class Clause(Tagged, frozen=True, tag=31):
     stage_ms: StageMs = ()
     fixed: bool = False
     """The text is the agent's own, as in every call (greeting, farewell, apology): its audio may be kept."""
+    sound: Word = ""
+    """Instead of speech, play this sound of the agent's file; `text` is empty then."""
 
 
 class ReplyEnded(Tagged, frozen=True, tag=32):
@@ -312,14 +283,18 @@ class UsageReported(Tagged, frozen=True, tag=55):
 
 
 class DtmfReceived(EdgeEvent, frozen=True, eq=False, tag=54):
-    """The caller pressed a key: one of 0-9 * #."""
+    """The caller pressed a key: one of 0-9 * #; empty while keys are secret (`KeepKeysSecret`)."""
 
     digit: Word
     at_ms: UnixMs
     epoch: Count = 0
 
 
-OfConnection: TypeAlias = PlaybackStarted | ClausePlayed | Interrupted | ReplyResumed | ReplyPlayed | DtmfReceived
+# fmt: off
+OfConnection: TypeAlias = (
+    PlaybackStarted | ClausePlayed | Interrupted | ReplyResumed | ReplyPlayed | DtmfReceived | acts.TransferUpdated
+)
+# fmt: on
 """The subclasses of `EdgeEvent`, as a union."""
 
 
@@ -396,5 +371,7 @@ Message: TypeAlias = (
     | WordsDetected | UserTurn | EagerUserTurn | ReplyStarted | ReplyReleased | ReplyDiscarded | Clause | ReplyEnded
     | ClauseSynthesized | PlaybackStarted | ClausePlayed | Interrupted | ReplyResumed | ReplyPlayed | UsageReported
     | DtmfReceived | AudioOut | ReplySynthesized | HangUp | CallOffered
+    | acts.ToolsCalled | acts.ToolReturned | acts.ToolsOffered | acts.KeysEntered | acts.AgentChanged
+    | acts.TransferUpdated | acts.TransferCall | acts.SendKeys | acts.KeepKeysSecret
 )
 # fmt: on

@@ -15,7 +15,7 @@ from zlib import crc32
 
 from msgspec import DecodeError, Meta, Struct, msgpack
 
-from common.protocol.messages import CharTimings
+from common.protocol.fields import CharTimings
 
 SENTENCES_MAX = 200
 """Most sentences of one server; with `SENTENCE_BYTES_MAX` 32 MB, and about 5 MB for greetings of three seconds."""

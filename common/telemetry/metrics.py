@@ -20,7 +20,7 @@ from prometheus_client import (
 )
 
 from common.process.build import this_build
-from common.protocol.messages import STAGES, USAGE_UNITS
+from common.protocol.fields import STAGES, USAGE_UNITS
 from common.protocol.redis_keys import POOLS
 from common.redis.refusals import AWAY_KINDS, REFUSED_KINDS
 from common.store import END_REASONS

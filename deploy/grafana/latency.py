@@ -1,6 +1,6 @@
 """Defines the dashboard Latency: how long callers wait, and for which stage."""
 
-from common.protocol.messages import STAGES
+from common.protocol.fields import STAGES
 from deploy.grafana.panels import Dashboard, Panel, Query, Row, warns_below
 
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}

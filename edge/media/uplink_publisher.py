@@ -7,7 +7,12 @@ from collections.abc import Callable
 from common.audio.g711 import FRAME_BYTES, FRAME_MS, SILENCE
 from common.bus import Bus
 from common.process.clock import wall_ms
-from common.protocol.messages import AudioEnded, AudioIn, AudioStarted, HeardPosition
+from common.protocol.fields import HeardPosition
+from common.protocol.messages import (
+    AudioEnded,
+    AudioIn,
+    AudioStarted,
+)
 from common.protocol.redis_keys import call_audio
 from common.store import CallRecord
 from common.telemetry import metrics

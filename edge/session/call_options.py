@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.protocol.messages import HeardPosition
+from common.protocol.fields import HeardPosition
 from edge.media.stream_pace import StreamPace
 
 FIRST_MEDIA_MS = 1000

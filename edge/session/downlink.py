@@ -14,17 +14,16 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from common.call.end_reasons import EndReason
+from common.protocol.fields import HeardPosition, StageMs
 from common.protocol.messages import (
     AudioOut,
     ClausePlayed,
-    HeardPosition,
     Interrupted,
     OfConnection,
     ReplyPlayed,
     ReplyReleased,
     ReplyResumed,
     ReplySynthesized,
-    StageMs,
 )
 from edge.media.checkpoints import checkpoint_of, name_of
 from edge.media.playout import FRAME_BYTES, Checkpoint, Playout

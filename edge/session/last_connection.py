@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 from common.audio.g711 import FRAME_MS
 from common.bus import Bus
-from common.protocol.messages import AudioIn, HeardPosition
+from common.protocol.fields import HeardPosition
+from common.protocol.messages import (
+    AudioIn,
+)
 from common.protocol.redis_keys import call_audio
 from edge.session.reconnect_silence import GAP_MS
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.protocol.messages import STAGES, StageMs
+from common.protocol.fields import STAGES, StageMs
 from common.store import CallRecord
 from common.telemetry import metrics, traces
 

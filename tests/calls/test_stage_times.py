@@ -11,7 +11,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from common.protocol.messages import STAGES, PlaybackStarted
+from common.protocol.fields import STAGES
+from common.protocol.messages import (
+    PlaybackStarted,
+)
 from tests.calls.phone import Phone
 from tests.host_clock import loop_clock
 from workers.providers.interfaces import ListenOptions

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from common.protocol.messages import STAGES
+from common.protocol.fields import STAGES
 from common.telemetry import traces
 from tests.calls.phone import CALL, answered_call
 

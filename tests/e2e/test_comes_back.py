@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from common.protocol.messages import AudioIn, AudioOut, CallStarted, HeardPosition
+from common.protocol.fields import HeardPosition
+from common.protocol.messages import (
+    AudioIn,
+    AudioOut,
+    CallStarted,
+)
 from common.protocol.redis_keys import edge_audio
 from tests.e2e.loopback_edge import EDGE, Phone, phone, running_edge, start_of
 

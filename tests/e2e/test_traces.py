@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from common.protocol.messages import STAGES
+from common.protocol.fields import STAGES
 from common.telemetry.traces import TurnTrace
 from simulators.call import Caller, CallOptions
 from simulators.otlp_collector import ReceivedSpan, collector

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from common.call.reply_state import ABOUT_REPLY, CUT_MARK, Reply, ReplyState, lose
+from common.protocol.fields import HeardPosition
 from common.protocol.messages import (
     AudioIn,
     AudioOut,
@@ -20,7 +21,6 @@ from common.protocol.messages import (
     CallStarted,
     Clause,
     ClausePlayed,
-    HeardPosition,
     Interrupted,
     Message,
     ReplyEnded,

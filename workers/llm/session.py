@@ -19,6 +19,7 @@ from common.bus import Bus
 from common.call.end_reasons import EndReason
 from common.process.clock import wall_ms
 from common.process.tasks import cancel
+from common.protocol.fields import StageMs
 from common.protocol.messages import (
     Clause,
     EagerUserTurn,
@@ -27,7 +28,6 @@ from common.protocol.messages import (
     ReplyEnded,
     ReplyReleased,
     ReplyStarted,
-    StageMs,
     UsageReported,
     UserTurn,
 )

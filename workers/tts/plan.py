@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from common.call.reply_state import ABOUT_REPLY, Reply, ReplyState
+from common.protocol.fields import HeardPosition
 from common.protocol.messages import (
     CallEnded,
     CallStarted,
     Clause,
     ClausePlayed,
     ClauseSynthesized,
-    HeardPosition,
     Message,
     ReplyEnded,
     ReplyStarted,

@@ -15,7 +15,13 @@ from common.bus import Bus
 from common.call.end_reasons import EndReason
 from common.process.clock import wall_ms
 from common.process.tasks import cancel
-from common.protocol.messages import AudioOut, ClauseSynthesized, Message, ReplySynthesized, StageMs
+from common.protocol.fields import StageMs
+from common.protocol.messages import (
+    AudioOut,
+    ClauseSynthesized,
+    Message,
+    ReplySynthesized,
+)
 from common.protocol.redis_keys import edge_audio
 from common.store import CallStore, Claim
 from common.telemetry import metrics, traces

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.protocol.messages import USAGE_UNITS
+from common.protocol.fields import USAGE_UNITS
 from common.telemetry.costs import PER, estimate, prices
 
 pytestmark = pytest.mark.fast
