@@ -16,6 +16,9 @@ TransferNumber: TypeAlias = Annotated[
     str,
     like(r"\+?[0-9]([ ()-]*[0-9]){3,14}", "digits such as '+911234567890'", noun="phone number", private=True),
 ]
+BuiltIn: TypeAlias = Annotated[
+    str, like("collect_digits|send_digits|hold", "collect_digits, send_digits or hold", noun="built-in tool")
+]
 MenuKey: TypeAlias = Annotated[str, like("[0-9*#]", "one of 0 to 9, * and #, in quotes")]
 
 
@@ -55,4 +58,4 @@ class MenuEntry:
     """The name of a transfer target."""
 
 
-__all__ = ["MenuEntry", "MenuKey", "Sentence", "TargetName", "TransferNumber", "TransferTarget"]
+__all__ = ["BuiltIn", "MenuEntry", "MenuKey", "Sentence", "TargetName", "TransferNumber", "TransferTarget"]

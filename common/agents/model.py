@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeAlias
 
 from msgspec import Meta, to_builtins
 
-from common.agents.acts import MenuEntry, MenuKey, TargetName, TransferTarget
+from common.agents.acts import BuiltIn, MenuEntry, MenuKey, TargetName, TransferTarget
 from common.agents.fields import Problem, like, read
 from common.agents.files import Document, read_document
 from common.agents.tools import McpServer, Tool, ToolName
@@ -34,7 +34,7 @@ SENTENCES = frozenset({"greeting", "farewell", "instructions", "keyterms"})
 NAMES = frozenset({"voice", "name"})
 """Keys whose values are names: a comment may follow only after a space behind its `#`."""
 
-ADDED = ("tools", "mcp", "transfer", "keypad")
+ADDED = ("tools", "mcp", "transfer", "builtins", "keypad", "python")
 """Keys that a release added: an agent without them keeps the version that it had."""
 
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z0-9_]{1,64})\s*\}\}")
@@ -163,6 +163,8 @@ class AgentFile:
     """MCP servers whose tools the model may call, by name."""
     transfer: Annotated[Mapping[TargetName, TransferTarget], Meta(max_length=50)] = field(default_factory=dict)
     """Persons to whom the agent may transfer the caller, by name."""
+    builtins: Annotated[tuple[BuiltIn, ...], Meta(max_length=10)] = ()
+    """Further built-in tools that the model may use: collect_digits, send_digits, hold."""
     keypad: Annotated[Mapping[MenuKey, MenuEntry], Meta(max_length=12)] = field(default_factory=dict)
     """What the keys of the caller's telephone do; other keys are told to the model."""
 
@@ -172,6 +174,8 @@ class Agent(AgentFile):
     """One agent.  `version` is derived from all other fields: two agents of one version behave alike."""
 
     version: str = ""
+    python: str = ""
+    """Digest of the Python file with tools that stands beside the agent's file; empty if there is none."""
 
     def __post_init__(self) -> None:
         if not self.version:
@@ -237,7 +241,7 @@ def read_agents(folder: Path, own_numbers: Iterable[str] = ()) -> list[tuple[Doc
         document = read_document(path)
         agent, found = None, document.problems
         if document.data is not None:
-            agent, wrong = parse(document.data, default_name=path.stem)
+            agent, wrong = parse(document.data, default_name=path.stem, python=python_digest(path.with_suffix(".py")))
             found = found + wrong + _cut_texts(document)
         found_by_line = sorted((document.line(problem.path), problem.what) for problem in found)
         problems += [f"{path}:{line}: {what}" for line, what in found_by_line]
@@ -247,6 +251,11 @@ def read_agents(folder: Path, own_numbers: Iterable[str] = ()) -> list[tuple[Doc
     if problems:
         raise BadAgents(problems)
     return agents
+
+
+def python_digest(path: Path) -> str:
+    """The digest of an agent's Python file; empty if there is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:VERSION_DIGITS] if path.is_file() else ""
 
 
 def _cut_texts(document: Document) -> list[Problem]:
@@ -342,18 +351,23 @@ def from_document(document: Mapping[str, Any]) -> Agent:
     return agent
 
 
-def parse(document: Any, *, strict: bool = True, default_name: str = "") -> tuple[Agent | None, list[Problem]]:
+def parse(
+    document: Any, *, strict: bool = True, default_name: str = "", python: str = ""
+) -> tuple[Agent | None, list[Problem]]:
     """Check a whole document.  Returns (agent, no problems), or (None, every problem found).
 
     `document` is a YAML file read as text, or JSON.  `strict` reports unknown keys; a document from the bus is not.
+    `python`: see `Agent.python`.
     """
     version = ""
     if isinstance(document, dict):
         if not strict and isinstance(document.get("version"), str):
             version = document["version"]
+        if not strict and isinstance(document.get("python"), str):
+            python = document["python"]
         if default_name:
             document = {"name": default_name, **document}
-    return read(AgentFile, document, Agent, strict=strict, version=version)
+    return read(AgentFile, document, Agent, strict=strict, version=version, python=python)
 
 
 def _canonical(agent: Agent) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from msgspec import Meta
 
 from common.agents.fields import like
 
-ToolName: TypeAlias = Annotated[str, like("[A-Za-z_][A-Za-z0-9_]{0,63}", "letters, digits and '_', such as order_status")]
+ToolName: TypeAlias = Annotated[
+    str, like("[A-Za-z_][A-Za-z0-9_]{0,63}", "letters, digits and '_', such as order_status")
+]
 Sentence: TypeAlias = Annotated[str, Meta(min_length=1, max_length=300)]
 HeaderName: TypeAlias = Annotated[str, like("[A-Za-z0-9-]{1,64}", "the name of a header, such as Authorization")]
 Host: TypeAlias = Annotated[str, like(r"[A-Za-z0-9.:_-]{1,255}", "a host name or an IP address")]
@@ -51,7 +53,7 @@ class HttpRequest:
     )
     """Keys and values of the JSON object that is sent; empty: no body for GET and DELETE, else all arguments."""
     result: Annotated[str, Meta(max_length=200)] = ""
-    """The part of the JSON answer that the model is told, such as `order.status` or `items[0].name`; empty: all of it."""
+    """The part of the JSON answer that the model is told, such as `items[0].name`; empty: all of it."""
     private_hosts: Annotated[tuple[Host, ...], Meta(max_length=20)] = ()
     """Hosts with private addresses that the request may reach; any other private address is refused."""
 
@@ -69,7 +71,7 @@ class Tool:
     timeout_s: Annotated[int, Meta(ge=1, le=60)] = 10
     """After this time the model is told that it did not answer."""
     repeatable: bool = False
-    """True: it may be run again if a worker died while it ran.  False: then its outcome is unknown, and said to be so."""
+    """True: it may be run again if a worker died while it ran.  False: then the model is told that it is not known."""
     parallel: bool = True
     """False: it is not run beside other tools of the same reply."""
     meanwhile: Annotated[tuple[Sentence, ...], Meta(max_length=10)] = ()

@@ -34,8 +34,8 @@ _OUTCOMES: dict[str, ToolOutcome] = {outcome.value: outcome for outcome in ToolO
 class TransferState(StrEnum):
     """Where a transfer stands.  The values appear on the bus and in metrics, and are never changed.
 
-        asked ──▶ dialled ──▶ ringing ──▶ answered ──▶ joined ──▶ over
-                     └───────────┴───────────┴──▶ failed: the caller is with the agent again
+    asked ──▶ dialled ──▶ ringing ──▶ answered ──▶ joined ──▶ over
+                 └───────────┴───────────┴──▶ failed: the caller is with the agent again
     """
 
     ASKED = "asked"

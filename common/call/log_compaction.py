@@ -108,8 +108,6 @@ class _Log:
                 reply = self._replies[turn]
                 settled = bool(based_on) and not reply.preemptive
                 return replace(message, based_on=SETTLED) if settled else message
-            case ClausePlayed(turn, clause):
-                return message if turn == self._newest and clause == self._played else None
             case _:
                 return message
 
@@ -124,6 +122,8 @@ class _Log:
                 return replace(message, stage_ms=())
             case ClauseSynthesized():
                 return _length(message, reply)
+            case ClausePlayed(turn, clause):
+                return message if turn == self._newest and clause == self._played else None
             case _:
                 return message
 

@@ -15,14 +15,18 @@ becomes of a preemptive reply.  Each worker folds their reports here.  How much 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import pairwise
 from typing import TypeAlias
 
+from common.call.tool_rounds import ToolRounds
+from common.protocol.acts import ToolReturned, ToolsCalled
 from common.protocol.fields import HeardPosition
 from common.protocol.messages import (
     Clause,
+    ClausePlayed,
     ClauseSynthesized,
     Interrupted,
     PlaybackStarted,
@@ -48,11 +52,14 @@ ABOUT_REPLY = (
     ReplyResumed,
     ReplyReleased,
     ReplyDiscarded,
+    ClausePlayed,
+    ToolsCalled,
+    ToolReturned,
 )
 # fmt: off
 AboutReply: TypeAlias = (
     Clause | ReplyEnded | ClauseSynthesized | PlaybackStarted | ReplyPlayed | Interrupted
-    | ReplyResumed | ReplyReleased | ReplyDiscarded
+    | ReplyResumed | ReplyReleased | ReplyDiscarded | ClausePlayed | ToolsCalled | ToolReturned
 )
 # fmt: on
 
@@ -108,6 +115,12 @@ class Reply:
     """Clause -> how many of its characters are in its audio; -1: all."""
     ended: bool = False
     """All clauses are known."""
+    tools: ToolRounds = field(default_factory=ToolRounds)
+    """The calls of tools in the reply, and their results."""
+    superseded: bool = False
+    """A newer reply has begun."""
+    played_clause: int = -1
+    """The newest clause that the carrier confirmed."""
     begun: bool = False
     """The first frame was sent to the caller."""
     cut: Interrupted | None = None
@@ -131,6 +144,13 @@ class Reply:
             case Clause(_, clause, text):
                 if clause == len(self.clauses):
                     self.clauses.append(text)
+                    self.tools.note_clauses(len(self.clauses))
+            case ToolsCalled():
+                self.tools.call(message)
+            case ToolReturned():
+                self.tools.finish(message, waited=not (self.ended or self.closed or self.superseded))
+            case ClausePlayed(_, clause):
+                self.played_clause = max(self.played_clause, clause)
             case ReplyEnded():
                 self.ended = True
             case ClauseSynthesized(_, clause, duration_ms, char_timings, synthesized_chars=synthesized_chars):
@@ -183,24 +203,37 @@ class Reply:
         return self.state in CLOSED
 
     @property
+    def on_hold(self) -> bool:
+        """Whether it ends with a sound: the caller waits for something, and need not hear the end of it."""
+        return self.ended and bool(self.clauses) and not self.clauses[-1]
+
+    @property
     def text(self) -> str:
         """The text of all clauses known so far."""
-        return " ".join(self.clauses)
+        return " ".join(filter(None, self.clauses))
 
     def heard(self) -> str:
         """The text that the caller heard, or "".  A reply that is being played counts as a whole.
 
         Text that no provider spoke was not heard, even if the reply was played to its end.
         """
+        return " ".join(part for part in self.heard_parts() if part)
+
+    def heard_parts(self, bounds: Sequence[int] = ()) -> list[str]:
+        """As `heard`, cut before the clauses with the numbers `bounds`: one text more than there are bounds."""
         if self.stopped_at is None:
             count, part = (len(self.clauses), "") if self.begun else (0, "")
         else:
             clause, heard_ms = self.stopped_at
             count, part = clause, self._part(clause, heard_ms)
-        heard = " ".join(text for text in [*map(self._voiced, range(min(count, len(self.clauses)))), part] if text)
-        if not heard or self._heard_out(heard):
-            return heard
-        return f"{heard} {CUT_MARK}"
+        count = min(count, len(self.clauses))
+        texts = [*map(self._voiced, range(count)), part]
+        edges = [0, *(min(bound, len(texts)) for bound in bounds), len(texts)]
+        parts = [" ".join(filter(None, texts[begin:end])) for begin, end in pairwise(edges)]
+        if (heard := " ".join(filter(None, parts))) and not self._heard_out(heard):
+            last = max(number for number, text in enumerate(parts) if text)
+            parts[last] = f"{parts[last]} {CUT_MARK}"
+        return parts
 
     def _heard_out(self, heard: str) -> bool:
         """Whether the text that was heard ends as the reply does."""

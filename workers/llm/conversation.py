@@ -9,11 +9,13 @@ from the carrier's checkpoint (`Interrupted`) and the duration of each clause (`
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
 from common.call.reply_state import ABOUT_REPLY, AboutReply, Reply, ReplyState, lose
 from common.call.same_words import same_words
+from common.protocol.acts import KeysEntered, ToolReturned
 from common.protocol.messages import (
     CallEnded,
     CallStarted,
@@ -24,6 +26,7 @@ from common.protocol.messages import (
     UserTurn,
     of_past_connection,
 )
+from workers.llm.chat import Item, Note, chat_of, late_result
 from workers.llm.preemption import ON_INTERIMS, ON_SIGNAL, PreemptionBudget
 from workers.providers.interfaces import ChatMessage
 
@@ -40,6 +43,8 @@ class WantedReply:
 
     A preemptive reply must not be played until it is released, because the caller may still be speaking.
     """
+    inputs: int = 0
+    """See `ReplyStarted.inputs`."""
 
 
 class Decision(Enum):
@@ -58,9 +63,12 @@ class Dialogue:
     def __init__(self, instructions: str, interruptible: bool = True) -> None:
         self._instructions = instructions
         self._interruptible = interruptible  # False: a reply is played to its end before the next one starts
-        self._items: list[str | Reply] = []
+        self._items: list[Item] = []
         self._replies: dict[int, Reply] = {}
         self._utterance = -1  # the newest utterance to answer; 0 is the greeting, -1 before `CallStarted`
+        self._inputs = 0  # inputs beside speech so far: late results of tools, keys
+        self._answered_inputs = 0  # how many of them a reply knows of that was not discarded
+        self._key_entries = 0
         self._user_turn: UserTurn | None = None
         self._eager_turn: EagerUserTurn | None = None  # the newest eager end of turn, while not confirmed or superseded
         self._budgets = {True: PreemptionBudget(ON_INTERIMS), False: PreemptionBudget(ON_SIGNAL)}  # by `unsure`
@@ -99,14 +107,28 @@ class Dialogue:
             case UserTurn():
                 if not self._is_backchannel(message) and (self._caller_has_floor or not message.unsure):
                     self._add_user_turn(message)
-            case ReplyStarted(turn, utterance, based_on):
-                if turn not in self._replies:
-                    self._replies[turn] = reply = Reply(turn, utterance, based_on)
-                    self._items.append(reply)
-                    if based_on and self._eager_turn is not None:
-                        self._begun_on = self._eager_turn
+            case KeysEntered(entry) if entry > self._key_entries:
+                self._key_entries = entry
+                self._add_input(keys_note(message))
+            case ReplyStarted(turn) if turn not in self._replies:
+                self._start_reply(message)
             case _:
                 pass
+
+    def _start_reply(self, started: ReplyStarted) -> None:
+        if (newest := self._newest) is not None:
+            newest.superseded = True
+        self._replies[started.turn] = reply = Reply(started.turn, started.utterance, started.based_on)
+        self._items.append(reply)
+        if not started.based_on:
+            self._answered_inputs = max(self._answered_inputs, started.inputs)
+        elif self._eager_turn is not None:
+            self._begun_on = self._eager_turn
+
+    def _add_input(self, note: Note) -> None:
+        """Add an input beside speech: a reply is wanted once the newest one is over."""
+        self._inputs += 1
+        self._items.append(note)
 
     def _is_backchannel(self, turn: EagerUserTurn | UserTurn) -> bool:
         """True if the words are a backchannel ("mm-hm") during the reply that is being played."""
@@ -127,7 +149,10 @@ class Dialogue:
         if reply is None:
             return
         preemptive = reply.preemptive
+        known_late = len(reply.tools.late)
         reply.receive(message)
+        if isinstance(message, ToolReturned) and len(reply.tools.late) > known_late:
+            self._add_input(late_result(reply.tools.name_of(message.n), message))
         if preemptive and reply.state is ReplyState.DISCARDED and self._begun_on is not None:
             budget = self._budgets[self._begun_on.unsure]
             budget.discard(_written_ms(self._begun_on), turn_open=reply.utterance > self._utterance)
@@ -166,14 +191,16 @@ class Dialogue:
             return WantedReply(1, self._utterance, 0)
         over = newest.closed or newest.state is ReplyState.POSSIBLE_INTERRUPTION
         if self._answered < self._utterance and (over or self._interruptible):
-            return WantedReply(newest.turn + 1, self._utterance, 0)
+            return WantedReply(newest.turn + 1, self._utterance, 0, inputs=self._inputs)
+        if self._answered_inputs < self._inputs and (newest.closed or newest.on_hold):
+            return WantedReply(newest.turn + 1, 0, 0, inputs=self._inputs)
         # Only after the last reply is over: a preemptive reply would replace it, and may be discarded.
         if over and self._eager_turn is not None:
             return WantedReply(newest.turn + 1, self._eager_turn.utterance, 0, self._eager_turn.text)
         if newest.ended or newest.closed:
             return None
         based_on = newest.based_on if newest.preemptive else ""
-        return WantedReply(newest.turn, newest.utterance, len(newest.clauses), based_on)
+        return WantedReply(newest.turn, newest.utterance, len(newest.clauses), based_on, self._answered_inputs)
 
     def decision(self) -> Decision | None:
         """Decide about the newest reply if it is preemptive; None if it is not, or if the turn is not confirmed yet."""
@@ -213,9 +240,19 @@ class Dialogue:
         """The caller's newest confirmed turn; None before the first."""
         return self._user_turn
 
+    def reply(self, turn: int) -> Reply | None:
+        """Return the reply of this number; None if it has not begun."""
+        return self._replies.get(turn)
+
+    @property
+    def replies(self) -> Iterable[Reply]:
+        """All replies, the oldest first."""
+        return self._replies.values()
+
     def published_text(self, turn: int) -> str:
-        """Return the text of a reply's published clauses; empty for an unknown reply."""
-        return self._replies[turn].text if turn in self._replies else ""
+        """Return the text of a reply's published clauses after its last round of tools; empty for an unknown reply."""
+        reply = self._replies.get(turn)
+        return " ".join(filter(None, reply.clauses[reply.tools.clauses :])) if reply is not None else ""
 
     def messages(self) -> list[ChatMessage]:
         """Return the chat for the model, up to the caller's newest turn, without the reply that is being generated.
@@ -223,26 +260,24 @@ class Dialogue:
         Earlier messages never change, so that the vendor's prompt cache applies; the one exception is the end of an
         interrupted reply.
         """
-        chat: list[ChatMessage] = [{"role": "system", "content": self._instructions}]
         wanted = self.wanted()
-        pending_text = wanted.based_on if wanted is not None and wanted.utterance > self._utterance else ""
-        for item in [*self._before(wanted.turn if wanted is not None else 0), pending_text]:
-            if isinstance(item, Reply):
-                role, text = "assistant", item.heard()
-            else:
-                role, text = "user", item
-            if not text:
-                continue
-            if chat[-1]["role"] == role:
-                chat[-1]["content"] += f" {text}"  # a reply of which nothing was heard leaves two user turns in a row
-            else:
-                chat.append({"role": role, "content": text})
-        return chat
+        items = self._before(wanted.turn if wanted is not None else 0)
+        if wanted is not None and wanted.utterance > self._utterance:
+            items.append(wanted.based_on)
+        open_reply = self._replies.get(wanted.turn) if wanted is not None else None
+        return chat_of(self._instructions, items, open_reply)
 
-    def _before(self, turn: int) -> list[str | Reply]:
-        """Return the items before this reply: a later turn is not the one that it answers."""
+    def _before(self, turn: int) -> list[Item]:
+        """Return the items before this reply: what came later is not what it answers."""
         known = (at for at, item in enumerate(self._items) if isinstance(item, Reply) and item.turn == turn)
         return self._items[: next(known, len(self._items))]
+
+
+def keys_note(entered: KeysEntered) -> Note:
+    """What the model is told about keys that the caller pressed."""
+    if not entered.keys:
+        return Note(f"The caller has entered {entered.count} keys, which are kept secret")
+    return Note(f"The caller pressed the keys {' '.join(entered.keys)}")
 
 
 def _written_ms(turn: EagerUserTurn) -> int:
