@@ -19,8 +19,10 @@ class ToolRound:
 
     first: int
     calls: CalledTools
+    said: int
+    """How many clauses precede the calls."""
     clauses: int
-    """How many clauses precede the results: those before the calls, and those spoken while the tools ran."""
+    """How many precede the results: also those that were spoken while the tools ran."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class ToolRounds:
     def call(self, called: ToolsCalled) -> None:
         """Fold a round of calls."""
         if called.first == self.count and called.calls:
-            self.rounds.append(ToolRound(called.first, called.calls, called.clauses))
+            self.rounds.append(ToolRound(called.first, called.calls, called.clauses, called.clauses))
 
     def finish(self, returned: ToolReturned, *, waited: bool) -> None:
         """Fold a result; `waited`: the reply is open."""

@@ -79,6 +79,9 @@ BUS_LAG_SECONDS = Histogram("voice_bus_lag_seconds", "Time of one hop over the b
 
 TURNS = Counter("voice_turns", "Replies of the agent, by how they ended", ["outcome"])
 REPLIES_RESUMED = Counter("voice_replies_resumed", "Replies that went on after a cough or a mm-hm had stopped them")
+TOOL_CALLS_NOT_RUN = Counter(
+    "voice_tool_calls_not_run", "Calls of tools that no worker ran to its end, by reason: refused, given up", ["reason"]
+)
 ANSWERS_FAILED = Counter("voice_answers_failed", "Answers that no model or no voice could give, by reason", ["reason"])
 CLAUSE_AUDIO_FAULTS = Counter(
     "voice_clause_audio_faults", "Clauses that a voice ended without audio that holds their text, by fault",
@@ -263,6 +266,7 @@ _POOL: dict[str, tuple[tuple[Counter | Histogram, tuple[str, ...]], ...]] = {
     "stt": ((BUS_LAG_SECONDS, ("edge to stt",)), (FRAMES_DROPPED, ("stt backlog",))),
     "llm": (
         (ANSWERS_FAILED, ("no model",)),
+        (TOOL_CALLS_NOT_RUN, ("refused", "given up")),
         (PREPARED, ("released", "discarded")),
         (REPLY_TOKENS, ("used", "wasted")),
         (REPLY_CHARACTERS, ("used", "wasted")),

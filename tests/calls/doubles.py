@@ -6,6 +6,7 @@ and what a caller heard can be read off the audio itself, to the frame.
 
 import asyncio
 import json
+import re
 from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -135,11 +136,17 @@ class _TextEar:
 
 
 class Mind:
-    """Answers by a table; `asked` holds every request as the model saw it."""
+    """Answers by a table; `asked` holds every request as the model saw it.
+
+    An answer may end with calls of tools: `Let me see. <order_status {"id": "7"}>`.  The key of the table is the last
+    message that the model sees: what the caller said, or the result of a tool.
+    """
 
     def __init__(self, answers: dict[str, str] | None = None) -> None:
         self.answers = answers or {}
         self.asked: list[list[ChatMessage]] = []
+        self.offered: list[list[str]] = []
+        """The names of the tools in each request."""
         self.open = 0
         self.word_seconds = 0.02
         self.fails = 0
@@ -159,14 +166,17 @@ class Mind:
             text = self.answers.get(dialogue[-1]["content"], "I do not know.")
             if said:
                 self.said.append(said)
-            for number, word in enumerate(after(said, text).split(" ")):
+            self.offered.append([tool["function"]["name"] for tool in tools])
+            text, *calls = re.split(r"(?=<\w+(?: |>))", text)
+            for number, word in enumerate(after(said, text.strip()).split(" ")):
                 if 0 < self.breaks_after_words <= number:
                     raise Down("the model broke off")
                 await asyncio.sleep(self.word_seconds)
-                if word == "<end_call>":
-                    yield ToolCall("call_1", "end_call", "{}")
-                else:
+                if word:
                     yield f"{word} "
+            for number, call in enumerate(calls):
+                name, _, arguments = call.strip()[1:-1].partition(" ")
+                yield ToolCall(f"call_{number}", name, arguments or "{}")
         finally:
             self.open -= 1
 

@@ -11,9 +11,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from common.agents.model import Agent
 from common.bus.memory import MemoryBus, MemoryStreams
+from common.call.reply_state import ABOUT_REPLY, Reply
 from common.call.transcript import CallTranscript
-from common.protocol.messages import CallOffered, Message
+from common.protocol.acts import ToolReturned
+from common.protocol.messages import CallOffered, Message, ReplyStarted
 from common.protocol.redis_keys import POOLS, call_events, pool_calls
 from common.store import CallRecord, Claim
 from common.store.memory import MemoryCallStore
@@ -27,7 +30,9 @@ from edge.vobiz import stream_protocol
 from tests.calls.doubles import CarrierLine, Mind, Mouth, TextEars, media
 from tests.calls.talking import Talking
 from workers.llm.model_chain import ModelChain
-from workers.llm.session import LlmSession, Persona
+from workers.llm.reply_run import Persona
+from workers.llm.session import LlmSession
+from workers.llm.tools.toolbox import Toolbox
 from workers.providers.failover import Failover, Source
 from workers.providers.interfaces import ListenOptions, VoiceOptions
 from workers.runtime.runner import Runner, RunnerOptions, Session
@@ -68,6 +73,8 @@ class Phone(Talking):
     mouth: Mouth = field(default_factory=Mouth)
     greeting: str = GREETING
     farewell: str = "Bye for now."
+    agent: Agent | None = None
+    """Whose tools the model is offered; None: none but end_call."""
     workers: list[Worker] = field(default_factory=list)
     more: dict[str, list[Any]] = field(default_factory=dict)
     """Pool -> further providers, in the order of failover."""
@@ -163,7 +170,14 @@ class Phone(Talking):
                 return SttSession(claim, bus, self.store, self._sources("stt", self.ears), self.listen)
             case "llm":
                 model_chain = ModelChain(self._sources("llm", self.mind))
-                character = Persona(self.greeting, "Be brief.", model_chain, self.options.interruptible, self.farewell)
+                character = Persona(
+                    self.greeting,
+                    "Be brief.",
+                    model_chain,
+                    self.options.interruptible,
+                    self.farewell,
+                    toolbox=Toolbox(self.agent),
+                )
                 return LlmSession(claim, bus, self.store, character)
             case _:
                 return TtsSession(claim, bus, self.store, self._sources("tts", self.mouth), VoiceOptions())
@@ -222,6 +236,12 @@ class Phone(Talking):
             await self.call.reaches()
             return self.call.lifecycle.reason
 
+    def tool_returns(self, result: str, outcome: str = "done") -> None:
+        """The oldest tool without a result returns, as a tools worker reports it."""
+        replies = folded_replies(self.events)
+        turn, call = next((turn, call) for turn, reply in replies.items() for call in reply.tools.open())
+        self.bus.publish(call_events(CALL), ToolReturned(turn, call.n, outcome, result))
+
     # --- what happened ------------------------------------------------------------------------------------------
 
     @property
@@ -271,6 +291,17 @@ class Phone(Talking):
             await fill_silence(call)
         else:
             await self.store.end(CALL, call.lifecycle.reason, call.epoch)
+
+
+def folded_replies(events: list[Message]) -> dict[int, Reply]:
+    """The replies of the event log."""
+    replies: dict[int, Reply] = {}
+    for message in events:
+        if isinstance(message, ReplyStarted):
+            replies.setdefault(message.turn, Reply(message.turn, message.utterance, message.based_on))
+        elif isinstance(message, ABOUT_REPLY) and message.turn in replies:
+            replies[message.turn].receive(message)
+    return replies
 
 
 @asynccontextmanager

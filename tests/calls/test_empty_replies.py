@@ -44,7 +44,6 @@ EMPTY = {
     "markdown": ("**", "---\n", "```\n```"),
     "tags": ("<br", "/>", "<speak></speak>"),
     "a stage direction": ("*nods ", "quietly*"),
-    "a tool that is not there": (ToolCall("call_1", "fly_away", "{}"),),
     "reasoning that was taken back": ("I will say nothing", Retracted()),
 }
 every_empty = pytest.mark.parametrize("pieces", EMPTY.values(), ids=EMPTY)

@@ -24,7 +24,8 @@ from common.store import CallRecord, Claim
 from common.store.memory import MemoryCallStore
 from tests.calls.doubles import Mind
 from workers.llm.model_chain import ModelChain
-from workers.llm.session import LlmSession, Persona
+from workers.llm.reply_run import Persona
+from workers.llm.session import LlmSession
 from workers.providers.failover import Failover, Source
 from workers.runtime.event_session import Fenced
 

@@ -37,7 +37,8 @@ from edge.vobiz.signatures import Policy
 from tests.calls.doubles import CarrierLine, Mind, Mouth, TextEars
 from tests.calls.talking import Talking
 from workers.llm.model_chain import ModelChain
-from workers.llm.session import LlmSession, Persona
+from workers.llm.reply_run import Persona
+from workers.llm.session import LlmSession
 from workers.providers.failover import Failover, Source
 from workers.providers.interfaces import ListenOptions, VoiceOptions
 from workers.runtime.runner import Runner, RunnerOptions, Session

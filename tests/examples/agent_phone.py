@@ -22,7 +22,8 @@ from edge.session.call import CallOptions
 from tests.calls.doubles import Mouth, TextEars
 from tests.calls.phone import Phone
 from workers.llm.model_chain import ModelChain
-from workers.llm.session import LlmSession, Persona
+from workers.llm.reply_run import Persona
+from workers.llm.session import LlmSession
 from workers.llm.text.phrases import apology, farewell
 from workers.providers.interfaces import EagerEndOfTurn, EndOfTurn, ListenOptions, Sound, SttEvent, VoiceOptions
 from workers.runtime.process import Assignment

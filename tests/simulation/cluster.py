@@ -27,7 +27,8 @@ from tests.simulation.providers import Ears, Mind, Mouth, Vendors
 from tests.simulation.server import SimulatedLedger, SimulatedStreams
 from tests.simulation.tools import ActingLedger
 from workers.llm.model_chain import ModelChain
-from workers.llm.session import LlmSession, Persona
+from workers.llm.reply_run import Persona
+from workers.llm.session import LlmSession
 from workers.providers.failover import Failover, Source
 from workers.runtime.process import Assignment
 from workers.runtime.runner import Runner, RunnerOptions, Session

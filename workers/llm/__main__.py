@@ -4,8 +4,10 @@ import sys
 
 from workers.llm.engines.catalog import CATALOG
 from workers.llm.model_chain import FirstWords, ModelChain
-from workers.llm.session import LlmSession, Persona
-from workers.llm.text.phrases import apology, farewell
+from workers.llm.reply_run import Persona
+from workers.llm.session import LlmSession
+from workers.llm.text.phrases import apology, connecting, farewell, fillers
+from workers.llm.tools.toolbox import Toolbox
 from workers.providers.failover import Failover
 from workers.providers.interfaces import LanguageModel
 from workers.runtime.process import Assignment, main
@@ -27,6 +29,9 @@ class _Replies:
             agent.turn.interruptible,
             agent.farewell or farewell(agent.language),
             apology(agent.language),
+            connecting(agent.language),
+            fillers(agent.language),
+            Toolbox(agent),
         )
         return LlmSession(call.claim, call.bus, call.store, persona)
 

@@ -46,6 +46,11 @@ class WantedReply:
     inputs: int = 0
     """See `ReplyStarted.inputs`."""
 
+    @property
+    def is_greeting(self) -> bool:
+        """Whether it answers nothing."""
+        return self.turn == 1 and not self.utterance and not self.inputs
+
 
 class Decision(Enum):
     """The outcome of a preemptive reply; the value is the `outcome` label of `metrics.PREPARED`."""

@@ -5,7 +5,7 @@ continues after it.  `ModelSwitched` tells the consumer that text which was stre
 model generates it again.
 
 A reply without a word to speak (`Empty`) counts as a failure, because the caller would hear silence.  A call of a tool
-that was offered counts as words.
+counts as words.
 
 Hedging: if no word has come after the 90th percentile of the recent times to the first word, the next model is
 requested too.  The first word wins, and the other request is closed at once.  Its prompt is paid for, and counted.
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
@@ -24,7 +24,7 @@ from common.process.clock import wall_ms
 from common.process.tasks import cancel
 from common.telemetry import metrics, traces
 from workers.llm.text.speakable import begins_to_speak, has_letters, is_speakable
-from workers.llm.text.tool_calls import tool_name
+from workers.llm.text.tool_calls import UNKNOWN
 from workers.providers.failover import Failover, Source, Use
 from workers.providers.interfaces import (
     ChatMessage,
@@ -65,7 +65,7 @@ Event: TypeAlias = str | ToolCall | TextComplete | Retracted | ModelSwitched | T
 
 
 class Empty(Down):
-    """The reply has no word to speak and calls no offered tool.  `usage` holds the tokens that it used nevertheless."""
+    """The reply has no word to speak and calls no tool.  `usage` holds the tokens that it used nevertheless."""
 
     kind = "empty"
 
@@ -100,13 +100,20 @@ class ModelChain:
     hedge: FirstWords | None = None
 
     async def reply(
-        self, dialogue: Sequence[ChatMessage], tools: Sequence[dict[str, Any]], prefix: Callable[[], str], call_id: str
+        self,
+        dialogue: Sequence[ChatMessage],
+        tools: Sequence[dict[str, Any]],
+        prefix: Callable[[], str],
+        call_id: str,
+        may_be_empty: bool = False,
     ) -> AsyncGenerator[Event, None]:
         """Stream the reply to `dialogue` as a continuation of `prefix()`, the text that has been published by then.
 
+        `may_be_empty`: a reply without a word is a reply, too.
+
         Raises the last model's `ProviderError` when all models have failed.
         """
-        requests = _ReplyRequests(self.models, dialogue, tools, call_id)
+        requests = _ReplyRequests(self.models, dialogue, tools, call_id, may_be_empty)
         source = requests.next()
         while source is not None:
             try:
@@ -137,11 +144,12 @@ class _ReplyRequests:
         dialogue: Sequence[ChatMessage],
         tools: Sequence[dict[str, Any]],
         call_id: str,
+        may_be_empty: bool,
     ) -> None:
         self._models = models
         self._dialogue = dialogue
         self._tools = tools
-        self._names = frozenset(str((tool.get("function") or {}).get("name")) for tool in tools)
+        self._may_be_empty = may_be_empty
         self._call_id = call_id
         self._tried: set[str] = set()
         self.failed: list[ProviderError] = []
@@ -183,8 +191,8 @@ class _ReplyRequests:
 
     def _stream(self, source: Source[LanguageModel], use: Use, prefix: str) -> _ModelStream:
         pieces = source.provider.reply(self._dialogue, self._tools, prefix)
-        offered = None if prefix else self._names
-        return _ModelStream(source.spec, use, cast("AsyncGenerator[Piece, None]", pieces), offered)
+        may_be_empty = self._may_be_empty or bool(prefix)
+        return _ModelStream(source.spec, use, cast("AsyncGenerator[Piece, None]", pieces), may_be_empty)
 
     async def _hedge_source(self, stream: _ModelStream, deadline_s: float | None) -> Source[LanguageModel] | None:
         """Return the source of a hedge if the first word does not come within `deadline_s` and one is available."""
@@ -203,25 +211,22 @@ class _ReplyRequests:
 class _ReplyContent:
     """Tracks whether a reply holds anything that the caller can use."""
 
-    def __init__(self, spec: str, offered: Collection[str] | None) -> None:
-        """`offered`: the tools whose calls count as words; None: the reply continues a prefix, and may be empty."""
+    def __init__(self, spec: str, may_be_empty: bool) -> None:
+        """`may_be_empty`: the reply continues a prefix, or follows what was said before."""
         self._spec = spec
-        self._offered = offered
+        self._may_be_empty = may_be_empty
         self._text = ""
         self._reason = "unknown"
-        self._unknown_tool = ""
         self.speaks = False
-        """True if there is a word to speak, or a call of an offered tool."""
+        """True if there is a word to speak, or a call of a tool: of an unknown one, too, since the model is told."""
 
     def note(self, piece: Piece) -> None:
         match piece:
             case str() if not self.speaks:
                 self._text += piece
                 self.speaks = has_letters(piece) and begins_to_speak(self._text)
-            case ToolCall() if self._offered is None or tool_name(piece.name) in self._offered:
+            case ToolCall() if piece.name != UNKNOWN:
                 self.speaks = True
-            case ToolCall():
-                self._unknown_tool = "; it calls a tool that was not offered"
             case Retracted():
                 self._text, self.speaks = "", False
             case TextComplete(reason):
@@ -230,26 +235,23 @@ class _ReplyContent:
     def check(self, unread: Sequence[Piece] = ()) -> None:
         """Check a reply that has ended; `unread` are the pieces that the consumer has not got.
 
-        Raises `Empty` if there is nothing to speak and no offered tool is called.
+        Raises `Empty` if there is nothing to speak and no tool is called.
         """
-        if self.speaks or self._offered is None or is_speakable(self._text):
+        if self.speaks or self._may_be_empty or is_speakable(self._text):
             return
         usage = [TokenUsage(self._spec, piece) for piece in unread if isinstance(piece, TokensUsed)]
-        what = f"the reply has no word to speak (finish reason {self._reason}){self._unknown_tool}"
-        raise Empty(f"{self._spec}: {what}", usage)
+        raise Empty(f"{self._spec}: the reply has no word to speak (finish reason {self._reason})", usage)
 
 
 class _ModelStream:
     """One request to one model.  The task `first` returns the pieces up to the first word."""
 
-    def __init__(
-        self, spec: str, use: Use, pieces: AsyncGenerator[Piece, None], offered: Collection[str] | None
-    ) -> None:
-        """`offered`: see `_ReplyContent`."""
+    def __init__(self, spec: str, use: Use, pieces: AsyncGenerator[Piece, None], may_be_empty: bool) -> None:
+        """`may_be_empty`: see `_ReplyContent`."""
         self.spec = spec
         self._use = use
         self._pieces = pieces
-        self._content = _ReplyContent(spec, offered)
+        self._content = _ReplyContent(spec, may_be_empty)
         self._started = asyncio.get_running_loop().time()
         self.first: asyncio.Task[list[Piece]] = asyncio.create_task(self._first(), name=f"first word of {spec}")
         self.first_s = 0.0
@@ -270,7 +272,7 @@ class _ModelStream:
         return pieces
 
     async def _until_words(self) -> list[Piece]:
-        """Return the pieces up to the first word or offered tool call.  Raises `Empty` if there is none."""
+        """Return the pieces up to the first word or tool call.  Raises `Empty` if there is none."""
         pieces: list[Piece] = []
         while (piece := await anext(self._pieces, None)) is not None:
             pieces.append(piece)

@@ -1,4 +1,4 @@
-"""Fixed phrases for a model that gives no words: a farewell and an apology, in the agent's language.
+"""Fixed phrases where no model gives words: farewell, apology, before a transfer, while a tool runs.
 
 A language that is not listed gets English.  An agent's file can set its own farewell (`farewell`).
 """
@@ -62,6 +62,63 @@ APOLOGIES = {
     "zh": "抱歉，我现在遇到了一点问题。请您再说一遍，好吗？",
 }
 
+CONNECTING = {
+    "en": "One moment, I will put you through.",
+    "hi": "एक क्षण रुकिए, मैं आपको जोड़ती हूँ।",
+    "bn": "একটু ধরুন, আমি আপনাকে যুক্ত করছি।",
+    "gu": "એક ક્ષણ, હું તમને જોડી આપું છું.",
+    "kn": "ಒಂದು ಕ್ಷಣ, ನಿಮ್ಮನ್ನು ಸಂಪರ್ಕಿಸುತ್ತೇನೆ.",
+    "ml": "ഒരു നിമിഷം, ഞാൻ നിങ്ങളെ ബന്ധിപ്പിക്കാം.",
+    "mr": "एक क्षण थांबा, मी तुम्हाला जोडून देते.",
+    "pa": "ਇੱਕ ਪਲ ਰੁਕੋ, ਮੈਂ ਤੁਹਾਨੂੰ ਜੋੜਦੀ ਹਾਂ।",
+    "ta": "ஒரு நிமிடம், உங்களை இணைக்கிறேன்.",
+    "te": "ఒక్క క్షణం, మిమ్మల్ని కలుపుతాను.",
+    "ur": "ایک لمحہ، میں آپ کو ملاتی ہوں۔",
+    "ne": "एकछिन, म तपाईंलाई जोडिदिन्छु।",
+    "ar": "لحظة من فضلك، سأحوّلك الآن.",
+    "de": "Einen Moment, ich verbinde Sie.",
+    "es": "Un momento, le paso la llamada.",
+    "fr": "Un instant, je vous mets en relation.",
+    "id": "Mohon tunggu, saya sambungkan.",
+    "it": "Un attimo, la metto in contatto.",
+    "ja": "少々お待ちください、おつなぎいたします。",
+    "nl": "Een moment, ik verbind u door.",
+    "pl": "Chwileczkę, już łączę.",
+    "pt": "Um momento, vou transferir a ligação.",
+    "ru": "Минуту, я вас соединю.",
+    "tr": "Bir saniye, sizi bağlıyorum.",
+    "zh": "请稍等，我为您转接。",
+}
+"""Before a transfer."""
+FILLERS = {
+    "en": ("One moment, please.", "I am still looking into it.", "It takes a little longer, thank you for waiting."),
+    "hi": ("एक क्षण रुकिए।", "मैं अभी देख रही हूँ।", "थोड़ा समय और लगेगा, कृपया प्रतीक्षा कीजिए।"),
+    "bn": ("একটু ধরুন।", "আমি এখনও দেখছি।"),
+    "gu": ("એક ક્ષણ.", "હું હજી જોઈ રહી છું."),
+    "kn": ("ಒಂದು ಕ್ಷಣ.", "ನಾನು ಇನ್ನೂ ನೋಡುತ್ತಿದ್ದೇನೆ."),
+    "ml": ("ഒരു നിമിഷം.", "ഞാൻ ഇപ്പോഴും നോക്കുകയാണ്."),
+    "mr": ("एक क्षण.", "मी अजून पाहते आहे."),
+    "pa": ("ਇੱਕ ਪਲ।", "ਮੈਂ ਅਜੇ ਦੇਖ ਰਹੀ ਹਾਂ।"),
+    "ta": ("ஒரு நிமிடம்.", "இன்னும் பார்த்துக் கொண்டிருக்கிறேன்."),
+    "te": ("ఒక్క క్షణం.", "నేను ఇంకా చూస్తున్నాను."),
+    "ur": ("ایک لمحہ۔", "میں ابھی دیکھ رہی ہوں۔"),
+    "ne": ("एकछिन।", "म अझै हेर्दैछु।"),
+    "ar": ("لحظة من فضلك.", "ما زلت أبحث."),
+    "de": ("Einen Moment, bitte.", "Ich sehe noch nach."),
+    "es": ("Un momento, por favor.", "Sigo consultándolo."),
+    "fr": ("Un instant, s'il vous plaît.", "Je suis encore en train de regarder."),
+    "id": ("Mohon tunggu sebentar.", "Masih saya periksa."),
+    "it": ("Un attimo, per favore.", "Sto ancora controllando."),
+    "ja": ("少々お待ちください。", "ただいま確認しております。"),
+    "nl": ("Een moment, alstublieft.", "Ik ben het nog aan het nakijken."),
+    "pl": ("Chwileczkę, proszę.", "Nadal sprawdzam."),
+    "pt": ("Um momento, por favor.", "Ainda estou verificando."),
+    "ru": ("Минуту, пожалуйста.", "Я всё ещё проверяю."),
+    "tr": ("Bir saniye, lütfen.", "Hâlâ bakıyorum."),
+    "zh": ("请稍等。", "我还在查询。"),
+}
+"""While a tool runs, in turn."""
+
 
 def farewell(language: str) -> str:
     """Return the farewell before hanging up, in the language of this BCP 47 tag."""
@@ -71,6 +128,16 @@ def farewell(language: str) -> str:
 def apology(language: str) -> str:
     """Return the apology for a failed answer, in the language of this BCP 47 tag."""
     return APOLOGIES.get(_primary(language), APOLOGIES["en"])
+
+
+def connecting(language: str) -> str:
+    """Return the sentence before a transfer, in the language of this BCP 47 tag."""
+    return CONNECTING.get(_primary(language), CONNECTING["en"])
+
+
+def fillers(language: str) -> tuple[str, ...]:
+    """Return the sentences that are spoken while a tool runs, in the language of this BCP 47 tag."""
+    return FILLERS.get(_primary(language), FILLERS["en"])
 
 
 def _primary(language: str) -> str:

@@ -39,7 +39,7 @@ class ToolPlan:
 
 def plan(called: Iterable[ToolCall], toolbox: Toolbox, before: ToolRounds) -> ToolPlan:
     """Plan one round.  `before`: the earlier rounds of the reply."""
-    checked = [toolbox.check(call.name, call.arguments) for call in called]
+    checked = [replace(toolbox.check(call.name, call.arguments), call_id=call.call_id) for call in called]
     if checked and all(call.name == END_CALL for call in checked):
         return ToolPlan((), hangs_up=True)
     seen = _made(before, toolbox)

@@ -33,6 +33,8 @@ class CheckedCall:
     name: str
     arguments: str
     refusal: str = ""
+    call_id: str = ""
+    """The model's own id of the call."""
 
     @property
     def values(self) -> dict[str, Any]:
@@ -102,6 +104,11 @@ class Toolbox:
     def _known(self, written: str) -> str:
         meant = tool_name(written)
         return next((name for name in self._schemas if name.lower() == meant.lower()), meant[:64])
+
+    def is_warm(self, call: CheckedCall) -> bool:
+        """Whether the call is of a transfer in which the person is asked first."""
+        target = self._agent.transfer.get(str(call.values.get("target"))) if self._agent is not None else None
+        return call.name == TRANSFER_CALL and target is not None and target.mode == "warm"
 
     def transfer_announcement(self, call: CheckedCall) -> str:
         """The agent's own announcement of a transfer; empty if it has none."""

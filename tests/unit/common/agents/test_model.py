@@ -318,7 +318,7 @@ def test_the_version_names_the_behaviour() -> None:
 def test_a_call_keeps_its_agent_across_releases() -> None:
     document = json.loads(json.dumps(to_document(DESK)))
     assert from_document(document) == DESK
-    newer = {**document, "tools": ["x"], "turn": {**document["turn"], "model": "y"}, "version": "0123456789ab"}
+    newer = {**document, "whims": ["x"], "turn": {**document["turn"], "model": "y"}, "version": "0123456789ab"}
     assert from_document(newer) == replace(DESK, version="0123456789ab")
     older = {key: document[key] for key in ("name", "greeting", "instructions", "version")}
     assert from_document(older) == replace(DESK, numbers=())

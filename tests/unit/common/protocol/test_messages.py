@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.protocol import messages
+from common.protocol import acts, messages
 from common.protocol.codec import TAGS, BadMessage, UnknownTag, decode, encode
 from common.protocol.messages import AudioOut, Clause, ClausePlayed, Message, ReplyEnded
 from tests.hypothesis_profile import examples
@@ -30,11 +30,16 @@ NAMES = {
     22: "UserTurn",
     23: "EagerUserTurn",
     24: "WordsDetected",
+    25: "KeysEntered",
     30: "ReplyStarted",
     31: "Clause",
     32: "ReplyEnded",
     33: "ReplyReleased",
     34: "ReplyDiscarded",
+    35: "ToolsCalled",
+    36: "ToolReturned",
+    37: "ToolsOffered",
+    38: "AgentChanged",
     40: "ClauseSynthesized",
     50: "PlaybackStarted",
     51: "ClausePlayed",
@@ -43,9 +48,13 @@ NAMES = {
     54: "DtmfReceived",
     55: "UsageReported",
     56: "ReplyResumed",
+    57: "TransferUpdated",
     60: "AudioOut",
     61: "ReplySynthesized",
     70: "HangUp",
+    71: "TransferCall",
+    72: "SendKeys",
+    73: "KeepKeysSecret",
     80: "CallOffered",
 }
 """What is out there in running pods.  This table only ever grows."""
@@ -62,6 +71,8 @@ def any_value(hint: Any) -> st.SearchStrategy[Any]:
             return st.booleans()
         case type() as kind if kind is int:
             return st.integers(int(bounds.ge or 0), int(bounds.le or 0))
+        case type() as kind if kind is str and bounds.pattern:
+            return st.from_regex(bounds.pattern, fullmatch=True).filter(lambda text: len(text) <= size)
         case type() as kind if kind is str:
             return st.text(max_size=min(size, 40))
         case type() as kind if kind is bytes:
@@ -98,7 +109,7 @@ def test_every_message_is_frozen_and_says_what_it_means(cls: type[Any]) -> None:
 
 
 def test_every_class_has_a_tag_and_belongs_to_the_union() -> None:
-    classes = [item for _, item in inspect.getmembers(messages, inspect.isclass)]
+    classes = [item for module in (messages, acts) for _, item in inspect.getmembers(module, inspect.isclass)]
     shapes = {messages.Tagged, messages.EdgeEvent}
     defined = {item for item in classes if issubclass(item, messages.Tagged)} - shapes
     assert defined == set(TAGS) == set(get_args(Message))
@@ -241,8 +252,13 @@ def test_half_an_emoji_leaves_as_a_question_mark_and_not_as_an_error() -> None:
 
 
 def _sample(cls: type[Any]) -> Any:
-    samples: dict[Any, Any] = {int: 7, str: "seven", bytes: b"\x07" * 160, bool: True, tuple[int, ...]: (1, 2, 3)}
-    samples[tuple[tuple[int, int], ...]] = ((1, 2), (3, 4))
-    samples[tuple[tuple[str, int], ...]] = (("tokens_in", 7),)
     hints = get_type_hints(cls)
-    return cls(*(samples[hints[name]] for name in cls.__struct_fields__))
+    return cls(*(_sample_value(hints[name]) for name in cls.__struct_fields__))
+
+
+def _sample_value(hint: Any) -> Any:
+    samples: dict[Any, Any] = {int: 7, str: "7", bytes: b"\x07" * 160, bool: True}
+    if hint in samples:
+        return samples[hint]
+    *items, last = get_args(hint)
+    return (_sample_value(items[0]),) * 2 if last is Ellipsis else tuple(map(_sample_value, get_args(hint)))
