@@ -19,7 +19,7 @@ class ToolRound:
 
     first: int
     calls: CalledTools
-    said: int
+    spoken_clauses: int
     """How many clauses precede the calls."""
     clauses: int
     """How many precede the results: also those that were spoken while the tools ran."""

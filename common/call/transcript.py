@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from common.call.reply_state import ABOUT_REPLY, AboutReply, Reply, lose
+from common.call.tool_rounds import ToolRounds
 from common.protocol.fields import STAGES, StageMs
 from common.protocol.messages import (
     CallEnded,
@@ -51,15 +52,39 @@ class TranscriptTurn:
         return self.reply is not None and self.reply.cut is not None
 
     @property
+    def tools(self) -> list[ToolUse]:
+        """The tools that the reply called, in order."""
+        rounds = self.reply.tools if self.reply else ToolRounds()
+        uses = []
+        for each in rounds.rounds:
+            for n, (_, name, arguments) in enumerate(each.calls, each.first):
+                returned = rounds.results.get(n)
+                known = (returned.outcome, returned.result, returned.took_ms) if returned is not None else ("", "", 0)
+                uses.append(ToolUse(name, arguments, *known))
+        return uses
+
+    @property
     def answer_ms(self) -> int:
         return sum(self.timings_ms.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """One call of a tool; `outcome` is empty while it has no result."""
+
+    name: str
+    arguments: str
+    outcome: str
+    result: str
+    took_ms: int
 
 
 class CallTranscript:
     """The transcript of a call; pass it the call's events in order."""
 
     def __init__(self) -> None:
-        self._exchanges: dict[int, TranscriptTurn] = {}
+        self._exchanges: dict[tuple[int, int], TranscriptTurn] = {}
+        self._newest_utterance = 0
         self._replies: dict[int, Reply] = {}
         self._speech: dict[int, tuple[int, int]] = {}
         self.usage: Counter[tuple[str, str, str]] = Counter()
@@ -69,8 +94,11 @@ class CallTranscript:
 
     @property
     def exchanges(self) -> list[TranscriptTurn]:
-        """The turns in the order of the caller's utterances, the greeting first."""
-        return [self._exchanges[utterance] for utterance in sorted(self._exchanges)]
+        """The turns in the order of the caller's utterances, the greeting first.
+
+        A reply that answers no utterance, such as one to keys or to the late result of a tool, is a turn of its own.
+        """
+        return [self._exchanges[position] for position in sorted(self._exchanges)]
 
     def receive(self, message: Message) -> None:
         """Fold one event; a repeated event changes nothing."""
@@ -92,7 +120,7 @@ class CallTranscript:
                 if turn not in self._replies:
                     self._replies[turn] = reply = Reply(turn, utterance, based_on)
                     if not reply.preemptive:
-                        self._exchange(utterance).reply = reply
+                        self._exchange(utterance, turn if message.inputs else 0).reply = reply
             case UsageReported(pool, provider, amounts):
                 for unit, amount in amounts:
                     self.usage[pool, provider, unit] += amount
@@ -119,5 +147,8 @@ class CallTranscript:
         steps = zip(STAGES[1:], stage_ms, stage_ms[1:], strict=False)
         exchange.timings_ms = {stage: done - begun for stage, begun, done in steps}
 
-    def _exchange(self, utterance: int) -> TranscriptTurn:
-        return self._exchanges.setdefault(utterance, TranscriptTurn(utterance))
+    def _exchange(self, utterance: int, turn: int = 0) -> TranscriptTurn:
+        """The exchange of an utterance, or that of reply `turn` if it answers none."""
+        self._newest_utterance = max(self._newest_utterance, utterance)
+        position = (utterance, 0) if utterance or not turn else (self._newest_utterance, turn)
+        return self._exchanges.setdefault(position, TranscriptTurn(utterance))

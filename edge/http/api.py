@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import msgspec
@@ -356,6 +356,7 @@ def _turns_json(transcript: CallTranscript) -> list[dict[str, Any]]:
             "answered": exchange.answered,
             "heard": exchange.heard,
             "interrupted": exchange.interrupted,
+            "tools": [asdict(use) for use in exchange.tools],
             "timings_ms": exchange.timings_ms,
         }
         for exchange in transcript.exchanges

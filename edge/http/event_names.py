@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from common.protocol import acts
 from common.protocol import messages as m
 
 EVENTS: Mapping[type[m.Message], tuple[str, str]] = {
@@ -19,10 +20,10 @@ EVENTS: Mapping[type[m.Message], tuple[str, str]] = {
     m.SpeechEnded: ("SpeechEnded", "utterance position_ms token"),
     m.EagerUserTurn: ("EagerUserTurn", "utterance text stage_ms backchannel unsure"),
     m.UserTurn: ("UserTurn", "utterance text stage_ms unsure backchannel"),
-    m.ReplyStarted: ("ReplyStarted", "turn utterance based_on"),
+    m.ReplyStarted: ("ReplyStarted", "turn utterance based_on inputs"),
     m.ReplyReleased: ("ReplyReleased", "turn stage_ms token"),
     m.ReplyDiscarded: ("ReplyDiscarded", "turn"),
-    m.Clause: ("Clause", "turn clause text stage_ms fixed"),
+    m.Clause: ("Clause", "turn clause text stage_ms fixed sound"),
     m.ReplyEnded: ("ReplyEnded", "turn clauses then"),
     m.ClauseSynthesized: ("ClauseSynthesized", "turn clause duration_ms char_timings epoch synthesized_chars"),
     m.PlaybackStarted: ("PlaybackStarted", "turn at_ms stage_ms epoch"),
@@ -31,6 +32,12 @@ EVENTS: Mapping[type[m.Message], tuple[str, str]] = {
     m.ReplyResumed: ("ReplyResumed", "turn utterance epoch"),
     m.ReplyPlayed: ("ReplyPlayed", "turn epoch"),
     m.DtmfReceived: ("DtmfReceived", "digit at_ms epoch"),
+    acts.KeysEntered: ("KeysEntered", "entry keys count"),
+    acts.ToolsOffered: ("ToolsOffered", "source tools"),
+    acts.ToolsCalled: ("ToolsCalled", "turn first calls clauses"),
+    acts.ToolReturned: ("ToolReturned", "turn n outcome result took_ms"),
+    acts.TransferUpdated: ("TransferUpdated", "turn n state at_ms epoch"),
+    acts.AgentChanged: ("AgentChanged", "turn name"),
     m.UsageReported: ("UsageReported", "pool provider amounts"),
 }
 """Message class -> the event's name and its JSON fields; `public=own` where the class names a field otherwise."""

@@ -192,7 +192,7 @@ class ReplyRun:
         was_quiet = False
         while waiting := list(self._awaited()):
             now_s = loop.time()
-            if overdue := [call for call in waiting if now_s - begun_s >= self._patience_s(call)]:
+            if overdue := [call for call in waiting if now_s - begun_s >= self._timeout_s(call)]:
                 await self._give_up(overdue)
                 continue
             if (quiet := self._is_quiet) and not was_quiet:
@@ -203,7 +203,7 @@ class ReplyRun:
                 await self._writer.say_only(fillers.next(), fixed=True)
                 was_quiet = False
                 continue
-            wake_s = min(begun_s + self._patience_s(call) for call in waiting)
+            wake_s = min(begun_s + self._timeout_s(call) for call in waiting)
             await self._changes.next(min(wake_s, due_ms / 1000 if due_ms is not None else wake_s) - now_s)
         self._writer.end_round()
 
@@ -218,7 +218,7 @@ class ReplyRun:
         """The calls without a result for which the reply waits."""
         return [call for call in self._rounds.open() if call.name not in AFTER_REPLY]
 
-    def _patience_s(self, call: OpenCall) -> float:
+    def _timeout_s(self, call: OpenCall) -> float:
         return self._toolbox.options(call.name).timeout_s + GIVE_UP_SECONDS
 
     @property
@@ -240,7 +240,7 @@ class ReplyRun:
     def _spoke_before(self) -> bool:
         """Whether the model said something with its last calls, so that it may have nothing to add to the results."""
         rounds = self._rounds.rounds
-        return bool(rounds) and rounds[-1].said > (rounds[-2].clauses if len(rounds) > 1 else 0)
+        return bool(rounds) and rounds[-1].spoken_clauses > (rounds[-2].clauses if len(rounds) > 1 else 0)
 
 
 def usage_report(usage: TokenUsage) -> UsageReported:

@@ -111,7 +111,7 @@ class ReplyWriter:
         self._round_began = self.count
 
     @property
-    def said(self) -> bool:
+    def spoke(self) -> bool:
         """Whether a clause was published since the last round of tools, or since the reply began."""
         return self.count > self._round_began
 

@@ -144,7 +144,7 @@ class LlmSession:
             answer = await run.answer(chat)
             self._failed_replies *= answer.failed
         await writer.finish()  # includes the text of a model that failed, if no other could continue
-        if not writer.said and answer.failed:
+        if not writer.spoke and answer.failed:
             metrics.ANSWERS_FAILED.labels("no model").inc()
             await self._apologise(writer)
         elif not writer.count and answer.then:

@@ -75,8 +75,8 @@ def _was_heard(reply: Reply, call: OpenCall) -> bool:
     """Whether the caller has heard all that precedes the call."""
     if reply.state is ReplyState.PLAYED:
         return True
-    said = next((each.said for each in reply.tools.rounds if call.n < each.first + len(each.calls)), 0)
-    return reply.begun and reply.played_clause >= said - 1
+    before = next((each.spoken_clauses for each in reply.tools.rounds if call.n < each.first + len(each.calls)), 0)
+    return reply.begun and reply.played_clause >= before - 1
 
 
 def _values(arguments: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from common.protocol import acts
 from common.protocol import messages as m
 from edge.http.event_names import EVENTS, to_event
 
@@ -17,10 +18,10 @@ CONTRACT = {
     "SpeechEnded": {"utterance", "position_ms", "token"},
     "EagerUserTurn": {"utterance", "text", "stage_ms", "backchannel", "unsure"},
     "UserTurn": {"utterance", "text", "stage_ms", "unsure", "backchannel"},
-    "ReplyStarted": {"turn", "utterance", "based_on"},
+    "ReplyStarted": {"turn", "utterance", "based_on", "inputs"},
     "ReplyReleased": {"turn", "stage_ms", "token"},
     "ReplyDiscarded": {"turn"},
-    "Clause": {"turn", "clause", "text", "stage_ms", "fixed"},
+    "Clause": {"turn", "clause", "text", "stage_ms", "fixed", "sound"},
     "ReplyEnded": {"turn", "clauses", "then"},
     "ClauseSynthesized": {"turn", "clause", "duration_ms", "char_timings", "epoch", "synthesized_chars"},
     "PlaybackStarted": {"turn", "at_ms", "stage_ms", "epoch"},
@@ -29,12 +30,18 @@ CONTRACT = {
     "ReplyResumed": {"turn", "utterance", "epoch"},
     "ReplyPlayed": {"turn", "epoch"},
     "DtmfReceived": {"digit", "at_ms", "epoch"},
+    "KeysEntered": {"entry", "keys", "count"},
+    "ToolsOffered": {"source", "tools"},
+    "ToolsCalled": {"turn", "first", "calls", "clauses"},
+    "ToolReturned": {"turn", "n", "outcome", "result", "took_ms"},
+    "TransferUpdated": {"turn", "n", "state", "at_ms", "epoch"},
+    "AgentChanged": {"turn", "name"},
     "UsageReported": {"pool", "provider", "amounts"},
 }
 """Event -> fields of its JSON.  Changing a line here breaks the programs of others: add, and never rename."""
 
 BUS_ONLY = {m.AudioStarted, m.AudioIn, m.AudioEnded, m.WordsDetected, m.AudioOut, m.ReplySynthesized, m.HangUp}
-BUS_ONLY |= {m.CallOffered}
+BUS_ONLY |= {m.CallOffered, acts.TransferCall, acts.SendKeys, acts.KeepKeysSecret}
 """Messages that are in no call's events."""
 
 
