@@ -20,7 +20,7 @@ from benchmarks.children import receive
 from benchmarks.hops import Metronome, cpu_between, until
 from benchmarks.lines import STAMP
 from benchmarks.report import ROOT
-from common.agents.model import load_agents
+from common.agents.reading import load_agents
 from common.bus import START, Failed, Receive
 from common.bus.memory import MemoryStreams
 from common.bus.redis import FIELD

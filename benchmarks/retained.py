@@ -21,7 +21,8 @@ import redis
 
 from benchmarks.redis_server import NoServer, client, redis_server, version
 from benchmarks.report import publish, surroundings, table
-from common.agents.model import load_agents, to_document
+from common.agents.model import to_document
+from common.agents.reading import load_agents
 from common.bus import Bus
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus

@@ -57,6 +57,24 @@ def international(text: str) -> str:
     return _e164(abroad) if abroad is not None and phonenumbers.is_valid_number(abroad) else f"+{bare}"
 
 
+def readable(number: str) -> str:
+    """The number as people write it, "+91 12345 67890", from any spelling or from a SIP address with a number.
+
+    Empty if the text is no number, such as the "anonymous" of a withheld one; another SIP address stays as it is.
+    """
+    text = number.strip()
+    if address := _sip_address(text):
+        found = _SIP_OF_A_NUMBER.search(text)
+        if not found:
+            return address
+        text = found[1]
+    full = international(text)
+    if full.startswith(HOME_CODE) and len(full) == len(HOME_CODE) + NATIONAL_DIGITS:
+        return f"{HOME_CODE} {full[3:8]} {full[8:]}"
+    parsed = _parsed(full)
+    return phonenumbers.format_number(parsed, PhoneNumberFormat.INTERNATIONAL) if parsed is not None else full
+
+
 def is_possible(number: str) -> bool:
     """Whether the number (E.164) has a country and a length that exists there."""
     parsed = _parsed(number)

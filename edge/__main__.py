@@ -10,7 +10,8 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from common.agents.model import Agents, BadAgents, load_agents
+from common.agents.model import Agents, BadAgents
+from common.agents.reading import load_agents
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
 from common.process.command_line import no_arguments

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common.agents.model import BadAgents, read_agents
+from common.agents.model import BadAgents
+from common.agents.reading import read_agents
 from common.process.env_file import EnvFile, compose_variables
 from common.settings import BadSettings, Settings
 from workers.llm.engines.catalog import CATALOG as LANGUAGE_MODELS

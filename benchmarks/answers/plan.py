@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.agents.model import Agent, load_agents
+from common.agents.model import Agent
+from common.agents.reading import load_agents
 from simulators.providers.openai_chat import ChatTiming, tokens
 from workers.llm.text.clauses import Clauses
 

@@ -8,6 +8,8 @@ document, collects a `Problem` for each wrong value and says what to write.  Val
   one_value  of a class: one value for all its keys may stand in place of the mapping
   noun       what the text should be, for "… is no phone number"
   private    the value is never quoted
+  one_text   of a list: what one text in its place is: a "sentence", which is one entry, or a "command", whose words
+             are separated as in a shell; otherwise its entries are separated by commas
 
 `patternErrorMessage` in `Meta.extra_json_schema` says what to write; editors show it, too.
 """
@@ -16,9 +18,11 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
+from types import NoneType, UnionType
 from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from msgspec import Meta, ValidationError, convert, inspect
@@ -85,6 +89,13 @@ def plain_type(hint: Any) -> Any:
     return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
+def optional_type(hint: Any) -> Any:
+    """The type X of a key that is declared as `X | None`, which may be left empty; else None."""
+    kind = plain_type(hint)
+    others = [one for one in get_args(kind) if one is not NoneType] if get_origin(kind) is UnionType else []
+    return others[0] if len(others) == 1 else None
+
+
 class _Reader:
     """Turns a document into values that msgspec takes, and collects the problems of those that it does not take."""
 
@@ -93,6 +104,8 @@ class _Reader:
         self.problems: list[Problem] = []
 
     def value(self, hint: Any, value: Any, path: Path) -> Any:
+        if (present := optional_type(hint)) is not None:
+            return None if value is None or value == "" else self.value(present, value, path)
         kind = plain_type(hint)
         if is_dataclass(kind):
             return self._record(hint, kind, value, path)
@@ -130,8 +143,12 @@ class _Reader:
         return found
 
     def _entries(self, hint: Any, of: Any, value: Any, path: Path) -> list[Any]:
-        """A list, or one text with commas as in the environment."""
-        value = [one for one in value.split(",") if one.strip()] if isinstance(value, str) else value or []
+        """A list, or one text: by default with commas as in the environment."""
+        try:
+            value = _parts(value, extra(hint, "one_text")) if isinstance(value, str) else value or []
+        except ValueError:
+            self._problem(path, f"{_where(path)} has a quote that does not end; write `{path[-1]}: [first, second]`")
+            return []
         if not isinstance(value, list | tuple):
             self._problem(path, f"{_where(path)} must be a list; write `{path[-1]}: [first, second]`")
         elif len(value) > (most := _bounds(hint).max_length):
@@ -143,10 +160,13 @@ class _Reader:
     def _lines(self, hint: Any, value: Any, path: Path) -> dict[Any, Any]:
         """A mapping whose keys the author of the file chooses."""
         entries, most = {} if value is None or value == "" else value, _bounds(hint).max_length
-        if not isinstance(entries, dict) or len(entries) > most:
-            self._problem(path, f"{_where(path)} must be at most {most} lines of `name: text`")
-            return {}
         of_name, of = get_args(plain_type(hint))
+        if not isinstance(entries, dict) or len(entries) > most:
+            lines = (
+                "names, each with its own keys below it" if is_dataclass(plain_type(of)) else "lines of `name: text`"
+            )
+            self._problem(path, f"{_where(path)} must be at most {most} {lines}")
+            return {}
         paths = {name: (*path, name) for name in entries}
         return {self.value(of_name, name, paths[name]): self.value(of, entries[name], paths[name]) for name in entries}
 
@@ -166,6 +186,13 @@ def _typed(kind: Any, value: Any) -> Any:
     return text
 
 
+def _parts(text: str, kind: str | None) -> list[str]:
+    """The entries of a list that was written as one text.  Raises ValueError if a quote does not end."""
+    if kind == "sentence":
+        return [text] if text.strip() else []
+    return shlex.split(text) if kind == "command" else [one for one in text.split(",") if one.strip()]
+
+
 @cache
 def _bounds(hint: Any) -> Any:
     """The bounds that are declared of a type, as msgspec has them, which takes it longer than the rest of the check."""
@@ -181,6 +208,9 @@ def _advice(hint: Any, value: Any, path: Path) -> str:
             return f"{where} is {_shown(value)}; write a whole number from {least:,} to {most:,}"
         case inspect.BoolType():
             return f"{where} is {_shown(value)}; write true or false"
+        case inspect.LiteralType():
+            *first, last = map(str, get_args(plain_type(hint)))
+            return f"{where} is {_shown(value)}; write {', '.join(first)} or {last}"
         case _ if is_entry and not isinstance(value, str):
             return f"{where} must be text; put it in quotes"
         case inspect.StrType(pattern=str()):

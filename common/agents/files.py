@@ -5,11 +5,12 @@ YAML serves for layout only: every scalar stays the text that was typed, and the
 runs, and no tag constructs an object.
 
 YAML also cuts unquoted text without an error: ` #` begins a comment, and a leading `&` or `!` names something.  Such
-cuts are recorded in `Document.cuts`; model.py knows which values are text for people and reports those.
+cuts are recorded in `Document.cuts`; reading.py knows which values are text for people and reports those.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,10 @@ from common.agents.fields import Path as FieldPath
 from common.agents.fields import Problem
 
 FILE_BYTES_MAX = 128 * 1024
-DEPTH_MAX = 4
+PYTHON_BYTES_MAX = 256 * 1024
+PYTHON_VERSION_DIGITS = 12
+DEPTH_MAX = 6
+"""Levels of a document: `tools: order_status: parameters: order_id: choices: [paid]` has the most."""
 NODES_MAX = 5_000
 """Limit of the nodes in a document, because aliases let a small file expand to a large document."""
 YAML_TAGS = "tag:yaml.org,2002:"
@@ -72,6 +76,29 @@ def read_document(path: Path) -> Document:
         if walk.refused:
             document.data = None
     return document
+
+
+def python_file(folder: Path, agent: str) -> Path:
+    """The path of the Python file with the tools of the agent of this name, whether or not there is one."""
+    return folder / f"{agent}.py"
+
+
+def python_version(folder: Path, agent: str) -> tuple[str, str]:
+    """(version of the agent's Python file, why it cannot be used); both are empty if there is none.
+
+    The version is a digest of the file's content, so that a call's record tells with which file it began.
+    """
+    path = python_file(folder, agent)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(PYTHON_BYTES_MAX + 1)
+    except FileNotFoundError:
+        return "", ""
+    except OSError as error:
+        return "", f"its Python file {path.name} cannot be read ({type(error).__name__})"
+    if len(raw) > PYTHON_BYTES_MAX:
+        return "", f"its Python file {path.name} is larger than {PYTHON_BYTES_MAX // 1024} KiB; move parts to a package"
+    return hashlib.sha256(raw).hexdigest()[:PYTHON_VERSION_DIGITS], ""
 
 
 def _compose(document: Document) -> tuple[str, yaml.Node | None]:

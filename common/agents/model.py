@@ -1,25 +1,23 @@
 """Defines an agent: name, greeting, instructions, and how it listens, speaks and ends a call.
 
-One YAML file is one agent (docs/agents.md).  `load_agents` reads all, `Agents.for_number` finds the one for a number,
-and `to_document` makes the copy that travels with a call, which keeps its agent even if the file changes.
+One YAML file is one agent (docs/agents.md).  reading.py reads all files of a folder, checks.py what they say together,
+variables.py fills in what differs from call to call.  `Agents.for_number` finds the agent of a number, and
+`to_document` makes the copy that travels with a call, which keeps its agent even if the file changes.  Pure.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Protocol, TypeAlias
 
 from msgspec import Meta, to_builtins
 
 from common.agents.acts import BuiltIn, MenuEntry, MenuKey, TargetName, TransferTarget
 from common.agents.fields import Problem, like, read
-from common.agents.files import Document, read_document
-from common.agents.tools import McpServer, Tool, ToolName
+from common.agents.tools import HeaderName, McpServer, Tool, ToolName
 from common.numbers import number_key
 
 VERSION_DIGITS = 12
@@ -29,16 +27,10 @@ GREETING_CHARS_MAX = 1_000
 FAREWELL_CHARS_MAX = 500
 INSTRUCTIONS_CHARS_MAX = 20_000
 
-SENTENCES = frozenset({"greeting", "farewell", "instructions", "keyterms"})
-"""Keys whose values are spoken or recognised: a `#` in them was meant as text, where YAML sees a comment."""
-NAMES = frozenset({"voice", "name"})
-"""Keys whose values are names: a comment may follow only after a space behind its `#`."""
-
-ADDED = ("tools", "mcp", "transfer", "builtins", "keypad", "python")
+ADDED = ("tools", "mcp", "transfer", "builtins", "keypad", "timezone", "on_call", "python")
 """Keys that a release added: an agent without them keeps the version that it had."""
-
-_VARIABLE = re.compile(r"\{\{\s*([A-Za-z0-9_]{1,64})\s*\}\}")
-
+NOT_OF_A_CALL = frozenset({"canary"})
+"""Keys that decide which calls an agent gets, and nothing of how it behaves."""
 
 Name: TypeAlias = Annotated[
     str, like("[a-z0-9][a-z0-9_-]{0,63}", "small letters, digits, '-' and '_', at most 64, such as 'front-desk'")
@@ -64,6 +56,9 @@ PersonsNumber: TypeAlias = Annotated[
 ]
 VariableName: TypeAlias = Annotated[str, like("[A-Za-z0-9_]{1,64}", "letters, digits and '_'", noun="name")]
 VariableText: TypeAlias = Annotated[str, Meta(max_length=1_000)]
+TimeZoneName: TypeAlias = Annotated[
+    str, like(r"([A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2})?", "a time zone such as 'Asia/Kolkata', or nothing")
+]
 GreetingWait: TypeAlias = Annotated[int, Meta(ge=0, le=10_000)]
 
 
@@ -130,6 +125,20 @@ class GreetingAfter:
 
 
 @dataclass(frozen=True, slots=True)
+class OnCall:
+    """A webhook of yours that is asked, when a call comes in, for variables or for another agent (docs/agents.md)."""
+
+    url: Annotated[str, like(r"https?://\S{1,2000}", "a URL such as https://shop.example.com/on-call")]
+    """Its address; it gets a signed POST with the numbers of the call."""
+    timeout_ms: Annotated[int, Meta(ge=100, le=2_000)] = 800
+    """The caller waits no longer than this; then the call begins without its answer."""
+    headers: Annotated[Mapping[HeaderName, Annotated[str, Meta(max_length=1_000)]], Meta(max_length=20)] = field(
+        default_factory=dict
+    )
+    """Headers of the request."""
+
+
+@dataclass(frozen=True, slots=True)
 class AgentFile:
     """One agent: its greeting, what the language model knows, how it listens and speaks, and when the call ends."""
 
@@ -154,7 +163,7 @@ class AgentFile:
     numbers: Annotated[tuple[AgentsNumber, ...], Meta(max_length=1_000)] = ()
     """The phone numbers that this agent answers, as written in the file; `*` is every number of no other agent."""
     variables: Annotated[Mapping[VariableName, VariableText], Meta(max_length=50)] = field(default_factory=dict)
-    """The default value of each `{{name}}` in greeting, farewell and instructions; inbound calls have no other."""
+    """The default value of each `{{name}}` in greeting, farewell and instructions."""
     fallback_number: PersonsNumber = ""
     """A person's number, to which the caller is passed if the agent cannot be reached; empty: an apology."""
     tools: Annotated[Mapping[ToolName, Tool], Meta(max_length=50)] = field(default_factory=dict)
@@ -167,6 +176,12 @@ class AgentFile:
     """Further built-in tools that the model may use: collect_digits, send_digits, hold."""
     keypad: Annotated[Mapping[MenuKey, MenuEntry], Meta(max_length=12)] = field(default_factory=dict)
     """What the keys of the caller's telephone do; other keys are told to the model."""
+    timezone: TimeZoneName = ""
+    """The time zone of `{{now}}`, `{{today}}` and `{{time}}`; empty: India's for your Indian numbers, else UTC."""
+    on_call: OnCall | None = None
+    """A webhook that is asked for variables, or for another agent, when a call comes in."""
+    canary: Annotated[int, Meta(ge=0, le=100)] = 0
+    """In a file `<name>.canary.yaml`: the percentage of callers who get this version of the agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +190,7 @@ class Agent(AgentFile):
 
     version: str = ""
     python: str = ""
-    """Digest of the Python file with tools that stands beside the agent's file; empty if there is none."""
+    """The version of the Python file with tools that stands beside its file; empty: there is none."""
 
     def __post_init__(self) -> None:
         if not self.version:
@@ -187,6 +202,8 @@ class Agents:
     """All agents of a deployment.  Raises BadAgents if two of them claim one number."""
 
     by_name: Mapping[str, Agent]
+    canaries: Mapping[str, Agent] = field(default_factory=dict)
+    """By the agent's name: the version that `canary` percent of its callers get."""
     _by_number: Mapping[str, Agent] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -198,6 +215,21 @@ class Agents:
                     names = sorted((agent.name, table[key].name))
                     raise BadAgents([f"agents {names[0]!r} and {names[1]!r} claim the same number; keep it in one"])
         object.__setattr__(self, "_by_number", table)
+
+    @property
+    def current(self) -> Agents:
+        """Itself, which never changes: see `CurrentAgents`."""
+        return self
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """None: see `CurrentAgents`."""
+        return ()
+
+    @property
+    def since_ms(self) -> Mapping[str, int]:
+        """Not known: see `CurrentAgents`."""
+        return {}
 
     def for_number(self, number: str, name: str | None = None) -> Agent | None:
         """The agent that answers a call to `number`, or None.
@@ -211,133 +243,51 @@ class Agents:
             return next(iter(self.by_name.values()))
         return found
 
+    def variant_for(self, agent: Agent, person: str) -> Agent:
+        """The agent, or its canary if `person` is among the callers who get that; the same person always is or is not.
 
-def for_inbound(agent: Agent | None) -> Agent | None:
-    """The agent as it answers a call without variables: its own variables fill its texts.  None stays None."""
-    return with_variables(agent, {}) if agent is not None else None
-
-
-# --- files --------------------------------------------------------------------------------------------------------
-
-
-def load_agents(folder: Path, own_numbers: Iterable[str] = ()) -> Agents:
-    """Read every `*.yaml` of `folder`.  Raises one `BadAgents` that lists the problems of all files, by line.
-
-    `own_numbers` are further numbers of the deployment; no agent's `fallback_number` may be one of them.
-    """
-    return Agents({agent.name: agent for _, agent in read_agents(folder, own_numbers)})
+        `person` is a number in any spelling, or a call's id if the number is withheld.
+        """
+        canary = self.canaries.get(agent.name)
+        return canary if canary is not None and _percentile(agent.name, person) < canary.canary else agent
 
 
-def read_agents(folder: Path, own_numbers: Iterable[str] = ()) -> list[tuple[Document, Agent]]:
-    """Every agent of `folder` with its document.  Raises `BadAgents` as `load_agents` does."""
-    if not folder.is_dir():
-        raise BadAgents([f"{folder}: no such folder; set AGENTS_DIR to the folder of your agent files"])
-    problems = [f"{path}:1: would be ignored; rename it to {path.stem}.yaml" for path in sorted(folder.glob("*.yml"))]
-    paths = sorted(folder.glob("*.yaml"))
-    if not paths and not problems:
-        raise BadAgents([f"{folder}: holds no agent; write one, e.g. {folder / 'receptionist.yaml'}"])
-    agents: list[tuple[Document, Agent]] = []
-    for path in paths:
-        document = read_document(path)
-        agent, found = None, document.problems
-        if document.data is not None:
-            agent, wrong = parse(document.data, default_name=path.stem, python=python_digest(path.with_suffix(".py")))
-            found = found + wrong + _cut_texts(document)
-        found_by_line = sorted((document.line(problem.path), problem.what) for problem in found)
-        problems += [f"{path}:{line}: {what}" for line, what in found_by_line]
-        if agent is not None:
-            agents.append((document, agent))
-    problems += _clashes(agents) + _loops(agents, own_numbers)
-    if problems:
-        raise BadAgents(problems)
-    return agents
+class CurrentAgents(Protocol):
+    """The agents as they are at the moment; `current` is another value once a file has changed."""
+
+    @property
+    def current(self) -> Agents:
+        """The agents that calls get which begin now."""
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """Why the files are not used as they are now; empty if they are."""
+
+    @property
+    def since_ms(self) -> Mapping[str, int]:
+        """Agent or `<agent>.canary` -> Unix time in ms at which this process began to use its version."""
 
 
-def python_digest(path: Path) -> str:
-    """The digest of an agent's Python file; empty if there is none."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:VERSION_DIGITS] if path.is_file() else ""
-
-
-def _cut_texts(document: Document) -> list[Problem]:
-    """A problem for each text that YAML cut.  A comment after a value that is no sentence is a comment."""
-    problems = []
-    for cut in document.cuts:
-        key = cut.path[0] if cut.path else ""
-        if key not in SENTENCES and not (key in NAMES and cut.is_likely_text):
-            continue
-        if cut.at == "#" and cut.is_empty and not cut.is_likely_text:
-            continue  # `greeting:  # none`
-        what = "` #` begins a comment" if cut.at == "#" else f"`{cut.at}` at the beginning is not part of the text"
-        here = (*cut.path, cut.at)
-        document.lines[here] = cut.line
-        problems.append(
-            Problem(here, f"{key!r} is cut off, since {what}; put the text in quotes, or the comment on its own line")
-        )
-    return problems
-
-
-def _clashes(agents: list[tuple[Document, Agent]]) -> list[str]:
-    """A problem for each name or number that two agents claim.  A number is named by its line and never quoted."""
-    problems: list[str] = []
-    names: dict[str, str] = {}
-    numbers: dict[str, tuple[Document, str]] = {}
-    for document, agent in agents:
-        location = document.location(("name",))
-        first_name = names.setdefault(agent.name, location)
-        if first_name != location:
-            problems.append(f"{location}: the name {agent.name!r} is taken at {first_name}; choose another")
-        for index, number in enumerate(agent.numbers):
-            location, key = document.location(("numbers", index)), number_key(number)
-            owner, first = numbers.setdefault(key, (document, location))
-            if owner is not document:
-                which = "'*'" if key == ANY_NUMBER else "this number"
-                problems.append(f"{location}: {which} is claimed at {first} too; keep it in one agent")
-    return problems
-
-
-def _loops(agents: list[tuple[Document, Agent]], own_numbers: Iterable[str]) -> list[str]:
-    """A problem for each `fallback_number` of our own: the caller would reach an agent again, and both calls cost."""
-    own = {number_key(number) for number in own_numbers if number}
-    own |= {number_key(number) for _, agent in agents for number in agent.numbers}
-    return [
-        f"{document.location(('fallback_number',))}: 'fallback_number' is a number of your own: the caller would come"
-        " back to an agent; write the number of a person"
-        for document, agent in agents
-        if agent.fallback_number and number_key(agent.fallback_number) in own
-    ]
+def _percentile(agent: str, person: str) -> float:
+    """A number from 0 to below 100 that is always the same for this person and agent."""
+    digest = hashlib.sha256(f"{agent}\n{number_key(person)}".encode()).digest()
+    return int.from_bytes(digest[:4]) % 10_000 / 100
 
 
 # --- documents ----------------------------------------------------------------------------------------------------
 
 
 def to_document(agent: Agent) -> dict[str, Any]:
-    """The agent as JSON-compatible data in the shape of its file, plus `version`."""
-    return {**_canonical(agent), "version": agent.version}
+    """The agent as JSON-compatible data in the shape of its file, plus `version`, for the record of a call.
 
-
-def with_variables(agent: Agent, variables: Mapping[str, str]) -> Agent:
-    """The agent for one call, with `{{name}}` filled in in its greeting, farewell and instructions.
-
-    Values come from the call's `variables`, else from the agent's; a name without a value becomes empty, so braces are
-    never spoken.  The version stays that of the file, because the variables belong to the call.
+    `on_call` is left out: it is over when a call has a record, and its headers may hold a secret.
     """
-    values = {**agent.variables, **variables}
-
-    def filled(template: str, chars_max: int) -> str:
-        return _VARIABLE.sub(lambda found: values.get(found[1], ""), template)[:chars_max]
-
-    return replace(
-        agent,
-        greeting=filled(agent.greeting, GREETING_CHARS_MAX),
-        farewell=filled(agent.farewell, FAREWELL_CHARS_MAX),
-        instructions=filled(agent.instructions, INSTRUCTIONS_CHARS_MAX),
-    )
+    return {**{key: part for key, part in _canonical(agent).items() if key != "on_call"}, "version": agent.version}
 
 
-def missing_variables(agent: Agent, variables: Mapping[str, str]) -> list[str]:
-    """The names in the agent's texts without a value from the call or the agent, in the order of their use."""
-    names = _VARIABLE.findall(f"{agent.greeting}\n{agent.farewell}\n{agent.instructions}")
-    return [name for name in dict.fromkeys(names) if name not in variables and name not in agent.variables]
+def whole_document(agent: Agent) -> dict[str, Any]:
+    """As `to_document`, with all that decides the version: what is kept of former versions."""
+    return {**_canonical(agent), "version": agent.version}
 
 
 def from_document(document: Mapping[str, Any]) -> Agent:
@@ -351,23 +301,18 @@ def from_document(document: Mapping[str, Any]) -> Agent:
     return agent
 
 
-def parse(
-    document: Any, *, strict: bool = True, default_name: str = "", python: str = ""
-) -> tuple[Agent | None, list[Problem]]:
+def parse(document: Any, *, strict: bool = True, default_name: str = "") -> tuple[Agent | None, list[Problem]]:
     """Check a whole document.  Returns (agent, no problems), or (None, every problem found).
 
     `document` is a YAML file read as text, or JSON.  `strict` reports unknown keys; a document from the bus is not.
-    `python`: see `Agent.python`.
     """
-    version = ""
+    more = {"version": "", "python": ""}
     if isinstance(document, dict):
-        if not strict and isinstance(document.get("version"), str):
-            version = document["version"]
-        if not strict and isinstance(document.get("python"), str):
-            python = document["python"]
+        if not strict:
+            more |= {key: value for key in more if isinstance(value := document.get(key), str)}
         if default_name:
             document = {"name": default_name, **document}
-    return read(AgentFile, document, Agent, strict=strict, version=version, python=python)
+    return read(AgentFile, document, Agent, strict=strict, **more)
 
 
 def _canonical(agent: Agent) -> dict[str, Any]:
@@ -380,6 +325,8 @@ def _canonical(agent: Agent) -> dict[str, Any]:
     for name in ADDED:
         if not document[name]:
             del document[name]  # likewise
+    for name in NOT_OF_A_CALL:
+        del document[name]
     return document
 
 

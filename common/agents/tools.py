@@ -53,7 +53,7 @@ class HttpRequest:
     )
     """Keys and values of the JSON object that is sent; empty: no body for GET and DELETE, else all arguments."""
     result: Annotated[str, Meta(max_length=200)] = ""
-    """The part of the JSON answer that the model is told, such as `items[0].name`; empty: all of it."""
+    """The part of the JSON answer that the model is told, such as `order.status` or `items[0].name`; empty: all."""
     private_hosts: Annotated[tuple[Host, ...], Meta(max_length=20)] = ()
     """Hosts with private addresses that the request may reach; any other private address is refused."""
 
@@ -71,10 +71,10 @@ class Tool:
     timeout_s: Annotated[int, Meta(ge=1, le=60)] = 10
     """After this time the model is told that it did not answer."""
     repeatable: bool = False
-    """True: it may be run again if a worker died while it ran.  False: then the model is told that it is not known."""
+    """True: it may be run again if a worker died while it ran.  False: then its outcome is unknown, and said so."""
     parallel: bool = True
     """False: it is not run beside other tools of the same reply."""
-    meanwhile: Annotated[tuple[Sentence, ...], Meta(max_length=10)] = ()
+    meanwhile: Annotated[tuple[Sentence, ...], Meta(max_length=10, extra={"one_text": "sentence"})] = ()
     """Sentences that are spoken in turn while it runs; empty: the default of the language."""
     filler_after_ms: Annotated[int, Meta(ge=0, le=10_000)] = 900
     """Silence of this length while it runs before one of them is spoken; 0: never."""
@@ -92,7 +92,10 @@ class McpServer:
         default_factory=dict
     )
     """Headers of each request."""
-    command: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=500)], ...], Meta(max_length=50)] = ()
+    command: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=500)], ...],
+        Meta(max_length=50, extra={"one_text": "command"}),
+    ] = ()
     """The command that starts it, for the transport "stdio"."""
     env: Annotated[Mapping[str, Annotated[str, Meta(max_length=1_000)]], Meta(max_length=50)] = field(
         default_factory=dict

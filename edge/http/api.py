@@ -18,7 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from common.agents.model import Agents, missing_variables
+from common.agents.model import Agents
+from common.agents.variables import missing_variables
 from common.bus import START, Bus
 from common.call.transcript import CallTranscript
 from common.protocol.messages import CallEnded, CallStarted, HangUp

@@ -17,7 +17,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from common.agents.model import Agent, Agents, for_inbound, to_document, with_variables
+from common.agents.model import Agent, Agents, to_document
+from common.agents.variables import for_inbound, with_variables
 from common.call.once import NotDone, once
 from common.process.addresses import socket_url
 from common.protocol.messages import HangUp

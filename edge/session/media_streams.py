@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
-from common.agents.model import Agents, BadAgents, for_inbound, from_document, to_document
+from common.agents.model import Agents, BadAgents, from_document, to_document
+from common.agents.variables import for_inbound
 from common.bus import Bus
 from common.call.end_reasons import LOST_ENDS, EndReason
 from common.process.tasks import cancel

@@ -20,7 +20,7 @@ from benchmarks.answers.bare_protocol import TEXT, BareWebSocket, client_request
 from benchmarks.answers.caller import NS_PER_BYTE, SILENCE, speech_frame
 from benchmarks.answers.plan import ANSWER, SAID
 from benchmarks.bare_socket import FRAME_BYTES
-from common.agents.model import load_agents
+from common.agents.reading import load_agents
 from common.settings import Settings
 from edge import __main__ as edge_main
 from simulators.answer import read_answer

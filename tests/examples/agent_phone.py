@@ -14,7 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from common.agents.model import Agent, load_agents, with_variables
+from common.agents.model import Agent
+from common.agents.reading import load_agents
+from common.agents.variables import with_variables
 from common.bus.memory import MemoryBus
 from common.settings import Settings
 from common.store import Claim

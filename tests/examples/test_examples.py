@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from common.agents.model import missing_variables
+from common.agents.variables import missing_variables
 from common.process.env_file import EnvFile
 from common.settings import Settings
 from simulators.openai_standin import Reply, Request, standing_in, stop, text, tool_piece

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from common.agents.files import Document
-from common.agents.model import Agent, missing_variables, read_agents
+from common.agents.model import Agent
+from common.agents.reading import read_agents
+from common.agents.variables import missing_variables
 from common.settings import Settings
 from workers.providers.catalog import Catalog
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from common.agents.model import Agent, BadAgents, load_agents
+from common.agents.model import Agent, BadAgents
+from common.agents.reading import load_agents
 from common.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ import jsonschema
 import pytest
 import yaml
 
-from common.agents.model import BadAgents, load_agents
+from common.agents.model import BadAgents
+from common.agents.reading import load_agents
 from tools.agent_schema import TARGET, rendered, schema
 
 pytestmark = pytest.mark.fast

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common.agents.model import read_agents
+from common.agents.reading import read_agents
 from common.bus.memory import MemoryBus, MemoryStreams
 from common.protocol.messages import (
     CallEnded,

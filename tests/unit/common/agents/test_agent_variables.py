@@ -6,16 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from common.agents.model import (
-    Agents,
-    BadAgents,
-    for_inbound,
-    from_document,
-    load_agents,
-    missing_variables,
-    to_document,
-    with_variables,
-)
+from common.agents.model import Agents, BadAgents, from_document, to_document
+from common.agents.reading import load_agents
+from common.agents.variables import for_inbound, missing_variables, with_variables
 from common.process.env_file import EnvFile
 from tools.check import check
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from common.agents.model import Agent, load_agents, parse, to_document
+from common.agents.model import Agent, parse, to_document
+from common.agents.reading import load_agents
 
 pytestmark = pytest.mark.fast
 

@@ -19,12 +19,12 @@ from common.agents.model import (
     ProviderNames,
     TurnOptions,
     from_document,
-    load_agents,
     number_key,
     parse,
     to_document,
-    with_variables,
 )
+from common.agents.reading import load_agents
+from common.agents.variables import with_variables
 
 pytestmark = pytest.mark.fast
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import phonenumbers
 import pytest
 
-from common.agents.model import ANY_NUMBER, Agent, Agents, BadAgents, load_agents
+from common.agents.model import ANY_NUMBER, Agent, Agents, BadAgents
+from common.agents.reading import load_agents
 from common.numbers import international, is_possible, number_key, same_party
 from edge.vobiz.numbers import dialled, e164
 from edge.vobiz.xml import Dial, Number, render

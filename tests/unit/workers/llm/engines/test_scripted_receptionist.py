@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from common.agents.model import load_agents
+from common.agents.reading import load_agents
 from workers.llm.engines.appointment_words import find_day, find_name, find_time, plain, say_time
 from workers.llm.engines.scripted_receptionist import FACTS, OF_COURSE, Receptionist, ScriptedAnswer, answer
 from workers.providers.interfaces import ToolCall
