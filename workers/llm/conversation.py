@@ -72,7 +72,9 @@ class Dialogue:
         self._replies: dict[int, Reply] = {}
         self._utterance = -1  # the newest utterance to answer; 0 is the greeting, -1 before `CallStarted`
         self._inputs = 0  # inputs beside speech so far: late results of tools, keys
+        self._input_items: list[Item] = []
         self._answered_inputs = 0  # how many of them a reply knows of that was not discarded
+        self._preemptive_inputs = 0  # how many of them the newest preemptive reply knows of
         self._key_entries = 0
         self._user_turn: UserTurn | None = None
         self._eager_turn: EagerUserTurn | None = None  # the newest eager end of turn, while not confirmed or superseded
@@ -124,15 +126,27 @@ class Dialogue:
         if (newest := self._newest) is not None:
             newest.superseded = True
         self._replies[started.turn] = reply = Reply(started.turn, started.utterance, started.based_on)
-        self._items.append(reply)
+        self._place(reply, started.inputs)
         if not started.based_on:
             self._answered_inputs = max(self._answered_inputs, started.inputs)
-        elif self._eager_turn is not None:
-            self._begun_on = self._eager_turn
+        else:
+            self._preemptive_inputs = started.inputs
+            if self._eager_turn is not None:
+                self._begun_on = self._eager_turn
+
+    def _place(self, reply: Reply, inputs: int) -> None:
+        """Put a reply before the inputs that it does not know: one may come while the reply's start is written."""
+        unknown, at = self._input_items[inputs:], len(self._items)
+        for position in reversed(range(len(self._items))):
+            if unknown and self._items[position] is unknown[-1]:
+                unknown.pop()
+                at = position
+        self._items.insert(at, reply)
 
     def _add_input(self, note: Note) -> None:
         """Add an input beside speech: a reply is wanted once the newest one is over."""
         self._inputs += 1
+        self._input_items.append(note)
         self._items.append(note)
 
     def _is_backchannel(self, turn: EagerUserTurn | UserTurn) -> bool:
@@ -158,6 +172,8 @@ class Dialogue:
         reply.receive(message)
         if isinstance(message, ToolReturned) and len(reply.tools.late) > known_late:
             self._add_input(late_result(reply.tools.name_of(message.n), message))
+        if preemptive and reply.state is ReplyState.QUEUED:
+            self._answered_inputs = max(self._answered_inputs, self._preemptive_inputs)
         if preemptive and reply.state is ReplyState.DISCARDED and self._begun_on is not None:
             budget = self._budgets[self._begun_on.unsure]
             budget.discard(_written_ms(self._begun_on), turn_open=reply.utterance > self._utterance)
@@ -201,11 +217,12 @@ class Dialogue:
             return WantedReply(newest.turn + 1, 0, 0, inputs=self._inputs)
         # Only after the last reply is over: a preemptive reply would replace it, and may be discarded.
         if over and self._eager_turn is not None:
-            return WantedReply(newest.turn + 1, self._eager_turn.utterance, 0, self._eager_turn.text)
+            return WantedReply(newest.turn + 1, self._eager_turn.utterance, 0, self._eager_turn.text, self._inputs)
         if newest.ended or newest.closed:
             return None
         based_on = newest.based_on if newest.preemptive else ""
-        return WantedReply(newest.turn, newest.utterance, len(newest.clauses), based_on, self._answered_inputs)
+        inputs = self._preemptive_inputs if newest.preemptive else self._answered_inputs
+        return WantedReply(newest.turn, newest.utterance, len(newest.clauses), based_on, inputs)
 
     def decision(self) -> Decision | None:
         """Decide about the newest reply if it is preemptive; None if it is not, or if the turn is not confirmed yet."""
