@@ -192,19 +192,19 @@ class ReplyRun:
         was_quiet = False
         while waiting := list(self._awaited()):
             now_s = loop.time()
-            if overdue := [call for call in waiting if now_s - begun_s >= self._timeout_s(call)]:
+            if overdue := [call for call in waiting if now_s >= begun_s + self._timeout_s(call)]:
                 await self._give_up(overdue)
                 continue
             if (quiet := self._is_quiet) and not was_quiet:
                 fillers.silent(1000 * now_s)
             was_quiet = quiet
-            due_ms = fillers.due_ms if quiet else None
-            if due_ms is not None and 1000 * now_s >= due_ms:
+            due_s = fillers.due_ms / 1000 if quiet and fillers.due_ms is not None else None
+            if due_s is not None and now_s >= due_s:
                 await self._writer.say_only(fillers.next(), fixed=True)
                 was_quiet = False
                 continue
             wake_s = min(begun_s + self._timeout_s(call) for call in waiting)
-            await self._changes.next(min(wake_s, due_ms / 1000 if due_ms is not None else wake_s) - now_s)
+            await self._changes.next(min(wake_s, due_s if due_s is not None else wake_s) - now_s)
         self._writer.end_round()
 
     async def _give_up(self, overdue: Sequence[OpenCall]) -> None:
