@@ -4,6 +4,7 @@ import pytest
 
 from common.agents.model import Agent, parse
 from common.protocol.acts import ToolsCalled, TransferCall
+from common.protocol.messages import Clause
 from common.protocol.redis_keys import edge_priority
 from tests.calls.phone import Phone, answered_call, folded_replies
 from workers.llm.chat import PENDING
@@ -121,6 +122,17 @@ async def test_a_result_that_comes_while_the_agent_speaks_of_something_else_wait
         phone.tool_returns("on its way")
         await phone.hears("for asking.")
         await phone.hears("Your order is on its way.")
+
+
+async def test_only_what_all_calls_share_is_kept_with_the_fixed_sentences():
+    answers = {"my order": ORDER, "found": "Mister Rao, it is here."}
+    async with answered_call(answers, agent=agent()) as phone:
+        await asked(phone)
+        await phone.hears("One moment.")
+        phone.tool_returns("found")
+        await phone.hears("it is here.")
+        kept = [message.text for message in phone.events if isinstance(message, Clause) and message.fixed]
+        assert kept == ["Hello.", "One moment."]
 
 
 @pytest.mark.parametrize("state", ["asked", "returned"])

@@ -106,8 +106,9 @@ class ReplyWriter:
         await self.events.write(Clause(self._turn, number, "", sound=sound))
 
     def end_round(self) -> None:
-        """A round of tools follows: the model continues no text, but begins anew."""
+        """A round of tools follows or has ended: the model continues no text, but begins anew."""
         self.prefix = ""
+        self._fixed = False  # it was for the sentence said while a tool ran
         self._round_began = self.count
 
     @property
