@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Protocol, TypeAlias
 
 from msgspec import Meta, to_builtins
 
 from common.agents.acts import BuiltIn, MenuEntry, MenuKey, TargetName, TransferTarget
 from common.agents.fields import Problem, like, read
+from common.agents.handoff import OTHERS_MAX, link, others_of
+from common.agents.sounds import SoundFile, SoundName
 from common.agents.tools import HeaderName, McpServer, Tool, ToolName
 from common.numbers import number_key
 
@@ -27,7 +29,7 @@ GREETING_CHARS_MAX = 1_000
 FAREWELL_CHARS_MAX = 500
 INSTRUCTIONS_CHARS_MAX = 20_000
 
-ADDED = ("tools", "mcp", "transfer", "builtins", "keypad", "timezone", "on_call", "python")
+ADDED = ("tools", "mcp", "transfer", "builtins", "keypad", "transfer_to", "sounds", "timezone", "on_call", "python")
 """Keys that a release added: an agent without them keeps the version that it had."""
 NOT_OF_A_CALL = frozenset({"canary"})
 """Keys that decide which calls an agent gets, and nothing of how it behaves."""
@@ -176,6 +178,10 @@ class AgentFile:
     """Further built-in tools that the model may use: collect_digits, send_digits, hold."""
     keypad: Annotated[Mapping[MenuKey, MenuEntry], Meta(max_length=12)] = field(default_factory=dict)
     """What the keys of the caller's telephone do; other keys are told to the model."""
+    transfer_to: Annotated[tuple[Name, ...], Meta(max_length=OTHERS_MAX)] = ()
+    """Names of other agents of the folder to which this one may hand the call over."""
+    sounds: Annotated[Mapping[SoundName, SoundFile], Meta(max_length=10)] = field(default_factory=dict)
+    """Sounds by name, as files beside this one: `hold` is what a caller on hold hears."""
     timezone: TimeZoneName = ""
     """The time zone of `{{now}}`, `{{today}}` and `{{time}}`; empty: India's for your Indian numbers, else UTC."""
     on_call: OnCall | None = None
@@ -191,6 +197,8 @@ class Agent(AgentFile):
     version: str = ""
     python: str = ""
     """The version of the Python file with tools that stands beside its file; empty: there is none."""
+    others: Mapping[str, Agent] = field(default_factory=dict)
+    """The agents that can be reached from it by hand-offs, by name; theirs are empty.  Not part of the version."""
 
     def __post_init__(self) -> None:
         if not self.version:
@@ -199,7 +207,7 @@ class Agent(AgentFile):
 
 @dataclass(frozen=True, slots=True)
 class Agents:
-    """All agents of a deployment.  Raises BadAgents if two of them claim one number."""
+    """All agents of a deployment, each with those that it can reach.  Raises BadAgents if two claim one number."""
 
     by_name: Mapping[str, Agent]
     canaries: Mapping[str, Agent] = field(default_factory=dict)
@@ -214,6 +222,10 @@ class Agents:
                 if table.setdefault(key, agent) is not agent:
                     names = sorted((agent.name, table[key].name))
                     raise BadAgents([f"agents {names[0]!r} and {names[1]!r} claim the same number; keep it in one"])
+        for kind in ("by_name", "canaries"):
+            linked = {name: link(agent, self.by_name) for name, agent in getattr(self, kind).items()}
+            object.__setattr__(self, kind, linked)
+        table = {key: self.by_name[agent.name] for key, agent in table.items()}
         object.__setattr__(self, "_by_number", table)
 
     @property
@@ -280,9 +292,11 @@ def _percentile(agent: str, person: str) -> float:
 def to_document(agent: Agent) -> dict[str, Any]:
     """The agent as JSON-compatible data in the shape of its file, plus `version`, for the record of a call.
 
-    `on_call` is left out: it is over when a call has a record, and its headers may hold a secret.
+    `others` are the documents of the agents that it can reach, if there are any.  `on_call` is left out: it is over when a call has a record, and its headers may hold a secret.
     """
-    return {**{key: part for key, part in _canonical(agent).items() if key != "on_call"}, "version": agent.version}
+    others = {"others": {name: to_document(other) for name, other in agent.others.items()}} if agent.others else {}
+    canonical = {key: part for key, part in _canonical(agent).items() if key != "on_call"}
+    return {**canonical, "version": agent.version, **others}
 
 
 def whole_document(agent: Agent) -> dict[str, Any]:
@@ -296,9 +310,10 @@ def from_document(document: Mapping[str, Any]) -> Agent:
     Unknown keys are skipped, so that releases can be mixed during a rollout; the version is not computed anew.
     """
     agent, problems = parse(dict(document), strict=False)
-    if agent is None or problems:
-        raise BadAgents(f"agent document: {problem.what}" for problem in problems)
-    return agent
+    others, wrong = others_of(document, lambda other: parse(other, strict=False))
+    if agent is None or problems or wrong:
+        raise BadAgents(f"agent document: {what}" for what in [*(problem.what for problem in problems), *wrong])
+    return replace(agent, others=others) if others else agent
 
 
 def parse(document: Any, *, strict: bool = True, default_name: str = "") -> tuple[Agent | None, list[Problem]]:
@@ -317,7 +332,7 @@ def parse(document: Any, *, strict: bool = True, default_name: str = "") -> tupl
 
 def _canonical(agent: Agent) -> dict[str, Any]:
     document: dict[str, Any] = to_builtins(agent)
-    del document["version"]
+    del document["version"], document["others"]
     if not agent.farewell:
         del document["farewell"]  # without it a version stays what it was
     if not agent.turn.interim_endpointing_ms:

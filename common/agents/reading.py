@@ -17,6 +17,7 @@ from common.agents.checks import CANARY, AgentAndFile, of_file, of_folder
 from common.agents.fields import Path as FieldPath
 from common.agents.fields import Problem
 from common.agents.files import Document, python_file, python_version, read_document
+from common.agents.handoff import wrong_handoffs
 from common.agents.model import Agent, Agents, BadAgents, parse
 
 SENTENCES = frozenset({"greeting", "farewell", "instructions", "keyterms"})
@@ -72,6 +73,8 @@ def read_folder(folder: Path, own_numbers: Iterable[str] = ()) -> FolderContent:
         if agent is not None:
             (found.canaries if path.stem.endswith(CANARY) else found.agents).append((document, agent))
     problems += of_folder(found.agents, found.canaries, own_numbers)
+    unread = {path.stem for path in paths} - {document.path.stem for document, _ in found.agents}
+    problems += wrong_handoffs(found.agents, found.canaries, unread)
     if problems:
         raise BadAgents(problems)
     return found

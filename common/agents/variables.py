@@ -84,13 +84,20 @@ def with_variables(agent: Agent, variables: Mapping[str, str], call: CallBeginni
             : INSTRUCTIONS_CHARS_MAX - len(last)
         ]
         + last,
+        others={name: with_variables(other, variables, call) for name, other in agent.others.items()},
     )
 
 
 def missing_variables(agent: Agent, variables: Mapping[str, str]) -> list[str]:
-    """The names in the agent's texts without a value from the call or the agent, in the order of their use."""
+    """The names in the agent's texts without a value from the call or the agent, in the order of their use.
+
+    Those of the agents that it can reach follow.
+    """
     text = f"{agent.greeting}\n{agent.farewell}\n{agent.instructions}"
-    return names_without_value(text, {**agent.variables, **variables})
+    names = names_without_value(text, {**agent.variables, **variables})
+    for other in agent.others.values():
+        names += missing_variables(other, variables)
+    return list(dict.fromkeys(names))
 
 
 def names_without_value(text: str, values: Mapping[str, str]) -> list[str]:

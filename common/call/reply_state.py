@@ -108,6 +108,7 @@ class Reply:
     """See `ReplyStarted`."""
     state: ReplyState = field(init=False)
     clauses: list[str] = field(default_factory=list)
+    """The text of each clause; empty: a sound."""
     durations_ms: dict[int, int] = field(default_factory=dict)
     char_timings: dict[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
     """Clause -> pairs of (offset of a character, ms in its audio), if the provider reports them."""

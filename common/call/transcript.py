@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from common.call.agent_in_charge import AgentTurns
 from common.call.reply_state import ABOUT_REPLY, AboutReply, Reply, lose
 from common.call.tool_rounds import ToolRounds
+from common.protocol.acts import AgentChanged
 from common.protocol.fields import STAGES, StageMs
 from common.protocol.messages import (
     CallEnded,
@@ -36,6 +38,8 @@ class TranscriptTurn:
     end_ms: int = 0
     """`begin_ms` to `end_ms` is where the caller's words are in the call's audio."""
     reply: Reply | None = None
+    agent: str = ""
+    """The name of the agent that replied, or has the call; empty: that with which the call began."""
     timings_ms: dict[str, int] = field(default_factory=dict)
     """Stage -> its duration in ms; their sum is `answer_ms`, the caller's wait up to the carrier."""
 
@@ -82,7 +86,11 @@ class ToolUse:
 class CallTranscript:
     """The transcript of a call; pass it the call's events in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, agent: str = "") -> None:
+        """`agent`: the name of that with which the call began."""
+        self._agents = AgentTurns(agent)
+        self.handoffs: list[AgentChanged] = []
+        """The hand-offs from one agent to another, in order."""
         self._exchanges: dict[tuple[int, int], TranscriptTurn] = {}
         self._newest_utterance = 0
         self._replies: dict[int, Reply] = {}
@@ -98,7 +106,11 @@ class CallTranscript:
 
         A reply that answers no utterance, such as one to keys or to the late result of a tool, is a turn of its own.
         """
-        return [self._exchanges[position] for position in sorted(self._exchanges)]
+        exchanges = [self._exchanges[position] for position in sorted(self._exchanges)]
+        for exchange in exchanges:
+            if exchange.reply is not None:
+                exchange.agent = self._agents.name_of(exchange.reply.turn)
+        return exchanges
 
     def receive(self, message: Message) -> None:
         """Fold one event; a repeated event changes nothing."""
@@ -130,6 +142,8 @@ class CallTranscript:
             case CallEnded(epoch, reason, heard=heard) if not epoch or epoch >= self._epoch:
                 self.ended_by = self.ended_by or reason
                 lose(self._replies, heard)
+            case AgentChanged() if self._agents.receive(message):
+                self.handoffs.append(message)
             case _:
                 pass
 
@@ -151,4 +165,4 @@ class CallTranscript:
         """The exchange of an utterance, or that of reply `turn` if it answers none."""
         self._newest_utterance = max(self._newest_utterance, utterance)
         position = (utterance, 0) if utterance or not turn else (self._newest_utterance, turn)
-        return self._exchanges.setdefault(position, TranscriptTurn(utterance))
+        return self._exchanges.setdefault(position, TranscriptTurn(utterance, agent=self._agents.name))

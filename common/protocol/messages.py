@@ -326,6 +326,10 @@ class AudioOut(Tagged, frozen=True, tag=60):
     """The reply is preemptive: the edge keeps the audio until its `ReplyReleased`."""
     answers_utterance: Count = 0
     """The utterance that the reply answers; late messages about that speech do not interrupt it."""
+    interruptible: CountOrNone = -1
+    """1: the caller can interrupt the reply; 0: cannot; -1: as the agent with which the call began says."""
+    sound: bool = False
+    """The clause is a sound (`Clause.sound`): it ends where the next clause of the reply begins."""
 
 
 class ReplySynthesized(Tagged, frozen=True, tag=61):

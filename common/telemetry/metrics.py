@@ -171,7 +171,7 @@ PROVIDERS_MAX = 500
 _ERROR_KINDS = ("busy", "down", "rejected", "timeouterror", "empty")
 _AUDIO_FAULTS = ("no audio", "silence", "too short")
 _providers: set[str] = set()
-UNREADABLE_WHATS = ("call id", "record", "notes", "checkpoint", "offer", "outbound call", "key", "secret")
+UNREADABLE_WHATS = ("call id", "record", "notes", "checkpoint", "offer", "outbound call", "key", "secret", "hand-off")
 EDGE_LOOPS = (
     *("bus", "housekeeping", "call store", "abandoned calls", "call backups"),
     *("pool watch", "redis watch", "dialer", "look-up"),

@@ -135,7 +135,7 @@ class Api:
         if record is not None:
             shown |= _record_json(record)
             shown["carrier"] = await self.store.webhook_fields(record.call_id)
-            transcript = CallTranscript()
+            transcript = CallTranscript(record.agent.get("name", ""))
             for _, message in await self.bus.read(call_events(record.call_id)):
                 transcript.receive(message)
             shown["turns"] = _turns_json(transcript)
@@ -353,6 +353,7 @@ def _record_json(record: CallRecord) -> dict[str, Any]:
 def _turns_json(transcript: CallTranscript) -> list[dict[str, Any]]:
     return [
         {
+            "agent": exchange.agent,
             "understood": exchange.understood,
             "answered": exchange.answered,
             "heard": exchange.heard,

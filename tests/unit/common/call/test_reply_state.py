@@ -247,3 +247,17 @@ def test_a_clause_that_was_spoken_after_all_counts() -> None:
     whole = voiced((MONDAY, 0, 0))
     whole.receive(ClauseSynthesized(2, 0, 1_500, epoch=2))
     assert whole.heard() == MONDAY
+
+
+def test_a_sound_is_no_word_whatever_was_heard_of_it() -> None:
+    held = Reply(2, 1)
+    for message in (Clause(2, 0, FIRST), Clause(2, 1, "", sound="hold"), Clause(2, 2, SECOND), PlaybackStarted(2, 0)):
+        held.receive(message)
+    assert held.text == held.heard() == f"{FIRST} {SECOND}"
+    held.receive(ClauseSynthesized(2, 1, 60_000))
+    held.receive(Interrupted(2, 1, 5_000))
+    assert held.heard() == f"{FIRST} {CUT_MARK}"
+    only = Reply(3, 1)
+    for message in (Clause(3, 0, "", sound="hold"), ReplyEnded(3, 1), PlaybackStarted(3, 0), Interrupted(3, 0, 900)):
+        only.receive(message)
+    assert only.heard() == only.text == ""
