@@ -120,6 +120,7 @@ class Playout:
         self._dry_at = 0.0  # when the carrier will have played everything that was sent
         self._open_at = 0.0  # no audio is sent before this: a clear is unanswered
         self._turn, self._clause, self._next_seq, self._clause_ended = 0, -1, 0, False  # newest received
+        self._is_sound = False  # likewise
         self.started_turn = 0
         """The newest reply of which a frame was sent; 0 before the first."""
         self.paused = False
@@ -127,14 +128,18 @@ class Playout:
         self.not_before_ms = 0.0
         """Nothing is sent before this time, because the caller would not hear it yet."""
 
-    def push(self, turn: int, clause: int, seq: int, mulaw: bytes, last: bool) -> int:
+    def push(self, turn: int, clause: int, seq: int, mulaw: bytes, last: bool, is_sound: bool = False) -> int:
         """Take complete frames of a clause, the first of them number `seq`; `last` marks the end of the clause.
 
-        Returns the number of frames that were refused, as duplicates or for lack of room.
+        A sound, such as music on hold, ends here when the reply goes on with words.  Returns the number of frames that
+        were refused, as duplicates or for lack of room.
         """
         frames = len(mulaw) // FRAME_BYTES
         if (turn, clause) < (self._turn, self._clause):
             return frames
+        if self._is_sound and not is_sound and (turn, clause) > (self._turn, self._clause):
+            self._end_sound()
+        self._is_sound = is_sound
         skipped = 0
         if (turn, clause) == (self._turn, self._clause):
             if self._clause_ended:
@@ -149,6 +154,16 @@ class Playout:
         next_seq = seq + frames if (turn, clause) != (self._turn, self._clause) else max(self._next_seq, seq + frames)
         self._turn, self._clause, self._next_seq, self._clause_ended = turn, clause, next_seq, last
         return frames - kept
+
+    def _end_sound(self) -> None:
+        """Drop what waits of the newest clause, a sound; its checkpoint tells how far it came."""
+        seq = -1
+        while self._waiting and (self._waiting[-1].turn, self._waiting[-1].clause) == (self._turn, self._clause):
+            unsent = self._waiting.pop()
+            self._held_bytes -= len(unsent.mulaw) - unsent.sent_bytes
+            seq = unsent.seq
+        if seq >= 0:
+            self._waiting.append(_Chunk(self._turn, self._clause, seq, b"", last=True))
 
     def next_due(self) -> float | None:
         """The time at which to call `due` again; None while nothing can be sent."""

@@ -156,10 +156,11 @@ class Downlink:
         return out
 
     def _play(self, audio: AudioOut, now: float) -> list[Output]:
-        out = self._perform(self.turn.audio_arrived(audio.turn, audio.answers_utterance), now)
+        interruptible = None if audio.interruptible < 0 else audio.interruptible > 0
+        out = self._perform(self.turn.audio_arrived(audio.turn, audio.answers_utterance, interruptible), now)
         if audio.stage_ms:
             out.append(Arrived(audio.turn, audio.stage_ms))
-        if refused := self._playout.push(audio.turn, audio.clause, audio.seq, audio.mulaw, audio.last):
+        if refused := self._playout.push(audio.turn, audio.clause, audio.seq, audio.mulaw, audio.last, audio.sound):
             out.append(Dropped(refused, REFUSED))
         return out
 

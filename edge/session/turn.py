@@ -91,7 +91,7 @@ class Turn:
     """The turns of one call.  Each method takes one event and returns the effects, in order.  `now` is in ms."""
 
     def __init__(self, interruptible: bool = True) -> None:
-        self._interruptible = interruptible
+        self._first_interruptible = self._interruptible = interruptible
         self.turn = 0
         """The newest reply whose audio was admitted."""
         self.turn_min = 1
@@ -113,11 +113,11 @@ class Turn:
         """Whether audio of this reply may still reach the caller."""
         return turn >= self.turn_min
 
-    def audio_arrived(self, turn: int, answers: int = 0) -> list[Effect]:
+    def audio_arrived(self, turn: int, answers: int = 0, interruptible: bool | None = None) -> list[Effect]:
         """Audio of an admitted reply arrived; a newer reply replaces the current one.
 
         `answers` is the utterance that the reply answers.  That utterance is over, even if its start is reported only
-        later.
+        later.  `interruptible` is of the agent that has the reply; None: of that with which the call began.
         """
         if turn <= self.turn:
             return []
@@ -127,6 +127,7 @@ class Turn:
             effects += self._confirm()
         self._open(turn)
         self.answers = answers
+        self._interruptible = self._first_interruptible if interruptible is None else interruptible
         return effects
 
     def reply_complete(self, turn: int, last_clause: int, then: str) -> list[Effect]:

@@ -377,3 +377,16 @@ def test_between_the_turns_nobody_speaks() -> None:
     turn.caller_speaks(2, begun=1, now=NOW)  # a cough before the reply was heard
     turn.caller_silent(2, NOW)
     assert not turn.between
+
+
+def test_each_reply_is_interruptible_as_its_agent_says() -> None:
+    turn = Turn()
+    turn.audio_arrived(1, interruptible=False)
+    assert turn.caller_speaks(1, begun=1, now=NOW) == []
+    turn.caller_silent(1, NOW + 100)
+    turn.audio_arrived(2, interruptible=True)
+    assert Interrupt(2) in turn.caller_speaks(2, begun=2, now=NOW + 200)
+    first = Turn(interruptible=False)
+    first.audio_arrived(1, interruptible=True)
+    first.audio_arrived(2)
+    assert first.caller_speaks(1, begun=2, now=NOW) == [], "as the first agent says"
