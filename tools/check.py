@@ -15,6 +15,7 @@ from workers.llm.engines.catalog import CATALOG as LANGUAGE_MODELS
 from workers.runtime.agent_check import AgentFile, Findings, braces, check_pool
 from workers.stt.engines.catalog import CATALOG as SPEECH_TO_TEXT
 from workers.tts.engines.catalog import CATALOG as TEXT_TO_SPEECH
+from workers.tts.sounds import Sounds
 
 CATALOGS = {"stt": SPEECH_TO_TEXT, "llm": LANGUAGE_MODELS, "tts": TEXT_TO_SPEECH}
 AGENTS_DIR = "AGENTS_DIR"
@@ -59,7 +60,8 @@ def check(file: EnvFile, environ: Mapping[str, str]) -> Configuration:
 
 def check_providers(settings: Settings, agents: list[AgentFile]) -> Findings:
     """Check the providers of all three pools; each worker repeats the check of its own pool when it starts."""
-    found = Findings(warnings=braces(agents))
+    sounds = Sounds(settings.agents_folder).check(agent for _, agent in agents)
+    found = Findings(warnings=[*braces(agents), *sounds])
     for pool, catalog in CATALOGS.items():
         one = check_pool(pool, catalog, agents, settings)
         found.mistakes += one.mistakes

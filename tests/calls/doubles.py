@@ -39,8 +39,8 @@ def spoken(text: str) -> list[bytes]:
 
 
 def understood(frames: Sequence[bytes]) -> str:
-    """The text in the frames; a character counts once its last frame is there."""
-    text = "".join(chr(frame[0]) for frame in frames if frame[0] != 0xFF)
+    """The text in the frames; a character counts once its last frame is there.  Music is no text."""
+    text = "".join(chr(frame[0]) for frame in frames if frame[0] != 0xFF and frame.count(frame[0]) == len(frame))
     return text[FRAMES_PER_CHARACTER - 1 :: FRAMES_PER_CHARACTER]
 
 

@@ -35,9 +35,12 @@ from workers.llm.session import LlmSession
 from workers.llm.tools.toolbox import Toolbox
 from workers.providers.failover import Failover, Source
 from workers.providers.interfaces import ListenOptions, VoiceOptions
+from workers.runtime.per_agent import of_one_agent
 from workers.runtime.runner import Runner, RunnerOptions, Session
-from workers.stt.session import SttSession
+from workers.stt.session import Recognition, SttSession
+from workers.tts.fixed_sentences import FixedSentences
 from workers.tts.session import TtsSession
+from workers.tts.synthesis import AgentVoice
 
 CALL = "call-1"
 GREETING = "Hello."
@@ -167,7 +170,7 @@ class Phone(Talking):
     def _open(self, claim: Claim, bus: MemoryBus) -> Session:
         match claim.pool:
             case "stt":
-                return SttSession(claim, bus, self.store, self._sources("stt", self.ears), self.listen)
+                return SttSession(claim, bus, self.store, of_one_agent(self._recognition(self.listen)))
             case "llm":
                 model_chain = ModelChain(self._sources("llm", self.mind))
                 character = Persona(
@@ -180,7 +183,14 @@ class Phone(Talking):
                 )
                 return LlmSession(claim, bus, self.store, character)
             case _:
-                return TtsSession(claim, bus, self.store, self._sources("tts", self.mouth), VoiceOptions())
+                return TtsSession(claim, bus, self.store, of_one_agent(self._voice(VoiceOptions())))
+
+    def _recognition(self, options: ListenOptions) -> Recognition:
+        return Recognition(self._sources("stt", self.ears), options)
+
+    def _voice(self, options: VoiceOptions) -> AgentVoice:
+        fixed = FixedSentences(self.store.fixed_speech, options)
+        return AgentVoice(self._sources("tts", self.mouth), options, fixed)
 
     def _sources(self, pool: str, first: Any) -> Failover[Any]:
         """The pool's providers in the order of failover, as one process sees them."""

@@ -40,10 +40,12 @@ from workers.llm.model_chain import ModelChain
 from workers.llm.reply_run import Persona
 from workers.llm.session import LlmSession
 from workers.providers.failover import Failover, Source
-from workers.providers.interfaces import ListenOptions, VoiceOptions
+from workers.providers.interfaces import ListenOptions
+from workers.runtime.per_agent import of_one_agent
 from workers.runtime.runner import Runner, RunnerOptions, Session
-from workers.stt.session import SttSession
+from workers.stt.session import Recognition, SttSession
 from workers.tts.session import TtsSession
+from workers.tts.synthesis import AgentVoice
 
 WAIT_SECONDS = 20.0
 EDGE = "edge-1"
@@ -168,11 +170,12 @@ class Office:
         def open_session(claim: Claim) -> Session:
             match pool:
                 case "stt":
-                    return SttSession(claim, bus, store, sources, ListenOptions(endpointing_ms=300))
+                    recognition = Recognition(sources, ListenOptions(endpointing_ms=300))
+                    return SttSession(claim, bus, store, of_one_agent(recognition))
                 case "llm":
                     return LlmSession(claim, bus, store, Persona("Hello.", "Be brief.", ModelChain(sources)))
                 case _:
-                    return TtsSession(claim, bus, store, sources, VoiceOptions())
+                    return TtsSession(claim, bus, store, of_one_agent(AgentVoice(sources)))
 
         runner = self.runners[pool] = Runner(RunnerOptions(pool, name, self.places, 600), bus, store, open_session)
         self._tasks.append(asyncio.create_task(runner.run(asyncio.Event())))

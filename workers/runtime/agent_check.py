@@ -9,7 +9,7 @@ The parent of `make run` checks all three pools; each worker checks its own, if 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from common.agents.files import Document
@@ -68,8 +68,10 @@ def check_pool(pool: str, catalog: Catalog[Any], agents: Sequence[AgentFile], se
 def braces(agents: Sequence[AgentFile]) -> list[str]:
     """A warning for each `{{name}}` that has no value in an inbound call."""
     warnings = []
+    called = [agent for _, agent in agents if agent.numbers or len(agents) == 1]
+    reached = {name for agent in called for name in (agent.name, *agent.others)}
     for document, agent in agents:
-        for name in missing_variables(agent, {}) if agent.numbers or len(agents) == 1 else ():
+        for name in missing_variables(replace(agent, others={}), {}) if agent.name in reached else ():
             key = "greeting" if f"{{{{{name}" in agent.greeting.replace("{{ ", "{{") else "instructions"
             warnings.append(
                 f"{document.location((key,))}: {{{{{name}}}}} is empty in calls that come in; give it a value under "

@@ -62,6 +62,8 @@ class Assignment:
     bus: Bus
     store: CallStore
     settings: Settings
+    choose: Callable[[Agent], Failover[Any]] | None = None
+    """The providers of another agent of the call, to which it may be handed; None: those of the first."""
 
 
 OpenSession = Callable[[Assignment, Failover[P]], Session]
@@ -197,10 +199,12 @@ async def serve(
     ):
         stack.enter_context(exporting(settings.collector, owner))
 
+        def choose(agent: Agent) -> Failover[P]:
+            return replace(providers.choose_for(agent, default), elsewhere=runner.elsewhere)
+
         def open_one(claim: Claim) -> Session:
             agent = from_document(claim.record.agent)
-            chosen = replace(providers.choose_for(agent, default), elsewhere=runner.elsewhere)
-            return open_session(Assignment(claim, agent, bus, store, settings), chosen)
+            return open_session(Assignment(claim, agent, bus, store, settings, choose), choose(agent))
 
         def failing() -> bool:
             return providers.failing(default)

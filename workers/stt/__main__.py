@@ -8,9 +8,10 @@ from common.settings import Settings
 from workers.providers.failover import Failover
 from workers.providers.interfaces import ListenOptions, SpeechToText
 from workers.runtime.agent_warnings import AgentWarnings
+from workers.runtime.per_agent import per_agent
 from workers.runtime.process import Assignment, main
 from workers.stt.engines.catalog import CATALOG
-from workers.stt.session import SttSession
+from workers.stt.session import Recognition, SttSession
 
 WITHOUT_KEYTERMS = frozenset({"local", "cartesia", "sarvam"})
 """Vendors whose speech-to-text takes no list of words."""
@@ -30,18 +31,22 @@ warnings = AgentWarnings("stt", unused)
 
 
 def listen(call: Assignment, sources: Failover[SpeechToText]) -> SttSession:
-    """Make the STT session of one call, with the agent's options."""
-    warnings.check(call.agent, [source.spec for source in sources.sources], call.settings)
-    turn = call.agent.turn
-    options = ListenOptions(
-        language=call.agent.language,
-        min_interruption_ms=turn.min_interruption_ms,
-        endpointing_ms=turn.endpointing_ms,
-        eager_endpointing_ms=turn.eager_endpointing_ms,
-        interim_endpointing_ms=turn.interim_endpointing_ms,
-        keyterms=call.agent.keyterms,
-    )
-    return SttSession(call.claim, call.bus, call.store, sources, options)
+    """Make the STT session of one call, with the options of each of its agents."""
+
+    def recognition_of(agent: Agent, sources: Failover[SpeechToText]) -> Recognition:
+        warnings.check(agent, [source.spec for source in sources.sources], call.settings)
+        turn = agent.turn
+        options = ListenOptions(
+            language=agent.language,
+            min_interruption_ms=turn.min_interruption_ms,
+            endpointing_ms=turn.endpointing_ms,
+            eager_endpointing_ms=turn.eager_endpointing_ms,
+            interim_endpointing_ms=turn.interim_endpointing_ms,
+            keyterms=agent.keyterms,
+        )
+        return Recognition(sources, options)
+
+    return SttSession(call.claim, call.bus, call.store, per_agent(call, sources, recognition_of))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,10 @@
 A speech start goes to the edge's priority stream first: it may stop the agent.  Utterances are numbered; a checkpoint
 after each one holds the entry at which the next owner must begin to read, so that an utterance that a dead owner left
 unfinished is transcribed again, under the same number.
+
+If the call is handed to another agent (`AgentChanged`), the stream is closed and one with that agent's options and
+providers is opened, from the same entry: no audio is lost, and utterances are counted on.  The event log is read only
+for calls that can be handed over.
 """
 
 from __future__ import annotations
@@ -10,6 +14,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
 
 from common.audio.g711 import BYTES_PER_MS
 from common.bus import Bus
@@ -46,6 +53,7 @@ from workers.providers.interfaces import (
 )
 from workers.runtime.event_session import EventSession
 from workers.runtime.hang_up import Connection, hang_up
+from workers.runtime.per_agent import PerAgent
 from workers.stt.audio_watch import AudioWatch
 from workers.stt.backchannels import is_backchannel
 from workers.stt.event_writer import EventWriter
@@ -62,18 +70,25 @@ UNRESPONSIVE_SECONDS_MAX = 20.0
 """A call that has had no event from any provider for this long is given up: the spoken fallback follows."""
 
 
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """How the callers of one agent are recognised: by which providers, in the order of failover, and how."""
+
+    sources: Failover[SpeechToText]
+    options: ListenOptions
+
+
 class SttSession:
     """See `workers.runtime.runner.Session`."""
 
-    def __init__(
-        self, claim: Claim, bus: Bus, store: CallStore, sources: Failover[SpeechToText], options: ListenOptions
-    ) -> None:
+    def __init__(self, claim: Claim, bus: Bus, store: CallStore, agents: PerAgent[Recognition]) -> None:
         self._claim = claim
         self._bus = bus
         self._log = EventSession(claim, bus, store)
         self._writer = EventWriter(self._log)
-        self._sources = sources
-        self._options = options
+        self._agents = agents
+        self._used = agents.now  # what the open stream was opened with
+        self._until_handoff: asyncio.Timeout | None = None  # of the open stream
         self._edge = claim.record.edge
         self._epoch = claim.record.epoch
         self._audio = (0, 0)  # (epoch, position_ms): older audio was fed
@@ -89,11 +104,22 @@ class SttSession:
         self._fed_bytes = 0  # to the open stream, and not yet counted as used
 
     async def run(self) -> None:
-        await self._log.begin()
-        streaming = asyncio.create_task(self._run_stream(), name=f"stt stream {self._claim.call_id}")
-        watching = asyncio.create_task(self._watch.run(self._is_due), name=f"audio watch {self._claim.call_id}")
-        writing = asyncio.create_task(self._writer.run(), name=f"stt events {self._claim.call_id}")
+        if not self._agents.may_change:
+            await self._log.begin()
+            await self._recognise([])
+            return
+        async with self._log.following(self._note_agent):
+            await self._log.changed()  # the log's past is read: it says which agent has the call
+            await self._recognise([self._follow_agents()])
+
+    async def _recognise(self, more: list[Coroutine[Any, Any, None]]) -> None:
+        """Run until the audio ends; `more` is run beside."""
+        call_id = self._claim.call_id
+        streaming = asyncio.create_task(self._run_stream(), name=f"stt stream {call_id}")
+        watching = asyncio.create_task(self._watch.run(self._is_due), name=f"audio watch {call_id}")
+        writing = asyncio.create_task(self._writer.run(), name=f"stt events {call_id}")
         tasks = [streaming, watching, writing]
+        tasks += [asyncio.create_task(each, name=f"stt agents {call_id}") for each in more]
         try:
             await asyncio.wait([*tasks, self._over], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -109,6 +135,17 @@ class SttSession:
         self._over.result()
         self._count_use(self._spec)
         await self._writer.flush()
+
+    def _note_agent(self, message: Message) -> None:
+        self._agents.receive(message)
+
+    async def _follow_agents(self) -> None:
+        """Have the stream reopened when another agent has the call, unless that one is listened to in the same way."""
+        while True:
+            if self._until_handoff is not None and self._agents.now != self._used:
+                self._until_handoff.reschedule(asyncio.get_running_loop().time())
+                self._until_handoff = None
+            await self._log.changed()
 
     def _receive(self, entry_id: str, message: Message) -> None:
         match message:
@@ -148,10 +185,14 @@ class SttSession:
         reopening = Reopening()
         tried: set[str] = set()
         event_at = loop.time()
+        handed_over = False
         while True:
-            source = self._sources.choose(tried, self._claim.call_id)
+            if self._agents.now != self._used:
+                self._used = self._agents.now
+                tried.clear()
+            source = self._used.sources.choose(tried, self._claim.call_id)
             if source is None:
-                await self._sources.exhausted(self._claim.call_id)
+                await self._used.sources.exhausted(self._claim.call_id)
                 if loop.time() - event_at > UNRESPONSIVE_SECONDS_MAX:
                     hang_up(self._bus, self._claim, EndReason.ERROR, Connection(self._edge, self._epoch))
                     event_at = loop.time()
@@ -161,24 +202,42 @@ class SttSession:
             if limit_s := reopening.limit_s(loop.time()):
                 await asyncio.sleep(limit_s)
             tried.add(source.spec)
-            metrics.PROVIDER_REOPENED.labels(source.spec).inc(reopening.count > 0)
+            metrics.PROVIDER_REOPENED.labels(source.spec).inc(reopening.count > 0 and not handed_over)
             reopening.opened(loop.time())
             self._has_events = False
+            handed_over = False
             try:
-                with source.use() as use:
-                    await self._listen(source, use)
+                handed_over = await self._listen_until_handoff(source)
             except ProviderError as error:
                 log.warning("an STT stream failed: %s", error, extra={"call_id": self._claim.call_id})
             self._count_use(source.spec)
-            if self._has_events:
+            if self._has_events or handed_over:
                 event_at = loop.time()
+            if handed_over:
+                continue
             if reopening.failed(loop.time(), self._has_events):
                 tried.clear()
+
+    async def _listen_until_handoff(self, source: Source[SpeechToText]) -> bool:
+        """As `_listen`; returns True if another agent, who is listened to otherwise, has the call."""
+        try:
+            async with asyncio.timeout(None) as until:
+                self._until_handoff = until
+                self._log.wake()  # the hand-off may have come before
+                with source.use() as use:
+                    await self._listen(source, use)
+        except TimeoutError:
+            if not until.expired():
+                raise
+            return True
+        finally:
+            self._until_handoff = None
+        return False
 
     async def _listen(self, source: Source[SpeechToText], use: Use) -> None:
         """Feed one stream and publish its events until it fails.  Raises a ProviderError; silence is no failure."""
         self._spec = source.spec
-        async with source.provider.listen(self._options) as stream:
+        async with source.provider.listen(self._used.options) as stream:
             self._stream = stream
             self._utterance = self._resume.utterance
             self._audio = (0, 0)

@@ -2,7 +2,8 @@
 
 Only the newest reply counts: an older one ends when the next starts.  While an interruption may prove to be none, the
 current clause is synthesised to its end, because the reply may resume.  A clause that a previous owner has synthesised
-(`ClauseSynthesized`) is not synthesised again.  After a reconnect everything that the caller did not hear is, because
+(`ClauseSynthesized`) is not synthesised again.  A sound (`Clause.sound`) ends where the reply goes on with words, so
+one that words follow already is left out.  After a reconnect everything that the caller did not hear is, because
 the audio was lost with the connection: from the first clause that was not `ClausePlayed`, or from the word that the
 caller had reached, if the edge reported it (`CallStarted.heard`).
 """
@@ -25,7 +26,7 @@ from common.protocol.messages import (
     ReplyStarted,
     of_past_connection,
 )
-from workers.tts.resume_point import ON_ITS_WAY_MS, resume_ms
+from workers.tts.resume_point import ON_ITS_WAY_MS, resume_ms, sound_resume_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ class SpeechPlan:
         if paused or self._completion_sent or self.over or not self.edge:
             return None
         number = 0
-        while number in self._spoken:
+        while number in self._spoken or self._is_over_sound(number):
             number += 1
         if number in self._clauses:
             from_ms = self._start_at[1] if number == self._start_at[0] else 0
@@ -128,6 +129,14 @@ class SpeechPlan:
         if self._ended is not None and number >= self._ended.clauses:
             return Done(self._reply.turn, self._ended.then)
         return None
+
+    def goes_on(self, clause: Clause) -> bool:
+        """True if words follow this clause in its reply already: a sound ends then."""
+        return any(number > clause.clause and not later.sound for number, later in self._clauses.items())
+
+    def _is_over_sound(self, number: int) -> bool:
+        clause = self._clauses.get(number)
+        return clause is not None and bool(clause.sound) and self.goes_on(clause)
 
     def note_completion_sent(self, turn: int) -> None:
         """Record that `ReplySynthesized` was sent to the edge."""
@@ -155,4 +164,9 @@ class SpeechPlan:
         self._played.update(range(clause))
         if clause in self._clauses:
             text, duration_ms = self._clauses[clause].text, durations_ms.get(clause, 0)
-            self._start_at = (clause, resume_ms(text, heard_ms, duration_ms, char_timings.get(clause, ())))
+            resume = (
+                sound_resume_ms(heard_ms)
+                if self._clauses[clause].sound
+                else resume_ms(text, heard_ms, duration_ms, char_timings.get(clause, ()))
+            )
+            self._start_at = (clause, resume)

@@ -17,6 +17,12 @@ WORD_MS_MAX = 1_000
 """Most ms that are repeated to begin with a whole word; a number that is read digit by digit is one word, too."""
 
 
+def sound_resume_ms(heard_ms: int) -> int:
+    """As `resume_ms`, of a sound: it goes on where the caller stopped to hear it."""
+    sure_ms = max(heard_ms - ON_ITS_WAY_MS, 0)
+    return sure_ms - sure_ms % FRAME_MS
+
+
 def resume_ms(text: str, heard_ms: int, duration_ms: int, char_timings: Sequence[tuple[int, int]]) -> int:
     """Return the ms of a clause's audio to leave out, in whole frames.
 

@@ -7,8 +7,8 @@ edge queues them.  So a TTS worker that dies after a clause was synthesised chan
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
 
 from common.audio.g711 import BYTES_PER_MS, FRAME_BYTES, padded
 from common.bus import Bus
@@ -18,6 +18,7 @@ from common.process.tasks import cancel
 from common.protocol.fields import StageMs
 from common.protocol.messages import (
     AudioOut,
+    Clause,
     ClauseSynthesized,
     Message,
     ReplySynthesized,
@@ -25,13 +26,11 @@ from common.protocol.messages import (
 from common.protocol.redis_keys import edge_audio
 from common.store import CallStore, Claim
 from common.telemetry import metrics, traces
-from workers.providers.failover import Failover
-from workers.providers.interfaces import TextToSpeech, VoiceOptions
 from workers.runtime.event_session import EventSession
 from workers.runtime.hang_up import Connection, hang_up
-from workers.tts.fixed_sentences import FixedSentences
+from workers.runtime.per_agent import PerAgent
 from workers.tts.plan import Done, SpeechPlan, Synthesize, Task
-from workers.tts.synthesis import CallVoice
+from workers.tts.synthesis import AgentVoice, CallVoice
 
 log = logging.getLogger(__name__)
 
@@ -45,23 +44,14 @@ SILENT_CLAUSES_MAX = 2
 class TtsSession:
     """Implements `workers.runtime.runner.Session` for the TTS pool."""
 
-    def __init__(
-        self,
-        claim: Claim,
-        bus: Bus,
-        store: CallStore,
-        voices: Failover[TextToSpeech],
-        options: VoiceOptions,
-        settings: Sequence[str] = (),
-    ) -> None:
-        """`settings`: what chooses a provider's default voice and its server (fixed_sentences.py)."""
+    def __init__(self, claim: Claim, bus: Bus, store: CallStore, voices: PerAgent[AgentVoice]) -> None:
         self._claim = claim
         self._bus = bus
         self._log = EventSession(claim, bus, store)
-        self._voice = CallVoice(
-            claim.call_id, voices, options, self._log.write, FixedSentences(store.fixed_speech, options, settings)
-        )
+        self._voices = voices
+        self._voice = CallVoice(claim.call_id, voices.of, self._log.write)
         self._plan = SpeechPlan()
+        self._went_on = asyncio.Event()  # words follow the sound that is being sent
         self._current: tuple[Synthesize, asyncio.Task[None]] | None = None
         self._lead = _PlayoutLead()
         self._silent_clauses = 0
@@ -77,9 +67,12 @@ class TtsSession:
             await self._voice.close()
 
     def _receive(self, message: Message) -> None:
+        self._voices.receive(message)
         self._plan.receive(message)
         if self._current is not None and not self._plan.stands(self._current[0]):
             self._current[1].cancel()
+        if self._current is not None and self._is_over_sound(self._current[0].clause):
+            self._went_on.set()
         if not self._plan.speaks(self._voice.turn):
             self._voice.be_silent()
 
@@ -111,22 +104,40 @@ class TtsSession:
         """Send one clause to the connection of the call that it is for, and log it as synthesised."""
         clause = order.clause
         traces.about(traces.TurnTrace(self._claim.call_id, self._plan.answers, clause.turn))
-        sender = _Sender(self._bus, self._plan, self._claim, order)
+        sender = _Sender(self._bus, self._plan, self._claim, order, self._voices.of(clause.turn).interruptible)
         synthesis = self._voice.say(clause)
+        self._went_on.clear()
         async for chunk in synthesis:
+            if self._is_over_sound(clause):
+                break
             if not (unheard := sender.without_heard(chunk)):
                 continue
             sender.send(unheard)
-            await self._lead.wait(sender.turn, len(unheard) / BYTES_PER_MS / 1000)
+            await self._stay_behind(clause, len(unheard) / BYTES_PER_MS / 1000)
         sender.finish()
         metrics.ANSWERS_FAILED.labels("no voice").inc(synthesis.synthesized_chars >= 0)
-        self._count_silent_clause(synthesis.silent)
+        if not clause.sound:
+            self._count_silent_clause(synthesis.silent)
         synthesized = ClauseSynthesized(
             clause.turn, clause.clause, sender.duration_ms, synthesis.char_timings, order.epoch,
             synthesis.synthesized_chars,
         )  # fmt: skip
         await self._log.write(synthesized)
         self._plan.receive(synthesized)  # before it comes back through the log, so that it is not synthesised twice
+
+    def _is_over_sound(self, clause: Clause) -> bool:
+        """True of a sound that words of its reply follow already."""
+        return bool(clause.sound) and self._plan.goes_on(clause)
+
+    async def _stay_behind(self, clause: Clause, seconds: float) -> None:
+        """Count `seconds` of audio that were sent; wait while too many are ahead, with a sound until words follow."""
+        early_s = self._lead.early_s(clause.turn, seconds)
+        if early_s > 0 and clause.sound:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(early_s):
+                    await self._went_on.wait()
+        elif early_s > 0:
+            await asyncio.sleep(early_s)
 
     def _count_silent_clause(self, silent: bool) -> None:
         """Give the call up after `SILENT_CLAUSES_MAX` silent clauses in a row: the caller must not wait in silence."""
@@ -138,8 +149,9 @@ class TtsSession:
 class _Sender:
     """Cuts one clause's audio into whole frames and sends them."""
 
-    def __init__(self, bus: Bus, plan: SpeechPlan, claim: Claim, order: Synthesize) -> None:
+    def __init__(self, bus: Bus, plan: SpeechPlan, claim: Claim, order: Synthesize, interruptible: int) -> None:
         self._bus = bus
+        self._interruptible = interruptible
         self._plan = plan
         self._stream = edge_audio(plan.edge)
         self._claim = claim
@@ -168,10 +180,6 @@ class _Sender:
         self._publish(padded(self._rest), last=True)
 
     @property
-    def turn(self) -> int:
-        return self._clause.turn
-
-    @property
     def duration_ms(self) -> int:
         return self._frames * FRAME_BYTES // BYTES_PER_MS
 
@@ -185,7 +193,7 @@ class _Sender:
             self._stream,
             AudioOut(
                 self._claim.call_id, self._epoch, self._claim.token, clause.turn, clause.clause, self._frames, mulaw,
-                last, stage_ms, self._plan.held, self._plan.answers,
+                last, stage_ms, self._plan.held, self._plan.answers, self._interruptible, bool(clause.sound),
             ),
         )  # fmt: skip
         self._frames += len(mulaw) // FRAME_BYTES
@@ -198,11 +206,10 @@ class _PlayoutLead:
         self._turn = 0
         self._runs_out_at = 0.0
 
-    async def wait(self, turn: int, seconds: float) -> None:
-        """Count `seconds` of audio of the reply `turn`; wait while more than `AHEAD_SECONDS_MAX` are ahead."""
+    def early_s(self, turn: int, seconds: float) -> float:
+        """Count `seconds` of audio of the reply `turn`; how many more than `AHEAD_SECONDS_MAX` are ahead."""
         now = asyncio.get_running_loop().time()
         if turn != self._turn:
             self._turn, self._runs_out_at = turn, now
         self._runs_out_at = max(self._runs_out_at, now) + seconds
-        if self._runs_out_at - now > AHEAD_SECONDS_MAX:
-            await asyncio.sleep(self._runs_out_at - now - AHEAD_SECONDS_MAX)
+        return self._runs_out_at - now - AHEAD_SECONDS_MAX

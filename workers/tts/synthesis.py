@@ -8,6 +8,8 @@ A voice that ends a clause without an error has not always spoken all of it: the
 The audio is kept while its reply is the newest.  Audio that the carrier still queued when a connection broke was never
 heard; on the next connection it is played again, without a second synthesis and its delay.  A clause that is being
 synthesised at that moment continues.
+
+A clause that is a sound (`Clause.sound`) has no text: its audio is repeated, and no provider is asked.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import cast
 
 from common.audio.g711 import BYTES_PER_MS
@@ -27,6 +30,7 @@ from workers.providers.failover import Failover, Source
 from workers.providers.interfaces import CharTimings, IncompleteAudio, ProviderError, Sound, TextToSpeech, VoiceOptions
 from workers.tts.attempts import Attempts
 from workers.tts.audio.audibility import NO_AUDIO, SILENCE, TOO_SHORT, LeadingSilence, letters, shortest_ms
+from workers.tts.audio.hold_tone import hold_tone
 from workers.tts.audio_tags import for_voice, takes_audio_tags
 from workers.tts.fixed_sentences import FixedSentences
 from workers.tts.normalise import Normalised, with_sources
@@ -34,6 +38,8 @@ from workers.tts.remainder import synthesized_chars
 
 log = logging.getLogger(__name__)
 
+SOUND_S_MAX = 60
+"""Longest playing of one sound clause, in seconds; a shorter sound is repeated."""
 CLAUSE_SECONDS_MAX = 120.0
 """Longest synthesis of one clause, in seconds."""
 KEPT_BYTES_MAX = 60_000 * BYTES_PER_MS
@@ -103,25 +109,41 @@ class ClauseSynthesis:
             await asyncio.wait([self._task])
 
 
-class CallVoice:
-    """The audio of one call's newest reply.  `write` logs the usage of a provider in the event log.
+async def _tone(name: str) -> bytes:
+    return hold_tone()
 
-    `fixed` are the call's fixed sentences; None: all clauses are synthesised.
+
+@dataclass(frozen=True, slots=True)
+class AgentVoice:
+    """The voice of one agent: its providers in the order of failover, and what they are told."""
+
+    voices: Failover[TextToSpeech]
+    options: VoiceOptions = field(default_factory=VoiceOptions)
+    fixed: FixedSentences | None = None
+    """The fixed sentences; None: all clauses are synthesised."""
+    sound: Callable[[str], Awaitable[bytes]] = _tone
+    """(name of a sound) -> its mu-law audio, never empty."""
+    interruptible: int = -1
+    """As in `AudioOut`."""
+
+
+class CallVoice:
+    """The audio of one call's newest reply.
+
+    `voice_of`: number of a reply -> the voice of the agent that has it.  `write` logs the usage of a provider in the
+    event log.
     """
 
     def __init__(
         self,
         call_id: str,
-        voices: Failover[TextToSpeech],
-        options: VoiceOptions,
+        voice_of: Callable[[int], AgentVoice],
         write: Callable[[UsageReported], Awaitable[None]],
-        fixed: FixedSentences | None = None,
     ) -> None:
         self._call_id = call_id
-        self._fixed = fixed
-        self._voices = voices
-        self._options = options
+        self._voice_of = voice_of
         self._write = write
+        self._keeping: dict[FixedSentences, None] = {}
         self._kept: dict[int, ClauseSynthesis] = {}
         self._previous_was_silent = False
         self.turn = 0
@@ -152,39 +174,45 @@ class CallVoice:
         self.be_silent()
         for synthesis in self._kept.values():
             await synthesis.ended()
-        if self._fixed is not None:
-            await self._fixed.close()
+        for fixed in self._keeping:
+            await fixed.close()
 
     async def _speak(self, synthesis: ClauseSynthesis) -> None:
-        """Speak the clause with audio that was kept from another call, or else with a voice."""
+        """Speak the clause with audio that was kept from another call, or else with a voice; or play its sound."""
         clause = synthesis.clause
-        tags = any(takes_audio_tags(source.spec) for source in self._voices.sources)
-        speech = with_sources(clause.text, self._options.language, audio_tags=tags)
-        if self._fixed is None or not clause.fixed or not letters(speech.text):
-            await self._synthesize(synthesis, speech)
+        voice = self._voice_of(clause.turn)
+        if clause.sound:
+            await _repeat(synthesis, await voice.sound(clause.sound))
             return
-        key = self._fixed.key(self._voices.sources[0].spec, clause.text, speech.text)
-        if (kept := await self._fixed.read(key)) is not None:
+        tags = any(takes_audio_tags(source.spec) for source in voice.voices.sources)
+        speech = with_sources(clause.text, voice.options.language, audio_tags=tags)
+        fixed = voice.fixed
+        if fixed is None or not clause.fixed or not letters(speech.text):
+            await self._synthesize(synthesis, speech, voice)
+            return
+        key = fixed.key(voice.voices.sources[0].spec, clause.text, speech.text)
+        if (kept := await fixed.read(key)) is not None:
             synthesis.add(kept.mulaw)
             synthesis.char_timings = kept.char_timings
             self._previous_was_silent = False
-        elif await self._synthesize(synthesis, speech):
-            self._fixed.keep(key, FixedSentence(synthesis.audio, synthesis.char_timings))
+        elif await self._synthesize(synthesis, speech, voice):
+            self._keeping[fixed] = None
+            fixed.keep(key, FixedSentence(synthesis.audio, synthesis.char_timings))
 
-    async def _synthesize(self, synthesis: ClauseSynthesis, speech: Normalised) -> bool:
+    async def _synthesize(self, synthesis: ClauseSynthesis, speech: Normalised, voice: AgentVoice) -> bool:
         """Synthesise the clause; True if the preferred voice spoke all of it, and no voice failed."""
         clause = synthesis.clause
         progress = _ClauseProgress(speech.text)
         faultless = True
-        attempts = Attempts(self._voices, self._call_id, last_resort=not self._previous_was_silent)
+        attempts = Attempts(voice.voices, self._call_id, last_resort=not self._previous_was_silent)
         try:
             async with asyncio.timeout(CLAUSE_SECONDS_MAX):
                 while letters(progress.rest) and (source := attempts.next()) is not None:
                     started_ms, outcome = wall_ms(), "cancelled"
                     try:
-                        await self._speak_with(source, progress, synthesis)
+                        await self._speak_with(source, progress, synthesis, voice.options)
                         outcome = "spoken"
-                        faultless = faultless and source is self._voices.sources[0]
+                        faultless = faultless and source is voice.voices.sources[0]
                     except ProviderError as error:
                         faultless = False
                         outcome = "incomplete" if isinstance(error, IncompleteAudio) else type(error).__name__.lower()
@@ -199,7 +227,7 @@ class CallVoice:
             progress.note_broken_off()
         else:
             if letters(progress.rest):
-                await self._voices.exhausted(self._call_id)
+                await voice.voices.exhausted(self._call_id)
         synthesis.char_timings = tuple((speech.source(at), at_ms) for at, at_ms in progress.word_timings)
         synthesis.silent = self._previous_was_silent = not synthesis.size and letters(speech.text) > 0
         if letters(progress.rest):
@@ -207,7 +235,11 @@ class CallVoice:
         return faultless and bool(synthesis.size) and synthesis.synthesized_chars < 0
 
     async def _speak_with(
-        self, source: Source[TextToSpeech], progress: _ClauseProgress, synthesis: ClauseSynthesis
+        self,
+        source: Source[TextToSpeech],
+        progress: _ClauseProgress,
+        synthesis: ClauseSynthesis,
+        options: VoiceOptions,
     ) -> None:
         text = for_voice(progress.rest, source.spec)
         if not letters(text):  # only tags that this voice does not perform
@@ -215,7 +247,7 @@ class CallVoice:
             return
         silence = LeadingSilence()
         with source.use() as use:
-            stream = source.provider.say(text, self._options)
+            stream = source.provider.say(text, options)
             async with aclosing(cast("AsyncGenerator[Sound, None]", stream)) as chunks:
                 async for chunk in chunks:
                     if isinstance(chunk, CharTimings):
@@ -224,12 +256,23 @@ class CallVoice:
                         use.worked()
                         progress.synthesized_bytes += len(audible)
                         synthesis.add(audible)
-            if fault := progress.fault(silence, text, self._options.speed):
+            if fault := progress.fault(silence, text, options.speed):
                 metrics.CLAUSE_AUDIO_FAULTS.labels(source.spec, fault).inc()
                 raise IncompleteAudio(f"{source.spec} spoke a clause of {letters(text)} letters with {fault}")
         progress.note_complete()
         metrics.count_usage("tts", source.spec, {"characters": len(text)})
         await self._write(UsageReported("tts", source.spec, (("characters", len(text)),)))
+
+
+async def _repeat(synthesis: ClauseSynthesis, mulaw: bytes) -> None:
+    """Repeat a sound for `SOUND_S_MAX`, in pieces of a second, between which others run."""
+    piece = 1000 * BYTES_PER_MS
+    rounds = mulaw * (piece // len(mulaw) + 1)
+    rounds += rounds[:piece]
+    for second in range(SOUND_S_MAX):
+        at = second * piece % len(mulaw)
+        synthesis.add(rounds[at : at + piece])
+        await asyncio.sleep(0)
 
 
 class _ClauseProgress:

@@ -12,7 +12,7 @@ from workers.providers.failover import Failover, Source
 from workers.providers.interfaces import Down, Sound, TextToSpeech, VoiceOptions
 from workers.tts.audio_tags import for_voice, takes_audio_tags
 from workers.tts.normalise import with_sources
-from workers.tts.synthesis import CallVoice
+from workers.tts.synthesis import AgentVoice, CallVoice
 
 pytestmark = pytest.mark.fast
 
@@ -90,7 +90,8 @@ async def test_the_voice_after_a_failover_does_not_read_the_tags_aloud() -> None
         Source("tts", spec, speaker, 0, clock)
         for spec, speaker in (("elevenlabs/eleven_v3+http", acting), ("test/plain", plain))
     ]
-    voice = CallVoice("call-1", Failover(sources), VoiceOptions(), write)
+    agents_voice = AgentVoice(Failover(sources))
+    voice = CallVoice("call-1", lambda turn: agents_voice, write)
     assert [chunk async for chunk in voice.say(Clause(1, 0, "[laughs] Yes, sir."))] == [LOUD]
     assert acting.given == ["[laughs] Yes, sir."]
     assert [text.split() for text in plain.given] == [["Yes,", "sir."]]

@@ -231,3 +231,26 @@ def test_the_next_reply_ends_the_doubt() -> None:
     script.receive(ReplyStarted(2, 1))
     script.receive(Clause(2, 0, "Of course."))
     assert script.next() == Synthesize(Clause(2, 0, "Of course."), 1)
+
+
+MUSIC, WORDS = Clause(1, 1, "", sound="hold"), Clause(1, 2, "Here it is.")
+
+
+def test_a_sound_is_left_out_where_words_follow_already() -> None:
+    script = after(START, ReplyStarted(1, 0), HELLO, MUSIC, ClauseSynthesized(1, 0, 1600))
+    assert script.next() == Synthesize(MUSIC, 1) and not script.goes_on(MUSIC)
+    script.receive(Clause(1, 2, "", sound="hold"))
+    assert script.next() == Synthesize(MUSIC, 1), "more of it is no word"
+    script.receive(Clause(1, 3, "Here it is."))
+    assert script.next() == Synthesize(Clause(1, 3, "Here it is."), 1) and script.goes_on(MUSIC)
+
+
+def test_a_sound_goes_on_where_the_last_connection_was_lost() -> None:
+    script = after(START, ReplyStarted(1, 0), HELLO, MUSIC)
+    for clause, duration_ms in ((0, 1600), (1, 60_000)):
+        script.receive(ClauseSynthesized(1, clause, duration_ms, epoch=1))
+    assert script.next() is None
+    script.receive(CallStarted(2, "edge-b", 0, (1, 1, 30_050)))
+    assert script.next() == Synthesize(MUSIC, 2, 29_940)
+    script.receive(WORDS)
+    assert script.next() == Synthesize(WORDS, 2)

@@ -11,7 +11,8 @@ from common.protocol.messages import Clause, UsageReported
 from workers.providers.failover import Failover, Source
 from workers.providers.interfaces import Down, Sound, TextToSpeech, VoiceOptions
 from workers.tts import synthesis
-from workers.tts.synthesis import CallVoice, ClauseSynthesis
+from workers.tts.audio.hold_tone import hold_tone
+from workers.tts.synthesis import AgentVoice, CallVoice, ClauseSynthesis
 
 pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
@@ -59,7 +60,8 @@ def sing() -> Sing:
     def voice(choir: Choir) -> CallVoice:
         clock = asyncio.get_running_loop().time
         sources: list[Source[TextToSpeech]] = [Source("tts", "test/choir", choir, 0, clock)]
-        return CallVoice("call-1", Failover(sources), VoiceOptions(), write)
+        voice = AgentVoice(Failover(sources))
+        return CallVoice("call-1", lambda turn: voice, write)
 
     return voice
 
@@ -129,3 +131,40 @@ async def test_of_a_reply_that_is_too_long_the_oldest_clauses_are_forgotten(sing
     for clause in (HELLO, HELP, HELP, HELLO):
         await whole(voice.say(clause))
     assert choir.sung == [HELLO.text, HELP.text, HELLO.text]
+
+
+async def test_a_sound_is_repeated_for_its_time_and_no_voice_is_asked(sing: Sing) -> None:
+    choir = Choir()
+    music = await whole(sing(choir).say(Clause(1, 0, "", sound="hold")))
+    assert music == hold_tone() * (synthesis.SOUND_S_MAX // 4) and not choir.sung
+
+
+async def test_a_sound_of_any_length_is_repeated_without_a_gap() -> None:
+    sound = bytes(range(251)) * 37  # 1.16 s
+
+    async def music(name: str) -> bytes:
+        return sound
+
+    async def write(used: UsageReported) -> None:
+        """Nothing was used."""
+
+    voice = AgentVoice(Failover([]), sound=music)
+    played = await whole(CallVoice("call-1", lambda turn: voice, write).say(Clause(1, 0, "", sound="x")))
+    assert len(played) == synthesis.SOUND_S_MAX * 8_000 and played in sound * 60
+
+
+async def test_each_reply_is_spoken_by_the_agent_that_has_it() -> None:
+    first, second = Choir(), Choir()
+    clock = asyncio.get_running_loop().time
+    voices = {
+        turn: AgentVoice(Failover([Source("tts", f"t/{turn}", choir, 0, clock)]))
+        for turn, choir in ((1, first), (2, second))
+    }
+
+    async def write(used: UsageReported) -> None:
+        """Nobody reads it."""
+
+    voice = CallVoice("call-1", voices.__getitem__, write)
+    for clause in (HELLO, Clause(2, 0, "Goodbye.")):
+        await whole(voice.say(clause))
+    assert (first.sung, second.sung) == ([HELLO.text], ["Goodbye."])

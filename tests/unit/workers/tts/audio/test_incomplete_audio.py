@@ -21,7 +21,7 @@ from workers.providers.interfaces import (
     VoiceOptions,
 )
 from workers.tts.audio.audibility import NO_AUDIO, SILENCE, TOO_SHORT, letters, shortest_ms
-from workers.tts.synthesis import CallVoice, ClauseSynthesis
+from workers.tts.synthesis import AgentVoice, CallVoice, ClauseSynthesis
 
 pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
@@ -62,7 +62,8 @@ def voice(*singers: Singer) -> CallVoice:
         Source("tts", f"test/singer-{number}", singer, 0, clock)  # type: ignore[arg-type]
         for number, singer in enumerate(singers)
     ]
-    return CallVoice("call-1", Failover(sources), VoiceOptions(), write)
+    voice = AgentVoice(Failover(sources))
+    return CallVoice("call-1", lambda turn: voice, write)
 
 
 async def spoken(voice: CallVoice, clause: Clause = MONDAY) -> tuple[bytes, ClauseSynthesis]:
