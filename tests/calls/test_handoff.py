@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.protocol.messages import AudioOut, UserTurn
+from common.protocol.messages import AudioOut, Clause, ReplyEnded, ReplyStarted, UserTurn
 from common.protocol.redis_keys import edge_audio
 from tests.calls.handoff_phone import DESK, HandoffPhone, call_to_desk
 from workers.providers.interfaces import VoiceOptions
@@ -142,3 +142,18 @@ async def test_a_call_that_cannot_be_handed_over_reads_no_event_log_for_it():
         phone.hands_over(3, "billing")
         await phone.asks("how much", "Two hundred.")
         assert len(phone.ears.options) == 1 and not phone.other_mouth.voices
+
+
+async def test_what_the_first_agent_still_has_to_say_is_in_its_own_voice():
+    async with call_to_desk() as phone:
+        await phone.hears("Hello.")
+        await phone.worker("llm").kill()
+        phone.writes(ReplyStarted(2, 0), Clause(2, 0, "I will pass you on."))
+        phone.hands_over(3, "billing")
+        phone.writes(Clause(2, 1, "One moment."), ReplyEnded(2, 2))
+        await phone.hears("One moment.")
+        await phone.silence()
+        phone.writes(ReplyStarted(3, 0), Clause(3, 0, "This is billing."), ReplyEnded(3, 1))
+        await phone.hears("This is billing.")
+        assert list(phone.mouth.voices) == ["Hello.", "I will pass you on.", "One moment."]
+        assert list(phone.other_mouth.voices) == ["This is billing."]
