@@ -120,7 +120,7 @@ class Playout:
         self._dry_at = 0.0  # when the carrier will have played everything that was sent
         self._open_at = 0.0  # no audio is sent before this: a clear is unanswered
         self._turn, self._clause, self._next_seq, self._clause_ended = 0, -1, 0, False  # newest received
-        self._is_sound = False  # likewise
+        self._sound: tuple[int, int] | None = None  # (turn, clause) since which only sounds were received
         self.started_turn = 0
         """The newest reply of which a frame was sent; 0 before the first."""
         self.paused = False
@@ -137,9 +137,9 @@ class Playout:
         frames = len(mulaw) // FRAME_BYTES
         if (turn, clause) < (self._turn, self._clause):
             return frames
-        if self._is_sound and not is_sound and (turn, clause) > (self._turn, self._clause):
-            self._end_sound()
-        self._is_sound = is_sound
+        if not is_sound and self._sound is not None:
+            self._end_sound(self._sound)
+        self._sound = (self._sound or (turn, clause)) if is_sound else None
         skipped = 0
         if (turn, clause) == (self._turn, self._clause):
             if self._clause_ended:
@@ -155,13 +155,13 @@ class Playout:
         self._turn, self._clause, self._next_seq, self._clause_ended = turn, clause, next_seq, last
         return frames - kept
 
-    def _end_sound(self) -> None:
-        """Drop what waits of the newest clause, a sound; its checkpoint tells how far it came."""
+    def _end_sound(self, since: tuple[int, int]) -> None:
+        """Drop what waits of the clauses since that one, all of them sounds; a checkpoint tells that they are over."""
         seq = -1
-        while self._waiting and (self._waiting[-1].turn, self._waiting[-1].clause) == (self._turn, self._clause):
+        while self._waiting and (self._waiting[-1].turn, self._waiting[-1].clause) >= since:
             unsent = self._waiting.pop()
             self._held_bytes -= len(unsent.mulaw) - unsent.sent_bytes
-            seq = unsent.seq
+            seq = unsent.seq if unsent.clause == self._clause else max(seq, 0)
         if seq >= 0:
             self._waiting.append(_Chunk(self._turn, self._clause, seq, b"", last=True))
 

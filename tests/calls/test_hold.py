@@ -61,13 +61,16 @@ async def test_it_ends_where_the_reply_goes_on():
     async with call_to_desk(ANSWERS) as phone:
         await held(phone, goes_on=True)
         await phone.after(5)
-        phone.writes(Clause(2, 2, "Here it is."), ReplyEnded(2, 3))
+        text = "Here it is, and I read out all of it to you now."
+        phone.writes(Clause(2, 2, text), ReplyEnded(2, 3))
         before = len(phone.frames)
-        await phone.hears("Here it is.")
-        words = [number for number, frame in enumerate(phone.frames) if frame[0] == ord("H")][-1]
+        await phone.after(0.3)
+        words = [number for number, frame in enumerate(phone.frames) if frame == b"H" * FRAME][0]
         assert words - before < 25, "the words wait for no more music than the carrier has already"
+        assert [event.clause for event in phone.events if isinstance(event, ClauseSynthesized)][-1] == 2, "sent as fast"
+        await phone.hears(text)
         await phone.silence()
-        assert phone.transcript.exchanges[0].heard == "One moment. Here it is."
+        assert phone.transcript.exchanges[0].heard == f"One moment. {text}"
 
 
 async def test_music_behind_music_waits_for_its_end_and_words_end_both():
@@ -76,7 +79,9 @@ async def test_music_behind_music_waits_for_its_end_and_words_end_both():
         phone.writes(Clause(2, 2, "", sound="hold"))
         await phone.after(SOUND_S_MAX + 10)
         assert len(phone.frames) > (SOUND_S_MAX + 9) * 50
-        phone.writes(Clause(2, 3, "Here it is."), ReplyEnded(2, 4))
+        phone.writes(Clause(2, 3, "", sound="hold"))
+        await phone.after(5)
+        phone.writes(Clause(2, 4, "Here it is."), ReplyEnded(2, 5))
         await phone.after(2)
         assert phone.heard.endswith("Here it is.")
 

@@ -7,7 +7,6 @@ edge queues them.  So a TTS worker that dies after a clause was synthesised chan
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 
 from common.audio.g711 import BYTES_PER_MS, FRAME_BYTES, padded
@@ -18,7 +17,6 @@ from common.process.tasks import cancel
 from common.protocol.fields import StageMs
 from common.protocol.messages import (
     AudioOut,
-    Clause,
     ClauseSynthesized,
     Message,
     ReplySynthesized,
@@ -51,9 +49,9 @@ class TtsSession:
         self._voices = voices
         self._voice = CallVoice(claim.call_id, voices.of, self._log.write)
         self._plan = SpeechPlan()
-        self._went_on = asyncio.Event()  # words follow the sound that is being sent
         self._current: tuple[Synthesize, asyncio.Task[None]] | None = None
         self._lead = _PlayoutLead()
+        self._sent_sound = False  # the newest clause that was sent is a sound
         self._silent_clauses = 0
 
     async def run(self) -> None:
@@ -71,8 +69,6 @@ class TtsSession:
         self._plan.receive(message)
         if self._current is not None and not self._plan.stands(self._current[0]):
             self._current[1].cancel()
-        if self._current is not None and self._is_over_sound(self._current[0].clause):
-            self._went_on.set()
         if not self._plan.speaks(self._voice.turn):
             self._voice.be_silent()
 
@@ -106,14 +102,16 @@ class TtsSession:
         traces.about(traces.TurnTrace(self._claim.call_id, self._plan.answers, clause.turn))
         sender = _Sender(self._bus, self._plan, self._claim, order, self._voices.of(clause.turn).interruptible)
         synthesis = self._voice.say(clause)
-        self._went_on.clear()
+        if self._sent_sound and not clause.sound:
+            self._lead = _PlayoutLead()  # the edge drops what was sent ahead of the sound
+        self._sent_sound = bool(clause.sound)
         async for chunk in synthesis:
-            if self._is_over_sound(clause):
+            if clause.sound and self._plan.goes_on(clause):
                 break
             if not (unheard := sender.without_heard(chunk)):
                 continue
             sender.send(unheard)
-            await self._stay_behind(clause, len(unheard) / BYTES_PER_MS / 1000)
+            await self._lead.wait(clause.turn, len(unheard) / BYTES_PER_MS / 1000)
         sender.finish()
         metrics.ANSWERS_FAILED.labels("no voice").inc(synthesis.synthesized_chars >= 0)
         if not clause.sound:
@@ -124,20 +122,6 @@ class TtsSession:
         )  # fmt: skip
         await self._log.write(synthesized)
         self._plan.receive(synthesized)  # before it comes back through the log, so that it is not synthesised twice
-
-    def _is_over_sound(self, clause: Clause) -> bool:
-        """True of a sound that words of its reply follow already."""
-        return bool(clause.sound) and self._plan.goes_on(clause)
-
-    async def _stay_behind(self, clause: Clause, seconds: float) -> None:
-        """Count `seconds` of audio that were sent; wait while too many are ahead, with a sound until words follow."""
-        early_s = self._lead.early_s(clause.turn, seconds)
-        if early_s > 0 and clause.sound:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(early_s):
-                    await self._went_on.wait()
-        elif early_s > 0:
-            await asyncio.sleep(early_s)
 
     def _count_silent_clause(self, silent: bool) -> None:
         """Give the call up after `SILENT_CLAUSES_MAX` silent clauses in a row: the caller must not wait in silence."""
@@ -206,10 +190,11 @@ class _PlayoutLead:
         self._turn = 0
         self._runs_out_at = 0.0
 
-    def early_s(self, turn: int, seconds: float) -> float:
-        """Count `seconds` of audio of the reply `turn`; how many more than `AHEAD_SECONDS_MAX` are ahead."""
+    async def wait(self, turn: int, seconds: float) -> None:
+        """Count `seconds` of audio of the reply `turn`; wait while more than `AHEAD_SECONDS_MAX` are ahead."""
         now = asyncio.get_running_loop().time()
         if turn != self._turn:
             self._turn, self._runs_out_at = turn, now
         self._runs_out_at = max(self._runs_out_at, now) + seconds
-        return self._runs_out_at - now - AHEAD_SECONDS_MAX
+        if self._runs_out_at - now > AHEAD_SECONDS_MAX:
+            await asyncio.sleep(self._runs_out_at - now - AHEAD_SECONDS_MAX)

@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 SOUND_S_MAX = 60
 """Longest playing of one sound clause, in seconds; a shorter sound is repeated."""
+SOUND_PIECE_MS = 200
+"""A sound is sent in pieces of this length: words of its reply wait for no more, even if 60 s are ahead of them."""
 CLAUSE_SECONDS_MAX = 120.0
 """Longest synthesis of one clause, in seconds."""
 KEPT_BYTES_MAX = 60_000 * BYTES_PER_MS
@@ -265,12 +267,12 @@ class CallVoice:
 
 
 async def _repeat(synthesis: ClauseSynthesis, mulaw: bytes) -> None:
-    """Repeat a sound for `SOUND_S_MAX`, in pieces of a second, between which others run."""
-    piece = 1000 * BYTES_PER_MS
+    """Repeat a sound for `SOUND_S_MAX`, in pieces between which others run."""
+    piece = SOUND_PIECE_MS * BYTES_PER_MS
     rounds = mulaw * (piece // len(mulaw) + 1)
     rounds += rounds[:piece]
-    for second in range(SOUND_S_MAX):
-        at = second * piece % len(mulaw)
+    for number in range(SOUND_S_MAX * 1000 // SOUND_PIECE_MS):
+        at = number * piece % len(mulaw)
         synthesis.add(rounds[at : at + piece])
         await asyncio.sleep(0)
 
