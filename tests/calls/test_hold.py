@@ -60,12 +60,12 @@ async def test_the_caller_interrupts_it():
 async def test_it_ends_where_the_reply_goes_on():
     async with call_to_desk(ANSWERS) as phone:
         await held(phone, goes_on=True)
-        await phone.after(5)
+        await phone.after(0.5)
         text = "Here it is, and I read out all of it to you now."
         phone.writes(Clause(2, 2, text), ReplyEnded(2, 3))
         before = len(phone.frames)
         await phone.after(0.3)
-        words = [number for number, frame in enumerate(phone.frames) if frame == b"H" * FRAME][0]
+        words = phone.frames.index(b"H" * FRAME)
         assert words - before < 25, "the words wait for no more music than the carrier has already"
         assert [event.clause for event in phone.events if isinstance(event, ClauseSynthesized)][-1] == 2, "sent as fast"
         await phone.hears(text)
