@@ -6,8 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from common.agents.handoff import linked
-from common.agents.model import Agent, ProviderNames, TurnOptions
+from common.agents.model import Agent, Agents, ProviderNames, TurnOptions
 from common.bus.memory import MemoryBus
 from common.protocol.acts import AgentChanged
 from common.protocol.messages import Clause, ReplyEnded, ReplyStarted
@@ -24,16 +23,15 @@ from workers.stt.__main__ import listen
 from workers.tts.__main__ import speak
 
 OWN = "other/voice"
-DESK, BILLING, SALES = linked(
-    [
+FILES = (
         Agent("desk", "Hello.", "Be brief.", language="en-IN", voice="anna", transfer_to=("billing", "sales")),
         Agent(
             "billing", "", "Be exact.", language="hi", voice="ravi", transfer_to=("desk",), keyterms=("invoice",),
             turn=TurnOptions(endpointing_ms=700, interruptible=False), providers=ProviderNames(tts=(OWN,)),
         ),
         Agent("sales", "", "Be kind.", language="en-IN", voice="anna"),
-    ]
 )  # fmt: skip
+DESK, BILLING, SALES = Agents({file.name: file for file in FILES}).by_name.values()
 
 
 class NotingEars(TextEars):

@@ -9,10 +9,11 @@ The parent of `make run` checks all three pools; each worker checks its own, if 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from common.agents.files import Document
+from common.agents.handoff import reachable
 from common.agents.model import Agent
 from common.agents.reading import read_agents
 from common.agents.variables import missing_variables
@@ -68,10 +69,11 @@ def check_pool(pool: str, catalog: Catalog[Any], agents: Sequence[AgentFile], se
 def braces(agents: Sequence[AgentFile]) -> list[str]:
     """A warning for each `{{name}}` that has no value in an inbound call."""
     warnings = []
-    called = [agent for _, agent in agents if agent.numbers or len(agents) == 1]
-    reached = {name for agent in called for name in (agent.name, *agent.others)}
+    hands_to = {agent.name: agent.transfer_to for _, agent in agents}
+    called = [agent.name for _, agent in agents if agent.numbers or len(agents) == 1]
+    reached = {*called, *(other for name in called for other in reachable(name, hands_to))}
     for document, agent in agents:
-        for name in missing_variables(replace(agent, others={}), {}) if agent.name in reached else ():
+        for name in missing_variables(agent, {}) if agent.name in reached else ():
             key = "greeting" if f"{{{{{name}" in agent.greeting.replace("{{ ", "{{") else "instructions"
             warnings.append(
                 f"{document.location((key,))}: {{{{{name}}}}} is empty in calls that come in; give it a value under "

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
 
-from common.agents.model import Agent, BadAgents, load_agents
+from common.agents.model import Agent, BadAgents
+from common.agents.reading import load_agents
 from common.settings import Settings
 from workers.providers.failover import Failover
 from workers.providers.interfaces import TextToSpeech, VoiceOptions

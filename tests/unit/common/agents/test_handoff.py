@@ -8,15 +8,9 @@ from pathlib import Path
 import pytest
 
 from common.agents.handoff import OTHERS_MAX, reachable
-from common.agents.model import (
-    Agent,
-    BadAgents,
-    from_document,
-    load_agents,
-    missing_variables,
-    to_document,
-    with_variables,
-)
+from common.agents.model import Agent, BadAgents, from_document, to_document
+from common.agents.reading import load_agents
+from common.agents.variables import missing_variables, with_variables
 
 pytestmark = pytest.mark.fast
 
@@ -106,3 +100,15 @@ def test_circles_end() -> None:
 def test_documents_of_others_are_checked(others: object) -> None:
     with pytest.raises(BadAgents, match="agent document"):
         from_document({**to_document(Agent("a", "", "-")), "others": others})
+
+
+def test_a_second_version_of_an_agent_may_hand_to_others_too(tmp_path: Path) -> None:
+    folder(tmp_path, desk="", billing="transfer_to: [desk]\n")
+    (tmp_path / "desk.canary.yaml").write_text(f"{FILE}canary: 10\ntransfer_to: [billing]\n")
+    agents = load_agents(tmp_path)
+    canary = agents.canaries["desk"]
+    assert list(canary.others) == ["billing"] and not agents.by_name["desk"].others
+    assert agents.by_name["billing"].others["desk"].canary == 0, "who is handed over gets the first version"
+    (tmp_path / "desk.canary.yaml").write_text(f"{FILE}canary: 10\ntransfer_to: [biling]\n")
+    (problem,) = problems(tmp_path)
+    assert problem.startswith("desk.canary.yaml:4: 'transfer_to' names 'biling'")

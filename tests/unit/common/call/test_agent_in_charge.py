@@ -6,17 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.agents.handoff import linked
-from common.agents.model import Agent
+from common.agents.model import Agent, Agents
 from common.call.agent_in_charge import AgentInCharge
 from common.protocol.acts import AgentChanged
 from common.protocol.messages import ReplyStarted
 
 pytestmark = pytest.mark.fast
 
-DESK, BILLING, SALES = linked(
-    [Agent("desk", "", "-", transfer_to=("billing", "sales")), Agent("billing", "", "-"), Agent("sales", "", "-")]
-)
+FILES = (Agent("desk", "", "-", transfer_to=("billing", "sales")), Agent("billing", "", "-"), Agent("sales", "", "-"))
+DESK, BILLING, SALES = Agents({file.name: file for file in FILES}).by_name.values()
 
 
 def after(*events: AgentChanged | ReplyStarted) -> AgentInCharge:
