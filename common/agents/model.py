@@ -292,7 +292,7 @@ def _percentile(agent: str, person: str) -> float:
 def to_document(agent: Agent) -> dict[str, Any]:
     """The agent as JSON-compatible data in the shape of its file, plus `version`, for the record of a call.
 
-    `others` are the documents of the agents that it can reach, if there are any.  `on_call` is left out: it is over when
+    `others` are the documents of the agents that it can reach, if any.  `on_call` is left out: it is over when
     a call has a record, and its headers may hold a secret.
     """
     others = {"others": {name: to_document(other) for name, other in agent.others.items()}} if agent.others else {}
