@@ -13,6 +13,7 @@ from typing import Any
 
 from common.agents.model import Agent
 from common.bus.memory import MemoryBus, MemoryStreams
+from common.call.agent_in_charge import AgentInCharge
 from common.call.reply_state import ABOUT_REPLY, Reply
 from common.call.transcript import CallTranscript
 from common.protocol.acts import ToolReturned
@@ -35,7 +36,7 @@ from workers.llm.session import LlmSession
 from workers.llm.tools.toolbox import Toolbox
 from workers.providers.failover import Failover, Source
 from workers.providers.interfaces import ListenOptions, VoiceOptions
-from workers.runtime.per_agent import of_one_agent
+from workers.runtime.per_agent import PerAgent, of_one_agent
 from workers.runtime.runner import Runner, RunnerOptions, Session
 from workers.stt.session import Recognition, SttSession
 from workers.tts.fixed_sentences import FixedSentences
@@ -43,6 +44,7 @@ from workers.tts.session import TtsSession
 from workers.tts.synthesis import AgentVoice
 
 CALL = "call-1"
+NOBODY = Agent("agent", "Hello.", "Be brief.")
 GREETING = "Hello."
 
 
@@ -173,15 +175,18 @@ class Phone(Talking):
                 return SttSession(claim, bus, self.store, of_one_agent(self._recognition(self.listen)))
             case "llm":
                 model_chain = ModelChain(self._sources("llm", self.mind))
-                character = Persona(
-                    self.greeting,
-                    "Be brief.",
-                    model_chain,
-                    self.options.interruptible,
-                    self.farewell,
-                    toolbox=Toolbox(self.agent),
-                )
-                return LlmSession(claim, bus, self.store, character)
+
+                def character(agent: Agent) -> Persona:
+                    return Persona(
+                        self.greeting,
+                        agent.instructions,
+                        model_chain,
+                        self.options.interruptible,
+                        self.farewell,
+                        toolbox=Toolbox(agent if self.agent else None),
+                    )
+
+                return LlmSession(claim, bus, self.store, PerAgent(AgentInCharge(self.agent or NOBODY), character))
             case _:
                 return TtsSession(claim, bus, self.store, of_one_agent(self._voice(VoiceOptions())))
 

@@ -28,6 +28,7 @@ from workers.llm.reply_run import Persona
 from workers.llm.session import LlmSession
 from workers.providers.failover import Failover, Source
 from workers.runtime.event_session import Fenced
+from workers.runtime.per_agent import of_one_agent
 
 pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
@@ -84,7 +85,9 @@ async def mind_at_work() -> AsyncIterator[tuple[Story, asyncio.Task[None]]]:
     model_chain = ModelChain(
         Failover((Source("llm", "test/llm", transcript.mind, 0, asyncio.get_running_loop().time),))
     )
-    session = LlmSession(claim, transcript.bus, transcript.store, Persona("Hello.", "Be brief.", model_chain))
+    session = LlmSession(
+        claim, transcript.bus, transcript.store, of_one_agent(Persona("Hello.", "Be brief.", model_chain))
+    )
     transcript.tell(*GREETED)
     working = asyncio.create_task(session.run())
     await asyncio.sleep(1)

@@ -173,7 +173,9 @@ class Office:
                     recognition = Recognition(sources, ListenOptions(endpointing_ms=300))
                     return SttSession(claim, bus, store, of_one_agent(recognition))
                 case "llm":
-                    return LlmSession(claim, bus, store, Persona("Hello.", "Be brief.", ModelChain(sources)))
+                    return LlmSession(
+                        claim, bus, store, of_one_agent(Persona("Hello.", "Be brief.", ModelChain(sources)))
+                    )
                 case _:
                     return TtsSession(claim, bus, store, of_one_agent(AgentVoice(sources)))
 

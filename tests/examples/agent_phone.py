@@ -28,6 +28,7 @@ from workers.llm.reply_run import Persona
 from workers.llm.session import LlmSession
 from workers.llm.text.phrases import apology, farewell
 from workers.providers.interfaces import EagerEndOfTurn, EndOfTurn, ListenOptions, Sound, SttEvent, VoiceOptions
+from workers.runtime.per_agent import of_one_agent
 from workers.runtime.process import Assignment
 from workers.runtime.runner import Session
 from workers.stt.__main__ import listen
@@ -135,7 +136,7 @@ class AgentPhone(Phone):
             case "stt":
                 return listen(call, self._sources("stt", self.ears))
             case "llm":
-                return LlmSession(claim, bus, self.store, self._persona())
+                return LlmSession(claim, bus, self.store, of_one_agent(self._persona()))
             case _:
                 return speak(call, self._sources("tts", self.mouth))
 

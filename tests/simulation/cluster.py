@@ -30,6 +30,7 @@ from workers.llm.model_chain import ModelChain
 from workers.llm.reply_run import Persona
 from workers.llm.session import LlmSession
 from workers.providers.failover import Failover, Source
+from workers.runtime.per_agent import of_one_agent
 from workers.runtime.process import Assignment
 from workers.runtime.runner import Runner, RunnerOptions, Session
 from workers.stt.__main__ import listen
@@ -110,7 +111,7 @@ class Worker(Node):
                 character = Persona(agent.greeting, agent.instructions, ModelChain(sources), agent.turn.interruptible)
                 if self.ground.plan.acts:
                     store = cast(CallStore, ActingLedger(store, self.ground.effect))
-                return LlmSession(claim, bus, store, character)
+                return LlmSession(claim, bus, store, of_one_agent(character))
             case _:
                 return speak(Assignment(claim, agent, bus, store, SETTINGS), sources)
 

@@ -2,6 +2,7 @@
 
 import sys
 
+from common.agents.model import Agent
 from workers.llm.engines.catalog import CATALOG
 from workers.llm.model_chain import FirstWords, ModelChain
 from workers.llm.reply_run import Persona
@@ -10,6 +11,7 @@ from workers.llm.text.phrases import apology, connecting, farewell, fillers
 from workers.llm.tools.toolbox import Toolbox
 from workers.providers.failover import Failover
 from workers.providers.interfaces import LanguageModel
+from workers.runtime.per_agent import per_agent
 from workers.runtime.process import Assignment, main
 
 
@@ -20,20 +22,22 @@ class _Replies:
         self._first_words = FirstWords()
 
     def __call__(self, call: Assignment, models: Failover[LanguageModel]) -> LlmSession:
-        agent = call.agent
-        model_chain = ModelChain(models, self._first_words if call.settings.llm_hedge == "on" else None)
-        persona = Persona(
-            agent.greeting,
-            agent.instructions,
-            model_chain,
-            agent.turn.interruptible,
-            agent.farewell or farewell(agent.language),
-            apology(agent.language),
-            connecting(agent.language),
-            fillers(agent.language),
-            Toolbox(agent),
-        )
-        return LlmSession(call.claim, call.bus, call.store, persona)
+        hedge = self._first_words if call.settings.llm_hedge == "on" else None
+
+        def persona(agent: Agent, models: Failover[LanguageModel]) -> Persona:
+            return Persona(
+                agent.greeting,
+                agent.instructions,
+                ModelChain(models, hedge),
+                agent.turn.interruptible,
+                agent.farewell or farewell(agent.language),
+                apology(agent.language),
+                connecting(agent.language),
+                fillers(agent.language),
+                Toolbox(agent),
+            )
+
+        return LlmSession(call.claim, call.bus, call.store, per_agent(call, models, persona))
 
 
 if __name__ == "__main__":

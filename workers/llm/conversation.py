@@ -87,6 +87,10 @@ class Dialogue:
         self.over = False
         """True after `CallEnded`, unless the carrier reconnects."""
 
+    def hand_over(self, instructions: str, interruptible: bool) -> None:
+        """Another agent has the conversation from the next reply on."""
+        self._instructions, self._interruptible = instructions, interruptible
+
     def receive(self, message: Message) -> None:
         """Fold one event.  A repeated event changes nothing."""
         if of_past_connection(message, self.epoch):
@@ -126,7 +130,7 @@ class Dialogue:
         if (newest := self._newest) is not None:
             newest.superseded = True
         self._replies[started.turn] = reply = Reply(started.turn, started.utterance, started.based_on)
-        self._place(reply, started.inputs)
+        self._insert(reply, started.inputs)
         if not started.based_on:
             self._answered_inputs = max(self._answered_inputs, started.inputs)
         else:
@@ -134,7 +138,7 @@ class Dialogue:
             if self._eager_turn is not None:
                 self._begun_on = self._eager_turn
 
-    def _place(self, reply: Reply, inputs: int) -> None:
+    def _insert(self, reply: Reply, inputs: int) -> None:
         """Put a reply before the inputs that it does not know: one may come while the reply's start is written."""
         unknown, at = self._input_items[inputs:], len(self._items)
         for position in reversed(range(len(self._items))):

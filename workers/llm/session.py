@@ -26,10 +26,11 @@ from workers.llm.log_changes import LogChanges
 from workers.llm.reply_run import Answer, Persona, ReplyRun
 from workers.llm.reply_work import ReplyWork
 from workers.llm.reply_writer import ReplyEvents, ReplyWriter
-from workers.llm.tools.due import Due, KeysDue, due
+from workers.llm.tools.due import Due, HandOffDue, KeysDue, due, handed_off
 from workers.providers.interfaces import ChatMessage
 from workers.runtime.event_session import EventSession
 from workers.runtime.hang_up import Connection, hang_up
+from workers.runtime.per_agent import PerAgent
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +41,12 @@ FAILED_REPLIES_MAX = 2
 class LlmSession:
     """Implements `workers.runtime.runner.Session` for the LLM pool."""
 
-    def __init__(self, claim: Claim, bus: Bus, store: CallStore, persona: Persona) -> None:
+    def __init__(self, claim: Claim, bus: Bus, store: CallStore, personas: PerAgent[Persona]) -> None:
         self._claim = claim
         self._bus = bus
         self._log = EventSession(claim, bus, store)
-        self._persona = persona
-        self._dialogue = Dialogue(persona.instructions, persona.interruptible)
+        self._personas = personas
+        self._dialogue = Dialogue(personas.now.instructions, personas.now.interruptible)
         self._changes = LogChanges()
         self._ordered: set[tuple[int, Due]] = set()  # (epoch, order) that the edge was given
         self._events = 0
@@ -58,8 +59,10 @@ class LlmSession:
 
     def _receive(self, message: Message) -> None:
         self._dialogue.receive(message)
+        if self._personas.receive(message):
+            self._dialogue.hand_over(self._personas.now.instructions, self._personas.now.interruptible)
         if isinstance(message, ToolsOffered):
-            self._persona.toolbox.offer(message.source, message.tools)
+            self._personas.now.toolbox.offer(message.source, message.tools)
         self._changes.notify()
         self._events += 1
         if self._events == EVENTS_MAXLEN:
@@ -132,40 +135,43 @@ class LlmSession:
         self, wanted: WantedReply, chat: list[ChatMessage], work: ReplyWork, started: asyncio.Task[None]
     ) -> None:
         """Publish one reply clause by clause, after the clauses that a previous owner has published."""
+        persona = self._personas.of(wanted.turn)
         traces.about(traces.TurnTrace(self._claim.call_id, wanted.utterance, wanted.turn))
         user_turn = self._dialogue.user_turn(wanted.utterance)
         events = ReplyEvents(self._log, started)
         writer = ReplyWriter(events, wanted, self._dialogue.published_text(wanted.turn), user_turn, work)
         answer = Answer()
         if wanted.is_greeting:
-            await writer.finish_text(self._persona.greeting, fixed=self._same_in_all_calls)
+            await writer.finish_text(persona.greeting, fixed=self._same_in_all_calls)
         else:
-            run = ReplyRun(wanted, self._dialogue, self._persona, writer, self._changes, self._claim.call_id)
+            run = ReplyRun(wanted, self._dialogue, persona, writer, self._changes, self._claim.call_id)
             answer = await run.answer(chat)
             self._failed_replies *= answer.failed
         await writer.finish()  # includes the text of a model that failed, if no other could continue
         if not writer.spoke and answer.failed:
             metrics.ANSWERS_FAILED.labels("no model").inc()
-            await self._apologise(writer)
+            await self._apologise(writer, persona.apology)
         elif not writer.count and answer.then:
-            await writer.say_only(self._persona.farewell, fixed=self._same_in_all_calls)
+            await writer.say_only(persona.farewell, fixed=self._same_in_all_calls)
         await events.write(ReplyEnded(wanted.turn, writer.count, answer.then))
 
-    async def _apologise(self, writer: ReplyWriter) -> None:
+    async def _apologise(self, writer: ReplyWriter, apology: str) -> None:
         """Speak the apology; if the reply before failed too, end the call instead of repeating it."""
         self._failed_replies += 1
         if self._failed_replies >= FAILED_REPLIES_MAX:
             hang_up(self._bus, self._claim, EndReason.ERROR, self._connection)
             return
-        await writer.say_only(self._persona.apology, fixed=True)
+        await writer.say_only(apology, fixed=True)
 
     async def _do_what_is_due(self) -> None:
         """Give the edge the orders that are due, once for each of the call's connections, and write results."""
         claim, epoch = self._claim, self._dialogue.epoch
         for each in list(due(self._dialogue.replies)):
-            if isinstance(each, ToolReturned):
-                await self._log.write(each)
-                self._dialogue.receive(each)  # before it comes back through the log, so that it is not written twice
+            if isinstance(each, ToolReturned | HandOffDue):
+                events = handed_off(each, self._dialogue.newest_turn + 1) if isinstance(each, HandOffDue) else [each]
+                await self._log.write(*events)
+                for event in events:
+                    self._dialogue.receive(event)  # before it comes back by the log: it is not written twice
             elif (epoch, each) not in self._ordered:
                 self._ordered.add((epoch, each))
                 about = (claim.call_id, claim.token, epoch, each.turn, each.n)

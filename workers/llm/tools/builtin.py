@@ -25,7 +25,7 @@ TRANSFER_TO = "transfer_to"
 BUILT_IN = frozenset({END_CALL, TRANSFER_CALL, SEND_DIGITS, COLLECT_DIGITS, HOLD, TRANSFER_TO})
 BY_EDGE = frozenset({TRANSFER_CALL, SEND_DIGITS})
 """Tools that the call's edge runs, by order of the LLM worker."""
-AFTER_REPLY = frozenset({END_CALL, TRANSFER_CALL, COLLECT_DIGITS, HOLD})
+AFTER_REPLY = frozenset({END_CALL, TRANSFER_CALL, COLLECT_DIGITS, HOLD, TRANSFER_TO})
 """Tools that take effect once the reply was heard: the reply does not wait for their result."""
 
 
@@ -45,6 +45,8 @@ def built_in(agent: Agent) -> list[dict[str, Any]]:
     offered = [END_CALL_SCHEMA]
     if agent.transfer:
         offered.append(_transfer_call(agent))
+    if agent.transfer_to:
+        offered.append(_transfer_to(agent))
     for name in agent.builtins:
         offered.append(_OPTIONAL[name])
     return offered
@@ -63,6 +65,15 @@ def _transfer_call(agent: Agent) -> dict[str, Any]:
             "reason": {"type": "string", "description": "One sentence for the person: who calls, and what about."},
         },
         "target",
+    )
+
+
+def _transfer_to(agent: Agent) -> dict[str, Any]:
+    return function(
+        TRANSFER_TO,
+        "Hand the caller to another agent, who knows all that was said and goes on. Say so in the same reply.",
+        {"agent": {"type": "string", "enum": list(agent.transfer_to), "description": "Who is to have the call."}},
+        "agent",
     )
 
 

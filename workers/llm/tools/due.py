@@ -13,10 +13,11 @@ from typing import Any, TypeAlias
 from common.call.acts import ToolOutcome
 from common.call.reply_state import Reply, ReplyState
 from common.call.tool_rounds import OpenCall
-from common.protocol.acts import ToolReturned
-from workers.llm.tools.builtin import HOLD, SEND_DIGITS, TRANSFER_CALL
+from common.protocol.acts import AgentChanged, ToolReturned
+from workers.llm.tools.builtin import HOLD, SEND_DIGITS, TRANSFER_CALL, TRANSFER_TO
 
 INTERRUPTED = "Not done: the caller interrupted you before. Answer them; call it again if it is still wanted."
+YOURS = "You are {} and have the call now; another agent spoke until here. Say who you are, and go on with it."
 HOLD_OVER = "The music has ended. Go on with the conversation."
 
 
@@ -39,8 +40,22 @@ class KeysDue:
     keys: str
 
 
-Due: TypeAlias = TransferDue | KeysDue | ToolReturned
-"""An order, or a result to write."""
+@dataclass(frozen=True, slots=True)
+class HandOffDue:
+    """From the next reply on, the agent `name` has the call."""
+
+    turn: int
+    n: int
+    name: str
+
+
+Due: TypeAlias = TransferDue | KeysDue | HandOffDue | ToolReturned
+"""An order to the edge, a hand-off, or a result to write."""
+
+
+def handed_off(each: HandOffDue, turn: int) -> list[AgentChanged | ToolReturned]:
+    """The events of a hand-off; `turn` is the next reply, which the other agent has."""
+    return [AgentChanged(turn, each.name), ToolReturned(each.turn, each.n, ToolOutcome.DONE, YOURS.format(each.name))]
 
 
 def due(replies: Iterable[Reply]) -> Iterator[Due]:
@@ -61,6 +76,9 @@ def _due(reply: Reply, call: OpenCall) -> Due | None:
         case name if name == TRANSFER_CALL:
             if _was_heard(reply, call):
                 return TransferDue(reply.turn, call.n, str(arguments["target"]), str(arguments.get("reason", "")))
+        case name if name == TRANSFER_TO:
+            if _was_heard(reply, call):
+                return HandOffDue(reply.turn, call.n, str(arguments["agent"]))
         case name if name == HOLD:
             if reply.state is ReplyState.PLAYED:
                 return ToolReturned(reply.turn, call.n, ToolOutcome.DONE, HOLD_OVER)
