@@ -58,15 +58,19 @@ class LlmSession:
             await self._follow()
 
     def _receive(self, message: Message) -> None:
-        self._dialogue.receive(message)
-        if self._personas.receive(message):
-            self._dialogue.hand_over(self._personas.now.instructions, self._personas.now.interruptible)
+        self._fold(message)
         if isinstance(message, ToolsOffered):
             self._personas.now.toolbox.offer(message.source, message.tools)
         self._changes.notify()
         self._events += 1
         if self._events == EVENTS_MAXLEN:
             hang_up(self._bus, self._claim, EndReason.TOO_LONG, self._connection)
+
+    def _fold(self, message: Message) -> None:
+        """Fold an event of the log; those written here are folded at once, and again when they come by the log."""
+        self._dialogue.receive(message)
+        if self._personas.receive(message):
+            self._dialogue.hand_over(self._personas.now.instructions, self._personas.now.interruptible)
 
     async def _follow(self) -> None:
         """Keep the wanted reply running until the call is over."""
@@ -171,7 +175,7 @@ class LlmSession:
                 events = handed_off(each, self._dialogue.newest_turn + 1) if isinstance(each, HandOffDue) else [each]
                 await self._log.write(*events)
                 for event in events:
-                    self._dialogue.receive(event)  # before it comes back by the log: it is not written twice
+                    self._fold(event)  # before it comes back by the log: it is not written twice
             elif (epoch, each) not in self._ordered:
                 self._ordered.add((epoch, each))
                 about = (claim.call_id, claim.token, epoch, each.turn, each.n)
