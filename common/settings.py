@@ -69,7 +69,10 @@ class Settings:
         75, "Seconds for which the edge keeps an idle HTTP connection: longer than the proxy before it does", 1, 3600
     )
     metrics_port: int = _number(
-        0, "Port of a worker's /metrics, /healthz and /readyz; 0 = 9101 (stt), 9102 (llm), 9103 (tts)", 0, 65535
+        0,
+        "Port of a worker's /metrics, /healthz and /readyz; 0 = 9101 (stt), 9102 (llm), 9103 (tts), 9104 (tools)",
+        0,
+        65535,
     )
     public_url: str = _text(
         "",

@@ -28,6 +28,10 @@ EXPIRE_AGAIN_SECONDS = 30
 """A writer sets the expiry of a stream again after this time."""
 
 POOLS = ("stt", "llm", "tts")
+"""The pools that every call needs."""
+TOOLS_POOL = "tools"
+"""The pool that only calls of agents with tools need (common/agents/needs.py); `CallRecord.more_pools` says so."""
+ALL_POOLS = (*POOLS, TOOLS_POOL)
 CALLS_LIVE = "calls:live"
 """Sorted set: call ids by the Unix time in ms of their edge's last heartbeat for them."""
 

@@ -39,6 +39,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from common.call.end_reasons import EndReason
+from common.protocol import redis_keys
 from common.protocol.messages import Message
 from common.store.effects import Effect, Known
 from common.store.ended_calls import EndedCalls
@@ -96,6 +97,14 @@ class CallRecord:
     """How many ms the call had lasted, and how many had been silent, when its newest connection came."""
     signed_urls: int = 0
     """1: the URLs that the carrier was given for the call have a signature (edge/session/url_proof.py)."""
+    more_pools: str = ""
+    """The pools that the call needs beside those of every call, separated by spaces (common/agents/needs.py)."""
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The pools that the call needs; a name of a newer release is left out."""
+        more = self.more_pools.split()
+        return tuple(pool for pool in redis_keys.ALL_POOLS if pool in redis_keys.POOLS or pool in more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +274,9 @@ class PoolLeases(Protocol):
         """
 
     async def orphans(self, pool: str) -> list[str]:
-        """Live calls without an owner in the pool: theirs has no lease, or did not confirm them, or there is none."""
+        """Live calls that need the pool and have no owner in it: theirs has no lease, or did not confirm them, or there
+        is none.
+        """
 
     async def quarantine(self, call: Quarantined) -> None:
         """List the call, for people, as one that is not run again."""
@@ -312,7 +323,7 @@ class Presence(Protocol):
         """The pools of which a member has reported room within `READY_STALE_MS`."""
 
     async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
-        """Those of the calls that some pool does not own now, with these pools."""
+        """Those of the calls that some pool that they need does not own now, with these pools."""
 
 
 class SpeechCache(Protocol):

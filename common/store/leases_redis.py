@@ -90,20 +90,24 @@ return lost
 """
 
 # Tells which calls have no owner in which pools, as positions: call, pool, call, pool, ...  Keys: the leases of the
-# pools, then states.  Arguments: ms after which a call that its owner did not confirm has none; the pools.
+# pools, then states.  Arguments: ms after which a call that its owner did not confirm has none; how many of the pools,
+# the first ones, every call needs; the pools.  The others are asked about only for the calls whose record names them.
 UNOWNED = f"""{NOW}
-local pools, fields, alive, unowned = #ARGV - 1, {{}}, {{}}, {{}}
+local pools, every, fields, alive, unowned = #ARGV - 2, tonumber(ARGV[2]), {{}}, {{}}, {{}}
 for p = 1, pools do
-  fields[2 * p - 1], fields[2 * p] = 'owner:' .. ARGV[p + 1], 'seen:' .. ARGV[p + 1]
+  fields[2 * p - 1], fields[2 * p] = 'owner:' .. ARGV[p + 2], 'seen:' .. ARGV[p + 2]
   alive[p] = {{}}
   local members = redis.call('ZRANGEBYSCORE', KEYS[p], '(' .. whole(now), '+inf')
   for _, member in ipairs(members) do alive[p][member] = true end
 end
+if pools > every then fields[2 * pools + 1] = 'more_pools' end
 for i = pools + 1, #KEYS do
   local known = redis.pcall('HMGET', KEYS[i], unpack(fields))
+  local more = ' ' .. (known[2 * pools + 1] or '') .. ' '
   for p = 1, pools do
+    local needed = p <= every or string.find(more, ' ' .. ARGV[p + 2] .. ' ', 1, true)
     local owner, seen = known[2 * p - 1], tonumber(known[2 * p] or '0') or 0
-    if not owner or not alive[p][owner] or now - seen >= tonumber(ARGV[1]) then
+    if needed and (not owner or not alive[p][owner] or now - seen >= tonumber(ARGV[1])) then
       unowned[#unowned + 1] = i - pools
       unowned[#unowned + 1] = p
     end
@@ -154,13 +158,17 @@ class RedisLeases:
         return lost
 
     async def unowned(self, call_ids: Sequence[str], pools: Sequence[str]) -> dict[str, set[str]]:
-        """Those of the calls that some of the pools do not own now, with these pools."""
+        """Those of the calls that some of the pools do not own now, although they need it, with these pools.
+
+        `pools` has those that every call needs first.
+        """
         found: dict[str, set[str]] = {}
+        every = sum(pool in redis_keys.POOLS for pool in pools)
         leases = [redis_keys.pool_leases(pool) for pool in pools]
         for at in range(0, len(call_ids), CALLS_AT_ONCE):
             some = call_ids[at : at + CALLS_AT_ONCE]
             keys = [*leases, *map(redis_keys.call_state, some)]
-            positions = await self._client.run(UNOWNED, keys, [UNCONFIRMED_MS, *pools])
+            positions = await self._client.run(UNOWNED, keys, [UNCONFIRMED_MS, every, *pools])
             for call, pool in zip(positions[::2], positions[1::2], strict=True):
                 found.setdefault(some[call - 1], set()).add(pools[pool - 1])
         return found

@@ -33,7 +33,7 @@ class Membership:
 
     async def pools_with_room(self) -> set[str]:
         """See `CallStore.pools_with_room`."""
-        pools = redis_keys.POOLS
+        pools = redis_keys.ALL_POOLS
         members = await self._client.each(
             [script(scripts.HAS_ROOM, [redis_keys.pool_ready(pool)], [READY_STALE_MS]) for pool in pools]
         )

@@ -165,7 +165,7 @@ class MemoryCallStore:
             return False
         call = self._calls[record.call_id] = MemoryCall(replace(record, status="live"))
         await self.heartbeat_calls([record.call_id])
-        for pool in redis_keys.POOLS:
+        for pool in redis_keys.ALL_POOLS:
             if f"token:{pool}" in state_fields:
                 call.tokens[pool] = max(int(state_fields[f"token:{pool}"]), known.tokens.get(pool, 0)) + 1
             if f"checkpoint:{pool}" in state_fields:
@@ -175,15 +175,17 @@ class MemoryCallStore:
         return True
 
     async def pools_with_room(self) -> set[str]:
-        return {pool for pool in redis_keys.POOLS if self.leases.members(pool, READY_STALE_MS).with_room}
+        return {pool for pool in redis_keys.ALL_POOLS if self.leases.members(pool, READY_STALE_MS).with_room}
 
     async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
         known = [(call_id, self._calls.get(call_id)) for call_id in call_ids]
-        missing = {
-            call_id: {pool for pool in redis_keys.POOLS if call is None or not self.leases.owns(call, pool)}
-            for call_id, call in known
-        }
+        missing = {call_id: self._unheld_pools(call) for call_id, call in known}
         return {call_id: pools for call_id, pools in missing.items() if pools}
+
+    def _unheld_pools(self, call: MemoryCall | None) -> set[str]:
+        if call is None:
+            return set(redis_keys.POOLS)
+        return {pool for pool in call.record.pools if not self.leases.owns(call, pool)}
 
     async def add_webhook_fields(self, call_id: str, fields: Mapping[str, str], unknown: bool = True) -> bool:
         if call_id not in self._calls and not unknown:
@@ -293,7 +295,7 @@ class MemoryCallStore:
         self._calls[call_id].checkpoints[pool] = checkpoint
 
     async def orphans(self, pool: str) -> list[str]:
-        return [call_id for call_id in await self.live() if not self.leases.owns(self._calls[call_id], pool)]
+        return [call_id for call_id in await self.live() if pool in self._unheld_pools(self._calls[call_id])]
 
     async def members(self, pool: str, within_ms: int = READY_STALE_MS) -> Members:
         return self.leases.members(pool, within_ms)

@@ -89,7 +89,7 @@ def shared_types(edge: str) -> dict[str, tuple[str, int]]:
     """Key -> (type, 0: no lock) of the keys that all calls, or all calls of this edge, need."""
     found: dict[str, tuple[str, int]] = {redis_keys.CALLS_LIVE: ("zset", 0), redis_keys.nodes("edge"): ("zset", 0)}
     found[redis_keys.STREAM_SECRET] = ("string", 0)
-    for pool in redis_keys.POOLS:
+    for pool in redis_keys.ALL_POOLS:
         found[redis_keys.pool_calls(pool)] = ("stream", 0)
         found[redis_keys.pool_leases(pool)] = ("zset", 0)
         found[redis_keys.pool_ready(pool)] = ("zset", 0)

@@ -67,7 +67,7 @@ LOST_MS = 75_000
 """A call without a heartbeat for this long, in ms, is over: its edge died, and the carrier connected no other one."""
 PROBE_SECONDS = 10
 """Expiry of the key that an edge writes to see whether the server accepts writes."""
-STATE_FIELDS = ("epoch", *(f"{what}:{pool}" for pool in redis_keys.POOLS for what in ("token", "checkpoint")))
+STATE_FIELDS = ("epoch", *(f"{what}:{pool}" for pool in redis_keys.ALL_POOLS for what in ("token", "checkpoint")))
 """The fields of a record of which an edge keeps a copy."""
 
 
@@ -201,7 +201,7 @@ class RedisCallStore:
         return await self._membership.pools_with_room()
 
     async def unheld(self, call_ids: Sequence[str]) -> dict[str, set[str]]:
-        return await self._leases.unowned(call_ids, redis_keys.POOLS)
+        return await self._leases.unowned(call_ids, redis_keys.ALL_POOLS)
 
     async def add_webhook_fields(self, call_id: str, fields: Mapping[str, str], unknown: bool = True) -> bool:
         keys = [redis_keys.call_state(call_id), redis_keys.call_webhook_fields(call_id)]

@@ -4,7 +4,7 @@ common/store/redis.py uses them, and so do its parts membership.py, offers.py an
 claim and release are in common/store/suspicion.py, those of leases in common/store/leases_redis.py.
 """
 
-from common.protocol.redis_keys import POOLS
+from common.protocol.redis_keys import ALL_POOLS
 
 AUDIO_AFTER_END_SECONDS = 20
 """How long the audio of an ended call stays, for an STT worker that is behind.  It is most of a call's memory."""
@@ -175,7 +175,7 @@ redis.call('HSET', KEYS[1], 'checkpoint:' .. ARGV[1], ARGV[4])
 return 1
 """
 
-_OWNERS = ", ".join(f"'owner:{pool}'" for pool in POOLS)
+_OWNERS = ", ".join(f"'owner:{pool}'" for pool in ALL_POOLS)
 
 # No pool owns the call afterwards.  Keys: the state, the events.  Arguments: epoch, how many of the next are fields,
 # these fields, the event log; the last one: seconds.

@@ -21,7 +21,7 @@ from prometheus_client import (
 
 from common.process.build import this_build
 from common.protocol.fields import STAGES, USAGE_UNITS
-from common.protocol.redis_keys import POOLS
+from common.protocol.redis_keys import ALL_POOLS, POOLS
 from common.redis.refusals import AWAY_KINDS, REFUSED_KINDS
 from common.store import END_REASONS
 from common.telemetry.costs import estimate, prices
@@ -46,8 +46,9 @@ CALLS_REFUSED = Counter("voice_calls_refused", "Calls or sockets turned away, by
 
 POOL_HAS_ROOM = Gauge("voice_pool_has_room", "1 while a member of the pool takes calls, as this edge sees it", ["pool"])
 CALLS_UNSERVED = Counter(
-    "voice_calls_unserved", "Calls ended with an apology because no member of a pool took them", ["pool"]
+    "voice_calls_unserved", "Calls that no member of a pool took: ended with an apology, or without tools", ["pool"]
 )
+CALLS_WITH_TOOLS = Gauge("voice_calls_with_tools", "Calls of this edge that need the pool tools")
 
 CALLS_PLACED = Counter("voice_calls_placed", "Outbound calls that the carrier accepted")
 DIALS_PAUSED = Gauge(
@@ -165,7 +166,7 @@ REDIS_CHANGES = Counter("voice_redis_changes", "Times that another Redis answere
 STREAM_ENTRIES = Gauge("voice_stream_entries", "Entries of the streams that are not about one call", ["stream"])
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-PROCESSES = ("edge", *POOLS)
+PROCESSES = ("edge", *ALL_POOLS)
 PROVIDERS_MAX = 500
 """Most providers with series of their own in one process; an agent's file may name any."""
 _ERROR_KINDS = ("busy", "down", "rejected", "timeouterror", "empty")
@@ -187,12 +188,12 @@ CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
     CALLS_ACTIVE: (PROCESSES,),
     DRAINING: (PROCESSES,),
     SESSION_ERRORS: (PROCESSES,),
-    LEASES_LOST: (POOLS,),
-    TAKEOVERS: (POOLS,),
+    LEASES_LOST: (ALL_POOLS,),
+    TAKEOVERS: (ALL_POOLS,),
     CALLS_STARTED: (("inbound", "outbound"),),
     CALLS_ENDED: (END_REASONS,),
-    CALLS_UNSERVED: (POOLS,),
-    POOL_HAS_ROOM: (POOLS,),
+    CALLS_UNSERVED: (ALL_POOLS,),
+    POOL_HAS_ROOM: (ALL_POOLS,),
     DIALS_PAUSED: (("credit", "credentials", "limit", "account"),),
     STAGE_SECONDS: (STAGES,),
     TURNS: (("heard", "interrupted"),),
@@ -213,10 +214,10 @@ CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
     PROVIDER_UNPRICED: (_providers,),
     PROVIDER_REOPENED: (_providers,),
     TASKS: (PROCESSES,),
-    CALLS_SUSPECT: (POOLS,),
-    CALLS_QUARANTINED: (POOLS,),
-    CALLS_PASSED_ON: (POOLS,),
-    PROVIDERS_FAILING: (POOLS,),
+    CALLS_SUSPECT: (ALL_POOLS,),
+    CALLS_QUARANTINED: (ALL_POOLS,),
+    CALLS_PASSED_ON: (ALL_POOLS,),
+    PROVIDERS_FAILING: (ALL_POOLS,),
     DIALS_REFUSED: (_NOT_DIALLED,),
     REQUESTS_REFUSED: (_REQUEST_REFUSALS,),
     STREAMS_TOO_FAST: (_TOO_FAST,),
@@ -248,7 +249,7 @@ _EDGE: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
     (CALLS_STARTED, ("inbound", "outbound")),
     (CALLS_ENDED, END_REASONS),
     (CALLS_REFUSED, (*_REFUSALS, *_STREAM_REFUSALS)),
-    (CALLS_UNSERVED, POOLS),
+    (CALLS_UNSERVED, ALL_POOLS),
     (STALE_ORDERS, ("hang up", "speech started", "speech ended", "words detected", "reply released")),
     (DIALS_REFUSED, _NOT_DIALLED),
     (FAILURES_LIMITED, ("http", "websocket")),
@@ -296,7 +297,7 @@ def begin(process: str, calls_max: int) -> None:
     for family, values in (*mine, *both, *broken, *more):
         for value in values:
             family.labels(value)
-    if process in POOLS:
+    if process in ALL_POOLS:
         LEASES_LOST.labels(process)
         TAKEOVERS.labels(process)
         CALLS_SUSPECT.labels(process)

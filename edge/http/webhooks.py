@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from common.agents.model import Agent, Agents, to_document
+from common.agents.needs import more_pools
 from common.agents.variables import for_inbound, with_variables
 from common.call.once import NotDone, once
 from common.process.addresses import socket_url
@@ -349,6 +350,7 @@ def _record(call_id: str, fields: Fields, agent: Agent, dial: OutboundCall | Non
         direction="outbound" if dial is not None or is_outbound(fields) else "inbound",
         dial_id=dial.dial_id if dial is not None else "",
         signed_urls=int(signed_urls),
+        more_pools=more_pools([agent]),
     )
 
 

@@ -18,7 +18,7 @@ from common.call.resume import ListeningPosition
 from common.process.clock import wall_ms
 from common.process.skipped import skip
 from common.protocol.messages import CallStarted, Message, OwnerChanged, ReplyPlayed, ReplyStarted, UserTurn
-from common.protocol.redis_keys import EVENTS_MAXLEN, POOLS, call_events
+from common.protocol.redis_keys import EVENTS_MAXLEN, call_events
 from common.redis.refusals import KeyRefused
 from common.store import CallStore
 from common.telemetry import metrics
@@ -135,7 +135,7 @@ class CallBackups:
         metrics.CALLS_RESTORED.inc()
         call.continue_as(epoch)
         self._follow(call)
-        for pool in POOLS:
+        for pool in call.record.pools:
             await self._store.offer(pool, [call.call_id])
 
     def _follow(self, call: Call) -> None:

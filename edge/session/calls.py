@@ -25,9 +25,9 @@ from common.protocol.messages import (
     SpeechStarted,
     WordsDetected,
 )
-from common.protocol.redis_keys import POOLS, call_events, edge_audio, edge_priority
+from common.protocol.redis_keys import TOOLS_POOL, call_events, edge_audio, edge_priority
 from common.redis.refusals import KeyRefused
-from common.store import CallStore
+from common.store import CallRecord, CallStore
 from common.telemetry import metrics
 from edge.session.abandoned_calls import AbandonedCalls
 from edge.session.admission.reservations import Reservations
@@ -299,13 +299,14 @@ class Calls:
         except KeyRefused:
             return ""
 
-    async def offer(self, call_id: str) -> None:
-        """Offer the call to every pool.  If Redis is away, a worker's scan finds the call later."""
+    async def offer(self, record: CallRecord) -> None:
+        """Offer the call to the pools that it needs.  If Redis is away, a worker's scan finds the call later."""
         with contextlib.suppress(ConnectionError, TimeoutError):
-            await asyncio.gather(*(self._store.offer(pool, [call_id]) for pool in POOLS))
+            await asyncio.gather(*(self._store.offer(pool, [record.call_id]) for pool in record.pools))
 
     def _count(self) -> None:
         metrics.CALLS_ACTIVE.labels("edge").set(len(self._calls))
+        metrics.CALLS_WITH_TOOLS.set(sum(TOOLS_POOL in call.record.more_pools for call in self._calls.values()))
         self._changed.set()
 
     def _receive(self, entry_id: str, message: Message) -> None:

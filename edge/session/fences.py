@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from common.protocol.messages import HangUp, Message, ReplyReleased, SpeechEnded, SpeechStarted, WordsDetected
-from common.protocol.redis_keys import POOLS
+from common.protocol.redis_keys import ALL_POOLS
 
 ORDERS: dict[type[Message], str] = {
     HangUp: "hang up",
@@ -39,7 +39,7 @@ class Fences:
 
     def settle(self, notes: Mapping[str, str]) -> None:
         """Take the tokens from the store's state fields (`CallStore.state_fields`), lower ones as well."""
-        for pool in POOLS:
+        for pool in ALL_POOLS:
             token = notes.get(f"token:{pool}", "")
             if not token.isdecimal():
                 continue

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
 from common.agents.model import Agents, BadAgents, from_document, to_document
+from common.agents.needs import more_pools
 from common.agents.variables import for_inbound
 from common.bus import Bus
 from common.call.end_reasons import LOST_ENDS, EndReason
@@ -143,7 +144,8 @@ class MediaStreams:
             raise _Refused("no call id")
         if self.secret is None and await self.store.read(call_id) is None:
             agent = for_inbound(self.agents.for_number(""))  # a bare socket: the called number is unknown
-            await self.store.create(CallRecord(call_id, to_document(agent) if agent else {}))
+            document = to_document(agent) if agent else {}
+            await self.store.create(CallRecord(call_id, document, more_pools=more_pools([agent] if agent else [])))
         record = await self.store.start(call_id, self.calls.edge)
         if record is None:
             raise _Refused("call is over")
@@ -177,7 +179,7 @@ class MediaStreams:
         began = time.monotonic()
         stream.connect(call)
         # Only now, since a worker that takes the call may send audio at once.
-        offering = asyncio.create_task(self.calls.offer(call.call_id), name=f"offer {call.call_id}")
+        offering = asyncio.create_task(self.calls.offer(call.record), name=f"offer {call.call_id}")
         if dial_id and self.dialer is not None:
             self.dialer.outbound.answered(dial_id, call.call_id)
         try:

@@ -80,6 +80,8 @@ class Phone(Talking):
     farewell: str = "Bye for now."
     agent: Agent | None = None
     """Whose tools the model is offered; None: none but end_call."""
+    more_pools: str = ""
+    """As of the call's record."""
     workers: list[Worker] = field(default_factory=list)
     more: dict[str, list[Any]] = field(default_factory=dict)
     """Pool -> further providers, in the order of failover."""
@@ -106,7 +108,7 @@ class Phone(Talking):
         self._tasks.append(asyncio.create_task(self.calls.housekeeping()))
         for pool in POOLS:
             self.hire(pool)
-        await self.store.create(CallRecord(CALL))
+        await self.store.create(CallRecord(CALL, more_pools=self.more_pools))
         await self._connect("edge-1", self.options)
         for pool in POOLS:
             self.bus.publish(pool_calls(pool), CallOffered(CALL))

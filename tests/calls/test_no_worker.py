@@ -8,6 +8,7 @@ import pytest
 
 from common.process.tasks import cancel
 from common.store.memory import MemoryCallStore
+from common.telemetry import metrics
 from edge.session.admission.pool_watch import PoolWatch
 from edge.session.admission.unserved import Waits
 from edge.session.lifecycle import State
@@ -84,6 +85,18 @@ async def test_a_call_whose_worker_has_no_successor_ends(pool: str):
         began = asyncio.get_running_loop().time()
         assert await given_up(phone) == "no worker"
         assert 15 <= asyncio.get_running_loop().time() - began < 19
+
+
+async def test_a_call_with_tools_that_nobody_runs_goes_on_and_is_counted():
+    """The agent still talks: the model is told that the tool did not answer."""
+    before = metrics.CALLS_UNSERVED.labels("tools")._value.get()
+    async with answered_call({"hours": "Nine to six."}, more_pools="tools") as phone, watched(phone):
+        await phone.hears("Hello.")
+        await phone.after(40)
+        assert metrics.CALLS_UNSERVED.labels("tools")._value.get() == before + 1
+        assert phone.calls.busy("another call") == "", "and such a call is answered"
+        await phone.says("hours")
+        await phone.hears("Nine to six.")
 
 
 async def test_a_worker_that_got_sigterm_is_known_to_be_gone_at_once():

@@ -102,6 +102,16 @@ async def test_an_agent_that_is_no_map_makes_the_record_unreadable(server: Serve
         assert await server.store.read(BAD) is None
 
 
+async def test_a_record_of_an_older_release_needs_the_pools_of_every_call(server: Server) -> None:
+    await server.live(GOOD)
+    assert await server.redis.hdel(redis_keys.call_state(GOOD), "more_pools")
+    record = await server.store.read(GOOD)
+    assert record is not None
+    assert record.pools == redis_keys.POOLS
+    assert await server.store.unheld([GOOD]) == {GOOD: set(redis_keys.POOLS)}
+    assert await server.store.orphans("tools") == []
+
+
 async def test_a_record_of_a_newer_release_is_read(server: Server) -> None:
     await server.live(GOOD)
     await server.redis.hset(redis_keys.call_state(GOOD), "a new field", b"\xff\xfe")
@@ -123,7 +133,7 @@ async def test_ids_that_are_none_are_passed_over_and_removed(server: Server) -> 
 
 
 async def test_a_member_from_the_future_is_no_member_that_takes_calls(server: Server) -> None:
-    for pool in redis_keys.POOLS:
+    for pool in redis_keys.ALL_POOLS:
         await server.redis.zadd(redis_keys.pool_ready(pool), {"garbage": "+inf"})
     assert await server.store.pools_with_room() == set()
     await server.store.renew(MemberReport("stt", "stt-1", False, True))
@@ -133,7 +143,7 @@ async def test_a_member_from_the_future_is_no_member_that_takes_calls(server: Se
 PER_POOL = (redis_keys.pool_calls, redis_keys.pool_leases, redis_keys.pool_ready, redis_keys.pool_scan)
 SHARED = [
     redis_keys.CALLS_LIVE, redis_keys.nodes("edge"), redis_keys.edge_audio(EDGE), redis_keys.edge_priority(EDGE),
-    *(name(pool) for pool in redis_keys.POOLS for name in PER_POOL),
+    *(name(pool) for pool in redis_keys.ALL_POOLS for name in PER_POOL),
 ]  # fmt: skip
 
 

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 NOTICES_MAX = 1_000
 """Most different warnings that are logged once; beyond it they are logged each time."""
-METRICS_PORTS = {"stt": 9101, "llm": 9102, "tts": 9103}
+METRICS_PORTS = {"stt": 9101, "llm": 9102, "tts": 9103, "tools": 9104}
 
 
 class Provider(Protocol):

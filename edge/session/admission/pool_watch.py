@@ -1,7 +1,8 @@
 """Watches whether each worker pool has a member that takes calls; asks the store up to four times a second.
 
-While a pool has none, no new call is answered (`missing`), as while Redis is away.  A call that no member of a pool
-takes (unserved.py) ends with the spoken apology instead of continuing in silence.
+While a pool that every call needs has none, no new call is answered (`missing`), as while Redis is away.  A call that
+no member of such a pool takes (unserved.py) ends with the spoken apology instead of continuing in silence.  A call that
+no member of another pool takes, such as "tools", goes on without it, and is counted: the agent can still talk.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import asyncio
 import logging
 
 from common.process.skipped import skip
-from common.protocol.redis_keys import POOLS
+from common.protocol.redis_keys import ALL_POOLS, POOLS
 from common.store import Presence
 from common.telemetry import metrics
-from edge.session.admission.unserved import Unserved, Waits
+from edge.session.admission.unserved import Followed, Unserved, Waits
+from edge.session.call import Call
 from edge.session.calls import Calls
 
 log = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ class PoolWatch:
         calls.missing_pool = self.missing
 
     def missing(self) -> str:
-        """The first pool without a member that takes calls; "" if every pool has one."""
+        """The first pool of POOLS without a member that takes calls; "" if every one has one."""
         if not self._on or (self._ready is not None and self._ready.issuperset(POOLS)):
             return ""
         return next(pool for pool in POOLS if not self._ready or pool not in self._ready)
@@ -62,26 +64,31 @@ class PoolWatch:
         """
         self._note(await self._store.pools_with_room())
         live = {call.call_id: call for call in self._calls.live()}
-        self._unserved.follow({call_id: call.began_ms if call.epoch == 1 else None for call_id, call in live.items()})
+        self._unserved.follow({call_id: _followed(call) for call_id, call in live.items()})
         if self._calls.bus.away_s():
             self._unserved.redis_away(_now_ms())
-        suspects = self._unserved.suspects(all_have_room=not self.missing())
+        suspects = self._unserved.suspects(self._ready or ())
         unheld = await self._store.unheld(suspects)
         for call_id, pool in self._unserved.look(unheld, suspects, _now_ms()).items():
             if live[call_id].lifecycle.goes_on:
                 metrics.CALLS_UNSERVED.labels(pool).inc()
                 log.error("no worker takes a call", extra={"call_id": call_id, "pool": pool})
-                live[call_id].stop("no worker")
-        return bool(unheld)
+                if pool in POOLS:
+                    live[call_id].stop("no worker")
+        return self._unserved.waiting
 
     def _note(self, ready: set[str]) -> None:
-        for pool in POOLS:
+        for pool in ALL_POOLS:
             if self._ready is not None and (pool in ready) != (pool in self._ready):
                 back = pool in ready
                 level, says = (logging.INFO, "takes calls") if back else (logging.WARNING, "takes no new call")
                 log.log(level, "%s %s", pool, says, extra={"pool": pool})
             metrics.POOL_HAS_ROOM.labels(pool).set(pool in ready)
         self._ready = ready
+
+
+def _followed(call: Call) -> Followed:
+    return Followed(call.began_ms if call.epoch == 1 else None, call.record.pools)
 
 
 def _now_ms() -> float:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.process.skipped import skip
-from common.protocol.redis_keys import CALLS_ENDED, POOLS, edge_audio, edge_priority, pool_calls
+from common.protocol.redis_keys import ALL_POOLS, CALLS_ENDED, edge_audio, edge_priority, pool_calls
 from common.redis.inspection import Inspection
 from common.redis.url import RedisTarget, parse_redis_url
 from common.telemetry import metrics
@@ -56,7 +56,7 @@ def health(info: Mapping[str, Any]) -> Health:
 
 def shared_streams(edge: str) -> dict[str, str]:
     """Metric label -> key of the streams that are not about one call."""
-    offers = {f"offers:{pool}": pool_calls(pool) for pool in POOLS}
+    offers = {f"offers:{pool}": pool_calls(pool) for pool in ALL_POOLS}
     return offers | {"edge audio": edge_audio(edge), "edge priority": edge_priority(edge)}
 
 

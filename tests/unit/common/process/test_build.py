@@ -82,7 +82,7 @@ def test_what_is_no_checkout_is_unknown(tmp_path: Path) -> None:
     assert this_build(tmp_path).revision == UNKNOWN
 
 
-@pytest.mark.parametrize("process", ["edge", "stt", "llm", "tts"])
+@pytest.mark.parametrize("process", ["edge", "stt", "llm", "tts", "tools"])
 def test_every_process_says_which_build_it_is(process: str) -> None:
     metrics.begin(process, 7)
     build = this_build()

@@ -93,13 +93,13 @@ def no_session(claim: Claim) -> Session:
 
 def test_a_process_begins_at_zero() -> None:
     """The first event of a kind is then an increase, and a panel shows 0 instead of nothing."""
-    for process in ("edge", "stt", "llm", "tts"):
+    for process in ("edge", "stt", "llm", "tts", "tools"):
         metrics.begin(process, 7)
         assert shown("voice_calls_max", process=process) == 7
         assert shown("voice_calls_active", process=process) == 0
         assert shown("voice_draining", process=process) == 0
         assert shown("voice_session_errors_total", process=process) is not None
-    for pool in ("stt", "llm", "tts"):
+    for pool in ("stt", "llm", "tts", "tools"):
         assert shown("voice_takeovers_total", pool=pool) is not None
     assert shown("voice_calls_started_total", direction="outbound") is not None
     assert shown("voice_calls_ended_total", reason="error") is not None
