@@ -7,7 +7,7 @@ TEST_JOBS ?= $(shell expr 3 \* $$(nproc 2>/dev/null || echo 1))
 ALL_JOBS ?= 3
 PYTEST = $(VENV)/python -m pytest --dist
 LOCK = $(VENV)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
-ALL = --extra edge --extra stt --extra llm --extra tts --extra local --extra piper --extra traces --extra server
+ALL = --extra edge --extra stt --extra llm --extra tts --extra tools --extra local --extra piper --extra traces --extra server
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev demo run up down call setup-number check test-fast test test-all test-compose lint audit format bench bench-bars bench-compare chaos soak claims generated lock clean
@@ -104,6 +104,7 @@ lock: install-dev ## make the lock files anew from pyproject.toml: this machine'
 	$(LOCK) --extra stt --extra traces --constraint requirements.lock --output-file deploy/locks/stt.lock
 	$(LOCK) --extra llm --extra traces --constraint requirements.lock --output-file deploy/locks/llm.lock
 	$(LOCK) --extra tts --extra traces --constraint requirements.lock --output-file deploy/locks/tts.lock
+	$(LOCK) --extra tools --extra traces --constraint requirements.lock --output-file deploy/locks/tools.lock
 	$(LOCK) --extra stt --extra llm --extra tts --extra local --extra piper --extra traces --constraint requirements.lock \
 		--output-file deploy/locks/local.lock
 
