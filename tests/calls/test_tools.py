@@ -105,9 +105,11 @@ async def test_the_result_survives_an_interruption_and_the_agent_says_it_by_itse
         await phone.hears("Let me")
         await phone.says("how is it")
         await phone.hears("Fine, thank you.")
-        assert phone.mind.asked[-1][-2]["content"] == PENDING
         phone.tool_returns("on its way")
         await phone.hears("Your order is on its way.")
+        first, second = phone.mind.asked[-2:]
+        assert first[-2]["content"] == PENDING
+        assert second[: len(first)] == first, "earlier messages never change: the vendor's cache applies"
         assert calls(phone) == ["order_status"], "once"
 
 
@@ -151,6 +153,21 @@ async def test_the_llm_worker_dies_while_a_tool_runs(state: str):
         await phone.hears("It is on its way.")
         assert phone.heard.replace(" ", "").count("Letmesee.") == 1
         assert calls(phone) == ["order_status"], "called once"
+
+
+async def test_the_llm_worker_dies_while_it_speaks_of_the_result():
+    long = "Your order left the shop this morning. It is on its way, and it will be with you on Monday."
+    answers = {"my order": f"Let me see. {ORDER}", "on its way": long}
+    async with answered_call(answers, agent=agent()) as phone:
+        phone.mind.word_seconds = 0.4
+        await asked(phone)
+        phone.tool_returns("on its way")
+        await phone.hears("this morning.")
+        dead = phone.worker("llm")
+        phone.hire("llm")
+        await dead.kill()
+        await phone.hears("on Monday.")
+        assert phone.heard.replace(" ", "") == f"Hello.Let me see.{long}".replace(" ", ""), "nothing lost or repeated"
 
 
 async def test_a_tool_that_nobody_runs_is_given_up_and_the_model_says_so():
@@ -225,8 +242,8 @@ async def test_no_tool_is_called_before_the_turn_is_over():
 DESK = {"desk": {"number": "+91 12345 67890"}}
 
 
-def orders(phone: Phone) -> list[TransferCall]:
-    stream = phone.streams.after(edge_priority("edge-1"), 0)
+def orders(phone: Phone, edge: str = "edge-1") -> list[TransferCall]:
+    stream = phone.streams.after(edge_priority(edge), 0)
     return [message for _, message in stream if isinstance(message, TransferCall)]
 
 
@@ -270,7 +287,17 @@ async def test_the_person_cannot_be_reached_and_the_agent_says_so():
         await phone.hears("Nobody is there.")
 
 
-async def test_the_order_is_repeated_to_the_next_connection_and_by_the_next_owner():
+async def test_the_order_is_repeated_to_the_next_connection():
+    answers = {"a person": 'I put you through. <transfer_call {"target": "desk"}>'}
+    async with answered_call(answers, agent=agent(transfer=DESK)) as phone:
+        await asked(phone, "a person")
+        await phone.until(lambda: orders(phone), "the order")
+        await phone.edge_dies()
+        await phone.until(lambda: orders(phone, "edge-2"), "the order again")
+        assert [order.epoch for order in orders(phone, "edge-2")] == [2]
+
+
+async def test_the_order_is_repeated_by_the_next_owner():
     answers = {"a person": 'I put you through. <transfer_call {"target": "desk"}>'}
     async with answered_call(answers, agent=agent(transfer=DESK)) as phone:
         await asked(phone, "a person")

@@ -69,7 +69,7 @@ def _add_reply(chat: list[ChatMessage], reply: Reply, *, whole: bool = True) -> 
             {"id": _id(reply, n), "type": "function", "function": {"name": name, "arguments": arguments}}
             for n, (_, name, arguments) in enumerate(each.calls, each.first)
         ]
-        chat.append({"role": "assistant", "content": part or None, "tool_calls": calls})
+        chat.append({"role": "assistant", "content": part, "tool_calls": calls})
         chat += [_result(reply, n) for n in range(each.first, each.first + len(each.calls))]
     if whole:
         _add_text(chat, "assistant", parts[-1])

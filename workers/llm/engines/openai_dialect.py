@@ -125,6 +125,8 @@ class ServerDialect:
         """Return the instructions, then user and assistant in alternating turns, the user first and last."""
         system = [message for message in dialogue if message.get("role") == "system"]
         turns = [message for message in dialogue if message.get("role") != "system"]
+        if not self._tools:
+            turns = [_in_words(message) for message in turns]
         if not turns or turns[0].get("role") != "user":
             turns = [{"role": "user", "content": OPENING}, *turns]
         turns = _merged(turns)
@@ -153,6 +155,16 @@ def _merged(turns: Sequence[ChatMessage]) -> list[ChatMessage]:
         else:
             merged.append(turn)
     return merged
+
+
+def _in_words(message: ChatMessage) -> ChatMessage:
+    """The message as plain text: a server that takes no `tools` refuses calls and results in the dialogue, too."""
+    if message.get("role") == "tool":
+        return {"role": "user", "content": f"[The tool returned: {message.get('content') or ''}]"}
+    if not (calls := message.get("tool_calls")):
+        return message
+    called = " ".join(f"{each['function']['name']}({each['function']['arguments']})" for each in calls)
+    return {"role": "assistant", "content": f"{message.get('content') or ''} {called}".strip()}
 
 
 def _described(tools: Sequence[dict[str, Any]]) -> str:
