@@ -191,6 +191,13 @@ class Settings:
         "at least 24 characters, such as `openssl rand -hex 32` prints",
         secret=True,
     )
+    on_call_secret: str = _text(
+        "",
+        "Signs the requests to the agents' `on_call` webhooks; unset = none is asked",
+        r"|[!-~]{16,256}",
+        "at least 16 characters, such as `openssl rand -hex 32` prints",
+        secret=True,
+    )
     ngrok_auth_token: str = _text(
         "", "Opens a tunnel in `make run`, and uses its URL as PUBLIC_URL (needs the extra `tunnel`)", secret=True
     )

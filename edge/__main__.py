@@ -7,11 +7,12 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+from common.agents.folder import AgentFolder
 from common.agents.model import Agents, BadAgents
-from common.agents.reading import load_agents
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
 from common.process.command_line import no_arguments
@@ -23,6 +24,8 @@ from common.store.shards import connect_store
 from common.telemetry import metrics
 from common.telemetry.log import start_logging
 from common.telemetry.traces import exporting
+from edge.agents.live_agents import LiveAgents
+from edge.agents.on_call import OnCallClient
 from edge.http import api_token
 from edge.http.api import Api
 from edge.http.app import EdgeApp
@@ -47,14 +50,14 @@ from edge.vobiz.signatures import Policy
 log = logging.getLogger("edge")
 
 
-async def serve(settings: Settings, agents: Agents) -> None:
+async def serve(settings: Settings, folder: AgentFolder) -> None:
     """Serve until SIGTERM or SIGINT, then until all calls have ended or DRAIN_SECONDS are over."""
     edge = node_id("edge")
     loop = asyncio.get_running_loop()
     metrics.count_tasks("edge", loop)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop, reload = asyncio.Event(), asyncio.Event()
+    for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, reload)):
+        loop.add_signal_handler(number, event.set)
     options = BusOptions(settings.redis_url, edge, settings.bus_flush_ms, settings.bus_pause_ms)
     async with (
         contextlib.AsyncExitStack() as stack,
@@ -70,43 +73,52 @@ async def serve(settings: Settings, agents: Agents) -> None:
         limits = OperatorLimits(
             Destinations.of(settings.dial_prefixes, settings.vobiz_from_number), settings.call_s_max
         )
-        _warn(settings, agents, limits)
-        signing = secret or None
+        agents = LiveAgents(folder, store.agent_versions)
+        on_call = await stack.enter_async_context(OnCallClient(settings.on_call_secret.encode()))
+        _warn(settings, agents.current, limits)
         dialer = None
         if settings.can_dial:
-            dialer = await stack.enter_async_context(_dialer(settings, edge, limits, signing))
+            dialer = await stack.enter_async_context(_dialer(settings, edge, limits, secret or None))
         lead_ms, call_s_max = settings.playout_lead_ms, settings.call_s_max
         streams = MediaStreams(calls, store, bus, ticker, agents, secret, lead_ms, dialer, call_s_max)
         webhook_auth = WebhookAuth(
             store, Policy(settings.signature_policy), _tokens(settings), settings.public_url, _proxies(settings)
         )
-        choices = (settings.when_busy, settings.answer_xml)
-        webhooks = Webhooks(calls, store, agents, webhook_auth, dialer, settings.public_url, secret, *choices, limits)
+        more = (settings.public_url, secret, settings.when_busy, settings.answer_xml, limits, on_call)
+        webhooks = Webhooks(calls, store, agents, webhook_auth, dialer, *more)
         token = await _api_token(settings, store, secret)
         api = Api(agents, store, bus, dialer, token, settings.vobiz_from_number)
-        edge_app = EdgeApp(calls, streams, webhooks, api)
-        server = make_server(edge_app.app(), settings.http_host, settings.http_port, settings.http_keepalive_s)
-        pools = PoolWatch(calls, store, Waits(settings.offer_wait_ms, settings.takeover_wait_ms))
+        app = EdgeApp(calls, streams, webhooks, api).app()
+        server = make_server(app, settings.http_host, settings.http_port, settings.http_keepalive_s)
+        waits = Waits(settings.offer_wait_ms, settings.takeover_wait_ms)
         backups = CallBackups(calls, store, (bus, slow_bus), None if settings.stream_secret else secret)
         redis_watch = await stack.enter_async_context(contextlib.aclosing(RedisWatch.connect(settings.redis_url, edge)))
         calls.listen()
         ticker.watch(overload.feed)
         freeze_garbage()
-        async with asyncio.TaskGroup() as tasks:
-            dialing = [tasks.create_task(dialer.run(), name="dialer")] if dialer is not None else []
-            housekeeping = tasks.create_task(calls.housekeeping(), name="housekeeping")
-            backing_up = tasks.create_task(backups.run(), name="call backups")
-            watching_pools = tasks.create_task(pools.run(), name="pool watch")
-            watching_redis = tasks.create_task(redis_watch.run(), name="redis watch")
-            compacting = tasks.create_task(LogCompaction(slow_bus, store).run(), name="log compaction")
-            serving = tasks.create_task(server.serve(), name="server")
-            stopping = tasks.create_task(_drain(stop, calls, server, settings.drain_seconds), name="drain")
-            log.info("edge %s is up on %s:%s", edge, settings.http_host, settings.http_port)
-            await serving
-            for task in (housekeeping, backing_up, watching_pools, watching_redis, compacting, stopping, *dialing):
-                task.cancel()
+        loops = {
+            "housekeeping": calls.housekeeping(),
+            "call backups": backups.run(),
+            "pool watch": PoolWatch(calls, store, waits).run(),
+            "redis watch": redis_watch.run(),
+            "agents": agents.run(reload),
+            "log compaction": LogCompaction(slow_bus, store).run(),
+            "drain": _drain(stop, calls, server, settings.drain_seconds),
+            **({"dialer": dialer.run()} if dialer is not None else {}),
+        }
+        log.info("edge %s is up on %s:%s", edge, settings.http_host, settings.http_port)
+        await _serve_with(server, loops)
         ticker.close()
     log.info("edge %s has ended", edge)
+
+
+async def _serve_with(server: Server, loops: Mapping[str, Coroutine[Any, Any, None]]) -> None:
+    """Serve until the server ends, with these loops beside it."""
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(loop, name=name) for name, loop in loops.items()]
+        await tasks.create_task(server.serve(), name="server")
+        for task in running:
+            task.cancel()
 
 
 @contextlib.asynccontextmanager
@@ -141,6 +153,8 @@ def _warn(settings: Settings, agents: Agents, limits: OperatorLimits) -> None:
                 "set WEBHOOK_SIGNATURES=required"
             )
     for name, agent in sorted(agents.by_name.items()):
+        if agent.on_call is not None and not settings.on_call_secret:
+            log.warning("agent %s: its on_call is never asked, because ON_CALL_SECRET is not set", name)
         if agent.fallback_number and not limits.destinations.allows(agent.fallback_number):
             log.warning("agent %s: its fallback_number is never rung, because DIAL_PREFIXES does not allow it", name)
 
@@ -212,12 +226,12 @@ def main(argv: Sequence[str] = ()) -> int:
     )
     try:
         settings = Settings.from_env()
-        agents = load_agents(settings.agents_folder, (settings.vobiz_from_number,))
+        folder = AgentFolder(settings.agents_folder, (settings.vobiz_from_number,))
     except (BadSettings, BadAgents) as error:
         print(error, file=sys.stderr)  # noqa: T201 - for a person, before there are logs
         return 2
     start_logging(settings.log_level)
-    return run_process(serve(settings, agents))
+    return run_process(serve(settings, folder))
 
 
 if __name__ == "__main__":

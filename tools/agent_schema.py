@@ -15,12 +15,13 @@ import json
 import re
 import sys
 import textwrap
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
-from common.agents.fields import FLAGS, extra, former_names, keys_of, plain_type
+from common.agents.fields import FLAGS, extra, former_names, keys_of, optional_type, plain_type
 from common.agents.model import AgentFile
 
 TARGET = Path(__file__).parents[1] / "agents" / "agents.schema.json"
@@ -51,7 +52,7 @@ def _record(shape: type, kind: dict[str, Any]) -> dict[str, Any]:
     texts, properties = _descriptions(shape), {}
     for key, hint in keys_of(shape).items():
         typed = _typed(hint, made["properties"][key])
-        properties[key] = {"description": texts[key], **typed} if key in texts else typed
+        properties[key] = {"description": "", **typed} | {"description": texts[key]} if key in texts else typed
     for former, key in former_names(shape).items():
         moved = {"deprecated": True, "deprecationMessage": f"The former name of {key}; write that one."}
         properties[former] = {**{name: value for name, value in properties[key].items() if name != "default"}, **moved}
@@ -67,9 +68,8 @@ def _record(shape: type, kind: dict[str, Any]) -> dict[str, Any]:
 
 def _typed(hint: Any, made: dict[str, Any]) -> dict[str, Any]:
     """The schema of one value: what msgspec made of its type, in each spelling that the reader accepts."""
-    kind = made.get("type")
-    if "$ref" in made:
-        shape = plain_type(hint)
+    kind, shape = made.get("type"), optional_type(hint) or plain_type(hint)
+    if is_dataclass(shape):
         if not extra(hint, "one_value"):
             return _record(shape, {"type": ["object", "null"]})
         one = _record(shape, {"type": ["integer", "string", "object"]})
@@ -82,9 +82,13 @@ def _typed(hint: Any, made: dict[str, Any]) -> dict[str, Any]:
         words = f"^({'|'.join(FLAG_SPELLINGS)})$"
         return {**made, "type": ["boolean", "string"], "pattern": words, "patternErrorMessage": "write true or false"}
     if kind == "array":
-        return {**made, "type": ["array", "string", "null"], "items": _typed(None, made["items"])}
+        (of, _) = get_args(shape)
+        return {**made, "type": ["array", "string", "null"], "items": _typed(of, made["items"])}
     if kind == "object":
-        return {**made, "type": ["object", "null"], "additionalProperties": _typed(None, made["additionalProperties"])}
+        (_, of) = get_args(shape)
+        return {**made, "type": ["object", "null"], "additionalProperties": _typed(of, made["additionalProperties"])}
+    if "enum" in made:
+        return {"type": "string", **made}
     empty = [] if made.get("minLength") or not re.search(made.get("pattern", ""), "") else ["null"]
     return {**made, "type": ["string", "number", "boolean", *empty]}
 

@@ -11,7 +11,7 @@ ALL = frozenset(item.name.upper() for item in dataclasses.fields(Settings) if it
 _EVERYBODYS = frozenset({"REDIS_URL", "OTEL_EXPORTER_OTLP_HEADERS"})
 OWN: Mapping[str, frozenset[str]] = {
     "edge": _EVERYBODYS
-    | {"STREAM_SECRET", "API_TOKEN", "VOBIZ_AUTH_ID", "VOBIZ_AUTH_TOKEN", "VOBIZ_PARENT_AUTH_TOKEN"}
+    | {"STREAM_SECRET", "API_TOKEN", "ON_CALL_SECRET", "VOBIZ_AUTH_ID", "VOBIZ_AUTH_TOKEN", "VOBIZ_PARENT_AUTH_TOKEN"}
     | {"VOBIZ_FROM_NUMBER"},
     "stt": _EVERYBODYS | {"DEEPGRAM_API_KEY", "CARTESIA_API_KEY", "SARVAM_API_KEY"},
     "llm": _EVERYBODYS | {"OPENAI_API_KEY"},

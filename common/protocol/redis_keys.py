@@ -47,6 +47,17 @@ FIXED_SENTENCES = "speech:{fixed}:used"
 """Sorted set: the keys of the fixed sentences whose audio is kept, by the server's time in ms of their last use."""
 
 
+AGENTS_IN_FILES = "{agents}:in-files"
+"""Hash: agent -> the version of its file, as an edge last read it."""
+AGENT_PINS = "{agents}:pins"
+"""Hash: agent -> the version that calls get, and the version of the file in whose place they get it."""
+
+
+def agent_versions(agent: str) -> str:
+    """Hash: the last versions of an agent's file, each with its document (common/store/agent_versions.py)."""
+    return "{agents}:versions:" + agent
+
+
 def fixed_sentence(digest: str) -> str:
     """String: the audio of one fixed sentence (common/store/fixed_speech.py)."""
     return "speech:{fixed}:audio:" + digest

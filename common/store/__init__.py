@@ -25,6 +25,7 @@ garbage collection, a lost network) and was not replaced continues; one that was
   Effects           both: side effects that must not happen twice
   Presence          both: heartbeats of nodes, room and health of members
   SpeechCache       TTS workers: audio of fixed sentences
+  AgentHistory      edges: versions of agents' files, and pins
   EdgeAuth          edges: the shared secret, the webhooks' nonces
   StoreMaintenance  edges: the probe for writes, repairs
 
@@ -41,6 +42,7 @@ from typing import Any, Protocol
 from common.call.end_reasons import EndReason
 from common.protocol import redis_keys
 from common.protocol.messages import Message
+from common.store.agent_versions import AgentVersions
 from common.store.effects import Effect, Known
 from common.store.ended_calls import EndedCalls
 from common.store.fixed_speech import FixedSpeech
@@ -334,6 +336,14 @@ class SpeechCache(Protocol):
         """The cache that all TTS workers share."""
 
 
+class AgentHistory(Protocol):
+    """The kept versions of agents' files."""
+
+    @property
+    def agent_versions(self) -> AgentVersions:
+        """The versions and pins that all edges share."""
+
+
 class EdgeAuth(Protocol):
     """The secret and the webhook nonces that all edges share."""
 
@@ -364,7 +374,17 @@ class StoreMaintenance(Protocol):
 
 
 class CallStore(
-    CallRecords, LiveCalls, PoolLeases, EventLog, Effects, Presence, SpeechCache, EdgeAuth, StoreMaintenance, Protocol
+    CallRecords,
+    LiveCalls,
+    PoolLeases,
+    EventLog,
+    Effects,
+    Presence,
+    SpeechCache,
+    AgentHistory,
+    EdgeAuth,
+    StoreMaintenance,
+    Protocol,
 ):
     """All ports of one store.
 

@@ -22,6 +22,7 @@ from common.store import (
     CallRecord,
     Claim,
 )
+from common.store.agent_versions_memory import MemoryAgentVersions
 from common.store.effects import Effect, Known
 from common.store.effects_memory import MemoryEffects
 from common.store.ended_calls_memory import MemoryEndedCalls
@@ -58,6 +59,7 @@ class MemoryCallStore:
         self._effects = MemoryEffects(self._calls)
         self.ended_calls = MemoryEndedCalls(self._calls, streams_)
         self.fixed_speech = MemoryFixedSpeech()
+        self.agent_versions = MemoryAgentVersions()
 
     async def create(self, record: CallRecord) -> CallLookup:
         self._calls.setdefault(record.call_id, MemoryCall(record))

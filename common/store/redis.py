@@ -14,6 +14,7 @@ Keys (all names in common/protocol/redis_keys.py):
   calls:live, nodes:<kind>      zset    by the time of the last heartbeat
   calls:ended, calls:to-compact zset    ended calls (ended_calls_redis.py)
   speech:{fixed}:…              string  audio of fixed sentences, and a zset of their last use (fixed_speech_redis.py)
+  {agents}:…                    hash    versions of agents' files, and pins (agent_versions_redis.py)
   nonce:<nonce>                 string  digest of the webhook that used this nonce; expires after a day
 
 A decision in one step is a Lua script over the keys of one call, and over the lists of calls on its server.  Commands
@@ -48,6 +49,7 @@ from common.store import (
     mending,
     scripts,
 )
+from common.store.agent_versions_redis import RedisAgentVersions
 from common.store.clock_offset import note_clock_offset
 from common.store.effects import Effect, Known
 from common.store.effects_redis import RedisEffects
@@ -83,6 +85,7 @@ class RedisCallStore:
         self._retention_s = retention_s
         self.ended_calls = RedisEndedCalls(client)
         self.fixed_speech = RedisFixedSpeech(client)
+        self.agent_versions = RedisAgentVersions(client)
         self._effects = RedisEffects(client, retention_s)
         self._leases, self._offers = RedisLeases(client, lease_ms), Offers(client, idle_ms)
         self._membership = Membership(client)

@@ -82,6 +82,7 @@ class ShardedCallStore:
         self._taking: dict[tuple[str, str], _Taking] = {}
         self.ended_calls = ShardedEndedCalls([shard.ended_calls for shard in shards])
         self.fixed_speech = ShardedFixedSpeech([shard.fixed_speech for shard in shards])
+        self.agent_versions = shards[0].agent_versions
 
     async def aclose(self) -> None:
         """End the reads that still wait for offers; an offer that one of them takes now is repeated after a second."""

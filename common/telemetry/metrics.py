@@ -44,6 +44,11 @@ CALLS_STARTED = Counter("voice_calls_started", "Calls answered whose stream is o
 CALLS_ENDED = Counter("voice_calls_ended", "Calls ended, by reason", ["reason"])
 CALLS_REFUSED = Counter("voice_calls_refused", "Calls or sockets turned away, by reason", ["reason"])
 
+AGENTS_RELOADS = Counter("voice_agents_reload", "Changed agent files that were read, by outcome", ["outcome"])
+AGENTS_BROKEN = Gauge("voice_agents_broken", "1 while the agents stay as they were because of mistakes in their files")
+AGENT_CALLS = Counter("voice_agent_calls", "Calls that were given an agent, by the variant of its file", ["variant"])
+ON_CALLS = Counter("voice_on_call", "Webhooks of agents that were asked when a call came in, by outcome", ["outcome"])
+
 POOL_HAS_ROOM = Gauge("voice_pool_has_room", "1 while a member of the pool takes calls, as this edge sees it", ["pool"])
 CALLS_UNSERVED = Counter(
     "voice_calls_unserved", "Calls that no member of a pool took: ended with an apology, or without tools", ["pool"]
@@ -175,9 +180,12 @@ _providers: set[str] = set()
 UNREADABLE_WHATS = ("call id", "record", "notes", "checkpoint", "offer", "outbound call", "key", "secret", "hand-off")
 EDGE_LOOPS = (
     *("bus", "housekeeping", "call store", "abandoned calls", "call backups"),
-    *("pool watch", "redis watch", "dialer", "look-up"),
+    *("pool watch", "redis watch", "dialer", "look-up", "agents"),
 )
 WORKER_LOOPS = ("bus", "take", "renew", "scan", "heartbeat", "room", "health", "session")
+AGENTS_RELOADED = ("loaded", "broken")
+AGENT_VARIANTS = ("stable", "canary")
+ON_CALL_OUTCOMES = ("answered", "late", "failed", "bad answer")
 _REQUEST_REFUSALS = (
     *("malformed", "head too large", "too many headers", "request too large", "too many pipelined", "bad handshake"),
 )
@@ -224,6 +232,9 @@ CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
     UNREADABLE: (UNREADABLE_WHATS,),
     LOOP_ERRORS: ((*EDGE_LOOPS, *WORKER_LOOPS),),
     REDIS_REFUSED: (REFUSED_KINDS,),
+    AGENTS_RELOADS: (AGENTS_RELOADED,),
+    AGENT_CALLS: (AGENT_VARIANTS,),
+    ON_CALLS: (ON_CALL_OUTCOMES,),
 }
 """Family -> the set of values of each of its labels."""
 for _family, _sets in CLOSED.items():
@@ -262,6 +273,9 @@ _EDGE: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
     (FRAMES, ("in", "filled", "out")),
     (FRAMES_DROPPED, _DROPS),
     (BAD_INPUT, ("request", "sender went away", "unknown event")),
+    (AGENTS_RELOADS, AGENTS_RELOADED),
+    (AGENT_CALLS, AGENT_VARIANTS),
+    (ON_CALLS, ON_CALL_OUTCOMES),
 )
 _POOL: dict[str, tuple[tuple[Counter | Histogram, tuple[str, ...]], ...]] = {
     "stt": ((BUS_LAG_SECONDS, ("edge to stt",)), (FRAMES_DROPPED, ("stt backlog",))),

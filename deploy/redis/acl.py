@@ -65,7 +65,7 @@ USERS = (
     RedisUser(
         "edge",
         "~call:* ~edge:* ~pool:*:calls ~pool:*:leases ~pool:*:ready ~pool:*:scan ~calls:* ~nodes:edge ~nonce:*"
-        " ~deployment:stream-secret ~{dials}:* ~pulse",
+        " ~deployment:stream-secret ~{dials}:* ~{agents}:* ~pulse",
         f"{_CONNECT} {_SCRIPTS} {_OFFERS} xread xrevrange copy get set zadd zcard zrange zrevrange zrangebyscore"
         " zremrangebyscore zscore type info lpush ltrim",
     ),

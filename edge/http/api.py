@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from common.agents.model import Agents
+from common.agents.model import CurrentAgents
 from common.agents.variables import missing_variables
 from common.bus import START, Bus
 from common.call.transcript import CallTranscript
@@ -28,6 +28,7 @@ from common.store import CallRecord, CallRecords
 from common.store.outbound import QueueFull
 from common.telemetry import metrics
 from common.telemetry.costs import estimate, prices
+from edge.http.agents_api import agents_json
 from edge.http.api_access import AccessRefused, Asked, body_refusal, headers_of, refusal
 from edge.http.event_names import to_event
 from edge.http.parameters import BadRequest, read_body
@@ -77,7 +78,7 @@ class Api:
     served.
     """
 
-    agents: Agents
+    agents: CurrentAgents
     store: CallRecords
     bus: Bus
     dialer: Dialer | None
@@ -90,6 +91,7 @@ class Api:
             "/v1/calls": {"GET": self.list, "POST": self.place_call},
             "/v1/calls/{id}": {"GET": self.show, "DELETE": self.hang_up},
             "/v1/calls/{id}/events": {"GET": self.events},
+            "/v1/agents": {"GET": self.list_agents},
         }
         return [
             Route(spelt, self._guarded(methods), methods=[*methods, "OPTIONS"])
@@ -127,6 +129,10 @@ class Api:
         live = (await self.store.live())[:LISTED_MAX]
         records = [record for call_id in live if (record := await self.store.read(call_id))]
         return JSONResponse({"calls": [_record_json(record) for record in records]})
+
+    async def list_agents(self, request: Request) -> Response:
+        """Serve the agents that calls get now, and the problems of their files."""
+        return JSONResponse(agents_json(self.agents))
 
     async def show(self, request: Request) -> Response:
         """Serve all that is known about a call: state, webhook fields, transcript, usage."""
@@ -225,14 +231,16 @@ class Api:
             await asyncio.sleep(0.25)
 
     def _dial(self, wanted: NewCall, call_s_max: int) -> OutboundCall:
-        agent = self.agents.for_number(wanted.sender or self.sender, wanted.agent or None)
-        missing = missing_variables(agent, wanted.variables) if agent is not None else []
+        agents = self.agents.current
+        agent = agents.for_number(wanted.sender or self.sender, wanted.agent or None)
+        variants = [] if agent is None else [agent, *filter(None, [agents.canaries.get(agent.name)])]
+        missing = list(dict.fromkeys(name for one in variants for name in missing_variables(one, wanted.variables)))
         problems = [
             text
             for text, wrong in {
                 "to: expected a phone number": not _is_number(wanted.to),
                 "from: expected a phone number, or set VOBIZ_FROM_NUMBER": not _is_number(wanted.sender or self.sender),
-                "agent: no agent of this name": bool(wanted.agent) and wanted.agent not in self.agents.by_name,
+                "agent: no agent of this name": bool(wanted.agent) and wanted.agent not in agents.by_name,
                 "variables: the agent needs " + ", ".join(missing): bool(missing),
                 "variables: at most 50, of 1000 characters": len(wanted.variables) > 50
                 or any(len(value) > 1000 for value in wanted.variables.values()),

@@ -17,9 +17,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from common.agents.model import Agent, Agents, to_document
-from common.agents.needs import more_pools
-from common.agents.variables import for_inbound, with_variables
+from common.agents.model import Agent, CurrentAgents
+from common.agents.variables import CallBeginning
 from common.call.once import NotDone, once
 from common.process.addresses import socket_url
 from common.protocol.messages import HangUp
@@ -27,7 +26,10 @@ from common.protocol.redis_keys import CALL_ID, edge_priority
 from common.store import CallRecord, CallStore
 from common.store.effects import Effect
 from common.telemetry import metrics
+from edge.agents.call_agent import agent_of_inbound, agent_of_outbound
+from edge.agents.on_call import OnCallClient
 from edge.http.after_stream import BUSY, END_SECONDS, LOST, AfterStream, Ending, agent_of, lost, person_of, turned_away
+from edge.http.call_beginning import beginning_of, record_of
 from edge.http.parameters import BadRequest, parameters, query_of, read_body
 from edge.http.webhook_auth import WebhookAuth
 from edge.http.webhook_field_store import WebhookFieldStore
@@ -57,8 +59,6 @@ log = logging.getLogger(__name__)
 STREAM_RETRIES = 3
 STREAM_GRACE_S = 60
 """The stream's limit exceeds the agent's longest call by this, so that we end the call, not the carrier."""
-NUMBER_CHARS_MAX = 256
-"""Maximum length of a number or SIP address in a call's record; no real one is longer."""
 BEEP_MS = 2000
 """Silence after which an answering machine's beep counts as over."""
 
@@ -78,7 +78,7 @@ class Webhooks:
 
     calls: Calls
     store: CallStore
-    agents: Agents
+    agents: CurrentAgents
     auth: WebhookAuth
     dialer: Dialer | None
     public_url: str
@@ -88,6 +88,8 @@ class Webhooks:
     answer_xml: str = "text"
     """Form of the <Stream>: its URL as "text", or, as Vobiz's guide shows it, in a "connect" element."""
     limits: OperatorLimits = field(default_factory=OperatorLimits)
+    on_call: OnCallClient | None = None
+    """Asks the webhooks of agents; None: none is asked."""
     field_store: WebhookFieldStore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -133,12 +135,14 @@ class Webhooks:
         ending = await self.after.ending(call_id)
         known = ending.record
         goes_on = known is None or await self._goes_on(known)
-        agent = self._agent(fields, dial) if known is None else agent_of(known)
+        asks = goes_on and not ending.over and not self.calls.busy(call_id)
+        call = beginning_of(call_id, fields, dial)
+        agent = await self._agent(call, dial, asks) if known is None else agent_of(known)
         refusal, now_ms = self.calls.busy(call_id) or ("" if agent else "no agent"), 0
         if not refusal and agent is not None:
             self.calls.reserve(call_id)
             try:
-                now = await self.store.create(_record(call_id, fields, agent, dial, self.secret is not None))
+                now = await self.store.create(record_of(call, agent, dial, self.secret is not None))
                 ending, now_ms = Ending(now.record, now.end_noted), now.now_ms  # Redis's clock, for all edges
             except (ConnectionError, TimeoutError):
                 self.calls.cancel_reservation(call_id)
@@ -274,11 +278,14 @@ class Webhooks:
                 return self.noted
         return None
 
-    def _agent(self, fields: Fields, dial: OutboundCall | None) -> Agent | None:
+    async def _agent(self, call: CallBeginning, dial: OutboundCall | None, asks: bool) -> Agent | None:
+        """The agent of a call that begins; `asks`: its `on_call` is asked if the call comes in."""
+        agents = self.agents.current
         if dial is not None:
-            agent = self.agents.for_number(dial.sender, dial.agent or None)
-            return with_variables(agent, dial.variables) if agent is not None else None
-        return for_inbound(self.agents.for_number(fields.get("From" if is_outbound(fields) else "To", "")))
+            return agent_of_outbound(agents, call, dial.sender, dial.agent, dial.variables)
+        if call.direction == "outbound":
+            return agent_of_outbound(agents, call, call.caller)
+        return await agent_of_inbound(agents, call, self.on_call if asks else None)
 
     async def _apply(self, fields: Fields, event: OutboundEvent) -> OutboundCall | None:
         """Apply the event to its outbound call, named by our id in the URL or else by its CallUUID."""
@@ -339,19 +346,6 @@ class Webhooks:
     def _stream_url(self, request: Request, call_id: str, now_s: float) -> str:
         token = f"/{mint(self.secret, call_id, now_s)}" if self.secret is not None else ""
         return f"{socket_url(self._base(request))}/ws{token}"
-
-
-def _record(call_id: str, fields: Fields, agent: Agent, dial: OutboundCall | None, signed_urls: bool) -> CallRecord:
-    return CallRecord(
-        call_id,
-        agent=to_document(agent),
-        from_number=(fields.get("From") or (dial.sender if dial is not None else ""))[:NUMBER_CHARS_MAX],
-        to_number=(fields.get("To") or (dial.to if dial is not None else ""))[:NUMBER_CHARS_MAX],
-        direction="outbound" if dial is not None or is_outbound(fields) else "inbound",
-        dial_id=dial.dial_id if dial is not None else "",
-        signed_urls=int(signed_urls),
-        more_pools=more_pools([agent]),
-    )
 
 
 async def _parameters(request: Request, body: bytes) -> Fields:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
-from common.agents.model import Agents, BadAgents, from_document, to_document
+from common.agents.model import BadAgents, CurrentAgents, from_document, to_document
 from common.agents.needs import more_pools
 from common.agents.variables import for_inbound
 from common.bus import Bus
@@ -63,7 +63,7 @@ class MediaStreams:
     store: CallStore
     bus: Bus
     ticker: Ticker
-    agents: Agents
+    agents: CurrentAgents
     secret: bytes | None
     lead_ms: int
     dialer: Dialer | None = None
@@ -143,7 +143,7 @@ class MediaStreams:
         if not CALL_ID.fullmatch(call_id):
             raise _Refused("no call id")
         if self.secret is None and await self.store.read(call_id) is None:
-            agent = for_inbound(self.agents.for_number(""))  # a bare socket: the called number is unknown
+            agent = for_inbound(self.agents.current.for_number(""))  # a bare socket: the called number is unknown
             document = to_document(agent) if agent else {}
             await self.store.create(CallRecord(call_id, document, more_pools=more_pools([agent] if agent else [])))
         record = await self.store.start(call_id, self.calls.edge)

@@ -20,7 +20,7 @@ from benchmarks.answers.bare_protocol import TEXT, BareWebSocket, client_request
 from benchmarks.answers.caller import NS_PER_BYTE, SILENCE, speech_frame
 from benchmarks.answers.plan import ANSWER, SAID
 from benchmarks.bare_socket import FRAME_BYTES
-from common.agents.reading import load_agents
+from common.agents.folder import AgentFolder
 from common.settings import Settings
 from edge import __main__ as edge_main
 from simulators.answer import read_answer
@@ -149,7 +149,7 @@ class _System:
             "LOG_LEVEL": "ERROR",
         }
         chosen = Settings.from_env(environ)
-        self._tasks.append(self._loop.start("edge", edge_main.serve(chosen, load_agents(AGENTS))))
+        self._tasks.append(self._loop.start("edge", edge_main.serve(chosen, AgentFolder(AGENTS))))
         workers = {
             "stt": (stt_main.CATALOG, stt_main.listen),
             "llm": (llm_main.CATALOG, llm_main._Replies()),

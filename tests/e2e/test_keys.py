@@ -37,8 +37,9 @@ from tests.e2e.redis_call import Office, open_office
 pytestmark = [pytest.mark.processes, pytest.mark.anyio]
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = {"{sNN}": r"\{s[0-9]{2}\}", "{value}": "[^:]+", "{dials}": r"\{dials\}", "<pool>": "(stt|llm|tts|tools)",
-         "<kind>": "(edge|stt|llm|tts|tools)", "<id>": "[^:]+", "<edge>": "[^:]+", "<key>": ".+"}  # fmt: skip
+NAMES = {"{sNN}": r"\{s[0-9]{2}\}", "{value}": "[^:]+", "{dials}": r"\{dials\}", "{agents}": r"\{agents\}",
+         "<pool>": "(stt|llm|tts|tools)", "<kind>": "(edge|stt|llm|tts|tools)", "<id>": "[^:]+", "<edge>": "[^:]+",
+         "<name>": "[^:]+", "<key>": ".+"}  # fmt: skip
 TRIMMED_ABOUT = 200
 """Redis trims a stream by whole nodes."""
 GONE = -2

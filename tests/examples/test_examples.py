@@ -122,7 +122,7 @@ def documented_variables() -> dict[str, str]:
 async def test_the_reminder_speaks_first_with_the_values_of_its_call() -> None:
     one = example("outbound-reminder")
     variables = documented_variables()
-    assert missing_variables(one.agent, {}) == list(variables) == ["name", "day", "time"]
+    assert missing_variables(one.agent, {}) == list(variables) == ["name", "day", "hour"]
     assert missing_variables(one.agent, variables) == []
     async with call_to(one, variables, "outbound") as phone:
         began = asyncio.get_running_loop().time()

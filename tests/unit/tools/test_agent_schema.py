@@ -73,6 +73,14 @@ SPELLINGS = [
     "keyterms: [Yes, 1.10, 12:30, .5, 0x1F, 1e3]", "providers: {stt: 'local/a, deepgram/b', llm: [openai/x], tts: }",
     "turn: {onset_ms: 90, endpoint_ms: 700, likely_ms: 300}", "variables: {name: 5, day: }", "fallback_number:",
     "fallback_number: +911234567890", "farewell: 5", "turn: {interruptible: yes}", "turn: {interruptible: false}",
+    "tools: {order_status: {http: {url: 'https://shop.example.com/orders'}, meanwhile: 'One moment, please.'}}",
+    "tools: {find: {http: {url: 'https://a.example/{q}', method: POST, headers: {X-Key: 5}, body: {a: '{q}', b: }},"
+    " parameters: {q: {choices: [1, no], type: integer}}, timeout_s: '5', parallel: off, meanwhile: [A, B]}}",
+    "tools:", "mcp: {shop: {url: 'https://mcp.example.com'}}",
+    "mcp: {shop: {command: uvx shop --key 'a b', env: {A: 1}}}",
+    "transfer: {desk: {number: +911234567891, mode: warm, ring_s: 5, whisper: }}",
+    "keypad: {'1': {say: Open until six.}, '#': {ask: 5}}", "timezone: Asia/Kolkata", "timezone:",
+    "on_call: {url: 'https://shop.example.com/in', timeout_ms: 300, headers: {X-Key: abc}}", "on_call:", "canary: 0",
 ]  # fmt: skip
 MISTAKES = {
     "name: Front Desk": "name", "name:": "name", "language: English please": "language", "greting: Hi.": "",
@@ -85,6 +93,15 @@ MISTAKES = {
     "providers: {tts: [a/a, b/b, c/c, d/d, e/e, f/f]}": "providers.tts", "numbers: [call 12345]": "numbers.0",
     "numbers: {a: b}": "numbers", "variables: name": "variables", "variables: {my name: x}": "variables",
     "variables: {name: [x]}": "variables.name", "fallback_number: nobody": "fallback_number", "version: x": "",
+    "tools: {x: {http: {url: 'https://a.example', method: get}}}": "tools.x.http.method", "tools: {x: 5}": "tools.x",
+    "tools: {x: {http: {url: shop}}}": "tools.x.http.url", "tools: {x y: {http: {url: 'https://a.example'}}}": "tools",
+    "tools: {x: {http: {url: 'https://a.example'}, timeout_s: 61}}": "tools.x.timeout_s",
+    "tools: {x: {http: {url: 'https://a.example', headers: {a b: c}}}}": "tools.x.http.headers",
+    "transfer: {desk: {mode: hot, number: +911234567891}}": "transfer.desk.mode",
+    "transfer: {desk: {}}": "transfer.desk",
+    "keypad: {'12': {say: Hi.}}": "keypad", "on_call: {url: shop}": "on_call.url", "on_call: {}": "on_call",
+    "canary: 101": "canary", "timezone: in Delhi": "timezone", "tools: {x: {parameters: {a: {type: text}}}}":
+    "tools.x.parameters.a.type",
     f"keyterms: [{'x' * 65}]": "keyterms.0", f"farewell: {'x' * 501}": "farewell", f"voice: {'x' * 129}": "voice",
 }  # fmt: skip
 
@@ -114,9 +131,11 @@ def keys(node: dict[str, Any], prefix: str = "") -> dict[str, dict[str, Any]]:
         if inner.get("deprecated"):
             continue
         if "properties" in inner and "integer" not in inner["type"]:
-            found |= keys(inner, f"{key}.")
-        else:
-            found[prefix + key] = inner
+            found |= keys(inner, f"{prefix}{key}.")
+            continue
+        found[prefix + key] = inner
+        if "properties" in (inner.get("additionalProperties") or {}):
+            found |= keys(inner["additionalProperties"], f"{prefix}{key}.<name>.")
     return found
 
 
@@ -130,7 +149,7 @@ def test_every_key_is_explained_and_has_a_bound() -> None:
     for key, inner in keys(schema()).items():
         assert len(inner["description"]) > 10, key
         parts = [inner, *(inner[part] for part in ("items", "additionalProperties") if inner.get(part))]
-        for part in parts:
+        for part in (part for part in parts if not part.keys() & {"enum", "properties"}):
             kind, *_ = part["type"]
             assert BOUNDS[kind] <= part.keys() if kind in BOUNDS else part.keys() & {"pattern", "maxLength"}, key
 
@@ -145,11 +164,11 @@ def test_a_former_name_is_deprecated_and_has_the_bounds_of_the_present_one() -> 
 
 
 def documented() -> dict[str, tuple[str, str]]:
-    """Key -> (default, bounds) in the table of docs/agents.md."""
+    """Key -> (default, bounds) in the tables of docs/agents.md."""
     page = (ROOT / "docs/agents.md").read_text("utf-8")
-    (table,) = re.findall(r"^\| key \| meaning .*\n\| --- .*\n((?:\|.*\n)+)", page, re.MULTILINE)
+    tables = re.findall(r"^\| key \| meaning .*\n\| --- .*\n((?:\|.*\n)+)", page, re.MULTILINE)
     found = {}
-    for line in table.splitlines():
+    for line in "".join(tables).splitlines():
         cells = [cell.strip() for cell in line.split("|")[1:-1]]
         first, *more = re.findall(r"`([^`]+)`", cells[0])
         for key in [first, *(first.partition(".")[0] + key for key in more)]:
@@ -166,5 +185,8 @@ def test_the_page_lists_the_keys_with_their_bounds_and_defaults() -> None:
             assert bounds == f"{inner['minimum']:,} to {inner['maximum']:,}", key
         most = next((inner[name] for name in ("maxItems", "maxProperties", "maxLength") if name in inner), None)
         assert most is None or f"{most:,}" in bounds, key
+        assert all(f"`{choice}`" in bounds for choice in inner.get("enum", ())), key
         if inner.get("default"):
-            assert re.sub(r"\W", "", default) == str(inner["default"]).lower(), key
+            assert (
+                re.sub(r"\W", "", default) == str(inner["default"]).lower() or default.strip("`") == inner["default"]
+            ), key

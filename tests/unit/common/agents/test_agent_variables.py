@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from common.agents.model import Agents, BadAgents, from_document, to_document
+from common.agents.model import INSTRUCTIONS_CHARS_MAX, Agent, Agents, BadAgents, from_document, to_document
 from common.agents.reading import load_agents
-from common.agents.variables import for_inbound, missing_variables, with_variables
+from common.agents.variables import CallBeginning, for_inbound, missing_variables, with_variables
 from common.process.env_file import EnvFile
 from tools.check import check
+from workers.tts.normalise import normalised
 
 pytestmark = pytest.mark.fast
 
@@ -74,3 +78,55 @@ def test_mistakes_are_told_by_line(text: str, told: str, tmp_path: Path) -> None
 def test_they_travel_with_the_agent(tmp_path: Path) -> None:
     agent = loaded(tmp_path).by_name["desk"]
     assert from_document(to_document(agent)) == agent
+
+
+# --- what every call has ------------------------------------------------------------------------------------------
+
+AT_S = datetime(2026, 12, 1, 8, 35, tzinfo=UTC).timestamp()
+CALL = CallBeginning("call-1", "911234567891", "911234567890", "inbound", AT_S)
+
+
+def said(greeting: str, call: CallBeginning = CALL, **more: Any) -> str:
+    """The greeting as it is spoken in this call."""
+    return with_variables(Agent("desk", greeting, "Be kind.", **more), {}, call).greeting
+
+
+def test_every_call_has_its_numbers_its_direction_and_its_time_in_the_agents_zone() -> None:
+    assert said("{{caller}} {{called}} {{direction}} {{call_id}}") == "+91 12345 67891 +91 12345 67890 inbound call-1"
+    assert said("{{now}}") == "Tuesday, 1 December 2026, 14:05"  # in India, as the number called is
+    assert said("{{today}} {{time}} {{daypart}}", timezone="America/New_York") == "Tuesday, 1 December 2026 03:35 night"
+    assert said("{{time}}", replace(CALL, called="442079460958")) == "08:35"  # UTC
+    assert said("{{time}}", replace(CALL, direction="outbound", caller="442079460958")) == "08:35"
+    assert said("{{today}}, {{daypart}}", language="hi-IN") == "मंगलवार, 1 दिसंबर 2026, दोपहर"
+
+
+@pytest.mark.parametrize("number", ["+91 12345 67891", "911234567891", "0123 456 7891", "sip:+911234567891@a.example"])
+def test_a_number_is_written_so_that_the_voice_reads_a_number(number: str) -> None:
+    text = said("{{caller}}", replace(CALL, caller=number))
+    assert text == "+91 12345 67891"
+    assert "one two three four five, six seven eight nine one" in normalised(text, "en-IN")
+
+
+def test_a_withheld_number_and_a_name_without_a_value_are_the_default() -> None:
+    assert said("Hello {{caller|dear caller}}.", replace(CALL, caller="anonymous")) == "Hello dear caller."
+    assert said("Hello {{ name | dear guest }}, {{x|}}{{y}}.") == "Hello dear guest, ."
+    assert said("{{name|guest}}", variables={"name": "Asha"}) == "Asha"
+    assert said("At {{time}}.", variables={"time": "ten"}) == "At ten."  # a value of one's own comes first
+
+
+def test_the_prompts_beginning_is_the_same_in_every_minute() -> None:
+    agent = Agent("desk", "Hello.", "It is {{now}}, {{time}}; you know {{name|nobody}}.")
+    first, second = (with_variables(agent, {}, replace(CALL, at_s=at)).instructions for at in (AT_S, AT_S + 60))
+    assert first.endswith(".\n\nIt is Tuesday, 1 December 2026, 14:05 (Asia/Kolkata).")
+    assert second.endswith(" 14:06 (Asia/Kolkata).")
+    assert first.rpartition("\n")[0] == second.rpartition("\n")[0]
+    assert "It is the date and time at the end of these instructions" in first and "nobody" in first
+    plain = Agent("desk", "Hello.", "Be kind.")
+    assert with_variables(plain, {}, CALL).instructions == "Be kind."
+
+
+def test_the_line_with_the_time_stays_within_the_bound_of_instructions() -> None:
+    agent = Agent("desk", "Hello.", "{{now}}" + "x" * (INSTRUCTIONS_CHARS_MAX - 7))
+    filled = with_variables(agent, {}, CALL)
+    assert filled.instructions.endswith("(Asia/Kolkata).")
+    assert from_document(to_document(filled)) == filled

@@ -41,7 +41,7 @@ def test_a_release_changes_no_version_and_no_order_of_keys() -> None:
         ("agents", "f39ab877f1d1"),
         ("examples/appointment", "345ccd185c54"),
         ("examples/hindi", "fee746c73712"),
-        ("examples/outbound-reminder", "00bc2821f5b7"),
+        ("examples/outbound-reminder", "abf1d4df57f3"),
         ("examples/own-model-server", "691db166c3c1"),
         ("examples/receptionist", "6f22d5554628"),
     ],

@@ -63,6 +63,12 @@ def test_only_what_may_stop_the_agent_has_a_connection_of_its_own() -> None:
         assert not redis_keys.is_priority(stream)
 
 
+def test_the_keys_of_agents_versions_are_one_slot_and_stand_in_the_page() -> None:
+    names = {redis_keys.AGENTS_IN_FILES, redis_keys.AGENT_PINS, redis_keys.agent_versions("<name>")}
+    page = (Path(__file__).resolve().parents[4] / "docs/bus.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `(\{agents\}[^`]+)`", page, re.M)) == names
+
+
 def test_the_keys_of_fixed_sentences_are_one_slot_and_stand_in_the_page() -> None:
     names = {redis_keys.FIXED_SENTENCES, redis_keys.fixed_sentence("<key>")}
     page = (Path(__file__).resolve().parents[4] / "docs/bus.md").read_text("utf-8")

@@ -1,0 +1,1 @@
+"""The agents that calls get: which version of their files, pinned versions, and the webhook `on_call`."""
