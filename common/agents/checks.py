@@ -22,7 +22,9 @@ from common.numbers import number_key
 AgentAndFile: TypeAlias = tuple[Document, Agent]
 FileCheck: TypeAlias = Callable[[Agent], Iterable[Problem]]
 
-BUILT_IN_TOOLS = frozenset({"end_call", "transfer_call", "send_keys", "collect_digits", "hold", "transfer_to"})
+BUILT_IN_TOOLS = frozenset(
+    {"end_call", "transfer_call", "send_digits", "send_keys", "collect_digits", "hold", "transfer_to"}
+)
 """Names of tools that every agent may have without declaring them; a tool of a file cannot have one."""
 CANARY = ".canary"
 """The end of the name of a file with a second version of an agent, before `.yaml`."""
