@@ -77,7 +77,7 @@ async def test_a_rollback_counts_at_every_edge_until_the_file_changes(there: Dep
     await roll_back(there.versions, "desk", "", there.printed.append)
     assert await there.look() == ["Hello.", "Hello."]
     agent = there.edges[0].current.for_number("911234567890")
-    assert agent is not None and agent.greeting == "Hello."  # with the numbers of the file
+    assert agent is not None and agent.numbers == ("+91 12345 67890",)  # as the file has them
     there.versions.away = True
     assert await there.look() == ["Hello.", "Hello."]
     there.writes("Vanakkam.")
