@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 SUFFIXES = frozenset({".yaml", ".yml", ".py"})
 """Files of other kinds may change as they like."""
 
-_Stamp: TypeAlias = tuple[tuple[str, int, int, int], ...]
+FolderStamp: TypeAlias = tuple[tuple[str, int, int, int], ...]
 """Name, time of change, size and inode of each file."""
 
 
@@ -36,7 +36,7 @@ class AgentFolder:
     def __init__(self, folder: Path, own_numbers: Iterable[str] = (), now_ms: Callable[[], int] = wall_ms) -> None:
         """Read all files.  Raises BadAgents."""
         self._folder, self._own_numbers, self._now_ms = folder, tuple(own_numbers), now_ms
-        self._read = self._seen = _stamp_of(folder)
+        self._read = self._seen = stamp_of(folder)
         self.current: Agents = load_agents(folder, self._own_numbers)
         self.problems: tuple[str, ...] = ()
         self.since_ms: Mapping[str, int] = dict.fromkeys(variants_of(self.current), now_ms())
@@ -46,12 +46,12 @@ class AgentFolder:
 
         `at_once`: read them in any case.
         """
-        stamp = _stamp_of(self._folder)
+        stamp = stamp_of(self._folder)
         is_settled, self._seen = stamp == self._seen, stamp
         if not at_once and (stamp == self._read or not is_settled):
             return False
         found, problems = self._load()
-        if _stamp_of(self._folder) != stamp:
+        if stamp_of(self._folder) != stamp:
             return False  # changed while it was read; the next look reads it again
         self._read = stamp
         metrics.AGENTS_RELOADS.labels("broken" if found is None else "loaded").inc()
@@ -91,7 +91,8 @@ def variants_of(agents: Agents) -> dict[str, Agent]:
     return {**agents.by_name, **{f"{name}{CANARY}": canary for name, canary in agents.canaries.items()}}
 
 
-def _stamp_of(folder: Path) -> _Stamp:
+def stamp_of(folder: Path) -> FolderStamp:
+    """What shows whether a file of the folder was changed, added, removed or replaced; cheap, and nothing is read."""
     stamp = []
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)

@@ -182,7 +182,7 @@ EDGE_LOOPS = (
     *("bus", "housekeeping", "call store", "abandoned calls", "call backups"),
     *("pool watch", "redis watch", "dialer", "look-up", "agents"),
 )
-WORKER_LOOPS = ("bus", "take", "renew", "scan", "heartbeat", "room", "health", "session")
+WORKER_LOOPS = ("bus", "take", "renew", "scan", "heartbeat", "room", "health", "session", "agents")
 AGENTS_RELOADED = ("loaded", "broken")
 AGENT_VARIANTS = ("stable", "canary")
 ON_CALL_OUTCOMES = ("answered", "late", "failed", "bad answer")

@@ -31,6 +31,7 @@ from workers.providers.catalog import Catalog, Unfit
 from workers.providers.failover import Failover, Source
 from workers.providers.interfaces import Down, ProviderError
 from workers.runtime.agent_check import AgentFile, BadProviders, agents_here, check_pool
+from workers.runtime.agent_watch import AgentWatch
 from workers.runtime.provider_health import probe_for_ever
 from workers.runtime.runner import Runner, RunnerOptions, Session
 
@@ -182,6 +183,7 @@ async def serve(
     providers: ProviderPool[P],
     open_session: OpenSession[P],
     agents: Sequence[AgentFile] = (),
+    watch: AgentWatch | None = None,
 ) -> None:
     """Run until SIGTERM or SIGINT, then pass the calls on and return.  Raises a ProviderError if none gets ready."""
     owner = node_id(pool)
@@ -213,6 +215,8 @@ async def serve(
         runner = Runner(limits, bus, store, open_one, failing)
         probing = asyncio.create_task(probe_for_ever(lambda: providers.sources() if failing() else ()), name="probe")
         stack.push_async_callback(cancel, probing)
+        if watch is not None:
+            stack.push_async_callback(cancel, asyncio.create_task(watch.run(), name="agents"))
         freeze_garbage()
         with Probes(settings.metrics_port or METRICS_PORTS[pool], lambda: runner.refusal) as probes:
             log.info("%s is up with %s, probes on port %s", owner, ", ".join(default), probes.port)
@@ -295,7 +299,8 @@ def main(
     providers = ProviderPool(pool, catalog.build, settings.as_environment())
     providers.concurrency_max, providers.unfit = settings.concurrency_max, catalog.unfit
     try:
-        return run_process(serve(pool, settings, providers, open_session, agents))
+        watch = AgentWatch(pool, catalog, settings) if settings.agents_folder.is_dir() else None
+        return run_process(serve(pool, settings, providers, open_session, agents, watch))
     except ProviderError as error:
         log.error("cannot start: %s. Set a vendor's key, or %s_PROVIDER (docs/providers.md)", error, pool.upper())
         return 2
