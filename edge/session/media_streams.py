@@ -18,8 +18,9 @@ from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
 from common.agents.model import BadAgents, CurrentAgents, from_document, to_document
+from common.agents.model import BadAgents, CurrentAgents, from_document, to_document
 from common.agents.needs import more_pools
-from common.agents.variables import for_inbound
+from common.agents.variables import CallBeginning, for_inbound
 from common.bus import Bus
 from common.call.end_reasons import LOST_ENDS, EndReason
 from common.process.tasks import cancel
@@ -143,7 +144,8 @@ class MediaStreams:
         if not CALL_ID.fullmatch(call_id):
             raise _Refused("no call id")
         if self.secret is None and await self.store.read(call_id) is None:
-            agent = for_inbound(self.agents.current.for_number(""))  # a bare socket: the called number is unknown
+            call = CallBeginning(call_id, at_s=time.time())  # a bare socket: the numbers are unknown
+            agent = for_inbound(self.agents.current.for_number(""), call)
             document = to_document(agent) if agent else {}
             await self.store.create(CallRecord(call_id, document, more_pools=more_pools([agent] if agent else [])))
         record = await self.store.start(call_id, self.calls.edge)
