@@ -46,10 +46,17 @@ class AgentFolder:
 
         `at_once`: read them in any case.
         """
+        return self.is_due(at_once) and self.read()
+
+    def is_due(self, at_once: bool = False) -> bool:
+        """Whether `read` is due.  Takes some microseconds for each file."""
         stamp = stamp_of(self._folder)
         is_settled, self._seen = stamp == self._seen, stamp
-        if not at_once and (stamp == self._read or not is_settled):
-            return False
+        return at_once or (stamp != self._read and is_settled)
+
+    def read(self) -> bool:
+        """Read the files; True if other agents are current.  Takes some milliseconds for each file."""
+        stamp = stamp_of(self._folder)
         found, problems = self._load()
         if stamp_of(self._folder) != stamp:
             return False  # changed while it was read; the next look reads it again

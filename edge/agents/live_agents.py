@@ -30,7 +30,7 @@ STORE_SECONDS = 2.0
 """How long a look waits for Redis."""
 
 
-InThread: TypeAlias = Callable[[Callable[[bool], bool], bool], Awaitable[bool]]
+InThread: TypeAlias = Callable[[Callable[[], bool]], Awaitable[bool]]
 
 
 class LiveAgents:
@@ -71,7 +71,8 @@ class LiveAgents:
 
     async def look(self, at_once: bool = False) -> None:
         """Take over what has changed in the files and in Redis.  `at_once`: read the files in any case."""
-        await self._in_thread(self._folder.look, at_once)
+        if self._folder.is_due(at_once):
+            await self._in_thread(self._folder.read)
         with contextlib.suppress(ConnectionError, TimeoutError):
             async with asyncio.timeout(STORE_SECONDS):
                 await self._keep()

@@ -37,17 +37,20 @@ class AgentWatch:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
-                await asyncio.to_thread(self.look)
+                if self.is_due():
+                    await asyncio.to_thread(self.check)
             except Exception as error:  # noqa: BLE001 - a check never ends a worker
                 skip("agents", error)
 
-    def look(self) -> None:
-        """Check the agents if a file has changed and none changes just now."""
+    def is_due(self) -> bool:
+        """Whether a file has changed and none changes just now."""
         stamp = stamp_of(self._folder)
         is_settled, self._seen = stamp == self._seen, stamp
-        if stamp == self._checked or not is_settled:
-            return
-        self._checked = stamp
+        return stamp != self._checked and is_settled
+
+    def check(self) -> None:
+        """Read and check all agents, and log what is found."""
+        self._checked = self._seen
         try:
             found = check_pool(self._pool, self._catalog, read_agents(self._folder), self._settings)
         except BadAgents:

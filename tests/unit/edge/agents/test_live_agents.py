@@ -17,9 +17,9 @@ from edge.http.agents_api import agents_json
 pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 
 
-async def inline(function: Callable[[bool], bool], at_once: bool) -> bool:
+async def inline(function: Callable[[], bool]) -> bool:
     """The virtual clock waits for no thread."""
-    return function(at_once)
+    return function()
 
 
 class Unreachable(MemoryAgentVersions):
