@@ -18,7 +18,6 @@ from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
 from common.agents.model import BadAgents, CurrentAgents, from_document, to_document
-from common.agents.model import BadAgents, CurrentAgents, from_document, to_document
 from common.agents.needs import more_pools
 from common.agents.variables import CallBeginning, for_inbound
 from common.bus import Bus
