@@ -19,7 +19,7 @@ from common.agents.acts import BuiltIn, MenuEntry, MenuKey, TargetName, Transfer
 from common.agents.fields import Problem, like, read
 from common.agents.handoff import OTHERS_MAX, link, others_of
 from common.agents.sounds import SoundFile, SoundName
-from common.agents.tools import HeaderName, McpServer, Tool, ToolName
+from common.agents.tools import EnvironmentName, HeaderName, McpServer, Tool, ToolName
 from common.numbers import number_key
 
 VERSION_DIGITS = 12
@@ -29,7 +29,19 @@ GREETING_CHARS_MAX = 1_000
 FAREWELL_CHARS_MAX = 500
 INSTRUCTIONS_CHARS_MAX = 20_000
 
-ADDED = ("tools", "mcp", "transfer", "builtins", "keypad", "transfer_to", "sounds", "timezone", "on_call", "python")
+ADDED = (
+    "tools",
+    "mcp",
+    "tool_environment",
+    "transfer",
+    "builtins",
+    "keypad",
+    "transfer_to",
+    "sounds",
+    "timezone",
+    "on_call",
+    "python",
+)
 """Keys that a release added: an agent without them keeps the version that it had."""
 NOT_OF_A_CALL = frozenset({"canary"})
 """Keys that decide which calls an agent gets, and nothing of how it behaves."""
@@ -172,6 +184,8 @@ class AgentFile:
     """Tools that the model may call, by name."""
     mcp: Annotated[Mapping[Name, McpServer], Meta(max_length=10)] = field(default_factory=dict)
     """MCP servers whose tools the model may call, by name."""
+    tool_environment: Annotated[tuple[EnvironmentName, ...], Meta(max_length=50)] = ()
+    """Variables of the environment of the tools workers that the agent's Python file gets, by name."""
     transfer: Annotated[Mapping[TargetName, TransferTarget], Meta(max_length=50)] = field(default_factory=dict)
     """Persons to whom the agent may transfer the caller, by name."""
     builtins: Annotated[tuple[BuiltIn, ...], Meta(max_length=10)] = ()

@@ -17,6 +17,9 @@ from common.agents.fields import like
 ToolName: TypeAlias = Annotated[
     str, like("[A-Za-z_][A-Za-z0-9_]{0,63}", "letters, digits and '_', such as order_status")
 ]
+EnvironmentName: TypeAlias = Annotated[
+    str, like("[A-Za-z_][A-Za-z0-9_]{0,127}", "the name of a variable such as SHOP_TOKEN")
+]
 Sentence: TypeAlias = Annotated[str, Meta(min_length=1, max_length=300)]
 HeaderName: TypeAlias = Annotated[str, like("[A-Za-z0-9-]{1,64}", "the name of a header, such as Authorization")]
 Host: TypeAlias = Annotated[str, like(r"[A-Za-z0-9.:_-]{1,255}", "a host name or an IP address")]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from common.store import CallStore, Claim
+from common.store import Claim, Effects
 from common.store.effects import RESULT_CHARS_MAX, Effect, EffectState
 
 
@@ -27,7 +27,7 @@ class NotDone(Exception):
 
 
 async def once(
-    store: CallStore,
+    store: Effects,
     effect: Effect,
     act: Callable[[str], Awaitable[str]],
     claim: Claim | None = None,

@@ -40,7 +40,7 @@ class ToolsCalled(Tagged, frozen=True, tag=35):
 class ToolReturned(Tagged, frozen=True, tag=36):
     """Call `n` of reply `turn` is over; `result` is what the model is told.  Only the first one of a call counts.
 
-    `outcome` is a value of `ToolOutcome` (common/call/tool_rounds.py).
+    `outcome` is a value of `ToolOutcome` (common/call/acts.py).
     """
 
     turn: Count
@@ -60,6 +60,17 @@ class ToolsOffered(Tagged, frozen=True, tag=37):
 
     source: Word
     tools: Text
+    options: Text = ""
+    """JSON text: tool -> those of its options that the LLM worker needs (`meanwhile`, `filler_after_ms`,
+    `interruptible`), as far as they are not the defaults; empty: none."""
+
+
+class ToolSays(Tagged, frozen=True, tag=39):
+    """Call `n` of reply `turn` is running, and its program wants this sentence said meanwhile."""
+
+    turn: Count
+    n: Count
+    text: Annotated[str, Meta(max_length=1_000)]
 
 
 class KeysEntered(Tagged, frozen=True, tag=25):

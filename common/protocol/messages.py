@@ -376,6 +376,6 @@ Message: TypeAlias = (
     | ClauseSynthesized | PlaybackStarted | ClausePlayed | Interrupted | ReplyResumed | ReplyPlayed | UsageReported
     | DtmfReceived | AudioOut | ReplySynthesized | HangUp | CallOffered
     | acts.ToolsCalled | acts.ToolReturned | acts.ToolsOffered | acts.KeysEntered | acts.AgentChanged
-    | acts.TransferUpdated | acts.TransferCall | acts.SendKeys | acts.KeepKeysSecret
+    | acts.TransferUpdated | acts.TransferCall | acts.SendKeys | acts.KeepKeysSecret | acts.ToolSays
 )
 # fmt: on

@@ -19,6 +19,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from common.call.acts import ToolOutcome
 from common.process.build import this_build
 from common.protocol.fields import STAGES, USAGE_UNITS
 from common.protocol.redis_keys import ALL_POOLS, POOLS
@@ -31,6 +32,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series fo
 
 _ANSWER = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 8.0)
 _STAGE = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
+_TOOL = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 _HOP = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
 
 BUILD_INFO = Gauge(
@@ -141,6 +143,9 @@ REPLY_TOKENS = Counter("voice_reply_tokens", "Tokens that models streamed for re
 REPLY_CHARACTERS = Counter(
     "voice_reply_characters", "Characters of replies that voices were given, by outcome", ["outcome"]
 )
+TOOL_CALLS = Counter("voice_tool_calls", "Calls of tools, by kind and by how they ended", ["kind", "outcome"])
+TOOL_SECONDS = Histogram("voice_tool_seconds", "How long tools ran, by kind", ["kind"], buckets=_TOOL)
+TOOLS_RUNNING = Gauge("voice_tools_running", "Calls of tools that run now, by kind", ["kind"])
 TRACE_SPANS = Counter("voice_trace_spans", "Spans of traces, by what became of them", ["outcome"])
 SESSION_ERRORS = Counter("voice_session_errors", "Errors that ended this process's part in a call", ["process"])
 
@@ -192,6 +197,8 @@ _REQUEST_REFUSALS = (
 _DROPS = ("stale", "duplicate or no room", "call is over", "too early")
 _TOO_FAST = ("audio", "events", "frames", "pings")
 _NOT_DIALLED = ("prefix", "number type", "sip", "day")
+TOOL_KINDS = ("http", "python", "mcp")
+TOOL_OUTCOMES = tuple(outcome.value for outcome in ToolOutcome)
 CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
     CALLS_ACTIVE: (PROCESSES,),
     DRAINING: (PROCESSES,),
@@ -235,6 +242,9 @@ CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
     AGENTS_RELOADS: (AGENTS_RELOADED,),
     AGENT_CALLS: (AGENT_VARIANTS,),
     ON_CALLS: (ON_CALL_OUTCOMES,),
+    TOOL_CALLS: ((*TOOL_KINDS, "none"), TOOL_OUTCOMES),
+    TOOL_SECONDS: (TOOL_KINDS,),
+    TOOLS_RUNNING: (TOOL_KINDS,),
 }
 """Family -> the set of values of each of its labels."""
 for _family, _sets in CLOSED.items():
