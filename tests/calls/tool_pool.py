@@ -156,7 +156,8 @@ class ToolPool:
         pool = cls(ShelfOfTools({tool.name: tool for tool in tools}, offer))
         pool.store = MemoryCallStore(pool.streams, LEASE_MS)
         document = to_document(Agent("shop", "Hello.", "Be brief.", variables={"town": "Pune"}))
-        await pool.store.create(CallRecord(CALL, document, from_number="911234567890", to_number="911234567891"))
+        numbers = {"from_number": "911234567890", "to_number": "911234567891"}
+        await pool.store.create(CallRecord(CALL, document, **numbers, more_pools=POOL))
         await pool.store.start(CALL, "edge-1")
         pool.says(CallStarted(1, "edge-1", 0))
         pool._beat = asyncio.create_task(pool._heartbeat())

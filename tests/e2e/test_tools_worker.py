@@ -94,8 +94,7 @@ async def live_call(url: str, folder: Path) -> AsyncIterator[LiveCall]:
 
     async with connect_bus(BusOptions(url, "test")) as bus, connect_store(url, "test", 60) as store:
         document = to_document(load_agents(folder).by_name["clinic"])
-        more = {"more_pools": "tools"} if "more_pools" in CallRecord.__dataclass_fields__ else {}
-        await store.create(CallRecord(CALL, document, **more))
+        await store.create(CallRecord(CALL, document, more_pools="tools"))
         await store.start(CALL, "edge-1")
         await store.offer("tools", [CALL])
         beat = asyncio.create_task(heartbeat(store))

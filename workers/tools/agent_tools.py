@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from common.agents.files import python_file
 from common.agents.model import Agent
 from common.agents.tools import McpServer, Tool
 from common.call.acts import ToolOutcome
@@ -54,7 +55,7 @@ class ToolEngines:
     def open_python(self, agent: Agent) -> tuple[str, PythonTools] | None:
         """The tools of the agent's Python file and the key to close them by, or None if it has no file."""
         try:
-            source = read_source(self._folder / f"{agent.name}.py")
+            source = read_source(python_file(self._folder, agent.name))
         except BrokenFile as error:
             log.error("the tools of agent %s cannot be used: %s", agent.name, error)
             return None
