@@ -76,12 +76,15 @@ class ToolSays(Tagged, frozen=True, tag=39):
 class KeysEntered(Tagged, frozen=True, tag=25):
     """The caller has entered `keys` and is done; written by the LLM worker.  `entry` counts from 1.
 
-    `keys` is empty for keys that are secret: only their `count` is known.
+    `keys` is empty for keys that are secret: only their `count` is known.  With a `turn` they are the digits that call
+    `n` of that reply asked for (`collect_digits`), whose result follows; they take all keys that were pressed before.
     """
 
     entry: Count
     keys: Keys
     count: Count
+    turn: Count = 0
+    n: Count = 0
 
 
 class AgentChanged(Tagged, frozen=True, tag=38):
@@ -134,10 +137,12 @@ class SendKeys(Tagged, frozen=True, tag=72):
 class KeepKeysSecret(Tagged, frozen=True, tag=73):
     """Order of the LLM worker: until the next one, `DtmfReceived` names no digit; the digits are kept under `name`.
 
-    Only tools get them (docs/agents.md).  An empty `name` ends it.
+    Only tools get them (docs/keys.md).  An empty `name` ends it.
     """
 
     call_id: CallId
     token: Count
     epoch: Count
     name: Word
+    digits_max: Count = 64
+    """Most digits that are kept; further ones are secret, too, and kept nowhere."""

@@ -108,6 +108,11 @@ def call_effects(call_id: str) -> str:
     return f"call:{shard(call_id)}:{call_id}:effects"
 
 
+def call_secrets(call_id: str) -> str:
+    """Hash: digits that the caller entered and that only tools may know (common/store/secret_keys.py)."""
+    return f"call:{shard(call_id)}:{call_id}:secrets"
+
+
 def call_end(call_id: str) -> str:
     """String: marks a call that the carrier reported as over, with or without a record."""
     return f"call:{shard(call_id)}:{call_id}:ended"

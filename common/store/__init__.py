@@ -23,6 +23,7 @@ garbage collection, a lost network) and was not replaced continues; one that was
   PoolLeases        pool members: offers, leases, orphans, quarantine; edges offer
   EventLog          pool sessions: events and checkpoints; edges compact the logs of ended calls
   Effects           both: side effects that must not happen twice
+  Secrets           edges keep digits that only tools may know; the tools pool reads them
   Presence          both: heartbeats of nodes, room and health of members
   SpeechCache       TTS workers: audio of fixed sentences
   AgentHistory      edges: versions of agents' files, and pins
@@ -47,6 +48,7 @@ from common.store.effects import Effect, Known
 from common.store.ended_calls import EndedCalls
 from common.store.fixed_speech import FixedSpeech
 from common.store.members import MemberReport, Members, Quarantined, Renewal
+from common.store.secret_keys import Secrets
 from common.store.suspicion import Left, Take
 
 END_REASONS = tuple(reason.value for reason in EndReason)
@@ -379,6 +381,7 @@ class CallStore(
     PoolLeases,
     EventLog,
     Effects,
+    Secrets,
     Presence,
     SpeechCache,
     AgentHistory,

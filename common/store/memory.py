@@ -33,6 +33,8 @@ from common.store.members import QUARANTINE_MAX, MemberReport, Members, Quaranti
 from common.store.memory_call import MemoryCall
 from common.store.offers import OFFER_IDLE_MS
 from common.store.redis import LIVE_STALE_MS, LOST_MS
+from common.store.secret_keys import SecretKey
+from common.store.secret_keys_memory import MemorySecrets
 from common.store.suspicion import Left, Take
 
 OFFER_POLL_SECONDS = 0.05
@@ -56,7 +58,7 @@ class MemoryCallStore:
         self._noted_ends: dict[str, float] = {}  # call -> loop time until which its end is remembered
         self.leases = MemoryLeases(self._calls, lease_ms)
         self.quarantined: list[Quarantined] = []
-        self._effects = MemoryEffects(self._calls)
+        self._effects, self._secrets = MemoryEffects(self._calls), MemorySecrets(self._calls)
         self.ended_calls = MemoryEndedCalls(self._calls, streams_)
         self.fixed_speech = MemoryFixedSpeech()
         self.agent_versions = MemoryAgentVersions()
@@ -103,6 +105,7 @@ class MemoryCallStore:
         now_ms = round(_now() * 1000)
         call.record = replace(call.record, status="ended", ended_because=reason, ended_ms=now_ms, reopens_ms=0)
         self.ended_calls.add(call_id)
+        self._secrets.forget(call_id)
         return True
 
     async def note_end(self, call_id: str, seconds: int) -> CallRecord | None:
@@ -214,6 +217,14 @@ class MemoryCallStore:
 
     async def webhook_fields(self, call_id: str) -> dict[str, str]:
         return dict(sorted(self._webhook_fields_of(call_id).items()))
+
+    async def add_secret_key(self, key: SecretKey) -> bool:
+        """See `Secrets.add_secret_key`."""
+        return self._secrets.add(key)
+
+    async def read_secret(self, call_id: str, name: str) -> str:
+        """See `Secrets.read_secret`."""
+        return self._secrets.read(call_id, name)
 
     async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
         return self._effects.begin(effect, claim)

@@ -82,6 +82,7 @@ def _call_types(call_id: str) -> dict[str, str]:
         redis_keys.call_audio(call_id): "stream",
         redis_keys.call_effects(call_id): "hash",
         redis_keys.call_webhook_fields(call_id): "hash",
+        redis_keys.call_secrets(call_id): "hash",
     }
 
 

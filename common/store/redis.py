@@ -10,6 +10,7 @@ Keys (all names in common/protocol/redis_keys.py):
   pool:<name>:calls             stream  offers; its consumer group "members" delivers each to one member
   call:{sNN}:<id>:facts         hash    fields of the carrier's webhooks, by event and field
   call:{sNN}:<id>:effects       hash    side effects that must not happen twice: the attempt that began, or the result
+  call:{sNN}:<id>:secrets       hash    digits that only tools may know (secret_keys_redis.py)
   call:{sNN}:<id>:ended         string  the carrier reported the call as over; expires after a minute
   calls:live, nodes:<kind>      zset    by the time of the last heartbeat
   calls:ended, calls:to-compact zset    ended calls (ended_calls_redis.py)
@@ -61,6 +62,8 @@ from common.store.members import MemberReport, Members, Quarantined, Renewal
 from common.store.membership import Membership
 from common.store.offers import CONSUMER_IDLE_MS, Offers
 from common.store.redis_values import call_ids_of, fields_of, ms_of, pairs_of, readable, state_fields_of, texts_of
+from common.store.secret_keys import SecretKey
+from common.store.secret_keys_redis import RedisSecrets
 from common.store.suspicion import Left, Take
 
 LIVE_STALE_MS = 15_000
@@ -86,7 +89,7 @@ class RedisCallStore:
         self.ended_calls = RedisEndedCalls(client)
         self.fixed_speech = RedisFixedSpeech(client)
         self.agent_versions = RedisAgentVersions(client)
-        self._effects = RedisEffects(client, retention_s)
+        self._effects, self._secrets = RedisEffects(client, retention_s), RedisSecrets(client)
         self._leases, self._offers = RedisLeases(client, lease_ms), Offers(client, idle_ms)
         self._membership = Membership(client)
 
@@ -127,7 +130,8 @@ class RedisCallStore:
         return _record(call_id, await self._client.run(scripts.START, keys, [edge, redis_keys.LIVE_SECONDS, call_id]))
 
     async def end(self, call_id: str, reason: str, epoch: int | None = None) -> bool:
-        keys = [*_keys(call_id), redis_keys.CALLS_LIVE, redis_keys.CALLS_ENDED, redis_keys.CALLS_TO_COMPACT]
+        lists = [redis_keys.CALLS_LIVE, redis_keys.CALLS_ENDED, redis_keys.CALLS_TO_COMPACT]
+        keys = [*_keys(call_id), *lists, redis_keys.call_secrets(call_id)]
         newest = "" if epoch is None else epoch
         args: list[Word] = [reason, self._retention_s, newest, call_id, COMPACT_AFTER_SECONDS]
         return bool(await self._client.run(scripts.END, keys, args))
@@ -226,6 +230,14 @@ class RedisCallStore:
 
     async def finish_effect(self, effect: Effect, result: str, claim: Claim | None = None) -> Known:
         return await self._effects.finish(effect, result, claim)
+
+    async def add_secret_key(self, key: SecretKey) -> bool:
+        """See `Secrets.add_secret_key`."""
+        return await self._secrets.add(key)
+
+    async def read_secret(self, call_id: str, name: str) -> str:
+        """See `Secrets.read_secret`."""
+        return await self._secrets.read(call_id, name)
 
     async def remember_nonce(self, nonce: str, digest: str, seconds: int) -> bool:
         known = await self._client.call("SET", redis_keys.nonce(nonce), digest, "NX", "GET", "EX", seconds)

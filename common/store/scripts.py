@@ -111,9 +111,9 @@ redis.call('HSET', KEYS[1], 'active_ms', whole(now - ARGV[1]))
 return 1
 """
 
-# Keys: the state, events, audio, effects, webhook fields.  Keys of a wrong type must not keep a caller out.
+# Keys: the state, events, audio, effects, webhook fields, secrets.  Keys of a wrong type must not keep a caller out.
 CREATE = f"""{NOW}
-local types = {{'hash', 'stream', 'stream', 'hash', 'hash'}}
+local types = {{'hash', 'stream', 'stream', 'hash', 'hash', 'hash'}}
 for i = 1, #KEYS do
   local kind = redis.call('TYPE', KEYS[i])
   kind = kind.ok or kind
@@ -129,7 +129,7 @@ redis.call('EXPIRE', KEYS[1], ARGV[1])
 return 1
 """
 
-# Keys: the state, the events, the audio, the effects; the calls that are live, ended, to be compacted.
+# Keys: the state, the events, the audio, the effects; the calls that are live, ended, to be compacted; the secrets.
 # Arguments: reason, seconds to keep it, the epoch that must be the newest (empty: any), the call, seconds until it is
 # compacted.  1: it is over now.  Keys that were written after the end of a call, or to an unknown call, expire as well.
 END = f"""{NOW}
@@ -142,6 +142,7 @@ local function list()
 end
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status or status == 'ended' then
+  redis.call('DEL', KEYS[8])
   for i = 2, 4 do redis.call('EXPIRE', KEYS[i], ARGV[2], 'NX') end
   if status then list() else redis.call('ZREM', KEYS[5], ARGV[4]) end
   return 0
@@ -152,6 +153,7 @@ redis.call('EXPIRE', KEYS[1], ARGV[2])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 redis.call('EXPIRE', KEYS[3], {AUDIO_AFTER_END_SECONDS})
 redis.call('EXPIRE', KEYS[4], ARGV[2])
+redis.call('DEL', KEYS[8])
 list()
 return 1
 """

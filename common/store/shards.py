@@ -160,6 +160,9 @@ class ShardedCallStore:
     begin_effect = _by_call(CallStore.begin_effect, "effect")
     finish_effect = _by_call(CallStore.finish_effect, "effect")
 
+    add_secret_key = _by_call(CallStore.add_secret_key, "key")
+    read_secret = _by_call(CallStore.read_secret)
+
     heartbeat = _everywhere(CallStore.heartbeat)
     members = _everywhere(CallStore.members, or_)
     pools_with_room = _everywhere(CallStore.pools_with_room, or_)

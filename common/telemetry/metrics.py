@@ -98,6 +98,7 @@ CLAUSE_AUDIO_FAULTS = Counter(
 FRAMES = Counter("voice_frames", "20 ms frames by direction", ["direction"])
 FRAMES_DROPPED = Counter("voice_frames_dropped", "Frames that were not played or not sent on, by reason", ["reason"])
 BAD_INPUT = Counter("voice_bad_input", "Messages or requests that were not understood, by kind", ["kind"])
+SECRET_KEYS_LOST = Counter("voice_secret_keys_lost", "Secret digits that could not be stored and were dropped")
 UNREADABLE = Counter(
     "voice_unreadable", "What was found in Redis and could not be read, by what it should be", ["what"]
 )
@@ -195,6 +196,9 @@ _REQUEST_REFUSALS = (
     *("malformed", "head too large", "too many headers", "request too large", "too many pipelined", "bad handshake"),
 )
 _DROPS = ("stale", "duplicate or no room", "call is over", "too early")
+_ORDERS = (
+    "hang up", "speech started", "speech ended", "words detected", "reply released", "keep keys secret",
+)  # fmt: skip
 _TOO_FAST = ("audio", "events", "frames", "pings")
 _NOT_DIALLED = ("prefix", "number type", "sip", "day")
 TOOL_KINDS = ("http", "python", "mcp")
@@ -218,7 +222,7 @@ CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
     REPLY_CHARACTERS: (("used", "wasted"),),
     REDIS_AWAY: (AWAY_KINDS,),
     FRAMES_DROPPED: ((*_DROPS, "stt backlog"),),
-    STALE_ORDERS: (("hang up", "speech started", "speech ended", "words detected", "reply released"),),
+    STALE_ORDERS: (_ORDERS,),
     CLAUSE_AUDIO_FAULTS: (_providers, _AUDIO_FAULTS),
     PROVIDER_ERRORS: (_providers, _ERROR_KINDS),
     PROVIDER_SWITCHES: (_providers,),
@@ -271,7 +275,7 @@ _EDGE: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
     (CALLS_ENDED, END_REASONS),
     (CALLS_REFUSED, (*_REFUSALS, *_STREAM_REFUSALS)),
     (CALLS_UNSERVED, ALL_POOLS),
-    (STALE_ORDERS, ("hang up", "speech started", "speech ended", "words detected", "reply released")),
+    (STALE_ORDERS, _ORDERS),
     (DIALS_REFUSED, _NOT_DIALLED),
     (FAILURES_LIMITED, ("http", "websocket")),
     (HALF_OPEN_CLOSED, ("late", "crowded out", "idle", "too many", "unread")),
@@ -282,10 +286,10 @@ _EDGE: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
     (TURNS, ("heard", "interrupted")),
     (FRAMES, ("in", "filled", "out")),
     (FRAMES_DROPPED, _DROPS),
-    (BAD_INPUT, ("request", "sender went away", "unknown event")),
     (AGENTS_RELOADS, AGENTS_RELOADED),
     (AGENT_CALLS, AGENT_VARIANTS),
     (ON_CALLS, ON_CALL_OUTCOMES),
+    (BAD_INPUT, ("request", "sender went away", "unknown event", "too many keys")),
 )
 _POOL: dict[str, tuple[tuple[Counter | Histogram, tuple[str, ...]], ...]] = {
     "stt": ((BUS_LAG_SECONDS, ("edge to stt",)), (FRAMES_DROPPED, ("stt backlog",))),

@@ -12,9 +12,13 @@ AHEAD_MS_MAX = 5000.0
 BEHIND_MS_MAX = 30_000.0
 """A pause of this length and its burst fit; Redis keeps no more of a caller's audio than that (`AUDIO_MAXLEN`)."""
 EVENTS_PER_SECOND = 20.0
-"""Keys, checkpoints, acknowledgements, and messages that are not understood."""
+"""Checkpoints, acknowledgements, and messages that are not understood."""
 EVENTS_AT_ONCE = 40
-"""Two seconds of events: a pause and its burst, or all the keys of one message."""
+"""Two seconds of events: a pause and its burst."""
+KEYS_PER_SECOND = 10.0
+"""Keys of the telephone; no finger presses faster for long."""
+KEYS_AT_ONCE = 40
+"""Keys after a pause of the network; more are dropped, for a stuck key must not cost the caller the call."""
 FRAME_MS_MIN = 5.0
 """Minimum duration that a WebSocket frame counts as: carriers send 20 ms in one, a proxy may split it."""
 
@@ -45,15 +49,16 @@ class LineClock:
 
 
 class EventRate:
-    """A token bucket: `EVENTS_AT_ONCE` at once, then `EVENTS_PER_SECOND`."""
+    """A token bucket: `at_once`, then `per_second`."""
 
-    def __init__(self, now: float) -> None:
-        self._left = float(EVENTS_AT_ONCE)
+    def __init__(self, now: float, at_once: int = EVENTS_AT_ONCE, per_second: float = EVENTS_PER_SECOND) -> None:
+        self._at_once, self._per_second = float(at_once), per_second
+        self._left = self._at_once
         self._at = now
 
     def take(self, count: int, now: float) -> bool:
         """Count `count` more events and return True; False, and nothing is counted, if they do not fit."""
-        self._left = min(float(EVENTS_AT_ONCE), self._left + (now - self._at) * EVENTS_PER_SECOND / 1000)
+        self._left = min(self._at_once, self._left + (now - self._at) * self._per_second / 1000)
         self._at = now
         if self._left < count:
             return False
@@ -67,6 +72,7 @@ class StreamPace:
     def __init__(self, now: float) -> None:
         self._audio, self._other_track = LineClock(now), LineClock(now)
         self._events = EventRate(now)
+        self._keys = EventRate(now, KEYS_AT_ONCE, KEYS_PER_SECOND)
 
     def audio(self, ms: float, now: float) -> None:
         """Count `ms` of the caller's audio.  Raises TooFast."""
@@ -82,6 +88,10 @@ class StreamPace:
         """Count `count` events.  Raises TooFast."""
         if not self._events.take(count, now):
             raise TooFast("events")
+
+    def key(self, now: float) -> bool:
+        """Count one key; False: it is one too many, and to be dropped."""
+        return self._keys.take(1, now)
 
 
 class FramePace:

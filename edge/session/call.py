@@ -57,6 +57,7 @@ from edge.session.late_speech import LateSpeechFilter
 from edge.session.latency import TurnLatency
 from edge.session.lifecycle import Lifecycle, State
 from edge.session.media_socket import MediaSocket
+from edge.session.secret_keys import SecretKeys
 from edge.session.turn import Turn, Wake
 from edge.vobiz import stream_protocol
 
@@ -98,6 +99,9 @@ class Call:
         self._uplink = Uplink(audio, self._publisher, ticker, self._media_began, options.pace)
         self._latency = TurnLatency(record)
         self._events = call_events(record.call_id)
+        self.secret_keys = SecretKeys(record.call_id, self._key_entered)
+        """The keys of the caller's telephone; `Calls` gives it its store."""
+        self._key_ms = 0  # when the newest key was recorded, wall clock
         self._slot = -1  # the ticker's slot of the next wake; -1: none
         self.limits = CallLimits(options, now)
         bus.publish(self._events, CallStarted(self.epoch, record.edge, wall_ms(), options.heard))
@@ -120,15 +124,28 @@ class Call:
                 self._downlink.cleared()
                 self._send_due()
             case stream_protocol.DtmfMessage(digits):
-                self.limits.active(now)
-                for digit in digits:
-                    self._publish(DtmfReceived(digit, wall_ms()))
+                self._keys_pressed(digits, now)
             case stream_protocol.Stop():
                 self.closed()
             case stream_protocol.Start():
                 metrics.BAD_INPUT.labels("second start").inc()
             case stream_protocol.Unknown():
                 metrics.BAD_INPUT.labels("unknown event").inc()
+
+    def _keys_pressed(self, keys: str, now: float) -> None:
+        """The agent stops first; then the keys are recorded, as many as a finger can press."""
+        self.limits.active(now)
+        self._perform(self._downlink.key_pressed(now))
+        for key in keys:
+            if self.limits.pace is None or self.limits.pace.key(now):
+                self.secret_keys.press(key, self.epoch)
+            else:
+                metrics.BAD_INPUT.labels("too many keys").inc()
+
+    def _key_entered(self, digit: str) -> None:
+        """Record a key; no two keys of a connection have one time, so that a repeated message counts once."""
+        self._key_ms = max(wall_ms(), self._key_ms + 1)
+        self._publish(DtmfReceived(digit, self._key_ms))
 
     def _media_began(self, now: float) -> None:
         self._downlink.media_began(now)

@@ -13,6 +13,7 @@ from common.bus import Bus
 from common.call.end_reasons import EndReason
 from common.process.clock import wall_ms
 from common.process.skipped import skip
+from common.protocol.acts import KeepKeysSecret
 from common.protocol.messages import (
     AudioOut,
     CallEnded,
@@ -140,6 +141,7 @@ class Calls:
         if older is not None:
             older.replaced()
         self._calls[call.call_id] = call
+        call.secret_keys.store = self._store
         self.added(call)
         self._count()
 
@@ -357,6 +359,8 @@ def _deliver(call: Call, message: Message) -> None:
             call.words_detected(message)
         case ReplyReleased():
             call.release(message)
+        case KeepKeysSecret():
+            call.secret_keys.keep(message.name, message.digits_max)
         case HangUp():
             call.stop(EndReason.of(message.reason))
 

@@ -220,6 +220,11 @@ class Downlink:
             out += self._perform(self.turn.clause_heard(checkpoint.turn, checkpoint.clause), now)
         return out + self.wake_turn(now)
 
+    def key_pressed(self, now: float) -> list[Output]:
+        """The caller pressed a key, which interrupts the agent."""
+        self._playout.not_before_ms = 0  # the caller is listening
+        return self._perform(self.turn.key_pressed(self._playout.started_turn), now)
+
     # --- from the STT worker --------------------------------------------------------------------------------------
 
     def caller_speaks(self, utterance: int, now: float) -> list[Output]:

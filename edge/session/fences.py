@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from common.protocol.acts import KeepKeysSecret
 from common.protocol.messages import HangUp, Message, ReplyReleased, SpeechEnded, SpeechStarted, WordsDetected
 from common.protocol.redis_keys import ALL_POOLS
 
@@ -18,6 +19,7 @@ ORDERS: dict[type[Message], str] = {
     SpeechEnded: "speech ended",
     WordsDetected: "words detected",
     ReplyReleased: "reply released",
+    KeepKeysSecret: "keep keys secret",
 }
 """Messages that stop, hold, play or end something at an edge -> their label in `voice_stale_orders_total`."""
 
@@ -58,6 +60,8 @@ class Fences:
                 return self.admits("stt", message.token)
             case ReplyReleased():
                 return self.admits("llm", message.token)
+            case KeepKeysSecret():
+                return message.epoch == epoch and self.admits("llm", message.token)
             case HangUp():
                 ours = message.epoch in (0, epoch)  # 0: sent by a release that does not state the epoch
                 return ours and not 0 < message.token < self._newest.get(message.pool, 0)

@@ -85,8 +85,8 @@ class StreamEvents:
                 self.pace.other_track(FRAME_MS, now)
             case stream_protocol.Start() if not self.started.done():
                 pass  # a last connection that used up its events must not keep the carrier out
-            case stream_protocol.DtmfMessage(digits):
-                self.pace.events(len(digits), now)
+            case stream_protocol.DtmfMessage():
+                pass  # `Call` drops keys that are too many
             case _:
                 self.pace.events(1, now)
 

@@ -18,6 +18,8 @@ A reply of which the caller has heard nothing yet is not interrupted: it waits u
 caller said something new, the next reply replaces it; after a cough it plays.
 
 The caller's speech is numbered too (`utterance`): a repeated or late report changes nothing.
+
+A key of the telephone interrupts at once: it is no cough.
 """
 
 from __future__ import annotations
@@ -174,6 +176,19 @@ class Turn:
             self._awaiting_reply = not self.caller_is_speaking
             return [Interrupt()]
         return []
+
+    def key_pressed(self, begun: int) -> list[Effect]:
+        """The caller pressed a key: an interruption without a doubt, after which nothing resumes.
+
+        `begun` is the newest reply of which a frame was sent; one that the caller has not begun to hear is played.
+        """
+        if self.state is ReplyState.POSSIBLE_INTERRUPTION:
+            return self._confirm()
+        if not self.speaking or begun < self.turn or not self._interruptible:
+            return []
+        self.state = ReplyState.INTERRUPTED
+        self.turn_min = self.turn + 1
+        return [Interrupt()]
 
     def caller_silent(self, utterance: int, now: float) -> list[Effect]:
         """The caller fell silent."""

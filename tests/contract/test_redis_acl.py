@@ -19,6 +19,7 @@ from common.store.dials import RedisOutboundQueue
 from common.store.effects import Effect, EffectState
 from common.store.fixed_speech import SENTENCES_MAX, FixedSentence
 from common.store.members import MemberReport
+from common.store.secret_keys import SecretKey
 from common.store.shards import connect_store
 from deploy.redis.acl import USERS, BadPasswords, acl_file, template
 from edge.session.admission.redis_health import RedisWatch
@@ -129,6 +130,7 @@ async def test_an_edge_may_all_that_its_house_keeping_needs(server: Server):
         await store.keep_secret(await store.shared_secret())
         assert (await store.begin_effect(Effect(CALL, name="voicemail"))).state is EffectState.NEW
         assert (await store.finish_effect(Effect(CALL, name="voicemail"), "done")).state is EffectState.DONE
+        assert await store.add_secret_key(SecretKey(CALL, 5, 1, "pin", "7"))
         assert await store.end(CALL, "caller hung up")
         assert await store.ended_calls.take() == []
         async with connect_bus(BusOptions(server.url("edge"), "edge-a")) as bus:
@@ -197,6 +199,7 @@ def others(role: str) -> Iterator[tuple[str, ...]]:
         yield ("GET", key)
     yield ("HGETALL", "{dials}:out-1")
     yield ("HGETALL", redis_keys.call_webhook_fields(CALL))
+    yield ("HGET", redis_keys.call_secrets(CALL), "pin")
     yield ("ZADD", redis_keys.CALLS_LIVE, "1", CALL)
     yield ("XREAD", "STREAMS", redis_keys.edge_priority("edge-a"), "0")
     yield ("XREAD", "STREAMS", redis_keys.edge_audio("edge-a"), "0")

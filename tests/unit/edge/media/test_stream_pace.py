@@ -12,6 +12,7 @@ from edge.media.stream_pace import (
     EVENTS_AT_ONCE,
     EVENTS_PER_SECOND,
     FRAME_MS_MIN,
+    KEYS_AT_ONCE,
     EventRate,
     FramePace,
     LineClock,
@@ -83,6 +84,13 @@ def test_twenty_events_a_second_are_served_for_ever() -> None:
     with pytest.raises(TooFast, match="events"):
         for _ in range(EVENTS_AT_ONCE + 1):
             pace.events(1, 100_000.0)
+
+
+def test_keys_are_taken_as_fast_as_a_finger_presses_and_cost_no_events() -> None:
+    pace = StreamPace(0.0)
+    assert sum(pace.key(0.0) for _ in range(1000)) == KEYS_AT_ONCE
+    assert all(pace.key(1000.0 + 100 * key) for key in range(1000))
+    pace.events(EVENTS_AT_ONCE, 0.0)
 
 
 def test_the_emptiest_frame_takes_its_time_and_so_does_a_ping() -> None:
