@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from common.agents.fields import Problem
 from common.agents.files import Document
+from common.agents.keypad_check import of_keypad
 from common.agents.model import ANY_NUMBER, Agent
 from common.agents.tools import Tool
 from common.agents.variables import names_without_value
@@ -111,7 +112,7 @@ def of_variables(agent: Agent) -> Iterator[Problem]:
             )
 
 
-FILE_CHECKS: tuple[FileCheck, ...] = (of_tools, of_mcp, of_timezone, of_variables)
+FILE_CHECKS: tuple[FileCheck, ...] = (of_tools, of_mcp, of_keypad, of_timezone, of_variables)
 
 
 # --- the folder ---------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ async with answered_call(answers={"hello": "Hi there."}) as phone:
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -186,6 +187,7 @@ class Phone(Talking):
                         self.options.interruptible,
                         self.farewell,
                         toolbox=Toolbox(agent if self.agent else None),
+                        keypad=agent.keypad,
                     )
 
                 return LlmSession(claim, bus, self.store, PerAgent(AgentInCharge(self.agent or NOBODY), character))
@@ -226,6 +228,11 @@ class Phone(Talking):
     def coughs(self) -> None:
         """200 ms of noise that is no word."""
         self.speech.extend([b"~" * 160] * 10)
+
+    def presses(self, keys: str) -> None:
+        """All keys at once, each in a message of its own."""
+        for key in keys:
+            self._from_carrier(json.dumps({"event": "dtmf", "dtmf": {"track": "inbound", "digit": key}}))
 
     async def stalls(self, seconds: float) -> None:
         """The network stands still; then all that it held comes at once."""

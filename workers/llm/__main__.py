@@ -7,7 +7,7 @@ from workers.llm.engines.catalog import CATALOG
 from workers.llm.model_chain import FirstWords, ModelChain
 from workers.llm.reply_run import Persona
 from workers.llm.session import LlmSession
-from workers.llm.text.phrases import apology, connecting, farewell, fillers
+from workers.llm.text.phrases import apology, connecting, enter_digits, farewell, fillers
 from workers.llm.tools.toolbox import Toolbox
 from workers.providers.failover import Failover
 from workers.providers.interfaces import LanguageModel
@@ -35,6 +35,8 @@ class _Replies:
                 connecting(agent.language),
                 fillers(agent.language),
                 Toolbox(agent),
+                enter_digits(agent.language),
+                agent.keypad,
             )
 
         return LlmSession(call.claim, call.bus, call.store, per_agent(call, models, persona))

@@ -9,10 +9,12 @@ from the carrier's checkpoint (`Interrupted`) and the duration of each clause (`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from common.agents.acts import MenuEntry
+from common.call.acts import ToolOutcome
 from common.call.reply_state import ABOUT_REPLY, AboutReply, Reply, ReplyState, lose
 from common.call.same_words import same_words
 from common.protocol.acts import KeysEntered, ToolReturned
@@ -26,8 +28,10 @@ from common.protocol.messages import (
     UserTurn,
     of_past_connection,
 )
+from workers.llm.call_keys import CallKeys
 from workers.llm.chat import Item, Note, chat_of, late_result
 from workers.llm.preemption import ON_INTERIMS, ON_SIGNAL, PreemptionBudget
+from workers.llm.tools.builtin import COLLECT_DIGITS
 from workers.providers.interfaces import ChatMessage
 
 
@@ -45,11 +49,16 @@ class WantedReply:
     """
     inputs: int = 0
     """See `ReplyStarted.inputs`."""
+    menu: MenuEntry | None = None
+    """The key of the agent's `keypad` that the caller pressed: what it says is done before the model is asked."""
 
     @property
     def is_greeting(self) -> bool:
         """Whether it answers nothing."""
         return self.turn == 1 and not self.utterance and not self.inputs
+
+
+STRAY_KEY = Note("A key without a meaning has interrupted you: say again what was not heard")
 
 
 class Decision(Enum):
@@ -65,7 +74,10 @@ class Dialogue:
     Call `receive` with every event in order; `wanted`, `decision` and `messages` return what to do next.
     """
 
-    def __init__(self, instructions: str, interruptible: bool = True) -> None:
+    def __init__(
+        self, instructions: str, interruptible: bool = True, menu: Mapping[str, MenuEntry] | None = None
+    ) -> None:
+        """`menu` is the agent's `keypad`."""
         self._instructions = instructions
         self._interruptible = interruptible  # False: a reply is played to its end before the next one starts
         self._items: list[Item] = []
@@ -76,6 +88,11 @@ class Dialogue:
         self._answered_inputs = 0  # how many of them a reply knows of that was not discarded
         self._preemptive_inputs = 0  # how many of them the newest preemptive reply knows of
         self._key_entries = 0
+        self._dictated = -1  # the newest utterance that was no turn, but digits for a tool
+        self._menu_inputs: dict[int, MenuEntry] = {}  # number of an input -> the menu's entry that it is
+        self._menu_replies: dict[int, MenuEntry] = {}  # the same, by the reply that it began
+        self.keys = CallKeys(menu)
+        """The keys that the caller presses."""
         self._user_turn: UserTurn | None = None
         self._eager_turn: EagerUserTurn | None = None  # the newest eager end of turn, while not confirmed or superseded
         self._budgets = {True: PreemptionBudget(ON_INTERIMS), False: PreemptionBudget(ON_SIGNAL)}  # by `unsure`
@@ -87,14 +104,19 @@ class Dialogue:
         self.over = False
         """True after `CallEnded`, unless the carrier reconnects."""
 
-    def hand_over(self, instructions: str, interruptible: bool) -> None:
-        """Another agent has the conversation from the next reply on."""
+    def hand_over(self, instructions: str, interruptible: bool, menu: Mapping[str, MenuEntry] | None = None) -> None:
+        """Another agent has the conversation from the next reply on; `menu` is its `keypad`."""
         self._instructions, self._interruptible = instructions, interruptible
+        self.keys.menu = menu or {}
 
-    def receive(self, message: Message) -> None:
-        """Fold one event.  A repeated event changes nothing."""
+    def receive(self, message: Message, now_ms: float = 0.0) -> None:
+        """Fold one event.  A repeated event changes nothing.  `now_ms` is for the entry of keys (`keys.due`)."""
         if of_past_connection(message, self.epoch):
             return
+        strays = self.keys.strays
+        self.keys.receive(message, now_ms)
+        if self.keys.strays > strays:
+            self._add_stray_key()
         if isinstance(message, ABOUT_REPLY):
             self._about_reply(message)
             return
@@ -113,14 +135,16 @@ class Dialogue:
                 if self._eager_turn is not None and utterance > self._eager_turn.utterance:
                     self._eager_turn = None  # the caller continues to speak
             case EagerUserTurn(utterance):
-                if utterance > self._utterance and not self._is_backchannel(message):
+                if utterance > self._utterance and not self._is_backchannel(message) and not self.keys.takes(message):
                     self._add_eager_turn(message)
+            case UserTurn(utterance) if utterance in self.keys.dictated:
+                self._add_dictation(message)
             case UserTurn():
                 if not self._is_backchannel(message) and (self._caller_has_floor or not message.unsure):
                     self._add_user_turn(message)
             case KeysEntered(entry) if entry > self._key_entries:
                 self._key_entries = entry
-                self._add_input(keys_note(message))
+                self._add_keys(message)
             case ReplyStarted(turn) if turn not in self._replies:
                 self._start_reply(message)
             case _:
@@ -130,6 +154,8 @@ class Dialogue:
         if (newest := self._newest) is not None:
             newest.superseded = True
         self._replies[started.turn] = reply = Reply(started.turn, started.utterance, started.based_on)
+        if self._answered_inputs < started.inputs in self._menu_inputs and not (started.utterance or started.based_on):
+            self._menu_replies[started.turn] = self._menu_inputs[started.inputs]
         self._insert(reply, started.inputs)
         if not started.based_on:
             self._answered_inputs = max(self._answered_inputs, started.inputs)
@@ -147,11 +173,34 @@ class Dialogue:
                 at = position
         self._items.insert(at, reply)
 
-    def _add_input(self, note: Note) -> None:
+    def _add_input(self, item: Note | str) -> None:
         """Add an input beside speech: a reply is wanted once the newest one is over."""
         self._inputs += 1
-        self._input_items.append(note)
-        self._items.append(note)
+        self._input_items.append(item)
+        self._items.append(item)
+
+    def _add_keys(self, entered: KeysEntered) -> None:
+        """Add keys, unless a tool asked for them, whose result says what they were."""
+        if entered.turn:
+            return
+        entry = self.keys.menu.get(entered.keys)
+        self._add_input(entry.ask if entry is not None and entry.ask else keys_note(entered))
+        if entry is not None and not entry.ask:
+            self._menu_inputs[self._inputs] = entry
+
+    def _add_stray_key(self) -> None:
+        """A key without a meaning: if it interrupted the agent, nothing else would begin a reply again."""
+        newest = self._newest
+        if newest is not None and newest.state is ReplyState.INTERRUPTED and self._answered_inputs == self._inputs:
+            self._add_input(STRAY_KEY)
+
+    def _add_dictation(self, turn: UserTurn) -> None:
+        """Add words that were digits for a tool: they want no reply, its result will."""
+        if turn.utterance > self._utterance:
+            self._utterance = self._dictated = turn.utterance
+            self._user_turn = self._eager_turn = None
+            is_hidden = turn.utterance in self.keys.hidden
+            self._items.append(Note("The caller spoke digits, which are secret") if is_hidden else turn.text)
 
     def _is_backchannel(self, turn: EagerUserTurn | UserTurn) -> bool:
         """True if the words are a backchannel ("mm-hm") during the reply that is being played."""
@@ -175,7 +224,12 @@ class Dialogue:
         known_late = len(reply.tools.late)
         reply.receive(message)
         if isinstance(message, ToolReturned) and len(reply.tools.late) > known_late:
-            self._add_input(late_result(reply.tools.name_of(message.n), message))
+            name = reply.tools.name_of(message.n)
+            note = late_result(name, message)
+            if name == COLLECT_DIGITS and message.outcome == ToolOutcome.CANCELLED:
+                self._items.append(note)  # the caller said something else, and that is answered
+            else:
+                self._add_input(note)
         if preemptive and reply.state is ReplyState.QUEUED:
             self._answered_inputs = max(self._answered_inputs, self._preemptive_inputs)
         if preemptive and reply.state is ReplyState.DISCARDED and self._begun_on is not None:
@@ -215,18 +269,21 @@ class Dialogue:
         if newest is None:
             return WantedReply(1, self._utterance, 0)
         over = newest.closed or newest.state is ReplyState.POSSIBLE_INTERRUPTION
-        if self._answered < self._utterance and (over or self._interruptible):
-            return WantedReply(newest.turn + 1, self._utterance, 0, inputs=self._inputs)
+        menu = self._menu_inputs.get(self._inputs) if self._answered_inputs < self._inputs else None
+        told = self._inputs if menu is None else self._answered_inputs  # a key of the menu has a reply of its own
+        if max(self._answered, self._dictated) < self._utterance and (over or self._interruptible):
+            return WantedReply(newest.turn + 1, self._utterance, 0, inputs=told)
         if self._answered_inputs < self._inputs and (newest.closed or newest.on_hold):
-            return WantedReply(newest.turn + 1, 0, 0, inputs=self._inputs)
+            return WantedReply(newest.turn + 1, 0, 0, inputs=self._inputs, menu=menu)
         # Only after the last reply is over: a preemptive reply would replace it, and may be discarded.
         if over and self._eager_turn is not None:
-            return WantedReply(newest.turn + 1, self._eager_turn.utterance, 0, self._eager_turn.text, self._inputs)
+            return WantedReply(newest.turn + 1, self._eager_turn.utterance, 0, self._eager_turn.text, told)
         if newest.ended or newest.closed:
             return None
         based_on = newest.based_on if newest.preemptive else ""
         inputs = self._preemptive_inputs if newest.preemptive else self._answered_inputs
-        return WantedReply(newest.turn, newest.utterance, len(newest.clauses), based_on, inputs)
+        menu = self._menu_replies.get(newest.turn)
+        return WantedReply(newest.turn, newest.utterance, len(newest.clauses), based_on, inputs, menu)
 
     def decision(self) -> Decision | None:
         """Decide about the newest reply if it is preemptive; None if it is not, or if the turn is not confirmed yet."""

@@ -11,12 +11,14 @@ reply calls no tool before it is released: nothing may be done for a turn that i
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.agents.acts import MenuEntry
 from common.call.acts import ToolOutcome
 from common.call.tool_rounds import OpenCall, ToolRounds
 from common.protocol.acts import ToolReturned, ToolsCalled
@@ -26,8 +28,8 @@ from workers.llm.conversation import Dialogue, WantedReply
 from workers.llm.log_changes import LogChanges
 from workers.llm.model_chain import ModelChain, ModelSwitched, TokenUsage
 from workers.llm.reply_writer import ReplyWriter
-from workers.llm.text.phrases import APOLOGIES, CONNECTING, FAREWELLS, FILLERS
-from workers.llm.tools.builtin import AFTER_REPLY, HOLD, TRANSFER_CALL
+from workers.llm.text.phrases import APOLOGIES, CONNECTING, ENTER_DIGITS, FAREWELLS, FILLERS
+from workers.llm.tools.builtin import AFTER_REPLY, COLLECT_DIGITS, HOLD, TRANSFER_CALL
 from workers.llm.tools.calls import ROUNDS_MAX, ToolPlan, plan, sentences
 from workers.llm.tools.fillers import Fillers
 from workers.llm.tools.toolbox import CheckedCall, Toolbox
@@ -65,6 +67,10 @@ class Persona:
     fillers: Sequence[str] = FILLERS["en"]
     """Spoken in turn while a tool runs, if it has no sentences of its own."""
     toolbox: Toolbox = field(default_factory=Toolbox)
+    enter_digits: str = ENTER_DIGITS["en"]
+    """Spoken before digits are collected if the model says nothing."""
+    keypad: Mapping[str, MenuEntry] = field(default_factory=dict)
+    """What the keys of the caller's telephone do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +101,10 @@ class ReplyRun:
         self._changes = changes
         self._call_id = call_id
 
-    async def answer(self, chat: list[ChatMessage]) -> Answer:
+    async def answer(self, chat: list[ChatMessage], menu: MenuEntry | None = None) -> Answer:
         """Generate and publish the reply, or the rest of it.  `chat` is as it was when the reply was begun.
+
+        A key of the `menu` calls its tool before the model is asked.
 
         Raises as `EventSession.write` does.
         """
@@ -105,11 +113,14 @@ class ReplyRun:
         if any(self._awaited()):  # a worker that died had called them
             await self._wait_for_results()
             chat = self._dialogue.messages()
+        if any(call.name in AFTER_REPLY for call in self._rounds.open()):
+            return Answer()  # nor does the model say more after one that ends the reply
+        pressed = called_by(menu) if menu is not None and not self._rounds.count else []
         while True:
             last = len(self._rounds.rounds) >= ROUNDS_MAX
             try:
                 async with asyncio.timeout(GENERATION_SECONDS_MAX):
-                    called = await self._ask(chat, [] if last else self._toolbox.schemas)
+                    called = pressed or await self._ask(chat, [] if last else self._toolbox.schemas)
             except (ProviderError, TimeoutError) as error:
                 log.warning("no model could answer: %s", error, extra={"call_id": self._call_id})
                 if isinstance(error, ProviderError):
@@ -118,6 +129,7 @@ class ReplyRun:
             if last and called:
                 log.warning("the model calls tools without end", extra={"call_id": self._call_id})
                 return Answer(failed=True)
+            pressed = []
             planned = plan(called, self._toolbox, self._rounds)
             if planned.calls:
                 await self._record(planned)
@@ -158,9 +170,8 @@ class ReplyRun:
         await writer.events.started()
         await self._changes.until(self._is_released)
         ends = planned.ends_reply and not planned.hangs_up
-        if ends and not writer.count:
-            announced = [self._toolbox.transfer_announcement(call) for call in planned.calls]
-            await writer.say_only(next(filter(None, announced), self._persona.connecting), fixed=False)
+        if ends and not writer.count and (announced := self._announcement(planned.calls)):
+            await writer.say_only(announced, fixed=False)
         first = self._rounds.count
         calls = tuple((call.call_id[:64], call.name, call.arguments) for call in planned.calls)
         refusals = [
@@ -174,6 +185,13 @@ class ReplyRun:
         for _ in range(self._sounds(planned.calls)):
             await writer.play("hold")
         writer.end_round()
+
+    def _announcement(self, calls: Sequence[CheckedCall]) -> str:
+        """What is said before the tool that ends the reply, if the model said nothing."""
+        accepted = {call.name: call for call in calls if not call.refusal}
+        if (transfer := accepted.get(TRANSFER_CALL)) is not None:
+            return self._toolbox.transfer_announcement(transfer) or self._persona.connecting
+        return self._persona.enter_digits if COLLECT_DIGITS in accepted else ""
 
     def _sounds(self, calls: Sequence[CheckedCall]) -> int:
         """How many times the hold music plays after these calls."""
@@ -241,6 +259,13 @@ class ReplyRun:
         """Whether the model said something with its last calls, so that it may have nothing to add to the results."""
         rounds = self._rounds.rounds
         return bool(rounds) and rounds[-1].spoken_clauses > (rounds[-2].clauses if len(rounds) > 1 else 0)
+
+
+def called_by(menu: MenuEntry) -> list[ToolCall]:
+    """The tool that a key of the menu calls."""
+    if menu.transfer:
+        return [ToolCall("", TRANSFER_CALL, json.dumps({"target": menu.transfer}))]
+    return [ToolCall("", menu.tool, json.dumps(dict(menu.arguments)))] if menu.tool else []
 
 
 def usage_report(usage: TokenUsage) -> UsageReported:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from common.bus import Bus
 from common.call.end_reasons import EndReason
 from common.process.tasks import cancel
-from common.protocol.acts import SendKeys, ToolReturned, ToolsOffered, TransferCall
+from common.protocol.acts import KeepKeysSecret, SendKeys, ToolReturned, ToolsOffered, TransferCall
 from common.protocol.messages import Message, ReplyDiscarded, ReplyEnded, ReplyReleased, ReplyStarted
 from common.protocol.redis_keys import EVENTS_MAXLEN, edge_priority
 from common.store import CallStore, Claim
@@ -46,9 +46,11 @@ class LlmSession:
         self._bus = bus
         self._log = EventSession(claim, bus, store)
         self._personas = personas
-        self._dialogue = Dialogue(personas.now.instructions, personas.now.interruptible)
+        self._dialogue = Dialogue(personas.now.instructions, personas.now.interruptible, personas.now.keypad)
         self._changes = LogChanges()
         self._ordered: set[tuple[int, Due]] = set()  # (epoch, order) that the edge was given
+        self._secret_order: tuple[int, tuple[str, int]] | None = None  # (epoch, …) of the newest `KeepKeysSecret`
+        self._keys_timer: asyncio.TimerHandle | None = None
         self._events = 0
         self._failed_replies = 0
         self._work: ReplyWork | None = None  # of the newest reply that was generated here
@@ -68,9 +70,10 @@ class LlmSession:
 
     def _fold(self, message: Message) -> None:
         """Fold an event of the log; those written here are folded at once, and again when they come by the log."""
-        self._dialogue.receive(message)
+        self._dialogue.receive(message, _now_ms())
         if self._personas.receive(message):
-            self._dialogue.hand_over(self._personas.now.instructions, self._personas.now.interruptible)
+            now = self._personas.now
+            self._dialogue.hand_over(now.instructions, now.interruptible, now.keypad)
 
     async def _follow(self) -> None:
         """Keep the wanted reply running until the call is over."""
@@ -84,6 +87,7 @@ class LlmSession:
                 if (decision := self._dialogue.decision()) is not None:
                     await self._resolve_preemptive_reply(decision)
                 await self._do_what_is_due()
+                await self._take_keys()
                 wanted = self._dialogue.wanted()
                 if running is not None and (wanted is None or wanted.turn != turn):
                     await cancel(running.reply)
@@ -94,6 +98,8 @@ class LlmSession:
                     turn = wanted.turn
                     running = self._begin(wanted)
         finally:
+            if self._keys_timer is not None:
+                self._keys_timer.cancel()
             if running is not None:
                 await cancel(running.reply)
                 await cancel(running.started)
@@ -147,9 +153,11 @@ class LlmSession:
         answer = Answer()
         if wanted.is_greeting:
             await writer.finish_text(persona.greeting, fixed=self._same_in_all_calls)
+        elif wanted.menu is not None and wanted.menu.say:
+            await writer.finish_text(wanted.menu.say, fixed=self._same_in_all_calls)
         else:
             run = ReplyRun(wanted, self._dialogue, persona, writer, self._changes, self._claim.call_id)
-            answer = await run.answer(chat)
+            answer = await run.answer(chat, wanted.menu)
             self._failed_replies *= answer.failed
         await writer.finish()  # includes the text of a model that failed, if no other could continue
         if not writer.spoke and answer.failed:
@@ -186,6 +194,24 @@ class LlmSession:
                 )
                 self._bus.publish(edge_priority(self._connection.edge), order)
 
+    async def _take_keys(self) -> None:
+        """Write the entries of keys that are complete, and tell the edge which keys are secret."""
+        keys, claim = self._dialogue.keys, self._claim
+        while entered := keys.due(_now_ms()):
+            await self._log.write(*entered)
+            for message in entered:
+                self._fold(message)  # before it comes back by the log: it is not written twice
+        epoch, secret = self._dialogue.epoch, keys.secret(_now_ms())
+        if secret is not None and (epoch, secret) != self._secret_order:
+            self._secret_order = (epoch, secret)
+            order = KeepKeysSecret(claim.call_id, claim.token, epoch, *secret)
+            self._bus.publish(edge_priority(self._connection.edge), order)
+        if self._keys_timer is not None:
+            self._keys_timer.cancel()
+            self._keys_timer = None
+        if (due_ms := keys.wake_ms(_now_ms())) is not None:
+            self._keys_timer = asyncio.get_running_loop().call_at(due_ms / 1000, self._log.wake)
+
     @property
     def _same_in_all_calls(self) -> bool:
         """False for an outbound call: its variables, a name perhaps, may be in the greeting and the farewell."""
@@ -195,6 +221,10 @@ class LlmSession:
     def _connection(self) -> Connection:
         known = self._dialogue if self._dialogue.edge else self._claim.record
         return Connection(known.edge, known.epoch)
+
+
+def _now_ms() -> float:
+    return 1000 * asyncio.get_running_loop().time()
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,34 @@ CONNECTING = {
     "zh": "请稍等，我为您转接。",
 }
 """Before a transfer."""
+ENTER_DIGITS = {
+    "en": "Please enter the digits on your telephone.",
+    "hi": "कृपया अपने फ़ोन पर अंक दबाइए।",
+    "bn": "অনুগ্রহ করে ফোনে সংখ্যাগুলি চাপুন।",
+    "gu": "કૃપા કરીને ફોન પર અંકો દબાવો.",
+    "kn": "ದಯವಿಟ್ಟು ಫೋನ್‌ನಲ್ಲಿ ಅಂಕಿಗಳನ್ನು ಒತ್ತಿ.",
+    "ml": "ദയവായി ഫോണിൽ അക്കങ്ങൾ അമർത്തുക.",
+    "mr": "कृपया फोनवर अंक दाबा.",
+    "pa": "ਕਿਰਪਾ ਕਰਕੇ ਫ਼ੋਨ 'ਤੇ ਅੰਕ ਦਬਾਓ।",
+    "ta": "தயவுசெய்து தொலைபேசியில் எண்களை அழுத்தவும்.",
+    "te": "దయచేసి ఫోన్‌లో అంకెలు నొక్కండి.",
+    "ur": "براہ کرم فون پر ہندسے دبائیں۔",
+    "ne": "कृपया फोनमा अंकहरू थिच्नुहोस्।",
+    "ar": "من فضلك أدخل الأرقام على هاتفك.",
+    "de": "Bitte geben Sie die Ziffern auf Ihrem Telefon ein.",
+    "es": "Por favor, marque los números en su teléfono.",
+    "fr": "Veuillez saisir les chiffres sur votre téléphone.",
+    "id": "Silakan tekan angkanya di telepon Anda.",
+    "it": "Digiti i numeri sul telefono, per favore.",
+    "ja": "電話機で番号を入力してください。",
+    "nl": "Toets de cijfers in op uw telefoon.",
+    "pl": "Proszę wprowadzić cyfry na telefonie.",
+    "pt": "Digite os números no seu telefone, por favor.",
+    "ru": "Пожалуйста, введите цифры на телефоне.",
+    "tr": "Lütfen rakamları telefonunuzda tuşlayın.",
+    "zh": "请在电话上输入号码。",
+}
+"""Before digits are collected."""
 FILLERS = {
     "en": ("One moment, please.", "I am still looking into it.", "It takes a little longer, thank you for waiting."),
     "hi": ("एक क्षण रुकिए।", "मैं अभी देख रही हूँ।", "थोड़ा समय और लगेगा, कृपया प्रतीक्षा कीजिए।"),
@@ -133,6 +161,11 @@ def apology(language: str) -> str:
 def connecting(language: str) -> str:
     """Return the sentence before a transfer, in the language of this BCP 47 tag."""
     return CONNECTING.get(_primary(language), CONNECTING["en"])
+
+
+def enter_digits(language: str) -> str:
+    """Return the sentence that asks for digits, in the language of this BCP 47 tag."""
+    return ENTER_DIGITS.get(_primary(language), ENTER_DIGITS["en"])
 
 
 def fillers(language: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from common.agents.model import Agent
+from common.call.key_entry import KEYS_MAX
 
 END_CALL = "end_call"
 TRANSFER_CALL = "transfer_call"
@@ -77,7 +78,28 @@ def _transfer_to(agent: Agent) -> dict[str, Any]:
     )
 
 
+_DIGITS = {"type": "integer", "minimum": 1, "maximum": KEYS_MAX}
 _OPTIONAL = {
+    COLLECT_DIGITS: function(
+        COLLECT_DIGITS,
+        "Let the caller enter digits on the keys of their telephone, such as a PIN, a customer number or a date. Say in"
+        " the same reply what to enter; you are told the digits once they are complete. Spoken digits count, too,"
+        " unless secret. Afterwards read the digits back one by one and ask whether they are right, unless secret.",
+        {
+            "name": {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,31}$", "description": "What it is: 'pin'."},
+            "length": {**_DIGITS, "description": "How many digits, if that is known."},
+            "min": {**_DIGITS, "description": "Fewest digits, without a length."},
+            "max": {**_DIGITS, "description": "Most digits, without a length."},
+            "secret": {
+                "type": "boolean",
+                "description": "You are not told the digits; pass the placeholder that you get to another tool.",
+            },
+            "finish_key": {"type": "string", "enum": ["#", "*", ""], "description": "Ends the entry; default '#'."},
+            "timeout_s": {"type": "integer", "minimum": 2, "maximum": 60, "description": "Time until the first key."},
+            "spoken_too": {"type": "boolean", "description": "False: only keys count. Default true."},
+        },
+        "name",
+    ),
     SEND_DIGITS: function(
         SEND_DIGITS,
         "Press keys of the telephone for the other side, such as in the menu of an answering machine.",
