@@ -4,7 +4,7 @@
     python -m deploy.k8s.redis_secrets --tls | kubectl apply -f -        and components/redis-tls
     python -m deploy.k8s.redis_secrets --server redis.example.com:6380 --tls | …    for components/redis-external
 
-    voice-redis-edge, -stt, -llm, -tts   REDIS_URL with the role's own user; read by that Deployment alone
+    voice-redis-edge, -stt, …, -tools    REDIS_URL with the role's own user; read by that Deployment alone
     voice-redis-server                   users.acl, and the passwords of `replica` and `probe`; for the servers
     voice-redis-sentinel                 users.acl of the sentinels, and the passwords of `sentinel` and `probe`
     voice-redis-admin                    the passwords of `admin` and `watch` (an exporter of yours); in no pod of ours
@@ -23,9 +23,10 @@ from urllib.parse import quote
 
 import yaml
 
+from common.protocol.redis_keys import ALL_POOLS
 from deploy.redis.acl import SENTINEL_USERS, USERS, VARIABLE, acl_file
 
-ROLES = ("edge", "stt", "llm", "tts")
+ROLES = ("edge", *ALL_POOLS)
 SET = "voice"
 """The name of the primary at the sentinels (components/redis-sentinel)."""
 MEMBERS = 3

@@ -4,10 +4,11 @@
     …                                            python -m deploy.redis.acl --sentinel > sentinel-users.acl
 
 Passwords come from the environment, or from files (`REDIS_PASSWORD_EDGE_FILE`), and leave as SHA-256; without any of
-them the template with placeholders is printed, which is `users.acl.example`.  `edge`, `stt`, `llm` and `tts` are
-needed.  `replica`, `sentinel`, `probe` (health checks and scripts beside a server), `watch` (a metrics exporter) and
-`admin` are written if they have a password; the default user is off.  Sentinels have users of their own: each role may
-ask them who the primary is.  Redis 7 or Valkey: the key patterns that are only read or only written need it.
+them the template with placeholders is printed, which is `users.acl.example`.  `edge`, `stt`, `llm`, `tts` and
+`tools` are needed.  `replica`, `sentinel`, `probe` (health checks and scripts beside a server), `watch` (a metrics
+exporter) and `admin` are written if they have a password; the default user is off.  Sentinels have users of their own:
+each role may ask them who the primary is.  Redis 7 or Valkey: the key patterns that are only read or only written need
+it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from common.protocol.redis_keys import ALL_POOLS, TOOLS_POOL
 
 PASSWORD_CHARS_MIN = 16
 VARIABLE = "REDIS_PASSWORD_"
@@ -52,11 +55,14 @@ class RedisUser:
         return " ".join(part for part in (*parts, "-@all", allowed) if part)
 
 
+_TO_EDGES = "%W~edge:*:priority"
+
+
 def _pool(pool: str, media: str, commands: str = "") -> RedisUser:
     keys = (
         f"~call:*:state ~call:*:events ~call:*:effects ~pool:{pool}:calls ~pool:{pool}:leases ~pool:{pool}:scan"
         f" ~pool:{pool}:ready ~pool:{pool}:healthy ~pool:{pool}:quarantine ~pool:{pool}:unreadable"
-        f" ~pulse %R~calls:live ~nodes:{pool} %W~edge:*:priority {media}"
+        f" ~pulse %R~calls:live ~nodes:{pool} {media}"
     )
     return RedisUser(pool, keys.strip(), f"{_CONNECT} {_SCRIPTS} {_OFFERS} {_POOL} {commands}".strip())
 
@@ -69,9 +75,10 @@ USERS = (
         f"{_CONNECT} {_SCRIPTS} {_OFFERS} xread xrevrange copy get set zadd zcard zrange zrevrange zrangebyscore"
         " zremrangebyscore zscore type info lpush ltrim",
     ),
-    _pool("stt", "%R~call:*:audio"),
-    _pool("llm", ""),
-    _pool("tts", "%W~edge:*:audio ~speech:*", "get zcard zpopmin"),
+    _pool("stt", f"{_TO_EDGES} %R~call:*:audio"),
+    _pool("llm", _TO_EDGES),
+    _pool("tts", f"{_TO_EDGES} %W~edge:*:audio ~speech:*", "get zcard zpopmin"),
+    _pool(TOOLS_POOL, ""),  # it runs code of others, and gives no order to an edge
     RedisUser(
         "watch", "%R~pool:*:calls %R~edge:*", "ping info xlen xpending xinfo|groups client|setname", needed=False
     ),
@@ -90,7 +97,7 @@ USERS = (
 
 _ASK = "hello auth ping client|setname sentinel|get-master-addr-by-name"
 SENTINEL_USERS = (
-    *(RedisUser(role, "", _ASK) for role in ("edge", "stt", "llm", "tts")),
+    *(RedisUser(role, "", _ASK) for role in ("edge", *ALL_POOLS)),
     RedisUser("probe", "", "ping sentinel|get-master-addr-by-name sentinel|failover", needed=False),
     RedisUser(
         "sentinel",

@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.anyio]
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORDS = {f"REDIS_PASSWORD_{user.name.upper()}": f"a password of the {user.name}" for user in USERS}
-ROLES = ("edge", "stt", "llm", "tts")
+ROLES = ("edge", *redis_keys.ALL_POOLS)
 CALL = "c-1"
 INTRODUCTIONS = ("client|setinfo", "client|maint_notifications")
 """redis-py tells and asks these when it connects, and does without; the first is unknown to Redis 7.0."""
@@ -162,9 +162,9 @@ async def test_an_edge_may_all_that_its_house_keeping_needs(server: Server):
 
 async def test_a_worker_may_take_over_and_note_its_effects(server: Server):
     async with connect_store(server.url("edge"), "edge-a", 60) as edge:
-        await edge.create(CallRecord(CALL))
+        await edge.create(CallRecord(CALL, more_pools="tools"))
         await edge.start(CALL, "edge-a")
-    for pool in redis_keys.POOLS:
+    for pool in redis_keys.ALL_POOLS:
         async with connect_store(server.url(pool), f"{pool}-1", 60) as store:
             assert await store.take_offers(pool, f"{pool}-1", 1, 10) == []  # makes the group
             assert await store.take_offers(pool, f"{pool}-1", 1, 10) == []
@@ -208,7 +208,9 @@ def others(role: str) -> Iterator[tuple[str, ...]]:
         yield ("XREAD", "STREAMS", redis_keys.call_audio(CALL), "0")
     if role != "tts":
         yield ("XADD", redis_keys.edge_audio("edge-a"), "*", "d", "x")
-    for pool in set(redis_keys.POOLS) - {role}:
+    if role == redis_keys.TOOLS_POOL:
+        yield ("XADD", redis_keys.edge_priority("edge-a"), "*", "d", "x")
+    for pool in set(redis_keys.ALL_POOLS) - {role}:
         yield ("XADD", redis_keys.pool_calls(pool), "*", "d", "x")
         yield ("DEL", redis_keys.pool_leases(pool))
         yield ("ZADD", redis_keys.nodes(pool), "1", "me")
@@ -245,6 +247,7 @@ def test_passwords_are_needed_long_and_different(tmp_path: Path) -> None:
         "REDIS_PASSWORD_STT",
         "REDIS_PASSWORD_LLM",
         "REDIS_PASSWORD_TTS",
+        "REDIS_PASSWORD_TOOLS",
     ]
     assert "short" not in str(told.value).replace("too short", "")
 

@@ -13,7 +13,7 @@ from edge.http.server import SHUTDOWN_SECONDS
 from tests.deploy.k8s_manifests import Thing, containers, environment, named, of_kind, template, title, workloads
 
 SETTINGS = frozenset(field.name.upper() for field in dataclasses.fields(Settings))
-OURS = frozenset({"edge", "stt", "llm", "tts"})
+OURS = frozenset({"edge", "stt", "llm", "tts", "tools"})
 HAND_OVER_SECONDS = 2
 """How long `python -m edge` waits after it has handed its calls over."""
 MARGIN_SECONDS = 15

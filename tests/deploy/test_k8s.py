@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,20 @@ import yaml
 from common.settings import Settings
 from deploy.k8s import prometheus_rules
 from tests.deploy import k8s_autoscaling, k8s_environment, k8s_wiring
-from tests.deploy.k8s_manifests import K8S, OVERLAYS, ROOT, Thing, named, of_kind, overlay, render_text, template, title
+from tests.deploy.k8s_manifests import (
+    K8S,
+    OVERLAYS,
+    ROOT,
+    Thing,
+    named,
+    of_kind,
+    overlay,
+    render_text,
+    selected,
+    selects,
+    template,
+    title,
+)
 from tests.deploy.k8s_pod_security import violations
 
 pytestmark = pytest.mark.processes
@@ -170,7 +184,7 @@ def test_what_pods_refer_to_is_there_or_documented(name: str) -> None:
 def test_keda_replaces_every_autoscaler() -> None:
     """Two for one Deployment would fight."""
     plain, keda = overlay("prod"), overlay("prod-keda")
-    assert len(of_kind(plain, "HorizontalPodAutoscaler")) == len(of_kind(keda, "ScaledObject")) == 4
+    assert len(of_kind(plain, "HorizontalPodAutoscaler")) == len(of_kind(keda, "ScaledObject")) == 5
     assert not of_kind(keda, "HorizontalPodAutoscaler") and not of_kind(plain, "ScaledObject")
     for one in of_kind(keda, "ScaledObject"):
         twin = named(plain, "HorizontalPodAutoscaler", one["metadata"]["name"])["spec"]
@@ -233,12 +247,36 @@ def test_a_redis_of_ones_own_and_agents_from_a_config_map(tmp_path: Path) -> Non
     assert not of_kind(objects, "StatefulSet")
     for check in CHECKS:
         none_of(check(objects))
-    edge = template(named(objects, "Deployment", "edge"))["spec"]["containers"][0]
-    (agents,) = (entry["value"] for entry in edge["env"] if entry["name"] == "AGENTS_DIR")
-    assert agents in [mount["mountPath"] for mount in edge["volumeMounts"]]
-    assert "HTTP_PORT" in [entry["name"] for entry in edge["env"]], "the component must add, not replace"
+    for name, port in (("edge", "HTTP_PORT"), ("tools", "METRICS_PORT")):
+        container = template(named(objects, "Deployment", name))["spec"]["containers"][0]
+        (agents,) = (entry["value"] for entry in container["env"] if entry["name"] == "AGENTS_DIR")
+        assert agents in [mount["mountPath"] for mount in container["volumeMounts"]]
+        assert port in [entry["name"] for entry in container["env"]], "the component must add, not replace"
     problems = k8s_environment.references(objects, documented_secrets())
-    assert problems == ["Deployment edge: ConfigMap agents is neither here nor in README.md"]
+    assert sorted(problems) == [
+        f"Deployment {name}: ConfigMap agents is neither here nor in README.md" for name in ("edge", "tools")
+    ]
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_tools_reach_the_internet_and_redis_and_nothing_else(name: str) -> None:
+    """They run code of others: not a private network, not the cluster, not a cloud's metadata service."""
+    objects = overlay(name)
+    pods = {"app.kubernetes.io/name": "tools", "app.kubernetes.io/part-of": "voice"}
+    rules = [one["spec"] for one in of_kind(objects, "NetworkPolicy") if selects(one["spec"]["podSelector"], pods)]
+    peers = [peer for rule in rules for way in rule.get("egress", []) for peer in way["to"]]
+    blocks = [ip_network(peer["ipBlock"]["cidr"]) for peer in peers if "ipBlock" in peer]
+    assert sorted(map(str, blocks)) == ["0.0.0.0/0", "::/0"]
+    closed = [ip_network(net) for peer in peers if "ipBlock" in peer for net in peer["ipBlock"]["except"]]
+    inside = ("127.0.0.1", "10.0.0.1", "172.31.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254", "224.0.0.1")
+    inside += ("::1", "fd00:ec2::254", "fe80::1", "64:ff9b::a9fe:a9fe")
+    assert not [address for address in inside if not any(ip_address(address) in net for net in closed)]
+    assert not [address for address in ("8.8.8.8", "2606:4700::1") if any(ip_address(address) in net for net in closed)]
+    named_pods = [peer["podSelector"] for peer in peers if "podSelector" in peer and "namespaceSelector" not in peer]
+    reached = {title(one) for selector in named_pods for one in selected(objects, selector)}
+    assert reached <= {"StatefulSet redis", "StatefulSet sentinel"}
+    (way_in,) = [way for rule in rules for way in rule.get("ingress", [])]
+    assert way_in["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
 
 
 def test_a_gateway_in_place_of_the_ingress(tmp_path: Path) -> None:

@@ -77,6 +77,20 @@ def test_calls_at_the_edges_say_how_many_of_each_are_needed(tmp_path: Path) -> N
     asked(tmp_path, given, "30s", dict(expected))
 
 
+def test_only_calls_with_tools_ask_for_members_that_run_tools(tmp_path: Path) -> None:
+    """Of 140 calls 30 have an agent with tools: 20 are held by the one member there is, and ten wait."""
+    given = [
+        series("voice_calls_active", "edge", "140x4"),
+        series("voice_calls_max", "edge", "200x4"),
+        series("voice_calls_active", "tools", "20x4"),
+        series("voice_calls_max", "tools", "20x4"),
+        {"series": 'voice_calls_with_tools{namespace="voice", pod="a"}', "values": "30x4"},
+    ]
+    expected = {"edge": needed(140, 0, 200), "tools": needed(20, 10, 20)}
+    assert expected == {"edge": 1, "tools": 3}
+    asked(tmp_path, given, "30s", dict(expected))
+
+
 @pytest.mark.parametrize(
     ("calls", "held", "calls_max"), [(0, 0, 50), (35, 0, 50), (35, 35, 50), (36, 20, 50), (700, 100, 50), (7, 7, 1)]
 )

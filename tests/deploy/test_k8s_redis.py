@@ -67,7 +67,7 @@ async def test_the_first_start_makes_one_primary_and_all_are_ready(either: Redis
 
 async def test_each_role_finds_the_primary_with_its_own_user_and_a_stranger_finds_nothing(either: RedisSet) -> None:
     first = await begun(either)
-    for role in ("edge", "stt", "llm", "tts"):
+    for role in ("edge", "stt", "llm", "tts", "tools"):
         async with connect_store(either.url(role), f"{role}-1", 60) as store:
             if role == "edge":
                 await store.create(CallRecord("c-1"))
