@@ -3,7 +3,7 @@
 from deploy.grafana.panels import Dashboard, Panel, Query, Row, warns_above, warns_below
 from deploy.runbook_url import runbook
 
-_ABOUT = "alertname, severity, section, process, pool, server, provider, instance, reason, hop"
+_ABOUT = "alertname, severity, section, process, pool, server, provider, instance, reason, hop, kind"
 
 _FIRES = Row(
     "What fires",

@@ -89,6 +89,49 @@ _CARRYING_ON = Row(
     ),
 )
 
+_TOOLS = Row(
+    "Tools",
+    (
+        Panel(
+            "Calls with tools",
+            "Calls whose agent has tools, and those that a tools worker holds. Good: the same number, but for a second "
+            "or two. Else the agents of the others say that they cannot look it up.",
+            (
+                Query("sum(voice_calls_with_tools)", "need tools"),
+                Query('sum(voice_calls_active{process="tools"}) or vector(0)', "held"),
+            ),
+            runbook="tools-do-not-run",
+        ),
+        Panel(
+            "Tools by outcome",
+            "Calls of tools per minute. Good: done, and cancelled by callers who interrupt. Else the service behind "
+            "them fails (failed) or is slow (timeout), or a worker died while it ran (unknown).",
+            (
+                Query(
+                    "60 * sum by (kind, outcome) (rate(voice_tool_calls_total[$__rate_interval]))",
+                    "{{kind}} {{outcome}}",
+                ),
+            ),
+            runbook="tools-fail",
+            empty_text="no tools",
+        ),
+        Panel(
+            "Tools: seconds, p95",
+            "From the begin of a run to its result. Good: under 1 s, which a caller hears as a pause; longer ones need "
+            "a sentence for meanwhile. At the timeout: the service behind it hangs.",
+            (
+                Query(
+                    "histogram_quantile(0.95, sum by (le, kind) (rate(voice_tool_seconds_bucket[$__rate_interval])))",
+                    "{{kind}}",
+                ),
+            ),
+            unit="s",
+            runbook="tools-fail",
+            empty_text="no tools",
+        ),
+    ),
+)
+
 _VENDORS = Row(
     "Vendors",
     (
@@ -145,7 +188,7 @@ _VENDORS = Row(
 POOLS = Dashboard(
     "pools",
     "Pools",
-    "**Is there somebody for every call?** Capacity and takeovers of the STT, LLM and TTS workers, and the "
-    "vendors behind them.",
-    (_PLACES, _CARRYING_ON, _VENDORS),
+    "**Is there somebody for every call?** Capacity and takeovers of the STT, LLM, TTS and tools workers, and "
+    "the vendors behind them.",
+    (_PLACES, _CARRYING_ON, _TOOLS, _VENDORS),
 )

@@ -33,14 +33,14 @@ SAMPLES = 480
 SHARES = {
     *("Answered in 1.2 s", "Outbound: answer rate", "Inbound: connected", "Answers within 1.2 s", "Answer time"),
     *("The answer, stage by stage (mean)", "Per minute of call", "Per call", "Frames from the callers, of those due"),
-    *("Speech start to clearAudio", "Lag of the bus", "Stage: first_token"),
+    *("Speech start to clearAudio", "Lag of the bus", "Stage: first_token", "Tools: seconds, p95"),
 }
 """A share, a mean or a quantile of what callers do."""
 
 
 def idle(counted: int) -> list[dict[str, str]]:
     """Every series of one edge and of a worker of each pool for two hours; counters stand at `counted`."""
-    for process in ("edge", "stt", "llm", "tts"):
+    for process in ("edge", "stt", "llm", "tts", "tools"):
         metrics.begin(process, 50)
     for pool, spec in PROVIDERS.items():
         metrics.begin_provider(pool, spec)
@@ -93,7 +93,7 @@ def test_a_share_of_no_calls_is_no_value(tmp_path: Path, counted: int) -> None:
     panels = [panel for _, panel in PANELS if panel.title in SHARES]
     assert {panel.title for panel in panels} == SHARES
     shares = [rule["record"] for rule in rules(RULES) if ":ratio_" in rule["record"]]
-    assert len(shares) == 10
+    assert len(shares) == 11
     shown(
         tmp_path,
         idle(counted),
@@ -147,6 +147,6 @@ def test_no_value_has_words_and_no_colour(panel: Panel) -> None:
 def test_shares_say_that_nobody_phones() -> None:
     for _, panel in PANELS:
         if panel.title in SHARES or panel.title.startswith("Stage: "):
-            assert panel.empty_text in ("no calls", "no interruptions"), panel.title
+            assert panel.empty_text in ("no calls", "no interruptions", "no tools"), panel.title
         if panel.kind == "stat" and panel.unit == "percentunit":
             assert panel.empty_text != "no data", panel.title
