@@ -29,11 +29,14 @@ def main() -> int:
     )
     parser.add_argument("--calls", type=int, default=1000, help="at the same time (%(default)s)")
     parser.add_argument("--calls-max", type=int, default=CALLS_MAX, help="CALLS_MAX of each process (%(default)s)")
+    parser.add_argument("--with-tools", type=int, default=0, help="of these, calls whose agent has tools (%(default)s)")
     parser.add_argument("--measure", action="store_true", help="measure the constants anew, and update what uses them")
     parser.add_argument("--from", dest="file", type=Path, help="take the constants from a result of benchmarks.answers")
     options = parser.parse_args()
     if not (1 <= options.calls <= CALLS_LIMIT and 1 <= options.calls_max <= CALLS_LIMIT):
         parser.error(f"expected 1 to {CALLS_LIMIT} calls")
+    if not 0 <= options.with_tools <= options.calls:
+        parser.error("--with-tools: expected 0 to --calls")
     file: Path | None = options.file
     if options.measure:
         words = ["-m", "benchmarks.answers", "--bars", "short", "--name", NAME]
@@ -48,7 +51,7 @@ def main() -> int:
         constants.write(taken)
         pages.update(taken)
     known = constants.read()
-    print(pages.plan_page(known, plan(known, options.calls, options.calls_max)))
+    print(pages.plan_page(known, plan(known, options.calls, options.calls_max, options.with_tools)))
     most = min(calls_by_core(known, role) for role in constants.ROLES)
     if options.calls_max > most:
         print(f"\nCALLS_MAX={options.calls_max} is too much for one core here: at most {most}.")

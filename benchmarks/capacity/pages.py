@@ -122,6 +122,8 @@ def plan_page(constants: Constants, asked: Deployment) -> str:
         ]
         for role in ROLES
     ]
+    if asked.tools_members:
+        rows.append(["tools", str(asked.tools_members), *(["not measured yet"] * 3)])
     lines = [
         f"{asked.calls:,} calls at the same time, CALLS_MAX={asked.calls_max}",
         table(["process", "pods", "CPU request", "memory request / limit", "cores used"], rows),

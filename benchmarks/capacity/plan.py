@@ -57,6 +57,8 @@ class Deployment:
     carrier_mbit_s: float
     vendors_mbit_s: float
     starts_per_s: float
+    tools_members: int = 0
+    """Processes of the pool tools.  What a call costs them is not measured yet."""
 
     @property
     def cells(self) -> int:
@@ -87,9 +89,14 @@ def calls_on_one_core(constants: Constants) -> int:
     return int(1 / sum(constants.cores_per_call.values()))
 
 
-def plan(constants: Constants, calls: int, calls_max: int = CALLS_MAX) -> Deployment:
-    """Return what so many calls at the same time need."""
-    members = {role: max(MEMBERS_MIN, math.ceil(calls / (FILL * calls_max))) for role in ROLES}
+def members_for(calls: int, calls_max: int) -> int:
+    """Return how many processes of one kind hold so many calls."""
+    return max(MEMBERS_MIN, math.ceil(calls / (FILL * calls_max)))
+
+
+def plan(constants: Constants, calls: int, calls_max: int = CALLS_MAX, with_tools: int = 0) -> Deployment:
+    """Return what so many calls at the same time need; `with_tools` of them have an agent with tools."""
+    members = {role: members_for(calls, calls_max) for role in ROLES}
     ended = calls * RETENTION_S / MEAN_CALL_S
     memory_mb = sum(members[role] * constants.idle_mb[role] + calls * constants.mb_per_call[role] for role in ROLES)
     redis_bytes = calls * constants.redis_bytes_per_call + ended * ENDED_CALL_BYTES
@@ -107,6 +114,7 @@ def plan(constants: Constants, calls: int, calls_max: int = CALLS_MAX) -> Deploy
         _mbit(calls * (constants.carrier_in_bytes_per_s + constants.carrier_out_bytes_per_s)),
         _mbit(calls * sum(VENDOR_BYTES_PER_S.values())),
         calls / MEAN_CALL_S,
+        members_for(with_tools, calls_max) if with_tools else 0,
     )
 
 

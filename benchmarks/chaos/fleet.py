@@ -26,9 +26,11 @@ from benchmarks.chaos.children import Children
 from benchmarks.chaos.egress import Egress
 from benchmarks.chaos.sentences import GREETING
 from benchmarks.chaos.store import Store
+from common.agents.needs import needs_tools
+from common.agents.reading import load_agents
+from common.protocol.redis_keys import ALL_POOLS, POOLS, TOOLS_POOL
 from tools.ports import free_port
 
-POOLS = ("stt", "llm", "tts")
 READY_S = 30.0
 ASK_S = 2.0
 SECRETS = {
@@ -67,7 +69,11 @@ class FleetPlan:
     """Further settings of every process."""
     ways_out: bool = False
     """Whether each worker has its own connection to the vendors, which can be cut."""
-    modules: tuple[tuple[str, str], ...] = tuple((pool, f"workers.{pool}") for pool in POOLS)
+    modules: tuple[tuple[str, str], ...] = tuple((pool, f"workers.{pool}") for pool in ALL_POOLS)
+    agent: str = AGENT
+    """The file of the agent, named chaos.  If it has tools, the fleet runs the pool tools, too."""
+    python: str = ""
+    """The text of its Python file; empty: it has none."""
 
 
 class NotReady(Exception):
@@ -82,13 +88,17 @@ class Fleet:
         self._folder = tempfile.TemporaryDirectory(prefix="voice-chaos-")
         folder = Path(self._folder.name)
         (folder / "agents").mkdir()
-        (folder / "agents" / "chaos.yaml").write_text(AGENT)
+        (folder / "agents" / "chaos.yaml").write_text(plan.agent)
+        if plan.python:
+            (folder / "agents" / "chaos.py").write_text(plan.python)
+        with_tools = any(map(needs_tools, load_agents(folder / "agents").by_name.values()))
+        self.pools = (*POOLS, TOOLS_POOL) if with_tools else POOLS
         self._vendors_port, port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.children = Children(plan.logs, os.environ)
         self.store = Store(self.children, folder, plan.sentinel)
         self._ports = {name: free_port() for name in self.members()}
-        workers = [name for pool in POOLS for name in self.members(pool)] if plan.ways_out else []
+        workers = [name for pool in self.pools for name in self.members(pool)] if plan.ways_out else []
         self.ways_out = {name: Egress(free_port(), self._vendors_port) for name in workers}
         self.balancer = Balancer(port, [Backend(self._ports[name]) for name in self.members("edge")])
         self._settings = self._environ(folder / "agents")
@@ -96,7 +106,7 @@ class Fleet:
 
     def members(self, kind: str = "") -> list[str]:
         """Return the names of all processes of a kind ("stt", "edge"), or of all kinds."""
-        counts = {**dict.fromkeys(POOLS, self._plan.members), "edge": self._plan.edges}
+        counts = {**dict.fromkeys(self.pools, self._plan.members), "edge": self._plan.edges}
         return [f"{one}-{n + 1}" for one in counts if kind in ("", one) for n in range(counts[one])]
 
     async def __aenter__(self) -> Self:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from benchmarks.chaos.fleet import MODELS, POOLS, Fleet
+from benchmarks.chaos.fleet import MODELS, Fleet
+from common.protocol.redis_keys import POOLS
 from common.store.suspicion import CRASHES_MAX
 
 RESTART_S = 1.0
@@ -91,7 +92,7 @@ class Hand:
             "freeze": self._freeze,
             "kill primary": self._kill_primary,
             "freeze primary": self._freeze_primary,
-            "roll workers": lambda number: self._roll([*POOLS]),
+            "roll workers": lambda number: self._roll([*self.fleet.pools]),
             "roll edges": lambda number: self._roll(["edge"]),
             "vendor": self._bad_minute,
             "grey": self._cut_off,
@@ -109,7 +110,8 @@ class Hand:
 
     async def _kill(self, number: int) -> None:
         """Return the victim: a member of the scenario's pool, or of each pool in turn."""
-        pool = POOLS[number % len(POOLS)] if self.scenario.pool == EVERYONE else self.scenario.pool
+        pools = self.fleet.pools
+        pool = pools[number % len(pools)] if self.scenario.pool == EVERYONE else self.scenario.pool
         victim = await self.fleet.victim(pool)
         self._struck(victim)
         self.fleet.children.signal(victim, signal.SIGKILL)

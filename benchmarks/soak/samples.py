@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from benchmarks.chaos.fleet import Fleet
 from benchmarks.soak.verdict import REDIS, ProcessSample, RedisSample, Sample
-from common.protocol.redis_keys import POOLS
+from common.protocol.redis_keys import ALL_POOLS
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 SCAN_COUNT = 1000
@@ -82,7 +82,7 @@ class Looker:
 
     async def _groups(self) -> tuple[int, int]:
         consumers = pending = 0
-        for pool in POOLS:
+        for pool in ALL_POOLS:
             key = f"pool:{pool}:calls"
             for group in await self._redis.xinfo_groups(key) if await self._redis.exists(key) else []:
                 consumers += int(group["consumers"])

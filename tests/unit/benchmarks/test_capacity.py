@@ -39,6 +39,14 @@ def test_a_pod_requests_what_its_calls_cost(role: str) -> None:
     assert resources["limits"] == {"cpu": size.limit_cpu, "memory": f"{size.limit_mi}Mi"}, ANEW
 
 
+def test_a_pool_of_tools_is_counted_and_its_cost_is_not_invented() -> None:
+    assert plan(CONSTANTS, 1000).tools_members == 0
+    asked = plan(CONSTANTS, 1000, with_tools=100)
+    assert (asked.tools_members, asked.cores) == (math.ceil(100 / 35), plan(CONSTANTS, 1000).cores)
+    (row,) = [line for line in plan_page(CONSTANTS, asked).splitlines() if line.startswith("| tools")]
+    assert [cell.strip() for cell in row.strip("|").split("|")] == ["tools", "3", *["not measured yet"] * 3]
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_no_process_takes_more_calls_than_its_core_carries(role: str) -> None:
     most = calls_by_core(CONSTANTS, role)
