@@ -1,4 +1,5 @@
-# The images: edge, stt, llm, tts (vendors only, no models), local (engines and models inside) and demo (the fake caller).
+# The images: edge, stt, llm, tts (vendors only, no models), tools, local (engines and models inside) and demo (the fake
+# caller).
 #
 #   docker build --target edge --tag voice-edge:0.1.0 .
 #
@@ -148,6 +149,28 @@ EXPOSE 9103
 USER 10001:10001
 HEALTHCHECK --interval=1s --timeout=15s --start-period=30s --retries=3 CMD ["bash", "healthy.sh"]
 CMD ["python", "-m", "workers.tts"]
+
+# --- tools: what agents look up and do, by HTTP, Python functions and MCP servers ----------------------------------
+
+FROM build AS tools-packages
+COPY deploy/locks/tools.lock ./
+RUN python -m pip --python /opt/venv/bin/python install --no-deps --require-hashes --requirement tools.lock
+
+FROM runtime AS tools
+LABEL org.opencontainers.image.title="voice-tools" \
+      org.opencontainers.image.description="Runs the tools of AI phone agents, apart from all that carries a call"
+COPY --from=tools-packages /opt/venv /opt/venv
+COPY common ./common
+COPY workers ./workers
+COPY voice ./voice
+# The Python files beside the agents' files are its alone to run.
+COPY agents ./agents
+RUN python -m compileall -q common workers voice
+ENV METRICS_PORT=9104
+EXPOSE 9104
+USER 10001:10001
+HEALTHCHECK --interval=1s --timeout=15s --start-period=30s --retries=3 CMD ["bash", "healthy.sh"]
+CMD ["python", "-m", "workers.tools"]
 
 # --- local: any worker, with the keyless engines and their models; and the vendors' adapters -----------------------
 

@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from common.agents.model import Agent
 from common.bus.redis import BusOptions, RedisBus
 from common.call.transcript import CallTranscript
 from common.process.command_line import no_arguments
@@ -26,7 +27,7 @@ from common.protocol.redis_keys import call_events
 from tools.check import check
 from tools.children import die_with_parent
 from tools.fake_providers import CALLER, fake_providers
-from tools.stack import ROOT, Stack, StackError, StackOptions
+from tools.stack import ROOT, Stack, StackError, StackOptions, workers_for
 from tools.terminal import paint, say
 from tools.turn_lines import faults, matched, print_turn
 
@@ -44,11 +45,13 @@ async def demo() -> int:
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
     fake = _fake()
-    refuse_mistakes()
-    async with _providers(fake) as chosen, Stack(StackOptions({**os.environ, **chosen}, logs=OUT / "logs")) as stack:
-        say("the caller phones in:")
-        caller = await _phone(stack, str(CALLER) if fake else "demo")
-        transcript = await _transcript(stack, caller["call_id"])
+    workers = workers_for(usable_agents())
+    async with _providers(fake) as chosen:
+        options = StackOptions({**os.environ, **chosen}, logs=OUT / "logs", workers=workers)
+        async with Stack(options) as stack:
+            say("the caller phones in:")
+            caller = await _phone(stack, str(CALLER) if fake else "demo")
+            transcript = await _transcript(stack, caller["call_id"])
     exchanges = matched(transcript, caller)
     for exchange in exchanges:
         print_turn(exchange)
@@ -64,11 +67,12 @@ async def demo() -> int:
     return 1 if problems else 0
 
 
-def refuse_mistakes() -> None:
-    """Raises StackError if an agent's file cannot be used, or cannot work without keys."""
+def usable_agents() -> list[Agent]:
+    """The agents that answer.  Raises StackError if an agent's file cannot be used, or cannot work without keys."""
     found = check(EnvFile(ENV_FILE), KEYLESS)
     if found.mistakes:
         raise StackError("\n".join(["The demo answers with the agents of agents/:", *found.mistakes]))
+    return [agent for _, agent in found.agents]
 
 
 def _fake() -> bool:

@@ -17,6 +17,7 @@ OWN: Mapping[str, frozenset[str]] = {
     "llm": _EVERYBODYS | {"OPENAI_API_KEY"},
     "tts": _EVERYBODYS
     | {"ELEVENLABS_API_KEY", "OPENAI_API_KEY", "DEEPGRAM_API_KEY", "CARTESIA_API_KEY", "SARVAM_API_KEY"},
+    "tools": _EVERYBODYS,
 }
 """Secrets by kind of process; any other process (Redis) gets none."""
 EDGES_POLICY = "WEBHOOK_SIGNATURES"

@@ -18,12 +18,14 @@ from dataclasses import dataclass, replace
 from types import FrameType
 
 from common.agents.model import ANY_NUMBER
+from common.agents.needs import needs_tools
 from common.process.addresses import LOOPBACK
 from common.process.env_file import EnvFile
+from common.protocol.redis_keys import TOOLS_POOL
 from common.settings import Settings
 from tools.check import Configuration, check
 from tools.live import print_calls
-from tools.stack import ROOT, Stack, StackError, StackOptions
+from tools.stack import ROOT, WORKERS, Stack, StackError, StackOptions
 from tools.terminal import paint, say
 from tools.tunnel import TunnelError, tunnel
 
@@ -75,7 +77,13 @@ def _options(plan: RunPlan) -> StackOptions:
     environ = {name: value for name, value in plan.environ.items() if name != "API_TOKEN_FILE"}
     environ |= {"PUBLIC_URL": settings.public_url, "API_TOKEN": settings.api_token}
     environ["REDIS_URL"] = settings.redis_url if _has_redis(environ) else ""
-    return StackOptions(environ, settings.http_port or 8000, settings.http_host, data=ROOT / settings.data_dir)
+    return StackOptions(
+        environ,
+        settings.http_port or 8000,
+        settings.http_host,
+        workers=(*WORKERS, TOOLS_POOL),
+        data=ROOT / settings.data_dir,
+    )
 
 
 def _has_redis(environ: Mapping[str, str]) -> bool:
@@ -107,7 +115,9 @@ def _introduce(plan: RunPlan, stack: Stack) -> None:
     for pool in ("stt", "llm", "tts"):
         specs = settings.providers(pool)
         note = "  (a scripted dialogue, not a language model)" if specs[0] == "local/receptionist" else ""
-        say(f"  {pool:<4} {', then '.join(specs)}{note}")
+        say(f"  {pool:<5} {', then '.join(specs)}{note}")
+    with_tools = [agent.name for _, agent in plan.found.agents if needs_tools(agent)]
+    say(f"  tools {', '.join(with_tools) or 'no agent has any'}")
     for line in agent_lines(plan.found):
         say(line)
     say(f"  answer URL   {settings.public_url or stack.url}/answer")

@@ -1,4 +1,4 @@
-"""Runs one Redis, one edge and one worker of each pool as child processes.
+"""Runs one Redis, one edge and one worker of each pool as child processes; of the pool tools, if it is asked for.
 
     async with Stack(StackOptions(...)) as stack: ...
 
@@ -19,14 +19,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Self
 
 import httpx
 
+from common.agents.model import Agent
+from common.agents.needs import needs_tools
 from common.process.addresses import near_url
+from common.protocol.redis_keys import POOLS, TOOLS_POOL
 from common.settings import Settings
 from edge.http.api_token import find_token
 from tools import redis_server
@@ -47,7 +50,12 @@ EDGE_SECONDS = 12.0
 """Time for an edge to end once its calls are over, or DRAIN_SECONDS have passed."""
 STARTING_SECONDS = 1.0
 """Time for all processes to end while the stack still starts: there are no calls yet."""
-WORKERS = ("stt", "llm", "tts")
+WORKERS = POOLS
+
+
+def workers_for(agents: Iterable[Agent]) -> tuple[str, ...]:
+    """The workers that calls of these agents need."""
+    return (*WORKERS, TOOLS_POOL) if any(map(needs_tools, agents)) else WORKERS
 
 
 class StackError(Exception):

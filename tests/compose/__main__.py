@@ -13,7 +13,7 @@ from tests.compose.scenes import SCENES, UP_SECONDS, Scene
 from tools.terminal import paint, say
 
 REPORT = ROOT / "out/compose/report.md"
-IMAGES = ("edge", "llm", "stt", "tts", "local-stt", "local-tts", "demo", "redis")
+IMAGES = ("edge", "llm", "stt", "tts", "tools", "local-stt", "local-tts", "demo", "redis")
 BASES = {"redis": "redis:7"}
 
 

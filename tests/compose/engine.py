@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "voice-test"
 COMMAND_SECONDS = 120.0
 OUTPUT_CHARS = 4000
-OURS = ("edge", "stt", "llm", "tts", "redis")
+OURS = ("edge", "stt", "llm", "tts", "tools", "redis")
 
 
 class NoEngine(Exception):

@@ -19,7 +19,7 @@ from tests.deploy.compose_file import environment, seconds, services
 from tests.programs import program
 from tools.ports import free_port
 
-PORTS = {"redis": 6379, "edge": 8000, "llm": 9102, "stt": 9101, "tts": 9103}
+PORTS = {"redis": 6379, "edge": 8000, "llm": 9102, "stt": 9101, "tts": 9103, "tools": 9104}
 """Where the containers listen; a test compares it with the file."""
 PROBE_SECONDS = 10.0
 BUSY_FACTOR = 3.0

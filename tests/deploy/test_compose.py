@@ -23,8 +23,8 @@ pytestmark = pytest.mark.processes
 
 FILE = ROOT / "docker-compose.yml"
 MONITORING = ("prometheus", "grafana", "alertmanager")
-OURS = ("edge", "stt", "llm", "tts", "stt-providers", "tts-providers", "demo")
-WORKERS = ("stt", "llm", "tts", "stt-providers", "tts-providers")
+OURS = ("edge", "stt", "llm", "tts", "tools", "stt-providers", "tts-providers", "demo")
+WORKERS = ("stt", "llm", "tts", "tools", "stt-providers", "tts-providers")
 ONLY_OF_MAKE_RUN = {"NGROK_AUTH_TOKEN", "DATA_DIR"}
 """The container `tunnel` gets the first under ngrok's own name; what containers keep is in volumes."""
 FIXED = {"REDIS_URL", "HTTP_HOST", "HTTP_PORT", "METRICS_PORT", "AGENTS_DIR"}
@@ -76,7 +76,7 @@ def test_every_profile_is_known_here() -> None:
 
 
 def test_the_phone_needs_no_profile_and_no_env_file() -> None:
-    assert set(services()) == {"redis", "edge", "stt", "llm", "tts"}
+    assert set(services()) == {"redis", "edge", "stt", "llm", "tts", "tools"}
     assert services()["stt"]["build"]["target"] == services()["tts"]["build"]["target"] == "local"
 
 
@@ -87,16 +87,16 @@ def test_nothing_that_is_pulled_can_stop_the_phone() -> None:
         name = waiting.pop()
         needed.add(name)
         waiting += set(every()[name].get("depends_on") or {}) - needed
-    assert needed == {"redis", "edge", "stt", "llm", "tts", "stt-providers", "tts-providers"}
+    assert needed == {"redis", "edge", "stt", "llm", "tts", "tools", "stt-providers", "tts-providers"}
     assert all("build" in every()[name] for name in needed)
     assert not any(set(every()[name].get("depends_on") or {}) & set(MONITORING) for name in OURS)
 
 
 def test_the_edge_is_stopped_before_those_whom_its_calls_need() -> None:
     needs = every()["edge"]["depends_on"]
-    assert {name: needs[name]["condition"] for name in ("redis", "llm", "stt", "tts")} == {
+    assert {name: needs[name]["condition"] for name in ("redis", "llm", "stt", "tts", "tools")} == {
         "redis": "service_healthy",
-        **dict.fromkeys(("llm", "stt", "tts"), "service_started"),
+        **dict.fromkeys(("llm", "stt", "tts", "tools"), "service_started"),
     }, "it starts beside the pools, and waits for a member of each by itself"
     assert not needs["stt-providers"]["required"] and not needs["tts-providers"]["required"]
 
@@ -105,10 +105,10 @@ def test_pools_can_be_scaled(tmp_path: Path) -> None:
     for name in WORKERS:
         assert not every()[name].get("ports") and not every()[name].get("container_name")
     env_file = tmp_path / ".env"
-    env_file.write_text("STT_WORKERS=2\nLLM_WORKERS=3\nTTS_WORKERS=4\n")
+    env_file.write_text("STT_WORKERS=2\nLLM_WORKERS=3\nTTS_WORKERS=4\nTOOLS_WORKERS=5\n")
     scaled = services(PROFILES, env_file)
     counts = {name: scaled[name]["deploy"]["replicas"] for name in WORKERS}
-    assert counts == {"stt": 2, "llm": 3, "tts": 4, "stt-providers": 2, "tts-providers": 4}
+    assert counts == {"stt": 2, "llm": 3, "tts": 4, "tools": 5, "stt-providers": 2, "tts-providers": 4}
     assert {every()[name]["deploy"]["replicas"] for name in WORKERS} == {1}
 
 
@@ -257,11 +257,20 @@ def test_an_env_file_reaches_them_but_not_what_containers_decide(tmp_path: Path)
             assert (value == f"1{values[variable]}") == (variable not in FIXED), f"{name}: {variable}={value}"
 
 
+def test_the_variables_of_tools_come_from_a_file_of_the_users_own_and_reach_nobody_else(tmp_path: Path) -> None:
+    (tmp_path / "tools.env").write_text("SHOP_TOKEN=a-token\n")
+    env_file = tmp_path / ".env"
+    env_file.write_text(f"TOOLS_ENV={tmp_path}/tools.env\n")
+    chosen = services(PROFILES, env_file)
+    assert [name for name in chosen if "SHOP_TOKEN" in environment(chosen[name])] == ["tools"]
+
+
 def test_nobody_has_a_key_that_is_not_his() -> None:
     assert not variables("edge") & VENDOR_KEYS
     for name in WORKERS:
         assert not variables(name) & CARRIER_SECRETS
     assert not variables("llm") & (VENDOR_KEYS - {"OPENAI_API_KEY"})
+    assert not variables("tools") & VENDOR_KEYS, "it runs code of others"
     for name in (*MONITORING, "redis"):
         assert not variables(name) & (VENDOR_KEYS | CARRIER_SECRETS)
 

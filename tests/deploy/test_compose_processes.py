@@ -39,7 +39,7 @@ async def test_a_caller_is_answered_by_the_services_of_the_compose_file(tmp_path
     """`docker compose up --wait`, `docker compose run --rm demo`, `docker compose down`."""
     program("redis-cli")
     async with Services(tmp_path) as running:
-        assert [service.name for service in running.started] == ["redis", "llm", "stt", "tts", "edge"]
+        assert [service.name for service in running.started] == ["redis", "llm", "stt", "tools", "tts", "edge"]
         demo = services(("demo",))["demo"]
         environ = {**running.started[-1].environ, **environment(demo)}
         environ["REDIS_URL"] = running.started[-1].environ["REDIS_URL"]
@@ -47,7 +47,7 @@ async def test_a_caller_is_answered_by_the_services_of_the_compose_file(tmp_path
         assert code == 0, told + running.log("edge")
     assert len(re.findall(r"^agent       \S", told, re.MULTILINE)) >= 4
     assert "every turn was answered" in told
-    assert running.exit_codes == dict.fromkeys(("redis", "llm", "stt", "tts", "edge"), 0)
+    assert running.exit_codes == dict.fromkeys(("redis", "llm", "tools", "stt", "tts", "edge"), 0)
     assert _files(tmp_path / "redis", "*.aof"), "Redis kept nothing"
     assert "Traceback" not in "".join(_files(tmp_path, "*.log").values())
 

@@ -19,9 +19,9 @@ from tests.programs import program
 pytestmark = pytest.mark.processes
 
 FILES = (ROOT / "Dockerfile", ROOT / "deploy/compose/redis.Dockerfile")
-IMAGES = ("edge", "demo", "llm", "stt", "tts", "local")
+IMAGES = ("edge", "demo", "llm", "stt", "tts", "tools", "local")
 BASES = {"python:3.11-slim", "redis:7"}
-OURS = ("common", "edge", "workers", "deploy", "simulators", "tools", "tests")
+OURS = ("common", "edge", "workers", "voice", "deploy", "simulators", "tools", "tests")
 ENGINES = ("workers.stt.engines.local_whisper", "workers.tts.engines.local_piper")
 """Imported when they are named; only the image `local` has what they import."""
 NOT_AT_THE_EDGE = {"openai", "numpy", "onnxruntime", "faster-whisper", "ctranslate2", "soxr", "piper-tts"}
@@ -190,7 +190,7 @@ def test_the_build_context_has_what_is_copied_and_little_more() -> None:
 # --- lean locks ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lock", ["edge", "stt", "llm", "tts", "local"])
+@pytest.mark.parametrize("lock", ["edge", "stt", "llm", "tts", "tools", "local"])
 def test_an_images_lock_agrees_with_the_one_that_is_tested(lock: str) -> None:
     tested = pins("requirements.lock")
     for name, entry in pins(f"deploy/locks/{lock}.lock").items():
@@ -205,11 +205,12 @@ def test_the_edge_has_no_model_and_no_vendors_software() -> None:
     assert not {"starlette", "uvicorn", "numpy", "openai"} & set(pins("deploy/locks/stt.lock"))
     assert not {"starlette", "uvicorn", "numpy", "websockets"} & set(pins("deploy/locks/llm.lock"))
     assert not {"starlette", "uvicorn", "onnxruntime", "ctranslate2"} & set(pins("deploy/locks/tts.lock"))
+    assert not {"openai", "numpy", "onnxruntime", "ctranslate2"} & set(pins("deploy/locks/tools.lock"))
 
 
 MAINS = [
     *(("edge", module) for module in ("edge.__main__", "edge.call", "edge.setup")),
-    *((pool, f"workers.{pool}.__main__") for pool in ("stt", "llm", "tts")),
+    *((pool, f"workers.{pool}.__main__") for pool in ("stt", "llm", "tts", "tools")),
     *(("local", f"workers.{pool}.__main__") for pool in ("stt", "llm", "tts")),
     ("local", "workers.tts.piper_process"),
     ("demo", "deploy.compose.demo"),
@@ -234,7 +235,7 @@ def test_all_that_a_process_imports_is_in_its_image(image: str, main: str) -> No
 
 def test_an_image_has_no_package_that_nobody_imports() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
-    for image in ("edge", "stt", "llm", "tts"):
+    for image in ("edge", "stt", "llm", "tts", "tools"):
         wanted = {_normal(re.split(r"[><=; ]", requirement)[0]) for requirement in extras[image]}
         used: set[str] = set()
         for main in (main for where, main in MAINS if where == image):

@@ -24,6 +24,7 @@ PROGRAMS = {
     "workers.stt": "python -m workers.stt",
     "workers.llm": "python -m workers.llm",
     "workers.tts": "python -m workers.tts",
+    "workers.tools": "python -m workers.tools",
     "tools.run": "make run",
     "tools.demo": "make demo",
 }
@@ -43,7 +44,7 @@ def test_help_tells_and_starts_nothing(module: str) -> None:
     assert told.stdout.startswith(f"usage: {PROGRAMS[module]} ")
 
 
-@pytest.mark.parametrize("module", ["edge", "workers.stt", "workers.llm", "workers.tts", "tools.run"])
+@pytest.mark.parametrize("module", ["edge", "workers.stt", "workers.llm", "workers.tts", "workers.tools", "tools.run"])
 def test_an_argument_that_means_nothing_is_refused(module: str) -> None:
     refused = ran(sys.executable, "-m", module, "--prot", "8010")
     assert refused.returncode == 2 and "unrecognized arguments: --prot 8010" in refused.stderr
