@@ -16,6 +16,7 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from common.call.reply_state import ABOUT_REPLY, Reply, ReplyState, lose
+from common.protocol.acts import ToolSays
 from common.protocol.messages import (
     CallEnded,
     CallStarted,
@@ -118,6 +119,8 @@ class _Log:
         match message:
             case Clause() | ReplyEnded() | ClauseSynthesized() if reply.state is ReplyState.DISCARDED:
                 return None  # it was never played
+            case ToolSays():
+                return None  # what was spoken of it is a clause
             case Clause() | ReplyReleased():
                 return replace(message, stage_ms=())
             case ClauseSynthesized():

@@ -22,7 +22,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from common.call.tool_rounds import ToolRounds
-from common.protocol.acts import ToolReturned, ToolsCalled
+from common.protocol.acts import ToolReturned, ToolSays, ToolsCalled
 from common.protocol.fields import HeardPosition
 from common.protocol.messages import (
     Clause,
@@ -55,11 +55,12 @@ ABOUT_REPLY = (
     ClausePlayed,
     ToolsCalled,
     ToolReturned,
+    ToolSays,
 )
 # fmt: off
 AboutReply: TypeAlias = (
     Clause | ReplyEnded | ClauseSynthesized | PlaybackStarted | ReplyPlayed | Interrupted
-    | ReplyResumed | ReplyReleased | ReplyDiscarded | ClausePlayed | ToolsCalled | ToolReturned
+    | ReplyResumed | ReplyReleased | ReplyDiscarded | ClausePlayed | ToolsCalled | ToolReturned | ToolSays
 )
 # fmt: on
 
@@ -148,6 +149,8 @@ class Reply:
                     self.tools.note_clauses(len(self.clauses))
             case ToolsCalled():
                 self.tools.call(message)
+            case ToolSays():
+                self.tools.say(message)
             case ToolReturned():
                 self.tools.finish(message, waited=not (self.ended or self.closed or self.superseded))
             case ClausePlayed(_, clause):

@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from common.protocol.acts import CalledTools, ToolReturned, ToolsCalled
+from common.protocol.acts import CalledTools, ToolReturned, ToolSays, ToolsCalled
+
+SAYINGS_MAX = 20
+"""Most sentences that the tools of one reply have said."""
 
 
 @dataclass(slots=True)
@@ -41,6 +44,8 @@ class ToolRounds:
     rounds: list[ToolRound] = field(default_factory=list)
     results: dict[int, ToolReturned] = field(default_factory=dict)
     """Call -> its first result."""
+    sayings: list[str] = field(default_factory=list)
+    """Sentences that running tools want said, in order."""
     late: set[int] = field(default_factory=set)
     """Calls whose result came when the reply did not wait for it."""
 
@@ -60,6 +65,11 @@ class ToolRounds:
             self.results[returned.n] = returned
             if not waited:
                 self.late.add(returned.n)
+
+    def say(self, says: ToolSays) -> None:
+        """Fold a sentence that a tool wants said; nothing once it has returned, or beyond SAYINGS_MAX."""
+        if says.n < self.count and says.n not in self.results and len(self.sayings) < SAYINGS_MAX:
+            self.sayings.append(" ".join(says.text.split()))
 
     def note_clauses(self, clauses: int) -> None:
         """Take note that the reply has `clauses` clauses by now; while a tool runs, they belong to its round."""

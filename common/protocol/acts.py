@@ -35,6 +35,8 @@ class ToolsCalled(Tagged, frozen=True, tag=35):
     first: Count
     calls: CalledTools
     clauses: ClauseNumber
+    refused: Annotated[tuple[Count, ...], Meta(max_length=16)] = ()
+    """Numbers of the calls that nobody may run; the model is told why by their `ToolReturned`."""
 
 
 class ToolReturned(Tagged, frozen=True, tag=36):
@@ -61,8 +63,8 @@ class ToolsOffered(Tagged, frozen=True, tag=37):
     source: Word
     tools: Text
     options: Text = ""
-    """JSON text: tool -> those of its options that the LLM worker needs (`meanwhile`, `filler_after_ms`,
-    `interruptible`), as far as they are not the defaults; empty: none."""
+    """JSON text: tool -> those of its options that the LLM worker needs (`LLM_OPTIONS` of workers/tools/options.py), as
+    far as they are not the defaults; empty: none."""
 
 
 class ToolSays(Tagged, frozen=True, tag=39):

@@ -34,7 +34,7 @@ EVENTS: Mapping[type[m.Message], tuple[str, str]] = {
     m.DtmfReceived: ("DtmfReceived", "digit at_ms epoch"),
     acts.ToolsOffered: ("ToolsOffered", "source tools options"),
     acts.KeysEntered: ("KeysEntered", "entry keys count turn n"),
-    acts.ToolsCalled: ("ToolsCalled", "turn first calls clauses"),
+    acts.ToolsCalled: ("ToolsCalled", "turn first calls clauses refused"),
     acts.ToolSays: ("ToolSays", "turn n text"),
     acts.ToolReturned: ("ToolReturned", "turn n outcome result took_ms"),
     acts.TransferUpdated: ("TransferUpdated", "turn n state at_ms epoch"),

@@ -1,16 +1,18 @@
 """The agent uses tools in a call: what the model is told, what the caller hears meanwhile, and who dies."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from common.agents.model import Agent, parse
-from common.protocol.acts import AgentChanged, ToolsCalled, TransferCall
+from common.protocol.acts import AgentChanged, ToolSays, ToolsCalled, ToolsOffered, TransferCall
 from common.protocol.messages import Clause
-from common.protocol.redis_keys import edge_priority
+from common.protocol.redis_keys import call_events, edge_priority
 from tests.calls.phone import Phone, answered_call, folded_replies
 from workers.llm.chat import PENDING
 from workers.llm.reply_run import GIVE_UP_SECONDS, NO_ANSWER
+from workers.llm.tools.builtin import function
 from workers.llm.tools.calls import FIRST_THE_OTHERS, ROUNDS_MAX, SAME_CALL
 from workers.llm.tools.due import INTERRUPTED, YOURS
 
@@ -95,6 +97,35 @@ async def test_a_slow_tool_is_bridged_by_sentences_in_turn():
         await phone.hears("Here it is.")
         assert [message["role"] for message in phone.mind.asked[-1]][-2:] == ["assistant", "tool"]
         assert phone.mind.asked[-1][-2]["content"] == "One moment. Still looking."
+
+
+async def test_a_tool_says_how_far_it_is():
+    async with answered_call({"my order": ORDER, "found": "Here it is."}, agent=agent()) as phone:
+        await asked(phone)
+        phone.bus.publish(call_events("call-1"), ToolSays(2, 0, "I have found the shop."))
+        await phone.hears("I have found the shop.")
+        phone.bus.publish(call_events("call-1"), ToolSays(2, 0, "👍"))
+        phone.bus.publish(call_events("call-1"), ToolSays(2, 0, "Now I look for the order."))
+        await phone.hears("Now I look for the order.")
+        phone.tool_returns("found")
+        await phone.hears("Here it is.")
+        phone.bus.publish(call_events("call-1"), ToolSays(2, 0, "Too late."))
+        await phone.after(3)
+        assert phone.heard.replace(" ", "") == "Hello.Ihavefoundtheshop.NowIlookfortheorder.Hereitis."
+
+
+async def test_what_a_tools_worker_offers_is_offered_to_the_model_with_its_options():
+    python = [function("cancel", "Cancels an order.", {"order": {"type": "string"}}, "order")]
+    options = {"cancel": {"meanwhile": ["I am cancelling it."], "filler_after_ms": 100, "timeout_s": 30}}
+    answers = {"cancel it": '<cancel {"order": "7"}>', "done": "It is cancelled."}
+    async with answered_call(answers, agent=agent()) as phone:
+        phone.bus.publish(call_events("call-1"), ToolsOffered("python", json.dumps(python), json.dumps(options)))
+        await asked(phone, "cancel it")
+        assert phone.mind.offered[-1] == ["end_call", "order_status", "book", "cancel"]
+        await phone.hears("I am cancelling it.")
+        await phone.after(20)
+        phone.tool_returns("done")
+        await phone.hears("It is cancelled.")
 
 
 async def test_the_result_survives_an_interruption_and_the_agent_says_it_by_itself():

@@ -180,7 +180,8 @@ class ReplyRun:
             if call.refusal
         ]
         metrics.TOOL_CALLS_NOT_RUN.labels("refused").inc(len(refusals))
-        await writer.events.write(ToolsCalled(self._turn, first, calls, writer.count), *refusals)
+        refused = tuple(refusal.n for refusal in refusals)
+        await writer.events.write(ToolsCalled(self._turn, first, calls, writer.count, refused), *refusals)
         await self._changes.until(lambda: self._rounds.count > first)
         for _ in range(self._sounds(planned.calls)):
             await writer.play("hold")
@@ -207,11 +208,15 @@ class ReplyRun:
         begun_s = loop.time()
         names = [call.name for call in self._awaited()]
         fillers = Fillers(*sentences(names, self._toolbox, self._persona.fillers), 1000 * begun_s)
-        was_quiet = False
+        was_quiet, spoken = False, self._spoken_sayings()
         while waiting := list(self._awaited()):
             now_s = loop.time()
             if overdue := [call for call in waiting if now_s >= begun_s + self._timeout_s(call)]:
                 await self._give_up(overdue)
+                continue
+            if spoken < len(self._rounds.sayings):
+                spoken += 1
+                await self._writer.say_only(self._rounds.sayings[spoken - 1], fixed=False)
                 continue
             if (quiet := self._is_quiet) and not was_quiet:
                 fillers.silent(1000 * now_s)
@@ -231,6 +236,12 @@ class ReplyRun:
         log.warning("a tool did not answer in time", extra={"call_id": self._call_id})
         await self._writer.events.write(*results)
         await self._changes.until(lambda: not any(call.n not in self._rounds.results for call in overdue))
+
+    def _spoken_sayings(self) -> int:
+        """How many of the sentences that tools want said are in the reply already, as after a takeover."""
+        reply = self._dialogue.reply(self._turn)
+        text = " ".join(reply.clauses) if reply is not None else ""
+        return next((at for at, each in enumerate(self._rounds.sayings) if each not in text), len(self._rounds.sayings))
 
     def _awaited(self) -> list[OpenCall]:
         """The calls without a result for which the reply waits."""

@@ -62,7 +62,7 @@ class LlmSession:
     def _receive(self, message: Message) -> None:
         self._fold(message)
         if isinstance(message, ToolsOffered):
-            self._personas.now.toolbox.offer(message.source, message.tools)
+            self._personas.now.toolbox.offer(message)
         self._changes.notify()
         self._events += 1
         if self._events == EVENTS_MAXLEN:

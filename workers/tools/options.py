@@ -7,8 +7,8 @@ from typing import Any
 
 from common.agents.tools import Tool
 
-LLM_OPTIONS = ("meanwhile", "filler_after_ms", "interruptible")
-"""Options that concern what is said while a tool runs: the LLM worker gets them with the offer."""
+LLM_OPTIONS = ("meanwhile", "filler_after_ms", "interruptible", "timeout_s", "repeatable")
+"""Options that the LLM worker gets with the offer: what is said while a tool runs, how long it may, whether twice."""
 
 
 def merged(declared: Tool, of_file: Tool | None) -> Tool:

@@ -95,7 +95,7 @@ class PendingCalls:
         agent = next((name for turn, name in reversed(self._agents) if turn <= message.turn), "")
         calls = []
         for n, (_, name, arguments) in enumerate(message.calls, message.first):
-            if name in BUILT_INS or (message.turn, n) in self._asked:
+            if name in BUILT_INS or n in message.refused or (message.turn, n) in self._asked:
                 continue
             self._asked.add((message.turn, n))
             calls.append(AskedCall(message.turn, n, name, arguments, agent, len(self._asked) > CALLS_MAX))

@@ -12,9 +12,11 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, best_match
+from msgspec import ValidationError, convert
 
 from common.agents.model import Agent
 from common.agents.tools import Parameter, Tool
+from common.protocol.acts import ToolsOffered
 from workers.llm.text.tool_calls import tool_name
 from workers.llm.tools.builtin import BUILT_IN, END_CALL_SCHEMA, TRANSFER_CALL, built_in, function
 
@@ -55,12 +57,14 @@ class Toolbox:
         self._options: Mapping[str, Tool] = agent.tools if agent is not None else {}
         self._own = [END_CALL_SCHEMA] if agent is None else [*built_in(agent), *_requests(agent.tools)]
         self._offered: dict[str, list[dict[str, Any]]] = {}
+        self._offered_options: dict[str, dict[str, Tool]] = {}
         self._schemas: dict[str, dict[str, Any]] = {}
         self._collect()
 
-    def offer(self, source: str, tools: str) -> None:
-        """Take the tools that a tools worker offers (`ToolsOffered`); they replace the earlier ones of that source."""
-        self._offered[source] = _functions(tools)
+    def offer(self, offered: ToolsOffered) -> None:
+        """Take the tools that a tools worker offers; they replace the earlier ones of that source."""
+        self._offered[offered.source] = _functions(offered.tools)
+        self._offered_options[offered.source] = _options(offered.options)
         self._collect()
 
     def _collect(self) -> None:
@@ -81,8 +85,9 @@ class Toolbox:
         return agent is not None and not self._offered and bool(agent.mcp or agent.python)
 
     def options(self, name: str) -> Tool:
-        """The options of a tool; of one that the agent's file does not name, the defaults."""
-        return self._options.get(name, DEFAULT)
+        """The options of a tool: as a tools worker offers it, as the agent's file says, or the defaults."""
+        offered = (options[name] for options in self._offered_options.values() if name in options)
+        return next(offered, self._options.get(name, DEFAULT))
 
     def check(self, written_name: str, arguments: str) -> CheckedCall:
         """Check one call of the model."""
@@ -145,6 +150,15 @@ def _functions(tools: str) -> list[dict[str, Any]]:
         return []
     usable = [each for each in found if _usable(each)] if isinstance(found, list) else []
     return [each for each in usable if each["function"]["name"] not in BUILT_IN]
+
+
+def _options(options: str) -> dict[str, Tool]:
+    """Tool -> its options in an offer; what is no option of this release is left out."""
+    try:
+        found = json.loads(options or "{}")
+        return {str(name): convert(each, Tool) for name, each in found.items()} if isinstance(found, dict) else {}
+    except (ValueError, RecursionError, ValidationError):
+        return {}
 
 
 def _usable(tool: Any) -> bool:

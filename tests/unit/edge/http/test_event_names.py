@@ -32,7 +32,7 @@ CONTRACT = {
     "DtmfReceived": {"digit", "at_ms", "epoch"},
     "ToolsOffered": {"source", "tools", "options"},
     "KeysEntered": {"entry", "keys", "count", "turn", "n"},
-    "ToolsCalled": {"turn", "first", "calls", "clauses"},
+    "ToolsCalled": {"turn", "first", "calls", "clauses", "refused"},
     "ToolSays": {"turn", "n", "text"},
     "ToolReturned": {"turn", "n", "outcome", "result", "took_ms"},
     "TransferUpdated": {"turn", "n", "state", "at_ms", "epoch"},
