@@ -61,6 +61,7 @@ class ReplyWriter:
         self._round_began = wanted.published if not prefix else 0
 
     async def text(self, piece: str) -> None:
+        """Take the next piece of the text, and publish the clauses that it completes."""
         if piece:
             self._work.tokens += 1
             self._first_token_ms = self._first_token_ms or wall_ms()
