@@ -23,6 +23,8 @@ class EndReason(StrEnum):
     NO_WORKER = "no worker"
     """For too long no member of a pool took the call."""
     ERROR = "error"
+    TRANSFERRED = "transferred"
+    """The caller was passed on to a person; if that fails, the call goes on (common/call/transfer.py)."""
     OTHER = "other"
     """A reason that this release does not know."""
 

@@ -11,6 +11,7 @@ with an owner for each pool, and each member of a pool has one lease (`pool:<poo
   append   writes to the call's event log; refused once a newer token exists
   end      takes effect once, for the first that calls it                       status "ended"
   reopen   the carrier asks again for a call that ended for want of a connection; the next start continues it
+  transfer each change of a call's transfer, with its events; one ends the call, and a failure lets it go on
   restore  the server lost the record: the edge that has the call writes it again
 
 The fencing token is a counter in the record, so it outlives the owner.  A member that stood still (SIGSTOP, a long
@@ -41,6 +42,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from common.call.end_reasons import EndReason
+from common.call.transfer import TransferChange
 from common.protocol import redis_keys
 from common.protocol.messages import Message
 from common.store.agent_versions import AgentVersions
@@ -56,11 +58,17 @@ END_REASONS = tuple(reason.value for reason in EndReason)
 
 MAY_GO_ON = ("carrier", "caller hung up")
 """End reasons of a call whose connection was lost; if the carrier still has the call, it may be reopened."""
+MAY_COME_BACK = (*MAY_GO_ON, EndReason.TRANSFERRED.value)
+"""End reasons of a call that may be started again, as long as the carrier has not ended it."""
 REOPEN_SECONDS = 60
 """How long a reopened call waits for its stream."""
 NO_EPOCHS: Mapping[str, int] = {}
 READY_STALE_MS = 3000
 """A report of a pool member counts for this long; after it the member is taken for gone."""
+TRANSFERRED_SECONDS = 900
+"""Shortest time for which a call that was transferred is kept: the person may ring for minutes before it comes back."""
+AUDIO_OF_TRANSFERRED_SECONDS = 300
+"""How long its audio stays: if it comes back, its positions continue there."""
 UNSTARTED_SECONDS = 600
 """A record that no edge has started expires after this: the call was not picked up."""
 
@@ -103,6 +111,8 @@ class CallRecord:
     """1: the URLs that the carrier was given for the call have a signature (edge/session/url_proof.py)."""
     more_pools: str = ""
     """The pools that the call needs beside those of every call, separated by spaces (common/agents/needs.py)."""
+    transfer: str = ""
+    """The newest transfer of the call to a person, as JSON (common/call/transfer.py)."""
 
     @property
     def pools(self) -> tuple[str, ...]:
@@ -181,6 +191,21 @@ class CallRecords(Protocol):
         """Continue a call for which the carrier asks again.  False: the call is unknown, or over for good.
 
         A call that ended because its connection was lost may be started again within `REOPEN_SECONDS`.
+        """
+
+    async def change_transfer(
+        self,
+        call_id: str,
+        was: str,
+        now: str,
+        change: TransferChange,
+        events: Sequence[Message],
+        epoch: int = 0,
+    ) -> bool:
+        """Replace the call's transfer `was` by `now`, and append `events` to the event log, in one step.
+
+        `change` says what becomes of the call; `epoch` is the connection that some changes need.  False: the transfer
+        is no longer `was`, the call is unknown, or the change needs another state of it; then nothing was written.
         """
 
     async def live(self) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from common.bus.memory import MemoryStreams
 from common.protocol import redis_keys
-from common.store import MAY_GO_ON
+from common.store import MAY_COME_BACK
 from common.store.ended_calls import COMPACT_AFTER_SECONDS, COMPACT_SECONDS, COMPACT_TRIES_MAX, DUE_MAX, Entries
 from common.store.memory_call import MemoryCall
 
@@ -40,7 +40,7 @@ class MemoryEndedCalls:
                 return False
         else:
             self._streams.replace(events, kept)
-            if call.sealed or call.record.ended_because not in MAY_GO_ON:
+            if call.sealed or call.record.ended_because not in MAY_COME_BACK:
                 call.record = replace(call.record, agent={"name": agent})
                 for pools in (call.tokens, call.owners, call.checkpoints):
                     pools.clear()

@@ -13,7 +13,7 @@ import msgpack
 from common.protocol import redis_keys
 from common.protocol.codec import encode
 from common.redis.client import Client
-from common.store import MAY_GO_ON
+from common.store import MAY_COME_BACK
 from common.store.ended_calls import COMPACT_SECONDS, COMPACT_TRIES_MAX, DUE_MAX, Entries
 
 # The server's clock decides what is due.  Arguments: most calls, seconds until they are due again.
@@ -86,7 +86,7 @@ class RedisEndedCalls:
         ]
         last = read[-1][0] if read else ""
         args: list[Any] = [len(read), last, COMPACT_TRIES_MAX, msgpack.packb({"name": agent})]
-        args += [len(MAY_GO_ON), *MAY_GO_ON]
+        args += [len(MAY_COME_BACK), *MAY_COME_BACK]
         args += [part for entry_id, message in kept for part in (entry_id, encode(message))]
         done = bool(await self._client.run(_COMPACT, keys, args))
         if done:

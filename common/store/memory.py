@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from common.bus.memory import MemoryStreams
+from common.call.end_reasons import EndReason
+from common.call.transfer import TransferChange
 from common.process.clock import wall_ms
 from common.protocol import redis_keys
 from common.protocol.messages import CallOffered, Message
@@ -123,6 +125,31 @@ class MemoryCallStore:
         if call.record.ended_because not in MAY_GO_ON:
             return False
         call.record = replace(call.record, reopens_ms=round(1000 * (_now() + REOPEN_SECONDS)))
+        return True
+
+    async def change_transfer(
+        self,
+        call_id: str,
+        was: str,
+        now: str,
+        change: TransferChange,
+        events: Sequence[Message],
+        epoch: int = 0,
+    ) -> bool:
+        call = self._calls.get(call_id)
+        if call is None or call.record.transfer != was:
+            return False
+        needs_connection = change in (TransferChange.STAY, TransferChange.LEAVE)
+        if needs_connection and (call.record.status, call.record.epoch) != ("live", epoch):
+            return False
+        call.record = replace(call.record, transfer=now)
+        if change is TransferChange.LEAVE:
+            await self.end(call_id, EndReason.TRANSFERRED, epoch)
+        over = call.record.status == "ended" and call.record.ended_because == EndReason.TRANSFERRED
+        if change is TransferChange.COME_BACK and over and not call.sealed:
+            call.record = replace(call.record, reopens_ms=round(1000 * (_now() + REOPEN_SECONDS)))
+        for message in events:
+            self._streams.append(redis_keys.call_events(call_id), message)
         return True
 
     async def note_silence(self, silent_ms: Mapping[str, int], epochs: Mapping[str, int] = NO_EPOCHS) -> None:

@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from common.call.transfer import TransferChange
 from common.process.clock import wall_ms
 from common.protocol import redis_keys
 from common.protocol.codec import encode
@@ -36,6 +37,7 @@ from common.redis.client import Client
 from common.redis.commands import Command, Word, script
 from common.redis.url import RedisTarget, parse_redis_url
 from common.store import (
+    AUDIO_OF_TRANSFERRED_SECONDS,
     MAY_GO_ON,
     NO_EPOCHS,
     READY_STALE_MS,
@@ -130,11 +132,9 @@ class RedisCallStore:
         return _record(call_id, await self._client.run(scripts.START, keys, [edge, redis_keys.LIVE_SECONDS, call_id]))
 
     async def end(self, call_id: str, reason: str, epoch: int | None = None) -> bool:
-        lists = [redis_keys.CALLS_LIVE, redis_keys.CALLS_ENDED, redis_keys.CALLS_TO_COMPACT]
-        keys = [*_keys(call_id), *lists, redis_keys.call_secrets(call_id)]
         newest = "" if epoch is None else epoch
         args: list[Word] = [reason, self._retention_s, newest, call_id, COMPACT_AFTER_SECONDS]
-        return bool(await self._client.run(scripts.END, keys, args))
+        return bool(await self._client.run(scripts.END, _ending_keys(call_id), args))
 
     async def note_end(self, call_id: str, seconds: int) -> CallRecord | None:
         state = redis_keys.call_state(call_id)
@@ -145,6 +145,19 @@ class RedisCallStore:
     async def reopen(self, call_id: str) -> bool:
         args: list[Word] = [1000 * REOPEN_SECONDS, *MAY_GO_ON]
         return bool(await self._client.run(scripts.REOPEN, [redis_keys.call_state(call_id)], args))
+
+    async def change_transfer(
+        self,
+        call_id: str,
+        was: str,
+        now: str,
+        change: TransferChange,
+        events: Sequence[Message],
+        epoch: int = 0,
+    ) -> bool:
+        about: list[Word] = [was, now, change.value, epoch, call_id, self._retention_s, COMPACT_AFTER_SECONDS]
+        about += [AUDIO_OF_TRANSFERRED_SECONDS, 1000 * REOPEN_SECONDS, *map(encode, events)]
+        return bool(await self._client.run(scripts.CHANGE_TRANSFER, _ending_keys(call_id), about))
 
     async def note_silence(self, silent_ms: Mapping[str, int], epochs: Mapping[str, int] = NO_EPOCHS) -> None:
         await self._client.each(
@@ -324,3 +337,9 @@ def _keys(call_id: str) -> list[str]:
         redis_keys.call_audio(call_id),
         redis_keys.call_effects(call_id),
     ]
+
+
+def _ending_keys(call_id: str) -> list[str]:
+    """The keys of a call, and the lists that its end changes."""
+    lists = [redis_keys.CALLS_LIVE, redis_keys.CALLS_ENDED, redis_keys.CALLS_TO_COMPACT]
+    return [*_keys(call_id), *lists, redis_keys.call_secrets(call_id)]

@@ -4,7 +4,9 @@ common/store/redis.py uses them, and so do its parts membership.py, offers.py an
 claim and release are in common/store/suspicion.py, those of leases in common/store/leases_redis.py.
 """
 
+from common.call.end_reasons import EndReason
 from common.protocol.redis_keys import ALL_POOLS
+from common.store import TRANSFERRED_SECONDS
 
 AUDIO_AFTER_END_SECONDS = 20
 """How long the audio of an ended call stays, for an STT worker that is behind.  It is most of a call's memory."""
@@ -129,22 +131,26 @@ redis.call('EXPIRE', KEYS[1], ARGV[1])
 return 1
 """
 
+# Lists an ended call.  Keys 5 to 7: the calls that are live, ended, to be compacted.
+_LIST_ENDED = """
+local function list(call, keep_s, compact_s)
+  redis.call('ZREM', KEYS[5], call)
+  redis.call('ZADD', KEYS[6], whole(now), call)
+  redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', whole(now - keep_s * 1000))
+  redis.call('ZADD', KEYS[7], whole(now + compact_s * 1000), call)
+  for i = 6, 7 do redis.call('EXPIRE', KEYS[i], keep_s + compact_s) end
+end
+"""
+
 # Keys: the state, the events, the audio, the effects; the calls that are live, ended, to be compacted; the secrets.
 # Arguments: reason, seconds to keep it, the epoch that must be the newest (empty: any), the call, seconds until it is
 # compacted.  1: it is over now.  Keys that were written after the end of a call, or to an unknown call, expire as well.
-END = f"""{NOW}
-local function list()
-  redis.call('ZREM', KEYS[5], ARGV[4])
-  redis.call('ZADD', KEYS[6], whole(now), ARGV[4])
-  redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', whole(now - ARGV[2] * 1000))
-  redis.call('ZADD', KEYS[7], whole(now + ARGV[5] * 1000), ARGV[4])
-  for i = 6, 7 do redis.call('EXPIRE', KEYS[i], ARGV[2] + ARGV[5]) end
-end
+END = f"""{NOW}{_LIST_ENDED}
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status or status == 'ended' then
   redis.call('DEL', KEYS[8])
   for i = 2, 4 do redis.call('EXPIRE', KEYS[i], ARGV[2], 'NX') end
-  if status then list() else redis.call('ZREM', KEYS[5], ARGV[4]) end
+  if status then list(ARGV[4], ARGV[2], ARGV[5]) else redis.call('ZREM', KEYS[5], ARGV[4]) end
   return 0
 end
 if ARGV[3] ~= '' and (redis.call('HGET', KEYS[1], 'epoch') or '0') ~= ARGV[3] then return 0 end
@@ -154,7 +160,31 @@ redis.call('EXPIRE', KEYS[2], ARGV[2])
 redis.call('EXPIRE', KEYS[3], {AUDIO_AFTER_END_SECONDS})
 redis.call('EXPIRE', KEYS[4], ARGV[2])
 redis.call('DEL', KEYS[8])
-list()
+list(ARGV[4], ARGV[2], ARGV[5])
+return 1
+"""
+
+# Keys as for END.  Arguments: the known transfer, the new one, the change, the epoch that the change needs, the call,
+# seconds to keep it if it ends, seconds until it is compacted, seconds to keep its audio, for how many ms it may be
+# started again; then the events.
+CHANGE_TRANSFER = f"""{NOW}{_LIST_ENDED}
+local known = redis.call('HMGET', KEYS[1], 'status', 'epoch', 'transfer', 'ended_because', 'sealed')
+if not known[1] or (known[3] or '') ~= ARGV[1] then return 0 end
+local change, keep_s = ARGV[3], math.max(tonumber(ARGV[6]), {TRANSFERRED_SECONDS})
+if (change == 'stay' or change == 'leave') and (known[1] ~= 'live' or known[2] ~= ARGV[4]) then return 0 end
+redis.call('HSET', KEYS[1], 'transfer', ARGV[2])
+for i = 10, #ARGV do redis.call('XADD', KEYS[2], '*', 'd', ARGV[i]) end
+if change == 'leave' then
+  redis.call('HSET', KEYS[1], 'status', 'ended', 'ended_because', '{EndReason.TRANSFERRED}', 'ended_ms', whole(now),
+    'reopens_ms', '0')
+  for i = 1, 4 do redis.call('EXPIRE', KEYS[i], keep_s) end
+  redis.call('EXPIRE', KEYS[3], ARGV[8])
+  redis.call('DEL', KEYS[8])
+  list(ARGV[5], ARGV[6], ARGV[7])
+elseif change == 'come back' and known[1] == 'ended' and known[4] == '{EndReason.TRANSFERRED}' and not known[5] then
+  redis.call('HSET', KEYS[1], 'reopens_ms', whole(now + ARGV[9]))
+end
+if known[1] == 'ended' and #ARGV > 9 then redis.call('EXPIRE', KEYS[2], keep_s, 'NX') end
 return 1
 """
 

@@ -96,6 +96,7 @@ class ShardedCallStore:
     end = _by_call(CallStore.end)
     note_end = _by_call(CallStore.note_end)
     reopen = _by_call(CallStore.reopen)
+    change_transfer = _by_call(CallStore.change_transfer)
     live = _everywhere(CallStore.live, add)
     add_webhook_fields = _by_call(CallStore.add_webhook_fields)
     webhook_fields = _by_call(CallStore.webhook_fields)

@@ -33,6 +33,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series fo
 _ANSWER = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 8.0)
 _STAGE = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
 _TOOL = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
+_RING = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 120.0)
 _HOP = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
 
 BUILD_INFO = Gauge(
@@ -63,6 +64,12 @@ DIALS_PAUSED = Gauge(
 )
 DIALS_REFUSED = Counter(
     "voice_dials_refused", "Calls that were not dialled because a setting forbids it, by reason", ["reason"]
+)
+TRANSFERS = Counter(
+    "voice_transfers", "Transfers of callers to persons that are settled, by outcome", ["mode", "outcome"]
+)
+TRANSFER_RING_SECONDS = Histogram(
+    "voice_transfer_ring_seconds", "How long the person's telephone rang until it was answered", buckets=_RING
 )
 FAILURES_LIMITED = Counter(
     "voice_failures_limited", "Failed requests answered 429 because their address had too many", ["kind"]
@@ -186,7 +193,7 @@ _providers: set[str] = set()
 UNREADABLE_WHATS = ("call id", "record", "notes", "checkpoint", "offer", "outbound call", "key", "secret", "hand-off")
 EDGE_LOOPS = (
     *("bus", "housekeeping", "call store", "abandoned calls", "call backups"),
-    *("pool watch", "redis watch", "dialer", "look-up", "agents"),
+    *("pool watch", "redis watch", "dialer", "look-up", "agents", "orders"),
 )
 WORKER_LOOPS = ("bus", "take", "renew", "scan", "heartbeat", "room", "health", "session", "agents")
 AGENTS_RELOADED = ("loaded", "broken")
@@ -200,6 +207,14 @@ _ORDERS = (
     "hang up", "speech started", "speech ended", "words detected", "reply released", "keep keys secret",
 )  # fmt: skip
 _TOO_FAST = ("audio", "events", "frames", "pings")
+_TRANSFER_OUTCOMES = (
+    *("connected", "no answer", "busy", "declined", "unreachable", "short talk", "timeout", "caller gone"),
+    *("not allowed", "no target", "not now", "no account", "limit", "store"),
+)
+_ORDERS = (
+    *("hang up", "speech started", "speech ended", "words detected", "reply released"),
+    *("transfer call", "send keys"),
+)
 _NOT_DIALLED = ("prefix", "number type", "sip", "day")
 TOOL_KINDS = ("http", "python", "mcp")
 TOOL_OUTCOMES = tuple(outcome.value for outcome in ToolOutcome)
@@ -223,6 +238,7 @@ CLOSED: dict[Counter | Gauge | Histogram, tuple[Container[str], ...]] = {
     REDIS_AWAY: (AWAY_KINDS,),
     FRAMES_DROPPED: ((*_DROPS, "stt backlog"),),
     STALE_ORDERS: (_ORDERS,),
+    TRANSFERS: (("cold", "warm"), _TRANSFER_OUTCOMES),
     CLAUSE_AUDIO_FAULTS: (_providers, _AUDIO_FAULTS),
     PROVIDER_ERRORS: (_providers, _ERROR_KINDS),
     PROVIDER_SWITCHES: (_providers,),
@@ -325,6 +341,10 @@ def begin(process: str, calls_max: int) -> None:
     for family, values in (*mine, *both, *broken, *more):
         for value in values:
             family.labels(value)
+    if process == "edge":
+        for mode in ("cold", "warm"):
+            for outcome in _TRANSFER_OUTCOMES:
+                TRANSFERS.labels(mode, outcome)
     if process in ALL_POOLS:
         LEASES_LOST.labels(process)
         TAKEOVERS.labels(process)
