@@ -43,6 +43,7 @@ from edge.session.call_backup import BACKUP_PAUSE_MS, CallBackups
 from edge.session.calls import Calls
 from edge.session.log_compaction import LogCompaction
 from edge.session.media_streams import MediaStreams
+from edge.transfer.orders import CallOrders
 from edge.vobiz.rest.client import VobizClient
 from edge.vobiz.rest.transport import CarrierOptions
 from edge.vobiz.signatures import Policy
@@ -86,6 +87,8 @@ async def serve(settings: Settings, folder: AgentFolder) -> None:
         )
         more = (settings.public_url, secret, settings.when_busy, settings.answer_xml, limits, on_call)
         webhooks = Webhooks(calls, store, agents, webhook_auth, dialer, *more)
+        orders = await stack.enter_async_context(contextlib.aclosing(CallOrders(bus, store, dialer, limits)))
+        calls.order = orders.receive
         token = await _api_token(settings, store, secret)
         api = Api(agents, store, bus, dialer, token, settings.vobiz_from_number)
         app = EdgeApp(calls, streams, webhooks, api).app()

@@ -5,6 +5,7 @@ call that ended long ago.  So the answer depends on the call's record as it is n
 stream began:
 
   we ended the call, or the caller did       hang up without a word
+  the caller was transferred                 ring the person, or join the two (edge/http/transfers.py)
   the stream broke or never came; an error   an apology, then ring the agent's fallback number if there is one
 
 The fallback number is never rung for a call that is over.
@@ -19,7 +20,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from common.agents.model import Agent, BadAgents, from_document
-from common.call.end_reasons import LOST_ENDS
+from common.call.acts import TransferState
+from common.call.end_reasons import LOST_ENDS, EndReason
+from common.call.transfer import read_transfer
 from common.numbers import same_party
 from common.protocol.messages import HangUp
 from common.protocol.redis_keys import edge_priority
@@ -63,8 +66,15 @@ class Ending:
 
     @property
     def lost(self) -> bool:
-        """Whether the call has a record and its stream ended unintentionally."""
-        return not self.noted and self.record is not None and self.record.ended_because in LOST_ENDS | {""}
+        """Whether the call has a record and its stream ended unintentionally, or a transfer failed and the caller could
+        not come back.
+        """
+        if self.noted or self.record is None:
+            return False
+        if self.record.ended_because == EndReason.TRANSFERRED:
+            transfer = read_transfer(self.record.transfer)
+            return transfer is not None and transfer.state is TransferState.FAILED
+        return self.record.ended_because in LOST_ENDS | {""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +98,17 @@ class AfterStream:
         It is not ended by REST, which would end the call before the XML that follows has run.
         """
         call = self.calls.get(call_id)
-        if call is not None and (reason := call.lifecycle.reason):
+        if call is not None and (reason := call.lifecycle.reason) and reason != EndReason.TRANSFERRED:
             return Ending(replace(call.record, status="ended", ended_because=reason))
         ending = await self.ending(call_id)
+        record = ending.record
+        if record is not None and record.ended_because == EndReason.TRANSFERRED:
+            if call is not None:
+                call.end(EndReason.TRANSFERRED)  # the carrier has left the stream
+            return ending
         if call is not None and not ending.over:
             call.end("carrier")
             return Ending(call.record)
-        record = ending.record
         if record is not None and record.status == "live" and not ending.noted:
             self.calls.bus.publish(edge_priority(record.edge), HangUp(call_id, "carrier", epoch=record.epoch))
         elif record is not None and record.status == "new":

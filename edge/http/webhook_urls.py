@@ -21,8 +21,8 @@ from edge.session.calls import Calls
 from edge.session.url_proof import Proof, check
 from edge.vobiz.webhook_events import call_id_of, dial_id_of
 
-OF_CALLS = frozenset({"/after-stream", "/stream-status", "/dial-status"})
-OF_DIALS = frozenset({"/ring", "/machine", "/voicemail"})
+OF_CALLS = frozenset({"/after-stream", "/stream-status", "/dial-status", "/transfer-events", "/whisper"})
+OF_DIALS = frozenset({"/ring", "/machine", "/voicemail", "/transfer-accept"})
 GIVEN_ONLY = OF_CALLS | OF_DIALS
 """Paths that only our own XML and requests give to the carrier."""
 OURS = ("call", "proof", "dial", "attempt")

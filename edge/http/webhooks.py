@@ -9,7 +9,6 @@ applied first, whatever else is missing, since our own `?dial=` names the call.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -19,27 +18,30 @@ from starlette.routing import Route
 
 from common.agents.model import Agent, CurrentAgents
 from common.agents.variables import CallBeginning
+from common.call.end_reasons import EndReason
 from common.call.once import NotDone, once
-from common.process.addresses import socket_url
 from common.protocol.messages import HangUp
-from common.protocol.redis_keys import CALL_ID, edge_priority
+from common.protocol.redis_keys import edge_priority
 from common.store import CallRecord, CallStore
 from common.store.effects import Effect
 from common.telemetry import metrics
 from edge.agents.call_agent import agent_of_inbound, agent_of_outbound
 from edge.agents.on_call import OnCallClient
-from edge.http.after_stream import BUSY, END_SECONDS, LOST, AfterStream, Ending, agent_of, lost, person_of, turned_away
+from edge.http.after_stream import BUSY, END_SECONDS, AfterStream, Ending, agent_of, lost, person_of, turned_away
 from edge.http.call_beginning import beginning_of, record_of
-from edge.http.parameters import BadRequest, parameters, query_of, read_body
+from edge.http.call_urls import CallUrls
+from edge.http.parameters import query_of, read_body
+from edge.http.transfer_routes import TransferRoutes
+from edge.http.transfers import TransferWebhooks
 from edge.http.webhook_auth import WebhookAuth
+from edge.http.webhook_call import Fields, named_call, webhook_parameters
 from edge.http.webhook_field_store import WebhookFieldStore
 from edge.http.webhook_urls import WebhookUrls
-from edge.media.stream_token import mint
+from edge.http.xml_response import xml_response
 from edge.outbound.destinations import OperatorLimits
 from edge.outbound.dialer import Dialer
 from edge.outbound.state import MachineDetected, OutboundCall, OutboundEvent, over_of, sign_of_life
 from edge.session.calls import Calls
-from edge.session.url_proof import SPARE_SECONDS, of_call, of_dial
 from edge.vobiz.webhook_events import (
     WebhookEvent,
     call_id_of,
@@ -51,24 +53,25 @@ from edge.vobiz.webhook_events import (
     is_person_done,
     says,
 )
-from edge.vobiz.xml import Hangup, Redirect, Speak, Stream, Verb, Wait, render
+from edge.vobiz.xml import Hangup, Speak, Verb, Wait
 from edge.vobiz.xml_fields import spoken
 
 log = logging.getLogger(__name__)
 
-STREAM_RETRIES = 3
-STREAM_GRACE_S = 60
-"""The stream's limit exceeds the agent's longest call by this, so that we end the call, not the carrier."""
 BEEP_MS = 2000
 """Silence after which an answering machine's beep counts as over."""
 
 CUT_OFF = "cut off from Redis"
 METHODS = ("GET", "POST", "HEAD", "OPTIONS")
 ALLOW = ", ".join(METHODS)
-XML_PATHS = frozenset({"/answer", "/fallback", "/hangup", "/voicemail", "/after-stream", "/dial-status"})
+XML_PATHS = frozenset(
+    {
+        *("/answer", "/fallback", "/hangup", "/voicemail", "/after-stream"),
+        *("/dial-status", "/whisper", "/transfer-accept"),
+    }
+)
 """Paths where the carrier asks for XML, or may: a hangup falls back to the answer URL."""
 
-Fields = dict[str, str]
 Serve = Callable[[Request, Fields], Awaitable[Response]]
 
 
@@ -91,12 +94,18 @@ class Webhooks:
     on_call: OnCallClient | None = None
     """Asks the webhooks of agents; None: none is asked."""
     field_store: WebhookFieldStore = field(init=False)
+    urls: CallUrls = field(init=False)
+    transfers: TransferRoutes = field(init=False)
 
     def __post_init__(self) -> None:
+        urls = CallUrls(self.auth, self.public_url, self.secret, self.limits.call_s_max)
+        object.__setattr__(self, "urls", urls)
+        transfers = TransferWebhooks(self.calls, self.store, self.dialer, urls, self.limits)
+        object.__setattr__(self, "transfers", TransferRoutes(transfers, self.answer_xml == "connect"))
         object.__setattr__(self, "field_store", WebhookFieldStore(self.store))
 
     @property
-    def urls(self) -> WebhookUrls:
+    def url_check(self) -> WebhookUrls:
         """The check that a webhook's URL was given to the carrier for its call."""
         return WebhookUrls(self.calls, self.store, self.dialer, self.secret)
 
@@ -120,6 +129,9 @@ class Webhooks:
             "/after-stream": self.after_stream,
             "/stream-status": self.noted,
             "/dial-status": self.dial_status,
+            "/transfer-events": self.transfers.events,
+            "/transfer-accept": self.transfers.accept,
+            "/whisper": self.transfers.whisper,
             "/record-status": self.noted,
         }
         return [
@@ -131,9 +143,13 @@ class Webhooks:
     async def answer(self, request: Request, fields: Fields) -> Response:
         """Answer with the XML that connects the call to its agent, or that refuses it."""
         dial = await self._apply(fields, sign_of_life(fields))  # only the stream's start proves that it was answered
-        call_id = _call_id(fields, dial)
+        call_id = named_call(fields, dial)
+        if dial is not None and dial.briefing is not None:
+            return await self.transfers.brief(request, dial, fields)
         ending = await self.after.ending(call_id)
         known = ending.record
+        if known is not None and known.ended_because == EndReason.TRANSFERRED and not ending.over:
+            return await self.after_stream(request, fields)  # some carriers ask here what follows a stream
         goes_on = known is None or await self._goes_on(known)
         asks = goes_on and not ending.over and not self.calls.busy(call_id)
         call = beginning_of(call_id, fields, dial)
@@ -147,26 +163,19 @@ class Webhooks:
             except (ConnectionError, TimeoutError):
                 self.calls.cancel_reservation(call_id)
                 refusal = CUT_OFF
-        person = person_of(agent, fields, self._url(request, "/dial-status", call_id), self.limits)
+        person = person_of(agent, fields, self.urls.of_call(request, "/dial-status", call_id), self.limits)
         if refusal != CUT_OFF and (ended := _of_ended(ending, goes_on, person)):
             self.calls.cancel_reservation(call_id)
-            return _xml(*ended)
+            return xml_response(*ended)
         if refusal or agent is None:
             metrics.CALLS_REFUSED.labels(refusal).inc()
-            return _xml(*turned_away(self.when_busy, is_outbound(fields), person))
-        stream = Stream(
-            self._stream_url(request, call_id, now_ms / 1000),
-            stream_timeout_s=min(agent.limits.call_s, self.limits.call_s_max) + STREAM_GRACE_S,
-            max_retries=STREAM_RETRIES,
-            status_callback_url=self._url(request, "/stream-status", call_id),
-        )
-        # Only afterwards is it known whether the stream ended or broke: the carrier asks then.
-        after = Redirect(self._url(request, "/after-stream", call_id))
-        return _xml(stream, after, connect=self.answer_xml == "connect")
+            return xml_response(*turned_away(self.when_busy, is_outbound(fields), person))
+        offer = self.urls.offer(request, call_id, now_ms / 1000, agent.limits.call_s)
+        return xml_response(*offer, connect=self.answer_xml == "connect")
 
     async def hangup(self, request: Request, fields: Fields) -> Response:
         """The call is over; reported before or after its socket closes, once or several times."""
-        call_id = _call_id(fields, await self._apply(fields, over_of(fields)))
+        call_id = named_call(fields, await self._apply(fields, over_of(fields)))
         call = self.calls.get(call_id)
         if call is not None:
             call.end("caller hung up")
@@ -174,11 +183,15 @@ class Webhooks:
         record = await self._note_end(call_id)
         if call is None and record is not None:
             await self._end_elsewhere(record)
-        return _xml(Hangup())
+        if record is not None and record.transfer:
+            await self.transfers.transfers.caller_gone(call_id)
+        return xml_response(Hangup())
 
     async def ring(self, request: Request, fields: Fields) -> Response:
         """An outbound call rings."""
-        await self._apply(fields, sign_of_life(fields))
+        dial = await self._apply(fields, sign_of_life(fields))
+        if dial is not None and dial.briefing is not None:
+            await self.transfers.rings(dial)
         return PlainTextResponse("ok")
 
     async def machine(self, request: Request, fields: Fields) -> Response:
@@ -189,9 +202,7 @@ class Webhooks:
         dial = await self._apply(fields, MachineDetected(machine))
         call_id = call_id_of(fields) or (dial.call_id if dial else "")
         if machine and call_id and dial is not None and dial.plan.machine == "message":
-            until_s = time.time() + self.limits.call_s_max + SPARE_SECONDS
-            path = of_dial(self.secret, "/voicemail", dial.dial_id, "", until_s)
-            await self._leave_message(call_id, self._base(request) + path)
+            await self._leave_message(call_id, self.urls.of_dial(request, "/voicemail", dial.dial_id))
         return PlainTextResponse("ok")
 
     async def _leave_message(self, call_id: str, url: str) -> None:
@@ -213,23 +224,32 @@ class Webhooks:
         """Answer with the XML that leaves the message on an answering machine."""
         dial = await self._dial(fields)
         if dial is None or not spoken(dial.plan.message).strip():
-            return _xml(Hangup())
-        return _xml(Wait(length_s=30, silence=True, min_silence_ms=BEEP_MS), Speak(dial.plan.message), Hangup())
+            return xml_response(Hangup())
+        return xml_response(Wait(length_s=30, silence=True, min_silence_ms=BEEP_MS), Speak(dial.plan.message), Hangup())
 
     async def after_stream(self, request: Request, fields: Fields) -> Response:
         """The stream has ended but the call has not: hang up if that was intended, else apologise."""
-        call_id = _call_id(fields, await self._dial(fields))
+        call_id = named_call(fields, await self._dial(fields))
         ending = await self.after.over_or_lost(call_id)
-        if not ending.reached and ending.record is None:
-            return _xml(Speak(LOST), Hangup())  # the cause is unknown, so the fallback number is not rung
+        try:
+            if not ending.reached and ending.record is None:
+                raise ConnectionError
+            if ending.record is not None and ending.record.ended_because == EndReason.TRANSFERRED and not ending.over:
+                if (answer := await self.transfers.after_stream(request, call_id)) is not None:
+                    return answer
+                ending = await self.after.ending(call_id)
+        except (ConnectionError, TimeoutError):  # the cause is unknown, so no fallback number is rung
+            return self.transfers.come_again(request, "/after-stream", call_id, fields)
         if not ending.lost:
-            return _xml(Hangup())
-        action = self._url(request, "/dial-status", call_id)
-        return _xml(*lost(ending, person_of(agent_of(ending.record), fields, action, self.limits)))
+            return xml_response(Hangup())
+        action = self.urls.of_call(request, "/dial-status", call_id)
+        return xml_response(*lost(ending, person_of(agent_of(ending.record), fields, action, self.limits)))
 
     async def dial_status(self, request: Request, fields: Fields) -> Response:
-        """The <Dial> to the agent's fallback number has ended or failed."""
-        return _xml(Hangup()) if is_person_done(fields) else _xml(Speak(BUSY), Hangup())
+        """The <Dial> of a transfer, or to the agent's fallback number, has ended or failed."""
+        if fields.get("attempt"):
+            return await self.transfers.dial_status(request, fields) or await self.answer(request, fields)
+        return xml_response(Hangup()) if is_person_done(fields) else xml_response(Speak(BUSY), Hangup())
 
     async def noted(self, request: Request, fields: Fields) -> Response:
         """Only the fields of the webhook are stored."""
@@ -245,8 +265,8 @@ class Webhooks:
             if reason := await self.auth.refusal(request, body):
                 code = reason.replace(" ", "_")
                 return JSONResponse({"error": {"code": code, "message": f"The signature is refused: {reason}."}}, 403)
-            fields = canonical(await _parameters(request, body))
-            if reason := await self.urls.refusal(path, query_of(request), fields):
+            fields = canonical(await webhook_parameters(request, body))
+            if reason := await self.url_check.refusal(path, query_of(request), fields):
                 self.auth.note_refused(request, reason)
                 return JSONResponse({"error": {"code": reason, "message": f"The URL is refused: {reason}."}}, 403)
             meaning = says(fields)
@@ -255,7 +275,7 @@ class Webhooks:
                 await self.machine(request, fields)
             response = await (meant or serve)(request, fields)
             if meant not in (None, self.hangup) and path in XML_PATHS:
-                response = _xml()  # the carrier accepts only XML here
+                response = xml_response()  # the carrier accepts only XML here
             await self.field_store.keep(path, fields)
             return response
 
@@ -336,36 +356,6 @@ class Webhooks:
             if not await self.after.end_unstarted(call_id, "carrier"):
                 log.warning("the end of a call could not be written to the store", extra={"call_id": call_id})
 
-    def _base(self, request: Request) -> str:
-        return (self.public_url or self.auth.base_url(request)).rstrip("/")
-
-    def _url(self, request: Request, path: str, call_id: str) -> str:
-        until_s = time.time() + self.limits.call_s_max + SPARE_SECONDS
-        return self._base(request) + of_call(self.secret, path, call_id, until_s)
-
-    def _stream_url(self, request: Request, call_id: str, now_s: float) -> str:
-        token = f"/{mint(self.secret, call_id, now_s)}" if self.secret is not None else ""
-        return f"{socket_url(self._base(request))}/ws{token}"
-
-
-async def _parameters(request: Request, body: bytes) -> Fields:
-    """All parameters; only those of the URL if the body is unreadable and the URL names an outbound call of ours."""
-    try:
-        return await parameters(request, body)
-    except BadRequest:
-        in_url = query_of(request)
-        if not dial_id_of(in_url):
-            raise
-        return in_url
-
-
-def _call_id(fields: Fields, dial: OutboundCall | None) -> str:
-    """The call's id, from the webhook or else from its outbound call.  Raises BadRequest."""
-    call_id = call_id_of(fields) or (dial.call_id if dial is not None else "")
-    if not CALL_ID.fullmatch(call_id):
-        raise BadRequest(400, "bad_call_uuid", "CallUUID is missing or malformed.")
-    return call_id
-
 
 def _of_ended(ending: Ending, goes_on: bool, person: list[Verb]) -> list[Verb]:
     """The XML for a call that has ended already; empty for one that may begin or go on."""
@@ -374,8 +364,3 @@ def _of_ended(ending: Ending, goes_on: bool, person: list[Verb]) -> list[Verb]:
     if goes_on:
         return []
     return lost(ending, person) if ending.lost else [Hangup()]
-
-
-def _xml(*verbs: Verb, connect: bool = False) -> Response:
-    headers = {"cache-control": "no-store"}
-    return Response(render(*verbs, connect=connect), media_type="application/xml", headers=headers)

@@ -10,11 +10,12 @@ import asyncio
 import logging
 import re
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from common.store.outbound import OutboundQueue, QueuedCall, UnreadableOutboundCall
 from edge.outbound.account_pause import AccountPause
-from edge.outbound.state import OPEN, Answered, Ended, OutboundCall, OutboundEvent, StreamClosed, advance
+from edge.outbound.state import CLOSED, OPEN, Answered, Ended, OutboundCall, OutboundEvent, StreamClosed, advance
 from edge.vobiz.hangup_causes import account_reason
 
 log = logging.getLogger(__name__)
@@ -38,11 +39,15 @@ class OutboundCalls:
         self._account = account
         self._dials_per_day = dials_per_day
         self._asked_ms = 0
+        self.briefing_closed: Callable[[OutboundCall], Awaitable[None]] = _nothing
+        """Called with every call to a person for a caller (`OutboundCall.briefing`) that this edge finds to be over."""
         self.reporting: set[asyncio.Task[None]] = set()
         """Tasks that write the answer of a call."""
 
-    async def enqueue(self, dial: OutboundCall, key: str) -> OutboundCall:
+    async def enqueue(self, dial: OutboundCall, key: str, first: bool = False) -> OutboundCall:
         """Queue a call; with an idempotency key that is known, return the call that it made before.
+
+        `first`: before all calls that wait, because a caller waits for it.
 
         Raises QueueFull, DayIsSpent, and ConnectionError or TimeoutError if Redis is away.
         """
@@ -53,8 +58,8 @@ class OutboundCalls:
         # Times are unique, so that the queue is in order.
         now_ms = self._asked_ms = max(await self._queue.now_ms(), self._asked_ms + 1)
         dial_id = f"out-{now_ms:013x}{secrets.token_hex(6)}"
-        dial = replace(dial, dial_id=dial_id, created_ms=now_ms, changed_ms=now_ms, due_ms=now_ms)
-        made = await self._queue.add(dial_id, dial.to_document(), now_ms, key)
+        dial = replace(dial, dial_id=dial_id, created_ms=now_ms, changed_ms=now_ms, due_ms=1 if first else now_ms)
+        made = await self._queue.add(dial_id, dial.to_document(), dial.due_ms, key)
         return dial if made == dial_id else await self.read(made) or dial
 
     async def read(self, dial_id: str) -> OutboundCall | None:
@@ -94,6 +99,8 @@ class OutboundCalls:
                 return dial
             changed = advance(dial, event, entry.now_ms, name)
             if changed is dial or await self._write(changed, entry.version, dialer):
+                if changed is not dial and changed.briefing is not None and changed.state in CLOSED:
+                    await self.briefing_closed(changed)
                 if isinstance(event, Ended) and changed is not dial and (reason := account_reason(event.cause)):
                     await self._account.pause(reason)
                 return changed
@@ -152,3 +159,7 @@ class OutboundCalls:
         call_ids = [request.call_id for request in dial.requests if request.call_id]
         document = dial.to_document()
         return await self._queue.write(dial.dial_id, version, document, where, dial.due_ms, call_ids, dialer)
+
+
+async def _nothing(dial: OutboundCall) -> None:
+    """No transfer waits for the call."""

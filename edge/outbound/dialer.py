@@ -28,6 +28,7 @@ from edge.outbound.state import (
     Accepted,
     AccountRefused,
     Answered,
+    Cancelled,
     Ended,
     NotFound,
     OutboundCall,
@@ -39,7 +40,7 @@ from edge.outbound.state import (
     Throttled,
     over_at_ms,
 )
-from edge.session.url_proof import SPARE_SECONDS, of_dial
+from edge.session.url_proof import SPARE_SECONDS, of_call, of_dial
 from edge.vobiz.rest.account import account_problem
 from edge.vobiz.rest.client import VobizClient
 from edge.vobiz.rest.errors import CarrierError, CarrierLimited, Unavailable, Uncertain
@@ -132,6 +133,22 @@ class Dialer:
             await self._client.transfer(call_id, aleg_url=url)
         except (CarrierError, ValueError) as error:
             log.warning("a call could not be transferred: %s", error, extra={"call_id": call_id})
+
+    async def continue_at(self, call_id: str, path: str, attempt: str = "") -> None:
+        """Continue a call with the XML of our own `path`; a failure is logged."""
+        until_s = time.time() + self.options.call_s_max + SPARE_SECONDS
+        proven = of_call(self.options.secret, path, call_id, until_s, attempt)
+        await self.transfer(call_id, self.options.public_url.rstrip("/") + proven)
+
+    async def send_keys(self, call_id: str, keys: str) -> None:
+        """Send keys to the other side of a call, once.  Raises CarrierError, or ValueError for other characters."""
+        await self._placer.send_digits(call_id, keys)
+
+    async def cancel(self, dial_id: str) -> None:
+        """End a call, whether it waits, rings or was answered.  Raises ConnectionError or TimeoutError."""
+        dial = await self.outbound.apply(dial_id, Cancelled()) if dial_id else None
+        if dial is not None and dial.state in OPEN and dial.call_id:
+            await self.hang_up(dial.call_id)
 
     async def run(self) -> None:
         """Place calls until cancelled; then wait for the requests that were sent."""

@@ -57,6 +57,7 @@ __all__ = [
     "Accepted",
     "AccountRefused",
     "Answered",
+    "Briefing",
     "Cancelled",
     "Ended",
     "MachineDetected",
@@ -115,6 +116,23 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Briefing:
+    """Whom the called person may be connected to: the caller of call `call_id`, whose reply `turn` asked for it."""
+
+    call_id: str
+    turn: int
+    n: int
+    words: str = ""
+    """What the person is told first."""
+    language: str = "en"
+
+    @property
+    def transfer(self) -> str:
+        """The name of the transfer in its call (`Transfer.name`)."""
+        return f"{self.turn}.{self.n}"
+
+
+@dataclass(frozen=True, slots=True)
 class OutboundRequest:
     """One request for the call that was sent to the carrier."""
 
@@ -154,6 +172,8 @@ class OutboundCall:
     sent: int = 0
     """Number of requests sent, whatever their outcome; also the name of the newest."""
     requests: tuple[OutboundRequest, ...] = ()
+    briefing: Briefing | None = None
+    """Set if the call is to a person who is to take over a caller (edge/transfer); such a call has no agent."""
     refused_ms: int = 0
     """When the carrier last refused the account while placing this call; 0: never."""
 

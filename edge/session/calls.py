@@ -13,7 +13,7 @@ from common.bus import Bus
 from common.call.end_reasons import EndReason
 from common.process.clock import wall_ms
 from common.process.skipped import skip
-from common.protocol.acts import KeepKeysSecret
+from common.protocol.acts import KeepKeysSecret, SendKeys, TransferCall
 from common.protocol.messages import (
     AudioOut,
     CallEnded,
@@ -61,6 +61,9 @@ class Calls:
         self.draining = False
         self.added: Callable[[Call], None] = lambda call: None
         """Called with every call that is added (call_backup.py)."""
+        self.order: Callable[[Call, Message], None] = lambda call, order: None
+        """Called with each order of the LLM worker that the edge carries out beside the call (edge/transfer/orders.py).
+        """
         self.overloaded: Callable[[], bool] = lambda: False
         """Asked before a new call is answered, if there are others (admission/overload.py)."""
         self.missing_pool: Callable[[], str] = lambda: ""
@@ -258,13 +261,18 @@ class Calls:
             log.warning("the call store cannot be reached")
 
     async def _notice_ends(self) -> None:
-        """Hang up calls that another edge has ended because it took this edge for dead."""
+        """Stop calls whose record has ended: another edge took this one for dead, or an order of ours was lost."""
         for call_id in await self._store.ended(list(self._calls)):
+            record = await self._store.read(call_id)
             call = self._calls.get(call_id)
-            if call is not None and call.lifecycle.goes_on:
-                log.warning("a call of this edge was ended by another edge", extra={"call_id": call_id})
-                metrics.CALLS_FOUND_ENDED.inc()
-                call.stop("carrier")
+            if call is None or not call.lifecycle.goes_on:
+                continue
+            if record is not None and record.ended_because == EndReason.TRANSFERRED:
+                call.stop(EndReason.TRANSFERRED)
+                continue
+            log.warning("a call of this edge was ended by another edge", extra={"call_id": call_id})
+            metrics.CALLS_FOUND_ENDED.inc()
+            call.stop("carrier")
 
     async def _end_abandoned(self) -> None:
         while True:
@@ -326,7 +334,10 @@ class Calls:
         if not call.fences.obeys(message, call.epoch):
             metrics.STALE_ORDERS.labels(ORDERS[type(message)]).inc()
             return
-        self._guarded(call, _deliver, call, message)
+        if isinstance(message, TransferCall | SendKeys):
+            self._guarded(call, self.order, call, message)
+        else:
+            self._guarded(call, _deliver, call, message)
 
     def _guarded(self, call: Call, step: Callable[..., None], *about: Any) -> None:
         """Run a step of one call; an error ends that call only."""

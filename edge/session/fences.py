@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from common.protocol.acts import KeepKeysSecret
+from common.protocol.acts import KeepKeysSecret, SendKeys, TransferCall
 from common.protocol.messages import HangUp, Message, ReplyReleased, SpeechEnded, SpeechStarted, WordsDetected
 from common.protocol.redis_keys import ALL_POOLS
 
@@ -20,6 +20,8 @@ ORDERS: dict[type[Message], str] = {
     WordsDetected: "words detected",
     ReplyReleased: "reply released",
     KeepKeysSecret: "keep keys secret",
+    TransferCall: "transfer call",
+    SendKeys: "send keys",
 }
 """Messages that stop, hold, play or end something at an edge -> their label in `voice_stale_orders_total`."""
 
@@ -62,6 +64,8 @@ class Fences:
                 return self.admits("llm", message.token)
             case KeepKeysSecret():
                 return message.epoch == epoch and self.admits("llm", message.token)
+            case TransferCall() | SendKeys():
+                return message.epoch in (0, epoch) and self.admits("llm", message.token)
             case HangUp():
                 ours = message.epoch in (0, epoch)  # 0: sent by a release that does not state the epoch
                 return ours and not 0 < message.token < self._newest.get(message.pool, 0)

@@ -22,6 +22,7 @@ from common.agents.needs import more_pools
 from common.agents.variables import CallBeginning, for_inbound
 from common.bus import Bus
 from common.call.end_reasons import LOST_ENDS, EndReason
+from common.call.transfer import read_transfer
 from common.process.tasks import cancel
 from common.protocol.redis_keys import CALL_ID
 from common.store import CallRecord, CallStore
@@ -51,6 +52,8 @@ COME_BACK_SECONDS = 15.0
 """How long a call without a connection waits for the carrier's next one (`maxRetries`), or for a report of its end."""
 STORE_SECONDS = 1.0
 """How long hanging up waits for the end to be written to the store; the write is repeated afterwards."""
+SEE_OFF_SECONDS = 1.0
+"""How long before `STOP_SECONDS` are over a transferred caller is taken off the stream by REST."""
 END_TRIES_MAX, END_PAUSE_SECONDS = 60, 1.0
 """Attempts, and the pause between them, to write the end of a call while the store is away; then `Calls` takes over."""
 
@@ -196,7 +199,7 @@ class MediaStreams:
         if not written and not await self._write_end_at_last(call, reason):
             call.replaced()  # another connection continues the call, or a webhook wrote its end first
             return
-        if dial_id and self.dialer is not None:
+        if dial_id and self.dialer is not None and reason != EndReason.TRANSFERRED:
             await self.dialer.outbound.closed(dial_id)
         totals = {"reason": reason, "seconds": round(time.monotonic() - began), "turns": call.turns}
         call.end(reason)
@@ -238,6 +241,9 @@ class MediaStreams:
         call.stop_stream()
         if call.lifecycle.disconnected:
             call.end(reason)  # the connection is gone, so the carrier cannot close the stream
+        if reason == EndReason.TRANSFERRED:
+            await self._see_off(call, by_s - SEE_OFF_SECONDS)
+            return
         if self.dialer is None or reason in LOST_ENDS:
             return
         try:
@@ -245,6 +251,25 @@ class MediaStreams:
                 await self.dialer.hang_up(call.call_id)
         except TimeoutError:
             log.warning("the carrier did not confirm the hang-up in time", extra={"call_id": call.call_id})
+
+    async def _see_off(self, call: Call, by_s: float) -> None:
+        """A transferred caller leaves by the end of the stream (docs/adr/0017-transfer-by-end-of-stream.md).
+
+        If the carrier has not closed it by the loop time `by_s`, nor asked what follows, REST takes the caller there.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(by_s):
+                await call.reaches()
+                return
+        try:
+            async with asyncio.timeout(SEE_OFF_SECONDS):
+                record = await self.store.read(call.call_id)
+                transfer = read_transfer(record.transfer) if record is not None else None
+                if self.dialer is not None and transfer is not None and transfer.under_way and not transfer.left_ms:
+                    log.warning("the carrier did not close a transferred stream", extra={"call_id": call.call_id})
+                    await self.dialer.continue_at(call.call_id, "/after-stream")
+        except (ConnectionError, TimeoutError):
+            log.warning("a transferred caller may still be on the stream", extra={"call_id": call.call_id})
 
     async def _write_end(self, call: Call, reason: str, again: bool = False) -> bool | None:
         """Write the end to the store; False if it had an end already, or if another connection continues the call.

@@ -4,6 +4,7 @@ The carrier signs a webhook's URL without its query, and not its body; a capture
 call's webhook once its nonce is forgotten.  Our URLs therefore name the call and carry a proof of that:
 
     /after-stream?call=<CallUUID>&proof=<expiry>.<signature>      of a call that was answered
+    /dial-status?call=<CallUUID>&attempt=<turn>.<n>&proof=…       of one transfer of it
     /ring?dial=<id>&attempt=<n>&proof=<expiry>.<signature>        of one request for an outbound call
 
 The signature is HMAC-SHA256 with the secret of the stream tokens over the path, the subject and the expiry (Unix time
@@ -35,9 +36,12 @@ class Proof(StrEnum):
     EXPIRED = "url_expired"
 
 
-def of_call(secret: bytes | None, path: str, call_id: str, until_s: float) -> str:
-    """The path with a query that proves it for this call until `until_s` (Unix time); bare without a secret."""
-    return _proven(secret, path, {"call": call_id}, until_s)
+def of_call(secret: bytes | None, path: str, call_id: str, until_s: float, attempt: str = "") -> str:
+    """The path with a query that proves it for this call until `until_s` (Unix time); without a secret not more than
+    the `attempt`, which is the name of a transfer of the call, or empty.
+    """
+    about = {"call": call_id, "attempt": attempt} if attempt else {"call": call_id}
+    return _proven(secret, path, about, until_s)
 
 
 def of_dial(secret: bytes | None, path: str, dial_id: str, attempt: str, until_s: float) -> str:
@@ -66,9 +70,9 @@ def _proven(secret: bytes | None, path: str, about: Mapping[str, str], until_s: 
     if secret is not None:
         expires = str(int(until_s))
         query["proof"] = f"{expires}.{_signature(secret.split(b',')[0], path, about, expires)}"
-    elif "call" in query:
-        return path
-    return f"{path}?{urlencode(query)}"
+    else:
+        query.pop("call", None)
+    return path if not query else f"{path}?{urlencode(query)}"
 
 
 def _signature(secret: bytes, path: str, about: Mapping[str, str], expires: str) -> str:
