@@ -63,6 +63,8 @@ class Transfer(Struct, frozen=True, omit_defaults=True):
     """When the person's telephone began to ring, as far as it is known."""
     joined_ms: _Number = 0
     """When caller and person first heard each other."""
+    settled_ms: _Number = 0
+    """When it was over or had failed."""
 
     @property
     def under_way(self) -> bool:

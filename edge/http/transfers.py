@@ -24,7 +24,7 @@ from common.call.transfer import Transfer, read_transfer
 from common.process.skipped import skip
 from common.protocol.messages import HangUp
 from common.protocol.redis_keys import edge_priority
-from common.store import CallRecord, CallStore
+from common.store import REOPEN_SECONDS, CallRecord, CallStore
 from edge.http.after_stream import CARRIER_CALL_S_MAX, agent_of
 from edge.http.call_urls import CallUrls
 from edge.outbound.destinations import OperatorLimits
@@ -140,9 +140,10 @@ class TransferWebhooks:
         """The stream by which the caller is with the agent again."""
         known = await self.store.look_up(call_id)
         record, agent = known.record, agent_of(known.record)
-        if record is None or agent is None or known.end_noted:
+        transfer = read_transfer(record.transfer) if record is not None else None
+        if record is None or agent is None or transfer is None or known.end_noted:
             return None
-        if record.status == "ended" and record.reopens_ms < known.now_ms:
+        if record.status == "ended" and known.now_ms - transfer.settled_ms > 1000 * REOPEN_SECONDS:
             return None
         self.calls.reserve(call_id)
         return self.urls.offer(request, call_id, known.now_ms / 1000, agent.limits.call_s)

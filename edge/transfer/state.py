@@ -237,14 +237,14 @@ def _caller_gone(known: Transfer, now_ms: int, at_ms: int) -> Step:
 
 
 def _over(known: Transfer, now_ms: int, at_ms: int) -> Step:
-    over = replace(known, state=TransferState.OVER)
+    over = replace(known, state=TransferState.OVER, settled_ms=now_ms)
     took_ms = max(0, now_ms - known.asked_ms)
     done = ToolReturned(known.turn, known.n, ToolOutcome.DONE.value, CONNECTED, took_ms)
     return Step(over, events=(_updated(over, at_ms), done))
 
 
 def _failed(known: Transfer, why: Failure, now_ms: int, at_ms: int) -> Step:
-    failed = replace(known, state=TransferState.FAILED)
+    failed = replace(known, state=TransferState.FAILED, settled_ms=now_ms)
     took_ms = max(0, now_ms - known.asked_ms)
     returned = result_of(known.turn, known.n, why, took_ms)
     comes_back = known.left and why is not Failure.CALLER_GONE
