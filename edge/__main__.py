@@ -13,6 +13,7 @@ from typing import Any
 
 from common.agents.folder import AgentFolder
 from common.agents.model import Agents, BadAgents
+from common.bus import Bus
 from common.bus.redis import BusOptions
 from common.bus.shards import connect_bus
 from common.process.command_line import no_arguments
@@ -87,8 +88,7 @@ async def serve(settings: Settings, folder: AgentFolder) -> None:
         )
         more = (settings.public_url, secret, settings.when_busy, settings.answer_xml, limits, on_call)
         webhooks = Webhooks(calls, store, agents, webhook_auth, dialer, *more)
-        orders = await stack.enter_async_context(contextlib.aclosing(CallOrders(bus, store, dialer, limits)))
-        calls.order = orders.receive
+        calls.order = (await stack.enter_async_context(_orders(bus, store, dialer, limits))).receive
         token = await _api_token(settings, store, secret)
         api = Api(agents, store, bus, dialer, token, settings.vobiz_from_number)
         app = EdgeApp(calls, streams, webhooks, api).app()
@@ -142,6 +142,12 @@ async def _dialer(settings: Settings, edge: str, limits: OperatorLimits, secret:
         yield Dialer(edge, queue, (client, placing), options)
 
 
+def _orders(
+    bus: Bus, store: CallStore, dialer: Dialer | None, limits: OperatorLimits
+) -> contextlib.aclosing[CallOrders]:
+    return contextlib.aclosing(CallOrders(bus, store, dialer, limits))
+
+
 def _warn(settings: Settings, agents: Agents, limits: OperatorLimits) -> None:
     """Log what the settings leave open or forbid, one line each."""
     match settings.signature_policy:
@@ -160,6 +166,11 @@ def _warn(settings: Settings, agents: Agents, limits: OperatorLimits) -> None:
             log.warning("agent %s: its on_call is never asked, because ON_CALL_SECRET is not set", name)
         if agent.fallback_number and not limits.destinations.allows(agent.fallback_number):
             log.warning("agent %s: its fallback_number is never rung, because DIAL_PREFIXES does not allow it", name)
+        for target, person in sorted(agent.transfer.items()):
+            if not limits.destinations.allows(person.number):
+                log.warning("agent %s: %r is never rung, because DIAL_PREFIXES does not allow its number", name, target)
+            elif person.mode == "warm" and not settings.can_dial:
+                log.warning("agent %s: %r is never rung: a warm transfer needs VOBIZ_AUTH_ID and others", name, target)
 
 
 async def _api_token(settings: Settings, store: CallStore, secret: bytes | None) -> str:

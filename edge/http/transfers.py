@@ -44,12 +44,12 @@ from edge.transfer.briefing import (
 )
 from edge.transfer.records import Applied, TransferRecords
 from edge.transfer.state import (
-    Accepted,
     CallerGone,
+    CallerLeft,
     Failure,
     Joined,
-    Left,
     NotReached,
+    PersonAccepted,
     PersonAnswered,
     PersonRings,
     TalkEnded,
@@ -99,7 +99,7 @@ class TransferWebhooks:
 
     async def follow(self, request: Request, call_id: str) -> list[Verb] | None:
         """What follows the stream of a call that was transferred; None if it was not, or cannot come back any more."""
-        applied = await self.records.apply(call_id, Left())
+        applied = await self.records.apply(call_id, CallerLeft())
         if applied is None or applied.record.ended_because != EndReason.TRANSFERRED:
             return None
         known = applied.transfer
@@ -198,7 +198,9 @@ class TransferWebhooks:
         if answer is not PersonsAnswer.TAKES:
             await self.records.apply(briefing.call_id, NotReached(Failure.DECLINED), briefing.transfer)
             return declined(briefing.language)
-        applied = await self.records.apply(briefing.call_id, Accepted(token_urlsafe(ROOM_BYTES)), briefing.transfer)
+        applied = await self.records.apply(
+            briefing.call_id, PersonAccepted(token_urlsafe(ROOM_BYTES)), briefing.transfer
+        )
         if applied is None or not applied.transfer.room or not applied.transfer.under_way:
             return caller_is_gone(briefing.language)
         self._call_away(applied)

@@ -9,6 +9,7 @@ applied first, whatever else is missing, since our own `?dial=` names the call.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -61,6 +62,8 @@ log = logging.getLogger(__name__)
 BEEP_MS = 2000
 """Silence after which an answering machine's beep counts as over."""
 
+TRANSFER_NAME = re.compile(r"[0-9]{1,10}\.[0-9]{1,10}")
+"""The name of a transfer in its call (`Transfer.name`)."""
 CUT_OFF = "cut off from Redis"
 METHODS = ("GET", "POST", "HEAD", "OPTIONS")
 ALLOW = ", ".join(METHODS)
@@ -247,7 +250,7 @@ class Webhooks:
 
     async def dial_status(self, request: Request, fields: Fields) -> Response:
         """The <Dial> of a transfer, or to the agent's fallback number, has ended or failed."""
-        if fields.get("attempt"):
+        if TRANSFER_NAME.fullmatch(fields.get("attempt", "")):
             return await self.transfers.dial_status(request, fields) or await self.answer(request, fields)
         return xml_response(Hangup()) if is_person_done(fields) else xml_response(Speak(BUSY), Hangup())
 

@@ -81,18 +81,18 @@ def asks(briefing: Briefing, action: str, again: bool = False) -> list[Verb]:
             log=False,
         )
 
-    said = [_say(briefing.words, briefing.language)] if briefing.words.strip() else []
+    about = [_say(briefing.words, briefing.language)] if briefing.words.strip() else []
     keys = _say(press, briefing.language)
-    first = [] if again else [gather(*said, keys)]
-    return [*first, gather(*said, keys), _say(goodbye, briefing.language), Hangup()]
+    first = [] if again else [gather(*about, keys)]
+    return [*first, gather(*about, keys), _say(goodbye, briefing.language), Hangup()]
 
 
-def joins(room: str, callback: str | None, call_s_max: int, said: str = "", language: str = "en") -> list[Verb]:
+def joins(room: str, callback: str | None, call_s_max: int, words: str = "", language: str = "en") -> list[Verb]:
     """The XML that puts one of the two into the room.
 
     `stay_alone`, because one of them comes first, and `end_conference_on_exit`, so that nobody stays behind alone.
     """
-    words: list[Verb] = [_say(said, language)] if said else []
+    first: list[Verb] = [_say(words, language)] if words else []
     conference = Conference(
         room,
         stay_alone=True,
@@ -101,7 +101,7 @@ def joins(room: str, callback: str | None, call_s_max: int, said: str = "", lang
         time_limit_s=call_s_max,
         callback_url=callback,
     )
-    return [*words, conference]
+    return [*first, conference]
 
 
 def connected(language: str) -> str:

@@ -35,7 +35,7 @@ from edge.session.call import Call
 from edge.session.lifecycle import State
 from edge.transfer.briefing import ANSWER_S, briefing_call, briefing_words, why_closed
 from edge.transfer.records import TransferRecords, count
-from edge.transfer.state import CallerGone, Dialled, Failure, NotReached, Standing, result_of
+from edge.transfer.state import CallerGone, Dialled, Failure, NotReached, OrderStanding, result_of
 from edge.transfer.targets import our_number, wanted_transfer
 from edge.vobiz.rest.errors import CarrierError, Uncertain
 
@@ -108,17 +108,17 @@ class CallOrders:
             self._refuse(call, order, Failure.NO_ACCOUNT, wanted)
             return
         found = await self._begin(call, wanted)
-        if found is Standing.NOT_NOW:
+        if found is OrderStanding.NOT_NOW:
             self._refuse(call, order, Failure.NOT_NOW, wanted)
         elif found is Failure.STORE:
             self._refuse(call, order, Failure.STORE, wanted)
-        elif found in (Standing.NEW, Standing.SAME):
+        elif found in (OrderStanding.NEW, OrderStanding.SAME):
             if wanted.mode == "cold":
                 call.stop(EndReason.TRANSFERRED)
             else:
                 await self._call_person(call, order, wanted)
 
-    async def _begin(self, call: Call, wanted: Transfer) -> Standing | Failure | None:
+    async def _begin(self, call: Call, wanted: Transfer) -> OrderStanding | Failure | None:
         """Begin the transfer.  After `TRY_SECONDS` without Redis it is not begun any more, unless it was already: then
         the answer alone was lost.
         """
@@ -137,7 +137,7 @@ class CallOrders:
             except (ConnectionError, TimeoutError):
                 await asyncio.sleep(LOOK_PAUSE_SECONDS)
                 continue
-            return Standing.SAME if known is not None and known.under_way else Failure.STORE
+            return OrderStanding.SAME if known is not None and known.under_way else Failure.STORE
         return None
 
     def _refuse(self, call: Call, order: TransferCall, why: Failure, wanted: Transfer | None = None) -> None:

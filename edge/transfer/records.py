@@ -14,7 +14,7 @@ from common.call.transfer import Transfer, TransferChange, read_transfer
 from common.process.clock import wall_ms
 from common.store import CallRecord, CallRecords
 from common.telemetry import metrics
-from edge.transfer.state import Asked, Failure, Standing, Step, TransferEvent, advance, standing
+from edge.transfer.state import Failure, OrderStanding, Step, TransferAsked, TransferEvent, advance, standing
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,10 @@ class TransferRecords:
 
     store: CallRecords
 
-    async def begin(self, call_id: str, epoch: int, wanted: Transfer) -> Standing | None:
+    async def begin(self, call_id: str, epoch: int, wanted: Transfer) -> OrderStanding | None:
         """Begin a transfer for the caller on connection `epoch`; None if that is not the call's connection any more.
 
-        Anything but `Standing.NEW` began nothing.
+        Anything but `OrderStanding.NEW` began nothing.
         """
         for _ in range(CHANGES_MAX):
             known = await self.store.look_up(call_id)
@@ -54,13 +54,13 @@ class TransferRecords:
                 return None
             transfer = read_transfer(known.record.transfer)
             found = standing(transfer, wanted.turn, wanted.n)
-            if found is not Standing.NEW:
+            if found is not OrderStanding.NEW:
                 return found
             if (known.record.status, known.record.epoch) != ("live", epoch):
                 return None
-            step = advance(transfer, Asked(wanted), known.now_ms, wall_ms())
+            step = advance(transfer, TransferAsked(wanted), known.now_ms, wall_ms())
             if step is not None and await self._write(call_id, known.record, step):
-                return Standing.NEW
+                return OrderStanding.NEW
         raise TimeoutError("a transfer changes faster than it can be written")
 
     async def apply(self, call_id: str, event: TransferEvent, name: str = "") -> Applied | None:

@@ -1,7 +1,7 @@
 """The state machine of one transfer: `advance` takes an event and returns what changes.  Pure.
 
-    cold   asked ──Left──▶ dialled ──▶ answered ──▶ joined ──TalkEnded──▶ over
-    warm   asked ──▶ dialled ──▶ ringing ──▶ answered ──Accepted──▶ (the caller leaves) ──▶ joined ──▶ over
+    cold   asked ──CallerLeft──▶ dialled ──▶ answered ──▶ joined ──TalkEnded──▶ over
+    warm   asked ──▶ dialled ──▶ ringing ──▶ answered ──PersonAccepted──▶ joined ──▶ over
            any state before joined ──NotReached──▶ failed: the caller is with the agent, or comes back to it
 
 A cold transfer takes the caller off the stream when it begins, a warm one when the person has accepted.  Events come
@@ -81,14 +81,14 @@ _REFUSED = frozenset({Failure.NOT_ALLOWED, Failure.NO_TARGET, Failure.NOT_NOW, F
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TransferAsked:
     """The LLM worker asks for this transfer, whose caller is on connection `epoch`."""
 
     transfer: Transfer
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class CallerLeft:
     """The carrier asks what follows the caller's stream."""
 
 
@@ -110,7 +110,7 @@ class PersonAnswered:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class PersonAccepted:
     """The person takes the call (warm); both will be in the conference `room`."""
 
     room: str
@@ -139,7 +139,16 @@ class CallerGone:
 
 
 TransferEvent: TypeAlias = (
-    Asked | Left | Dialled | PersonRings | PersonAnswered | Accepted | Joined | NotReached | TalkEnded | CallerGone
+    TransferAsked
+    | CallerLeft
+    | Dialled
+    | PersonRings
+    | PersonAnswered
+    | PersonAccepted
+    | Joined
+    | NotReached
+    | TalkEnded
+    | CallerGone
 )
 
 
@@ -154,7 +163,7 @@ class Step:
     """Why the transfer failed with this step."""
 
 
-class Standing(StrEnum):
+class OrderStanding(StrEnum):
     """What the record says to an order for a transfer."""
 
     NEW = "new"
@@ -165,13 +174,13 @@ class Standing(StrEnum):
     NOT_NOW = "not now"
 
 
-def standing(known: Transfer | None, turn: int, n: int) -> Standing:
+def standing(known: Transfer | None, turn: int, n: int) -> OrderStanding:
     """Whether call `n` of reply `turn` may begin a transfer."""
     if known is None:
-        return Standing.NEW
+        return OrderStanding.NEW
     if known.is_of(turn, n):
-        return Standing.SAME if known.under_way else Standing.SETTLED
-    return Standing.NOT_NOW if known.under_way or known.attempt >= TRANSFERS_MAX else Standing.NEW
+        return OrderStanding.SAME if known.under_way else OrderStanding.SETTLED
+    return OrderStanding.NOT_NOW if known.under_way or known.attempt >= TRANSFERS_MAX else OrderStanding.NEW
 
 
 def advance(known: Transfer | None, event: TransferEvent, now_ms: int, at_ms: int) -> Step | None:
@@ -179,7 +188,7 @@ def advance(known: Transfer | None, event: TransferEvent, now_ms: int, at_ms: in
 
     `now_ms` is the store's clock, `at_ms` Unix time for the event log.
     """
-    if isinstance(event, Asked):
+    if isinstance(event, TransferAsked):
         attempt = known.attempt + 1 if known is not None else 1
         transfer = replace(event.transfer, state=TransferState.ASKED, attempt=attempt, asked_ms=now_ms)
         change = TransferChange.LEAVE if transfer.left else TransferChange.STAY
@@ -187,7 +196,7 @@ def advance(known: Transfer | None, event: TransferEvent, now_ms: int, at_ms: in
     if known is None or not known.under_way:
         return None
     match event:
-        case Left():
+        case CallerLeft():
             return _left(known, now_ms, at_ms)
         case Dialled(dial_id):
             return _to(replace(known, dial_id=dial_id), TransferState.DIALLED, at_ms)
@@ -195,7 +204,7 @@ def advance(known: Transfer | None, event: TransferEvent, now_ms: int, at_ms: in
             return _to(replace(known, rings_ms=known.rings_ms or now_ms), TransferState.RINGING, at_ms)
         case PersonAnswered():
             return _to(known, TransferState.ANSWERED, at_ms)
-        case Accepted(room):
+        case PersonAccepted(room):
             return _accepted(known, room, at_ms)
         case Joined():
             return _to(replace(known, joined_ms=now_ms), TransferState.JOINED, at_ms) if known.left else None

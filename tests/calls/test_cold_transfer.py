@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from tests.calls.transferring import CALL, PERSON, Desk, Person, transferring
+from tests.calls.legs import Person
+from tests.calls.transferring import CALL, PERSON, Desk, transferring
 
 pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 

@@ -1,4 +1,4 @@
-"""A warm transfer on the virtual clock: the caller stays until the person accepts, and nobody is left alone in a room."""
+"""A warm transfer on the virtual clock: the caller stays until the person accepts; nobody is left alone in a room."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from common.store.memory import MemoryCallStore
-from tests.calls.transferring import CALL, PERSON, Desk, Person, transferring
+from tests.calls.legs import Person
+from tests.calls.transferring import CALL, PERSON, Desk, transferring
 
 pytestmark = [pytest.mark.fast, pytest.mark.anyio]
 

@@ -14,18 +14,18 @@ from common.protocol.acts import ToolReturned, TransferUpdated
 from common.protocol.messages import Message
 from edge.transfer.state import (
     SHORT_TALK_MS,
-    Accepted,
-    Asked,
     CallerGone,
+    CallerLeft,
     Dialled,
     Failure,
     Joined,
-    Left,
     NotReached,
+    OrderStanding,
+    PersonAccepted,
     PersonAnswered,
     PersonRings,
-    Standing,
     TalkEnded,
+    TransferAsked,
     TransferEvent,
     advance,
     standing,
@@ -68,7 +68,7 @@ class Walk:
 
 
 def test_a_cold_transfer_takes_the_caller_off_the_stream_at_once() -> None:
-    walk = Walk().takes(Asked(COLD), 100, Left(), 8_000, PersonAnswered(), Joined(), 30_000, TalkEnded())
+    walk = Walk().takes(TransferAsked(COLD), 100, CallerLeft(), 8_000, PersonAnswered(), Joined(), 30_000, TalkEnded())
     assert walk.states == ["asked", "dialled", "answered", "joined", "over"]
     assert walk.changes[0] is TransferChange.LEAVE
     assert set(walk.changes[1:]) == {TransferChange.NOTE}
@@ -76,29 +76,29 @@ def test_a_cold_transfer_takes_the_caller_off_the_stream_at_once() -> None:
 
 
 def test_a_cold_transfer_that_nobody_answers_brings_the_caller_back() -> None:
-    walk = Walk().takes(Asked(COLD), Left(), 30_000, NotReached(Failure.NO_ANSWER))
+    walk = Walk().takes(TransferAsked(COLD), CallerLeft(), 30_000, NotReached(Failure.NO_ANSWER))
     assert walk.states == ["asked", "dialled", "failed"]
     assert walk.changes[-1] is TransferChange.COME_BACK
     assert walk.events[-1] == ToolReturned(3, 1, "failed", "Nobody answered.", 30_000)
 
 
 def test_a_warm_transfer_takes_the_caller_off_the_stream_once_the_person_accepts() -> None:
-    walk = Walk().takes(Asked(WARM), Dialled("out-1"), PersonRings(), PersonAnswered())
+    walk = Walk().takes(TransferAsked(WARM), Dialled("out-1"), PersonRings(), PersonAnswered())
     assert walk.changes == [TransferChange.STAY, TransferChange.NOTE, TransferChange.NOTE, TransferChange.NOTE]
-    walk.takes(Left(), Joined())  # of nobody: the caller is with the agent
+    walk.takes(CallerLeft(), Joined())  # of nobody: the caller is with the agent
     assert walk.states == ["asked", "dialled", "ringing", "answered"]
-    walk.takes(Accepted("room-1"), Accepted("room-2"))
+    walk.takes(PersonAccepted("room-1"), PersonAccepted("room-2"))
     assert walk.known is not None
     assert walk.known.room == "room-1"
     assert walk.changes[-1] is TransferChange.LEAVE
-    walk.takes(Left(), Joined(), SHORT_TALK_MS, TalkEnded())
+    walk.takes(CallerLeft(), Joined(), SHORT_TALK_MS, TalkEnded())
     assert walk.states == ["asked", "dialled", "ringing", "answered", "joined", "over"]
     assert walk.result == "done"
 
 
 @pytest.mark.parametrize("why", [Failure.NO_ANSWER, Failure.BUSY, Failure.DECLINED, Failure.TIMEOUT])
 def test_a_warm_transfer_that_fails_before_it_was_accepted_leaves_the_caller_where_they_are(why: Failure) -> None:
-    walk = Walk().takes(Asked(WARM), Dialled("out-1"), NotReached(why))
+    walk = Walk().takes(TransferAsked(WARM), Dialled("out-1"), NotReached(why))
     assert walk.changes[-1] is TransferChange.NOTE
     assert walk.states[-1] == "failed"
     assert walk.result == "failed"
@@ -107,7 +107,9 @@ def test_a_warm_transfer_that_fails_before_it_was_accepted_leaves_the_caller_whe
 @pytest.mark.parametrize("transfer", [COLD, WARM], ids=["cold", "warm"])
 @pytest.mark.parametrize("talk_ms", [0, SHORT_TALK_MS - 1, SHORT_TALK_MS])
 def test_a_short_talk_is_none(transfer: Transfer, talk_ms: int) -> None:
-    walk = Walk().takes(Asked(transfer), Accepted("room"), Left(), 20_000, Joined(), talk_ms, TalkEnded())
+    walk = Walk().takes(
+        TransferAsked(transfer), PersonAccepted("room"), CallerLeft(), 20_000, Joined(), talk_ms, TalkEnded()
+    )
     if talk_ms < SHORT_TALK_MS:
         assert (walk.states[-1], walk.changes[-1], walk.result) == ("failed", TransferChange.COME_BACK, "failed")
     else:
@@ -115,21 +117,23 @@ def test_a_short_talk_is_none(transfer: Transfer, talk_ms: int) -> None:
 
 
 def test_a_talk_whose_begin_is_not_known_counts_from_the_xml_for_it() -> None:
-    assert Walk().takes(Asked(COLD), Left(), 1_000, TalkEnded()).states[-1] == "failed"
-    assert Walk().takes(Asked(COLD), Left(), 20_000, TalkEnded()).states[-1] == "over"
-    assert Walk().takes(Asked(WARM), Accepted("room"), 20_000, TalkEnded()).states[-1] == "failed"  # nobody was joined
+    assert Walk().takes(TransferAsked(COLD), CallerLeft(), 1_000, TalkEnded()).states[-1] == "failed"
+    assert Walk().takes(TransferAsked(COLD), CallerLeft(), 20_000, TalkEnded()).states[-1] == "over"
+    assert (
+        Walk().takes(TransferAsked(WARM), PersonAccepted("room"), 20_000, TalkEnded()).states[-1] == "failed"
+    )  # nobody was joined
 
 
 @pytest.mark.parametrize("transfer", [COLD, WARM], ids=["cold", "warm"])
 def test_a_caller_who_hangs_up_does_not_come_back(transfer: Transfer) -> None:
-    walk = Walk().takes(Asked(transfer), Left(), CallerGone())
+    walk = Walk().takes(TransferAsked(transfer), CallerLeft(), CallerGone())
     assert (walk.states[-1], walk.changes[-1], walk.result) == ("failed", TransferChange.NOTE, "failed")
-    talked = Walk().takes(Asked(COLD), Left(), Joined(), CallerGone())
+    talked = Walk().takes(TransferAsked(COLD), CallerLeft(), Joined(), CallerGone())
     assert (talked.states[-1], talked.result) == ("over", "done")
 
 
 EVENTS: tuple[TransferEvent, ...] = (
-    Left(), Dialled("out-1"), PersonRings(), PersonAnswered(), Accepted("room"), Joined(),
+    CallerLeft(), Dialled("out-1"), PersonRings(), PersonAnswered(), PersonAccepted("room"), Joined(),
     NotReached(Failure.BUSY), TalkEnded(), CallerGone(),
 )  # fmt: skip
 
@@ -138,7 +142,7 @@ EVENTS: tuple[TransferEvent, ...] = (
 def test_in_any_order_and_twice_states_only_go_on_and_the_result_comes_once(transfer: Transfer) -> None:
     rank = [S.ASKED, S.DIALLED, S.RINGING, S.ANSWERED, S.JOINED, S.OVER, S.FAILED]
     for order in itertools.permutations(EVENTS, 5):
-        walk = Walk().takes(Asked(transfer), *(event for event in order for _ in range(2)))
+        walk = Walk().takes(TransferAsked(transfer), *(event for event in order for _ in range(2)))
         ranks = [rank.index(S(state)) for state in walk.states]
         assert ranks == sorted(set(ranks)), order
         results = [event for event in walk.events if isinstance(event, ToolReturned)]
@@ -147,15 +151,15 @@ def test_in_any_order_and_twice_states_only_go_on_and_the_result_comes_once(tran
 
 
 def test_another_transfer_waits_for_the_one_that_is_under_way() -> None:
-    walk = Walk().takes(Asked(COLD))
-    assert standing(None, 3, 1) is Standing.NEW
-    assert standing(walk.known, 3, 1) is Standing.SAME
-    assert standing(walk.known, 3, 2) is Standing.NOT_NOW
+    walk = Walk().takes(TransferAsked(COLD))
+    assert standing(None, 3, 1) is OrderStanding.NEW
+    assert standing(walk.known, 3, 1) is OrderStanding.SAME
+    assert standing(walk.known, 3, 2) is OrderStanding.NOT_NOW
     walk.takes(NotReached(Failure.BUSY))
-    assert standing(walk.known, 3, 1) is Standing.SETTLED
-    assert standing(walk.known, 4, 0) is Standing.NEW
-    walk.takes(Asked(replace(COLD, turn=4)))
+    assert standing(walk.known, 3, 1) is OrderStanding.SETTLED
+    assert standing(walk.known, 4, 0) is OrderStanding.NEW
+    walk.takes(TransferAsked(replace(COLD, turn=4)))
     assert walk.known is not None
     assert walk.known.attempt == 2
     spent = replace(walk.known, attempt=TRANSFERS_MAX, state=S.FAILED)
-    assert standing(spent, 5, 0) is Standing.NOT_NOW
+    assert standing(spent, 5, 0) is OrderStanding.NOT_NOW
