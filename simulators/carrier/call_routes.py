@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from simulators.answer import L16_8K, L16_16K, MULAW, TRACKS, Stream, read_extra_headers
 from simulators.carrier.call_request import BadParameter, read_call_request, read_target, read_whole
+from simulators.carrier.conversation import CHARS_PER_S
 from simulators.carrier.fields import bare
-from simulators.carrier.interpreter import CHARS_PER_S, PLAY_S
+from simulators.carrier.interpreter import PLAY_S
 from simulators.carrier.phone_call import PhoneCall
 from simulators.carrier.plan import Target
 from simulators.carrier.record import utc_text

@@ -23,6 +23,7 @@ from simulators.carrier.plan import CallPlan, CarrierOptions, Target
 from simulators.carrier.record import ApiRequest, CallRecord
 from simulators.carrier.recordings import Recordings
 from simulators.carrier.refusals import Limits, Refusal, RequestFaults
+from simulators.carrier.rooms import Rooms
 from simulators.loopback_server import LoopbackServer
 from simulators.script import Step
 from simulators.sound import FRAME_MS
@@ -49,6 +50,7 @@ class Carrier:
         self.limits = Limits(options.cps, options.calls_max)
         self.faults = RequestFaults()
         self.recordings = Recordings(options.auth_id, lambda: self.now_ms)
+        self.rooms = Rooms()
         self.url = ""
         self.on_end: Callable[[CallRecord], None] = lambda call: None
         """Called with every call that is over."""
@@ -74,7 +76,7 @@ class Carrier:
         self._sender = HookSender(
             options.hooks, options.auth_token, options.parent_token, options.time_scale, lambda: self.now_ms
         )
-        self.world = World(options, self._sender, self.people, self.recordings, lambda: self.now_ms)
+        self.world = World(options, self._sender, self.people, self.recordings, self.rooms, lambda: self.now_ms)
         self._server = LoopbackServer(application(self), options.host, options.port)
         self.url = self.recordings.media_url = self._server.url
         await self._server.__aenter__()

@@ -43,6 +43,7 @@ CAUSES: dict[int, tuple[str, str, str]] = {
     8014: ("Invalid Redirect XML", "NORMAL_CLEARING", "completed"),
     9000: ("Lost Race", "LOSE_RACE", "cancel"),
     9100: ("Machine Detected", "NORMAL_CLEARING", "completed"),
+    9110: ("Confirm Key Challenge Failed", "NORMAL_CLEARING", "completed"),
 }
 
 WHERE = {"answer": 1, "fallback": 1, "action": 2, "transfer": 3, "redirect": 4}

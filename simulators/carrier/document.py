@@ -82,6 +82,10 @@ class Dial:
     timeout_s: float
     limit_s: float
     caller_id: str
+    confirm_sound: str = ""
+    """URL of XML that the callee hears before it is connected."""
+    confirm_key: str = ""
+    """Key that the callee must press then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,9 @@ class Conference:
     room: str
     callback_url: str
     callback_method: str
+    stay_alone: bool = False
+    end_on_exit: bool = False
+    limit_s: float = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +217,8 @@ def _dial(element: Element, where: str) -> Dial:
         timeout_s=_number(element, "timeout", 120),
         limit_s=_number(element, "timeLimit", 14_400),
         caller_id=element.get("callerId", ""),
+        confirm_sound=_url(element.get("confirmSound", ""), "action", may_miss=True),
+        confirm_key=element.get("confirmKey", ""),
     )
 
 
@@ -217,7 +226,14 @@ def _conference(element: Element, where: str) -> Conference:
     room = _text(element)
     if not room:
         raise invalid_xml(where, "<Conference> needs the name of a room")
-    return Conference(room, element.get("callbackUrl", ""), _method(element, "callbackMethod", where))
+    return Conference(
+        room,
+        element.get("callbackUrl", ""),
+        _method(element, "callbackMethod", where),
+        stay_alone=_flag(element, "stayAlone", False),
+        end_on_exit=_flag(element, "endConferenceOnExit", False),
+        limit_s=_number(element, "timeLimit", 86_400),
+    )
 
 
 def _pre_answer(element: Element, where: str) -> PreAnswer:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from simulators.answer import Stream
 from simulators.carrier.causes import Cause, Dropped, cause
-from simulators.carrier.conversation import Joint
+from simulators.carrier.conversation import CHARS_PER_S, Joint
 from simulators.carrier.document import (
     Conference,
     Dial,
@@ -34,7 +34,7 @@ from simulators.carrier.plan import Target
 if TYPE_CHECKING:
     from simulators.carrier.phone_call import PhoneCall
 
-CHARS_PER_S = 15.0  # speech is about 15 characters a second
+
 PLAY_S = 3.0  # the assumed length of a file; it is never opened
 LOOPS_MAX = 1000
 DOCUMENTS_MAX = 100
@@ -102,7 +102,7 @@ class Interpreter:
             case Dial():
                 return await self._after(await self._joint.dial(verb), verb.action, verb.method, verb.redirect)
             case Conference():
-                await self._joint.confer(verb)
+                return await self._joint.confer(verb)
             case Stream():
                 return await self._stream(verb)
         return None

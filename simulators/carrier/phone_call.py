@@ -24,6 +24,7 @@ from simulators.carrier.people import CAUSE_OF, Callee, People
 from simulators.carrier.plan import CallPlan, CarrierOptions, Target
 from simulators.carrier.record import CallRecord, Webhook
 from simulators.carrier.recordings import Recordings
+from simulators.carrier.rooms import Rooms
 
 QUESTION_PAUSE_S = 0.5  # between tries of the answer URL, doubled each time
 END_S_MAX = 60.0
@@ -37,6 +38,7 @@ class World:
     sender: HookSender
     people: People
     recordings: Recordings
+    rooms: Rooms
     now_ms: Callable[[], float]
 
 

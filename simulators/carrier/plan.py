@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from simulators.carrier.hooks import HookHabits
 from simulators.carrier.people import Callee
@@ -80,6 +81,8 @@ class CarrierOptions:
     answer_tries: int = 3
     hangup_delay_ms: float = 1000.0
     """From the end of a call to its Hangup webhook; about 5 s were captured."""
+    after_room: Literal["next verb", "hangup"] = "next verb"
+    """What becomes of a call in a `<Conference>` that another member has ended."""
     speech: Path = SPEECH
     wavs: Path | None = None
     """Record every stream into this folder: caller left, agent right."""

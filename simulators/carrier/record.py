@@ -75,6 +75,7 @@ class CallRecord:
     """The verbs that ran, in order."""
     streams: list[CallResult] = field(default_factory=list)
     dialled: list[dict[str, Any]] = field(default_factory=list)
+    """The legs of `<Dial>`: number, status, and what the callee heard before it was connected."""
     recordings: list[str] = field(default_factory=list)
     finished: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 

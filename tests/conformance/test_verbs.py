@@ -70,7 +70,7 @@ means(
 means(
     "1.5 Conference",
     Conference("desk", stay_alone=True, callback_url=URL),
-    understood=[read.Conference("desk", URL, "POST")],
+    understood=[read.Conference("desk", URL, "POST", stay_alone=True)],
 )
 means(
     "1.5 PreAnswer, DTMF",

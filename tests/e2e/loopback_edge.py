@@ -40,6 +40,7 @@ from edge.outbound.dialer import Dialer
 from edge.session.calls import Calls
 from edge.session.media_streams import MediaStreams
 from edge.session.url_proof import of_call
+from edge.transfer.orders import CallOrders
 from edge.vobiz.signatures import Policy
 from tests.deadlines import WAIT_S
 
@@ -254,6 +255,8 @@ async def running_edge(
     api = Api(agents, store, bus, dialer, api_token, FROM)
     front = EdgeApp(calls, media, webhooks, api, Buckets() if failures is None else failures)
     server = make_server(front.app(), "127.0.0.1", port)
+    orders = CallOrders(bus, store, dialer, limits or OperatorLimits())
+    calls.order = orders.receive
     calls.listen()
     serving = asyncio.create_task(server.serve(), name="edge")
     try:
@@ -269,4 +272,5 @@ async def running_edge(
         server.should_exit = True
         async with asyncio.timeout(SECONDS):
             await serving
+        await orders.aclose()
         ticker.close()
