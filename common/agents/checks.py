@@ -17,6 +17,7 @@ from common.agents.files import Document
 from common.agents.keypad_check import of_keypad
 from common.agents.model import ANY_NUMBER, Agent
 from common.agents.tools import Tool
+from common.agents.transfer_checks import transfer_problems
 from common.agents.variables import names_without_value
 from common.numbers import number_key
 
@@ -123,7 +124,8 @@ def of_folder(agents: list[AgentAndFile], canaries: list[AgentAndFile], own_numb
     return [
         *_clashes(agents),
         *_clashes(canaries),
-        *_loops([*agents, *canaries], own_numbers),
+        *_loops([*agents, *canaries], own := tuple(own_numbers)),
+        *transfer_problems([*agents, *canaries], own),
         *_of_canaries(agents, canaries),
     ]
 

@@ -45,7 +45,7 @@ class FolderContent:
 def load_agents(folder: Path, own_numbers: Iterable[str] = ()) -> Agents:
     """Read every `*.yaml` of `folder`.  Raises one `BadAgents` that lists the problems of all files, by line.
 
-    `own_numbers` are further numbers of the deployment; no agent's `fallback_number` may be one of them.
+    `own_numbers` are further numbers of the deployment; no `fallback_number` and no transfer target may be one.
     """
     return read_folder(folder, own_numbers).as_agents()
 
