@@ -81,8 +81,8 @@ async def serve(settings: Settings, folder: AgentFolder) -> None:
         dialer = None
         if settings.can_dial:
             dialer = await stack.enter_async_context(_dialer(settings, edge, limits, secret or None))
-        lead_ms, call_s_max = settings.playout_lead_ms, settings.call_s_max
-        streams = MediaStreams(calls, store, bus, ticker, agents, secret, lead_ms, dialer, call_s_max)
+        limits_of_streams = (settings.playout_lead_ms, dialer, settings.call_s_max)
+        streams = MediaStreams(calls, store, bus, ticker, agents, secret, *limits_of_streams)
         webhook_auth = WebhookAuth(
             store, Policy(settings.signature_policy), _tokens(settings), settings.public_url, _proxies(settings)
         )

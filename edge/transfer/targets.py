@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from common.agents.acts import TransferTarget
-from common.agents.model import BadAgents, from_document
+from common.agents.model import Agent, BadAgents, from_document
 from common.call.transfer import Transfer
 from common.numbers import same_party
 from common.store import CallRecord
 from edge.outbound.destinations import NotAllowed, OperatorLimits
 from edge.transfer.state import Failure
-
-LANGUAGE = "en"
 
 
 def our_number(record: CallRecord) -> str:
@@ -54,9 +52,12 @@ def may_ring(number: str, record: CallRecord, limits: OperatorLimits) -> bool:
 def _target_of(record: CallRecord, target: str, name: str) -> tuple[TransferTarget, str] | None:
     """The target and the language of its agent; None if there is none, or the agent cannot be read."""
     try:
-        agent = from_document(record.agent)
+        first = from_document(record.agent)
     except BadAgents:
         return None
-    if name not in ("", agent.name) or target not in agent.transfer:
+    # The agents that the call may be handed to stand in the document of the first one.
+    agents: dict[str, Agent] = {**getattr(first, "others", {}), first.name: first}
+    agent = agents.get(name or first.name)
+    if agent is None or target not in agent.transfer:
         return None
     return agent.transfer[target], agent.language

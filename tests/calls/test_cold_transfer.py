@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from common.store.memory import MemoryCallStore
 from tests.calls.legs import Person
 from tests.calls.transferring import CALL, PERSON, Desk, transferring
 
@@ -177,3 +178,53 @@ async def test_the_edge_dies_with_the_order_and_the_next_one_gets_it_again() -> 
         await desk.order()
         await desk.caller.over()
         assert desk.states == ["asked", "dialled", "answered", "joined", "over"]
+
+
+class Forgetful(MemoryCallStore):
+    """Loses everything when it is asked to, as a server without persistence does."""
+
+    def forget(self) -> None:
+        self._calls.clear()
+
+
+@pytest.mark.parametrize("does", ["answers", "busy"])
+async def test_redis_loses_everything_while_it_rings(does: str) -> None:
+    """The caller who comes back begins anew with the agent; who talks is not disturbed."""
+    async with transferring(Desk(person=Person(does), ledgers=Forgetful)) as desk:
+        await desk.order()
+        await desk.until(lambda: desk.states[-1:] == ["dialled"])
+        assert isinstance(desk.store, Forgetful)
+        desk.store.forget()
+        if does == "answers":
+            await desk.caller.over()
+            assert desk.caller.verbs == ["Stream", "Redirect", "Dial", "Hangup"]
+        else:
+            await desk.until(lambda: desk.epochs == 2)
+            assert (await desk.record()).status == "live"
+        assert len(desk.rung) == 1
+
+
+async def test_keys_are_sent_once_and_their_failure_is_told() -> None:
+    async with transferring() as desk:
+        for _ in range(3):
+            await desk.sends_keys("12")
+        await desk.sends_keys("9", n=2)
+        assert desk.keys_sent == ["12", "9"]
+        assert desk.results == [
+            ("done", "The keys were sent."),
+            ("done", "The keys were sent."),
+            ("done", "The keys were sent."),
+            ("failed", "The keys could not be sent."),
+        ]
+
+
+async def test_an_order_of_a_worker_that_was_replaced_is_ignored() -> None:
+    async with transferring() as desk:
+        await desk.order(token=5)
+        await desk.until(lambda: desk.epochs == 1 and desk.states)
+    async with transferring() as desk:
+        desk.edge.calls.live()[0].fences.admits("llm", 7)
+        await desk.order(token=5)
+        await desk.order(token=9, epoch=3)
+        await asyncio.sleep(1)
+        assert desk.states == desk.results == []

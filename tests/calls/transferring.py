@@ -150,10 +150,12 @@ class Desk:
         self.legs[leg.call_id] = leg
         self.running.append(asyncio.ensure_future(leg.run(url)))
 
-    async def order(self, turn: int = 3, n: int = 1, target: str = "sales", **more: Any) -> None:
+    async def order(
+        self, turn: int = 3, n: int = 1, target: str = "sales", token: int = 1, epoch: int = 0, **more: Any
+    ) -> None:
         """The LLM worker's order, to the edge that has the caller."""
         record = await self.record()
-        order = TransferCall(CALL, 1, record.epoch, turn, n, target, **more)
+        order = TransferCall(CALL, token, epoch or record.epoch, turn, n, target, **more)
         MemoryBus(self.streams).publish(edge_priority(record.edge), order)
         await asyncio.sleep(0.01)
 
