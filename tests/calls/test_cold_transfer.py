@@ -109,6 +109,7 @@ async def test_a_late_copy_about_an_earlier_transfer_does_not_fail_the_next_one(
         await desk.until(lambda: len(desk.rung) == 2)
         late = {**desk.caller.fields, "Event": "DialAction", "DialStatus": "busy", "attempt": "3.1"}
         await desk.posts("/dial-status", late)
+        await desk.posts("/transfer-events", {**late, "Event": "DialConnected"})
         await desk.caller.over()
         assert desk.states == ["asked", "dialled", "failed", "asked", "dialled", "answered", "joined", "over"]
         assert [outcome for outcome, _ in desk.results] == ["failed", "done"]
@@ -145,6 +146,16 @@ async def test_a_carrier_that_does_not_close_the_stream_is_taken_there_by_rest()
         assert desk.rest == [f"transfer {CALL}"]
         assert desk.states == ["asked", "dialled", "answered", "joined", "over"]
         assert len(desk.rung) == 1
+
+
+async def test_a_carrier_that_rings_already_is_not_sent_there_again() -> None:
+    """The end of the stream did not reach the edge, but the carrier has asked what follows."""
+    async with transferring(Desk(minds_stop=False, person=Person(ring_s=20))) as desk:
+        await desk.order()
+        await asyncio.sleep(1)
+        await desk.posts(f"/after-stream?{desk.proven('/after-stream')}", desk.caller.fields)
+        await asyncio.sleep(5)
+        assert desk.rest == []
 
 
 # --- whoever dies -------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from common.store import CallLookup
 from common.store.memory import MemoryCallStore
 from tests.calls.legs import Person
 from tests.calls.transferring import CALL, PERSON, Desk, transferring
@@ -175,16 +176,22 @@ async def test_the_edge_dies_in_each_state(person: Person, after_s: float) -> No
 
 
 class Away(MemoryCallStore):
-    """Refuses changes of transfers while `away`; with `deaf` the change is made, and the answer lost."""
+    """Answers nothing about transfers while `away`; with `deaf` the next change is made, and the answer lost."""
 
-    away = deaf = False
+    away = deaf = leaves = False
+    """`leaves`: it is away after that answer."""
+
+    async def look_up(self, call_id: str) -> CallLookup:
+        if self.away:
+            raise ConnectionError("away")
+        return await super().look_up(call_id)
 
     async def change_transfer(self, *about: object, **more: object) -> bool:
         if self.away:
             raise ConnectionError("away")
         changed = await super().change_transfer(*about, **more)  # type: ignore[arg-type]
         if self.deaf:
-            self.deaf = False
+            self.deaf, self.away = False, self.leaves
             raise TimeoutError("no answer")
         return changed
 
@@ -199,6 +206,21 @@ async def test_redis_answers_too_late_to_the_order(mode: str) -> None:
         await desk.caller.over()
         assert desk.states[-2:] == ["joined", "over"]
         assert len(desk.rung) == len(desk.results) == 1
+
+
+@pytest.mark.parametrize("mode", ["cold", "warm"])
+async def test_redis_loses_its_answer_and_is_away_for_longer_than_a_transfer_is_tried(mode: str) -> None:
+    """It was begun, so it takes place: the model is not told the contrary."""
+    desk = Desk(mode, ledgers=Away)
+    async with transferring(desk):
+        assert isinstance(desk.store, Away)
+        desk.store.deaf = desk.store.leaves = True
+        await desk.order()
+        await asyncio.sleep(7)
+        desk.store.away = False
+        await desk.until(lambda: desk.results)
+        assert desk.states[-2:] == ["joined", "over"]
+        assert [outcome for outcome, _ in desk.results] == ["done"]
 
 
 @pytest.mark.parametrize("mode", ["cold", "warm"])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -36,6 +37,7 @@ from edge.outbound.destinations import OperatorLimits
 from edge.outbound.dialer import Dialer, DialerOptions
 from edge.session.calls import Calls
 from edge.session.media_streams import MediaStreams
+from edge.session.url_proof import of_call
 from edge.transfer.orders import CallOrders
 from edge.vobiz.rest.errors import Refused
 from edge.vobiz.signatures import Policy
@@ -138,6 +140,10 @@ class Desk:
         reply = await self.edge.http.post(f"{parts.path}?{parts.query}", data=fields)
         assert reply.status_code == 200, (parts.path, reply.text)
         return reply.content
+
+    def proven(self, path: str) -> str:
+        """The query of a URL that the carrier was given for the caller's call."""
+        return of_call(SECRET, path, CALL, time.time() + 60).partition("?")[2]
 
     async def phones(self) -> None:
         """A caller, who is with the agent when this returns."""
