@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common.agents.acts import TransferTarget
-from common.agents.model import Agent, BadAgents, from_document
+from common.agents.model import BadAgents, from_document
 from common.call.transfer import Transfer
 from common.numbers import same_party
 from common.store import CallRecord
@@ -55,9 +55,7 @@ def _target_of(record: CallRecord, target: str, name: str) -> tuple[TransferTarg
         first = from_document(record.agent)
     except BadAgents:
         return None
-    # The agents that the call may be handed to stand in the document of the first one.
-    agents: dict[str, Agent] = {**getattr(first, "others", {}), first.name: first}
-    agent = agents.get(name or first.name)
+    agent = {**first.others, first.name: first}.get(name or first.name)
     if agent is None or target not in agent.transfer:
         return None
     return agent.transfer[target], agent.language

@@ -149,10 +149,11 @@ async def test_a_carrier_that_does_not_close_the_stream_is_taken_there_by_rest()
 
 
 async def test_a_carrier_that_rings_already_is_not_sent_there_again() -> None:
-    """The end of the stream did not reach the edge, but the carrier has asked what follows."""
+    """The end of the stream did not reach its edge, but the carrier has asked another one what follows."""
     async with transferring(Desk(minds_stop=False, person=Person(ring_s=20))) as desk:
         await desk.order()
         await asyncio.sleep(1)
+        desk.new_edge()
         await desk.posts(f"/after-stream?{desk.proven('/after-stream')}", desk.caller.fields)
         await asyncio.sleep(5)
         assert desk.rest == []
