@@ -89,8 +89,7 @@ async def serve(settings: Settings, folder: AgentFolder) -> None:
         more = (settings.public_url, secret, settings.when_busy, settings.answer_xml, limits, on_call)
         webhooks = Webhooks(calls, store, agents, webhook_auth, dialer, *more)
         calls.order = (await stack.enter_async_context(_orders(bus, store, dialer, limits))).receive
-        token = await _api_token(settings, store, secret)
-        api = Api(agents, store, bus, dialer, token, settings.vobiz_from_number)
+        api = Api(agents, store, bus, dialer, await _api_token(settings, store, secret), settings.vobiz_from_number)
         app = EdgeApp(calls, streams, webhooks, api).app()
         server = make_server(app, settings.http_host, settings.http_port, settings.http_keepalive_s)
         waits = Waits(settings.offer_wait_ms, settings.takeover_wait_ms)

@@ -42,7 +42,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from common.call.end_reasons import EndReason
-from common.call.transfer import TransferChange
 from common.protocol import redis_keys
 from common.protocol.messages import Message
 from common.store.agent_versions import AgentVersions
@@ -52,23 +51,18 @@ from common.store.fixed_speech import FixedSpeech
 from common.store.members import MemberReport, Members, Quarantined, Renewal
 from common.store.secret_keys import Secrets
 from common.store.suspicion import Left, Take
+from common.store.transfers import CallTransfers
 
 END_REASONS = tuple(reason.value for reason in EndReason)
 """The values of `EndReason` (common/call/end_reasons.py), as labels of metrics."""
 
 MAY_GO_ON = ("carrier", "caller hung up")
 """End reasons of a call whose connection was lost; if the carrier still has the call, it may be reopened."""
-MAY_COME_BACK = (*MAY_GO_ON, EndReason.TRANSFERRED.value)
-"""End reasons of a call that may be started again, as long as the carrier has not ended it."""
 REOPEN_SECONDS = 60
 """How long a reopened call waits for its stream."""
 NO_EPOCHS: Mapping[str, int] = {}
 READY_STALE_MS = 3000
 """A report of a pool member counts for this long; after it the member is taken for gone."""
-TRANSFERRED_SECONDS = 900
-"""Shortest time for which a call that was transferred is kept: the person may ring for minutes before it comes back."""
-AUDIO_OF_TRANSFERRED_SECONDS = 300
-"""How long its audio stays: if it comes back, its positions continue there."""
 UNSTARTED_SECONDS = 600
 """A record that no edge has started expires after this: the call was not picked up."""
 
@@ -154,7 +148,7 @@ class Claim:
     """The last owner could not reach a provider."""
 
 
-class CallRecords(Protocol):
+class CallRecords(CallTransfers, Protocol):
     """The records of calls, and the fields of the carrier's webhooks about them."""
 
     async def create(self, record: CallRecord) -> CallLookup:
@@ -191,21 +185,6 @@ class CallRecords(Protocol):
         """Continue a call for which the carrier asks again.  False: the call is unknown, or over for good.
 
         A call that ended because its connection was lost may be started again within `REOPEN_SECONDS`.
-        """
-
-    async def change_transfer(
-        self,
-        call_id: str,
-        was: str,
-        now: str,
-        change: TransferChange,
-        events: Sequence[Message],
-        epoch: int = 0,
-    ) -> bool:
-        """Replace the call's transfer `was` by `now`, and append `events` to the event log, in one step.
-
-        `change` says what becomes of the call; `epoch` is the connection that some changes need.  False: the transfer
-        is no longer `was`, the call is unknown, or the change needs another state of it; then nothing was written.
         """
 
     async def live(self) -> list[str]:

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from common.bus.memory import MemoryStreams
 from common.protocol import redis_keys
-from common.store import MAY_COME_BACK
 from common.store.ended_calls import COMPACT_AFTER_SECONDS, COMPACT_SECONDS, COMPACT_TRIES_MAX, DUE_MAX, Entries
 from common.store.memory_call import MemoryCall
+from common.store.transfers import MAY_COME_BACK
 
 
 class MemoryEndedCalls:

@@ -13,8 +13,8 @@ import msgpack
 from common.protocol import redis_keys
 from common.protocol.codec import encode
 from common.redis.client import Client
-from common.store import MAY_COME_BACK
 from common.store.ended_calls import COMPACT_SECONDS, COMPACT_TRIES_MAX, DUE_MAX, Entries
+from common.store.transfers import MAY_COME_BACK
 
 # The server's clock decides what is due.  Arguments: most calls, seconds until they are due again.
 _TAKE = """

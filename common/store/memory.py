@@ -136,6 +136,7 @@ class MemoryCallStore:
         events: Sequence[Message],
         epoch: int = 0,
     ) -> bool:
+        """See `common.store.transfers.CallTransfers`."""
         call = self._calls.get(call_id)
         if call is None or call.record.transfer != was:
             return False

@@ -37,7 +37,6 @@ from common.redis.client import Client
 from common.redis.commands import Command, Word, script
 from common.redis.url import RedisTarget, parse_redis_url
 from common.store import (
-    AUDIO_OF_TRANSFERRED_SECONDS,
     MAY_GO_ON,
     NO_EPOCHS,
     READY_STALE_MS,
@@ -67,6 +66,7 @@ from common.store.redis_values import call_ids_of, fields_of, ms_of, pairs_of, r
 from common.store.secret_keys import SecretKey
 from common.store.secret_keys_redis import RedisSecrets
 from common.store.suspicion import Left, Take
+from common.store.transfers import AUDIO_OF_TRANSFERRED_SECONDS
 
 LIVE_STALE_MS = 15_000
 """A call without a heartbeat of its edge for this long has no edge, in ms; edges send one every few seconds."""
@@ -155,6 +155,7 @@ class RedisCallStore:
         events: Sequence[Message],
         epoch: int = 0,
     ) -> bool:
+        """See `common.store.transfers.CallTransfers`."""
         about: list[Word] = [was, now, change.value, epoch, call_id, self._retention_s, COMPACT_AFTER_SECONDS]
         about += [AUDIO_OF_TRANSFERRED_SECONDS, 1000 * REOPEN_SECONDS, *map(encode, events)]
         return bool(await self._client.run(scripts.CHANGE_TRANSFER, _ending_keys(call_id), about))

@@ -6,7 +6,7 @@ claim and release are in common/store/suspicion.py, those of leases in common/st
 
 from common.call.end_reasons import EndReason
 from common.protocol.redis_keys import ALL_POOLS
-from common.store import TRANSFERRED_SECONDS
+from common.store.transfers import TRANSFERRED_SECONDS
 
 AUDIO_AFTER_END_SECONDS = 20
 """How long the audio of an ended call stays, for an STT worker that is behind.  It is most of a call's memory."""

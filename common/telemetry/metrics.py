@@ -204,16 +204,13 @@ _REQUEST_REFUSALS = (
 )
 _DROPS = ("stale", "duplicate or no room", "call is over", "too early")
 _ORDERS = (
-    "hang up", "speech started", "speech ended", "words detected", "reply released", "keep keys secret",
-)  # fmt: skip
+    *("hang up", "speech started", "speech ended", "words detected", "reply released", "keep keys secret"),
+    *("transfer call", "send keys"),
+)
 _TOO_FAST = ("audio", "events", "frames", "pings")
 _TRANSFER_OUTCOMES = (
     *("connected", "no answer", "busy", "declined", "unreachable", "short talk", "timeout", "caller gone"),
     *("not allowed", "no target", "not now", "no account", "limit", "store"),
-)
-_ORDERS = (
-    *("hang up", "speech started", "speech ended", "words detected", "reply released"),
-    *("transfer call", "send keys"),
 )
 _NOT_DIALLED = ("prefix", "number type", "sip", "day")
 TOOL_KINDS = ("http", "python", "mcp")
