@@ -190,7 +190,7 @@ class LlmSession:
                 order: Message = (
                     SendKeys(*about, each.keys)
                     if isinstance(each, KeysDue)
-                    else TransferCall(*about, each.target, reason=each.reason)
+                    else TransferCall(*about, each.target, self._personas.name_of(each.turn), each.reason)
                 )
                 self._bus.publish(edge_priority(self._connection.edge), order)
 

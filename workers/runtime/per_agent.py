@@ -42,6 +42,10 @@ class PerAgent(Generic[T]):
         """What is needed of the agent that has reply `turn`."""
         return self._of(self._agents.of(turn))
 
+    def name_of(self, turn: int) -> str:
+        """The name of the agent that has reply `turn`."""
+        return self._agents.of(turn).name
+
     @property
     def now(self) -> T:
         """What is needed of the agent that has the call now."""
