@@ -28,6 +28,8 @@ ANY_NUMBER = "*"
 GREETING_CHARS_MAX = 1_000
 FAREWELL_CHARS_MAX = 500
 INSTRUCTIONS_CHARS_MAX = 20_000
+VARIABLES_MAX = 50
+"""Most variables of one agent; in a call, those of the call come first."""
 
 ADDED = (
     "tools",
@@ -176,7 +178,9 @@ class AgentFile:
     """Names and technical terms that callers use, for STT providers that accept such a list."""
     numbers: Annotated[tuple[AgentsNumber, ...], Meta(max_length=1_000)] = ()
     """The phone numbers that this agent answers, as written in the file; `*` is every number of no other agent."""
-    variables: Annotated[Mapping[VariableName, VariableText], Meta(max_length=50)] = field(default_factory=dict)
+    variables: Annotated[Mapping[VariableName, VariableText], Meta(max_length=VARIABLES_MAX)] = field(
+        default_factory=dict
+    )
     """The default value of each `{{name}}` in greeting, farewell and instructions."""
     fallback_number: PersonsNumber = ""
     """A person's number, to which the caller is passed if the agent cannot be reached; empty: an apology."""

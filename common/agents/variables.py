@@ -13,9 +13,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from itertools import islice
 from zoneinfo import ZoneInfo
 
-from common.agents.model import FAREWELL_CHARS_MAX, GREETING_CHARS_MAX, INSTRUCTIONS_CHARS_MAX, Agent
+from common.agents.model import (
+    FAREWELL_CHARS_MAX,
+    GREETING_CHARS_MAX,
+    INSTRUCTIONS_CHARS_MAX,
+    VARIABLES_MAX,
+    Agent,
+)
 from common.numbers import HOME_CODE, international, readable
 
 HOME_ZONE = "Asia/Kolkata"
@@ -71,7 +78,8 @@ def for_inbound(
 def with_variables(agent: Agent, variables: Mapping[str, str], call: CallBeginning = UNKNOWN_CALL) -> Agent:
     """The agent for one call, with its greeting, farewell and instructions filled in.
 
-    A name without a value becomes empty.  The version stays that of the file, because the variables belong to the call.
+    A name without a value becomes empty.  Its `variables` are those of the call, too, for its tools.  The version stays
+    that of the file, because the variables belong to the call.
     """
     given = {**agent.variables, **variables}
     values = {**built_in(agent, call), **given}
@@ -84,6 +92,7 @@ def with_variables(agent: Agent, variables: Mapping[str, str], call: CallBeginni
             : INSTRUCTIONS_CHARS_MAX - len(last)
         ]
         + last,
+        variables=dict(islice({**variables, **agent.variables, **variables}.items(), VARIABLES_MAX)),
         others={name: with_variables(other, variables, call) for name, other in agent.others.items()},
     )
 

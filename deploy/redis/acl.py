@@ -78,7 +78,7 @@ USERS = (
     _pool("stt", f"{_TO_EDGES} %R~call:*:audio"),
     _pool("llm", _TO_EDGES),
     _pool("tts", f"{_TO_EDGES} %W~edge:*:audio ~speech:*", "get zcard zpopmin"),
-    _pool(TOOLS_POOL, ""),  # it runs code of others, and gives no order to an edge
+    _pool(TOOLS_POOL, "%R~call:*:secrets"),  # it runs code of others, and gives no order to an edge
     RedisUser(
         "watch", "%R~pool:*:calls %R~edge:*", "ping info xlen xpending xinfo|groups client|setname", needed=False
     ),

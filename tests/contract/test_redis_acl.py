@@ -185,6 +185,17 @@ async def test_a_worker_may_take_over_and_note_its_effects(server: Server):
     assert server.refusals() == []
 
 
+async def test_only_tools_read_what_a_caller_entered_secretly(server: Server):
+    async with connect_store(server.url("edge"), "edge-a", 60) as edge:
+        await edge.create(CallRecord(CALL, more_pools="tools"))
+        record = await edge.start(CALL, "edge-a")
+        assert record is not None
+        assert await edge.add_secret_key(SecretKey(CALL, record.epoch, 1, "pin", "7"))
+    async with connect_store(server.url(redis_keys.TOOLS_POOL), "tools-1", 60) as store:
+        assert await store.read_secret(CALL, "pin") == "7"
+    assert server.refusals() == []
+
+
 def others(role: str) -> Iterator[tuple[str, ...]]:
     """What would be another role's work, or nobody's."""
     yield from [("FLUSHALL",), ("FLUSHDB",), ("KEYS", "*"), ("SCAN", "0"), ("CONFIG", "GET", "*"), ("ACL", "LIST")]
@@ -199,7 +210,9 @@ def others(role: str) -> Iterator[tuple[str, ...]]:
         yield ("GET", key)
     yield ("HGETALL", "{dials}:out-1")
     yield ("HGETALL", redis_keys.call_webhook_fields(CALL))
-    yield ("HGET", redis_keys.call_secrets(CALL), "pin")
+    yield ("HDEL", redis_keys.call_secrets(CALL), "pin")
+    if role != redis_keys.TOOLS_POOL:
+        yield ("HGET", redis_keys.call_secrets(CALL), "pin")
     yield ("ZADD", redis_keys.CALLS_LIVE, "1", CALL)
     yield ("XREAD", "STREAMS", redis_keys.edge_priority("edge-a"), "0")
     yield ("XREAD", "STREAMS", redis_keys.edge_audio("edge-a"), "0")

@@ -19,6 +19,7 @@ from common.protocol.acts import ToolReturned, ToolSays
 from common.protocol.messages import Message, OwnerChanged
 from common.store import CallRecord, CallStore, Claim
 from common.store.effects import Effect
+from common.store.secret_keys import Secrets
 from workers.runtime.event_session import EventSession
 from workers.tools.agent_tools import AgentTools
 from workers.tools.arguments import BadArguments, read_arguments, secret_names, with_secrets
@@ -45,14 +46,11 @@ async def no_secrets(call_id: str, names: set[str]) -> Mapping[str, str]:
     return {}
 
 
-def secrets_in(store: object) -> ReadSecrets:
-    """Reads what the caller has entered secretly from the call store, if it keeps such keys (`read_secret`)."""
-    read = getattr(store, "read_secret", None)
-    if read is None:
-        return no_secrets
+def secrets_in(store: Secrets) -> ReadSecrets:
+    """Reads what the caller has entered secretly from the call store."""
 
     async def read_all(call_id: str, names: set[str]) -> Mapping[str, str]:
-        return {name: await read(call_id, name) for name in sorted(names)}
+        return {name: await store.read_secret(call_id, name) for name in sorted(names)}
 
     return read_all
 
@@ -200,7 +198,7 @@ class ToolSession:
     def _context(self, agent: str) -> CallContext:
         record = self._claim.record
         of_agent = self._agents.get(agent)
-        variables = {**(of_agent.variables if of_agent else {}), **variables_of(record)}
+        variables = dict(of_agent.variables) if of_agent else {}
         inbound = record.direction == "inbound"
         caller, called = (record.from_number, record.to_number) if inbound else (record.to_number, record.from_number)
         name = of_agent.name if of_agent else agent
@@ -255,13 +253,7 @@ def agents_of(record: CallRecord) -> dict[str, Agent]:
         agent = from_document(record.agent)
     except BadAgents:
         return {}  # of another release: its tools are refused
-    others: Mapping[str, Agent] = getattr(agent, "others", {})
-    return {**others, agent.name: agent, "": agent}
-
-
-def variables_of(record: CallRecord) -> Mapping[str, str]:
-    """The variables that the call itself has brought."""
-    return dict(getattr(record, "variables", {}))
+    return {**agent.others, agent.name: agent, "": agent}
 
 
 def _left_running(claim: Claim) -> frozenset[str]:
