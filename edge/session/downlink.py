@@ -203,6 +203,9 @@ class Downlink:
         if (checkpoint := checkpoint_of(name, self._epochs)) is None:
             return []
         self._playout.played(checkpoint)
+        return self._heard(checkpoint, now)
+
+    def _heard(self, checkpoint: Checkpoint, now: float) -> list[Output]:
         heard = Publish(ClausePlayed(checkpoint.turn, checkpoint.clause))
         return [heard, *self._perform(self.turn.clause_heard(checkpoint.turn, checkpoint.clause), now)]
 
@@ -217,7 +220,7 @@ class Downlink:
         """
         out: list[Output] = []
         for checkpoint in self._playout.overdue(now, alive_ms):
-            out += self._perform(self.turn.clause_heard(checkpoint.turn, checkpoint.clause), now)
+            out += self._heard(checkpoint, now)
         return out + self.wake_turn(now)
 
     def key_pressed(self, now: float) -> list[Output]:

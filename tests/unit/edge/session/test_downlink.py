@@ -161,4 +161,4 @@ def test_a_checkpoint_that_the_carrier_never_answers_counts_as_played() -> None:
     one.reply_synthesized(ReplySynthesized(CALL, 1, 1, 1), NOW)
     one.wake(NOW)
     assert one.housekeep(NOW + 500, NOW + 500) == []
-    assert published(one.housekeep(NOW + 5000, NOW + 5000)) == [ReplyPlayed(1)]
+    assert published(one.housekeep(NOW + 5000, NOW + 5000)) == [ClausePlayed(1, 0), ReplyPlayed(1)]
