@@ -18,6 +18,8 @@ from workers.llm.tools.builtin import HOLD, SEND_DIGITS, TRANSFER_CALL, TRANSFER
 
 INTERRUPTED = "Not done: the caller interrupted you before. Answer them; call it again if it is still wanted."
 YOURS = "You are {} and have the call now; another agent spoke until here. Say who you are, and go on with it."
+UNDECIDED = (ReplyState.PREEMPTIVE, ReplyState.DISCARDED)
+"""States of a reply beside which the one before it may still go on."""
 HOLD_OVER = "The music has ended. Go on with the conversation."
 
 
@@ -60,13 +62,16 @@ def handed_off(each: HandOffDue, turn: int) -> list[AgentChanged | ToolReturned]
 
 def due(replies: Iterable[Reply]) -> Iterator[Due]:
     """What is due now, in order."""
-    for reply in replies:
+    known = list(replies)
+    newest = max((each.turn for each in known if each.state not in UNDECIDED), default=0)
+    for reply in known:
         for call in reply.tools.open():
-            if (found := _due(reply, call)) is not None:
+            if (found := _due(reply, call, newest)) is not None:
                 yield found
 
 
-def _due(reply: Reply, call: OpenCall) -> Due | None:
+def _due(reply: Reply, call: OpenCall, newest: int) -> Due | None:
+    """`newest`: the newest reply that the caller may hear; the ones before it do not go on."""
     if reply.preemptive:
         return None
     arguments = _values(call.arguments)
@@ -84,7 +89,7 @@ def _due(reply: Reply, call: OpenCall) -> Due | None:
                 return ToolReturned(reply.turn, call.n, ToolOutcome.DONE, HOLD_OVER)
         case _:
             return None
-    if reply.state is ReplyState.INTERRUPTED or (reply.superseded and not reply.begun):
+    if reply.state is ReplyState.INTERRUPTED or reply.turn < newest:
         return ToolReturned(reply.turn, call.n, ToolOutcome.CANCELLED, INTERRUPTED)
     return None
 
