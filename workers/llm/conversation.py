@@ -271,10 +271,12 @@ class Dialogue:
         over = newest.closed or newest.state is ReplyState.POSSIBLE_INTERRUPTION
         menu = self._menu_inputs.get(self._inputs) if self._answered_inputs < self._inputs else None
         known = self._inputs if menu is None else self._answered_inputs  # a key of the menu has a reply of its own
-        if max(self._answered, self._dictated) < self._utterance and (over or self._interruptible):
+        is_answer_due = max(self._answered, self._dictated) < self._utterance
+        if is_answer_due and (over or self._interruptible):
             return WantedReply(newest.turn + 1, self._utterance, 0, inputs=known)
         if self._answered_inputs < self._inputs and (newest.closed or newest.on_hold):
-            return WantedReply(newest.turn + 1, 0, 0, inputs=self._inputs, menu=menu)
+            utterance = self._utterance if is_answer_due and menu is None else 0  # one reply to both
+            return WantedReply(newest.turn + 1, utterance, 0, inputs=self._inputs, menu=menu)
         # Only after the last reply is over: a preemptive reply would replace it, and may be discarded.
         if over and self._eager_turn is not None:
             return WantedReply(newest.turn + 1, self._eager_turn.utterance, 0, self._eager_turn.text, known)

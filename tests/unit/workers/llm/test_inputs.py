@@ -80,3 +80,15 @@ def test_a_reply_that_is_discarded_has_told_nobody_of_the_result() -> None:
     dialogue.receive(UserTurn(3, "and why", ()))
     wanted = dialogue.wanted()
     assert wanted is not None and wanted.inputs == 1
+
+
+def test_on_hold_one_reply_is_for_the_result_and_for_what_the_caller_said_meanwhile() -> None:
+    """The agent may not be interrupted, and only what ends its music lets it answer."""
+    dialogue = Dialogue("Be brief.", interruptible=False)
+    music = Clause(2, 0, "", sound="hold")
+    for event in (*BEGIN[:5], BEGIN[5], music, ReplyEnded(2, 1), PlaybackStarted(2, 0), UserTurn(2, "hello", ())):
+        dialogue.receive(event)
+    assert dialogue.wanted() is None
+    dialogue.receive(RETURNED)
+    wanted = dialogue.wanted()
+    assert wanted is not None and (wanted.turn, wanted.utterance, wanted.inputs) == (3, 2, 1)
