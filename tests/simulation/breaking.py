@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, TypeVar
 
 from tests.simulation.cluster import Edge, Node, Worker
-from tests.simulation.plan import Fault
+from tests.simulation.plan import Ambush, Fault
+from tests.simulation.processes import OUTSIDE
 
 if TYPE_CHECKING:
     from tests.simulation.run import Run
@@ -22,6 +25,8 @@ class Breaking:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._random = Random(f"breaking {run.plan.seed}")
+        self._reached: Counter[str] = Counter()
+        self._ambushes: asyncio.TaskGroup | None = None
         self.last_s = run.loop.time()
         """When the last fault was over, as far as it is known."""
 
@@ -36,6 +41,35 @@ class Breaking:
                 if self._run.over:
                     return
                 tasks.create_task(self._break(fault), name=f"fault {fault.does}")
+
+    async def ambush(self, over: asyncio.Event) -> None:
+        """Wait for the moments of the plan's ambushes, until the calls are over."""
+        async with asyncio.TaskGroup() as self._ambushes:
+            await over.wait()
+
+    def reached(self, stage: str, call_id: str) -> None:
+        """A call of a tool has come to this stage."""
+        self._reached[stage] += 1
+        for each in self._run.plan.ambushes:
+            if (each.stage, each.number) == (stage, self._reached[stage]) and self._ambushes and not self._run.over:
+                work = self._spring(each, call_id)
+                self._ambushes.create_task(work, name=f"ambush {stage}", context=OUTSIDE.copy())
+
+    async def _spring(self, ambush: Ambush, call_id: str) -> None:
+        await asyncio.sleep(ambush.delay_s)
+        fault = ambush.fault
+        if ambush.aimed:
+            fault = replace(fault, victim=self._victim(fault, call_id))
+        self._note(f"{ambush.stage} {call_id}: {fault.does} {fault.victim}")
+        await self._break(fault)
+
+    def _victim(self, fault: Fault, call_id: str) -> str:
+        """Who has the call, of those whom this fault may concern."""
+        if fault.does == "break line":
+            return call_id
+        if "edge" in fault.does:
+            return next((edge.name for edge in self._run.edges if edge.alive and edge.calls.get(call_id)), "")
+        return self._run.owners.get((fault.pool, call_id), "")
 
     async def _break(self, fault: Fault) -> None:
         match fault.does:
@@ -66,8 +100,7 @@ class Breaking:
         if worker is None:
             return
         self._note(f"kill -9 {worker.name}")
-        worker.leaving.set()
-        await worker.process.kill()
+        await worker.kill()
         await asyncio.sleep(fault.seconds / 2)
         self._run.hire(fault.pool)
 
@@ -166,4 +199,7 @@ class Breaking:
 
 
 def _one(these: Sequence[T], fault: Fault) -> T | None:
+    if fault.victim:
+        names = [(getattr(one, "name", ""), getattr(one, "call_id", "")) for one in these]
+        return next((one for one, name in zip(these, names, strict=True) if fault.victim in name), None)
     return these[fault.choice % len(these)] if these else None

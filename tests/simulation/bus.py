@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -266,8 +267,8 @@ class ProcessLedger:
         if not callable(operation):
             return replace(self, store=operation)  # a port of its own, over the same network
 
-        async def call(*arguments: Any) -> Any:
-            return await self._ask(name, operation, arguments)
+        async def call(*arguments: Any, **named: Any) -> Any:
+            return await self._ask(name, partial(operation, **named) if named else operation, arguments)
 
         return call
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 from binascii import b2a_base64
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
@@ -103,6 +103,12 @@ class Phone:
     """When the caller last made a sound."""
     ended: str = ""
     """Why the carrier has no call any more; empty while it has."""
+    follow: Callable[[], Awaitable[str]] | None = None
+    """Asks what follows when an edge has closed the stream: the token of the next one, or nothing."""
+    away: bool = False
+    """Is the caller with somebody else than the agent?"""
+    hung: Callable[[], None] | None = None
+    """Told when the caller hangs up."""
 
     async def run(self) -> None:
         """Connect, and again after a break; returns when the call is over for the carrier."""
@@ -123,13 +129,33 @@ class Phone:
             self.connection = None
             self.listener.note(f"{self.call_id} connection {connection.number} is {how}")
             if how == "closed":
-                break
+                if not await self._is_back():
+                    break
+                tries = 0
+                continue
             await asyncio.sleep(self.random.uniform(*self.options.away_s))
         self.ended = "hung up" if self.hung_up else "closed" if tries < CONNECTS_MAX else "given up"
+
+    async def _is_back(self) -> bool:
+        """Does another stream follow?"""
+        if self.follow is None or self.hung_up:
+            return False
+        self.away = True
+        self.token = await self.follow()
+        self.away = False
+        self.stops = 0
+        return bool(self.token) and not self.hung_up
 
     def hang_up(self) -> None:
         """The caller hangs up."""
         self.hung_up = True
+        if self.hung is not None:
+            self.hung()
+        if self.connection is not None:
+            self.connection.close()
+
+    def leave_stream(self) -> None:
+        """REST takes the caller off the stream."""
         if self.connection is not None:
             self.connection.close()
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from random import Random
 
-from common.protocol.redis_keys import POOLS
+from common.protocol.redis_keys import ALL_POOLS, POOLS
 from tests.simulation.bus import Weather
 from tests.simulation.carrier import LineOptions
+from tests.simulation.errands import Errand, draw_errand, errand_word, transfer_errand
+from tests.simulation.persons import TRANSFER, RungPerson, draw_person
 from tests.simulation.providers import LAST_WORD, Faults, syllables
 
 BEGIN_SECONDS_MAX = 2.0
@@ -16,6 +20,44 @@ FAULT_SECONDS = (0.5, 16.0)
 """When faults happen."""
 WAIT_SECONDS_MAX = 12.0
 """How long a caller waits for the agent to speak or to fall silent before they speak anyway."""
+
+SPEECH, TOOLS, TRANSFERS = "speech", "tools", "transfers"
+KINDS = (SPEECH, TOOLS, TRANSFERS)
+"""Kinds of plans: callers who talk, those for whom the agent uses tools, and those who are transferred, too."""
+AMBUSHES_MAX = 4
+AMBUSH_NUMBER_MAX = 4
+STAGES = ("called", "begun", "asked", "acted", "finished", "returned")
+"""The stages of a call of a tool: the log has it, its effect is begun, the receiver has the request, has acted, the
+result is recorded, the log has the result.
+"""
+TRANSFER_STAGES = (
+    *("called", "returned", "asked", "dialled", "ringing", "answered", "joined", "comes back", "comes back"),
+    *("over", "failed"),
+)
+"""The stages of a transfer: of the call of its tool, the states of itself, and what the carrier does."""
+AMBUSH_BREAKS = (
+    *("kill worker",) * 5,
+    *("freeze worker",) * 2,
+    *("drain worker",) * 2,
+    "kill edge",
+    "break line",
+    "cut",
+    "cut",
+    "doubt",
+)
+TRANSFER_BREAKS = (
+    *("kill edge",) * 5,
+    *("kill worker",) * 2,
+    "freeze edge",
+    "drain edge",
+    "drain worker",
+    "cut",
+    "cut all",
+    "doubt",
+)
+LOSSES = ("kill worker", "freeze worker", "cut", "cut all", "doubt")
+LOSSES_MAX = 2
+"""So often a pool may lose the owner of a call by an ambush."""
 
 BREAKS = (
     "kill worker",
@@ -41,7 +83,7 @@ class Act:
     """One thing that a caller does: when the agent is silent, while it speaks, or after a pause."""
 
     when: str
-    """"quiet", "speaking" or "now"."""
+    """"quiet", "speaking", "now" or "answered", when all that the caller has said was answered."""
     pause_s: float
     does: str
     """"say", "cough" or "hang up"."""
@@ -67,6 +109,22 @@ class Fault:
     choice: int
     seconds: float
     more: float
+    victim: str = ""
+    """The name of the process, or of the call, that it must be; empty: any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ambush:
+    """Something breaks when a call of a tool comes to a stage for the `number`th time, and `delay_s` later.
+
+    It is of the process that has the call, unless `aimed` is False.
+    """
+
+    stage: str
+    number: int
+    delay_s: float
+    aimed: bool
+    fault: Fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +144,117 @@ class Plan:
     callers: tuple[Caller, ...]
     faults: tuple[Fault, ...]
     acts: bool
-    """Does a tool act at the end of each reply?"""
+    """Does something act at the end of each reply?"""
+    kind: str = SPEECH
+    errands: dict[str, Errand] = field(default_factory=dict)
+    """By the caller's word."""
+    ambushes: tuple[Ambush, ...] = ()
+    persons: dict[str, RungPerson] = field(default_factory=dict)
+    """By the caller's word that asks for them."""
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The pools that the deployment has."""
+        return POOLS if self.kind == SPEECH else ALL_POOLS
 
 
-def draw(seed: int) -> Plan:
+def draw(seed: int, kind: str = SPEECH) -> Plan:
     """The plan of this seed."""
+    return _draw_speech(seed) if kind == SPEECH else _draw_errands(seed, kind)
+
+
+def _draw_errands(seed: int, kind: str) -> Plan:
+    """Callers with errands; most of what breaks, breaks while a tool or a transfer is under way."""
+    talk = _draw_speech(seed)
+    random = Random(f"{kind} {seed}")
+    errands: dict[str, Errand] = {}
+    persons: dict[str, RungPerson] = {}
+    vocabulary: dict[int, str] = {}
+    line = replace(talk.callers[0].line, payload_frames=5)
+    draw_act = _errand_act if kind == TOOLS else _transfer_act
+    callers = tuple(
+        _errand_caller(random, line, lambda: draw_act(random, vocabulary, errands, persons), vocabulary)
+        for _ in range(random.choice((1, 1, 2, 3)))
+    )
+    stages = STAGES if kind == TOOLS else TRANSFER_STAGES
+    faults = sorted(
+        (_fault(random, ALL_POOLS) for _ in range(random.choice((0, 0, 0, 1, 2)))), key=lambda fault: fault.at_s
+    )
+    return replace(
+        talk,
+        calls_max=max(talk.calls_max, -(-len(callers) // talk.workers)),
+        vocabulary=vocabulary,
+        callers=callers,
+        faults=tuple(faults),
+        acts=False,
+        kind=kind,
+        errands=errands,
+        persons=persons,
+        ambushes=_bearable([_ambush(random, stages) for _ in range(random.randint(0, AMBUSHES_MAX))], faults),
+    )
+
+
+def _bearable(ambushes: Sequence[Ambush], faults: Sequence[Fault]) -> tuple[Ambush, ...]:
+    """A call whose owners are lost again and again is ended as one that kills them: some leave cleanly instead."""
+    losses = Counter(pool for fault in faults if fault.does in LOSSES for pool in ALL_POOLS)
+    bearable = []
+    for each in ambushes:
+        fault = each.fault
+        losses[fault.pool] += fault.does in LOSSES
+        drained = replace(each, fault=replace(fault, does="drain worker"))
+        bearable.append(each if losses[fault.pool] <= LOSSES_MAX or fault.does not in LOSSES else drained)
+    return tuple(bearable)
+
+
+def _errand_caller(
+    random: Random, line: LineOptions, draw_act: Callable[[], Act], vocabulary: dict[int, str]
+) -> Caller:
+    acts = [draw_act() for _ in range(random.randint(1, 4))]
+    end = random.random()
+    if end < 0.15:
+        acts.append(Act("quiet", 0.5, "say", _words(random, vocabulary, 1, LAST_WORD)))
+    elif end < 0.25:
+        acts.append(Act(random.choice(("quiet", "speaking", "now")), random.uniform(0, 2), "hang up"))
+    return Caller(random.uniform(0, BEGIN_SECONDS_MAX), tuple(acts), line)
+
+
+def _errand_act(
+    random: Random, vocabulary: dict[int, str], errands: dict[str, Errand], persons: dict[str, RungPerson]
+) -> Act:
+    when = random.choice(("quiet", "answered", "answered", "speaking", "now"))
+    pause_s = random.choice((random.uniform(0.1, 1.5), random.uniform(0.1, 4.0)))
+    if random.random() < 0.1:
+        return Act(when, pause_s, "cough")
+    words = _words(random, vocabulary, random.randint(1, 3), "u")
+    if random.random() < 0.7:
+        number = len(vocabulary) + 1
+        vocabulary[number] = word = errand_word(number)
+        errands[word] = draw_errand(random, word)
+        words = (*words[1:], number)
+    return Act(when, pause_s, "say", words)
+
+
+def _transfer_act(
+    random: Random, vocabulary: dict[int, str], errands: dict[str, Errand], persons: dict[str, RungPerson]
+) -> Act:
+    if random.random() < 0.4:
+        return _errand_act(random, vocabulary, errands, persons)
+    number = len(vocabulary) + 1
+    vocabulary[number] = word = TRANSFER + syllables(number)
+    persons[word] = draw_person(random, word, number)
+    errands[word] = transfer_errand(random, word)
+    return Act(random.choice(("answered", "answered", "quiet")), random.uniform(0.1, 1.5), "say", (number,))
+
+
+def _ambush(random: Random, stages: Sequence[str]) -> Ambush:
+    pools = ("llm", "llm", "tools", "tools", "tools", "tts")
+    fault = replace(_fault(random, pools), does=random.choice(AMBUSH_BREAKS if stages is STAGES else TRANSFER_BREAKS))
+    delay_s = random.choice((0.0, 0.0, random.uniform(0, 0.02), random.uniform(0, 0.3)))
+    number = random.randint(1, AMBUSH_NUMBER_MAX)
+    return Ambush(random.choice(stages), number, delay_s, random.random() < 0.9, fault)
+
+
+def _draw_speech(seed: int) -> Plan:
     random = Random(f"plan {seed}")
     vocabulary: dict[int, str] = {}
     line = LineOptions(
@@ -144,11 +308,11 @@ def _words(random: Random, vocabulary: dict[int, str], count: int, begin: str) -
     return tuple(numbers)
 
 
-def _fault(random: Random) -> Fault:
+def _fault(random: Random, pools: tuple[str, ...] = POOLS) -> Fault:
     return Fault(
         at_s=random.uniform(*FAULT_SECONDS),
         does=random.choice(BREAKS),
-        pool=random.choice(POOLS),
+        pool=random.choice(pools),
         choice=random.randrange(1000),
         seconds=random.choice((random.uniform(0.05, 0.5), random.uniform(0.1, 2.0), random.uniform(1.0, 5.0))),
         more=random.random(),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import selectors
+import weakref
 from collections.abc import Callable, Coroutine
 from heapq import heappush
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 from tests.clock import Stalled
 
 _PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
+INNER_MAX = 2_000
+"""Tasks of a process after which those that are over are forgotten."""
 OUTSIDE = contextvars.Context()
 """Whatever is no process of ours: the carrier, the callers, Redis."""
 
@@ -47,6 +50,8 @@ class Process:
         self.context = contextvars.Context()
         self.context.run(_PROCESS.set, self)
         self._tasks: dict[asyncio.Task[Any], None] = {}  # in order: a set's order is another one in each run
+        self.inner: list[weakref.ref[asyncio.Task[Any]]] = []
+        """The tasks that its tasks have started, in order."""
 
     def start(
         self, work: Coroutine[Any, Any, Any], name: str, context: contextvars.Context | None = None
@@ -88,6 +93,11 @@ class Process:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        left = [task for reference in self.inner if (task := reference()) is not None and not task.done()]
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left)
 
     def __repr__(self) -> str:
         return f"<Process {self.name}>"
@@ -133,6 +143,15 @@ class ProcessLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._now
+
+    def create_task(self, coro: Any, *, name: str | None = None, context: contextvars.Context | None = None) -> Any:
+        task = super().create_task(coro, name=name, context=context)
+        process = _PROCESS.get() if context is None else context.get(_PROCESS)
+        if process is not None:
+            process.inner.append(weakref.ref(task))
+            if len(process.inner) > INNER_MAX:
+                process.inner = [one for one in process.inner if (known := one()) is not None and not known.done()]
+        return task
 
     def defers(self, handle: asyncio.Handle) -> bool:
         """Keeps the handle for later if its process is frozen."""

@@ -307,6 +307,18 @@ def answer(asked: str) -> str:
     return " ".join(sentences)
 
 
+def new_saying(vendors: Vendors, text: str) -> Saying:
+    """Something is said, or a sound is played that is as long."""
+    saying = Saying(len(vendors.sayings) + 1, text)
+    vendors.sayings[saying.number] = saying
+    return saying
+
+
+def saying_audio(saying: Saying) -> bytes:
+    """All frames of it."""
+    return b"".join(pack(">II", saying.number, index).ljust(FRAME_BYTES, b"\0") for index in range(saying.frames))
+
+
 @dataclass(frozen=True, slots=True)
 class Mouth:
     """See `workers.providers.interfaces.TextToSpeech`."""
@@ -315,16 +327,13 @@ class Mouth:
 
     async def say(self, text: str, options: VoiceOptions) -> AsyncIterator[Sound]:
         vendors = self.vendors
-        saying = Saying(len(vendors.sayings) + 1, text)
-        vendors.sayings[saying.number] = saying
+        saying = new_saying(vendors, text)
         vendors.open["mouth"] += 1
         try:
             await asyncio.sleep(vendors.faults.first_sound_s)
             if vendors.faults.spells:
                 yield CharTimings(tuple((at, at * FRAMES_PER_CHARACTER * 20) for at in range(len(text))))
-            audio = b"".join(
-                pack(">II", saying.number, index).ljust(FRAME_BYTES, b"\0") for index in range(saying.frames)
-            )
+            audio = saying_audio(saying)
             at = 0
             while at < len(audio):
                 if vendors.random.random() < vendors.faults.mouth_fails:

@@ -12,9 +12,13 @@ import hashlib
 import logging
 import random as global_random
 import traceback
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
+from common.protocol.acts import ToolReturned, ToolsCalled, TransferUpdated
 from common.protocol.messages import (
     AudioIn,
     AudioOut,
@@ -25,33 +29,33 @@ from common.protocol.messages import (
     ReplyResumed,
     ReplySynthesized,
 )
-from common.protocol.redis_keys import POOLS, call_audio, call_events
-from common.store import CallRecord, Claim
+from common.protocol.redis_keys import call_audio, call_events
+from common.store import Claim
+from common.store.outbound_memory import MemoryOutboundQueue
 from edge.media.stream_token import mint
 from tests.simulation.breaking import Breaking
 from tests.simulation.carrier import Connection, Phone
 from tests.simulation.cluster import SECRET, Edge, Ground, Worker
-from tests.simulation.plan import WAIT_SECONDS_MAX, Act, Caller, Plan, draw
+from tests.simulation.ending import LOOK_SECONDS, all_ended, close
+from tests.simulation.errand_mind import Told
+from tests.simulation.exchange import CarrierLeg, Exchange
+from tests.simulation.persons import CALLER_NUMBER
+from tests.simulation.plan import SPEECH, WAIT_SECONDS_MAX, Act, Caller, Plan, draw
 from tests.simulation.processes import ProcessLoop
 from tests.simulation.providers import Vendors, noise_frames, saying_of, word_frames
+from tests.simulation.receiver import Receiver
 from tests.simulation.server import SimulatedLedger, SimulatedStreams
+from tests.simulation.tool_trial import ToolTrial
 from tests.simulation.trial import Trial
 
 CALM_SECONDS_MAX = 40.0
 """After the last fault, everything the caller said must be answered within this."""
-END_SECONDS_MAX = 160.0
-"""After the carrier has no call any more, the ledger must know within this: LOST_MS (75 s), and MEDIA_GAP_SECONDS if an
-edge with a dead connection keeps saying that the call is up."""
-DROP_SECONDS_MAX = 5.0
-"""After that, no worker holds it."""
-LEAVE_SECONDS_MAX = 8.0
-"""How long a worker that was told to go may take, with a ledger that answers late."""
-FORGET_SECONDS_MAX = 80.0
-"""And no edge: one that never learned that its line broke gives up after MEDIA_GAP_SECONDS and COME_BACK_SECONDS."""
-LOOK_SECONDS = 0.1
 COUGH_FRAMES = 12
+TOOL_ERRORS = "workers.tools.runs"
+"""Logs the errors of tools."""
 WRONG_MAX = 5
 """Breaches kept of one run."""
+_STAGES: dict[type[Message], str] = {ToolsCalled: "called", ToolReturned: "returned"}
 _HIDDEN = {"at_ms", "stage_ms", "mulaw"}
 
 
@@ -60,12 +64,21 @@ class Outcome:
     """What became of a seed."""
 
     seed: int
+    kind: str
     wrong: tuple[str, ...]
     trace: tuple[str, ...]
     calls: int
     seconds: float
     """Virtual time."""
     ends: tuple[str, ...]
+    tools: Mapping[str, int]
+    """Calls of tools: how many were "asked" for, how many had which outcome, and how many the receiver "acted" on."""
+
+    @property
+    def replay(self) -> str:
+        """The command that plays it again."""
+        kind = "" if self.kind == SPEECH else f"--kind {self.kind} "
+        return f"python -m tests.simulation {kind}--seed {self.seed} -v"
 
     @property
     def digest(self) -> str:
@@ -73,11 +86,11 @@ class Outcome:
         return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()
 
 
-def simulate(seed: int, plan: Plan | None = None) -> Outcome:
+def simulate(seed: int, kind: str = SPEECH, plan: Plan | None = None) -> Outcome:
     """Play one seed (or another plan under its name)."""
     state = global_random.getstate()
     global_random.seed(seed)  # the runner spreads its scans
-    run = Run(plan or draw(seed))
+    run = Run(plan or draw(seed, kind))
     handler = _Errors(run)
     loggers = [logging.getLogger(name) for name in ("common", "edge", "workers", "asyncio")]
     levels = [logger.level for logger in loggers]
@@ -109,6 +122,8 @@ class _Errors(logging.Handler):
         self._run = run
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.name == TOOL_ERRORS:
+            return  # an engine may raise anything
         text = record.getMessage()
         if record.exc_info and record.exc_info[1] is not None:
             text += "\n" + "".join(traceback.format_exception(record.exc_info[1]))
@@ -129,10 +144,15 @@ class Run:
         self.streams = SimulatedStreams(self)
         self.store = SimulatedLedger(self.streams, self)
         self.vendors = Vendors(plan.vendors, Random(f"vendors {plan.seed}"), self.breach, plan.vocabulary)
+        self.told: defaultdict[str, Told] = defaultdict(Told)
+        self.receiver = Receiver(plan.errands.__getitem__, self)
         self.ground = Ground(
             plan, self.loop, self.streams, self.store, self.vendors, self.breach, self._published, self._delivered,
-            self.effect,
+            self.effect, self.receiver, self.told.__getitem__, self._exchange(), MemoryOutboundQueue(3600),
         )  # fmt: skip
+        self.breaking = Breaking(self)
+        self.owners: dict[tuple[str, str], str] = {}
+        """(pool, call) -> the worker that claimed it last."""
         self.edges: list[Edge] = []
         self.workers: list[Worker] = []
         self.effects: dict[str, int] = {}
@@ -143,24 +163,31 @@ class Run:
         self.over = False
         """Is no caller left?"""
 
+    def _exchange(self) -> Exchange | None:
+        persons = {person.number: person for person in self.plan.persons.values()}
+        random = Random(f"exchange {self.plan.seed}")
+        return Exchange(self.loop, self._edge_for_a_request, persons, self, random) if self.plan.persons else None
+
     # --- the play -----------------------------------------------------------------------------------------------
 
     async def play(self) -> None:
         """From the first process to the last task."""
         for _ in range(self.plan.edges):
             self.open_edge()
-        for pool in POOLS:
+        for pool in self.plan.pools:
             for _ in range(self.plan.workers):
                 self.hire(pool)
-        breaking = Breaking(self)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(breaking.run(), name="faults")
+            tasks.create_task(self.breaking.run(), name="faults")
+            over = asyncio.Event()
+            tasks.create_task(self.breaking.ambush(over), name="ambushes")
             async with asyncio.TaskGroup() as calling:
                 for number, caller in enumerate(self.plan.callers, 1):
-                    calling.create_task(self._call(f"call-{number}", caller, breaking), name=f"call {number}")
+                    calling.create_task(self._call(f"call-{number}", caller), name=f"call {number}")
             self.over = True
-        await self._all_ended()
-        await self._close()
+            over.set()
+        await all_ended(self)
+        await close(self)
 
     def open_edge(self) -> Edge:
         """Start another edge."""
@@ -182,26 +209,39 @@ class Run:
         if self.effects[key] > 1:
             self.breach(f"the side effect {key} was carried out {self.effects[key]} times")
 
-    async def _call(self, call_id: str, caller: Caller, breaking: Breaking) -> None:
+    async def _call(self, call_id: str, caller: Caller) -> None:
         await asyncio.sleep(caller.begin_s)
-        trial = Trial(call_id, self.vendors.sayings, self.plan.vocabulary, self.breach)
+        tools = ToolTrial(call_id, self.told[call_id], self.receiver.done, self.breach)
+        trial = Trial(call_id, self.vendors.sayings, self.plan.vocabulary, self.breach, tools)
         self.trials[call_id] = self._trial_of[call_events(call_id)] = self._trial_of[call_audio(call_id)] = trial
-        await self.store.create(CallRecord(call_id, self.ground.document()))
+        await self.store.create(self.ground.record(call_id))
         random = Random(f"{call_id} {self.plan.seed}")
         token = mint(SECRET, call_id, 2e9)
         phone = Phone(call_id, token, caller.line, self.loop, self, random, self._edge_for_a_call)
         self.phones[call_id] = phone
+        leg = self._leg(phone)
         async with asyncio.TaskGroup() as tasks:
             line = tasks.create_task(phone.run(), name=f"line {call_id}")
-            acting = tasks.create_task(self._act(phone, trial, caller, breaking), name=f"caller {call_id}")
+            acting = tasks.create_task(self._act(phone, trial, caller), name=f"caller {call_id}")
             await asyncio.wait([line, acting], return_when=asyncio.FIRST_COMPLETED)
             acting.cancel()
             await line
+        if leg is not None and self.ground.exchange is not None:
+            await self.ground.exchange.ends(leg)
         self.note(f"{call_id} is over for the carrier: {phone.ended}")
 
-    async def _act(self, phone: Phone, trial: Trial, caller: Caller, breaking: Breaking) -> None:
+    def _leg(self, phone: Phone) -> CarrierLeg | None:
+        exchange = self.ground.exchange
+        if exchange is None:
+            return None
+        leg = exchange.arrives(phone.call_id, CALLER_NUMBER)
+        phone.follow, phone.hung = partial(exchange.follow, leg), leg.hang_up
+        exchange.streams[phone.call_id] = phone.leave_stream
+        return leg
+
+    async def _act(self, phone: Phone, trial: Trial, caller: Caller) -> None:
         for act in caller.acts:
-            await self._wait_for(phone, act)
+            await self._wait_for(phone, trial, act)
             self.note(f"{phone.call_id} the caller: {act.does} {' '.join(self.plan.vocabulary[n] for n in act.words)}")
             match act.does:
                 case "say":
@@ -216,84 +256,44 @@ class Run:
         since = self.loop.time()
         while calm < 1.0:
             await asyncio.sleep(LOOK_SECONDS)
+            if phone.away:
+                since = self.loop.time()
             settled = trial.settled and phone.quiet and not phone.speech and phone.connection is not None
             calm = calm + LOOK_SECONDS if settled else 0.0
-            if not settled and self.loop.time() - max(since, breaking.last_s) > CALM_SECONDS_MAX:
+            if not settled and self.loop.time() - max(since, self.breaking.last_s) > CALM_SECONDS_MAX:
                 self.breach(f"{phone.call_id} waits in vain: {trial.unsettled()}")
                 break
         phone.hang_up()
 
-    async def _wait_for(self, phone: Phone, act: Act) -> None:
+    async def _wait_for(self, phone: Phone, trial: Trial, act: Act) -> None:
         until = self.loop.time() + WAIT_SECONDS_MAX
-        while phone.speech:
+        while phone.speech or (phone.away and act.does != "hang up"):
             await asyncio.sleep(LOOK_SECONDS)
-        if act.when != "now":
+        if act.when == "answered":
+            while not (trial.settled and phone.quiet) and self.loop.time() < until:
+                await asyncio.sleep(LOOK_SECONDS)
+        elif act.when != "now":
             while phone.quiet == (act.when == "speaking") and self.loop.time() < until:
                 await asyncio.sleep(LOOK_SECONDS)
         await asyncio.sleep(act.pause_s)
+
+    def _edge_for_a_request(self) -> Edge | None:
+        alive = [edge for edge in self.edges if edge.alive]
+        return self._random.choice(alive) if alive else None
 
     def _edge_for_a_call(self) -> Edge | None:
         ready = [edge for edge in self.edges if edge.ready]
         return self._random.choice(ready) if ready else None
 
-    # --- the end ------------------------------------------------------------------------------------------------
-
-    async def _all_ended(self) -> None:
-        until = self.loop.time() + END_SECONDS_MAX
-        for call_id in self.trials:
-            while (record := await self.store.read(call_id)) is not None and record.status != "ended":
-                if record.status == "new":
-                    break  # no edge ever had it
-                if self.loop.time() > until:
-                    self.breach(f"{call_id} is over, and the ledger does not know it")
-                    break
-                await asyncio.sleep(LOOK_SECONDS)
-            reason = record.ended_because if record is not None else ""
-            self.ends.append(reason)
-            self.note(f"{call_id} ended: {reason}")
-
-    async def _close(self) -> None:
-        until = self.loop.time() + DROP_SECONDS_MAX
-        working = [worker for worker in self.workers if worker.works]
-        while any(worker.runner._held for worker in working) and self.loop.time() < until:
-            await asyncio.sleep(LOOK_SECONDS)
-        for worker in working:
-            if worker.runner._held:
-                self.breach(f"{worker.name} still holds {sorted(worker.runner._held)}")
-            worker.leaving.set()
-        await asyncio.wait([worker.task for worker in self.workers], timeout=LEAVE_SECONDS_MAX)
-        for worker in self.workers:
-            if not worker.task.done():
-                self.breach(f"{worker.name} was told to go and does not")
-                await worker.process.kill()
-        if leaks := +self.vendors.open:
-            self.breach(f"left open at the vendors: {dict(leaks)}")
-        until = self.loop.time() + FORGET_SECONDS_MAX
-        while any(edge.calls._calls for edge in self.edges if edge.alive) and self.loop.time() < until:
-            await asyncio.sleep(1.0)
-        for edge in self.edges:
-            if edge.alive:
-                if edge.calls._calls:
-                    self.breach(f"{edge.name} still has {sorted(edge.session.calls._calls)}")
-                await edge.process.kill()
-                edge.ticker.close()
-        await asyncio.sleep(0)
-        left = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        if left:
-            self.breach(f"tasks are left: {sorted(left)}")
-        for (call_id, trial), reason in zip(self.trials.items(), self.ends, strict=True):
-            trial.finish()
-            told = {told for _, told in trial.ends}
-            if told and reason not in told:
-                self.breach(f"{call_id} ended for the ledger because of {reason!r}, for the story of {told}")
-            if self.phones[call_id].stops > 1:
-                self.breach(f"{call_id} the carrier was told {self.phones[call_id].stops} times to end the call")
-
     def outcome(self) -> Outcome:
         """What became of it."""
         seconds = self.loop.time() - self._began
         wrong, trace = tuple(self.wrong), tuple(self.trace)
-        return Outcome(self.plan.seed, wrong, trace, len(self.trials), seconds, tuple(self.ends))
+        tools = Counter(acted=self.receiver.done.total())
+        for trial in self.trials.values():
+            tools.update(result.outcome for result in trial.tools.results.values())
+            tools["asked"] += len(trial.tools.calls)
+        return Outcome(self.plan.seed, self.plan.kind, wrong, trace, len(self.trials), seconds, tuple(self.ends), tools)
 
     # --- what is seen -------------------------------------------------------------------------------------------
 
@@ -319,16 +319,23 @@ class Run:
             self.note(f"{stream.rsplit(':', 2)[1]} {_told(message)}")
             if trial is not None:
                 trial.event(message)
+                if stage := message.state if isinstance(message, TransferUpdated) else _STAGES.get(type(message)):
+                    self.reached(stage, trial.call_id)
         elif not isinstance(message, CallOffered):
             self.note(f"{stream} {_told(message)}")
 
     def claimed(self, claim: Claim) -> None:
         """A member has taken a call."""
         self.note(f"{claim.call_id} {claim.owner} claims, token {claim.token}")
+        self.owners[claim.pool, claim.call_id] = claim.owner
         tokens = self.trials[claim.call_id].tokens
         if claim.token <= tokens[claim.pool]:
             self.breach(f"{claim.call_id} token {claim.token} of {claim.pool} comes after {tokens[claim.pool]}")
         tokens[claim.pool] = claim.token
+
+    def reached(self, stage: str, call_id: str) -> None:
+        """A call of a tool has come to this stage."""
+        self.breaking.reached(stage, call_id)
 
     def wrote(self, claim: Claim, accepted: bool) -> None:
         """A member has written with its claim, or was refused."""

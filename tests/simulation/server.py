@@ -19,6 +19,7 @@ from common.protocol import redis_keys
 from common.protocol.codec import decode, encode
 from common.protocol.messages import AudioIn, AudioOut, Message
 from common.store import Claim
+from common.store.effects import Effect, EffectState, Known
 from common.store.fixed_speech import FixedSentence
 from common.store.fixed_speech_memory import MemoryFixedSpeech
 from common.store.memory import MemoryCallStore
@@ -38,6 +39,8 @@ class Witness(Protocol):
     def claimed(self, claim: Claim) -> None: ...
 
     def wrote(self, claim: Claim, accepted: bool) -> None: ...
+
+    def reached(self, stage: str, call_id: str) -> None: ...
 
 
 class Waker(Protocol):
@@ -123,6 +126,18 @@ class SimulatedLedger(MemoryCallStore):
         written = await super().save_checkpoint(claim, checkpoint)
         self._witness.wrote(claim, written)
         return written
+
+    async def begin_effect(self, effect: Effect, claim: Claim | None = None) -> Known:
+        known = await super().begin_effect(effect, claim)
+        if known.state is EffectState.NEW:
+            self._witness.reached("begun", effect.call_id)
+        return known
+
+    async def finish_effect(self, effect: Effect, result: str, claim: Claim | None = None) -> Known:
+        known = await super().finish_effect(effect, result, claim)
+        if known.state is EffectState.DONE:
+            self._witness.reached("finished", effect.call_id)
+        return known
 
     async def take_offers(self, pool: str, owner: str, count: int, block_ms: int) -> list[tuple[str, str]]:
         until = _now() + block_ms / 1000

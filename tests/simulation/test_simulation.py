@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from common.call.acts import ToolOutcome
+from tests.simulation.bookings import book
+from tests.simulation.plan import KINDS, SPEECH, TOOLS
 from tests.simulation.run import Outcome, simulate
 
 pytestmark = pytest.mark.processes
@@ -38,16 +41,23 @@ KEPT = {
 }
 """Every seed that ever failed for a fault of the program."""
 
+KEPT_TOOLS = {
+    26: "a reply that was begun early knew of a late result, and another one was begun for it with nothing to answer",
+    72: "a sentence was due by one clock's unit and not by the other's: the wait for a tool spun for ever",
+}
+"""The same, of calls with tools."""
+
 FRESH_MAX = 600
 FRESH_SECONDS = 60.0
+FRESH_TOOLS_MAX, FRESH_TOOLS_SECONDS = 150, 18.0
+BOOKINGS = 200
 TWICE_SECONDS = 60.0
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def judged(outcome: Outcome) -> str:
     """What to print of a run that failed."""
-    replay = f"python -m tests.simulation --seed {outcome.seed} -v"
-    return "\n".join([*outcome.trace[-60:], *outcome.wrong, replay]) if outcome.wrong else ""
+    return "\n".join([*outcome.trace[-60:], *outcome.wrong, outcome.replay]) if outcome.wrong else ""
 
 
 @pytest.mark.parametrize("seed", KEPT)
@@ -56,38 +66,57 @@ def test_a_seed_that_once_failed(seed: int) -> None:
     assert not outcome.wrong, judged(outcome)
 
 
+@pytest.mark.parametrize("seed", KEPT_TOOLS)
+def test_a_seed_with_tools_that_once_failed(seed: int) -> None:
+    outcome = simulate(seed, TOOLS)
+    assert not outcome.wrong, judged(outcome)
+
+
 @pytest.mark.slow
-def test_fresh_seeds() -> None:
+@pytest.mark.parametrize(
+    ("kind", "count", "seconds"), [(SPEECH, FRESH_MAX, FRESH_SECONDS), (TOOLS, FRESH_TOOLS_MAX, FRESH_TOOLS_SECONDS)]
+)
+def test_fresh_seeds(kind: str, count: int, seconds: float) -> None:
     """Bounded by count and, for a slow machine, by time.  `SIMULATION_SEED` sets the first."""
     first = int(os.environ.get("SIMULATION_SEED", datetime.date.today().toordinal() * 1000))
     print(f"from seed {first}")
-    until = time.perf_counter() + FRESH_SECONDS
-    for seed in range(first, first + FRESH_MAX):
-        outcome = simulate(seed)
+    until = time.perf_counter() + seconds
+    for seed in range(first, first + count):
+        outcome = simulate(seed, kind)
         gc.collect(0)
         assert not outcome.wrong, judged(outcome)
         if time.perf_counter() > until:
             break
 
 
+@pytest.mark.slow
+def test_nothing_is_booked_twice_and_nobody_is_left_in_doubt_unsaid() -> None:
+    day = book(BOOKINGS)
+    assert not day.wrong, "\n".join(day.wrong)
+    outcomes = {outcome.value: day.counts[outcome.value] for outcome in ToolOutcome}
+    assert day.bookings >= BOOKINGS and day.kills and outcomes["unknown"] and outcomes["timeout"]
+    assert sum(outcomes.values()) == day.bookings, "each has an outcome"
+
+
 @pytest.mark.parametrize("seed", [2, 136])
 def test_a_seed_plays_the_same_twice(seed: int) -> None:
-    one, two = simulate(seed), simulate(seed)
-    assert one.trace == two.trace
-    assert simulate(seed + 1).digest != one.digest
+    for kind in KINDS:
+        one, two = simulate(seed, kind), simulate(seed, kind)
+        assert one.trace == two.trace
+        assert simulate(seed + 1, kind).digest != one.digest
 
 
 @pytest.mark.slow
 def test_a_seed_plays_the_same_in_another_process() -> None:
     """Python's string hashes differ there, and with them the order of every set."""
-    for seed in (2, 71):
-        digests = {_digest(seed, hashes) for hashes in ("1", "2")}
-        assert digests == {simulate(seed).digest[:16]}
+    for seed, kind in ((2, SPEECH), (71, TOOLS)):
+        digests = {_digest(seed, kind, hashes) for hashes in ("1", "2")}
+        assert digests == {simulate(seed, kind).digest[:16]}
 
 
-def _digest(seed: int, hashes: str) -> str:
+def _digest(seed: int, kind: str, hashes: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.simulation", "--seed", str(seed)],
+        [sys.executable, "-m", "tests.simulation", "--kind", kind, "--seed", str(seed)],
         cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": hashes}, capture_output=True, text=True, timeout=TWICE_SECONDS,
         check=False,
     )  # fmt: skip

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from common.call.end_reasons import EndReason
 from common.call.reply_state import ABOUT_REPLY, CUT_MARK, Reply, ReplyState, lose
 from common.protocol.fields import HeardPosition
 from common.protocol.messages import (
@@ -33,6 +34,7 @@ from common.protocol.messages import (
 )
 from common.store import END_REASONS
 from tests.simulation.providers import FRAME_BYTES, FRAMES_PER_CHARACTER, Saying, saying_of, word_ended
+from tests.simulation.tool_trial import FILLER_CLAUSES, ToolTrial
 from workers.llm.text.phrases import APOLOGIES
 
 FRAME_MS = 20
@@ -73,6 +75,7 @@ class Trial:
     sayings: dict[int, Saying]
     vocabulary: dict[int, str]
     wrong: Callable[[str], None]
+    tools: ToolTrial
     tokens: Counter[str] = field(default_factory=Counter)
     """Newest token of each pool."""
     spoke_s: dict[str, float] = field(default_factory=dict)
@@ -110,9 +113,11 @@ class Trial:
 
     def event(self, message: Message) -> None:
         """An entry of the call's story."""
+        self.tools.event(message)
         match message:
             case CallStarted(epoch) if epoch > self.epoch:
                 self.epoch = epoch
+                self.ends -= {end for end in self.ends if end[1] == EndReason.TRANSFERRED}  # it came back
                 lose(self.replies, message.heard)
                 self._over_with[epoch] = (set(self._played), set(self._closed))
             case CallEnded(epoch, reason, heard=heard) if epoch == 0 or epoch >= self.epoch:
@@ -176,6 +181,8 @@ class Trial:
             state.turn_min = max(state.turn_min, message.turn + 1)
         state.cut = message
         reply = self.replies.get(message.turn)
+        if reply is not None and reply.on_hold:
+            return  # music ends when there is something to say
         asked = self.utterances.get(reply.utterance, "") if reply is not None else ""
         asked_s = self.spoke_s.get(asked.split(" ")[-1], 0.0)
         if self.last_sound_s <= asked_s + OWN_SPEECH_S:
@@ -304,13 +311,15 @@ class Trial:
             return False
         newest = standing[-1]
         over = newest.closed or newest.state is ReplyState.POSSIBLE_INTERRUPTION
-        return newest.utterance >= max(self.utterances, default=0) and over
+        answered = max(reply.utterance for reply in standing) >= max(self.utterances, default=0)
+        return answered and over and not self.tools.missing
 
     def unsettled(self) -> str:
         """What is missing, for a trace."""
         said = " ".join(text for _, text in sorted(self.utterances.items()))
         newest = self.replies[max(self.replies)] if self.replies else None
-        return f"the caller said {' '.join(self.words)!r}, understood was {said!r}, newest reply: {newest}"
+        missing = f"understood was {said!r}, {self.tools.missing or 'no tool is waited for'}, newest reply: {newest}"
+        return f"the caller said {' '.join(self.words)!r}, {missing}"
 
     def finish(self) -> None:
         """Judge the whole call."""
@@ -341,8 +350,9 @@ class Trial:
     def _fits(self, reply: Reply) -> None:
         """Is it the answer to what was said?  Its words are named for the last word that it answers."""
         asked = self.utterances.get(reply.utterance, "").split(" ")[-1]
-        if not reply.clauses[0].startswith((asked, APOLOGIES["en"][:APOLOGY_BEGIN])):
-            self._breach(f"reply {reply.turn} answers {asked!r} with {reply.clauses[0]!r}")
+        own = [text for text in reply.clauses if text not in FILLER_CLAUSES]
+        if own and not own[0].startswith((asked, APOLOGIES["en"][:APOLOGY_BEGIN])):
+            self._breach(f"reply {reply.turn} answers {asked!r} with {own[0]!r}")
 
     def _mute(self, reply: Reply) -> bool:
         return all(self._voice_failed(reply.turn, clause) for clause in range(len(reply.clauses)))

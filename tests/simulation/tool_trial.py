@@ -1,0 +1,88 @@
+"""What must hold of the tools of one call, whatever breaks.  Pure.
+
+The witnesses are the call's event log, the receiver of the tools' requests, and the chats of the models.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from common.call.acts import ToolOutcome
+from common.protocol.acts import ToolReturned, ToolsCalled
+from common.protocol.messages import Message, ReplyStarted
+from tests.simulation.errand_mind import Told
+from tests.simulation.errands import agent_tools
+from workers.llm.chat import shown_result
+from workers.llm.text.phrases import CONNECTING, FILLERS
+
+FILLER_CLAUSES = frozenset(
+    {"", CONNECTING["en"], *FILLERS["en"], *(text for tool in agent_tools().values() for text in tool.meanwhile)}
+)
+"""What may be said while a tool runs."""
+Number = tuple[int, int]
+"""(turn, n)"""
+NOT_DONE = frozenset({ToolOutcome.FAILED, ToolOutcome.REFUSED, ToolOutcome.CANCELLED})
+"""Outcomes after which the model may believe that nothing was done."""
+
+
+@dataclass(slots=True)
+class ToolTrial:
+    """The calls of tools of one phone call before the judge."""
+
+    call_id: str
+    told: Told
+    done: Mapping[str, int]
+    """Key -> how often the receiver did it."""
+    wrong: Callable[[str], None]
+    calls: dict[Number, str] = field(default_factory=dict)
+    """Call -> the tool's name."""
+    results: dict[Number, ToolReturned] = field(default_factory=dict)
+    """Call -> its first result, which is the one that counts."""
+    _replies: set[int] = field(default_factory=set)
+
+    def event(self, message: Message) -> None:
+        """An entry of the event log."""
+        match message:
+            case ReplyStarted(turn):
+                self._replies.add(turn)
+            case ToolsCalled(turn, first, calls):
+                if turn not in self._replies:
+                    self._breach(f"reply {turn} calls tools before it has begun")
+                for n, (_, name, _) in enumerate(calls, first):
+                    if (turn, n) in self.calls:
+                        self._breach(f"call {turn}.{n} is made twice")
+                    self.calls[turn, n] = name
+            case ToolReturned(turn, n):
+                if (turn, n) not in self.calls:
+                    self._breach(f"call {turn}.{n} has a result, but was not made")
+                if (turn, n) not in self.results:
+                    self.results[turn, n] = message
+                    self._is_true(message)
+            case _:
+                pass
+
+    def _is_true(self, returned: ToolReturned) -> None:
+        """Is the model told the truth?"""
+        key, outcome = f"{self.call_id}:{returned.turn}:{returned.n}", ToolOutcome.of(returned.outcome)
+        name = self.calls.get((returned.turn, returned.n))
+        if outcome is ToolOutcome.DONE and not self.done.get(key) and name in ("book", "pay", "look_up"):
+            self._breach(f"{key} is said to be done, and was not")
+        if outcome in NOT_DONE and self.done.get(key):
+            self._breach(f"{key} is said to be {outcome}, and was done")
+
+    @property
+    def missing(self) -> str:
+        """What the call waits for: a result, or a model that is told of one; empty if nothing is missing."""
+        if waiting := sorted(self.calls.keys() - self.results.keys()):
+            return f"no result of {', '.join(f'{turn}.{n}' for turn, n in waiting)}"
+        notes: Counter[tuple[str, str]] = Counter()
+        for (turn, n), returned in self.results.items():
+            if self.told.results.get(f"call_{turn}_{n}") != shown_result(returned):
+                notes[self.calls.get((turn, n), ""), shown_result(returned)] += 1
+        forgotten = notes - self.told.notes
+        return f"no model was told of {dict(forgotten)}" if forgotten else ""
+
+    def _breach(self, text: str) -> None:
+        self.wrong(f"{self.call_id}: {text}")
