@@ -24,7 +24,9 @@ import httpx
 from benchmarks.chaos.balancer import Backend, Balancer
 from benchmarks.chaos.children import Children
 from benchmarks.chaos.egress import Egress
+from benchmarks.chaos.orders import ShopReport
 from benchmarks.chaos.sentences import GREETING
+from benchmarks.chaos.shop import STAGE_S
 from benchmarks.chaos.store import Store
 from common.agents.needs import needs_tools
 from common.agents.reading import load_agents
@@ -53,6 +55,17 @@ greeting: {GREETING}
 instructions: Repeat what you are asked.
 turn: {{min_interruption_ms: 160, endpointing_ms: 500}}
 limits: {{call_s: 600, silence_s: 60}}
+"""
+SHOP = "http://shop"
+"""Stands for the address of the shop (shop.py) in an agent's file."""
+ORDERING_AGENT = f"""{AGENT}
+tools:
+  place_order:
+    description: Places an order.
+    parameters: {{order: {{}}}}
+    timeout_s: 3
+    filler_after_ms: 0
+    http: {{url: {SHOP}/order, method: POST, private_hosts: [127.0.0.1]}}
 """
 
 
@@ -88,12 +101,13 @@ class Fleet:
         self._folder = tempfile.TemporaryDirectory(prefix="voice-chaos-")
         folder = Path(self._folder.name)
         (folder / "agents").mkdir()
-        (folder / "agents" / "chaos.yaml").write_text(plan.agent)
+        self._vendors_port, port = free_port(), free_port()
+        agent = plan.agent.replace(SHOP, f"http://127.0.0.1:{self._vendors_port}/shop")
+        (folder / "agents" / "chaos.yaml").write_text(agent)
         if plan.python:
             (folder / "agents" / "chaos.py").write_text(plan.python)
         with_tools = any(map(needs_tools, load_agents(folder / "agents").by_name.values()))
         self.pools = (*POOLS, TOOLS_POOL) if with_tools else POOLS
-        self._vendors_port, port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.children = Children(plan.logs, os.environ)
         self.store = Store(self.children, folder, plan.sentinel)
@@ -197,6 +211,21 @@ class Fleet:
         """Return the number of chat requests for each sentence."""
         reply = await self._http.get(f"http://127.0.0.1:{self._vendors_port}/_asked")
         return dict(reply.json())
+
+    async def open_shop(self) -> None:
+        """Empty the orders of the shop."""
+        await self._http.post(f"http://127.0.0.1:{self._vendors_port}/_shop")
+
+    async def shop(self) -> ShopReport:
+        """Return the orders of the shop, and what the model was told."""
+        found = (await self._http.get(f"http://127.0.0.1:{self._vendors_port}/_shop")).json()
+        return ShopReport(found["placed"], frozenset(found["shown"]), found["notes"])
+
+    async def shop_reaches(self, stage: str) -> None:
+        """Wait until an order comes to this stage, a few seconds at most."""
+        await self._http.get(
+            f"http://127.0.0.1:{self._vendors_port}/_shop/next", params={"stage": stage}, timeout=STAGE_S + ASK_S
+        )
 
     async def transcript(self, call_id: str) -> str:
         """Return a finished call's events as the API sends them; "" if they cannot be read."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.chaos.caller import FROM, TO
 from benchmarks.chaos.fleet import SECRETS
+from benchmarks.chaos.orders import OrderCounts
 from benchmarks.chaos.sentences import DIGITS, GREETING, PARTS
 from benchmarks.chaos.verdict import Row
 from benchmarks.report import ROOT, surroundings, table
@@ -28,6 +29,12 @@ LEGEND = (
     "inside it, beyond the median of the untouched turns of the same run. *off the line*: median time without a "
     "connection, of hit turns that lost theirs; half a second of it is the pause before our carrier reconnects. "
     "*silence*: inside an answer. VOID: the machine was too busy, or no turn was hit."
+)
+
+ORDERS = (
+    "*asked*: calls of the tool in the event logs. *placed*: by the shop, by idempotency key. *unknown*: the model was "
+    "told that it is not known. *doubled*: placed twice. *lost*: without an outcome. *untrue*: said to be done and not "
+    "booked, or the other way round. *forgotten*: no model was told of the outcome."
 )
 
 
@@ -62,6 +69,7 @@ def page(rows: Sequence[Row], leaked: dict[str, int], around: dict[str, Any]) ->
         f"{around['note']}.",
         table(HEADS, [_cells(row) for row in rows]),
         LEGEND,
+        *_orders_table(rows),
         "Private words in the processes' logs: "
         + ", ".join(f"{kind} {count}" for kind, count in leaked.items())
         + " found.",
@@ -111,6 +119,15 @@ def _cells(row: Row) -> list[str]:
             f"**{row.verdict}**",
         ),
     ]
+
+
+def _orders_table(rows: Sequence[Row]) -> list[str]:
+    """The table of the scenarios in which a tool places orders."""
+    shown = [row for row in rows if row.orders.asked]
+    if not shown:
+        return []
+    heads = ["fault", *OrderCounts().to_json()]
+    return [table(heads, [[row.title, *map(str, row.orders.to_json().values())] for row in shown]), ORDERS]
 
 
 def _why(row: Row) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.chaos.caller import Caller
 from benchmarks.chaos.fleet import Fleet, NotReady
+from benchmarks.chaos.orders import OrderCounts, count_orders
 from benchmarks.chaos.scenario import Hand, Scenario
 from benchmarks.chaos.transcript import Owners, brief, read_owners
 from benchmarks.chaos.verdict import Outcome, findings
@@ -53,6 +54,7 @@ async def carry_out(fleet: Fleet, scenario: Scenario, calls: int, seed: int) -> 
     """Run callers and faults, and wait for the end of all calls."""
     count = max(1, round(calls * scenario.calls))
     before = Counter(await fleet.asked())
+    await fleet.open_shop()
     callers = [Caller(fleet.url, number, seed, RAMP_S * number) for number in range(count)]
     hand = Hand(fleet, scenario, poison=callers[0].poison)
     began_s = asyncio.get_running_loop().time()
@@ -81,6 +83,10 @@ async def carry_out(fleet: Fleet, scenario: Scenario, calls: int, seed: int) -> 
         most = max(len(one.changes.get(scenario.pool, ())) - 1 for one in owners.values())
         if most > TAKEOVERS_MAX:
             hand.trouble.append(f"an innocent call was taken over {most} times; at most {TAKEOVERS_MAX} are allowed")
+    orders = OrderCounts()
+    if scenario.group == "tools":
+        orders, wrong = count_orders(transcripts, await fleet.shop())
+        hand.trouble += wrong
     outcome = Outcome(
         scenario,
         [caller.lived for caller in callers],
@@ -89,6 +95,7 @@ async def carry_out(fleet: Fleet, scenario: Scenario, calls: int, seed: int) -> 
         Counter(await fleet.asked()) - before,
         _p99([late_ms for caller in callers for late_ms in caller.lateness_ms[SETTLED_FRAMES:]]),
         hand.trouble,
+        orders,
     )
     return ScenarioRun(outcome, healed, transcripts)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from benchmarks.chaos.fleet import MODELS, Fleet
+from benchmarks.chaos.shop import STAGES
 from common.protocol.redis_keys import POOLS
 from common.store.suspicion import CRASHES_MAX
 
@@ -59,6 +60,11 @@ SCENARIOS = (
     Scenario(
         "vendor", "a vendor down for 10 s of every 20", EVERYONE, "vendor", 1500, 3000, (5.0, 25.0, 45.0), 60.0, 2.5
     ),
+    *(
+        Scenario("tools", f"a tool that costs money: {pool} kill -9, {stages}", pool, f"kill: {stages}", 4500, 3000)
+        for pool in ("tools", "llm", "edge")
+        for stages in ("asked and placed", "answered and at rest")
+    ),
     Scenario("grey", "language model: a worker without a way out", "llm", "grey", 1500, 3000, (6.0,), 19.0),
     Scenario("poison", "language model: a call that kills its workers", "llm", "poison", 8000, 4000, (6.0,), 30.0, 0.5),
 )
@@ -97,6 +103,8 @@ class Hand:
             "vendor": self._bad_minute,
             "grey": self._cut_off,
             "poison": self._poison,
+            "kill: asked and placed": self._kill_at_work,
+            "kill: answered and at rest": lambda number: self._kill_at_work(number + 2),
         }
         loop = asyncio.get_running_loop()
         for number, at_s in enumerate(self.scenario.strikes_s):
@@ -117,6 +125,12 @@ class Hand:
         self.fleet.children.signal(victim, signal.SIGKILL)
         await asyncio.sleep(RESTART_S)
         self.fleet.start(victim)
+
+    async def _kill_at_work(self, number: int) -> None:
+        """Kill a member when a tool somewhere comes to this stage: asked, placed, answered; after these at any time."""
+        if number < len(STAGES):
+            await self.fleet.shop_reaches(STAGES[number])
+        await self._kill(number)
 
     async def _freeze(self, number: int) -> None:
         victim = await self.fleet.victim(self.scenario.pool)

@@ -5,6 +5,7 @@
     /v1/chat/completions  OpenAI: the answers of sentences.py, word by word
 
 Every reply is a function of the request alone, so a repeated request gets the same reply.
+The model calls the tool of the shop (shop.py) before it answers, if it is offered it.
 `POST /_down {"models": [...]}` names the models that are down from now on: their open connections break, new ones are
 refused with 503.  `GET /_asked` counts the chat requests of each sentence.
 """
@@ -15,6 +16,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -30,6 +32,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from benchmarks.chaos.hearing import Listening
 from benchmarks.chaos.sentences import answer
+from benchmarks.chaos.shop import TOOL, Shop
 from benchmarks.chaos.tones import spoken
 from common.audio.g711 import FRAME_BYTES
 
@@ -51,6 +54,7 @@ class Vendors:
 
     down: set[str] = field(default_factory=set)
     asked: Counter[str] = field(default_factory=Counter)
+    shop: Shop = field(default_factory=Shop)
     _open: dict[asyncio.Task[Any], str] = field(default_factory=dict)
 
     def app(self) -> Starlette:
@@ -62,6 +66,7 @@ class Vendors:
                 Route("/v1/models", self.models),
                 Route("/_down", self.break_down, methods=["POST"]),
                 Route("/_asked", self.asked_counts),
+                *self.shop.routes(),
             ]
         )
 
@@ -135,6 +140,8 @@ class Vendors:
         body = await request.json()
         if body["model"] in self.down:
             return DOWN
+        if order := self.shop.order_to_place(body["messages"], body.get("tools") or ()):
+            return StreamingResponse(self._call(body["model"], order), media_type="text/event-stream")
         asked = [str(m["content"]) for m in body["messages"] if _is_callers(m)]
         whole = answer(asked[-1] if asked else "")
         self.asked[asked[-1] if asked else ""] += 1
@@ -149,10 +156,19 @@ class Vendors:
                 raise ConnectionAbortedError("stand-in: down")
             yield _event(model, {"delta": {"content": f"{word} "}, "finish_reason": None})
             await asyncio.sleep(TOKEN_S)
-        yield _event(model, {"delta": {}, "finish_reason": "stop"})
-        usage = {"prompt_tokens": 10, "completion_tokens": len(text), "total_tokens": 10 + len(text)}
-        yield f"data: {json.dumps({'id': 'c', 'object': 'chat.completion.chunk', 'choices': [], 'usage': usage})}\n\n"
-        yield "data: [DONE]\n\n"
+        for line in _end(model, "stop", len(text)):
+            yield line
+
+    async def _call(self, model: str, order: str) -> AsyncIterator[str]:
+        """Call the tool."""
+        await asyncio.sleep(FIRST_TOKEN_S)
+        if model in self.down:
+            raise ConnectionAbortedError("stand-in: down")
+        function = {"name": TOOL, "arguments": json.dumps({"order": order})}
+        call = {"index": 0, "id": "call_1", "type": "function", "function": function}
+        yield _event(model, {"delta": {"tool_calls": [call]}, "finish_reason": None})
+        for line in _end(model, "tool_calls", len(order)):
+            yield line
 
     async def models(self, request: Request) -> Response:
         """Answer the request of `OpenAIChat.warm`."""
@@ -197,20 +213,27 @@ async def _send_due(socket: WebSocket, due: asyncio.Queue[tuple[float, str]]) ->
 
 
 def _is_callers(message: dict[str, Any]) -> bool:
-    """Return whether the message is the caller's; the platform writes its own in round brackets."""
-    return message["role"] == "user" and not str(message["content"]).startswith("(")
+    """Return whether the message is the caller's; the platform writes its own in brackets."""
+    return message["role"] == "user" and not re.fullmatch(r"\(.*|(\[[^]]*\] ?)+", str(message["content"]), re.DOTALL)
 
 
 def _begun(messages: list[dict[str, Any]]) -> str:
     """Return the beginning of the answer: the assistant's messages after the caller's last one."""
     last = max((index for index, message in enumerate(messages) if _is_callers(message)), default=-1)
-    spoken = [str(message["content"]) for message in messages[last + 1 :] if message["role"] == "assistant"]
-    return " ".join(spoken)
+    spoken = [str(message["content"] or "") for message in messages[last + 1 :] if message["role"] == "assistant"]
+    return " ".join(filter(None, spoken))
 
 
 def _event(model: str, choice: dict[str, Any]) -> str:
     chunk = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": model}
     return f"data: {json.dumps({**chunk, 'choices': [{'index': 0, **choice}]})}\n\n"
+
+
+def _end(model: str, reason: str, tokens: int) -> tuple[str, ...]:
+    """The last lines of a reply."""
+    usage = {"prompt_tokens": 10, "completion_tokens": tokens, "total_tokens": 10 + tokens}
+    last = {"id": "c", "object": "chat.completion.chunk", "choices": [], "usage": usage}
+    return _event(model, {"delta": {}, "finish_reason": reason}), f"data: {json.dumps(last)}\n\n", "data: [DONE]\n\n"
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
+from benchmarks.chaos.orders import OrderCounts
 from benchmarks.chaos.scenario import EVERYONE, Scenario, Strike
 from benchmarks.chaos.sentences import PARTS, question
 from benchmarks.chaos.transcript import Owners
@@ -18,7 +19,7 @@ from benchmarks.chaos.turns import ANSWER_MS_MAX, Lived, Turn
 
 LATENESS_MS_MAX = 100.0
 """Largest p99 lateness of the callers' frames; beyond it the machine was too busy for a verdict."""
-STRICT = ("grey", "poison")
+STRICT = ("grey", "poison", "tools")
 """Scenarios whose trouble is a failure, whatever the callers heard."""
 
 
@@ -35,6 +36,7 @@ class Outcome:
     """Chat requests of this run, by sentence."""
     lateness_p99_ms: float
     trouble: Sequence[str] = ()
+    orders: OrderCounts = field(default_factory=OrderCounts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Row:
     unconfirmed: int = 0
     broken: int = 0
     """Number of the scenario's own rules that were broken."""
+    orders: OrderCounts = field(default_factory=OrderCounts)
+    """Of a scenario in which a tool places orders."""
     findings: list[str] = field(default_factory=list)
 
     @property
@@ -123,6 +127,7 @@ def judge(outcome: Outcome) -> Row:
         off_line_p50_ms=_rank(off_line, 0.5) if off_line else 0.0,
         unconfirmed=sum(turn.unconfirmed for _, turn in turns),
         broken=len(outcome.trouble) if outcome.scenario.fault in STRICT else 0,
+        orders=outcome.orders,
         findings=list(findings(outcome)),
     )
 
