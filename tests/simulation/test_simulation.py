@@ -14,7 +14,7 @@ import pytest
 
 from common.call.acts import ToolOutcome
 from tests.simulation.bookings import book
-from tests.simulation.plan import KINDS, SPEECH, TOOLS
+from tests.simulation.plan import KINDS, SPEECH, TOOLS, TRANSFERS
 from tests.simulation.run import Outcome, simulate
 
 pytestmark = pytest.mark.processes
@@ -46,10 +46,16 @@ KEPT_TOOLS = {
     72: "a sentence was due by one clock's unit and not by the other's: the wait for a tool spun for ever",
 }
 """The same, of calls with tools."""
+KEPT_TRANSFERS = {
+    48: "the answer to the announcement's checkpoint was lost: nobody was rung until a minute of music was over",
+    88: "the announcement was cut off by a reply that was begun before the words were known: its call had no result",
+    95: "on hold, an agent that may not be interrupted answered what was said twice",
+}
+"""The same, of calls with transfers."""
 
 FRESH_MAX = 600
 FRESH_SECONDS = 60.0
-FRESH_TOOLS_MAX, FRESH_TOOLS_SECONDS = 150, 18.0
+FRESH_OF_KIND_MAX, FRESH_OF_KIND_SECONDS = 100, 9.0
 BOOKINGS = 200
 TWICE_SECONDS = 60.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,15 +72,22 @@ def test_a_seed_that_once_failed(seed: int) -> None:
     assert not outcome.wrong, judged(outcome)
 
 
-@pytest.mark.parametrize("seed", KEPT_TOOLS)
-def test_a_seed_with_tools_that_once_failed(seed: int) -> None:
-    outcome = simulate(seed, TOOLS)
+@pytest.mark.parametrize(
+    "kind, seed", [*((TOOLS, seed) for seed in KEPT_TOOLS), *((TRANSFERS, seed) for seed in KEPT_TRANSFERS)]
+)
+def test_a_seed_with_tools_that_once_failed(kind: str, seed: int) -> None:
+    outcome = simulate(seed, kind)
     assert not outcome.wrong, judged(outcome)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "count", "seconds"), [(SPEECH, FRESH_MAX, FRESH_SECONDS), (TOOLS, FRESH_TOOLS_MAX, FRESH_TOOLS_SECONDS)]
+    ("kind", "count", "seconds"),
+    [
+        (SPEECH, FRESH_MAX, FRESH_SECONDS),
+        (TOOLS, FRESH_OF_KIND_MAX, FRESH_OF_KIND_SECONDS),
+        (TRANSFERS, FRESH_OF_KIND_MAX, FRESH_OF_KIND_SECONDS),
+    ],
 )
 def test_fresh_seeds(kind: str, count: int, seconds: float) -> None:
     """Bounded by count and, for a slow machine, by time.  `SIMULATION_SEED` sets the first."""

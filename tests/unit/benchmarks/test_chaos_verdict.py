@@ -211,6 +211,7 @@ def test_every_scenario_has_a_bar_and_ends_after_its_last_strike():
         "sentinel",
         "rolling",
         "vendor",
+        "tools",
         "grey",
         "poison",
     }
