@@ -163,7 +163,7 @@ class Mind:
             if self.fails:
                 self.fails -= 1
                 raise Down("the model is away")
-            text = self.answers.get(dialogue[-1]["content"], "I do not know.")
+            text = self._answer(dialogue[-1]["content"])
             if said:
                 self.said.append(said)
             self.offered.append([tool["function"]["name"] for tool in tools])
@@ -179,6 +179,11 @@ class Mind:
                 yield ToolCall(f"call_{number}", name, arguments or "{}")
         finally:
             self.open -= 1
+
+    def _answer(self, last: str) -> str:
+        """The answer to the last message; without one, to what the caller said behind the notes in brackets."""
+        spoken_words = re.sub(r"^(?:\[[^\]]*\] ?)+", "", last)
+        return self.answers.get(last) or self.answers.get(spoken_words, "I do not know.")
 
 
 class Mouth:

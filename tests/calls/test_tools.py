@@ -168,6 +168,24 @@ async def test_only_what_all_calls_share_is_kept_with_the_fixed_sentences():
         assert kept == ["Hello.", "One moment."]
 
 
+async def test_a_result_that_comes_while_the_caller_speaks_is_not_said_into_their_words():
+    answers = {"my order": f"Let me look that up for you. {ORDER}", "how is it": "Fine, thank you."}
+    async with answered_call(answers, agent=agent()) as phone:
+        note = "[order_status has returned: on its way]"
+        phone.mind.answers[f"{note} and when will it come"] = "It is on its way, and comes on Monday."
+        await asked(phone)
+        await phone.hears("Let me")
+        await phone.says("how is it")
+        await phone.hears("Fine, thank you.")
+        await phone.silence()
+        phone.starts_saying("and when will it come")
+        await phone.after(0.5)
+        phone.tool_returns("on its way")
+        await phone.hears("comes on Monday.")
+        assert phone.heard.count("on its way") == 1
+        assert phone.mind.asked[-2][-1]["content"] == "how is it", "nothing was asked in between"
+
+
 @pytest.mark.parametrize("state", ["asked", "returned"])
 async def test_the_llm_worker_dies_while_a_tool_runs(state: str):
     answers = {"my order": f"Let me see. {ORDER}", "on its way": "It is on its way."}

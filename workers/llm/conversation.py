@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 
 from common.agents.acts import MenuEntry
 from common.call.acts import ToolOutcome
@@ -29,9 +30,9 @@ from common.protocol.messages import (
     of_past_connection,
 )
 from workers.llm.call_keys import CallKeys
+from workers.llm.caller_floor import CallerFloor
 from workers.llm.chat import Item, Note, chat_of, late_result
 from workers.llm.preemption import ON_INTERIMS, ON_SIGNAL, PreemptionBudget
-from workers.llm.tools.builtin import COLLECT_DIGITS
 from workers.providers.interfaces import ChatMessage
 
 
@@ -87,6 +88,7 @@ class Dialogue:
         self._input_items: list[Item] = []
         self._answered_inputs = 0  # how many of them a reply knows of that was not discarded
         self._preemptive_inputs = 0  # how many of them the newest preemptive reply knows of
+        self._floor = CallerFloor()
         self._key_entries = 0
         self._dictated = -1  # the newest utterance that was no turn, but digits for a tool
         self._menu_inputs: dict[int, MenuEntry] = {}  # number of an input -> the menu's entry that it is
@@ -113,6 +115,7 @@ class Dialogue:
         """Fold one event.  A repeated event changes nothing.  `now_ms` is for the entry of keys (`keys.due`)."""
         if of_past_connection(message, self.epoch):
             return
+        self._floor.receive(message, now_ms)
         strays = self.keys.strays
         self.keys.receive(message, now_ms)
         if self.keys.strays > strays:
@@ -224,9 +227,8 @@ class Dialogue:
         known_late = len(reply.tools.late)
         reply.receive(message)
         if isinstance(message, ToolReturned) and len(reply.tools.late) > known_late:
-            name = reply.tools.name_of(message.n)
-            note = late_result(name, message)
-            if name == COLLECT_DIGITS and message.outcome == ToolOutcome.CANCELLED:
+            note = late_result(reply.tools.name_of(message.n), message)
+            if message.outcome == ToolOutcome.CANCELLED:
                 self._items.append(note)  # the caller said something else, and that is answered
             else:
                 self._add_input(note)
@@ -261,8 +263,8 @@ class Dialogue:
         else:
             self._items.append(turn.text)
 
-    def wanted(self) -> WantedReply | None:
-        """Return the reply that should be generated now; None if no reply is due."""
+    def wanted(self, now_ms: float = inf) -> WantedReply | None:
+        """Return the reply that should be generated now; None if no reply is due (see `wake_ms`)."""
         if self.over or self._utterance < 0:
             return None
         newest = self._newest
@@ -274,7 +276,8 @@ class Dialogue:
         is_answer_due = max(self._answered, self._dictated) < self._utterance
         if is_answer_due and (over or self._interruptible):
             return WantedReply(newest.turn + 1, self._utterance, 0, inputs=known)
-        if self._answered_inputs < self._inputs and (newest.closed or newest.on_hold):
+        silent = newest.closed or newest.on_hold
+        if self._answered_inputs < self._inputs and silent and not self._caller_comes_first(now_ms):
             utterance = self._utterance if is_answer_due and menu is None else 0  # one reply to both
             return WantedReply(newest.turn + 1, utterance, 0, inputs=self._inputs, menu=menu)
         # Only after the last reply is over: a preemptive reply would replace it, and may be discarded.
@@ -286,6 +289,18 @@ class Dialogue:
         inputs = self._preemptive_inputs if newest.preemptive else self._answered_inputs
         menu = self._menu_replies.get(newest.turn)
         return WantedReply(newest.turn, newest.utterance, len(newest.clauses), based_on, inputs, menu)
+
+    def _caller_comes_first(self, now_ms: float) -> bool:
+        """Whether a reply to an input waits: the caller speaks, or a reply to both can be begun."""
+        return self._floor.is_taken(now_ms) or self._eager_turn is not None
+
+    def wake_ms(self, now_ms: float) -> float | None:
+        """When to ask again, should nothing happen before; None: not before another event."""
+        times = [
+            self.keys.wake_ms(now_ms),
+            self._floor.wake_ms(now_ms) if self._answered_inputs < self._inputs else None,
+        ]
+        return min((time for time in times if time is not None), default=None)
 
     def decision(self) -> Decision | None:
         """Decide about the newest reply if it is preemptive; None if it is not, or if the turn is not confirmed yet."""

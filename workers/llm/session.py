@@ -50,7 +50,7 @@ class LlmSession:
         self._changes = LogChanges()
         self._ordered: set[tuple[int, Due]] = set()  # (epoch, order) that the edge was given
         self._secret_order: tuple[int, tuple[str, int]] | None = None  # (epoch, …) of the newest `KeepKeysSecret`
-        self._keys_timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._events = 0
         self._failed_replies = 0
         self._work: ReplyWork | None = None  # of the newest reply that was generated here
@@ -88,7 +88,8 @@ class LlmSession:
                     await self._resolve_preemptive_reply(decision)
                 await self._do_what_is_due()
                 await self._take_keys()
-                wanted = self._dialogue.wanted()
+                wanted = self._dialogue.wanted(_now_ms())
+                self._set_timer()
                 if running is not None and (wanted is None or wanted.turn != turn):
                     await cancel(running.reply)
                     running = None
@@ -98,8 +99,8 @@ class LlmSession:
                     turn = wanted.turn
                     running = self._begin(wanted)
         finally:
-            if self._keys_timer is not None:
-                self._keys_timer.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
             if running is not None:
                 await cancel(running.reply)
                 await cancel(running.started)
@@ -206,11 +207,14 @@ class LlmSession:
             self._secret_order = (epoch, secret)
             order = KeepKeysSecret(claim.call_id, claim.token, epoch, *secret)
             self._bus.publish(edge_priority(self._connection.edge), order)
-        if self._keys_timer is not None:
-            self._keys_timer.cancel()
-            self._keys_timer = None
-        if (due_ms := keys.wake_ms(_now_ms())) is not None:
-            self._keys_timer = asyncio.get_running_loop().call_at(due_ms / 1000, self._log.wake)
+
+    def _set_timer(self) -> None:
+        """Look again when something is due, should no event come before."""
+        if self._timer is not None:
+            self._timer.cancel()
+        due_ms = self._dialogue.wake_ms(_now_ms())
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_at(due_ms / 1000, self._log.wake) if due_ms is not None else None
 
     @property
     def _same_in_all_calls(self) -> bool:

@@ -8,6 +8,7 @@ import logging
 from common.bus import Bus
 from common.call.end_reasons import EndReason
 from common.process.clock import wall_ms
+from common.protocol.redis_keys import POOLS
 from common.store import CallStore, Claim
 from common.store.members import Quarantined
 from common.telemetry import metrics
@@ -20,7 +21,10 @@ AGAIN_SECONDS = 1.0
 
 
 class QuarantinedCall:
-    """See `workers.runtime.runner.Session`: owns the call until its edge has ended it, so that no member runs it."""
+    """See `workers.runtime.runner.Session`: owns the call until its edge has ended it, so that no member runs it.
+
+    Without tools a call can go on: those of such a call are given up by the LLM worker.
+    """
 
     def __init__(self, claim: Claim, bus: Bus, store: CallStore) -> None:
         self._claim = claim
@@ -30,11 +34,14 @@ class QuarantinedCall:
     async def run(self) -> None:
         claim = self._claim
         metrics.CALLS_QUARANTINED.labels(claim.pool).inc()
-        log.error("a call is ended: its owners were lost one after the other", extra=_about(claim))
+        ends = claim.pool in POOLS
+        what = "a call is ended" if ends else "a call goes on without its tools"
+        log.error("%s: its owners were lost one after the other", what, extra=_about(claim))
         await self._store.quarantine(Quarantined(claim.call_id, claim.pool, claim.crashes, wall_ms()))
         # It does not follow the event log, and the edge may have changed since the claim; the record has the edge.
         while (record := await self._store.read(claim.call_id)) is not None and record.status == "live":
-            hang_up(self._bus, claim, EndReason.ERROR, Connection(record.edge, record.epoch))
+            if ends:
+                hang_up(self._bus, claim, EndReason.ERROR, Connection(record.edge, record.epoch))
             await asyncio.sleep(AGAIN_SECONDS)
 
 
