@@ -20,7 +20,7 @@ FRAME_IN = (
 FRAME_OUT = (("workers/tts/session.py", "_Sender.send"), ("edge/media/websocket.py", "MediaSocketProtocol.send_texts"))
 FRAME_LINES_MAX = 500
 ARCHITECTURE_LINES_MAX = 250
-GLOSSARY_LINES_MAX = 120
+GLOSSARY_LINES_MAX = 130
 
 NAMED = re.compile(r"`([\w/]+\.py):\s+([\w.]+)`")
 """`path/file.py: Class.method`, which may be broken at the space."""
