@@ -9,7 +9,7 @@ from the carrier's checkpoint (`Interrupted`) and the duration of each clause (`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
@@ -18,7 +18,7 @@ from common.agents.acts import MenuEntry
 from common.call.acts import ToolOutcome
 from common.call.reply_state import ABOUT_REPLY, AboutReply, Reply, ReplyState, lose
 from common.call.same_words import same_words
-from common.protocol.acts import KeysEntered, ToolReturned
+from common.protocol.acts import KeysEntered, ToolReturned, ToolsCalled
 from common.protocol.messages import (
     CallEnded,
     CallStarted,
@@ -33,6 +33,7 @@ from workers.llm.call_keys import CallKeys
 from workers.llm.caller_floor import CallerFloor
 from workers.llm.chat import Item, Note, chat_of, late_result
 from workers.llm.preemption import ON_INTERIMS, ON_SIGNAL, PreemptionBudget
+from workers.llm.tools.due import Due, due
 from workers.providers.interfaces import ChatMessage
 
 
@@ -89,6 +90,7 @@ class Dialogue:
         self._answered_inputs = 0  # how many of them a reply knows of that was not discarded
         self._preemptive_inputs = 0  # how many of them the newest preemptive reply knows of
         self._floor = CallerFloor()
+        self._acting: set[int] = set()  # replies that have called tools
         self._key_entries = 0
         self._dictated = -1  # the newest utterance that was no turn, but digits for a tool
         self._menu_inputs: dict[int, MenuEntry] = {}  # number of an input -> the menu's entry that it is
@@ -226,12 +228,16 @@ class Dialogue:
         preemptive = reply.preemptive
         known_late = len(reply.tools.late)
         reply.receive(message)
+        if isinstance(message, ToolsCalled):
+            self._acting.add(reply.turn)
         if isinstance(message, ToolReturned) and len(reply.tools.late) > known_late:
             note = late_result(reply.tools.name_of(message.n), message)
             if message.outcome == ToolOutcome.CANCELLED:
                 self._items.append(note)  # the caller said something else, and that is answered
             else:
                 self._add_input(note)
+        if isinstance(message, ToolReturned) and not any(reply.tools.open()):
+            self._acting.discard(reply.turn)
         if preemptive and reply.state is ReplyState.QUEUED:
             self._answered_inputs = max(self._answered_inputs, self._preemptive_inputs)
         if preemptive and reply.state is ReplyState.DISCARDED and self._begun_on is not None:
@@ -344,10 +350,9 @@ class Dialogue:
         """Return the reply of this number; None if it has not begun."""
         return self._replies.get(turn)
 
-    @property
-    def replies(self) -> Iterable[Reply]:
-        """All replies, the oldest first."""
-        return self._replies.values()
+    def due(self) -> list[Due]:
+        """Return what is due for the tools that replies have called, in order."""
+        return list(due(self._replies.values())) if self._acting else []
 
     def published_text(self, turn: int) -> str:
         """Return the text of a reply's published clauses after its last round of tools; empty for an unknown reply."""

@@ -26,7 +26,7 @@ from workers.llm.log_changes import LogChanges
 from workers.llm.reply_run import Answer, Persona, ReplyRun
 from workers.llm.reply_work import ReplyWork
 from workers.llm.reply_writer import ReplyEvents, ReplyWriter
-from workers.llm.tools.due import Due, HandOffDue, KeysDue, due, handed_off
+from workers.llm.tools.due import Due, HandOffDue, KeysDue, handed_off
 from workers.providers.interfaces import ChatMessage
 from workers.runtime.event_session import EventSession
 from workers.runtime.hang_up import Connection, hang_up
@@ -179,7 +179,7 @@ class LlmSession:
     async def _do_what_is_due(self) -> None:
         """Give the edge the orders that are due, once for each of the call's connections, and write results."""
         claim, epoch = self._claim, self._dialogue.epoch
-        for each in list(due(self._dialogue.replies)):
+        for each in self._dialogue.due():
             if isinstance(each, ToolReturned | HandOffDue):
                 events = handed_off(each, self._dialogue.newest_turn + 1) if isinstance(each, HandOffDue) else [each]
                 await self._log.write(*events)
