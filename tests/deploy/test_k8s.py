@@ -247,14 +247,14 @@ def test_a_redis_of_ones_own_and_agents_from_a_config_map(tmp_path: Path) -> Non
     assert not of_kind(objects, "StatefulSet")
     for check in CHECKS:
         none_of(check(objects))
-    for name, port in (("edge", "HTTP_PORT"), ("tools", "METRICS_PORT")):
+    for name, port in (("edge", "HTTP_PORT"), ("tools", "METRICS_PORT"), ("tts", "METRICS_PORT")):
         container = template(named(objects, "Deployment", name))["spec"]["containers"][0]
         (agents,) = (entry["value"] for entry in container["env"] if entry["name"] == "AGENTS_DIR")
         assert agents in [mount["mountPath"] for mount in container["volumeMounts"]]
         assert port in [entry["name"] for entry in container["env"]], "the component must add, not replace"
     problems = k8s_environment.references(objects, documented_secrets())
     assert sorted(problems) == [
-        f"Deployment {name}: ConfigMap agents is neither here nor in README.md" for name in ("edge", "tools")
+        f"Deployment {name}: ConfigMap agents is neither here nor in README.md" for name in ("edge", "tools", "tts")
     ]
 
 
