@@ -6,7 +6,7 @@ They share one script and one pace; `settings` returns the settings that point a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,13 +126,16 @@ def settings(url: str) -> dict[str, str]:
 
 
 def read_cast_script(path: Path) -> CastScript:
-    """Read `{"said": [text, …], "answers": [text or {"text": …, "tool": …}, …]}`.  Raises BadCastScript."""
+    """Read `{"said": [text, …], "answers": [answer, …]}`.  Raises BadCastScript.
+
+    An answer is a text, or an object with the fields of `Answer`: `arguments` is an object, `then` one answer or a list.
+    """
     if path.stat().st_size > FILE_BYTES_MAX:
         raise BadCastScript(f"{path.name}: larger than {FILE_BYTES_MAX} bytes")
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         speeches, answers = document["said"], [_answer(entry) for entry in document["answers"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadCastScript(
             f'{path.name}: expected {{"said": [...], "answers": [...]}} ({type(error).__name__})'
         ) from None
@@ -144,5 +147,7 @@ def read_cast_script(path: Path) -> CastScript:
 def _answer(entry: Any) -> Answer:
     if isinstance(entry, str):
         return Answer(entry)
-    values: Mapping[str, str] = entry
-    return Answer(values["text"], values.get("tool", ""))
+    values: dict[str, Any] = dict(entry)
+    then = values.pop("then", [])
+    follows = tuple(map(_answer, then if isinstance(then, list) else [then]))
+    return Answer(**values | {"arguments": json.dumps(values.get("arguments", {})), "then": follows})

@@ -6,6 +6,8 @@
 Source: the vendor's API reference, "Chat completions" and "Streaming".  The answer is chosen by how often the user has
 spoken in the request, so that a repeated request (a failover, a takeover) gets the same answer.  `{said}` in an answer
 is the user's last speech.  A user message in round brackets is a stage direction, not speech.
+
+An answer may call a tool; what follows it (`Answer.then`) is chosen by what the tool has returned.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import json
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -32,12 +34,24 @@ GONE = 499
 _ERRORS = {401: "invalid_api_key", 429: "rate_limit_exceeded", 503: "server_error", 400: "invalid_request_error"}
 
 
+LATE_RESULT = re.compile(r"\[\w+ has returned: (.*)\]", re.DOTALL)
+"""A result that came after its reply, as our LLM worker tells it: a message of the user that nobody said."""
+NO_RESULT_YET = "There is no result yet"
+"""How the placeholder of such a result begins."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The text, and the tool that is called after it without arguments ("" for none)."""
+    """The text, and the tool that is called after it ("" for none)."""
 
     text: str
     tool: str = ""
+    arguments: str = "{}"
+    """JSON text of the tool's arguments."""
+    then: tuple[Answer, ...] = ()
+    """The answers to the tool's result: the first one whose `given` is part of it, else the last one.  `{result}` in
+    its text is the result; an answer may call a tool again."""
+    given: str = ""
 
 
 ECHO = (
@@ -108,10 +122,13 @@ class OpenAIChatStandin:
 
     def answer(self, messages: Sequence[Mapping[str, Any]]) -> Answer:
         """Return the answer to this dialogue."""
-        users = [str(message.get("content") or "") for message in messages if message.get("role") == "user"]
-        prompts = [content for content in users if not (content.startswith("(") and content.endswith(")"))]
+        prompts, results = prompts_and_results(messages)
         chosen = self.answers[max(0, len(prompts) - 1) % len(self.answers)]
-        return Answer(chosen.text.replace("{said}", prompts[-1] if prompts else "nothing"), chosen.tool)
+        for result in results:
+            if chosen.then:
+                chosen = next((each for each in chosen.then if each.given in result), chosen.then[-1])
+        text = chosen.text.replace("{said}", prompts[-1] if prompts else "nothing")
+        return replace(chosen, text=text.replace("{result}", results[-1] if results else "nothing"))
 
     async def _counted(self, events: AsyncIterator[str]) -> AsyncIterator[str]:
         """Count answers, also those of a client that disconnects: its generator is closed."""
@@ -132,7 +149,7 @@ class OpenAIChatStandin:
         """Send the events at their times, counted from the request: a late token delays none after it."""
         now = asyncio.get_running_loop().time
         words = tokens(answer.text)
-        for number, event in enumerate(_stream(asked, answer, words)):
+        for number, event in enumerate(chat_events(asked, answer)):
             if fault is not None and number >= fault.after:
                 match fault.kind:
                     case "close":
@@ -152,6 +169,24 @@ class OpenAIChatStandin:
         return request.headers.get("authorization") == f"Bearer {self.key}"
 
 
+def prompts_and_results(messages: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+    """(what the user has said, what tools have returned since), both in order."""
+    prompts: list[str] = []
+    results: list[str] = []
+    for message in messages:
+        content = str(message.get("content") or "")
+        late = LATE_RESULT.fullmatch(content)
+        match message.get("role"):
+            case "tool" if not content.startswith(NO_RESULT_YET):
+                results.append(content)
+            case "user" if late is not None:
+                results.append(late[1])
+            case "user" if not (content.startswith("(") and content.endswith(")")):
+                prompts.append(content)
+                results = []
+    return prompts, results
+
+
 _SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 
 
@@ -160,30 +195,33 @@ def tokens(text: str) -> list[str]:
     return re.findall(r"\s?\S{1,5}|\s", text)
 
 
-def _stream(asked: dict[str, Any], answer: Answer, words: list[str]) -> list[str]:
+def chat_events(asked: Mapping[str, Any], answer: Answer) -> list[str]:
     """Return all events of an answer: the role, each token, the tool, the reason, the usage, the end."""
+    words = tokens(answer.text)
     events = [
         _event(asked, {"role": "assistant", "content": ""}),
         *(_event(asked, {"content": word}) for word in words),
     ]
     if answer.tool:
-        function = {"name": answer.tool, "arguments": "{}"}
-        events.append(
-            _event(asked, {"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]})
-        )
+        events.append(_event(asked, {"tool_calls": [{"index": 0, **_tool_call(answer)}]}))
     events.append(_event(asked, {}, "tool_calls" if answer.tool else "stop"))
     if (asked.get("stream_options") or {}).get("include_usage"):
         events.append(_event(asked, None, usage=_usage(asked, words)))
     return [*events, "data: [DONE]\n\n"]
 
 
-def _event(asked: dict[str, Any], delta: dict[str, Any] | None, finish: str | None = None, **more: Any) -> str:
+def _tool_call(answer: Answer) -> dict[str, Any]:
+    function = {"name": answer.tool, "arguments": answer.arguments}
+    return {"id": "call_1", "type": "function", "function": function}
+
+
+def _event(asked: Mapping[str, Any], delta: dict[str, Any] | None, finish: str | None = None, **more: Any) -> str:
     choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
     head = {"id": "chatcmpl-fake", "object": "chat.completion.chunk", "created": 1, "model": asked.get("model", "")}
     return f"data: {json.dumps({**head, 'choices': choices, **more}, ensure_ascii=False)}\n\n"
 
 
-def _usage(asked: dict[str, Any], words: list[str]) -> dict[str, Any]:
+def _usage(asked: Mapping[str, Any], words: list[str]) -> dict[str, Any]:
     used = sum(len(tokens(str(message.get("content") or ""))) for message in asked["messages"])
     return {
         "prompt_tokens": used,
@@ -193,14 +231,16 @@ def _usage(asked: dict[str, Any], words: list[str]) -> dict[str, Any]:
     }
 
 
-def _document(asked: dict[str, Any], answer: Answer) -> dict[str, Any]:
-    message = {"role": "assistant", "content": answer.text}
+def _document(asked: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": answer.text}
+    if answer.tool:
+        message["tool_calls"] = [_tool_call(answer)]
     return {
         "id": "chatcmpl-fake",
         "object": "chat.completion",
         "created": 1,
         "model": asked.get("model", ""),
-        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls" if answer.tool else "stop"}],
         "usage": _usage(asked, tokens(answer.text)),
     }
 
