@@ -21,8 +21,8 @@ install:
 install-dev:
 	@$(PYTHON) tools/install.py requirements-dev.lock
 
-demo: install ## a simulated phone call, end to end, without keys: prints it, writes out/demo [PROVIDERS=fake]
-	@PROVIDERS=$(PROVIDERS) $(VENV)/python -m tools.demo
+demo: install ## a simulated phone call, end to end, without keys: prints it, writes out/demo [PROVIDERS=fake SCENARIO=examples/order-status]
+	@PROVIDERS=$(PROVIDERS) SCENARIO=$(SCENARIO) $(VENV)/python -m tools.demo
 
 run: install ## the whole system in the foreground; Ctrl-C stops it (reads .env) [QUIET=1]
 	@$(VENV)/python -m tools.run $(if $(QUIET),--quiet)

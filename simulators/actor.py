@@ -29,7 +29,7 @@ class Actor:
         self.steps: list[StepResult] = []
         self._stream, self._sentences, self._report = stream, sentences, report
         self._heard: tuple[float, float | None] = (-1.0, None)
-        self._listens_from_ms = 0.0  # the caller's last audible sound: the agent's speech after it is an answer
+        self._listens_from_ms = 0.0  # the caller's last audible sound or key: the agent's speech after it is an answer
 
     async def perform(self, script: Sequence[Step]) -> None:
         """Perform the steps in order, skip those after the end of the call, then hang up."""
@@ -63,6 +63,7 @@ class Actor:
                 await self._stream.wait_over(wait_ms)
             case Press(digit):
                 await self._stream.press(digit)
+                self._listens_from_ms = self._stream.now_ms
                 self._report_line(f"caller presses {digit}")
             case WaitForHangUp(deadline_ms):
                 if not await self._stream.wait_over(deadline_ms):

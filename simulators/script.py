@@ -28,7 +28,7 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class WaitForAgent:
-    """Wait until the agent has spoken after the caller's last word and then been silent for `silence_ms`."""
+    """Wait until the agent has spoken after the caller's last word or key and then been silent for `silence_ms`."""
 
     silence_ms: float = 1000.0
     deadline_ms: float = 15_000.0

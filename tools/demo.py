@@ -3,7 +3,8 @@
 Writes out/demo/call.wav (caller left, agent right) and out/demo/call.json.  Exits 0 only if every turn was answered
 and the barge-in silenced the agent.
 
-With `PROVIDERS=fake` the stack connects to scripted fake vendors over the vendors' own protocols.
+With `PROVIDERS=fake` the stack connects to scripted fake vendors over the vendors' own protocols.  `SCENARIO=<folder>`
+plays another call, with the agents of that folder (tools/scenario.py).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from common.protocol.redis_keys import call_events
 from tools.check import check
 from tools.children import die_with_parent
 from tools.fake_providers import CALLER, fake_providers
+from tools.scenario import play
 from tools.stack import ROOT, Stack, StackError, StackOptions, workers_for
 from tools.terminal import paint, say
 from tools.turn_lines import faults, matched, print_turn
@@ -154,11 +156,14 @@ def _shown(path: Path) -> str:
 def main(argv: Sequence[str] = ()) -> int:
     no_arguments(
         "make demo",
-        "A simulated caller phones in, is answered and interrupts; writes out/demo. PROVIDERS=fake takes fake vendors.",
+        "A simulated caller phones in, is answered and interrupts; writes out/demo. PROVIDERS=fake takes fake vendors. "
+        "SCENARIO=examples/order-status plays another call.",
         argv,
         "It takes no arguments, and reads no .env.",
     )
     try:
+        if scenario := os.environ.get("SCENARIO"):
+            return asyncio.run(play((ROOT / scenario).resolve(), fake=_fake()))
         return asyncio.run(demo())
     except StackError as error:
         say(paint("bad", str(error)))

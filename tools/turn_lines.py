@@ -64,11 +64,17 @@ def print_turn(turn: dict[str, Any]) -> None:
     print_stages(turn["timings_ms"])
 
 
-def print_live(exchange: TranscriptTurn) -> None:
-    """Print one turn of a live call.  Only the transcript is known here, not what the caller really said."""
-    say()
-    if exchange.utterance:
-        say(f"{paint('caller', 'caller')}      {exchange.understood or paint('bad', '(nothing)')}")
+def print_words(exchange: TranscriptTurn) -> None:
+    """Print what the caller said, as far as it was understood."""
+    say(f"{paint('caller', 'caller')}      {exchange.understood or paint('bad', '(nothing)')}")
+
+
+def print_live(exchange: TranscriptTurn, *, words: bool = True) -> None:
+    """Print one turn of a live call; `words`: with what the caller said, which is known only as it was understood."""
+    if words:
+        say()
+    if words and exchange.utterance:
+        print_words(exchange)
     say(f"{paint('agent', 'agent')}       {exchange.answered or paint('bad', '(no answer)')}")
     if exchange.interrupted:
         say(f"{paint('warn', 'heard')}       {exchange.heard or '(nothing)'}")

@@ -109,13 +109,17 @@ class Phone(Talking):
         self._tasks.append(asyncio.create_task(self.calls.housekeeping()))
         for pool in POOLS:
             self.hire(pool)
-        await self.store.create(CallRecord(CALL, more_pools=self.more_pools))
+        await self.store.create(self.record())
         await self._connect("edge-1", self.options)
         for pool in POOLS:
             self.bus.publish(pool_calls(pool), CallOffered(CALL))
         self._tasks.append(asyncio.create_task(self.microphone()))
         self._tasks.append(asyncio.create_task(self._tell_the_carrier()))
         self._tasks.append(asyncio.create_task(self._write_down_the_end()))
+
+    def record(self) -> CallRecord:
+        """As the edge writes it when the carrier asks."""
+        return CallRecord(CALL, more_pools=self.more_pools)
 
     @property
     def still_running(self) -> bool:

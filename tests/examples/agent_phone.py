@@ -23,12 +23,8 @@ from common.store import Claim
 from edge.session.call import CallOptions
 from tests.calls.doubles import Mouth, TextEars
 from tests.calls.phone import Phone
-from workers.llm.model_chain import ModelChain
-from workers.llm.reply_run import Persona
-from workers.llm.session import LlmSession
-from workers.llm.text.phrases import apology, farewell
+from workers.llm.__main__ import Replies
 from workers.providers.interfaces import EagerEndOfTurn, EndOfTurn, ListenOptions, Sound, SttEvent, VoiceOptions
-from workers.runtime.per_agent import of_one_agent
 from workers.runtime.process import Assignment
 from workers.runtime.runner import Session
 from workers.stt.__main__ import listen
@@ -136,21 +132,9 @@ class AgentPhone(Phone):
             case "stt":
                 return listen(call, self._sources("stt", self.ears))
             case "llm":
-                return LlmSession(claim, bus, self.store, of_one_agent(self._persona()))
+                return Replies()(call, self._sources("llm", self.mind))
             case _:
                 return speak(call, self._sources("tts", self.mouth))
-
-    def _persona(self) -> Persona:
-        """As in `workers/llm/__main__.py`."""
-        agent = self.agent
-        return Persona(
-            agent.greeting,
-            agent.instructions,
-            ModelChain(self._sources("llm", self.mind)),
-            agent.turn.interruptible,
-            agent.farewell or farewell(agent.language),
-            apology(agent.language),
-        )
 
     async def says(self, text: str) -> None:
         await super().says(coded(text))

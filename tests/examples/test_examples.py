@@ -32,6 +32,9 @@ KEYS = {
     "outbound-reminder": {"OPENAI_API_KEY": "sk-fake"},
     "hindi": {"OPENAI_API_KEY": "sk-fake", "SARVAM_API_KEY": "fake"},
     "own-model-server": {"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1"},
+    "order-status": {"OPENAI_API_KEY": "sk-fake"},
+    "clinic": {"OPENAI_API_KEY": "sk-fake"},
+    "keypad-menu": {"OPENAI_API_KEY": "sk-fake"},
 }
 """What each README tells the reader to set."""
 NO_FILE = EnvFile(Path(".env"))

@@ -15,7 +15,7 @@ from workers.runtime.per_agent import per_agent
 from workers.runtime.process import Assignment, main
 
 
-class _Replies:
+class Replies:
     """Opens the LLM session of a call; all calls of the process share the measured times to the first word."""
 
     def __init__(self) -> None:
@@ -43,4 +43,4 @@ class _Replies:
 
 
 if __name__ == "__main__":
-    sys.exit(main("llm", CATALOG, _Replies(), sys.argv[1:]))
+    sys.exit(main("llm", CATALOG, Replies(), sys.argv[1:]))
