@@ -5,9 +5,10 @@ The folder has, beside its agents:
     model.json    what the scripted language model answers, and which tools it calls (simulators/providers/cast.py)
     caller.json   what the caller says and presses (simulators/script.py)
     service.py    optional: a program that is started before the call, and whose output is printed
+    people.json   optional: who answers other telephones (`--callees` of the simulated carrier); else nobody does
 
-The call, the tools, the keys and the transfers are real.  The language model is a script, and nobody answers the
-telephone of a person to whom the caller is transferred.
+The tools, the keys and the platform's part of a transfer are real.  The language model is a script, and the carrier
+is the simulated one, with all telephones.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ STOP_SECONDS = 5.0
 RINGING_SCALE = 0.25
 """Factor on the ringing of a telephone that nobody answers."""
 LOCAL = {"STT_PROVIDER": "local/whisper-tiny.en", "TTS_PROVIDER": "local/piper"}
-MODEL, CALLER, SERVICE = "model.json", "caller.json", "service.py"
+MODEL, CALLER, SERVICE, PEOPLE = "model.json", "caller.json", "service.py", "people.json"
 
 
 async def play(folder: Path, *, fake: bool) -> int:
@@ -52,12 +53,16 @@ async def play(folder: Path, *, fake: bool) -> int:
     async with fake_providers(folder / MODEL) as providers, _service(folder):
         chosen = {**providers, **({} if fake else LOCAL), "AGENTS_DIR": str(folder)}
         say("starting Redis, one edge and the worker pools …")
-        say(paint("warn", "THE LANGUAGE MODEL IS A SCRIPT (model.json); tools, keys and transfers are real."))
+        say(
+            paint(
+                "warn", "THE LANGUAGE MODEL IS A SCRIPT (model.json), the telephones are simulated; the tools are run."
+            )
+        )
         if fake:
             say(paint("warn", "PROVIDERS ARE FAKE: transcripts are scripted, the agent's voice is a tone."))
         say(paint("dim", "shown here only: what is said, and arguments and results of tools"))
         options = StackOptions({**os.environ, **chosen}, logs=OUT / "logs", workers=workers_for(agents))
-        async with Stack(options) as stack, _carrier() as carrier:
+        async with Stack(options) as stack, _carrier(folder) as carrier:
             printing = asyncio.create_task(print_calls(stack.redis_url, lambda record: True, details=True))
             try:
                 call = await _phone(carrier, stack.url, json.loads((folder / CALLER).read_text("utf-8")))
@@ -113,9 +118,11 @@ async def _phone(carrier: str, edge: str, script: list[Any]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _carrier() -> AsyncIterator[str]:
-    """Run the simulated carrier, where nobody answers but the caller; yield its address."""
+async def _carrier(folder: Path) -> AsyncIterator[str]:
+    """Run the simulated carrier, where only the caller and those in PEOPLE answer; yield its address."""
     options = ["--port", "0", "--callee", "no-answer", "--time-scale", str(RINGING_SCALE), "--wavs", str(OUT)]
+    if (folder / PEOPLE).is_file():
+        options += ["--callees", str(folder / PEOPLE)]
     async with _child("-m", "simulators.vobiz", "carrier", *options) as process:
         url = await _address(process)
         if not url:

@@ -42,7 +42,7 @@ class Orders(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the name is the library's
+    def log_message(self, format: str, *arguments: object) -> None:
         """Print nothing more."""
 
 

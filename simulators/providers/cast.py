@@ -128,7 +128,7 @@ def settings(url: str) -> dict[str, str]:
 def read_cast_script(path: Path) -> CastScript:
     """Read `{"said": [text, …], "answers": [answer, …]}`.  Raises BadCastScript.
 
-    An answer is a text, or an object with the fields of `Answer`: `arguments` is an object, `then` one answer or a list.
+    An answer is a text, or an object with the fields of `Answer`: `arguments` an object, `then` one answer or a list.
     """
     if path.stat().st_size > FILE_BYTES_MAX:
         raise BadCastScript(f"{path.name}: larger than {FILE_BYTES_MAX} bytes")

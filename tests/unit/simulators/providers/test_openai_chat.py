@@ -147,3 +147,40 @@ async def test_a_bad_minute_breaks_what_is_open_and_refuses_what_is_new():
                 await asyncio.sleep(0)
         minutes.cancel()
         await asyncio.wait([minutes])
+
+
+BOOKING = Answer(
+    "Let me see.",
+    "book",
+    '{"hour": 15}',
+    (
+        Answer("Booked.", given="done"),
+        Answer("Full; the bill, then.", "bill", then=(Answer("It says: {result}."),), given="full"),
+        Answer("It failed."),
+    ),
+)
+
+
+def dialogue(*results: str, late: str = "") -> list[dict]:
+    """The caller asks, and tools return one after the other; `late` comes when the reply was over."""
+    messages: list[dict] = [{"role": "user", "content": "Book it."}]
+    for result in results:
+        call = {"id": "1", "type": "function", "function": {"name": "book", "arguments": "{}"}}
+        messages += [{"role": "assistant", "content": "", "tool_calls": [call]}, {"role": "tool", "content": result}]
+    return [*messages, *([{"role": "user", "content": late}] if late else [])]
+
+
+@pytest.mark.parametrize(
+    ("messages", "text"),
+    [
+        (dialogue(), "Let me see."),
+        (dialogue("done at three"), "Booked."),
+        (dialogue("an error"), "It failed."),
+        (dialogue("full"), "Full; the bill, then."),
+        (dialogue("full", "5 rupees"), "It says: 5 rupees."),
+        (dialogue("There is no result yet; it will follow.", late="[book has returned: done]"), "Booked."),
+        ([*dialogue("done"), {"role": "user", "content": "Thanks."}], "Bye."),
+    ],
+)
+def test_what_follows_a_tool_is_chosen_by_its_result(messages: list[dict], text: str):
+    assert OpenAIChatStandin((BOOKING, Answer("Bye."))).answer(messages).text == text
