@@ -42,7 +42,7 @@ BINARY = frozenset({".wav", ".png"})
 
 ENVIRONMENT_READERS = (
     "common/settings.py", "common/process/node.py", "workers/providers/child_environment.py", "deploy/", "tools/",
-    "workers/tools/environment.py", "simulators/", "tests/", "benchmarks/",
+    "workers/tools/environment.py", "simulators/", "tests/", "benchmarks/", "examples/",
 )  # fmt: skip
 REDIS_USERS = ("common/bus/", "common/redis/", "common/store/", "simulators/", "tools/", "tests/", "benchmarks/")
 

@@ -11,7 +11,7 @@ from common.call.acts import ToolOutcome, TransferState
 from common.protocol.acts import AgentChanged, KeysEntered, ToolReturned, ToolsCalled, TransferUpdated
 from common.protocol.messages import Message
 
-TOLD_OTHERWISE = frozenset({"transfer_call", "transfer_to", "collect_digits"})
+HAVE_OWN_LINES = frozenset({"transfer_call", "transfer_to", "collect_digits"})
 """Built-in tools of which a line of their own tells what came of them."""
 DETAIL_CHARS_MAX = 300
 """Longest part of arguments or of a result that is told."""
@@ -67,10 +67,10 @@ class ActLines:
             return []
         self._returned.add(call)
         outcome = ToolOutcome.of(message.outcome)
-        if name in TOLD_OTHERWISE and (outcome is not ToolOutcome.REFUSED) and not self.details:
+        if name in HAVE_OWN_LINES and (outcome is not ToolOutcome.REFUSED) and not self.details:
             return []
-        told = f"{name} {message.took_ms / 1000:.1f} s {outcome}"
-        return [_line("tool", f"{told}: {_short(message.result)}" if self.details else told)]
+        summary = f"{name} {message.took_ms / 1000:.1f} s {outcome}"
+        return [_line("tool", f"{summary}: {_short(message.result)}" if self.details else summary)]
 
 
 def _line(kind: str, text: str) -> str:

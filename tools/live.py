@@ -47,7 +47,7 @@ class LiveCall:
     """How often the call was looked for, and was not live, since its transfer began."""
     printed: set[int] = field(default_factory=set)
     """The turns, by `id`: the transcript keeps each in one object."""
-    said: set[int] = field(default_factory=set)
+    worded: set[int] = field(default_factory=set)
     """Turns of which the caller's words were printed before the agent's."""
 
     def receive(self, message: Message) -> list[TranscriptTurn]:
@@ -69,9 +69,9 @@ class LiveCall:
         if not isinstance(message, ToolsCalled):
             return None
         for exchange in self.transcript.exchanges:
-            new = id(exchange) not in self.printed | self.said
+            new = id(exchange) not in self.printed | self.worded
             if new and exchange.understood and exchange.reply is not None and exchange.reply.turn == message.turn:
-                self.said.add(id(exchange))
+                self.worded.add(id(exchange))
                 return exchange
         return None
 
@@ -144,7 +144,7 @@ async def look(
 
 def _print_event(call: LiveCall, message: Message) -> None:
     for exchange in call.receive(message):
-        print_live(exchange, words=id(exchange) not in call.said)
+        print_live(exchange, words=id(exchange) not in call.worded)
     if (asked := call.asked(message)) is not None:
         say()
         print_words(asked)

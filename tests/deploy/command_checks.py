@@ -75,6 +75,8 @@ def _make(command: Command) -> list[str]:
 
 def _python(command: Command) -> list[str]:
     words = command.words
+    if words[1].startswith("examples/") and (ROOT / words[1]).is_file():
+        return []
     found = [] if words[0].startswith(".venv/") else ["outside of a container it is .venv/bin/python"]
     return found + _module(words[1:])
 

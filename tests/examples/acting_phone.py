@@ -10,11 +10,12 @@ Keys, hand-offs and HTTP tools are the product's; the edge's part of a transfer 
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common.agents.model import to_document
 from common.agents.needs import more_pools
+from common.agents.tools import Tool
 from common.agents.variables import CallBeginning, with_variables
 from common.bus.memory import MemoryBus
 from common.call.transcript import ToolUse
@@ -35,7 +36,7 @@ from workers.tools.session import ToolProcess, ToolSession
 from workers.tts.normalise.pipeline import normalised
 
 BEGAN_S = 1_796_000_000.0
-"""30 November 2026, 05:33 in Kolkata."""
+"""30 November 2026, 06:23 in Kolkata."""
 PATIENT = ChatOptions(connect_s=60.0, first_token_s=60.0, gap_s=60.0)
 """Seconds of the virtual clock, which does not wait for sockets."""
 KEYS = re.compile(r"press ([0-9*# ]+)")
@@ -92,10 +93,11 @@ class ActingPhone(AgentPhone):
 
 
 @asynccontextmanager
-async def acting_call(name: str, *, runs_tools: bool = False) -> AsyncIterator[ActingPhone]:
-    """A call whose greeting was heard."""
-    one = example(name)
-    agent = with_variables(one.agent, {}, CallBeginning(CALL, "911234567891", "911234567890", at_s=BEGAN_S))
+async def acting_call(name: str, *, runs_tools: bool = False, port: int = 0) -> AsyncIterator[ActingPhone]:
+    """A call whose greeting was heard; `port` is that of the HTTP service, in place of the one in the agent's file."""
+    agent = example(name).agent
+    agent = replace(agent, tools={name: _at_port(tool, port) for name, tool in agent.tools.items()})
+    agent = with_variables(agent, {}, CallBeginning(CALL, "911234567891", "911234567890", at_s=BEGAN_S))
     options = CallOptions(interruptible=agent.turn.interruptible, greeting_after_ms=0)
     standin = OpenAIChatStandin(read_cast_script(EXAMPLES / name / "model.json").answers)
 
@@ -119,3 +121,9 @@ async def acting_call(name: str, *, runs_tools: bool = False) -> AsyncIterator[A
         await phone.start()
         await phone.hears_about(normalised(agent.greeting, agent.language))
         yield phone
+
+
+def _at_port(tool: Tool, port: int) -> Tool:
+    if tool.http is None:
+        return tool
+    return replace(tool, http=replace(tool.http, url=re.sub(r":\d+/", f":{port}/", tool.http.url)))

@@ -28,8 +28,8 @@ pytestmark = [
     pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": LoopWithThreads})], ids=["threads"]),
 ]
 UNKNOWN = "The outcome is unknown: it may or may not have been done."
-ORDERS_PORT = 8090
-"""As the agent's file says."""
+NOBODY_LISTENS = 1
+"""A port."""
 
 
 def module_of(path: Path) -> ModuleType:
@@ -45,7 +45,7 @@ def order_service() -> Iterator[ThreadingHTTPServer]:
     """Answers at once: the virtual clock does not wait for another thread."""
     module = module_of(EXAMPLES / "order-status/service.py")
     module.ANSWER_S = 0.0
-    service = module.server(ORDERS_PORT)
+    service = module.server(0)
     serving = threading.Thread(target=service.serve_forever, daemon=True)
     serving.start()
     yield service
@@ -71,7 +71,7 @@ async def hangs_up(phone: ActingPhone) -> None:
 async def test_an_order_is_looked_up_at_the_service(
     order_service: ThreadingHTTPServer, capfd: pytest.CaptureFixture
 ) -> None:
-    async with acting_call("order-status", runs_tools=True) as phone:
+    async with acting_call("order-status", runs_tools=True, port=order_service.server_port) as phone:
         await phone.plays(example("order-status"))
         await hangs_up(phone)
         (use,) = phone.tools_used
@@ -81,7 +81,7 @@ async def test_an_order_is_looked_up_at_the_service(
 
 
 async def test_without_the_service_the_caller_is_told_so() -> None:
-    async with acting_call("order-status", runs_tools=True) as phone:
+    async with acting_call("order-status", runs_tools=True, port=NOBODY_LISTENS) as phone:
         await phone.plays(example("order-status"), until="The number")
         await phone.hears_about("I cannot find out about your order just now.")
         assert [use.outcome for use in phone.tools_used] == ["failed"]
@@ -105,19 +105,18 @@ async def test_a_menu_of_keys_hands_the_call_over_and_digits_are_collected() -> 
     [
         ("done", "Booked: doctor Shah at 15 o'clock.", "Your appointment is booked for tomorrow at three."),
         ("unknown", UNKNOWN, "I do not know whether it was booked."),
-        ("failed", "That hour is taken.", "I could not book it. That hour is taken."),
+        ("failed", "The clinic is closed then.", "I could not book it. The clinic is closed then."),
     ],
 )
 async def test_the_clinic_says_what_became_of_the_booking(outcome: str, result: str, heard: str) -> None:
     async with acting_call("clinic") as phone:
-        assert phone.heard.startswith("Good morning")
         offers_booking(phone)
         await phone.plays(example("clinic"), until="My name")
         await phone.until(lambda: phone.tools_used, "the tool to be called")
         phone.tool_returns(result, outcome)
         await phone.hears_about(heard)
         system = phone.asked[0]["messages"][0]["content"]
-        assert system.endswith("(Asia/Kolkata).") and "{{" not in system
+        assert system.endswith("It is Monday, 30 November 2026, 06:23 (Asia/Kolkata).") and "{{" not in system
 
 
 async def test_the_clinic_announces_the_transfer_and_goes_on_if_nobody_answers() -> None:
@@ -152,6 +151,5 @@ async def test_the_clinics_function_books_once_and_says_what_is_wrong(tmp_path: 
     assert clinic.book_appointment(call, **booked).startswith("Booked: doctor Shah at 15 o'clock")
     assert clinic.BOOK.read_text() == "2026-12-01 15:00 shah Sarah call-1:2:0\n"
     assert said == ["I am writing it into the calendar."]
-    for wrong, words in ((booked, "taken"), ({**booked, "hour": 7}, "open from 9 to 18")):
-        with pytest.raises(Failed, match=words):
-            clinic.book_appointment(call, **wrong)
+    with pytest.raises(Failed, match="open from 9 to 18"):
+        clinic.book_appointment(call, **booked | {"hour": 7})
