@@ -27,6 +27,7 @@ from common.protocol.redis_keys import edge_priority
 from common.store import REOPEN_SECONDS, CallRecord, CallStore
 from edge.http.after_stream import CARRIER_CALL_S_MAX, agent_of
 from edge.http.call_urls import CallUrls
+from edge.http.parameters import query_of
 from edge.outbound.destinations import OperatorLimits
 from edge.outbound.dialer import Dialer
 from edge.outbound.state import Answered, OutboundCall
@@ -107,8 +108,9 @@ class TransferWebhooks:
             if may_ring(known.number, applied.record, self.limits):
                 return [self._dial(request, call_id, applied.record, known)]
             return await self._after(request, call_id, NotReached(Failure.NOT_ALLOWED), known)
-        if known.mode == "warm" and applied.changed:
-            again = Redirect(self.urls.of_call(request, "/after-stream", call_id))
+        left_room = query_of(request).get("attempt") == known.name
+        if known.mode == "warm" and known.under_way and not left_room:  # the same request again has the same answer
+            again = Redirect(self.urls.of_call(request, "/after-stream", call_id, known.name))
             return [*self._conference(request, call_id, known), again]
         return await self._after(request, call_id, TalkEnded(), known)
 
@@ -294,6 +296,8 @@ class TransferWebhooks:
         async def guarded() -> None:
             try:
                 await work
+            except (ConnectionError, TimeoutError):
+                log.warning("the second way of a transfer was not taken: the call store is away")
             except Exception as error:  # noqa: BLE001 - it is a second way, or is repeated
                 skip("orders", error)
 

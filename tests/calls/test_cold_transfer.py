@@ -240,3 +240,13 @@ async def test_an_order_of_a_worker_that_was_replaced_is_ignored() -> None:
         await desk.order(token=9, epoch=3)
         await asyncio.sleep(1)
         assert desk.states == desk.results == []
+
+
+async def test_a_carrier_that_asks_again_while_they_talk_rings_nobody_again() -> None:
+    async with transferring(Desk("cold")) as desk:
+        await desk.order()
+        await desk.until(lambda: "joined" in desk.states)
+        await asyncio.sleep(5)
+        answer = await desk.posts(f"/after-stream?{desk.proven('/after-stream')}", {"CallUUID": CALL})
+        assert b"<Dial" not in answer
+        assert desk.rung == [PERSON]

@@ -151,6 +151,18 @@ async def test_everything_comes_three_times_and_the_person_is_rung_once() -> Non
         assert len(desk.results) == len(desk.rung) == 1
 
 
+async def test_the_same_request_once_more_takes_nobody_out_of_the_room() -> None:
+    """Its first answer may be lost; that the caller has left the room says the URL behind the <Conference>."""
+    async with transferring(Desk("warm")) as desk:
+        await desk.order()
+        await desk.until(lambda: "joined" in desk.states)
+        again = await desk.posts(f"/after-stream?{desk.proven('/after-stream')}", {"CallUUID": CALL})
+        assert b"<Conference" in again
+        await desk.caller.over()
+        assert desk.states == TALKED
+        assert [outcome for outcome, _ in desk.results] == ["done"]
+
+
 @pytest.mark.parametrize("person", [Person(), Person("busy"), Person(keys="2")], ids=["accepts", "busy", "declines"])
 @pytest.mark.parametrize("after_s", [0.0, 0.2, 3.0, 4.5, 7.5, 9.0, 20.0])
 async def test_the_edge_dies_in_each_state(person: Person, after_s: float) -> None:

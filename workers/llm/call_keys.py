@@ -76,6 +76,7 @@ class CallKeys:
         """Keys without a meaning so far: a letter, or one too many after a complete entry."""
         self._pending: list[_Key] = []
         self._seen: set[tuple[int, int]] = set()
+        self._turns: set[int] = set()  # utterances that were folded
         self._entry = KeyEntry(FREE)
         self._entries = 0
         self._last_at_ms = 0  # of the newest key of the last complete entry
@@ -118,7 +119,8 @@ class CallKeys:
                 self._hushed_until_ms = now_ms + SPEECH_MS_MAX
             case SpeechEnded():
                 self._hushed_until_ms = now_ms + WORDS_MS
-            case UserTurn():
+            case UserTurn() if message.utterance not in self._turns:
+                self._turns.add(message.utterance)
                 self._hushed_until_ms = 0.0
                 self._speak(message, now_ms)
             case _:

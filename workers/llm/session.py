@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 FAILED_REPLIES_MAX = 2
 """After this many replies in a row without a model the call is given up; the edge plays its fallback message."""
+TIMER_LATE_S = 1e-6
+"""How much later than due a timer fires: milliseconds turned into seconds and back may be less than they were."""
 
 
 class LlmSession:
@@ -214,7 +216,7 @@ class LlmSession:
             self._timer.cancel()
         due_ms = self._dialogue.wake_ms(_now_ms())
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_at(due_ms / 1000, self._log.wake) if due_ms is not None else None
+        self._timer = loop.call_at(due_ms / 1000 + TIMER_LATE_S, self._log.wake) if due_ms is not None else None
 
     @property
     def _same_in_all_calls(self) -> bool:

@@ -91,6 +91,15 @@ def test_keys_that_come_after_the_decision_are_the_next_entry() -> None:
     assert log.entered == ["74", "9"]
 
 
+def test_words_that_come_twice_are_none_that_the_caller_speaks_into_the_entry() -> None:
+    log = Log()
+    log.add(spoke := UserTurn(1, "my account", (0, 0, 0)))
+    log.collect(length=2)
+    log.add(spoke)
+    log.press("74")
+    assert log.results[0][0] == ToolOutcome.DONE
+
+
 def test_a_key_that_another_worker_entered_before_is_not_entered_again() -> None:
     log = Log()
     log.press("74")
