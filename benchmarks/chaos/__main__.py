@@ -17,7 +17,7 @@ from typing import Any
 
 import uvloop
 
-from benchmarks.chaos.fleet import ORDERING_AGENT, Fleet, FleetPlan, NotReady
+from benchmarks.chaos.fleet import ORDERING_AGENT, TRANSFERRING_AGENT, Fleet, FleetPlan, NotReady
 from benchmarks.chaos.report import FOLDER, publish, write_run
 from benchmarks.chaos.run import carry_out
 from benchmarks.chaos.scenario import SCENARIOS, Scenario
@@ -30,6 +30,7 @@ OWN_FLEETS: dict[str, dict[str, Any]] = {
     "sentinel": {"sentinel": True},
     "grey": {"ways_out": True},
     "tools": {"agent": ORDERING_AGENT},
+    "transfers": {"agent": TRANSFERRING_AGENT},
     "poison": {"members": 3, "modules": CRASHING},
 }
 """Groups that need a fleet of their own, with its options."""

@@ -2,7 +2,8 @@
 
 It is the carrier's side of the connection, too: it reopens a lost connection as `maxRetries` allows, with the same URL
 and callId and a new streamId; the audio in the queue is lost.  Retries are counted anew for each loss (Vobiz's
-documents leave this open).  A close with 1000, or `stop`, means that the agent ended the call.
+documents leave this open).  A close with 1000, or `stop`, means that the agent ended the call, or that it transfers the
+caller: with a `Switchboard` the caller finds out.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -19,8 +20,10 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from benchmarks.chaos.line import Microphone, Receiver
 from benchmarks.chaos.sentences import NUMBER_MAX, POISON, question
+from benchmarks.chaos.switchboard import Switchboard
 from benchmarks.chaos.tones import Reader, is_quiet, spoken
-from benchmarks.chaos.turns import ANSWER_MS_MAX, IN_FLIGHT_MS, Lived, Turn
+from benchmarks.chaos.transfers import person_for
+from benchmarks.chaos.turns import ANSWER_MS_MAX, IN_FLIGHT_MS, AwayTime, Lived, Turn
 from common.audio.g711 import FRAME_MS
 from simulators.answer import CallDropped, Stream
 from simulators.stream_messages import Checkpoint, ClearAudio, PlayAudio, Spelling, Stop, Writer, read_message
@@ -49,10 +52,13 @@ class Connection:
 class Caller:
     """One caller: `run` it; `quit` lets it finish its turn and hang up.  `lived` is the record of the call."""
 
-    def __init__(self, url: str, number: int, seed: int, starts_in_s: float = 0.0) -> None:
+    def __init__(
+        self, url: str, number: int, seed: int, starts_in_s: float = 0.0, switchboard: Switchboard | None = None
+    ) -> None:
         self.lived = Lived(number, f"chaos-{uuid4()}")
         self.lateness_ms: list[float] = []
         self._url = url
+        self._switchboard = switchboard
         self._starts_in_s = starts_in_s
         self._random = random.Random(seed * 1000 + number)
         self._party = Party(self.lived.call_id, FROM, TO, datetime.now(UTC))
@@ -157,10 +163,20 @@ class Caller:
 
     # --- receiving ---
 
+    @property
+    def _waits_for_a_person(self) -> bool:
+        """Whether the next sound is the announcement of a transfer."""
+        turn = self.lived.turns[-1] if self.lived.turns else None
+        asked = turn is not None and bool(turn.asked_ms) and not turn.first_ms
+        away = any(each.turn == turn.number for each in self.lived.aways) if turn is not None else True
+        return asked and not away and bool(person_for(question(self.lived.caller, self.lived.turns[-1].number)))
+
     def _keep(self, frames: list[tuple[float, bytes]], marks: list[str]) -> None:
         for at_ms, frame in frames:
             if not is_quiet(frame):
                 self._sounded_ms = at_ms
+                if self._switchboard is not None and self._waits_for_a_person:
+                    self._switchboard.reach("announced")
                 self.lived.sounds(at_ms)
             for phrase in self._reader.feed(at_ms, frame):
                 self.lived.hears(phrase)
@@ -175,15 +191,44 @@ class Caller:
             clean = await self._receive(self._connection)
             if self._over:
                 return None
-            if clean:
+            if not clean:
+                self._lose()
+                self._connection = await self._again(stream)
+                self.lived.breaks[-1] = (self.lived.breaks[-1][0], _now_ms())
+            elif self._switchboard is None:
                 return self._die(f"ended by the agent ({clean})")
-            self._lose()
-            self._connection = await self._again(stream)
+            if self._switchboard is not None and (clean or self._connection is None):
+                stream = await self._follow(self._switchboard, stream)
             if self._connection is None:
-                return self._die(f"the carrier gave up after {stream.max_retries} retries")
+                return self._die(clean or f"the carrier gave up after {stream.max_retries} retries")
             self._back_ms = _now_ms()
-            self.lived.breaks[-1] = (self.lived.breaks[-1][0], self._back_ms)
         return None
+
+    async def _follow(self, switchboard: Switchboard, stream: Stream) -> Stream:
+        """Ask what follows the stream, and connect to the stream that does; without one there is no connection."""
+        left, self._connection = self._connection, None
+        if left is not None:
+            self._drop_queue(_now_ms())
+            await _close(left.socket)
+        turn = self.lived.turns[-1] if self.lived.turns else Turn(-1, _now_ms())
+        away = AwayTime(turn.number, _now_ms())
+        self.lived.aways.append(away)
+
+        def unanswered(at_ms: float) -> None:
+            self.lived.aways[-1] = replace(away, unanswered_ms=at_ms)
+            turn.asked_ms = at_ms  # the wait for the agent begins anew
+            turn.first_ms = turn.last_ms = turn.silence_ms = 0.0
+
+        found = await switchboard.follow(self._party, unanswered)
+        if found is not None:
+            self._connection = await self._open(found)
+        return found or stream
+
+    async def _open(self, stream: Stream) -> Connection | None:
+        try:
+            return await self._connect(stream)
+        except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed):
+            return await self._again(stream)
 
     async def _receive(self, connection: Connection) -> str:
         """Receive until the socket closes; return how the agent ended it, "" if it was lost."""
@@ -207,14 +252,17 @@ class Caller:
 
     def _lose(self) -> None:
         now = _now_ms()
-        self._keep(*self._receiver.heard(now))
-        self._receiver.clear(now)
-        for phrase in self._reader.torn():  # the next edge may go on within it
-            self.lived.hears(phrase)
+        self._drop_queue(now)
         self._connection = None
         self.lived.breaks.append((now, 0.0))
         if self.lived.turns and now - self._voiced_ms < IN_FLIGHT_MS:
             self.lived.turns[-1].cut = True
+
+    def _drop_queue(self, now: float) -> None:
+        self._keep(*self._receiver.heard(now))
+        self._receiver.clear(now)
+        for phrase in self._reader.torn():  # the next edge may go on within it
+            self.lived.hears(phrase)
 
     async def _again(self, stream: Stream) -> Connection | None:
         for _ in range(stream.max_retries):

@@ -28,6 +28,7 @@ from benchmarks.chaos.orders import ShopReport
 from benchmarks.chaos.sentences import GREETING
 from benchmarks.chaos.shop import STAGE_S
 from benchmarks.chaos.store import Store
+from benchmarks.chaos.transfers import PERSONS
 from common.agents.needs import needs_tools
 from common.agents.reading import load_agents
 from common.protocol.redis_keys import ALL_POOLS, POOLS, TOOLS_POOL
@@ -67,6 +68,9 @@ tools:
     filler_after_ms: 0
     http: {{url: {SHOP}/order, method: POST, private_hosts: [127.0.0.1]}}
 """
+TRANSFERRING_AGENT = f"{AGENT}transfer:\n" + "".join(
+    f'  {name}: {{number: "{number}", ring_s: 10}}\n' for name, number in PERSONS.items()
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from benchmarks.chaos.caller import FROM, TO
 from benchmarks.chaos.fleet import SECRETS
 from benchmarks.chaos.orders import OrderCounts
 from benchmarks.chaos.sentences import DIGITS, GREETING, PARTS
+from benchmarks.chaos.transfers import PERSONS, TransferCounts
 from benchmarks.chaos.verdict import Row
 from benchmarks.report import ROOT, surroundings, table
 
@@ -36,13 +37,19 @@ ORDERS = (
     "told that it is not known. *doubled*: placed twice. *lost*: without an outcome. *untrue*: said to be done and not "
     "booked, or the other way round. *forgotten*: no model was told of the outcome."
 )
+TRANSFERS = (
+    "*asked*: calls of `transfer_call` in the event logs. *rung*: persons whom the carrier rang. *rung twice*: for one "
+    "call of the tool. *unasked*: rung without one. *lost*: without an outcome. *dropped*: callers whose call ended "
+    "while they were away from the agent. *back*: returns to the agent, *struck* of them within the time of a fault. "
+    '*back p50, p95*: from "nobody answers" to the agent\'s first sound, without the struck ones; theirs stands last.'
+)
 
 
 def private_words() -> dict[str, re.Pattern[str]]:
     """Return patterns that no log may contain, by kind."""
     digit = f"(?:{'|'.join(DIGITS)})"
     spoken = "|".join([re.escape(GREETING), rf"ask {digit} {digit}", *(rf"{part} {digit} {digit}" for part in PARTS)])
-    numbers = "|".join(number.lstrip("+") for number in (FROM, TO))
+    numbers = "|".join(number.lstrip("+") for number in (FROM, TO, *PERSONS.values()))
     return {
         "phone numbers": re.compile(numbers),
         "transcripts": re.compile(spoken, re.IGNORECASE),
@@ -70,6 +77,7 @@ def page(rows: Sequence[Row], leaked: dict[str, int], around: dict[str, Any]) ->
         table(HEADS, [_cells(row) for row in rows]),
         LEGEND,
         *_orders_table(rows),
+        *_transfers_table(rows),
         "Private words in the processes' logs: "
         + ", ".join(f"{kind} {count}" for kind, count in leaked.items())
         + " found.",
@@ -128,6 +136,16 @@ def _orders_table(rows: Sequence[Row]) -> list[str]:
         return []
     heads = ["fault", *OrderCounts().to_json()]
     return [table(heads, [[row.title, *map(str, row.orders.to_json().values())] for row in shown]), ORDERS]
+
+
+def _transfers_table(rows: Sequence[Row]) -> list[str]:
+    """The table of the scenarios in which callers are transferred."""
+    shown = [row for row in rows if row.transfers.asked]
+    if not shown:
+        return []
+    heads = ["fault", *(name.replace("_", " ") for name in TransferCounts().to_json())]
+    cells = [[row.title, *map(str, row.transfers.to_json().values())] for row in shown]
+    return [table(heads, cells), TRANSFERS]
 
 
 def _why(row: Row) -> str:

@@ -12,7 +12,9 @@ from benchmarks.chaos.caller import Caller
 from benchmarks.chaos.fleet import Fleet, NotReady
 from benchmarks.chaos.orders import OrderCounts, count_orders
 from benchmarks.chaos.scenario import Hand, Scenario
+from benchmarks.chaos.switchboard import Switchboard
 from benchmarks.chaos.transcript import Owners, brief, read_owners
+from benchmarks.chaos.transfers import TransferCounts, count_transfers
 from benchmarks.chaos.verdict import Outcome, findings
 
 RAMP_S = 0.075
@@ -55,8 +57,9 @@ async def carry_out(fleet: Fleet, scenario: Scenario, calls: int, seed: int) -> 
     count = max(1, round(calls * scenario.calls))
     before = Counter(await fleet.asked())
     await fleet.open_shop()
-    callers = [Caller(fleet.url, number, seed, RAMP_S * number) for number in range(count)]
-    hand = Hand(fleet, scenario, poison=callers[0].poison)
+    switchboard = Switchboard(fleet.url) if scenario.group == "transfers" else None
+    callers = [Caller(fleet.url, number, seed, RAMP_S * number, switchboard) for number in range(count)]
+    hand = Hand(fleet, scenario, poison=callers[0].poison, switchboard=switchboard)
     began_s = asyncio.get_running_loop().time()
     running = [asyncio.create_task(caller.run(), name=f"caller {caller.lived.caller}") for caller in callers]
     try:
@@ -87,6 +90,11 @@ async def carry_out(fleet: Fleet, scenario: Scenario, calls: int, seed: int) -> 
     if scenario.group == "tools":
         orders, wrong = count_orders(transcripts, await fleet.shop())
         hand.trouble += wrong
+    transfers = TransferCounts()
+    if switchboard is not None:
+        faults_ms = [(strike.at_ms, strike.until_ms) for strike in hand.strikes]
+        transfers, wrong = count_transfers(transcripts, switchboard.rung, [one.lived for one in callers], faults_ms)
+        hand.trouble += wrong
     outcome = Outcome(
         scenario,
         [caller.lived for caller in callers],
@@ -96,6 +104,7 @@ async def carry_out(fleet: Fleet, scenario: Scenario, calls: int, seed: int) -> 
         _p99([late_ms for caller in callers for late_ms in caller.lateness_ms[SETTLED_FRAMES:]]),
         hand.trouble,
         orders,
+        transfers,
     )
     return ScenarioRun(outcome, healed, transcripts)
 

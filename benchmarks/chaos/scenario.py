@@ -11,6 +11,8 @@ from typing import Any
 
 from benchmarks.chaos.fleet import MODELS, Fleet
 from benchmarks.chaos.shop import STAGES
+from benchmarks.chaos.switchboard import Switchboard
+from benchmarks.chaos.transfers import STAGES as TRANSFER_STAGES
 from common.protocol.redis_keys import POOLS
 from common.store.suspicion import CRASHES_MAX
 
@@ -65,6 +67,11 @@ SCENARIOS = (
         for pool in ("tools", "llm", "edge")
         for stages in ("asked and placed", "answered and at rest")
     ),
+    *(
+        Scenario("transfers", f"a transfer: {pool} kill -9, {stages}", pool, f"kill: {stages}", 4500, 3000)
+        for pool in ("edge", "llm", "tts", "stt")
+        for stages in ("announced and left", "ringing and coming back")
+    ),
     Scenario("grey", "language model: a worker without a way out", "llm", "grey", 1500, 3000, (6.0,), 19.0),
     Scenario("poison", "language model: a call that kills its workers", "llm", "poison", 8000, 4000, (6.0,), 30.0, 0.5),
 )
@@ -90,6 +97,7 @@ class Hand:
     trouble: list[str] = field(default_factory=list)
     poison: Callable[[], None] = lambda: None
     """Makes one caller say the word that kills a worker."""
+    switchboard: Switchboard | None = None
 
     async def act(self, began_s: float) -> None:
         """Carry out all faults of the scenario at their times after `began_s` (loop clock)."""
@@ -104,6 +112,8 @@ class Hand:
             "grey": self._cut_off,
             "poison": self._poison,
             "kill: asked and placed": self._kill_at_work,
+            "kill: announced and left": self._kill_in_transfer,
+            "kill: ringing and coming back": lambda number: self._kill_in_transfer(number + 2),
             "kill: answered and at rest": lambda number: self._kill_at_work(number + 2),
         }
         loop = asyncio.get_running_loop()
@@ -117,10 +127,12 @@ class Hand:
         self.strikes.append(Strike(now, victim, node, now + (window_ms or self.scenario.window_ms)))
 
     async def _kill(self, number: int) -> None:
-        """Return the victim: a member of the scenario's pool, or of each pool in turn."""
+        """Kill a member of the scenario's pool, or of each pool in turn."""
         pools = self.fleet.pools
         pool = pools[number % len(pools)] if self.scenario.pool == EVERYONE else self.scenario.pool
-        victim = await self.fleet.victim(pool)
+        await self._kill_member(await self.fleet.victim(pool))
+
+    async def _kill_member(self, victim: str) -> None:
         self._struck(victim)
         self.fleet.children.signal(victim, signal.SIGKILL)
         await asyncio.sleep(RESTART_S)
@@ -131,6 +143,14 @@ class Hand:
         if number < len(STAGES):
             await self.fleet.shop_reaches(STAGES[number])
         await self._kill(number)
+
+    async def _kill_in_transfer(self, number: int) -> None:
+        """Kill a member in the moment in which a transfer comes to this stage; the one before it is back by then."""
+        assert self.switchboard is not None
+        await self.fleet.ready()
+        victim = await self.fleet.victim(self.scenario.pool)
+        await self.switchboard.reached(TRANSFER_STAGES[number])
+        await self._kill_member(victim)
 
     async def _freeze(self, number: int) -> None:
         victim = await self.fleet.victim(self.scenario.pool)

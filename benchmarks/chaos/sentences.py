@@ -14,6 +14,8 @@ from dataclasses import dataclass
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 PARTS = ("alpha", "bravo", "charlie")
 GREETING = "Welcome to the line."
+ANNOUNCEMENT = "One moment, I will put you through."
+"""What the platform says before a transfer, if the model says nothing."""
 PARDON = "Pardon me, what was that."
 """The answer to an unreadable question; it may only be heard after a broken connection."""
 POISON = "poison"

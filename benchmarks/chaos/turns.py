@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from benchmarks.chaos.sentences import GREETING, PARDON, PARTS, read_clause, read_joined
+from benchmarks.chaos.sentences import ANNOUNCEMENT, GREETING, PARDON, PARTS, read_clause, read_joined
 from benchmarks.chaos.tones import Phrase
 from common.audio.g711 import FRAME_MS
 
@@ -63,6 +63,15 @@ class Turn:
         return self.last_ms or (self.asked_ms or self.began_ms) + ANSWER_MS_MAX
 
 
+@dataclass(frozen=True, slots=True)
+class AwayTime:
+    """An absence in turn `turn`: the stream ended, and nobody took the call (0: that never happened)."""
+
+    turn: int
+    left_ms: float
+    unanswered_ms: float = 0.0
+
+
 @dataclass(slots=True)
 class Lived:
     """The record of one call on the caller's side."""
@@ -72,10 +81,13 @@ class Lived:
     turns: list[Turn] = field(default_factory=list)
     breaks: list[tuple[float, float]] = field(default_factory=list)
     """Times at which the connection was lost and restored (0: never)."""
+    aways: list[AwayTime] = field(default_factory=list)
+    """Absences from the agent, for a transfer."""
     died: str = ""
     """The reason of an unwanted end of the call."""
     greeted: int = 0
     pardons: int = 0
+    announced: int = 0
     foreign: list[str] = field(default_factory=list)
     """Phrases that do not belong to this call, each with the torn phrase before it."""
     unreadable: int = 0
@@ -113,6 +125,8 @@ class Lived:
             turn.ended_ms[part.part] = phrase.ended_ms
         elif phrase.text == GREETING.lower():
             self.greeted += 1
+        elif phrase.text == ANNOUNCEMENT.lower():
+            self.announced += 1
         elif phrase.text == PARDON.lower():
             self.pardons += 1
         else:

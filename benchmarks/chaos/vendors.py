@@ -5,7 +5,8 @@
     /v1/chat/completions  OpenAI: the answers of sentences.py, word by word
 
 Every reply is a function of the request alone, so a repeated request gets the same reply.
-The model calls the tool of the shop (shop.py) before it answers, if it is offered it.
+The model calls the tool of the shop (shop.py) before it answers, if it is offered it, and transfers the caller at every
+second sentence (transfers.py), if it may.
 `POST /_down {"models": [...]}` names the models that are down from now on: their open connections break, new ones are
 refused with 503.  `GET /_asked` counts the chat requests of each sentence.
 """
@@ -19,7 +20,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +35,8 @@ from benchmarks.chaos.hearing import Listening
 from benchmarks.chaos.sentences import answer
 from benchmarks.chaos.shop import TOOL, Shop
 from benchmarks.chaos.tones import spoken
+from benchmarks.chaos.transfers import TOOL as TRANSFER
+from benchmarks.chaos.transfers import person_for
 from common.audio.g711 import FRAME_BYTES
 
 HEARD_S = 0.05
@@ -141,7 +144,10 @@ class Vendors:
         if body["model"] in self.down:
             return DOWN
         if order := self.shop.order_to_place(body["messages"], body.get("tools") or ()):
-            return StreamingResponse(self._call(body["model"], order), media_type="text/event-stream")
+            return StreamingResponse(self._call(body["model"], TOOL, {"order": order}), media_type="text/event-stream")
+        if person := _person_to_ask(body["messages"], body.get("tools") or ()):
+            called = self._call(body["model"], TRANSFER, {"target": person})
+            return StreamingResponse(called, media_type="text/event-stream")
         asked = [str(m["content"]) for m in body["messages"] if _is_callers(m)]
         whole = answer(asked[-1] if asked else "")
         self.asked[asked[-1] if asked else ""] += 1
@@ -159,15 +165,15 @@ class Vendors:
         for line in _end(model, "stop", len(text)):
             yield line
 
-    async def _call(self, model: str, order: str) -> AsyncIterator[str]:
-        """Call the tool."""
+    async def _call(self, model: str, name: str, values: dict[str, str]) -> AsyncIterator[str]:
+        """Call a tool."""
         await asyncio.sleep(FIRST_TOKEN_S)
         if model in self.down:
             raise ConnectionAbortedError("stand-in: down")
-        function = {"name": TOOL, "arguments": json.dumps({"order": order})}
+        function = {"name": name, "arguments": json.dumps(values)}
         call = {"index": 0, "id": "call_1", "type": "function", "function": function}
         yield _event(model, {"delta": {"tool_calls": [call]}, "finish_reason": None})
-        for line in _end(model, "tool_calls", len(order)):
+        for line in _end(model, "tool_calls", len(function["arguments"])):
             yield line
 
     async def models(self, request: Request) -> Response:
@@ -215,6 +221,15 @@ async def _send_due(socket: WebSocket, due: asyncio.Queue[tuple[float, str]]) ->
 def _is_callers(message: dict[str, Any]) -> bool:
     """Return whether the message is the caller's; the platform writes its own in brackets."""
     return message["role"] == "user" and not re.fullmatch(r"\(.*|(\[[^]]*\] ?)+", str(message["content"]), re.DOTALL)
+
+
+def _person_to_ask(messages: list[dict[str, Any]], tools: Sequence[dict[str, Any]]) -> str:
+    """The target to which the model transfers the caller now; "" if it answers."""
+    last = max((index for index, message in enumerate(messages) if _is_callers(message)), default=-1)
+    if last < 0 or TRANSFER not in [tool["function"]["name"] for tool in tools]:
+        return ""
+    called = any(message.get("tool_calls") for message in messages[last:])
+    return "" if called else person_for(str(messages[last]["content"]))
 
 
 def _begun(messages: list[dict[str, Any]]) -> str:

@@ -15,12 +15,13 @@ from benchmarks.chaos.orders import OrderCounts
 from benchmarks.chaos.scenario import EVERYONE, Scenario, Strike
 from benchmarks.chaos.sentences import PARTS, question
 from benchmarks.chaos.transcript import Owners
+from benchmarks.chaos.transfers import TransferCounts
 from benchmarks.chaos.turns import ANSWER_MS_MAX, Lived, Turn
 
 LATENESS_MS_MAX = 100.0
 """Largest p99 lateness of the callers' frames; beyond it the machine was too busy for a verdict."""
-STRICT = ("grey", "poison", "tools")
-"""Scenarios whose trouble is a failure, whatever the callers heard."""
+STRICT = ("grey", "poison", "tools", "transfers")
+"""Groups of scenarios whose trouble is a failure, whatever the callers heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Outcome:
     lateness_p99_ms: float
     trouble: Sequence[str] = ()
     orders: OrderCounts = field(default_factory=OrderCounts)
+    transfers: TransferCounts = field(default_factory=TransferCounts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class Row:
     """Number of the scenario's own rules that were broken."""
     orders: OrderCounts = field(default_factory=OrderCounts)
     """Of a scenario in which a tool places orders."""
+    transfers: TransferCounts = field(default_factory=TransferCounts)
+    """Of a scenario in which callers are transferred."""
     findings: list[str] = field(default_factory=list)
 
     @property
@@ -126,8 +130,9 @@ def judge(outcome: Outcome) -> Row:
         lateness_p99_ms=outcome.lateness_p99_ms,
         off_line_p50_ms=_rank(off_line, 0.5) if off_line else 0.0,
         unconfirmed=sum(turn.unconfirmed for _, turn in turns),
-        broken=len(outcome.trouble) if outcome.scenario.fault in STRICT else 0,
+        broken=len(outcome.trouble) if outcome.scenario.group in STRICT else 0,
         orders=outcome.orders,
+        transfers=outcome.transfers,
         findings=list(findings(outcome)),
     )
 

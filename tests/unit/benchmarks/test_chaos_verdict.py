@@ -201,6 +201,14 @@ def test_the_page_has_a_line_for_each_run_and_the_findings_of_those_that_failed(
     assert "parts [1, 2] of the answer never heard" in text
 
 
+def test_what_tools_and_transfers_did_wrong_fails_the_run_whatever_the_callers_heard():
+    for group in ("tools", "transfers"):
+        scenario = next(each for each in SCENARIOS if each.group == group)
+        strict = replace(scenario, pool="tts")
+        assert judged(turn(2, 100_500.0), scenario=strict).verdict == "PASS"
+        assert judged(turn(2, 100_500.0), scenario=strict, trouble=["rung twice"]).verdict == "FAIL"
+
+
 def test_every_scenario_has_a_bar_and_ends_after_its_last_strike():
     assert {s.group for s in SCENARIOS} == {
         "stt",
@@ -212,6 +220,7 @@ def test_every_scenario_has_a_bar_and_ends_after_its_last_strike():
         "rolling",
         "vendor",
         "tools",
+        "transfers",
         "grey",
         "poison",
     }
