@@ -29,6 +29,8 @@ class Breaking:
         self._ambushes: asyncio.TaskGroup | None = None
         self.last_s = run.loop.time()
         """When the last fault was over, as far as it is known."""
+        self.broke: set[str] = set()
+        """Kinds of the faults that happened, but for those of workers, which lose no key."""
 
     async def run(self) -> None:
         """All faults, each at its time."""
@@ -72,6 +74,8 @@ class Breaking:
         return self._run.owners.get((fault.pool, call_id), "")
 
     async def _break(self, fault: Fault) -> None:
+        if not fault.does.endswith(" worker"):
+            self.broke.add(fault.does)
         match fault.does:
             case "kill worker":
                 await self._kill_worker(fault)

@@ -24,6 +24,8 @@ from tests.simulation.providers import FRAME_BYTES, SILENCE, saying_of, word_end
 FRAME_S = 0.02
 CLEAR_SECONDS = 0.02
 CONNECTS_MAX = 6
+UNOPENED = 0.15
+"""How likely the stream of a caller who comes back cannot be opened at all."""
 NO_EDGE_SECONDS = 0.3
 """Pause of the carrier when there is no edge to connect to."""
 
@@ -114,6 +116,7 @@ class Phone:
         """Connect, and again after a break; returns when the call is over for the carrier."""
         self._speak(self.loop.time())
         tries = 0
+        unopened = 0
         while not self.hung_up and tries < CONNECTS_MAX:
             edge = self.edges()
             if edge is None:
@@ -127,12 +130,19 @@ class Phone:
             edge.serve(connection, self.token)
             how = await connection.over
             self.connection = None
+            unopened = 0 if connection.epoch or not unopened else unopened + 1
             self.listener.note(f"{self.call_id} connection {connection.number} is {how}")
             if how == "closed":
-                if not await self._is_back():
+                if not await self._is_back() or (self.random.random() < UNOPENED and not await self._is_back()):
                     break
-                tries = 0
+                tries, unopened = 0, 1
                 continue
+            if unopened and (unopened > CONNECTS_MAX // 2 or self.random.random() < 0.3):
+                if unopened > CONNECTS_MAX:
+                    self.listener.breach(f"{self.call_id}: no edge takes the caller back")
+                    break
+                if not await self._is_back():  # the document goes on behind the stream that could not be opened
+                    break
             await asyncio.sleep(self.random.uniform(*self.options.away_s))
         self.ended = "hung up" if self.hung_up else "closed" if tries < CONNECTS_MAX else "given up"
 
@@ -153,6 +163,13 @@ class Phone:
             self.hung()
         if self.connection is not None:
             self.connection.close()
+
+    def press(self, key: str) -> bool:
+        """Press a key; False: there is no stream that takes it."""
+        if self.connection is None or not self.connection.press(key):
+            return False
+        self.spoke_s = self.loop.time()
+        return True
 
     def leave_stream(self) -> None:
         """REST takes the caller off the stream."""
@@ -251,6 +268,12 @@ class Connection:
         """The caller's next frames."""
         if self._open:
             self._tell(_media(audio))
+
+    def press(self, key: str) -> bool:
+        """The caller presses a key."""
+        if self._open and self.epoch:
+            self._tell(json.dumps({"event": "dtmf", "dtmf": {"digit": key}}).encode())
+        return self._open and self.epoch > 0
 
     def close(self) -> None:
         """The caller has hung up."""

@@ -29,7 +29,7 @@ from tests.simulation.errand_mind import ErrandMind, Told
 from tests.simulation.errands import agent_tools
 from tests.simulation.exchange import Exchange
 from tests.simulation.persons import CALLER_NUMBER, OUR_NUMBER
-from tests.simulation.plan import SPEECH, Plan
+from tests.simulation.plan import KEYS, SPEECH, Plan
 from tests.simulation.processes import Process, ProcessLoop
 from tests.simulation.providers import Ears, Mind, Mouth, Vendors, new_saying, saying_audio
 from tests.simulation.receiver import Receiver
@@ -92,7 +92,9 @@ class Ground:
         if self.plan.kind != SPEECH:
             targets = {word: person.target() for word, person in self.plan.persons.items()}
             about = f"Answer {call_id}"
-            agent = replace(agent, instructions=about, tools=agent_tools(), transfer=targets, version="")
+            builtins = ("collect_digits",) if self.plan.kind == KEYS else ()
+            tools = agent_tools()
+            agent = replace(agent, instructions=about, tools=tools, transfer=targets, builtins=builtins, version="")
         numbers = {"from_number": CALLER_NUMBER, "to_number": OUR_NUMBER} if self.plan.persons else {}
         return CallRecord(call_id, to_document(agent), more_pools=more_pools([agent]), **numbers)
 

@@ -73,6 +73,8 @@ async def close(run: Run) -> None:
         run.breach(f"tasks are left: {sorted(left)}")
     for (call_id, trial), reason in zip(run.trials.items(), run.ends, strict=True):
         trial.finish()
+        trial.tools.transfers.finish(reason)
+        trial.tools.keys.finish(not run.breaking.broke)
         told = {told for _, told in trial.ends}
         if told and reason not in told:
             run.breach(f"{call_id} ended for the ledger because of {reason!r}, for the story of {told}")

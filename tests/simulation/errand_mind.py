@@ -16,9 +16,15 @@ from itertools import pairwise
 from typing import Any
 
 from tests.simulation.errands import Errand
+from tests.simulation.keyed import LEAK, PRESSED, told_keys
 from tests.simulation.providers import LAST_WORD, MUMBLING, Vendors, answer, syllables
+from workers.llm.conversation import STRAY_KEY
+from workers.llm.text.phrases import CONNECTING, ENTER_DIGITS
 from workers.providers.interfaces import ChatMessage, Down, Piece, ToolCall, after
 
+_STRAY = re.compile(re.escape(f"[{STRAY_KEY.text}]"))
+OUR_WORDS = (CONNECTING["en"], ENTER_DIGITS["en"])
+"""What the platform says with calls of tools if the model says nothing."""
 _NOTE = re.compile(r"\[(\w+) has returned: ([^\]]*)\]")
 
 
@@ -30,6 +36,8 @@ class Told:
     """Id of a call -> the content of its `tool` message, the newest."""
     notes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(name, result) -> how many notes of it one chat had at most."""
+    keys: set[str] = field(default_factory=set)
+    """Entries of keys that nobody asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,7 @@ class ErrandMind:
         self._check(dialogue)
         self._note_what_it_is_told(dialogue)
         text, calls = self._answer(_asked(dialogue), tools)
-        if after(said, text) == text and said:
+        if after(said, text) == text and said and said not in OUR_WORDS:
             vendors.wrong(f"the mind is told that it said {said!r}, but it says {text!r}")
         vendors.open["mind"] += 1
         try:
@@ -92,7 +100,9 @@ class ErrandMind:
     def _check(self, dialogue: Sequence[ChatMessage]) -> None:
         for problem in problems_of(dialogue):
             self.vendors.wrong(f"a model is asked with a chat in which {problem}: {_shape(dialogue)}")
-        spoken = [_NOTE.sub(" ", message["content"]) for message in dialogue if message["role"] == "user"]
+        if any(LEAK.search(str(message["content"])) for message in dialogue[1:]):
+            self.vendors.wrong("a model is told secret keys")
+        spoken = [_without_notes(message["content"]) for message in dialogue if message["role"] == "user"]
         words = Counter(" ".join(spoken).split())
         if twice := [word for word, count in words.items() if count > 1 and word != MUMBLING]:
             self.vendors.wrong(f"a model is told twice of {twice}")
@@ -107,14 +117,22 @@ class ErrandMind:
             for found in _NOTE.finditer(message["content"])
         )
         told.notes |= notes
+        told.keys.update(
+            keys for message in dialogue if message["role"] == "user" for keys in told_keys(message["content"])
+        )
 
 
 def _asked(dialogue: Sequence[ChatMessage]) -> _Asked:
     last = max(at for at, message in enumerate(dialogue) if message["role"] == "user")
     rounds = sum("tool_calls" in message for message in dialogue[last:])
-    words = _NOTE.sub(" ", dialogue[last]["content"]).split()
-    notes = sum(len(_NOTE.findall(message["content"])) for message in dialogue if message["role"] == "user")
+    words = _without_notes(dialogue[last]["content"]).split()
+    users = [message["content"] for message in dialogue if message["role"] == "user"]
+    notes = sum(len(_NOTE.findall(text)) + len(_STRAY.findall(text)) + len(told_keys(text)) for text in users)
     return _Asked(words[-1] if words else "", rounds, notes)
+
+
+def _without_notes(text: str) -> str:
+    return _STRAY.sub(" ", PRESSED.sub(" ", _NOTE.sub(" ", text)))
 
 
 def problems_of(dialogue: Sequence[ChatMessage]) -> list[str]:

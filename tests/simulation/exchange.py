@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 from edge.vobiz.rest.errors import Refused, Uncertain
+from tests.simulation.carrier_leg import CarrierLeg
 from tests.simulation.persons import CODES, DIAL_CAUSES, DIAL_STATUS, OUR_NUMBER, PersonDoes, RungPerson
 from tests.simulation.processes import OUTSIDE, ProcessLoop
 
@@ -23,12 +24,13 @@ ASK_SECONDS = 10.0
 """How long the carrier waits for an answer."""
 ASKS_MAX = 8
 ASK_AGAIN_SECONDS = 0.4
+COPIES, COPY_SECONDS = (0.0, 0.0, 0.3), (0.0, 0.1)
+"""How likely a request comes twice, in some runs, and how much later."""
 ALONE_SECONDS_MAX = 15.0
 """How long a caller may be alone in a room: the way of the person takes seconds if an edge dies."""
 REST_SECONDS = (0.02, 0.2)
 GATHER_SECONDS = 2.0
 HANGUP_SECONDS = 0.3
-NORMAL = "4000"
 
 
 class ExchangeWitness(Protocol):
@@ -49,43 +51,6 @@ class AskedEdge(Protocol):
     def ask(self, path: str, fields: Mapping[str, str]) -> asyncio.Task[bytes]: ...
 
 
-@dataclass(slots=True, eq=False)
-class CarrierLeg:
-    """One call at the carrier, of a caller or of a person."""
-
-    call_id: str
-    fields: dict[str, str]
-    person: RungPerson | None = None
-    hangup_url: str = "/hangup"
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-    left: asyncio.Event = field(default_factory=asyncio.Event)
-    """The room that it was in has ended."""
-    goto: str = ""
-    """Where REST has sent it."""
-    doing: asyncio.Task[Any] | None = None
-    cause: str = NORMAL
-    answered: bool = False
-    transferred: bool = False
-    """It has left its stream for a person."""
-    talked_s: float = 0.0
-    """How long caller and person have heard each other, at most."""
-    token: str = ""
-    """Of the stream that is next."""
-
-    def hang_up(self, cause: str = NORMAL) -> None:
-        """This side hangs up, or the carrier ends its call."""
-        self.cause = cause
-        self.gone.set()
-        if self.doing is not None:
-            self.doing.cancel()
-
-    def go_to(self, url: str) -> None:
-        """REST sends it to another document."""
-        self.goto = url
-        if self.doing is not None:
-            self.doing.cancel()
-
-
 class Exchange:
     """See the module.  `persons` by number."""
 
@@ -96,12 +61,14 @@ class Exchange:
         persons: Mapping[str, RungPerson],
         witness: ExchangeWitness,
         random: Random,
+        copying: Random,
     ) -> None:
         self._loop = loop
         self._edges = edges
         self._persons = persons
         self._witness = witness
         self._random = random
+        self._copying, self._copies = copying, copying.choice(COPIES)
         self.legs: dict[str, CarrierLeg] = {}
         self.rung: Counter[str] = Counter()
         self._rooms: dict[str, list[CarrierLeg]] = {}
@@ -193,6 +160,8 @@ class Exchange:
         """The answer of an edge; empty if none answers."""
         parts = urlsplit(url)
         path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        if self._copying.random() < self._copies:
+            self._aside(self._copy(path, fields), "copy of a request")
         for _ in range(ASKS_MAX):
             edge = self._edges()
             if edge is not None:
@@ -203,6 +172,12 @@ class Exchange:
             await asyncio.sleep(ASK_AGAIN_SECONDS)
         self._witness.note(f"no edge answers {parts.path}")
         return b""
+
+    async def _copy(self, path: str, fields: Mapping[str, str]) -> None:
+        """The same request once more; its answer is lost."""
+        await asyncio.sleep(self._copying.uniform(*COPY_SECONDS))
+        if edge := self._edges():
+            await asyncio.wait([edge.ask(path, fields)], timeout=ASK_SECONDS)
 
     # --- a cold transfer --------------------------------------------------------------------------------------------
 
@@ -240,6 +215,9 @@ class Exchange:
     # --- rooms ------------------------------------------------------------------------------------------------------
 
     async def _confer(self, leg: CarrierLeg, room: str, events: str) -> None:
+        if room in leg.rooms:
+            self._witness.breach(f"{leg.call_id} is put into the same room again")
+        leg.rooms.add(room)
         members = self._rooms.setdefault(room, [])
         members.append(leg)
         leg.left.clear()
@@ -258,11 +236,12 @@ class Exchange:
             leg.talked_s = max(leg.talked_s, self._loop.time() - began_s)
 
     async def _together(self, room: str) -> None:
-        """The person hangs up once they have talked."""
-        while len(self._rooms.get(room, [])) < 2:
-            await asyncio.sleep(0.1)
+        """The person hangs up once they have talked, or after a while without the caller."""
         person = next(leg for leg in self._rooms[room] if leg.person is not None)
         assert person.person is not None
+        until = self._loop.time() + ALONE_SECONDS_MAX
+        while len(self._rooms.get(room, [])) < 2 and self._loop.time() < until:
+            await asyncio.sleep(0.1)
         await asyncio.sleep(person.person.talk_s)
         person.hang_up()
 
@@ -319,8 +298,9 @@ class Exchange:
 
     async def still_up(self, seconds: float) -> list[str]:
         """The calls to persons that do not end within this time."""
-        if self._calling:
-            await asyncio.wait(set(self._calling), timeout=seconds)
+        until = self._loop.time() + seconds
+        while self._calling and self._loop.time() < until:
+            await asyncio.wait(set(self._calling), timeout=until - self._loop.time())
         return sorted(task.get_name() for task in self._calling)
 
 
@@ -373,6 +353,10 @@ class Rest:
     async def cdr_of(self, call_id: str) -> dict[str, Any]:
         """Nothing is known of a call."""
         raise Refused(404, "no such call")
+
+    async def cdr(self, page: int, count: int, filters: Mapping[str, str]) -> dict[str, Any]:
+        """No call has a record."""
+        return {}
 
     async def queued_calls(self) -> list[str]:
         """No call is queued."""

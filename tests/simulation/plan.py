@@ -11,6 +11,7 @@ from common.protocol.redis_keys import ALL_POOLS, POOLS
 from tests.simulation.bus import Weather
 from tests.simulation.carrier import LineOptions
 from tests.simulation.errands import Errand, draw_errand, errand_word, transfer_errand
+from tests.simulation.keyed import ENTRY, draw_burst, draw_entry
 from tests.simulation.persons import TRANSFER, RungPerson, draw_person
 from tests.simulation.providers import LAST_WORD, Faults, syllables
 
@@ -21,9 +22,9 @@ FAULT_SECONDS = (0.5, 16.0)
 WAIT_SECONDS_MAX = 12.0
 """How long a caller waits for the agent to speak or to fall silent before they speak anyway."""
 
-SPEECH, TOOLS, TRANSFERS = "speech", "tools", "transfers"
-KINDS = (SPEECH, TOOLS, TRANSFERS)
-"""Kinds of plans: callers who talk, those for whom the agent uses tools, and those who are transferred, too."""
+SPEECH, TOOLS, TRANSFERS, KEYS = "speech", "tools", "transfers", "keys"
+KINDS = (SPEECH, TOOLS, TRANSFERS, KEYS)
+"""Kinds of plans: callers who talk, those for whom the agent uses tools, who are transferred, too, or press keys."""
 AMBUSHES_MAX = 4
 AMBUSH_NUMBER_MAX = 4
 STAGES = ("called", "begun", "asked", "acted", "finished", "returned")
@@ -35,6 +36,8 @@ TRANSFER_STAGES = (
     *("over", "failed"),
 )
 """The stages of a transfer: of the call of its tool, the states of itself, and what the carrier does."""
+KEY_STAGES = ("called", "returned", "pressed", "pressed", "entered")
+"""The stages of an entry of keys: of the call of its tool, and of the keys."""
 AMBUSH_BREAKS = (
     *("kill worker",) * 5,
     *("freeze worker",) * 2,
@@ -83,11 +86,12 @@ class Act:
     """One thing that a caller does: when the agent is silent, while it speaks, or after a pause."""
 
     when: str
-    """"quiet", "speaking", "now" or "answered", when all that the caller has said was answered."""
+    """"quiet", "speaking", "now", "answered", when all that the caller has said was answered, or "asked" for keys."""
     pause_s: float
     does: str
-    """"say", "cough" or "hang up"."""
+    """"say", "cough", "press" or "hang up"."""
     words: tuple[int, ...] = ()
+    keys: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +175,12 @@ def _draw_errands(seed: int, kind: str) -> Plan:
     persons: dict[str, RungPerson] = {}
     vocabulary: dict[int, str] = {}
     line = replace(talk.callers[0].line, payload_frames=5)
-    draw_act = _errand_act if kind == TOOLS else _transfer_act
+    draw_act = {TOOLS: _errand_act, TRANSFERS: _transfer_act, KEYS: _keys_act}[kind]
     callers = tuple(
         _errand_caller(random, line, lambda: draw_act(random, vocabulary, errands, persons), vocabulary)
         for _ in range(random.choice((1, 1, 2, 3)))
     )
-    stages = STAGES if kind == TOOLS else TRANSFER_STAGES
+    stages = {TOOLS: STAGES, TRANSFERS: TRANSFER_STAGES, KEYS: KEY_STAGES}[kind]
     faults = sorted(
         (_fault(random, ALL_POOLS) for _ in range(random.choice((0, 0, 0, 1, 2)))), key=lambda fault: fault.at_s
     )
@@ -209,7 +213,7 @@ def _bearable(ambushes: Sequence[Ambush], faults: Sequence[Fault]) -> tuple[Ambu
 def _errand_caller(
     random: Random, line: LineOptions, draw_act: Callable[[], Act], vocabulary: dict[int, str]
 ) -> Caller:
-    acts = [draw_act() for _ in range(random.randint(1, 4))]
+    acts = [each for _ in range(random.randint(1, 4)) for each in _with_keys(random, draw_act())]
     end = random.random()
     if end < 0.15:
         acts.append(Act("quiet", 0.5, "say", _words(random, vocabulary, 1, LAST_WORD)))
@@ -246,9 +250,32 @@ def _transfer_act(
     return Act(random.choice(("answered", "answered", "quiet")), random.uniform(0.1, 1.5), "say", (number,))
 
 
+def _keys_act(
+    random: Random, vocabulary: dict[int, str], errands: dict[str, Errand], persons: dict[str, RungPerson]
+) -> Act:
+    if random.random() < 0.3:
+        return _errand_act(random, vocabulary, errands, persons)
+    pause_s = random.uniform(0.1, 1.5)
+    if random.random() < 0.5:
+        return Act(random.choice(("quiet", "answered", "speaking")), pause_s, "press", keys=draw_burst(random))
+    number = len(vocabulary) + 1
+    vocabulary[number] = word = ENTRY + syllables(number)
+    errands[word], keys, _ = draw_entry(random, word)
+    return Act("answered", pause_s, "say", (number,), keys)
+
+
+def _with_keys(random: Random, act: Act) -> tuple[Act, ...]:
+    """The act, and the keys for which the agent asks then."""
+    if not act.words or not act.keys:
+        return (act,)
+    return replace(act, keys=""), Act("asked", random.uniform(0.0, 2.0), "press", keys=act.keys)
+
+
 def _ambush(random: Random, stages: Sequence[str]) -> Ambush:
     pools = ("llm", "llm", "tools", "tools", "tools", "tts")
-    fault = replace(_fault(random, pools), does=random.choice(AMBUSH_BREAKS if stages is STAGES else TRANSFER_BREAKS))
+    fault = replace(
+        _fault(random, pools), does=random.choice(TRANSFER_BREAKS if stages is TRANSFER_STAGES else AMBUSH_BREAKS)
+    )
     delay_s = random.choice((0.0, 0.0, random.uniform(0, 0.02), random.uniform(0, 0.3)))
     number = random.randint(1, AMBUSH_NUMBER_MAX)
     return Ambush(random.choice(stages), number, delay_s, random.random() < 0.9, fault)

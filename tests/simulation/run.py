@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
-from common.protocol.acts import ToolReturned, ToolsCalled, TransferUpdated
+from common.protocol.acts import KeysEntered, ToolReturned, ToolsCalled, TransferUpdated
 from common.protocol.messages import (
     AudioIn,
     AudioOut,
     AudioStarted,
     CallOffered,
+    DtmfReceived,
     Interrupted,
     Message,
     ReplyResumed,
@@ -34,28 +35,29 @@ from common.store import Claim
 from common.store.outbound_memory import MemoryOutboundQueue
 from edge.media.stream_token import mint
 from tests.simulation.breaking import Breaking
+from tests.simulation.caller_acts import act_out
 from tests.simulation.carrier import Connection, Phone
+from tests.simulation.carrier_leg import CarrierLeg
 from tests.simulation.cluster import SECRET, Edge, Ground, Worker
-from tests.simulation.ending import LOOK_SECONDS, all_ended, close
+from tests.simulation.ending import all_ended, close
 from tests.simulation.errand_mind import Told
-from tests.simulation.exchange import CarrierLeg, Exchange
+from tests.simulation.exchange import Exchange
 from tests.simulation.persons import CALLER_NUMBER
-from tests.simulation.plan import SPEECH, WAIT_SECONDS_MAX, Act, Caller, Plan, draw
+from tests.simulation.plan import SPEECH, Caller, Plan, draw
 from tests.simulation.processes import ProcessLoop
-from tests.simulation.providers import Vendors, noise_frames, saying_of, word_frames
+from tests.simulation.providers import Vendors, saying_of
 from tests.simulation.receiver import Receiver
 from tests.simulation.server import SimulatedLedger, SimulatedStreams
 from tests.simulation.tool_trial import ToolTrial
 from tests.simulation.trial import Trial
 
-CALM_SECONDS_MAX = 40.0
-"""After the last fault, everything the caller said must be answered within this."""
-COUGH_FRAMES = 12
 TOOL_ERRORS = "workers.tools.runs"
 """Logs the errors of tools."""
 WRONG_MAX = 5
 """Breaches kept of one run."""
-_STAGES: dict[type[Message], str] = {ToolsCalled: "called", ToolReturned: "returned"}
+_STAGES: dict[type[Message], str] = {
+    ToolsCalled: "called", ToolReturned: "returned", DtmfReceived: "pressed", KeysEntered: "entered",
+}  # fmt: skip
 _HIDDEN = {"at_ms", "stage_ms", "mulaw"}
 
 
@@ -165,8 +167,10 @@ class Run:
 
     def _exchange(self) -> Exchange | None:
         persons = {person.number: person for person in self.plan.persons.values()}
-        random = Random(f"exchange {self.plan.seed}")
-        return Exchange(self.loop, self._edge_for_a_request, persons, self, random) if self.plan.persons else None
+        if not persons:
+            return None
+        random, copying = Random(f"exchange {self.plan.seed}"), Random(f"copies {self.plan.seed}")
+        return Exchange(self.loop, self._edge_for_a_request, persons, self, random, copying)
 
     # --- the play -----------------------------------------------------------------------------------------------
 
@@ -211,7 +215,8 @@ class Run:
 
     async def _call(self, call_id: str, caller: Caller) -> None:
         await asyncio.sleep(caller.begin_s)
-        tools = ToolTrial(call_id, self.told[call_id], self.receiver.done, self.breach)
+        secret_of = partial(self.store._secrets.read, call_id)
+        tools = ToolTrial(call_id, self.told[call_id], self.receiver.done, self.breach, secret_of)
         trial = Trial(call_id, self.vendors.sayings, self.plan.vocabulary, self.breach, tools)
         self.trials[call_id] = self._trial_of[call_events(call_id)] = self._trial_of[call_audio(call_id)] = trial
         await self.store.create(self.ground.record(call_id))
@@ -222,7 +227,7 @@ class Run:
         leg = self._leg(phone)
         async with asyncio.TaskGroup() as tasks:
             line = tasks.create_task(phone.run(), name=f"line {call_id}")
-            acting = tasks.create_task(self._act(phone, trial, caller), name=f"caller {call_id}")
+            acting = tasks.create_task(act_out(self, phone, trial, caller), name=f"caller {call_id}")
             await asyncio.wait([line, acting], return_when=asyncio.FIRST_COMPLETED)
             acting.cancel()
             await line
@@ -238,44 +243,6 @@ class Run:
         phone.follow, phone.hung = partial(exchange.follow, leg), leg.hang_up
         exchange.streams[phone.call_id] = phone.leave_stream
         return leg
-
-    async def _act(self, phone: Phone, trial: Trial, caller: Caller) -> None:
-        for act in caller.acts:
-            await self._wait_for(phone, trial, act)
-            self.note(f"{phone.call_id} the caller: {act.does} {' '.join(self.plan.vocabulary[n] for n in act.words)}")
-            match act.does:
-                case "say":
-                    for number in act.words:
-                        phone.speech.extend(word_frames(number))
-                case "cough":
-                    phone.speech.extend(noise_frames(COUGH_FRAMES))
-                case "hang up":
-                    phone.hang_up()
-                    return
-        calm = 0.0
-        since = self.loop.time()
-        while calm < 1.0:
-            await asyncio.sleep(LOOK_SECONDS)
-            if phone.away:
-                since = self.loop.time()
-            settled = trial.settled and phone.quiet and not phone.speech and phone.connection is not None
-            calm = calm + LOOK_SECONDS if settled else 0.0
-            if not settled and self.loop.time() - max(since, self.breaking.last_s) > CALM_SECONDS_MAX:
-                self.breach(f"{phone.call_id} waits in vain: {trial.unsettled()}")
-                break
-        phone.hang_up()
-
-    async def _wait_for(self, phone: Phone, trial: Trial, act: Act) -> None:
-        until = self.loop.time() + WAIT_SECONDS_MAX
-        while phone.speech or (phone.away and act.does != "hang up"):
-            await asyncio.sleep(LOOK_SECONDS)
-        if act.when == "answered":
-            while not (trial.settled and phone.quiet) and self.loop.time() < until:
-                await asyncio.sleep(LOOK_SECONDS)
-        elif act.when != "now":
-            while phone.quiet == (act.when == "speaking") and self.loop.time() < until:
-                await asyncio.sleep(LOOK_SECONDS)
-        await asyncio.sleep(act.pause_s)
 
     def _edge_for_a_request(self) -> Edge | None:
         alive = [edge for edge in self.edges if edge.alive]
