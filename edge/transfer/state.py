@@ -170,7 +170,7 @@ class OrderStanding(StrEnum):
     SAME = "same"
     """It is under way already: the order was repeated."""
     SETTLED = "settled"
-    """It is over or has failed: the order was repeated, and its result is in the log."""
+    """It is over or has failed, or another one came after it: the order was repeated, and its result is in the log."""
     NOT_NOW = "not now"
 
 
@@ -180,7 +180,9 @@ def standing(known: Transfer | None, turn: int, n: int) -> OrderStanding:
         return OrderStanding.NEW
     if known.is_of(turn, n):
         return OrderStanding.SAME if known.under_way else OrderStanding.SETTLED
-    return OrderStanding.NOT_NOW if known.under_way or known.attempt >= TRANSFERS_MAX else OrderStanding.NEW
+    if known.under_way or known.attempt >= TRANSFERS_MAX:
+        return OrderStanding.NOT_NOW
+    return OrderStanding.SETTLED if (turn, n) < (known.turn, known.n) else OrderStanding.NEW
 
 
 def advance(known: Transfer | None, event: TransferEvent, now_ms: int, at_ms: int) -> Step | None:

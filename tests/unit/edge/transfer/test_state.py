@@ -161,5 +161,8 @@ def test_another_transfer_waits_for_the_one_that_is_under_way() -> None:
     walk.takes(TransferAsked(replace(COLD, turn=4)))
     assert walk.known is not None
     assert walk.known.attempt == 2
+    assert standing(walk.known, 3, 1) is OrderStanding.NOT_NOW
+    walk.takes(NotReached(Failure.BUSY))
+    assert standing(walk.known, 3, 1) is OrderStanding.SETTLED, "an order that comes again, two transfers later"
     spent = replace(walk.known, attempt=TRANSFERS_MAX, state=S.FAILED)
     assert standing(spent, 5, 0) is OrderStanding.NOT_NOW
