@@ -50,6 +50,7 @@ KEPT_TRANSFERS = {
     48: "the answer to the announcement's checkpoint was lost: nobody was rung until a minute of music was over",
     88: "the announcement was cut off by a reply that was begun before the words were known: its call had no result",
     61012: "a request that came twice took a caller and a person out of their room",
+    200070: "an order that came again when the next transfer was over, too, began its transfer anew",
     95: "on hold, an agent that may not be interrupted answered what was said twice",
 }
 """The same, of calls with transfers."""
