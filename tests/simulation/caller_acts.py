@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 CALM_SECONDS_MAX = 40.0
 """After the last fault, everything the caller said must be answered within this."""
-TRANSFER_SECONDS_MAX = 110.0
-"""The same with transfers: another edge takes up a call to a person, which a dead one had begun, after a minute."""
+TRANSFER_SECONDS_MAX = 250.0
+"""The same with transfers: if an edge dies while the carrier is asked to ring a person, it is not known whether they
+are rung, and the caller waits as long as a person may ring and be briefed.
+"""
 COUGH_FRAMES = 12
 KEY_SECONDS = (0.0, 0.0, 0.12, 0.35, 0.9)
 """Pauses between keys: all at once, as from a memory, or as a person presses them."""

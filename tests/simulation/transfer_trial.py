@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from common.call.acts import TransferState
+from common.call.acts import ToolOutcome, TransferState
 from common.call.end_reasons import EndReason
 from common.protocol.acts import ToolReturned, TransferUpdated
 from common.protocol.messages import Message
@@ -33,7 +33,7 @@ class TransferTrial:
                 if before is not None and (before in SETTLED or ORDER.index(before) >= ORDER.index(state)):
                     self._breach(f"transfer {turn}.{n} is {state} after it was {before}")
                 self._states[turn, n] = state
-            case ToolReturned(turn, n) if (turn, n) in self._states:
+            case ToolReturned(turn, n, outcome) if (turn, n) in self._states and outcome != ToolOutcome.REFUSED:
                 self._results[turn, n] = self._results.get((turn, n), 0) + 1
                 if self._results[turn, n] > 1:
                     self._breach(f"transfer {turn}.{n} has two results")
