@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,13 @@ async def folder(tmp_path: Path) -> AsyncIterator[Path]:
     yield tmp_path
 
 
+@pytest.fixture
+async def opened() -> AsyncIterator[AsyncExitStack]:
+    """Closes what it is given, also after a failure: a child that lives on would keep the event loop from closing."""
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
 async def ready(tools: AgentTools, changed: asyncio.Event) -> None:
     async with asyncio.timeout(WAIT_S):
         while "python" not in tools.offers():
@@ -80,14 +88,16 @@ async def ready(tools: AgentTools, changed: asyncio.Event) -> None:
             await changed.wait()
 
 
-async def test_names_and_offers_of_all_sources(folder: Path):
+async def test_names_and_offers_of_all_sources(folder: Path, opened: AsyncExitStack):
     """The file wins over Python, Python over servers, the first server over the second, built-ins over all."""
     engines = EnginesDouble(folder, crm=("ping", "look-up", "end_call"), erp=("look-up", "stock"))
+    opened.push_async_callback(engines.aclose)
     http = {"http": {"url": "https://shop.example.com/x"}}
     of_file = {"order": http, "slots": {"timeout_s": 5}, "stock": {"description": "Of the file.", "repeatable": "yes"}}
     mine = agent(tools=of_file, mcp={"crm": {"command": ["x"]}, "erp": {"command": ["y"]}})
     changed = asyncio.Event()
     tools = AgentTools(mine, engines, changed.set)
+    opened.push_async_callback(tools.aclose)
     await ready(tools, changed)
     offers = {
         source: [each["function"]["name"] for each in json.loads(offer.tools)]
@@ -98,7 +108,7 @@ async def test_names_and_offers_of_all_sources(folder: Path):
         "crm": ["crm_ping", "look-up", "crm_end_call"],
         "erp": ["erp_look-up", "stock"],
     }
-    assert json.loads(tools.offers()["python"].options) == {"slots": {"meanwhile": ["Looking."]}}
+    assert json.loads(tools.offers()["python"].options) == {"slots": {"meanwhile": ["Looking."], "timeout_s": 5}}
     assert await (await tools.find("slots")).run(request({"day": "Monday"})) == "Monday: nine"
     assert (await tools.find("slots")).options.timeout_s == 5
     assert await (await tools.find("ping")).run(request({})) == "python"
@@ -110,22 +120,24 @@ async def test_names_and_offers_of_all_sources(folder: Path):
     with pytest.raises(ToolError) as raised:
         await tools.find("fly")
     assert raised.value.outcome is ToolOutcome.REFUSED
-    await tools.aclose()
-    await engines.aclose()
 
 
-async def test_an_agent_without_a_python_file_takes_back_what_another_agent_offered(tmp_path: Path):
+async def test_an_agent_without_a_python_file_takes_back_what_another_agent_offered(
+    tmp_path: Path, opened: AsyncExitStack
+):
     engines = EnginesDouble(tmp_path)
+    opened.push_async_callback(engines.aclose)
     tools = AgentTools(agent(), engines, lambda: None)
+    opened.push_async_callback(tools.aclose)
     assert tools.offers()["python"].tools == "[]"
-    await tools.aclose()
 
 
-async def test_calls_share_a_process_and_a_changed_file_is_for_new_calls(folder: Path):
+async def test_calls_share_a_process_and_a_changed_file_is_for_new_calls(folder: Path, opened: AsyncExitStack):
     (folder / "clinic.py").write_text(
         "import os\nfrom voice import tool\n@tool\ndef pid() -> int: return os.getpid()\n"
     )
     engines = EnginesDouble(folder)
+    opened.push_async_callback(engines.aclose)
 
     async def pid(tools: AgentTools) -> str:
         return await (await tools.find("pid")).run(request({}))
@@ -138,18 +150,19 @@ async def test_calls_share_a_process_and_a_changed_file_is_for_new_calls(folder:
     assert (await pid(first)).isdecimal(), "a call keeps what it began with"
     for tools in (first, second, third):
         await tools.aclose()
-    await engines.aclose()
 
 
-async def test_a_broken_file_is_said_and_harms_no_other_tool(folder: Path, caplog: pytest.LogCaptureFixture):
+async def test_a_broken_file_is_said_and_harms_no_other_tool(
+    folder: Path, opened: AsyncExitStack, caplog: pytest.LogCaptureFixture
+):
     (folder / "clinic.py").write_text("import nothing_here")
     engines = EnginesDouble(folder)
+    opened.push_async_callback(engines.aclose)
     mine = agent(tools={"slots": {"timeout_s": 5}, "order": {"http": {"url": "https://shop.example.com/x"}}})
     tools = AgentTools(mine, engines, lambda: None)
+    opened.push_async_callback(tools.aclose)
     assert (await tools.find("order")).kind == "http"
     with pytest.raises(ToolError) as raised:
         await tools.find("slots")
     assert raised.value.outcome is ToolOutcome.FAILED
     assert "ModuleNotFoundError at clinic.py:1" in caplog.text
-    await tools.aclose()
-    await engines.aclose()
