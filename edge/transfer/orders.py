@@ -51,6 +51,8 @@ LOOK_TRIES_MAX, LOOK_PAUSE_SECONDS = 60, 1.0
 TRY_PAUSE_SECONDS = 0.2
 WATCH_SECONDS = 0.5
 """Pause between two looks at the call to a person while a caller waits; its webhooks are faster."""
+NOT_RUNG_SECONDS = 20
+"""After the ring time and this, a caller waits no longer for a call that did not ring, as if its edge died with it."""
 BRIEFING_SECONDS = 200
 """Longest time from the person's answer to theirs, two rounds of the briefing included."""
 SENT = "The keys were sent."
@@ -167,6 +169,7 @@ class CallOrders:
         """The webhooks of the call to the person settle the transfer; this does it if they are lost."""
         assert self._dialer is not None
         loop = asyncio.get_running_loop()
+        rung_by_s = loop.time() + wanted.ring_s + NOT_RUNG_SECONDS
         until_s = loop.time() + wanted.ring_s + BRIEFING_SECONDS + ANSWER_S
         give_up_s = until_s + LOOK_TRIES_MAX * LOOK_PAUSE_SECONDS
         while call.lifecycle.state not in (State.REPLACED, State.HANDED_OVER) and loop.time() < give_up_s:
@@ -175,7 +178,7 @@ class CallOrders:
                 known = await self._records.find(call.call_id, wanted.name)
                 if known is None or not known.under_way or known.left:
                     return
-                why = await self._why_over(call, dial_id, loop.time() >= until_s)
+                why = await self._why_over(call, dial_id, loop.time() >= until_s, loop.time() >= rung_by_s)
                 if why is not None:
                     event = CallerGone() if why is Failure.CALLER_GONE else NotReached(why)
                     await self._records.apply(call.call_id, event, wanted.name)
@@ -184,7 +187,7 @@ class CallOrders:
             except (ConnectionError, TimeoutError):
                 continue
 
-    async def _why_over(self, call: Call, dial_id: str, late: bool) -> Failure | None:
+    async def _why_over(self, call: Call, dial_id: str, late: bool, should_ring: bool) -> Failure | None:
         """Why the person will not take the caller any more; None if they may."""
         assert self._dialer is not None
         if call.lifecycle.state is State.ENDED:
@@ -192,7 +195,7 @@ class CallOrders:
         dial = await self._dialer.outbound.read(dial_id)
         if dial is None or dial.state in CLOSED:
             return why_closed(dial) if dial is not None else Failure.UNREACHABLE
-        return Failure.TIMEOUT if late else None
+        return Failure.TIMEOUT if late or (should_ring and dial.state not in ("ringing", "answered")) else None
 
     # --- keys ---------------------------------------------------------------------------------------------------------
 
