@@ -152,7 +152,7 @@ class _System:
         self._tasks.append(self._loop.start("edge", edge_main.serve(chosen, AgentFolder(AGENTS))))
         workers = {
             "stt": (stt_main.CATALOG, stt_main.listen),
-            "llm": (llm_main.CATALOG, llm_main._Replies()),
+            "llm": (llm_main.CATALOG, llm_main.Replies()),
             "tts": (tts_main.CATALOG, tts_main.speak),
         }
         for pool, (catalog, open_session) in workers.items():
