@@ -133,14 +133,19 @@ class Call:
                 metrics.BAD_INPUT.labels("unknown event").inc()
 
     def _keys_pressed(self, keys: str, now: float) -> None:
-        """The agent stops first; then the keys are recorded, as many as a finger can press."""
+        """The agent stops first; then the keys are recorded, as many as a finger can press.
+
+        Those beyond are dropped, and count as events of the stream.  Raises TooFast.
+        """
         self.limits.active(now)
         self._perform(self._downlink.key_pressed(now))
+        pace = self.limits.pace
         for key in keys:
-            if self.limits.pace is None or self.limits.pace.key(now):
+            if pace is None or pace.key(now):
                 self.secret_keys.press(key, self.epoch)
             else:
                 metrics.BAD_INPUT.labels("too many keys").inc()
+                pace.events(1, now)
 
     def _key_entered(self, digit: str) -> None:
         """Record a key; no two keys of a connection have one time, so that a repeated message counts once."""
@@ -317,6 +322,7 @@ class Call:
             if self.lifecycle.over:
                 self._uplink.close()
                 self._late_speech.close()
+                self.secret_keys.close()
         return changed
 
     async def reaches(self, *states: State) -> State:

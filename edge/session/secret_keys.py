@@ -34,7 +34,7 @@ class SecretKeys:
         self.store: Secrets | None = None
         """Where digits are kept; None: nowhere, each is dropped."""
         self._call_id = call_id
-        self._publish = publish
+        self._publish: Callable[[str], None] | None = publish
         self._name, self._digits_max = "", 0
         self._number = 0
         self._waiting: deque[tuple[str, SecretKey | None]] = deque()
@@ -47,7 +47,7 @@ class SecretKeys:
     def press(self, key: str, epoch: int) -> None:
         """Take one key of connection `epoch`."""
         if not self._name and not self._waiting:
-            self._publish(key)
+            self._report(key)
             return
         if len(self._waiting) >= WAITING_MAX:
             metrics.SECRET_KEYS_LOST.inc()
@@ -60,13 +60,21 @@ class SecretKeys:
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write(), name=f"secret keys {self._call_id}")
 
+    def close(self) -> None:
+        """The call is over: publish nothing more, and drop the reference to it."""
+        self._publish = None
+
+    def _report(self, digit: str) -> None:
+        if self._publish is not None:
+            self._publish(digit)
+
     async def _write(self) -> None:
         while self._waiting:
             key, secret = self._waiting[0]
             if secret is None:
-                self._publish(key)
+                self._report(key)
             elif await self._stored(secret):
-                self._publish("")
+                self._report("")
             else:
                 metrics.SECRET_KEYS_LOST.inc()
                 log.warning("a secret key was not stored, and is lost", extra={"call_id": self._call_id})

@@ -86,7 +86,7 @@ class StreamEvents:
             case stream_protocol.Start() if not self.started.done():
                 pass  # a last connection that used up its events must not keep the carrier out
             case stream_protocol.DtmfMessage():
-                pass  # `Call` drops keys that are too many
+                pass  # `Call` drops keys that are too many, and counts those
             case _:
                 self.pace.events(1, now)
 

@@ -128,7 +128,7 @@ async def test_a_signal_or_a_closed_terminal_ends_it_in_order(number: signal.Sig
         terminal.signal(number)
         assert await terminal.ended() == 0
     ended = [line for line in terminal.lines if "has ended" in line]
-    assert len(ended) == 4 and "edge" in ended[0]
+    assert len(ended) == 5 and "edge" in ended[0]
     assert children(tmp_path) == []
 
 
@@ -149,7 +149,7 @@ async def test_ctrl_c_while_it_starts_works_at_once(after: str, tmp_path: Path) 
 async def test_its_children_die_with_it(tmp_path: Path) -> None:
     async with make_run(tmp_path, **VENDORS) as terminal:
         await terminal.until("ready; Ctrl-C stops everything")
-        assert len(children(tmp_path)) == 5
+        assert len(children(tmp_path)) == 6
         terminal.signal(signal.SIGKILL)
         await until_alone(tmp_path, STOP_SECONDS)
 
