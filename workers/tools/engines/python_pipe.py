@@ -119,9 +119,10 @@ class PythonChild:
             return await running.result
         except asyncio.CancelledError:
             _send(self._process, {"cancel": number})
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CANCEL_S):
-                    await running.ended.wait()
+            # No asyncio.timeout: within a task that is being cancelled it raises CancelledError in Python 3.11.2.
+            waiting = asyncio.ensure_future(running.ended.wait())
+            await asyncio.wait([waiting], timeout=CANCEL_S)
+            waiting.cancel()
             self.worn = self.worn or not running.ended.is_set()
             raise
         finally:
