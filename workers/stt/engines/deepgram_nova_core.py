@@ -289,7 +289,10 @@ class NovaCore:
             self._stable.begin()
             yield from self._fall_silent(turn)
             yield EagerEndOfTurn(
-                turn.text, turn.start_ms, turn.words_end_ms, unsure=not turn.sure or bool(turn.interim)
+                turn.text,
+                turn.start_ms,
+                max(turn.start_ms, turn.words_end_ms),
+                unsure=not turn.sure or bool(turn.interim),
             )
 
     def _clock(self, turn: _NovaTurn) -> int:
@@ -339,7 +342,7 @@ class NovaCore:
             self._stable.end_turn("")
         elif not turn.eager_sent and self._options.eager_endpointing_ms and turn.sure and not turn.interim:
             turn.eager_sent = True
-            yield EagerEndOfTurn(turn.text, turn.start_ms, turn.words_end_ms)
+            yield EagerEndOfTurn(turn.text, turn.start_ms, max(turn.start_ms, turn.words_end_ms))
 
     def _fall_silent(self, turn: _NovaTurn) -> Iterator[Effect]:
         speech_start_ms, self._speech_start_ms = self._speech_start_ms, None
@@ -355,7 +358,8 @@ class NovaCore:
         self._reported_to_ms = turn.words_end_ms
         self._stable.end_turn(turn.text)
         unsure = not turn.sure and not turn.interim
-        yield EndOfTurn(turn.text, turn.start_ms, turn.words_end_ms, max(turn.words_end_ms, self._clock(turn)), unsure)
+        words_end_ms = max(turn.start_ms, turn.words_end_ms)  # a vendor may end a result before its words
+        yield EndOfTurn(turn.text, turn.start_ms, words_end_ms, max(turn.words_end_ms, self._clock(turn)), unsure)
 
     def _cut(self, turn: _NovaTurn) -> Iterator[Effect]:
         """End a turn that is too long; a caller in full flow begins the next piece at once."""
