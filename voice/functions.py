@@ -52,7 +52,6 @@ def tool(
     parallel: bool | None = None,
     meanwhile: Sequence[str] | str = (),
     filler_after_ms: int | None = None,
-    interruptible: bool | None = None,
 ) -> Any:
     """Make a tool of the function; use it as `@tool` or `@tool(repeatable=True)`.
 
@@ -61,7 +60,7 @@ def tool(
     sentences = [meanwhile] if isinstance(meanwhile, str) else list(meanwhile)
     given = {
         "timeout_s": timeout_s, "repeatable": repeatable, "parallel": parallel, "meanwhile": sentences or None,
-        "filler_after_ms": filler_after_ms, "interruptible": interruptible,
+        "filler_after_ms": filler_after_ms,
     }  # fmt: skip
 
     def mark(function: F) -> F:

@@ -19,15 +19,12 @@ from common.agents.model import ANY_NUMBER, Agent
 from common.agents.tools import Tool
 from common.agents.transfer_checks import transfer_problems
 from common.agents.variables import names_without_value
+from common.call.acts import BUILT_IN_TOOLS
 from common.numbers import number_key
 
 AgentAndFile: TypeAlias = tuple[Document, Agent]
 FileCheck: TypeAlias = Callable[[Agent], Iterable[Problem]]
 
-BUILT_IN_TOOLS = frozenset(
-    {"end_call", "transfer_call", "send_digits", "send_keys", "collect_digits", "hold", "transfer_to"}
-)
-"""Names of tools that every agent may have without declaring them; a tool of a file cannot have one."""
 CANARY = ".canary"
 """The end of the name of a file with a second version of an agent, before `.yaml`."""
 _ARGUMENT = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")

@@ -81,8 +81,6 @@ class Tool:
     """Sentences that are spoken in turn while it runs; empty: the default of the language."""
     filler_after_ms: Annotated[int, Meta(ge=0, le=10_000)] = 900
     """Silence of this length while it runs before one of them is spoken; 0: never."""
-    interruptible: bool = True
-    """False: the caller cannot interrupt what is said while it runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+BUILT_IN_TOOLS = frozenset({"end_call", "transfer_call", "send_digits", "collect_digits", "hold", "transfer_to"})
+"""Names of the tools that act on the call itself (workers/llm/tools/builtin.py); no other tool may have one."""
+
 
 class ToolOutcome(StrEnum):
     """How a call of a tool ended.  The values appear on the bus and in metrics, and are never changed."""

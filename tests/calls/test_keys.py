@@ -73,6 +73,7 @@ async def test_a_key_that_stands_for_a_question_is_answered_like_one():
         await phone.hears("Hello.")
         phone.presses("2")
         await phone.hears("It is on its way.")
+        assert [message["content"] for message in phone.mind.asked[-1]][-1] == "my order"
 
 
 async def test_a_key_calls_a_tool_and_the_model_says_what_it_returned():
@@ -120,6 +121,8 @@ async def test_keys_while_a_tool_runs_are_answered_and_its_result_is_told_all_th
         await phone.hears("Nine?")
         phone.tool_returns("on its way")
         await phone.hears("It is on its way.")
+        assert entered(phone) == ["9"]
+        assert phone.heard == "Hello.Let me see.Nine?It is on its way."
 
 
 async def test_fifty_keys_in_one_moment_clear_once_and_what_no_finger_can_press_is_dropped():

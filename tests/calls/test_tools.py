@@ -154,6 +154,7 @@ async def test_a_result_that_comes_while_the_agent_speaks_of_something_else_wait
         phone.tool_returns("on its way")
         await phone.hears("for asking.")
         await phone.hears("Your order is on its way.")
+        assert phone.heard.endswith("Fine, thank you for asking.Your order is on its way.")
 
 
 async def test_only_what_all_calls_share_is_kept_with_the_fixed_sentences():
@@ -246,7 +247,12 @@ async def test_a_call_that_cannot_be_run_is_told_to_the_model(call: str, words: 
 
 async def test_the_same_call_twice_is_done_once():
     """A model repeats itself; an order must not be placed twice."""
-    answers = {"a table": f"{BOOK}{BOOK}", SAME_CALL: "You have a table.", "booked": "no"}
+    again = '<book {"people": 2, "day": "Monday"}>'
+    answers = {
+        "a table": f'<book {{"day": "Monday", "people": 2}}>{again}',
+        SAME_CALL: "You have a table.",
+        "booked": "no",
+    }
     async with answered_call(answers, agent=agent()) as phone:
         await asked(phone, "a table")
         phone.tool_returns("booked")
@@ -311,6 +317,7 @@ async def test_a_model_that_transfers_without_a_word_still_announces_it():
         await asked(phone, "a person")
         await phone.hears("I will put you through.")
         await phone.until(lambda: orders(phone), "the order")
+        assert [order.target for order in orders(phone)] == ["desk"]
 
 
 async def test_a_caller_who_interrupts_the_announcement_stays():

@@ -110,7 +110,7 @@ class ReplyRun:
         """
         if self._toolbox.waits_for_offers:
             await self._changes.until(lambda: not self._toolbox.waits_for_offers, OFFER_SECONDS)
-        if any(self._awaited()):  # a worker that died had called them
+        if self._awaited():  # a worker that died had called them
             await self._wait_for_results()
             chat = self._dialogue.messages()
         if any(call.name in AFTER_REPLY for call in self._rounds.open()):
@@ -209,7 +209,7 @@ class ReplyRun:
         names = [call.name for call in self._awaited()]
         fillers = Fillers(*sentences(names, self._toolbox, self._persona.fillers), 1000 * begun_s)
         was_quiet, spoken = False, self._spoken_sayings()
-        while waiting := list(self._awaited()):
+        while waiting := self._awaited():
             now_s = loop.time()
             if overdue := [call for call in waiting if now_s >= begun_s + self._timeout_s(call)]:
                 await self._give_up(overdue)

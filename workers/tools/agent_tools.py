@@ -18,7 +18,7 @@ from typing import Any
 from common.agents.files import python_file
 from common.agents.model import Agent
 from common.agents.tools import McpServer, Tool
-from common.call.acts import ToolOutcome
+from common.call.acts import BUILT_IN_TOOLS, ToolOutcome
 from common.protocol.acts import ToolsOffered
 from workers.tools.engines.http import HttpTools
 from workers.tools.engines.mcp import AWAY, ListedTool, McpConnection
@@ -27,7 +27,6 @@ from workers.tools.engines.python_pipe import BROKEN, BrokenFile
 from workers.tools.interfaces import CallableTool, ToolError, ToolRequest
 from workers.tools.options import merged, spoken_options
 from workers.tools.outcomes import no_such_tool
-from workers.tools.pending import BUILT_INS
 from workers.tools.shared import Shared
 
 log = logging.getLogger(__name__)
@@ -163,7 +162,7 @@ class AgentTools:
 
     def _mcp_named(self) -> dict[tuple[str, str], CallableTool]:
         """(server, its name of the tool) -> the tool under the name that the model uses."""
-        taken = {*BUILT_INS, *self._http, *(self._functions or {})}
+        taken = {*BUILT_IN_TOOLS, *self._http, *(self._functions or {})}
         found: dict[tuple[str, str], CallableTool] = {}
         for server, (_, connection) in self._servers.items():
             for listed in connection.tools:

@@ -7,7 +7,7 @@ from typing import Any
 
 from common.agents.tools import Tool
 
-LLM_OPTIONS = ("meanwhile", "filler_after_ms", "interruptible", "timeout_s", "repeatable")
+LLM_OPTIONS = ("meanwhile", "filler_after_ms", "timeout_s", "repeatable")
 """Options that the LLM worker gets with the offer: what is said while a tool runs, how long it may, whether twice."""
 
 

@@ -11,13 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from common.call.acts import BUILT_IN_TOOLS
 from common.protocol.acts import AgentChanged, ToolReturned, ToolsCalled, ToolsOffered
 from common.protocol.messages import CallEnded, CallStarted, Message
 
-BUILT_INS = frozenset(
-    {"end_call", "transfer_call", "send_keys", "send_digits", "collect_digits", "hold", "transfer_to"}
-)
-"""Tools that the edge or the LLM worker runs."""
 CALLS_MAX = 400
 """Most calls of tools of one phone call; further ones are refused, because an agent that wants so many is out of
 control.  It is below `EFFECTS_MAX`, so that hanging up and transfers still have room.
@@ -95,7 +92,7 @@ class PendingCalls:
         agent = next((name for turn, name in reversed(self._agents) if turn <= message.turn), "")
         calls = []
         for n, (_, name, arguments) in enumerate(message.calls, message.first):
-            if name in BUILT_INS or n in message.refused or (message.turn, n) in self._asked:
+            if name in BUILT_IN_TOOLS or n in message.refused or (message.turn, n) in self._asked:
                 continue
             self._asked.add((message.turn, n))
             calls.append(AskedCall(message.turn, n, name, arguments, agent, len(self._asked) > CALLS_MAX))

@@ -23,7 +23,6 @@ SEND_DIGITS = "send_digits"
 COLLECT_DIGITS = "collect_digits"
 HOLD = "hold"
 TRANSFER_TO = "transfer_to"
-BUILT_IN = frozenset({END_CALL, TRANSFER_CALL, SEND_DIGITS, COLLECT_DIGITS, HOLD, TRANSFER_TO})
 BY_EDGE = frozenset({TRANSFER_CALL, SEND_DIGITS})
 """Tools that the call's edge runs, by order of the LLM worker."""
 AFTER_REPLY = frozenset({END_CALL, TRANSFER_CALL, COLLECT_DIGITS, HOLD, TRANSFER_TO})

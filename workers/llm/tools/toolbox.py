@@ -16,9 +16,10 @@ from msgspec import ValidationError, convert
 
 from common.agents.model import Agent
 from common.agents.tools import Parameter, Tool
+from common.call.acts import BUILT_IN_TOOLS
 from common.protocol.acts import ToolsOffered
 from workers.llm.text.tool_calls import tool_name
-from workers.llm.tools.builtin import BUILT_IN, END_CALL_SCHEMA, TRANSFER_CALL, built_in, function
+from workers.llm.tools.builtin import END_CALL_SCHEMA, TRANSFER_CALL, built_in, function
 
 ARGUMENTS_CHARS_MAX = 32_000
 TOOLS_MAX = 100
@@ -104,7 +105,7 @@ class Toolbox:
             return CheckedCall(name, "{}", "The arguments are no JSON object.")
         if not isinstance(values, dict):
             return CheckedCall(name, "{}", "The arguments are no JSON object.")
-        return CheckedCall(name, json.dumps(values, ensure_ascii=False), _mistake(schema, values))
+        return CheckedCall(name, json.dumps(values, ensure_ascii=False, sort_keys=True), _mistake(schema, values))
 
     def _known(self, written: str) -> str:
         meant = tool_name(written)
@@ -149,7 +150,7 @@ def _functions(tools: str) -> list[dict[str, Any]]:
     except (ValueError, RecursionError):
         return []
     usable = [each for each in found if _usable(each)] if isinstance(found, list) else []
-    return [each for each in usable if each["function"]["name"] not in BUILT_IN]
+    return [each for each in usable if each["function"]["name"] not in BUILT_IN_TOOLS]
 
 
 def _options(options: str) -> dict[str, Tool]:
