@@ -27,7 +27,7 @@ class Person:
     """The telephone of the person, and what they do."""
 
     does: str = "answers"
-    """answers, busy, no answer, declines, failed."""
+    """answers, busy, no answer, declines, failed; "is not rung": the carrier took the call and says nothing more."""
     ring_s: float = 4.0
     talk_s: float = 60.0
     keys: str = "1"

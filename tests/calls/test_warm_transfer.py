@@ -68,6 +68,16 @@ async def test_the_person_does_not_take_the_call_and_the_caller_never_left(perso
         assert not desk.rooms
 
 
+async def test_a_caller_does_not_wait_for_a_telephone_that_never_rings() -> None:
+    async with transferring(Desk("warm", person=Person("is not rung"), target={"ring_s": 20})) as desk:
+        began = asyncio.get_running_loop().time()
+        await desk.order()
+        await desk.until(lambda: desk.results)
+        assert 40 <= asyncio.get_running_loop().time() - began < 42
+        assert desk.results == [("failed", "The person could not be reached in time.")]
+        assert desk.caller.verbs == ["Stream"]
+
+
 async def test_who_presses_no_key_is_asked_twice() -> None:
     async with transferring(Desk("warm", person=Person(keys=""))) as desk:
         await desk.order(reason=REASON)

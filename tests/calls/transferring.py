@@ -207,7 +207,8 @@ class Desk:
     async def make_call(self, request: Any) -> tuple[str, ...]:
         call_id = f"person-{len(self.rung)}"
         self.rung.append(request.to)
-        self.running.append(asyncio.ensure_future(self._ring(call_id, request)))
+        if self.person.does != "is not rung":
+            self.running.append(asyncio.ensure_future(self._ring(call_id, request)))
         return (call_id,)
 
     async def _ring(self, call_id: str, request: Any) -> None:
