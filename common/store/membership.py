@@ -34,10 +34,9 @@ class Membership:
     async def pools_with_room(self) -> set[str]:
         """See `CallStore.pools_with_room`."""
         pools = redis_keys.ALL_POOLS
-        members = await self._client.each(
-            [script(scripts.HAS_ROOM, [redis_keys.pool_ready(pool)], [READY_STALE_MS]) for pool in pools]
-        )
-        return set(compress(pools, members))
+        keys = [redis_keys.pool_ready(pool) for pool in pools]
+        (members,) = await self._client.each([script(scripts.HAS_ROOM, keys, [READY_STALE_MS])])
+        return set(compress(pools, members or ()))  # None: without a right to one of the keys
 
     async def heartbeat(self, kind: str, node: str) -> int | None:
         """Report that the node is alive; returns the server's time in ms, or None without a permission to write."""

@@ -77,11 +77,16 @@ end
 return forgotten
 """
 
+# Keys: sets of members that have room; one of a wrong type, which an edge removes soon, counts as empty.
 HAS_ROOM = """
-local now = redis.call('TIME')
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '(' .. now[1] * 1000 + 60000, '+inf')
-return redis.call('ZCARD', KEYS[1])
+local now, found = redis.call('TIME'), {}
+for i = 1, #KEYS do
+  redis.pcall('ZREMRANGEBYSCORE', KEYS[i], '-inf', now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[1])
+  redis.pcall('ZREMRANGEBYSCORE', KEYS[i], '(' .. now[1] * 1000 + 60000, '+inf')
+  local members = redis.pcall('ZCARD', KEYS[i])
+  found[i] = type(members) == 'number' and members or 0
+end
+return found
 """
 
 # Arguments: for how many ms, and the end reasons after which a call may continue.

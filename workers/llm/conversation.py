@@ -32,6 +32,7 @@ from common.protocol.messages import (
 from workers.llm.call_keys import CallKeys
 from workers.llm.caller_floor import CallerFloor
 from workers.llm.chat import Item, Note, chat_of, late_result
+from workers.llm.inputs import Inputs
 from workers.llm.preemption import ON_INTERIMS, ON_SIGNAL, PreemptionBudget
 from workers.llm.tools.due import Due, due
 from workers.providers.interfaces import ChatMessage
@@ -85,16 +86,11 @@ class Dialogue:
         self._items: list[Item] = []
         self._replies: dict[int, Reply] = {}
         self._utterance = -1  # the newest utterance to answer; 0 is the greeting, -1 before `CallStarted`
-        self._inputs = 0  # inputs beside speech so far: late results of tools, keys
-        self._input_items: list[Item] = []
-        self._answered_inputs = 0  # how many of them a reply knows of that was not discarded
-        self._preemptive_inputs = 0  # how many of them the newest preemptive reply knows of
+        self._inputs = Inputs()
         self._floor = CallerFloor()
         self._acting: set[int] = set()  # replies that have called tools
         self._key_entries = 0
         self._dictated = -1  # the newest utterance that was no turn, but digits for a tool
-        self._menu_inputs: dict[int, MenuEntry] = {}  # number of an input -> the menu's entry that it is
-        self._menu_replies: dict[int, MenuEntry] = {}  # the same, by the reply that it began
         self.keys = CallKeys(menu)
         """The keys that the caller presses."""
         self._user_turn: UserTurn | None = None
@@ -159,29 +155,23 @@ class Dialogue:
         if (newest := self._newest) is not None:
             newest.superseded = True
         self._replies[started.turn] = reply = Reply(started.turn, started.utterance, started.based_on)
-        if self._answered_inputs < started.inputs in self._menu_inputs and not (started.utterance or started.based_on):
-            self._menu_replies[started.turn] = self._menu_inputs[started.inputs]
-        self._insert(reply, started.inputs)
-        if not started.based_on:
-            self._answered_inputs = max(self._answered_inputs, started.inputs)
-        else:
-            self._preemptive_inputs = started.inputs
-            if self._eager_turn is not None:
-                self._begun_on = self._eager_turn
+        self._inputs.start(started)
+        self._insert(reply, self._inputs.unknown_to(started))
+        if started.based_on and self._eager_turn is not None:
+            self._begun_on = self._eager_turn
 
-    def _insert(self, reply: Reply, inputs: int) -> None:
-        """Put a reply before the inputs that it does not know: one may come while the reply's start is written."""
-        unknown, at = self._input_items[inputs:], len(self._items)
+    def _insert(self, reply: Reply, unknown: list[Item]) -> None:
+        """Put a reply before the inputs that it does not know."""
+        at = len(self._items)
         for position in reversed(range(len(self._items))):
             if unknown and self._items[position] is unknown[-1]:
                 unknown.pop()
                 at = position
         self._items.insert(at, reply)
 
-    def _add_input(self, item: Note | str) -> None:
+    def _add_input(self, item: Note | str, entry: MenuEntry | None = None) -> None:
         """Add an input beside speech: a reply is wanted once the newest one is over."""
-        self._inputs += 1
-        self._input_items.append(item)
+        self._inputs.add(item, entry)
         self._items.append(item)
 
     def _add_keys(self, entered: KeysEntered) -> None:
@@ -189,14 +179,13 @@ class Dialogue:
         if entered.turn:
             return
         entry = self.keys.menu.get(entered.keys)
-        self._add_input(entry.ask if entry is not None and entry.ask else keys_note(entered))
-        if entry is not None and not entry.ask:
-            self._menu_inputs[self._inputs] = entry
+        asks = entry.ask if entry is not None else ""
+        self._add_input(asks or keys_note(entered), None if asks else entry)
 
     def _add_stray_key(self) -> None:
         """A key without a meaning: if it interrupted the agent, nothing else would begin a reply again."""
         newest = self._newest
-        if newest is not None and newest.state is ReplyState.INTERRUPTED and self._answered_inputs == self._inputs:
+        if newest is not None and newest.state is ReplyState.INTERRUPTED and not self._inputs.are_open:
             self._add_input(STRAY_KEY)
 
     def _add_dictation(self, turn: UserTurn) -> None:
@@ -239,7 +228,7 @@ class Dialogue:
         if isinstance(message, ToolReturned) and not any(reply.tools.open()):
             self._acting.discard(reply.turn)
         if preemptive and reply.state is ReplyState.QUEUED:
-            self._answered_inputs = max(self._answered_inputs, self._preemptive_inputs)
+            self._inputs.release()
         if preemptive and reply.state is ReplyState.DISCARDED and self._begun_on is not None:
             budget = self._budgets[self._begun_on.unsure]
             budget.discard(_written_ms(self._begun_on), turn_open=reply.utterance > self._utterance)
@@ -277,23 +266,21 @@ class Dialogue:
         if newest is None:
             return WantedReply(1, self._utterance, 0)
         over = newest.closed or newest.state is ReplyState.POSSIBLE_INTERRUPTION
-        menu = self._menu_inputs.get(self._inputs) if self._answered_inputs < self._inputs else None
-        known = self._inputs if menu is None else self._answered_inputs  # a key of the menu has a reply of its own
+        menu, known = self._inputs.menu, self._inputs.known
         is_answer_due = max(self._answered, self._dictated) < self._utterance
         if is_answer_due and (over or self._interruptible):
             return WantedReply(newest.turn + 1, self._utterance, 0, inputs=known)
         silent = newest.closed or newest.on_hold
-        if self._answered_inputs < self._inputs and silent and not self._caller_comes_first(now_ms):
+        if self._inputs.are_open and silent and not self._caller_comes_first(now_ms):
             utterance = self._utterance if is_answer_due and menu is None else 0  # one reply to both
-            return WantedReply(newest.turn + 1, utterance, 0, inputs=self._inputs, menu=menu)
+            return WantedReply(newest.turn + 1, utterance, 0, inputs=self._inputs.count, menu=menu)
         # Only after the last reply is over: a preemptive reply would replace it, and may be discarded.
         if over and self._eager_turn is not None:
             return WantedReply(newest.turn + 1, self._eager_turn.utterance, 0, self._eager_turn.text, known)
         if newest.ended or newest.closed:
             return None
         based_on = newest.based_on if newest.preemptive else ""
-        inputs = self._preemptive_inputs if newest.preemptive else self._answered_inputs
-        menu = self._menu_replies.get(newest.turn)
+        inputs, menu = self._inputs.known_to(newest.turn, newest.preemptive)
         return WantedReply(newest.turn, newest.utterance, len(newest.clauses), based_on, inputs, menu)
 
     def _caller_comes_first(self, now_ms: float) -> bool:
@@ -304,7 +291,7 @@ class Dialogue:
         """When to ask again, should nothing happen before; None: not before another event."""
         times = [
             self.keys.wake_ms(now_ms),
-            self._floor.wake_ms(now_ms) if self._answered_inputs < self._inputs else None,
+            self._floor.wake_ms(now_ms) if self._inputs.are_open else None,
         ]
         return min((time for time in times if time is not None), default=None)
 
